@@ -1,0 +1,2 @@
+//! The `anystorage` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! One storage API for Rust applications; the backend is a line of configuration.

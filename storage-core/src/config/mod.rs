@@ -1,0 +1,134 @@
+//! Configuration types, free of any file format: they deserialise from TOML, YAML, JSON, whatever an application
+//! keeps its own configuration in.
+//!
+//! ```
+//! use storage_core::Registry;
+//! use storage_core::config::StoragesConfig;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct AppConfig {
+//!     name: String,
+//!     storages: StoragesConfig,
+//! }
+//!
+//! let config: AppConfig = serde_json::from_str(
+//!     r#"{ "name": "shop", "storages": { "default": { "driver": "memory", "prefix": "media" } } }"#,
+//! )?;
+//! let storage = Registry::with_memory().open_named(&config.storages, "default")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod common;
+mod expand;
+mod options;
+mod parse;
+mod secret;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
+
+pub use common::{COMMON_OPTIONS, CommonOptions};
+pub use expand::expand_variables;
+pub use options::{Options, Value};
+pub use parse::duration;
+pub use secret::Secret;
+
+use crate::error::{Error, Result};
+
+/// One storage's table: the driver's name, the options every driver takes, and the driver's own.
+///
+/// Its `Debug` form shows no values of the driver's options.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct StorageConfig {
+    /// The driver's name in the [`Registry`](crate::Registry).
+    pub driver: String,
+    /// The options that every driver takes.
+    pub common: CommonOptions,
+    /// The driver's own options.
+    pub options: Options,
+}
+
+impl StorageConfig {
+    /// A table without `driver` key for the named driver.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if one of the common options is wrong.
+    pub fn new(driver: impl Into<String>, mut options: Options) -> Result<Self> {
+        let common = CommonOptions::take_from(&mut options)?;
+        Ok(Self { driver: driver.into(), common, options })
+    }
+
+    /// A whole table, `driver` key included.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if the driver is missing or one of the common options is wrong.
+    pub fn from_options(mut options: Options) -> Result<Self> {
+        match options.remove("driver") {
+            Some(Value::String(driver)) => Self::new(driver, options),
+            Some(_) => Err(Error::config("option driver: expected a string")),
+            None => Err(Error::config("option driver is missing: name the driver, as in driver = \"fs\"")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StorageConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let options = Options::deserialize(deserializer)?;
+        Self::from_options(options).map_err(|error| de::Error::custom(error.message()))
+    }
+}
+
+/// The named storages of an application: the `[storages.*]` tables.
+#[derive(Clone, Default, PartialEq)]
+pub struct StoragesConfig(BTreeMap<String, StorageConfig>);
+
+impl StoragesConfig {
+    /// No storages.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a storage or replaces the one of that name.
+    pub fn insert(&mut self, name: impl Into<String>, config: StorageConfig) {
+        self.0.insert(name.into(), config);
+    }
+
+    /// The storage of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&StorageConfig> {
+        self.0.get(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for StoragesConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.0).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for StoragesConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut all = Self::new();
+        for (name, options) in BTreeMap::<String, Options>::deserialize(deserializer)? {
+            let config = StorageConfig::from_options(options)
+                .map_err(|error| de::Error::custom(format!("[storages.{name}]: {}", error.message())))?;
+            all.insert(name, config);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,248 @@
+//! [`Options`] and [`Value`]: a driver's options as they were written, before the driver reads them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::common::COMMON_OPTIONS;
+use super::parse::{ConfigError, ValueDeserializer};
+use crate::error::{Error, Result};
+
+/// One value of a configuration, in whatever format it was written.
+#[derive(Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// A text.
+    String(String),
+    /// A list.
+    Array(Vec<Value>),
+    /// A table.
+    Table(Options),
+}
+
+impl Value {
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Bool(_) => "a boolean",
+            Self::Integer(_) => "an integer",
+            Self::Float(_) => "a number with a fraction",
+            Self::String(_) => "a string",
+            Self::Array(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+/// Values are not shown: any of them may be a secret.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(options) => options.fmt(f),
+            other => write!(f, "<{}>", other.kind()),
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<Options> for Value {
+    fn from(table: Options) -> Self {
+        Self::Table(table)
+    }
+}
+
+/// Options by name.
+///
+/// ```
+/// use storage_core::config::Options;
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Mine { root: String, #[serde(default)] create_root: bool }
+///
+/// let options = Options::new().with("root", "/srv").with("create_root", "true"); // as in a URL's query
+/// assert!(options.read::<Mine>("mine")?.create_root);
+///
+/// let error = Options::new().with("rot", "/srv").read::<Mine>("mine").unwrap_err();
+/// assert!(error.message().contains("unknown option rot"), "{error}");
+/// assert!(error.message().contains("root, create_root"), "{error}");
+/// # Ok::<(), storage_core::Error>(())
+/// ```
+#[derive(Clone, Default, PartialEq)]
+pub struct Options(pub(super) BTreeMap<String, Value>);
+
+impl Options {
+    /// None.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an option.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.insert(name, value);
+        self
+    }
+
+    /// Adds an option; answers the value it had.
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
+        self.0.insert(name.into(), value.into())
+    }
+
+    /// The value of an option.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// Takes an option out.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
+    /// Reads the options into a driver's own struct, which should be `#[serde(deny_unknown_fields)]`.
+    ///
+    /// A text stands for a boolean or a number where one is wanted, since URLs and environments have nothing
+    /// but text.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the option, and for an unknown one lists those that `driver` knows. Values
+    /// are never shown.
+    pub fn read<T: DeserializeOwned>(self, driver: &str) -> Result<T> {
+        T::deserialize(ValueDeserializer(Value::Table(self))).map_err(|error: ConfigError| error.told(driver))
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.0).finish()
+    }
+}
+
+impl ConfigError {
+    fn told(self, driver: &str) -> Error {
+        let common = COMMON_OPTIONS.join(", ");
+        Error::config(match self {
+            Self::Unknown { name, known } => {
+                let own = if known.is_empty() { "none of its own".to_owned() } else { known.join(", ") };
+                format!("unknown option {name} of driver {driver}; known are {own}, and for every driver {common}")
+            }
+            Self::Missing { name } => format!("option {name} of driver {driver} is missing"),
+            Self::Bad { path, reason } if path.is_empty() => reason,
+            Self::Bad { path, reason } => format!("option {path}: {reason}"),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Options {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a boolean, a number, a string, a list or a table")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        i64::try_from(value).map(Value::Integer).map_err(|_| E::custom("the number is too large"))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut table = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry()? {
+            table.insert(name, value);
+        }
+        Ok(Value::Table(Options(table)))
+    }
+}
+
+/// So that a configuration can be written back. Secrets go along: this is data, not a log line.
+impl Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Integer(value) => serializer.serialize_i64(*value),
+            Self::Float(value) => serializer.serialize_f64(*value),
+            Self::String(value) => serializer.serialize_str(value),
+            Self::Array(items) => serializer.collect_seq(items),
+            Self::Table(table) => table.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Options {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(&self.0)
+    }
+}

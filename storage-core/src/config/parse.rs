@@ -1,0 +1,286 @@
+//! Reading a [`Value`] into a driver's struct: a serde deserializer whose errors name the option and never show
+//! a value.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::options::Value;
+
+/// A duration as people write it (`"90s"`, `"15m"`, `"1h 30m"`), for `#[serde(deserialize_with)]`; a plain number is
+/// seconds.
+pub mod duration {
+    use super::{Deserialize, Deserializer, Duration, de};
+
+    /// Reads a duration.
+    ///
+    /// # Errors
+    /// The deserializer's, for anything that is no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).ok_or_else(|| de::Error::custom("expected a duration, as in \"90s\", \"15m\" or \"1h 30m\""))
+    }
+
+    /// Reads a duration that may be missing. Use it with `#[serde(default)]`.
+    ///
+    /// # Errors
+    /// As [`deserialize`].
+    pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        deserialize(deserializer).map(Some)
+    }
+
+    /// The duration that a text means.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Duration> {
+        match text.parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => humantime::parse_duration(text).ok(),
+        }
+    }
+}
+
+/// What can be wrong with options, without their values.
+#[derive(Debug)]
+pub(super) enum ConfigError {
+    Unknown { name: String, known: &'static [&'static str] },
+    Missing { name: &'static str },
+    Bad { path: String, reason: String },
+}
+
+impl ConfigError {
+    fn bad(reason: impl Into<String>) -> Self {
+        Self::Bad { path: String::new(), reason: reason.into() }
+    }
+
+    fn below(self, name: &str) -> Self {
+        match self {
+            Self::Bad { path, reason } if path.is_empty() => Self::Bad { path: name.to_owned(), reason },
+            Self::Bad { path, reason } => Self::Bad { path: format!("{name}.{path}"), reason },
+            // Inside a table of its own, the lists of the driver's options would mislead.
+            Self::Unknown { name: inner, known } => Self::Bad {
+                path: name.to_owned(),
+                reason: format!("unknown key {inner}; known are {}", known.join(", ")),
+            },
+            Self::Missing { name: inner } => {
+                Self::Bad { path: name.to_owned(), reason: format!("key {inner} is missing") }
+            }
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl de::Error for ConfigError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::bad(message.to_string())
+    }
+
+    // The stock messages quote the value; a value may be a secret in the wrong place.
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::bad(format!("expected {expected}, found {}", kind_of(&found)))
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::bad(format!("expected {expected}, found another {}", kind_of(&found)))
+    }
+
+    fn unknown_variant(_variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::bad(format!("not one of the known values: {}", expected.join(", ")))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::Unknown { name: field.to_owned(), known: expected }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::Missing { name: field }
+    }
+}
+
+fn kind_of(found: &de::Unexpected<'_>) -> &'static str {
+    match found {
+        de::Unexpected::Bool(_) => "boolean",
+        de::Unexpected::Unsigned(_) | de::Unexpected::Signed(_) => "integer",
+        de::Unexpected::Float(_) => "number with a fraction",
+        de::Unexpected::Char(_) | de::Unexpected::Str(_) => "string",
+        de::Unexpected::Seq => "list",
+        de::Unexpected::Map => "table",
+        _ => "kind of value",
+    }
+}
+
+/// Reads one value.
+pub(super) struct ValueDeserializer(pub(super) Value);
+
+impl<'de> IntoDeserializer<'de, ConfigError> for Value {
+    type Deserializer = ValueDeserializer;
+
+    fn into_deserializer(self) -> ValueDeserializer {
+        ValueDeserializer(self)
+    }
+}
+
+/// Where a number or boolean is wanted, the text that stands for one will do.
+macro_rules! or_from_text {
+    ($($method:ident, $visit:ident, $type:ty;)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+            match &self.0 {
+                Value::String(text) => match text.parse::<$type>() {
+                    Ok(value) => visitor.$visit(value),
+                    Err(_) => self.deserialize_any(visitor),
+                },
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for ValueDeserializer {
+    type Error = ConfigError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        match self.0 {
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::Integer(value) => visitor.visit_i64(value),
+            Value::Float(value) => visitor.visit_f64(value),
+            Value::String(value) => visitor.visit_string(value),
+            Value::Array(items) => {
+                let mut items = SeqDeserializer::new(items.into_iter());
+                let value = visitor.visit_seq(&mut items)?;
+                items.end().map(|()| value)
+            }
+            Value::Table(table) => {
+                let entries = table.0.into_iter().map(|(name, value)| (name.clone(), Named { name, value }));
+                visitor.visit_map(MapDeserializer::new(entries))
+            }
+        }
+    }
+
+    or_from_text! {
+        deserialize_bool, visit_bool, bool;
+        deserialize_i8, visit_i64, i64;
+        deserialize_i16, visit_i64, i64;
+        deserialize_i32, visit_i64, i64;
+        deserialize_i64, visit_i64, i64;
+        deserialize_u8, visit_u64, u64;
+        deserialize_u16, visit_u64, u64;
+        deserialize_u32, visit_u64, u64;
+        deserialize_u64, visit_u64, u64;
+        deserialize_f32, visit_f64, f64;
+        deserialize_f64, visit_f64, f64;
+    }
+
+    /// A number where a text is wanted is the text that it is written as: `timeout = 30`, `bucket = 2026`.
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        match self.0 {
+            Value::Integer(value) => visitor.visit_string(value.to_string()),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        match self.0 {
+            Value::String(variant) => visitor.visit_enum(variant.into_deserializer()),
+            other => Err(ConfigError::bad(format!("expected a string, found {}", other.kind()))),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// A value that puts its name into the errors about it.
+struct Named {
+    name: String,
+    value: Value,
+}
+
+impl<'de> IntoDeserializer<'de, ConfigError> for Named {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! named {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+            ValueDeserializer(self.value).$method(visitor).map_err(|error| error.below(&self.name))
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Named {
+    type Error = ConfigError;
+
+    named! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8
+        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64 deserialize_str
+        deserialize_string deserialize_option deserialize_seq deserialize_map
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        let Self { name: option, value } = self;
+        ValueDeserializer(value).deserialize_newtype_struct(name, visitor).map_err(|error| error.below(&option))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        let Self { name: option, value } = self;
+        ValueDeserializer(value).deserialize_struct(name, fields, visitor).map_err(|error| error.below(&option))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        let Self { name: option, value } = self;
+        ValueDeserializer(value).deserialize_enum(name, variants, visitor).map_err(|error| error.below(&option))
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+    }
+}

@@ -1,0 +1,221 @@
+//! [`Driver`]: the small trait that every backend and every layer implements.
+//!
+//! Applications use [`Storage`](crate::Storage). Whoever writes a driver finds the guarantees here, verb by
+//! verb; the conformance suite of `storage-testkit` proves them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::entry::EntryStream;
+use crate::error::Result;
+use crate::key::{Key, Prefix};
+use crate::link::Link;
+use crate::metadata::ObjectMeta;
+use crate::object::Object;
+use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
+use crate::payload::Payload;
+
+/// A backend, or a layer around one.
+///
+/// There are no default methods: a layer that forgets a verb does not compile. Arguments are checked
+/// before they come here: keys and prefixes are valid by their type, metadata and ranges have been
+/// validated, a delimiter is never empty.
+///
+/// Errors need neither operation nor driver nor key: the handle adds them.
+///
+/// Every future may be dropped at any point. A verb whose future was dropped has either happened
+/// completely or not at all, and leaves no debris; a save dropped while it still waits for its payload has
+/// not happened.
+#[async_trait]
+pub trait Driver: fmt::Debug + Send + Sync + 'static {
+    /// Who this is. Called once per handle; must not block.
+    fn info(&self) -> DriverInfo;
+
+    /// Stores the payload and its metadata under the key, all or nothing.
+    ///
+    /// A reader sees the old object or the new one, whole, with the metadata that belongs to it. When this
+    /// returns an error or is dropped, the old object is as it was and nothing else is left behind. Nothing
+    /// becomes visible before the payload's stream has ended without an error. The size may be unknown;
+    /// memory stays bounded whatever the size. Metadata that cannot be kept is an error (`Unsupported`),
+    /// never dropped.
+    ///
+    /// Answers the stored object's metadata: its key (another one than asked for with
+    /// [`SaveMode::UniqueName`](crate::SaveMode::UniqueName) only), size, ETag, and the checksums that
+    /// the payload computed.
+    ///
+    /// # Errors
+    /// `AlreadyExists` and `PreconditionFailed` by mode; `Conflict`, `InvalidKey` if the backend cannot hold
+    /// the key; whatever the payload yields, unchanged; `StorageFull`, `PermissionDenied` and the like.
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta>;
+
+    /// Opens an object, or a range of it.
+    ///
+    /// The metadata and the bytes are of one version, also if the object is overwritten or deleted while it is
+    /// read. Conditions are evaluated before the range.
+    ///
+    /// # Errors
+    /// `NotFound`, `PreconditionFailed`, `NotModified`, `RangeNotSatisfiable` and the like. The body's stream
+    /// yields an error, as its last item, if it cannot go on.
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object>;
+
+    /// Tells all that is known of an object.
+    ///
+    /// # Errors
+    /// `NotFound` if it is certain that there is none; anything else for any doubt.
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta>;
+
+    /// Tells whether there is an object. `false` is said only when that is certain.
+    ///
+    /// # Errors
+    /// Any doubt: no permission, a timeout, a failure.
+    async fn exists(&self, key: &Key) -> Result<bool>;
+
+    /// Removes an object. That there is none is `Ok`.
+    ///
+    /// # Errors
+    /// `PermissionDenied` and the like; then the object is still there.
+    async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// Lists the objects whose keys begin with the prefix, in byte order of the key, in bounded memory.
+    ///
+    /// Nothing is asked of the backend before the stream is polled. An object that is there from before the
+    /// first poll until after the last is listed once. A name that is not a valid key is one error
+    /// item (`InvalidKey`, with the raw name as its key) and the listing goes on; after any other error it ends.
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream;
+
+    /// Copies an object within the storage, by the backend's own means where it has them.
+    ///
+    /// The guarantees of [`save`](Self::save) hold for the destination. Source and destination may be the
+    /// same key: then only the metadata changes (if it is replaced).
+    ///
+    /// # Errors
+    /// `NotFound` if there is no source; as `save` for the destination.
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta>;
+
+    /// Makes a link. Does not look whether the object exists.
+    ///
+    /// # Errors
+    /// `Unsupported` if this driver, as it is configured, cannot make such a link, with what to configure.
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link>;
+}
+
+#[async_trait]
+impl<D: Driver + ?Sized> Driver for Arc<D> {
+    fn info(&self) -> DriverInfo {
+        (**self).info()
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        (**self).save(key, payload, options).await
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        (**self).open(key, options).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        (**self).stat(key).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        (**self).exists(key).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        (**self).delete(key).await
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        (**self).list(prefix, options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        (**self).copy(from, to, options).await
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        (**self).url(key, options).await
+    }
+}
+
+/// Who a driver is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DriverInfo {
+    /// The name it registers under: `"fs"`.
+    pub name: Cow<'static, str>,
+    /// Where it keeps its objects, for people: `"/var/lib/app/media"`, `"s3://bucket/prefix"`. No credentials.
+    pub location: String,
+    /// What it can do, as it is configured.
+    pub capabilities: Capabilities,
+}
+
+impl DriverInfo {
+    /// Name and location, with no capability beyond what the contract demands.
+    #[must_use]
+    pub fn new(name: impl Into<Cow<'static, str>>, location: impl Into<String>, capabilities: Capabilities) -> Self {
+        Self { name: name.into(), location: location.into(), capabilities }
+    }
+}
+
+/// What a driver can do beyond reading. A verb or mode that is `false` here answers `Unsupported`.
+///
+/// For deciding early (a user interface, a migration's plan, which conformance cases apply); the verbs
+/// themselves remain the authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// `save` and `delete` work.
+    pub write: bool,
+    /// `list` works.
+    pub list: bool,
+    /// `copy` works.
+    pub copy: bool,
+    /// Saves take [`SaveMode::CreateNew`](crate::SaveMode::CreateNew) and are race-free about it.
+    pub create_new: bool,
+    /// Saves take [`SaveMode::IfMatch`](crate::SaveMode::IfMatch).
+    pub save_if_match: bool,
+    /// Headers and user metadata are kept.
+    pub metadata: bool,
+    /// `url` makes public links.
+    pub public_url: bool,
+    /// `url` makes signed links for GET.
+    pub signed_get: bool,
+    /// `url` makes signed links for PUT.
+    pub signed_put: bool,
+}
+
+impl Capabilities {
+    /// Everything that needs no web server: reading, writing, listing, copying, conditions, metadata.
+    #[must_use]
+    pub const fn full() -> Self {
+        Self {
+            write: true,
+            list: true,
+            copy: true,
+            create_new: true,
+            save_if_match: true,
+            metadata: true,
+            public_url: false,
+            signed_get: false,
+            signed_put: false,
+        }
+    }
+
+    /// `open`, `stat` and `exists` alone.
+    #[must_use]
+    pub const fn read_only() -> Self {
+        Self {
+            write: false,
+            list: false,
+            copy: false,
+            create_new: false,
+            save_if_match: false,
+            metadata: false,
+            ..Self::full()
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! [`Entry`]: what a listing yields, and the rolling up of keys at a delimiter.
+
+use std::time::SystemTime;
+
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, future};
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::etag::ETag;
+use crate::key::{Key, Prefix};
+use crate::options::ListOptions;
+
+/// A listing under way: see [`Driver::list`](crate::Driver::list).
+pub type EntryStream = BoxStream<'static, Result<Entry>>;
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Entry {
+    /// An object.
+    Object(ObjectEntry),
+    /// The common beginning, delimiter included, of one or more keys.
+    Prefix(Prefix),
+}
+
+impl Entry {
+    /// The key or the prefix: what a listing is sorted by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Object(object) => object.key.as_str(),
+            Self::Prefix(prefix) => prefix.as_str(),
+        }
+    }
+
+    /// The object, if it is one.
+    #[must_use]
+    pub fn into_object(self) -> Option<ObjectEntry> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Prefix(_) => None,
+        }
+    }
+}
+
+/// What a listing tells of an object: what every backend has at hand without another request.
+/// [`stat`](crate::Storage::stat) tells the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ObjectEntry {
+    /// The object's key.
+    pub key: Key,
+    /// The length of the stored bytes.
+    pub size: u64,
+    /// The version's validator, where the backend lists it; then the one that `stat` tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<ETag>,
+    /// When the version was saved.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::timestamp::option")]
+    pub last_modified: Option<SystemTime>,
+}
+
+impl ObjectEntry {
+    /// The least there is to know; the fields are public to set the rest.
+    #[must_use]
+    pub fn new(key: Key, size: u64) -> Self {
+        Self { key, size, etag: None, last_modified: None }
+    }
+}
+
+/// Applies `delimiter` and `start_after` to a recursive listing that is sorted by key and holds only
+/// what matches `prefix`: for drivers whose backend does not do it, or not for every delimiter.
+///
+/// Errors pass through at their place.
+pub fn roll_up<S>(entries: S, prefix: &Prefix, options: &ListOptions) -> EntryStream
+where
+    S: Stream<Item = Result<Entry>> + Send + 'static,
+{
+    let prefix_len = prefix.as_str().len();
+    let delimiter = options.delimiter.clone();
+    let start_after = options.start_after.clone();
+    // Keys that share a prefix are neighbours, so the last one suffices to yield each prefix once.
+    let mut last_prefix: Option<Prefix> = None;
+    let rolled = entries.filter_map(move |entry| {
+        future::ready(match entry {
+            Ok(entry) => {
+                let entry = roll_up_entry(entry, prefix_len, delimiter.as_deref());
+                let repeated = matches!(&entry, Entry::Prefix(prefix) if last_prefix.as_ref() == Some(prefix));
+                let skipped = start_after.as_deref().is_some_and(|after| entry.name() <= after);
+                if let Entry::Prefix(prefix) = &entry {
+                    last_prefix = Some(prefix.clone());
+                }
+                (!repeated && !skipped).then_some(Ok(entry))
+            }
+            Err(error) => Some(Err(error)),
+        })
+    });
+    rolled.boxed()
+}
+
+fn roll_up_entry(entry: Entry, prefix_len: usize, delimiter: Option<&str>) -> Entry {
+    let Some(delimiter) = delimiter else { return entry };
+    let name = entry.name();
+    let Some(at) = name.get(prefix_len..).and_then(|rest| rest.find(delimiter)) else { return entry };
+    match Prefix::new(&name[..prefix_len + at + delimiter.len()]) {
+        Ok(prefix) => Entry::Prefix(prefix),
+        // The beginning of a key is a prefix by its definition.
+        Err(_) => entry,
+    }
+}

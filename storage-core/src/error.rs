@@ -1,0 +1,433 @@
+//! The one error type of every driver, layer and handle.
+//!
+//! An [`Error`] says what kind of trouble it is ([`ErrorKind`]: what a program branches on), which
+//! operation on which driver and key met it, and what to do about it. It prints one level; the cause
+//! is reached through [`std::error::Error::source`].
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// The result of every fallible call in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A boxed cause.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What went wrong, as a program needs to know it.
+///
+/// New kinds may be added: a `match` needs a `_` arm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The object does not exist. Only ever said when that is certain.
+    NotFound,
+    /// `create_new` found an object under the key.
+    AlreadyExists,
+    /// The state of the backend forbids the key: on a file system `a` and `a/b` cannot both be files.
+    Conflict,
+    /// An `if_match` condition did not hold.
+    PreconditionFailed,
+    /// An `if_none_match` or `if_modified_since` condition of an open held: the caller's copy is current.
+    NotModified,
+    /// The requested range has no byte in common with the object (RFC 9110, section 15.5.17).
+    RangeNotSatisfiable,
+    /// The key or prefix breaks a rule of [`Key`](crate::Key), or the backend cannot hold it.
+    InvalidKey,
+    /// An argument other than the key is not acceptable: a metadata name, a range, an expiry.
+    InvalidInput,
+    /// The configuration is wrong. The message names the option and lists what is known.
+    InvalidConfig,
+    /// The backend knows who is asking and refuses, or the storage is read-only.
+    PermissionDenied,
+    /// The backend does not know who is asking: credentials are absent, wrong or expired.
+    Unauthenticated,
+    /// The backend asks to be called less often.
+    RateLimited,
+    /// No answer in the time allowed.
+    Timeout,
+    /// The backend has no room left: full disk, no inodes, quota.
+    StorageFull,
+    /// The payload is larger than the caller or the backend allows.
+    TooLarge,
+    /// This driver cannot do what was asked, however often it is tried.
+    Unsupported,
+    /// Bytes are not what they should be: a checksum or a length differs.
+    Integrity,
+    /// Anything else. See the message and the source.
+    Unexpected,
+}
+
+impl ErrorKind {
+    /// The kind's name, as it appears in messages and metrics labels: `"NotFound"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "NotFound",
+            Self::AlreadyExists => "AlreadyExists",
+            Self::Conflict => "Conflict",
+            Self::PreconditionFailed => "PreconditionFailed",
+            Self::NotModified => "NotModified",
+            Self::RangeNotSatisfiable => "RangeNotSatisfiable",
+            Self::InvalidKey => "InvalidKey",
+            Self::InvalidInput => "InvalidInput",
+            Self::InvalidConfig => "InvalidConfig",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::Unauthenticated => "Unauthenticated",
+            Self::RateLimited => "RateLimited",
+            Self::Timeout => "Timeout",
+            Self::StorageFull => "StorageFull",
+            Self::TooLarge => "TooLarge",
+            Self::Unsupported => "Unsupported",
+            Self::Integrity => "Integrity",
+            Self::Unexpected => "Unexpected",
+        }
+    }
+
+    /// Whether trouble of this kind is likely to pass by itself.
+    fn passes_by_itself(self) -> bool {
+        matches!(self, Self::RateLimited | Self::Timeout)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The verb that was under way. Used in errors, spans and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Reading a configuration or building a storage from it.
+    Configure,
+    /// [`Storage::save`](crate::Storage::save).
+    Save,
+    /// [`Storage::open`](crate::Storage::open), the reading of the body included.
+    Open,
+    /// [`Storage::stat`](crate::Storage::stat).
+    Stat,
+    /// [`Storage::exists`](crate::Storage::exists).
+    Exists,
+    /// [`Storage::delete`](crate::Storage::delete).
+    Delete,
+    /// [`Storage::list`](crate::Storage::list).
+    List,
+    /// [`Storage::copy`](crate::Storage::copy).
+    Copy,
+    /// [`Storage::url`](crate::Storage::url).
+    Url,
+}
+
+impl Operation {
+    /// The verb in lower case: `"save"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configure => "configure",
+            Self::Save => "save",
+            Self::Open => "open",
+            Self::Stat => "stat",
+            Self::Exists => "exists",
+            Self::Delete => "delete",
+            Self::List => "list",
+            Self::Copy => "copy",
+            Self::Url => "url",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Any failure of a storage.
+///
+/// Displayed on one line, without the source:
+/// `open "avatars/ada.png" on fs: NotFound: no such object`. A key is printed escaped, so that a
+/// hostile one cannot forge a log line. No credential appears in it: drivers put none into messages
+/// and pass no source that prints one.
+///
+/// ```
+/// use storage_core::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::NotFound, "no such object").with_key("a\nb");
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert_eq!(error.to_string(), r#""a\nb": NotFound: no such object"#);
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    operation: Option<Operation>,
+    driver: Option<Cow<'static, str>>,
+    key: Option<String>,
+    retryable: bool,
+    retry_after: Option<Duration>,
+    source: Option<BoxError>,
+}
+
+impl Error {
+    /// An error of a kind, with a message that says what happened and what to do.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            operation: None,
+            driver: None,
+            key: None,
+            retryable: kind.passes_by_itself(),
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    /// `NotFound`, in the words every driver uses.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(ErrorKind::NotFound, "no such object")
+    }
+
+    /// `Unsupported`, with what cannot be done and what to do instead.
+    #[must_use]
+    pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// `InvalidConfig`, with the option that is wrong and the way out.
+    #[must_use]
+    pub fn config(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidConfig, message).with_operation(Operation::Configure)
+    }
+
+    /// `Unexpected`, with its cause.
+    #[must_use]
+    pub fn unexpected(message: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> Self {
+        Self::new(ErrorKind::Unexpected, message).with_source(source)
+    }
+
+    /// What a program branches on.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The message alone, without operation, driver and key.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The verb that was under way, if known.
+    #[must_use]
+    pub fn operation(&self) -> Option<Operation> {
+        self.0.operation
+    }
+
+    /// The name of the driver that failed, if known.
+    #[must_use]
+    pub fn driver(&self) -> Option<&str> {
+        self.0.driver.as_deref()
+    }
+
+    /// The raw key or prefix in question, if there is one. It need not be a valid key: a listing
+    /// reports the odd keys of others this way.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
+    }
+
+    /// Whether the same call may succeed later without any change.
+    ///
+    /// True for `RateLimited` and `Timeout`, and for whatever else the driver marked as passing.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// How long the backend asked to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Attaches the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Marks the trouble as passing (or not), whatever its kind says.
+    #[must_use]
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    /// Records how long the backend asked to be left alone.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Sets the verb, unless an inner layer already said which.
+    #[must_use]
+    pub fn with_operation(mut self, operation: Operation) -> Self {
+        self.0.operation.get_or_insert(operation);
+        self
+    }
+
+    /// Sets the driver's name, unless an inner layer already said which.
+    #[must_use]
+    pub fn with_driver(mut self, driver: impl Into<Cow<'static, str>>) -> Self {
+        self.0.driver.get_or_insert_with(|| driver.into());
+        self
+    }
+
+    /// Sets the key, unless it is already known.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.0.key.get_or_insert_with(|| key.into());
+        self
+    }
+
+    /// Puts words before the message, to say where the trouble was: `[storages.media]: ...`.
+    #[must_use]
+    pub fn with_context(mut self, context: &str) -> Self {
+        self.0.message = format!("{context}: {}", self.0.message).into();
+        self
+    }
+
+    /// Rewrites the key, for a layer that shows its callers other keys than it uses inside.
+    #[must_use]
+    pub fn map_key(mut self, map: impl FnOnce(String) -> String) -> Self {
+        self.0.key = self.0.key.take().map(map);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        let mut place = false;
+        if let Some(operation) = inner.operation {
+            write!(f, "{operation}")?;
+            place = true;
+        }
+        if let Some(key) = &inner.key {
+            write!(f, "{}{key:?}", if place { " " } else { "" })?;
+            place = true;
+        }
+        if let Some(driver) = &inner.driver {
+            write!(f, "{}on {driver}", if place { " " } else { "" })?;
+            place = true;
+        }
+        if place {
+            f.write_str(": ")?;
+        }
+        write!(f, "{}: {}", inner.kind, inner.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        let mut debug = f.debug_struct("Error");
+        debug.field("kind", &inner.kind).field("message", &inner.message);
+        if let Some(operation) = &inner.operation {
+            debug.field("operation", operation);
+        }
+        if let Some(driver) = &inner.driver {
+            debug.field("driver", driver);
+        }
+        if let Some(key) = &inner.key {
+            debug.field("key", key);
+        }
+        debug.field("retryable", &inner.retryable);
+        // The source's Display, not its Debug: Debug output of foreign errors is where URLs with
+        // signatures and headers with tokens turn up.
+        if let Some(source) = &inner.source {
+            debug.field("source", &format_args!("{source}"));
+        }
+        debug.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// For `?` in code that converts into a [`Key`](crate::Key) what is one already.
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// For readers (`AsyncRead`, `std::io`), which know `io::Error` alone. The `Error` is its inner error.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let kind = match error.kind() {
+            ErrorKind::NotFound => Io::NotFound,
+            ErrorKind::AlreadyExists => Io::AlreadyExists,
+            ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => Io::PermissionDenied,
+            ErrorKind::Timeout => Io::TimedOut,
+            ErrorKind::Unsupported => Io::Unsupported,
+            ErrorKind::StorageFull => Io::StorageFull,
+            ErrorKind::TooLarge => Io::FileTooLarge,
+            ErrorKind::Integrity => Io::InvalidData,
+            ErrorKind::InvalidKey | ErrorKind::InvalidInput | ErrorKind::InvalidConfig => Io::InvalidInput,
+            _ => Io::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// What the operating system says, in the kinds of the contract. An [`Error`] that travelled through
+/// a reader comes back as it was.
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        match error.downcast::<Error>() {
+            Ok(inner) => inner,
+            Err(error) => from_operating_system(error),
+        }
+    }
+}
+
+fn from_operating_system(error: std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    let (kind, message) = match error.kind() {
+        Io::NotFound => (ErrorKind::NotFound, "no such file"),
+        Io::AlreadyExists => (ErrorKind::AlreadyExists, "a file is already there"),
+        Io::PermissionDenied => {
+            (ErrorKind::PermissionDenied, "the operating system denies access: check owner and mode")
+        }
+        Io::ReadOnlyFilesystem => (ErrorKind::PermissionDenied, "the file system is mounted read-only"),
+        Io::TimedOut => (ErrorKind::Timeout, "the operating system gave up waiting"),
+        Io::StorageFull => {
+            (ErrorKind::StorageFull, "no space or no inodes left on the device: free some and try again")
+        }
+        Io::QuotaExceeded => (ErrorKind::StorageFull, "the disk quota is used up"),
+        Io::FileTooLarge => (ErrorKind::TooLarge, "larger than the file system or a resource limit allows"),
+        Io::InvalidFilename => (ErrorKind::InvalidKey, "the file system cannot hold this name"),
+        Io::NotADirectory | Io::IsADirectory | Io::DirectoryNotEmpty => {
+            (ErrorKind::Conflict, "a file and a directory would need the same name")
+        }
+        Io::Unsupported => (ErrorKind::Unsupported, "the operating system cannot do this here"),
+        _ => (ErrorKind::Unexpected, "input or output failed"),
+    };
+    let passing = matches!(error.kind(), Io::Interrupted | Io::WouldBlock | Io::ResourceBusy);
+    let retryable = passing || kind.passes_by_itself();
+    Error::new(kind, message).with_retryable(retryable).with_source(error)
+}

@@ -1,0 +1,336 @@
+//! [`Key`] and [`Prefix`]: the names of objects, checked once, here.
+//!
+//! Every driver receives these types and nothing else, so no driver meets a `..`, an empty segment or
+//! a control character. The rules come from what every backend can hold without rewriting (S3 object
+//! keys are at most 1024 bytes of UTF-8; a file system has no empty, `.` or `..` names).
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most bytes a key or a prefix may have.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The name of an object: 1 to 1024 bytes of UTF-8, in segments separated by `/`.
+///
+/// No segment is empty, `.` or `..`; so there is no leading, trailing or doubled `/`. No control
+/// character (Unicode category Cc). Anything else is allowed and means itself: keys are compared
+/// byte by byte, are case-exact and are never normalised, trimmed or rewritten.
+///
+/// Cloning is cheap (a reference count). The order is byte order, the order of every listing.
+///
+/// ```
+/// use storage_core::{ErrorKind, Key};
+///
+/// let key = Key::new("avatars/ada.png")?;
+/// assert_eq!(key.name(), "ada.png");
+/// assert_eq!(key.segments().collect::<Vec<_>>(), ["avatars", "ada.png"]);
+/// assert_eq!(Key::new("a/../b").unwrap_err().kind(), ErrorKind::InvalidKey);
+/// # Ok::<(), storage_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// Checks a name and makes it a key.
+    ///
+    /// # Errors
+    /// `InvalidKey`, with the rule that is broken; [`Error::key`] is the raw text.
+    pub fn new(text: impl AsRef<str> + Into<Arc<str>>) -> Result<Self> {
+        match broken_key_rule(text.as_ref()) {
+            None => Ok(Self(text.into())),
+            Some(rule) => Err(invalid(text.as_ref(), rule)),
+        }
+    }
+
+    /// The key's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The parts between the slashes, at least one.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The last segment: `"ada.png"` of `"avatars/ada.png"`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&*self.0, |(_, name)| name)
+    }
+
+    /// All but the last segment, without the slash: `Some("avatars")` of `"avatars/ada.png"`.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(parent, _)| parent)
+    }
+
+    /// What follows the last dot of the name, as written: `Some("PNG")` of `"a/b.PNG"`. A name that
+    /// begins with its only dot has none.
+    #[must_use]
+    pub fn extension(&self) -> Option<&str> {
+        match self.name().rsplit_once('.') {
+            Some(("", _)) | None => None,
+            Some((_, extension)) => Some(extension),
+        }
+    }
+}
+
+/// A beginning of keys, taken literally, byte by byte, as on S3.
+///
+/// `avatars/a` finds `avatars/ada.png`; `avatars` finds `avatars-old/x` too: write `avatars/` to mean
+/// the directory. There is no glob meaning. The empty prefix finds everything.
+///
+/// A text that no key can begin with (`/x`, `a//`, `../`, more than 1024 bytes) is refused rather
+/// than answered with an empty listing, since it is always a mistake.
+///
+/// ```
+/// use storage_core::{Key, Prefix};
+///
+/// let prefix = Prefix::new("avatars/a")?;
+/// assert!(prefix.matches(&Key::new("avatars/ada.png")?));
+/// assert!(Prefix::new("/avatars").is_err());
+/// # Ok::<(), storage_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix(Arc<str>);
+
+impl Prefix {
+    /// Checks a text and makes it a prefix.
+    ///
+    /// # Errors
+    /// `InvalidKey` if no key can begin with it, with the reason.
+    pub fn new(text: impl AsRef<str> + Into<Arc<str>>) -> Result<Self> {
+        match broken_prefix_rule(text.as_ref()) {
+            None => Ok(Self(text.into())),
+            Some(rule) => Err(invalid(text.as_ref(), rule)),
+        }
+    }
+
+    /// The prefix of every key.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Arc::from(""))
+    }
+
+    /// The prefix's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the prefix of every key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the key begins with it.
+    #[must_use]
+    pub fn matches(&self, key: &Key) -> bool {
+        key.as_str().starts_with(self.as_str())
+    }
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+fn invalid(text: &str, rule: &'static str) -> Error {
+    // A hostile name may be megabytes long; the error need not be.
+    let shown: String = text.chars().take(MAX_KEY_BYTES).collect();
+    Error::new(ErrorKind::InvalidKey, rule).with_key(shown)
+}
+
+fn broken_key_rule(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        return Some("a key needs at least one character");
+    }
+    if text.ends_with('/') {
+        return Some("a key does not end with '/': name a file, not a directory");
+    }
+    broken_prefix_rule(text).or_else(|| bad_segment(text.rsplit('/').next()?))
+}
+
+fn broken_prefix_rule(text: &str) -> Option<&'static str> {
+    if text.len() > MAX_KEY_BYTES {
+        return Some("a key has at most 1024 bytes");
+    }
+    if text.starts_with('/') {
+        return Some("a key does not begin with '/': keys are relative to the storage");
+    }
+    if text.chars().any(char::is_control) {
+        return Some("a key has no control characters");
+    }
+    // The last segment of a prefix may go on, so only those before it must be whole.
+    let (whole, _unfinished) = text.rsplit_once('/')?;
+    whole.split('/').find_map(bad_segment)
+}
+
+fn bad_segment(segment: &str) -> Option<&'static str> {
+    match segment {
+        "" => Some("a key has no empty segment ('//')"),
+        "." | ".." => Some("a key has no '.' or '..' segment"),
+        _ => None,
+    }
+}
+
+macro_rules! checked_text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({:?})", stringify!($name), &*self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                &*self.0 == *other
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = Error;
+            fn try_from(text: &str) -> Result<Self> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+            fn try_from(text: String) -> Result<Self> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&String> for $name {
+            type Error = Error;
+            fn try_from(text: &String) -> Result<Self> {
+                Self::new(text.as_str())
+            }
+        }
+
+        impl From<&$name> for $name {
+            fn from(checked: &$name) -> Self {
+                checked.clone()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::new(text).map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+checked_text!(Key);
+checked_text!(Prefix);
+
+/// A key is also the prefix that finds at least itself.
+impl From<Key> for Prefix {
+    fn from(key: Key) -> Self {
+        Self(key.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_but_legal_names_are_keys() {
+        for text in
+            ["a", "...", "a/.hidden", " leading space", "trailing ", "a\\b", "%2e%2e", "ünï/☺", "-", "a?b#c", "*"]
+        {
+            assert_eq!(Key::new(text).unwrap(), text);
+        }
+        assert!(Key::new("k".repeat(MAX_KEY_BYTES)).is_ok());
+    }
+
+    #[test]
+    fn names_that_no_backend_can_hold_unchanged_are_refused() {
+        let long = "k".repeat(MAX_KEY_BYTES + 1);
+        for text in [
+            "", "/", "/a", "a/", "a//b", ".", "..", "a/.", "a/..", "../a", "a/../b", "./a", "a\0b", "a\nb", "a\u{7f}",
+            "a\u{85}b", &long,
+        ] {
+            let error = Key::new(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidKey, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_may_stop_anywhere_in_a_key() {
+        for text in ["", "a", "a/", "a/.", "a/..", ".", "..", "a/b"] {
+            assert!(Prefix::new(text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_no_key_can_begin_with_is_refused() {
+        for text in ["/", "/a", "a//", "../", "a/../", "./", "a\n"] {
+            assert_eq!(Prefix::new(text).unwrap_err().kind(), ErrorKind::InvalidKey, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_hostile_name_is_bounded() {
+        let error = Key::new("x".repeat(10_000_000)).unwrap_err();
+        assert!(error.to_string().len() < 2 * MAX_KEY_BYTES);
+    }
+
+    #[test]
+    fn an_extension_is_what_follows_the_last_dot() {
+        let extension = |text: &str| Key::new(text).unwrap().extension().map(str::to_owned);
+        assert_eq!(extension("a.b/c.tar.gz").as_deref(), Some("gz"));
+        assert_eq!(extension("a.b/c"), None);
+        assert_eq!(extension(".env"), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! [`Prefixed`]: a directory of a storage as a storage of its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+
+use crate::driver::{Driver, DriverInfo};
+use crate::entry::{Entry, EntryStream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{Key, Prefix};
+use crate::link::Link;
+use crate::metadata::ObjectMeta;
+use crate::object::Object;
+use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
+use crate::payload::Payload;
+
+/// Puts a prefix before every key, and takes it away from what comes back, errors included.
+///
+/// The prefix is whole segments: `media` and `media/` both mean the keys that begin with `media/`. The prefix
+/// and a key together have to obey the rules of [`Key`], its 1024 bytes among them.
+#[derive(Debug, Clone)]
+pub struct Prefixed {
+    inner: Arc<dyn Driver>,
+    /// Empty, or ends in a slash.
+    prefix: Arc<str>,
+}
+
+impl Prefixed {
+    /// Wraps a driver. An empty prefix changes nothing.
+    ///
+    /// # Errors
+    /// `InvalidKey` if the prefix could not be the first segments of a key.
+    pub fn new(inner: Arc<dyn Driver>, prefix: &str) -> Result<Self> {
+        let whole = prefix.strip_suffix('/').unwrap_or(prefix);
+        if whole.is_empty() && prefix.is_empty() {
+            return Ok(Self { inner, prefix: Arc::from("") });
+        }
+        let checked = Key::new(whole)?;
+        Ok(Self { inner, prefix: Arc::from(format!("{checked}/")) })
+    }
+
+    fn inside(&self, key: &Key) -> Result<Key> {
+        Key::new(format!("{}{key}", self.prefix)).map_err(|error| self.outside_error(error))
+    }
+
+    fn outside(&self, inner: Key) -> Result<Key> {
+        match inner.as_str().strip_prefix(&*self.prefix) {
+            Some(key) => Key::new(key),
+            None => Err(foreign(inner.as_str())),
+        }
+    }
+
+    fn outside_meta(&self, mut meta: ObjectMeta) -> Result<ObjectMeta> {
+        meta.key = self.outside(meta.key)?;
+        Ok(meta)
+    }
+
+    fn outside_error(&self, error: Error) -> Error {
+        error.map_key(|key| key.strip_prefix(&*self.prefix).map(str::to_owned).unwrap_or(key))
+    }
+
+    fn outside_entry(&self, entry: Result<Entry>) -> Result<Entry> {
+        match entry {
+            Ok(Entry::Object(mut object)) => {
+                object.key = self.outside(object.key)?;
+                Ok(Entry::Object(object))
+            }
+            Ok(Entry::Prefix(prefix)) => match prefix.as_str().strip_prefix(&*self.prefix) {
+                Some(rest) => Ok(Entry::Prefix(Prefix::new(rest)?)),
+                None => Err(foreign(prefix.as_str())),
+            },
+            Err(error) => Err(self.outside_error(error)),
+        }
+    }
+}
+
+fn foreign(key: &str) -> Error {
+    Error::new(ErrorKind::Unexpected, "the driver answered with a key outside the prefix").with_key(key)
+}
+
+#[async_trait]
+impl Driver for Prefixed {
+    fn info(&self) -> DriverInfo {
+        let mut info = self.inner.info();
+        if !self.prefix.is_empty() {
+            info.location = format!("{}/{}", info.location.trim_end_matches('/'), self.prefix.trim_end_matches('/'));
+        }
+        info
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let saved = self.inner.save(&self.inside(key)?, payload, options).await;
+        saved.map_err(|error| self.outside_error(error)).and_then(|meta| self.outside_meta(meta))
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        let object = self.inner.open(&self.inside(key)?, options).await.map_err(|error| self.outside_error(error))?;
+        let key = key.clone();
+        let layer = self.clone();
+        let object = object.map_stream(move |chunks| {
+            chunks.map(move |chunk| chunk.map_err(|error| layer.outside_error(error))).boxed()
+        });
+        Ok(object.map_meta(|meta| ObjectMeta { key, ..meta }))
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        let meta = self.inner.stat(&self.inside(key)?).await;
+        meta.map_err(|error| self.outside_error(error)).and_then(|meta| self.outside_meta(meta))
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        self.inner.exists(&self.inside(key)?).await.map_err(|error| self.outside_error(error))
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.inner.delete(&self.inside(key)?).await.map_err(|error| self.outside_error(error))
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        let inside = match Prefix::new(format!("{}{prefix}", self.prefix)) {
+            Ok(inside) => inside,
+            Err(error) => return futures_util::stream::iter([Err(self.outside_error(error))]).boxed(),
+        };
+        let start_after = options.start_after.as_ref().map(|after| format!("{}{after}", self.prefix));
+        let options = ListOptions { start_after, ..options.clone() };
+        let layer = self.clone();
+        self.inner.list(&inside, &options).map(move |entry| layer.outside_entry(entry)).boxed()
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        let copied = self.inner.copy(&self.inside(from)?, &self.inside(to)?, options).await;
+        copied.map_err(|error| self.outside_error(error)).and_then(|meta| self.outside_meta(meta))
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        self.inner.url(&self.inside(key)?, options).await.map_err(|error| self.outside_error(error))
+    }
+}

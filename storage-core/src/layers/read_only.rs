@@ -1,0 +1,84 @@
+//! [`ReadOnly`]: refuses whatever would change the storage.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::driver::{Capabilities, Driver, DriverInfo};
+use crate::entry::EntryStream;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{Key, Prefix};
+use crate::link::Link;
+use crate::metadata::ObjectMeta;
+use crate::object::Object;
+use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlMethod, UrlOptions};
+use crate::payload::Payload;
+
+/// A storage for reading only. `save`, `delete`, `copy` and links for uploading are `PermissionDenied`.
+#[derive(Debug, Clone)]
+pub struct ReadOnly {
+    inner: Arc<dyn Driver>,
+}
+
+impl ReadOnly {
+    /// Wraps a driver.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Driver>) -> Self {
+        Self { inner }
+    }
+}
+
+fn refused<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::PermissionDenied, "this storage is configured read-only"))
+}
+
+#[async_trait]
+impl Driver for ReadOnly {
+    fn info(&self) -> DriverInfo {
+        let mut info = self.inner.info();
+        info.capabilities = Capabilities {
+            write: false,
+            copy: false,
+            create_new: false,
+            save_if_match: false,
+            signed_put: false,
+            ..info.capabilities
+        };
+        info
+    }
+
+    async fn save(&self, _key: &Key, _payload: Payload, _options: &SaveOptions) -> Result<ObjectMeta> {
+        refused()
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        self.inner.open(key, options).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        self.inner.stat(key).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        self.inner.exists(key).await
+    }
+
+    async fn delete(&self, _key: &Key) -> Result<()> {
+        refused()
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        self.inner.list(prefix, options)
+    }
+
+    async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<ObjectMeta> {
+        refused()
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        match options.method {
+            UrlMethod::Put => refused(),
+            _ => self.inner.url(key, options).await,
+        }
+    }
+}

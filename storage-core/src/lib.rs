@@ -1,0 +1,80 @@
+//! The storage contract of anystorage.
+//!
+//! Applications hold a [`Storage`] and save, open, check, delete and link to objects without knowing where they
+//! live. Backends implement the small [`Driver`] trait, and so do [`layers`], which wrap a driver to change one
+//! thing about it. A [`Registry`] builds storages from configuration.
+//!
+//! Most applications depend on the `anystorage` crate, which re-exports this one and adds the drivers.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+//! use storage_core::Memory;
+//!
+//! let storage = Memory::storage();
+//! let meta = storage.save("avatars/ada.txt", "hello").create_new().await?;
+//! assert_eq!(meta.content_type(), Some("text/plain"));
+//! assert_eq!(storage.open("avatars/ada.txt").await?.text().await?, "hello");
+//! # Ok(()) }
+//! ```
+//!
+//! # Where to look
+//!
+//! | module or type | what it is for |
+//! |---|---|
+//! | [`Storage`], [`Save`], [`Open`], [`List`] | what applications call |
+//! | [`Key`], [`Prefix`], [`keys`] | names of objects, and making them |
+//! | [`ObjectMeta`], [`Metadata`], [`ETag`], [`Checksums`] | what is known of an object |
+//! | [`Payload`], [`Object`] | bytes on their way in, and out |
+//! | [`Error`], [`ErrorKind`] | what can go wrong |
+//! | [`Driver`], [`Capabilities`] | what a backend implements |
+//! | [`layers`] | prefix, read-only, timeout, retry, limit, observation |
+//! | [`config`], [`Registry`] | storages from configuration |
+//! | [`Memory`] | the driver for tests, and the model of the contract |
+//! | [`signed_url`] | the format of signed links to our own servers |
+//!
+//! Everything runs on a Tokio runtime: files are read on its blocking pool, and timeouts are its timers.
+
+mod atomic_file;
+mod checksum;
+pub mod config;
+pub mod content_type;
+mod driver;
+mod entry;
+mod error;
+mod etag;
+mod file_stream;
+mod hex;
+mod key;
+pub mod keys;
+pub mod layers;
+mod link;
+mod memory;
+mod metadata;
+mod object;
+mod options;
+mod payload;
+mod range;
+mod registry;
+pub mod signed_url;
+mod storage;
+mod timestamp;
+
+pub use async_trait::async_trait;
+pub use checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
+pub use driver::{Capabilities, Driver, DriverInfo};
+pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
+pub use error::{BoxError, Error, ErrorKind, Operation, Result};
+pub use etag::ETag;
+pub use key::{Key, MAX_KEY_BYTES, Prefix};
+pub use link::Link;
+pub use memory::Memory;
+pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMeta};
+pub use object::{Object, ObjectReader, ObjectStream};
+pub use options::{
+    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions, UrlMethod, UrlOptions,
+};
+pub use payload::{InMemory, Payload, PayloadStream};
+pub use range::ByteRange;
+pub use registry::{Context, Registry};
+pub use storage::{Copy, Entries, IntoKey, IntoPrefix, LinkTo, List, Open, Save, Storage};
+pub use timestamp::{format_time, parse_time};

@@ -1,0 +1,205 @@
+//! [`Memory`]: the driver that keeps objects in the process. For tests, and the model that others are
+//! compared with: it is the shortest statement of what the contract means.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream;
+
+use crate::driver::{Capabilities, Driver, DriverInfo};
+use crate::entry::{Entry, EntryStream, ObjectEntry, roll_up};
+use crate::error::{Error, ErrorKind, Result};
+use crate::etag::ETag;
+use crate::key::{Key, Prefix};
+use crate::keys;
+use crate::link::Link;
+use crate::metadata::ObjectMeta;
+use crate::object::Object;
+use crate::options::{
+    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions, UrlOptions,
+};
+use crate::payload::Payload;
+use crate::storage::Storage;
+
+/// How many entries a listing takes out of the map at a time.
+const PAGE: usize = 256;
+
+/// Keeps objects in memory until the last handle is dropped.
+///
+/// Clones share the objects. Takes every key of the contract.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    objects: RwLock<BTreeMap<Key, Arc<Stored>>>,
+    versions: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Stored {
+    meta: ObjectMeta,
+    bytes: Bytes,
+}
+
+type Objects = BTreeMap<Key, Arc<Stored>>;
+
+impl Memory {
+    /// An empty driver.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A handle on an empty driver.
+    #[must_use]
+    pub fn storage() -> Storage {
+        Storage::new(Self::new())
+    }
+
+    // Nothing panics while a lock is held, so a poisoned one holds a sound map all the same.
+    fn read(&self) -> RwLockReadGuard<'_, Objects> {
+        self.shared.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Objects> {
+        self.shared.objects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, key: &Key) -> Result<Arc<Stored>> {
+        self.read().get(key).cloned().ok_or_else(Error::not_found)
+    }
+
+    fn next_etag(&self) -> Result<ETag> {
+        ETag::strong(format!("{:x}", self.shared.versions.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Puts an object in its place, if the mode allows it, in one step.
+    fn commit(&self, mut meta: ObjectMeta, bytes: Bytes, mode: &SaveMode) -> Result<ObjectMeta> {
+        meta.etag = Some(self.next_etag()?);
+        meta.last_modified = Some(SystemTime::now());
+        let mut objects = self.write();
+        let present = objects.get(&meta.key);
+        match mode {
+            SaveMode::CreateNew if present.is_some() => return Err(already_exists()),
+            SaveMode::IfMatch(wanted) => check_version(present, wanted)?,
+            SaveMode::UniqueName => {
+                while objects.contains_key(&meta.key) {
+                    meta.key = keys::alternative(&meta.key)?;
+                }
+            }
+            SaveMode::Overwrite | SaveMode::CreateNew => {}
+        }
+        objects.insert(meta.key.clone(), Arc::new(Stored { meta: meta.clone(), bytes }));
+        Ok(meta)
+    }
+
+    fn page(&self, prefix: &Prefix, after: Option<&Key>) -> Vec<Result<Entry>> {
+        let start = match after {
+            Some(key) => Bound::Excluded(key.as_str()),
+            None => Bound::Included(prefix.as_str()),
+        };
+        let objects = self.read();
+        let matching = objects.range::<str, _>((start, Bound::Unbounded)).take_while(|(key, _)| prefix.matches(key));
+        matching.take(PAGE).map(|(_, stored)| Ok(Entry::Object(entry_of(&stored.meta)))).collect()
+    }
+}
+
+fn already_exists() -> Error {
+    Error::new(ErrorKind::AlreadyExists, "there is an object already")
+}
+
+fn check_version(present: Option<&Arc<Stored>>, wanted: &ETag) -> Result<()> {
+    let matches = present.and_then(|stored| stored.meta.etag.as_ref()).is_some_and(|etag| etag.strong_eq(wanted));
+    if matches {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::PreconditionFailed, format!("the object is not the version {wanted}")))
+}
+
+fn entry_of(meta: &ObjectMeta) -> ObjectEntry {
+    let mut entry = ObjectEntry::new(meta.key.clone(), meta.size);
+    entry.etag.clone_from(&meta.etag);
+    entry.last_modified = meta.last_modified;
+    entry
+}
+
+#[async_trait]
+impl Driver for Memory {
+    fn info(&self) -> DriverInfo {
+        DriverInfo::new("memory", "memory:", Capabilities::full())
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let (bytes, checksums) = payload.into_bytes().await?;
+        let mut meta = ObjectMeta::new(key.clone(), bytes.len() as u64);
+        meta.metadata = options.metadata.clone();
+        meta.checksums = checksums;
+        self.commit(meta, bytes, &options.mode)
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        let stored = self.get(key)?;
+        options.check(&stored.meta)?;
+        let size = stored.meta.size;
+        let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
+        let bytes = match (usize::try_from(range.start), usize::try_from(range.end)) {
+            (Ok(start), Ok(end)) => stored.bytes.slice(start..end),
+            _ => return Err(Error::new(ErrorKind::RangeNotSatisfiable, "the range does not fit in memory")),
+        };
+        Ok(Object::from_bytes(stored.meta.clone(), range, bytes))
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        Ok(self.get(key)?.meta.clone())
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        Ok(self.read().contains_key(key))
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.write().remove(key);
+        Ok(())
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        let (memory, of_prefix) = (self.clone(), prefix.clone());
+        let pages = stream::unfold(Some(None), move |after: Option<Option<Key>>| {
+            let page = after.map(|after| memory.page(&of_prefix, after.as_ref()));
+            std::future::ready(page.map(|page| {
+                let last = match page.last() {
+                    Some(Ok(Entry::Object(object))) => Some(Some(object.key.clone())),
+                    _ => None,
+                };
+                (stream::iter(page), last)
+            }))
+        });
+        roll_up(futures_util::StreamExt::flatten(pages), prefix, options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        let source = self.get(from)?;
+        let mut meta = source.meta.clone();
+        meta.key = to.clone();
+        if let MetadataDirective::Replace(metadata) = &options.metadata {
+            meta.metadata = metadata.clone();
+        }
+        let mode = match options.mode {
+            CopyMode::Overwrite => SaveMode::Overwrite,
+            CopyMode::CreateNew => SaveMode::CreateNew,
+        };
+        self.commit(meta, source.bytes.clone(), &mode)
+    }
+
+    async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
+        Err(Error::unsupported("objects in memory have no links; set public_url if a web server shows them"))
+    }
+}

@@ -1,0 +1,298 @@
+//! What is kept beside the bytes: [`Metadata`] (given by whoever saves) and [`ObjectMeta`] (all that is
+//! known of a stored object).
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checksum::Checksums;
+use crate::error::{Error, ErrorKind, Result};
+use crate::etag::ETag;
+use crate::key::Key;
+use crate::timestamp;
+
+/// The most bytes that the names and values of user metadata may have together (S3's limit, "Working
+/// with object metadata").
+pub const MAX_USER_METADATA_BYTES: usize = 2048;
+
+/// The most bytes one header of [`Metadata`] may have.
+pub const MAX_HEADER_BYTES: usize = 1024;
+
+/// The headers an object is served with, and the user's own names and values.
+///
+/// Each is kept by every driver or refused with an error; none is silently dropped.
+///
+/// ```
+/// use storage_core::Metadata;
+///
+/// let metadata = Metadata::new()
+///     .content_type("text/css")
+///     .cache_control("public, max-age=31536000, immutable")
+///     .user("author", "ada");
+/// assert_eq!(metadata.user_metadata["author"], "ada");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// `Content-Type`. Guessed when an object is saved without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// `Content-Encoding`: how the stored bytes are encoded (`gzip`). The bytes are stored as given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    /// `Content-Disposition`: `attachment; filename="report.pdf"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_disposition: Option<String>,
+    /// `Content-Language`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_language: Option<String>,
+    /// `Cache-Control`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<String>,
+    /// `Expires`, in whole seconds as HTTP has it; a fraction is cut off.
+    #[serde(skip_serializing_if = "Option::is_none", with = "timestamp::option")]
+    pub expires: Option<SystemTime>,
+    /// The user's own metadata. Names are HTTP tokens in lower case (they travel as header names);
+    /// values are text without control characters or surrounding white space. Together at most
+    /// [`MAX_USER_METADATA_BYTES`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub user_metadata: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// Nothing set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `Content-Type`.
+    #[must_use]
+    pub fn content_type(mut self, value: impl Into<String>) -> Self {
+        self.content_type = Some(value.into());
+        self
+    }
+
+    /// Sets `Content-Encoding`.
+    #[must_use]
+    pub fn content_encoding(mut self, value: impl Into<String>) -> Self {
+        self.content_encoding = Some(value.into());
+        self
+    }
+
+    /// Sets `Content-Disposition`.
+    #[must_use]
+    pub fn content_disposition(mut self, value: impl Into<String>) -> Self {
+        self.content_disposition = Some(value.into());
+        self
+    }
+
+    /// Sets `Content-Language`.
+    #[must_use]
+    pub fn content_language(mut self, value: impl Into<String>) -> Self {
+        self.content_language = Some(value.into());
+        self
+    }
+
+    /// Sets `Cache-Control`.
+    #[must_use]
+    pub fn cache_control(mut self, value: impl Into<String>) -> Self {
+        self.cache_control = Some(value.into());
+        self
+    }
+
+    /// Sets `Expires`.
+    #[must_use]
+    pub fn expires(mut self, at: SystemTime) -> Self {
+        self.expires = Some(at);
+        self
+    }
+
+    /// Adds a name and a value of the user's own. The name is taken in lower case.
+    #[must_use]
+    pub fn user(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.user_metadata.insert(name.into().to_ascii_lowercase(), value.into());
+        self
+    }
+
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Fills what is not set from `defaults`.
+    pub fn fill_from(&mut self, defaults: &Self) {
+        fn fill<T: Clone>(slot: &mut Option<T>, default: &Option<T>) {
+            if slot.is_none() {
+                slot.clone_from(default);
+            }
+        }
+        fill(&mut self.content_type, &defaults.content_type);
+        fill(&mut self.content_encoding, &defaults.content_encoding);
+        fill(&mut self.content_disposition, &defaults.content_disposition);
+        fill(&mut self.content_language, &defaults.content_language);
+        fill(&mut self.cache_control, &defaults.cache_control);
+        fill(&mut self.expires, &defaults.expires);
+        for (name, value) in &defaults.user_metadata {
+            self.user_metadata.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+
+    /// Checks every value and brings `expires` to whole seconds, so that each driver stores the same.
+    ///
+    /// [`Storage`](crate::Storage) calls it; a driver need not.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with the field that is not acceptable and why.
+    pub fn validated(mut self) -> Result<Self> {
+        let headers = [
+            ("content_type", &self.content_type),
+            ("content_encoding", &self.content_encoding),
+            ("content_disposition", &self.content_disposition),
+            ("content_language", &self.content_language),
+            ("cache_control", &self.cache_control),
+        ];
+        for (name, value) in headers {
+            if let Some(value) = value {
+                check_header(name, value)?;
+            }
+        }
+        if let Some(content_type) = &self.content_type
+            && !content_type.contains('/')
+        {
+            return Err(bad("content_type", "write type/subtype, as in image/png"));
+        }
+        check_user_metadata(&self.user_metadata)?;
+        self.expires = self.expires.map(timestamp::whole_seconds).transpose()?;
+        Ok(self)
+    }
+}
+
+fn bad(field: &str, reason: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("{field}: {reason}"))
+}
+
+fn check_header(name: &str, value: &str) -> Result<()> {
+    if value.is_empty() {
+        return Err(bad(name, "the value is empty; leave it unset instead"));
+    }
+    if value.len() > MAX_HEADER_BYTES {
+        return Err(bad(name, "the value has more than 1024 bytes"));
+    }
+    // RFC 9110, section 5.5: a field value holds visible ASCII with spaces inside. Anything else would
+    // be changed or refused by one server or another on its way.
+    let visible = |byte: u8| (0x20..0x7f).contains(&byte);
+    if !value.bytes().all(visible) {
+        return Err(bad(name, "the value holds a control or non-ASCII character; encode it (RFC 8187 for file names)"));
+    }
+    if value.trim() != value {
+        return Err(bad(name, "the value begins or ends with a space"));
+    }
+    Ok(())
+}
+
+fn check_user_metadata(entries: &BTreeMap<String, String>) -> Result<()> {
+    let mut total = 0;
+    for (name, value) in entries {
+        let field = format!("user_metadata {name:?}");
+        // RFC 9110, section 5.6.2 (token), in lower case.
+        let token = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(token) {
+            return Err(bad(&field, "a name has lower-case ASCII letters, digits and !#$%&'*+-.^_`|~ only"));
+        }
+        if value.chars().any(char::is_control) {
+            return Err(bad(&field, "a value has no control characters"));
+        }
+        if value.trim() != value {
+            return Err(bad(&field, "a value does not begin or end with white space"));
+        }
+        total += name.len() + value.len();
+    }
+    if total > MAX_USER_METADATA_BYTES {
+        return Err(bad(
+            "user_metadata",
+            &format!("{total} bytes of names and values; at most {MAX_USER_METADATA_BYTES} fit"),
+        ));
+    }
+    Ok(())
+}
+
+/// All that is known of a stored object.
+///
+/// Serialised with these field names; the fields of `metadata` stand beside the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ObjectMeta {
+    /// The object's key.
+    pub key: Key,
+    /// The length of the stored bytes.
+    pub size: u64,
+    /// The version's validator. Strong where the driver can promise it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<ETag>,
+    /// When the version was saved.
+    #[serde(skip_serializing_if = "Option::is_none", with = "timestamp::option")]
+    pub last_modified: Option<SystemTime>,
+    /// What was given with the bytes.
+    #[serde(flatten)]
+    pub metadata: Metadata,
+    /// The checksums that were computed or verified when the object was saved.
+    #[serde(skip_serializing_if = "Checksums::is_empty")]
+    pub checksums: Checksums,
+}
+
+impl ObjectMeta {
+    /// The least there is to know; the fields are public to set the rest.
+    #[must_use]
+    pub fn new(key: Key, size: u64) -> Self {
+        Self { key, size, etag: None, last_modified: None, metadata: Metadata::new(), checksums: Checksums::new() }
+    }
+
+    /// `Content-Type`.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.metadata.content_type.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(metadata: Metadata) -> String {
+        let error = metadata.validated().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn a_header_that_could_split_a_response_is_refused() {
+        assert!(refused(Metadata::new().cache_control("no-store\r\nSet-Cookie: a=b")).contains("cache_control"));
+        assert!(refused(Metadata::new().content_disposition("attachment; filename=\"é\"")).contains("RFC 8187"));
+        assert!(refused(Metadata::new().content_type("png")).contains("type/subtype"));
+        assert!(refused(Metadata::new().content_encoding("")).contains("unset"));
+    }
+
+    #[test]
+    fn user_metadata_is_what_every_backend_can_carry() {
+        assert!(
+            Metadata::new().user("Author", "Ada Löveläce").validated().unwrap().user_metadata.contains_key("author")
+        );
+        assert!(refused(Metadata::new().user("a b", "x")).contains("a b"));
+        assert!(refused(Metadata::new().user("", "x")).contains("name"));
+        assert!(refused(Metadata::new().user("a", " x")).contains("white space"));
+        assert!(refused(Metadata::new().user("a", "x".repeat(MAX_USER_METADATA_BYTES))).contains("2049"));
+    }
+
+    #[test]
+    fn metadata_reads_back_from_json_as_it_was() {
+        let expires = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
+        let metadata = Metadata::new().content_type("image/png").expires(expires).user("a", "b").validated().unwrap();
+        let json = serde_json::to_string(&metadata).unwrap();
+        assert!(json.contains("2096-10-02T07:06:40Z"), "{json}");
+        assert_eq!(serde_json::from_str::<Metadata>(&json).unwrap(), metadata);
+    }
+}

@@ -1,0 +1,328 @@
+//! [`Object`]: what [`Storage::open`](crate::Storage::open) answers: metadata and a body that streams.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio_util::io::StreamReader;
+
+use crate::atomic_file;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::file_stream::{FileStream, read_at_most};
+use crate::metadata::ObjectMeta;
+use crate::payload::Payload;
+
+/// The most that is set aside on the word of a server that says how long its answer will be.
+const MAX_TRUSTED_SIZE: u64 = 4 * 1024 * 1024;
+
+/// An open object: its metadata, and the bytes of the range that was asked for.
+///
+/// The metadata belongs to the bytes: an object that is overwritten while it is read goes on as the old
+/// version or fails, it never becomes a mixture. A body that ends early is an error, never a short
+/// success. Dropping an object, or a stream made of it, stops reading.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let storage = storage_core::Memory::storage();
+/// storage.save("notes/a.txt", "hello").await?;
+/// let object = storage.open("notes/a.txt").range(1..3).await?;
+/// assert_eq!(object.meta().size, 5);
+/// assert_eq!(object.range(), 1..3);
+/// assert_eq!(object.text().await?, "el");
+/// # Ok(()) }
+/// ```
+pub struct Object {
+    meta: ObjectMeta,
+    range: Range<u64>,
+    body: Body,
+    driver: Option<Cow<'static, str>>,
+}
+
+enum Body {
+    Bytes(Bytes),
+    File(Arc<File>),
+    Stream(BoxStream<'static, Result<Bytes>>),
+}
+
+impl Object {
+    fn new(meta: ObjectMeta, range: Range<u64>, body: Body) -> Self {
+        Self { meta, range, body, driver: None }
+    }
+
+    /// For drivers: an object whose bytes of the range are in memory.
+    #[must_use]
+    pub fn from_bytes(meta: ObjectMeta, range: Range<u64>, bytes: Bytes) -> Self {
+        Self::new(meta, range, Body::Bytes(bytes))
+    }
+
+    /// For drivers: an object in a file, which will not be truncated or overwritten in place.
+    #[must_use]
+    pub fn from_file(meta: ObjectMeta, range: Range<u64>, file: File) -> Self {
+        Self::new(meta, range, Body::File(Arc::new(file)))
+    }
+
+    /// For drivers: an object whose bytes of the range arrive as a stream.
+    pub fn from_stream<S>(meta: ObjectMeta, range: Range<u64>, chunks: S) -> Self
+    where
+        S: Stream<Item = Result<Bytes>> + Send + 'static,
+    {
+        Self::new(meta, range, Body::Stream(chunks.boxed()))
+    }
+
+    /// What is known of the whole object.
+    #[must_use]
+    pub fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    /// The positions of the bytes that the body yields: all of the object's unless a range was asked for.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// How many bytes the body yields.
+    #[must_use]
+    pub fn content_length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// The open file behind the body, for a server that sends [`range`](Self::range) of it without copying
+    /// (`sendfile`). `None` if the bytes come from elsewhere or are in memory already.
+    ///
+    /// The file's cursor is nobody's: read at positions.
+    #[must_use]
+    pub fn file(&self) -> Option<&Arc<File>> {
+        match &self.body {
+            Body::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Replaces the metadata, for a layer that shows its callers another key.
+    #[must_use]
+    pub fn map_meta(mut self, map: impl FnOnce(ObjectMeta) -> ObjectMeta) -> Self {
+        self.meta = map(self.meta);
+        self
+    }
+
+    /// Wraps the chunks of a body that streams, for a layer that watches or repairs it. Bodies in memory or
+    /// in a file are left as they are.
+    #[must_use]
+    pub fn map_stream<F>(mut self, wrap: F) -> Self
+    where
+        F: FnOnce(BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>>,
+    {
+        if let Body::Stream(chunks) = self.body {
+            self.body = Body::Stream(wrap(chunks));
+        }
+        self
+    }
+
+    pub(crate) fn with_driver(mut self, driver: Cow<'static, str>) -> Self {
+        self.driver = Some(driver);
+        self
+    }
+
+    /// The body as a stream of non-empty chunks, [`content_length`](Self::content_length) bytes together.
+    ///
+    /// Fewer or more bytes than that end it with an error (retryable, since a connection that breaks off
+    /// is the usual cause).
+    #[must_use]
+    pub fn into_stream(self) -> ObjectStream {
+        let left = self.content_length();
+        let chunks = match self.body {
+            Body::Bytes(bytes) => stream::once(async { Ok(bytes) }).boxed(),
+            Body::File(file) => FileStream::new(file, self.range).map_err(Error::from).boxed(),
+            Body::Stream(chunks) => chunks,
+        };
+        ObjectStream { chunks, left, done: false, key: self.meta.key.to_string(), driver: self.driver }
+    }
+
+    /// The body as an `AsyncRead` and `AsyncBufRead`.
+    #[must_use]
+    pub fn into_reader(self) -> ObjectReader {
+        StreamReader::new(self.into_stream())
+    }
+
+    /// The whole body in memory, however large: see [`bytes_up_to`](Self::bytes_up_to) for objects of strangers.
+    ///
+    /// # Errors
+    /// Any kind that reading can meet; nothing partial is returned.
+    pub async fn bytes(self) -> Result<Bytes> {
+        self.bytes_up_to(u64::MAX).await
+    }
+
+    /// The whole body in memory, if it has at most `max` bytes.
+    ///
+    /// # Errors
+    /// `TooLarge` before anything is read if it has more; else as [`bytes`](Self::bytes).
+    pub async fn bytes_up_to(self, max: u64) -> Result<Bytes> {
+        let len = self.content_length();
+        if len > max {
+            let message = format!("the body has {len} bytes; at most {max} were asked for");
+            return Err(Error::new(ErrorKind::TooLarge, message).with_key(self.meta.key.as_str()));
+        }
+        match self.body {
+            Body::Bytes(bytes) if bytes.len() as u64 == len => Ok(bytes),
+            Body::File(file) => {
+                read_whole(file, self.range).await.map_err(|error| in_body(error, self.meta.key.as_str(), self.driver))
+            }
+            _ => {
+                let mut all = BytesMut::with_capacity(usize::try_from(len.min(MAX_TRUSTED_SIZE)).unwrap_or(0));
+                let mut chunks = self.into_stream();
+                while let Some(chunk) = chunks.try_next().await? {
+                    // A body that is one chunk is handed on as it is.
+                    if all.is_empty() && chunk.len() as u64 == len {
+                        chunks.expect_end().await?;
+                        return Ok(chunk);
+                    }
+                    all.extend_from_slice(&chunk);
+                }
+                Ok(all.freeze())
+            }
+        }
+    }
+
+    /// The whole body as text.
+    ///
+    /// # Errors
+    /// `Unexpected` if it is not UTF-8; else as [`bytes`](Self::bytes).
+    pub async fn text(self) -> Result<String> {
+        let key = self.meta.key.clone();
+        let bytes = self.bytes().await?;
+        String::from_utf8(Vec::from(bytes))
+            .map_err(|cause| Error::unexpected("the object is not UTF-8 text", cause).with_key(key.as_str()))
+    }
+
+    /// Writes the body to a local file: to a temporary one beside it first, which replaces the old one only
+    /// when it is complete. Dropping the future leaves the old file as it was.
+    ///
+    /// # Errors
+    /// Any kind that reading can meet, and what the operating system says about writing.
+    pub async fn save_to_file(self, path: impl AsRef<Path>) -> Result<()> {
+        atomic_file::write(path.as_ref(), self.into_stream()).await
+    }
+}
+
+async fn read_whole(file: Arc<File>, range: Range<u64>) -> Result<Bytes> {
+    let len = usize::try_from(range.end - range.start)
+        .map_err(|_| Error::new(ErrorKind::TooLarge, "the object does not fit in memory"))?;
+    let read = tokio::task::spawn_blocking(move || -> io::Result<BytesMut> {
+        let mut all = BytesMut::zeroed(len);
+        let read = read_at_most(&file, &mut all, range.start)?;
+        all.truncate(read);
+        Ok(all)
+    });
+    let all = read.await.map_err(|join| Error::unexpected("reading the file did not finish", join))??;
+    if all.len() < len { Err(ended_early((len - all.len()) as u64)) } else { Ok(all.freeze()) }
+}
+
+fn ended_early(missing: u64) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early")).with_retryable(true)
+}
+
+fn in_body(error: Error, key: &str, driver: Option<Cow<'static, str>>) -> Error {
+    let error = error.with_operation(Operation::Open).with_key(key);
+    match driver {
+        Some(driver) => error.with_driver(driver),
+        None => error,
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("meta", &self.meta).field("range", &self.range).finish_non_exhaustive()
+    }
+}
+
+/// An object can be saved elsewhere as it streams in. Its metadata does not travel along: pass
+/// `object.meta().metadata` to the save.
+impl From<Object> for Payload {
+    fn from(object: Object) -> Self {
+        let size = object.content_length();
+        match object.body {
+            Body::Bytes(bytes) => Self::from_bytes(bytes),
+            _ => Self::from_stream(object.into_stream()),
+        }
+        .with_size(size)
+    }
+}
+
+/// The body of an [`Object`] as an `AsyncRead`. Errors are `io::Error`s whose inner error is an [`Error`];
+/// `Error::from` gives it back.
+pub type ObjectReader = StreamReader<ObjectStream, Bytes>;
+
+/// The body of an [`Object`] as a stream: see [`Object::into_stream`].
+pub struct ObjectStream {
+    chunks: BoxStream<'static, Result<Bytes>>,
+    left: u64,
+    done: bool,
+    key: String,
+    driver: Option<Cow<'static, str>>,
+}
+
+impl ObjectStream {
+    async fn expect_end(&mut self) -> Result<()> {
+        match self.try_next().await? {
+            None => Ok(()),
+            Some(_) => Err(in_body(too_long(), &self.key, self.driver.clone())),
+        }
+    }
+
+    fn check(&mut self, chunk: Option<Result<Bytes>>) -> Option<Result<Bytes>> {
+        let result = match chunk {
+            Some(Ok(chunk)) => match self.left.checked_sub(chunk.len() as u64) {
+                Some(left) => {
+                    self.left = left;
+                    return Some(Ok(chunk));
+                }
+                None => Err(too_long()),
+            },
+            Some(Err(error)) => Err(error),
+            None if self.left > 0 => Err(ended_early(self.left)),
+            None => {
+                self.done = true;
+                return None;
+            }
+        };
+        self.done = true;
+        Some(result.map_err(|error| in_body(error, &self.key, self.driver.clone())))
+    }
+}
+
+fn too_long() -> Error {
+    Error::new(ErrorKind::Integrity, "the body is longer than it was said to be")
+}
+
+impl Stream for ObjectStream {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        loop {
+            match ready!(self.chunks.poll_next_unpin(cx)) {
+                Some(Ok(chunk)) if chunk.is_empty() => {}
+                chunk => return Poll::Ready(self.check(chunk)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ObjectStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectStream").field("key", &self.key).field("left", &self.left).finish_non_exhaustive()
+    }
+}

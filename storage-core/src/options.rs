@@ -1,0 +1,166 @@
+//! What a verb can be asked for, as drivers receive it.
+//!
+//! Applications set these through the builders of [`Storage`](crate::Storage). Every struct is
+//! `#[non_exhaustive]` and has a [`Default`], so that fields can be added.
+
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::etag::ETag;
+use crate::metadata::{Metadata, ObjectMeta};
+use crate::range::ByteRange;
+
+/// What a save does when there is an object under the key already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SaveMode {
+    /// Replaces it.
+    #[default]
+    Overwrite,
+    /// Fails with `AlreadyExists`. Of any number of concurrent callers exactly one succeeds.
+    CreateNew,
+    /// Replaces it if it is still this version, else fails with `PreconditionFailed`; so also if there is no object.
+    IfMatch(ETag),
+    /// Leaves it and saves under another key, made by [`keys::alternative`](crate::keys::alternative).
+    /// The returned metadata says which.
+    UniqueName,
+}
+
+/// How to save.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct SaveOptions {
+    /// What to keep beside the bytes. `content_type` is always set when a driver sees it.
+    pub metadata: Metadata,
+    /// What to do about an object that is there already.
+    pub mode: SaveMode,
+}
+
+/// What to open, and on which conditions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// Which bytes; all of them if unset.
+    pub range: Option<ByteRange>,
+    /// Only this version (strong comparison), else `PreconditionFailed`.
+    pub if_match: Option<ETag>,
+    /// Only another version than this one (weak comparison), else `NotModified`.
+    pub if_none_match: Option<ETag>,
+    /// Only if saved after this time, in whole seconds, else `NotModified`. Ignored beside `if_none_match`
+    /// (RFC 9110, section 13.1.3).
+    pub if_modified_since: Option<SystemTime>,
+}
+
+impl OpenOptions {
+    /// Evaluates the conditions against an object, in the order of RFC 9110, section 13.2.2: for drivers
+    /// whose backend does not.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` or `NotModified`.
+    pub fn check(&self, meta: &ObjectMeta) -> Result<()> {
+        if let Some(wanted) = &self.if_match
+            && !meta.etag.as_ref().is_some_and(|etag| etag.strong_eq(wanted))
+        {
+            return Err(Error::new(ErrorKind::PreconditionFailed, format!("the object is not the version {wanted}")));
+        }
+        let unchanged = match (&self.if_none_match, self.if_modified_since, meta.last_modified) {
+            (Some(known), _, _) => meta.etag.as_ref().is_some_and(|etag| etag.weak_eq(known)),
+            (None, Some(since), Some(modified)) => unix_seconds(modified) <= unix_seconds(since),
+            _ => false,
+        };
+        if unchanged {
+            return Err(Error::new(ErrorKind::NotModified, "the object has not changed"));
+        }
+        Ok(())
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// How to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListOptions {
+    /// Keys that have this text after the prefix are rolled up into one entry up to and including it.
+    /// Never empty.
+    pub delimiter: Option<String>,
+    /// Only entries whose name (key or rolled-up prefix) sorts after this text, byte by byte.
+    pub start_after: Option<String>,
+}
+
+/// What a copy does with the metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetadataDirective {
+    /// The copy has the source's.
+    #[default]
+    Keep,
+    /// The copy has this instead; all of it, not a merge.
+    Replace(Metadata),
+}
+
+/// What a copy does when there is an object under the destination already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyMode {
+    /// Replaces it.
+    #[default]
+    Overwrite,
+    /// Fails with `AlreadyExists`; race-free as in [`SaveMode::CreateNew`].
+    CreateNew,
+}
+
+/// How to copy within a storage.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopyOptions {
+    /// The copy's metadata.
+    pub metadata: MetadataDirective,
+    /// What to do about an object that is there already.
+    pub mode: CopyMode,
+}
+
+/// What a link is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UrlMethod {
+    /// Downloading.
+    #[default]
+    Get,
+    /// Asking for the headers alone.
+    Head,
+    /// Uploading. Always signed.
+    Put,
+}
+
+impl UrlMethod {
+    /// The HTTP method: `"GET"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+/// What link to make.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UrlOptions {
+    /// What the link is for.
+    pub method: UrlMethod,
+    /// How long a signed link works. Unset: the public link, which works as long as the object is there.
+    pub expires_in: Option<Duration>,
+    /// The `Content-Disposition` that the answer shall have. Signed links for GET only.
+    pub response_content_disposition: Option<String>,
+    /// The `Content-Type` that the answer shall have. Signed links for GET only.
+    pub response_content_type: Option<String>,
+    /// The `Content-Type` that an upload must have. Links for PUT only.
+    pub content_type: Option<String>,
+    /// The exact length that an upload must have. Links for PUT only.
+    pub content_length: Option<u64>,
+}

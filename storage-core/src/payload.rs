@@ -1,0 +1,441 @@
+//! [`Payload`]: the bytes of a save, wherever they come from, with what must be true of them.
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::io::AsyncRead;
+use tokio_util::io::ReaderStream;
+
+use crate::checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::file_stream::{FileStream, read_at_most};
+
+/// How much of an `AsyncRead` is read at a time.
+const READER_CHUNK: usize = 64 * 1024;
+
+/// How much of a payload in memory is handed on at a time.
+const SLICE: usize = 1024 * 1024;
+
+/// The bytes to save: in memory, in a file on disk, or from a stream whose size may be unknown.
+///
+/// A payload knows what must hold for it (its declared size, a largest size, expected checksums).
+/// [`into_stream`](Self::into_stream) checks all of it on the way, so a driver that aborts its save when
+/// the stream yields an error, as it must anyway, never stores bytes that are not what they should be.
+///
+/// ```
+/// use storage_core::Payload;
+///
+/// let payload = Payload::from("hello");
+/// assert_eq!(payload.size(), Some(5));
+/// assert!(payload.is_replayable());
+/// ```
+pub struct Payload {
+    body: Body,
+    size: Option<u64>,
+    checks: Checks,
+}
+
+enum Body {
+    Bytes(Bytes),
+    File(Arc<File>),
+    Stream(BoxStream<'static, Result<Bytes>>),
+}
+
+#[derive(Clone, Default)]
+struct Checks {
+    max_size: Option<u64>,
+    expected: Vec<Checksum>,
+    computed: Vec<ChecksumAlgorithm>,
+}
+
+impl Payload {
+    fn new(body: Body, size: Option<u64>) -> Self {
+        Self { body, size, checks: Checks::default() }
+    }
+
+    /// Bytes in memory. Not copied.
+    #[must_use]
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let size = bytes.len() as u64;
+        Self::new(Body::Bytes(bytes), Some(size))
+    }
+
+    /// A stream of chunks, of unknown size unless [`with_size`](Self::with_size) tells it. An error of the
+    /// stream fails the save and leaves nothing behind.
+    pub fn from_stream<S, B, E>(chunks: S) -> Self
+    where
+        S: Stream<Item = Result<B, E>> + Send + 'static,
+        B: Into<Bytes>,
+        E: Into<BoxError>,
+    {
+        let chunks = chunks.map(|chunk| chunk.map(Into::into).map_err(|cause| source_failed(cause.into())));
+        Self::new(Body::Stream(chunks.boxed()), None)
+    }
+
+    /// All that a reader yields. Its size is unknown unless [`with_size`](Self::with_size) tells it.
+    pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
+        Self::from_stream(ReaderStream::with_capacity(reader, READER_CHUNK))
+    }
+
+    /// A regular file on the local disk, opened now and read while it is saved. Can be replayed.
+    ///
+    /// A file that becomes shorter in between fails the save with `Integrity`; what is appended is not
+    /// saved.
+    ///
+    /// # Errors
+    /// What the operating system says; `InvalidInput` for a directory or a special file.
+    pub async fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let opened = tokio::task::spawn_blocking(move || {
+            // Looked at before it is opened: opening a FIFO would block until somebody writes to it.
+            if !std::fs::metadata(&path)?.is_file() {
+                return Err(Error::new(ErrorKind::InvalidInput, format!("{} is not a regular file", path.display())));
+            }
+            let file = File::open(&path)?;
+            let size = file.metadata()?.len();
+            Ok((file, size))
+        });
+        let (file, size) =
+            opened.await.map_err(|join| Error::unexpected("opening the file did not finish", join))??;
+        Ok(Self::new(Body::File(Arc::new(file)), Some(size)))
+    }
+
+    /// Declares the size. A stream that yields more or fewer bytes fails the save with `Integrity`.
+    #[must_use]
+    pub fn with_size(mut self, size: u64) -> Self {
+        self.size = Some(size);
+        self
+    }
+
+    /// Sets the largest size that is accepted. A larger payload fails the save with `TooLarge`, as soon as
+    /// that is known.
+    #[must_use]
+    pub fn with_max_size(mut self, max_size: u64) -> Self {
+        self.checks.max_size = Some(max_size);
+        self
+    }
+
+    /// Requires a checksum. Other bytes fail the save with `Integrity`.
+    #[must_use]
+    pub fn with_expected_checksum(mut self, checksum: Checksum) -> Self {
+        self.checks.expected.push(checksum);
+        self
+    }
+
+    /// Has a checksum computed and kept with the object.
+    #[must_use]
+    pub fn with_computed_checksum(mut self, algorithm: ChecksumAlgorithm) -> Self {
+        self.checks.computed.push(algorithm);
+        self
+    }
+
+    /// The size, if it is known before the bytes have been read.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Whether [`replay`](Self::replay) works: for bytes in memory and files on disk.
+    #[must_use]
+    pub fn is_replayable(&self) -> bool {
+        !matches!(self.body, Body::Stream(_))
+    }
+
+    /// The same payload once more, for a second try. `None` for a stream, which can be read only once.
+    #[must_use]
+    pub fn replay(&self) -> Option<Self> {
+        let body = match &self.body {
+            Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
+            Body::File(file) => Body::File(Arc::clone(file)),
+            Body::Stream(_) => return None,
+        };
+        Some(Self { body, size: self.size, checks: self.checks.clone() })
+    }
+
+    /// Wraps the chunks, for a layer that watches or changes them; the checks stay behind the wrapper.
+    ///
+    /// Bytes in memory and files are left as they are: nothing about them can stall.
+    #[must_use]
+    pub fn map_stream<F>(mut self, wrap: F) -> Self
+    where
+        F: FnOnce(BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>>,
+    {
+        if let Body::Stream(chunks) = self.body {
+            self.body = Body::Stream(wrap(chunks));
+        }
+        self
+    }
+
+    /// The first bytes, at most `n`, without taking them away.
+    ///
+    /// # Errors
+    /// What the stream or the file says.
+    pub async fn peek(&mut self, n: usize) -> Result<Bytes> {
+        match &mut self.body {
+            Body::Bytes(bytes) => Ok(bytes.slice(..bytes.len().min(n))),
+            Body::File(file) => {
+                let file = Arc::clone(file);
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut start = BytesMut::zeroed(n);
+                    let read = read_at_most(&file, &mut start, 0)?;
+                    start.truncate(read);
+                    Ok(start.freeze())
+                });
+                read.await.map_err(|join| Error::unexpected("reading the file did not finish", join))?
+            }
+            Body::Stream(chunks) => {
+                let mut start = BytesMut::new();
+                let mut taken = Vec::new();
+                while start.len() < n
+                    && let Some(chunk) = chunks.try_next().await?
+                {
+                    start.extend_from_slice(&chunk[..chunk.len().min(n - start.len())]);
+                    taken.push(Ok(chunk));
+                }
+                let rest = std::mem::replace(chunks, stream::empty().boxed());
+                *chunks = stream::iter(taken).chain(rest).boxed();
+                Ok(start.freeze())
+            }
+        }
+    }
+
+    /// The bytes in chunks, checked on the way: see [`PayloadStream`].
+    #[must_use]
+    pub fn into_stream(self) -> PayloadStream {
+        let check = RunningChecks::new(self.size, self.checks);
+        let chunks = match self.body {
+            Body::Bytes(bytes) => slices(bytes).boxed(),
+            Body::File(file) => FileStream::new(file, 0..self.size.unwrap_or(u64::MAX)).map_err(Error::from).boxed(),
+            Body::Stream(chunks) => chunks,
+        };
+        PayloadStream { chunks, check, outcome: None }
+    }
+
+    /// The bytes, if they are in memory already: for a driver's short cut for small objects.
+    ///
+    /// # Errors
+    /// Gives the payload back if they are not.
+    pub fn into_memory(self) -> Result<InMemory, Self> {
+        match self.body {
+            Body::Bytes(bytes) => Ok(InMemory { bytes, check: RunningChecks::new(self.size, self.checks) }),
+            body => Err(Self { body, ..self }),
+        }
+    }
+
+    /// Reads everything into memory. Unbounded, unless a maximum size is set.
+    ///
+    /// # Errors
+    /// What the stream says, and what its checks find.
+    pub async fn into_bytes(self) -> Result<(Bytes, Checksums)> {
+        let mut chunks = match self.into_memory() {
+            Ok(memory) => return memory.checked(),
+            Err(payload) => payload.into_stream(),
+        };
+        let mut all = BytesMut::new();
+        while let Some(chunk) = chunks.try_next().await? {
+            all.extend_from_slice(&chunk);
+        }
+        Ok((all.freeze(), chunks.checksums().cloned().unwrap_or_default()))
+    }
+}
+
+/// The bytes in pieces that are hashed in a moment, so that a large payload does not hold up the runtime.
+fn slices(mut bytes: Bytes) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    stream::poll_fn(move |_| {
+        let next = bytes.split_to(bytes.len().min(SLICE));
+        Poll::Ready((!next.is_empty()).then_some(Ok(next)))
+    })
+}
+
+fn source_failed(cause: BoxError) -> Error {
+    match cause.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(cause) => Error::unexpected("the stream of bytes to save failed", cause),
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = match self.body {
+            Body::Bytes(_) => "bytes",
+            Body::File(_) => "file",
+            Body::Stream(_) => "stream",
+        };
+        f.debug_struct("Payload").field("from", &body).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+macro_rules! payload_from {
+    ($($source:ty),*) => {
+        $(impl From<$source> for Payload {
+            fn from(bytes: $source) -> Self {
+                Self::from_bytes(bytes)
+            }
+        })*
+    };
+}
+
+payload_from!(Bytes, Vec<u8>, String, &'static str, &'static [u8]);
+
+impl<const N: usize> From<&'static [u8; N]> for Payload {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self::from_bytes(bytes.as_slice())
+    }
+}
+
+/// Bytes in memory whose checks have not run yet.
+#[derive(Debug)]
+pub struct InMemory {
+    bytes: Bytes,
+    check: RunningChecks,
+}
+
+impl InMemory {
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Runs the checks. Hashing takes time: for large payloads call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// `TooLarge` or `Integrity`.
+    pub fn checked(mut self) -> Result<(Bytes, Checksums)> {
+        self.check.take_in(&self.bytes)?;
+        let checksums = self.check.finish()?;
+        Ok((self.bytes, checksums))
+    }
+}
+
+/// The chunks of a payload, none of them empty, checked as they pass.
+///
+/// After the last chunk it yields `None` if all checks held, else one error (`Integrity`, `TooLarge`).
+/// A driver makes nothing visible before it has seen the `None`.
+pub struct PayloadStream {
+    chunks: BoxStream<'static, Result<Bytes>>,
+    check: RunningChecks,
+    /// Set at the end; nothing is polled after it.
+    outcome: Option<Checksums>,
+}
+
+impl PayloadStream {
+    /// The checksums that were asked for, once the stream has ended well; `None` before.
+    #[must_use]
+    pub fn checksums(&self) -> Option<&Checksums> {
+        self.outcome.as_ref()
+    }
+
+    fn end(&mut self) -> Option<Result<Bytes>> {
+        match self.check.finish() {
+            Ok(checksums) => {
+                self.outcome = Some(checksums);
+                None
+            }
+            Err(error) => Some(self.fail(error)),
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> Result<Bytes> {
+        // A driver that polls on after an error must not take the rest for the whole.
+        self.chunks =
+            stream::repeat_with(|| Err(Error::new(ErrorKind::Integrity, "the payload failed before"))).boxed();
+        Err(error)
+    }
+}
+
+impl Stream for PayloadStream {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.outcome.is_some() {
+            return Poll::Ready(None);
+        }
+        loop {
+            let item = match std::task::ready!(this.chunks.poll_next_unpin(cx)) {
+                Some(Ok(chunk)) if chunk.is_empty() => continue,
+                Some(Ok(chunk)) => Some(match this.check.take_in(&chunk) {
+                    Ok(()) => Ok(chunk),
+                    Err(error) => this.fail(error),
+                }),
+                Some(Err(error)) => Some(this.fail(error)),
+                None => this.end(),
+            };
+            return Poll::Ready(item);
+        }
+    }
+}
+
+impl fmt::Debug for PayloadStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PayloadStream").field("check", &self.check).finish_non_exhaustive()
+    }
+}
+
+/// Counts and hashes what passes by and compares at the end.
+#[derive(Debug)]
+struct RunningChecks {
+    seen: u64,
+    size: Option<u64>,
+    max_size: Option<u64>,
+    expected: Vec<Checksum>,
+    hashers: Vec<Hasher>,
+}
+
+impl RunningChecks {
+    fn new(size: Option<u64>, checks: Checks) -> Self {
+        let mut algorithms: Vec<_> = checks.expected.iter().map(Checksum::algorithm).chain(checks.computed).collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        let hashers = algorithms.into_iter().map(Hasher::new).collect();
+        Self { seen: 0, size, max_size: checks.max_size, expected: checks.expected, hashers }
+    }
+
+    fn take_in(&mut self, chunk: &[u8]) -> Result<()> {
+        self.seen += chunk.len() as u64;
+        if let Some(max) = self.max_size.filter(|&max| self.seen.max(self.size.unwrap_or(0)) > max) {
+            return Err(Error::new(ErrorKind::TooLarge, format!("the payload has more than the {max} bytes allowed")));
+        }
+        if let Some(size) = self.size.filter(|&size| self.seen > size) {
+            return Err(Error::new(
+                ErrorKind::Integrity,
+                format!("the payload has more than the {size} bytes declared"),
+            ));
+        }
+        self.hashers.iter_mut().for_each(|hasher| hasher.update(chunk));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Checksums> {
+        if let Some(size) = self.size.filter(|&size| size != self.seen) {
+            let message = format!("the payload ended after {} of {size} bytes", self.seen);
+            return Err(Error::new(ErrorKind::Integrity, message));
+        }
+        let found: Checksums = self.hashers.drain(..).map(Hasher::finish).collect();
+        for expected in &self.expected {
+            if let Some(found) = found.get(expected.algorithm()).filter(|found| *found != expected) {
+                return Err(Error::new(
+                    ErrorKind::Integrity,
+                    format!("the bytes have {found}, not {expected} as expected"),
+                ));
+            }
+        }
+        Ok(found)
+    }
+}

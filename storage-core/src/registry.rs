@@ -1,0 +1,309 @@
+//! [`Registry`]: drivers by name, and the building of storages from configuration.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::config::{CommonOptions, Options, StorageConfig, StoragesConfig, Value};
+use crate::driver::Driver;
+use crate::error::{Error, Result};
+use crate::layers;
+use crate::memory::Memory;
+use crate::storage::Storage;
+
+type Build = Arc<dyn Fn(Options, &Context<'_>) -> Result<Arc<dyn Driver>> + Send + Sync>;
+type ReadUrl = Arc<dyn Fn(&Url) -> Result<Options> + Send + Sync>;
+
+/// Drivers by name, and URL schemes by driver.
+///
+/// A plain value: a third-party driver registers the same way as ours, and two registries do not know of each
+/// other.
+///
+/// ```
+/// use storage_core::{Memory, Registry};
+///
+/// let mut registry = Registry::with_memory();
+/// registry.register("scratch", |options, _context| {
+///     options.read::<NoOptions>("scratch")?;
+///     Ok(std::sync::Arc::new(Memory::new()))
+/// });
+/// registry.register_scheme("scratch", "scratch", |_url| Ok(Default::default()));
+/// let storage = registry.open_url("scratch:?read_only=true")?;
+///
+/// #[derive(serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct NoOptions {}
+/// # Ok::<(), storage_core::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Registry {
+    drivers: BTreeMap<String, Build>,
+    schemes: BTreeMap<String, (String, ReadUrl)>,
+}
+
+impl Registry {
+    /// A registry that knows no driver.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A registry that knows the `memory` driver and its `memory:` URL.
+    #[must_use]
+    pub fn with_memory() -> Self {
+        let mut registry = Self::new();
+        registry.register("memory", |options, _| {
+            options.read::<NoOptions>("memory")?;
+            Ok(Arc::new(Memory::new()))
+        });
+        registry.register_scheme("memory", "memory", |url| match url.path() {
+            "" if !url.has_authority() => Ok(Options::new()),
+            _ => {
+                Err(Error::config("a memory URL is memory: and nothing else, but for options, as in memory:?prefix=a"))
+            }
+        });
+        registry
+    }
+
+    /// Registers a driver, or replaces the one of that name.
+    ///
+    /// `build` reads its own options with [`Options::read`]; those of [`CommonOptions`] are taken out before, and put
+    /// around the driver as layers after.
+    pub fn register<F>(&mut self, name: impl Into<String>, build: F) -> &mut Self
+    where
+        F: Fn(Options, &Context<'_>) -> Result<Arc<dyn Driver>> + Send + Sync + 'static,
+    {
+        self.drivers.insert(name.into(), Arc::new(build));
+        self
+    }
+
+    /// Registers a URL scheme for a driver. `read` makes options of what stands before the query; the query's
+    /// parameters are added by name.
+    pub fn register_scheme<F>(&mut self, scheme: impl Into<String>, driver: impl Into<String>, read: F) -> &mut Self
+    where
+        F: Fn(&Url) -> Result<Options> + Send + Sync + 'static,
+    {
+        self.schemes.insert(scheme.into(), (driver.into(), Arc::new(read)));
+        self
+    }
+
+    /// The names of the registered drivers, sorted.
+    pub fn drivers(&self) -> impl Iterator<Item = &str> {
+        self.drivers.keys().map(String::as_str)
+    }
+
+    /// The registered URL schemes, sorted.
+    pub fn schemes(&self) -> impl Iterator<Item = &str> {
+        self.schemes.keys().map(String::as_str)
+    }
+
+    /// Builds the storage that a URL names.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for what is no URL, an unknown scheme, user name or password in the URL, an option that is
+    /// unknown, doubled or wrong; and what the driver says.
+    pub fn open_url(&self, url: &str) -> Result<Storage> {
+        self.open_config(&self.config_of_url(url)?)
+    }
+
+    /// Builds a storage that refers to no other.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, and what the driver says.
+    pub fn open_config(&self, config: &StorageConfig) -> Result<Storage> {
+        Building::new(self, &StoragesConfig::new()).build(config, None)
+    }
+
+    /// Builds one of the named storages, and those it refers to.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if there is none of that name, or if storages refer to each other in a circle, which is shown;
+    /// and what the drivers say.
+    pub fn open_named(&self, configs: &StoragesConfig, name: &str) -> Result<Storage> {
+        Building::new(self, configs).named(name)
+    }
+
+    /// Builds all of the named storages. Those that refer to one share it.
+    ///
+    /// # Errors
+    /// As [`open_named`](Self::open_named).
+    pub fn open_all(&self, configs: &StoragesConfig) -> Result<BTreeMap<String, Storage>> {
+        let building = Building::new(self, configs);
+        configs.names().map(|name| Ok((name.to_owned(), building.named(name)?))).collect()
+    }
+
+    /// The configuration that a URL stands for.
+    ///
+    /// # Errors
+    /// As [`open_url`](Self::open_url), but for what the driver says.
+    pub fn config_of_url(&self, text: &str) -> Result<StorageConfig> {
+        // The text itself is not shown in any error: it may hold a password.
+        let url = Url::parse(text).map_err(|cause| {
+            Error::config(format!("not a URL of a storage; a URL begins with one of {}", self.scheme_list()))
+                .with_source(cause)
+        })?;
+        let scheme = url.scheme();
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Error::config(format!(
+                "a {scheme} URL with a user name or password: secrets come from the environment, a profile or a config file"
+            )));
+        }
+        if url.fragment().is_some() {
+            return Err(Error::config(format!("a {scheme} URL with a '#': write it as %23 if it belongs to the name")));
+        }
+        let (driver, read) = self.schemes.get(scheme).ok_or_else(|| {
+            Error::config(if self.drivers.contains_key(scheme) {
+                format!("driver {scheme} has no URL form: configure it in a config file")
+            } else {
+                format!("unknown URL scheme {scheme}; known are {}", self.scheme_list())
+            })
+        })?;
+        let mut options = read(&url)?;
+        for (name, value) in url.query_pairs() {
+            if options.insert(name.clone(), value.into_owned()).is_some() {
+                return Err(Error::config(format!("option {name} is given twice in the URL")));
+            }
+        }
+        StorageConfig::new(driver.clone(), options)
+    }
+
+    fn scheme_list(&self) -> String {
+        self.schemes().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoOptions {}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("drivers", &self.drivers.keys())
+            .field("schemes", &self.schemes.keys())
+            .finish()
+    }
+}
+
+/// What a driver's builder can ask for beyond its own options.
+#[derive(Debug)]
+pub struct Context<'a> {
+    building: &'a Building<'a>,
+    common: &'a CommonOptions,
+}
+
+impl Context<'_> {
+    /// The options that every driver takes, as configured for this one. A driver that makes public links itself, or
+    /// needs the base of signed ones, reads `public_url` here.
+    #[must_use]
+    pub fn common(&self) -> &CommonOptions {
+        self.common
+    }
+
+    /// Another storage: by name, or as an inline table.
+    ///
+    /// # Errors
+    /// As [`Registry::open_named`]; `InvalidConfig` if the value is neither a string nor a table.
+    pub fn storage(&self, value: &Value) -> Result<Storage> {
+        match value {
+            Value::String(name) => self.building.named(name),
+            Value::Table(table) => self.building.build(&StorageConfig::from_options(table.clone())?, None),
+            _ => Err(Error::config("a storage is referred to by its name or given as a table")),
+        }
+    }
+}
+
+/// One run of building: what is done, and the way to what is under way.
+#[derive(Debug)]
+struct Building<'a> {
+    registry: &'a Registry,
+    configs: &'a StoragesConfig,
+    done: RefCell<BTreeMap<String, Storage>>,
+    under_way: RefCell<Vec<String>>,
+}
+
+impl<'a> Building<'a> {
+    fn new(registry: &'a Registry, configs: &'a StoragesConfig) -> Self {
+        Self { registry, configs, done: RefCell::default(), under_way: RefCell::default() }
+    }
+
+    fn named(&self, name: &str) -> Result<Storage> {
+        if let Some(storage) = self.done.borrow().get(name) {
+            return Ok(storage.clone());
+        }
+        let config = self.configs.get(name).ok_or_else(|| self.unknown(name))?;
+        self.enter(name)?;
+        let built = self.build(config, Some(name));
+        self.under_way.borrow_mut().pop();
+        let storage = built?;
+        self.done.borrow_mut().insert(name.to_owned(), storage.clone());
+        Ok(storage)
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let known: Vec<_> = self.configs.names().collect();
+        let known =
+            if known.is_empty() { "none is configured".to_owned() } else { format!("known are {}", known.join(", ")) };
+        Error::config(format!("no storage is called {name:?}; {known}"))
+    }
+
+    fn enter(&self, name: &str) -> Result<()> {
+        let mut under_way = self.under_way.borrow_mut();
+        if let Some(start) = under_way.iter().position(|other| other == name) {
+            let circle = [&under_way[start..], &[name.to_owned()]].concat().join(" -> ");
+            return Err(Error::config(format!("storages refer to each other in a circle: {circle}")));
+        }
+        under_way.push(name.to_owned());
+        Ok(())
+    }
+
+    fn build(&self, config: &StorageConfig, name: Option<&str>) -> Result<Storage> {
+        self.build_layers(config).map_err(|error| match name {
+            Some(name) => error.with_context(&format!("[storages.{name}]")),
+            None => error,
+        })
+    }
+
+    fn build_layers(&self, config: &StorageConfig) -> Result<Storage> {
+        let StorageConfig { driver, common, options } = config;
+        let build = self.registry.drivers.get(driver).ok_or_else(|| {
+            let known = self.registry.drivers().collect::<Vec<_>>().join(", ");
+            Error::config(format!("unknown driver {driver:?}; known are {known}"))
+        })?;
+        let inner = build(options.clone(), &Context { building: self, common })?;
+        Ok(Storage::from_arc(wrapped(inner, common)?))
+    }
+}
+
+/// Puts the common options around a driver, innermost first.
+fn wrapped(inner: Arc<dyn Driver>, common: &CommonOptions) -> Result<Arc<dyn Driver>> {
+    let mut driver = inner;
+    if let Some(base) = &common.public_url
+        && !driver.info().capabilities.public_url
+    {
+        if base.cannot_be_a_base() || base.query().is_some() || base.fragment().is_some() {
+            return Err(Error::config("option public_url: expected a plain URL, as in https://media.example.com/"));
+        }
+        driver = Arc::new(layers::PublicUrl::new(driver, base.clone()));
+    }
+    if let Some(prefix) = &common.prefix {
+        let prefixed = layers::Prefixed::new(driver, prefix);
+        driver = Arc::new(prefixed.map_err(|error| Error::config(format!("option prefix: {}", error.message())))?);
+    }
+    if let Some(headers) = &common.default_headers {
+        driver = Arc::new(layers::Defaults::new(driver, headers.clone()));
+    }
+    if common.read_only {
+        driver = Arc::new(layers::ReadOnly::new(driver));
+    }
+    if let Some(timeout) = common.timeout {
+        driver = Arc::new(layers::Timeout::new(driver, timeout));
+    }
+    if let Some(retries) = common.retries.filter(|&retries| retries > 0) {
+        driver = Arc::new(layers::Retry::new(driver, retries));
+    }
+    Ok(Arc::new(layers::Observed::new(driver)))
+}

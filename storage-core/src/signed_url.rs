@@ -1,0 +1,347 @@
+//! Signed links to a web server of ours: the format that the fs driver and the mirror sign and that
+//! `storage-http` verifies.
+//!
+//! # Format
+//!
+//! `<public_url>/<key>?X-Storage-...`, the key percent-encoded segment by segment, with these query
+//! parameters, each at most once, in any order:
+//!
+//! | parameter | meaning |
+//! |---|---|
+//! | `X-Storage-Method` | `GET` (good for HEAD too), `HEAD` or `PUT` |
+//! | `X-Storage-Expires` | the last second in which the link works, in Unix time |
+//! | `X-Storage-Disposition` | GET: the `Content-Disposition` of the answer |
+//! | `X-Storage-Type` | GET: the `Content-Type` of the answer. PUT: the one the upload must have |
+//! | `X-Storage-Length` | PUT: the exact length the upload must have |
+//! | `X-Storage-Signature` | the signature, 64 lower-case hexadecimal digits |
+//!
+//! The signature is HMAC-SHA-256 (RFC 2104) with the signing key over the lines, joined by `\n`: the text
+//! `anystorage-v1`, the method, the expiry, the key (not encoded), the disposition, the type, the length;
+//! a parameter that is not there is an empty line. Neither keys nor headers can hold a line feed, so no
+//! two requests have the same text. Host and path prefix are not signed: a front may rewrite them.
+//!
+//! All six parameters take part; a verifier refuses any other `X-Storage-` parameter, one that is there
+//! twice, and a method that is not the signed one: a link for downloading is no link for uploading.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::Sha256;
+use url::Url;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::hex;
+use crate::key::Key;
+use crate::link::Link;
+use crate::options::{UrlMethod, UrlOptions};
+
+/// The longest time a signed link works, as on S3 (Signature Version 4): seven days.
+pub const MAX_EXPIRY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The fewest bytes a signing key may have.
+pub const MIN_SIGNING_KEY_BYTES: usize = 16;
+
+const METHOD: &str = "X-Storage-Method";
+const EXPIRES: &str = "X-Storage-Expires";
+const DISPOSITION: &str = "X-Storage-Disposition";
+const TYPE: &str = "X-Storage-Type";
+const LENGTH: &str = "X-Storage-Length";
+const SIGNATURE: &str = "X-Storage-Signature";
+
+/// What RFC 3986, section 2.3, calls unreserved, and the slash between segments, stay as they are.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The URL of a key below a base URL, every segment percent-encoded.
+///
+/// ```
+/// # use storage_core::{Key, signed_url::public_url};
+/// let base = "https://media.example.com/files".parse()?;
+/// let url = public_url(&base, &Key::new("a b/50%?.png")?);
+/// assert_eq!(url.as_str(), "https://media.example.com/files/a%20b/50%25%3F.png");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn public_url(base: &Url, key: &Key) -> Url {
+    let mut url = base.clone();
+    let directory = base.path().trim_end_matches('/');
+    url.set_path(&format!("{directory}/{}", utf8_percent_encode(key.as_str(), ENCODED)));
+    url
+}
+
+/// The secret that signs links. Its `Debug` form does not show it.
+#[derive(Clone)]
+pub struct SigningKey(Hmac<Sha256>);
+
+impl SigningKey {
+    /// A key from a secret of at least [`MIN_SIGNING_KEY_BYTES`] bytes.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a shorter one.
+    pub fn new(secret: impl AsRef<[u8]>) -> Result<Self> {
+        let secret = secret.as_ref();
+        if secret.len() < MIN_SIGNING_KEY_BYTES {
+            return Err(Error::config(
+                "signing_key: a secret needs at least 16 bytes; make one with: openssl rand -hex 32",
+            ));
+        }
+        let mac = Hmac::new_from_slice(secret)
+            .map_err(|cause| Error::config("signing_key: not usable").with_source(cause))?;
+        Ok(Self(mac))
+    }
+
+    /// Makes a signed link to a key below `base`.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the expiry is missing or longer than [`MAX_EXPIRY`].
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use storage_core::signed_url::SigningKey;
+    /// use storage_core::{Key, UrlMethod, UrlOptions};
+    ///
+    /// let signer = SigningKey::new("a secret of many bytes")?;
+    /// let mut options = UrlOptions::default();
+    /// options.expires_in = Some(Duration::from_secs(900));
+    /// let key = Key::new("a/b.png")?;
+    /// let link = signer.sign(&"https://example.com/media".parse()?, &key, &options)?;
+    ///
+    /// let query = link.url.query().unwrap_or_default();
+    /// let grant = signer.verify(UrlMethod::Get, &key, query, SystemTime::now())?;
+    /// assert_eq!(grant.content_type, None);
+    /// assert!(signer.verify(UrlMethod::Put, &key, query, SystemTime::now()).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sign(&self, base: &Url, key: &Key, options: &UrlOptions) -> Result<Link> {
+        let bad = |message: &'static str| Error::new(ErrorKind::InvalidInput, message);
+        let expires_in = options.expires_in.ok_or_else(|| bad("a signed link needs expires_in"))?;
+        if expires_in > MAX_EXPIRY {
+            return Err(bad("a signed link works for at most seven days"));
+        }
+        let expires = unix_seconds(SystemTime::now()) + expires_in.as_secs();
+        let is_put = options.method == UrlMethod::Put;
+        let claims = Claims {
+            method: options.method.as_str().to_owned(),
+            expires: expires.to_string(),
+            disposition: options.response_content_disposition.clone().unwrap_or_default(),
+            content_type: if is_put { &options.content_type } else { &options.response_content_type }
+                .clone()
+                .unwrap_or_default(),
+            length: options.content_length.map(|length| length.to_string()).unwrap_or_default(),
+        };
+        let signature = hex::encode(&self.mac(key, &claims).finalize().into_bytes());
+        let mut url = public_url(base, key);
+        claims.append_to(&mut url, &signature);
+        let mut link = Link::signed(url, options.method, UNIX_EPOCH + Duration::from_secs(expires));
+        if is_put {
+            link.headers.extend(options.content_type.iter().map(|value| ("content-type".to_owned(), value.clone())));
+            link.headers
+                .extend(options.content_length.iter().map(|value| ("content-length".to_owned(), value.to_string())));
+        }
+        Ok(link)
+    }
+
+    /// Checks the query of a request for a key. Deny by default: whatever is missing, doubled, unknown, expired or
+    /// forged is refused, in constant time as far as the signature is concerned.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, with a reason that tells a legitimate user enough and a forger nothing.
+    pub fn verify(&self, method: UrlMethod, key: &Key, query: &str, now: SystemTime) -> Result<Grant> {
+        let (claims, signature) = Claims::parse(query)?;
+        let signature = hex::decode(&signature).ok_or_else(|| denied("the link's signature is not valid"))?;
+        self.mac(key, &claims).verify_slice(&signature).map_err(|_| denied("the link's signature is not valid"))?;
+        let allowed = claims.method == method.as_str() || (claims.method == "GET" && method == UrlMethod::Head);
+        if !allowed {
+            return Err(denied("the link is for another method"));
+        }
+        // Signed by us, so it parses; and if it did not, it would be refused.
+        if claims.expires.parse().map_or(true, |expires: u64| unix_seconds(now) > expires) {
+            return Err(denied("the link has expired"));
+        }
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        Ok(Grant {
+            content_disposition: given(claims.disposition),
+            content_type: given(claims.content_type),
+            content_length: claims.length.parse().ok(),
+        })
+    }
+
+    fn mac(&self, key: &Key, claims: &Claims) -> Hmac<Sha256> {
+        let Claims { method, expires, disposition, content_type, length } = claims;
+        let text = format!("anystorage-v1\n{method}\n{expires}\n{key}\n{disposition}\n{content_type}\n{length}");
+        let mut mac = self.0.clone();
+        mac.update(text.as_bytes());
+        mac
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(...)")
+    }
+}
+
+/// What a verified link allows, beyond its method and key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Grant {
+    /// GET: the `Content-Disposition` to answer with.
+    pub content_disposition: Option<String>,
+    /// GET: the `Content-Type` to answer with. PUT: the one to insist on.
+    pub content_type: Option<String>,
+    /// PUT: the length to insist on.
+    pub content_length: Option<u64>,
+}
+
+#[derive(Default)]
+struct Claims {
+    method: String,
+    expires: String,
+    disposition: String,
+    content_type: String,
+    length: String,
+}
+
+impl Claims {
+    fn parse(query: &str) -> Result<(Self, String)> {
+        let mut claims = Self::default();
+        let mut signature = String::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let slot = match &*name {
+                METHOD => &mut claims.method,
+                EXPIRES => &mut claims.expires,
+                DISPOSITION => &mut claims.disposition,
+                TYPE => &mut claims.content_type,
+                LENGTH => &mut claims.length,
+                SIGNATURE => &mut signature,
+                other if other.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("X-Storage-")) => {
+                    return Err(denied("the link has an unknown parameter"));
+                }
+                // Others belong to whoever put them there (a cache buster, say) and change nothing.
+                _ => continue,
+            };
+            // A line feed inside a value could stand for the border between two.
+            if !slot.is_empty() || value.is_empty() || value.contains('\n') {
+                return Err(denied("the link has a parameter that is empty, doubled or broken"));
+            }
+            *slot = value.into_owned();
+        }
+        if claims.method.is_empty() || claims.expires.is_empty() || signature.is_empty() {
+            return Err(denied("the link is not signed"));
+        }
+        Ok((claims, signature))
+    }
+
+    fn append_to(&self, url: &mut Url, signature: &str) {
+        let parameters = [
+            (METHOD, &*self.method),
+            (EXPIRES, &*self.expires),
+            (DISPOSITION, &*self.disposition),
+            (TYPE, &*self.content_type),
+            (LENGTH, &*self.length),
+            (SIGNATURE, signature),
+        ];
+        url.query_pairs_mut().extend_pairs(parameters.into_iter().filter(|(_, value)| !value.is_empty()));
+    }
+}
+
+fn denied(reason: &'static str) -> Error {
+    Error::new(ErrorKind::PermissionDenied, reason)
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signer() -> SigningKey {
+        SigningKey::new("0123456789abcdef").unwrap()
+    }
+
+    fn key(text: &str) -> Key {
+        Key::new(text).unwrap()
+    }
+
+    fn query(set: impl FnOnce(&mut UrlOptions)) -> String {
+        let mut options = UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
+        set(&mut options);
+        let link = signer().sign(&"https://example.com/m/".parse().unwrap(), &key("a/b c.png"), &options).unwrap();
+        link.url.query().unwrap().to_owned()
+    }
+
+    fn refused(method: UrlMethod, of: &str, query: &str, now: SystemTime) -> String {
+        let error = signer().verify(method, &key(of), query, now).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn a_link_works_for_its_key_and_method_alone() {
+        let (download, now) = (query(|_| {}), SystemTime::now());
+        assert!(signer().verify(UrlMethod::Get, &key("a/b c.png"), &download, now).is_ok());
+        assert!(signer().verify(UrlMethod::Head, &key("a/b c.png"), &download, now).is_ok());
+        refused(UrlMethod::Put, "a/b c.png", &download, now);
+        refused(UrlMethod::Get, "a/other.png", &download, now);
+        let upload = query(|options| options.method = UrlMethod::Put);
+        refused(UrlMethod::Get, "a/b c.png", &upload, now);
+    }
+
+    #[test]
+    fn a_link_ends_with_its_last_second() {
+        let link = query(|_| {});
+        assert!(
+            signer()
+                .verify(UrlMethod::Get, &key("a/b c.png"), &link, SystemTime::now() + Duration::from_secs(59))
+                .is_ok()
+        );
+        let late = SystemTime::now() + Duration::from_secs(62);
+        assert!(refused(UrlMethod::Get, "a/b c.png", &link, late).contains("expired"));
+    }
+
+    #[test]
+    fn nothing_that_is_signed_can_be_changed_added_or_doubled() {
+        let now = SystemTime::now();
+        let upload = query(|options| {
+            options.method = UrlMethod::Put;
+            options.content_type = Some("image/png".to_owned());
+            options.content_length = Some(10);
+        });
+        let grant = signer().verify(UrlMethod::Put, &key("a/b c.png"), &upload, now).unwrap();
+        assert_eq!((grant.content_type.as_deref(), grant.content_length), (Some("image/png"), Some(10)));
+        let tampered = [
+            upload.replace("Length=10", "Length=11"),
+            upload.replace("image%2Fpng", "text%2Fhtml"),
+            upload.replace("&X-Storage-Length=10", ""),
+            format!("{upload}&X-Storage-Length=10"),
+            format!("{upload}&X-Storage-Disposition=inline"),
+            format!("{upload}&X-Storage-Other=1"),
+            format!("{upload}&x-storage-length=1"),
+            upload.replace("X-Storage-Method=PUT", "X-Storage-Method=GET"),
+            upload.replace("Signature=", "Signature=00"),
+            String::new(),
+        ];
+        for query in &tampered {
+            refused(UrlMethod::Put, "a/b c.png", query, now);
+        }
+        assert!(signer().verify(UrlMethod::Put, &key("a/b c.png"), &format!("{upload}&v=2"), now).is_ok());
+    }
+
+    #[test]
+    fn a_value_cannot_pose_as_two() {
+        // "inline\ntext/html" as disposition signs the same text as "inline" and "text/html" would.
+        let forged =
+            "X-Storage-Method=GET&X-Storage-Expires=9999999999&X-Storage-Disposition=a%0Ab&X-Storage-Signature=00";
+        assert!(refused(UrlMethod::Get, "a", forged, SystemTime::now()).contains("broken"));
+    }
+
+    #[test]
+    fn another_secret_signs_otherwise_and_a_short_one_is_refused() {
+        let other = SigningKey::new("fedcba9876543210").unwrap();
+        assert!(other.verify(UrlMethod::Get, &key("a/b c.png"), &query(|_| {}), SystemTime::now()).is_err());
+        assert_eq!(SigningKey::new("short").unwrap_err().kind(), ErrorKind::InvalidConfig);
+    }
+}

@@ -1,0 +1,72 @@
+//! Times as text: RFC 3339 in JSON and configuration, HTTP dates in headers.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The latest time HTTP can write (RFC 9110, section 5.6.7: a year has four digits).
+const LAST_HTTP_SECOND: u64 = 253_402_300_799;
+
+/// Reads an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one (`2026-12-01T00:00:00Z`).
+///
+/// # Errors
+/// `InvalidInput` if it is neither.
+///
+/// ```
+/// let a = storage_core::parse_time("Tue, 01 Dec 2026 00:00:00 GMT")?;
+/// assert_eq!(a, storage_core::parse_time("2026-12-01T00:00:00Z")?);
+/// # Ok::<(), storage_core::Error>(())
+/// ```
+pub fn parse_time(text: &str) -> Result<SystemTime> {
+    if let Ok(time) = httpdate::parse_http_date(text) {
+        return Ok(time);
+    }
+    let timestamp: Timestamp = text.parse().map_err(|cause: jiff::Error| {
+        Error::new(ErrorKind::InvalidInput, format!("{text:?} is neither an HTTP date nor an RFC 3339 time"))
+            .with_source(cause)
+    })?;
+    Ok(SystemTime::from(timestamp))
+}
+
+/// Writes a time as RFC 3339 in UTC, with as many fractional digits as it has.
+///
+/// ```
+/// assert_eq!(storage_core::format_time(std::time::UNIX_EPOCH), "1970-01-01T00:00:00Z");
+/// ```
+#[must_use]
+pub fn format_time(time: SystemTime) -> String {
+    match Timestamp::try_from(time) {
+        Ok(timestamp) => timestamp.to_string(),
+        // Outside the years -9999..=9999: no file system or server means that.
+        Err(_) => "out of range".to_owned(),
+    }
+}
+
+/// Cuts a time to whole seconds, as `Expires` travels.
+pub(crate) fn whole_seconds(time: SystemTime) -> Result<SystemTime> {
+    let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok().filter(|&s| s <= LAST_HTTP_SECOND);
+    seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, "expires: the time must lie between the years 1970 and 9999")
+    })
+}
+
+/// For `#[serde(with = "timestamp::option")]`.
+pub(crate) mod option {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.serialize_some(&super::format_time(*time)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| super::parse_time(&text).map_err(de::Error::custom)).transpose()
+    }
+}
