@@ -146,6 +146,10 @@ impl Registry {
                 .with_source(cause)
         })?;
         let scheme = url.scheme();
+        // The parser takes file:media for file:///media, a directory that nobody meant.
+        if scheme == "file" && !text[scheme.len() + 1..].starts_with('/') {
+            return Err(Error::config("a file URL has an absolute path: file:///abs/path"));
+        }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::config(format!(
                 "a {scheme} URL with a user name or password: secrets come from the environment, a profile or a config file"

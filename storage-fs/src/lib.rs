@@ -1,1 +1,80 @@
-//! The local file system driver of anystorage: atomic, durable, confined to its root.
+//! The local file system driver of anystorage.
+//!
+//! - **What is saved is a plain file at the plain path** below the root, so that any web server can serve it; and
+//!   any regular file below the root whose name is a valid key is an object, whoever wrote it.
+//! - **Atomic**: a save is staged beside the objects, with its metadata, and renamed into place. Readers see the old
+//!   version or the new one; a crash at any instant leaves one of them.
+//! - **Durable**, unless turned off: file, directory and newly made ancestors are on the disk before a save answers.
+//! - **Confined**: nothing leads out of the root, no symlink is followed, nothing but regular files is opened.
+//! - **Metadata** (content type, headers, user metadata, checksums, ETag) is kept in one extended attribute, or in
+//!   a sidecar where the file system has none.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let scratch = tempfile::tempdir()?;
+//! # let root = scratch.path().join("media");
+//! use storage_core::Storage;
+//! use storage_fs::Fs;
+//!
+//! let storage = Storage::new(Fs::builder(&root).build()?);
+//! storage.save("avatars/ada.png", &b"\x89PNG"[..]).cache_control("public, max-age=60").await?;
+//! assert_eq!(std::fs::read(root.join("avatars/ada.png"))?, b"\x89PNG");
+//! # Ok(()) }
+//! ```
+//!
+//! # What is ours below the root
+//!
+//! One directory, `.anystorage` (mode 0700), made when it is needed and removed when it is empty: staged uploads in
+//! `staging`, sidecars in `meta`. A key with a segment of that name is refused, and none shows in a listing.
+//!
+//! # Behaviour to know of
+//!
+//! - `a` and `a/b` cannot both be files: the second save is a `Conflict` and changes nothing.
+//! - Deleting the last object of a directory removes the directory, and its parents as far as they are empty.
+//! - Another program that changes a file in place keeps its headers, but the ETag becomes one that is derived from
+//!   size and times, and checksums are dropped. It also breaks the promise that a reader sees one version: replace
+//!   files by renaming.
+//! - ETags of what we saved are strong. A file of another program gets one from its inode, size and times, which is
+//!   weak during the two seconds in which a change could go unnoticed.
+//! - A listing tells no ETags, since each would cost opening the file.
+//! - Extended attributes hold about 4 KB on ext4. Larger metadata goes to a sidecar (`metadata = "auto"`) or is refused
+//!   (`"xattr"`).
+//! - On file systems without user extended attributes (older NFS, FAT), `"auto"` uses sidecars; those belong to this
+//!   driver and are not copied along by other tools.
+//! - The root is opened once. A directory that takes its name later is not noticed.
+//!
+//! Linux is where all this is proved. Other Unix systems use the same calls but for `openat2`, which is replaced by
+//! a walk from directory to directory; they are not tested. Windows is not supported: building the driver there is an
+//! error that says so.
+
+#[cfg(unix)]
+mod blocking;
+#[cfg(unix)]
+mod commit;
+mod config;
+#[cfg(unix)]
+mod copy;
+#[cfg(unix)]
+mod delete;
+#[cfg(unix)]
+mod driver;
+#[cfg(unix)]
+mod errors;
+#[cfg(unix)]
+mod list;
+#[cfg(unix)]
+mod metadata;
+#[cfg(unix)]
+mod open;
+#[cfg(unix)]
+mod root;
+#[cfg(unix)]
+mod save;
+#[cfg(unix)]
+mod staging;
+#[cfg(unix)]
+mod version;
+
+pub use config::{FsBuilder, MetadataStore, register};
+#[cfg(unix)]
+pub use driver::Fs;

@@ -1,0 +1,47 @@
+//! What the operating system says, in the contract's words.
+
+use rustix::io::Errno;
+use storage_core::{Error, ErrorKind};
+
+/// Turns an error number into an error that says what was being done and what to do about it.
+pub(crate) fn os(errno: Errno, doing: &'static str) -> Error {
+    let cause = std::io::Error::from(errno);
+    match errno {
+        Errno::MFILE | Errno::NFILE => {
+            let message = "too many open files: raise the limit (ulimit -n) or open fewer at a time";
+            Error::unexpected(message, cause).with_retryable(true)
+        }
+        Errno::NAMETOOLONG => invalid_name().with_source(cause),
+        // Only ever answered for a component of a path, since the last one is looked at before.
+        Errno::LOOP | Errno::NOTDIR => not_a_directory().with_source(cause),
+        _ => Error::from(cause),
+    }
+    .with_context(doing)
+}
+
+/// Whether an error of looking something up means that it is certainly not there: no entry, or no way to one that
+/// this driver would go (through a file, a symlink, or a name longer than any the file system holds).
+pub(crate) fn means_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG)
+}
+
+pub(crate) fn invalid_name() -> Error {
+    Error::new(ErrorKind::InvalidKey, "the file system cannot hold a name this long: segments have at most 255 bytes")
+}
+
+pub(crate) fn not_a_directory() -> Error {
+    Error::new(ErrorKind::Conflict, "a beginning of this key is a file or a symlink, which cannot have files below it")
+}
+
+pub(crate) fn is_a_directory() -> Error {
+    Error::new(ErrorKind::Conflict, "there are objects below this key, so that it is a directory and cannot be a file")
+}
+
+pub(crate) fn already_exists() -> Error {
+    Error::new(ErrorKind::AlreadyExists, "there is an object already")
+}
+
+pub(crate) fn in_the_way() -> Error {
+    let message = "something that is no regular file (a symlink, a device) has this name: remove it first";
+    Error::new(ErrorKind::Conflict, message)
+}

@@ -1,0 +1,254 @@
+//! `list`: a walk through the tree in byte order of the whole key.
+//!
+//! A directory `x` sorts as `x/`, which is where its keys begin: so `a-b`, `a.b` and `a/b` interleave as their bytes
+//! do, though the names alone would not. At any time the names of the directories on the way to the present one are
+//! in memory, no more.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use rustix::fs::{self, AtFlags, Dir, FileType};
+use rustix::io::Errno;
+use storage_core::{Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, roll_up};
+
+use crate::blocking;
+use crate::driver::Shared;
+use crate::errors::{self, means_absent};
+use crate::root::{Root, is_directory, is_regular, is_reserved};
+use crate::version::Version;
+
+/// How many entries one trip to the blocking pool brings.
+const BATCH: usize = 512;
+
+/// How many directories on the way stay open; those further out are opened again when the walk comes back.
+const MAX_OPEN: usize = 16;
+
+pub(crate) fn list(shared: Arc<Shared>, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+    // The file system knows one delimiter; for others the whole tree has to be seen.
+    let by_directory = options.delimiter.as_deref() == Some("/");
+    let walk = Walk {
+        root: Arc::clone(&shared.root),
+        prefix: prefix.as_str().to_owned(),
+        start_after: options.start_after.clone().filter(|_| by_directory || options.delimiter.is_none()),
+        by_directory,
+        frames: Vec::new(),
+        has_begun: false,
+    };
+    let batches = stream::unfold(Some(walk), |walk| async {
+        let mut walk = walk?;
+        let done = blocking::run(move |_| {
+            let batch = walk.next_batch();
+            Ok((walk, batch))
+        });
+        match done.await {
+            Ok((walk, batch)) => {
+                let is_last = batch.len() < BATCH;
+                Some((stream::iter(batch), (!is_last).then_some(walk)))
+            }
+            Err(error) => Some((stream::iter(vec![Err(error)]), None)),
+        }
+    });
+    let entries = batches.flatten();
+    if by_directory || options.delimiter.is_none() { entries.boxed() } else { roll_up(entries, prefix, options) }
+}
+
+struct Walk {
+    root: Arc<Root>,
+    prefix: String,
+    start_after: Option<String>,
+    by_directory: bool,
+    frames: Vec<Frame>,
+    has_begun: bool,
+}
+
+/// A directory under way.
+struct Frame {
+    /// Its path with a slash at the end; empty for the root.
+    path: String,
+    directory: Option<OwnedFd>,
+    /// What is left of it, the next one last.
+    names: Vec<Name>,
+}
+
+enum Name {
+    /// A directory's name ends in a slash, as it is sorted.
+    Valid(String),
+    /// One that is no UTF-8, shown as well as it goes.
+    Odd(String),
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Valid(name) | Self::Odd(name) => name,
+        }
+    }
+}
+
+impl Walk {
+    /// The next entries; fewer than [`BATCH`] at the end.
+    fn next_batch(&mut self) -> Vec<Result<Entry>> {
+        let mut batch = Vec::with_capacity(BATCH);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            let directory = self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
+            self.enter_or_tell(&directory, &mut batch);
+        }
+        while batch.len() < BATCH
+            && let Some(frame) = self.frames.last_mut()
+        {
+            match frame.names.pop() {
+                Some(name) => self.visit(name, &mut batch),
+                None => drop(self.frames.pop()),
+            }
+        }
+        batch
+    }
+
+    /// Looks at the next name of the innermost directory.
+    fn visit(&mut self, name: Name, batch: &mut Vec<Result<Entry>>) {
+        let Some(frame) = self.frames.last() else { return };
+        let path = format!("{}{}", frame.path, name.as_str());
+        if !self.may_match(&path) {
+            return;
+        }
+        let key = match name {
+            Name::Valid(_) => Key::new(path.trim_end_matches('/')).ok(),
+            Name::Odd(_) => None,
+        };
+        match key {
+            None => batch.push(Err(odd_name(&path))),
+            Some(_) if path.ends_with('/') => self.visit_directory(path, batch),
+            Some(key) => batch.extend(self.stat(&key).transpose()),
+        }
+    }
+
+    /// Whether anything at or below a path belongs into the listing.
+    fn may_match(&self, path: &str) -> bool {
+        let is_directory = path.ends_with('/');
+        let in_prefix = path.starts_with(&self.prefix) || (is_directory && self.prefix.starts_with(path));
+        let after = match &self.start_after {
+            None => true,
+            Some(after) if is_directory && !self.by_directory => path > after.as_str() || after.starts_with(path),
+            Some(after) => path > after.as_str(),
+        };
+        in_prefix && after
+    }
+
+    fn visit_directory(&mut self, path: String, batch: &mut Vec<Result<Entry>>) {
+        if !self.by_directory {
+            let depth = self.frames.len();
+            if depth >= MAX_OPEN
+                && let Some(outer) = self.frames.get_mut(depth - MAX_OPEN)
+            {
+                outer.directory = None;
+            }
+            return self.enter_or_tell(path.trim_end_matches('/'), batch);
+        }
+        match self.holds_a_file(path.trim_end_matches('/')) {
+            Ok(true) => batch.push(Prefix::new(path).map(Entry::Prefix)),
+            Ok(false) => {}
+            Err(errno) => self.end_with(errno, &path, batch),
+        }
+    }
+
+    fn enter_or_tell(&mut self, path: &str, batch: &mut Vec<Result<Entry>>) {
+        match self.enter(path) {
+            Ok(frame) => self.frames.push(frame),
+            Err(errno) if means_absent(errno) => {}
+            Err(errno) => self.end_with(errno, path, batch),
+        }
+    }
+
+    fn enter(&self, path: &str) -> Result<Frame, Errno> {
+        let directory = self.root.open_directory(path)?;
+        let path = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let mut names = read_names(&directory)?;
+        // Byte order, the last one first.
+        names.sort_unstable_by(|a, b| b.as_str().cmp(a.as_str()));
+        Ok(Frame { path, directory: Some(directory), names })
+    }
+
+    /// Ends the listing: what cannot be read might hold anything.
+    fn end_with(&mut self, errno: Errno, path: &str, batch: &mut Vec<Result<Entry>>) {
+        self.frames.clear();
+        batch.push(Err(errors::os(errno, "listing a directory").with_key(path)));
+    }
+
+    /// The entry of a file, if it is (still) a regular one.
+    fn stat(&mut self, key: &Key) -> Result<Option<Entry>> {
+        let Some(frame) = self.frames.last_mut() else { return Ok(None) };
+        let found = reopened(&self.root, frame)
+            .and_then(|directory| fs::statat(directory, key.name(), AtFlags::SYMLINK_NOFOLLOW));
+        match found {
+            Ok(stat) if is_regular(&stat) => {
+                let version = Version::of(&stat);
+                let mut entry = ObjectEntry::new(key.clone(), version.size);
+                entry.last_modified = Some(version.modified_time());
+                Ok(Some(Entry::Object(entry)))
+            }
+            Ok(_) => Ok(None),
+            Err(errno) if means_absent(errno) => Ok(None),
+            Err(errno) => Err(errors::os(errno, "looking a file up").with_key(key.as_str())),
+        }
+    }
+
+    /// Whether there is any file at or below a directory: as a rule its first name tells.
+    fn holds_a_file(&self, path: &str) -> Result<bool, Errno> {
+        let mut left = vec![path.to_owned()];
+        while let Some(path) = left.pop() {
+            let directory = match self.root.open_directory(&path) {
+                Err(errno) if means_absent(errno) => continue,
+                opened => opened?,
+            };
+            for name in read_names(&directory)? {
+                match name.as_str().strip_suffix('/') {
+                    Some(inner) => left.push(format!("{path}/{inner}")),
+                    None => return Ok(true),
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn reopened<'a>(root: &Root, frame: &'a mut Frame) -> Result<&'a OwnedFd, Errno> {
+    match &mut frame.directory {
+        Some(directory) => Ok(directory),
+        closed => Ok(closed.insert(root.open_directory(frame.path.trim_end_matches('/'))?)),
+    }
+}
+
+/// The names of the files and directories in a directory; nothing else is ever an object.
+fn read_names(directory: &OwnedFd) -> Result<Vec<Name>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let raw = entry.file_name();
+        if matches!(raw.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let is_dir = match entry.file_type() {
+            FileType::RegularFile => false,
+            FileType::Directory => true,
+            // Some file systems do not tell.
+            FileType::Unknown => match fs::statat(directory, raw, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if is_regular(&stat) => false,
+                Ok(stat) if is_directory(&stat) => true,
+                _ => continue,
+            },
+            _ => continue,
+        };
+        let slash = if is_dir { "/" } else { "" };
+        match raw.to_str() {
+            Ok(name) if is_reserved(name) => {}
+            Ok(name) => names.push(Name::Valid(format!("{name}{slash}"))),
+            Err(_) => names.push(Name::Odd(format!("{}{slash}", raw.to_string_lossy()))),
+        }
+    }
+    Ok(names)
+}
+
+fn odd_name(path: &str) -> Error {
+    Error::new(ErrorKind::InvalidKey, "a file or directory whose name cannot be part of a key").with_key(path)
+}

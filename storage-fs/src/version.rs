@@ -1,0 +1,70 @@
+//! Telling versions of a file apart: what identifies one, and the ETag that follows.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{Stat, Timespec, Timestamps, UTIME_OMIT};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use storage_core::{ETag, Result};
+
+/// Within this time after a change, another one may leave the same times behind (clock ticks are up to 10 ms, some file
+/// systems count whole seconds).
+const RACY: Duration = Duration::from_secs(2);
+
+/// What tells one version of a file from the next: inode, size, and the time of the last change in nanoseconds.
+///
+/// A file of ours has its time set to the precise clock when it is staged, while the kernel stamps changes with
+/// that of its last tick; so another program's change in place, even one of the same size within the same tick, does
+/// not leave the same version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Version {
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) modified: i64,
+}
+
+impl Version {
+    #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
+    pub(crate) fn of(stat: &Stat) -> Self {
+        Self {
+            inode: stat.st_ino as u64,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        }
+    }
+
+    pub(crate) fn modified_time(&self) -> SystemTime {
+        let since = Duration::from_nanos(self.modified.unsigned_abs());
+        if self.modified < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
+    }
+}
+
+fn nanos(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+/// The times that stamp a staged file: the precise clock's for the last change.
+pub(crate) fn precise_times() -> Timestamps {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let modified =
+        Timespec { tv_sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), tv_nsec: now.subsec_nanos().into() };
+    Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: modified }
+}
+
+/// The ETag of a file that we did not write, or that was changed since: from what the file system tells. Strong once
+/// the times are old enough that a further change would show; weak before.
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
+pub(crate) fn foreign_etag(stat: &Stat) -> Result<ETag> {
+    let version = Version::of(stat);
+    let changed = nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64);
+    let mut hash = Sha256::new();
+    for number in [version.inode as i64, version.size as i64, version.modified, changed] {
+        hash.update(number.to_le_bytes());
+    }
+    let opaque: String = hash.finalize()[..10].iter().map(|byte| format!("{byte:02x}")).collect();
+    let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_nanos(changed.max(0).unsigned_abs()));
+    match age {
+        Ok(age) if age > RACY => ETag::strong(opaque),
+        _ => ETag::weak(opaque),
+    }
+}
