@@ -141,8 +141,22 @@ fn is_windows_device(stem: &str) -> bool {
 pub fn random_text(chars: usize) -> Result<String> {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut random = vec![0_u8; chars];
-    getrandom::fill(&mut random).map_err(|cause| Error::unexpected("the system has no random numbers", cause))?;
+    fill_random(&mut random)?;
     Ok(random.into_iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect())
+}
+
+/// Random bytes from the system's generator.
+///
+/// # Errors
+/// `Unexpected` if the system has no random numbers.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut random = [0; N];
+    fill_random(&mut random)?;
+    Ok(random)
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(|cause| Error::unexpected("the system has no random numbers", cause))
 }
 
 #[cfg(test)]

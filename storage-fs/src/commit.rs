@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, Stat};
 use rustix::io::Errno;
-use storage_core::{Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, SaveMode, keys};
+use storage_core::{Checksums, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, SaveMode, keys};
 
 use crate::blocking::Waiting;
 use crate::driver::Shared;
@@ -21,9 +21,6 @@ use crate::version::{Version, precise_times};
 
 /// How often a directory may be pruned under our hands before we give up.
 const MAX_TRIES: usize = 100;
-
-/// How many random characters an ETag has: 80 bits, so no two versions share one.
-const ETAG_CHARS: usize = 16;
 
 /// A staged file with all that it needs to become an object.
 pub(crate) struct Commit<'a> {
@@ -39,18 +36,23 @@ impl Commit<'_> {
     /// Makes the staged file the object, or leaves everything as it was.
     pub(crate) fn run(self, mut staged: Staged) -> Result<ObjectMeta> {
         let doing = |errno| errors::os(errno, "finishing the file");
-        fs::fchmod(staged.fd(), Mode::from_raw_mode(self.fs.file_mode)).map_err(doing)?;
         fs::futimens(staged.fd(), &precise_times()).map_err(doing)?;
-        let version = Version::of(&fs::fstat(staged.fd()).map_err(doing)?);
-        let etag = keys::random_text(ETAG_CHARS)?;
-        let record = Record::new(version, etag.clone(), self.metadata, &self.checksums);
-        let kept = metadata::keep(self.fs.metadata, &staged, record)?;
+        let stat = fs::fstat(staged.fd()).map_err(doing)?;
+        let mode = Mode::from_raw_mode(self.fs.file_mode);
+        if Mode::from_raw_mode(stat.st_mode) != mode {
+            // The umask has taken bits away.
+            fs::fchmod(staged.fd(), mode).map_err(doing)?;
+        }
+        let version = Version::of(&stat);
+        let record = Record::new(&version, staged.id(), self.metadata, &self.checksums);
+        let etag = record.etag()?;
+        let kept = metadata::keep(self.fs.metadata, &staged, version.inode, record)?;
         if self.fs.durable {
             staged.sync()?;
         }
         let key = self.place(&mut staged, &kept)?;
         let mut meta = ObjectMeta::new(key, version.size);
-        meta.etag = Some(ETag::strong(etag)?);
+        meta.etag = Some(etag);
         meta.last_modified = Some(version.modified_time());
         meta.metadata = self.metadata.clone();
         meta.checksums = self.checksums;
@@ -111,7 +113,7 @@ impl Commit<'_> {
 
     fn lock(&self, directory: &OwnedFd, kept: &Kept) -> Result<()> {
         let compares = matches!(self.mode, SaveMode::IfMatch(_));
-        let alone = compares || matches!(kept, Kept::ForSidecar(_));
+        let alone = compares || matches!(kept, Kept::ForSidecar { .. });
         match lock(directory, alone) {
             Err(Errno::NOLCK | Errno::NOTSUP | Errno::INVAL) if !compares => Ok(()),
             Err(Errno::NOLCK | Errno::NOTSUP | Errno::INVAL) => {
@@ -134,7 +136,7 @@ impl Commit<'_> {
     /// Takes a place where nothing is.
     fn place_new(&self, directory: &OwnedFd, key: &Key, staged: &mut Staged, kept: &Kept) -> Result<Option<Key>> {
         for _ in 0..MAX_TRIES {
-            if matches!(kept, Kept::ForSidecar(_)) && look(directory, key)?.is_some_and(|stat| is_regular(&stat)) {
+            if matches!(kept, Kept::ForSidecar { .. }) && look(directory, key)?.is_some_and(|stat| is_regular(&stat)) {
                 return Err(errors::already_exists());
             }
             self.keep_beside(key, kept, None)?;
@@ -154,7 +156,7 @@ impl Commit<'_> {
     fn keep_beside(&self, key: &Key, kept: &Kept, present: Option<&Stat>) -> Result<()> {
         match kept {
             Kept::InFile => Ok(()),
-            Kept::ForSidecar(record) => metadata::write_sidecar(self.fs, key, record, present),
+            Kept::ForSidecar { inode, record } => metadata::write_sidecar(self.fs, key, *inode, record, present),
         }
     }
 

@@ -1,4 +1,4 @@
-//! [`Fs`]: the driver. Each verb is one trip to the blocking pool, but for streams.
+//! [`Fs`]: the driver. Each verb is at most one trip to the blocking pool, but for streams.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use url::Url;
 use crate::config::{FsBuilder, MetadataStore};
 use crate::root::Root;
 use crate::staging::Staging;
-use crate::{blocking, copy, delete, list, open, save};
+use crate::{blocking, cached, copy, delete, list, open, save};
 
 /// Keeps objects as files below a directory. See the [crate's documentation](crate).
 ///
@@ -107,12 +107,18 @@ impl Driver for Fs {
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
         self.shared.root.check(key)?;
+        if let Some(opened) = cached::open(&self.shared, key, options) {
+            return opened;
+        }
         let (key, options) = (key.clone(), options.clone());
         self.run(move |shared, _| open::open(shared, &key, &options)).await
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
         self.shared.root.check(key)?;
+        if let Some(meta) = cached::stat(&self.shared, key) {
+            return Ok(meta);
+        }
         let key = key.clone();
         self.run(move |shared, _| open::stat(shared, &key)).await
     }

@@ -50,6 +50,8 @@
 #[cfg(unix)]
 mod blocking;
 #[cfg(unix)]
+mod cached;
+#[cfg(unix)]
 mod commit;
 mod config;
 #[cfg(unix)]

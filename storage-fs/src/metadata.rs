@@ -14,6 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{self, AtFlags, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use storage_core::{
@@ -23,7 +24,7 @@ use storage_core::{
 use crate::config::MetadataStore;
 use crate::driver::Shared;
 use crate::errors::{self, means_absent};
-use crate::staging::Staged;
+use crate::staging::{Id, Staged, hex};
 use crate::version::{Version, foreign_etag};
 
 /// The extended attribute. Its name is short because it shares the little room in an inode with the record.
@@ -36,10 +37,14 @@ const FORM: u8 = 1;
 const MAX_SIDECAR_BYTES: usize = 64 * 1024;
 
 /// All that we keep of one version of a file. The order of the fields is the form on disk.
+///
+/// Small, since an inode of ext4 has room for about 60 bytes; for a larger record the file system needs another block, to
+/// be written and read with the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    version: Version,
-    etag: String,
+    size: u64,
+    modified: i64,
+    etag: Id,
     content_type: Option<String>,
     content_encoding: Option<String>,
     content_disposition: Option<String>,
@@ -52,10 +57,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(version: Version, etag: String, metadata: &Metadata, checksums: &Checksums) -> Self {
+    pub(crate) fn new(version: &Version, etag: Id, metadata: &Metadata, checksums: &Checksums) -> Self {
         let expires = metadata.expires.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Self {
-            version,
+            size: version.size,
+            modified: version.modified,
             etag,
             content_type: metadata.content_type.clone(),
             content_encoding: metadata.content_encoding.clone(),
@@ -66,6 +72,15 @@ impl Record {
             user_metadata: metadata.user_metadata.clone().into_iter().collect(),
             checksums: checksums.iter().map(|sum| (number_of(sum.algorithm()), sum.value().to_vec())).collect(),
         }
+    }
+
+    pub(crate) fn etag(&self) -> Result<ETag> {
+        ETag::strong(hex(&self.etag))
+    }
+
+    /// Whether a file is as it was when the record was written, as far as size and time tell.
+    fn is_of(&self, version: &Version) -> bool {
+        self.size == version.size && self.modified == version.modified
     }
 
     /// The metadata, if it is such as the contract allows: a record may have been planted.
@@ -88,24 +103,24 @@ impl Record {
             .filter_map(|(number, value)| Checksum::new(algorithm_of(*number)?, value.clone()).ok());
         known.collect()
     }
+}
 
-    fn encode(records: &[Self]) -> Result<Vec<u8>> {
-        let mut bytes = vec![FORM];
-        for record in records {
-            bytes = postcard::to_extend(record, bytes)
-                .map_err(|cause| Error::unexpected("the metadata cannot be encoded", cause))?;
-        }
-        Ok(bytes)
-    }
+/// A record in a sidecar, which has to tell the file too.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    inode: u64,
+    record: Record,
+}
 
-    fn decode(bytes: &[u8]) -> Vec<Self> {
-        let Some((&FORM, mut rest)) = bytes.split_first() else { return Vec::new() };
-        let mut records = Vec::new();
-        while let (false, Ok((record, left))) = (rest.is_empty(), postcard::take_from_bytes(rest)) {
-            records.push(record);
-            rest = left;
-        }
-        records
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    postcard::to_extend(value, vec![FORM]).map_err(|cause| Error::unexpected("the metadata cannot be encoded", cause))
+}
+
+/// `None` for what we have not written: another program's, or a later form of ours.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    match bytes.split_first() {
+        Some((&FORM, value)) => postcard::from_bytes(value).ok(),
+        _ => None,
     }
 }
 
@@ -132,21 +147,21 @@ pub(crate) enum Kept {
     /// It is part of the file.
     InFile,
     /// It has to be put into the key's sidecar right before the file is renamed.
-    ForSidecar(Record),
+    ForSidecar { inode: u64, record: Record },
 }
 
 /// Keeps the record of a staged file, as far as that can be done before its place is settled.
-pub(crate) fn keep(store: MetadataStore, staged: &Staged, record: Record) -> Result<Kept> {
+pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Record) -> Result<Kept> {
     if store == MetadataStore::Sidecar {
-        return Ok(Kept::ForSidecar(record));
+        return Ok(Kept::ForSidecar { inode, record });
     }
-    let bytes = Record::encode(std::slice::from_ref(&record))?;
+    let bytes = encode(&record)?;
     match fs::fsetxattr(staged.fd(), ATTRIBUTE, &bytes, XattrFlags::empty()) {
         Ok(()) => Ok(Kept::InFile),
         // "No space" may mean the room for attributes in an inode as well as the disk; on a full disk the sidecar
         // fails too, and says so.
         Err(Errno::NOTSUP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if store == MetadataStore::Auto => {
-            Ok(Kept::ForSidecar(record))
+            Ok(Kept::ForSidecar { inode, record })
         }
         Err(Errno::NOTSUP) => Err(Error::unsupported(
             "this file system keeps no extended attributes: set metadata = \"sidecar\" or \"auto\"",
@@ -161,15 +176,14 @@ pub(crate) fn keep(store: MetadataStore, staged: &Staged, record: Record) -> Res
 
 /// Puts the record of a version that is about to be renamed into place into the key's sidecar, beside the one of the
 /// version that is in place now. The caller holds the directory's lock alone.
-pub(crate) fn write_sidecar(fs: &Shared, key: &Key, record: &Record, present: Option<&Stat>) -> Result<()> {
-    let mut records = vec![record.clone()];
+pub(crate) fn write_sidecar(fs: &Shared, key: &Key, inode: u64, record: &Record, present: Option<&Stat>) -> Result<()> {
+    let mut entries = vec![Entry { inode, record: record.clone() }];
     if let Some(stat) = present {
-        records.extend(find(read_sidecar(fs, key)?, stat));
+        entries.extend(find(read_sidecar(fs, key)?, stat));
     }
-    let bytes = Record::encode(&records)?;
     let meta = fs.staging.meta_directory()?;
-    let mut staged = Staged::create(&fs.staging)?;
-    staged.write(&bytes)?;
+    let mut staged = Staged::create(&fs.staging, fs.file_mode)?;
+    staged.write(&encode(&entries)?)?;
     if fs.durable {
         staged.sync()?;
     }
@@ -201,20 +215,23 @@ pub(crate) enum Found {
     NoRecord,
 }
 
+/// The metadata that an open file carries itself; `None` if it carries none that we would have written.
+pub(crate) fn meta_in_file(key: &Key, file: &OwnedFd, stat: &Stat) -> Result<Option<ObjectMeta>> {
+    let Some(record) = read_attribute(file)? else { return Ok(None) };
+    let whole = record.is_of(&Version::of(stat));
+    meta_of(key, stat, &record, whole)
+}
+
 /// Finds the record of an open file.
 pub(crate) fn find_meta(fs: &Shared, key: &Key, file: &OwnedFd, stat: &Stat) -> Result<Found> {
-    if let Some(record) = read_attribute(file)? {
-        let whole =
-            record.version.size == Version::of(stat).size && record.version.modified == Version::of(stat).modified;
-        if let Some(meta) = meta_of(key, stat, &record, whole)? {
-            return Ok(Found::Meta(meta));
-        }
+    if let Some(meta) = meta_in_file(key, file, stat)? {
+        return Ok(Found::Meta(meta));
     }
     if fs.metadata == MetadataStore::Xattr {
         return Ok(Found::NoRecord);
     }
     match find(read_sidecar(fs, key)?, stat) {
-        Some(record) => Ok(meta_of(key, stat, &record, true)?.map_or(Found::NoRecord, Found::Meta)),
+        Some(entry) => Ok(meta_of(key, stat, &entry.record, true)?.map_or(Found::NoRecord, Found::Meta)),
         None => Ok(Found::NoRecord),
     }
 }
@@ -241,8 +258,7 @@ fn meta_of(key: &Key, stat: &Stat, record: &Record, whole: bool) -> Result<Optio
     let mut meta = blank(key, stat);
     meta.metadata = metadata;
     if whole {
-        let Ok(etag) = ETag::strong(&record.etag) else { return Ok(None) };
-        meta.etag = Some(etag);
+        meta.etag = Some(record.etag()?);
         meta.checksums = record.checksums();
     } else {
         meta.etag = Some(foreign_etag(stat)?);
@@ -257,16 +273,16 @@ fn blank(key: &Key, stat: &Stat) -> ObjectMeta {
     meta
 }
 
-fn find(records: Vec<Record>, stat: &Stat) -> Option<Record> {
+fn find(entries: Vec<Entry>, stat: &Stat) -> Option<Entry> {
     let version = Version::of(stat);
-    records.into_iter().find(|record| record.version == version)
+    entries.into_iter().find(|entry| entry.inode == version.inode && entry.record.is_of(&version))
 }
 
 fn read_attribute(file: &OwnedFd) -> Result<Option<Record>> {
     let mut bytes = Vec::with_capacity(512);
     loop {
         match fs::fgetxattr(file, ATTRIBUTE, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(_) => return Ok(Record::decode(&bytes).into_iter().next()),
+            Ok(_) => return Ok(decode(&bytes)),
             Err(Errno::RANGE) if bytes.capacity() < MAX_SIDECAR_BYTES => bytes.reserve(MAX_SIDECAR_BYTES),
             Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => return Ok(None),
             Err(errno) => return Err(errors::os(errno, "reading the metadata")),
@@ -275,10 +291,10 @@ fn read_attribute(file: &OwnedFd) -> Result<Option<Record>> {
 }
 
 fn sidecar_name(key: &Key) -> String {
-    Sha256::digest(key.as_str()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(key.as_str()))
 }
 
-fn read_sidecar(fs: &Shared, key: &Key) -> Result<Vec<Record>> {
+fn read_sidecar(fs: &Shared, key: &Key) -> Result<Vec<Entry>> {
     let path = format!("{}/{}", crate::staging::META, sidecar_name(key));
     let mut bytes = Vec::with_capacity(MAX_SIDECAR_BYTES);
     let read = fs
@@ -286,7 +302,7 @@ fn read_sidecar(fs: &Shared, key: &Key) -> Result<Vec<Record>> {
         .open_below(&path, OFlags::RDONLY | OFlags::NONBLOCK)
         .and_then(|sidecar| rustix::io::pread(&sidecar, rustix::buffer::spare_capacity(&mut bytes), 0));
     match read {
-        Ok(_) => Ok(Record::decode(&bytes)),
+        Ok(_) => Ok(decode(&bytes).unwrap_or_default()),
         Err(errno) if means_absent(errno) => Ok(Vec::new()),
         Err(errno) => Err(errors::os(errno, "reading the metadata")),
     }

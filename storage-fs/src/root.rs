@@ -24,6 +24,7 @@ pub(crate) struct Root {
     directory: OwnedFd,
     path: PathBuf,
     dir_mode: u32,
+    is_local: bool,
 }
 
 /// A directory that has just been made ready for an object.
@@ -50,7 +51,13 @@ impl Root {
             Errno::NOTDIR => Error::config(format!("root {shown} is not a directory")),
             other => errors::os(other, "opening the root").with_context(&format!("root {shown}")),
         })?;
-        Ok(Self { directory, path: path.to_owned(), dir_mode })
+        let is_local = is_local(&directory);
+        Ok(Self { directory, path: path.to_owned(), dir_mode, is_local })
+    }
+
+    /// The open root, if it is on a file system that needs no other machine or process to open a file.
+    pub(crate) fn local(&self) -> Option<BorrowedFd<'_>> {
+        self.is_local.then(|| self.directory.as_fd())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -163,6 +170,19 @@ impl Root {
             path = (!outer.is_empty()).then_some(outer);
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn is_local(directory: &OwnedFd) -> bool {
+    /// ext2 to ext4, XFS, Btrfs, tmpfs, F2FS, overlayfs: see statfs(2).
+    const LOCAL: [u64; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630];
+    #[allow(clippy::unnecessary_cast, reason = "the field's type differs between machines")]
+    fs::fstatfs(directory).is_ok_and(|about| LOCAL.contains(&(about.f_type as u64 & 0xffff_ffff)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_local(_directory: &OwnedFd) -> bool {
+    false
 }
 
 pub(crate) fn is_reserved(name: &str) -> bool {

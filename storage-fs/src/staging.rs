@@ -28,8 +28,13 @@ const OWN_MODE: u32 = 0o700;
 /// How old debris has to be before it is swept.
 const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// How many random characters a staged file's name has.
-const NAME_CHARS: usize = 20;
+/// What tells one staged file from all others, here and elsewhere: 80 random bits.
+pub(crate) type Id = [u8; 10];
+
+/// Lower-case hexadecimal: a staged file's name, an ETag's text.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// The staging directory of a root, made when it is first needed.
 #[derive(Debug)]
@@ -140,21 +145,24 @@ fn is_locked(directory: &OwnedFd, name: &std::ffi::CStr) -> bool {
 pub(crate) struct Staged {
     file: Option<File>,
     directory: Arc<OwnedFd>,
+    id: Id,
     name: String,
     /// Whether it still has its staging name.
     is_staged: bool,
 }
 
 impl Staged {
-    pub(crate) fn create(staging: &Staging) -> Result<Self> {
-        let name = keys::random_text(NAME_CHARS)?;
+    /// Makes an empty one. Nobody else gets at it, whatever its mode: the directory is closed to others.
+    pub(crate) fn create(staging: &Staging, mode: u32) -> Result<Self> {
+        let id: Id = keys::random_bytes()?;
+        let name = hex(&id);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut last = Errno::NOENT;
         // The directory may have been removed, empty as it was, by another process that is done with it.
         for _ in 0..16 {
             let directory = staging.directory()?;
-            match fs::openat(&*directory, &*name, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(file) => return Ok(Self { file: Some(file.into()), directory, name, is_staged: true }),
+            match fs::openat(&*directory, &*name, flags, Mode::from_raw_mode(mode)) {
+                Ok(file) => return Ok(Self { file: Some(file.into()), directory, id, name, is_staged: true }),
                 Err(Errno::NOENT) => staging.forget(),
                 Err(errno) => {
                     last = errno;
@@ -169,6 +177,11 @@ impl Staged {
     pub(crate) fn lock(&self) {
         // Where locks do not work, the age guards alone.
         let _ = fs::flock(self.fd(), FlockOperation::NonBlockingLockExclusive);
+    }
+
+    /// What no other staged file ever has.
+    pub(crate) fn id(&self) -> Id {
+        self.id
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

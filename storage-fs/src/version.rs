@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Stat, Timespec, Timestamps, UTIME_OMIT};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use storage_core::{ETag, Result};
+
+use crate::staging::hex;
 
 /// Within this time after a change, another one may leave the same times behind (clock ticks are up to 10 ms, some file
 /// systems count whole seconds).
@@ -16,7 +17,7 @@ const RACY: Duration = Duration::from_secs(2);
 /// A file of ours has its time set to the precise clock when it is staged, while the kernel stamps changes with
 /// that of its last tick; so another program's change in place, even one of the same size within the same tick, does
 /// not leave the same version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) inode: u64,
     pub(crate) size: u64,
@@ -61,7 +62,7 @@ pub(crate) fn foreign_etag(stat: &Stat) -> Result<ETag> {
     for number in [version.inode as i64, version.size as i64, version.modified, changed] {
         hash.update(number.to_le_bytes());
     }
-    let opaque: String = hash.finalize()[..10].iter().map(|byte| format!("{byte:02x}")).collect();
+    let opaque = hex(&hash.finalize()[..10]);
     let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_nanos(changed.max(0).unsigned_abs()));
     match age {
         Ok(age) if age > RACY => ETag::strong(opaque),

@@ -1,0 +1,148 @@
+//! The workloads of the file system driver.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use crate::paired::Table;
+use crate::peers::{self, Peer, Result};
+
+const SMALL: usize = 4096;
+const LARGE: u64 = 1 << 30;
+
+pub async fn run(dir: &Path, rounds: usize, only: &str) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    for callers in [1, 64] {
+        for durable in [true, false] {
+            let kind = if durable { "durable" } else { "not durable" };
+            let title = format!("save 4 KiB, {kind}, {callers} concurrent");
+            if title.contains(only) {
+                save_small(dir, rounds, title, durable, callers).await.map_err(|error| error.to_string())?;
+            }
+        }
+        let title = format!("open and read 4 KiB, {callers} concurrent");
+        if title.contains(only) {
+            read_small(dir, rounds, title, callers).await.map_err(|error| error.to_string())?;
+        }
+    }
+    if "open and read 1 GiB".contains(only) {
+        read_large(dir, rounds).await.map_err(|error| error.to_string())?;
+    }
+    if "list".contains(only) {
+        list(dir, rounds.min(5)).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Calls `work` for numbers below `count`, so many at a time.
+async fn concurrently<F>(count: usize, callers: usize, work: impl Fn(usize) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    stream::iter(0..count).map(|n| Ok(work(n))).try_for_each_concurrent(callers, |work| work).await
+}
+
+fn root(dir: &Path, name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
+    let scratch = tempfile::tempdir_in(dir)?;
+    let root = scratch.path().join(name);
+    std::fs::create_dir(&root)?;
+    Ok((scratch, root))
+}
+
+async fn save_small(dir: &Path, rounds: usize, title: String, durable: bool, callers: usize) -> Result<()> {
+    let count = match (durable, callers) {
+        (true, 1) => 200,
+        (true, _) => 1_000,
+        (false, _) => 4_000,
+    };
+    let bytes = Bytes::from(vec![7; SMALL]);
+    let mut table = Table::new(title, count as f64, "saves/s");
+    for _ in 0..rounds {
+        let (_scratch, root) = root(dir, "save")?;
+        let mut all: Vec<Box<dyn Peer>> = vec![
+            peers::ours(&root.join("ours"), durable),
+            peers::object_store(&root.join("object_store"), durable),
+        ];
+        if !durable {
+            all.push(peers::opendal(&root.join("opendal")));
+        }
+        for peer in &all {
+            let work = concurrently(count, callers, |n| {
+                let bytes = bytes.clone();
+                async move { peer.save(&format!("d{}/{n}.png", n % 10), bytes).await }
+            });
+            table.time(peer.name(), work).await?;
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+async fn read_small(dir: &Path, rounds: usize, title: String, callers: usize) -> Result<()> {
+    const FILES: usize = 1_000;
+    const READS: usize = 20_000;
+    let (_scratch, root) = root(dir, "read")?;
+    let ours = peers::ours(&root, false);
+    for n in 0..FILES {
+        ours.save(&format!("{n}.png"), Bytes::from(vec![7; SMALL])).await?;
+    }
+    let all = [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
+    let mut table = Table::new(title, READS as f64, "reads/s");
+    for _ in 0..rounds {
+        for peer in &all {
+            let work = concurrently(READS, callers, |n| async move {
+                let len = peer.read_small(&format!("{}.png", n % FILES)).await?;
+                assert_eq!(len, SMALL);
+                Ok(())
+            });
+            table.time(peer.name(), work).await?;
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+async fn read_large(dir: &Path, rounds: usize) -> Result<()> {
+    let (_scratch, root) = root(dir, "large")?;
+    let ours = peers::ours(&root, false);
+    std::fs::write(root.join("large.bin"), vec![7; LARGE as usize])?;
+    let all = [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
+    let mut table = Table::new("open and read 1 GiB, streamed", LARGE as f64 / 1e9, "GB/s");
+    for _ in 0..rounds {
+        for peer in &all {
+            let len = table.time(peer.name(), peer.read("large.bin")).await?;
+            assert_eq!(len, LARGE);
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+pub const LISTED_DIRECTORIES: usize = 2_000;
+pub const LISTED_FILES: usize = 200_000;
+
+/// A tree of 200,000 empty files in 2,000 directories.
+pub fn make_tree(root: &Path) -> std::io::Result<()> {
+    for directory in 0..LISTED_DIRECTORIES {
+        let directory = root.join(format!("directory-{directory:04}"));
+        std::fs::create_dir(&directory)?;
+        for file in 0..LISTED_FILES / LISTED_DIRECTORIES {
+            std::fs::File::create(directory.join(format!("file-{file:04}.txt")))?;
+        }
+    }
+    Ok(())
+}
+
+async fn list(dir: &Path, rounds: usize) -> Result<()> {
+    let (_scratch, root) = root(dir, "list")?;
+    make_tree(&root)?;
+    let all = [peers::ours(&root, false), peers::object_store(&root, false), peers::opendal(&root)];
+    let mut table = Table::new("list 200,000 files in 2,000 directories, sorted", LISTED_FILES as f64, "files/s");
+    for _ in 0..rounds {
+        for peer in &all {
+            assert_eq!(table.time(peer.name(), peer.list()).await?, LISTED_FILES);
+        }
+    }
+    table.print();
+    Ok(())
+}
