@@ -41,6 +41,11 @@ pub(crate) fn stat(fs: &Shared, key: &Key) -> Option<ObjectMeta> {
     open_with_meta(fs, key).map(|(_, meta)| meta)
 }
 
+/// Whether there certainly is an object; `false` tells nothing.
+pub(crate) fn exists(fs: &Shared, key: &Key) -> bool {
+    fs.root.local().is_some_and(|root| sys::look(root, key.as_str()).is_some())
+}
+
 fn open_with_meta(fs: &Shared, key: &Key) -> Option<(OwnedFd, ObjectMeta)> {
     let (file, stat) = sys::open(fs.root.local()?, key.as_str())?;
     let meta = metadata::meta_in_file(key, &file, &stat).ok()??;
@@ -78,14 +83,18 @@ mod sys {
 
     /// Opens a regular file whose path and inode are in memory. Looked at first: see `Root::open_file`.
     pub(super) fn open(root: BorrowedFd<'_>, path: &str) -> Option<(OwnedFd, Stat)> {
-        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |more| fs::openat2(root, path, flags | more, Mode::empty(), BENEATH).ok();
-        let place = open(OFlags::PATH)?;
-        if !is_regular(&fs::fstat(&place).ok()?) {
-            return None;
-        }
-        drop(place);
-        let file = open(OFlags::RDONLY | OFlags::NONBLOCK)?;
+        look(root, path)?;
+        open_as(root, path, OFlags::RDONLY | OFlags::NONBLOCK)
+    }
+
+    /// Finds a regular file without opening it for anything.
+    pub(super) fn look(root: BorrowedFd<'_>, path: &str) -> Option<(OwnedFd, Stat)> {
+        open_as(root, path, OFlags::PATH)
+    }
+
+    fn open_as(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Option<(OwnedFd, Stat)> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = fs::openat2(root, path, flags, Mode::empty(), BENEATH).ok()?;
         let stat = fs::fstat(&file).ok()?;
         is_regular(&stat).then_some((file, stat))
     }
@@ -102,6 +111,10 @@ mod sys {
     use rustix::fs::Stat;
 
     pub(super) fn open(_root: BorrowedFd<'_>, _path: &str) -> Option<(OwnedFd, Stat)> {
+        None
+    }
+
+    pub(super) fn look(_root: BorrowedFd<'_>, _path: &str) -> Option<(OwnedFd, Stat)> {
         None
     }
 

@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, Stat};
+use rustix::fs::{self, AtFlags, Mode, Stat};
 use rustix::io::Errno;
 use storage_core::{Checksums, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, SaveMode, keys};
 
@@ -15,8 +15,8 @@ use crate::driver::Shared;
 use crate::errors;
 use crate::metadata::{self, Kept, Record};
 use crate::open;
-use crate::root::{Made, is_directory, is_regular};
-use crate::staging::Staged;
+use crate::root::{Made, is_directory, is_linked, is_regular, lock, remove_if_empty};
+use crate::staged::Staged;
 use crate::version::{Version, precise_times};
 
 /// How often a directory may be pruned under our hands before we give up.
@@ -75,14 +75,15 @@ impl Commit<'_> {
                 Ok(Some(key)) => return self.sync(&made).map(|()| key),
                 Err(error) => {
                     if !made.grown.is_empty() {
+                        // Pruning needs the lock.
+                        drop(made);
                         self.fs.root.prune(self.key);
                     }
                     return Err(error);
                 }
             }
         }
-        Err(Error::new(ErrorKind::Unexpected, "the object's directory, or the root, was removed again and again")
-            .with_retryable(true))
+        Err(errors::removed())
     }
 
     fn make_parent(&self) -> Result<Made, Errno> {
@@ -92,6 +93,11 @@ impl Commit<'_> {
     /// `None` if the directory is no longer part of the tree.
     fn place_in(&self, directory: &OwnedFd, staged: &mut Staged, kept: &Kept) -> Result<Option<Key>> {
         self.lock(directory, kept)?;
+        // A sidecar must not be touched under the lock of a directory that another one has taken the place of.
+        let looking = |errno| errors::os(errno, "looking the directory up");
+        if matches!(kept, Kept::ForSidecar { .. }) && !is_linked(directory).map_err(looking)? {
+            return Ok(None);
+        }
         if let SaveMode::IfMatch(wanted) = self.mode {
             open::check_version(self.fs, self.key, wanted)?;
         }
@@ -125,59 +131,57 @@ impl Commit<'_> {
 
     /// Replaces whatever file is there.
     fn place_over(&self, directory: &OwnedFd, staged: &mut Staged, kept: &Kept) -> Result<Option<Key>> {
+        if let Kept::InFile = kept {
+            // As a rule there is nothing, and the shorter way will do.
+            match staged.place_new(directory.as_fd(), self.key.name()) {
+                Err(Errno::EXIST) => {}
+                renamed => return placed(renamed, self.key),
+            }
+        }
         let present = look(directory, self.key)?;
         if let Some(stat) = &present {
             make_way(directory, self.key, stat)?;
         }
-        self.keep_beside(self.key, kept, present.as_ref())?;
-        placed(staged.rename_to(directory.as_fd(), self.key.name()), self.key)
+        staged.give_name(&self.fs.staging)?;
+        let rename = || staged.place_over(directory.as_fd(), self.key.name());
+        placed(self.put(self.key, kept, present.as_ref(), rename)?, self.key)
     }
 
     /// Takes a place where nothing is.
     fn place_new(&self, directory: &OwnedFd, key: &Key, staged: &mut Staged, kept: &Kept) -> Result<Option<Key>> {
         for _ in 0..MAX_TRIES {
-            if matches!(kept, Kept::ForSidecar { .. }) && look(directory, key)?.is_some_and(|stat| is_regular(&stat)) {
-                return Err(errors::already_exists());
+            // A sidecar is not to be written in vain.
+            if matches!(kept, Kept::ForSidecar { .. }) {
+                make_free(directory, key)?;
             }
-            self.keep_beside(key, kept, None)?;
-            match staged.rename_to_new(directory.as_fd(), key.name()) {
-                Err(Errno::EXIST) => match look(directory, key)? {
-                    Some(stat) if is_regular(&stat) => return Err(errors::already_exists()),
-                    Some(stat) => make_way(directory, key, &stat)?,
-                    // Gone again: somebody has deleted it.
-                    None => {}
-                },
+            match self.put(key, kept, None, || staged.place_new(directory.as_fd(), key.name()))? {
+                Err(Errno::EXIST) => make_free(directory, key)?,
                 renamed => return placed(renamed, key),
             }
         }
         Err(errors::already_exists())
     }
 
-    fn keep_beside(&self, key: &Key, kept: &Kept, present: Option<&Stat>) -> Result<()> {
-        match kept {
-            Kept::InFile => Ok(()),
-            Kept::ForSidecar { inode, record } => metadata::write_sidecar(self.fs, key, *inode, record, present),
+    /// Puts the record beside the object, where it has to be, and the object in its place.
+    fn put<F>(&self, key: &Key, kept: &Kept, present: Option<&Stat>, rename: F) -> Result<Result<(), Errno>>
+    where
+        F: FnOnce() -> Result<(), Errno>,
+    {
+        let Kept::ForSidecar { inode, record } = kept else { return Ok(rename()) };
+        let renamed = metadata::write_sidecar(self.fs, key, *inode, record, present).map(|()| rename());
+        // What is not there has no sidecar. (If it is the directory that has gone, so has our right to touch it.)
+        if present.is_none() && !matches!(renamed, Ok(Ok(()) | Err(Errno::NOENT))) {
+            metadata::remove_sidecar(self.fs, key);
         }
+        renamed
     }
 
     fn sync(&self, made: &Made) -> Result<()> {
         if !self.fs.durable {
             return Ok(());
         }
-        let directories = std::iter::once(&made.directory).chain(made.grown.iter().rev());
-        for directory in directories {
-            let synced = fs::fsync(directory);
-            synced
-                .map_err(|errno| errors::os(errno, "the object is in its place, but its directory was not synced"))?;
-        }
-        Ok(())
+        made.sync().map_err(|errno| errors::os(errno, "the object is in its place, but its directory was not synced"))
     }
-}
-
-/// Locks a directory for the lifetime of its file descriptor, which must be the caller's own.
-pub(crate) fn lock(directory: &OwnedFd, alone: bool) -> Result<(), Errno> {
-    let operation = if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
-    rustix::io::retry_on_intr(|| fs::flock(directory, operation))
 }
 
 fn look(directory: &OwnedFd, key: &Key) -> Result<Option<Stat>> {
@@ -196,9 +200,18 @@ fn make_way(directory: &OwnedFd, key: &Key, present: &Stat) -> Result<()> {
     if !is_directory(present) {
         return Err(errors::in_the_way());
     }
-    match fs::unlinkat(directory, key.name(), AtFlags::REMOVEDIR) {
+    match remove_if_empty(directory, key.name()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(_) => Err(errors::is_a_directory()),
+    }
+}
+
+/// As [`make_way`], if not even an object may be there. Nothing at all is well, too: somebody has deleted it.
+fn make_free(directory: &OwnedFd, key: &Key) -> Result<()> {
+    match look(directory, key)? {
+        Some(stat) if is_regular(&stat) => Err(errors::already_exists()),
+        Some(stat) => make_way(directory, key, &stat),
+        None => Ok(()),
     }
 }
 

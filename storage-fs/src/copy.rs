@@ -10,7 +10,7 @@ use crate::blocking::Waiting;
 use crate::commit::Commit;
 use crate::driver::Shared;
 use crate::open;
-use crate::staging::Staged;
+use crate::staged::Staged;
 
 /// How much is copied before it is asked whether the caller still waits.
 const STEP: u64 = 64 * 1024 * 1024;
@@ -36,7 +36,7 @@ fn copy_bytes(mut source: File, staged: &mut Staged, size: u64, waiting: &Waitin
     let mut copied = 0;
     loop {
         waiting.check()?;
-        let step = io::copy(&mut source.by_ref().take(STEP), staged.file()?)?;
+        let step = io::copy(&mut source.by_ref().take(STEP), staged.file())?;
         copied += step;
         if step < STEP {
             break;

@@ -4,16 +4,14 @@ use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
 use storage_core::{Key, Result};
 
-use crate::commit::lock;
 use crate::driver::Shared;
 use crate::errors::{self, means_absent};
 use crate::metadata;
-use crate::root::is_regular;
+use crate::root::{is_regular, lock};
 
 pub(crate) fn delete(shared: &Shared, key: &Key) -> Result<()> {
     match unlink(shared, key) {
         Ok(true) => {
-            metadata::remove_sidecar(shared, key);
             shared.root.prune(key);
             Ok(())
         }
@@ -28,10 +26,18 @@ fn unlink(shared: &Shared, key: &Key) -> Result<bool, Errno> {
     let directory = shared.root.open_parent(key)?;
     // So that no compare-and-replace sees the object before and acts after. Without locks there is none.
     let _ = lock(&directory, false);
+    // Sidecars change under the lock of one alone; else we might take that of an object that is saved right after.
+    let has_sidecar = metadata::has_sidecar(shared, key);
+    if has_sidecar {
+        let _ = lock(&directory, true);
+    }
     if !is_regular(&fs::statat(&directory, key.name(), AtFlags::SYMLINK_NOFOLLOW)?) {
         return Ok(false);
     }
     fs::unlinkat(&directory, key.name(), AtFlags::empty())?;
+    if has_sidecar {
+        metadata::remove_sidecar(shared, key);
+    }
     if shared.durable {
         fs::fsync(&directory)?;
     }

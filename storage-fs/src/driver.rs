@@ -36,12 +36,6 @@ pub(crate) struct Shared {
     signing_key: Option<SigningKey>,
 }
 
-impl Shared {
-    pub(crate) fn may_have_sidecars(&self) -> bool {
-        self.metadata != MetadataStore::Xattr
-    }
-}
-
 impl Fs {
     /// How to set up the driver on a directory.
     #[must_use]
@@ -125,6 +119,9 @@ impl Driver for Fs {
 
     async fn exists(&self, key: &Key) -> Result<bool> {
         self.shared.root.check(key)?;
+        if cached::exists(&self.shared, key) {
+            return Ok(true);
+        }
         let key = key.clone();
         self.run(move |shared, _| open::exists(shared, &key)).await
     }

@@ -41,6 +41,12 @@ pub(crate) fn already_exists() -> Error {
     Error::new(ErrorKind::AlreadyExists, "there is an object already")
 }
 
+/// Empty directories of ours come and go as other processes prune them; that one is gone time after time is no race.
+pub(crate) fn removed() -> Error {
+    let message = "the object's directory, or the root, was removed again and again";
+    Error::new(ErrorKind::Unexpected, message).with_retryable(true)
+}
+
 pub(crate) fn in_the_way() -> Error {
     let message = "something that is no regular file (a symlink, a device) has this name: remove it first";
     Error::new(ErrorKind::Conflict, message)

@@ -73,7 +73,11 @@ mod root;
 #[cfg(unix)]
 mod save;
 #[cfg(unix)]
+mod staged;
+#[cfg(unix)]
 mod staging;
+#[cfg(unix)]
+mod unnamed;
 #[cfg(unix)]
 mod version;
 

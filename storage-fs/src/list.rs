@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use rustix::fs::{self, AtFlags, Dir, FileType};
+use rustix::fs::{self, AtFlags, Dir, DirEntry, FileType};
 use rustix::io::Errno;
 use storage_core::{Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, roll_up};
 
@@ -92,7 +92,10 @@ impl Walk {
         let mut batch = Vec::with_capacity(BATCH);
         if !std::mem::replace(&mut self.has_begun, true) {
             let directory = self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
-            self.enter_or_tell(&directory, &mut batch);
+            // No key begins with what is ours.
+            if !directory.split('/').any(is_reserved) {
+                self.enter_or_tell(&directory, &mut batch);
+            }
         }
         while batch.len() < BATCH
             && let Some(frame) = self.frames.last_mut()
@@ -119,7 +122,10 @@ impl Walk {
         match key {
             None => batch.push(Err(odd_name(&path))),
             Some(_) if path.ends_with('/') => self.visit_directory(path, batch),
-            Some(key) => batch.extend(self.stat(&key).transpose()),
+            Some(key) => match self.stat(&key) {
+                Ok(entry) => batch.extend(entry.map(Ok)),
+                Err(errno) => self.end_with(errno, "looking a file up", &path, batch),
+            },
         }
     }
 
@@ -148,7 +154,7 @@ impl Walk {
         match self.holds_a_file(path.trim_end_matches('/')) {
             Ok(true) => batch.push(Prefix::new(path).map(Entry::Prefix)),
             Ok(false) => {}
-            Err(errno) => self.end_with(errno, &path, batch),
+            Err(errno) => self.end_with(errno, "listing a directory", &path, batch),
         }
     }
 
@@ -156,27 +162,29 @@ impl Walk {
         match self.enter(path) {
             Ok(frame) => self.frames.push(frame),
             Err(errno) if means_absent(errno) => {}
-            Err(errno) => self.end_with(errno, path, batch),
+            Err(errno) => self.end_with(errno, "listing a directory", path, batch),
         }
     }
 
     fn enter(&self, path: &str) -> Result<Frame, Errno> {
         let directory = self.root.open_directory(path)?;
         let path = if path.is_empty() { String::new() } else { format!("{path}/") };
-        let mut names = read_names(&directory)?;
+        let mut names = names_in(&directory)?.collect::<Result<Vec<_>, _>>()?;
         // Byte order, the last one first.
         names.sort_unstable_by(|a, b| b.as_str().cmp(a.as_str()));
+        // Some file systems show a name twice if it is replaced while they are read.
+        names.dedup_by(|a, b| matches!((a, b), (Name::Valid(a), Name::Valid(b)) if a == b));
         Ok(Frame { path, directory: Some(directory), names })
     }
 
     /// Ends the listing: what cannot be read might hold anything.
-    fn end_with(&mut self, errno: Errno, path: &str, batch: &mut Vec<Result<Entry>>) {
+    fn end_with(&mut self, errno: Errno, doing: &'static str, path: &str, batch: &mut Vec<Result<Entry>>) {
         self.frames.clear();
-        batch.push(Err(errors::os(errno, "listing a directory").with_key(path)));
+        batch.push(Err(errors::os(errno, doing).with_key(path)));
     }
 
     /// The entry of a file, if it is (still) a regular one.
-    fn stat(&mut self, key: &Key) -> Result<Option<Entry>> {
+    fn stat(&mut self, key: &Key) -> Result<Option<Entry>, Errno> {
         let Some(frame) = self.frames.last_mut() else { return Ok(None) };
         let found = reopened(&self.root, frame)
             .and_then(|directory| fs::statat(directory, key.name(), AtFlags::SYMLINK_NOFOLLOW));
@@ -189,7 +197,7 @@ impl Walk {
             }
             Ok(_) => Ok(None),
             Err(errno) if means_absent(errno) => Ok(None),
-            Err(errno) => Err(errors::os(errno, "looking a file up").with_key(key.as_str())),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -201,8 +209,8 @@ impl Walk {
                 Err(errno) if means_absent(errno) => continue,
                 opened => opened?,
             };
-            for name in read_names(&directory)? {
-                match name.as_str().strip_suffix('/') {
+            for name in names_in(&directory)? {
+                match name?.as_str().strip_suffix('/') {
                     Some(inner) => left.push(format!("{path}/{inner}")),
                     None => return Ok(true),
                 }
@@ -219,34 +227,32 @@ fn reopened<'a>(root: &Root, frame: &'a mut Frame) -> Result<&'a OwnedFd, Errno>
     }
 }
 
-/// The names of the files and directories in a directory; nothing else is ever an object.
-fn read_names(directory: &OwnedFd) -> Result<Vec<Name>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let raw = entry.file_name();
-        if matches!(raw.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let is_dir = match entry.file_type() {
-            FileType::RegularFile => false,
-            FileType::Directory => true,
-            // Some file systems do not tell.
-            FileType::Unknown => match fs::statat(directory, raw, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) if is_regular(&stat) => false,
-                Ok(stat) if is_directory(&stat) => true,
-                _ => continue,
-            },
-            _ => continue,
-        };
-        let slash = if is_dir { "/" } else { "" };
-        match raw.to_str() {
-            Ok(name) if is_reserved(name) => {}
-            Ok(name) => names.push(Name::Valid(format!("{name}{slash}"))),
-            Err(_) => names.push(Name::Odd(format!("{}{slash}", raw.to_string_lossy()))),
-        }
+/// The names of the files and directories in a directory, as they are read; nothing else is ever an object.
+fn names_in(directory: &OwnedFd) -> Result<impl Iterator<Item = Result<Name, Errno>>, Errno> {
+    let entries = Dir::read_from(directory)?;
+    Ok(entries.filter_map(move |entry| entry.map(|entry| name_of(directory, &entry)).transpose()))
+}
+
+fn name_of(directory: &OwnedFd, entry: &DirEntry) -> Option<Name> {
+    let raw = entry.file_name();
+    if matches!(raw.to_bytes(), b"." | b"..") {
+        return None;
     }
-    Ok(names)
+    let slash = match entry.file_type() {
+        FileType::RegularFile => "",
+        FileType::Directory => "/",
+        // Some file systems do not tell.
+        FileType::Unknown => match fs::statat(directory, raw, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if is_regular(&stat) => "",
+            Ok(stat) if is_directory(&stat) => "/",
+            _ => return None,
+        },
+        _ => return None,
+    };
+    match raw.to_str() {
+        Ok(name) => (!is_reserved(name)).then(|| Name::Valid(format!("{name}{slash}"))),
+        Err(_) => Some(Name::Odd(format!("{}{slash}", raw.to_string_lossy()))),
+    }
 }
 
 fn odd_name(path: &str) -> Error {

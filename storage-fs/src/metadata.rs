@@ -24,7 +24,8 @@ use storage_core::{
 use crate::config::MetadataStore;
 use crate::driver::Shared;
 use crate::errors::{self, means_absent};
-use crate::staging::{Id, Staged, hex};
+use crate::staged::{Id, Staged, hex};
+use crate::staging::META;
 use crate::version::{Version, foreign_etag};
 
 /// The extended attribute. Its name is short because it shares the little room in an inode with the record.
@@ -32,6 +33,9 @@ const ATTRIBUTE: &str = "user.anystorage";
 
 /// The first byte of a record, to be counted up when its form changes.
 const FORM: u8 = 1;
+
+/// How often the directory of sidecars may be removed under our hands before we give up.
+const MAX_TRIES: usize = 100;
 
 /// More than any record has; a larger sidecar is not ours.
 const MAX_SIDECAR_BYTES: usize = 64 * 1024;
@@ -119,7 +123,9 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 /// `None` for what we have not written: another program's, or a later form of ours.
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match bytes.split_first() {
-        Some((&FORM, value)) => postcard::from_bytes(value).ok(),
+        Some((&FORM, value)) => {
+            postcard::take_from_bytes(value).ok().filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
+        }
         _ => None,
     }
 }
@@ -181,26 +187,37 @@ pub(crate) fn write_sidecar(fs: &Shared, key: &Key, inode: u64, record: &Record,
     if let Some(stat) = present {
         entries.extend(find(read_sidecar(fs, key)?, stat));
     }
-    let meta = fs.staging.meta_directory()?;
     let mut staged = Staged::create(&fs.staging, fs.file_mode)?;
     staged.write(&encode(&entries)?)?;
     if fs.durable {
         staged.sync()?;
     }
-    let placed = staged.rename_to(meta.as_fd(), &sidecar_name(key));
-    placed.map_err(|errno| errors::os(errno, "renaming the sidecar into place"))?;
-    if fs.durable {
-        rustix::fs::fsync(&meta).map_err(|errno| errors::os(errno, "syncing the directory of sidecars"))?;
+    staged.give_name(&fs.staging)?;
+    for _ in 0..MAX_TRIES {
+        let meta = fs.staging.meta_directory()?;
+        match staged.place_over(meta.directory.as_fd(), &sidecar_name(key)) {
+            // Removed, empty as it was, by another process that is done with it.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errors::os(errno, "renaming the sidecar into place")),
+            Ok(()) if fs.durable => {
+                let synced = meta.sync();
+                return synced.map_err(|errno| errors::os(errno, "syncing the directory of sidecars"));
+            }
+            Ok(()) => return Ok(()),
+        }
     }
-    Ok(())
+    Err(errors::removed())
 }
 
-/// Removes a key's sidecar, if it has one.
+/// Whether a key has a sidecar, which is certain only while the lock of its directory is held.
+pub(crate) fn has_sidecar(fs: &Shared, key: &Key) -> bool {
+    let meta = fs.root.open_directory(META);
+    meta.is_ok_and(|meta| rustix::fs::statat(&meta, sidecar_name(key), AtFlags::SYMLINK_NOFOLLOW).is_ok())
+}
+
+/// Removes a key's sidecar, if it has one. The caller holds the directory's lock alone.
 pub(crate) fn remove_sidecar(fs: &Shared, key: &Key) {
-    if fs.metadata == MetadataStore::Xattr {
-        return;
-    }
-    if let Ok(meta) = fs.root.open_directory(crate::staging::META) {
+    if let Ok(meta) = fs.root.open_directory(META) {
         // One that is left is never taken for that of another version.
         let _ = rustix::fs::unlinkat(&meta, sidecar_name(key), AtFlags::empty());
     }
@@ -210,9 +227,11 @@ pub(crate) fn remove_sidecar(fs: &Shared, key: &Key) {
 pub(crate) enum Found {
     /// Everything.
     Meta(ObjectMeta),
-    /// The file has no attribute, and the key's sidecar knows this version not: either another program wrote the file,
-    /// or it was replaced after it was opened and its record has gone.
+    /// Another program wrote the file.
     NoRecord,
+    /// The key's sidecar does not know this version: either another program wrote the file, or it was replaced after it was
+    /// opened and its record has gone.
+    Unsure,
 }
 
 /// The metadata that an open file carries itself; `None` if it carries none that we would have written.
@@ -230,9 +249,14 @@ pub(crate) fn find_meta(fs: &Shared, key: &Key, file: &OwnedFd, stat: &Stat) -> 
     if fs.metadata == MetadataStore::Xattr {
         return Ok(Found::NoRecord);
     }
-    match find(read_sidecar(fs, key)?, stat) {
-        Some(entry) => Ok(meta_of(key, stat, &entry.record, true)?.map_or(Found::NoRecord, Found::Meta)),
-        None => Ok(Found::NoRecord),
+    let entry = find(read_sidecar(fs, key)?, stat);
+    if let Some(meta) = entry.map(|entry| meta_of(key, stat, &entry.record, true)).transpose()?.flatten() {
+        return Ok(Found::Meta(meta));
+    }
+    // As a rule there are no sidecars at all, and so nothing that could have gone.
+    match fs.root.open_directory(META) {
+        Err(errno) if means_absent(errno) => Ok(Found::NoRecord),
+        _ => Ok(Found::Unsure),
     }
 }
 
@@ -295,7 +319,7 @@ fn sidecar_name(key: &Key) -> String {
 }
 
 fn read_sidecar(fs: &Shared, key: &Key) -> Result<Vec<Entry>> {
-    let path = format!("{}/{}", crate::staging::META, sidecar_name(key));
+    let path = format!("{}/{}", META, sidecar_name(key));
     let mut bytes = Vec::with_capacity(MAX_SIDECAR_BYTES);
     let read = fs
         .root

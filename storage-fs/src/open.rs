@@ -58,13 +58,13 @@ pub(crate) fn open_with_meta(fs: &Shared, key: &Key) -> Result<(OwnedFd, ObjectM
         let (file, stat) = fs.root.open_file(key)?;
         match metadata::find_meta(fs, key, &file, &stat)? {
             Found::Meta(meta) => return Ok((file, meta)),
-            // The same version twice without a record: there is none, another program wrote the file. Else it was
-            // replaced in between, and its record with it.
-            Found::NoRecord if !fs.may_have_sidecars() || before.is_some_and(|before| is_same(&before, &stat)) => {
+            // The same version twice without a record: there is none. Else the file was replaced in between, and its
+            // record with it.
+            Found::Unsure if before.as_ref().is_none_or(|before| !is_same(before, &stat)) => before = Some(stat),
+            Found::NoRecord | Found::Unsure => {
                 let meta = metadata::foreign_meta(key, &file, &stat)?;
                 return Ok((file, meta));
             }
-            Found::NoRecord => before = Some(stat),
         }
     }
     Err(Error::new(ErrorKind::Unexpected, "the object is being replaced all the time").with_retryable(true))

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use storage_core::{Error, ErrorKind, Key, Result};
 
@@ -34,6 +34,13 @@ pub(crate) struct Made {
     pub(crate) grown: Vec<OwnedFd>,
 }
 
+impl Made {
+    /// Puts on the disk what has changed in these directories, from the innermost out.
+    pub(crate) fn sync(&self) -> Result<(), Errno> {
+        std::iter::once(&self.directory).chain(self.grown.iter().rev()).try_for_each(fs::fsync)
+    }
+}
+
 impl Root {
     pub(crate) fn open(path: &Path, create: bool, dir_mode: u32) -> Result<Self> {
         let shown = path.display();
@@ -58,6 +65,10 @@ impl Root {
     /// The open root, if it is on a file system that needs no other machine or process to open a file.
     pub(crate) fn local(&self) -> Option<BorrowedFd<'_>> {
         self.is_local.then(|| self.directory.as_fd())
+    }
+
+    pub(crate) fn directory(&self) -> &OwnedFd {
+        &self.directory
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -157,12 +168,13 @@ impl Root {
 
     /// Removes the directories on the way to a key as far as they are empty, from the innermost out.
     ///
-    /// A save that is on its way into one of them finds it gone and makes it again.
+    /// A save that is on its way into one of them finds it gone and makes it again; so does one that has waited for
+    /// its lock.
     pub(crate) fn prune(&self, key: &Key) {
         let mut path = key.parent();
         while let Some(directory) = path {
             let (outer, name) = directory.rsplit_once('/').unwrap_or(("", directory));
-            let removed = self.open_directory(outer).and_then(|outer| fs::unlinkat(&outer, name, AtFlags::REMOVEDIR));
+            let removed = self.open_directory(outer).and_then(|outer| remove_if_empty(&outer, name));
             // One that is not there has been removed, or was never made; those around it may still be empty.
             if !matches!(removed, Ok(()) | Err(Errno::NOENT)) {
                 return;
@@ -189,6 +201,39 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     name.eq_ignore_ascii_case(RESERVED)
 }
 
+/// Locks a directory for the lifetime of its file descriptor, which must be the caller's own.
+pub(crate) fn lock(directory: &OwnedFd, alone: bool) -> Result<(), Errno> {
+    let operation = if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
+    rustix::io::retry_on_intr(|| fs::flock(directory, operation))
+}
+
+/// Removes an empty directory, under its lock: whoever holds that can rely on the directory.
+pub(crate) fn remove_if_empty(outer: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let directory = open_step(outer, name)?;
+    match fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        // Whoever is at work in an empty directory is done in a moment, and may then leave it empty.
+        Err(Errno::WOULDBLOCK) if is_empty(&directory)? => lock(&directory, true)?,
+        Err(Errno::WOULDBLOCK) => return Err(Errno::NOTEMPTY),
+        // Where locks do not work, nobody relies on them.
+        _ => {}
+    }
+    if is_linked(&directory)? { fs::unlinkat(outer, name, AtFlags::REMOVEDIR) } else { Ok(()) }
+}
+
+/// Whether an open directory is still part of a tree. What the lock of one that is not protects is elsewhere.
+pub(crate) fn is_linked(directory: &OwnedFd) -> Result<bool, Errno> {
+    Ok(fs::fstat(directory)?.st_nlink > 0)
+}
+
+fn is_empty(directory: &OwnedFd) -> Result<bool, Errno> {
+    for entry in Dir::read_from(directory)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 pub(crate) fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
@@ -197,17 +242,25 @@ pub(crate) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
+/// Makes the root, and what is missing on the way to it, with the mode that was asked for.
 fn create_root(path: &Path, dir_mode: u32) -> std::io::Result<()> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+    missing.into_iter().rev().try_for_each(|directory| create_one(directory, dir_mode))
+}
+
+fn create_one(directory: &Path, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    match std::fs::create_dir(path) {
-        Ok(()) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(dir_mode)),
+    match std::fs::create_dir(directory) {
+        Ok(()) => std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))?,
         // Somebody else was faster; what it is shows when it is opened.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
     }
+    // What is saved below is to outlast a loss of power. A directory above that may not be read cannot be synced.
+    let outer = directory.parent().filter(|outer| !outer.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _ = std::fs::File::open(outer).and_then(|outer| outer.sync_all());
+    Ok(())
 }
 
 fn open_step(directory: &OwnedFd, segment: &str) -> Result<OwnedFd, Errno> {

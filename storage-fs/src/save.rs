@@ -17,7 +17,7 @@ use crate::driver::Shared;
 use crate::errors;
 use crate::open;
 use crate::root::{is_directory, is_regular};
-use crate::staging::Staged;
+use crate::staged::Staged;
 
 /// How much is gathered before it is written: one trip to the blocking pool, a few system calls. Twice as much is
 /// in memory at a time, since one batch is received while another is written.

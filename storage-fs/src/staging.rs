@@ -1,23 +1,20 @@
-//! Staging: files that are not visible yet, in `.anystorage/staging`, and the sweeping of what a killed process
-//! has left there.
+//! The directory `.anystorage/staging`, and the sweeping of what a killed process has left there.
 //!
-//! Invariant: a file in the staging directory belongs to a living [`Staged`], or to a process that was killed. While
-//! a stream is being received, its file is locked (`flock`), so that a sweep can tell the two apart; files that
-//! are staged in one go live for moments and are told apart by their age.
+//! Invariant: a file in the staging directory belongs to a living [`Staged`](crate::staged::Staged), or to a process that
+//! was killed. While a stream is being received, its file is locked (`flock`), so that a sweep can tell the two
+//! apart; files that are staged in one go live for moments and are told apart by their age.
 
-use std::fs::File;
-use std::io::{IoSlice, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use rustix::fs::{self, AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use storage_core::{Result, keys};
+use storage_core::Result;
 
 use crate::errors;
-use crate::root::{RESERVED, Root};
+use crate::root::{Made, RESERVED, Root};
+use crate::unnamed::{Naming, Unnamed};
 
 const STAGING: &str = ".anystorage/staging";
 pub(crate) const META: &str = ".anystorage/meta";
@@ -25,22 +22,18 @@ pub(crate) const META: &str = ".anystorage/meta";
 /// Our own directories are nobody else's business: an unfinished upload is not to be served.
 const OWN_MODE: u32 = 0o700;
 
+/// How often our directory may be removed under our hands before we give up.
+pub(crate) const MAX_TRIES: usize = 100;
+
 /// How old debris has to be before it is swept.
 const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
-
-/// What tells one staged file from all others, here and elsewhere: 80 random bits.
-pub(crate) type Id = [u8; 10];
-
-/// Lower-case hexadecimal: a staged file's name, an ETag's text.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The staging directory of a root, made when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Staging {
     root: Arc<Root>,
     opened: Mutex<Option<Opened>>,
+    unnamed: Unnamed,
 }
 
 #[derive(Debug, Clone)]
@@ -51,28 +44,34 @@ struct Opened {
 
 impl Staging {
     pub(crate) fn new(root: Arc<Root>) -> Self {
-        Self { root, opened: Mutex::new(None) }
+        Self { root, opened: Mutex::new(None), unnamed: Unnamed::default() }
     }
 
     /// The open directory of sidecars.
-    pub(crate) fn meta_directory(&self) -> Result<OwnedFd> {
+    pub(crate) fn meta_directory(&self) -> Result<Made> {
         self.make(META)
     }
 
-    fn make(&self, path: &str) -> Result<OwnedFd> {
-        let made = self.root.make_directory(path, OWN_MODE);
-        made.map(|made| made.directory).map_err(|errno| errors::os(errno, "making the directory .anystorage"))
+    fn make(&self, path: &str) -> Result<Made> {
+        for _ in 0..MAX_TRIES {
+            match self.root.make_directory(path, OWN_MODE) {
+                // Removed, empty as it was, by another process that is done with it.
+                Err(Errno::NOENT) => {}
+                made => return made.map_err(|errno| errors::os(errno, "making the directory .anystorage")),
+            }
+        }
+        Err(errors::removed())
     }
 
     /// The open staging directory; swept when it is opened, and once an hour after.
-    fn directory(&self) -> Result<Arc<OwnedFd>> {
+    pub(crate) fn directory(&self) -> Result<Arc<OwnedFd>> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Opened { directory, swept }) = &*opened
             && swept.elapsed() < SWEEP_AGE
         {
             return Ok(Arc::clone(directory));
         }
-        let directory = Arc::new(self.make(STAGING)?);
+        let directory = Arc::new(self.make(STAGING)?.directory);
         if let Err(errno) = sweep(&directory, SWEEP_AGE) {
             tracing::debug!(root = %self.root.path().display(), %errno, "the staging directory could not be swept");
         }
@@ -80,7 +79,13 @@ impl Staging {
         Ok(directory)
     }
 
-    fn forget(&self) {
+    /// Opens an empty file without a name below the root, and tells how to name it; `None` where that cannot be done.
+    pub(crate) fn open_unnamed(&self, mode: u32) -> Result<Option<(OwnedFd, Naming)>, Errno> {
+        self.unnamed.open(self.root.directory(), mode)
+    }
+
+    /// To be called when the staging directory turns out to be gone.
+    pub(crate) fn forget(&self) {
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -101,9 +106,14 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         let used = self.opened.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if let (true, Ok(root)) = (used, self.root.open_directory("")) {
-            for own in [STAGING, META, RESERVED] {
-                let _ = fs::unlinkat(&root, own, AtFlags::REMOVEDIR);
+        if !used {
+            return;
+        }
+        // Each by its name in an open directory: by a path, a link that was put in the way would be followed.
+        for path in [STAGING, META, RESERVED] {
+            let (outer, name) = path.rsplit_once('/').unwrap_or(("", path));
+            if let Ok(outer) = self.root.open_directory(outer) {
+                let _ = fs::unlinkat(&outer, name, AtFlags::REMOVEDIR);
             }
         }
     }
@@ -135,127 +145,9 @@ fn is_debris(directory: &OwnedFd, name: &std::ffi::CStr, age: Duration) -> bool 
 fn is_locked(directory: &OwnedFd, name: &std::ffi::CStr) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match fs::openat(directory, name, flags, Mode::empty()) {
-        Ok(file) => fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err(),
-        Err(_) => false,
-    }
-}
-
-/// A file that is not visible yet. Dropped without having been renamed, it is removed.
-#[derive(Debug)]
-pub(crate) struct Staged {
-    file: Option<File>,
-    directory: Arc<OwnedFd>,
-    id: Id,
-    name: String,
-    /// Whether it still has its staging name.
-    is_staged: bool,
-}
-
-impl Staged {
-    /// Makes an empty one. Nobody else gets at it, whatever its mode: the directory is closed to others.
-    pub(crate) fn create(staging: &Staging, mode: u32) -> Result<Self> {
-        let id: Id = keys::random_bytes()?;
-        let name = hex(&id);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut last = Errno::NOENT;
-        // The directory may have been removed, empty as it was, by another process that is done with it.
-        for _ in 0..16 {
-            let directory = staging.directory()?;
-            match fs::openat(&*directory, &*name, flags, Mode::from_raw_mode(mode)) {
-                Ok(file) => return Ok(Self { file: Some(file.into()), directory, id, name, is_staged: true }),
-                Err(Errno::NOENT) => staging.forget(),
-                Err(errno) => {
-                    last = errno;
-                    break;
-                }
-            }
-        }
-        Err(errors::os(last, "staging the object"))
-    }
-
-    /// Marks the file as alive for sweeps, for as long as it may take.
-    pub(crate) fn lock(&self) {
         // Where locks do not work, the age guards alone.
-        let _ = fs::flock(self.fd(), FlockOperation::NonBlockingLockExclusive);
-    }
-
-    /// What no other staged file ever has.
-    pub(crate) fn id(&self) -> Id {
-        self.id
-    }
-
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        match &self.file {
-            Some(file) => file.as_fd(),
-            // The file is taken out by `drop` alone.
-            None => self.directory.as_fd(),
-        }
-    }
-
-    pub(crate) fn file(&mut self) -> Result<&mut File> {
-        self.file.as_mut().ok_or_else(|| errors::os(Errno::BADF, "writing the object"))
-    }
-
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        Ok(self.file()?.write_all(bytes)?)
-    }
-
-    /// Writes chunks that came one by one in as few calls as possible.
-    pub(crate) fn write_chunks(&mut self, chunks: &[Bytes]) -> Result<()> {
-        if let [chunk] = chunks {
-            return self.write(chunk);
-        }
-        let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-        let mut slices = &mut slices[..];
-        let file = self.file()?;
-        while !slices.is_empty() {
-            match file.write_vectored(slices) {
-                Ok(0) => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
-                Ok(written) => IoSlice::advance_slices(&mut slices, written),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn sync(&self) -> Result<()> {
-        fs::fsync(self.fd()).map_err(|errno| errors::os(errno, "syncing the file"))
-    }
-
-    /// Moves the file to its place, over whatever file is there.
-    pub(crate) fn rename_to(&mut self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-        fs::renameat(&*self.directory, &*self.name, directory, name)?;
-        self.is_staged = false;
-        Ok(())
-    }
-
-    /// Moves the file to its place, if nothing is there: `EXIST` if something is, decided by the file system.
-    pub(crate) fn rename_to_new(&mut self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-        match fs::renameat_with(&*self.directory, &*self.name, directory, name, RenameFlags::NOREPLACE) {
-            // Not every file system has it; a link is as exclusive.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                fs::linkat(&*self.directory, &*self.name, directory, name, AtFlags::empty())?;
-                // The staged name is removed by `drop`.
-                return Ok(());
-            }
-            renamed => renamed?,
-        }
-        self.is_staged = false;
-        Ok(())
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if self.is_staged {
-            let _ = fs::unlinkat(&*self.directory, &*self.name, AtFlags::empty());
-        }
-        // Closing the last handle of a removed file frees its blocks, which can take long for a large one.
-        if let (true, Some(file), Ok(runtime)) =
-            (self.is_staged, self.file.take(), tokio::runtime::Handle::try_current())
-        {
-            drop(runtime.spawn_blocking(move || drop(file)));
-        }
+        Ok(file) => fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK),
+        // Too many open files, say: it may well be alive.
+        Err(_) => true,
     }
 }

@@ -6,7 +6,7 @@ use rustix::fs::{Stat, Timespec, Timestamps, UTIME_OMIT};
 use sha2::{Digest, Sha256};
 use storage_core::{ETag, Result};
 
-use crate::staging::hex;
+use crate::staged::hex;
 
 /// Within this time after a change, another one may leave the same times behind (clock ticks are up to 10 ms, some file
 /// systems count whole seconds).
