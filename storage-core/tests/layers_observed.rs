@@ -201,11 +201,15 @@ mod metrics_are {
     #[test]
     fn described() {
         let recorder = DebuggingRecorder::new();
-        metrics::with_local_recorder(&recorder, || {
+        let log = Log::new(Level::ERROR);
+        let run = || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(every_verb_once(storage(&Scripted::new())));
-        });
-        for (key, unit, description, _) in recorder.snapshotter().snapshot().into_vec() {
+        };
+        tracing::subscriber::with_default(log, || metrics::with_local_recorder(&recorder, run));
+        let metrics = recorder.snapshotter().snapshot().into_vec();
+        assert!(!metrics.is_empty());
+        for (key, unit, description, _) in metrics {
             assert!(unit.is_some() && description.is_some(), "{key:?}");
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 type Fields = BTreeMap<&'static str, String>;
 
@@ -36,6 +36,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(least: Level) -> Self {
+        keep_all_callsites_alive();
         Self { least, written: Arc::default() }
     }
 
@@ -50,6 +51,14 @@ impl Log {
     fn lock(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// `tracing` remembers for each callsite whether any subscriber of the process wants it. Tests run at the same time, each
+/// with its own subscriber, and what one of them does not want must not be switched off for another that begins in
+/// that moment: so there are always two that want everything.
+fn keep_all_callsites_alive() {
+    static ALL: OnceLock<[Dispatch; 2]> = OnceLock::new();
+    ALL.get_or_init(|| [(); 2].map(|()| Dispatch::new(Log { least: Level::TRACE, written: Arc::default() })));
 }
 
 fn index(id: &Id) -> usize {
