@@ -15,7 +15,7 @@ use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOpti
 use crate::payload::Payload;
 
 /// Fills in the metadata that a save leaves open, `Cache-Control` say. What is given stays; copies keep their source's
-/// metadata or take what they are given.
+/// metadata or take what they are given, and an upload through a signed link has what its client sends.
 #[derive(Debug, Clone)]
 pub struct Defaults {
     inner: Arc<dyn Driver>,

@@ -1,8 +1,12 @@
-//! [`Limit`]: being written.
+//! [`Limit`]: at most so many calls at a time.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::driver::{Driver, DriverInfo};
 use crate::entry::EntryStream;
@@ -14,18 +18,57 @@ use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
 
-/// Being written.
+/// Lets at most so many calls through at a time; the others wait their turn, first come, first served.
+///
+/// A call takes one place until it is answered or dropped. An opened body that streams keeps its place until it
+/// has ended, failed or been dropped; one in memory or in a file needs none. A listing takes a place for
+/// each wait for its next entry and none in between, so that a slow reader holds up nobody; a reader that goes
+/// away in the middle of a wait, without dropping the listing, keeps the place.
+///
+/// Clones share the places.
+///
+/// # Deadlock
+/// A body that streams holds a place. Whoever keeps one open while waiting for another call on the same
+/// storage (`storage.save("b", storage.open("a").await?)`) needs two places at once; when all places are held by
+/// callers who wait for a second one, none of them gets on. With a limit of 1 the first such caller is enough. Use
+/// `copy` within a storage, and a limit well above the number of such transfers otherwise.
+///
+/// ```
+/// use storage_core::{Memory, layers::Limit};
+///
+/// let storage = Memory::storage().layer(|inner| Limit::new(inner, 64));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Limit {
     inner: Arc<dyn Driver>,
+    places: Arc<Semaphore>,
 }
 
+/// A place taken. Nobody closes the semaphore, so it is never `None`.
+type Place = Option<OwnedSemaphorePermit>;
+
 impl Limit {
-    /// Wraps a driver.
+    /// Wraps a driver. A limit of 0, under which nothing could ever happen, is taken for 1.
     #[must_use]
-    pub fn new(inner: Arc<dyn Driver>, _calls: usize) -> Self {
-        Self { inner }
+    pub fn new(inner: Arc<dyn Driver>, max_concurrent: usize) -> Self {
+        let places = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
+        Self { inner, places: Arc::new(Semaphore::new(places)) }
     }
+
+    async fn place(&self) -> Place {
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+}
+
+/// Keeps the place until the body has ended or failed, or is dropped.
+fn holding(chunks: BoxStream<'static, Result<Bytes>>, place: Place) -> BoxStream<'static, Result<Bytes>> {
+    let body = stream::unfold(Some((chunks, place)), |body| async {
+        let (mut chunks, place) = body?;
+        let chunk = chunks.next().await?;
+        let rest = chunk.is_ok().then_some((chunks, place));
+        Some((chunk, rest))
+    });
+    body.fuse().boxed()
 }
 
 #[async_trait]
@@ -35,34 +78,48 @@ impl Driver for Limit {
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let _place = self.place().await;
         self.inner.save(key, payload, options).await
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        self.inner.open(key, options).await
+        let place = self.place().await;
+        let object = self.inner.open(key, options).await?;
+        Ok(object.map_stream(|chunks| holding(chunks, place)))
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        let _place = self.place().await;
         self.inner.stat(key).await
     }
 
     async fn exists(&self, key: &Key) -> Result<bool> {
+        let _place = self.place().await;
         self.inner.exists(key).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
+        let _place = self.place().await;
         self.inner.delete(key).await
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        self.inner.list(prefix, options)
+        let entries = self.inner.list(prefix, options);
+        let taking_turns = stream::unfold((self.clone(), entries), |(limit, mut entries)| async {
+            let _place = limit.place().await;
+            let entry = entries.next().await?;
+            Some((entry, (limit, entries)))
+        });
+        taking_turns.fuse().boxed()
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        let _place = self.place().await;
         self.inner.copy(from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        let _place = self.place().await;
         self.inner.url(key, options).await
     }
 }

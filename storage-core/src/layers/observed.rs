@@ -1,12 +1,25 @@
-//! [`Observed`]: being written.
+//! [`Observed`]: what a storage does, told through the `tracing` and `metrics` facades.
 
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use metrics::{Counter, SharedString, Unit};
+use tracing::{Instrument, Span};
 
 use crate::driver::{Driver, DriverInfo};
-use crate::entry::EntryStream;
-use crate::error::Result;
+use crate::entry::{Entry, EntryStream};
+use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
@@ -14,17 +27,256 @@ use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
 
-/// Being written.
+const OPERATIONS: &str = "storage_operations_total";
+const SECONDS: &str = "storage_operation_seconds";
+const BYTES: &str = "storage_bytes_total";
+
+/// Tells of every operation: a span and an event through `tracing`, counters and a histogram through `metrics`.
+///
+/// # Spans and events
+/// Each operation is a span `storage` at debug level, around all that the driver does, with the fields `operation`,
+/// `driver`, `key` (for `list` the prefix) and, at the end, `result`. It ends with an event:
+///
+/// - debug, with `result` and `elapsed`: success, and failures that a caller brings about and deals with (`NotFound`,
+///   `AlreadyExists`, `PreconditionFailed`, `InvalidKey` and the like);
+/// - warn, with all the fields and the `error` and its `cause`: failures that an operator should know of
+///   (`Unexpected`, `Timeout`, `RateLimited`, `StorageFull`, `Integrity`, `PermissionDenied` and the like), unless
+///   it was the caller's own stream that failed a save.
+///
+/// Neither bytes of an object nor links appear in them.
+///
+/// # Metrics
+///
+/// | name | kind | labels |
+/// |---|---|---|
+/// | `storage_operations_total` | counter | `driver`, `operation`, `result` |
+/// | `storage_operation_seconds` | histogram | `driver`, `operation` |
+/// | `storage_bytes_total` | counter | `driver`, `direction` (`in`: saved, `out`: read) |
+///
+/// `result` is `ok`, the name of an [`ErrorKind`], or `cancelled` if the caller dropped the future before the
+/// answer. Keys are no labels: there are too many of them.
+///
+/// An `open` ends when the object is there; a body that fails later is an event of its own. A `list` is one operation
+/// from the first entry asked for until its end, an error, or until it is dropped, which is `ok`: who has read enough
+/// stops reading. Chunks that stream are counted as they pass, also those of a save that fails; bytes in memory or
+/// in a file when they are saved or opened, whether or not all of them are read.
+///
+/// A recorder installed later gets the metrics too, but not their descriptions: see [`describe`](Self::describe).
+///
+/// ```
+/// use storage_core::{Memory, layers::Observed};
+///
+/// let storage = Memory::storage().layer(Observed::new);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Observed {
     inner: Arc<dyn Driver>,
+    driver: SharedString,
 }
 
 impl Observed {
-    /// Wraps a driver.
+    /// Wraps a driver, and describes the metrics to the recorder.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>) -> Self {
-        Self { inner }
+        Self::describe();
+        let driver = match inner.info().name {
+            Cow::Borrowed(name) => SharedString::const_str(name),
+            Cow::Owned(name) => SharedString::from_shared(Arc::from(name)),
+        };
+        Self { inner, driver }
+    }
+
+    /// Tells the `metrics` recorder what the metrics mean. For an application that installs its recorder after it
+    /// has opened its storages.
+    pub fn describe() {
+        metrics::describe_counter!(OPERATIONS, Unit::Count, "Operations on storages, by their result.");
+        metrics::describe_histogram!(SECONDS, Unit::Seconds, "How long operations on storages took.");
+        metrics::describe_counter!(BYTES, Unit::Bytes, "Bytes saved to (in) and read from (out) storages.");
+    }
+
+    async fn observe<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        call: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let observed = Call::begin(&self.driver, operation, key);
+        let answer = call.instrument(observed.span.clone()).await;
+        let error = answer.as_ref().err();
+        observed.end(key, error, error.is_some_and(is_trouble));
+        answer
+    }
+
+    fn bytes(&self, direction: &'static str) -> Counter {
+        metrics::counter!(BYTES, "driver" => self.driver.clone(), "direction" => direction)
+    }
+}
+
+/// One operation under way.
+struct Call {
+    driver: SharedString,
+    operation: Operation,
+    started: Instant,
+    span: Span,
+    ended: bool,
+}
+
+impl Call {
+    fn begin(driver: &SharedString, operation: Operation, key: &str) -> Self {
+        let span = tracing::debug_span!(
+            "storage",
+            operation = operation.as_str(),
+            driver = &**driver,
+            key,
+            result = tracing::field::Empty
+        );
+        Self { driver: driver.clone(), operation, started: Instant::now(), span, ended: false }
+    }
+
+    fn end(mut self, key: &str, error: Option<&Error>, trouble: bool) {
+        self.ended = true;
+        let result = error.map_or("ok", |error| error.kind().as_str());
+        let elapsed = self.count(result);
+        self.span.record("result", result);
+        self.span.in_scope(|| match error {
+            Some(error) if trouble => warn(error, self.operation, &self.driver, key, elapsed),
+            _ => tracing::debug!(result, ?elapsed),
+        });
+    }
+
+    fn count(&self, result: &'static str) -> Duration {
+        let elapsed = self.started.elapsed();
+        let (driver, operation) = (&self.driver, self.operation.as_str());
+        let labels = [("driver", driver.clone()), ("operation", SharedString::const_str(operation))];
+        metrics::histogram!(SECONDS, &labels).record(elapsed);
+        metrics::counter!(OPERATIONS, "driver" => driver.clone(), "operation" => operation, "result" => result)
+            .increment(1);
+        elapsed
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.ended {
+            let (result, elapsed) = ("cancelled", self.count("cancelled"));
+            self.span.record("result", result);
+            self.span.in_scope(|| tracing::debug!(result, ?elapsed));
+        }
+    }
+}
+
+/// Whether an operator should know. The other kinds answer what the caller asked for.
+fn is_trouble(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::InvalidConfig
+        | ErrorKind::PermissionDenied
+        | ErrorKind::Unauthenticated
+        | ErrorKind::RateLimited
+        | ErrorKind::Timeout
+        | ErrorKind::StorageFull
+        | ErrorKind::Integrity
+        | ErrorKind::Unexpected => true,
+        ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::Conflict
+        | ErrorKind::PreconditionFailed
+        | ErrorKind::NotModified
+        | ErrorKind::RangeNotSatisfiable
+        | ErrorKind::InvalidKey
+        | ErrorKind::InvalidInput
+        | ErrorKind::TooLarge
+        | ErrorKind::Unsupported => false,
+    }
+}
+
+/// All the fields, since the span may be switched off where a warning is not.
+fn warn(error: &Error, operation: Operation, driver: &str, key: &str, elapsed: Duration) {
+    // As texts, which subscribers escape: a cause may quote what a stranger sent.
+    let cause = error.source().map(ToString::to_string);
+    tracing::warn!(
+        operation = operation.as_str(),
+        driver,
+        key,
+        result = error.kind().as_str(),
+        ?elapsed,
+        error = error.message(),
+        cause,
+    );
+}
+
+/// A payload on its way in: counts it, and notes if it fails.
+fn observed_source(
+    chunks: BoxStream<'static, Result<Bytes>>,
+    bytes: Counter,
+    failed: Arc<AtomicBool>,
+) -> BoxStream<'static, Result<Bytes>> {
+    let seen = chunks.inspect(move |chunk| match chunk {
+        Ok(chunk) => bytes.increment(chunk.len() as u64),
+        Err(_) => failed.store(true, Ordering::Relaxed),
+    });
+    seen.boxed()
+}
+
+/// A body on its way out: counts it, and tells if it fails.
+fn observed_body(
+    chunks: BoxStream<'static, Result<Bytes>>,
+    bytes: Counter,
+    driver: SharedString,
+    key: Key,
+) -> BoxStream<'static, Result<Bytes>> {
+    let opened = Instant::now();
+    let seen = chunks.inspect(move |chunk| match chunk {
+        Ok(chunk) => bytes.increment(chunk.len() as u64),
+        Err(error) if is_trouble(error) => {
+            warn(error, Operation::Open, &driver, key.as_str(), opened.elapsed());
+        }
+        Err(error) => tracing::debug!(key = key.as_str(), result = error.kind().as_str(), "the body failed"),
+    });
+    seen.boxed()
+}
+
+/// A listing on its way out.
+struct Listing {
+    entries: EntryStream,
+    driver: SharedString,
+    prefix: Prefix,
+    /// From the first poll until the end.
+    call: Option<Call>,
+    done: bool,
+}
+
+impl Listing {
+    fn end(&mut self, error: Option<&Error>) {
+        self.done = true;
+        if let Some(call) = self.call.take() {
+            call.end(self.prefix.as_str(), error, error.is_some_and(is_trouble));
+        }
+    }
+}
+
+impl Stream for Listing {
+    type Item = Result<Entry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.done {
+            return Poll::Ready(None);
+        }
+        let call = this.call.get_or_insert_with(|| Call::begin(&this.driver, Operation::List, this.prefix.as_str()));
+        let entry = std::task::ready!(call.span.in_scope(|| this.entries.poll_next_unpin(cx)));
+        match &entry {
+            None => this.end(None),
+            // An odd name does not end the listing.
+            Some(Err(error)) if error.kind() != ErrorKind::InvalidKey => this.end(Some(error)),
+            Some(_) => {}
+        }
+        Poll::Ready(entry)
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        self.end(None);
     }
 }
 
@@ -35,34 +287,63 @@ impl Driver for Observed {
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        self.inner.save(key, payload, options).await
+        let bytes = self.bytes("in");
+        let source_failed = Arc::new(AtomicBool::new(false));
+        let mut streams = false;
+        let payload = payload.map_stream(|chunks| {
+            streams = true;
+            observed_source(chunks, bytes.clone(), Arc::clone(&source_failed))
+        });
+        let call = Call::begin(&self.driver, Operation::Save, key.as_str());
+        let saved = self.inner.save(key, payload, options).instrument(call.span.clone()).await;
+        let error = saved.as_ref().err();
+        // The caller's own stream is no trouble of the storage: of web clients, many go away.
+        let trouble = error.is_some_and(is_trouble) && !source_failed.load(Ordering::Relaxed);
+        call.end(key.as_str(), error, trouble);
+        if let (Ok(meta), false) = (&saved, streams) {
+            bytes.increment(meta.size);
+        }
+        saved
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        self.inner.open(key, options).await
+        let object = self.observe(Operation::Open, key.as_str(), self.inner.open(key, options)).await?;
+        let bytes = self.bytes("out");
+        let mut streams = false;
+        let length = object.content_length();
+        let object = object.map_stream(|chunks| {
+            streams = true;
+            observed_body(chunks, bytes.clone(), self.driver.clone(), key.clone())
+        });
+        if !streams {
+            bytes.increment(length);
+        }
+        Ok(object)
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.inner.stat(key).await
+        self.observe(Operation::Stat, key.as_str(), self.inner.stat(key)).await
     }
 
     async fn exists(&self, key: &Key) -> Result<bool> {
-        self.inner.exists(key).await
+        self.observe(Operation::Exists, key.as_str(), self.inner.exists(key)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.inner.delete(key).await
+        self.observe(Operation::Delete, key.as_str(), self.inner.delete(key)).await
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        self.inner.list(prefix, options)
+        let entries = self.inner.list(prefix, options);
+        let (driver, prefix) = (self.driver.clone(), prefix.clone());
+        Listing { entries, driver, prefix, call: None, done: false }.boxed()
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
-        self.inner.copy(from, to, options).await
+        self.observe(Operation::Copy, from.as_str(), self.inner.copy(from, to, options)).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        self.inner.url(key, options).await
+        self.observe(Operation::Url, key.as_str(), self.inner.url(key, options)).await
     }
 }

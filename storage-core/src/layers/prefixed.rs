@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 
 use crate::driver::{Driver, DriverInfo};
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{Key, Prefix};
+use crate::key::{Key, MAX_KEY_BYTES, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
@@ -41,10 +41,17 @@ impl Prefixed {
     }
 
     fn inside(&self, key: &Key) -> Result<Key> {
-        Key::new(format!("{}{key}", self.prefix)).map_err(|error| self.outside_error(error))
+        Key::new(format!("{}{key}", self.prefix)).map_err(|_| self.too_long(key.as_str()))
     }
 
-    fn outside(&self, inner: Key) -> Result<Key> {
+    /// The one rule that two valid parts can break together.
+    fn too_long(&self, key: &str) -> Error {
+        let message =
+            format!("with the prefix {:?} before it, the key has more than {MAX_KEY_BYTES} bytes", self.prefix);
+        Error::new(ErrorKind::InvalidKey, message).with_key(key)
+    }
+
+    fn outside(&self, inner: &Key) -> Result<Key> {
         match inner.as_str().strip_prefix(&*self.prefix) {
             Some(key) => Key::new(key),
             None => Err(foreign(inner.as_str())),
@@ -52,7 +59,7 @@ impl Prefixed {
     }
 
     fn outside_meta(&self, mut meta: ObjectMeta) -> Result<ObjectMeta> {
-        meta.key = self.outside(meta.key)?;
+        meta.key = self.outside(&meta.key)?;
         Ok(meta)
     }
 
@@ -63,7 +70,7 @@ impl Prefixed {
     fn outside_entry(&self, entry: Result<Entry>) -> Result<Entry> {
         match entry {
             Ok(Entry::Object(mut object)) => {
-                object.key = self.outside(object.key)?;
+                object.key = self.outside(&object.key)?;
                 Ok(Entry::Object(object))
             }
             Ok(Entry::Prefix(prefix)) => match prefix.as_str().strip_prefix(&*self.prefix) {
@@ -118,9 +125,8 @@ impl Driver for Prefixed {
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        let inside = match Prefix::new(format!("{}{prefix}", self.prefix)) {
-            Ok(inside) => inside,
-            Err(error) => return futures_util::stream::iter([Err(self.outside_error(error))]).boxed(),
+        let Ok(inside) = Prefix::new(format!("{}{prefix}", self.prefix)) else {
+            return stream::iter([Err(self.too_long(prefix.as_str()))]).boxed();
         };
         let start_after = options.start_after.as_ref().map(|after| format!("{}{after}", self.prefix));
         let options = ListOptions { start_after, ..options.clone() };

@@ -17,7 +17,8 @@ use crate::payload::Payload;
 use crate::signed_url::public_url;
 
 /// Answers unsigned links with a base URL and the key: a CNAME, a CDN, a web server that shows the storage's
-/// objects. Signed links are still the inner driver's.
+/// objects. Signed links, and so all links for uploading, are still the
+/// inner driver's.
 #[derive(Debug, Clone)]
 pub struct PublicUrl {
     inner: Arc<dyn Driver>,
@@ -69,11 +70,11 @@ impl Driver for PublicUrl {
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        if options.expires_in.is_some() {
+        if options.expires_in.is_some() || options.method == UrlMethod::Put {
             return self.inner.url(key, options).await;
         }
         let mut link = Link::public(public_url(&self.base, key));
-        link.method = if options.method == UrlMethod::Head { UrlMethod::Head } else { UrlMethod::Get };
+        link.method = options.method;
         Ok(link)
     }
 }

@@ -29,7 +29,7 @@ impl ReadOnly {
 }
 
 fn refused<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::PermissionDenied, "this storage is configured read-only"))
+    Err(Error::new(ErrorKind::PermissionDenied, "this storage is read-only (option read_only)"))
 }
 
 #[async_trait]

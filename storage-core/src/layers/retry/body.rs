@@ -1,0 +1,116 @@
+//! The body of an open object that goes on where it broke off.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+
+use super::backoff::Attempts;
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind, Result};
+use crate::etag::ETag;
+use crate::key::Key;
+use crate::metadata::ObjectMeta;
+use crate::object::Object;
+use crate::options::OpenOptions;
+use crate::range::ByteRange;
+
+type Chunks = BoxStream<'static, Result<Bytes>>;
+
+/// What it takes to open the rest of a body.
+pub(super) struct Resuming {
+    inner: Arc<dyn Driver>,
+    key: Key,
+    /// Strong: nothing else proves that the rest is of the same version.
+    etag: ETag,
+    rest: Range<u64>,
+    attempts: Attempts,
+}
+
+impl Resuming {
+    /// For the body of an object just opened. `None` without a strong ETag.
+    pub(super) fn new(inner: &Arc<dyn Driver>, key: &Key, object: &Object, attempts: Attempts) -> Option<Self> {
+        let etag = object.meta().etag.clone().filter(|etag| !etag.is_weak())?;
+        Some(Self { inner: Arc::clone(inner), key: key.clone(), etag, rest: object.range(), attempts })
+    }
+
+    /// The chunks, and those that it takes to complete them.
+    pub(super) fn body(self, chunks: Chunks) -> Chunks {
+        stream::unfold(Some((self, chunks)), |body| async {
+            let (mut resuming, mut chunks) = body?;
+            let chunk = resuming.next(&mut chunks).await?;
+            let rest = chunk.is_ok().then_some((resuming, chunks));
+            Some((chunk, rest))
+        })
+        .fuse()
+        .boxed()
+    }
+
+    async fn next(&mut self, chunks: &mut Chunks) -> Option<Result<Bytes>> {
+        loop {
+            let error = match chunks.next().await {
+                // No progress, and no chunk that anybody wants.
+                Some(Ok(chunk)) if chunk.is_empty() => continue,
+                Some(Ok(chunk)) => {
+                    self.rest.start += chunk.len() as u64;
+                    self.attempts.progress();
+                    return Some(Ok(chunk));
+                }
+                // Whatever failed then, the bytes are all there.
+                Some(Err(error)) if self.rest.is_empty() && error.is_retryable() => return None,
+                Some(Err(error)) => error,
+                None if self.rest.is_empty() => return None,
+                None => self.ended_early(),
+            };
+            match self.resume(error).await {
+                Ok(rest) => *chunks = rest,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    fn ended_early(&self) -> Error {
+        let missing = self.rest.end - self.rest.start;
+        Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early")).with_retryable(true)
+    }
+
+    async fn resume(&mut self, mut error: Error) -> Result<Chunks> {
+        loop {
+            self.attempts.after(error).await?;
+            match self.reopen().await {
+                Ok(rest) => return Ok(rest),
+                Err(failed) => error = failed,
+            }
+        }
+    }
+
+    async fn reopen(&self) -> Result<Chunks> {
+        // The other conditions of the first open have been met, for this version.
+        let options = OpenOptions {
+            range: Some(ByteRange::from(self.rest.clone())),
+            if_match: Some(self.etag.clone()),
+            ..OpenOptions::default()
+        };
+        let reopened = self.inner.open(&self.key, &options).await;
+        let object = reopened.map_err(|error| error.with_context("the body broke off and cannot be resumed"))?;
+        self.check_version(object.meta())?;
+        if object.range() != self.rest {
+            let message = format!("asked for the bytes {:?}, the driver answered with {:?}", self.rest, object.range());
+            return Err(Error::new(ErrorKind::Integrity, message));
+        }
+        Ok(object.into_stream().boxed())
+    }
+
+    /// Two versions are never spliced, even if the driver takes no notice of `if_match`.
+    fn check_version(&self, meta: &ObjectMeta) -> Result<()> {
+        if meta.etag.as_ref().is_some_and(|etag| etag.strong_eq(&self.etag)) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::PreconditionFailed,
+            "the body broke off, and the object has been replaced since: open it again",
+        ))
+    }
+}

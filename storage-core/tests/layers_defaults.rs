@@ -1,0 +1,60 @@
+//! The layer for default metadata: it fills in what is open, and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use scripted::Scripted;
+use storage_core::layers::Defaults;
+use storage_core::{ErrorKind, MAX_USER_METADATA_BYTES, Metadata, Storage};
+
+fn storage(scripted: &Scripted) -> Storage {
+    let defaults = Metadata::new()
+        .content_type("text/never")
+        .cache_control("max-age=60")
+        .content_language("en")
+        .user("team", "web");
+    Storage::new(Defaults::new(scripted.arc(), defaults))
+}
+
+#[tokio::test]
+async fn what_is_left_open_is_filled_in() {
+    let scripted = Scripted::new();
+    let saved = storage(&scripted).save("a.css", "body {}").user_metadata("author", "ada").await.unwrap();
+    let expected = Metadata::new()
+        .content_type("text/css")
+        .cache_control("max-age=60")
+        .content_language("en")
+        .user("author", "ada")
+        .user("team", "web");
+    assert_eq!(saved.metadata, expected);
+    assert_eq!(storage(&scripted).stat("a.css").await.unwrap().metadata, expected);
+}
+
+#[tokio::test]
+async fn what_is_given_stays() {
+    let save =
+        storage(&Scripted::new()).save("a.css", "body {}").cache_control("no-store").user_metadata("team", "ops");
+    let saved = save.await.unwrap().metadata;
+    assert_eq!(saved.cache_control.as_deref(), Some("no-store"));
+    assert_eq!(saved.user_metadata["team"], "ops");
+}
+
+#[tokio::test]
+async fn a_copy_gets_no_defaults() {
+    let scripted = Scripted::with_objects(&[("a", "text")]).await;
+    let storage = storage(&scripted);
+    assert_eq!(storage.copy("a", "b").await.unwrap().metadata, Metadata::new());
+    let given = Metadata::new().content_type("text/html");
+    assert_eq!(storage.copy("a", "c").metadata(given.clone()).await.unwrap().metadata, given);
+}
+
+#[tokio::test]
+async fn what_is_too_much_with_the_defaults_is_refused_before_the_driver_is_asked() {
+    let scripted = Scripted::new();
+    let value = "x".repeat(MAX_USER_METADATA_BYTES - 1);
+    let error = storage(&scripted).save("a", "text").user_metadata("a", value).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(scripted.asked().is_empty());
+}

@@ -1,0 +1,381 @@
+//! The observing layer: what it tells `metrics` and `tracing`, and what it keeps to itself.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+#[path = "common/scripted.rs"]
+mod scripted;
+#[path = "common/tracing_log.rs"]
+mod tracing_log;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use metrics_util::MetricKind;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use scripted::{BodyKind, End, Fault, Scripted, passing};
+use storage_core::layers::Observed;
+use storage_core::{Error, ErrorKind, Operation, Payload, Result, Storage};
+use tracing::Level;
+use tracing_log::{Line, Log};
+
+const SECRET: &str = "do-not-tell";
+
+/// Metrics as `name{label=value,...}`, sorted; of a histogram, how many values it has.
+type Metrics = BTreeMap<String, u64>;
+
+/// Runs an application, and answers what it was told meanwhile.
+fn observe<F: Future<Output = ()>>(level: Level, application: impl FnOnce() -> F) -> (Metrics, Log) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (recorder, log) = (DebuggingRecorder::new(), Log::new(level));
+    tracing::subscriber::with_default(log.clone(), || {
+        metrics::with_local_recorder(&recorder, || runtime.block_on(application()));
+    });
+    let mut metrics = Metrics::new();
+    for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
+        let mut labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        labels.sort();
+        let value = match (key.kind(), value) {
+            (MetricKind::Counter, DebugValue::Counter(count)) => count,
+            (MetricKind::Histogram, DebugValue::Histogram(values)) => values.len() as u64,
+            other => panic!("an unexpected metric: {other:?}"),
+        };
+        metrics.insert(format!("{}{{{}}}", key.key().name(), labels.join(",")), value);
+    }
+    (metrics, log)
+}
+
+fn storage(scripted: &Scripted) -> Storage {
+    Storage::new(Observed::new(scripted.arc()))
+}
+
+fn operations(metrics: &Metrics, operation: &str, result: &str) -> u64 {
+    let name = format!("storage_operations_total{{driver=scripted,operation={operation},result={result}}}");
+    metrics.get(&name).copied().unwrap_or_default()
+}
+
+fn seconds(metrics: &Metrics, operation: &str) -> u64 {
+    let name = format!("storage_operation_seconds{{driver=scripted,operation={operation}}}");
+    metrics.get(&name).copied().unwrap_or_default()
+}
+
+fn bytes(metrics: &Metrics, direction: &str) -> u64 {
+    let name = format!("storage_bytes_total{{direction={direction},driver=scripted}}");
+    metrics.get(&name).copied().unwrap_or_default()
+}
+
+fn field<'a>(line: &'a Line, name: &str) -> &'a str {
+    line.fields.get(name).map_or("", String::as_str)
+}
+
+fn chunks(chunks: &'static [&'static str]) -> Payload {
+    Payload::from_stream(stream::iter(chunks.iter().map(|chunk| Ok::<_, Error>(Bytes::from_static(chunk.as_bytes())))))
+}
+
+async fn every_verb_once(storage: Storage) {
+    storage.save("a", SECRET).await.unwrap();
+    storage.open("a").await.unwrap().bytes().await.unwrap();
+    storage.stat("a").await.unwrap();
+    storage.exists("a").await.unwrap();
+    storage.list("").entries().collect().await.unwrap();
+    storage.copy("a", "b").await.unwrap();
+    storage.url("a").await.unwrap();
+    storage.delete("a").await.unwrap();
+}
+
+const VERBS: [&str; 8] = ["save", "open", "stat", "exists", "list", "copy", "url", "delete"];
+
+mod metrics_are {
+    use super::*;
+
+    #[test]
+    fn one_count_and_one_time_for_each_operation() {
+        let (metrics, _) = observe(Level::ERROR, || every_verb_once(storage(&Scripted::new())));
+        for verb in VERBS {
+            assert_eq!((operations(&metrics, verb, "ok"), seconds(&metrics, verb)), (1, 1), "{verb}");
+        }
+        assert_eq!((bytes(&metrics, "in"), bytes(&metrics, "out")), (SECRET.len() as u64, SECRET.len() as u64));
+        assert_eq!(metrics.len(), 2 * VERBS.len() + 2, "{metrics:?}");
+    }
+
+    #[test]
+    fn labelled_with_the_kind_of_the_error() {
+        let (metrics, _) = observe(Level::ERROR, || async {
+            let scripted = Scripted::new();
+            scripted.script(Operation::Delete, [Fault::Fail(Error::new(ErrorKind::StorageFull, "full"))]);
+            let storage = storage(&scripted);
+            storage.stat("a").await.unwrap_err();
+            storage.stat("b").await.unwrap_err();
+            storage.delete("a").await.unwrap_err();
+            scripted.assert_script_done();
+        });
+        assert_eq!((operations(&metrics, "stat", "NotFound"), seconds(&metrics, "stat")), (2, 2));
+        assert_eq!(operations(&metrics, "delete", "StorageFull"), 1);
+    }
+
+    #[test]
+    fn there_for_operations_that_were_cancelled() {
+        let (metrics, log) = observe(Level::DEBUG, || async {
+            let scripted = Scripted::new();
+            scripted.script(Operation::Stat, [Fault::Stall]);
+            let storage = storage(&scripted);
+            assert!(tokio::time::timeout(Duration::from_secs(1), storage.stat("a")).await.is_err());
+            assert_eq!(scripted.abandoned(), 1);
+        });
+        assert_eq!((operations(&metrics, "stat", "cancelled"), seconds(&metrics, "stat")), (1, 1));
+        assert_eq!(field(&log.spans()[0], "result"), "cancelled");
+        assert_eq!((log.events()[0].level, field(&log.events()[0], "result")), (Level::DEBUG, "cancelled"));
+    }
+
+    #[test]
+    fn the_bytes_of_streams_as_far_as_they_were_read() {
+        let (metrics, _) = observe(Level::ERROR, || async {
+            let scripted = Scripted::new();
+            let storage = storage(&scripted);
+            storage.save("a", chunks(&["0123", "456789"])).content_type("text/plain").await.unwrap();
+            let mut body = storage.open("a").await.unwrap().into_stream();
+            body.next().await.unwrap().unwrap();
+            body.next().await.unwrap().unwrap();
+        });
+        assert_eq!((bytes(&metrics, "in"), bytes(&metrics, "out")), (10, 8));
+    }
+
+    #[test]
+    fn the_bytes_of_a_stream_whose_save_fails_as_far_as_they_were_taken() {
+        let (metrics, _) = observe(Level::ERROR, || async {
+            let scripted = Scripted::new();
+            scripted.script(Operation::Save, [Fault::Break { after: 1, with: End::Error(passing()) }]);
+            let payload = chunks(&["0123", "456789"]);
+            storage(&scripted).save("a", payload).content_type("text/plain").await.unwrap_err();
+            scripted.assert_script_done();
+        });
+        assert_eq!(bytes(&metrics, "in"), 4);
+        assert_eq!(operations(&metrics, "save", "Unexpected"), 1);
+    }
+
+    #[test]
+    fn the_bytes_in_memory_and_in_files_by_their_length() {
+        for kind in [BodyKind::Memory, BodyKind::File] {
+            let (metrics, _) = observe(Level::ERROR, || async {
+                let scripted = Scripted::with_objects(&[("a", "0123456789")]).await;
+                scripted.bodies_are(kind);
+                let file = tempfile::NamedTempFile::new().unwrap();
+                std::fs::write(file.path(), "12345").unwrap();
+                let storage = storage(&scripted);
+                storage.save("b", Payload::from_file(file.path()).await.unwrap()).await.unwrap();
+                storage.save("c", "1234567").await.unwrap();
+                drop(storage.open("a").range(2..5).await.unwrap());
+                scripted.script(Operation::Save, [Fault::Fail(passing())]);
+                storage.save("d", "1234567").await.unwrap_err();
+                scripted.assert_script_done();
+            });
+            assert_eq!((bytes(&metrics, "in"), bytes(&metrics, "out")), (12, 3), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn one_of_a_listing_however_it_ends() {
+        let (metrics, _) = observe(Level::ERROR, || async {
+            let mut scripted = Scripted::with_objects(&[("a", ""), ("b", "")]).await;
+            scripted.odd_names = vec![("//odd", "b")];
+            scripted.script(
+                Operation::List,
+                [Fault::Pass, Fault::Pass, Fault::Break { after: 1, with: End::Error(Error::not_found()) }],
+            );
+            let storage = storage(&scripted);
+            assert_eq!(storage.list("").entries().count().await, 3);
+            storage.list("").entries().next().await.unwrap().unwrap();
+            let mut fails = storage.list("").entries();
+            assert!(fails.next().await.unwrap().is_ok());
+            assert!(fails.next().await.unwrap().is_err());
+            assert!(fails.next().await.is_none());
+            drop(storage.list("").entries());
+            scripted.assert_script_done();
+        });
+        assert_eq!(operations(&metrics, "list", "ok"), 2, "{metrics:?}");
+        assert_eq!(operations(&metrics, "list", "NotFound"), 1);
+        assert_eq!(seconds(&metrics, "list"), 3);
+    }
+
+    #[test]
+    fn described() {
+        let recorder = DebuggingRecorder::new();
+        let log = Log::new(Level::ERROR);
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(every_verb_once(storage(&Scripted::new())));
+        };
+        tracing::subscriber::with_default(log, || metrics::with_local_recorder(&recorder, run));
+        let metrics = recorder.snapshotter().snapshot().into_vec();
+        assert!(!metrics.is_empty());
+        for (key, unit, description, _) in metrics {
+            assert!(unit.is_some() && description.is_some(), "{key:?}");
+        }
+    }
+}
+
+mod tracing_is {
+    use super::*;
+
+    #[test]
+    fn a_span_around_each_operation_with_an_event_at_its_end() {
+        let (_, log) = observe(Level::DEBUG, || every_verb_once(storage(&Scripted::new())));
+        let (spans, events) = (log.spans(), log.events());
+        assert_eq!((spans.len(), events.len()), (VERBS.len(), VERBS.len()));
+        for (n, verb) in VERBS.into_iter().enumerate() {
+            let (span, event) = (&spans[n], &events[n]);
+            assert_eq!((span.level, span.name), (Level::DEBUG, "storage"));
+            let key = if verb == "list" { "" } else { "a" };
+            let told = ["operation", "driver", "key", "result"].map(|name| field(span, name));
+            assert_eq!(told, [verb, "scripted", key, "ok"]);
+            assert_eq!((event.level, event.within, field(event, "result")), (Level::DEBUG, Some(n), "ok"));
+            assert!(event.fields.contains_key("elapsed"));
+        }
+    }
+
+    #[test]
+    fn what_the_driver_says_is_within_the_span() {
+        // The retry layer speaks of its attempts, here as part of the driver.
+        let (_, log) = observe(Level::DEBUG, || async {
+            let scripted = Scripted::with_objects(&[("a", "")]).await;
+            scripted.script(Operation::Stat, [Fault::Fail(passing())]);
+            scripted.script(Operation::List, [Fault::Fail(passing())]);
+            let retry = storage_core::layers::Retry::new(scripted.arc(), 1);
+            let storage = Storage::new(Observed::new(std::sync::Arc::new(retry)));
+            storage.stat("a").await.unwrap();
+            storage.list("").entries().collect().await.unwrap();
+            scripted.assert_script_done();
+        });
+        let events = log.events();
+        let places: Vec<_> = events.iter().map(|event| (field(event, "message"), event.within)).collect();
+        assert_eq!(places, [("trying again", Some(0)), ("", Some(0)), ("trying again", Some(1)), ("", Some(1))]);
+        assert_eq!(field(&events[0], "error"), "the connection was reset");
+    }
+
+    #[test]
+    fn at_debug_level_for_what_the_caller_brings_about_and_at_warn_level_for_trouble() {
+        use ErrorKind::*;
+        let quiet = [
+            NotFound,
+            AlreadyExists,
+            Conflict,
+            PreconditionFailed,
+            NotModified,
+            RangeNotSatisfiable,
+            InvalidKey,
+            InvalidInput,
+            TooLarge,
+            Unsupported,
+        ];
+        let loud = [
+            InvalidConfig,
+            PermissionDenied,
+            Unauthenticated,
+            RateLimited,
+            Timeout,
+            StorageFull,
+            Integrity,
+            Unexpected,
+        ];
+        for kind in quiet.into_iter().chain(loud) {
+            let (_, log) = observe(Level::DEBUG, || async {
+                let scripted = Scripted::new();
+                scripted.script(Operation::Stat, [Fault::Fail(Error::new(kind, "why"))]);
+                storage(&scripted).stat("a").await.unwrap_err();
+                scripted.assert_script_done();
+            });
+            let events = log.events();
+            assert_eq!(events.len(), 1, "{kind}");
+            let level = if loud.contains(&kind) { Level::WARN } else { Level::DEBUG };
+            assert_eq!((events[0].level, field(&events[0], "result")), (level, kind.as_str()), "{kind}");
+            assert_eq!(field(&log.spans()[0], "result"), kind.as_str());
+        }
+    }
+
+    #[test]
+    fn a_warning_that_stands_alone_where_spans_are_switched_off() {
+        let (_, log) = observe(Level::WARN, || async {
+            let scripted = Scripted::new();
+            let cause = std::io::Error::other("no route\nto host");
+            let error = Error::unexpected("the connection failed", cause);
+            scripted.script(Operation::Stat, [Fault::Pass, Fault::Fail(error)]);
+            let storage = storage(&scripted);
+            storage.stat("a").await.unwrap_err();
+            storage.stat("b").await.unwrap_err();
+            scripted.assert_script_done();
+        });
+        assert!(log.spans().is_empty());
+        let [warning] = &log.events()[..] else { panic!("one warning: {:?}", log.events()) };
+        let names = ["operation", "driver", "key", "result", "error", "cause"];
+        let told = names.map(|name| field(warning, name));
+        assert_eq!(told, ["stat", "scripted", "b", "Unexpected", "the connection failed", "no route\nto host"]);
+    }
+
+    #[test]
+    fn no_warning_about_the_callers_own_stream() {
+        let (_, log) = observe(Level::DEBUG, || async {
+            let broken = stream::iter([Ok(Bytes::from_static(b"text")), Err(std::io::Error::other("client gone"))]);
+            let save = storage(&Scripted::new()).save("a", Payload::from_stream(broken)).content_type("text/plain");
+            assert_eq!(save.await.unwrap_err().kind(), ErrorKind::Unexpected);
+        });
+        let [event] = &log.events()[..] else { panic!("one event: {:?}", log.events()) };
+        assert_eq!((event.level, field(event, "result")), (Level::DEBUG, "Unexpected"));
+    }
+
+    #[test]
+    fn an_event_about_a_body_that_fails_after_it_was_opened() {
+        let (metrics, log) = observe(Level::DEBUG, || async {
+            let scripted = Scripted::with_objects(&[("a", "01234567")]).await;
+            scripted.script(Operation::Open, [Fault::Break { after: 1, with: End::Error(passing()) }]);
+            storage(&scripted).open("a").await.unwrap().bytes().await.unwrap_err();
+            scripted.assert_script_done();
+        });
+        let events = log.events();
+        assert_eq!(events.len(), 2);
+        assert_eq!((events[0].level, field(&events[0], "result")), (Level::DEBUG, "ok"));
+        let told = ["operation", "driver", "key", "result", "error"].map(|name| field(&events[1], name));
+        assert_eq!(told, ["open", "scripted", "a", "Unexpected", "the connection was reset"]);
+        assert_eq!((events[1].level, events[1].within), (Level::WARN, None));
+        assert_eq!(operations(&metrics, "open", "ok"), 1);
+        assert_eq!(bytes(&metrics, "out"), 4);
+    }
+
+    #[test]
+    fn silent_about_bytes_links_and_keys_that_are_labels() {
+        let key = "private/key";
+        let (metrics, log) = observe(Level::TRACE, || async move {
+            let storage = storage(&Scripted::new());
+            storage.save(key, SECRET).await.unwrap();
+            storage.save(key, chunks(&[SECRET])).await.unwrap();
+            storage.open(key).await.unwrap().bytes().await.unwrap();
+            let link = storage.url(key).expires_in(Duration::from_secs(9)).await.unwrap();
+            assert!(link.as_str().starts_with("https://inner.example/"));
+        });
+        let told = format!("{:?}{:?}", log.spans(), log.events());
+        assert!(told.contains(key), "{told}");
+        assert!(!told.contains(SECRET) && !told.contains("inner.example"), "{told}");
+        let labels = format!("{metrics:?}");
+        assert!(labels.contains("operation=save") && !labels.contains("private"), "{labels}");
+    }
+}
+
+#[test]
+fn a_call_that_is_polled_by_hand_leaves_no_span_entered() {
+    let (_, log) = observe(Level::DEBUG, || async {
+        let scripted = Scripted::new();
+        scripted.script(Operation::List, [Fault::Stall]);
+        scripted.script(Operation::Stat, [Fault::Stall]);
+        let storage = storage(&scripted);
+        let mut entries = storage.list("").entries();
+        let mut stat = Box::pin(storage.stat("a"));
+        assert!(entries.next().now_or_never().is_none());
+        assert!((&mut stat).now_or_never().is_none());
+        assert!(entries.next().now_or_never().is_none());
+        let _: Result<()> = storage.delete("b").await;
+        scripted.assert_script_done();
+    });
+    let delete = log.spans().iter().position(|span| field(span, "operation") == "delete");
+    assert!(delete.is_some());
+    assert_eq!(log.events()[0].within, delete, "the event of the delete came first, within its own span");
+}

@@ -1,0 +1,144 @@
+//! The prefix layer: what stands before keys inside never shows outside, and nothing beside the prefix is reached.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use scripted::{End, Fault, Scripted};
+use storage_core::layers::Prefixed;
+use storage_core::{Entry, Error, ErrorKind, MAX_KEY_BYTES, Operation, Storage};
+
+fn storage(scripted: &Scripted, prefix: &str) -> Storage {
+    Storage::new(Prefixed::new(scripted.arc(), prefix).unwrap())
+}
+
+fn names(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().map(Entry::name).collect()
+}
+
+/// `media/` with neighbours on both sides.
+async fn with_neighbours() -> Scripted {
+    let objects = [
+        ("media-old/x", "no"),
+        ("media", "no"),
+        ("media/a", "yes"),
+        ("media/b/1", "yes"),
+        ("media/b/2", "yes"),
+        ("media0", "no"),
+    ];
+    Scripted::with_objects(&objects).await
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_of_the_prefix_changes_nothing() {
+    for prefix in ["media", "media/"] {
+        let scripted = Scripted::new();
+        storage(&scripted, prefix).save("a", "text").await.unwrap();
+        assert_eq!(scripted.text("media/a").await, "text");
+    }
+}
+
+#[test]
+fn a_prefix_that_no_key_can_have_is_refused() {
+    for prefix in ["/", "/media", "media//", "a//b", "..", "media/..", "./", "a\nb"] {
+        let error = Prefixed::new(Scripted::new().arc(), prefix).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidKey, "{prefix:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_below_the_prefix_is_listed() {
+    let scripted = with_neighbours().await;
+    let media = storage(&scripted, "media");
+    assert_eq!(names(&media.list("").entries().collect().await.unwrap()), ["a", "b/1", "b/2"]);
+    assert_eq!(names(&media.list("").delimiter("/").entries().collect().await.unwrap()), ["a", "b/"]);
+    assert_eq!(names(&media.list("b").entries().collect().await.unwrap()), ["b/1", "b/2"]);
+    assert_eq!(names(&media.list("").start_after("b/1").entries().collect().await.unwrap()), ["b/2"]);
+    assert_eq!(names(&media.list("").start_after("").entries().collect().await.unwrap()), ["a", "b/1", "b/2"]);
+}
+
+#[tokio::test]
+async fn a_prefix_within_a_prefix_is_a_longer_one() {
+    let scripted = with_neighbours().await;
+    let b = storage(&scripted, "media").prefixed("b").unwrap();
+    assert_eq!(names(&b.list("").entries().collect().await.unwrap()), ["1", "2"]);
+    assert_eq!(b.info().location, "scripted:here/media/b");
+    assert_eq!(b.stat("1").await.unwrap().key, "1");
+}
+
+#[tokio::test]
+async fn the_key_that_unique_name_made_is_told_without_the_prefix() {
+    let scripted = with_neighbours().await;
+    let saved = storage(&scripted, "media").save("a", "other").unique_name().await.unwrap();
+    assert!(saved.key != "a" && !saved.key.as_str().starts_with("media"), "{}", saved.key);
+    assert_eq!(scripted.text(&format!("media/{}", saved.key)).await, "other");
+    assert_eq!(scripted.text("media/a").await, "yes");
+}
+
+#[tokio::test]
+async fn errors_name_the_key_outside() {
+    let scripted = Scripted::new();
+    let media = storage(&scripted, "media");
+    let error = media.stat("a").await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::NotFound, Some("a")));
+
+    let inside = Error::new(ErrorKind::Conflict, "there is a file above").with_key("media/b/c");
+    scripted.script(Operation::Save, [Fault::Fail(inside)]);
+    let error = media.save("b/c/d", "text").await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("b/c")));
+
+    scripted.put("media/a", "01234567").await;
+    let inside = Error::new(ErrorKind::Unexpected, "broke off").with_key("media/a");
+    scripted.script(Operation::Open, [Fault::Break { after: 1, with: End::Error(inside) }]);
+    let error = media.open("a").await.unwrap().bytes().await.unwrap_err();
+    assert_eq!(error.key(), Some("a"));
+    scripted.assert_script_done();
+}
+
+#[tokio::test]
+async fn an_odd_name_is_told_without_the_prefix() {
+    let mut scripted = Scripted::with_objects(&[("media/a", "text")]).await;
+    scripted.odd_names = vec![("media//odd", "media/a")];
+    let mut entries = storage(&scripted, "media").list("").entries();
+    let error = entries.next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidKey, Some("/odd")));
+    assert_eq!(entries.next().await.unwrap().unwrap().name(), "a");
+}
+
+#[tokio::test]
+async fn a_key_that_is_too_long_with_the_prefix_is_refused_before_the_driver_is_asked() {
+    let scripted = Scripted::new();
+    let media = storage(&scripted, "media");
+    let longest = "k".repeat(MAX_KEY_BYTES - "media/".len());
+    media.save(&longest, "text").await.unwrap();
+    let asked = scripted.asked().len();
+
+    let too_long = "k".repeat(longest.len() + 1);
+    let listed = media.list(&too_long).entries().collect().await;
+    for error in [
+        media.save(&too_long, "text").await.unwrap_err(),
+        media.stat(&too_long).await.unwrap_err(),
+        media.copy(&longest, &too_long).await.unwrap_err(),
+        listed.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::InvalidKey);
+        assert_eq!(error.key(), Some(too_long.as_str()));
+        assert!(error.message().contains("\"media/\"") && error.message().contains("1024"), "{error}");
+    }
+    assert_eq!(scripted.asked().len(), asked);
+}
+
+#[tokio::test]
+async fn an_answer_from_outside_the_prefix_is_an_error() {
+    let mut scripted = with_neighbours().await;
+    scripted.answers_with = Some("media0");
+    let media = storage(&scripted, "media");
+    for error in [
+        media.stat("a").await.unwrap_err(),
+        media.save("c", "text").await.unwrap_err(),
+        media.list("").entries().collect().await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Unexpected, Some("media0")));
+    }
+}

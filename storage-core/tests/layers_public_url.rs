@@ -1,0 +1,62 @@
+//! The layer for public links: which links it makes, and which are the driver's.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use std::time::Duration;
+
+use scripted::Scripted;
+use storage_core::layers::{Prefixed, PublicUrl};
+use storage_core::{Driver, Key, Operation, Storage, UrlMethod, UrlOptions};
+
+fn layer(scripted: &Scripted, base: &str) -> PublicUrl {
+    PublicUrl::new(scripted.arc(), base.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_public_link_is_the_base_and_the_key_encoded() {
+    let scripted = Scripted::new();
+    for base in ["https://cdn.example/files", "https://cdn.example/files/"] {
+        let storage = Storage::new(layer(&scripted, base));
+        let link = storage.url("a b/50%?#.png").await.unwrap();
+        assert_eq!(link.as_str(), "https://cdn.example/files/a%20b/50%25%3F%23.png");
+        assert_eq!((link.method, link.expires_at), (UrlMethod::Get, None));
+    }
+    assert_eq!(scripted.count(Operation::Url), 0);
+}
+
+#[tokio::test]
+async fn a_public_link_for_the_headers_is_the_same() {
+    let link = Storage::new(layer(&Scripted::new(), "https://cdn.example")).url("a").method(UrlMethod::Head).await;
+    let link = link.unwrap();
+    assert_eq!((link.as_str(), link.method), ("https://cdn.example/a", UrlMethod::Head));
+}
+
+#[tokio::test]
+async fn a_signed_link_is_never_replaced_by_a_public_one() {
+    let scripted = Scripted::new();
+    let storage = Storage::new(layer(&scripted, "https://cdn.example"));
+    for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put] {
+        let link = storage.url("a").method(method).expires_in(Duration::from_secs(9)).await.unwrap();
+        assert_eq!(link.as_str(), "https://inner.example/a");
+    }
+    assert_eq!(scripted.count(Operation::Url), 3);
+}
+
+#[tokio::test]
+async fn a_link_for_uploading_is_never_a_public_one() {
+    let scripted = Scripted::new();
+    let mut options = UrlOptions::default();
+    options.method = UrlMethod::Put;
+    let link = layer(&scripted, "https://cdn.example").url(&Key::new("a").unwrap(), &options).await.unwrap();
+    assert_eq!(link.as_str(), "https://inner.example/a");
+}
+
+#[tokio::test]
+async fn a_prefix_around_it_is_part_of_the_link() {
+    let public = layer(&Scripted::new(), "https://cdn.example");
+    let storage = Storage::new(Prefixed::new(std::sync::Arc::new(public), "media").unwrap());
+    assert_eq!(storage.url("a").await.unwrap().as_str(), "https://cdn.example/media/a");
+}

@@ -1,0 +1,46 @@
+//! The read-only layer: nothing that could change the storage reaches the driver.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use std::time::Duration;
+
+use scripted::Scripted;
+use storage_core::layers::ReadOnly;
+use storage_core::{ErrorKind, Metadata, Result, Storage, UrlMethod};
+
+fn assert_refused<T>(answer: Result<T>) {
+    let Err(error) = answer else { panic!("it was done") };
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.message().contains("read-only"), "{error}");
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn what_changes_the_storage_is_refused_and_never_reaches_the_driver() {
+    let scripted = Scripted::with_objects(&[("a", "text")]).await;
+    let storage = Storage::new(ReadOnly::new(scripted.arc()));
+    assert_refused(storage.save("a", "other").await);
+    assert_refused(storage.save("b", "new").create_new().await);
+    assert_refused(storage.save("b", "new").unique_name().await);
+    assert_refused(storage.delete("a").await);
+    assert_refused(storage.delete("not there").await);
+    assert_refused(storage.copy("a", "b").await);
+    assert_refused(storage.copy("a", "a").metadata(Metadata::new().content_type("text/html")).await);
+    let upload = storage.url("a").method(UrlMethod::Put).expires_in(Duration::from_secs(9));
+    assert_refused(upload.await);
+    assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
+    assert_eq!(scripted.text("a").await, "text");
+}
+
+#[tokio::test]
+async fn links_for_reading_are_the_drivers() {
+    let scripted = Scripted::new();
+    let storage = Storage::new(ReadOnly::new(scripted.arc()));
+    for method in [UrlMethod::Get, UrlMethod::Head] {
+        let link = storage.url("a").method(method).expires_in(Duration::from_secs(9)).await.unwrap();
+        assert_eq!(link.as_str(), "https://inner.example/a");
+    }
+}

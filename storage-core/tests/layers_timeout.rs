@@ -1,0 +1,247 @@
+//! The timeout layer, on a clock that jumps ahead when nothing is left to do.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use scripted::{End, Fault, Scripted};
+use storage_core::layers::Timeout;
+use storage_core::{Entry, Error, ErrorKind, Operation, Payload, Result, Storage};
+use tokio::time::{Instant, sleep};
+
+const AFTER: Duration = Duration::from_secs(10);
+const ALMOST: Duration = Duration::from_secs(9);
+const LONGER: Duration = Duration::from_secs(3600);
+const MIB: usize = 1024 * 1024;
+
+fn storage(scripted: &Scripted) -> Storage {
+    Storage::new(Timeout::new(scripted.arc(), AFTER))
+}
+
+#[track_caller]
+fn assert_timed_out<T>(answer: Result<T>) -> Error {
+    let Err(error) = answer else { panic!("it did not time out") };
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.is_retryable());
+    assert!(error.message().contains("10s") && error.message().contains("option timeout"), "{error}");
+    error
+}
+
+/// A payload of chunks, each of which the caller has only after a while.
+fn paced(chunks: usize, pace: Duration) -> Payload {
+    let chunks = stream::iter(0..chunks).then(move |_| async move {
+        sleep(pace).await;
+        Ok::<_, Error>(Bytes::from_static(b"chunk"))
+    });
+    Payload::from_stream(chunks)
+}
+
+fn ready(chunks: usize) -> Payload {
+    Payload::from_stream(stream::iter((0..chunks).map(|_| Ok::<_, Error>(Bytes::from_static(b"chunk")))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_is_dropped_when_the_time_is_up() {
+    use Operation::{Copy, Delete, Exists, Open, Save, Stat, Url};
+    let scripted = Scripted::new();
+    let storage = storage(&scripted);
+    let verbs = [Copy, Delete, Exists, Open, Save, Stat, Url];
+    for verb in verbs {
+        scripted.script(verb, [Fault::Stall]);
+        let begin = Instant::now();
+        let error = match verb {
+            Copy => assert_timed_out(storage.copy("a", "b").await),
+            Delete => assert_timed_out(storage.delete("a").await),
+            Exists => assert_timed_out(storage.exists("a").await),
+            Open => assert_timed_out(storage.open("a").await),
+            Save => assert_timed_out(storage.save("a", "text").await),
+            Stat => assert_timed_out(storage.stat("a").await),
+            _ => assert_timed_out(storage.url("a").await),
+        };
+        assert_eq!(begin.elapsed().as_secs(), AFTER.as_secs(), "{verb}");
+        let says_so = error.message().contains("may have happened");
+        assert_eq!(says_so, matches!(verb, Copy | Delete | Save), "{error}");
+    }
+    assert_eq!(scripted.abandoned(), verbs.len());
+    assert_eq!(scripted.under_way(), 0);
+    scripted.assert_script_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_body_may_take_longer_altogether() {
+    let mut scripted = Scripted::with_objects(&[("a", "0123456789abcdef")]).await;
+    scripted.pace = ALMOST;
+    let begin = Instant::now();
+    assert_eq!(storage(&scripted).open("a").await.unwrap().text().await.unwrap(), "0123456789abcdef");
+    assert!(begin.elapsed() > AFTER * 3, "the body was not slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_ends_with_the_error_and_is_dropped() {
+    let scripted = Scripted::with_objects(&[("a", "0123456789")]).await;
+    scripted.script(Operation::Open, [Fault::Break { after: 2, with: End::Stall }]);
+    let mut body = storage(&scripted).open("a").await.unwrap().into_stream();
+    assert_eq!(body.next().await.unwrap().unwrap(), "0123");
+    assert_eq!(body.next().await.unwrap().unwrap(), "4567");
+    let error = assert_timed_out(body.next().await.unwrap());
+    assert!(error.message().contains("body"), "{error}");
+    assert_eq!(scripted.streams(), 0);
+    assert!(body.next().await.is_none());
+    scripted.assert_script_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_a_body_is_waited_for() {
+    let scripted = Scripted::with_objects(&[("a", "0123456789")]).await;
+    let mut body = storage(&scripted).open("a").await.unwrap().into_stream();
+    let mut chunks = 0;
+    while let Some(chunk) = body.next().await {
+        chunk.unwrap();
+        chunks += 1;
+        sleep(LONGER).await;
+    }
+    assert_eq!(chunks, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_listing_may_take_longer_altogether_and_its_reader_too() {
+    let mut scripted = Scripted::with_objects(&[("a", ""), ("b", ""), ("c", "")]).await;
+    scripted.pace = ALMOST;
+    let mut entries = storage(&scripted).list("").entries();
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next().await {
+        names.push(entry.unwrap().name().to_owned());
+        sleep(LONGER).await;
+    }
+    assert_eq!(names, ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_stalls_ends_with_the_error_and_is_dropped() {
+    let scripted = Scripted::with_objects(&[("a", ""), ("b", "")]).await;
+    scripted.script(Operation::List, [Fault::Stall, Fault::Break { after: 1, with: End::Stall }]);
+    let storage = storage(&scripted);
+
+    let mut at_once = storage.list("").entries();
+    assert_timed_out(at_once.next().await.unwrap());
+    assert!(at_once.next().await.is_none());
+    assert_eq!(scripted.abandoned(), 1);
+
+    let mut later = storage.list("").entries();
+    assert_eq!(later.next().await.unwrap().as_ref().map(Entry::name).unwrap(), "a");
+    let error = assert_timed_out(later.next().await.unwrap());
+    assert!(error.message().contains("listing"), "{error}");
+    assert!(later.next().await.is_none());
+    assert_eq!(scripted.streams(), 0);
+    scripted.assert_script_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_source_of_a_save_is_waited_for() {
+    for in_task in [false, true] {
+        let mut scripted = Scripted::new();
+        scripted.saves_in_task = in_task;
+        let saved = storage(&scripted).save("a", paced(3, LONGER)).content_type("text/plain").await.unwrap();
+        assert_eq!(saved.size, 15);
+        assert_eq!(scripted.text("a").await, "chunkchunkchunk");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_driver_may_take_longer_altogether_over_a_stream() {
+    for in_task in [false, true] {
+        let mut scripted = Scripted::new();
+        scripted.pace = ALMOST;
+        scripted.saves_in_task = in_task;
+        let begin = Instant::now();
+        storage(&scripted).save("a", ready(4)).content_type("text/plain").await.unwrap();
+        assert!(begin.elapsed() > AFTER * 3, "the save was not slow");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_takes_too_long_over_one_chunk_is_given_up() {
+    for in_task in [false, true] {
+        let mut scripted = Scripted::new();
+        scripted.pace = LONGER;
+        scripted.saves_in_task = in_task;
+        scripted.put("a", "old").await;
+        assert_timed_out(storage(&scripted).save("a", ready(2)).content_type("text/plain").await);
+        assert_eq!(scripted.text("a").await, "old");
+        assert_eq!(scripted.abandoned(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_stalls_after_a_slow_source_gets_the_time_from_then_on() {
+    let scripted = Scripted::new();
+    scripted.script(Operation::Save, [Fault::Break { after: 2, with: End::Stall }]);
+    let begin = Instant::now();
+    assert_timed_out(storage(&scripted).save("a", paced(3, LONGER)).content_type("text/plain").await);
+    assert_eq!(begin.elapsed().as_secs(), (LONGER * 2 + AFTER).as_secs());
+    scripted.assert_script_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_stops_waiting_for_the_source_is_on_the_clock_again() {
+    let patience = Duration::from_secs(60);
+    let scripted = Scripted::new();
+    scripted.script(Operation::Save, [Fault::GiveUpSource(patience)]);
+    let begin = Instant::now();
+    assert_timed_out(storage(&scripted).save("a", paced(1, LONGER)).content_type("text/plain").await);
+    assert_eq!(begin.elapsed().as_secs(), (patience + AFTER).as_secs());
+    scripted.assert_script_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_in_memory_gets_the_time_once_for_each_mebibyte_begun() {
+    for (size, times) in [(0, 1), (1, 1), (MIB, 1), (MIB + 1, 2), (3 * MIB + 1, 4)] {
+        let scripted = Scripted::new();
+        scripted.script(Operation::Save, [Fault::Stall]);
+        let begin = Instant::now();
+        let error = storage(&scripted).save("a", vec![0; size]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(begin.elapsed().as_secs(), (AFTER * times).as_secs(), "{size} bytes");
+        scripted.assert_script_done();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_in_a_file_gets_the_time_by_its_size_too() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(2 * MIB as u64).unwrap();
+    let scripted = Scripted::new();
+    scripted.script(Operation::Save, [Fault::Stall]);
+    let payload = Payload::from_file(file.path()).await.unwrap();
+    let begin = Instant::now();
+    let error = storage(&scripted).save("a.bin", payload).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(begin.elapsed().as_secs(), (AFTER * 2).as_secs());
+    scripted.assert_script_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_declared_size_of_a_stream_buys_no_time() {
+    let scripted = Scripted::new();
+    scripted.script(Operation::Save, [Fault::Stall]);
+    let begin = Instant::now();
+    let payload = paced(3, ALMOST).with_size(100 * MIB as u64);
+    assert_timed_out(storage(&scripted).save("a.bin", payload).content_type("text/plain").await);
+    assert_eq!(begin.elapsed().as_secs(), AFTER.as_secs());
+    scripted.assert_script_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_of_durations_is_none() {
+    let scripted = Scripted::with_objects(&[("a", "text")]).await;
+    let storage = Storage::new(Timeout::new(scripted.arc(), Duration::MAX));
+    assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");
+    storage.save("b", paced(2, LONGER)).content_type("text/plain").await.unwrap();
+    storage.save("c", vec![0; 2 * MIB]).await.unwrap();
+    assert_eq!(storage.list("").entries().collect().await.unwrap().len(), 3);
+}
