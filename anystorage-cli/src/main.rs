@@ -1,2 +1,43 @@
-//! The `anystorage` command.
-fn main() {}
+//! The `anystorage` command: list, copy and link to files in any storage.
+
+mod cli;
+mod commands;
+mod copy;
+mod exit;
+mod location;
+mod output;
+mod place;
+mod places;
+mod progress;
+mod same;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            // Nobody is left to tell if this cannot be written.
+            let _ = said.print();
+            return if said.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    run(cli).unwrap_or_else(Failure::tell).into()
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local("starting", &error.into()))?;
+    let outcome = runtime.block_on(cli.run());
+    // A read of standard input cannot be interrupted, so it is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome
+}

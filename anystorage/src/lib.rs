@@ -1,1 +1,104 @@
 //! One storage API for Rust applications; the backend is a line of configuration.
+//!
+//! An application saves, opens, checks, lists, deletes and links to files without knowing where they live:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> anystorage::Result<()> {
+//! # if !anystorage::registry().drivers().any(|driver| driver == "memory") { return Ok(()); }
+//! let storage = anystorage::open("memory:")?; // or "file:///var/lib/app/media", or the name of a configured storage
+//! storage.save("avatars/ada.txt", "hello").content_type("text/plain").await?;
+//! assert_eq!(storage.open("avatars/ada.txt").range(0..4).await?.text().await?, "hell");
+//! assert!(storage.exists("avatars/ada.txt").await?);
+//! storage.delete("avatars/ada.txt").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Choosing the backend
+//!
+//! | | |
+//! |---|---|
+//! | one storage, by its URL or its name | [`open`] |
+//! | all storages of an application, built at start-up | [`Storages`] |
+//! | storages in an application's own configuration | [`config::StoragesConfig`] and [`Storages::from_config`] |
+//! | storages that are built only when one is needed | [`Loader`] and [`Definitions`] |
+//! | a driver of your own | [`registry`], [`Registry::register`], then [`Loader::with_registry`] |
+//!
+//! A configuration file has a table for each storage. `driver` chooses, the rest are that driver's options and those
+//! that every driver takes: `prefix`, `read_only`, `public_url`, `timeout`, `retries`, `default_headers`.
+//!
+//! ```toml
+//! [storages.default]
+//! driver = "fs"
+//! root = "/var/lib/app/media"
+//! public_url = "https://media.example.com/"
+//!
+//! [storages.scratch]
+//! driver = "memory"
+//! ```
+//!
+//! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which names it and lists
+//!   the known ones. No value is ever shown: it may be a secret.
+//! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${` itself.
+//! - `STORAGE_CONFIG` names a configuration file, and `STORAGE_<NAME>_URL` defines a storage or replaces one of the
+//!   file: `STORAGE_DEFAULT_URL=file:///tmp/media`.
+//! - A URL's query holds options by name: `file:///var/lib/app/media?read_only=true`. A URL holds no secrets: user
+//!   name and password in it are refused.
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `fs` (default) | the driver `fs` and `file:` URLs: the local file system, as module `fs` too |
+//! | `memory` (default) | the driver `memory` and the URL `memory:`; [`Memory`] itself is always there |
+//!
+//! What this crate re-exports from `storage-core` is described there too, with the contract that every driver holds.
+
+mod definitions;
+mod environment;
+mod loader;
+mod storages;
+mod toml_text;
+
+#[doc(inline)]
+pub use storage_core::*;
+/// The local file system driver, for programs that set it up themselves.
+#[cfg(feature = "fs")]
+pub use storage_fs as fs;
+
+pub use definitions::Definitions;
+pub use environment::Environment;
+pub use loader::Loader;
+pub use storages::Storages;
+
+/// A registry with the drivers of the enabled features. Add drivers of your own with [`Registry::register`].
+#[must_use]
+pub fn registry() -> Registry {
+    #[cfg(feature = "memory")]
+    let registry = Registry::with_memory();
+    #[cfg(not(feature = "memory"))]
+    let registry = Registry::new();
+    #[cfg(feature = "fs")]
+    let registry = {
+        let mut registry = registry;
+        storage_fs::register(&mut registry);
+        registry
+    };
+    registry
+}
+
+/// Opens one storage: by its URL, or by its name in the environment (`STORAGE_<NAME>_URL`, or a table of the file
+/// that `STORAGE_CONFIG` names). What has a colon is a URL.
+///
+/// Only what this storage needs is built; see [`Storages`] to check a whole configuration at start-up.
+///
+/// ```
+/// let error = anystorage::open("ftp://example.com/").unwrap_err();
+/// assert_eq!(error.kind(), anystorage::ErrorKind::InvalidConfig);
+/// assert!(error.message().starts_with("unknown URL scheme ftp; known are "));
+/// ```
+///
+/// # Errors
+/// `InvalidConfig` that says what is wrong and lists what is known; and what the driver says.
+pub fn open(location: &str) -> Result<Storage> {
+    Loader::new().open(location)
+}

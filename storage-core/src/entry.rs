@@ -7,7 +7,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, future};
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::etag::ETag;
 use crate::key::{Key, Prefix};
 use crate::options::ListOptions;
@@ -73,7 +73,7 @@ impl ObjectEntry {
 /// Applies `delimiter` and `start_after` to a recursive listing that is sorted by key and holds only
 /// what matches `prefix`: for drivers whose backend does not do it, or not for every delimiter.
 ///
-/// Errors pass through at their place.
+/// Errors pass through at their place, but for odd names that `start_after` leaves behind.
 pub fn roll_up<S>(entries: S, prefix: &Prefix, options: &ListOptions) -> EntryStream
 where
     S: Stream<Item = Result<Entry>> + Send + 'static,
@@ -81,6 +81,7 @@ where
     let prefix_len = prefix.as_str().len();
     let delimiter = options.delimiter.clone();
     let start_after = options.start_after.clone();
+    let is_skipped = move |name: &str| start_after.as_deref().is_some_and(|after| name <= after);
     // Keys that share a prefix are neighbours, so the last one suffices to yield each prefix once.
     let mut last_prefix: Option<Prefix> = None;
     let rolled = entries.filter_map(move |entry| {
@@ -88,13 +89,16 @@ where
             Ok(entry) => {
                 let entry = roll_up_entry(entry, prefix_len, delimiter.as_deref());
                 let repeated = matches!(&entry, Entry::Prefix(prefix) if last_prefix.as_ref() == Some(prefix));
-                let skipped = start_after.as_deref().is_some_and(|after| entry.name() <= after);
+                let skipped = is_skipped(entry.name());
                 if let Entry::Prefix(prefix) = &entry {
                     last_prefix = Some(prefix.clone());
                 }
                 (!repeated && !skipped).then_some(Ok(entry))
             }
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                let is_behind = error.kind() == ErrorKind::InvalidKey && is_skipped(error.key().unwrap_or_default());
+                (!is_behind).then_some(Err(error))
+            }
         })
     });
     rolled.boxed()

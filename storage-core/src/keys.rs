@@ -123,7 +123,11 @@ fn shortened(stem: &str, extension: &str) -> String {
 }
 
 fn cut(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 fn is_windows_device(stem: &str) -> bool {

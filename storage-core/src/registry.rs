@@ -288,9 +288,6 @@ fn wrapped(inner: Arc<dyn Driver>, common: &CommonOptions) -> Result<Arc<dyn Dri
     if let Some(base) = &common.public_url
         && !driver.info().capabilities.public_url
     {
-        if base.cannot_be_a_base() || base.query().is_some() || base.fragment().is_some() {
-            return Err(Error::config("option public_url: expected a plain URL, as in https://media.example.com/"));
-        }
         driver = Arc::new(layers::PublicUrl::new(driver, base.clone()));
     }
     if let Some(prefix) = &common.prefix {

@@ -159,7 +159,7 @@ impl Storage {
         List { storage: self.clone(), prefix: prefix.into_prefix(), options: ListOptions::default() }
     }
 
-    /// Copies an object within this storage: see [`Copy`].
+    /// Copies an object within this storage: see [`struct@Copy`].
     pub fn copy(&self, from: impl IntoKey, to: impl IntoKey) -> Copy {
         Copy { storage: self.clone(), from: from.into_key(), to: to.into_key(), options: CopyOptions::default() }
     }
@@ -320,7 +320,8 @@ impl Save {
         let Self { storage, key, mut payload, mut options } = self;
         let key = storage.checked(Operation::Save, key)?;
         let told = |error| storage.told(error, Operation::Save, key.as_str());
-        if options.metadata.content_type.is_none() {
+        // A storage that cannot be written to refuses before anybody waits for the first bytes.
+        if options.metadata.content_type.is_none() && storage.info.capabilities.write {
             options.metadata.content_type = Some(content_type::of_payload(&key, &mut payload).await.map_err(told)?);
         }
         options.metadata = options.metadata.validated().map_err(told)?;

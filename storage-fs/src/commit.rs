@@ -168,9 +168,11 @@ impl Commit<'_> {
         F: FnOnce() -> Result<(), Errno>,
     {
         let Kept::ForSidecar { inode, record } = kept else { return Ok(rename()) };
-        let renamed = metadata::write_sidecar(self.fs, key, *inode, record, present).map(|()| rename());
-        // What is not there has no sidecar. (If it is the directory that has gone, so has our right to touch it.)
-        if present.is_none() && !matches!(renamed, Ok(Ok(()) | Err(Errno::NOENT))) {
+        let old = present.map(|stat| metadata::in_sidecar(self.fs, key, stat)).transpose()?.flatten();
+        let had_none = old.is_none();
+        let renamed = metadata::write_sidecar(self.fs, key, *inode, record, old).map(|()| rename());
+        // Else it has one for nothing. (If it is the directory that has gone, so has our right to touch it.)
+        if had_none && !matches!(renamed, Ok(Ok(()) | Err(Errno::NOENT))) {
             metadata::remove_sidecar(self.fs, key);
         }
         renamed

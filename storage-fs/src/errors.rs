@@ -12,6 +12,11 @@ pub(crate) fn os(errno: Errno, doing: &'static str) -> Error {
             Error::unexpected(message, cause).with_retryable(true)
         }
         Errno::NAMETOOLONG => invalid_name().with_source(cause),
+        Errno::XDEV => {
+            let message =
+                "the object's directory is on another file system than the root: make it a storage of its own";
+            Error::unsupported(message).with_source(cause)
+        }
         // Only ever answered for a component of a path, since the last one is looked at before.
         Errno::LOOP | Errno::NOTDIR => not_a_directory().with_source(cause),
         _ => Error::from(cause),

@@ -111,7 +111,7 @@ impl Record {
 
 /// A record in a sidecar, which has to tell the file too.
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
+pub(crate) struct Entry {
     inode: u64,
     record: Record,
 }
@@ -182,11 +182,9 @@ pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Re
 
 /// Puts the record of a version that is about to be renamed into place into the key's sidecar, beside the one of the
 /// version that is in place now. The caller holds the directory's lock alone.
-pub(crate) fn write_sidecar(fs: &Shared, key: &Key, inode: u64, record: &Record, present: Option<&Stat>) -> Result<()> {
-    let mut entries = vec![Entry { inode, record: record.clone() }];
-    if let Some(stat) = present {
-        entries.extend(find(read_sidecar(fs, key)?, stat));
-    }
+pub(crate) fn write_sidecar(fs: &Shared, key: &Key, inode: u64, record: &Record, present: Option<Entry>) -> Result<()> {
+    let new = Entry { inode, record: record.clone() };
+    let entries: Vec<_> = std::iter::once(new).chain(present).collect();
     let mut staged = Staged::create(&fs.staging, fs.file_mode)?;
     staged.write(&encode(&entries)?)?;
     if fs.durable {
@@ -207,6 +205,11 @@ pub(crate) fn write_sidecar(fs: &Shared, key: &Key, inode: u64, record: &Record,
         }
     }
     Err(errors::removed())
+}
+
+/// What a key's sidecar holds of the file in place.
+pub(crate) fn in_sidecar(fs: &Shared, key: &Key, stat: &Stat) -> Result<Option<Entry>> {
+    Ok(find(read_sidecar(fs, key)?, stat))
 }
 
 /// Whether a key has a sidecar, which is certain only while the lock of its directory is held.
@@ -249,7 +252,7 @@ pub(crate) fn find_meta(fs: &Shared, key: &Key, file: &OwnedFd, stat: &Stat) -> 
     if fs.metadata == MetadataStore::Xattr {
         return Ok(Found::NoRecord);
     }
-    let entry = find(read_sidecar(fs, key)?, stat);
+    let entry = in_sidecar(fs, key, stat)?;
     if let Some(meta) = entry.map(|entry| meta_of(key, stat, &entry.record, true)).transpose()?.flatten() {
         return Ok(Found::Meta(meta));
     }

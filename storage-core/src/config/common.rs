@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
 use super::options::{Options, Value};
 use super::parse::duration;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 
 /// The names of the options that every driver takes.
@@ -23,6 +23,7 @@ pub struct CommonOptions {
     /// Refuses whatever would change the storage.
     pub read_only: bool,
     /// Where objects are publicly shown. It shows the backend's root: a `prefix` comes after it.
+    #[serde(deserialize_with = "plain_url")]
     pub public_url: Option<Url>,
     /// The longest time without an answer or progress.
     #[serde(deserialize_with = "duration::option")]
@@ -46,13 +47,27 @@ impl CommonOptions {
             }
         }
         let mut common: Self = own.read("any")?;
+        if common.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::config("option timeout: zero would fail everything; leave it out for no timeout"));
+        }
         common.default_headers = common
             .default_headers
             .map(Metadata::validated)
             .transpose()
-            .map_err(|error| crate::Error::config(format!("option default_headers: {}", error.message())))?;
+            .map_err(|error| Error::config(format!("option default_headers: {}", error.message())))?;
         Ok(common)
     }
+}
+
+/// A URL that keys can be put behind and that everybody may see.
+fn plain_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let plain = Url::parse(&text).ok().filter(|url| {
+        let bare = url.username().is_empty() && url.password().is_none();
+        !url.cannot_be_a_base() && bare && url.query().is_none() && url.fragment().is_none()
+    });
+    let expected = "expected a URL without user name, query or fragment, as in https://media.example.com/";
+    plain.map(Some).ok_or_else(|| de::Error::custom(expected))
 }
 
 /// `Cache-Control` as people know it, `cache_control` as the field is called.

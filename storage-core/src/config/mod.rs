@@ -72,6 +72,13 @@ impl StorageConfig {
             None => Err(Error::config("option driver is missing: name the driver, as in driver = \"fs\"")),
         }
     }
+
+    fn from_value(value: Value) -> Result<Self> {
+        match value {
+            Value::Table(options) => Self::from_options(options),
+            other => Err(Error::config(format!("expected a table, found {}", other.kind()))),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for StorageConfig {
@@ -124,8 +131,8 @@ impl fmt::Debug for StoragesConfig {
 impl<'de> Deserialize<'de> for StoragesConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut all = Self::new();
-        for (name, options) in BTreeMap::<String, Options>::deserialize(deserializer)? {
-            let config = StorageConfig::from_options(options)
+        for (name, value) in Options::deserialize(deserializer)?.0 {
+            let config = StorageConfig::from_value(value)
                 .map_err(|error| de::Error::custom(format!("[storages.{name}]: {}", error.message())))?;
             all.insert(name, config);
         }

@@ -39,6 +39,19 @@ impl Value {
             Self::Table(_) => "a table",
         }
     }
+
+    /// Whether a message shows this value, or one inside it. A short text counts only between quotes, since any
+    /// sentence may hold it.
+    pub(super) fn is_quoted_in(&self, message: &str) -> bool {
+        match self {
+            Self::String(text) => {
+                message.contains(&format!("{text:?}")) || (text.len() >= 8 && message.contains(text.as_str()))
+            }
+            Self::Array(items) => items.iter().any(|item| item.is_quoted_in(message)),
+            Self::Table(table) => table.0.values().any(|item| item.is_quoted_in(message)),
+            _ => false,
+        }
+    }
 }
 
 /// Values are not shown: any of them may be a secret.
@@ -167,7 +180,11 @@ impl ConfigError {
 
 impl<'de> Deserialize<'de> for Options {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        BTreeMap::deserialize(deserializer).map(Self)
+        // By way of a value, which takes anything: the format's own message about the wrong type would quote it.
+        match Value::deserialize(deserializer)? {
+            Value::Table(table) => Ok(table),
+            other => Err(de::Error::custom(format!("expected a table, found {}", other.kind()))),
+        }
     }
 }
 
@@ -220,8 +237,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut table = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry()? {
-            table.insert(name, value);
+        // What is null in formats that have it is not set.
+        while let Some((name, value)) = map.next_entry::<String, Option<Value>>()? {
+            table.extend(value.map(|value| (name, value)));
         }
         Ok(Value::Table(Options(table)))
     }

@@ -1,11 +1,12 @@
 //! Reading a [`Value`] into a driver's struct: a serde deserializer whose errors name the option and never show
 //! a value.
 
+use std::collections::btree_map;
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, Visitor};
+use serde::de::value::SeqDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::options::Value;
@@ -53,6 +54,16 @@ pub(super) enum ConfigError {
 impl ConfigError {
     fn bad(reason: impl Into<String>) -> Self {
         Self::Bad { path: String::new(), reason: reason.into() }
+    }
+
+    /// The message of a type's own reading may quote the value, as that of `Url` does; then it is not passed on.
+    fn without(self, value: &Value) -> Self {
+        match self {
+            Self::Bad { path, reason } if value.is_quoted_in(&reason) => {
+                Self::Bad { path, reason: "not an acceptable value".to_owned() }
+            }
+            other => other,
+        }
     }
 
     fn below(self, name: &str) -> Self {
@@ -158,10 +169,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
                 let value = visitor.visit_seq(&mut items)?;
                 items.end().map(|()| value)
             }
-            Value::Table(table) => {
-                let entries = table.0.into_iter().map(|(name, value)| (name.clone(), Named { name, value }));
-                visitor.visit_map(MapDeserializer::new(entries))
-            }
+            Value::Table(table) => visitor.visit_map(Table { entries: table.0.into_iter(), entry: None }),
         }
     }
 
@@ -220,67 +228,24 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
     }
 }
 
-/// A value that puts its name into the errors about it.
-struct Named {
-    name: String,
-    value: Value,
+/// The options of a table, one after the other. Puts an option's name into the errors about it.
+struct Table {
+    entries: btree_map::IntoIter<String, Value>,
+    entry: Option<(String, Value)>,
 }
 
-impl<'de> IntoDeserializer<'de, ConfigError> for Named {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
-    }
-}
-
-macro_rules! named {
-    ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
-            ValueDeserializer(self.value).$method(visitor).map_err(|error| error.below(&self.name))
-        })*
-    };
-}
-
-impl<'de> Deserializer<'de> for Named {
+impl<'de> MapAccess<'de> for Table {
     type Error = ConfigError;
 
-    named! {
-        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8
-        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64 deserialize_str
-        deserialize_string deserialize_option deserialize_seq deserialize_map
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ConfigError> {
+        self.entry = self.entries.next();
+        let Some((name, _)) = &self.entry else { return Ok(None) };
+        seed.deserialize(name.clone().into_deserializer()).map(Some)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, ConfigError> {
-        let Self { name: option, value } = self;
-        ValueDeserializer(value).deserialize_newtype_struct(name, visitor).map_err(|error| error.below(&option))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ConfigError> {
-        let Self { name: option, value } = self;
-        ValueDeserializer(value).deserialize_struct(name, fields, visitor).map_err(|error| error.below(&option))
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ConfigError> {
-        let Self { name: option, value } = self;
-        ValueDeserializer(value).deserialize_enum(name, variants, visitor).map_err(|error| error.below(&option))
-    }
-
-    forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ConfigError> {
+        let (name, value) = self.entry.take().ok_or_else(|| ConfigError::bad("a value without a name"))?;
+        let hidden = value.clone();
+        seed.deserialize(ValueDeserializer(value)).map_err(|error| error.without(&hidden).below(&name))
     }
 }

@@ -1,0 +1,64 @@
+//! The command line: what there is to say, and who does it.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{cat, cp, exists, get, ls, mv, put, rm, stat, url};
+use crate::exit::{Exit, Failure};
+use crate::places::Places;
+
+/// List, copy and link to files in any storage.
+///
+/// A location is NAME:KEY (a storage of the configuration file or of STORAGE_<NAME>_URL), a URL
+/// (file:///abs/dir/file), or a local path (./x, /x); - is standard input or output.
+#[derive(Debug, Parser)]
+#[command(
+    name = "anystorage",
+    version,
+    max_term_width = 100,
+    after_help = "Exit: 0 done, 1 failed, 2 usage or configuration."
+)]
+pub(crate) struct Cli {
+    /// The configuration file, in place of the one that STORAGE_CONFIG names
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ls(ls::Args),
+    Stat(stat::Args),
+    Exists(exists::Args),
+    Cat(cat::Args),
+    Put(put::Args),
+    Get(get::Args),
+    Cp(cp::Args),
+    Mv(mv::Args),
+    Rm(rm::Args),
+    Url(url::Args),
+}
+
+impl Cli {
+    pub(crate) async fn run(self) -> Result<Exit, Failure> {
+        let exists = matches!(self.command, Command::Exists(_));
+        let mut places = Places::new(self.config)?;
+        let outcome = match self.command {
+            Command::Ls(args) => ls::run(args, &mut places).await,
+            Command::Stat(args) => stat::run(args, &mut places).await,
+            Command::Exists(args) => exists::run(args, &mut places).await,
+            Command::Cat(args) => cat::run(args, &mut places).await,
+            Command::Put(args) => put::run(args, &mut places).await,
+            Command::Get(args) => get::run(args, &mut places).await,
+            Command::Cp(args) => cp::run(args, &mut places).await,
+            Command::Mv(args) => mv::run(args, &mut places).await,
+            Command::Rm(args) => rm::run(args, &mut places).await,
+            Command::Url(args) => url::run(args, &mut places).await,
+        };
+        // The answer "no" is 1, so trouble has to be something else.
+        outcome.map_err(|failure| if exists { failure.with_exit(Exit::Usage) } else { failure })
+    }
+}

@@ -1,0 +1,74 @@
+//! `ls`: what is there, one entry a line.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anystorage::{Entry, ObjectEntry, format_time};
+
+use crate::exit::{Exit, Failure};
+use crate::location::Location;
+use crate::output::Output;
+use crate::places::{Places, Want};
+
+/// List keys in byte order, one level or all
+///
+/// Directories end in a slash. A key is a literal beginning, as on S3: `ls media:avatars/a` finds `avatars/ada.png`;
+/// write `media:avatars/` for what is inside. A local path that is a directory lists what is inside.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// List all levels
+    #[arg(short, long)]
+    recursive: bool,
+    /// Show size and time of the last change too
+    #[arg(short, long)]
+    long: bool,
+    /// Print one JSON object a line: key, size, etag, last_modified; or prefix
+    #[arg(long)]
+    json: bool,
+    /// A storage or the beginning of keys in it
+    #[arg(value_name = "LOC")]
+    location: Location,
+}
+
+pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
+    let place = places.find(&args.location, Want::Existing)?;
+    let mut list = place.storage.list(place.prefix()?);
+    if !args.recursive {
+        list = list.delimiter("/");
+    }
+    let mut entries = list.entries();
+    let mut output = Output::new();
+    let mut exit = Exit::Done;
+    while let Some(entry) = entries.next().await {
+        match entry {
+            Ok(entry) => output.line(&line(&entry, &args))?,
+            // One odd name is not the end of the listing; after other errors the stream ends by itself.
+            Err(error) => {
+                output.flush()?;
+                exit = place.entry_failure(&error).tell();
+            }
+        }
+    }
+    output.flush()?;
+    Ok(exit)
+}
+
+fn line(entry: &Entry, args: &Args) -> String {
+    match entry {
+        Entry::Object(object) if args.json => serde_json::json!(object).to_string(),
+        other if args.json => serde_json::json!({ "prefix": other.name() }).to_string(),
+        Entry::Object(object) if args.long => long(&object.size.to_string(), &time(object), object.key.as_str()),
+        other if args.long => long("-", "-", other.name()),
+        other => other.name().to_owned(),
+    }
+}
+
+fn long(size: &str, time: &str, name: &str) -> String {
+    format!("{size:>14}  {time:<20}  {name}")
+}
+
+/// In whole seconds, so that all lines are equally long.
+fn time(object: &ObjectEntry) -> String {
+    let whole =
+        |time: SystemTime| UNIX_EPOCH + Duration::from_secs(time.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()));
+    object.last_modified.map_or_else(|| "-".to_owned(), |time| format_time(whole(time)))
+}

@@ -1,0 +1,12 @@
+//! The commands, one a file: its arguments, and what it does.
+
+pub(crate) mod cat;
+pub(crate) mod cp;
+pub(crate) mod exists;
+pub(crate) mod get;
+pub(crate) mod ls;
+pub(crate) mod mv;
+pub(crate) mod put;
+pub(crate) mod rm;
+pub(crate) mod stat;
+pub(crate) mod url;

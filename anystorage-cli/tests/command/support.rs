@@ -1,0 +1,141 @@
+//! A scratch directory with a configuration of two storages, and the command run in it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"
+[storages.media]
+driver = "fs"
+root = "media"
+
+[storages.backup]
+driver = "fs"
+root = "backup"
+
+[storages.frozen]
+driver = "fs"
+root = "media"
+read_only = true
+
+[storages.linked]
+driver = "fs"
+root = "media"
+public_url = "https://media.example.com/files"
+signing_key = "0123456789abcdef0123456789abcdef"
+"#;
+
+pub(crate) struct Sandbox {
+    directory: TempDir,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: Vec<u8>,
+    pub(crate) err: String,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        let sandbox = Self { directory: tempfile::tempdir().unwrap() };
+        sandbox.write("storages.toml", CONFIG);
+        sandbox
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a local file.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    /// Reads a local file.
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    pub(crate) fn is_there(&self, name: &str) -> bool {
+        self.path(name).symlink_metadata().is_ok()
+    }
+
+    /// The command in this directory, with its configuration and nothing else from the environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_anystorage"));
+        command.args(arguments).current_dir(self.directory.path()).env_clear().env("STORAGE_CONFIG", "storages.toml");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        run(&mut self.command(arguments))
+    }
+
+    /// Runs it with something on standard input.
+    pub(crate) fn feed(&self, arguments: &[&str], input: &[u8]) -> Run {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        // The command may end before it has read all, or anything.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        Run::from(child.wait_with_output().unwrap())
+    }
+
+    /// Puts a text into a storage by the command itself.
+    pub(crate) fn put(&self, location: &str, text: &str) {
+        self.feed(&["put", "-", location], text.as_bytes()).done();
+    }
+
+    /// What the command reads from a location.
+    pub(crate) fn cat(&self, location: &str) -> String {
+        self.run(&["cat", location]).done()
+    }
+}
+
+pub(crate) fn run(command: &mut Command) -> Run {
+    Run::from(command.output().unwrap())
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(!err.contains("panicked"), "{err}");
+        Self { code: output.status.code(), out: output.stdout, err }
+    }
+}
+
+impl Run {
+    /// Standard output of a run that went well and had nothing to say besides.
+    pub(crate) fn done(self) -> String {
+        assert_eq!((self.code, self.err.as_str()), (Some(0), ""));
+        String::from_utf8(self.out).unwrap()
+    }
+
+    /// The one line of a run that failed in this way and printed nothing.
+    pub(crate) fn failed(self, code: i32) -> String {
+        assert_eq!((self.code, String::from_utf8_lossy(&self.out).as_ref()), (Some(code), ""), "{}", self.err);
+        let line = self.err.strip_suffix('\n').unwrap_or(&self.err);
+        assert!(!line.is_empty() && !line.contains('\n') && line.starts_with("anystorage: "), "{:?}", self.err);
+        line.to_owned()
+    }
+
+    /// The exit code of a run that printed nothing at all.
+    pub(crate) fn silent(self) -> i32 {
+        assert_eq!((String::from_utf8_lossy(&self.out).as_ref(), self.err.as_str()), ("", ""));
+        self.code.unwrap()
+    }
+}
+
+/// Whether the process may do what permissions forbid, as root may.
+pub(crate) fn ignores_permissions(scratch: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let path = scratch.join("probe");
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    std::fs::read(&path).is_ok()
+}

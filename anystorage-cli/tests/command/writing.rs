@@ -1,0 +1,154 @@
+//! `put` and `rm`.
+
+use crate::support::Sandbox;
+
+#[test]
+fn put_saves_a_file_and_guesses_its_type() {
+    let sandbox = Sandbox::new();
+    sandbox.write("style.css", "body {}");
+    assert_eq!(sandbox.run(&["put", "style.css", "media:css/style.css"]).done(), "");
+    assert_eq!(sandbox.read("media/css/style.css"), "body {}");
+    assert!(sandbox.run(&["stat", "media:css/style.css"]).done().contains("content_type: text/css\n"));
+}
+
+#[test]
+fn put_adds_the_files_name_to_a_directory() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dir/a.txt", "a");
+    sandbox.run(&["put", "dir/a.txt", "media:"]).done();
+    sandbox.run(&["put", "./dir/a.txt", "media:below/"]).done();
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a.txt\nbelow/a.txt\n");
+    std::fs::create_dir(sandbox.path("local")).unwrap();
+    sandbox.run(&["put", "dir/a.txt", "./local"]).done();
+    assert_eq!(sandbox.read("local/a.txt"), "a");
+}
+
+#[test]
+fn put_makes_the_directories_of_a_local_path() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.png", "a");
+    sandbox.run(&["put", "a.png", "./new/dir/b.png"]).done();
+    assert_eq!(sandbox.read("new/dir/b.png"), "a");
+    sandbox.run(&["put", "a.png", "./new/other/"]).done();
+    assert_eq!(sandbox.read("new/other/a.png"), "a");
+    let url = format!("file://{}/by/url/", sandbox.path("").display());
+    sandbox.run(&["put", "a.png", &url]).done();
+    assert_eq!(sandbox.read("by/url/a.png"), "a");
+}
+
+#[test]
+fn put_reads_standard_input() {
+    let sandbox = Sandbox::new();
+    sandbox.feed(&["put", "-", "media:in"], b"from a pipe").done();
+    assert_eq!(sandbox.cat("media:in"), "from a pipe");
+    sandbox.feed(&["put", "-", "media:empty"], b"").done();
+    assert_eq!(sandbox.cat("media:empty"), "");
+    let said = sandbox.feed(&["put", "-", "media:dir/"], b"x").failed(2);
+    assert!(said.contains("media:dir/"), "{said}");
+    assert!(sandbox.feed(&["put", "-", "media:"], b"x").failed(2).contains("media:KEY"));
+}
+
+#[test]
+fn create_new_does_not_replace() {
+    let sandbox = Sandbox::new();
+    sandbox.feed(&["put", "--create-new", "-", "media:a"], b"one").done();
+    let said = sandbox.feed(&["put", "--create-new", "-", "media:a"], b"two").failed(1);
+    assert!(said.contains("media:a: ") && said.contains("AlreadyExists") && said.contains("--create-new"), "{said}");
+    assert_eq!(sandbox.cat("media:a"), "one");
+}
+
+#[test]
+fn if_match_replaces_one_version_only() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "one");
+    let meta: serde_json::Value = serde_json::from_str(&sandbox.run(&["stat", "--json", "media:a"]).done()).unwrap();
+    let etag = meta["etag"].as_str().unwrap();
+    sandbox.feed(&["put", "--if-match", etag, "-", "media:a"], b"two").done();
+    let said = sandbox.feed(&["put", "--if-match", etag, "-", "media:a"], b"three").failed(1);
+    assert!(said.contains("PreconditionFailed") && said.contains("anystorage stat"), "{said}");
+    assert_eq!(sandbox.cat("media:a"), "two");
+}
+
+#[test]
+fn arguments_that_are_wrong_are_usage() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.txt", "a");
+    for wrong in [
+        &["--content-type", "png"][..],
+        &["--cache-control", "a\nb"],
+        &["--expires", "tomorrow"],
+        &["--expires", "1492-10-12T00:00:00Z"],
+        &["--meta", "novalue"],
+        &["--meta", "a b=c"],
+        &["--if-match", "a b"],
+        &["--create-new", "--if-match", "x"],
+        &["--unknown"],
+    ] {
+        let arguments = [&["put"], wrong, &["a.txt", "media:a"]].concat();
+        let run = sandbox.run(&arguments);
+        assert_eq!(run.code, Some(2), "{wrong:?}: {}", run.err);
+        assert!(!run.err.is_empty());
+    }
+    assert_eq!(sandbox.run(&["exists", "media:a"]).silent(), 1, "nothing was saved");
+}
+
+#[test]
+fn a_source_that_is_no_file_is_told() {
+    let sandbox = Sandbox::new();
+    let said = sandbox.run(&["put", "nothing.txt", "media:"]).failed(1);
+    assert!(said.starts_with("anystorage: nothing.txt: "), "{said}");
+    assert!(sandbox.run(&["put", ".", "media:a"]).failed(1).contains("not a regular file"));
+    assert!(sandbox.run(&["put", "backup:a", "media:a"]).failed(2).contains("anystorage cp"));
+}
+
+#[test]
+fn a_put_that_cannot_be_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "a");
+    let said = sandbox.feed(&["put", "-", "media:a/b"], b"x").failed(1);
+    assert!(said.contains("media:a/b: ") && said.contains("Conflict"), "{said}");
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a\n");
+    assert!(sandbox.feed(&["put", "-", "frozen:b"], b"x").failed(1).contains("PermissionDenied"));
+}
+
+#[test]
+fn rm_deletes_and_does_not_mind_what_is_not_there() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "a");
+    sandbox.put("media:b/c", "c");
+    sandbox.put("backup:d", "d");
+    let gone = ["rm", "media:a", "media:nothing", "./media/b/c", "backup:d", "./no/such/directory"];
+    assert_eq!(sandbox.run(&gone).silent(), 0);
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "");
+    assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "");
+}
+
+#[test]
+fn rm_goes_on_when_one_cannot_be_deleted() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "a");
+    sandbox.put("media:b", "b");
+    let said = sandbox.run(&["rm", "frozen:a", "media:b"]).failed(1);
+    assert!(said.contains("frozen:a: "), "{said}");
+    assert_eq!(sandbox.run(&["ls", "media:"]).done(), "a\n");
+}
+
+#[test]
+fn rm_finds_a_mistake_before_it_deletes_anything() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "a");
+    for mistake in ["nonesuch:x", "media:b/", "media:", "plain", "-"] {
+        assert_eq!(sandbox.run(&["rm", "media:a", mistake]).code, Some(2), "{mistake}");
+        assert_eq!(sandbox.cat("media:a"), "a");
+    }
+    assert_eq!(sandbox.run(&["rm"]).code, Some(2));
+}
+
+#[test]
+fn rm_of_a_symlink_touches_neither_it_nor_what_it_leads_to() {
+    let sandbox = Sandbox::new();
+    sandbox.write("target", "kept");
+    std::os::unix::fs::symlink("target", sandbox.path("link")).unwrap();
+    assert!(sandbox.run(&["rm", "./link"]).failed(2).contains("symlink"));
+    assert_eq!(sandbox.read("link"), "kept");
+}

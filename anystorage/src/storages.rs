@@ -1,0 +1,109 @@
+//! [`Storages`]: the named storages of an application, built.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use storage_core::config::StoragesConfig;
+use storage_core::{Error, Result, Storage};
+
+use crate::loader::Loader;
+
+/// The named storages of an application, all built, so that a mistake in the configuration shows at start-up.
+///
+/// Cheap to clone. Storages that refer to one and the same storage share it. With drivers of your own, begin with
+/// [`Loader::with_registry`].
+///
+/// ```
+/// # if !anystorage::registry().drivers().any(|driver| driver == "memory") { return Ok(()); }
+/// use anystorage::Storages;
+///
+/// let storages = Storages::from_toml_str(
+///     r#"
+///     [storages.default]
+///     driver = "memory"
+///     prefix = "media"
+///     "#,
+/// )?;
+/// let storage = storages.default_storage()?;
+/// assert_eq!(storage.info().name, "memory");
+/// assert!(storages.get("defualt").unwrap_err().message().contains("known are default"));
+/// # Ok::<(), anystorage::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Storages {
+    storages: Arc<BTreeMap<String, Storage>>,
+}
+
+impl Storages {
+    /// Builds the `[storages.*]` tables of a TOML document: see [`Loader::toml_str`].
+    ///
+    /// # Errors
+    /// `InvalidConfig` that says where and what; and what the drivers say.
+    pub fn from_toml_str(text: &str) -> Result<Self> {
+        Loader::new().toml_str(text)?.open_all()
+    }
+
+    /// Builds the `[storages.*]` tables of a TOML file: see [`Loader::toml_file`].
+    ///
+    /// # Errors
+    /// As [`from_toml_str`](Self::from_toml_str); `InvalidConfig` if the file cannot be read.
+    pub fn from_toml_file(path: impl AsRef<Path>) -> Result<Self> {
+        Loader::new().toml_file(path)?.open_all()
+    }
+
+    /// Builds what the environment names, with `STORAGE_CONFIG` and `STORAGE_<NAME>_URL`: see [`Loader::env`].
+    ///
+    /// # Errors
+    /// As [`from_toml_file`](Self::from_toml_file).
+    pub fn from_env() -> Result<Self> {
+        Loader::new().env()?.open_all()
+    }
+
+    /// Builds the storages of an application's own configuration, whatever its format.
+    ///
+    /// `${VAR}` has no meaning here: what replaces variables, if anything, is whatever read the configuration.
+    ///
+    /// # Errors
+    /// As [`from_toml_str`](Self::from_toml_str).
+    pub fn from_config(config: &StoragesConfig) -> Result<Self> {
+        Loader::new().config(config).open_all()
+    }
+
+    pub(crate) fn new(storages: BTreeMap<String, Storage>) -> Self {
+        Self { storages: Arc::new(storages) }
+    }
+
+    /// The storage of a name.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that lists the known names.
+    pub fn get(&self, name: &str) -> Result<Storage> {
+        self.storages.get(name).cloned().ok_or_else(|| unknown(name, self.names()))
+    }
+
+    /// The storage called `default`.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that lists the known names.
+    pub fn default_storage(&self) -> Result<Storage> {
+        self.get("default")
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.storages.keys().map(String::as_str)
+    }
+}
+
+pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let known: Vec<_> = known.collect();
+    let way_out = if known.is_empty() {
+        "none is configured: name a configuration file with STORAGE_CONFIG, or give a storage's URL with \
+         STORAGE_<NAME>_URL"
+            .to_owned()
+    } else {
+        format!("known are {}", known.join(", "))
+    };
+    Error::config(format!("no storage is called {name:?}; {way_out}"))
+}

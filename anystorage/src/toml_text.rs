@@ -1,0 +1,89 @@
+//! TOML text into [`Value`]s, with errors that tell the line and never show a value.
+
+use storage_core::config::{Options, Value};
+use storage_core::{Error, Result};
+
+/// Parses a TOML document.
+///
+/// # Errors
+/// `InvalidConfig` with line, column and what is wrong there.
+pub(crate) fn parse(text: &str) -> Result<toml::Table> {
+    toml::from_str(text).map_err(|error| told(text, &error))
+}
+
+/// Neither the parser's whole message, which quotes the line, nor the error as a source: the line may hold a secret.
+fn told(text: &str, error: &toml::de::Error) -> Error {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    // The one kind of message that quotes a value tells of a number that does not fit.
+    let reason = if error.message().starts_with("invalid type") { "the number is too large" } else { error.message() };
+    Error::config(format!("line {line}, column {column}: {reason}"))
+}
+
+/// A value of TOML as a value of a configuration.
+pub(crate) fn value(item: toml::Value) -> Value {
+    match item {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(number) => Value::Integer(number),
+        toml::Value::Float(number) => Value::Float(number),
+        toml::Value::Boolean(truth) => Value::Bool(truth),
+        // As text, the form in which options take a time.
+        toml::Value::Datetime(time) => Value::String(time.to_string()),
+        toml::Value::Array(items) => Value::Array(items.into_iter().map(value).collect()),
+        toml::Value::Table(table) => {
+            let mut options = Options::new();
+            for (name, item) in table {
+                options.insert(name, value(item));
+            }
+            Value::Table(options)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_syntax_error_tells_line_and_column() {
+        let error = parse("[storages.default]\ndriver = \"fs\"\nroot = /srv\n").unwrap_err();
+        assert!(error.message().starts_with("line 3, column 8: "), "{error}");
+        let error = parse("a = 1\n\"é\" = 2; b").unwrap_err();
+        assert!(error.message().starts_with("line 2, column 7: "), "{error}");
+    }
+
+    #[test]
+    fn no_syntax_error_quotes_what_is_written() {
+        let broken = [
+            "key = \"CANARY",
+            "key = CANARY",
+            "key = 'CANARY",
+            "key = \"\"\"CANARY",
+            "key = \"CANARY\\q\"",
+            "key = \"a\" CANARY",
+            "key = [\"CANARY\"",
+            "key = { a = CANARY }",
+            "key = 1979-99-99TCANARY",
+            "key CANARY",
+            "[CANARY",
+            "CANARY",
+            "CANARY = 1\nCANARY = 2",
+            "CANARY.a = 1\nCANARY = 2",
+        ];
+        for text in broken {
+            let error = parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("CANARY"), "{text:?}: {error}");
+            assert!(std::error::Error::source(&error).is_none());
+        }
+        let error = parse("key = 98765432109876543210").unwrap_err();
+        assert_eq!(error.message(), "line 1, column 7: the number is too large");
+    }
+
+    #[test]
+    fn a_date_is_read_as_the_text_it_is_written_as() {
+        let mut table = parse("expires = 2026-12-01T00:00:00Z").unwrap();
+        assert_eq!(value(table.remove("expires").unwrap()), Value::from("2026-12-01T00:00:00Z"));
+    }
+}

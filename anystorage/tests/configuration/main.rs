@@ -1,0 +1,11 @@
+//! Configuration: what it means, and what every mistake in it says.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod embedded;
+mod environment;
+mod references;
+mod secrets;
+mod support;
+mod tables;
+mod urls;

@@ -1,0 +1,221 @@
+//! `[storages.*]` tables in TOML.
+
+use anystorage::{ErrorKind, Storages};
+
+use super::support::{loader, read, refusal, refused};
+
+#[test]
+fn a_table_is_a_storage() {
+    let storages = read(
+        r#"
+        [storages.default]
+        driver = "probe"
+        root = "/srv"
+        level = 3
+        ratio = 0.5
+        strict = true
+        mode = "safe"
+        hosts = ["a", "b"]
+        window = { width = 4 }
+        [storages.other]
+        driver = "probe"
+        root = "/other"
+        prefix = "below"
+        "#,
+    )
+    .open_all()
+    .unwrap();
+    assert_eq!(storages.names().collect::<Vec<_>>(), ["default", "other"]);
+    assert_eq!(storages.get("other").unwrap().info().location, "memory:/below");
+    assert_eq!(storages.default_storage().unwrap().info().location, "memory:");
+}
+
+#[test]
+fn an_unknown_name_lists_the_known_ones() {
+    let definitions = read("[storages.a]\ndriver='probe'\nroot='x'\n[storages.b]\ndriver='probe'\nroot='x'");
+    assert_eq!(refused(definitions.open("c").unwrap_err()), r#"no storage is called "c"; known are a, b"#);
+    let storages = definitions.open_all().unwrap();
+    assert_eq!(refused(storages.get("c").unwrap_err()), r#"no storage is called "c"; known are a, b"#);
+    assert_eq!(refused(storages.default_storage().unwrap_err()), r#"no storage is called "default"; known are a, b"#);
+}
+
+#[test]
+fn no_storages_at_all_says_how_to_configure_one() {
+    let said = refused(Storages::default().default_storage().unwrap_err());
+    assert!(said.contains("STORAGE_CONFIG") && said.contains("STORAGE_<NAME>_URL"), "{said}");
+}
+
+#[test]
+fn an_unknown_option_is_named_with_those_that_are_known() {
+    let said = refusal("[storages.default]\ndriver = 'probe'\nroot = '/srv'\nprefx = 'a'");
+    assert_eq!(
+        said,
+        "[storages.default]: unknown option prefx of driver probe; known are root, level, ratio, strict, mode, token, \
+         hosts, window, and for every driver prefix, read_only, public_url, timeout, retries, default_headers"
+    );
+}
+
+#[test]
+fn a_missing_option_is_named() {
+    assert_eq!(
+        refusal("[storages.default]\ndriver = 'probe'"),
+        "[storages.default]: option root of driver probe is missing"
+    );
+}
+
+#[test]
+fn an_unknown_driver_is_named_with_those_that_are_known() {
+    assert_eq!(
+        refusal("[storages.default]\ndriver = 'prob'"),
+        r#"[storages.default]: unknown driver "prob"; known are alias, probe"#
+    );
+}
+
+#[test]
+fn a_missing_driver_says_how_to_name_one() {
+    let said = refusal("[storages.default]\nroot = '/srv'");
+    assert!(said.starts_with("[storages.default]: option driver is missing"), "{said}");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_named_with_the_type_wanted() {
+    for (line, option, wanted) in [
+        ("level = 'many'", "level", "u32"),
+        ("level = -1", "level", "u32"),
+        ("level = 1.5", "level", "u32"),
+        ("strict = 'maybe'", "strict", "a boolean"),
+        ("mode = 'slow'", "mode", "fast, safe"),
+        ("hosts = 'a'", "hosts", "a sequence"),
+        ("window = 3", "window", "struct"),
+        ("window = { width = 'wide' }", "window.width", "u8"),
+        ("window = { widht = 3 }", "window", "known are width"),
+        ("window = { }", "window", "key width is missing"),
+        ("timeout = 'soon'", "timeout", "a duration"),
+        ("retries = 'often'", "retries", "u32"),
+        ("read_only = 1", "read_only", "a boolean"),
+        ("public_url = 'media'", "public_url", "URL"),
+        ("prefix = '../up'", "prefix", "segment"),
+        ("prefix = ['a']", "prefix", "a string"),
+        ("default_headers = 'no-store'", "default_headers", "struct"),
+        ("default_headers = { Cache-Contrl = 'no-store' }", "default_headers", "cache_contrl"),
+        ("default_headers = { Cache-Control = '' }", "default_headers", "cache_control"),
+    ] {
+        let said = refusal(&format!("[storages.default]\ndriver = 'probe'\nroot = '/srv'\n{line}"));
+        assert!(said.starts_with(&format!("[storages.default]: option {option}: ")), "{line}: {said}");
+        assert!(said.contains(wanted), "{line}: {said}");
+    }
+    assert_eq!(refusal("[storages.default]\ndriver = 3"), "[storages.default]: option driver: expected a string");
+}
+
+#[test]
+fn numbers_and_booleans_may_be_written_as_text() {
+    let text = "[storages.default]\ndriver='probe'\nroot=2026\nlevel='3'\nratio='0.5'\nstrict='true'\nretries='2'\n\
+                read_only='true'\ntimeout=30";
+    read(text).open("default").unwrap();
+}
+
+#[tokio::test]
+async fn the_options_of_every_driver_become_layers() {
+    let storage = read(
+        r#"
+        [storages.default]
+        driver = "probe"
+        root = "/srv"
+        prefix = "media"
+        public_url = "https://media.example.com/"
+        timeout = "90s"
+        retries = 3
+        default_headers = { Cache-Control = "no-store" }
+        "#,
+    )
+    .open("default")
+    .unwrap();
+    let meta = storage.save("a.txt", "a").await.unwrap();
+    assert_eq!(meta.metadata.cache_control.as_deref(), Some("no-store"));
+    assert_eq!(storage.url("a.txt").await.unwrap().as_str(), "https://media.example.com/media/a.txt");
+
+    let read_only = "[storages.default]\ndriver='probe'\nroot='x'\nread_only=true";
+    let refused = read(read_only).open("default").unwrap().save("a", "a").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn a_date_may_be_written_without_quotes() {
+    let text = "[storages.default]\ndriver='probe'\nroot='x'\ndefault_headers = { expires = 2027-01-01T00:00:00Z }";
+    read(text).open("default").unwrap();
+}
+
+#[test]
+fn a_syntax_error_tells_the_line() {
+    let said = refusal("[storages.default]\ndriver = \"probe\"\nroot = /srv");
+    assert!(said.starts_with("line 3, column 8: "), "{said}");
+    assert_eq!(refusal("[storages.a]\n[storages.a]"), "line 2, column 11: duplicate key");
+}
+
+#[test]
+fn other_tables_belong_to_the_application() {
+    read("title = 'shop'\n[server]\nport = 80\nsecret = '${NOT_OURS}'\n[storages.default]\ndriver='probe'\nroot='x'")
+        .open_all()
+        .unwrap();
+}
+
+#[test]
+fn a_document_without_storages_is_refused() {
+    assert_eq!(refusal("[storage.default]\ndriver = 'probe'"), "there is no [storages.NAME] table");
+    assert_eq!(refusal("storages = 'probe'"), "storages: expected tables, as in [storages.default]");
+    assert_eq!(refusal("[[storages]]\ndriver = 'probe'"), "storages: expected tables, as in [storages.default]");
+    let said = refusal("[storages]\ndefault = 'probe:'");
+    assert!(said.starts_with("[storages.default]: expected a table"), "{said}");
+    assert_eq!(read("[storages]").names().count(), 0);
+}
+
+#[test]
+fn a_file_is_read_and_named_in_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("storages.toml");
+    let shown = path.display().to_string();
+
+    std::fs::write(&path, "[storages.default]\ndriver = 'probe'\nroot = 'x'").unwrap();
+    loader().toml_file(&path).unwrap().open_all().unwrap();
+
+    std::fs::write(&path, "[storages.default]\ndriver = 'probe'\nrot = 'x'").unwrap();
+    let definitions = loader().toml_file(&path).unwrap();
+    for said in [refused(definitions.open("default").unwrap_err()), refused(definitions.open_all().unwrap_err())] {
+        assert!(said.starts_with(&format!("{shown}: [storages.default]: unknown option rot")), "{said}");
+    }
+
+    std::fs::write(&path, "[storages.default").unwrap();
+    let said = refused(loader().toml_file(&path).unwrap_err());
+    assert!(said.starts_with(&format!("{shown}: line 1, column ")), "{said}");
+
+    std::fs::write(&path, b"\xff").unwrap();
+    assert_eq!(refused(loader().toml_file(&path).unwrap_err()), format!("{shown}: cannot be read"));
+
+    std::fs::remove_file(&path).unwrap();
+    let error = loader().toml_file(&path).unwrap_err();
+    assert!(std::error::Error::source(&error).is_some(), "{error:?}");
+    assert_eq!(refused(error), format!("{shown}: cannot be read"));
+}
+
+#[test]
+fn a_broken_storage_is_in_nobodys_way_until_all_are_built() {
+    let definitions = read(
+        "[storages.good]\ndriver='probe'\nroot='x'\n[storages.bad]\ndriver='probe'\nretries='x'\n\
+         [storages.worse]\ndriver='nonesuch'",
+    );
+    assert_eq!(definitions.names().collect::<Vec<_>>(), ["bad", "good", "worse"]);
+    assert!(definitions.contains("bad") && !definitions.contains("best"));
+    definitions.open("good").unwrap();
+    assert!(refused(definitions.open("bad").unwrap_err()).contains("retries"));
+    assert!(refused(definitions.open_all().unwrap_err()).contains("[storages.bad]: option retries"));
+}
+
+#[test]
+fn the_same_mistake_is_found_by_the_short_cuts() {
+    let text = "[storages.default]\ndriver = 'nonesuch'";
+    assert!(refused(Storages::from_toml_str(text).unwrap_err()).contains(r#"unknown driver "nonesuch""#));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("storages.toml");
+    std::fs::write(&path, text).unwrap();
+    assert!(refused(Storages::from_toml_file(&path).unwrap_err()).contains(r#"unknown driver "nonesuch""#));
+}

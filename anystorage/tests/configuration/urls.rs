@@ -1,0 +1,95 @@
+//! URLs as locations.
+
+use super::support::{loader, refused};
+
+fn refusal(url: &str) -> String {
+    refused(loader().open(url).unwrap_err())
+}
+
+#[test]
+fn the_query_holds_options_as_text() {
+    let storage = loader().open("probe:/x?level=3&strict=true&ratio=0.5&mode=safe&prefix=a%20b&retries=2").unwrap();
+    assert_eq!(storage.info().location, "memory:/a b");
+}
+
+#[test]
+fn an_unknown_scheme_lists_the_known_ones() {
+    assert_eq!(refusal("ftp://example.com/"), "unknown URL scheme ftp; known are probe:");
+}
+
+#[test]
+fn a_driver_without_a_url_form_says_so() {
+    assert_eq!(refusal("alias:media"), "driver alias has no URL form: configure it in a config file");
+}
+
+#[test]
+fn an_option_that_is_unknown_doubled_or_wrong_is_named() {
+    assert!(refusal("probe:/x?rot=1").starts_with("unknown option rot of driver probe; known are root, "));
+    assert_eq!(refusal("probe:/x?level=1&level=2"), "option level is given twice in the URL");
+    assert_eq!(refusal("probe:/x?root=y"), "option root is given twice in the URL");
+    assert!(refusal("probe:/x?level=many").starts_with("option level: "));
+    assert!(refusal("probe:/x?retries=").starts_with("option retries: "));
+}
+
+#[test]
+fn user_name_and_password_are_refused() {
+    for url in ["probe://ada@host/x", "probe://ada:hunter2@host/x", "probe://:hunter2@host/x", "ftp://ada@host/"] {
+        let said = refusal(url);
+        assert!(said.contains("user name or password") && said.contains("config file"), "{url}: {said}");
+    }
+}
+
+#[test]
+fn a_fragment_is_refused() {
+    assert!(refusal("probe:/x#y").contains("%23"));
+}
+
+#[test]
+fn a_path_is_told_how_to_be_a_url() {
+    assert!(refusal("./media").contains("file:///absolute/path"));
+    assert!(refusal("/srv/media").contains("file:///absolute/path"));
+}
+
+#[test]
+fn what_has_no_colon_is_the_name_of_a_storage() {
+    let environment = anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?prefix=m");
+    let loader = loader().with_environment(environment);
+    assert_eq!(loader.open("media").unwrap().info().location, "memory:/m");
+    assert_eq!(refused(loader.open("medai").unwrap_err()), r#"no storage is called "medai"; known are media"#);
+}
+
+#[cfg(feature = "memory")]
+#[test]
+fn memory_is_a_url_and_a_driver_if_its_feature_is_on() {
+    assert_eq!(anystorage::open("memory:?prefix=a").unwrap().info().location, "memory:/a");
+    for url in ["memory:x", "memory:/x", "memory://x", "memory:///"] {
+        assert!(refused(anystorage::open(url).unwrap_err()).contains("memory:"), "{url}");
+    }
+}
+
+#[cfg(not(feature = "memory"))]
+#[test]
+fn memory_is_unknown_if_its_feature_is_off() {
+    assert!(refused(anystorage::open("memory:").unwrap_err()).contains("unknown URL scheme memory"));
+}
+
+#[cfg(all(unix, feature = "fs"))]
+#[tokio::test]
+async fn a_file_url_opens_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("a b");
+    let url = format!("file://{}", root.to_str().unwrap().replace(' ', "%20"));
+    let storage = anystorage::open(&url).unwrap();
+    storage.save("x/y.txt", "hello").await.unwrap();
+    assert_eq!(std::fs::read_to_string(root.join("x/y.txt")).unwrap(), "hello");
+}
+
+#[cfg(all(unix, feature = "fs"))]
+#[test]
+fn the_fs_driver_is_registered_if_its_feature_is_on() {
+    assert!(anystorage::registry().drivers().any(|driver| driver == "fs"));
+    let missing = anystorage::Storages::from_toml_str("[storages.default]\ndriver = 'fs'").unwrap_err();
+    assert!(refused(missing).starts_with("[storages.default]: option root of driver fs is missing"));
+    let unknown = anystorage::Storages::from_toml_str("[storages.default]\ndriver = 'fs'\nrot = '/srv'").unwrap_err();
+    assert!(refused(unknown).starts_with("[storages.default]: unknown option rot of driver fs; known are root, "));
+}

@@ -1,0 +1,123 @@
+//! The conformance suite on the memory driver, bare, with links, and through every layer.
+
+// All of it is test code, where a panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod linked;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage_core::layers::{Defaults, Limit, Observed, PublicUrl, Retry, Timeout};
+use storage_core::{Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Operation, Storage, async_trait};
+use storage_testkit::faults::Faults;
+use storage_testkit::{Fixture, Harness};
+
+use linked::Linked;
+
+const PREFIX: &str = "some/prefix";
+
+/// The memory driver with links and something around it.
+struct Layered {
+    layers: fn(&Storage) -> Storage,
+    /// What the layers put before each key.
+    prefix_len: usize,
+    /// Whether the storage is filled behind the layers' back.
+    seeded_inside: bool,
+}
+
+impl Layered {
+    fn with(layers: fn(&Storage) -> Storage) -> Self {
+        Self { layers, prefix_len: 0, seeded_inside: false }
+    }
+}
+
+#[async_trait]
+impl Harness for Layered {
+    async fn storage(&self) -> Storage {
+        self.fixture().await.storage
+    }
+
+    async fn fixture(&self) -> Fixture {
+        let memory = Memory::storage().layer(Linked::new);
+        let storage = (self.layers)(&memory);
+        let seed = if self.seeded_inside { memory } else { storage.clone() };
+        Fixture::new(storage, seed)
+    }
+
+    fn refuses(&self, key: &Key) -> bool {
+        key.as_str().len() + self.prefix_len > MAX_KEY_BYTES
+    }
+
+    fn keeps_bodies_in_memory(&self) -> bool {
+        true
+    }
+
+    /// No layer may take the trouble below it for absence.
+    async fn broken_backend(&self) -> Option<Storage> {
+        let faults = Faults::new();
+        for verb in [Operation::Open, Operation::Stat, Operation::Exists, Operation::Delete, Operation::List] {
+            faults.on(verb).fail(ErrorKind::PermissionDenied);
+        }
+        Some((self.layers)(&Memory::storage().layer(|inner| faults.layer(inner))))
+    }
+}
+
+/// The memory driver alone.
+struct InMemory;
+
+#[async_trait]
+impl Harness for InMemory {
+    async fn storage(&self) -> Storage {
+        Memory::storage()
+    }
+
+    fn keeps_bodies_in_memory(&self) -> bool {
+        true
+    }
+}
+
+fn prefixed(storage: &Storage) -> Storage {
+    storage.prefixed(PREFIX).unwrap()
+}
+
+fn timeout(inner: Arc<dyn Driver>) -> Timeout {
+    Timeout::new(inner, Duration::from_secs(120))
+}
+
+/// More than any case has under way at one time.
+fn limit(inner: Arc<dyn Driver>) -> Limit {
+    Limit::new(inner, 100)
+}
+
+fn public_url(inner: Arc<dyn Driver>) -> PublicUrl {
+    PublicUrl::new(inner, "https://media.example.com/files".parse().unwrap())
+}
+
+fn all(storage: &Storage) -> Storage {
+    prefixed(
+        &storage
+            .layer(public_url)
+            .layer(|inner| Defaults::new(inner, Metadata::new()))
+            .layer(limit)
+            .layer(timeout)
+            .layer(|inner| Retry::new(inner, 2))
+            .layer(Observed::new),
+    )
+}
+
+storage_testkit::conformance!(memory, InMemory);
+storage_testkit::conformance!(memory_with_links, Layered::with(Storage::clone));
+storage_testkit::conformance!(prefixed, Layered { prefix_len: PREFIX.len() + 1, ..Layered::with(super::prefixed) });
+storage_testkit::conformance!(read_only, Layered { seeded_inside: true, ..Layered::with(Storage::read_only) });
+storage_testkit::conformance!(timeout, Layered::with(|storage| storage.layer(super::timeout)));
+storage_testkit::conformance!(retry, Layered::with(|storage| storage.layer(|inner| Retry::new(inner, 2))));
+storage_testkit::conformance!(limit, Layered::with(|storage| storage.layer(super::limit)));
+storage_testkit::conformance!(observed, Layered::with(|storage| storage.layer(Observed::new)));
+// Without defaults: with them, objects have metadata that nobody gave.
+storage_testkit::conformance!(
+    defaults,
+    Layered::with(|storage| storage.layer(|inner| Defaults::new(inner, Metadata::new())))
+);
+storage_testkit::conformance!(public_url, Layered::with(|storage| storage.layer(super::public_url)));
+storage_testkit::conformance!(all_layers, Layered { prefix_len: PREFIX.len() + 1, ..Layered::with(super::all) });
