@@ -1,0 +1,51 @@
+//! Capabilities: what a driver cannot do, it says, and does not do.
+
+use storage_core::{Capabilities, ETag, Error, ErrorKind, Result};
+
+use crate::case::Checked;
+use crate::kit::Kit;
+
+/// A driver that cannot says `Unsupported`; one that may not (a read-only storage), `PermissionDenied`.
+#[track_caller]
+fn denied<T>(what: &str, result: Result<T>) {
+    let kind = result.err().as_ref().map(Error::kind);
+    let told = matches!(kind, Some(ErrorKind::Unsupported | ErrorKind::PermissionDenied));
+    assert!(told, "{what} is beyond the capabilities, yet it answered {kind:?}");
+}
+
+pub(crate) async fn what_the_capabilities_deny_is_refused_and_changes_nothing(kit: &Kit) -> Checked {
+    const KEY: &str = "old.bin";
+    let Capabilities { write, list, copy, create_new, save_if_match, .. } = kit.storage.info().capabilities;
+    kit.seed.save(KEY, "old").await?;
+    let storage = &kit.storage;
+    if !write {
+        denied("save", storage.save(KEY, "new").await);
+        denied("save", storage.save("new.bin", "new").await);
+        denied("delete", storage.delete(KEY).await);
+    }
+    if !create_new {
+        denied("create_new", storage.save("new.bin", "new").create_new().await);
+    }
+    if !save_if_match {
+        let etag = storage.stat(KEY).await?.etag.map_or_else(|| ETag::strong("any"), Ok)?;
+        denied("if_match", storage.save(KEY, "new").if_match(etag).await);
+    }
+    if !copy {
+        denied("copy", storage.copy(KEY, "new.bin").await);
+        denied("copy", storage.copy(KEY, KEY).await);
+    }
+    if !list {
+        denied("list", storage.list("").entries().collect().await);
+    }
+    assert_eq!(kit.read(KEY).await?, "old");
+    assert!(!kit.storage.exists("new.bin").await?);
+    Ok(())
+}
+
+pub(crate) async fn the_driver_says_who_it_is(kit: &Kit) -> Checked {
+    let info = kit.storage.info();
+    assert!(!info.name.is_empty() && !info.name.contains(char::is_whitespace), "the name: {:?}", info.name);
+    assert!(!info.location.is_empty(), "people want to know where the objects are");
+    assert_eq!(*info, kit.storage.driver().info(), "what it says changes from call to call");
+    Ok(())
+}

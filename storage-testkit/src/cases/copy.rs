@@ -1,0 +1,188 @@
+//! `copy`: within a storage, with the metadata or with other metadata.
+
+use storage_core::{Checksum, ErrorKind, Metadata};
+
+use super::metadata::everything;
+use crate::case::Checked;
+use crate::kit::{Kit, refused};
+use crate::support::content::{assert_same, pattern};
+use crate::support::race::race;
+
+pub(crate) async fn the_copy_has_the_bytes_and_the_source_stays(kit: &Kit) -> Checked {
+    for len in [0, 1, 5000, 7_000_000] {
+        let bytes = pattern(1, len);
+        kit.storage.save("a/from.bin", bytes.clone()).await?;
+        let before = kit.storage.stat("a/from.bin").await?;
+        let meta = kit.storage.copy("a/from.bin", "x/y/to.bin").await?;
+        assert_eq!((meta.key.as_str(), meta.size), ("x/y/to.bin", len as u64));
+        assert_same(&kit.read("x/y/to.bin").await?, &bytes);
+        assert_same(&kit.read("a/from.bin").await?, &bytes);
+        assert_eq!(kit.storage.stat("a/from.bin").await?, before, "the source changed");
+    }
+    kit.holds_only(&["a/from.bin", "x/y/to.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn the_copy_has_the_metadata(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "body").metadata(everything()).await?;
+    let copied = kit.storage.copy("from.bin", "to.png").await?;
+    assert_eq!(copied.metadata, everything(), "the answer of copy");
+    assert_eq!(kit.storage.stat("to.png").await?.metadata, everything());
+    assert_eq!(kit.storage.open("to.png").await?.meta().metadata, everything());
+    Ok(())
+}
+
+pub(crate) async fn the_answer_is_what_stat_tells(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "body").await?;
+    let copied = kit.storage.copy("from.bin", "to.bin").await?;
+    let stat = kit.storage.stat("to.bin").await?;
+    assert_eq!((copied.key, copied.size, copied.metadata), (stat.key, stat.size, stat.metadata));
+    if copied.etag.is_some() {
+        assert_eq!(copied.etag, stat.etag);
+    }
+    Ok(())
+}
+
+pub(crate) async fn replaced_metadata_is_replaced_and_not_merged(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "body").metadata(everything()).await?;
+    let other = Metadata::new().content_type("text/css").user("editor", "grace");
+    kit.storage.copy("from.bin", "to.bin").metadata(other.clone()).await?;
+    assert_eq!(kit.storage.stat("to.bin").await?.metadata, other);
+    assert_eq!(kit.read("to.bin").await?, "body");
+    assert_eq!(kit.storage.stat("from.bin").await?.metadata, everything(), "the source's metadata changed");
+    Ok(())
+}
+
+pub(crate) async fn replaced_metadata_without_a_content_type_gets_the_destinations(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "body").metadata(everything()).await?;
+    kit.storage.copy("from.bin", "to.css").metadata(Metadata::new().user("a", "b")).await?;
+    let metadata = kit.storage.stat("to.css").await?.metadata;
+    assert_eq!(metadata, Metadata::new().content_type("text/css").user("a", "b"));
+    Ok(())
+}
+
+pub(crate) async fn a_copy_replaces_the_destination_with_all_its_metadata(kit: &Kit) -> Checked {
+    let plain = kit.storage.save("from.bin", "short").await?.metadata;
+    kit.storage.save("to.bin", pattern(1, 9000)).metadata(everything()).await?;
+    kit.storage.copy("from.bin", "to.bin").await?;
+    let copied = kit.storage.stat("to.bin").await?;
+    assert_eq!((copied.size, copied.metadata), (5, plain));
+    assert_eq!(kit.read("to.bin").await?, "short");
+    kit.holds_only(&["from.bin", "to.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn a_missing_source_is_not_found_and_changes_nothing(kit: &Kit) -> Checked {
+    kit.storage.save("to.bin", "old").await?;
+    for to in ["to.bin", "x/new.bin", "missing.bin"] {
+        refused(kit.storage.copy("missing.bin", to).await, ErrorKind::NotFound);
+        let replaced = kit.storage.copy("missing.bin", to).metadata(everything()).await;
+        refused(replaced, ErrorKind::NotFound);
+    }
+    refused(kit.storage.copy("to", "x/new.bin").await, ErrorKind::NotFound);
+    refused(kit.storage.copy("to.bin/below", "x/new.bin").await, ErrorKind::NotFound);
+    assert_eq!(kit.read("to.bin").await?, "old");
+    kit.holds_only(&["to.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn source_and_copy_live_their_own_lives(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "one").metadata(everything()).await?;
+    for to in ["changed.bin", "kept.bin"] {
+        kit.storage.copy("from.bin", to).await?;
+    }
+    kit.storage.save("from.bin", "another").await?;
+    assert_eq!(kit.read("kept.bin").await?, "one");
+    kit.storage.copy("changed.bin", "changed.bin").metadata(Metadata::new().content_type("a/b")).await?;
+    kit.storage.save("changed.bin", "two").await?;
+    kit.storage.delete("from.bin").await?;
+    assert_eq!(kit.read("kept.bin").await?, "one");
+    assert_eq!(kit.storage.stat("kept.bin").await?.metadata, everything());
+    kit.holds_only(&["changed.bin", "kept.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn a_copy_onto_itself_changes_nothing(kit: &Kit) -> Checked {
+    for len in [4, 3_000_000] {
+        kit.storage.save("a/b.bin", pattern(1, len)).metadata(everything()).await?;
+        let meta = kit.storage.copy("a/b.bin", "a/b.bin").await?;
+        assert_eq!(meta.metadata, everything());
+        assert_same(&kit.read("a/b.bin").await?, &pattern(1, len));
+        assert_eq!(kit.storage.stat("a/b.bin").await?.metadata, everything());
+    }
+    kit.holds_only(&["a/b.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone(kit: &Kit) -> Checked {
+    for len in [4, 3_000_000] {
+        kit.storage.save("a/b.bin", pattern(1, len)).metadata(everything()).await?;
+        let other = Metadata::new().content_type("text/css").cache_control("no-store").user("editor", "grace");
+        let meta = kit.storage.copy("a/b.bin", "a/b.bin").metadata(other.clone()).await?;
+        assert_eq!((meta.size, &meta.metadata), (len as u64, &other));
+        assert_eq!(kit.storage.stat("a/b.bin").await?.metadata, other);
+        assert_same(&kit.read("a/b.bin").await?, &pattern(1, len));
+    }
+    kit.holds_only(&["a/b.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn checksums_of_a_copy_are_right(kit: &Kit) -> Checked {
+    let bytes = pattern(1, 5000);
+    let save = kit.storage.save("from.bin", bytes.clone());
+    save.compute_checksum(storage_core::ChecksumAlgorithm::Sha256).await?;
+    kit.storage.save("to.bin", "x").compute_checksum(storage_core::ChecksumAlgorithm::Md5).await?;
+    kit.storage.copy("from.bin", "to.bin").await?;
+    kit.storage.copy("from.bin", "from.bin").metadata(everything()).await?;
+    for key in ["from.bin", "to.bin"] {
+        for checksum in kit.storage.stat(key).await?.checksums.iter() {
+            assert_eq!(*checksum, Checksum::of(checksum.algorithm(), &bytes), "{key}");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn create_new_takes_a_free_destination(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "body").await?;
+    kit.storage.copy("from.bin", "a/to.bin").create_new().await?;
+    assert_eq!(kit.read("a/to.bin").await?, "body");
+    kit.holds_only(&["a/to.bin", "from.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn create_new_leaves_a_taken_destination(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "body").await?;
+    kit.storage.save("to.bin", "old").metadata(everything()).await?;
+    let before = kit.storage.stat("to.bin").await?;
+    refused(kit.storage.copy("from.bin", "to.bin").create_new().await, ErrorKind::AlreadyExists);
+    let replaced = kit.storage.copy("from.bin", "to.bin").metadata(Metadata::new()).create_new().await;
+    refused(replaced, ErrorKind::AlreadyExists);
+    refused(kit.storage.copy("to.bin", "to.bin").create_new().await, ErrorKind::AlreadyExists);
+    assert_eq!(kit.read("to.bin").await?, "old");
+    assert_eq!(kit.storage.stat("to.bin").await?, before);
+    kit.holds_only(&["from.bin", "to.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn of_16_copies_with_create_new_exactly_one_wins(kit: &Kit) -> Checked {
+    for racer in 0..16_u8 {
+        kit.storage.save(format!("from/{racer}.bin"), pattern(racer, 4000)).await?;
+    }
+    for round in 0..5 {
+        let to = format!("to/{round}.bin");
+        let ended = race(16, |racer| {
+            let copy = kit.storage.copy(format!("from/{racer}.bin"), &to).create_new();
+            async move { copy.await }
+        });
+        let mut winners = Vec::new();
+        for (racer, ended) in ended.await.into_iter().enumerate() {
+            match ended {
+                Ok(_) => winners.push(racer),
+                lost => drop(refused(lost, ErrorKind::AlreadyExists)),
+            }
+        }
+        assert_eq!(winners.len(), 1, "these racers all won: {winners:?}");
+        assert_same(&kit.read(&to).await?, &pattern(winners[0] as u8, 4000));
+    }
+    Ok(())
+}

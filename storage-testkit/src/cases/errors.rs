@@ -1,0 +1,83 @@
+//! Errors: they say what, where and which, and trouble is never taken for absence.
+
+use storage_core::{Error, ErrorKind, Operation, Result, Storage};
+
+use crate::case::Checked;
+use crate::kit::{Kit, refused};
+
+/// An error names the verb, the driver and the key as the caller knows it.
+fn names<T>(kit: &Kit, result: Result<T>, kind: ErrorKind, operation: Operation, key: &str) {
+    let error = refused(result, kind);
+    assert_eq!(error.operation(), Some(operation), "{error}");
+    assert_eq!(error.key(), Some(key), "{error}");
+    assert_eq!(error.driver(), Some(&*kit.storage.info().name), "{error}");
+    assert!(!error.message().is_empty());
+}
+
+pub(crate) async fn an_error_names_verb_driver_and_key(kit: &Kit) -> Checked {
+    names(kit, kit.storage.open("a/b.bin").await, ErrorKind::NotFound, Operation::Open, "a/b.bin");
+    names(kit, kit.storage.stat("a/b.bin").await, ErrorKind::NotFound, Operation::Stat, "a/b.bin");
+    kit.seed.save("a/b.bin", "b").await?;
+    let open = kit.storage.open("a/b.bin").range(9..);
+    names(kit, open.await, ErrorKind::RangeNotSatisfiable, Operation::Open, "a/b.bin");
+    Ok(())
+}
+
+pub(crate) async fn an_error_of_a_writing_verb_names_verb_driver_and_key(kit: &Kit) -> Checked {
+    let save = kit.storage.save("a/b.bin", "b").max_size(0);
+    names(kit, save.await, ErrorKind::TooLarge, Operation::Save, "a/b.bin");
+    if kit.storage.info().capabilities.copy {
+        let copy = kit.storage.copy("a/b.bin", "c.bin");
+        names(kit, copy.await, ErrorKind::NotFound, Operation::Copy, "a/b.bin");
+    }
+    Ok(())
+}
+
+/// The error that a storage has every reason for.
+async fn broken(kit: &Kit) -> Storage {
+    let broken = kit.harness.broken_backend().await;
+    broken.unwrap_or_else(|| panic!("the harness made a broken backend a moment ago and now does not"))
+}
+
+#[track_caller]
+fn is_trouble<T>(verb: &str, result: Result<T>) {
+    match result {
+        Ok(_) => panic!("{verb}: the broken backend was taken for a sound one"),
+        Err(error) => assert_ne!(error.kind(), ErrorKind::NotFound, "{verb}: trouble was taken for absence: {error}"),
+    }
+}
+
+pub(crate) async fn exists_does_not_take_trouble_for_absence(kit: &Kit) -> Checked {
+    is_trouble("exists", broken(kit).await.exists("a/b.bin").await);
+    Ok(())
+}
+
+pub(crate) async fn stat_and_open_do_not_take_trouble_for_absence(kit: &Kit) -> Checked {
+    let broken = broken(kit).await;
+    is_trouble("stat", broken.stat("a/b.bin").await);
+    is_trouble("open", broken.open("a/b.bin").await);
+    Ok(())
+}
+
+pub(crate) async fn delete_does_not_take_trouble_for_absence(kit: &Kit) -> Checked {
+    is_trouble("delete", broken(kit).await.delete("a/b.bin").await);
+    Ok(())
+}
+
+pub(crate) async fn list_does_not_take_trouble_for_an_empty_storage(kit: &Kit) -> Checked {
+    let broken = broken(kit).await;
+    is_trouble("list", broken.list("").entries().collect().await);
+    is_trouble("list", broken.list("a/").delimiter("/").entries().collect().await);
+    Ok(())
+}
+
+pub(crate) async fn no_secret_shows_in_errors_and_debug_output(kit: &Kit) -> Checked {
+    let shown = format!("{:?} {:?}", kit.storage, kit.storage.info());
+    let error: Error = refused(kit.storage.open("a/b.bin").await, ErrorKind::NotFound);
+    for text in [shown, format!("{error:?} {error}")] {
+        for secret in kit.harness.secrets() {
+            assert!(!text.contains(&secret), "a secret shows: {}", text.replace(&secret, "<secret>"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! `if_match` of a save: replaces the version that is meant, or nothing.
+
+use storage_core::{ETag, ErrorKind, Storage};
+
+use crate::case::{Checked, Failure};
+use crate::kit::{Kit, refused};
+use crate::support::content::{assert_same, pattern};
+use crate::support::payloads::failing;
+use crate::support::race::race;
+
+const KEY: &str = "a/b.bin";
+
+/// The present version's ETag, which is there since the cases here need strong ones.
+async fn version(storage: &Storage) -> Result<ETag, Failure> {
+    let etag = storage.stat(KEY).await?.etag;
+    Ok(etag.unwrap_or_else(|| panic!("{KEY:?} has no ETag")))
+}
+
+pub(crate) async fn the_present_version_is_replaced(kit: &Kit) -> Checked {
+    kit.storage.save(KEY, "0").await?;
+    for next in ["1", "22", "333"] {
+        let etag = version(&kit.storage).await?;
+        kit.storage.save(KEY, next).if_match(etag).await?;
+        assert_eq!(kit.read(KEY).await?, next);
+    }
+    kit.holds_only(&[KEY]).await?;
+    Ok(())
+}
+
+pub(crate) async fn the_answered_etag_is_good_for_the_next_save(kit: &Kit) -> Checked {
+    let mut meta = kit.storage.save(KEY, "0").await?;
+    for next in ["1", "2", "3"] {
+        // A backend need not tell the ETag of what it just took.
+        let Some(etag) = meta.etag else { return Ok(()) };
+        meta = kit.storage.save(KEY, next).if_match(etag).await?;
+    }
+    assert_eq!(kit.read(KEY).await?, "3");
+    Ok(())
+}
+
+pub(crate) async fn an_old_version_is_refused_and_nothing_changes(kit: &Kit) -> Checked {
+    kit.storage.save(KEY, "old").await?;
+    let old = version(&kit.storage).await?;
+    kit.storage.save(KEY, "new").await?;
+    let before = kit.storage.stat(KEY).await?;
+    let late = kit.storage.save(KEY, "late").content_type("text/css").if_match(old).await;
+    refused(late, ErrorKind::PreconditionFailed);
+    let foreign = kit.storage.save(KEY, pattern(1, 3_000_000)).if_match(ETag::strong("never-seen")?).await;
+    refused(foreign, ErrorKind::PreconditionFailed);
+    assert_eq!(kit.read(KEY).await?, "new");
+    assert_eq!(kit.storage.stat(KEY).await?, before);
+    kit.holds_only(&[KEY]).await?;
+    Ok(())
+}
+
+pub(crate) async fn a_missing_object_is_refused_and_not_made(kit: &Kit) -> Checked {
+    kit.storage.save(KEY, "old").await?;
+    let etag = version(&kit.storage).await?;
+    kit.storage.delete(KEY).await?;
+    refused(kit.storage.save(KEY, "new").if_match(etag.clone()).await, ErrorKind::PreconditionFailed);
+    refused(kit.storage.save("x/never.bin", "new").if_match(etag).await, ErrorKind::PreconditionFailed);
+    kit.holds_only(&[]).await?;
+    Ok(())
+}
+
+pub(crate) async fn a_weak_etag_never_matches(kit: &Kit) -> Checked {
+    kit.storage.save(KEY, "old").await?;
+    let weak = ETag::weak(version(&kit.storage).await?.opaque())?;
+    refused(kit.storage.save(KEY, "new").if_match(weak).await, ErrorKind::PreconditionFailed);
+    assert_eq!(kit.read(KEY).await?, "old");
+    Ok(())
+}
+
+pub(crate) async fn a_failed_stream_leaves_the_old_object(kit: &Kit) -> Checked {
+    kit.storage.save(KEY, "old").await?;
+    let etag = version(&kit.storage).await?;
+    for chunks in [vec![], vec![pattern(1, 100)], vec![pattern(1, 3_000_000)]] {
+        let failed = kit.storage.save(KEY, failing(chunks)).if_match(etag.clone()).await;
+        refused(failed, ErrorKind::Unexpected);
+    }
+    kit.storage.save(KEY, "new").if_match(etag).await?;
+    kit.holds_only(&[KEY]).await?;
+    Ok(())
+}
+
+pub(crate) async fn of_32_racers_on_one_version_exactly_one_wins(kit: &Kit) -> Checked {
+    for _ in 0..5 {
+        kit.storage.save(KEY, "old").await?;
+        let etag = version(&kit.storage).await?;
+        let ended = race(32, |racer| {
+            let save = kit.storage.save(KEY, pattern(racer as u8, 3000)).if_match(etag.clone());
+            async move { (racer, save.await) }
+        });
+        let mut winners = Vec::new();
+        for (racer, ended) in ended.await {
+            match ended {
+                Ok(_) => winners.push(racer),
+                lost => drop(refused(lost, ErrorKind::PreconditionFailed)),
+            }
+        }
+        assert_eq!(winners.len(), 1, "these racers all won: {winners:?}");
+        assert_same(&kit.read(KEY).await?, &pattern(winners[0] as u8, 3000));
+    }
+    kit.holds_only(&[KEY]).await?;
+    Ok(())
+}
+
+/// What the mode is for: counting in a shared object without losing a count.
+pub(crate) async fn no_update_of_a_shared_counter_is_lost(kit: &Kit) -> Checked {
+    const TASKS: u64 = 6;
+    const COUNTS: u64 = 10;
+    kit.storage.save(KEY, "0").await?;
+    let counted = race(TASKS as usize, |_| {
+        let storage = kit.storage.clone();
+        async move {
+            for _ in 0..COUNTS {
+                count_up(&storage).await?;
+            }
+            Ok::<_, Failure>(())
+        }
+    });
+    counted.await.into_iter().collect::<Result<(), _>>()?;
+    assert_eq!(kit.read(KEY).await?, (TASKS * COUNTS).to_string());
+    Ok(())
+}
+
+async fn count_up(storage: &Storage) -> Checked {
+    // Whenever one is refused another has got through, so no counter is refused more often than all the others count.
+    for _ in 0..1000 {
+        let object = storage.open(KEY).await?;
+        let etag = object.meta().etag.clone().unwrap_or_else(|| panic!("{KEY:?} has no ETag"));
+        let count: u64 = object.text().await?.parse().unwrap_or_else(|error| panic!("a torn counter: {error}"));
+        match storage.save(KEY, (count + 1).to_string()).if_match(etag).await {
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
+            ended => return Ok(ended.map(drop)?),
+        }
+    }
+    panic!("refused 1000 times, though nobody else counted so often")
+}

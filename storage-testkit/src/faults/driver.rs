@@ -1,0 +1,147 @@
+//! [`Faulty`]: the layer that follows the script.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_core::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+use storage_core::{
+    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object, ObjectMeta, OpenOptions, Operation,
+    Payload, Prefix, Result, SaveOptions, UrlOptions,
+};
+
+use super::plan::{Fault, Faults, Planned, planned_error};
+use super::streams::with_fault;
+
+/// A driver with a script of faults around it: see [`Faults::layer`].
+#[derive(Debug, Clone)]
+pub struct Faulty {
+    inner: Arc<dyn Driver>,
+    faults: Faults,
+}
+
+type Due = Vec<(Arc<Fault>, Planned)>;
+
+impl Faulty {
+    pub(super) fn new(inner: Arc<dyn Driver>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+
+    /// A call of a verb that streams nothing.
+    async fn call<'a, T>(&self, operation: Operation, key: &Key, call: BoxFuture<'a, Result<T>>) -> Result<T> {
+        let due = self.faults.of_call(operation, key.as_str());
+        before(&due).await?;
+        after(&due, call.await)
+    }
+}
+
+/// What happens before a call: it waits, it fails.
+async fn before(due: &Due) -> Result<()> {
+    for (fault, planned) in due {
+        match &**fault {
+            Fault::Fail(error) => {
+                planned.fire();
+                return Err(error());
+            }
+            Fault::Delay(time) => {
+                planned.fire();
+                tokio::time::sleep(*time).await;
+            }
+            Fault::Hold => {
+                planned.fire();
+                planned.until_released().await;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What happens to an answer.
+fn after<T>(due: &Due, answer: Result<T>) -> Result<T> {
+    for (fault, planned) in due {
+        if let (Fault::LoseAnswer(kind), Ok(_)) = (&**fault, &answer) {
+            planned.fire();
+            return Err(planned_error(*kind));
+        }
+    }
+    answer
+}
+
+fn is_in_stream(fault: &Fault) -> bool {
+    matches!(fault, Fault::FailMidway(..) | Fault::Truncate(_) | Fault::Corrupt(_) | Fault::Stall(_))
+}
+
+/// A payload with the faults in its bytes. Its own checks have run before, as a backend's errors come after them.
+fn faulty_payload(payload: Payload, due: &Due) -> Payload {
+    if !due.iter().any(|(fault, _)| is_in_stream(fault)) {
+        return payload;
+    }
+    let chunks =
+        due.iter().fold(payload.into_stream().boxed(), |chunks, (fault, planned)| with_fault(chunks, fault, planned));
+    Payload::from_stream(chunks)
+}
+
+fn faulty_object(object: Object, due: &Due) -> Object {
+    if !due.iter().any(|(fault, _)| is_in_stream(fault)) {
+        return object;
+    }
+    let (meta, range) = (object.meta().clone(), object.range());
+    let chunks =
+        due.iter().fold(object.into_stream().boxed(), |chunks, (fault, planned)| with_fault(chunks, fault, planned));
+    Object::from_stream(meta, range, chunks)
+}
+
+#[async_trait]
+impl Driver for Faulty {
+    fn info(&self) -> DriverInfo {
+        self.inner.info()
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let due = self.faults.of_call(Operation::Save, key.as_str());
+        before(&due).await?;
+        after(&due, self.inner.save(key, faulty_payload(payload, &due), options).await)
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        let due = self.faults.of_call(Operation::Open, key.as_str());
+        before(&due).await?;
+        let object = after(&due, self.inner.open(key, options).await)?;
+        Ok(faulty_object(object, &due))
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        self.call(Operation::Stat, key, self.inner.stat(key)).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        self.call(Operation::Exists, key, self.inner.exists(key)).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.call(Operation::Delete, key, self.inner.delete(key)).await
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        let (faults, name) = (self.faults.clone(), prefix.to_string());
+        let entries = self.inner.list(prefix, options);
+        // The call is counted at the first poll, since nothing happens before.
+        let listed = async move {
+            let due = faults.of_call(Operation::List, &name);
+            match before(&due).await {
+                Ok(()) => due.iter().fold(entries, |entries, (fault, planned)| with_fault(entries, fault, planned)),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
+        };
+        stream::once(listed).flatten().boxed()
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        self.call(Operation::Copy, from, self.inner.copy(from, to, options)).await
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        self.call(Operation::Url, key, self.inner.url(key, options)).await
+    }
+}

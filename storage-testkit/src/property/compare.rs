@@ -1,0 +1,312 @@
+//! [`Pair`]: a driver and its model, taking the same steps.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Object, ObjectMeta, Payload, Result, Save, Storage};
+
+use super::step::{Body, Condition, Given, How, Mode, Step, Version};
+use crate::case::{Checked, Failure};
+use crate::harness::Harness;
+use crate::support::content::pattern;
+use crate::support::payloads::{chunks_of, failing, streaming};
+
+/// The ETags of one version on both sides.
+type ETags = (ETag, ETag);
+
+pub(super) struct Pair<'a> {
+    harness: &'a dyn Harness,
+    real: Storage,
+    model: Storage,
+    /// The versions before the present ones.
+    older: Mutex<HashMap<&'static str, ETags>>,
+}
+
+impl<'a> Pair<'a> {
+    pub(super) fn new(harness: &'a dyn Harness, real: Storage, model: Storage) -> Self {
+        Self { harness, real, model, older: Mutex::default() }
+    }
+
+    /// Takes a step on both sides and compares what they answer. A step that the driver cannot take is left out.
+    pub(super) async fn take(&self, step: &Step) -> Checked {
+        let can = self.real.info().capabilities;
+        match step {
+            Step::Save { key, body, mode, metadata } => self.save(key, body, *mode, *metadata).await,
+            Step::Open { key, range, condition } => self.open(key, *range, *condition).await,
+            Step::Stat { key } => same(
+                self.real.stat(*key).await.map(|meta| self.shown(meta)),
+                self.model.stat(*key).await.map(|meta| self.shown(meta)),
+            ),
+            Step::Exists { key } => same(self.real.exists(*key).await, self.model.exists(*key).await),
+            Step::Delete { key } => same(self.real.delete(*key).await, self.model.delete(*key).await),
+            Step::List { prefix, delimiter, start_after } if can.list => {
+                let list = |storage| list(storage, prefix, *delimiter, *start_after);
+                same(list(&self.real).await, list(&self.model).await)
+            }
+            Step::Copy { from, to, create_new, metadata } if can.copy && (can.create_new || !create_new) => {
+                self.copy(from, to, *create_new, *metadata).await
+            }
+            Step::List { .. } | Step::Copy { .. } => Ok(()),
+        }
+    }
+
+    async fn save(&self, key: &'static str, body: &Body, mode: Mode, given: Given) -> Checked {
+        let can = self.real.info().capabilities;
+        let etags = match mode {
+            Mode::CreateNew | Mode::UniqueName if !can.create_new => return Ok(()),
+            Mode::IfMatch(_) if !can.save_if_match => return Ok(()),
+            Mode::IfMatch(version) => match self.etags(key, version).await? {
+                Some(etags) => Some(etags),
+                None => return Ok(()),
+            },
+            _ => None,
+        };
+        let (etag, model_etag) = etags.unzip();
+        let replaced = self.etags(key, Version::Present).await?;
+        let real = in_mode(self.real.save(key, payload(body)), mode, etag).metadata(self.given(given)).await;
+        if matches!(body.how, How::Failing | How::MisDeclared) {
+            return must_fail(real);
+        }
+        if self.is_refused(&real, key).await? {
+            return Ok(());
+        }
+        let model = match (mode, &real) {
+            // The name is random: the model takes the driver's, if it was free.
+            (Mode::UniqueName, Ok(meta)) => {
+                self.is_fit_name(key, &meta.key).await?;
+                self.model.save(&meta.key, payload(body)).create_new().metadata(self.given(given)).await
+            }
+            _ => in_mode(self.model.save(key, payload(body)), mode, model_etag).metadata(self.given(given)).await,
+        };
+        if model.is_ok() {
+            self.remember(key, replaced);
+        }
+        same(real.map(|meta| self.shown(meta)), model.map(|meta| self.shown(meta)))
+    }
+
+    async fn open(&self, key: &str, range: Option<storage_core::ByteRange>, condition: Condition) -> Checked {
+        let etags = match condition {
+            Condition::None => None,
+            Condition::IfMatch(version) | Condition::IfNoneMatch(version) => match self.etags(key, version).await? {
+                Some(etags) => Some(etags),
+                None => return Ok(()),
+            },
+        };
+        let open = async |storage: &Storage, etag: Option<ETag>| {
+            let mut open = storage.open(key);
+            if let Some(range) = range {
+                open = open.range(range);
+            }
+            open = match (condition, etag) {
+                (Condition::IfMatch(_), Some(etag)) => open.if_match(etag),
+                (Condition::IfNoneMatch(_), Some(etag)) => open.if_none_match(etag),
+                _ => open,
+            };
+            self.read(open.await?).await
+        };
+        let (etag, model_etag) = etags.unzip();
+        same(open(&self.real, etag).await, open(&self.model, model_etag).await)
+    }
+
+    async fn copy(&self, from: &str, to: &'static str, create_new: bool, given: Option<Given>) -> Checked {
+        let copy = async |storage: &Storage| {
+            let mut copy = storage.copy(from, to);
+            if create_new {
+                copy = copy.create_new();
+            }
+            if let Some(given) = given {
+                copy = copy.metadata(self.given(given));
+            }
+            copy.await
+        };
+        let replaced = self.etags(to, Version::Present).await?;
+        let real = copy(&self.real).await;
+        if self.is_refused(&real, to).await? {
+            return Ok(());
+        }
+        let model = copy(&self.model).await;
+        // With a missing source and a taken destination both errors are true.
+        if kind(&model) == Some(ErrorKind::NotFound) && create_new && kind(&real) == Some(ErrorKind::AlreadyExists) {
+            return Ok(());
+        }
+        if model.is_ok() {
+            self.remember(to, replaced);
+        }
+        same(real.map(|meta| self.shown(meta)), model.map(|meta| self.shown(meta)))
+    }
+
+    /// In the end, the same objects.
+    pub(super) async fn are_the_same(&self) -> Checked {
+        let model = list(&self.model, "", None, None).await?;
+        if self.real.info().capabilities.list {
+            same(list(&self.real, "", None, None).await, Ok(model.clone()))?;
+        }
+        for (key, _) in model {
+            let real = self.read(self.real.open(&key).await?).await;
+            same(real, self.read(self.model.open(&key).await?).await).map_err(|failure| failure.within(&key))?;
+        }
+        Ok(())
+    }
+
+    fn given(&self, given: Given) -> Metadata {
+        if self.real.info().capabilities.metadata { given.metadata() } else { Metadata::new() }
+    }
+
+    /// What both sides have to tell alike: not the ETags, the times, and checksums that nobody asked for.
+    fn shown(&self, meta: ObjectMeta) -> (Key, u64, Option<Metadata>) {
+        (meta.key, meta.size, self.real.info().capabilities.metadata.then_some(meta.metadata))
+    }
+
+    async fn read(&self, object: Object) -> Result<((Key, u64, Option<Metadata>), Range<u64>, Bytes)> {
+        Ok((self.shown(object.meta().clone()), object.range(), object.bytes().await?))
+    }
+
+    /// The ETags that a condition means. `None` if the driver has none that could match.
+    async fn etags(&self, key: &str, version: Version) -> Result<Option<ETags>> {
+        let present = match (found(self.real.stat(key).await)?, found(self.model.stat(key).await)?) {
+            (None, _) | (_, None) => None,
+            (Some(real), Some(model)) => match (real.etag, model.etag) {
+                (Some(real), Some(model)) if !real.is_weak() => Some((real, model)),
+                _ => return Ok(None),
+            },
+        };
+        let nobodys = ETag::strong("nobody-has-this")?;
+        let nobodys = (nobodys.clone(), nobodys);
+        Ok(match version {
+            Version::Present => Some(present.unwrap_or(nobodys)),
+            Version::PresentButWeak => {
+                let (real, model) = present.unwrap_or(nobodys);
+                Some((ETag::weak(real.opaque())?, ETag::weak(model.opaque())?))
+            }
+            Version::Older => {
+                let older = self.older.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+                // The same bytes may have the same ETag again, on a driver that makes it of them.
+                let again = older.as_ref().map(|(real, _)| real) == present.as_ref().map(|(real, _)| real);
+                if again && older.is_some() { None } else { Some(older.unwrap_or(nobodys)) }
+            }
+        })
+    }
+
+    fn remember(&self, key: &'static str, replaced: Option<ETags>) {
+        if let Some(replaced) = replaced {
+            self.older.lock().unwrap_or_else(PoisonError::into_inner).insert(key, replaced);
+        }
+    }
+
+    /// Whether the driver refused a key as it may; then the model does not take the step.
+    async fn is_refused<T>(&self, real: &Result<T>, key: &str) -> Result<bool, Failure> {
+        match kind(real) {
+            Some(ErrorKind::InvalidKey) if self.harness.refuses(&Key::new(key)?) => Ok(true),
+            Some(ErrorKind::Conflict) if self.harness.is_tree() => {
+                if self.is_in_the_way(key).await? {
+                    return Ok(true);
+                }
+                Err(Failure::new(format!("Conflict, but neither a part of {key:?} nor anything below it is an object")))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether a key below this one, or one that this one is below, is taken.
+    async fn is_in_the_way(&self, key: &str) -> Result<bool> {
+        let mut ancestors = key.match_indices('/').map(|(at, _)| &key[..at]);
+        let taken = list(&self.model, "", None, None).await?;
+        let is_taken = |wanted: &str| taken.iter().any(|(key, _)| key == wanted);
+        let below = format!("{key}/");
+        Ok(ancestors.any(is_taken) || taken.iter().any(|(key, _)| key.starts_with(&below)))
+    }
+
+    async fn is_fit_name(&self, asked: &str, got: &Key) -> Checked {
+        let asked = Key::new(asked)?;
+        let fits = got.parent() == asked.parent() && got.extension() == asked.extension();
+        let is_free = !self.model.exists(&asked).await? && !self.is_in_the_way(asked.as_str()).await?;
+        if (is_free && *got != asked) || (!is_free && !fits) {
+            return Err(Failure::new(format!("unique_name made {got} of {asked}")));
+        }
+        Ok(())
+    }
+}
+
+fn payload(body: &Body) -> Payload {
+    let bytes = pattern(body.seed, body.len);
+    match body.how {
+        How::InMemory => Payload::from_bytes(bytes),
+        How::Streamed => streaming(bytes, 1 + body.len / 3),
+        How::Failing => failing(chunks_of(&bytes, 1 + body.len / 3)),
+        How::MisDeclared => streaming(bytes, 1 + body.len / 3).with_size(body.len as u64 + 1),
+    }
+}
+
+fn in_mode(save: Save, mode: Mode, etag: Option<ETag>) -> Save {
+    match (mode, etag) {
+        (Mode::CreateNew, _) => save.create_new(),
+        (Mode::UniqueName, _) => save.unique_name(),
+        (Mode::IfMatch(_), Some(etag)) => save.if_match(etag),
+        _ => save,
+    }
+}
+
+/// Which of several reasons is told is the driver's choice.
+fn must_fail(real: Result<ObjectMeta>) -> Checked {
+    let kinds = [
+        ErrorKind::Unexpected,
+        ErrorKind::Integrity,
+        ErrorKind::AlreadyExists,
+        ErrorKind::PreconditionFailed,
+        ErrorKind::Conflict,
+        ErrorKind::InvalidKey,
+    ];
+    match real {
+        Ok(_) => Err(Failure::new("a save whose payload failed succeeded")),
+        Err(error) if kinds.contains(&error.kind()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+type Listed = Vec<(String, Option<u64>)>;
+
+async fn list(storage: &Storage, prefix: &str, delimiter: Option<&str>, start_after: Option<&str>) -> Result<Listed> {
+    let mut list = storage.list(prefix);
+    if let Some(delimiter) = delimiter {
+        list = list.delimiter(delimiter);
+    }
+    if let Some(after) = start_after {
+        list = list.start_after(after);
+    }
+    let entries = list.entries().collect().await?.into_iter();
+    let listed = entries.map(|entry| (entry.name().to_owned(), entry.into_object().map(|object| object.size)));
+    Ok(listed.collect())
+}
+
+fn found(meta: Result<ObjectMeta>) -> Result<Option<ObjectMeta>> {
+    match meta {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        meta => meta.map(Some),
+    }
+}
+
+fn kind<T>(result: &Result<T>) -> Option<ErrorKind> {
+    result.as_ref().err().map(Error::kind)
+}
+
+/// The same value, or errors of the same kind.
+fn same<T: PartialEq + std::fmt::Debug>(real: Result<T>, model: Result<T>) -> Checked {
+    match (real, model) {
+        (Ok(real), Ok(model)) if real == model => Ok(()),
+        (Err(real), Err(model)) if real.kind() == model.kind() => Ok(()),
+        (real, model) => {
+            Err(Failure::new(format!("the driver answered {}, the model {}", shortened(&real), shortened(&model))))
+        }
+    }
+}
+
+/// Bodies and listings may be long.
+fn shortened(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    match text.char_indices().nth(1000) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,84 @@
+//! Random sequences of operations, on a driver and on the memory driver, which is the model of the contract.
+//!
+//! What a case of the suite tries is what its author thought of. This tries what nobody thought of: saves in every
+//! mode, ranges, conditions, copies, deletes and listings, on few keys with difficult names, in any order. After
+//! each step both have to answer the same: results, error kinds, bodies, metadata, listings. A sequence that
+//! tells them apart is made as short as possible and printed.
+//!
+//! The suite runs a modest number of sequences; [`agrees_with_memory`] runs as many as you like:
+//!
+//! ```
+//! # use storage_core::{Memory, Storage, async_trait};
+//! # struct InMemory;
+//! # #[async_trait]
+//! # impl storage_testkit::Harness for InMemory {
+//! #     async fn storage(&self) -> Storage { Memory::storage() }
+//! # }
+//! storage_testkit::property::agrees_with_memory(InMemory, 20);
+//! ```
+
+mod compare;
+mod step;
+
+use std::sync::Arc;
+
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use storage_core::Memory;
+use tokio::runtime::Handle;
+
+use crate::case::{Checked, Failure, on_a_runtime};
+use crate::harness::Harness;
+use crate::kit::Kit;
+use compare::Pair;
+use step::Step;
+
+/// How many sequences the suite runs, ...
+const SEQUENCES: u32 = 48;
+
+/// ... and how long the longest are.
+const MOST_STEPS: usize = 60;
+
+/// Runs random sequences of operations on fresh storages of the harness, and on the memory driver.
+///
+/// Runs on a Tokio runtime of its own, so it must not be called from within one.
+///
+/// # Panics
+/// If the two differ, with the shortest sequence found that shows it.
+pub fn agrees_with_memory(harness: impl Harness, sequences: u32) {
+    let harness: Arc<dyn Harness> = Arc::new(harness);
+    if let Err(failure) = on_a_runtime(run(harness, sequences)) {
+        panic!("{failure}");
+    }
+}
+
+pub(crate) async fn random_operations_agree_with_the_memory_driver(kit: &Kit) -> Checked {
+    run(Arc::clone(&kit.harness), SEQUENCES).await
+}
+
+/// The runner of proptest blocks, so it gets a thread where that is allowed.
+async fn run(harness: Arc<dyn Harness>, sequences: u32) -> Checked {
+    let runtime = Handle::current();
+    let tried = tokio::task::spawn_blocking(move || {
+        let config = Config { cases: sequences, failure_persistence: None, ..Config::default() };
+        let steps = proptest::collection::vec(step::any(), 1..MOST_STEPS);
+        TestRunner::new(config).run(&steps, |steps| {
+            runtime.block_on(try_steps(&*harness, &steps)).map_err(|failure| TestCaseError::fail(failure.to_string()))
+        })
+    });
+    match tried.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(TestError::Fail(reason, steps))) => {
+            Err(Failure::new(format!("{reason}\nafter these steps: {steps:#?}")))
+        }
+        Ok(Err(TestError::Abort(reason))) => Err(Failure::new(format!("no sequences to try: {reason}"))),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn try_steps(harness: &dyn Harness, steps: &[Step]) -> Checked {
+    let pair = Pair::new(harness, harness.fixture().await.storage, Memory::storage());
+    for (number, step) in steps.iter().enumerate() {
+        pair.take(step).await.map_err(|failure| failure.within(&format!("step {number}, {step:?}")))?;
+    }
+    pair.are_the_same().await
+}

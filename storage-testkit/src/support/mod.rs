@@ -1,0 +1,7 @@
+//! What cases share: bytes to save, payloads that stall or fail where a case wants it, races.
+
+pub(crate) mod content;
+pub(crate) mod large;
+pub(crate) mod payloads;
+pub(crate) mod polls;
+pub(crate) mod race;

@@ -1,0 +1,294 @@
+//! Copies that lose something on the way.
+
+use std::collections::HashMap;
+
+use storage_core::{
+    Checksum, ChecksumAlgorithm, CopyMode, CopyOptions, Driver, Error, ErrorKind, Key, Metadata, MetadataDirective,
+    Object, ObjectMeta, OpenOptions, Result, SaveOptions, async_trait,
+};
+
+use crate::flaw::{Flaw, Notes, Sound, caught};
+
+/// A flaw of `copy` alone.
+macro_rules! flawed_copy {
+    ($flaw:ident, |$inner:ident, $from:ident, $to:ident, $options:ident| $body:expr) => {
+        #[derive(Default)]
+        struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn copy(&self, $inner: &Sound, $from: &Key, $to: &Key, $options: &CopyOptions) -> Result<ObjectMeta> {
+                $body
+            }
+        }
+    };
+}
+
+fn options(metadata: MetadataDirective, mode: CopyMode) -> CopyOptions {
+    let mut options = CopyOptions::default();
+    options.metadata = metadata;
+    options.mode = mode;
+    options
+}
+
+flawed_copy!(BytesAlone, |inner, from, to, options| {
+    let metadata = match &options.metadata {
+        MetadataDirective::Keep => MetadataDirective::Replace(Metadata::new().content_type("application/octet-stream")),
+        replaced => replaced.clone(),
+    };
+    inner.memory.copy(from, to, &self::options(metadata, options.mode)).await
+});
+
+#[test]
+fn metadata_that_is_lost_on_copy_is_caught() {
+    caught::<BytesAlone>(&[
+        "copy::the_copy_has_the_metadata",
+        "copy::source_and_copy_live_their_own_lives",
+        "copy::a_copy_onto_itself_changes_nothing",
+        "concurrency::copies_beside_overwrites_are_whole",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+flawed_copy!(Merges, |inner, from, to, options| {
+    let metadata = match options.metadata.clone() {
+        MetadataDirective::Replace(mut metadata) => {
+            metadata.fill_from(&inner.memory.stat(from).await?.metadata);
+            MetadataDirective::Replace(metadata)
+        }
+        keep => keep,
+    };
+    inner.memory.copy(from, to, &self::options(metadata, options.mode)).await
+});
+
+#[test]
+fn metadata_that_is_merged_on_copy_is_caught() {
+    caught::<Merges>(&[
+        "copy::replaced_metadata_is_replaced_and_not_merged",
+        "copy::replaced_metadata_without_a_content_type_gets_the_destinations",
+        "copy::a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone",
+    ]);
+}
+
+flawed_copy!(NeverReplaces, |inner, from, to, options| {
+    inner.memory.copy(from, to, &self::options(MetadataDirective::Keep, options.mode)).await
+});
+
+#[test]
+fn new_metadata_that_is_ignored_is_caught() {
+    caught::<NeverReplaces>(&["copy::replaced_metadata_is_replaced_and_not_merged"]);
+}
+
+flawed_copy!(KeepsTheDestinations, |inner, from, to, options| {
+    let metadata = match (inner.memory.stat(to).await, &options.metadata) {
+        (Ok(old), MetadataDirective::Keep) => MetadataDirective::Replace(old.metadata),
+        (_, directive) => directive.clone(),
+    };
+    inner.memory.copy(from, to, &self::options(metadata, options.mode)).await
+});
+
+#[test]
+fn a_copy_with_the_old_destinations_metadata_is_caught() {
+    caught::<KeepsTheDestinations>(&["copy::a_copy_replaces_the_destination_with_all_its_metadata"]);
+}
+
+flawed_copy!(Moves, |inner, from, to, options| {
+    let copied = inner.memory.copy(from, to, options).await?;
+    if from != to {
+        inner.memory.delete(from).await?;
+    }
+    Ok(copied)
+});
+
+#[test]
+fn a_copy_that_takes_the_source_away_is_caught() {
+    caught::<Moves>(&[
+        "copy::the_copy_has_the_bytes_and_the_source_stays",
+        "concurrency::copies_beside_overwrites_are_whole",
+    ]);
+}
+
+flawed_copy!(MissingIsEmpty, |inner, from, to, options| match inner.memory.copy(from, to, options).await {
+    Err(error) if error.kind() == ErrorKind::NotFound => {
+        inner.memory.save(to, "".into(), &SaveOptions::default()).await
+    }
+    copied => copied,
+});
+
+#[test]
+fn an_empty_copy_of_a_missing_source_is_caught() {
+    caught::<MissingIsEmpty>(&["copy::a_missing_source_is_not_found_and_changes_nothing"]);
+}
+
+flawed_copy!(DeletesFirst, |inner, from, to, options| {
+    if options.mode == CopyMode::Overwrite && from != to {
+        inner.memory.delete(to).await?;
+    }
+    inner.memory.copy(from, to, options).await
+});
+
+#[test]
+fn a_copy_that_deletes_the_destination_first_is_caught() {
+    caught::<DeletesFirst>(&["copy::a_missing_source_is_not_found_and_changes_nothing"]);
+}
+
+flawed_copy!(EmptiesItself, |inner, from, to, options| {
+    let source = inner.memory.open(from, &OpenOptions::default()).await?.bytes().await?;
+    if from == to {
+        inner.memory.save(to, "".into(), &SaveOptions::default()).await?;
+        tokio::task::yield_now().await;
+        let mut options = SaveOptions::default();
+        options.metadata = inner.memory.stat(to).await?.metadata;
+        inner.memory.save(to, source.into(), &options).await?;
+    }
+    inner.memory.copy(from, to, options).await
+});
+
+#[test]
+fn a_copy_onto_itself_that_empties_it_for_a_moment_is_caught() {
+    caught::<EmptiesItself>(&[
+        "copy::a_copy_onto_itself_changes_nothing",
+        "concurrency::metadata_changed_beside_readers_is_whole",
+    ]);
+}
+
+flawed_copy!(LeavesItself, |inner, from, to, options| {
+    if from == to && options.mode == CopyMode::Overwrite {
+        return inner.memory.stat(from).await;
+    }
+    inner.memory.copy(from, to, options).await
+});
+
+#[test]
+fn a_copy_onto_itself_that_does_nothing_is_caught() {
+    caught::<LeavesItself>(&["copy::a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone"]);
+}
+
+flawed_copy!(IgnoresCreateNew, |inner, from, to, options| {
+    inner.memory.copy(from, to, &self::options(options.metadata.clone(), CopyMode::Overwrite)).await
+});
+
+#[test]
+fn a_copy_that_ignores_create_new_is_caught() {
+    caught::<IgnoresCreateNew>(&[
+        "copy::create_new_leaves_a_taken_destination",
+        "copy::of_16_copies_with_create_new_exactly_one_wins",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+flawed_copy!(LooksFirst, |inner, from, to, options| {
+    if options.mode == CopyMode::CreateNew && inner.memory.exists(to).await? {
+        return Err(Error::new(ErrorKind::AlreadyExists, "there is an object already"));
+    }
+    tokio::task::yield_now().await;
+    inner.memory.copy(from, to, &self::options(options.metadata.clone(), CopyMode::Overwrite)).await
+});
+
+#[test]
+fn a_copy_with_create_new_that_looks_first_is_caught() {
+    caught::<LooksFirst>(&["copy::of_16_copies_with_create_new_exactly_one_wins"]);
+}
+
+flawed_copy!(InTwoSteps, |inner, from, to, options| {
+    let object = inner.memory.open(from, &OpenOptions::default()).await?;
+    if options.mode == CopyMode::Overwrite && from != to {
+        inner.memory.save(to, object.into(), &SaveOptions::default()).await?;
+        tokio::task::yield_now().await;
+    }
+    inner.memory.copy(from, to, options).await
+});
+
+#[test]
+fn a_copy_whose_metadata_comes_later_is_caught() {
+    caught::<InTwoSteps>(&["cancellation::a_copy_dropped_at_any_point_happened_completely_or_not_at_all"]);
+}
+
+flawed_copy!(AnswersTheSource, |inner, from, to, options| {
+    let source = inner.memory.stat(from).await?;
+    inner.memory.copy(from, to, options).await?;
+    Ok(source)
+});
+
+#[test]
+fn a_copy_that_answers_its_sources_metadata_is_caught() {
+    caught::<AnswersTheSource>(&[
+        "copy::the_answer_is_what_stat_tells",
+        "copy::the_copy_has_the_bytes_and_the_source_stays",
+    ]);
+}
+
+flawed_copy!(NeverNew, |inner, from, to, options| {
+    if options.mode == CopyMode::CreateNew {
+        inner.memory.stat(from).await?;
+        return Err(Error::new(ErrorKind::AlreadyExists, "there is an object already"));
+    }
+    inner.memory.copy(from, to, options).await
+});
+
+#[test]
+fn a_copy_with_create_new_that_never_succeeds_is_caught() {
+    caught::<NeverNew>(&["copy::create_new_takes_a_free_destination"]);
+}
+
+/// A copy that is another name for its source.
+#[derive(Default)]
+struct Aliases {
+    sources: Notes<Key>,
+}
+
+#[async_trait]
+impl Flaw for Aliases {
+    async fn open(&self, inner: &Sound, key: &Key, options: &OpenOptions) -> Result<Object> {
+        let source = self.sources.lock().unwrap().get(key).cloned();
+        match source {
+            Some(source) if inner.memory.exists(&source).await? => inner.memory.open(&source, options).await,
+            _ => inner.memory.open(key, options).await,
+        }
+    }
+
+    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        self.sources.lock().unwrap().insert(to.clone(), from.clone());
+        inner.memory.copy(from, to, options).await
+    }
+}
+
+#[test]
+fn a_copy_that_changes_with_its_source_is_caught() {
+    caught::<Aliases>(&["copy::source_and_copy_live_their_own_lives"]);
+}
+
+/// Keeps what it knows of the bytes by key, and forgets that a copy brings others.
+#[derive(Default)]
+struct StaleChecksums {
+    known: std::sync::Mutex<HashMap<Key, Checksum>>,
+}
+
+#[async_trait]
+impl Flaw for StaleChecksums {
+    async fn stat(&self, inner: &Sound, key: &Key) -> Result<ObjectMeta> {
+        let mut meta = inner.memory.stat(key).await?;
+        let bytes = inner.memory.open(key, &OpenOptions::default()).await?.bytes().await?;
+        let mut known = self.known.lock().unwrap();
+        let checksum = known.entry(key.clone()).or_insert_with(|| Checksum::of(ChecksumAlgorithm::Md5, &bytes));
+        meta.checksums.insert(checksum.clone());
+        Ok(meta)
+    }
+
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: storage_core::Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
+        let saved = inner.memory.save(key, payload, options).await?;
+        self.known.lock().unwrap().remove(key);
+        self.stat(inner, key).await.map(|_| saved)
+    }
+}
+
+#[test]
+fn a_copy_with_the_checksums_of_what_it_replaced_is_caught() {
+    caught::<StaleChecksums>(&["copy::checksums_of_a_copy_are_right"]);
+}

@@ -1,0 +1,244 @@
+//! A sound driver, and what it takes to break it in one place.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Mutex;
+
+use futures_util::TryStreamExt;
+use storage_core::signed_url::{SigningKey, public_url};
+use storage_core::{
+    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions, Memory, Object,
+    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions,
+    async_trait,
+};
+use storage_testkit::{Harness, Verdict, case};
+
+/// The memory driver, with links.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sound {
+    pub(crate) memory: Memory,
+}
+
+impl Sound {
+    pub(crate) fn signer() -> Result<SigningKey> {
+        SigningKey::new("a secret for tests alone")
+    }
+
+    pub(crate) fn base() -> url::Url {
+        "https://media.example.com/files/".parse().unwrap()
+    }
+
+    pub(crate) fn link(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        if options.expires_in.is_some() {
+            return Self::signer()?.sign(&Self::base(), key, options);
+        }
+        match options.method {
+            UrlMethod::Put => Err(Error::unsupported("a link for PUT needs expires_in")),
+            _ => Ok(Link::public(public_url(&Self::base(), key))),
+        }
+    }
+
+    pub(crate) fn with_links() -> Capabilities {
+        let mut capabilities = Capabilities::full();
+        capabilities.public_url = true;
+        capabilities.signed_get = true;
+        capabilities.signed_put = true;
+        capabilities
+    }
+}
+
+/// One thing done wrong. What is not overridden is done right.
+#[async_trait]
+pub(crate) trait Flaw: Default + Send + Sync + 'static {
+    fn capabilities(&self) -> Capabilities {
+        Sound::with_links()
+    }
+
+    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        inner.memory.save(key, payload, options).await
+    }
+
+    async fn open(&self, inner: &Sound, key: &Key, options: &OpenOptions) -> Result<Object> {
+        inner.memory.open(key, options).await
+    }
+
+    async fn stat(&self, inner: &Sound, key: &Key) -> Result<ObjectMeta> {
+        inner.memory.stat(key).await
+    }
+
+    async fn exists(&self, inner: &Sound, key: &Key) -> Result<bool> {
+        inner.memory.exists(key).await
+    }
+
+    async fn delete(&self, inner: &Sound, key: &Key) -> Result<()> {
+        inner.memory.delete(key).await
+    }
+
+    fn list(&self, inner: &Sound, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        inner.memory.list(prefix, options)
+    }
+
+    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        inner.memory.copy(from, to, options).await
+    }
+
+    async fn url(&self, inner: &Sound, key: &Key, options: &UrlOptions) -> Result<Link> {
+        inner.link(key, options)
+    }
+
+    /// See [`Harness::broken_backend`].
+    fn broken_backend() -> Option<Storage> {
+        None
+    }
+
+    /// The driver's name.
+    const NAME: &'static str = "broken";
+
+    /// See [`Harness::is_tree`].
+    const TREE: bool = false;
+
+    /// Claims that objects are elsewhere, so that the case about memory applies.
+    const OUTSIDE_MEMORY: bool = false;
+}
+
+/// Nothing done wrong: the control.
+#[derive(Default)]
+pub(crate) struct Flawless;
+
+impl Flaw for Flawless {}
+
+/// A driver with a flaw.
+pub(crate) struct Broken<F> {
+    flaw: F,
+    inner: Sound,
+}
+
+impl<F> fmt::Debug for Broken<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Broken")
+    }
+}
+
+#[async_trait]
+impl<F: Flaw> Driver for Broken<F> {
+    fn info(&self) -> DriverInfo {
+        DriverInfo::new(F::NAME, "broken:", self.flaw.capabilities())
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        self.flaw.save(&self.inner, key, payload, options).await
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        self.flaw.open(&self.inner, key, options).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        self.flaw.stat(&self.inner, key).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        self.flaw.exists(&self.inner, key).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.flaw.delete(&self.inner, key).await
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        self.flaw.list(&self.inner, prefix, options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        self.flaw.copy(&self.inner, from, to, options).await
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        self.flaw.url(&self.inner, key, options).await
+    }
+}
+
+/// Makes drivers with a flaw.
+pub(crate) struct Of<F>(std::marker::PhantomData<fn() -> F>);
+
+impl<F> Default for Of<F> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+#[async_trait]
+impl<F: Flaw> Harness for Of<F> {
+    async fn storage(&self) -> Storage {
+        Storage::new(Broken { flaw: F::default(), inner: Sound::default() })
+    }
+
+    fn keeps_bodies_in_memory(&self) -> bool {
+        !F::OUTSIDE_MEMORY
+    }
+
+    fn is_tree(&self) -> bool {
+        F::TREE
+    }
+
+    async fn broken_backend(&self) -> Option<Storage> {
+        F::broken_backend()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec!["hunter2".to_owned()]
+    }
+}
+
+/// Asserts that each of the cases finds the flaw. That they pass without it, the control proves.
+#[track_caller]
+pub(crate) fn caught<F: Flaw>(cases: &[&str]) {
+    for name in cases {
+        let verdict = case(name).verdict(Of::<F>::default());
+        assert!(matches!(verdict, Verdict::Failed(_)), "{name} does not find the flaw: {verdict:?}");
+    }
+}
+
+/// All chunks of a payload up to its end or its error.
+pub(crate) async fn read(payload: Payload) -> (Vec<u8>, Option<Error>) {
+    let mut chunks = payload.into_stream();
+    let mut bytes = Vec::new();
+    loop {
+        match chunks.try_next().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => return (bytes, None),
+            Err(error) => return (bytes, Some(error)),
+        }
+    }
+}
+
+/// The same options with another mode.
+pub(crate) fn in_mode(options: &SaveOptions, mode: SaveMode) -> SaveOptions {
+    let mut options = options.clone();
+    options.mode = mode;
+    options
+}
+
+/// A note that a flaw keeps about keys.
+pub(crate) type Notes<T> = Mutex<HashMap<Key, T>>;
+
+/// A flaw of `save` alone.
+macro_rules! flawed_save {
+    ($flaw:ident, |$self:ident, $inner:ident, $key:ident, $payload:ident, $options:ident| $body:expr) => {
+        #[storage_core::async_trait]
+        impl $crate::flaw::Flaw for $flaw {
+            async fn save(
+                &self,
+                $inner: &$crate::flaw::Sound,
+                $key: &storage_core::Key,
+                $payload: storage_core::Payload,
+                $options: &storage_core::SaveOptions,
+            ) -> storage_core::Result<storage_core::ObjectMeta> {
+                let $self = self;
+                $body
+            }
+        }
+    };
+}
+
+pub(crate) use flawed_save;

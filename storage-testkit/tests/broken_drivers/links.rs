@@ -1,0 +1,154 @@
+//! Links that promise too much, or not what was asked for.
+
+use std::time::Duration;
+
+use storage_core::{Capabilities, Driver, Error, Key, Link, Result, UrlMethod, UrlOptions, async_trait};
+
+use crate::flaw::{Flaw, Sound, caught};
+
+/// A flaw of `url` alone.
+macro_rules! flawed_url {
+    ($flaw:ident, |$inner:ident, $key:ident, $options:ident| $body:expr) => {
+        #[derive(Default)]
+        struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn url(&self, $inner: &Sound, $key: &Key, $options: &UrlOptions) -> Result<Link> {
+                $body
+            }
+        }
+    };
+}
+
+flawed_url!(IgnoresExpiry, |inner, key, _options| inner.link(key, &UrlOptions::default()));
+
+#[test]
+fn a_signed_link_that_is_public_is_caught() {
+    caught::<IgnoresExpiry>(&[
+        "url::an_expiry_is_never_ignored",
+        "url::a_signed_link_is_never_a_public_one",
+        "url::a_signed_link_says_when_it_ends",
+        "url::what_is_signed_makes_a_difference",
+        "url::the_signature_does_not_show_in_debug_output",
+    ]);
+}
+
+flawed_url!(FallsBackToPublic, |inner, key, options| match options.method {
+    UrlMethod::Head if options.expires_in.is_some() => inner.link(key, &UrlOptions::default()),
+    _ => inner.link(key, options),
+});
+
+#[test]
+fn a_link_that_falls_back_to_a_public_one_is_caught() {
+    caught::<FallsBackToPublic>(&["url::an_expiry_is_never_ignored"]);
+}
+
+flawed_url!(AlwaysTheLongest, |inner, key, options| {
+    let mut options = options.clone();
+    options.expires_in = options.expires_in.map(|_| Duration::from_secs(7 * 86_400));
+    inner.link(key, &options)
+});
+
+#[test]
+fn a_link_that_works_too_long_is_caught() {
+    caught::<AlwaysTheLongest>(&["url::a_signed_link_says_when_it_ends", "url::what_is_signed_makes_a_difference"]);
+}
+
+flawed_url!(ForgetsResponseHeaders, |inner, key, options| {
+    let mut options = options.clone();
+    options.response_content_type = None;
+    options.response_content_disposition = None;
+    inner.link(key, &options)
+});
+
+#[test]
+fn response_headers_that_are_forgotten_are_caught() {
+    caught::<ForgetsResponseHeaders>(&["url::what_is_signed_makes_a_difference"]);
+}
+
+flawed_url!(UploadsAnything, |inner, key, options| {
+    let mut options = options.clone();
+    options.content_type = None;
+    options.content_length = None;
+    inner.link(key, &options)
+});
+
+#[test]
+fn upload_conditions_that_are_forgotten_are_caught() {
+    caught::<UploadsAnything>(&["url::an_upload_link_is_bound_to_what_was_asked"]);
+}
+
+flawed_url!(OneLinkForAll, |inner, key, options| {
+    let mut get = UrlOptions::default();
+    get.expires_in = options.expires_in;
+    let mut link = inner.link(key, &get)?;
+    link.method = options.method;
+    Ok(link)
+});
+
+#[test]
+fn a_download_link_for_uploading_is_caught() {
+    caught::<OneLinkForAll>(&["url::an_upload_link_is_bound_to_what_was_asked"]);
+}
+
+flawed_url!(DoesNotEncode, |inner, key, options| {
+    let mut link = inner.link(key, options)?;
+    let query = link.url.query().map(str::to_owned);
+    // As a driver does that writes the key into a text and parses that.
+    link.url = format!("{}{key}{}", Sound::base(), query.map(|query| format!("?{query}")).unwrap_or_default())
+        .parse()
+        .map_err(|error| Error::unexpected("no URL", error))?;
+    Ok(link)
+});
+
+#[test]
+fn links_that_are_not_encoded_are_caught() {
+    caught::<DoesNotEncode>(&["url::public_links_encode_odd_keys", "url::signed_links_encode_odd_keys"]);
+}
+
+flawed_url!(LooksForTheObject, |inner, key, options| {
+    inner.memory.stat(key).await?;
+    inner.link(key, options)
+});
+
+#[test]
+fn a_link_that_needs_the_object_is_caught() {
+    caught::<LooksForTheObject>(&["url::a_link_is_made_without_looking_for_the_object"]);
+}
+
+flawed_url!(PublicOnesEnd, |inner, key, options| {
+    let mut link = inner.link(key, options)?;
+    link.expires_at = Some(std::time::SystemTime::now());
+    Ok(link)
+});
+
+#[test]
+fn a_public_link_that_ends_is_caught() {
+    caught::<PublicOnesEnd>(&["url::a_public_link_is_for_ever_and_names_the_key"]);
+}
+
+flawed_url!(CannotSign, |inner, key, options| match options.expires_in {
+    Some(_) => Err(Error::unsupported("no signing key is set")),
+    None => inner.link(key, options),
+});
+
+#[test]
+fn a_capability_that_is_claimed_in_vain_is_caught() {
+    caught::<CannotSign>(&["url::each_kind_of_link_is_made_or_unsupported"]);
+}
+
+/// Can do more than it says.
+#[derive(Default)]
+struct DeniesLinks;
+
+impl Flaw for DeniesLinks {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::full()
+    }
+}
+
+#[test]
+fn a_capability_that_is_denied_in_vain_is_caught() {
+    caught::<DeniesLinks>(&["url::each_kind_of_link_is_made_or_unsupported"]);
+}

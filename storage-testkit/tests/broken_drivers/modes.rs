@@ -1,0 +1,229 @@
+//! `create_new`, `if_match` and `unique_name` that do not do what they are for.
+
+use storage_core::{Driver, ETag, Error, ErrorKind, Key, SaveMode, keys};
+
+use crate::flaw::{caught, flawed_save, in_mode};
+
+#[derive(Default)]
+struct CreateNewLooksFirst;
+flawed_save!(CreateNewLooksFirst, |_flaw, inner, key, payload, options| {
+    if options.mode == SaveMode::CreateNew && inner.memory.exists(key).await? {
+        return Err(Error::new(ErrorKind::AlreadyExists, "there is an object already"));
+    }
+    tokio::task::yield_now().await;
+    let unchecked = if options.mode == SaveMode::CreateNew { SaveMode::Overwrite } else { options.mode.clone() };
+    inner.memory.save(key, payload, &in_mode(options, unchecked)).await
+});
+
+#[test]
+fn a_create_new_that_looks_first_is_caught() {
+    caught::<CreateNewLooksFirst>(&[
+        "create_new::of_32_racers_exactly_one_wins",
+        "create_new::of_32_racers_with_streams_exactly_one_wins",
+    ]);
+}
+
+#[derive(Default)]
+struct CreateNewOverwrites;
+flawed_save!(CreateNewOverwrites, |_flaw, inner, key, payload, options| {
+    let mode = if options.mode == SaveMode::CreateNew { SaveMode::Overwrite } else { options.mode.clone() };
+    inner.memory.save(key, payload, &in_mode(options, mode)).await
+});
+
+#[test]
+fn a_create_new_that_overwrites_is_caught() {
+    caught::<CreateNewOverwrites>(&[
+        "create_new::a_taken_key_is_refused_and_nothing_changes",
+        "create_new::an_empty_object_takes_its_key",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+#[derive(Default)]
+struct IfMatchIgnored;
+flawed_save!(IfMatchIgnored, |_flaw, inner, key, payload, options| {
+    let mode = match &options.mode {
+        SaveMode::IfMatch(_) => SaveMode::Overwrite,
+        mode => mode.clone(),
+    };
+    inner.memory.save(key, payload, &in_mode(options, mode)).await
+});
+
+#[test]
+fn a_save_that_ignores_if_match_is_caught() {
+    caught::<IfMatchIgnored>(&[
+        "if_match::an_old_version_is_refused_and_nothing_changes",
+        "if_match::a_missing_object_is_refused_and_not_made",
+        "if_match::of_32_racers_on_one_version_exactly_one_wins",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+#[derive(Default)]
+struct IfMatchComparesWeakly;
+flawed_save!(IfMatchComparesWeakly, |_flaw, inner, key, payload, options| {
+    let mode = match &options.mode {
+        SaveMode::IfMatch(etag) => SaveMode::IfMatch(ETag::strong(etag.opaque())?),
+        mode => mode.clone(),
+    };
+    inner.memory.save(key, payload, &in_mode(options, mode)).await
+});
+
+#[test]
+fn an_if_match_that_compares_weakly_is_caught() {
+    caught::<IfMatchComparesWeakly>(&["if_match::a_weak_etag_never_matches"]);
+}
+
+#[derive(Default)]
+struct IfMatchLooksFirst;
+flawed_save!(IfMatchLooksFirst, |_flaw, inner, key, payload, options| {
+    let SaveMode::IfMatch(wanted) = &options.mode else { return inner.memory.save(key, payload, options).await };
+    let present = inner.memory.stat(key).await.ok().and_then(|meta| meta.etag);
+    if present.as_ref().is_none_or(|etag| !etag.strong_eq(wanted)) {
+        return Err(Error::new(ErrorKind::PreconditionFailed, "another version"));
+    }
+    tokio::task::yield_now().await;
+    inner.memory.save(key, payload, &in_mode(options, SaveMode::Overwrite)).await
+});
+
+#[test]
+fn an_if_match_that_looks_first_is_caught() {
+    caught::<IfMatchLooksFirst>(&["if_match::of_32_racers_on_one_version_exactly_one_wins"]);
+}
+
+#[derive(Default)]
+struct UniqueNameOverwrites;
+flawed_save!(UniqueNameOverwrites, |_flaw, inner, key, payload, options| {
+    let mode = if options.mode == SaveMode::UniqueName { SaveMode::Overwrite } else { options.mode.clone() };
+    inner.memory.save(key, payload, &in_mode(options, mode)).await
+});
+
+#[test]
+fn a_unique_name_that_is_none_is_caught() {
+    caught::<UniqueNameOverwrites>(&[
+        "unique_name::a_taken_key_gets_a_similar_one_and_both_stay",
+        "unique_name::a_stream_finds_another_name_too",
+    ]);
+}
+
+#[derive(Default)]
+struct UniqueNameLooksFirst;
+flawed_save!(UniqueNameLooksFirst, |_flaw, inner, key, payload, options| {
+    let is_unique = options.mode == SaveMode::UniqueName;
+    let mut key = key.clone();
+    while is_unique && inner.memory.exists(&key).await? {
+        key = keys::alternative(&key)?;
+    }
+    tokio::task::yield_now().await;
+    let mode = if is_unique { SaveMode::Overwrite } else { options.mode.clone() };
+    inner.memory.save(&key, payload, &in_mode(options, mode)).await
+});
+
+#[test]
+fn a_unique_name_that_two_racers_get_is_caught() {
+    caught::<UniqueNameLooksFirst>(&["unique_name::of_32_racers_each_gets_a_name_of_its_own"]);
+}
+
+#[derive(Default)]
+struct UniqueNameAnywhere;
+flawed_save!(UniqueNameAnywhere, |_flaw, inner, key, payload, options| {
+    if options.mode == SaveMode::UniqueName && inner.memory.exists(key).await? {
+        let elsewhere = keys::unique("unique", "upload")?;
+        return inner.memory.save(&elsewhere, payload, options).await;
+    }
+    inner.memory.save(key, payload, options).await
+});
+
+#[test]
+fn a_unique_name_in_another_directory_is_caught() {
+    caught::<UniqueNameAnywhere>(&["unique_name::a_taken_key_gets_a_similar_one_and_both_stay"]);
+}
+
+#[derive(Default)]
+struct NeverNew;
+flawed_save!(NeverNew, |_flaw, inner, key, payload, options| match options.mode {
+    SaveMode::CreateNew => Err(Error::new(ErrorKind::AlreadyExists, "there is an object already")),
+    _ => inner.memory.save(key, payload, options).await,
+});
+
+#[test]
+fn a_create_new_that_never_succeeds_is_caught() {
+    caught::<NeverNew>(&["create_new::a_free_key_is_taken", "create_new::of_32_racers_exactly_one_wins"]);
+}
+
+#[derive(Default)]
+struct NeverMatches;
+flawed_save!(NeverMatches, |_flaw, inner, key, payload, options| match options.mode {
+    SaveMode::IfMatch(_) => Err(Error::new(ErrorKind::PreconditionFailed, "another version")),
+    _ => inner.memory.save(key, payload, options).await,
+});
+
+#[test]
+fn an_if_match_that_never_holds_is_caught() {
+    caught::<NeverMatches>(&[
+        "if_match::the_present_version_is_replaced",
+        "if_match::no_update_of_a_shared_counter_is_lost",
+        "if_match::of_32_racers_on_one_version_exactly_one_wins",
+    ]);
+}
+
+#[derive(Default)]
+struct IfMatchTouches;
+flawed_save!(IfMatchTouches, |_flaw, inner, key, payload, options| {
+    let SaveMode::IfMatch(_) = &options.mode else { return inner.memory.save(key, payload, options).await };
+    // Takes the version before it knows that the payload is whole.
+    let old = inner.memory.open(key, &Default::default()).await?.bytes().await?;
+    inner.memory.save(key, old.into(), options).await?;
+    inner.memory.save(key, payload, &in_mode(options, SaveMode::Overwrite)).await
+});
+
+#[test]
+fn a_failed_save_that_uses_the_version_up_is_caught() {
+    caught::<IfMatchTouches>(&["if_match::a_failed_stream_leaves_the_old_object"]);
+}
+
+#[derive(Default)]
+struct AnswersAnotherETag;
+flawed_save!(AnswersAnotherETag, |_flaw, inner, key, payload, options| {
+    let mut saved = inner.memory.save(key, payload, options).await?;
+    saved.etag = Some(ETag::strong("of-the-upload")?);
+    Ok(saved)
+});
+
+#[test]
+fn an_etag_that_is_no_good_for_the_next_save_is_caught() {
+    caught::<AnswersAnotherETag>(&[
+        "if_match::the_answered_etag_is_good_for_the_next_save",
+        "stat_exists::save_stat_and_open_tell_the_same",
+    ]);
+}
+
+#[derive(Default)]
+struct AlwaysAnotherName;
+flawed_save!(AlwaysAnotherName, |_flaw, inner, key, payload, options| match options.mode {
+    SaveMode::UniqueName => inner.memory.save(&keys::alternative(key)?, payload, options).await,
+    _ => inner.memory.save(key, payload, options).await,
+});
+
+#[test]
+fn a_free_name_that_is_not_used_is_caught() {
+    caught::<AlwaysAnotherName>(&[
+        "unique_name::a_free_key_is_used_as_it_is",
+        "unique_name::of_32_racers_each_gets_a_name_of_its_own",
+    ]);
+}
+
+#[derive(Default)]
+struct NumbersNames;
+flawed_save!(NumbersNames, |_flaw, inner, key, payload, options| {
+    if options.mode != SaveMode::UniqueName || !inner.memory.exists(key).await? {
+        return inner.memory.save(key, payload, options).await;
+    }
+    // Forgets that there may be no room for a number.
+    inner.memory.save(&Key::new(format!("{key}_1"))?, payload, options).await
+});
+
+#[test]
+fn a_long_name_that_has_no_similar_one_is_caught() {
+    caught::<NumbersNames>(&["unique_name::any_name_has_a_similar_one"]);
+}

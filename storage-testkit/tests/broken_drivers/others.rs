@@ -1,0 +1,371 @@
+//! Trouble taken for absence, deletes that do too much, capabilities that lie.
+
+use futures_util::{StreamExt, stream};
+use storage_core::{
+    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, ErrorKind, Key, Link, ListOptions, Object,
+    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, Storage, UrlOptions, async_trait,
+};
+
+use crate::flaw::{Flaw, Sound, caught, in_mode};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    None,
+    Open,
+    Stat,
+    Exists,
+    Delete,
+    List,
+}
+
+/// A driver whose backend cannot be reached; one verb takes that for absence.
+#[derive(Debug)]
+struct InTrouble {
+    swallows: Verb,
+}
+
+/// See [`InTrouble`].
+pub(crate) fn in_trouble(swallows: Verb) -> Storage {
+    Storage::new(InTrouble { swallows })
+}
+
+impl InTrouble {
+    fn answer<T>(&self, verb: Verb, absent: Result<T>) -> Result<T> {
+        if self.swallows == verb {
+            return absent;
+        }
+        Err(Error::new(ErrorKind::PermissionDenied, "the backend does not let us in"))
+    }
+}
+
+#[async_trait]
+impl Driver for InTrouble {
+    fn info(&self) -> DriverInfo {
+        DriverInfo::new("trouble", "trouble:", Capabilities::full())
+    }
+
+    async fn save(&self, _key: &Key, _payload: Payload, _options: &SaveOptions) -> Result<ObjectMeta> {
+        self.answer(Verb::None, Err(Error::not_found()))
+    }
+
+    async fn open(&self, _key: &Key, _options: &OpenOptions) -> Result<Object> {
+        self.answer(Verb::Open, Err(Error::not_found()))
+    }
+
+    async fn stat(&self, _key: &Key) -> Result<ObjectMeta> {
+        self.answer(Verb::Stat, Err(Error::not_found()))
+    }
+
+    async fn exists(&self, _key: &Key) -> Result<bool> {
+        self.answer(Verb::Exists, Ok(false))
+    }
+
+    async fn delete(&self, _key: &Key) -> Result<()> {
+        self.answer(Verb::Delete, Ok(()))
+    }
+
+    fn list(&self, _prefix: &Prefix, _options: &ListOptions) -> EntryStream {
+        match self.answer(Verb::List, Ok(())) {
+            Ok(()) => stream::empty().boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<ObjectMeta> {
+        self.answer(Verb::None, Err(Error::not_found()))
+    }
+
+    async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
+        self.answer(Verb::None, Err(Error::not_found()))
+    }
+}
+
+macro_rules! swallows {
+    ($($flaw:ident, $test:ident, $verb:ident => $case:literal;)*) => {
+        $(
+            #[derive(Default)]
+            struct $flaw;
+
+            impl Flaw for $flaw {
+                fn broken_backend() -> Option<Storage> {
+                    Some(in_trouble(Verb::$verb))
+                }
+            }
+
+            #[test]
+            fn $test() {
+                caught::<$flaw>(&[$case]);
+            }
+        )*
+    };
+}
+
+swallows! {
+    ExistsSwallows, an_exists_that_swallows_errors_is_caught, Exists => "errors::exists_does_not_take_trouble_for_absence";
+    StatSwallows, a_stat_that_swallows_errors_is_caught, Stat => "errors::stat_and_open_do_not_take_trouble_for_absence";
+    OpenSwallows, an_open_that_swallows_errors_is_caught, Open => "errors::stat_and_open_do_not_take_trouble_for_absence";
+    DeleteSwallows, a_delete_that_swallows_errors_is_caught, Delete => "errors::delete_does_not_take_trouble_for_absence";
+}
+
+#[derive(Default)]
+struct PrefixesExist;
+
+#[async_trait]
+impl Flaw for PrefixesExist {
+    async fn exists(&self, inner: &Sound, key: &Key) -> Result<bool> {
+        let mut below = inner.memory.list(&Prefix::new(format!("{key}/"))?, &ListOptions::default());
+        Ok(inner.memory.exists(key).await? || below.next().await.is_some())
+    }
+}
+
+#[test]
+fn a_directory_that_exists_is_caught() {
+    caught::<PrefixesExist>(&["stat_exists::a_prefix_of_keys_is_no_object"]);
+}
+
+#[derive(Default)]
+struct ParentsServe;
+
+#[async_trait]
+impl Flaw for ParentsServe {
+    async fn exists(&self, inner: &Sound, key: &Key) -> Result<bool> {
+        let parent = key.parent().and_then(|parent| Key::new(parent).ok());
+        Ok(inner.memory.exists(key).await?
+            || match parent {
+                Some(parent) => inner.memory.exists(&parent).await?,
+                None => false,
+            })
+    }
+}
+
+#[test]
+fn a_key_below_an_object_that_exists_is_caught() {
+    caught::<ParentsServe>(&["stat_exists::a_key_below_an_object_is_no_object"]);
+}
+
+#[derive(Default)]
+struct RemembersForEver(crate::flaw::Notes<()>);
+
+#[async_trait]
+impl Flaw for RemembersForEver {
+    async fn exists(&self, inner: &Sound, key: &Key) -> Result<bool> {
+        let exists = inner.memory.exists(key).await?;
+        if exists {
+            self.0.lock().unwrap().insert(key.clone(), ());
+        }
+        Ok(self.0.lock().unwrap().contains_key(key))
+    }
+}
+
+#[test]
+fn an_exists_that_remembers_is_caught() {
+    caught::<RemembersForEver>(&["stat_exists::exists_is_true_from_save_to_delete"]);
+}
+
+/// A flaw of `delete` alone.
+macro_rules! flawed_delete {
+    ($flaw:ident, |$inner:ident, $key:ident| $body:expr) => {
+        #[derive(Default)]
+        struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn delete(&self, $inner: &Sound, $key: &Key) -> Result<()> {
+                $body
+            }
+        }
+    };
+}
+
+/// Deletes everything whose key is found.
+async fn delete_where(inner: &Sound, is_meant: impl Fn(&str) -> bool) -> Result<()> {
+    for entry in inner.memory.list(&Prefix::empty(), &ListOptions::default()).collect::<Vec<_>>().await {
+        let entry = entry?;
+        if is_meant(entry.name()) {
+            inner.memory.delete(&Key::new(entry.name())?).await?;
+        }
+    }
+    Ok(())
+}
+
+flawed_delete!(MissingIsAnError, |inner, key| {
+    inner.memory.stat(key).await?;
+    inner.memory.delete(key).await
+});
+
+#[test]
+fn a_delete_that_misses_what_is_missing_is_caught() {
+    caught::<MissingIsAnError>(&[
+        "delete::deleting_what_is_not_there_is_ok",
+        "concurrency::concurrent_deletes_of_one_object_all_succeed",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+flawed_delete!(DoesNothing, |_inner, _key| Ok(()));
+
+#[test]
+fn a_delete_that_does_nothing_is_caught() {
+    caught::<DoesNothing>(&["delete::a_deleted_object_is_gone", "create_new::a_deleted_key_is_free_again"]);
+}
+
+flawed_delete!(DeletesDirectories, |inner, key| {
+    let below = format!("{key}/");
+    delete_where(inner, |name| name == key.as_str() || name.starts_with(&below)).await
+});
+
+#[test]
+fn a_delete_of_a_whole_directory_is_caught() {
+    caught::<DeletesDirectories>(&["delete::deleting_a_prefix_of_keys_deletes_nothing"]);
+}
+
+flawed_delete!(DeletesPrefixes, |inner, key| delete_where(inner, |name| name.starts_with(key.as_str())).await);
+
+#[test]
+fn a_delete_of_all_that_begins_with_the_key_is_caught() {
+    caught::<DeletesPrefixes>(&[
+        "delete::its_neighbours_stay",
+        "delete::deleting_a_prefix_of_keys_deletes_nothing",
+        "keys::an_odd_key_is_copied_and_deleted_as_it_is",
+    ]);
+}
+
+flawed_delete!(DeletesGlobs, |inner, key| match key.as_str().strip_suffix('*') {
+    Some(start) => delete_where(inner, |name| name.starts_with(start)).await,
+    None => inner.memory.delete(key).await,
+});
+
+#[test]
+fn a_delete_with_a_glob_meaning_is_caught() {
+    caught::<DeletesGlobs>(&[
+        "delete::deleting_a_prefix_of_keys_deletes_nothing",
+        "keys::an_odd_key_is_copied_and_deleted_as_it_is",
+    ]);
+}
+
+flawed_delete!(LeavesATombstone, |inner, key| {
+    inner.memory.save(key, "".into(), &SaveOptions::default()).await.map(drop)
+});
+
+#[test]
+fn a_delete_that_leaves_an_empty_object_is_caught() {
+    caught::<LeavesATombstone>(&["delete::a_deleted_object_is_gone", "list::a_prefix_disappears_with_its_last_object"]);
+}
+
+flawed_delete!(EmptiesFirst, |inner, key| {
+    if inner.memory.exists(key).await? {
+        inner.memory.save(key, "".into(), &SaveOptions::default()).await?;
+        tokio::task::yield_now().await;
+    }
+    inner.memory.delete(key).await
+});
+
+#[test]
+fn a_delete_that_empties_the_object_first_is_caught() {
+    caught::<EmptiesFirst>(&["cancellation::a_delete_dropped_at_any_point_leaves_a_whole_object_or_none"]);
+}
+
+#[derive(Default)]
+struct StatMakesItUp;
+
+#[async_trait]
+impl Flaw for StatMakesItUp {
+    async fn stat(&self, inner: &Sound, key: &Key) -> Result<ObjectMeta> {
+        Ok(inner.memory.stat(key).await.unwrap_or_else(|_| ObjectMeta::new(key.clone(), 0)))
+    }
+}
+
+#[test]
+fn a_stat_of_what_is_not_there_is_caught() {
+    caught::<StatMakesItUp>(&[
+        "stat_exists::stat_of_a_missing_object_is_not_found",
+        "delete::a_deleted_object_is_gone",
+    ]);
+}
+
+/// Has no modes, and does not say so when it is asked for one.
+#[derive(Default)]
+struct IgnoresModes;
+
+#[async_trait]
+impl Flaw for IgnoresModes {
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Sound::with_links();
+        capabilities.create_new = false;
+        capabilities.save_if_match = false;
+        capabilities
+    }
+
+    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        inner.memory.save(key, payload, &in_mode(options, SaveMode::Overwrite)).await
+    }
+}
+
+#[test]
+fn a_mode_that_is_neither_kept_nor_refused_is_caught() {
+    caught::<IgnoresModes>(&["capabilities::what_the_capabilities_deny_is_refused_and_changes_nothing"]);
+}
+
+/// Keeps no metadata, and does not say so when it is given some.
+#[derive(Default)]
+struct DropsMetadata;
+
+#[async_trait]
+impl Flaw for DropsMetadata {
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Sound::with_links();
+        capabilities.metadata = false;
+        capabilities
+    }
+
+    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, _options: &SaveOptions) -> Result<ObjectMeta> {
+        inner.memory.save(key, payload, &SaveOptions::default()).await
+    }
+}
+
+#[test]
+fn metadata_that_is_neither_kept_nor_refused_is_caught() {
+    caught::<DropsMetadata>(&["metadata::metadata_is_kept_or_refused_and_never_dropped"]);
+}
+
+/// Tells its own keys, and its password.
+#[derive(Default)]
+struct TellsTooMuch;
+
+#[async_trait]
+impl Flaw for TellsTooMuch {
+    async fn open(&self, inner: &Sound, key: &Key, options: &OpenOptions) -> Result<Object> {
+        let opened = inner.memory.open(key, options).await;
+        opened.map_err(|error| error.with_key(format!("root/{key}")).with_context("https://ada:hunter2@example.com"))
+    }
+
+    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let saved = inner.memory.save(key, payload, options).await;
+        saved.map_err(|error| error.with_key(format!("root/{key}")))
+    }
+}
+
+#[test]
+fn an_error_with_the_drivers_own_key_is_caught() {
+    caught::<TellsTooMuch>(&[
+        "errors::an_error_names_verb_driver_and_key",
+        "errors::an_error_of_a_writing_verb_names_verb_driver_and_key",
+    ]);
+}
+
+#[test]
+fn a_secret_in_an_error_is_caught() {
+    caught::<TellsTooMuch>(&["errors::no_secret_shows_in_errors_and_debug_output"]);
+}
+
+#[derive(Default)]
+struct Nameless;
+
+impl Flaw for Nameless {
+    const NAME: &'static str = "no name";
+}
+
+#[test]
+fn a_driver_with_a_name_that_is_none_is_caught() {
+    caught::<Nameless>(&["capabilities::the_driver_says_who_it_is"]);
+}

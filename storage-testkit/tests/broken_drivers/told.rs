@@ -1,0 +1,130 @@
+//! ETags, sizes and times that do not tell the truth.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use storage_core::{Driver, ETag, Key, ObjectMeta, Result, async_trait};
+
+use crate::flaw::{Flaw, Sound, caught};
+
+/// Changes what stat and open tell of every object.
+macro_rules! flawed_meta {
+    ($flaw:ident, |$self:ident, $meta:ident| $body:expr) => {
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn stat(&self, inner: &Sound, key: &Key) -> Result<ObjectMeta> {
+                inner.memory.stat(key).await.map(|meta| self.told(meta))
+            }
+
+            async fn open(
+                &self,
+                inner: &Sound,
+                key: &Key,
+                options: &storage_core::OpenOptions,
+            ) -> Result<storage_core::Object> {
+                let object = inner.memory.open(key, options).await?;
+                Ok(object.map_meta(|meta| self.told(meta)))
+            }
+        }
+
+        impl $flaw {
+            fn told(&self, mut $meta: ObjectMeta) -> ObjectMeta {
+                let $self = self;
+                $body;
+                $meta
+            }
+        }
+    };
+}
+
+#[derive(Default)]
+struct ConstantETag;
+flawed_meta!(ConstantETag, |_flaw, meta| meta.etag = ETag::strong("constant").ok());
+
+#[test]
+fn a_constant_etag_is_caught() {
+    caught::<ConstantETag>(&["metadata::a_strong_etag_differs_from_version_to_version"]);
+}
+
+#[derive(Default)]
+struct ETagOfTheSize;
+flawed_meta!(ETagOfTheSize, |_flaw, meta| meta.etag = ETag::strong(format!("{:x}", meta.size)).ok());
+
+#[test]
+fn an_etag_made_of_the_size_is_caught() {
+    caught::<ETagOfTheSize>(&["metadata::a_strong_etag_differs_from_version_to_version"]);
+}
+
+#[derive(Default)]
+struct ETagOfTheSecond;
+flawed_meta!(ETagOfTheSecond, |_flaw, meta| {
+    let since = meta.last_modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    meta.etag = ETag::strong(format!("{}-{:?}", meta.size, since.map(|since| since.as_secs()))).ok();
+});
+
+#[test]
+fn an_etag_made_of_size_and_second_is_caught() {
+    caught::<ETagOfTheSecond>(&["metadata::a_strong_etag_differs_from_version_to_version"]);
+}
+
+#[derive(Default)]
+struct RestlessETag {
+    asked: AtomicU64,
+}
+flawed_meta!(RestlessETag, |flaw, meta| {
+    meta.etag = ETag::strong(flaw.asked.fetch_add(1, Ordering::Relaxed).to_string()).ok();
+});
+
+#[test]
+fn an_etag_that_changes_by_itself_is_caught() {
+    caught::<RestlessETag>(&[
+        "metadata::the_etag_stays_while_the_object_does",
+        "stat_exists::save_stat_and_open_tell_the_same",
+    ]);
+}
+
+#[derive(Default)]
+struct WrongSize;
+flawed_meta!(WrongSize, |_flaw, meta| meta.size += 1);
+
+#[test]
+fn a_wrong_size_is_caught() {
+    caught::<WrongSize>(&[
+        "open::the_body_is_as_long_as_the_metadata_says",
+        "stat_exists::save_stat_and_open_tell_the_same",
+        "list::entries_tell_what_stat_tells",
+        "save::an_empty_object_is_an_object",
+    ]);
+}
+
+#[derive(Default)]
+struct NoTime;
+flawed_meta!(NoTime, |_flaw, meta| meta.last_modified = Some(SystemTime::UNIX_EPOCH));
+
+#[test]
+fn a_time_that_means_nothing_is_caught() {
+    caught::<NoTime>(&["stat_exists::the_time_of_a_save_is_told", "list::entries_tell_what_stat_tells"]);
+}
+
+#[derive(Default)]
+struct TimeGoesBack {
+    asked: AtomicU64,
+}
+flawed_meta!(TimeGoesBack, |flaw, meta| {
+    let back = Duration::from_secs(flaw.asked.fetch_add(1, Ordering::Relaxed));
+    meta.last_modified = meta.last_modified.map(|time| time - back);
+});
+
+#[test]
+fn a_time_that_goes_back_is_caught() {
+    caught::<TimeGoesBack>(&["metadata::last_modified_does_not_go_back"]);
+}
+
+#[derive(Default)]
+struct AnotherKey;
+flawed_meta!(AnotherKey, |_flaw, meta| meta.key = Key::new(format!("root/{}", meta.key)).unwrap_or(meta.key));
+
+#[test]
+fn metadata_with_another_key_is_caught() {
+    caught::<AnotherKey>(&["open::the_body_is_as_long_as_the_metadata_says", "keys::spaces_are_kept"]);
+}

@@ -1,0 +1,191 @@
+//! Drivers that cannot hold `a` and `a/b` at one time, as a file system: how they have to say so, and how not.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use futures_util::StreamExt;
+use storage_core::{
+    CopyOptions, Driver, Error, ErrorKind, Key, ListOptions, ObjectMeta, Payload, Prefix, Result, SaveOptions,
+    async_trait,
+};
+
+use crate::flaw::{Flaw, Sound, caught};
+
+fn conflict() -> Error {
+    Error::new(ErrorKind::Conflict, "a file and a directory would need the same name")
+}
+
+/// Whether a key below this one, or one that this one is below, is taken.
+async fn is_in_the_way(inner: &Sound, key: &Key) -> Result<bool> {
+    // Below a key of full length there is room for nothing.
+    if let Ok(directory) = Prefix::new(format!("{key}/"))
+        && inner.memory.list(&directory, &ListOptions::default()).next().await.is_some()
+    {
+        return Ok(true);
+    }
+    for (at, _) in key.as_str().match_indices('/') {
+        if inner.memory.exists(&Key::new(&key.as_str()[..at])?).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// How a tree looks at its keys.
+#[async_trait]
+pub(crate) trait Conflicts: Default + Send + Sync + 'static {
+    /// Called where another object is in the way.
+    async fn refuse(inner: &Sound, key: &Key) -> Result<()>;
+
+    /// Whether it finds something in the way where nothing is.
+    fn is_afraid_of(_key: &Key) -> bool {
+        false
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Tree<C>(std::marker::PhantomData<fn() -> C>);
+
+pub(crate) type SoundTree = Tree<Refuses>;
+
+impl<C: Conflicts> Tree<C> {
+    async fn check(inner: &Sound, key: &Key) -> Result<()> {
+        if C::is_afraid_of(key) {
+            return Err(conflict());
+        }
+        if is_in_the_way(inner, key).await? {
+            return C::refuse(inner, key).await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<C: Conflicts> Flaw for Tree<C> {
+    const TREE: bool = true;
+
+    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        Self::check(inner, key).await?;
+        inner.memory.save(key, payload, options).await
+    }
+
+    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        inner.memory.stat(from).await?;
+        Self::check(inner, to).await?;
+        inner.memory.copy(from, to, options).await
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Refuses;
+
+#[async_trait]
+impl Conflicts for Refuses {
+    async fn refuse(_inner: &Sound, _key: &Key) -> Result<()> {
+        Err(conflict())
+    }
+}
+
+/// Makes room.
+#[derive(Default)]
+struct DeletesWhatIsInTheWay;
+
+#[async_trait]
+impl Conflicts for DeletesWhatIsInTheWay {
+    async fn refuse(inner: &Sound, key: &Key) -> Result<()> {
+        for (at, _) in key.as_str().match_indices('/') {
+            inner.memory.delete(&Key::new(&key.as_str()[..at])?).await?;
+        }
+        Err(conflict())
+    }
+}
+
+#[test]
+fn a_conflict_that_costs_the_old_object_is_caught() {
+    caught::<Tree<DeletesWhatIsInTheWay>>(&[
+        "keys::a_key_and_a_key_below_it_are_both_kept_or_refused",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+#[derive(Default)]
+struct SaysSomethingElse;
+
+#[async_trait]
+impl Conflicts for SaysSomethingElse {
+    async fn refuse(_inner: &Sound, _key: &Key) -> Result<()> {
+        Err(Error::new(ErrorKind::Unexpected, "Not a directory (os error 20)"))
+    }
+}
+
+#[test]
+fn a_conflict_that_is_not_called_one_is_caught() {
+    caught::<Tree<SaysSomethingElse>>(&[
+        "keys::a_key_and_a_key_below_it_are_both_kept_or_refused",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+#[derive(Default)]
+struct KeepsBoth;
+
+#[async_trait]
+impl Conflicts for KeepsBoth {
+    async fn refuse(_inner: &Sound, _key: &Key) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_driver_that_is_no_tree_though_its_harness_says_so_is_caught() {
+    caught::<Tree<KeepsBoth>>(&["keys::a_key_and_a_key_below_it_are_both_kept_or_refused"]);
+}
+
+#[derive(Default)]
+struct FindsConflictsEverywhere;
+
+#[async_trait]
+impl Conflicts for FindsConflictsEverywhere {
+    async fn refuse(_inner: &Sound, _key: &Key) -> Result<()> {
+        Err(conflict())
+    }
+
+    fn is_afraid_of(key: &Key) -> bool {
+        key.as_str().starts_with("a-")
+    }
+}
+
+#[test]
+fn a_conflict_where_nothing_is_in_the_way_is_caught() {
+    caught::<Tree<FindsConflictsEverywhere>>(&["property::random_operations_agree_with_the_memory_driver"]);
+}
+
+/// Leaves the directories behind when the last object in them goes.
+#[derive(Default)]
+struct LeavesDirectories {
+    directories: Mutex<BTreeSet<String>>,
+}
+
+#[async_trait]
+impl Flaw for LeavesDirectories {
+    const TREE: bool = true;
+
+    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        SoundTree::check(inner, key).await?;
+        if self.directories.lock().unwrap().contains(key.as_str()) {
+            return Err(conflict());
+        }
+        let above = key.as_str().match_indices('/').map(|(at, _)| key.as_str()[..at].to_owned());
+        self.directories.lock().unwrap().extend(above);
+        inner.memory.save(key, payload, options).await
+    }
+}
+
+#[test]
+fn a_directory_that_stays_in_the_way_is_caught() {
+    caught::<LeavesDirectories>(&[
+        "delete::a_key_can_become_a_prefix_and_a_key_again",
+        "save::a_save_after_a_failed_one_succeeds",
+        "cancellation::a_dropped_save_leaves_nothing_where_nothing_was",
+    ]);
+}

@@ -1,0 +1,217 @@
+//! The fault-staging driver does what was planned, when it was planned, and counts it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Memory, Operation, Payload, Storage};
+use storage_testkit::faults::Faults;
+
+fn staged() -> (Storage, Faults) {
+    let faults = Faults::new();
+    (Memory::storage().layer(|inner| faults.layer(inner)), faults)
+}
+
+fn kind<T>(result: Result<T, Error>) -> Option<ErrorKind> {
+    result.err().as_ref().map(Error::kind)
+}
+
+#[tokio::test]
+async fn the_second_save_fails_and_the_others_do_not() {
+    let (storage, faults) = staged();
+    let plan = faults.on(Operation::Save).call(2).fail(ErrorKind::StorageFull);
+    storage.save("a", "1").await.unwrap();
+    assert_eq!(plan.fired(), 0);
+    assert_eq!(kind(storage.save("b", "2").await), Some(ErrorKind::StorageFull));
+    storage.save("c", "3").await.unwrap();
+    assert_eq!((plan.fired(), faults.fired(), faults.calls(Operation::Save)), (1, 1, 3));
+    assert!(!storage.exists("b").await.unwrap());
+}
+
+#[tokio::test]
+async fn calls_are_counted_from_when_the_plan_is_made() {
+    let (storage, faults) = staged();
+    storage.save("a", "1").await.unwrap();
+    let plan = faults.on(Operation::Save).call(1).fail(ErrorKind::Timeout);
+    assert_eq!(kind(storage.save("a", "2").await), Some(ErrorKind::Timeout));
+    assert_eq!(plan.fired(), 1);
+}
+
+#[tokio::test]
+async fn every_verb_can_fail() {
+    let (storage, faults) = staged();
+    storage.save("a", "1").await.unwrap();
+    let verbs = [
+        Operation::Save,
+        Operation::Open,
+        Operation::Stat,
+        Operation::Exists,
+        Operation::Delete,
+        Operation::List,
+        Operation::Copy,
+        Operation::Url,
+    ];
+    let plans = verbs.map(|verb| faults.on(verb).fail(ErrorKind::RateLimited));
+    let kinds = [
+        kind(storage.save("a", "2").await),
+        kind(storage.open("a").await),
+        kind(storage.stat("a").await),
+        kind(storage.exists("a").await),
+        kind(storage.delete("a").await),
+        kind(storage.list("").entries().collect().await),
+        kind(storage.copy("a", "b").await),
+        kind(storage.url("a").await),
+    ];
+    assert_eq!(kinds, [Some(ErrorKind::RateLimited); 8]);
+    assert!(plans.iter().all(|plan| plan.fired() == 1));
+    faults.clear();
+    assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn trouble_that_passes_is_over_after_n_calls_of_the_key() {
+    let (storage, faults) = staged();
+    storage.save("a", "1").await.unwrap();
+    storage.save("b", "1").await.unwrap();
+    let plan = faults.on(Operation::Stat).of("a").calls(2).fail(ErrorKind::Timeout);
+    storage.stat("b").await.unwrap();
+    assert_eq!(kind(storage.stat("a").await), Some(ErrorKind::Timeout));
+    assert_eq!(kind(storage.stat("a").await), Some(ErrorKind::Timeout));
+    storage.stat("a").await.unwrap();
+    assert_eq!(plan.fired(), 2);
+}
+
+#[tokio::test]
+async fn an_error_of_ones_own_is_passed_on() {
+    let (storage, faults) = staged();
+    faults.on(Operation::Stat).fail_with(|| Error::new(ErrorKind::RateLimited, "slow down").with_retryable(false));
+    let error = storage.stat("a").await.unwrap_err();
+    assert_eq!((error.message(), error.is_retryable()), ("slow down", false));
+}
+
+#[tokio::test]
+async fn a_lost_answer_hides_a_save_that_happened() {
+    let (storage, faults) = staged();
+    let plan = faults.on(Operation::Save).call(1).lose_answer(ErrorKind::Timeout);
+    assert_eq!(kind(storage.save("a", "1").create_new().await), Some(ErrorKind::Timeout));
+    assert_eq!(kind(storage.save("a", "1").create_new().await), Some(ErrorKind::AlreadyExists));
+    assert_eq!(plan.fired(), 1);
+}
+
+#[tokio::test]
+async fn a_save_that_fails_midway_leaves_nothing() {
+    let (storage, faults) = staged();
+    let plan = faults.on(Operation::Save).fail_midway(3, ErrorKind::Timeout);
+    assert_eq!(kind(storage.save("a", "hello").await), Some(ErrorKind::Timeout));
+    assert_eq!(plan.fired(), 1);
+    assert!(!storage.exists("a").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_body_breaks_off_fails_or_is_changed_after_some_bytes() {
+    let (storage, faults) = staged();
+    storage.save("a", "hello world").await.unwrap();
+    let truncated = faults.on(Operation::Open).call(1).truncate(5);
+    let failed = faults.on(Operation::Open).call(2).fail_midway(5, ErrorKind::Timeout);
+    let corrupted = faults.on(Operation::Open).call(3).corrupt(6);
+
+    let mut chunks = storage.open("a").await.unwrap().into_stream();
+    assert_eq!(chunks.next().await.unwrap().unwrap(), "hello");
+    assert!(chunks.next().await.unwrap().unwrap_err().is_retryable(), "an early end is an error");
+
+    let mut chunks = storage.open("a").await.unwrap().into_stream();
+    assert_eq!(chunks.next().await.unwrap().unwrap(), "hello");
+    assert_eq!(kind(chunks.next().await.unwrap()), Some(ErrorKind::Timeout));
+
+    let bytes = storage.open("a").await.unwrap().bytes().await.unwrap();
+    assert_eq!((&bytes[..6], &bytes[7..]), (&b"hello "[..], &b"orld"[..]));
+    assert_ne!(bytes[6], b'w');
+    assert_eq!([truncated.fired(), failed.fired(), corrupted.fired()], [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn what_lies_past_the_end_does_not_come_to_pass() {
+    let (storage, faults) = staged();
+    storage.save("a", "hello").await.unwrap();
+    for at in [5, 6, 100] {
+        faults.on(Operation::Open).truncate(at);
+        faults.on(Operation::Open).corrupt(at);
+    }
+    faults.on(Operation::Open).fail_midway(6, ErrorKind::Timeout);
+    faults.on(Operation::Open).stall(6);
+    assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "hello");
+    assert_eq!(faults.fired(), 0);
+}
+
+#[tokio::test]
+async fn a_backend_can_keep_other_bytes_than_it_was_sent() {
+    let (storage, faults) = staged();
+    faults.on(Operation::Save).call(1).truncate(2);
+    faults.on(Operation::Save).call(2).corrupt(0);
+    let chunks = ["he", "llo"].map(|chunk| Ok::<_, Error>(Bytes::from(chunk)));
+    let sum = Checksum::of(ChecksumAlgorithm::Sha256, b"hello");
+    let stream = Payload::from_stream(futures_util::stream::iter(chunks));
+    storage.save("a", stream).expect_checksum(sum.clone()).await.unwrap();
+    storage.save("b", "hello").expect_checksum(sum).await.unwrap();
+    assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "he");
+    assert_ne!(storage.open("b").await.unwrap().bytes().await.unwrap(), "hello");
+    assert_eq!(faults.fired(), 2);
+}
+
+#[tokio::test]
+async fn a_listing_ends_early_fails_or_stops_after_some_entries() {
+    let (storage, faults) = staged();
+    for key in ["a", "b", "c"] {
+        storage.save(key, key).await.unwrap();
+    }
+    faults.on(Operation::List).call(1).truncate(2);
+    faults.on(Operation::List).call(2).fail_midway(2, ErrorKind::Timeout);
+    let stalled = faults.on(Operation::List).call(3).stall(1);
+    assert_eq!(storage.list("").entries().collect().await.unwrap().len(), 2);
+    let items: Vec<_> = StreamExt::collect(storage.list("").entries()).await;
+    assert_eq!(items.len(), 3);
+    assert_eq!(kind(items.into_iter().last().unwrap()), Some(ErrorKind::Timeout));
+    let mut entries = storage.list("").entries();
+    entries.next().await.unwrap().unwrap();
+    assert!(entries.next().now_or_never().is_none());
+    assert_eq!((faults.fired(), stalled.fired()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_held_call_goes_on_when_it_is_released() {
+    let (storage, faults) = staged();
+    let plan = faults.on(Operation::Save).hold();
+    let save = tokio::spawn(storage.save("a", "1").into_future());
+    plan.reached().await;
+    assert!(!storage.exists("a").await.unwrap());
+    plan.release();
+    save.await.unwrap().unwrap();
+    assert!(storage.exists("a").await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_call_begins_later() {
+    let (storage, faults) = staged();
+    let plan = faults.on(Operation::Stat).delay(Duration::from_secs(60));
+    let call = tokio::time::timeout(Duration::from_secs(59), storage.stat("a"));
+    assert!(call.await.is_err());
+    assert_eq!(kind(storage.stat("a").await), Some(ErrorKind::NotFound));
+    assert_eq!(plan.fired(), 2);
+}
+
+#[tokio::test]
+async fn a_stalled_payload_holds_up_the_save_until_it_is_dropped() {
+    let (storage, faults) = staged();
+    let plan = faults.on(Operation::Save).stall(3);
+    let save = tokio::spawn(storage.save("a", "hello").into_future());
+    plan.reached().await;
+    save.abort();
+    assert!(save.await.unwrap_err().is_cancelled());
+    assert!(!storage.exists("a").await.unwrap());
+}
+
+#[test]
+#[should_panic(expected = "stat has no bytes to corrupt")]
+fn what_cannot_go_wrong_cannot_be_planned() {
+    Faults::new().on(Operation::Stat).corrupt(1);
+}

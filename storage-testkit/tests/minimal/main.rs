@@ -1,0 +1,86 @@
+//! The suite on a driver that can do little, whose bodies are not in memory: what does not apply is skipped by name,
+//! and the large body streams through the driver and through every layer.
+
+// All of it is test code, where a panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod spool;
+
+use std::time::Duration;
+
+use spool::Spool;
+use storage_core::layers::{Defaults, Limit, Observed, PublicUrl, Retry, Timeout};
+use storage_core::{Metadata, Storage, async_trait};
+use storage_testkit::faults::Faults;
+use storage_testkit::{Harness, Need, Verdict, alone, case, cases};
+
+struct OnSpool;
+
+#[async_trait]
+impl Harness for OnSpool {
+    async fn storage(&self) -> Storage {
+        Storage::new(Spool::default())
+    }
+}
+
+storage_testkit::conformance!(spool_alone, OnSpool);
+
+struct ThroughAllLayers;
+
+#[async_trait]
+impl Harness for ThroughAllLayers {
+    async fn storage(&self) -> Storage {
+        let storage = Storage::new(Spool::default())
+            .layer(|inner| PublicUrl::new(inner, "https://example.com".parse().unwrap()))
+            .layer(|inner| Defaults::new(inner, Metadata::new()))
+            .layer(|inner| Limit::new(inner, 100))
+            .layer(|inner| Timeout::new(inner, Duration::from_secs(120)))
+            .layer(|inner| Retry::new(inner, 2))
+            .layer(Observed::new)
+            .layer(|inner| Faults::new().layer(inner));
+        storage.prefixed("a/b").unwrap()
+    }
+}
+
+#[test]
+fn no_layer_keeps_a_large_body_in_memory() {
+    alone(concat!(module_path!(), "::no_layer_keeps_a_large_body_in_memory"), || {
+        let name = "streaming::a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory";
+        assert_eq!(case(name).verdict(ThroughAllLayers), Verdict::Passed);
+    });
+}
+
+#[test]
+fn a_case_that_does_not_apply_is_skipped_for_its_reason() {
+    let skipped = |name: &str| case(name).verdict(OnSpool);
+    assert_eq!(skipped("list::all_keys_come_in_byte_order"), Verdict::Skipped(Need::List));
+    assert_eq!(skipped("copy::the_copy_has_the_metadata"), Verdict::Skipped(Need::Copy));
+    assert_eq!(skipped("create_new::a_free_key_is_taken"), Verdict::Skipped(Need::CreateNew));
+    assert_eq!(skipped("if_match::a_weak_etag_never_matches"), Verdict::Skipped(Need::SaveIfMatch));
+    assert_eq!(skipped("url::signed_links_encode_odd_keys"), Verdict::Skipped(Need::SignedGet));
+    assert_eq!(skipped("errors::exists_does_not_take_trouble_for_absence"), Verdict::Skipped(Need::BrokenBackend));
+}
+
+#[test]
+fn a_harness_that_cannot_fill_its_storage_proves_nothing_and_says_so() {
+    struct Unfillable;
+
+    #[async_trait]
+    impl Harness for Unfillable {
+        async fn storage(&self) -> Storage {
+            OnSpool.storage().await.read_only()
+        }
+    }
+    let named = std::panic::catch_unwind(|| storage_testkit::name_skipped(&Unfillable));
+    assert!(named.is_err(), "a suite that skips nearly everything passed");
+}
+
+#[test]
+fn case_names_are_unique_sentences() {
+    let mut names: Vec<_> = cases().iter().map(storage_testkit::Case::name).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    assert!(names.iter().all(|name| name.contains("::") && name.matches('_').count() > 1), "{names:?}");
+}
