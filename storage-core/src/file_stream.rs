@@ -14,9 +14,10 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::task::JoinHandle;
 
-/// The size of one read. Large enough that the hop to the blocking pool costs little beside the copy,
-/// small enough that a thousand open streams fit in memory.
-const CHUNK: usize = 512 * 1024;
+/// The size of one read: large enough that the hop to the blocking pool costs little beside the copy. A stream holds
+/// two of them, the one that its consumer has and the next; a server that has many at a time sends the file instead
+/// (`Object::file`).
+const CHUNK: usize = 1024 * 1024;
 
 /// The bytes of a range of a file. Ends early, without an error, where the file does: whoever knows
 /// how long it should be compares.

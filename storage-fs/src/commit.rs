@@ -95,7 +95,7 @@ impl Commit<'_> {
         self.lock(directory, kept)?;
         // A sidecar must not be touched under the lock of a directory that another one has taken the place of.
         let looking = |errno| errors::os(errno, "looking the directory up");
-        if matches!(kept, Kept::ForSidecar { .. }) && !is_linked(directory).map_err(looking)? {
+        if matches!(kept, Kept::ForSidecar(_)) && !is_linked(directory).map_err(looking)? {
             return Ok(None);
         }
         if let SaveMode::IfMatch(wanted) = self.mode {
@@ -119,7 +119,7 @@ impl Commit<'_> {
 
     fn lock(&self, directory: &OwnedFd, kept: &Kept) -> Result<()> {
         let compares = matches!(self.mode, SaveMode::IfMatch(_));
-        let alone = compares || matches!(kept, Kept::ForSidecar { .. });
+        let alone = compares || matches!(kept, Kept::ForSidecar(_));
         match lock(directory, alone) {
             Err(Errno::NOLCK | Errno::NOTSUP | Errno::INVAL) if !compares => Ok(()),
             Err(Errno::NOLCK | Errno::NOTSUP | Errno::INVAL) => {
@@ -151,7 +151,7 @@ impl Commit<'_> {
     fn place_new(&self, directory: &OwnedFd, key: &Key, staged: &mut Staged, kept: &Kept) -> Result<Option<Key>> {
         for _ in 0..MAX_TRIES {
             // A sidecar is not to be written in vain.
-            if matches!(kept, Kept::ForSidecar { .. }) {
+            if matches!(kept, Kept::ForSidecar(_)) {
                 make_free(directory, key)?;
             }
             match self.put(key, kept, None, || staged.place_new(directory.as_fd(), key.name()))? {
@@ -167,12 +167,11 @@ impl Commit<'_> {
     where
         F: FnOnce() -> Result<(), Errno>,
     {
-        let Kept::ForSidecar { inode, record } = kept else { return Ok(rename()) };
+        let Kept::ForSidecar(new) = kept else { return Ok(rename()) };
         let old = present.map(|stat| metadata::in_sidecar(self.fs, key, stat)).transpose()?.flatten();
-        let had_none = old.is_none();
-        let renamed = metadata::write_sidecar(self.fs, key, *inode, record, old).map(|()| rename());
+        let renamed = metadata::write_sidecar(self.fs, key, new, old.as_ref()).map(|()| rename());
         // Else it has one for nothing. (If it is the directory that has gone, so has our right to touch it.)
-        if had_none && !matches!(renamed, Ok(Ok(()) | Err(Errno::NOENT))) {
+        if old.is_none() && !matches!(renamed, Ok(Ok(()) | Err(Errno::NOENT))) {
             metadata::remove_sidecar(self.fs, key);
         }
         renamed

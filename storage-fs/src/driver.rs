@@ -133,7 +133,7 @@ impl Driver for Fs {
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        list::list(Arc::clone(&self.shared), prefix, options)
+        list::list(&self.shared, prefix, options)
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {

@@ -24,7 +24,7 @@ const BATCH: usize = 512;
 /// How many directories on the way stay open; those further out are opened again when the walk comes back.
 const MAX_OPEN: usize = 16;
 
-pub(crate) fn list(shared: Arc<Shared>, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+pub(crate) fn list(shared: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
     // The file system knows one delimiter; for others the whole tree has to be seen.
     let by_directory = options.delimiter.as_deref() == Some("/");
     let walk = Walk {
@@ -101,7 +101,7 @@ impl Walk {
             && let Some(frame) = self.frames.last_mut()
         {
             match frame.names.pop() {
-                Some(name) => self.visit(name, &mut batch),
+                Some(name) => self.visit(&name, &mut batch),
                 None => drop(self.frames.pop()),
             }
         }
@@ -109,7 +109,7 @@ impl Walk {
     }
 
     /// Looks at the next name of the innermost directory.
-    fn visit(&mut self, name: Name, batch: &mut Vec<Result<Entry>>) {
+    fn visit(&mut self, name: &Name, batch: &mut Vec<Result<Entry>>) {
         let Some(frame) = self.frames.last() else { return };
         let path = format!("{}{}", frame.path, name.as_str());
         if !self.may_match(&path) {

@@ -153,13 +153,13 @@ pub(crate) enum Kept {
     /// It is part of the file.
     InFile,
     /// It has to be put into the key's sidecar right before the file is renamed.
-    ForSidecar { inode: u64, record: Record },
+    ForSidecar(Box<Entry>),
 }
 
 /// Keeps the record of a staged file, as far as that can be done before its place is settled.
 pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Record) -> Result<Kept> {
     if store == MetadataStore::Sidecar {
-        return Ok(Kept::ForSidecar { inode, record });
+        return Ok(Kept::ForSidecar(Box::new(Entry { inode, record })));
     }
     let bytes = encode(&record)?;
     match fs::fsetxattr(staged.fd(), ATTRIBUTE, &bytes, XattrFlags::empty()) {
@@ -167,7 +167,7 @@ pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Re
         // "No space" may mean the room for attributes in an inode as well as the disk; on a full disk the sidecar
         // fails too, and says so.
         Err(Errno::NOTSUP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if store == MetadataStore::Auto => {
-            Ok(Kept::ForSidecar { inode, record })
+            Ok(Kept::ForSidecar(Box::new(Entry { inode, record })))
         }
         Err(Errno::NOTSUP) => Err(Error::unsupported(
             "this file system keeps no extended attributes: set metadata = \"sidecar\" or \"auto\"",
@@ -182,8 +182,7 @@ pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Re
 
 /// Puts the record of a version that is about to be renamed into place into the key's sidecar, beside the one of the
 /// version that is in place now. The caller holds the directory's lock alone.
-pub(crate) fn write_sidecar(fs: &Shared, key: &Key, inode: u64, record: &Record, present: Option<Entry>) -> Result<()> {
-    let new = Entry { inode, record: record.clone() };
+pub(crate) fn write_sidecar(fs: &Shared, key: &Key, new: &Entry, present: Option<&Entry>) -> Result<()> {
     let entries: Vec<_> = std::iter::once(new).chain(present).collect();
     let mut staged = Staged::create(&fs.staging, fs.file_mode)?;
     staged.write(&encode(&entries)?)?;
@@ -213,9 +212,13 @@ pub(crate) fn in_sidecar(fs: &Shared, key: &Key, stat: &Stat) -> Result<Option<E
 }
 
 /// Whether a key has a sidecar, which is certain only while the lock of its directory is held.
-pub(crate) fn has_sidecar(fs: &Shared, key: &Key) -> bool {
+pub(crate) fn has_sidecar(fs: &Shared, key: &Key) -> Result<bool, Errno> {
     let meta = fs.root.open_directory(META);
-    meta.is_ok_and(|meta| rustix::fs::statat(&meta, sidecar_name(key), AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    match meta.and_then(|meta| rustix::fs::statat(&meta, sidecar_name(key), AtFlags::SYMLINK_NOFOLLOW)) {
+        Ok(_) => Ok(true),
+        Err(errno) if means_absent(errno) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Removes a key's sidecar, if it has one. The caller holds the directory's lock alone.
@@ -227,6 +230,7 @@ pub(crate) fn remove_sidecar(fs: &Shared, key: &Key) {
 }
 
 /// What is known of an open file.
+#[allow(clippy::large_enum_variant, reason = "answered and taken apart at once")]
 pub(crate) enum Found {
     /// Everything.
     Meta(ObjectMeta),

@@ -1,0 +1,129 @@
+//! A future that is dropped, at whatever point, has happened completely or not at all, and leaves nothing behind.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use common::payloads::{fed, pattern, streaming};
+use common::poll::{Polled, poll_times, settled, single_blocking_thread};
+use common::{Scratch, items, names, read};
+use storage_core::{ErrorKind, ObjectMeta, Payload, Result, Storage};
+use storage_fs::MetadataStore;
+
+const KEY: &str = "d/k";
+const LEN: usize = 3_500_000;
+
+/// Which version a save leaves, by its body and its metadata together.
+async fn version(storage: &Storage) -> Option<u8> {
+    let object = match storage.open(KEY).await {
+        Ok(object) => object,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => panic!("{error}"),
+    };
+    let version: u8 = object.meta().metadata.user_metadata["version"].parse().unwrap();
+    assert!(object.bytes().await.unwrap() == pattern(version.into(), LEN), "version {version} is torn");
+    Some(version)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Memory,
+    Stream,
+    File,
+    CreateNew,
+    Copy,
+}
+
+const WAYS: [Way; 5] = [Way::Memory, Way::Stream, Way::File, Way::CreateNew, Way::Copy];
+
+async fn write(way: Way, storage: &Storage, source: Payload) -> Result<ObjectMeta> {
+    let bytes = || pattern(2, LEN);
+    let save = match way {
+        Way::Memory => storage.save(KEY, bytes()),
+        Way::Stream => storage.save(KEY, streaming(bytes(), 100_000)),
+        Way::File => storage.save(KEY, source),
+        Way::CreateNew => storage.save(KEY, streaming(bytes(), 100_000)).create_new(),
+        Way::Copy => return storage.copy("source", KEY).await,
+    };
+    save.user_metadata("version", "2").await
+}
+
+/// Dropped after every number of polls, with the blocking work under way done or not yet begun.
+#[test]
+fn a_write_dropped_at_any_point_has_happened_or_not() {
+    let scratch = Scratch::new();
+    let source = scratch.path().join("source");
+    fs::write(&source, pattern(2, LEN)).unwrap();
+    single_blocking_thread().block_on(async {
+        for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
+            let storage = Storage::new(scratch.builder().metadata(store).build().unwrap());
+            storage.save("source", pattern(2, LEN)).user_metadata("version", "2").await.unwrap();
+            for (way, let_work) in WAYS.into_iter().flat_map(|way| [(way, false), (way, true)]) {
+                let (mut before, mut after) = (0, 0);
+                for times in 0.. {
+                    if !matches!(way, Way::CreateNew) {
+                        storage.save(KEY, pattern(1, LEN)).user_metadata("version", "1").await.unwrap();
+                    }
+                    let old = version(&storage).await;
+                    let payload = Payload::from_file(&source).await.unwrap();
+                    let polled = poll_times(write(way, &storage, payload), times, let_work).await;
+                    settled().await;
+                    settled().await;
+
+                    assert!(scratch.staged().is_empty(), "{way:?} after {times} polls: {:?}", scratch.staged());
+                    let there = version(&storage).await;
+                    match polled {
+                        Polled::Done(done) => {
+                            done.unwrap();
+                            assert_eq!(there, Some(2));
+                            break;
+                        }
+                        Polled::Dropped if there == old => before += 1,
+                        Polled::Dropped => {
+                            assert_eq!(there, Some(2), "{way:?} after {times} polls");
+                            after += 1;
+                        }
+                    }
+                    // What was given up before it began must not happen behind the caller's back.
+                    assert!(there == old || let_work, "{way:?} after {times} polls");
+                    storage.delete(KEY).await.unwrap();
+                    assert_eq!(names(&storage, "").await.unwrap(), ["source"]);
+                    assert!(!scratch.file("d").exists(), "no directory is left");
+                }
+                assert!(before > 0, "{way:?} was never caught before its end");
+                assert!(after <= 1, "{way:?} was visible {after} polls before its end");
+                storage.delete(KEY).await.unwrap();
+            }
+            assert!(scratch.sidecars().len() <= 1, "{:?}", scratch.sidecars());
+        }
+    });
+}
+
+/// However long it waits for its source, nothing of it shows, and dropped it leaves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_upload_shows_nothing_until_its_end() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    storage.save(KEY, "old").await.unwrap();
+    let (feed, payload) = fed();
+    let upload = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.save(KEY, payload).await }
+    });
+    feed.send_much(3 * 1024 * 1024).await;
+    assert_eq!(read(&storage, KEY).await.unwrap(), b"old");
+    assert_eq!(items(&storage, "").await, [Ok(KEY.to_owned())]);
+    assert_eq!(scratch.plain_tree(), ["d/", KEY]);
+    upload.abort();
+    assert!(upload.await.unwrap_err().is_cancelled());
+    drop(feed);
+    // What was being written is finished, and dropped, on the blocking pool.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !scratch.staged().is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", scratch.staged());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(read(&storage, KEY).await.unwrap(), b"old");
+}

@@ -1,0 +1,98 @@
+//! The conformance suite on the driver, in each of its ways to keep metadata and behind a prefix.
+#![cfg(unix)]
+
+mod common;
+
+use std::sync::Mutex;
+
+use common::Scratch;
+use storage_core::{Key, MAX_KEY_BYTES, Storage, async_trait};
+use storage_fs::{FsBuilder, MetadataStore};
+use storage_testkit::Harness;
+
+const PREFIX: &str = "some/prefix";
+
+/// Makes storages on scratch directories, which live as long as the harness.
+struct OnDisk {
+    set_up: fn(FsBuilder) -> FsBuilder,
+    prefix: Option<&'static str>,
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+impl OnDisk {
+    fn new(set_up: fn(FsBuilder) -> FsBuilder) -> Self {
+        Self { set_up, prefix: None, scratch: Mutex::default() }
+    }
+
+    fn below(prefix: &'static str) -> Self {
+        Self { prefix: Some(prefix), ..Self::new(|builder| builder) }
+    }
+}
+
+#[async_trait]
+impl Harness for OnDisk {
+    async fn storage(&self) -> Storage {
+        let scratch = Scratch::new();
+        let storage = Storage::new((self.set_up)(scratch.builder()).build().unwrap());
+        self.scratch.lock().unwrap().push(scratch);
+        match self.prefix {
+            Some(prefix) => storage.prefixed(prefix).unwrap(),
+            None => storage,
+        }
+    }
+
+    fn refuses(&self, key: &Key) -> bool {
+        let is_too_long = key.as_str().len() + self.prefix.map_or(0, |prefix| prefix.len() + 1) > MAX_KEY_BYTES;
+        is_too_long || key.segments().any(|segment| segment.len() > 255 || segment == common::RESERVED)
+    }
+
+    fn is_tree(&self) -> bool {
+        true
+    }
+
+    /// A root that may not be searched. For root, no such thing can be made out of permissions.
+    async fn broken_backend(&self) -> Option<Storage> {
+        use std::os::unix::fs::PermissionsExt;
+        if common::is_root() {
+            return None;
+        }
+        let storage = self.storage().await;
+        let root = self.scratch.lock().unwrap().last()?.root();
+        std::fs::set_permissions(root, PermissionsExt::from_mode(0o000)).ok()?;
+        Some(storage)
+    }
+}
+
+storage_testkit::conformance!(durable, OnDisk::new(|builder| builder.durable(true)));
+storage_testkit::conformance!(not_durable, OnDisk::new(|builder| builder));
+storage_testkit::conformance!(in_sidecars, OnDisk::new(|builder| builder.metadata(MetadataStore::Sidecar)));
+storage_testkit::conformance!(in_attributes, OnDisk::new(|builder| builder.metadata(MetadataStore::Xattr)));
+storage_testkit::conformance!(below_a_prefix, OnDisk::below(PREFIX));
+
+/// Runs some themes of the suite once more, in a process in which a system call is missing.
+fn once_more(strace: Option<&[&str]>, themes: &[&str]) {
+    let Some(strace) = strace else { return common::skip("strace cannot run a program here") };
+    let mut command = std::process::Command::new(strace[0]);
+    command.args(&strace[1..]).arg(std::env::current_exe().unwrap());
+    command.args(themes.iter().map(|theme| format!("not_durable::{theme}::")));
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}");
+    for theme in themes {
+        assert!(told.contains(&format!("test not_durable::{theme}::")), "no case of {theme}:\n{told}");
+    }
+}
+
+/// As on file systems without `O_TMPFILE`.
+#[test]
+fn writing_where_every_staged_file_has_a_name() {
+    let themes = ["save", "create_new", "unique_name", "if_match", "copy", "checksums", "metadata", "cancellation"];
+    once_more(common::trace::without_unnamed_files(), &themes);
+}
+
+/// As on old kernels, and in containers that do not let the call through.
+#[test]
+fn reading_and_writing_without_openat2() {
+    let themes = ["save", "open", "range", "stat_exists", "delete", "keys", "copy", "metadata"];
+    once_more(common::trace::without_openat2(), &themes);
+}

@@ -1,0 +1,293 @@
+//! Processes killed at any instant (SIGKILL) leave whole objects, no acknowledged one is lost, and what they leave
+//! behind is in the staging directory, from where it is swept without touching living uploads.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::jobs::{self, Running};
+use common::payloads::{fed, pattern, streaming};
+use common::{Scratch, names, skip, trace};
+use storage_core::{ChecksumAlgorithm, ErrorKind, Storage};
+use storage_fs::{Fs, MetadataStore};
+
+const SMALL: usize = 3_000;
+const LARGE: usize = 3_000_000;
+
+/// The bytes of a version of a key: another version, or another key, has others at every position.
+fn body(key: &str, version: u64, len: usize) -> Vec<u8> {
+    let head = format!("{key} version {version}\n");
+    let seed = version + key.bytes().map(u64::from).sum::<u64>();
+    [head.as_bytes(), &pattern(seed, len)].concat()
+}
+
+fn storage_on(root: &Path, store: MetadataStore, durable: bool) -> Storage {
+    Storage::new(Fs::builder(root).metadata(store).durable(durable).build().unwrap())
+}
+
+/// Writes until it is killed. Tells of every version before it is begun and after it is acknowledged.
+fn write_for_ever(root: &Path, store: MetadataStore, durable: bool) {
+    let storage = storage_on(root, store, durable);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let first = std::env::var("FIRST_VERSION").unwrap().parse().unwrap();
+    runtime.block_on(async {
+        let writers = [
+            tokio::spawn(overwrite(storage.clone(), "small", SMALL, first)),
+            tokio::spawn(overwrite(storage.clone(), "d/streamed", LARGE, first)),
+            tokio::spawn(create(storage.clone(), first)),
+            tokio::spawn(copy(storage.clone(), first)),
+            tokio::spawn(come_and_go(storage, first)),
+        ];
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    });
+}
+
+async fn save(
+    storage: &Storage,
+    key: &str,
+    version: u64,
+    len: usize,
+    mode: fn(storage_core::Save) -> storage_core::Save,
+) {
+    let body = body(key, version, len);
+    let payload = if len >= LARGE { streaming(body, 100_000) } else { body.into() };
+    let save = storage.save(key, payload).user_metadata("version", version.to_string());
+    mode(save.compute_checksum(ChecksumAlgorithm::Sha256)).await.unwrap();
+}
+
+async fn overwrite(storage: Storage, key: &'static str, len: usize, first: u64) {
+    for version in first.. {
+        save(&storage, key, version, len, |save| save).await;
+        jobs::tell(&format!("saved {key} {version}"));
+    }
+}
+
+async fn create(storage: Storage, first: u64) {
+    for version in first.. {
+        let key = format!("new/{version}/object");
+        save(&storage, &key, version, SMALL, storage_core::Save::create_new).await;
+        jobs::tell(&format!("saved {key} {version}"));
+    }
+}
+
+async fn copy(storage: Storage, first: u64) {
+    for version in first.. {
+        // The copy's body is that of its source.
+        save(&storage, "source", version, SMALL, |save| save).await;
+        storage.copy("source", "copies/copy").await.unwrap();
+        jobs::tell(&format!("saved copies/copy {version}"));
+    }
+}
+
+async fn come_and_go(storage: Storage, first: u64) {
+    for version in first.. {
+        save(&storage, "comes/and/goes", version, SMALL, |save| save).await;
+        jobs::tell(&format!("saved comes/and/goes {version}"));
+        jobs::tell("deleting comes/and/goes");
+        storage.delete("comes/and/goes").await.unwrap();
+    }
+}
+
+/// What must be there, by what was told.
+#[derive(Default)]
+struct Told {
+    versions: HashMap<String, u64>,
+    deleting: HashSet<String>,
+    count: usize,
+}
+
+impl Told {
+    fn take(&mut self, line: &str) {
+        self.count += 1;
+        let words: Vec<_> = line.split(' ').collect();
+        match words[..] {
+            ["saved", key, version] => {
+                self.versions.insert(key.to_owned(), version.parse().unwrap());
+                self.deleting.remove(key);
+            }
+            ["deleting", key] => drop(self.deleting.insert(key.to_owned())),
+            _ => panic!("{line}"),
+        }
+    }
+
+    fn latest(&self) -> u64 {
+        self.versions.values().max().copied().unwrap_or(0)
+    }
+
+    async fn assert_kept(&self, storage: &Storage) {
+        for (key, version) in &self.versions {
+            let object = match storage.open(key.as_str()).await {
+                Ok(object) => object,
+                Err(error) if error.kind() == ErrorKind::NotFound && self.deleting.contains(key) => continue,
+                Err(error) => panic!("{key} version {version}: {error}"),
+            };
+            let found: u64 = object.meta().metadata.user_metadata["version"].parse().unwrap();
+            assert!(found >= *version, "{key} went back from version {version} to {found}");
+        }
+    }
+}
+
+/// Every object is whole and has its own metadata, whether it was acknowledged or not.
+async fn assert_whole(storage: &Storage) {
+    for key in names(storage, "").await.unwrap() {
+        let object = storage.open(key.as_str()).await.unwrap();
+        let meta = object.meta().clone();
+        let bytes = object.bytes().await.unwrap();
+        let version = meta.metadata.user_metadata.get("version").unwrap_or_else(|| panic!("{key} has no metadata"));
+        let source = if key == "copies/copy" { "source" } else { &key };
+        let len = if key == "d/streamed" { LARGE } else { SMALL };
+        assert!(bytes == body(source, version.parse().unwrap(), len), "{key} version {version} is torn");
+        let mut hasher = storage_core::Hasher::new(ChecksumAlgorithm::Sha256);
+        hasher.update(&bytes);
+        assert_eq!(meta.checksums.get(ChecksumAlgorithm::Sha256), Some(&hasher.finish()), "{key}");
+        assert!(!meta.etag.unwrap().is_weak());
+    }
+}
+
+fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills: usize) {
+    let scratch = Scratch::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let is_named = !wrapper.is_empty() || !common::has_unnamed_files(&scratch.root());
+    let (mut told, mut debris, mut seed) = (Told::default(), 0, 0x2545_f491_4f6c_dd1d_u64);
+    for kill in 0..kills {
+        let mut command = jobs::job_under(wrapper, job, &scratch.root());
+        command.env("FIRST_VERSION", (told.latest() + 1000).to_string());
+        let mut running = Running::start(command);
+        // From the first sign of life on, a random number of answers and a random moment.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        for _ in 0..(seed >> 33) % 20 + 1 {
+            told.take(&running.next().expect("it runs until it is killed"));
+        }
+        spin(Duration::from_micros((seed >> 40) % 4_000));
+        running.kill().iter().for_each(|line| told.take(line));
+        debris += scratch.staged().len();
+
+        let storage = storage_on(&scratch.root(), store, false);
+        runtime.block_on(async {
+            told.assert_kept(&storage).await;
+            assert_whole(&storage).await;
+        });
+        assert_only_objects_and_staging(&scratch, store);
+        if kill % 10 == 9 {
+            // In another process: the staged file of a living upload shall be one as those of the dead.
+            let mut command = jobs::job_under(wrapper, "sweep", &scratch.root());
+            command.env("STAGED", scratch.staged().len().to_string());
+            command.env("STAGED_BY_A_LIVING", usize::from(is_named).to_string());
+            assert_eq!(jobs::finish(command), ["swept"]);
+            assert!(scratch.staged().is_empty());
+        }
+        // What was created stays out of the way of the next round.
+        runtime.block_on(async {
+            for key in names(&storage, "new/").await.unwrap() {
+                storage.delete(key.as_str()).await.unwrap();
+                told.versions.remove(&key);
+            }
+        });
+    }
+    assert!(told.count > kills, "nothing was written");
+    assert!(debris > 0 || !is_named, "no kill hit a save, so that nothing is proved");
+}
+
+fn spin(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+fn assert_only_objects_and_staging(scratch: &Scratch, store: MetadataStore) {
+    for path in scratch.tree().iter().filter(|path| !path.ends_with('/')) {
+        let is_sidecar = store == MetadataStore::Sidecar && path.starts_with(".anystorage/meta/");
+        let is_known = ["small", "d/streamed", "source", "copies/copy", "comes/and/goes"].contains(&&**path);
+        let is_new = path.starts_with("new/") && path.ends_with("/object");
+        assert!(is_known || is_new || is_sidecar || path.starts_with(".anystorage/staging/"), "{path}");
+    }
+}
+
+/// With an upload under way in this process: the debris of the dead goes, the upload stays and succeeds.
+fn sweep_beside_a_living_upload(root: &Path) {
+    let number = |name| std::env::var(name).unwrap().parse::<usize>().unwrap();
+    let (dead, living) = (number("STAGED"), number("STAGED_BY_A_LIVING"));
+    let staged = || fs::read_dir(root.join(".anystorage/staging")).map_or(0, Iterator::count);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let fs = Fs::builder(root).durable(false).build().unwrap();
+        let storage = Storage::new(fs.clone());
+        let (feed, payload) = fed();
+        let upload = {
+            let storage = storage.clone();
+            tokio::spawn(async move { storage.save("upload", payload).await })
+        };
+        feed.send_much(2 * 1024 * 1024).await;
+        assert_eq!(staged(), dead + living);
+        assert_eq!(fs.sweep(Duration::from_secs(3600)).await.unwrap(), 0, "too young for this");
+        assert_eq!(fs.sweep(Duration::ZERO).await.unwrap(), dead);
+        assert_eq!(staged(), living);
+        feed.send(b"the end".to_vec()).await;
+        drop(feed);
+        let meta = upload.await.unwrap().unwrap();
+        assert_eq!(fs::metadata(root.join("upload")).unwrap().len(), meta.size);
+        storage.delete("upload").await.unwrap();
+        assert_eq!(staged(), 0);
+    });
+    jobs::tell("swept");
+}
+
+#[test]
+fn a_killed_process_leaves_whole_objects_and_none_that_it_acknowledged_is_lost() {
+    kill_again_and_again(&[], "write", MetadataStore::Auto, 20);
+}
+
+#[test]
+fn the_same_with_syncing() {
+    kill_again_and_again(&[], "write durably", MetadataStore::Auto, 10);
+}
+
+#[test]
+fn the_same_with_sidecars() {
+    kill_again_and_again(&[], "write with sidecars", MetadataStore::Sidecar, 20);
+}
+
+#[test]
+fn the_same_where_every_staged_file_has_a_name() {
+    let Some(strace) = trace::without_unnamed_files() else { return skip("strace cannot run a program here") };
+    kill_again_and_again(strace, "write", MetadataStore::Auto, 20);
+}
+
+#[test]
+#[ignore = "runs in child processes of the other tests"]
+fn child() {
+    jobs::run(&[
+        ("write", |root| write_for_ever(root, MetadataStore::Auto, false)),
+        ("write durably", |root| write_for_ever(root, MetadataStore::Auto, true)),
+        ("sweep", sweep_beside_a_living_upload),
+        ("write with sidecars", |root| write_for_ever(root, MetadataStore::Sidecar, false)),
+    ]);
+}
+
+#[tokio::test]
+async fn a_sweep_takes_files_only_and_only_ours() {
+    let scratch = Scratch::new();
+    scratch.put(".anystorage/staging/debris", "left");
+    scratch.put(".anystorage/staging/directory/file", "somebody's");
+    std::os::unix::fs::symlink("nowhere", scratch.file(".anystorage/staging/link")).unwrap();
+    common::fifo(&scratch.file(".anystorage/staging/fifo"));
+    scratch.put("object", "1");
+    let fs = scratch.builder().build().unwrap();
+    assert_eq!(fs.sweep(Duration::from_secs(3600)).await.unwrap(), 0);
+    assert_eq!(fs.sweep(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(scratch.staged(), ["directory", "fifo", "link"]);
+    assert_eq!(fs::read(scratch.file("object")).unwrap(), b"1");
+}
+
+#[tokio::test]
+async fn a_sweep_of_a_root_that_was_never_written_to_finds_nothing() {
+    let scratch = Scratch::new();
+    assert_eq!(scratch.builder().build().unwrap().sweep(Duration::ZERO).await.unwrap(), 0);
+    assert!(scratch.tree().is_empty());
+}

@@ -1,0 +1,509 @@
+//! When the system says no: full disks, read-only mounts, denied access, exhausted limits, missing features. The error
+//! is clear, the old object is intact, nothing is left behind, and afterwards all works again.
+//!
+//! Mounts are made in a namespace of the job's own and end with it.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use common::jobs;
+use common::payloads::{pattern, streaming};
+use common::poll::single_blocking_thread;
+use common::{Scratch, items, names, read, refused, skip};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use storage_core::{ErrorKind, Metadata, ObjectMeta, Payload, Result, Storage};
+use storage_fs::{Fs, MetadataStore};
+
+const STORES: [MetadataStore; 2] = [MetadataStore::Auto, MetadataStore::Sidecar];
+
+fn storage_on(root: &Path, store: MetadataStore) -> Storage {
+    Storage::new(Fs::builder(root).metadata(store).build().unwrap())
+}
+
+/// Runs a job that mounts something over the root.
+fn mounting(job: &str) {
+    static WRAPPER: OnceLock<Option<&[&str]>> = OnceLock::new();
+    let wrapper = WRAPPER.get_or_init(|| {
+        let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
+        ways.into_iter().find(|way| mounts_with(way))
+    });
+    let Some(wrapper) = wrapper else { return skip("this machine forbids mounts") };
+    let scratch = Scratch::new();
+    match &jobs::finish(jobs::job_under(wrapper, job, &scratch.root()))[..] {
+        [told] if told == "done" => {}
+        [told] => skip(told),
+        told => panic!("{told:?}"),
+    }
+}
+
+fn mounts_with(way: &[&str]) -> bool {
+    let scratch = Scratch::new();
+    let mut command = Command::new(way[0]);
+    command.args(&way[1..]).args(["mount", "-t", "tmpfs", "probe"]).arg(scratch.root());
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// In a job: mounts a file system; `false` where that is not to be had.
+fn mount(kind: &str, options: &str, at: &Path) -> bool {
+    let mount = Command::new("mount").args(["-t", kind, "-o", options, "test"]).arg(at).output().unwrap();
+    mount.status.success()
+}
+
+fn remount(options: &str, at: &Path) {
+    let mount = Command::new("mount").args(["-o", options]).arg(at).output().unwrap();
+    assert!(mount.status.success(), "{mount:?}");
+}
+
+/// What must be as it was after trouble.
+struct Before {
+    meta: ObjectMeta,
+    tree: Vec<String>,
+}
+
+const OLD: &str = "d/old";
+
+impl Before {
+    /// Saves the object that shall survive.
+    async fn with_an_object(root: &Path, storage: &Storage) -> Self {
+        let save = storage.save(OLD, pattern(1, 100_000)).content_type("text/x-old").user_metadata("name", "old");
+        Self { meta: save.await.unwrap(), tree: objects(root) }
+    }
+
+    async fn assert_intact(&self, root: &Path, storage: &Storage) {
+        assert_eq!(storage.stat(OLD).await.unwrap(), self.meta);
+        assert!(read(storage, OLD).await.unwrap() == pattern(1, 100_000));
+        assert_eq!(objects(root), self.tree);
+        assert_nothing_staged(root);
+    }
+}
+
+/// All but our own directory's directories, which come and go.
+fn objects(root: &Path) -> Vec<String> {
+    let is_own = |path: &String| path.starts_with(common::RESERVED) && path.ends_with('/');
+    common::tree(root).into_iter().filter(|path| !is_own(path)).collect()
+}
+
+fn assert_nothing_staged(root: &Path) {
+    let staged: Vec<_> = objects(root).into_iter().filter(|path| path.contains("staging")).collect();
+    assert!(staged.is_empty(), "{staged:?}");
+}
+
+/// All the ways to write `size` bytes that cannot succeed now.
+async fn assert_all_fail(storage: &Storage, size: usize, kind: ErrorKind) {
+    let bytes = || pattern(2, size);
+    refused(storage.save(OLD, bytes()).await, kind);
+    refused(storage.save(OLD, streaming(bytes(), 10_000)).await, kind);
+    refused(storage.save("new/dir/object", bytes()).await, kind);
+    refused(storage.save("new/dir/object", bytes()).create_new().await, kind);
+    refused(storage.save("new", bytes()).unique_name().await, kind);
+    refused(storage.save("new/dir/object", streaming(bytes(), 10_000)).await, kind);
+    refused(storage.copy(OLD, "new/dir/copy").await, kind);
+}
+
+fn full_disk(root: &Path) {
+    for store in STORES {
+        assert!(mount("tmpfs", "size=1m", root));
+        single_blocking_thread().block_on(async {
+            let storage = storage_on(root, store);
+            let before = Before::with_an_object(root, &storage).await;
+            fill(&root.join("filler"));
+            assert_all_fail(&storage, 3_000_000, ErrorKind::StorageFull).await;
+            assert_all_fail(&storage, 10_000, ErrorKind::StorageFull).await;
+            fs::remove_file(root.join("filler")).unwrap();
+            before.assert_intact(root, &storage).await;
+            storage.save(OLD, "new").await.unwrap();
+            storage.save("new/dir/object", "new").await.unwrap();
+
+            fill(&root.join("filler"));
+            storage.delete(OLD).await.unwrap();
+            assert!(!storage.exists(OLD).await.unwrap(), "one can always delete");
+        });
+        unmount(root);
+    }
+    jobs::tell("done");
+}
+
+fn fill(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    let error = std::io::copy(&mut std::io::repeat(b'x'), &mut file).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+}
+
+fn unmount(root: &Path) {
+    assert!(Command::new("umount").arg(root).status().unwrap().success());
+}
+
+fn no_inodes(root: &Path) {
+    for store in STORES {
+        assert!(mount("tmpfs", "size=10m,nr_inodes=40", root));
+        single_blocking_thread().block_on(async {
+            let storage = storage_on(root, store);
+            let before = Before::with_an_object(root, &storage).await;
+            let filler = root.join("filler");
+            fs::create_dir(&filler).unwrap();
+            let used = (0..).take_while(|n| File::create(filler.join(n.to_string())).is_ok()).count();
+            assert!(used > 5);
+            assert_all_fail(&storage, 10_000, ErrorKind::StorageFull).await;
+            assert_all_fail(&storage, 0, ErrorKind::StorageFull).await;
+            // With one inode left there is room for the object, but not for its directories.
+            fs::remove_file(filler.join("0")).unwrap();
+            refused(storage.save("new/dir/object", "x").await, ErrorKind::StorageFull);
+            fs::remove_dir_all(&filler).unwrap();
+            before.assert_intact(root, &storage).await;
+            storage.save("new/dir/object", "new").await.unwrap();
+            assert_eq!(read(&storage, "new/dir/object").await.unwrap(), b"new");
+        });
+        unmount(root);
+    }
+    jobs::tell("done");
+}
+
+fn read_only(root: &Path) {
+    assert!(mount("tmpfs", "size=10m", root));
+    single_blocking_thread().block_on(async {
+        for store in STORES {
+            let storage = storage_on(root, store);
+            let before = Before::with_an_object(root, &storage).await;
+            remount("remount,ro", root);
+            assert_all_fail(&storage, 10_000, ErrorKind::PermissionDenied).await;
+            refused(storage.delete(OLD).await, ErrorKind::PermissionDenied);
+            storage.delete("missing").await.unwrap();
+            before.assert_intact(root, &storage).await;
+            assert_eq!(names(&storage, "").await.unwrap(), [OLD]);
+            // So does a driver that is opened only now.
+            let anew = storage_on(root, store);
+            before.assert_intact(root, &anew).await;
+            refused(anew.save(OLD, "new").await, ErrorKind::PermissionDenied);
+            remount("remount,rw", root);
+            storage.delete(OLD).await.unwrap();
+        }
+    });
+    jobs::tell("done");
+}
+
+/// `ramfs` keeps no attributes at all.
+fn no_attributes(root: &Path) {
+    if !mount("ramfs", "mode=755", root) {
+        return jobs::tell("a file system without attributes cannot be mounted here");
+    }
+    assert!(!common::keeps_attributes(root), "or the test proves nothing");
+    single_blocking_thread().block_on(async {
+        let storage = storage_on(root, MetadataStore::Auto);
+        let before = Before::with_an_object(root, &storage).await;
+        assert_eq!(before.tree.iter().filter(|path| path.starts_with(".anystorage/meta/")).count(), 1);
+        storage.copy(OLD, "copy").await.unwrap();
+        assert_eq!(storage.stat("copy").await.unwrap().metadata, before.meta.metadata);
+        storage.delete("copy").await.unwrap();
+        before.assert_intact(root, &storage).await;
+
+        let strict = storage_on(root, MetadataStore::Xattr);
+        let error = refused(strict.save("new/object", "x").await, ErrorKind::Unsupported);
+        assert!(error.message().contains("sidecar"), "it says what to do: {error}");
+        refused(strict.save("new/object", streaming("x", 1)).await, ErrorKind::Unsupported);
+        before.assert_intact(root, &storage).await;
+    });
+    jobs::tell("done");
+}
+
+/// A file system that is mounted below the root can be read, but objects cannot be moved onto it.
+fn mount_below(root: &Path) {
+    let below = root.join("below");
+    fs::create_dir(&below).unwrap();
+    assert!(mount("tmpfs", "size=10m", &below));
+    fs::write(below.join("theirs.txt"), "there").unwrap();
+    single_blocking_thread().block_on(async {
+        for store in STORES {
+            let storage = storage_on(root, store);
+            let before = Before::with_an_object(root, &storage).await;
+            assert_eq!(read(&storage, "below/theirs.txt").await.unwrap(), b"there");
+            assert_eq!(names(&storage, "").await.unwrap(), ["below/theirs.txt", OLD]);
+            for key in ["below/new", "below/new/dir/object", "below/theirs.txt"] {
+                let error = refused(storage.save(key, "x").await, ErrorKind::Unsupported);
+                assert!(error.message().contains("file system"), "{error}");
+                refused(storage.copy(OLD, key).await, ErrorKind::Unsupported);
+            }
+            before.assert_intact(root, &storage).await;
+            storage.delete(OLD).await.unwrap();
+        }
+        let storage = storage_on(root, MetadataStore::Auto);
+        storage.delete("below/theirs.txt").await.unwrap();
+        assert!(below.is_dir(), "what is mounted stays");
+    });
+    jobs::tell("done");
+}
+
+/// Without the right to write; run as somebody for whom permissions hold.
+fn denied_access() {
+    let scratch = Scratch::new();
+    let root = scratch.root();
+    let close = |path: &str, mode| fs::set_permissions(root.join(path), PermissionsExt::from_mode(mode)).unwrap();
+    single_blocking_thread().block_on(async {
+        for store in STORES {
+            let storage = storage_on(&root, store);
+            let before = Before::with_an_object(&root, &storage).await;
+            storage.save("closed/object", "x").await.unwrap();
+            storage.save("unreadable", "x").await.unwrap();
+            let tree = objects(&root);
+
+            close("unreadable", 0o000);
+            refused(storage.open("unreadable").await, ErrorKind::PermissionDenied);
+            assert!(storage.exists("unreadable").await.unwrap());
+            refused(storage.copy("unreadable", "copy").await, ErrorKind::PermissionDenied);
+
+            close("closed", 0o555);
+            refused(storage.save("closed/object", "new").await, ErrorKind::PermissionDenied);
+            refused(storage.save("closed/new", streaming("new", 1)).await, ErrorKind::PermissionDenied);
+            refused(storage.save("closed/new/object", "new").await, ErrorKind::PermissionDenied);
+            refused(storage.copy(OLD, "closed/copy").await, ErrorKind::PermissionDenied);
+            refused(storage.delete("closed/object").await, ErrorKind::PermissionDenied);
+            assert_eq!(read(&storage, "closed/object").await.unwrap(), b"x");
+
+            close("closed", 0o000);
+            for key in ["closed/object", "closed/missing", "closed/a/b"] {
+                refused(storage.exists(key).await, ErrorKind::PermissionDenied);
+                refused(storage.stat(key).await, ErrorKind::PermissionDenied);
+                refused(storage.open(key).await, ErrorKind::PermissionDenied);
+                refused(storage.delete(key).await, ErrorKind::PermissionDenied);
+                refused(storage.save(key, "new").await, ErrorKind::PermissionDenied);
+            }
+            refused(names(&storage, "").await, ErrorKind::PermissionDenied);
+            refused(names(&storage, "closed/").await, ErrorKind::PermissionDenied);
+            assert_eq!(names(&storage, "d/").await.unwrap(), [OLD]);
+
+            close("closed", 0o755);
+            close("unreadable", 0o644);
+            assert_eq!(objects(&root), tree);
+            storage.delete("closed/object").await.unwrap();
+            storage.delete("unreadable").await.unwrap();
+            before.assert_intact(&root, &storage).await;
+        }
+        // Nothing can be written to a root that may only be read, nor anything made in it.
+        let storage = storage_on(&root, MetadataStore::Auto);
+        let before = Before::with_an_object(&root, &storage).await;
+        drop(storage);
+        close("", 0o555);
+        let storage = storage_on(&root, MetadataStore::Auto);
+        refused(storage.save("new", "x").await, ErrorKind::PermissionDenied);
+        refused(storage.save("new/object", "x").await, ErrorKind::PermissionDenied);
+        before.assert_intact(&root, &storage).await;
+        close("", 0o000);
+        refused(storage.exists(OLD).await, ErrorKind::PermissionDenied);
+        refused(Fs::builder(root.join("below")).build().map(drop), ErrorKind::InvalidConfig);
+        close("", 0o755);
+    });
+}
+
+/// With so many descriptors left: whatever cannot be done says so, and nothing is taken for missing.
+fn too_many_open_files(root: &Path) {
+    single_blocking_thread().block_on(async {
+        for store in STORES {
+            let storage = storage_on(root, store);
+            let before = Before::with_an_object(root, &storage).await;
+            let mut failures = 0;
+            for left in 0..8 {
+                let calls: [(&str, Result<()>); 8] = {
+                    let _held = all_descriptors_but(left);
+                    let listed = items(&storage, "").await;
+                    let found = match &listed[..] {
+                        [Ok(name)] if name == OLD => Ok(()),
+                        [.., Err((kind, _))] => Err(storage_core::Error::new(*kind, "").with_retryable(true)),
+                        other => panic!("{other:?}"),
+                    };
+                    [
+                        ("list", found),
+                        ("open", read(&storage, OLD).await.map(|bytes| assert_eq!(bytes.len(), 100_000))),
+                        ("stat", storage.stat(OLD).await.map(|meta| assert_eq!(meta, before.meta))),
+                        ("exists", storage.exists(OLD).await.map(|there| assert!(there))),
+                        ("save", storage.save("new/dir/object", "x").await.map(drop)),
+                        (
+                            "stream",
+                            storage.save("new/dir/stream", streaming(pattern(1, 3_000_000), 65_536)).await.map(drop),
+                        ),
+                        ("copy", storage.copy(OLD, "new/dir/copy").await.map(drop)),
+                        ("delete", storage.delete("new/dir/object").await),
+                    ]
+                };
+                for (call, result) in calls {
+                    let Err(error) = result else { continue };
+                    failures += 1;
+                    assert!(error.is_retryable(), "{call} with {left} left: {error}");
+                    assert_eq!(error.kind(), ErrorKind::Unexpected, "{call} with {left} left: {error}");
+                }
+                for key in ["new/dir/object", "new/dir/stream", "new/dir/copy"] {
+                    storage.delete(key).await.unwrap();
+                }
+                before.assert_intact(root, &storage).await;
+            }
+            assert!(failures > 10, "{failures} failures");
+            storage.save("new/dir/object", "x").await.unwrap();
+            storage.delete("new/dir/object").await.unwrap();
+            storage.delete(OLD).await.unwrap();
+        }
+    });
+    jobs::tell("done");
+}
+
+fn all_descriptors_but(left: usize) -> Vec<File> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(100), maximum: limit.maximum }).unwrap();
+    let mut held: Vec<_> = std::iter::from_fn(|| File::open("/").ok()).collect();
+    held.truncate(held.len() - left);
+    held
+}
+
+/// With `RLIMIT_FSIZE`, as `ulimit -f` sets it.
+fn file_size_limit(root: &Path) {
+    single_blocking_thread().block_on(async {
+        for store in STORES {
+            let storage = storage_on(root, store);
+            let before = Before::with_an_object(root, &storage).await;
+            let limit = getrlimit(Resource::Fsize);
+            setrlimit(Resource::Fsize, Rlimit { current: Some(50_000), maximum: limit.maximum }).unwrap();
+            assert_all_fail(&storage, 60_000, ErrorKind::TooLarge).await;
+            assert_all_fail(&storage, 3_000_000, ErrorKind::TooLarge).await;
+            storage.save("small", pattern(1, 50_000)).await.unwrap();
+            setrlimit(Resource::Fsize, limit).unwrap();
+            storage.delete("small").await.unwrap();
+            before.assert_intact(root, &storage).await;
+            storage.delete(OLD).await.unwrap();
+        }
+    });
+    jobs::tell("done");
+}
+
+#[test]
+fn a_full_disk_fails_saves_and_nothing_else() {
+    mounting("full disk");
+}
+
+#[test]
+fn a_lack_of_inodes_fails_saves_and_nothing_else() {
+    mounting("no inodes");
+}
+
+#[test]
+fn a_read_only_file_system_can_be_read() {
+    mounting("read-only");
+}
+
+#[test]
+fn without_attributes_metadata_goes_to_sidecars_or_is_refused() {
+    mounting("no attributes");
+}
+
+#[test]
+fn a_mount_below_the_root_can_be_read_but_not_saved_to() {
+    mounting("mount below");
+}
+
+#[test]
+fn denied_access_is_never_taken_for_absence() {
+    if !common::is_root() {
+        return denied_access();
+    }
+    let nobody = std::thread::spawn(|| {
+        common::become_nobody();
+        denied_access();
+    });
+    nobody.join().unwrap();
+}
+
+#[test]
+fn too_many_open_files_are_an_error_that_passes() {
+    let scratch = Scratch::new();
+    assert_eq!(jobs::finish(jobs::job("too many open files", &scratch.root())), ["done"]);
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_told() {
+    let scratch = Scratch::new();
+    // The signal that comes with it would end the process otherwise.
+    let shell = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
+    assert_eq!(jobs::finish(jobs::job_under(&shell, "file size limit", &scratch.root())), ["done"]);
+}
+
+#[test]
+#[ignore = "runs in child processes of the other tests"]
+fn child() {
+    jobs::run(&[
+        ("full disk", full_disk),
+        ("no inodes", no_inodes),
+        ("read-only", read_only),
+        ("no attributes", no_attributes),
+        ("mount below", mount_below),
+        ("too many open files", too_many_open_files),
+        ("file size limit", file_size_limit),
+    ]);
+}
+
+/// An inode of ext4 has room for about 4 KB of attributes; all that the contract allows is more.
+#[tokio::test]
+async fn metadata_larger_than_an_attribute_is_kept_or_refused() {
+    let scratch = Scratch::new();
+    let storage = storage_on(&scratch.root(), MetadataStore::Auto);
+    let long = |n: usize| "x".repeat(n);
+    let metadata = Metadata::new()
+        .content_type(format!("text/{}", long(1000)))
+        .content_disposition(long(1024))
+        .content_language(long(1024))
+        .cache_control(long(1024))
+        .content_encoding(long(1024))
+        .user("name", long(2000));
+    let saved = storage.save("large", "1").metadata(metadata.clone()).await.unwrap();
+    assert_eq!(storage.stat("large").await.unwrap(), saved);
+    let is_ext4 = rustix::fs::statfs(scratch.path()).is_ok_and(|about| about.f_type == 0xef53);
+    assert!(!is_ext4 || scratch.sidecars().len() == 1, "or the test proves nothing");
+
+    // From the sidecar into the file and back, by saves and copies.
+    let small = storage.save("large", "2").user_metadata("a", "b").await.unwrap();
+    assert_eq!(storage.stat("large").await.unwrap(), small);
+    let saved = storage.save("large", "3").metadata(metadata.clone()).await.unwrap();
+    assert_eq!(storage.stat("large").await.unwrap(), saved);
+    storage.copy("large", "copy").await.unwrap();
+    assert_eq!(storage.stat("copy").await.unwrap().metadata, saved.metadata);
+    storage.copy("copy", "copy").metadata(Metadata::new()).await.unwrap();
+    assert!(storage.stat("copy").await.unwrap().metadata.user_metadata.is_empty());
+    storage.delete("large").await.unwrap();
+    storage.delete("copy").await.unwrap();
+    assert!(scratch.plain_tree().is_empty() && scratch.sidecars().is_empty(), "{:?}", scratch.tree());
+
+    let strict = storage_on(&scratch.root(), MetadataStore::Xattr);
+    match strict.save("large", "1").metadata(metadata).await {
+        Ok(saved) => assert_eq!(strict.stat("large").await.unwrap(), saved),
+        Err(_) => assert!(scratch.plain_tree().is_empty() && scratch.staged().is_empty()),
+    }
+}
+
+/// A source that fails leaves the old object, at whatever point.
+#[tokio::test]
+async fn a_payload_that_fails_leaves_the_old_object() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    let before = Before::with_an_object(&scratch.root(), &storage).await;
+    for chunks in [0, 1, 5, 40] {
+        let (feed, payload) = common::payloads::fed();
+        let save = tokio::spawn({
+            let storage = storage.clone();
+            async move { storage.save(OLD, payload).content_type("text/plain").await }
+        });
+        for _ in 0..chunks {
+            feed.send(pattern(3, 100_000)).await;
+        }
+        feed.fail().await;
+        let error = save.await.unwrap().unwrap_err();
+        assert!(error.message().contains("the source failed"), "{error}");
+        before.assert_intact(&scratch.root(), &storage).await;
+    }
+    let source = scratch.path().join("shrinking");
+    fs::write(&source, pattern(3, 3_000_000)).unwrap();
+    let payload = Payload::from_file(&source).await.unwrap();
+    File::options().write(true).open(&source).unwrap().set_len(2_000_000).unwrap();
+    refused(storage.save(OLD, payload).await, ErrorKind::Integrity);
+    before.assert_intact(&scratch.root(), &storage).await;
+}

@@ -1,0 +1,308 @@
+//! A fault at each system call of each verb, injected with strace: the error is clear, the old object is intact, nothing
+//! is left behind, and nothing is taken for absent.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::sync::{Mutex, PoisonError};
+
+use common::payloads::{pattern, streaming};
+use common::poll::single_blocking_thread;
+use common::trace::{self, Thread, Trace};
+use common::{Scratch, names, read, skip};
+use storage_core::{Error, ErrorKind, ObjectMeta, Result, Storage};
+use storage_fs::MetadataStore;
+
+const OLD: &str = "d/old";
+const NEW: &str = "n/e/w";
+/// So large that a read takes a trip of its own to the blocking pool ...
+const SIZE: usize = 70_000;
+
+/// ... and that a stream is written in more than one go.
+const STREAMED: usize = 1_200_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Overwrite,
+    OverwriteStreaming,
+    CreateNew,
+    IfMatch,
+    Copy,
+    Delete,
+    Open,
+    Stat,
+    Exists,
+    ExistsMissing,
+    List,
+    ListLevel,
+}
+
+use Verb::*;
+
+const WRITES: [Verb; 5] = [Overwrite, OverwriteStreaming, CreateNew, IfMatch, Copy];
+const READS: [Verb; 5] = [Open, Stat, ExistsMissing, List, ListLevel];
+
+/// A call, and what the system may say to it.
+type Fault = (&'static str, &'static str);
+
+const WRITE_FAULTS: [Fault; 23] = [
+    ("openat", "EMFILE"),
+    // As from a file system that has no unnamed files, if it is the first.
+    ("openat", "EOPNOTSUPP"),
+    ("openat2", "EMFILE"),
+    ("mkdirat", "ENOSPC"),
+    ("write", "ENOSPC"),
+    ("write", "EIO"),
+    ("write", "EINTR"),
+    ("writev", "ENOSPC"),
+    ("copy_file_range", "ENOSPC"),
+    ("utimensat", "EIO"),
+    ("fstat", "EIO"),
+    ("newfstatat", "EIO"),
+    ("fchmod", "EPERM"),
+    ("fsetxattr", "EIO"),
+    ("fsetxattr", "ENOSPC"),
+    ("fsync", "EIO"),
+    ("flock", "EINTR"),
+    ("flock", "ENOLCK"),
+    ("linkat", "ENOSPC"),
+    ("renameat", "EIO"),
+    ("pread64", "EIO"),
+    ("getdents64", "EIO"),
+    ("getrandom", "EIO"),
+];
+
+const READ_FAULTS: [Fault; 8] = [
+    ("openat", "EMFILE"),
+    ("openat2", "EMFILE"),
+    ("openat2", "EIO"),
+    ("newfstatat", "EACCES"),
+    ("fstat", "EIO"),
+    ("fgetxattr", "EIO"),
+    ("pread64", "EIO"),
+    ("getdents64", "EIO"),
+];
+
+const SHORT_WAY_FAULTS: [Fault; 4] =
+    [("openat2", "EMFILE"), ("openat2", "EAGAIN"), ("fgetxattr", "EIO"), ("preadv2", "EAGAIN")];
+
+const DELETE_FAULTS: [Fault; 8] = [
+    ("openat", "EMFILE"),
+    ("openat2", "EMFILE"),
+    ("newfstatat", "EIO"),
+    ("flock", "ENOLCK"),
+    ("fstat", "EIO"),
+    ("unlinkat", "EIO"),
+    ("fsync", "EIO"),
+    ("getdents64", "EIO"),
+];
+
+/// A root with an old object, and what is about to happen to it.
+struct World {
+    scratch: Scratch,
+    storage: Storage,
+    old: ObjectMeta,
+    tree: Vec<String>,
+    what: String,
+    fault: Fault,
+}
+
+impl World {
+    async fn new(store: MetadataStore, what: String, fault: Fault) -> Self {
+        let scratch = Scratch::in_memory();
+        let storage = |durable| Storage::new(scratch.builder().durable(durable).metadata(store).build().unwrap());
+        // By another driver, so that the one under test begins from the beginning.
+        let first = storage(false);
+        let old = first.save(OLD, pattern(1, SIZE)).user_metadata("version", "old").await.unwrap();
+        drop(first);
+        let tree = objects(&scratch);
+        Self { storage: storage(true), scratch, old, tree, what, fault }
+    }
+}
+
+/// Counts the calls that a verb makes, then tries it with a fault at each of them. Answers how many faults fired.
+async fn with_each<F>(thread: Thread, verb: Verb, store: MetadataStore, faults: &[Fault], check: F) -> usize
+where
+    F: AsyncFn(&World, Result<()>),
+{
+    let world = World::new(store, format!("{verb:?} in {store:?}"), ("none", "")).await;
+    let calls: Vec<_> = faults.iter().map(|(call, _)| *call).collect();
+    let trace = Trace::start(thread, &calls.join(","), None).await.unwrap();
+    run(verb, &world).await.unwrap();
+    let lines = trace.stop();
+
+    let mut fired = 0;
+    for (call, error) in faults {
+        let count = lines.iter().filter(|line| line.starts_with(&format!("{call}("))).count();
+        for at in 1..=count {
+            let what = format!("{verb:?} in {store:?} with {error} at {call} {at} of {count}");
+            let world = World::new(store, what, (call, error)).await;
+            let trace = Trace::start(thread, call, Some(&format!("{call}:error={error}:when={at}"))).await.unwrap();
+            let result = run(verb, &world).await;
+            let lines = trace.stop();
+            assert!(lines.iter().any(|line| line.contains("(INJECTED)")), "{}: it did not fire", world.what);
+            check(&world, result).await;
+            fired += 1;
+        }
+    }
+    fired
+}
+
+/// What is there but for the directories of our own, which come and go.
+fn objects(scratch: &Scratch) -> Vec<String> {
+    let is_own = |path: &String| path.starts_with(common::RESERVED) && path.ends_with('/');
+    scratch.tree().into_iter().filter(|path| !is_own(path)).collect()
+}
+
+async fn run(verb: Verb, world: &World) -> Result<()> {
+    let World { storage, old, .. } = world;
+    let bytes = || pattern(2, SIZE);
+    let save = match verb {
+        Overwrite => storage.save(OLD, bytes()),
+        OverwriteStreaming => storage.save(OLD, streaming(pattern(2, STREAMED), 100_000)),
+        CreateNew => storage.save(NEW, bytes()).create_new(),
+        IfMatch => storage.save(OLD, bytes()).if_match(old.etag.clone().unwrap()),
+        Copy => return storage.copy(OLD, NEW).await.map(drop),
+        Delete => return storage.delete(OLD).await,
+        Open => return read(storage, OLD).await.map(|found| assert!(found == pattern(1, SIZE))),
+        Stat => return storage.stat(OLD).await.map(|found| assert_eq!(found, *old)),
+        Exists => return storage.exists(OLD).await.map(|there| assert!(there)),
+        ExistsMissing => return storage.exists("d/missing").await.map(|there| assert!(!there)),
+        List => return names(storage, "").await.map(|found| assert_eq!(found, [OLD])),
+        ListLevel => return common::level(storage, "").await.map(|found| assert_eq!(found, ["d/"])),
+    };
+    save.user_metadata("version", "new").await.map(drop)
+}
+
+impl World {
+    /// The version in a place, whole and with its own metadata.
+    async fn version(&self, key: &str) -> Option<String> {
+        let object = match self.storage.open(key).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => panic!("{}: {error}", self.what),
+        };
+        let meta = object.meta().clone();
+        let bytes = object.bytes().await.unwrap();
+        let Some(version) = meta.metadata.user_metadata.get("version") else {
+            panic!("{}: {key} has lost its metadata", self.what);
+        };
+        let is_whole = match &**version {
+            "old" => bytes == pattern(1, SIZE),
+            _ => bytes == pattern(2, SIZE) || bytes == pattern(2, STREAMED),
+        };
+        assert!(is_whole, "{}: {version} is torn", self.what);
+        Some(version.clone())
+    }
+
+    /// That the error says what it is.
+    fn check_error(&self, error: &Error) {
+        let (kind, retryable) = match self.fault.1 {
+            "EMFILE" => (ErrorKind::Unexpected, true),
+            "ENOSPC" => (ErrorKind::StorageFull, false),
+            "EPERM" | "EACCES" => (ErrorKind::PermissionDenied, false),
+            "EOPNOTSUPP" => (ErrorKind::Unsupported, false),
+            "ENOLCK" if error.kind() == ErrorKind::Unsupported => (ErrorKind::Unsupported, false),
+            _ => (ErrorKind::Unexpected, false),
+        };
+        assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{}: {error}", self.what);
+    }
+
+    async fn check_write(&self, verb: Verb, result: Result<()>) {
+        let place = if matches!(verb, CreateNew | Copy) { NEW } else { OLD };
+        let old = (place == OLD).then(|| "old".to_owned());
+        let new = Some(if verb == Copy { "old" } else { "new" }.to_owned());
+        let there = self.version(place).await;
+        let is_in_place = match &result {
+            Ok(()) => true,
+            Err(error) => {
+                self.check_error(error);
+                // All that can fail after the object has got its place is the syncing of directories.
+                self.fault.0 == "fsync" && error.message().contains("is in its place")
+            }
+        };
+        assert_eq!(there, if is_in_place { new } else { old }, "{}: {result:?}", self.what);
+        assert!(self.scratch.staged().is_empty(), "{}: {:?}", self.what, self.scratch.tree());
+        if !is_in_place {
+            assert_eq!(objects(&self.scratch), self.tree, "{}", self.what);
+            assert_eq!(self.storage.stat(OLD).await.unwrap(), self.old, "{}", self.what);
+        }
+        // And the next one succeeds.
+        self.storage.save(place, pattern(2, SIZE)).user_metadata("version", "new").await.unwrap();
+        assert_eq!(self.version(place).await.as_deref(), Some("new"), "{}", self.what);
+    }
+
+    async fn check_delete(&self, result: Result<()>) {
+        let there = self.version(OLD).await;
+        match result {
+            Ok(()) => assert_eq!(there, None, "{}", self.what),
+            Err(error) => {
+                self.check_error(&error);
+                // Whether it was forgotten for good is what syncing would have told.
+                assert!(there.is_some() || self.fault.0 == "fsync", "{}: {error}", self.what);
+            }
+        }
+        self.storage.delete(OLD).await.unwrap();
+        assert!(!self.storage.exists(OLD).await.unwrap());
+    }
+
+    fn check_read(&self, result: Result<()>) {
+        if let Err(error) = result {
+            self.check_error(&error);
+        }
+    }
+}
+
+/// Tries verbs in both stores; each verb has to meet some fault.
+fn in_both_stores(verbs: &[Verb], check: impl AsyncFn(Verb, MetadataStore) -> usize) {
+    // Starting strace elsewhere in this process would, for a moment, hold on to our locks.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    single_blocking_thread().block_on(async {
+        if !trace::is_possible().await {
+            return skip("strace is missing or may not look at this process");
+        }
+        for verb in verbs {
+            let mut fired = 0;
+            for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
+                fired += check(*verb, store).await;
+            }
+            assert!(fired > 1, "{fired} faults fired in {verb:?}");
+        }
+    });
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_write_leaves_the_old_object_or_the_new_one() {
+    in_both_stores(&WRITES, async |verb, store| {
+        let check = async |world: &World, result| world.check_write(verb, result).await;
+        with_each(Thread::Blocking, verb, store, &WRITE_FAULTS, check).await
+    });
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_delete_leaves_the_object_or_none() {
+    in_both_stores(&[Delete], async |verb, store| {
+        let check = async |world: &World, result| world.check_delete(result).await;
+        with_each(Thread::Blocking, verb, store, &DELETE_FAULTS, check).await
+    });
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_read_is_told_and_nothing_is_taken_for_absent() {
+    in_both_stores(&READS, async |verb, store| {
+        let check = async |world: &World, result| world.check_read(result);
+        with_each(Thread::Blocking, verb, store, &READ_FAULTS, check).await
+    });
+}
+
+/// What is tried on the calling thread before the long way is taken only ever leads to the long way.
+#[test]
+fn a_fault_on_the_short_way_of_a_read_is_nothing() {
+    in_both_stores(&[Open, Stat, Exists], async |verb, store| {
+        let check = async |world: &World, result: Result<()>| {
+            result.unwrap_or_else(|error| panic!("{}: {error}", world.what));
+        };
+        with_each(Thread::This, verb, store, &SHORT_WAY_FAULTS, check).await
+    });
+}

@@ -1,0 +1,315 @@
+//! Permission bits, roots, and the options as configuration and URLs give them.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use common::{Scratch, jobs, read, refused};
+use rustix::fs::Mode;
+use storage_core::config::{Options, StorageConfig, Value};
+use storage_core::{ErrorKind, Payload, Registry, Result, Storage};
+use storage_fs::{Fs, MetadataStore};
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    storage_fs::register(&mut registry);
+    registry
+}
+
+fn open(options: Options) -> Result<Storage> {
+    registry().open_config(&StorageConfig::new("fs", options)?)
+}
+
+fn options(scratch: &Scratch) -> Options {
+    Options::new().with("root", scratch.root().to_str().unwrap())
+}
+
+/// Saves in every way there is, in a process whose umask would change every mode.
+fn save_under_umask(root: &Path) {
+    for umask in [0o000, 0o077, 0o177] {
+        rustix::process::umask(Mode::from_raw_mode(umask));
+        for (name, store) in [("auto", MetadataStore::Auto), ("sidecar", MetadataStore::Sidecar)] {
+            let base = root.join(format!("{umask:o}-{name}/made/on the way"));
+            let builder = Fs::builder(&base).file_mode(0o640).dir_mode(0o750).metadata(store).durable(false);
+            let storage = Storage::new(builder.build().unwrap());
+            common::poll::single_blocking_thread().block_on(async {
+                storage.save("a/b/memory", "1").await.unwrap();
+                storage.save("a/stream", common::payloads::streaming(vec![b'x'; 3_000_000], 65_536)).await.unwrap();
+                storage.save("a/new", "1").create_new().await.unwrap();
+                storage.save("a/new", "1").unique_name().await.unwrap();
+                storage.copy("a/new", "c/d/copy").await.unwrap();
+                storage.save("a/new", "2").await.unwrap();
+            });
+            // Replacing an object takes it everywhere.
+            assert_eq!(mode(base.join(".anystorage")), 0o700);
+            assert_eq!(mode(base.join(".anystorage/staging")), 0o700);
+        }
+    }
+    jobs::tell("saved");
+}
+
+#[test]
+fn modes_are_explicit_whatever_the_umask() {
+    let scratch = Scratch::bare();
+    assert_eq!(jobs::finish(jobs::job("save under umask", &scratch.root())), ["saved"]);
+    let mut seen = 0;
+    for path in scratch.tree() {
+        if path.contains(".anystorage") {
+            continue;
+        }
+        seen += 1;
+        let expected = if path.ends_with('/') { 0o750 } else { 0o640 };
+        assert_eq!(mode(scratch.root().join(&path)), expected, "{path}");
+    }
+    assert!(seen >= 6 * 10, "{seen}");
+    assert_eq!(mode(scratch.root()), 0o750, "the root's own parents are made with it");
+}
+
+#[test]
+#[ignore = "runs in child processes of the other tests"]
+fn child() {
+    jobs::run(&[("save under umask", save_under_umask)]);
+}
+
+#[tokio::test]
+async fn the_defaults_are_readable_for_a_web_server() {
+    let scratch = Scratch::bare();
+    scratch.storage().save("a/b", "1").await.unwrap();
+    assert_eq!((mode(scratch.root()), mode(scratch.file("a")), mode(scratch.file("a/b"))), (0o755, 0o755, 0o644));
+}
+
+#[tokio::test]
+async fn an_upload_under_way_is_nobody_elses_business() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    let (feed, payload) = common::payloads::fed();
+    let upload = tokio::spawn(async move { storage.save("upload", payload).await });
+    feed.send_much(2 * 1024 * 1024).await;
+    // It has no name, or one in a directory that is closed to others.
+    assert_eq!(scratch.staged().len(), usize::from(!common::has_unnamed_files(&scratch.root())));
+    if !scratch.staged().is_empty() {
+        assert_eq!(mode(scratch.file(".anystorage")), 0o700);
+        assert_eq!(mode(scratch.file(".anystorage/staging")), 0o700);
+    }
+    assert!(scratch.plain_tree().is_empty());
+    drop(feed);
+    upload.await.unwrap().unwrap();
+    assert_eq!(mode(scratch.file("upload")), 0o644);
+}
+
+#[tokio::test]
+async fn directories_that_are_there_keep_their_mode() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.file("theirs")).unwrap();
+    fs::set_permissions(scratch.file("theirs"), PermissionsExt::from_mode(0o711)).unwrap();
+    scratch.storage().save("theirs/ours/x", "1").await.unwrap();
+    assert_eq!((mode(scratch.file("theirs")), mode(scratch.file("theirs/ours"))), (0o711, 0o755));
+}
+
+/// The mode is that of the configuration, not that of the file that was there before.
+#[tokio::test]
+async fn an_overwrite_gives_the_file_the_configured_mode() {
+    let scratch = Scratch::new();
+    scratch.put("k", "theirs");
+    fs::set_permissions(scratch.file("k"), PermissionsExt::from_mode(0o600)).unwrap();
+    scratch.storage().save("k", "ours").await.unwrap();
+    assert_eq!(mode(scratch.file("k")), 0o644);
+}
+
+/// A mode that lets nobody write must not keep us from writing.
+#[tokio::test]
+async fn files_can_be_read_only() {
+    let scratch = Scratch::new();
+    let storage = Storage::new(scratch.builder().file_mode(0o444).build().unwrap());
+    storage.save("k", common::payloads::streaming(vec![b'x'; 3_000_000], 65_536)).await.unwrap();
+    storage.save("k", "again").await.unwrap();
+    assert_eq!((mode(scratch.file("k")), read(&storage, "k").await.unwrap()), (0o444, b"again".to_vec()));
+}
+
+#[tokio::test]
+async fn modes_can_be_given_in_octal_by_configuration() {
+    for given in [Value::from("0640"), Value::from("640"), Value::from("0o640"), Value::from(0o640)] {
+        let scratch = Scratch::bare();
+        let storage = open(options(&scratch).with("file_mode", given).with("dir_mode", "0750")).unwrap();
+        storage.save("a/b", "1").await.unwrap();
+        assert_eq!((mode(scratch.file("a")), mode(scratch.file("a/b"))), (0o750, 0o640));
+    }
+}
+
+#[test]
+fn wrong_options_are_refused_and_named() {
+    let scratch = Scratch::bare();
+    let wrong: [(&str, Value); 16] = [
+        // Decimal: read as octal 01200 it would be a surprise.
+        ("file_mode", Value::from(640)),
+        ("file_mode", Value::from(-1)),
+        ("file_mode", Value::from("")),
+        ("file_mode", Value::from("rw-r--r--")),
+        ("file_mode", Value::from("0648")),
+        ("file_mode", Value::from("1777")),
+        ("dir_mode", Value::from(755)),
+        ("dir_mode", Value::from(true)),
+        ("durable", Value::from("perhaps")),
+        ("create_root", Value::from(2)),
+        ("metadata", Value::from("nowhere")),
+        ("metadata", Value::from(true)),
+        ("root", Value::from(true)),
+        ("signing_key", Value::from("a key without public_url, which is of no use")),
+        ("rot", Value::from("/srv")),
+        ("fsync", Value::from(true)),
+    ];
+    for (name, value) in wrong {
+        let error = refused(open(options(&scratch).with(name, value)), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains(name), "{name}: {error}");
+    }
+    let error = refused(open(options(&scratch).with("rot", "/srv")), ErrorKind::InvalidConfig);
+    for known in ["root", "create_root", "durable", "file_mode", "dir_mode", "signing_key", "metadata", "public_url"] {
+        assert!(error.message().contains(known), "{error}");
+    }
+    let error = refused(open(Options::new()), ErrorKind::InvalidConfig);
+    assert!(error.message().contains("root"), "{error}");
+    refused(open(Options::new().with("root", "")), ErrorKind::InvalidConfig);
+    assert!(!scratch.root().exists(), "a wrong option makes no root");
+}
+
+#[test]
+fn a_missing_root_is_made_or_refused_as_configured() {
+    let scratch = Scratch::bare();
+    let error = refused(open(options(&scratch).with("create_root", false)), ErrorKind::InvalidConfig);
+    assert!(error.message().contains("create_root"), "{error}");
+    assert!(error.message().contains(scratch.root().to_str().unwrap()), "{error}");
+    assert!(!scratch.root().exists());
+    open(options(&scratch)).unwrap();
+    assert!(scratch.root().is_dir());
+    open(options(&scratch).with("create_root", false)).unwrap();
+}
+
+#[test]
+fn a_root_that_is_no_directory_is_refused() {
+    let scratch = Scratch::bare();
+    fs::write(scratch.root(), "a file").unwrap();
+    refused(open(options(&scratch)), ErrorKind::InvalidConfig);
+    refused(open(options(&scratch).with("create_root", false)), ErrorKind::InvalidConfig);
+    let below = scratch.root().join("below a file");
+    refused(open(Options::new().with("root", below.to_str().unwrap())), ErrorKind::InvalidConfig);
+    fs::remove_file(scratch.root()).unwrap();
+    symlink(scratch.path().join("nowhere"), scratch.root()).unwrap();
+    refused(open(options(&scratch)), ErrorKind::InvalidConfig);
+}
+
+/// The root is the administrator's word, not a key's.
+#[tokio::test]
+async fn a_root_may_be_a_link_and_stays_where_it_was_opened() {
+    let scratch = Scratch::bare();
+    let (first, second) = (scratch.path().join("first"), scratch.path().join("second"));
+    fs::create_dir(&first).unwrap();
+    fs::create_dir(&second).unwrap();
+    symlink(&first, scratch.root()).unwrap();
+    let storage = scratch.storage();
+    storage.save("a", "1").await.unwrap();
+    fs::remove_file(scratch.root()).unwrap();
+    symlink(&second, scratch.root()).unwrap();
+    storage.save("b", "2").await.unwrap();
+    drop(storage);
+    assert_eq!(common::tree(&first), ["a", "b"]);
+    assert!(common::tree(&second).is_empty());
+}
+
+#[tokio::test]
+async fn a_file_url_names_the_root_and_its_query_the_options() {
+    let scratch = Scratch::bare();
+    let root = scratch.path().join("a root/ü#%?&");
+    fs::create_dir_all(&root).unwrap();
+    let encoded = format!("{}/a%20root/%C3%BC%23%25%3F%26", scratch.path().display());
+    for url in [
+        format!("file://{encoded}?durable=false&file_mode=0600&dir_mode=0700&create_root=false"),
+        format!("file://localhost{encoded}?durable=false&file_mode=600&dir_mode=700&metadata=sidecar"),
+    ] {
+        let storage = registry().open_url(&url).unwrap();
+        storage.save("d/k", "1").await.unwrap();
+        assert_eq!((mode(root.join("d")), mode(root.join("d/k"))), (0o700, 0o600), "{url}");
+        storage.delete("d/k").await.unwrap();
+    }
+    let storage = registry().open_url(&format!("file://{encoded}?prefix=p&public_url=https://example.com/")).unwrap();
+    storage.save("k", "1").await.unwrap();
+    assert!(root.join("p/k").is_file());
+    assert_eq!(storage.url("k").await.unwrap().as_str(), "https://example.com/p/k");
+    let read_only = registry().open_url(&format!("file://{encoded}?read_only=true")).unwrap();
+    refused(read_only.save("k", "1").await, ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn a_url_that_names_no_absolute_path_is_refused() {
+    let scratch = Scratch::new();
+    let path = scratch.root();
+    let path = path.to_str().unwrap();
+    for url in [
+        "file:relative/path".to_owned(),
+        "file:media".to_owned(),
+        "file:".to_owned(),
+        "file://host/path".to_owned(),
+        format!("file://example.com{path}"),
+        format!("file://127.0.0.1{path}"),
+        format!("file://user@localhost{path}"),
+        format!("file://{path}#fragment"),
+        format!("file://{path}?unknown=1"),
+        format!("file://{path}?durable=maybe"),
+        format!("file://{path}?root=/elsewhere"),
+        format!("file://{path}?durable=true&durable=false"),
+        format!("file://{path}/%FF"),
+        format!("file://{path}/%00"),
+    ] {
+        let error = refused(registry().open_url(&url), ErrorKind::InvalidConfig);
+        assert!(!error.message().is_empty(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn links_need_what_they_are_made_of() {
+    let scratch = Scratch::new();
+    let bare = open(options(&scratch)).unwrap();
+    refused(bare.url("k").await, ErrorKind::Unsupported);
+    let public = open(options(&scratch).with("public_url", "https://example.com/media")).unwrap();
+    assert_eq!(public.url("a b/ü").await.unwrap().as_str(), "https://example.com/media/a%20b/%C3%BC");
+    let hour = std::time::Duration::from_secs(3600);
+    refused(public.url("k").expires_in(hour).await, ErrorKind::Unsupported);
+    let secret = "0123456789abcdef0123456789abcdef";
+    let signing = options(&scratch).with("public_url", "https://example.com/media").with("signing_key", secret);
+    let link = open(signing).unwrap().url("k").expires_in(hour).await.unwrap();
+    assert!(link.as_str().starts_with("https://example.com/media/k?"), "{link}");
+    assert!(!format!("{link:?} {link}").contains(secret));
+}
+
+#[tokio::test]
+async fn a_secret_does_not_show_in_errors_and_debug_output() {
+    let scratch = Scratch::new();
+    let secret = "0123456789abcdef0123456789abcdef";
+    let wrong = options(&scratch).with("signing_key", secret).with("durable", "perhaps");
+    let error = refused(open(wrong), ErrorKind::InvalidConfig);
+    assert!(!format!("{error} {error:?}").contains(secret));
+    let signing = options(&scratch).with("public_url", "https://example.com/").with("signing_key", secret);
+    let storage = open(signing).unwrap();
+    assert!(!format!("{storage:?} {:?}", storage.driver()).contains(secret));
+}
+
+/// What is saved from a file on disk is copied, never linked: a later change of that file is its own.
+#[tokio::test]
+async fn a_file_that_was_saved_is_independent_of_its_source() {
+    let scratch = Scratch::new();
+    let source = scratch.path().join("source.txt");
+    fs::write(&source, "before").unwrap();
+    let storage = scratch.storage();
+    storage.save("k.txt", Payload::from_file(&source).await.unwrap()).await.unwrap();
+    fs::write(&source, "after!").unwrap();
+    assert_eq!(read(&storage, "k.txt").await.unwrap(), b"before");
+    storage.copy("k.txt", "copy.txt").await.unwrap();
+    fs::write(scratch.file("k.txt"), "after!").unwrap();
+    assert_eq!(read(&storage, "copy.txt").await.unwrap(), b"before");
+}

@@ -1,0 +1,215 @@
+//! How reading goes: in large steps, small files in one trip to the blocking pool, the open file within reach; and never
+//! a short success.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime};
+
+use common::payloads::{pattern, streaming};
+use common::poll::{blocking_thread, settled, single_blocking_thread, trips};
+use common::{Scratch, read, refused, skip};
+use futures_util::TryStreamExt;
+use storage_core::{ByteRange, ErrorKind, Storage};
+use storage_fs::MetadataStore;
+
+const MIB: usize = 1024 * 1024;
+
+/// How many calls of a thread of this process have read so far.
+fn reads_of(thread: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/self/task/{thread}/io")).ok()?;
+    io.lines().find_map(|line| line.strip_prefix("syscr:"))?.trim().parse().ok()
+}
+
+#[test]
+fn a_large_object_is_read_in_large_steps() {
+    let scratch = Scratch::new();
+    single_blocking_thread().block_on(async {
+        let storage = scratch.storage();
+        let bytes = pattern(1, 64 * MIB);
+        storage.save("large", bytes.clone()).await.unwrap();
+        let thread = blocking_thread().await;
+        let Some(before) = reads_of(thread) else { return skip("this kernel does not count reads") };
+
+        let mut found = Vec::with_capacity(bytes.len());
+        let mut chunks = storage.open("large").await.unwrap().into_stream();
+        while let Some(chunk) = chunks.try_next().await.unwrap() {
+            found.extend_from_slice(&chunk);
+        }
+        let streamed = reads_of(thread).unwrap() - before;
+        assert!(found == bytes);
+        assert!((1..200).contains(&streamed), "{streamed} calls for 64 MiB");
+
+        let before = reads_of(thread).unwrap();
+        assert!(storage.open("large").await.unwrap().bytes().await.unwrap() == bytes);
+        let at_once = reads_of(thread).unwrap() - before;
+        assert!((1..200).contains(&at_once), "{at_once} calls for 64 MiB");
+    });
+}
+
+#[test]
+fn a_large_object_is_written_and_copied_in_large_steps() {
+    let scratch = Scratch::new();
+    let writes = |thread: u32| {
+        let io = fs::read_to_string(format!("/proc/self/task/{thread}/io")).ok()?;
+        io.lines().find_map(|line| line.strip_prefix("syscw:"))?.trim().parse::<u64>().ok()
+    };
+    single_blocking_thread().block_on(async {
+        let storage = scratch.storage();
+        let thread = blocking_thread().await;
+        let Some(before) = writes(thread) else { return skip("this kernel does not count writes") };
+        storage.save("large", streaming(pattern(1, 64 * MIB), 8 * 1024)).await.unwrap();
+        let streamed = writes(thread).unwrap() - before;
+        assert!((1..400).contains(&streamed), "{streamed} calls for 64 MiB in chunks of 8 KiB");
+        let (read_before, written_before) = (reads_of(thread).unwrap(), writes(thread).unwrap());
+        storage.copy("large", "copy").await.unwrap();
+        let copied = reads_of(thread).unwrap() - read_before + writes(thread).unwrap() - written_before;
+        assert!(copied < 200, "{copied} calls to copy 64 MiB");
+        assert!(fs::read(scratch.file("copy")).unwrap() == pattern(1, 64 * MIB));
+    });
+}
+
+/// Whatever the kernel has in memory or not: at most one trip, and for large ones the test notices more.
+#[test]
+fn a_small_object_takes_at_most_one_trip_to_the_blocking_pool() {
+    for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
+        let scratch = Scratch::new();
+        scratch.put("theirs", "a file of another program");
+        single_blocking_thread().block_on(async {
+            settled().await;
+            let storage = scratch.builder().metadata(store).build().map(Storage::new).unwrap();
+            for size in [0, 1, 4 * 1024, 100 * 1024] {
+                let bytes = pattern(2, size);
+                let (saving, saved) = trips(storage.save("small", bytes.clone()).into_future()).await;
+                saved.unwrap();
+                assert_eq!(saving, 1, "trips to save {size} bytes");
+                let open = async { storage.open("small").await?.bytes().await };
+                let (reading, found) = trips(open).await;
+                assert_eq!(found.unwrap(), bytes);
+                // What is cached needs none, but a larger one is read on the pool after it was opened without.
+                assert!(reading <= 1, "{reading} trips to read {size} bytes");
+                assert!(trips(storage.stat("small")).await.0 <= 1);
+                assert!(trips(storage.exists("small")).await.0 <= 1);
+                assert!(trips(storage.delete("small")).await.0 <= 1);
+            }
+            let (reading, found) = trips(async { storage.open("theirs").await?.text().await }).await;
+            assert_eq!((reading, &*found.unwrap()), (1, "a file of another program"));
+
+            // The control.
+            storage.save("large", pattern(3, 8 * MIB)).await.unwrap();
+            let stream = async { storage.open("large").await?.into_stream().try_collect::<Vec<_>>().await };
+            assert!(trips(stream).await.0 > 4);
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_open_file_of_a_large_object_is_within_reach() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    let bytes = pattern(4, 3 * MIB);
+    storage.save("large", bytes.clone()).await.unwrap();
+
+    let object = storage.open("large").range(MIB as u64..2 * MIB as u64 + 7).await.unwrap();
+    let range = object.range();
+    assert_eq!(range, MIB as u64..2 * MIB as u64 + 7);
+    // It stays what it was, also when the object is replaced or deleted.
+    storage.save("large", "another").await.unwrap();
+    storage.delete("large").await.unwrap();
+    let file = object.file().expect("a file to send from");
+    let mut found = vec![0; usize::try_from(range.end - range.start).unwrap()];
+    file.read_exact_at(&mut found, range.start).unwrap();
+    assert!(found == bytes[MIB..2 * MIB + 7]);
+    assert_eq!(file.metadata().unwrap().len(), object.meta().size);
+    assert!(object.bytes().await.unwrap() == found, "and the body is still the body");
+}
+
+#[tokio::test]
+async fn ranges_of_any_size_are_the_bytes_they_name() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    let bytes = pattern(5, 700_001);
+    storage.save("k", bytes.clone()).await.unwrap();
+    for (range, expected) in [
+        (ByteRange::from(0..1), 0..1),
+        (ByteRange::from(65_535..65_537), 65_535..65_537),
+        (ByteRange::from(131_071..), 131_071..700_001),
+        (ByteRange::last(1), 700_000..700_001),
+        (ByteRange::last(200_000), 500_001..700_001),
+        (ByteRange::from(1..700_000), 1..700_000),
+        (ByteRange::from(600_000..9_999_999), 600_000..700_001),
+    ] {
+        let object = storage.open("k").range(range).await.unwrap();
+        assert!(object.bytes().await.unwrap() == bytes[expected.clone()], "{expected:?}");
+        let object = storage.open("k").range(range).await.unwrap();
+        let chunks: Vec<_> = object.into_stream().try_collect().await.unwrap();
+        assert!(chunks.concat() == bytes[expected.clone()], "{expected:?}");
+    }
+}
+
+/// Another program that truncates a file in place breaks the reader, who has to learn of it.
+#[tokio::test]
+async fn a_file_that_is_truncated_while_it_is_read_is_an_error() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    for left in [0, MIB as u64, 4 * MIB as u64 - 1] {
+        storage.save("k", pattern(6, 4 * MIB)).await.unwrap();
+        let (whole, streamed) = (storage.open("k").await.unwrap(), storage.open("k").await.unwrap());
+        let ranged = storage.open("k").range(3 * MIB as u64..).await.unwrap();
+        File::options().write(true).open(scratch.file("k")).unwrap().set_len(left).unwrap();
+
+        let error = whole.bytes().await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        streamed.into_stream().try_collect::<Vec<_>>().await.unwrap_err();
+        ranged.bytes().await.unwrap_err();
+        // Opened anew, it is what is left of it.
+        assert_eq!(read(&storage, "k").await.unwrap().len() as u64, left);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_grows_while_it_is_read_yields_what_it_had() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    let bytes = pattern(7, MIB);
+    storage.save("k", bytes.clone()).await.unwrap();
+    let object = storage.open("k").await.unwrap();
+    let file = File::options().write(true).open(scratch.file("k")).unwrap();
+    file.write_all_at(&[0; 1000], MIB as u64).unwrap();
+    assert!(object.bytes().await.unwrap() == bytes);
+}
+
+/// Conditions hold on the short cut for cached files as they do on the long way.
+#[tokio::test]
+async fn conditions_hold_for_small_and_large_objects() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    for size in [10, 100_000, 1_000_000] {
+        let meta = storage.save("k", pattern(8, size)).await.unwrap();
+        let etag = meta.etag.unwrap();
+        let other = storage_core::ETag::strong("other").unwrap();
+        refused(storage.open("k").if_none_match(etag.clone()).await, ErrorKind::NotModified);
+        refused(storage.open("k").if_match(other.clone()).await, ErrorKind::PreconditionFailed);
+        let soon = SystemTime::now() + Duration::from_secs(60);
+        refused(storage.open("k").if_modified_since(soon).await, ErrorKind::NotModified);
+        refused(storage.open("k").range(size as u64 + 1..).await, ErrorKind::RangeNotSatisfiable);
+        let object = storage.open("k").if_match(etag).if_none_match(other).await.unwrap();
+        assert_eq!(object.bytes().await.unwrap().len(), size);
+    }
+}
+
+/// What the kernel has dropped from its memory is found all the same.
+#[tokio::test]
+async fn a_file_that_is_not_in_memory_is_read_from_the_disk() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    let meta = storage.save("d/k", pattern(9, 50_000)).await.unwrap();
+    let file = File::open(scratch.file("d/k")).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let object = storage.open("d/k").await.unwrap();
+    assert_eq!(*object.meta(), meta);
+    assert!(object.bytes().await.unwrap() == pattern(9, 50_000));
+}

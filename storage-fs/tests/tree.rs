@@ -1,0 +1,476 @@
+//! Trees: files that others wrote are objects, what we write are plain files, and a listing is in byte order of the
+//! whole key whatever the tree looks like.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use common::{Scratch, items, jobs, level, names, read, refused, skip};
+use storage_core::{Entry, ErrorKind, Prefix};
+
+#[tokio::test]
+async fn a_file_that_another_program_wrote_is_an_object() {
+    let scratch = Scratch::new();
+    scratch.put("photos/2026/ada.png", b"not really a picture");
+    let storage = scratch.storage();
+
+    let meta = storage.stat("photos/2026/ada.png").await.unwrap();
+    assert_eq!((meta.size, meta.content_type()), (20, Some("image/png")));
+    assert_eq!(names(&storage, "").await.unwrap(), ["photos/2026/ada.png"]);
+    assert_eq!(storage.open("photos/2026/ada.png").range(4..10).await.unwrap().text().await.unwrap(), "really");
+    storage.copy("photos/2026/ada.png", "copy.png").await.unwrap();
+    assert_eq!(fs::read(scratch.file("copy.png")).unwrap(), b"not really a picture");
+    storage.delete("photos/2026/ada.png").await.unwrap();
+    assert_eq!(scratch.plain_tree(), ["copy.png"]);
+}
+
+#[tokio::test]
+async fn a_name_that_tells_no_type_is_looked_into() {
+    let scratch = Scratch::new();
+    scratch.put("picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
+    scratch.put("words", "nothing but text");
+    let storage = scratch.storage();
+    assert_eq!(storage.stat("picture").await.unwrap().content_type(), Some("image/png"));
+    let of_words = storage.stat("words").await.unwrap();
+    assert_ne!(of_words.content_type(), Some("image/png"));
+    assert_eq!(storage.open("picture").await.unwrap().meta().content_type(), Some("image/png"));
+}
+
+#[tokio::test]
+async fn what_we_save_is_a_plain_file_at_the_plain_path() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    storage.save("css/odd name#1%.css", "a {}").cache_control("no-cache").await.unwrap();
+    assert_eq!(fs::read(scratch.root().join("css/odd name#1%.css")).unwrap(), b"a {}");
+    assert_eq!(scratch.plain_tree(), ["css/", "css/odd name#1%.css"]);
+}
+
+#[tokio::test]
+async fn our_directory_is_gone_when_the_driver_is() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    storage.save("a", "1").await.unwrap();
+    drop(storage);
+    assert_eq!(scratch.tree(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_root_that_is_only_read_stays_as_it_is() {
+    let scratch = Scratch::new();
+    scratch.put("a/b", "1");
+    let storage = scratch.storage();
+    names(&storage, "").await.unwrap();
+    read(&storage, "a/b").await.unwrap();
+    storage.delete("missing").await.unwrap();
+    assert_eq!(scratch.tree(), ["a/", "a/b"]);
+}
+
+#[tokio::test]
+async fn a_listing_is_in_byte_order_of_the_whole_key() {
+    let scratch = Scratch::new();
+    let keys = [
+        "a-b", "a.b", "a/b", "a/b-", "a/b.c/d", "a/c", "a0", "aa/a", "A/z", "b", "b-/x", "b./x", "b /x", "ab/c/d-e",
+        "ab/c/d/e", "ab/c/d.e", "ab/c-/d", "ü/x", "ü-", "ü0", "a!/x", "a!0", "zz",
+    ];
+    for key in keys {
+        if key != "b" {
+            scratch.put(key, "");
+        }
+    }
+    let mut expected: Vec<_> = keys.into_iter().filter(|key| *key != "b").collect();
+    expected.sort_unstable();
+    let storage = scratch.storage();
+    assert_eq!(names(&storage, "").await.unwrap(), expected);
+    for prefix in ["a", "a/", "a/b", "ab/c/d", "ü", "b", "nothing", "a/b.c/d", "ab/c/d/"] {
+        let below: Vec<_> = expected.iter().copied().filter(|key| key.starts_with(prefix)).collect();
+        assert_eq!(names(&storage, prefix).await.unwrap(), below, "{prefix}");
+    }
+}
+
+/// Every place to begin at, and every prefix, against what filtering and rolling up all keys gives.
+#[tokio::test]
+async fn start_after_and_delimiter_agree_with_filtering_all_keys() {
+    let scratch = Scratch::new();
+    let keys = ["a", "b-c", "b.c", "b/c", "b/c-/d", "b/d/e", "b/d/f", "b/e", "b0/a", "c/c/c/c", "c/c/c0"];
+    for key in keys {
+        scratch.put(key, "");
+    }
+    let storage = scratch.storage();
+    let starts =
+        ["", "a", "b", "b-", "b/", "b/c", "b/c-/", "b/c-/d", "b/d", "b/d/", "b/d/e", "b/d/z", "b/z", "c/c/c/", "z"];
+    for prefix in ["", "b", "b/", "b/d", "b/d/", "c/c"] {
+        for start in starts {
+            let after = |name: &str| start.is_empty() || name > start;
+            let expected: Vec<_> = keys.into_iter().filter(|key| key.starts_with(prefix) && after(key)).collect();
+            let listing = storage.list(prefix).start_after(start).entries().collect().await.unwrap();
+            let found: Vec<_> = listing.iter().map(Entry::name).collect();
+            assert_eq!(found, expected, "{prefix:?} after {start:?}");
+
+            let mut rolled: Vec<_> = keys.into_iter().filter(|key| key.starts_with(prefix)).collect::<Vec<_>>();
+            for name in &mut rolled {
+                if let Some(at) = name[prefix.len()..].find('/') {
+                    *name = &name[..=prefix.len() + at];
+                }
+            }
+            rolled.dedup();
+            rolled.retain(|name| after(name));
+            let listing = storage.list(prefix).delimiter("/").start_after(start).entries().collect().await.unwrap();
+            let found: Vec<_> = listing.iter().map(Entry::name).collect();
+            assert_eq!(found, rolled, "level of {prefix:?} after {start:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn empty_directories_do_not_show() {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.file("empty/emptier/emptiest")).unwrap();
+    fs::create_dir_all(scratch.file("full/empty")).unwrap();
+    scratch.put("full/deep/down/file", "");
+    let storage = scratch.storage();
+    assert_eq!(names(&storage, "").await.unwrap(), ["full/deep/down/file"]);
+    assert_eq!(level(&storage, "").await.unwrap(), ["full/"]);
+    assert_eq!(level(&storage, "full/").await.unwrap(), ["full/deep/"]);
+    assert!(level(&storage, "empty/").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn odd_names_are_one_error_each_and_the_listing_goes_on() {
+    let scratch = Scratch::new();
+    scratch.put("a", "");
+    scratch.put("d/fine", "");
+    scratch.put("z", "");
+    fs::write(scratch.root().join(OsStr::from_bytes(b"b\xffd")), "").unwrap();
+    fs::write(scratch.root().join("c\nd"), "").unwrap();
+    fs::create_dir(scratch.root().join(OsStr::from_bytes(b"e\xff"))).unwrap();
+    fs::write(scratch.root().join(OsStr::from_bytes(b"e\xff/x")), "").unwrap();
+
+    let storage = scratch.storage();
+    let found = items(&storage, "").await;
+    let fine: Vec<_> = found.iter().filter_map(|item| item.as_ref().ok()).collect();
+    assert_eq!(fine, ["a", "d/fine", "z"]);
+    let odd: Vec<_> = found.into_iter().filter_map(Result::err).collect();
+    assert_eq!(odd.len(), 3, "{odd:?}");
+    assert!(odd.iter().all(|(kind, key)| *kind == ErrorKind::InvalidKey && !key.is_empty()), "{odd:?}");
+    assert!(odd.iter().any(|(_, key)| key == "c\nd"), "{odd:?}");
+    assert!(items(&storage, "d/").await.iter().all(Result::is_ok), "an odd name elsewhere is no matter");
+}
+
+/// A path of more bytes than a key has can be made step by step.
+#[tokio::test]
+async fn a_path_longer_than_a_key_is_one_error_and_the_listing_goes_on() {
+    let scratch = Scratch::new();
+    let segment = "s".repeat(200);
+    let mut directory = scratch.root();
+    for _ in 0..5 {
+        directory.push(&segment);
+        fs::create_dir(&directory).unwrap();
+    }
+    fs::write(directory.join("t".repeat(100)), "").unwrap();
+    fs::write(directory.join("ok"), "").unwrap();
+    scratch.put("z", "");
+
+    let found = items(&scratch.storage(), "").await;
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[0].as_deref(), Ok(&*format!("{}ok", format!("{segment}/").repeat(5))));
+    assert_eq!(found[1].as_ref().unwrap_err().0, ErrorKind::InvalidKey);
+    assert_eq!(found[2].as_deref(), Ok("z"));
+}
+
+#[tokio::test]
+async fn a_name_longer_than_the_file_system_holds_is_refused_on_saving_and_absent_on_reading() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    for long in ["x".repeat(256), format!("{}/file", "y".repeat(256)), format!("a/{}", "ü".repeat(128))] {
+        refused(storage.save(&long, "1").await, ErrorKind::InvalidKey);
+        refused(storage.open(&long).await, ErrorKind::NotFound);
+        assert!(!storage.exists(&long).await.unwrap());
+        storage.delete(&long).await.unwrap();
+        assert!(names(&storage, &long).await.unwrap().is_empty());
+    }
+    assert!(scratch.plain_tree().is_empty(), "{:?}", scratch.plain_tree());
+    storage.save("z".repeat(255), "1").await.unwrap();
+}
+
+#[tokio::test]
+async fn our_directory_never_shows_and_cannot_be_addressed() {
+    let scratch = Scratch::new();
+    scratch.put("app/.anystorage/meta/planted", "another root's");
+    scratch.put("app/file", "");
+    scratch.put(".anystorage/staging/planted", "ours");
+    scratch.put(".anystorage/meta/planted", "ours");
+    scratch.put("app/.anystorage-not", "a plain file");
+    let storage = scratch.storage();
+
+    assert_eq!(names(&storage, "").await.unwrap(), ["app/.anystorage-not", "app/file"]);
+    assert_eq!(level(&storage, "").await.unwrap(), ["app/"]);
+    assert_eq!(level(&storage, "app/").await.unwrap(), ["app/.anystorage-not", "app/file"]);
+    for prefix in [".anystorage", ".anystorage/", ".anystorage/s", ".anystorage/staging/", "app/.anystorage/meta/p"] {
+        assert_eq!(names(&storage, prefix).await.unwrap(), names_beginning(prefix), "{prefix}");
+        assert_eq!(level(&storage, prefix).await.unwrap(), names_beginning(prefix), "{prefix}");
+    }
+    for key in
+        [".anystorage", ".anystorage/meta/planted", ".AnyStorage/staging/planted", "app/.anystorage/meta/planted"]
+    {
+        refused(storage.open(key).await, ErrorKind::InvalidKey);
+        refused(storage.stat(key).await, ErrorKind::InvalidKey);
+        refused(storage.exists(key).await, ErrorKind::InvalidKey);
+        refused(storage.delete(key).await, ErrorKind::InvalidKey);
+        refused(storage.save(key, "x").await, ErrorKind::InvalidKey);
+        refused(storage.copy(key, "b").await, ErrorKind::InvalidKey);
+        refused(storage.copy("app/file", key).await, ErrorKind::InvalidKey);
+        refused(storage.url(key).await, ErrorKind::InvalidKey);
+    }
+    assert_eq!(fs::read(scratch.file(".anystorage/staging/planted")).unwrap(), b"ours");
+}
+
+fn names_beginning(prefix: &str) -> Vec<&'static str> {
+    ["app/.anystorage-not"].into_iter().filter(|name| name.starts_with(prefix)).collect()
+}
+
+/// A storage whose root holds nothing but our own directory is empty.
+#[tokio::test]
+async fn a_directory_that_holds_our_directory_alone_is_empty() {
+    let scratch = Scratch::new();
+    scratch.put("app/.anystorage/meta/planted", "another root's");
+    assert!(level(&scratch.storage(), "").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn deleting_the_last_object_prunes_the_empty_directories_on_its_way() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    for key in ["a/b/c/one", "a/b/c/two", "a/other"] {
+        storage.save(key, "").await.unwrap();
+    }
+    storage.delete("a/b/c/one").await.unwrap();
+    assert_eq!(scratch.plain_tree(), ["a/", "a/b/", "a/b/c/", "a/b/c/two", "a/other"]);
+    storage.delete("a/b/c/two").await.unwrap();
+    assert_eq!(scratch.plain_tree(), ["a/", "a/other"]);
+    storage.delete("a/other").await.unwrap();
+    assert!(scratch.plain_tree().is_empty());
+    assert!(scratch.root().is_dir(), "the root itself stays");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_empty_stays_whatever_is_in_it() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    storage.save("a/b/object", "").await.unwrap();
+    std::os::unix::fs::symlink("nowhere", scratch.file("a/b/link")).unwrap();
+    storage.delete("a/b/object").await.unwrap();
+    assert_eq!(scratch.plain_tree(), ["a/", "a/b/", "a/b/link"]);
+}
+
+#[tokio::test]
+async fn deleting_what_is_no_object_changes_nothing() {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.file("empty/inner")).unwrap();
+    let storage = scratch.storage();
+    for key in ["empty", "empty/inner", "empty/inner/missing", "missing/missing"] {
+        storage.delete(key).await.unwrap();
+    }
+    assert_eq!(scratch.plain_tree(), ["empty/", "empty/inner/"]);
+}
+
+#[tokio::test]
+async fn a_deep_tree_is_walked_in_order() {
+    let scratch = Scratch::new();
+    let mut expected = Vec::new();
+    let mut directory = String::new();
+    for depth in 0..200 {
+        for name in ["0", "z"] {
+            let key = format!("{directory}{name}");
+            scratch.put(&key, depth.to_string());
+            expected.push(key);
+        }
+        directory.push_str("d/");
+    }
+    expected.sort_unstable();
+    let storage = scratch.storage();
+    assert_eq!(names(&storage, "").await.unwrap(), expected);
+    assert_eq!(read(&storage, &expected[399]).await.unwrap(), b"0");
+}
+
+/// Listings go to the disk in batches; an object at the seam must not be lost, doubled or be taken for the end.
+#[tokio::test]
+async fn a_listing_of_any_length_is_whole() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    for count in 0..1_100 {
+        scratch.put(&format!("{count:05}"), "");
+        if [511, 512, 513, 1023, 1024, 1025].contains(&(count + 1)) {
+            let found = names(&storage, "").await.unwrap();
+            let expected: Vec<_> = (0..=count).map(|n| format!("{n:05}")).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+/// Whoever replaces objects must not make a listing show them twice or not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_listing_during_overwrites_shows_each_object_once() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    let keys: Vec<_> = (0..600).map(|n| format!("d/{n:04}")).collect();
+    for key in &keys {
+        scratch.put(key, "0");
+    }
+    let writers: Vec<_> = (0..2)
+        .map(|writer| {
+            let (storage, keys) = (storage.clone(), keys.clone());
+            tokio::spawn(async move {
+                for round in 0..3 {
+                    for key in keys.iter().skip(writer).step_by(2) {
+                        storage.save(key, format!("{round}")).await.unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut listings = 0;
+    while listings == 0 || writers.iter().any(|writer| !writer.is_finished()) {
+        assert_eq!(names(&storage, "").await.unwrap(), keys);
+        listings += 1;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+/// What lies two levels below may not even be searched: a listing of one level does not notice, one of all levels does.
+#[tokio::test]
+async fn a_listing_of_one_level_does_not_walk_the_subtrees() {
+    if common::is_root() {
+        // For root, permissions do not hold.
+        return in_a_thread_of_nobody(one_level_of_a_closed_tree);
+    }
+    one_level_of_a_closed_tree();
+}
+
+fn one_level_of_a_closed_tree() {
+    let scratch = Scratch::new();
+    for directory in ["a", "b"] {
+        scratch.put(&format!("{directory}/file"), "");
+        scratch.put(&format!("{directory}/closed/file"), "");
+        fs::set_permissions(scratch.file(&format!("{directory}/closed")), PermissionsExt::from_mode(0o000)).unwrap();
+    }
+    let storage = scratch.storage();
+    let runtime = common::poll::single_blocking_thread();
+    runtime.block_on(async {
+        assert_eq!(level(&storage, "").await.unwrap(), ["a/", "b/"]);
+        // The control: this test would notice.
+        refused(names(&storage, "").await, ErrorKind::PermissionDenied);
+    });
+    for directory in ["a/closed", "b/closed"] {
+        fs::set_permissions(scratch.file(directory), PermissionsExt::from_mode(0o700)).unwrap();
+    }
+}
+
+/// After trouble that is no odd name a listing ends: what it could not see might be anything.
+#[tokio::test]
+async fn a_listing_that_cannot_go_on_ends_with_its_error() {
+    if common::is_root() {
+        return in_a_thread_of_nobody(listing_with_a_closed_directory);
+    }
+    listing_with_a_closed_directory();
+}
+
+fn listing_with_a_closed_directory() {
+    let scratch = Scratch::new();
+    for key in ["a", "closed/1", "z"] {
+        scratch.put(key, "");
+    }
+    fs::set_permissions(scratch.file("closed"), PermissionsExt::from_mode(0o000)).unwrap();
+    let storage = scratch.storage();
+    let found = common::poll::single_blocking_thread().block_on(items(&storage, ""));
+    fs::set_permissions(scratch.file("closed"), PermissionsExt::from_mode(0o755)).unwrap();
+    let expected = [Ok("a".to_owned()), Err((ErrorKind::PermissionDenied, "closed".to_owned()))];
+    assert_eq!(found, expected);
+}
+
+/// Runs a test in a thread that has given root away; threads that it starts have too.
+fn in_a_thread_of_nobody(test: fn()) {
+    let done = std::thread::spawn(move || {
+        common::become_nobody();
+        test();
+    });
+    done.join().unwrap();
+}
+
+/// The names of one directory are in memory at a time, not those of the tree.
+#[test]
+fn the_memory_of_a_listing_is_bounded_by_the_widest_directory() {
+    let scratch = Scratch::new();
+    for directory in 0..DIRECTORIES {
+        let directory = scratch.file(&format!("{directory:03}"));
+        fs::create_dir(&directory).unwrap();
+        for file in 0..FILES {
+            fs::File::create(directory.join(long_name(file))).unwrap();
+        }
+    }
+    let told = jobs::finish(jobs::job("list", &scratch.root()));
+    let [listed, growth] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(listed.parse::<usize>().unwrap(), DIRECTORIES * FILES);
+    let growth: usize = growth.parse().unwrap();
+    let all_names = DIRECTORIES * FILES * long_name(0).len() / 1024;
+    assert!(growth < all_names / 3, "peak memory grew by {growth} KiB; all names have {all_names} KiB");
+}
+
+const DIRECTORIES: usize = 100;
+const FILES: usize = 300;
+
+fn long_name(number: usize) -> String {
+    format!("{}{number:05}", "n".repeat(240))
+}
+
+fn list_all(root: &Path) {
+    let storage = storage_core::Storage::new(storage_fs::Fs::builder(root).build().unwrap());
+    common::poll::single_blocking_thread().block_on(async {
+        // Once over a small part, so that what the runtime needs is there.
+        names(&storage, "000/").await.unwrap();
+        let before = peak_memory();
+        let mut entries = storage.list(Prefix::empty()).entries();
+        let mut listed = 0;
+        while let Some(entry) = entries.next().await {
+            entry.unwrap();
+            listed += 1;
+        }
+        jobs::tell(&listed.to_string());
+        jobs::tell(&(peak_memory() - before).to_string());
+    });
+}
+
+/// In KiB.
+fn peak_memory() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+#[test]
+#[ignore = "runs in child processes of the other tests"]
+fn child() {
+    jobs::run(&[("list", list_all)]);
+}
+
+#[tokio::test]
+async fn special_files_and_links_do_not_show() {
+    let scratch = Scratch::new();
+    scratch.put("file", "");
+    common::fifo(&scratch.file("fifo"));
+    let _socket = std::os::unix::net::UnixListener::bind(scratch.file("socket")).unwrap();
+    std::os::unix::fs::symlink("file", scratch.file("link")).unwrap();
+    std::os::unix::fs::symlink(".", scratch.file("loop")).unwrap();
+    if !common::device(&scratch.file("device")) {
+        skip("devices cannot be made here");
+    }
+    let storage = scratch.storage();
+    assert_eq!(names(&storage, "").await.unwrap(), ["file"]);
+    assert_eq!(level(&storage, "").await.unwrap(), ["file"]);
+}
