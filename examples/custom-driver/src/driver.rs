@@ -1,0 +1,146 @@
+//! [`Redb`]: the nine verbs.
+
+use std::ops::Bound;
+
+use bytes::BytesMut;
+use futures_util::{TryStreamExt, stream};
+use storage_core::{
+    Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
+    MetadataDirective, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, UrlOptions,
+    async_trait, keys, roll_up,
+};
+
+use crate::RedbOptions;
+use crate::database::{Database, blocking, failed};
+use crate::listing::Place;
+use crate::reading::read;
+use crate::tables::{OBJECTS, PIECE, PIECES, Record, record};
+use crate::upload::{Upload, allowed};
+
+/// Keeps objects in one database file. Takes every key of the contract.
+#[derive(Debug, Clone)]
+pub struct Redb {
+    database: Database,
+    location: String,
+}
+
+impl Redb {
+    /// Opens the database file, or creates it. Blocks for a moment.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if the database is open already; what the operating system says.
+    pub fn open(options: &RedbOptions) -> Result<Self> {
+        let database = Database::open(&options.path, options.cache_mib << 20)?;
+        Ok(Self { database, location: format!("redb:{}", options.path.display()) })
+    }
+}
+
+#[async_trait]
+impl Driver for Redb {
+    fn info(&self) -> DriverInfo {
+        DriverInfo::new("redb", self.location.clone(), Capabilities::full())
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let mut chunks = payload.into_stream();
+        let mut upload = Upload::new(self.database.clone())?;
+        let mut waiting = BytesMut::new();
+        let mut size = 0;
+        while let Some(chunk) = chunks.try_next().await? {
+            size += chunk.len() as u64;
+            waiting.extend_from_slice(&chunk);
+            while waiting.len() >= PIECE {
+                let piece = waiting.split_to(PIECE);
+                upload = blocking(move || upload.stage(&piece)).await?;
+            }
+        }
+        let checksums = chunks.checksums().cloned().unwrap_or_default();
+        let record = Record::new(upload.body().to_owned(), size, options.metadata.clone(), checksums)?;
+        let (key, tail, mode) = (key.clone(), waiting.freeze(), options.mode.clone());
+        blocking(move || upload.commit(key, &tail, &mode, record)).await
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        let (database, key, options) = (self.database.clone(), key.clone(), options.clone());
+        blocking(move || {
+            let snapshot = database.read()?;
+            let objects = snapshot.open_table(OBJECTS).map_err(failed)?;
+            let record = record(&objects, &key)?.ok_or_else(Error::not_found)?;
+            let body = record.body.clone();
+            let meta = record.into_meta(key)?;
+            options.check(&meta)?;
+            let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;
+            // The table holds on to its snapshot: an overwrite or a deletion does not take the pieces away.
+            let pieces = snapshot.open_table(PIECES).map_err(failed)?;
+            Ok(Object::from_stream(meta, range.clone(), read(pieces, body, range)))
+        })
+        .await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        let (database, key) = (self.database.clone(), key.clone());
+        blocking(move || {
+            let objects = database.read()?.open_table(OBJECTS).map_err(failed)?;
+            record(&objects, &key)?.ok_or_else(Error::not_found)?.into_meta(key)
+        })
+        .await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        let (database, key) = (self.database.clone(), key.clone());
+        blocking(move || {
+            let objects = database.read()?.open_table(OBJECTS).map_err(failed)?;
+            Ok(objects.get(key.as_str()).map_err(failed)?.is_some())
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        let (database, key) = (self.database.clone(), key.clone());
+        blocking(move || database.write(|tables| tables.remove(&key))).await
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        let start = match &options.start_after {
+            Some(after) if after.as_str() >= prefix.as_str() => Bound::Excluded(after.clone()),
+            _ => Bound::Included(prefix.as_str().to_owned()),
+        };
+        let (database, within) = (self.database.clone(), prefix.clone());
+        let pages = stream::try_unfold(Place::Start(database, start), move |place| {
+            let within = within.clone();
+            blocking(move || place.next_page(&within))
+        });
+        roll_up(pages.map_ok(stream::iter).try_flatten(), prefix, options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+        let (database, from, to, options) = (self.database.clone(), from.clone(), to.clone(), options.clone());
+        let mode = match options.mode {
+            CopyMode::Overwrite => SaveMode::Overwrite,
+            CopyMode::CreateNew => SaveMode::CreateNew,
+            other => return Err(Error::unsupported(format!("the redb driver does not know the copy mode {other:?}"))),
+        };
+        blocking(move || {
+            database.write(|tables| {
+                let source = tables.record(&from)?.ok_or_else(Error::not_found)?;
+                let to = allowed(tables, to, &mode)?;
+                let body = if from == to { source.body.clone() } else { keys::random_text(26)? };
+                let metadata = match options.metadata {
+                    MetadataDirective::Replace(metadata) => metadata,
+                    _ => source.metadata,
+                };
+                if from != to {
+                    tables.copy_body(&source.body, &body, source.size)?;
+                }
+                let copy = Record::new(body, source.size, metadata, source.checksums)?;
+                tables.put_record(&to, &copy)?;
+                copy.into_meta(to)
+            })
+        })
+        .await
+    }
+
+    async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
+        Err(Error::unsupported("a database has no links; set public_url if a web server shows its objects"))
+    }
+}

@@ -1,0 +1,58 @@
+//! Listing, a page of rows at a time.
+
+use std::ops::Bound;
+
+use redb::ReadOnlyTable;
+use storage_core::{Entry, Key, ObjectEntry, Prefix, Result};
+
+use crate::database::{Database, failed};
+use crate::tables::{OBJECTS, Record};
+
+/// How many rows are read at a time.
+const PAGE: usize = 256;
+
+/// How far a listing is.
+pub(crate) enum Place {
+    Start(Database, Bound<String>),
+    After(ReadOnlyTable<&'static str, &'static [u8]>, String),
+    End,
+}
+
+pub(crate) type Page = Vec<Result<Entry>>;
+
+impl Place {
+    /// The next entries, all out of the snapshot that the first page was read from.
+    pub(crate) fn next_page(self, within: &Prefix) -> Result<Option<(Page, Self)>> {
+        let (objects, start) = match self {
+            Self::Start(database, start) => (database.read()?.open_table(OBJECTS).map_err(failed)?, start),
+            Self::After(objects, last) => (objects, Bound::Excluded(last)),
+            Self::End => return Ok(None),
+        };
+        let start = start.as_ref().map(String::as_str);
+        let mut page = Page::new();
+        let mut last = None;
+        for row in objects.range::<&str>((start, Bound::Unbounded)).map_err(failed)?.take(PAGE) {
+            let (key, record) = row.map_err(failed)?;
+            if !key.value().starts_with(within.as_str()) {
+                return Ok(Some((page, Self::End)));
+            }
+            page.push(entry(key.value(), record.value())?);
+            last = Some(key.value().to_owned());
+        }
+        let next = last.map_or(Self::End, |last| Self::After(objects, last));
+        Ok(Some((page, next)))
+    }
+}
+
+/// A key that breaks a rule is one error item, and the listing goes on; a record that cannot be read ends it.
+fn entry(name: &str, record: &[u8]) -> Result<Result<Entry>> {
+    let key = match Key::new(name) {
+        Ok(key) => key,
+        Err(odd) => return Ok(Err(odd)),
+    };
+    let meta = Record::read(record).and_then(|record| record.into_meta(key)).map_err(|error| error.with_key(name))?;
+    let mut entry = ObjectEntry::new(meta.key, meta.size);
+    entry.etag = meta.etag;
+    entry.last_modified = meta.last_modified;
+    Ok(Ok(Entry::Object(entry)))
+}

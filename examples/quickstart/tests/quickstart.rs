@@ -1,0 +1,86 @@
+//! Runs the program as its users do.
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program with no storage in its environment but these.
+fn quickstart(environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quickstart"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STORAGE_")) {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+fn succeeds(environment: &[(&str, &str)]) -> String {
+    let output = quickstart(environment);
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    said.into_owned()
+}
+
+fn fails(environment: &[(&str, &str)]) -> String {
+    let output = quickstart(environment);
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn it_runs_against_every_storage_of_its_configuration() {
+    let said = succeeds(&[]);
+    for expected in ["memory at memory:", "disk at ", "160 x 100 pixels", "1.4 seconds", "2 storages"] {
+        assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
+    }
+    assert_eq!(said.matches("0 left").count(), 2, "{said}");
+    assert_eq!(said.matches(" 19699 bytes, each as it was saved").count(), 2, "{said}");
+}
+
+#[test]
+fn it_runs_against_the_storage_of_the_environment_and_touches_nothing_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("quickstart")).unwrap();
+    let theirs = dir.path().join("quickstart/theirs.txt");
+    std::fs::write(&theirs, "theirs").unwrap();
+    let said = succeeds(&[("STORAGE_DEFAULT_URL", &format!("file://{}", dir.path().display()))]);
+    assert!(said.starts_with("default at ") && !said.contains("memory"), "{said}");
+    assert_eq!(files_below(dir.path()), [theirs]);
+}
+
+#[test]
+fn it_runs_against_the_storages_of_a_configuration_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("storages.toml");
+    let text = "[storages.here]\ndriver = 'memory'\n[storages.there]\ndriver = 'memory'\nread_only = true\n";
+    std::fs::write(&config, text).unwrap();
+    let said = succeeds(&[("STORAGE_CONFIG", config.to_str().unwrap())]);
+    assert!(said.contains("here at memory:") && said.contains("there at memory:\n  skipped"), "{said}");
+    assert!(said.ends_with("1 storage, no surprises.\n"), "{said}");
+}
+
+#[test]
+fn it_fails_where_there_is_nothing_to_write_to() {
+    let complaint = fails(&[("STORAGE_DEFAULT_URL", "memory:?read_only=true")]);
+    assert_eq!(complaint, "quickstart: every storage is read-only, so nothing was shown\n");
+}
+
+#[test]
+fn it_fails_with_a_reason_where_the_configuration_is_wrong() {
+    let complaint = fails(&[("STORAGE_DEFAULT_URL", "memory:?colour=red")]);
+    assert!(complaint.contains("unknown option colour"), "{complaint}");
+}
+
+#[test]
+fn it_fails_with_a_reason_where_the_storage_does_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // A file where the program's directory would be.
+    std::fs::write(dir.path().join("quickstart"), "in the way").unwrap();
+    let complaint = fails(&[("STORAGE_DEFAULT_URL", &format!("file://{}", dir.path().display()))]);
+    assert!(complaint.contains("Conflict"), "{complaint}");
+    assert_eq!(files_below(dir.path()), [dir.path().join("quickstart")]);
+}
