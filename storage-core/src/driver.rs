@@ -26,6 +26,9 @@ use crate::payload::Payload;
 ///
 /// Errors need neither operation nor driver nor key: the handle adds them.
 ///
+/// A key that the backend cannot hold is refused by `save` with `InvalidKey`. The other verbs may say the same of it, or
+/// what they say of an object that is not there.
+///
 /// Every future may be dropped at any point. A verb whose future was dropped has either happened
 /// completely or not at all, and leaves no debris; a save dropped while it still waits for its payload has
 /// not happened.
@@ -161,7 +164,8 @@ impl DriverInfo {
     }
 }
 
-/// What a driver can do beyond reading. A verb or mode that is `false` here answers `Unsupported`.
+/// What a driver can do beyond reading. A verb or mode that is `false` here answers `Unsupported`, or `PermissionDenied`
+/// where it was forbidden (the read-only layer).
 ///
 /// For deciding early (a user interface, a migration's plan, which conformance cases apply); the verbs
 /// themselves remain the authority.

@@ -78,3 +78,4 @@ pub use range::ByteRange;
 pub use registry::{Context, Registry};
 pub use storage::{Copy, Entries, IntoKey, IntoPrefix, LinkTo, List, Open, Save, Storage};
 pub use timestamp::{format_time, parse_time};
+pub use url::Url;

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The latest time HTTP can write (RFC 9110, section 5.6.7: a year has four digits).
-const LAST_HTTP_SECOND: u64 = 253_402_300_799;
+/// The last second before 9999-12-30T22:00:00Z. HTTP can write a day more (a year has four digits: RFC 9110, section
+/// 5.6.7), but not every offset from UTC could.
+const LAST_SECOND: u64 = 253_402_207_199;
 
 /// Reads an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one (`2026-12-01T00:00:00Z`).
 ///
@@ -46,7 +47,7 @@ pub fn format_time(time: SystemTime) -> String {
 
 /// Cuts a time to whole seconds, as `Expires` travels.
 pub(crate) fn whole_seconds(time: SystemTime) -> Result<SystemTime> {
-    let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok().filter(|&s| s <= LAST_HTTP_SECOND);
+    let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok().filter(|&s| s <= LAST_SECOND);
     seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)).ok_or_else(|| {
         Error::new(ErrorKind::InvalidInput, "expires: the time must lie between the years 1970 and 9999")
     })
@@ -60,7 +61,11 @@ pub(crate) mod option {
 
     pub(crate) fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
         match time {
-            Some(time) => serializer.serialize_some(&super::format_time(*time)),
+            Some(time) => match jiff::Timestamp::try_from(*time) {
+                Ok(timestamp) => serializer.serialize_some(&timestamp.to_string()),
+                // What could not be read back is not to be written.
+                Err(error) => Err(serde::ser::Error::custom(error)),
+            },
             None => serializer.serialize_none(),
         }
     }

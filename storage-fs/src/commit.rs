@@ -38,15 +38,15 @@ impl Commit<'_> {
         let doing = |errno| errors::os(errno, "finishing the file");
         fs::futimens(staged.fd(), &precise_times()).map_err(doing)?;
         let stat = fs::fstat(staged.fd()).map_err(doing)?;
-        let mode = Mode::from_raw_mode(self.fs.file_mode);
-        if Mode::from_raw_mode(stat.st_mode) != mode {
-            // The umask has taken bits away.
-            fs::fchmod(staged.fd(), mode).map_err(doing)?;
-        }
         let version = Version::of(&stat);
         let record = Record::new(&version, staged.id(), self.metadata, &self.checksums);
         let etag = record.etag()?;
         let kept = metadata::keep(self.fs.metadata, &staged, version.inode, record)?;
+        let mode = Mode::from_raw_mode(self.fs.file_mode);
+        if Mode::from_raw_mode(stat.st_mode) != mode {
+            // The umask has taken bits away, or staging needed more.
+            fs::fchmod(staged.fd(), mode).map_err(doing)?;
+        }
         if self.fs.durable {
             staged.sync()?;
         }

@@ -26,7 +26,7 @@ pub(crate) fn copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, wai
         _ if from == to && mode == SaveMode::Overwrite => return Ok(meta),
         _ => &meta.metadata,
     };
-    let mut staged = Staged::create(&fs.staging, fs.file_mode)?;
+    let mut staged = Staged::create(&fs.staging, to, fs.file_mode)?;
     staged.lock();
     copy_bytes(File::from(source), &mut staged, meta.size, waiting)?;
     Commit { fs, key: to, mode: &mode, metadata, checksums: meta.checksums.clone(), waiting }.run(staged)

@@ -26,11 +26,8 @@ fn unlink(shared: &Shared, key: &Key) -> Result<bool, Errno> {
     let directory = shared.root.open_parent(key)?;
     // So that no compare-and-replace sees the object before and acts after. Without locks there is none.
     let _ = lock(&directory, false);
-    // Sidecars change under the lock of one alone; else we might take that of an object that is saved right after.
+    // And so that we do not take the sidecar of an object that is saved right after.
     let has_sidecar = metadata::has_sidecar(shared, key)?;
-    if has_sidecar {
-        let _ = lock(&directory, true);
-    }
     if !is_regular(&fs::statat(&directory, key.name(), AtFlags::SYMLINK_NOFOLLOW)?) {
         return Ok(false);
     }

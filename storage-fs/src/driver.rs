@@ -46,7 +46,7 @@ impl Fs {
     pub(crate) fn open(builder: FsBuilder) -> Result<Self> {
         let root = Arc::new(Root::open(&builder.root, builder.create_root, builder.dir_mode)?);
         let shared = Shared {
-            staging: Staging::new(Arc::clone(&root)),
+            staging: Staging::new(Arc::clone(&root), builder.durable),
             root,
             durable: builder.durable,
             file_mode: builder.file_mode,

@@ -184,7 +184,7 @@ pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Re
 /// version that is in place now. The caller holds the directory's lock alone.
 pub(crate) fn write_sidecar(fs: &Shared, key: &Key, new: &Entry, present: Option<&Entry>) -> Result<()> {
     let entries: Vec<_> = std::iter::once(new).chain(present).collect();
-    let mut staged = Staged::create(&fs.staging, fs.file_mode)?;
+    let mut staged = Staged::create(&fs.staging, key, fs.file_mode)?;
     staged.write(&encode(&entries)?)?;
     if fs.durable {
         staged.sync()?;
@@ -192,12 +192,12 @@ pub(crate) fn write_sidecar(fs: &Shared, key: &Key, new: &Entry, present: Option
     staged.give_name(&fs.staging)?;
     for _ in 0..MAX_TRIES {
         let meta = fs.staging.meta_directory()?;
-        match staged.place_over(meta.directory.as_fd(), &sidecar_name(key)) {
+        match staged.place_over(meta.as_fd(), &sidecar_name(key)) {
             // Removed, empty as it was, by another process that is done with it.
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errors::os(errno, "renaming the sidecar into place")),
             Ok(()) if fs.durable => {
-                let synced = meta.sync();
+                let synced = rustix::fs::fsync(&meta);
                 return synced.map_err(|errno| errors::os(errno, "syncing the directory of sidecars"));
             }
             Ok(()) => return Ok(()),
@@ -221,7 +221,7 @@ pub(crate) fn has_sidecar(fs: &Shared, key: &Key) -> Result<bool, Errno> {
     }
 }
 
-/// Removes a key's sidecar, if it has one. The caller holds the directory's lock alone.
+/// Removes a key's sidecar, if it has one. The caller holds the directory's lock.
 pub(crate) fn remove_sidecar(fs: &Shared, key: &Key) {
     if let Ok(meta) = fs.root.open_directory(META) {
         // One that is left is never taken for that of another version.

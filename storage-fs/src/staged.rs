@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use storage_core::{Result, keys};
+use storage_core::{Key, Result, keys};
 
 use crate::errors;
 use crate::staging::{MAX_TRIES, Staging};
@@ -44,11 +44,13 @@ enum State {
 }
 
 impl Staged {
-    /// Makes an empty one. Nobody else gets at it, whatever its mode: it has no name, or one in a directory that is
+    /// Makes an empty one for a key. Nobody else gets at it, whatever its mode: it has no name, or one in a directory that is
     /// closed to others.
-    pub(crate) fn create(staging: &Staging, mode: u32) -> Result<Self> {
+    pub(crate) fn create(staging: &Staging, key: &Key, mode: u32) -> Result<Self> {
         let id: Id = keys::random_bytes()?;
-        match staging.open_unnamed(mode) {
+        // Attributes can be added only by who may write.
+        let mode = mode | 0o600;
+        match staging.open_unnamed(key, mode) {
             Ok(Some((file, naming))) => Ok(Self { file: file.into(), id, state: State::Unnamed(naming) }),
             Ok(None) => Self::create_named(staging, id, mode),
             Err(errno) => Err(errors::os(errno, "staging the object")),

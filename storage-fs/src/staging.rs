@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{self, AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use storage_core::Result;
+use storage_core::{Key, Result};
 
 use crate::errors;
-use crate::root::{Made, RESERVED, Root};
+use crate::root::{RESERVED, Root};
 use crate::unnamed::{Naming, Unnamed};
 
 const STAGING: &str = ".anystorage/staging";
@@ -32,6 +32,7 @@ const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(crate) struct Staging {
     root: Arc<Root>,
+    durable: bool,
     opened: Mutex<Option<Opened>>,
     unnamed: Unnamed,
 }
@@ -43,24 +44,33 @@ struct Opened {
 }
 
 impl Staging {
-    pub(crate) fn new(root: Arc<Root>) -> Self {
-        Self { root, opened: Mutex::new(None), unnamed: Unnamed::default() }
+    pub(crate) fn new(root: Arc<Root>, durable: bool) -> Self {
+        Self { root, durable, opened: Mutex::new(None), unnamed: Unnamed::default() }
     }
 
     /// The open directory of sidecars.
-    pub(crate) fn meta_directory(&self) -> Result<Made> {
+    pub(crate) fn meta_directory(&self) -> Result<OwnedFd> {
         self.make(META)
     }
 
-    fn make(&self, path: &str) -> Result<Made> {
+    fn make(&self, path: &str) -> Result<OwnedFd> {
         for _ in 0..MAX_TRIES {
-            match self.root.make_directory(path, OWN_MODE) {
+            match self.try_make(path) {
                 // Removed, empty as it was, by another process that is done with it.
                 Err(Errno::NOENT) => {}
                 made => return made.map_err(|errno| errors::os(errno, "making the directory .anystorage")),
             }
         }
         Err(errors::removed())
+    }
+
+    /// A sidecar is on the disk only when the way to it is.
+    fn try_make(&self, path: &str) -> Result<OwnedFd, Errno> {
+        let made = self.root.make_directory(path, OWN_MODE)?;
+        if self.durable && !made.grown.is_empty() {
+            made.sync()?;
+        }
+        Ok(made.directory)
     }
 
     /// The open staging directory; swept when it is opened, and once an hour after.
@@ -71,7 +81,7 @@ impl Staging {
         {
             return Ok(Arc::clone(directory));
         }
-        let directory = Arc::new(self.make(STAGING)?.directory);
+        let directory = Arc::new(self.make(STAGING)?);
         if let Err(errno) = sweep(&directory, SWEEP_AGE) {
             tracing::debug!(root = %self.root.path().display(), %errno, "the staging directory could not be swept");
         }
@@ -79,9 +89,15 @@ impl Staging {
         Ok(directory)
     }
 
-    /// Opens an empty file without a name below the root, and tells how to name it; `None` where that cannot be done.
-    pub(crate) fn open_unnamed(&self, mode: u32) -> Result<Option<(OwnedFd, Naming)>, Errno> {
-        self.unnamed.open(self.root.directory(), mode)
+    /// Opens an empty file without a name, and tells how to name it; `None` where that cannot be done.
+    ///
+    /// In the directory where it is to go, if that is there already: file systems put on the disk side by side what is
+    /// made in one directory.
+    pub(crate) fn open_unnamed(&self, key: &Key, mode: u32) -> Result<Option<(OwnedFd, Naming)>, Errno> {
+        match self.root.open_parent(key) {
+            Ok(directory) => self.unnamed.open(&directory, mode),
+            Err(_) => self.unnamed.open(self.root.directory(), mode),
+        }
     }
 
     /// To be called when the staging directory turns out to be gone.

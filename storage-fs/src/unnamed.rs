@@ -50,9 +50,11 @@ mod linux {
             };
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             let file = match fs::openat(root, ".", flags, Mode::from_raw_mode(mode)) {
-                // The last two are what kernels say that do not know the flag.
-                Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) if naming.is_none() => {
-                    self.naming.get_or_init(|| None);
+                // The last two are what kernels say that do not know the flag. (A mount below the root may differ from it.)
+                Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) => {
+                    if naming.is_none() {
+                        self.naming.get_or_init(|| None);
+                    }
                     return Ok(None);
                 }
                 opened => opened?,

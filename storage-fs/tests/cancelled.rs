@@ -1,5 +1,6 @@
 //! A future that is dropped, at whatever point, has happened completely or not at all, and leaves nothing behind.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The conformance suite on the driver, in each of its ways to keep metadata and behind a prefix.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! ETags are strong validators, and metadata belongs to the version it was saved with, whatever other programs do.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod common;
 

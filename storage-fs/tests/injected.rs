@@ -1,6 +1,7 @@
 //! A fault at each system call of each verb, injected with strace: the error is clear, the old object is intact, nothing
 //! is left behind, and nothing is taken for absent.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod common;
 
@@ -9,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use common::payloads::{pattern, streaming};
 use common::poll::single_blocking_thread;
 use common::trace::{self, Thread, Trace};
-use common::{Scratch, names, read, skip};
+use common::{Scratch, read, skip};
 use storage_core::{Error, ErrorKind, ObjectMeta, Result, Storage};
 use storage_fs::MetadataStore;
 
@@ -114,6 +115,7 @@ impl World {
         // By another driver, so that the one under test begins from the beginning.
         let first = storage(false);
         let old = first.save(OLD, pattern(1, SIZE)).user_metadata("version", "old").await.unwrap();
+        first.save("z", "another").await.unwrap();
         drop(first);
         let tree = objects(&scratch);
         Self { storage: storage(true), scratch, old, tree, what, fault }
@@ -168,10 +170,27 @@ async fn run(verb: Verb, world: &World) -> Result<()> {
         Stat => return storage.stat(OLD).await.map(|found| assert_eq!(found, *old)),
         Exists => return storage.exists(OLD).await.map(|there| assert!(there)),
         ExistsMissing => return storage.exists("d/missing").await.map(|there| assert!(!there)),
-        List => return names(storage, "").await.map(|found| assert_eq!(found, [OLD])),
-        ListLevel => return common::level(storage, "").await.map(|found| assert_eq!(found, ["d/"])),
+        List => return list(storage.list(""), &[OLD, "z"]).await,
+        ListLevel => return list(storage.list("").delimiter("/"), &["d/", "z"]).await,
     };
     save.user_metadata("version", "new").await.map(drop)
+}
+
+/// A listing that meets an error ends with it.
+async fn list(listing: storage_core::List, expected: &[&str]) -> Result<()> {
+    let mut entries = listing.entries();
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next().await {
+        match entry {
+            Ok(entry) => found.push(entry.name().to_owned()),
+            Err(error) => {
+                assert!(entries.next().await.is_none(), "it goes on after {error}");
+                return Err(error);
+            }
+        }
+    }
+    assert_eq!(found, expected);
+    Ok(())
 }
 
 impl World {
@@ -246,22 +265,31 @@ impl World {
         assert!(!self.storage.exists(OLD).await.unwrap());
     }
 
-    fn check_read(&self, result: Result<()>) {
-        if let Err(error) = result {
-            self.check_error(&error);
+    fn check_read(&self, verb: Verb, result: Result<()>) {
+        match result {
+            Err(error) => self.check_error(&error),
+            // With what could not be asked, it is not certain.
+            Ok(()) => assert!(verb != ExistsMissing, "{}", self.what),
         }
     }
 }
 
-/// Tries verbs in both stores; each verb has to meet some fault.
-fn in_both_stores(verbs: &[Verb], check: impl AsyncFn(Verb, MetadataStore) -> usize) {
+/// Runs a test on a runtime with one blocking thread, if strace can watch it.
+fn with_strace(test: impl Future<Output = ()>) {
     // Starting strace elsewhere in this process would, for a moment, hold on to our locks.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     single_blocking_thread().block_on(async {
-        if !trace::is_possible().await {
-            return skip("strace is missing or may not look at this process");
+        match trace::is_possible().await {
+            true => test.await,
+            false => skip("strace is missing or may not look at this process"),
         }
+    });
+}
+
+/// Tries verbs in both stores; each verb has to meet some fault.
+fn in_both_stores(verbs: &[Verb], check: impl AsyncFn(Verb, MetadataStore) -> usize) {
+    with_strace(async {
         for verb in verbs {
             let mut fired = 0;
             for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
@@ -291,7 +319,7 @@ fn a_fault_at_any_call_of_a_delete_leaves_the_object_or_none() {
 #[test]
 fn a_fault_at_any_call_of_a_read_is_told_and_nothing_is_taken_for_absent() {
     in_both_stores(&READS, async |verb, store| {
-        let check = async |world: &World, result| world.check_read(result);
+        let check = async |world: &World, result| world.check_read(verb, result);
         with_each(Thread::Blocking, verb, store, &READ_FAULTS, check).await
     });
 }
@@ -304,5 +332,69 @@ fn a_fault_on_the_short_way_of_a_read_is_nothing() {
             result.unwrap_or_else(|error| panic!("{}: {error}", world.what));
         };
         with_each(Thread::This, verb, store, &SHORT_WAY_FAULTS, check).await
+    });
+}
+
+/// The calls of one verb, with the paths of what they work on below the root.
+async fn calls_of(world: &World, verb: Verb, calls: &str) -> Vec<String> {
+    let trace = Trace::start(Thread::Blocking, calls, None).await.unwrap();
+    run(verb, world).await.unwrap();
+    let root = format!("<{}", world.scratch.root().display());
+    let shown = |line: String| {
+        let (call, arguments) = line.split_once('(').unwrap_or_default();
+        let path = arguments.rsplit_once(&root).map_or("", |(_, path)| path.split('>').next().unwrap_or_default());
+        // A file without a name is shown by its number.
+        let path = if path.starts_with("/#") || path.contains("staging/") { "/staged" } else { path };
+        format!("{call} {path}/")
+    };
+    // The first save finds out how files without a name can be given one, by a link that cannot succeed.
+    let is_probe = |line: &String| line.starts_with("getppid") || line.contains("\".\", AT_EMPTY_PATH");
+    trace.stop().into_iter().filter(|line| !is_probe(line)).map(shown).collect()
+}
+
+/// In the order that makes a difference when the power fails: the bytes first, then the name, then the directories.
+#[test]
+fn a_durable_write_syncs_what_has_changed_in_order() {
+    with_strace(async {
+        let calls = "fsync,fdatasync,linkat,renameat,renameat2,unlinkat";
+        let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
+        if !common::has_unnamed_files(&world.scratch.root()) {
+            return skip("files without a name cannot be made here, so that the calls are others");
+        }
+        let made = ["fsync /staged/", "linkat /n/e/", "fsync /n/e/", "fsync /n/", "fsync /"];
+        assert_eq!(calls_of(&world, CreateNew, calls).await, made);
+        assert_eq!(calls_of(&world, Delete, calls).await, ["unlinkat /d/", "fsync /d/", "unlinkat /"]);
+
+        let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
+        let over = calls_of(&world, Overwrite, calls).await;
+        // That there is something to replace shows in a link that fails.
+        assert_eq!(over[..2], ["fsync /staged/", "linkat /d/"]);
+        assert_eq!(over[over.len() - 2..], ["renameat /d/", "fsync /d/"], "{over:?}");
+
+        let world = World::new(MetadataStore::Sidecar, String::new(), ("", "")).await;
+        let over = calls_of(&world, Overwrite, calls).await;
+        let (first, last) = (over.first().unwrap(), &over[over.len() - 4..]);
+        assert_eq!(first, "fsync /staged/");
+        let expected = ["renameat /.anystorage/meta/", "fsync /.anystorage/meta/", "renameat /d/", "fsync /d/"];
+        assert_eq!(*last, expected, "{over:?}");
+        assert_eq!(over.iter().filter(|call| *call == "fsync /staged/").count(), 2, "the sidecar too: {over:?}");
+    });
+}
+
+#[test]
+fn without_durable_nothing_is_synced() {
+    with_strace(async {
+        for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
+            let mut world = World::new(store, String::new(), ("", "")).await;
+            let builder = world.scratch.builder().durable(false).metadata(store);
+            world.storage = Storage::new(builder.build().unwrap());
+            for verb in [Overwrite, OverwriteStreaming, CreateNew, IfMatch, Delete] {
+                if verb == IfMatch {
+                    world.old = world.storage.stat(OLD).await.unwrap();
+                }
+                let synced = calls_of(&world, verb, "fsync,fdatasync").await;
+                assert!(synced.is_empty(), "{verb:?} in {store:?}: {synced:?}");
+            }
+        }
     });
 }

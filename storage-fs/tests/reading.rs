@@ -1,6 +1,7 @@
 //! How reading goes: in large steps, small files in one trip to the blocking pool, the open file within reach; and never
 //! a short success.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! Trees: files that others wrote are objects, what we write are plain files, and a listing is in byte order of the
 //! whole key whatever the tree looks like.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod common;
 
@@ -344,13 +345,9 @@ async fn a_listing_during_overwrites_shows_each_object_once() {
 }
 
 /// What lies two levels below may not even be searched: a listing of one level does not notice, one of all levels does.
-#[tokio::test]
-async fn a_listing_of_one_level_does_not_walk_the_subtrees() {
-    if common::is_root() {
-        // For root, permissions do not hold.
-        return in_a_thread_of_nobody(one_level_of_a_closed_tree);
-    }
-    one_level_of_a_closed_tree();
+#[test]
+fn a_listing_of_one_level_does_not_walk_the_subtrees() {
+    common::as_nobody(one_level_of_a_closed_tree);
 }
 
 fn one_level_of_a_closed_tree() {
@@ -373,12 +370,9 @@ fn one_level_of_a_closed_tree() {
 }
 
 /// After trouble that is no odd name a listing ends: what it could not see might be anything.
-#[tokio::test]
-async fn a_listing_that_cannot_go_on_ends_with_its_error() {
-    if common::is_root() {
-        return in_a_thread_of_nobody(listing_with_a_closed_directory);
-    }
-    listing_with_a_closed_directory();
+#[test]
+fn a_listing_that_cannot_go_on_ends_with_its_error() {
+    common::as_nobody(listing_with_a_closed_directory);
 }
 
 fn listing_with_a_closed_directory() {
@@ -392,15 +386,6 @@ fn listing_with_a_closed_directory() {
     fs::set_permissions(scratch.file("closed"), PermissionsExt::from_mode(0o755)).unwrap();
     let expected = [Ok("a".to_owned()), Err((ErrorKind::PermissionDenied, "closed".to_owned()))];
     assert_eq!(found, expected);
-}
-
-/// Runs a test in a thread that has given root away; threads that it starts have too.
-fn in_a_thread_of_nobody(test: fn()) {
-    let done = std::thread::spawn(move || {
-        common::become_nobody();
-        test();
-    });
-    done.join().unwrap();
 }
 
 /// The names of one directory are in memory at a time, not those of the tree.

@@ -9,7 +9,7 @@ use crate::need::Need;
 /// Makes a module of tests out of the suite: one `#[test]` for every case, named as a sentence.
 ///
 /// The second argument is an expression of a type that implements [`Harness`](crate::Harness). It is evaluated once
-/// in each test. A case that does not apply to the driver says so on standard output (`cargo test --
+/// in each test, outside of any runtime. A case that does not apply to the driver says so on standard output (`cargo test --
 /// --nocapture` shows it); the test `skipped_cases_are_named` tells all of them at once.
 ///
 /// ```

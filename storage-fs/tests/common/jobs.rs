@@ -11,8 +11,11 @@ const JOB: &str = "STORAGE_FS_JOB";
 const ROOT: &str = "STORAGE_FS_JOB_ROOT";
 const MARK: &str = "@ ";
 
+/// A name, and what to do on a root.
+pub(crate) type Job<'a> = (&'a str, fn(&Path));
+
 /// What the ignored test `child` calls. Does nothing unless it was started by [`job`].
-pub(crate) fn run(jobs: &[(&str, fn(&Path))]) {
+pub(crate) fn run(jobs: &[Job<'_>]) {
     let Ok(wanted) = std::env::var(JOB) else { return };
     let root = std::env::var_os(ROOT).unwrap();
     let (_, job) = jobs.iter().find(|(name, _)| *name == wanted).unwrap_or_else(|| panic!("no job {wanted}"));

@@ -8,7 +8,6 @@ pub(crate) mod payloads;
 pub(crate) mod poll;
 pub(crate) mod trace;
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -132,13 +131,9 @@ pub(crate) fn tree(root: &Path) -> Vec<String> {
 
 fn names_in(directory: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).map(lossy).collect();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     names
-}
-
-fn lossy(name: OsString) -> String {
-    name.to_string_lossy().into_owned()
 }
 
 /// The names that a listing yields; its first error, odd names included, fails it.
@@ -202,13 +197,20 @@ pub(crate) fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}");
 }
 
-/// Gives root away for this thread and those it starts. The others keep it.
-pub(crate) fn become_nobody() {
-    use rustix::thread::{Gid, Uid};
-    const NOBODY: u32 = 65534;
-    rustix::thread::set_thread_groups(&[]).unwrap();
-    rustix::thread::set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
-    rustix::thread::set_thread_uid(Uid::from_raw(NOBODY)).unwrap();
+/// Runs a test for which permissions hold: root gives its rights away, in a thread and those that it starts.
+pub(crate) fn as_nobody(test: fn()) {
+    if !is_root() {
+        return test();
+    }
+    let nobody = std::thread::spawn(move || {
+        use rustix::thread::{Gid, Uid};
+        const NOBODY: u32 = 65534;
+        rustix::thread::set_thread_groups(&[]).unwrap();
+        rustix::thread::set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
+        rustix::thread::set_thread_uid(Uid::from_raw(NOBODY)).unwrap();
+        test();
+    });
+    nobody.join().unwrap();
 }
 
 pub(crate) fn fifo(path: &Path) {

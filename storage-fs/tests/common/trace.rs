@@ -100,7 +100,7 @@ impl Trace {
         let dir = tempfile::tempdir()?;
         let output = dir.path().join("trace");
         let mut command = Command::new("strace");
-        command.args(["-qq", "-p", &id, "-e", &format!("trace={SIGN},{calls}"), "-o"]).arg(&output);
+        command.args(["-qq", "-y", "-p", &id, "-e", &format!("trace={SIGN},{calls}"), "-o"]).arg(&output);
         if let Some(inject) = inject {
             command.arg("-e").arg(format!("inject={inject}"));
         }
