@@ -41,10 +41,12 @@ impl Key {
     ///
     /// # Errors
     /// `InvalidKey`, with the rule that is broken; [`Error::key`] is the raw text.
-    pub fn new(text: impl AsRef<str> + Into<Arc<str>>) -> Result<Self> {
-        match broken_key_rule(text.as_ref()) {
-            None => Ok(Self(text.into())),
-            Some(rule) => Err(invalid(text.as_ref(), rule)),
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self> {
+        // What is checked is what is kept.
+        let text = text.into();
+        match broken_key_rule(&text) {
+            None => Ok(Self(text)),
+            Some(rule) => Err(invalid(&text, rule)),
         }
     }
 
@@ -106,10 +108,11 @@ impl Prefix {
     ///
     /// # Errors
     /// `InvalidKey` if no key can begin with it, with the reason.
-    pub fn new(text: impl AsRef<str> + Into<Arc<str>>) -> Result<Self> {
-        match broken_prefix_rule(text.as_ref()) {
-            None => Ok(Self(text.into())),
-            Some(rule) => Err(invalid(text.as_ref(), rule)),
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self> {
+        let text = text.into();
+        match broken_prefix_rule(&text) {
+            None => Ok(Self(text)),
+            Some(rule) => Err(invalid(&text, rule)),
         }
     }
 

@@ -206,7 +206,10 @@ impl Object {
     }
 
     /// Writes the body to a local file: to a temporary one beside it first, which replaces the old one only
-    /// when it is complete. Dropping the future leaves the old file as it was.
+    /// when it is complete, and has its permissions. What is no regular file (a FIFO, a device) is written to as it is; a
+    /// symlink is followed.
+    ///
+    /// Dropping the future leaves the old file, or, in its last moment, the new one.
     ///
     /// # Errors
     /// Any kind that reading can meet, and what the operating system says about writing.

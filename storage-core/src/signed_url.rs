@@ -18,7 +18,8 @@
 //! The signature is HMAC-SHA-256 (RFC 2104) with the signing key over the lines, joined by `\n`: the text
 //! `anystorage-v1`, the method, the expiry, the key (not encoded), the disposition, the type, the length;
 //! a parameter that is not there is an empty line. Neither keys nor headers can hold a line feed, so no
-//! two requests have the same text. Host and path prefix are not signed: a front may rewrite them.
+//! two requests have the same text. Host and path prefix are not signed: a front may rewrite them. So give every storage
+//! a signing key of its own, or a link to one is good for the same key of another.
 //!
 //! All six parameters take part; a verifier refuses any other `X-Storage-` parameter, one that is there
 //! twice, and a method that is not the signed one: a link for downloading is no link for uploading.

@@ -498,7 +498,12 @@ impl Copy {
         let Self { storage, from, to, mut options } = self;
         let from = storage.checked(Operation::Copy, from)?;
         let to = storage.checked(Operation::Copy, to)?;
-        let told = |error| storage.told(error, Operation::Copy, from.as_str());
+        let told = |error: Error| {
+            let is_about_the_copy =
+                matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict | ErrorKind::StorageFull);
+            let key = if is_about_the_copy { &to } else { &from };
+            storage.told(error, Operation::Copy, key.as_str())
+        };
         if let MetadataDirective::Replace(metadata) = options.metadata {
             let mut metadata = metadata.validated().map_err(told)?;
             metadata.content_type.get_or_insert_with(|| content_type::of_key(&to));

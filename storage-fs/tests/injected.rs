@@ -324,6 +324,21 @@ fn a_fault_at_any_call_of_a_read_is_told_and_nothing_is_taken_for_absent() {
     });
 }
 
+/// As if it was truncated between being looked at and being read.
+#[test]
+fn a_small_file_that_is_truncated_while_it_is_opened_is_an_error() {
+    with_strace(async {
+        let scratch = Scratch::in_memory();
+        scratch.put("theirs.txt", "another program's");
+        let storage = scratch.storage();
+        let trace = Trace::start(Thread::Blocking, "pread64", Some("pread64:retval=0:when=1")).await.unwrap();
+        let error = read(&storage, "theirs.txt").await.unwrap_err();
+        assert!(trace.stop().iter().any(|line| line.contains("(INJECTED)")), "it did not fire");
+        assert!(error.is_retryable(), "{error}");
+        assert_eq!(read(&storage, "theirs.txt").await.unwrap(), b"another program's");
+    });
+}
+
 /// What is tried on the calling thread before the long way is taken only ever leads to the long way.
 #[test]
 fn a_fault_on_the_short_way_of_a_read_is_nothing() {
