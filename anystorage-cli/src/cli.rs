@@ -17,6 +17,7 @@ use crate::places::Places;
     name = "anystorage",
     version,
     max_term_width = 100,
+    arg_required_else_help = false,
     after_help = "Exit: 0 done, 1 failed, 2 usage or configuration."
 )]
 pub(crate) struct Cli {

@@ -66,7 +66,31 @@ pub(crate) async fn copy_directory(from: &Place, to: &Place, concurrency: usize)
     while let Some(copied) = copies.next().await {
         tally.count(copied);
     }
-    tally.finish(from)
+    drop(copies);
+    if tally.finish()? == 0 && !from.text.is_empty() {
+        return Err(nothing_below(from).await);
+    }
+    Ok(())
+}
+
+/// Why a directory has nothing to copy. Keys may begin with its name all the same, and `ls` shows them.
+async fn nothing_below(from: &Place) -> Failure {
+    let name = from.with_text(from.text.trim_end_matches('/'));
+    let told = |message: String| Failure::at(from, &Error::new(ErrorKind::NotFound, message));
+    let (Ok(key), Ok(prefix)) = (name.key(), name.prefix()) else { return told("nothing is below this".to_owned()) };
+    match from.storage.exists(key).await {
+        Ok(true) => return told(format!("nothing is below this, but {name} is an object: copy it without -r")),
+        Ok(false) => {}
+        Err(error) => return name.failure(&error),
+    }
+    match from.storage.list(prefix).entries().next().await {
+        Some(Ok(_)) => told(format!(
+            "-r copies what is below this directory, and nothing is; anystorage ls -r {name} shows the keys that only \
+             begin so: copy them one by one"
+        )),
+        Some(Err(error)) => from.entry_failure(&error),
+        None => told("nothing is below this".to_owned()),
+    }
 }
 
 async fn copy_entry(from: &Place, to: &Place, entry: Result<Entry>, progress: &Progress) -> Result<(), Failure> {
@@ -111,7 +135,8 @@ impl Tally {
         }
     }
 
-    fn finish(self, from: &Place) -> Result<(), Failure> {
+    /// Names what failed, and answers how many objects were copied.
+    fn finish(self) -> Result<u64, Failure> {
         let Self { progress, done, failed, remembered } = self;
         drop(progress);
         if failed > 0 {
@@ -121,10 +146,7 @@ impl Tally {
             say(&format!("{failed} not copied, {done} copied"));
             return Err(Failure::told(Exit::Failed));
         }
-        if done == 0 && !from.text.is_empty() {
-            return Err(from.failure(&Error::new(ErrorKind::NotFound, "no key begins with this")));
-        }
-        Ok(())
+        Ok(done)
     }
 }
 

@@ -18,6 +18,10 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The command line or the configuration is wrong; for `exists`, any trouble.
     Usage = 2,
+    /// Ctrl-C, by the number that a shell would give it.
+    Interrupted = 130,
+    /// SIGTERM, likewise.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

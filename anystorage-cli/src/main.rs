@@ -10,6 +10,8 @@ mod place;
 mod places;
 mod progress;
 mod same;
+mod signals;
+mod usage;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,10 +24,11 @@ use crate::exit::{Exit, Failure};
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(said) => {
+        Err(said) if said.use_stderr() => return usage::failure(&said, std::env::args_os()).tell().into(),
+        Err(help) => {
             // Nobody is left to tell if this cannot be written.
-            let _ = said.print();
-            return if said.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            let _ = help.print();
+            return Exit::Done.into();
         }
     };
     run(cli).unwrap_or_else(Failure::tell).into()
@@ -36,7 +39,14 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::local("starting", &error.into()))?;
-    let outcome = runtime.block_on(cli.run());
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            // First, so that no signal is missed once there is something to drop.
+            biased;
+            exit = signals::interrupted() => Err(Failure::told(exit)),
+            outcome = cli.run() => outcome,
+        }
+    });
     // A read of standard input cannot be interrupted, so it is not waited for.
     runtime.shutdown_timeout(Duration::from_millis(500));
     outcome

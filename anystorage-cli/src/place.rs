@@ -14,6 +14,8 @@ pub(crate) struct Place {
     pub(crate) label: String,
     /// A key, a prefix, or nothing, as it was typed.
     pub(crate) text: String,
+    /// Whether it is the path of a local file or directory, typed as such or as a URL.
+    pub(crate) local: bool,
 }
 
 impl Place {

@@ -84,7 +84,7 @@ impl Places {
                 storage
             }
         };
-        Ok(Place { storage, label, text: key.to_owned() })
+        Ok(Place { storage, label, text: key.to_owned(), local: false })
     }
 
     fn url(&mut self, text: &str, want: Want) -> Result<Place, Failure> {
@@ -103,7 +103,7 @@ impl Places {
         let (root, name) = split_url(url, want).ok_or_else(|| told(Error::config("the name is not UTF-8 text")))?;
         let config = self.registry.config_of_url(root.as_str()).map_err(told)?;
         let storage = self.open(config).map_err(told)?;
-        Ok(Place { storage, label: location::shown(root).to_string(), text: name })
+        Ok(Place { storage, label: location::shown(root).to_string(), text: name, local: false })
     }
 
     fn path(&mut self, path: &Path, want: Want) -> Result<Place, Failure> {
@@ -133,7 +133,7 @@ impl Places {
         let root = root_of(directory).map_err(told)?;
         config.options.insert("root", root);
         let storage = self.open(config).map_err(told)?;
-        Ok(Place { storage, label, text: name })
+        Ok(Place { storage, label, text: name, local: true })
     }
 
     fn open(&mut self, config: StorageConfig) -> Result<Storage, Error> {

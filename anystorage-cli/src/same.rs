@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn place(storage: &Storage, text: &str) -> Place {
-        Place { storage: storage.clone(), label: "x:".to_owned(), text: text.to_owned() }
+        Place { storage: storage.clone(), label: "x:".to_owned(), text: text.to_owned(), local: false }
     }
 
     fn directory(root: &Path, text: &str) -> Place {

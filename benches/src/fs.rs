@@ -65,10 +65,8 @@ async fn save_small(dir: &Path, rounds: usize, title: String, durable: bool, cal
     for round in 0..rounds {
         let root = scratch.path().join(round.to_string());
         std::fs::create_dir(&root)?;
-        let mut all: Vec<Box<dyn Peer>> = vec![
-            peers::ours(&root.join("ours"), durable),
-            peers::object_store(&root.join("object_store"), durable),
-        ];
+        let mut all: Vec<Box<dyn Peer>> =
+            vec![peers::ours(&root.join("ours"), durable), peers::object_store(&root.join("object_store"), durable)];
         if !durable {
             all.push(peers::opendal(&root.join("opendal")));
         }

@@ -45,14 +45,22 @@ impl Table {
     /// Prints the table. Ours is the row that was measured first.
     pub fn print(&self) {
         println!("\n### {}\n", self.title);
-        println!("| | median {} | ours / this (median of the rounds, min to max) | processor time, this / ours |", self.unit);
+        println!(
+            "| | median {} | ours / this (median of the rounds, min to max) | processor time, this / ours |",
+            self.unit
+        );
         println!("|-|-|-|-|");
         let Some(ours) = self.rows.first() else { return };
         for row in &self.rows {
             let rate = self.amount / median(row.times.iter().map(Duration::as_secs_f64)).1;
-            let ratios = row.times.iter().zip(&ours.times).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
+            let ratios =
+                row.times.iter().zip(&ours.times).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
             let (min, mid, max) = median(ratios);
-            let work = row.processor.iter().zip(&ours.processor).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
+            let work = row
+                .processor
+                .iter()
+                .zip(&ours.processor)
+                .map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
             let work = median(work).1;
             println!("| {} | {} | {mid:.2} ({min:.2} to {max:.2}) | {work:.2} |", row.name, shown(rate));
         }

@@ -49,7 +49,7 @@ pub fn format_time(time: SystemTime) -> String {
 pub(crate) fn whole_seconds(time: SystemTime) -> Result<SystemTime> {
     let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok().filter(|&s| s <= LAST_SECOND);
     seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)).ok_or_else(|| {
-        Error::new(ErrorKind::InvalidInput, "expires: the time must lie between the years 1970 and 9999")
+        Error::new(ErrorKind::InvalidInput, "expires: the time must lie between 1970 and the last days of 9999")
     })
 }
 

@@ -74,7 +74,7 @@ impl Commit<'_> {
                 Ok(None) => {}
                 Ok(Some(key)) => return self.sync(&made).map(|()| key),
                 Err(error) => {
-                    if !made.grown.is_empty() {
+                    if made.is_new {
                         // Pruning needs the lock.
                         drop(made);
                         self.fs.root.prune(self.key);
@@ -178,10 +178,8 @@ impl Commit<'_> {
     }
 
     fn sync(&self, made: &Made) -> Result<()> {
-        if !self.fs.durable {
-            return Ok(());
-        }
-        made.sync().map_err(|errno| errors::os(errno, "the object is in its place, but its directory was not synced"))
+        let synced = self.fs.root.sync(&made.directory, self.key.parent().unwrap_or_default());
+        synced.map_err(|errno| errors::os(errno, "the object is in its place, but its directory was not synced"))
     }
 }
 

@@ -25,7 +25,9 @@ pub(crate) fn delete(shared: &Shared, key: &Key) -> Result<()> {
 fn unlink(shared: &Shared, key: &Key) -> Result<bool, Errno> {
     let directory = shared.root.open_parent(key)?;
     // So that no compare-and-replace sees the object before and acts after. Without locks there is none.
-    let _ = lock(&directory, false);
+    if lock(&directory, false) == Err(Errno::WOULDBLOCK) {
+        return Err(Errno::WOULDBLOCK);
+    }
     // And so that we do not take the sidecar of an object that is saved right after.
     let has_sidecar = metadata::has_sidecar(shared, key)?;
     if !is_regular(&fs::statat(&directory, key.name(), AtFlags::SYMLINK_NOFOLLOW)?) {

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::config::{FsBuilder, MetadataStore};
 use crate::root::Root;
-use crate::staging::Staging;
+use crate::staging::{SWEEP_AGE, Staging};
 use crate::{blocking, cached, copy, delete, list, open, save};
 
 /// Keeps objects as files below a directory. See the [crate's documentation](crate).
@@ -44,9 +44,9 @@ impl Fs {
     }
 
     pub(crate) fn open(builder: FsBuilder) -> Result<Self> {
-        let root = Arc::new(Root::open(&builder.root, builder.create_root, builder.dir_mode)?);
+        let root = Arc::new(Root::open(&builder.root, builder.create_root, builder.dir_mode, builder.durable)?);
         let shared = Shared {
-            staging: Staging::new(Arc::clone(&root), builder.durable),
+            staging: Staging::new(Arc::clone(&root)),
             root,
             durable: builder.durable,
             file_mode: builder.file_mode,
@@ -54,12 +54,15 @@ impl Fs {
             public_url: builder.public_url,
             signing_key: builder.signing_key,
         };
+        if let Err(error) = shared.staging.sweep(SWEEP_AGE) {
+            tracing::debug!(root = %shared.root.path().display(), %error, "the staging directory could not be swept");
+        }
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Removes what killed processes have left in the staging directory, if it is older than `age` and no living
-    /// process holds it; answers how many files. The driver does so itself, with an hour, when it is first
-    /// written to and every hour after.
+    /// process holds it; answers how many files. The driver does so itself, with an hour, when it is set up, and
+    /// every hour in which it stages files there.
     ///
     /// # Errors
     /// What the operating system says.

@@ -11,6 +11,10 @@ pub(crate) fn os(errno: Errno, doing: &'static str) -> Error {
             let message = "too many open files: raise the limit (ulimit -n) or open fewer at a time";
             Error::unexpected(message, cause).with_retryable(true)
         }
+        Errno::WOULDBLOCK => {
+            let message = "another program holds a lock (flock) on the object's directory and does not let go of it";
+            Error::new(ErrorKind::Timeout, message).with_source(cause)
+        }
         Errno::NAMETOOLONG => invalid_name().with_source(cause),
         Errno::XDEV => {
             let message =

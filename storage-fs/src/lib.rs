@@ -79,6 +79,8 @@ mod staging;
 #[cfg(unix)]
 mod unnamed;
 #[cfg(unix)]
+mod unsynced;
+#[cfg(unix)]
 mod version;
 
 pub use config::{FsBuilder, MetadataStore, register};

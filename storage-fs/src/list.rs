@@ -179,6 +179,10 @@ impl Walk {
 
     /// Ends the listing: what cannot be read might hold anything.
     fn end_with(&mut self, errno: Errno, doing: &'static str, path: &str, batch: &mut Vec<Result<Entry>>) {
+        // The root of an ext4 file system has a directory of the system's, which nobody else may read.
+        if errno == Errno::ACCESS && path.trim_end_matches('/') == "lost+found" {
+            return;
+        }
         self.frames.clear();
         batch.push(Err(errors::os(errno, doing).with_key(path)));
     }
@@ -203,20 +207,21 @@ impl Walk {
 
     /// Whether there is any file at or below a directory: as a rule its first name tells.
     fn holds_a_file(&self, path: &str) -> Result<bool, Errno> {
-        let mut left = vec![path.to_owned()];
-        while let Some(path) = left.pop() {
-            let directory = match self.root.open_directory(&path) {
-                Err(errno) if means_absent(errno) => continue,
-                opened => opened?,
-            };
-            for name in names_in(&directory)? {
-                match name?.as_str().strip_suffix('/') {
-                    Some(inner) => left.push(format!("{path}/{inner}")),
-                    None => return Ok(true),
-                }
+        let directory = match self.root.open_directory(path) {
+            Err(errno) if means_absent(errno) => return Ok(false),
+            directory => directory?,
+        };
+        let mut inner = Vec::new();
+        for name in names_in(&directory)? {
+            match name? {
+                Name::Valid(name) if name.ends_with('/') => inner.push(name),
+                // What has an odd name cannot be entered; something is there.
+                _ => return Ok(true),
             }
         }
-        Ok(false)
+        drop(directory);
+        let mut found = inner.iter().map(|name| self.holds_a_file(&format!("{path}/{}", name.trim_end_matches('/'))));
+        found.find(|found| !matches!(found, Ok(false))).unwrap_or(Ok(false))
     }
 }
 

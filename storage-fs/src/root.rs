@@ -3,18 +3,23 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use storage_core::{Error, ErrorKind, Key, Result};
 
 use crate::errors::{self, means_absent};
+use crate::unsynced::Unsynced;
 
 /// The directory that is ours, at whatever depth it appears (a root may lie below another root).
 pub(crate) const RESERVED: &str = ".anystorage";
 
 /// The longest name that the common file systems hold.
 const MAX_NAME_BYTES: usize = 255;
+
+/// How long a directory's lock is waited for. Ours are held for moments.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -25,24 +30,19 @@ pub(crate) struct Root {
     path: PathBuf,
     dir_mode: u32,
     is_local: bool,
+    /// What is to be synced; `None` if nothing ever is.
+    unsynced: Option<Unsynced>,
 }
 
 /// A directory that has just been made ready for an object.
 pub(crate) struct Made {
     pub(crate) directory: OwnedFd,
-    /// The directories that got a new directory in them, to be synced.
-    pub(crate) grown: Vec<OwnedFd>,
-}
-
-impl Made {
-    /// Puts on the disk what has changed in these directories, from the innermost out.
-    pub(crate) fn sync(&self) -> Result<(), Errno> {
-        std::iter::once(&self.directory).chain(self.grown.iter().rev()).try_for_each(fs::fsync)
-    }
+    /// Whether it, or one on the way to it, is new.
+    pub(crate) is_new: bool,
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path, create: bool, dir_mode: u32) -> Result<Self> {
+    pub(crate) fn open(path: &Path, create: bool, dir_mode: u32, durable: bool) -> Result<Self> {
         let shown = path.display();
         if path.as_os_str().is_empty() {
             return Err(Error::config("option root is empty: name a directory"));
@@ -59,7 +59,8 @@ impl Root {
             other => errors::os(other, "opening the root").with_context(&format!("root {shown}")),
         })?;
         let is_local = is_local(&directory);
-        Ok(Self { directory, path: path.to_owned(), dir_mode, is_local })
+        let unsynced = durable.then(Unsynced::default);
+        Ok(Self { directory, path: path.to_owned(), dir_mode, is_local, unsynced })
     }
 
     /// The open root, if it is on a file system that needs no other machine or process to open a file.
@@ -143,7 +144,7 @@ impl Root {
     pub(crate) fn make_parent(&self, key: &Key) -> Result<Made, Errno> {
         match self.open_parent(key) {
             Err(Errno::NOENT) => {}
-            opened => return opened.map(|directory| Made { directory, grown: Vec::new() }),
+            opened => return opened.map(|directory| Made { directory, is_new: false }),
         }
         self.make_directory(key.parent().unwrap_or_default(), self.dir_mode)
     }
@@ -151,19 +152,40 @@ impl Root {
     /// Opens a directory below the root and makes what is missing on the way.
     pub(crate) fn make_directory(&self, path: &str, mode: u32) -> Result<Made, Errno> {
         let mut directory = self.open_directory("")?;
-        let mut grown = Vec::new();
-        for segment in path.split('/') {
-            let inner = match open_step(&directory, segment) {
+        let mut is_new = false;
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        for inner in ends.map(|end| &path[..end]) {
+            let segment = inner.rsplit_once('/').map_or(inner, |(_, segment)| segment);
+            directory = match open_step(&directory, segment) {
                 Err(Errno::NOENT) => {
                     let made = make_step(&directory, segment, mode)?;
-                    grown.push(std::mem::replace(&mut directory, made));
-                    continue;
+                    is_new = true;
+                    if let Some(unsynced) = &self.unsynced {
+                        unsynced.add(inner);
+                    }
+                    made
                 }
                 opened => opened?,
             };
-            directory = inner;
         }
-        Ok(Made { directory, grown })
+        Ok(Made { directory, is_new })
+    }
+
+    /// Puts on the disk what has changed in a directory, and the way to it.
+    pub(crate) fn sync(&self, directory: &OwnedFd, path: &str) -> Result<(), Errno> {
+        let Some(unsynced) = &self.unsynced else { return Ok(()) };
+        fs::fsync(directory)?;
+        for (path, number) in unsynced.on_the_way(path) {
+            let outer = path.rsplit_once('/').map_or("", |(outer, _)| outer);
+            match self.open_directory(outer) {
+                Ok(outer) => fs::fsync(&outer)?,
+                // It was removed again, and all that was in it.
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+            unsynced.settle(&path, number);
+        }
+        Ok(())
     }
 
     /// Removes the directories on the way to a key as far as they are empty, from the innermost out.
@@ -178,6 +200,9 @@ impl Root {
             // One that is not there has been removed, or was never made; those around it may still be empty.
             if !matches!(removed, Ok(()) | Err(Errno::NOENT)) {
                 return;
+            }
+            if let Some(unsynced) = &self.unsynced {
+                unsynced.remove(directory);
             }
             path = (!outer.is_empty()).then_some(outer);
         }
@@ -202,9 +227,25 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 }
 
 /// Locks a directory for the lifetime of its file descriptor, which must be the caller's own.
+///
+/// Anybody who may read a directory can lock it, and for as long as they like: so we do not wait for ever, and answer
+/// `WOULDBLOCK`.
 pub(crate) fn lock(directory: &OwnedFd, alone: bool) -> Result<(), Errno> {
-    let operation = if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
-    rustix::io::retry_on_intr(|| fs::flock(directory, operation))
+    let operation = match alone {
+        true => FlockOperation::NonBlockingLockExclusive,
+        false => FlockOperation::NonBlockingLockShared,
+    };
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match fs::flock(directory, operation) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < LOCK_PATIENCE => {}
+            Err(Errno::INTR) => continue,
+            locked => return locked,
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(5));
+    }
 }
 
 /// Removes an empty directory, under its lock: whoever holds that can rely on the directory.

@@ -26,13 +26,12 @@ const OWN_MODE: u32 = 0o700;
 pub(crate) const MAX_TRIES: usize = 100;
 
 /// How old debris has to be before it is swept.
-const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The staging directory of a root, made when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Staging {
     root: Arc<Root>,
-    durable: bool,
     opened: Mutex<Option<Opened>>,
     unnamed: Unnamed,
 }
@@ -44,8 +43,8 @@ struct Opened {
 }
 
 impl Staging {
-    pub(crate) fn new(root: Arc<Root>, durable: bool) -> Self {
-        Self { root, durable, opened: Mutex::new(None), unnamed: Unnamed::default() }
+    pub(crate) fn new(root: Arc<Root>) -> Self {
+        Self { root, opened: Mutex::new(None), unnamed: Unnamed::default() }
     }
 
     /// The open directory of sidecars.
@@ -67,8 +66,8 @@ impl Staging {
     /// A sidecar is on the disk only when the way to it is.
     fn try_make(&self, path: &str) -> Result<OwnedFd, Errno> {
         let made = self.root.make_directory(path, OWN_MODE)?;
-        if self.durable && !made.grown.is_empty() {
-            made.sync()?;
+        if made.is_new {
+            self.root.sync(&made.directory, path)?;
         }
         Ok(made.directory)
     }
@@ -94,10 +93,7 @@ impl Staging {
     /// In the directory where it is to go, if that is there already: file systems put on the disk side by side what is
     /// made in one directory.
     pub(crate) fn open_unnamed(&self, key: &Key, mode: u32) -> Result<Option<(OwnedFd, Naming)>, Errno> {
-        match self.root.open_parent(key) {
-            Ok(directory) => self.unnamed.open(&directory, mode),
-            Err(_) => self.unnamed.open(self.root.directory(), mode),
-        }
+        self.unnamed.open(self.root.open_parent(key).ok(), self.root.directory(), mode)
     }
 
     /// To be called when the staging directory turns out to be gone.

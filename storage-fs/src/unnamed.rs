@@ -42,24 +42,28 @@ mod linux {
     }
 
     impl Unnamed {
-        pub(crate) fn open(&self, root: &OwnedFd, mode: u32) -> Result<Option<(OwnedFd, Naming)>, Errno> {
-            let naming = match self.naming.get() {
-                Some(None) => return Ok(None),
-                Some(Some(naming)) => Some(*naming),
-                None => None,
-            };
+        /// Opens an empty file in one of the directories, the first that lets us; the last one is the root.
+        pub(crate) fn open(
+            &self,
+            parent: Option<OwnedFd>,
+            root: &OwnedFd,
+            mode: u32,
+        ) -> Result<Option<(OwnedFd, Naming)>, Errno> {
+            if let Some(None) = self.naming.get() {
+                return Ok(None);
+            }
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            let file = match fs::openat(root, ".", flags, Mode::from_raw_mode(mode)) {
-                // The last two are what kernels say that do not know the flag. (A mount below the root may differ from it.)
+            let open = |directory: &OwnedFd| fs::openat(directory, ".", flags, Mode::from_raw_mode(mode));
+            // Whatever is wrong with the parent (it may have been removed, it may be a mount) need not be wrong with the root.
+            let file = match parent.and_then(|parent| open(&parent).ok()).map_or_else(|| open(root), Ok) {
+                // The last two are what kernels say that do not know the flag.
                 Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) => {
-                    if naming.is_none() {
-                        self.naming.get_or_init(|| None);
-                    }
+                    self.naming.get_or_init(|| None);
                     return Ok(None);
                 }
                 opened => opened?,
             };
-            let naming = naming.or_else(|| *self.naming.get_or_init(|| find_naming(&file, root)));
+            let naming = self.naming.get_or_init(|| find_naming(&file, root));
             Ok(naming.map(|naming| (file, naming)))
         }
     }
@@ -92,7 +96,12 @@ mod none {
     pub(crate) struct Unnamed;
 
     impl Unnamed {
-        pub(crate) fn open(&self, _root: &OwnedFd, _mode: u32) -> Result<Option<(OwnedFd, Naming)>, Errno> {
+        pub(crate) fn open(
+            &self,
+            _parent: Option<OwnedFd>,
+            _root: &OwnedFd,
+            _mode: u32,
+        ) -> Result<Option<(OwnedFd, Naming)>, Errno> {
             Ok(None)
         }
     }

@@ -359,7 +359,7 @@ async fn calls_of(world: &World, verb: Verb, calls: &str) -> Vec<String> {
         let (call, arguments) = line.split_once('(').unwrap_or_default();
         let path = arguments.rsplit_once(&root).map_or("", |(_, path)| path.split('>').next().unwrap_or_default());
         // A file without a name is shown by its number.
-        let path = if path.starts_with("/#") || path.contains("staging/") { "/staged" } else { path };
+        let path = if path.contains("/#") || path.contains("staging/") { "/staged" } else { path };
         format!("{call} {path}/")
     };
     // The first save finds out how files without a name can be given one, by a link that cannot succeed.

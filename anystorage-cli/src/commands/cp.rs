@@ -13,7 +13,8 @@ use anystorage::Payload;
 /// Copy an object, or with -r a directory, with metadata
 ///
 /// The object's name is added to a destination that ends in a slash. With -r both are directories, whether or not
-/// they end in one; every object that could not be copied is named at the end.
+/// they end in one: `cp -r media:a backup:b` copies `a/1.png` to `b/1.png`, and neither `a.png` nor `ab/2.png`. Every
+/// object that could not be copied is named at the end.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Copy all objects below a directory

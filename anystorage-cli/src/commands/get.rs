@@ -1,6 +1,8 @@
 //! `get`: an object into a local file.
 
+use std::error::Error as _;
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use anystorage::{Error, Key, Object};
@@ -8,12 +10,14 @@ use anystorage::{Error, Key, Object};
 use crate::exit::{Exit, Failure};
 use crate::location::Location;
 use crate::output;
+use crate::place::Place;
 use crate::places::{Places, Want};
 use crate::progress::Progress;
 
 /// Write an object to a local file
 ///
-/// The file is replaced when all has arrived; until then the old one stays.
+/// The file is replaced when all has arrived; until then the old one stays. What is no regular file, as a pipe, is
+/// written to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The object
@@ -32,7 +36,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         output::write_object(&place, object).await?;
     } else {
         let path = file_for(&args.destination, &key)?;
-        save(object, &path).await.map_err(|error| Failure::at(&format!("{place} -> {}", path.display()), &error))?;
+        save(object, &path).await.map_err(|error| failure(&place, &path, &error))?;
     }
     Ok(Exit::Done)
 }
@@ -51,10 +55,25 @@ fn file_for(destination: &Path, key: &Key) -> Result<PathBuf, Failure> {
     }
 }
 
+fn failure(place: &Place, path: &Path, error: &Error) -> Failure {
+    // A pipe with a name is left like one without.
+    if is_broken_pipe(error) {
+        return Failure::closed();
+    }
+    Failure::at(&format!("{place} -> {}", path.display()), error)
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
 async fn save(object: Object, path: &Path) -> anystorage::Result<()> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         std::fs::create_dir_all(directory).map_err(Error::from)?;
     }
-    let progress = Progress::bytes(true, Some(object.content_length()));
+    // As with standard output: whoever reads a pipe or has a terminal there would be disturbed by a bar.
+    let wanted = path.metadata().map_or(true, |meta| meta.is_file());
+    let progress = Progress::bytes(wanted, Some(object.content_length()));
     progress.object(object).save_to_file(path).await
 }

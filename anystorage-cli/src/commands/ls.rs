@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anystorage::{Entry, ObjectEntry, format_time};
+use anystorage::{Entry, Error, ErrorKind, ObjectEntry, format_time};
 
 use crate::exit::{Exit, Failure};
 use crate::location::Location;
@@ -12,7 +12,8 @@ use crate::places::{Places, Want};
 /// List keys in byte order, one level or all
 ///
 /// Directories end in a slash. A key is a literal beginning, as on S3: `ls media:avatars/a` finds `avatars/ada.png`;
-/// write `media:avatars/` for what is inside. A local path that is a directory lists what is inside.
+/// write `media:avatars/` for what is inside. A local path that is a directory lists what is inside;
+/// one that leads to nothing is an error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// List all levels
@@ -38,7 +39,9 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     let mut entries = list.entries();
     let mut output = Output::new();
     let mut exit = Exit::Done;
+    let mut nothing = true;
     while let Some(entry) = entries.next().await {
+        nothing = false;
         match entry {
             Ok(entry) => output.line(&line(&entry, &args))?,
             // One odd name is not the end of the listing; after other errors the stream ends by itself.
@@ -49,6 +52,10 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         }
     }
     output.flush()?;
+    // That no key begins with this is an answer; a path that leads nowhere is a mistake.
+    if nothing && place.local && !place.text.is_empty() {
+        return Err(place.failure(&Error::new(ErrorKind::NotFound, "no regular file or directory here")));
+    }
     Ok(exit)
 }
 

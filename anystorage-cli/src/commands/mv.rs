@@ -25,6 +25,10 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
     let (from, to) = both(places, &args.from, &args.to)?;
+    if !from.storage.info().capabilities.write {
+        let message = "the source's storage is read-only, so nothing was moved; anystorage cp copies";
+        return Err(Failure::at(&format!("{from} -> {to}"), &Error::new(ErrorKind::PermissionDenied, message)));
+    }
     let progress = Progress::bytes(true, None);
     let moved = match copy_object((&from.storage, &from.key()?), (&to.storage, &to.key()?), &progress).await {
         Ok(copied) => delete_source(&from, &copied).await,

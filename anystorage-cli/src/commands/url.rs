@@ -26,6 +26,10 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
     let place = places.find(&args.location, Want::Existing)?;
+    if args.method == UrlMethod::Put && args.expires.is_none() {
+        let message = "a link for PUT has to be a signed one: add --expires, as in --expires 15m";
+        return Err(Failure::usage(format!("{place}: {message}")));
+    }
     let mut link = place.storage.url(place.key()?).method(args.method);
     if let Some(time) = args.expires {
         link = link.expires_in(time);

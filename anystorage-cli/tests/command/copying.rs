@@ -100,6 +100,18 @@ fn a_directory_is_copied_whole() {
 }
 
 #[test]
+fn a_directory_takes_no_sibling_along() {
+    let sandbox = Sandbox::new();
+    for key in ["a/1", "a.txt", "a-b/2", "ab/3"] {
+        sandbox.put(&format!("media:{key}"), key);
+    }
+    for to in ["backup:x", "backup:y/", "backup:"] {
+        sandbox.run(&["cp", "-r", "media:a", to]).done();
+    }
+    assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "1\nx/1\ny/1\n");
+}
+
+#[test]
 fn more_objects_than_are_copied_at_a_time_are_all_copied() {
     let sandbox = Sandbox::new();
     for number in 0..200 {
@@ -184,6 +196,13 @@ fn a_directory_that_is_not_there_is_told() {
         let said = sandbox.run(&["cp", "-r", from, "backup:"]).failed(1);
         assert!(said.contains("NotFound"), "{from}: {said}");
     }
+    let said = sandbox.run(&["cp", "-r", "media:file", "backup:"]).failed(1);
+    assert!(said.contains("media:file is an object: copy it without -r"), "{said}");
+    for beginning in ["media:fi", "./media/fi"] {
+        let said = sandbox.run(&["cp", "-r", beginning, "backup:"]).failed(1);
+        assert!(said.contains(&format!("anystorage ls -r {beginning} shows")), "{said}");
+    }
+    assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "");
     // A storage that is empty is all there, though.
     sandbox.run(&["cp", "-r", "backup:", "media:x/"]).done();
 }

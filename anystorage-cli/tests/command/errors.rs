@@ -21,9 +21,19 @@ fn an_error_is_one_line_with_place_kind_and_way_out() {
 fn usage_is_explained() {
     let sandbox = Sandbox::new();
     for arguments in [&[][..], &["nonsense"], &["ls"], &["cp", "media:a"], &["ls", "--nonsense", "media:"]] {
-        let run = sandbox.run(arguments);
-        assert_eq!(run.code, Some(2), "{arguments:?}");
-        assert!(run.err.contains("Usage: anystorage") && run.out.is_empty(), "{}", run.err);
+        let said = sandbox.run(arguments).failed(2);
+        assert!(said.contains("; see anystorage ") && said.ends_with("--help"), "{said}");
+    }
+    for (arguments, line) in [
+        (&["cp", "media:a"][..], "the following required arguments were not provided: <LOC>; see anystorage cp --help"),
+        (&["lss"], "unrecognized subcommand 'lss'; tip: a similar subcommand exists: 'ls'; see anystorage --help"),
+        (
+            &["cat", "--range", "x", "media:a"],
+            "invalid value 'x' for '--range <A-B>': write A-B, A- or -N with positions counted from 0, A not beyond B; \
+             see anystorage cat --help",
+        ),
+    ] {
+        assert_eq!(sandbox.run(arguments).failed(2), format!("anystorage: {line}"));
     }
     let help = sandbox.run(&["--help"]).done();
     for command in ["ls", "stat", "exists", "cat", "put", "get", "cp", "mv", "rm", "url"] {
@@ -99,5 +109,16 @@ fn a_secret_that_works_is_not_shown_either() {
         &["cp", "-r", "media:", "media:a"],
     ] {
         assert_hidden("a signing key", &sandbox.run(arguments));
+    }
+}
+
+#[test]
+fn what_is_mistyped_forges_no_line() {
+    let sandbox = Sandbox::new();
+    for text in ["a\nb", "a\n\nUsage: b", "\u{1b}[31m", "a\r\nb"] {
+        for arguments in [&[text][..], &["ls", text], &["url", "--expires", text, "media:a"], &["ls", "media:", text]] {
+            let said = sandbox.run(arguments).failed(2);
+            assert!(!said.contains(['\u{1b}', '\r']), "{said:?}");
+        }
     }
 }

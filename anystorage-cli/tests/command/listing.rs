@@ -41,6 +41,21 @@ fn a_local_directory_lists_what_is_inside() {
 }
 
 #[test]
+fn a_local_path_that_leads_to_nothing_is_an_error() {
+    let sandbox = sandbox();
+    let url = format!("file://{}", sandbox.path("none").display());
+    for location in ["./none", "./none/", "./none/deeper", "./media/none", &url, &format!("{url}/")] {
+        let said = sandbox.run(&["ls", location]).failed(1);
+        assert!(said.contains("none") && said.contains("NotFound"), "{said}");
+    }
+    // A directory that is empty is there, and what begins with a key may be nothing.
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    for location in ["./empty", "media:none", "media:none/"] {
+        assert_eq!(sandbox.run(&["ls", location]).done(), "");
+    }
+}
+
+#[test]
 fn the_long_form_shows_size_and_time() {
     let listed = sandbox().run(&["ls", "-l", "media:a/"]).done();
     let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();

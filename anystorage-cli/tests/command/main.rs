@@ -5,10 +5,12 @@
 mod configuration;
 mod copying;
 mod errors;
+mod interrupting;
 mod listing;
 mod locations;
 mod moving;
 mod pipes;
 mod reading;
 mod support;
+mod terminal;
 mod writing;

@@ -82,3 +82,59 @@ fn a_command_that_failed_does_not_wait_for_its_input() {
     drop(stdin);
     assert_eq!(status.code(), Some(1));
 }
+
+/// A pipe with a name, in the sandbox.
+fn named_pipe(sandbox: &Sandbox) {
+    assert!(Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap().success());
+}
+
+fn is_pipe(sandbox: &Sandbox) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    sandbox.path("pipe").symlink_metadata().unwrap().file_type().is_fifo()
+}
+
+#[test]
+fn get_writes_to_a_pipe_with_a_name_and_does_not_replace_it() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "through the pipe");
+    named_pipe(&sandbox);
+    let writer = sandbox.command(&["get", "media:a", "pipe"]).spawn().unwrap();
+    assert_eq!(sandbox.read("pipe"), "through the pipe");
+    assert_eq!(Run::from(writer.wait_with_output().unwrap()).silent(), 0);
+    assert!(is_pipe(&sandbox));
+}
+
+#[test]
+fn a_reader_that_has_enough_of_a_pipe_with_a_name_ends_get_quietly() {
+    let sandbox = Sandbox::new();
+    sandbox.write("media/large", vec![b'x'; 8 * 1024 * 1024]);
+    named_pipe(&sandbox);
+    let writer = sandbox.command(&["get", "media:large", "pipe"]).spawn().unwrap();
+    let mut reader = std::fs::File::open(sandbox.path("pipe")).unwrap();
+    reader.read_exact(&mut [0; 10]).unwrap();
+    drop(reader);
+    assert_eq!(Run::from(writer.wait_with_output().unwrap()).silent(), 0);
+    assert!(is_pipe(&sandbox));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn get_writes_to_standard_output_by_its_name() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "here");
+    // What /dev/stdout is, but nobody else's.
+    std::os::unix::fs::symlink("/proc/self/fd/1", sandbox.path("stdout")).unwrap();
+    assert_eq!(sandbox.run(&["get", "media:a", "stdout"]).done(), "here");
+    assert!(sandbox.path("stdout").is_symlink());
+}
+
+#[test]
+fn get_through_a_symlink_keeps_it() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "new");
+    sandbox.write("real/file", "old");
+    std::os::unix::fs::symlink("real/file", sandbox.path("link")).unwrap();
+    sandbox.run(&["get", "media:a", "link"]).done();
+    assert!(sandbox.path("link").is_symlink());
+    assert_eq!(sandbox.read("real/file"), "new");
+}

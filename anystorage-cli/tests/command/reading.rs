@@ -162,7 +162,9 @@ fn url_prints_a_signed_link_for_a_time_and_a_method() {
         assert!(link.starts_with("https://media.example.com/files/a/text.txt?") && link.lines().count() == 1, "{link}");
     }
     assert_ne!(get, put);
-    assert!(sandbox.run(&["url", "--method", "PUT", "linked:a"]).failed(2).contains("expires"));
+    let said = sandbox.run(&["url", "--method", "PUT", "linked:a"]).failed(2);
+    assert!(said.starts_with("anystorage: linked:a: ") && said.contains("--expires 15m"), "{said}");
+    assert!(!said.contains("expires_in"), "{said}");
     assert_eq!(sandbox.run(&["url", "--expires", "soon", "linked:a"]).code, Some(2));
     assert_eq!(sandbox.run(&["url", "--method", "POST", "linked:a"]).code, Some(2));
 }

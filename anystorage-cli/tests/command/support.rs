@@ -139,3 +139,8 @@ pub(crate) fn ignores_permissions(scratch: &Path) -> bool {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     std::fs::read(&path).is_ok()
 }
+
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+pub(crate) fn skipped(reason: &str) {
+    eprintln!("SKIPPED: {reason}");
+}

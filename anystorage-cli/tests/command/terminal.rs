@@ -1,0 +1,66 @@
+//! The progress bar, for somebody who watches.
+
+use std::io::{self, Read};
+use std::process::{Command, Stdio};
+
+use crate::support::{Sandbox, skipped};
+
+/// Runs a shell script on a terminal of its own, in the sandbox.
+fn on_terminal(sandbox: &Sandbox, script: &str) -> Option<Command> {
+    let runs = Command::new("script").args(["-qec", "true", "/dev/null"]).stdin(Stdio::null()).output();
+    if !runs.is_ok_and(|output| output.status.success()) {
+        skipped("there is no `script` here that gives a command a terminal");
+        return None;
+    }
+    let mut command = Command::new("script");
+    command.args(["-qec", script, "/dev/null"]).current_dir(sandbox.path(""));
+    command.env("ANYSTORAGE", env!("CARGO_BIN_EXE_anystorage")).env("STORAGE_CONFIG", "storages.toml");
+    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    Some(command)
+}
+
+#[test]
+fn a_bar_shows_what_takes_long_and_goes_away() {
+    let sandbox = Sandbox::new();
+    // Goes on until the bar has been seen, within bounds.
+    let script = r#"stty cols 80 rows 24
+        for i in $(seq 400); do test -e seen && break; echo some text; sleep 0.05; done |
+        "$ANYSTORAGE" put - media:slow.txt && echo finished"#;
+    let Some(mut command) = on_terminal(&sandbox, script) else { return };
+    let mut child = command.spawn().unwrap();
+    let mut screen = child.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut seen_at = None;
+    loop {
+        match screen.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => shown.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("{error}"),
+        }
+        if seen_at.is_none() && String::from_utf8_lossy(&shown).contains("B/s") {
+            seen_at = Some(shown.len());
+            sandbox.write("seen", "");
+        }
+    }
+    let text = String::from_utf8_lossy(&shown).into_owned();
+    assert!(child.wait().unwrap().success(), "{text:?}");
+    assert!(seen_at.is_some(), "{text:?}");
+    // The line is cleared before anything else is written.
+    let (_, after) = text.rsplit_once("B/s").unwrap();
+    assert!(after.contains("\u{1b}[2K") && after.ends_with("finished\r\n"), "{text:?}");
+    assert!(sandbox.read("media/slow.txt").starts_with("some text\n"));
+}
+
+#[test]
+fn what_is_done_at_once_shows_none() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.txt", "a");
+    let script = r#""$ANYSTORAGE" put a.txt media: && "$ANYSTORAGE" get media:a.txt b.txt && echo finished"#;
+    let Some(mut command) = on_terminal(&sandbox, script) else { return };
+    let output = command.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "finished\r\n");
+    assert_eq!(sandbox.read("b.txt"), "a");
+}
