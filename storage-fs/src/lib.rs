@@ -24,15 +24,16 @@
 //!
 //! # What is ours below the root
 //!
-//! One directory, `.anystorage` (mode 0700), made when it is needed and removed when it is empty: staged uploads in
-//! `staging`, sidecars in `meta`. A key with a segment of that name is refused, and none shows in a listing.
+//! One directory, `.anystorage` (mode 0700), made when it is needed and removed when it is empty: in `staging` the files
+//! that are about to replace an object (and all staged files, where the system has none without a name), sidecars in
+//! `meta`. A key with a segment of that name is refused, and none shows in a listing.
 //!
 //! # Behaviour to know of
 //!
 //! - `a` and `a/b` cannot both be files: the second save is a `Conflict` and changes nothing.
 //! - Deleting the last object of a directory removes the directory, and its parents as far as they are empty.
 //! - Another program that changes a file in place keeps its headers, but the ETag becomes one that is derived from
-//!   size and times, and checksums are dropped. It also breaks the promise that a reader sees one version: replace
+//!   size and times, and checksums are dropped (unless it puts back the old time to the nanosecond). It also breaks the promise that a reader sees one version: replace
 //!   files by renaming.
 //! - ETags of what we saved are strong. A file of another program gets one from its inode, size and times, which is
 //!   weak during the two seconds in which a change could go unnoticed.
