@@ -1,7 +1,9 @@
-//! Reading an open file as a stream: large positional reads on the blocking pool, one ahead of the
-//! consumer, in two buffers that take turns.
+//! Reading an open file as a stream: large positional reads on the blocking pool, into the same buffer again where the
+//! consumer is done with it.
+//!
+//! Nothing is read ahead of the consumer: the kernel does that, and a second buffer would push the first one out of the
+//! processor's cache.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
 use std::io;
@@ -14,9 +16,8 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::task::JoinHandle;
 
-/// The size of one read: large enough that the hop to the blocking pool costs little beside the copy. A stream holds
-/// two of them, the one that its consumer has and the next; a server that has many at a time sends the file instead
-/// (`Object::file`).
+/// The size of one read, and what a stream holds in memory: large enough that the hop to the blocking pool costs little
+/// beside the copy.
 const CHUNK: usize = 1024 * 1024;
 
 /// The bytes of a range of a file. Ends early, without an error, where the file does: whoever knows
@@ -28,14 +29,14 @@ pub(crate) struct FileStream {
     file: Arc<File>,
     rest: Range<u64>,
     reading: Option<JoinHandle<io::Result<BytesMut>>>,
-    /// Chunks that were handed out. One that its receiver has dropped becomes the next buffer, warm and
-    /// without being zeroed again.
-    lent: VecDeque<Bytes>,
+    /// The chunk that was handed out last. When its receiver has dropped it, it becomes the next buffer, warm and without
+    /// being zeroed again.
+    lent: Option<Bytes>,
 }
 
 impl FileStream {
     pub(crate) fn new(file: Arc<File>, range: Range<u64>) -> Self {
-        Self { file, rest: range, reading: None, lent: VecDeque::with_capacity(2) }
+        Self { file, rest: range, reading: None, lent: None }
     }
 
     fn start_read(&mut self) {
@@ -55,8 +56,7 @@ impl FileStream {
     }
 
     fn buffer(&mut self, len: usize) -> BytesMut {
-        if self.lent.len() == 2
-            && let Some(Ok(mut buffer)) = self.lent.pop_front().map(Bytes::try_into_mut)
+        if let Some(Ok(mut buffer)) = self.lent.take().map(Bytes::try_into_mut)
             && buffer.len() >= len
         {
             buffer.truncate(len);
@@ -83,10 +83,7 @@ impl Stream for FileStream {
             }
             Ok(buffer) => {
                 let chunk = buffer.freeze();
-                self.start_read();
-                if self.reading.is_some() {
-                    self.lent.push_back(chunk.clone());
-                }
+                self.lent = Some(chunk.clone());
                 Poll::Ready(Some(Ok(chunk)))
             }
             Err(error) => {

@@ -178,7 +178,7 @@ impl Commit<'_> {
     }
 
     fn sync(&self, made: &Made) -> Result<()> {
-        let synced = self.fs.root.sync(&made.directory, self.key.parent().unwrap_or_default());
+        let synced = self.fs.root.sync(made);
         synced.map_err(|errno| errors::os(errno, "the object is in its place, but its directory was not synced"))
     }
 }

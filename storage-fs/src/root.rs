@@ -39,6 +39,16 @@ pub(crate) struct Made {
     pub(crate) directory: OwnedFd,
     /// Whether it, or one on the way to it, is new.
     pub(crate) is_new: bool,
+    /// What has to be synced besides, opened in advance: when the object is in its place, nothing but the syncing itself
+    /// may fail.
+    way: Vec<Unsettled>,
+}
+
+/// A directory that may not be on the disk yet, by the open one that it is in.
+struct Unsettled {
+    outer: OwnedFd,
+    path: String,
+    number: u64,
 }
 
 impl Root {
@@ -144,7 +154,7 @@ impl Root {
     pub(crate) fn make_parent(&self, key: &Key) -> Result<Made, Errno> {
         match self.open_parent(key) {
             Err(Errno::NOENT) => {}
-            opened => return opened.map(|directory| Made { directory, is_new: false }),
+            opened => return self.made(opened?, key.parent().unwrap_or_default(), false),
         }
         self.make_directory(key.parent().unwrap_or_default(), self.dir_mode)
     }
@@ -158,32 +168,40 @@ impl Root {
             let segment = inner.rsplit_once('/').map_or(inner, |(_, segment)| segment);
             directory = match open_step(&directory, segment) {
                 Err(Errno::NOENT) => {
-                    let made = make_step(&directory, segment, mode)?;
-                    is_new = true;
+                    // Before it can be seen, so that nobody relies on it unawares.
                     if let Some(unsynced) = &self.unsynced {
                         unsynced.add(inner);
                     }
-                    made
+                    is_new = true;
+                    make_step(&directory, segment, mode)?
                 }
                 opened => opened?,
             };
         }
-        Ok(Made { directory, is_new })
+        self.made(directory, path, is_new)
     }
 
-    /// Puts on the disk what has changed in a directory, and the way to it.
-    pub(crate) fn sync(&self, directory: &OwnedFd, path: &str) -> Result<(), Errno> {
-        let Some(unsynced) = &self.unsynced else { return Ok(()) };
-        fs::fsync(directory)?;
-        for (path, number) in unsynced.on_the_way(path) {
+    fn made(&self, directory: OwnedFd, path: &str, is_new: bool) -> Result<Made, Errno> {
+        let mut way = Vec::new();
+        for (path, number) in self.unsynced.iter().flat_map(|unsynced| unsynced.on_the_way(path)) {
             let outer = path.rsplit_once('/').map_or("", |(outer, _)| outer);
             match self.open_directory(outer) {
-                Ok(outer) => fs::fsync(&outer)?,
+                Ok(outer) => way.push(Unsettled { outer, path, number }),
                 // It was removed again, and all that was in it.
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno),
             }
-            unsynced.settle(&path, number);
+        }
+        Ok(Made { directory, is_new, way })
+    }
+
+    /// Puts on the disk what has changed in a directory, and the way to it.
+    pub(crate) fn sync(&self, made: &Made) -> Result<(), Errno> {
+        let Some(unsynced) = &self.unsynced else { return Ok(()) };
+        fs::fsync(&made.directory)?;
+        for Unsettled { outer, path, number } in &made.way {
+            fs::fsync(outer)?;
+            unsynced.settle(path, *number);
         }
         Ok(())
     }

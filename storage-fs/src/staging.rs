@@ -67,7 +67,7 @@ impl Staging {
     fn try_make(&self, path: &str) -> Result<OwnedFd, Errno> {
         let made = self.root.make_directory(path, OWN_MODE)?;
         if made.is_new {
-            self.root.sync(&made.directory, path)?;
+            self.root.sync(&made)?;
         }
         Ok(made.directory)
     }

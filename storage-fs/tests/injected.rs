@@ -396,6 +396,28 @@ fn a_durable_write_syncs_what_has_changed_in_order() {
     });
 }
 
+/// Directories that another save has made, and could not put on the disk.
+#[test]
+fn the_way_to_an_object_is_synced_by_whoever_comes_next() {
+    with_strace(async {
+        let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
+        let inject = Some("fsync:error=EIO:when=3");
+        let trace = Trace::start(Thread::Blocking, "fsync", inject).await.unwrap();
+        let error = world.storage.save("n/e/w", "1").await.unwrap_err();
+        assert!(trace.stop().iter().any(|line| line.contains("(INJECTED)")), "it did not fire");
+        assert!(error.message().contains("is in its place"), "{error}");
+
+        let next = async |key| {
+            let trace = Trace::start(Thread::Blocking, "fsync", None).await.unwrap();
+            world.storage.save(key, "2").await.unwrap();
+            trace.stop().iter().filter(|line| line.starts_with("fsync(")).count()
+        };
+        // The file, n/e, n and the root; then all is settled.
+        assert_eq!(next("n/e/x").await, 4);
+        assert_eq!(next("n/e/y").await, 2);
+    });
+}
+
 #[test]
 fn without_durable_nothing_is_synced() {
     with_strace(async {
