@@ -1,5 +1,6 @@
 //! `Object::save_to_file`: what is at the destination, and what becomes of it.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 use std::fs;
 use std::io::Read;

@@ -70,7 +70,7 @@ impl Harness for OnFiles {
     }
 }
 
-storage_testkit::conformance!(durable, OnFiles::on_disk(|builder| builder.durable(true)));
+storage_testkit::conformance!(durable, OnFiles::in_memory(|builder| builder.durable(true)));
 storage_testkit::conformance!(not_durable, OnFiles::on_disk(|builder| builder));
 storage_testkit::conformance!(in_sidecars, OnFiles::in_memory(|builder| builder.metadata(MetadataStore::Sidecar)));
 storage_testkit::conformance!(in_attributes, OnFiles::in_memory(|builder| builder.metadata(MetadataStore::Xattr)));
