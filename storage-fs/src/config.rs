@@ -136,7 +136,7 @@ fn yes() -> bool {
     true
 }
 
-/// Permission bits: `"0640"` in octal, or a number, as in TOML's `0o640`.
+/// Permission bits, in octal and quoted: a number would be read as decimal, and 440 be 0670.
 #[derive(Debug, Clone, Copy)]
 struct FileMode(u32);
 
@@ -148,32 +148,18 @@ impl<'de> Deserialize<'de> for FileMode {
 
 struct FileModeVisitor;
 
-impl FileModeVisitor {
-    fn checked<E: de::Error>(mode: Option<u32>) -> Result<FileMode, E> {
-        // A decimal 640 is 0o1200: caught here rather than made into surprising permissions.
-        mode.filter(|mode| *mode <= 0o777)
-            .map(FileMode)
-            .ok_or_else(|| E::custom("expected permission bits in octal, as in \"0640\" or 0o640"))
-    }
-}
-
 impl de::Visitor<'_> for FileModeVisitor {
     type Value = FileMode;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("permission bits in octal, as in \"0640\" or 0o640")
+        f.write_str("permission bits in octal and quoted, as in \"0640\"")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<FileMode, E> {
-        Self::checked(u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8).ok())
-    }
-
-    fn visit_i64<E: de::Error>(self, mode: i64) -> Result<FileMode, E> {
-        Self::checked(u32::try_from(mode).ok())
-    }
-
-    fn visit_u64<E: de::Error>(self, mode: u64) -> Result<FileMode, E> {
-        Self::checked(u32::try_from(mode).ok())
+        let mode = u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8).ok();
+        mode.filter(|mode| *mode <= 0o777)
+            .map(FileMode)
+            .ok_or_else(|| E::custom("expected permission bits in octal and quoted, as in \"0640\""))
     }
 }
 

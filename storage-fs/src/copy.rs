@@ -15,16 +15,33 @@ use crate::staged::Staged;
 /// How much is copied before it is asked whether the caller still waits.
 const STEP: u64 = 64 * 1024 * 1024;
 
+/// How often an object may be replaced while it is copied onto itself.
+const MAX_TRIES: usize = 100;
+
 pub(crate) fn copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &Waiting) -> Result<ObjectMeta> {
+    for _ in 0..MAX_TRIES {
+        match try_copy(fs, from, to, options, waiting) {
+            // The object was replaced while its bytes were copied onto itself: the new ones are to have the metadata.
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
+            copied => return copied,
+        }
+    }
+    Err(Error::new(ErrorKind::Unexpected, "the object is being replaced all the time").with_retryable(true))
+}
+
+fn try_copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &Waiting) -> Result<ObjectMeta> {
     let (source, meta) = open::open_with_meta(fs, from)?;
-    let mode = match options.mode {
-        CopyMode::CreateNew => SaveMode::CreateNew,
-        _ => SaveMode::Overwrite,
-    };
+    let onto_itself = from == to && options.mode == CopyMode::Overwrite;
     let metadata = match &options.metadata {
         MetadataDirective::Replace(metadata) => metadata,
-        _ if from == to && mode == SaveMode::Overwrite => return Ok(meta),
+        _ if onto_itself => return Ok(meta),
         _ => &meta.metadata,
+    };
+    let mode = match (&options.mode, meta.etag.clone().filter(|etag| onto_itself && !etag.is_weak())) {
+        (CopyMode::CreateNew, _) => SaveMode::CreateNew,
+        // Else a save that comes in between would be undone.
+        (_, Some(etag)) => SaveMode::IfMatch(etag),
+        _ => SaveMode::Overwrite,
     };
     let mut staged = Staged::create(&fs.staging, to, fs.file_mode)?;
     staged.lock();

@@ -386,3 +386,29 @@ fn child() {
         ("count in sidecars", |root| count(root, MetadataStore::Sidecar)),
     ]);
 }
+
+/// Changing the metadata alone must not bring back bytes that were replaced in the meantime.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_copy_onto_itself_never_undoes_a_save() {
+    for store in STORES {
+        let scratch = Scratch::new();
+        let storage = storage_on(&scratch.root(), store);
+        storage.save("k", "start").await.unwrap();
+        let copier = {
+            let storage = storage_on(&scratch.root(), store);
+            tokio::spawn(async move {
+                for round in 0..300 {
+                    let metadata = storage_core::Metadata::new().user("round", round.to_string());
+                    storage.copy("k", "k").metadata(metadata).await.unwrap();
+                }
+            })
+        };
+        for round in 0..300 {
+            let body = format!("round {round}");
+            storage.save("k", body.clone()).await.unwrap();
+            assert_eq!(read(&storage, "k").await.unwrap(), body.as_bytes());
+        }
+        copier.await.unwrap();
+        assert_eq!(read(&storage, "k").await.unwrap(), b"round 299");
+    }
+}

@@ -99,6 +99,18 @@ impl Scratch {
     }
 }
 
+impl Drop for Scratch {
+    /// A driver that ends at the same time tidies up too, and what it takes away makes removing fail.
+    fn drop(&mut self) {
+        for _ in 0..1_000 {
+            match fs::remove_dir_all(self.path()) {
+                Err(_) if self.path().exists() => std::thread::yield_now(),
+                _ => return,
+            }
+        }
+    }
+}
+
 /// Where scratch directories are made: on a file system that keeps user attributes, if there is one.
 pub(crate) fn scratch_parent() -> PathBuf {
     let usual = std::env::temp_dir();
