@@ -71,11 +71,10 @@ where
     let ended = race(READERS + 1, |number| {
         let (seed, storage) = (kit.seed.clone(), kit.storage.clone());
         let (done, reads, read) = (Arc::clone(&done), Arc::clone(&reads), read.clone());
+        let writing = (number == 0).then(|| Writing(Arc::clone(&done)));
         async move {
-            if number == 0 {
-                let wrote = write_all(&seed, overwrites).await;
-                done.store(true, Ordering::SeqCst);
-                return wrote;
+            if let Some(_writing) = writing {
+                return write_all(&seed, overwrites).await;
             }
             while !done.load(Ordering::SeqCst) {
                 read(storage.clone()).await?;
@@ -89,6 +88,16 @@ where
     assert!(reads.load(Ordering::Relaxed) > 0, "nobody read anything");
     assert_eq!(read_version(&kit.storage, KEY).await?, overwrites);
     Ok(())
+}
+
+/// Says when it is dropped that there is nothing more to come: also when a reader's failed assertion takes the writer
+/// along, which the other readers would else wait for.
+struct Writing(Arc<AtomicBool>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 async fn write_all(storage: &Storage, overwrites: usize) -> Checked {
