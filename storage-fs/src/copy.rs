@@ -9,6 +9,7 @@ use storage_core::{CopyMode, CopyOptions, Error, ErrorKind, Key, MetadataDirecti
 use crate::blocking::Waiting;
 use crate::commit::Commit;
 use crate::driver::Shared;
+use crate::errors;
 use crate::open;
 use crate::staged::Staged;
 
@@ -26,7 +27,7 @@ pub(crate) fn copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, wai
             copied => return copied,
         }
     }
-    Err(Error::new(ErrorKind::Unexpected, "the object is being replaced all the time").with_retryable(true))
+    Err(errors::replaced())
 }
 
 fn try_copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &Waiting) -> Result<ObjectMeta> {

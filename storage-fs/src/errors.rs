@@ -60,3 +60,7 @@ pub(crate) fn in_the_way() -> Error {
     let message = "something that is no regular file (a symlink, a device) has this name: remove it first";
     Error::new(ErrorKind::Conflict, message)
 }
+
+pub(crate) fn replaced() -> Error {
+    Error::new(ErrorKind::Unexpected, "the object is being replaced all the time").with_retryable(true)
+}

@@ -67,7 +67,7 @@ pub(crate) fn open_with_meta(fs: &Shared, key: &Key) -> Result<(OwnedFd, ObjectM
             }
         }
     }
-    Err(Error::new(ErrorKind::Unexpected, "the object is being replaced all the time").with_retryable(true))
+    Err(errors::replaced())
 }
 
 fn is_same(before: &Stat, now: &Stat) -> bool {
