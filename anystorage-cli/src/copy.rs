@@ -25,7 +25,7 @@ pub(crate) async fn copy_object(
         let before = source.stat(from_key).await?;
         match source.copy(from_key, to_key).await {
             Err(error) if error.kind() == ErrorKind::Unsupported => {}
-            copied => return copied.map(|_| before),
+            copied => return copied.map(|()| before),
         }
     }
     let object = source.open(from_key).await?;

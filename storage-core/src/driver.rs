@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
 
 use crate::entry::EntryStream;
 use crate::error::Result;
@@ -30,8 +31,8 @@ use crate::payload::Payload;
 /// what they say of an object that is not there.
 ///
 /// Every future may be dropped at any point. A verb whose future was dropped has either happened
-/// completely or not at all, and leaves no debris; a save dropped while it still waits for its payload has
-/// not happened.
+/// completely or not at all (of many deletes, each for itself), and leaves no debris; a save dropped while
+/// it still waits for its payload has not happened.
 #[async_trait]
 pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Who this is. Called once per handle; must not block.
@@ -47,7 +48,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ///
     /// Answers the stored object's metadata: its key (another one than asked for with
     /// [`SaveMode::UniqueName`](crate::SaveMode::UniqueName) only), size, ETag, and the checksums that
-    /// the payload computed.
+    /// the payload computed. What the backend does not tell at a save (`last_modified`, on S3) stays unset: no
+    /// second request is made for it.
     ///
     /// # Errors
     /// `AlreadyExists` and `PreconditionFailed` by mode; `Conflict`, `InvalidKey` if the backend cannot hold
@@ -82,6 +84,16 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// `PermissionDenied` and the like; then the object is still there.
     async fn delete(&self, key: &Key) -> Result<()>;
 
+    /// Removes many objects: at most [`MAX_DELETE_MANY`], in as few requests as the backend needs.
+    ///
+    /// Answers once for each key, in the order of the keys, and each answer is what [`delete`](Self::delete) would say:
+    /// that there is no object is `Ok`, and a key that cannot be removed does not keep the others. A key may be there
+    /// twice. When the whole request fails, each key has its error. Dropped, each object is still there or
+    /// gone.
+    ///
+    /// A backend that has no such request uses [`delete_one_by_one`].
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>>;
+
     /// Lists the objects whose keys begin with the prefix, in byte order of the key, in bounded memory.
     ///
     /// Nothing is asked of the backend before the stream is polled. An object that is there from before the
@@ -92,11 +104,12 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Copies an object within the storage, by the backend's own means where it has them.
     ///
     /// The guarantees of [`save`](Self::save) hold for the destination. Source and destination may be the
-    /// same key: then only the metadata changes (if it is replaced).
+    /// same key: then only the metadata changes (if it is replaced). Says nothing of the copy: some backends tell
+    /// nothing of it, and who wants to know asks [`stat`](Self::stat).
     ///
     /// # Errors
     /// `NotFound` if there is no source; as `save` for the destination.
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta>;
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()>;
 
     /// Makes a link. Does not look whether the object exists.
     ///
@@ -131,17 +144,36 @@ impl<D: Driver + ?Sized> Driver for Arc<D> {
         (**self).delete(key).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        (**self).delete_many(keys).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         (**self).list(prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         (**self).copy(from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         (**self).url(key, options).await
     }
+}
+
+/// The most keys that one [`Driver::delete_many`] is given: what one request of S3 takes.
+pub const MAX_DELETE_MANY: usize = 1000;
+
+/// How many deletes [`delete_one_by_one`] has under way.
+const DELETES_AT_A_TIME: usize = 16;
+
+/// [`Driver::delete_many`] for a backend that has no such request: a [`delete`](Driver::delete) for each key, 16 at a
+/// time.
+///
+/// Dropped, it stops; the deletes that were under way have happened or not.
+pub async fn delete_one_by_one<D: Driver + ?Sized>(driver: &D, keys: &[Key]) -> Vec<Result<()>> {
+    let deletes: Vec<_> = keys.iter().map(|key| driver.delete(key)).collect();
+    stream::iter(deletes).buffered(DELETES_AT_A_TIME).collect().await
 }
 
 /// Who a driver is.
@@ -190,6 +222,8 @@ pub struct Capabilities {
     pub signed_get: bool,
     /// `url` makes signed links for PUT.
     pub signed_put: bool,
+    /// `url` makes signed forms for POST.
+    pub signed_post: bool,
 }
 
 impl Capabilities {
@@ -206,6 +240,7 @@ impl Capabilities {
             public_url: false,
             signed_get: false,
             signed_put: false,
+            signed_post: false,
         }
     }
 

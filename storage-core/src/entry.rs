@@ -7,7 +7,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, future};
 use serde::Serialize;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::etag::ETag;
 use crate::key::{Key, Prefix};
 use crate::options::ListOptions;
@@ -42,6 +42,31 @@ impl Entry {
             Self::Object(object) => Some(object),
             Self::Prefix(_) => None,
         }
+    }
+}
+
+/// The key of an object, so that a listing can be handed on to [`Storage::delete_all`](crate::Storage::delete_all).
+/// `InvalidInput` for a common beginning, which is no object.
+impl TryFrom<Entry> for Key {
+    type Error = Error;
+
+    fn try_from(entry: Entry) -> Result<Self> {
+        match entry {
+            Entry::Object(object) => Ok(object.key),
+            Entry::Prefix(prefix) => {
+                let message = "this is the common beginning of several keys, not an object: list without a delimiter";
+                Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
+            }
+        }
+    }
+}
+
+/// As of the entry; an error of the listing stays that error.
+impl TryFrom<Result<Entry>> for Key {
+    type Error = Error;
+
+    fn try_from(entry: Result<Entry>) -> Result<Self> {
+        entry?.try_into()
     }
 }
 

@@ -21,7 +21,7 @@
 //!
 //! | module or type | what it is for |
 //! |---|---|
-//! | [`Storage`], [`Save`], [`Open`], [`List`] | what applications call |
+//! | [`Storage`], [`Save`], [`Open`], [`List`], [`DeleteAll`] | what applications call |
 //! | [`Key`], [`Prefix`], [`keys`] | names of objects, and making them |
 //! | [`ObjectMeta`], [`Metadata`], [`ETag`], [`Checksums`] | what is known of an object |
 //! | [`Payload`], [`Object`] | bytes on their way in, and out |
@@ -38,6 +38,7 @@ mod atomic_file;
 mod checksum;
 pub mod config;
 pub mod content_type;
+mod delete_all;
 mod driver;
 mod entry;
 mod error;
@@ -48,6 +49,7 @@ mod key;
 pub mod keys;
 pub mod layers;
 mod link;
+mod link_to;
 mod memory;
 mod metadata;
 mod object;
@@ -61,12 +63,14 @@ mod timestamp;
 
 pub use async_trait::async_trait;
 pub use checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
-pub use driver::{Capabilities, Driver, DriverInfo};
+pub use delete_all::DeleteAll;
+pub use driver::{Capabilities, Driver, DriverInfo, MAX_DELETE_MANY, delete_one_by_one};
 pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
 pub use error::{BoxError, Error, ErrorKind, Operation, Result};
 pub use etag::ETag;
 pub use key::{Key, MAX_KEY_BYTES, Prefix};
 pub use link::Link;
+pub use link_to::LinkTo;
 pub use memory::Memory;
 pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMeta};
 pub use object::{Object, ObjectReader, ObjectStream};
@@ -76,6 +80,6 @@ pub use options::{
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
 pub use registry::{Context, Registry};
-pub use storage::{Copy, Entries, IntoKey, IntoPrefix, LinkTo, List, Open, Save, Storage};
+pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
 pub use timestamp::{format_time, parse_time};
 pub use url::Url;

@@ -10,7 +10,7 @@ use crate::options::UrlMethod;
 /// A link to an object, with what its user must know to follow it.
 ///
 /// Displayed as the whole URL. A signed link is a credential: its `Debug` form, which ends up in logs,
-/// leaves the query out.
+/// leaves the query and the fields out.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
@@ -22,19 +22,22 @@ pub struct Link {
     pub headers: Vec<(String, String)>,
     /// When it stops working; unset for a public link.
     pub expires_at: Option<SystemTime>,
+    /// For POST: the fields of the form, to be sent in this order and before the file, whose field is `file`. Credentials as
+    /// the URL of other links is.
+    pub fields: Vec<(String, String)>,
 }
 
 impl Link {
     /// A public link for GET.
     #[must_use]
     pub fn public(url: Url) -> Self {
-        Self { url, method: UrlMethod::Get, headers: Vec::new(), expires_at: None }
+        Self { url, method: UrlMethod::Get, headers: Vec::new(), expires_at: None, fields: Vec::new() }
     }
 
     /// A signed link.
     #[must_use]
     pub fn signed(url: Url, method: UrlMethod, expires_at: SystemTime) -> Self {
-        Self { url, method, headers: Vec::new(), expires_at: Some(expires_at) }
+        Self { url, method, headers: Vec::new(), expires_at: Some(expires_at), fields: Vec::new() }
     }
 
     /// The URL as text.

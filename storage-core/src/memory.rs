@@ -170,6 +170,16 @@ impl Driver for Memory {
         Ok(())
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let mut objects = self.write();
+        keys.iter()
+            .map(|key| {
+                objects.remove(key);
+                Ok(())
+            })
+            .collect()
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let (memory, of_prefix) = (self.clone(), prefix.clone());
         let pages = stream::unfold(Some(None), move |after: Option<Option<Key>>| {
@@ -185,7 +195,7 @@ impl Driver for Memory {
         roll_up(futures_util::StreamExt::flatten(pages), prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let source = self.get(from)?;
         let mut meta = source.meta.clone();
         meta.key = to.clone();
@@ -196,7 +206,7 @@ impl Driver for Memory {
             CopyMode::Overwrite => SaveMode::Overwrite,
             CopyMode::CreateNew => SaveMode::CreateNew,
         };
-        self.commit(meta, source.bytes.clone(), &mode)
+        self.commit(meta, source.bytes.clone(), &mode).map(|_| ())
     }
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {

@@ -3,6 +3,7 @@
 //! Applications set these through the builders of [`Storage`](crate::Storage). Every struct is
 //! `#[non_exhaustive]` and has a [`Default`], so that fields can be added.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -133,6 +134,8 @@ pub enum UrlMethod {
     Head,
     /// Uploading. Always signed.
     Put,
+    /// Uploading from a form in a browser (S3's POST policy), `multipart/form-data`. Always signed.
+    Post,
 }
 
 impl UrlMethod {
@@ -143,6 +146,7 @@ impl UrlMethod {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Put => "PUT",
+            Self::Post => "POST",
         }
     }
 }
@@ -159,8 +163,55 @@ pub struct UrlOptions {
     pub response_content_disposition: Option<String>,
     /// The `Content-Type` that the answer shall have. Signed links for GET only.
     pub response_content_type: Option<String>,
-    /// The `Content-Type` that an upload must have. Links for PUT only.
+    /// The `Content-Type` that an upload must have. Links for uploading only. For POST, `image/*` is any type that begins
+    /// with `image/`: see [`content_type_prefix`](Self::content_type_prefix).
     pub content_type: Option<String>,
     /// The exact length that an upload must have. Links for PUT only.
     pub content_length: Option<u64>,
+    /// The lengths that an upload may have. Links for POST only. Never empty.
+    pub content_length_range: Option<RangeInclusive<u64>>,
+    /// The key names a directory, and an upload may have any name below `key/`. Links for POST only.
+    pub any_name: bool,
+    /// All calls within a window of this length, counted from the Unix epoch, get the same link. Signed links only.
+    pub stable_for: Option<Duration>,
+}
+
+impl UrlOptions {
+    /// From when a signed link counts and for how long it works from then on: from `now`, for `expires_in`; with
+    /// `stable_for`, from the beginning of the window that `now` is in, and longer by the window. So a link works for
+    /// at least `expires_in` from now, and the same calls in one window have the same answer.
+    ///
+    /// # Errors
+    /// `InvalidInput` without `expires_in`.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use storage_core::UrlOptions;
+    ///
+    /// let mut options = UrlOptions::default();
+    /// options.expires_in = Some(Duration::from_secs(60));
+    /// options.stable_for = Some(Duration::from_secs(1000));
+    /// let (from, lifetime) = options.signing_window(UNIX_EPOCH + Duration::from_secs(7_999))?;
+    /// assert_eq!((from, lifetime), (UNIX_EPOCH + Duration::from_secs(7_000), Duration::from_secs(1_060)));
+    /// # Ok::<(), storage_core::Error>(())
+    /// ```
+    pub fn signing_window(&self, now: SystemTime) -> Result<(SystemTime, Duration)> {
+        let no_expiry = || Error::new(ErrorKind::InvalidInput, "a signed link needs expires_in");
+        let expires_in = self.expires_in.ok_or_else(no_expiry)?;
+        // In whole seconds, as every format of signed links counts.
+        match self.stable_for.map(|window| window.as_secs()).filter(|&window| window > 0) {
+            None => Ok((now, expires_in)),
+            Some(window) => {
+                let start = unix_seconds(now) / window * window;
+                let from = SystemTime::UNIX_EPOCH + Duration::from_secs(start);
+                Ok((from, expires_in.saturating_add(Duration::from_secs(window))))
+            }
+        }
+    }
+
+    /// What the type of an upload has to begin with, if it is not bound to one type alone: `Some("image/")` of `image/*`.
+    #[must_use]
+    pub fn content_type_prefix(&self) -> Option<&str> {
+        self.content_type.as_deref()?.strip_suffix('*').filter(|prefix| prefix.ends_with('/'))
+    }
 }

@@ -144,6 +144,20 @@ impl Payload {
         self.size
     }
 
+    /// The checksums that the bytes must have: for a driver that has to say them before the bytes.
+    /// [`into_stream`](Self::into_stream) checks them anyway.
+    #[must_use]
+    pub fn expected_checksums(&self) -> &[Checksum] {
+        &self.checks.expected
+    }
+
+    /// The checksums that are to be computed and kept with the object, beside the expected ones: for a driver that has to
+    /// announce them before the bytes. [`PayloadStream::checksums`] tells all of them after the bytes.
+    #[must_use]
+    pub fn computed_checksums(&self) -> &[ChecksumAlgorithm] {
+        &self.checks.computed
+    }
+
     /// Whether [`replay`](Self::replay) works: for bytes in memory and files on disk.
     #[must_use]
     pub fn is_replayable(&self) -> bool {

@@ -95,7 +95,8 @@ impl SigningKey {
     /// Makes a signed link to a key below `base`.
     ///
     /// # Errors
-    /// `InvalidInput` if the expiry is missing or longer than [`MAX_EXPIRY`].
+    /// `InvalidInput` if the expiry is missing or, with the window of a stable link, longer than [`MAX_EXPIRY`];
+    /// `Unsupported` for POST.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -115,12 +116,17 @@ impl SigningKey {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn sign(&self, base: &Url, key: &Key, options: &UrlOptions) -> Result<Link> {
-        let bad = |message: &'static str| Error::new(ErrorKind::InvalidInput, message);
-        let expires_in = options.expires_in.ok_or_else(|| bad("a signed link needs expires_in"))?;
-        if expires_in > MAX_EXPIRY {
-            return Err(bad("a signed link works for at most seven days"));
+        if options.method == UrlMethod::Post {
+            return Err(Error::unsupported("links to our own servers upload with PUT, not with a form"));
         }
-        let expires = unix_seconds(SystemTime::now()) + expires_in.as_secs();
+        let (from, lifetime) = options.signing_window(SystemTime::now())?;
+        if lifetime > MAX_EXPIRY {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a signed link works for at most seven days, expires_in and stable_for together",
+            ));
+        }
+        let expires = unix_seconds(from) + lifetime.as_secs();
         let is_put = options.method == UrlMethod::Put;
         let claims = Claims {
             method: options.method.as_str().to_owned(),
@@ -301,6 +307,37 @@ mod tests {
         );
         let late = SystemTime::now() + Duration::from_secs(62);
         assert!(refused(UrlMethod::Get, "a/b c.png", &link, late).contains("expired"));
+    }
+
+    #[test]
+    fn a_stable_link_is_signed_for_its_window_and_works_for_the_whole_time_asked() {
+        let (base, key) = ("https://example.com/m/".parse().unwrap(), key("a/b c.png"));
+        let mut options = UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
+        let week = Duration::from_secs(6 * 24 * 60 * 60);
+        options.stable_for = Some(week);
+        let now = SystemTime::now();
+        let link = signer().sign(&base, &key, &options).unwrap();
+        let ends = unix_seconds(link.expires_at.unwrap());
+        assert_eq!((ends - 60) % week.as_secs(), 0, "the end tells more than the window");
+        let query = link.url.query().unwrap();
+        assert!(signer().verify(UrlMethod::Get, &key, query, now + Duration::from_secs(60)).is_ok());
+        let late = now + week + Duration::from_secs(62);
+        assert!(refused(UrlMethod::Get, "a/b c.png", query, late).contains("expired"));
+    }
+
+    #[test]
+    fn what_cannot_be_signed_is_refused() {
+        let sign = |set: fn(&mut UrlOptions)| {
+            let mut options = UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
+            set(&mut options);
+            signer().sign(&"https://example.com/m/".parse().unwrap(), &key("a"), &options).unwrap_err().kind()
+        };
+        assert_eq!(sign(|options| options.method = UrlMethod::Post), ErrorKind::Unsupported);
+        assert_eq!(sign(|options| options.expires_in = None), ErrorKind::InvalidInput);
+        assert_eq!(sign(|options| options.expires_in = Some(MAX_EXPIRY * 2)), ErrorKind::InvalidInput);
+        // Together they are longer than a link may work.
+        assert_eq!(sign(|options| options.stable_for = Some(MAX_EXPIRY)), ErrorKind::InvalidInput);
+        assert_eq!(sign(|options| options.stable_for = Some(Duration::MAX)), ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -16,6 +16,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::checksum::{Checksum, ChecksumAlgorithm};
 use crate::content_type;
+use crate::delete_all::DeleteAll;
 use crate::driver::{Driver, DriverInfo};
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -23,11 +24,10 @@ use crate::etag::ETag;
 use crate::key::{Key, Prefix};
 use crate::layers;
 use crate::link::Link;
+use crate::link_to::LinkTo;
 use crate::metadata::{Metadata, ObjectMeta};
 use crate::object::Object;
-use crate::options::{
-    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions, UrlMethod, UrlOptions,
-};
+use crate::options::{CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions};
 use crate::payload::Payload;
 use crate::range::ByteRange;
 
@@ -154,6 +154,15 @@ impl Storage {
         self.driver.delete(&key).await.map_err(|error| self.told(error, Operation::Delete, key.as_str()))
     }
 
+    /// Removes many objects, in as few requests as the backend needs: see [`DeleteAll`].
+    pub fn delete_all<S>(&self, keys: S) -> DeleteAll
+    where
+        S: Stream + Send + 'static,
+        S::Item: IntoKey,
+    {
+        DeleteAll::new(self.clone(), keys.map(IntoKey::into_key).boxed())
+    }
+
     /// Lists the objects whose keys begin with a prefix: see [`List`]. `""` lists all.
     pub fn list(&self, prefix: impl IntoPrefix) -> List {
         List { storage: self.clone(), prefix: prefix.into_prefix(), options: ListOptions::default() }
@@ -166,15 +175,15 @@ impl Storage {
 
     /// Makes a link to an object: see [`LinkTo`]. Does not look whether it exists.
     pub fn url(&self, key: impl IntoKey) -> LinkTo {
-        LinkTo { storage: self.clone(), key: key.into_key(), options: UrlOptions::default() }
+        LinkTo::new(self.clone(), key.into_key())
     }
 
     /// Adds to an error what the driver need not say.
-    fn told(&self, error: Error, operation: Operation, key: &str) -> Error {
+    pub(crate) fn told(&self, error: Error, operation: Operation, key: &str) -> Error {
         error.with_operation(operation).with_driver(self.info.name.clone()).with_key(key)
     }
 
-    fn checked(&self, operation: Operation, key: Result<Key>) -> Result<Key> {
+    pub(crate) fn checked(&self, operation: Operation, key: Result<Key>) -> Result<Key> {
         key.map_err(|error| error.with_operation(operation).with_driver(self.info.name.clone()))
     }
 }
@@ -217,7 +226,8 @@ where
     }
 }
 
-/// A save that has not been sent off yet. Await it.
+/// A save that has not been sent off yet. Await it for the metadata of what is stored, as far as the backend tells it at
+/// a save: key, size, ETag and checksums, but not `last_modified` everywhere.
 ///
 /// All or nothing: a reader sees the old object or the new one, whole; if the payload fails or the
 /// future is dropped, the old object is untouched and nothing is left behind.
@@ -470,7 +480,10 @@ impl fmt::Debug for Entries {
     }
 }
 
-/// A copy that has not been sent off yet. Await it for the metadata of the copy.
+/// A copy that has not been sent off yet. Await it.
+///
+/// All or nothing, as a [`Save`]. It answers nothing of the copy, since not every backend tells: [`stat`](Storage::stat)
+/// does.
 #[derive(Debug)]
 #[must_use = "nothing is copied until it is awaited"]
 pub struct Copy {
@@ -494,7 +507,7 @@ impl Copy {
         self
     }
 
-    async fn run(self) -> Result<ObjectMeta> {
+    async fn run(self) -> Result<()> {
         let Self { storage, from, to, mut options } = self;
         let from = storage.checked(Operation::Copy, from)?;
         let to = storage.checked(Operation::Copy, to)?;
@@ -513,85 +526,6 @@ impl Copy {
     }
 }
 
-/// A link that has not been made yet. Await it for a [`Link`].
-///
-/// Without [`expires_in`](Self::expires_in) it is the public link (`Unsupported` unless the storage has a
-/// `public_url`); with it, a signed one. A signed link is never replaced by a public one.
-#[derive(Debug)]
-#[must_use = "no link is made until it is awaited"]
-pub struct LinkTo {
-    storage: Storage,
-    key: Result<Key>,
-    options: UrlOptions,
-}
-
-impl LinkTo {
-    /// Makes a signed link that works for this long.
-    pub fn expires_in(mut self, time: Duration) -> Self {
-        self.options.expires_in = Some(time);
-        self
-    }
-
-    /// What the link is for. Links for PUT need an expiry.
-    pub fn method(mut self, method: UrlMethod) -> Self {
-        self.options.method = method;
-        self
-    }
-
-    /// Has the answer carry this `Content-Disposition`. Signed links for GET only.
-    pub fn response_content_disposition(mut self, value: impl Into<String>) -> Self {
-        self.options.response_content_disposition = Some(value.into());
-        self
-    }
-
-    /// Has the answer carry this `Content-Type`. Signed links for GET only.
-    pub fn response_content_type(mut self, value: impl Into<String>) -> Self {
-        self.options.response_content_type = Some(value.into());
-        self
-    }
-
-    /// Binds an upload to this `Content-Type`.
-    pub fn content_type(mut self, value: impl Into<String>) -> Self {
-        self.options.content_type = Some(value.into());
-        self
-    }
-
-    /// Binds an upload to this exact length.
-    pub fn content_length(mut self, bytes: u64) -> Self {
-        self.options.content_length = Some(bytes);
-        self
-    }
-
-    async fn run(self) -> Result<Link> {
-        let Self { storage, key, options } = self;
-        let key = storage.checked(Operation::Url, key)?;
-        let told = |error| storage.told(error, Operation::Url, key.as_str());
-        check_link(&options).map_err(told)?;
-        storage.driver.url(&key, &options).await.map_err(told)
-    }
-}
-
-fn check_link(options: &UrlOptions) -> Result<()> {
-    let bad = |message: &'static str| Err(Error::new(ErrorKind::InvalidInput, message));
-    let signed = options.expires_in.is_some();
-    let overrides = options.response_content_disposition.is_some() || options.response_content_type.is_some();
-    let upload = options.content_type.is_some() || options.content_length.is_some();
-    match options.method {
-        UrlMethod::Put if !signed => return bad("a link for PUT needs expires_in"),
-        UrlMethod::Put if overrides => return bad("response headers can be chosen on links for GET only"),
-        UrlMethod::Get | UrlMethod::Head if upload => return bad("content type and length bind links for PUT only"),
-        _ if overrides && !signed => return bad("response headers can be chosen on signed links only: set expires_in"),
-        _ => {}
-    }
-    if options.expires_in.is_some_and(|time| time < Duration::from_secs(1)) {
-        return bad("a signed link works for at least one second");
-    }
-    let mut headers = Metadata::new();
-    headers.content_disposition.clone_from(&options.response_content_disposition);
-    headers.content_type = options.response_content_type.clone().or_else(|| options.content_type.clone());
-    headers.validated().map(|_| ())
-}
-
 macro_rules! awaited {
     ($($builder:ty => $output:ty),*) => {
         $(impl IntoFuture for $builder {
@@ -605,4 +539,4 @@ macro_rules! awaited {
     };
 }
 
-awaited!(Save => ObjectMeta, Open => Object, Copy => ObjectMeta, LinkTo => Link);
+awaited!(Save => ObjectMeta, Open => Object, Copy => (), LinkTo => Link);

@@ -65,6 +65,34 @@ const VERBS: [Operation; 8] = [
 ];
 
 #[tokio::test]
+async fn many_deletes_hold_one_place_together() {
+    let scripted = Scripted::with_objects(&[("a", "text")]).await;
+    scripted.script(Operation::Delete, [Fault::Stall]);
+    let storage = storage(&scripted, 1);
+    let mut deletion = storage.delete_all(stream::iter(["a", "b", "c"]));
+    assert!(!is_taken(&storage), "nothing has begun");
+    assert!(poll(&mut deletion.next().boxed()).is_none());
+    assert!(is_taken(&storage));
+    assert_eq!(scripted.under_way(), 1);
+    drop(deletion);
+    assert!(!is_taken(&storage));
+    scripted.assert_script_done();
+}
+
+/// The listing waits for its entries in between, so that both want the one place.
+#[tokio::test(start_paused = true)]
+async fn a_listing_and_the_deletion_of_what_it_yields_get_on_with_one_place() {
+    let mut scripted = Scripted::new();
+    for key in 0..30 {
+        scripted.put(&format!("tmp/{key}"), "").await;
+    }
+    scripted.pace = std::time::Duration::from_secs(1);
+    let storage = storage(&scripted, 1);
+    assert_eq!(storage.delete_all(storage.list("tmp/").entries()).finish().await.unwrap(), 30);
+    assert!(storage.list("").entries().collect().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn every_verb_holds_a_place_until_it_is_dropped() {
     for verb in VERBS {
         let scripted = Scripted::with_objects(&[("a", "text")]).await;

@@ -100,6 +100,39 @@ mod metrics_are {
     }
 
     #[test]
+    fn one_of_many_deletes_by_what_became_of_them() {
+        let (metrics, log) = observe(Level::DEBUG, || async {
+            let scripted = Scripted::new();
+            let storage = storage(&scripted);
+            let keys = || stream::iter(["a", "b", "c"]);
+            assert_eq!(storage.delete_all(keys()).finish().await.unwrap(), 3);
+            let fail = |kind| Fault::Fail(Error::new(kind, "why"));
+            // The trouble speaks, though it is not the first to fail.
+            scripted.script(Operation::Delete, [Fault::Pass, fail(ErrorKind::Conflict), fail(ErrorKind::StorageFull)]);
+            storage.delete_all(keys()).finish().await.unwrap_err();
+            scripted.script(Operation::Delete, [fail(ErrorKind::Conflict)]);
+            storage.delete_all(keys()).finish().await.unwrap_err();
+            scripted.script(Operation::Delete, [Fault::Stall]);
+            assert!(storage.delete_all(keys()).next().now_or_never().is_none());
+            scripted.assert_script_done();
+        });
+        let results = ["ok", "StorageFull", "Conflict", "cancelled"];
+        assert_eq!(results.map(|result| operations(&metrics, "delete", result)), [1; 4], "{metrics:?}");
+        assert_eq!(seconds(&metrics, "delete"), 4);
+        let spans = log.spans();
+        assert_eq!(spans.len(), 4);
+        let names = ["operation", "driver", "keys", "failed", "result"];
+        let told: Vec<_> = spans.iter().map(|span| names.map(|name| field(span, name))).collect();
+        let line = |failed, result| ["delete", "scripted", "3", failed, result];
+        let expected = [line("0", "ok"), line("2", "StorageFull"), line("1", "Conflict"), line("", "cancelled")];
+        assert_eq!(told, expected);
+        let events = log.events();
+        let levels: Vec<_> = events.iter().map(|event| event.level).collect();
+        assert_eq!(levels, [Level::DEBUG, Level::WARN, Level::DEBUG, Level::DEBUG]);
+        assert_eq!((field(&events[1], "key"), field(&events[1], "result")), ("c", "StorageFull"));
+    }
+
+    #[test]
     fn labelled_with_the_kind_of_the_error() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let scripted = Scripted::new();

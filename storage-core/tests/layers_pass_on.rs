@@ -102,10 +102,12 @@ async fn every_verb_reaches_the_driver_with_its_options(layer: Layer) {
         driver.save(&key("b"), Payload::from("bb"), &save_options()).await.unwrap();
         driver.copy(&key("b"), &key("c"), &copy_options()).await.unwrap();
         driver.delete(&key("b")).await.unwrap();
+        driver.delete_many(&[key("c"), key("a")]).await.into_iter().collect::<Result<()>>().unwrap();
         expected.extend([
             format!("save {prefix}b {:?}", save_options()),
             format!("copy {prefix}b {prefix}c {:?}", copy_options()),
             format!("delete {prefix}b"),
+            format!("delete_many {prefix}c {prefix}a"),
         ]);
     }
     assert_eq!(scripted.asked(), expected);
@@ -137,10 +139,14 @@ async fn every_answer_comes_back_whole(layer: Layer) {
         let saved = driver.save(&key("b"), payload, &save_options()).await.unwrap();
         assert_eq!((saved.key.as_str(), saved.size, saved.content_type()), ("b", 2, Some("text/x-test")));
         assert!(saved.checksums.get(ChecksumAlgorithm::Md5).is_some());
-        let copied = driver.copy(&key("b"), &key("c"), &copy_options()).await.unwrap();
+        driver.copy(&key("b"), &key("c"), &copy_options()).await.unwrap();
+        let copied = driver.stat(&key("c")).await.unwrap();
         assert_eq!((copied.key.as_str(), copied.size, copied.content_type()), ("c", 2, Some("text/x-copy")));
         driver.delete(&key("b")).await.unwrap();
         assert!(!driver.exists(&key("b")).await.unwrap());
+        let answers = driver.delete_many(&[key("a"), key("missing"), key("c")]).await;
+        assert!(matches!(answers[..], [Ok(()), Ok(()), Ok(())]), "{answers:?}");
+        assert!(!driver.exists(&key("a")).await.unwrap() && !driver.exists(&key("c")).await.unwrap());
     }
 }
 
@@ -175,6 +181,11 @@ async fn every_error_comes_back_whole(layer: Layer) {
         assert_whole(driver.save(&key("a"), Payload::from(""), &SaveOptions::default()).await, Save);
         assert_whole(driver.copy(&key("a"), &key("b"), &CopyOptions::default()).await, Copy);
         assert_whole(driver.delete(&key("a")).await, Delete);
+        scripted.script(Delete, [Fault::Pass, Fault::Fail(final_error(layer)), Fault::Pass]);
+        let mut answers = driver.delete_many(&[key("c"), key("a"), key("d")]).await;
+        assert!(matches!(answers[..], [Ok(()), Err(_), Ok(())]), "{answers:?}");
+        assert_whole(answers.remove(1), Delete);
+        assert!(driver.delete_many(&[]).await.is_empty());
     }
     scripted.assert_script_done();
 }
@@ -315,7 +326,8 @@ layers! {
         wrap: |inner| Arc::new(ReadOnly::new(inner)),
         writes: false,
         capabilities: |it| {
-            (it.write, it.copy, it.create_new, it.save_if_match, it.signed_put) = (false, false, false, false, false);
+            (it.write, it.copy, it.create_new, it.save_if_match) = (false, false, false, false);
+            (it.signed_put, it.signed_post) = (false, false);
         },
         ..PLAIN
     };

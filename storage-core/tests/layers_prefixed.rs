@@ -5,6 +5,7 @@
 #[path = "common/scripted.rs"]
 mod scripted;
 
+use futures_util::{StreamExt, stream};
 use scripted::{End, Fault, Scripted};
 use storage_core::layers::Prefixed;
 use storage_core::{Entry, Error, ErrorKind, MAX_KEY_BYTES, Operation, Storage};
@@ -127,6 +128,34 @@ async fn a_key_that_is_too_long_with_the_prefix_is_refused_before_the_driver_is_
         assert!(error.message().contains("\"media/\"") && error.message().contains("1024"), "{error}");
     }
     assert_eq!(scripted.asked().len(), asked);
+}
+
+#[tokio::test]
+async fn of_many_keys_those_that_are_too_long_have_their_own_error_and_the_others_go() {
+    let scripted = with_neighbours().await;
+    let inside = Error::new(ErrorKind::PermissionDenied, "not yours").with_key("media/b/1");
+    scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(inside), Fault::Pass]);
+    let too_long = "k".repeat(MAX_KEY_BYTES);
+    let keys = [too_long.as_str(), "a", "b/1", too_long.as_str(), "b/2"].map(str::to_owned);
+    let answers = storage(&scripted, "media").delete_all(stream::iter(keys.clone())).collect::<Vec<_>>().await;
+    let kinds = answers.iter().map(|answer| answer.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
+    let (long, denied) = (Some(ErrorKind::InvalidKey), Some(ErrorKind::PermissionDenied));
+    assert_eq!(kinds, [long, None, denied, long, None]);
+    for (answer, key) in answers.iter().zip(&keys) {
+        assert_eq!(answer.as_ref().map_or_else(Error::key, |gone| Some(gone.as_str())), Some(key.as_str()));
+    }
+    assert_eq!(scripted.asked(), ["delete_many media/a media/b/1 media/b/2"]);
+    scripted.assert_script_done();
+}
+
+#[tokio::test]
+async fn a_key_that_the_driver_forgets_is_not_taken_for_gone() {
+    let mut scripted = with_neighbours().await;
+    scripted.answers_for = 1;
+    let answers = storage(&scripted, "media").delete_all(stream::iter(["a", "b/1", "b/2"])).collect::<Vec<_>>().await;
+    let kinds = answers.iter().map(|answer| answer.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
+    assert_eq!(kinds, [None, Some(ErrorKind::Unexpected), Some(ErrorKind::Unexpected)]);
+    assert_eq!(answers[2].as_ref().unwrap_err().key(), Some("b/2"));
 }
 
 #[tokio::test]

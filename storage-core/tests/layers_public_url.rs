@@ -38,20 +38,22 @@ async fn a_public_link_for_the_headers_is_the_same() {
 async fn a_signed_link_is_never_replaced_by_a_public_one() {
     let scripted = Scripted::new();
     let storage = Storage::new(layer(&scripted, "https://cdn.example"));
-    for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put] {
+    for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put, UrlMethod::Post] {
         let link = storage.url("a").method(method).expires_in(Duration::from_secs(9)).await.unwrap();
         assert_eq!(link.as_str(), "https://inner.example/a");
     }
-    assert_eq!(scripted.count(Operation::Url), 3);
+    assert_eq!(scripted.count(Operation::Url), 4);
 }
 
 #[tokio::test]
 async fn a_link_for_uploading_is_never_a_public_one() {
     let scripted = Scripted::new();
-    let mut options = UrlOptions::default();
-    options.method = UrlMethod::Put;
-    let link = layer(&scripted, "https://cdn.example").url(&Key::new("a").unwrap(), &options).await.unwrap();
-    assert_eq!(link.as_str(), "https://inner.example/a");
+    for method in [UrlMethod::Put, UrlMethod::Post] {
+        let mut options = UrlOptions::default();
+        options.method = method;
+        let link = layer(&scripted, "https://cdn.example").url(&Key::new("a").unwrap(), &options).await.unwrap();
+        assert_eq!(link.as_str(), "https://inner.example/a");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod scripted;
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use scripted::Scripted;
 use storage_core::layers::ReadOnly;
 use storage_core::{ErrorKind, Metadata, Result, Storage, UrlMethod};
@@ -27,10 +28,14 @@ async fn what_changes_the_storage_is_refused_and_never_reaches_the_driver() {
     assert_refused(storage.save("b", "new").unique_name().await);
     assert_refused(storage.delete("a").await);
     assert_refused(storage.delete("not there").await);
+    let answers: Vec<_> = storage.delete_all(stream::iter(["a", "not there"])).collect().await;
+    assert_eq!(answers.len(), 2);
+    answers.into_iter().for_each(assert_refused);
     assert_refused(storage.copy("a", "b").await);
     assert_refused(storage.copy("a", "a").metadata(Metadata::new().content_type("text/html")).await);
-    let upload = storage.url("a").method(UrlMethod::Put).expires_in(Duration::from_secs(9));
-    assert_refused(upload.await);
+    for method in [UrlMethod::Put, UrlMethod::Post] {
+        assert_refused(storage.url("a").method(method).expires_in(Duration::from_secs(9)).await);
+    }
     assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
     assert_eq!(scripted.text("a").await, "text");
 }

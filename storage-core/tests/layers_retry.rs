@@ -8,7 +8,7 @@ mod scripted;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use scripted::{BodyKind, CHUNK, End, Fault, Scripted, passing};
 use storage_core::layers::{Retry, Timeout};
 use storage_core::{ByteRange, ETag, Entry, Error, ErrorKind, Object, Operation, Payload, Result, Storage};
@@ -98,6 +98,52 @@ mod calls {
             assert_eq!(error.message(), "tried 3 times: the connection was reset");
             assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
         }
+        scripted.assert_script_done();
+    }
+
+    async fn delete_three(storage: &Storage) -> Vec<Option<String>> {
+        let answers = storage.delete_all(stream::iter(["a", "b", "c"]));
+        answers.map(|answer| answer.err().map(|error| error.message().to_owned())).collect().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_keys_those_that_failed_for_a_passing_reason_are_tried_again() {
+        let scripted = Scripted::with_objects(&[("a", TEXT), ("b", TEXT), ("c", TEXT)]).await;
+        let first = [Fault::Fail(passing()), Fault::Fail(lasting()), Fault::Fail(passing())];
+        let second = [Fault::Pass, Fault::Fail(passing())];
+        scripted.script(Operation::Delete, first.into_iter().chain(second));
+        assert_eq!(delete_three(&storage(&scripted, 2)).await, [None, Some("not yours".to_owned()), None]);
+        assert_eq!(scripted.asked(), ["delete_many a b c", "delete_many a c", "delete_many c"]);
+        assert_eq!(scripted.text("b").await, TEXT);
+        scripted.assert_script_done();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_keys_those_that_fail_to_the_last_say_how_often() {
+        let scripted = Scripted::with_objects(&[("b", TEXT)]).await;
+        let first = [Fault::Pass, Fault::Fail(passing()), Fault::Fail(passing())];
+        let second = [Fault::Fail(passing()), Fault::Fail(lasting())];
+        scripted.script(Operation::Delete, first.into_iter().chain(second));
+        let told = delete_three(&storage(&scripted, 1)).await;
+        let twice = Some("tried 2 times: the connection was reset".to_owned());
+        assert_eq!(told, [None, twice, Some("not yours".to_owned())]);
+        assert_eq!(scripted.asked(), ["delete_many a b c", "delete_many b c"]);
+        scripted.assert_script_done();
+
+        scripted.script(Operation::Delete, fail(passing, 3));
+        let reset = || Some("the connection was reset".to_owned());
+        assert_eq!(delete_three(&storage(&scripted, 0)).await, [reset(), reset(), reset()]);
+        scripted.assert_script_done();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_keys_the_longest_wish_to_be_left_alone_is_honoured() {
+        let scripted = Scripted::new();
+        let slow_down = |seconds| Fault::Fail(rate_limited().with_retry_after(Duration::from_secs(seconds)));
+        scripted.script(Operation::Delete, [Fault::Fail(passing()), slow_down(30), slow_down(5)]);
+        let begin = Instant::now();
+        assert_eq!(delete_three(&storage(&scripted, 1)).await, [None, None, None]);
+        assert!((30..31).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
         scripted.assert_script_done();
     }
 

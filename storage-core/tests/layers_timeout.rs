@@ -73,6 +73,26 @@ async fn a_call_without_an_answer_is_dropped_when_the_time_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_deletes_have_the_time_once_for_each_hundred_keys() {
+    for (keys, allowed) in [(1_u32, 1_u32), (100, 1), (101, 2), (1000, 10)] {
+        let scripted = Scripted::new();
+        scripted.script(Operation::Delete, [Fault::Stall]);
+        let begin = Instant::now();
+        let answers: Vec<_> =
+            storage(&scripted).delete_all(stream::iter((0..keys).map(|key| key.to_string()))).collect().await;
+        assert_eq!(begin.elapsed().as_secs(), u64::from(allowed) * AFTER.as_secs(), "{keys} keys");
+        assert_eq!(answers.len(), keys as usize);
+        for (key, answer) in answers.into_iter().enumerate() {
+            let error = answer.unwrap_err();
+            assert_eq!((error.kind(), error.key()), (ErrorKind::Timeout, Some(key.to_string().as_str())));
+            assert!(error.is_retryable() && error.message().contains("may have happened"), "{error}");
+        }
+        assert_eq!((scripted.abandoned(), scripted.under_way()), (1, 0));
+        scripted.assert_script_done();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_body_may_take_longer_altogether() {
     let mut scripted = Scripted::with_objects(&[("a", "0123456789abcdef")]).await;
     scripted.pace = ALMOST;

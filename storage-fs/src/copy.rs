@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use storage_core::{CopyMode, CopyOptions, Error, ErrorKind, Key, MetadataDirective, ObjectMeta, Result, SaveMode};
+use storage_core::{CopyMode, CopyOptions, Error, ErrorKind, Key, MetadataDirective, Result, SaveMode};
 
 use crate::blocking::Waiting;
 use crate::commit::Commit;
@@ -19,7 +19,7 @@ const STEP: u64 = 64 * 1024 * 1024;
 /// How often an object may be replaced while it is copied onto itself.
 const MAX_TRIES: usize = 100;
 
-pub(crate) fn copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &Waiting) -> Result<ObjectMeta> {
+pub(crate) fn copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &Waiting) -> Result<()> {
     for _ in 0..MAX_TRIES {
         match try_copy(fs, from, to, options, waiting) {
             // The object was replaced while its bytes were copied onto itself: the new ones are to have the metadata.
@@ -30,12 +30,12 @@ pub(crate) fn copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, wai
     Err(errors::replaced())
 }
 
-fn try_copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &Waiting) -> Result<ObjectMeta> {
+fn try_copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &Waiting) -> Result<()> {
     let (source, meta) = open::open_with_meta(fs, from)?;
     let onto_itself = from == to && options.mode == CopyMode::Overwrite;
     let metadata = match &options.metadata {
         MetadataDirective::Replace(metadata) => metadata,
-        _ if onto_itself => return Ok(meta),
+        _ if onto_itself => return Ok(()),
         _ => &meta.metadata,
     };
     let mode = match (&options.mode, meta.etag.clone().filter(|etag| onto_itself && !etag.is_weak())) {
@@ -47,7 +47,7 @@ fn try_copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &
     let mut staged = Staged::create(&fs.staging, to, fs.file_mode)?;
     staged.lock();
     copy_bytes(File::from(source), &mut staged, meta.size, waiting)?;
-    Commit { fs, key: to, mode: &mode, metadata, checksums: meta.checksums.clone(), waiting }.run(staged)
+    Commit { fs, key: to, mode: &mode, metadata, checksums: meta.checksums.clone(), waiting }.run(staged).map(drop)
 }
 
 fn copy_bytes(mut source: File, staged: &mut Staged, size: u64, waiting: &Waiting) -> Result<()> {

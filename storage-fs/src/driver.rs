@@ -135,11 +135,15 @@ impl Driver for Fs {
         self.run(move |shared, _| delete::delete(shared, &key)).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        storage_core::delete_one_by_one(self, keys).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         list::list(&self.shared, prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.shared.root.check(from)?;
         self.shared.root.check_new(to)?;
         let (from, to, options) = (from.clone(), to.clone(), options.clone());

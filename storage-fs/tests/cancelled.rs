@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::payloads::{fed, pattern, streaming};
 use common::poll::{Polled, poll_times, settled, single_blocking_thread};
 use common::{Scratch, items, names, read};
-use storage_core::{ErrorKind, ObjectMeta, Payload, Result, Storage};
+use storage_core::{ErrorKind, Payload, Result, Storage};
 use storage_fs::MetadataStore;
 
 const KEY: &str = "d/k";
@@ -39,7 +39,7 @@ enum Way {
 
 const WAYS: [Way; 5] = [Way::Memory, Way::Stream, Way::File, Way::CreateNew, Way::Copy];
 
-async fn write(way: Way, storage: &Storage, source: Payload) -> Result<ObjectMeta> {
+async fn write(way: Way, storage: &Storage, source: Payload) -> Result<()> {
     let bytes = || pattern(2, LEN);
     let save = match way {
         Way::Memory => storage.save(KEY, bytes()),
@@ -48,7 +48,7 @@ async fn write(way: Way, storage: &Storage, source: Payload) -> Result<ObjectMet
         Way::CreateNew => storage.save(KEY, streaming(bytes(), 100_000)).create_new(),
         Way::Copy => return storage.copy("source", KEY).await,
     };
-    save.user_metadata("version", "2").await
+    save.user_metadata("version", "2").await.map(drop)
 }
 
 /// Dropped after every number of polls, with the blocking work under way done or not yet begun.

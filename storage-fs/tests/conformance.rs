@@ -1,4 +1,5 @@
-//! The conformance suite on the driver, in each of its ways to keep metadata and behind a prefix.
+//! The conformance suite on the driver, in each of its ways to keep metadata, and behind a prefix with
+//! links.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -7,6 +8,7 @@ mod common;
 use std::sync::Mutex;
 
 use common::Scratch;
+use storage_core::signed_url::SigningKey;
 use storage_core::{Key, MAX_KEY_BYTES, Storage, async_trait};
 use storage_fs::{FsBuilder, MetadataStore};
 use storage_testkit::Harness;
@@ -32,8 +34,13 @@ impl OnFiles {
     }
 
     fn below(prefix: &'static str) -> Self {
-        Self { prefix: Some(prefix), ..Self::in_memory(|builder| builder) }
+        Self { prefix: Some(prefix), ..Self::in_memory(with_links) }
     }
+}
+
+fn with_links(builder: FsBuilder) -> FsBuilder {
+    let signing_key = SigningKey::new("a secret for tests alone").unwrap();
+    builder.public_url("https://media.example.com/files".parse().unwrap()).signing_key(signing_key)
 }
 
 #[async_trait]

@@ -346,7 +346,7 @@ fn too_many_open_files(root: &Path) {
                             "stream",
                             storage.save("new/dir/stream", streaming(pattern(1, 3_000_000), 65_536)).await.map(drop),
                         ),
-                        ("copy", storage.copy(OLD, "new/dir/copy").await.map(drop)),
+                        ("copy", storage.copy(OLD, "new/dir/copy").await),
                         ("delete", storage.delete("new/dir/object").await),
                     ]
                 };

@@ -164,7 +164,7 @@ async fn run(verb: Verb, world: &World) -> Result<()> {
         OverwriteStreaming => storage.save(OLD, streaming(pattern(2, STREAMED), 100_000)),
         CreateNew => storage.save(NEW, bytes()).create_new(),
         IfMatch => storage.save(OLD, bytes()).if_match(old.etag.clone().unwrap()),
-        Copy => return storage.copy(OLD, NEW).await.map(drop),
+        Copy => return storage.copy(OLD, NEW).await,
         Delete => return storage.delete(OLD).await,
         Open => return read(storage, OLD).await.map(|found| assert!(found == pattern(1, SIZE))),
         Stat => return storage.stat(OLD).await.map(|found| assert_eq!(found, *old)),

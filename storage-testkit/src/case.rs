@@ -64,6 +64,9 @@ impl Case {
     }
 
     async fn tried(self, harness: Arc<dyn Harness>) -> Verdict {
+        if let Some(reason) = harness.excuses(self.name) {
+            return Verdict::Excused(reason.to_owned());
+        }
         let fixture = harness.fixture().await;
         for need in self.needs {
             if !need.is_met(&*harness, &fixture).await {
@@ -92,8 +95,22 @@ pub enum Verdict {
     Passed,
     /// The promise does not apply to the driver, for want of this.
     Skipped(Need),
+    /// The promise cannot be kept here, for this reason of the harness's ([`Harness::excuses`]).
+    Excused(String),
     /// The driver breaks the promise, in this way.
     Failed(String),
+}
+
+impl Verdict {
+    /// Why the case was not tried, if it was not.
+    #[must_use]
+    pub fn reason_to_skip(&self) -> Option<String> {
+        match self {
+            Self::Skipped(need) => Some(need.to_string()),
+            Self::Excused(reason) => Some(reason.clone()),
+            Self::Passed | Self::Failed(_) => None,
+        }
+    }
 }
 
 /// Why a case failed, where it was not an assertion.
@@ -145,13 +162,17 @@ pub(crate) fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
     output
 }
 
-/// The cases that do not apply to the harness's storages, and for want of what.
-pub(crate) fn skipped(harness: &impl Harness) -> Vec<(&'static Case, Need)> {
+/// The cases that do not apply to the harness's storages, and why.
+pub(crate) fn skipped(harness: &impl Harness) -> Vec<(&'static Case, Verdict)> {
     on_a_runtime(async {
         let fixture = harness.fixture().await;
         let mut known: HashMap<Need, bool> = HashMap::new();
         let mut skipped = Vec::new();
         for case in crate::cases::cases() {
+            if let Some(reason) = harness.excuses(case.name) {
+                skipped.push((case, Verdict::Excused(reason.to_owned())));
+                continue;
+            }
             for need in case.needs {
                 let met = match known.get(need) {
                     Some(met) => *met,
@@ -159,7 +180,7 @@ pub(crate) fn skipped(harness: &impl Harness) -> Vec<(&'static Case, Need)> {
                 };
                 known.insert(*need, met);
                 if !met {
-                    skipped.push((case, *need));
+                    skipped.push((case, Verdict::Skipped(*need)));
                     break;
                 }
             }

@@ -64,6 +64,19 @@ pub trait Harness: Send + Sync + 'static {
         None
     }
 
+    /// Why a case cannot hold here, though the driver does what it should: a known fault of the server that the tests
+    /// run against, in a few words. The case (`"list::all_keys_come_in_byte_order"`) is then skipped, by name and with
+    /// the reason. Not for faults of the driver.
+    fn excuses(&self, _case: &str) -> Option<&str> {
+        None
+    }
+
+    /// The most bytes of one body that the driver may hold at a time: more than the 32 MiB that do for most if it sends or
+    /// reads several large parts at once, as it is configured.
+    fn holds_at_most(&self) -> u64 {
+        32 * 1024 * 1024
+    }
+
     /// Texts that the storage was configured with and that must not show in errors or `Debug` output: passwords, keys,
     /// tokens.
     fn secrets(&self) -> Vec<String> {

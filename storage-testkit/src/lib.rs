@@ -25,7 +25,9 @@
 //! `cargo test` then runs `my_driver::save::a_failed_stream_leaves_the_old_object`,
 //! `my_driver::create_new::of_32_racers_exactly_one_wins`, and some two hundred others. Which of them apply, the suite
 //! reads from the driver's [`Capabilities`](storage_core::Capabilities) and from what [`Harness`] lets its author say;
-//! the rest are skipped, and the test `my_driver::skipped_cases_are_named` names them (`-- --nocapture` shows it).
+//! the rest are skipped, and the test `my_driver::skipped_cases_are_named` names them (`-- --nocapture` shows it). So is a
+//! case that a known fault of the server under the driver makes impossible, with the reason that
+//! [`Harness::excuses`] gives.
 //!
 //! # Where to look
 //!

@@ -30,6 +30,8 @@ pub enum Need {
     SignedGet,
     /// Signed links for PUT.
     SignedPut,
+    /// Signed forms for POST.
+    SignedPost,
     /// ETags, weak or strong.
     ETags,
     /// Strong ETags.
@@ -45,7 +47,7 @@ impl Need {
     pub(crate) async fn is_met(self, harness: &dyn Harness, fixture: &Fixture) -> bool {
         let seed = fixture.seed.info().capabilities;
         let Capabilities { write, list, copy, create_new, save_if_match, .. } = fixture.storage.info().capabilities;
-        let Capabilities { public_url, signed_get, signed_put, .. } = fixture.storage.info().capabilities;
+        let Capabilities { public_url, signed_get, signed_put, signed_post, .. } = fixture.storage.info().capabilities;
         match self {
             Self::Seed => seed.write,
             Self::Write => write,
@@ -58,6 +60,7 @@ impl Need {
             Self::PublicUrl => public_url,
             Self::SignedGet => signed_get,
             Self::SignedPut => signed_put,
+            Self::SignedPost => signed_post,
             Self::ETags => etag_is(fixture, |_| true).await,
             Self::StrongETags => etag_is(fixture, |etag| !etag.is_weak()).await,
             Self::BodiesOutsideMemory => !harness.keeps_bodies_in_memory(),
@@ -89,6 +92,7 @@ impl fmt::Display for Need {
             Self::PublicUrl => "the storage has no public links",
             Self::SignedGet => "the storage does not sign links for GET",
             Self::SignedPut => "the storage does not sign links for PUT",
+            Self::SignedPost => "the storage does not sign forms for POST",
             Self::ETags => "the driver has no ETags",
             Self::StrongETags => "the driver's ETags are weak",
             Self::BodiesOutsideMemory => "the driver keeps its objects in memory",

@@ -87,10 +87,12 @@ pub fn check(test: &str, name: &str, harness: impl Harness) {
 }
 
 fn report(name: &str, harness: impl Harness) {
-    match case(name).verdict(harness) {
-        Verdict::Passed => {}
-        Verdict::Skipped(need) => say(&format!("skipped: {name}: {need}")),
-        Verdict::Failed(reason) => panic!("{name}: {reason}"),
+    let verdict = case(name).verdict(harness);
+    if let Verdict::Failed(reason) = &verdict {
+        panic!("{name}: {reason}");
+    }
+    if let Some(reason) = verdict.reason_to_skip() {
+        say(&format!("skipped: {name}: {reason}"));
     }
 }
 
@@ -101,11 +103,11 @@ fn report(name: &str, harness: impl Harness) {
 #[doc(hidden)]
 pub fn name_skipped(harness: &impl Harness) {
     let skipped = crate::case::skipped(harness);
-    for (case, need) in &skipped {
-        say(&format!("skipped: {}: {need}", case.name()));
+    for (case, verdict) in &skipped {
+        say(&format!("skipped: {}: {}", case.name(), verdict.reason_to_skip().unwrap_or_default()));
     }
     say(&format!("{} of {} cases skipped", skipped.len(), cases().len()));
-    let is_empty = skipped.iter().any(|(_, need)| *need == Need::Seed);
+    let is_empty = skipped.iter().any(|(_, verdict)| *verdict == Verdict::Skipped(Need::Seed));
     assert!(!is_empty, "the harness gives no way to fill the storage: see Harness::fixture");
 }
 

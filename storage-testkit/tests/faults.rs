@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, stream};
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Memory, Operation, Payload, Storage};
 use storage_testkit::faults::Faults;
 
@@ -66,6 +66,38 @@ async fn every_verb_can_fail() {
     assert!(plans.iter().all(|plan| plan.fired() == 1));
     faults.clear();
     assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn of_many_deletes_each_key_is_a_call() {
+    let (storage, faults) = staged();
+    for key in ["a", "b", "c", "d"] {
+        storage.save(key, key).await.unwrap();
+    }
+    let denied = faults.on(Operation::Delete).of("b").fail(ErrorKind::PermissionDenied);
+    let lost = faults.on(Operation::Delete).call(3).lose_answer(ErrorKind::Timeout);
+    let answers: Vec<_> = storage.delete_all(stream::iter(["a", "b", "c", "d"])).map(kind).collect().await;
+    assert_eq!(answers, [None, Some(ErrorKind::PermissionDenied), Some(ErrorKind::Timeout), None]);
+    assert_eq!((denied.fired(), lost.fired(), faults.calls(Operation::Delete)), (1, 1, 4));
+    let left = storage.list("").entries().collect().await.unwrap();
+    assert_eq!(
+        left.iter().map(storage_core::Entry::name).collect::<Vec<_>>(),
+        ["b"],
+        "c went, its answer alone was lost"
+    );
+}
+
+#[tokio::test]
+async fn one_delete_of_many_that_is_held_holds_up_the_others_of_its_batch() {
+    let (storage, faults) = staged();
+    storage.save("a", "1").await.unwrap();
+    let held = faults.on(Operation::Delete).of("b").hold();
+    let deletion = tokio::spawn(storage.delete_all(stream::iter(["a", "b"])).finish());
+    held.reached().await;
+    assert!(storage.exists("a").await.unwrap());
+    held.release();
+    assert_eq!(deletion.await.unwrap().unwrap(), 2);
+    assert!(!storage.exists("a").await.unwrap());
 }
 
 #[tokio::test]

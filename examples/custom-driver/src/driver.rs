@@ -1,4 +1,4 @@
-//! [`Redb`]: the nine verbs.
+//! [`Redb`]: the ten verbs.
 
 use std::ops::Bound;
 
@@ -7,7 +7,7 @@ use futures_util::{TryStreamExt, stream};
 use storage_core::{
     Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
     MetadataDirective, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, UrlOptions,
-    async_trait, keys, roll_up,
+    async_trait, delete_one_by_one, keys, roll_up,
 };
 
 use crate::RedbOptions;
@@ -100,6 +100,15 @@ impl Driver for Redb {
         blocking(move || database.write(|tables| tables.remove(&key))).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let (database, all) = (self.database.clone(), keys.to_vec());
+        // One transaction is one wait for the disk. An error undoes it, and then each key has a transaction of its own.
+        match blocking(move || database.write(|tables| all.iter().try_for_each(|key| tables.remove(key)))).await {
+            Ok(()) => keys.iter().map(|_| Ok(())).collect(),
+            Err(_) => delete_one_by_one(self, keys).await,
+        }
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let start = match &options.start_after {
             Some(after) if after.as_str() >= prefix.as_str() => Bound::Excluded(after.clone()),
@@ -113,7 +122,7 @@ impl Driver for Redb {
         roll_up(pages.map_ok(stream::iter).try_flatten(), prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let (database, from, to, options) = (self.database.clone(), from.clone(), to.clone(), options.clone());
         let mode = match options.mode {
             CopyMode::Overwrite => SaveMode::Overwrite,
@@ -132,9 +141,7 @@ impl Driver for Redb {
                 if from != to {
                     tables.copy_body(&source.body, &body, source.size)?;
                 }
-                let copy = Record::new(body, source.size, metadata, source.checksums)?;
-                tables.put_record(&to, &copy)?;
-                copy.into_meta(to)
+                tables.put_record(&to, &Record::new(body, source.size, metadata, source.checksums)?)
             })
         })
         .await

@@ -59,11 +59,15 @@ impl Driver for Defaults {
         self.inner.delete(key).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        self.inner.delete_many(keys).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.inner.list(prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.inner.copy(from, to, options).await
     }
 

@@ -103,6 +103,11 @@ impl Driver for Limit {
         self.inner.delete(key).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let _place = self.place().await;
+        self.inner.delete_many(keys).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let entries = self.inner.list(prefix, options);
         let taking_turns = stream::unfold((self.clone(), entries), |(limit, mut entries)| async {
@@ -113,7 +118,7 @@ impl Driver for Limit {
         taking_turns.fuse().boxed()
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let _place = self.place().await;
         self.inner.copy(from, to, options).await
     }

@@ -56,6 +56,9 @@ const BYTES: &str = "storage_bytes_total";
 /// `result` is `ok`, the name of an [`ErrorKind`], or `cancelled` if the caller dropped the future before the
 /// answer. Keys are no labels: there are too many of them.
 ///
+/// The deletion of many objects at once is one operation `delete`, with the fields `keys` and `failed` (how many) in place of
+/// `key`; its result is `ok` if no key failed, else that of one that did.
+///
 /// An `open` ends when the object is there; a body that fails later is an event of its own. A `list` is one operation
 /// from the first entry asked for until its end, an error, or until it is dropped, which is `ok`: who has read enough
 /// stops reading. Chunks that stream are counted as they pass, also those of a save that fails; bytes in memory or
@@ -130,6 +133,23 @@ impl Call {
             key,
             result = tracing::field::Empty
         );
+        Self::of(driver, operation, span)
+    }
+
+    fn begin_many(driver: &SharedString, keys: usize) -> Self {
+        let operation = Operation::Delete;
+        let span = tracing::debug_span!(
+            "storage",
+            operation = operation.as_str(),
+            driver = &**driver,
+            keys,
+            failed = tracing::field::Empty,
+            result = tracing::field::Empty
+        );
+        Self::of(driver, operation, span)
+    }
+
+    fn of(driver: &SharedString, operation: Operation, span: Span) -> Self {
         Self { driver: driver.clone(), operation, started: Instant::now(), span, ended: false }
     }
 
@@ -333,13 +353,28 @@ impl Driver for Observed {
         self.observe(Operation::Delete, key.as_str(), self.inner.delete(key)).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let call = Call::begin_many(&self.driver, keys.len());
+        let answers = self.inner.delete_many(keys).instrument(call.span.clone()).await;
+        let failed: Vec<_> =
+            keys.iter().zip(&answers).filter_map(|(key, answer)| Some((key, answer.as_ref().err()?))).collect();
+        call.span.record("failed", failed.len());
+        // One speaks for all: what an operator should know of, before what the caller deals with.
+        let told = failed.iter().find(|(_, error)| is_trouble(error)).or(failed.first());
+        match told {
+            Some((key, error)) => call.end(key.as_str(), Some(error), is_trouble(error)),
+            None => call.end("", None, false),
+        }
+        answers
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let entries = self.inner.list(prefix, options);
         let (driver, prefix) = (self.driver.clone(), prefix.clone());
         Listing { entries, driver, prefix, call: None, done: false }.boxed()
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.observe(Operation::Copy, from.as_str(), self.inner.copy(from, to, options)).await
     }
 

@@ -124,6 +124,18 @@ impl Driver for Prefixed {
         self.inner.delete(&self.inside(key)?).await.map_err(|error| self.outside_error(error))
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let inside: Vec<_> = keys.iter().map(|key| self.inside(key)).collect();
+        let possible: Vec<_> = inside.iter().filter_map(|key| key.as_ref().ok().cloned()).collect();
+        let mut answers = self.inner.delete_many(&possible).await.into_iter();
+        // Those that are too long take no answer of the driver's.
+        let outside = inside.into_iter().map_while(|key| match key {
+            Ok(_) => answers.next().map(|answer| answer.map_err(|error| self.outside_error(error))),
+            Err(error) => Some(Err(error)),
+        });
+        outside.collect()
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let Ok(inside) = Prefix::new(format!("{}{prefix}", self.prefix)) else {
             return stream::iter([Err(self.too_long(prefix.as_str()))]).boxed();
@@ -134,9 +146,9 @@ impl Driver for Prefixed {
         self.inner.list(&inside, &options).map(move |entry| layer.outside_entry(entry)).boxed()
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let copied = self.inner.copy(&self.inside(from)?, &self.inside(to)?, options).await;
-        copied.map_err(|error| self.outside_error(error)).and_then(|meta| self.outside_meta(meta))
+        copied.map_err(|error| self.outside_error(error))
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

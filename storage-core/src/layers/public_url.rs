@@ -61,16 +61,20 @@ impl Driver for PublicUrl {
         self.inner.delete(key).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        self.inner.delete_many(keys).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.inner.list(prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.inner.copy(from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        if options.expires_in.is_some() || options.method == UrlMethod::Put {
+        if options.expires_in.is_some() || matches!(options.method, UrlMethod::Put | UrlMethod::Post) {
             return self.inner.url(key, options).await;
         }
         let mut link = Link::public(public_url(&self.base, key));

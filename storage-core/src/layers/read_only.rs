@@ -42,6 +42,7 @@ impl Driver for ReadOnly {
             create_new: false,
             save_if_match: false,
             signed_put: false,
+            signed_post: false,
             ..info.capabilities
         };
         info
@@ -67,17 +68,21 @@ impl Driver for ReadOnly {
         refused()
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        keys.iter().map(|_| refused()).collect()
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.inner.list(prefix, options)
     }
 
-    async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
         refused()
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         match options.method {
-            UrlMethod::Put => refused(),
+            UrlMethod::Put | UrlMethod::Post => refused(),
             _ => self.inner.url(key, options).await,
         }
     }

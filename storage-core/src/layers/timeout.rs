@@ -27,6 +27,9 @@ use crate::payload::Payload;
 /// Payloads that are there already may take the time once for each of these bytes begun.
 const STEP: u64 = 1024 * 1024;
 
+/// Many deletes may take the time once for each of these keys begun: not every backend has one request for all.
+const KEYS: u64 = 100;
+
 /// Gives up on a driver that neither answers nor gets on.
 ///
 /// What has to happen within the time:
@@ -38,6 +41,7 @@ const STEP: u64 = 1024 * 1024;
 /// | `list` | each entry |
 /// | `save` of a stream | that the driver asks for the next chunk; after the last one, the answer |
 /// | `save` of bytes in memory or a file | the answer, with the time once for each MiB begun |
+/// | `delete_all` | the answer for each batch, with the time once for each 100 keys begun |
 ///
 /// The time a driver spends waiting for the caller's own stream does not count, nor does the time between two
 /// chunks or entries that the caller takes: a slow client is not the backend's fault. A body in a file is the
@@ -78,10 +82,7 @@ impl Timeout {
     async fn change<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         match tokio::time::timeout(self.after, call).await {
             Ok(answer) => answer,
-            Err(_) => Err(timed_out(format!(
-                "no answer within {:?} (option timeout); it may have happened all the same",
-                self.after
-            ))),
+            Err(_) => Err(changed_in_vain(self.after)),
         }
     }
 }
@@ -90,9 +91,13 @@ fn timed_out(message: String) -> Error {
     Error::new(ErrorKind::Timeout, message)
 }
 
-/// The time that a payload which shows no progress may take.
-fn allowance(after: Duration, size: Option<u64>) -> Duration {
-    let steps = size.unwrap_or(0).div_ceil(STEP).max(1);
+fn changed_in_vain(after: Duration) -> Error {
+    timed_out(format!("no answer within {after:?} (option timeout); it may have happened all the same"))
+}
+
+/// The time for what shows no progress: once for each step begun.
+fn allowance(after: Duration, size: u64, step: u64) -> Duration {
+    let steps = size.div_ceil(step).max(1);
     after.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
 }
 
@@ -186,7 +191,7 @@ impl Driver for Timeout {
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let progress = Progress::new();
-        let mut after = allowance(self.after, payload.size());
+        let mut after = allowance(self.after, payload.size().unwrap_or(0), STEP);
         let payload = payload.map_stream(|chunks| {
             after = self.after;
             Watched { chunks, progress: progress.clone() }.boxed()
@@ -218,11 +223,19 @@ impl Driver for Timeout {
         self.change(self.inner.delete(key)).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let after = allowance(self.after, keys.len() as u64, KEYS);
+        match tokio::time::timeout(after, self.inner.delete_many(keys)).await {
+            Ok(answers) => answers,
+            Err(_) => keys.iter().map(|_| Err(changed_in_vain(after))).collect(),
+        }
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         bounded(self.inner.list(prefix, options), self.after, "more of the listing")
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.change(self.inner.copy(from, to, options)).await
     }
 

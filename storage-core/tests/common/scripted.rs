@@ -76,6 +76,8 @@ pub(crate) struct Scripted {
     pub(crate) pace: Duration,
     /// Reads payloads in a task of its own.
     pub(crate) saves_in_task: bool,
+    /// How many keys of a deletion of many are answered.
+    pub(crate) answers_for: usize,
     /// Errors about odd names that a listing tells before the entry of that name.
     pub(crate) odd_names: Vec<(&'static str, &'static str)>,
     shared: Arc<Mutex<Shared>>,
@@ -102,6 +104,7 @@ impl Scripted {
             answers_with: None,
             pace: Duration::ZERO,
             saves_in_task: false,
+            answers_for: usize::MAX,
             odd_names: Vec::new(),
             shared: Arc::default(),
         }
@@ -174,22 +177,35 @@ impl Scripted {
     }
 
     fn begin(&self, operation: Operation, call: &str) -> (Fault, UnderWay) {
-        let mut shared = self.shared.lock().unwrap();
-        shared.asked.push(format!("{operation} {call}"));
-        shared.under_way += 1;
-        let fault = shared.script.get_mut(&operation).and_then(VecDeque::pop_front).unwrap_or(Fault::Pass);
-        (fault, UnderWay { shared: Arc::clone(&self.shared), answered: false })
+        let under_way = self.enter(format!("{operation} {call}"));
+        (self.next_fault(operation), under_way)
     }
 
-    async fn act<T>(&self, operation: Operation, call: String, doing: impl Future<Output = Result<T>>) -> Result<T> {
-        let (fault, mut under_way) = self.begin(operation, &call);
-        let answer = match fault {
+    fn enter(&self, call: String) -> UnderWay {
+        let mut shared = self.shared.lock().unwrap();
+        shared.asked.push(call);
+        shared.under_way += 1;
+        UnderWay { shared: Arc::clone(&self.shared), answered: false }
+    }
+
+    fn next_fault(&self, operation: Operation) -> Fault {
+        let mut shared = self.shared.lock().unwrap();
+        shared.script.get_mut(&operation).and_then(VecDeque::pop_front).unwrap_or(Fault::Pass)
+    }
+
+    async fn with_fault<T>(fault: Fault, doing: impl Future<Output = Result<T>>) -> Result<T> {
+        match fault {
             Fault::Pass => doing.await,
             Fault::Fail(error) => Err(error),
             Fault::Lose(error) => doing.await.and(Err(error)),
             Fault::Stall => std::future::pending().await,
-            Fault::Break { .. } | Fault::GiveUpSource(_) => panic!("{operation} has no stream that could break off"),
-        };
+            Fault::Break { .. } | Fault::GiveUpSource(_) => panic!("this has no stream that could break off"),
+        }
+    }
+
+    async fn act<T>(&self, operation: Operation, call: String, doing: impl Future<Output = Result<T>>) -> Result<T> {
+        let (fault, mut under_way) = self.begin(operation, &call);
+        let answer = Self::with_fault(fault, doing).await;
         under_way.answered = true;
         answer
     }
@@ -321,7 +337,7 @@ impl Drop for OpenStream {
 impl Driver for Scripted {
     fn info(&self) -> DriverInfo {
         let mut capabilities = Capabilities::full();
-        (capabilities.signed_get, capabilities.signed_put) = (true, true);
+        (capabilities.signed_get, capabilities.signed_put, capabilities.signed_post) = (true, true, true);
         DriverInfo::new("scripted", "scripted:here", capabilities)
     }
 
@@ -394,6 +410,20 @@ impl Driver for Scripted {
         self.act(Operation::Delete, key.to_string(), self.memory.delete(key)).await
     }
 
+    /// One call, and of the script of `delete` a line for each key.
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let names: Vec<_> = keys.iter().map(Key::as_str).collect();
+        let mut under_way = self.enter(format!("delete_many {}", names.join(" ")));
+        let mut answers = Vec::new();
+        for key in keys {
+            let deletion = Self::with_fault(self.next_fault(Operation::Delete), self.memory.delete(key));
+            answers.push(deletion.await);
+        }
+        answers.truncate(self.answers_for);
+        under_way.answered = true;
+        answers
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let (this, prefix, mut options) = (self.clone(), prefix.clone(), options.clone());
         let begin = async move {
@@ -415,7 +445,7 @@ impl Driver for Scripted {
         begin.flatten_stream().boxed()
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let call = format!("{from} {to} {options:?}");
         self.act(Operation::Copy, call, self.memory.copy(from, to, options)).await
     }

@@ -53,18 +53,24 @@ impl Driver for Linked {
         self.inner.delete(key).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        self.inner.delete_many(keys).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.inner.list(prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.inner.copy(from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         match (options.expires_in, options.method) {
             (Some(_), _) => self.signer.sign(&self.base, key, options),
-            (None, UrlMethod::Put) => Err(Error::unsupported("a link for PUT needs expires_in")),
+            (None, UrlMethod::Put | UrlMethod::Post) => {
+                Err(Error::unsupported("a link for uploading needs expires_in"))
+            }
             (None, _) => Ok(Link::public(public_url(&self.base, key))),
         }
     }

@@ -1,6 +1,7 @@
 //! Dropped futures: completely or not at all, and no debris.
 
 use bytes::Bytes;
+use futures_util::stream;
 use storage_core::{ErrorKind, Metadata, ObjectMeta, Result, Save};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -141,6 +142,23 @@ pub(crate) async fn a_delete_dropped_at_any_point_leaves_a_whole_object_or_none(
         match kit.storage.open(&key).await {
             Ok(object) => assert_same(&object.bytes().await?, &pattern(1, 3000)),
             missing => drop(refused(missing, ErrorKind::NotFound)),
+        }
+    }
+    only_known_names(kit, "d/").await
+}
+
+pub(crate) async fn a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none(kit: &Kit) -> Checked {
+    for polls in 0..POLLS / 2 {
+        let keys = [format!("d/{}.bin", 2 * polls), format!("d/{}.bin", 2 * polls + 1)];
+        for key in &keys {
+            kit.storage.save(key, pattern(1, 3000)).cache_control("no-store").await?;
+        }
+        at_most(polls, kit.storage.delete_all(stream::iter(keys.clone())).finish()).await.transpose()?;
+        for key in &keys {
+            match kit.storage.open(key).await {
+                Ok(object) => assert_same(&object.bytes().await?, &pattern(1, 3000)),
+                missing => drop(refused(missing, ErrorKind::NotFound)),
+            }
         }
     }
     only_known_names(kit, "d/").await

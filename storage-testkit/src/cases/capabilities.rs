@@ -1,5 +1,6 @@
 //! Capabilities: what a driver cannot do, it says, and does not do.
 
+use futures_util::stream;
 use storage_core::{Capabilities, ETag, Error, ErrorKind, Result};
 
 use crate::case::Checked;
@@ -22,6 +23,7 @@ pub(crate) async fn what_the_capabilities_deny_is_refused_and_changes_nothing(ki
         denied("save", storage.save(KEY, "new").await);
         denied("save", storage.save("new.bin", "new").await);
         denied("delete", storage.delete(KEY).await);
+        denied("delete_all", storage.delete_all(stream::iter([KEY])).finish().await);
     }
     if !create_new {
         denied("create_new", storage.save("new.bin", "new").create_new().await);

@@ -13,7 +13,8 @@ pub(crate) async fn the_copy_has_the_bytes_and_the_source_stays(kit: &Kit) -> Ch
         let bytes = pattern(1, len);
         kit.storage.save("a/from.bin", bytes.clone()).await?;
         let before = kit.storage.stat("a/from.bin").await?;
-        let meta = kit.storage.copy("a/from.bin", "x/y/to.bin").await?;
+        kit.storage.copy("a/from.bin", "x/y/to.bin").await?;
+        let meta = kit.storage.stat("x/y/to.bin").await?;
         assert_eq!((meta.key.as_str(), meta.size), ("x/y/to.bin", len as u64));
         assert_same(&kit.read("x/y/to.bin").await?, &bytes);
         assert_same(&kit.read("a/from.bin").await?, &bytes);
@@ -25,21 +26,18 @@ pub(crate) async fn the_copy_has_the_bytes_and_the_source_stays(kit: &Kit) -> Ch
 
 pub(crate) async fn the_copy_has_the_metadata(kit: &Kit) -> Checked {
     kit.storage.save("from.bin", "body").metadata(everything()).await?;
-    let copied = kit.storage.copy("from.bin", "to.png").await?;
-    assert_eq!(copied.metadata, everything(), "the answer of copy");
+    kit.storage.copy("from.bin", "to.png").await?;
     assert_eq!(kit.storage.stat("to.png").await?.metadata, everything());
     assert_eq!(kit.storage.open("to.png").await?.meta().metadata, everything());
     Ok(())
 }
 
-pub(crate) async fn the_answer_is_what_stat_tells(kit: &Kit) -> Checked {
+pub(crate) async fn stat_and_open_tell_the_same_of_the_copy(kit: &Kit) -> Checked {
     kit.storage.save("from.bin", "body").await?;
-    let copied = kit.storage.copy("from.bin", "to.bin").await?;
+    kit.storage.copy("from.bin", "to.bin").await?;
     let stat = kit.storage.stat("to.bin").await?;
-    assert_eq!((copied.key, copied.size, copied.metadata), (stat.key, stat.size, stat.metadata));
-    if copied.etag.is_some() {
-        assert_eq!(copied.etag, stat.etag);
-    }
+    assert_eq!((stat.key.as_str(), stat.size), ("to.bin", 4));
+    assert_eq!(*kit.storage.open("to.bin").await?.meta(), stat);
     Ok(())
 }
 
@@ -105,8 +103,7 @@ pub(crate) async fn source_and_copy_live_their_own_lives(kit: &Kit) -> Checked {
 pub(crate) async fn a_copy_onto_itself_changes_nothing(kit: &Kit) -> Checked {
     for len in [4, 3_000_000] {
         kit.storage.save("a/b.bin", pattern(1, len)).metadata(everything()).await?;
-        let meta = kit.storage.copy("a/b.bin", "a/b.bin").await?;
-        assert_eq!(meta.metadata, everything());
+        kit.storage.copy("a/b.bin", "a/b.bin").await?;
         assert_same(&kit.read("a/b.bin").await?, &pattern(1, len));
         assert_eq!(kit.storage.stat("a/b.bin").await?.metadata, everything());
     }
@@ -118,9 +115,9 @@ pub(crate) async fn a_copy_onto_itself_with_new_metadata_changes_the_metadata_al
     for len in [4, 3_000_000] {
         kit.storage.save("a/b.bin", pattern(1, len)).metadata(everything()).await?;
         let other = Metadata::new().content_type("text/css").cache_control("no-store").user("editor", "grace");
-        let meta = kit.storage.copy("a/b.bin", "a/b.bin").metadata(other.clone()).await?;
+        kit.storage.copy("a/b.bin", "a/b.bin").metadata(other.clone()).await?;
+        let meta = kit.storage.stat("a/b.bin").await?;
         assert_eq!((meta.size, &meta.metadata), (len as u64, &other));
-        assert_eq!(kit.storage.stat("a/b.bin").await?.metadata, other);
         assert_same(&kit.read("a/b.bin").await?, &pattern(1, len));
     }
     kit.holds_only(&["a/b.bin"]).await?;

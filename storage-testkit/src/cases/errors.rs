@@ -1,5 +1,6 @@
 //! Errors: they say what, where and which, and trouble is never taken for absence.
 
+use futures_util::{StreamExt, stream};
 use storage_core::{Error, ErrorKind, Operation, Result, Storage};
 
 use crate::case::Checked;
@@ -61,6 +62,18 @@ pub(crate) async fn stat_and_open_do_not_take_trouble_for_absence(kit: &Kit) -> 
 
 pub(crate) async fn delete_does_not_take_trouble_for_absence(kit: &Kit) -> Checked {
     is_trouble("delete", broken(kit).await.delete("a/b.bin").await);
+    Ok(())
+}
+
+pub(crate) async fn delete_all_does_not_take_trouble_for_absence(kit: &Kit) -> Checked {
+    let broken = broken(kit).await;
+    let answers: Vec<_> = broken.delete_all(stream::iter(["a/b.bin", "c.bin"])).collect().await;
+    assert_eq!(answers.len(), 2);
+    for (answer, key) in answers.into_iter().zip(["a/b.bin", "c.bin"]) {
+        let Err(error) = answer else { panic!("the broken backend was taken for a sound one") };
+        assert_ne!(error.kind(), ErrorKind::NotFound, "trouble was taken for absence: {error}");
+        assert_eq!((error.operation(), error.key()), (Some(Operation::Delete), Some(key)), "{error}");
+    }
     Ok(())
 }
 

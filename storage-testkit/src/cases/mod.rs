@@ -13,6 +13,7 @@ mod conditions;
 mod copy;
 mod create_new;
 mod delete;
+mod delete_all;
 mod errors;
 mod if_match;
 mod keys;
@@ -126,6 +127,15 @@ macro_rules! __all_cases {
                 a_deleted_key_can_be_saved_again [Write, Metadata];
                 a_key_can_become_a_prefix_and_a_key_again [Write];
             }
+            delete_all {
+                all_that_a_listing_yields_is_gone_and_the_rest_stays [Write, List];
+                each_key_has_its_answer_in_its_place [Write];
+                what_is_not_there_is_gone_as_well [Write];
+                a_key_that_is_given_twice_is_gone [Write];
+                neighbours_and_keys_below_stay [Write];
+                odd_keys_are_gone_and_those_like_them_stay [Write];
+                of_1200_keys_all_that_are_there_are_gone [Write];
+            }
             list {
                 an_empty_storage_lists_nothing [Seed, List];
                 all_keys_come_in_byte_order [Seed, List];
@@ -153,7 +163,7 @@ macro_rules! __all_cases {
             copy {
                 the_copy_has_the_bytes_and_the_source_stays [Write, Copy];
                 the_copy_has_the_metadata [Write, Copy, Metadata];
-                the_answer_is_what_stat_tells [Write, Copy];
+                stat_and_open_tell_the_same_of_the_copy [Write, Copy];
                 replaced_metadata_is_replaced_and_not_merged [Write, Copy, Metadata];
                 replaced_metadata_without_a_content_type_gets_the_destinations [Write, Copy, Metadata];
                 a_copy_replaces_the_destination_with_all_its_metadata [Write, Copy, Metadata];
@@ -177,6 +187,11 @@ macro_rules! __all_cases {
                 an_expiry_is_never_ignored [];
                 what_is_signed_makes_a_difference [SignedGet];
                 an_upload_link_is_bound_to_what_was_asked [SignedPut];
+                a_form_is_bound_to_what_was_asked [SignedPost];
+                the_fields_of_a_form_do_not_show_in_debug_output [SignedPost];
+                a_stable_link_is_the_same_a_moment_later [SignedGet];
+                a_stable_link_works_as_long_as_was_asked [SignedGet];
+                stable_links_to_different_things_differ [SignedGet];
                 the_signature_does_not_show_in_debug_output [SignedGet];
             }
             metadata {
@@ -247,6 +262,7 @@ macro_rules! __all_cases {
                 a_stalled_save_is_not_seen [Write];
                 a_save_dropped_at_any_point_happened_completely_or_not_at_all [Write];
                 a_delete_dropped_at_any_point_leaves_a_whole_object_or_none [Write];
+                a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none [Write];
                 a_copy_dropped_at_any_point_happened_completely_or_not_at_all [Write, Copy, Metadata];
                 reading_verbs_can_be_dropped_at_any_point [Seed];
                 stalled_saves_do_not_hold_up_others [Write];
@@ -263,6 +279,7 @@ macro_rules! __all_cases {
                 exists_does_not_take_trouble_for_absence [BrokenBackend];
                 stat_and_open_do_not_take_trouble_for_absence [BrokenBackend];
                 delete_does_not_take_trouble_for_absence [BrokenBackend, Write];
+                delete_all_does_not_take_trouble_for_absence [BrokenBackend, Write];
                 list_does_not_take_trouble_for_an_empty_storage [BrokenBackend, List];
                 no_secret_shows_in_errors_and_debug_output [];
             }

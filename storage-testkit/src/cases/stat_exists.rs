@@ -54,10 +54,12 @@ pub(crate) async fn save_stat_and_open_tell_the_same(kit: &Kit) -> Checked {
     let object = kit.storage.open("a/b.css").await?;
     assert_eq!(*object.meta(), stat);
     let part = kit.storage.open("a/b.css").range(5..7).await?;
-    assert_eq!(*part.meta(), stat, "the metadata of a range is the whole object's");
+    let mut of_part = part.meta().clone();
+    // Nobody asked for a checksum. A backend may keep some of its own, and tell them of the whole object alone.
+    of_part.checksums.clone_from(&stat.checksums);
+    assert_eq!(of_part, stat, "the metadata of a range is the whole object's");
     assert_eq!((saved.key, saved.size), (stat.key, stat.size));
     assert_eq!(saved.metadata, stat.metadata);
-    assert_eq!(saved.checksums, stat.checksums);
     // A backend need not tell the ETag of what it just took.
     if saved.etag.is_some() {
         assert_eq!(saved.etag, stat.etag);

@@ -29,14 +29,16 @@ pub(crate) async fn each_kind_of_link_is_made_or_unsupported(kit: &Kit) -> Check
             Err(error) => panic!("{kind}: {error}"),
         }
     }
-    match url().method(UrlMethod::Put).expires_in(QUARTER).await {
-        Ok(_) => assert!(can.signed_put, "PUT: made, though the capabilities deny it"),
-        // Reading only is a matter of permission.
-        Err(error) if !can.signed_put && !can.write => {
-            assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied), "{error}");
+    for (method, supported) in [(UrlMethod::Put, can.signed_put), (UrlMethod::Post, can.signed_post)] {
+        match url().method(method).expires_in(QUARTER).await {
+            Ok(_) => assert!(supported, "{method:?}: made, though the capabilities deny it"),
+            // Reading only is a matter of permission.
+            Err(error) if !supported && !can.write => {
+                assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied), "{error}");
+            }
+            refusal if !supported => drop(refused(refusal, ErrorKind::Unsupported)),
+            Err(error) => panic!("{method:?}: {error}"),
         }
-        refusal if !can.signed_put => drop(refused(refusal, ErrorKind::Unsupported)),
-        Err(error) => panic!("PUT: {error}"),
     }
     Ok(())
 }
@@ -127,7 +129,7 @@ pub(crate) async fn a_signed_link_is_never_a_public_one(kit: &Kit) -> Checked {
 
 /// Also where links cannot be signed but public ones are made: the expiry must not be lost.
 pub(crate) async fn an_expiry_is_never_ignored(kit: &Kit) -> Checked {
-    for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put] {
+    for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put, UrlMethod::Post] {
         if let Ok(link) = kit.storage.url("a/b.png").method(method).expires_in(QUARTER).await {
             assert!(link.expires_at.is_some(), "{method:?} got a link for ever: {link:?}");
             assert_eq!(link.method, method);
@@ -168,6 +170,100 @@ pub(crate) async fn an_upload_link_is_bound_to_what_was_asked(kit: &Kit) -> Chec
         let download = kit.storage.url("a/b.png").expires_in(QUARTER).await?;
         assert_ne!(download.url, links[0].url, "a link for downloading is no link for uploading");
     }
+    Ok(())
+}
+
+pub(crate) async fn a_form_is_bound_to_what_was_asked(kit: &Kit) -> Checked {
+    // Stable ones, so that it is not the time in which they differ.
+    let form = |key: &str| kit.storage.url(key).method(UrlMethod::Post).expires_in(QUARTER).stable_for(WINDOW);
+    let before = SystemTime::now();
+    let forms = [
+        form("a/b.png").await?,
+        form("a/c.png").await?,
+        form("a/b.png").any_name().await?,
+        form("a/b.png").content_type("image/png").await?,
+        form("a/b.png").content_type("image/*").await?,
+        form("a/b.png").content_length_range(0..=5).await?,
+        form("a/b.png").content_length_range(1..=5).await?,
+        form("a/b.png").content_length_range(1..=6).await?,
+        form("a/b.png").expires_in(2 * QUARTER).await?,
+    ];
+    let different: HashSet<_> = forms.iter().map(|form| (form.url.as_str(), &form.fields)).collect();
+    assert_eq!(different.len(), forms.len(), "a condition was dropped: {forms:?}");
+    for form in &forms {
+        assert_eq!(form.method, UrlMethod::Post);
+        assert!(!form.fields.is_empty(), "a form without fields is not signed: {form:?}");
+        assert!(form.expires_at.is_some_and(|ends| ends > before), "{form:?}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn the_fields_of_a_form_do_not_show_in_debug_output(kit: &Kit) -> Checked {
+    let form = kit.storage.url("a/b.png").method(UrlMethod::Post).expires_in(QUARTER).await?;
+    let shown = format!("{form:?}");
+    for (name, value) in form.fields.iter().filter(|(_, value)| value.len() > 16) {
+        assert!(!shown.contains(value), "the field {name} shows");
+    }
+    if let Some(query) = form.url.query() {
+        assert!(!shown.contains(query), "the query shows");
+    }
+    Ok(())
+}
+
+const WINDOW: Duration = Duration::from_secs(3600);
+
+fn window_of(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / WINDOW.as_secs())
+}
+
+/// Waits for a clock of whole seconds to go on, by which links differ that are not stable.
+async fn next_second() {
+    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = second();
+    while second() <= now {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+pub(crate) async fn a_stable_link_is_the_same_a_moment_later(kit: &Kit) -> Checked {
+    let url = || kit.storage.url("a/b.png").expires_in(QUARTER).stable_for(WINDOW);
+    // A window that ends between the two calls cannot end so a second time.
+    for _ in 0..2 {
+        let before = SystemTime::now();
+        let first = url().await?;
+        next_second().await;
+        let second = url().await?;
+        if window_of(before) == window_of(SystemTime::now()) {
+            assert_eq!((first.url, first.expires_at), (second.url, second.expires_at), "it changed within its window");
+            return Ok(());
+        }
+    }
+    panic!("no two calls within an hour");
+}
+
+pub(crate) async fn a_stable_link_works_as_long_as_was_asked(kit: &Kit) -> Checked {
+    for (time, window) in [(QUARTER, WINDOW), (WINDOW, Duration::from_secs(7)), (Duration::from_secs(1), 24 * WINDOW)] {
+        let before = SystemTime::now();
+        let link = kit.storage.url("a/b.png").expires_in(time).stable_for(window).await?;
+        let ends = link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
+        assert!(ends >= before + time, "it ends too early: {ends:?}");
+        // The clock of whoever signs may be a little ahead.
+        let latest = SystemTime::now() + time + window + Duration::from_secs(5);
+        assert!(ends <= latest, "it ends too late: {ends:?}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn stable_links_to_different_things_differ(kit: &Kit) -> Checked {
+    let url = |key: &str| kit.storage.url(key).expires_in(QUARTER).stable_for(WINDOW);
+    let links = [
+        url("a/b.png").await?,
+        url("a/c.png").await?,
+        kit.storage.url("a/b.png").expires_in(2 * QUARTER).stable_for(WINDOW).await?,
+        url("a/b.png").response_content_type("text/plain").await?,
+    ];
+    let different: HashSet<_> = links.iter().map(|link| link.url.as_str()).collect();
+    assert_eq!(different.len(), links.len(), "an option was dropped: {different:?}");
     Ok(())
 }
 

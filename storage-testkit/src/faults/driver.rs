@@ -123,6 +123,23 @@ impl Driver for Faulty {
         self.call(Operation::Delete, key, self.inner.delete(key)).await
     }
 
+    /// A call for each key: those that are not to fail reach the driver together.
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let mut calls = Vec::with_capacity(keys.len());
+        for key in keys {
+            let due = self.faults.of_call(Operation::Delete, key.as_str());
+            calls.push((before(&due).await, due));
+        }
+        let passing: Vec<_> =
+            keys.iter().zip(&calls).filter(|(_, (begun, _))| begun.is_ok()).map(|(key, _)| key.clone()).collect();
+        let mut answers = self.inner.delete_many(&passing).await.into_iter();
+        let answers = calls.into_iter().map_while(|(begun, due)| match begun {
+            Ok(()) => answers.next().map(|answer| after(&due, answer)),
+            Err(error) => Some(Err(error)),
+        });
+        answers.collect()
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let (faults, name) = (self.faults.clone(), prefix.to_string());
         let entries = self.inner.list(prefix, options);
@@ -137,7 +154,7 @@ impl Driver for Faulty {
         stream::once(listed).flatten().boxed()
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.call(Operation::Copy, from, self.inner.copy(from, to, options)).await
     }
 

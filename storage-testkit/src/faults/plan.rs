@@ -67,7 +67,8 @@ impl Faults {
         Faulty::new(inner, self.clone())
     }
 
-    /// Begins a plan for the calls of a verb: all of them, unless the plan says which.
+    /// Begins a plan for the calls of a verb: all of them, unless the plan says which. Of
+    /// [`delete_all`](storage_core::Storage::delete_all), each key is a call of `delete`.
     ///
     /// # Panics
     /// For [`Operation::Configure`], which no driver is called with.

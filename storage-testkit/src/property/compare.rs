@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Object, ObjectMeta, Payload, Result, Save, Storage};
 
 use super::step::{Body, Condition, Given, How, Mode, Step, Version};
@@ -41,6 +42,12 @@ impl<'a> Pair<'a> {
             ),
             Step::Exists { key } => same(self.real.exists(*key).await, self.model.exists(*key).await),
             Step::Delete { key } => same(self.real.delete(*key).await, self.model.delete(*key).await),
+            Step::DeleteAll { keys } => {
+                let delete = |storage: &Storage| storage.delete_all(stream::iter(keys.clone())).collect::<Vec<_>>();
+                let (real, model) = (delete(&self.real).await, delete(&self.model).await);
+                same(Ok(real.len()), Ok(model.len()))?;
+                real.into_iter().zip(model).try_for_each(|(real, model)| same(real, model))
+            }
             Step::List { prefix, delimiter, start_after } if can.list => {
                 let list = |storage| list(storage, prefix, *delimiter, *start_after);
                 same(list(&self.real).await, list(&self.model).await)
@@ -134,7 +141,7 @@ impl<'a> Pair<'a> {
         if model.is_ok() {
             self.remember(to, replaced);
         }
-        same(real.map(|meta| self.shown(meta)), model.map(|meta| self.shown(meta)))
+        same(real, model)
     }
 
     /// In the end, the same objects.

@@ -1,5 +1,6 @@
 //! [`Step`]: one operation, as the random sequences have them.
 
+use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy};
 use proptest::prop_oneof;
@@ -32,6 +33,7 @@ pub(super) enum Step {
     Stat { key: &'static str },
     Exists { key: &'static str },
     Delete { key: &'static str },
+    DeleteAll { keys: Vec<&'static str> },
     List { prefix: &'static str, delimiter: Option<&'static str>, start_after: Option<&'static str> },
     Copy { from: &'static str, to: &'static str, create_new: bool, metadata: Option<Given> },
 }
@@ -109,6 +111,7 @@ pub(super) fn any() -> impl Strategy<Value = Step> {
         1 => key().prop_map(|key| Step::Stat { key }),
         1 => key().prop_map(|key| Step::Exists { key }),
         2 => key().prop_map(|key| Step::Delete { key }),
+        1 => vec(key(), 0..4).prop_map(|keys| Step::DeleteAll { keys }),
         3 => (select(PREFIXES), option::of(select(vec!["/", "-", "b"])), option::of(start_after())).prop_map(
             |(prefix, delimiter, start_after)| Step::List { prefix, delimiter, start_after }
         ),

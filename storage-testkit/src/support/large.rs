@@ -16,32 +16,32 @@ pub(crate) const LARGE: u64 = 300 * 1024 * 1024;
 
 const CHUNK: usize = 64 * 1024;
 
-/// The most of the body that may be held at one time.
-const MOST_HELD: u64 = 32 * 1024 * 1024;
+/// The most that a process may grow beyond what it may hold of the body, if it does nothing else: buffers, threads and
+/// their heaps.
+const MOST_GROWN: u64 = 32 * 1024 * 1024;
 
-/// The most that a process may grow meanwhile that does nothing else: buffers, threads and their heaps.
-const MOST_GROWN: u64 = 64 * 1024 * 1024;
-
-/// The same where other tests run beside this one.
-const MOST_GROWN_IN_COMPANY: u64 = LARGE - MOST_HELD;
+/// The most that it may grow where other tests run beside this one.
+const MOST_GROWN_IN_COMPANY: u64 = LARGE - MOST_GROWN;
 
 /// Counts the bytes that somebody holds, and looks at the size of the process.
 pub(crate) struct Watch {
     held: AtomicU64,
+    may_hold: u64,
     size_before: Option<u64>,
     may_grow: u64,
 }
 
 impl Watch {
-    pub(crate) fn start() -> Arc<Self> {
-        let may_grow = if is_alone() { MOST_GROWN } else { MOST_GROWN_IN_COMPANY };
-        Arc::new(Self { held: AtomicU64::new(0), size_before: resident_bytes(), may_grow })
+    /// Watches over somebody who may hold so many bytes of the body at one time.
+    pub(crate) fn start(may_hold: u64) -> Arc<Self> {
+        let may_grow = if is_alone() { may_hold + MOST_GROWN } else { MOST_GROWN_IN_COMPANY };
+        Arc::new(Self { held: AtomicU64::new(0), may_hold, size_before: resident_bytes(), may_grow })
     }
 
     /// Fails as soon as too much is kept, before the machine runs out of memory.
     pub(crate) fn check(&self) -> Result<()> {
         let held = self.held.load(Ordering::SeqCst);
-        if held > MOST_HELD {
+        if held > self.may_hold {
             return Err(too_much(format!("{held} bytes of the body are held in memory")));
         }
         match (self.size_before, resident_bytes()) {

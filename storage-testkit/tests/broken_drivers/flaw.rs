@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use futures_util::TryStreamExt;
 use storage_core::signed_url::{SigningKey, public_url};
@@ -29,13 +30,29 @@ impl Sound {
     }
 
     pub(crate) fn link(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        if options.method == UrlMethod::Post {
+            return Self::form(key, options);
+        }
         if options.expires_in.is_some() {
             return Self::signer()?.sign(&Self::base(), key, options);
         }
         match options.method {
-            UrlMethod::Put => Err(Error::unsupported("a link for PUT needs expires_in")),
+            UrlMethod::Put | UrlMethod::Post => Err(Error::unsupported("a link for PUT needs expires_in")),
             _ => Ok(Link::public(public_url(&Self::base(), key))),
         }
+    }
+
+    /// As on S3, but for the cipher.
+    fn form(key: &Key, options: &UrlOptions) -> Result<Link> {
+        let (from, lifetime) = options.signing_window(SystemTime::now())?;
+        let mut form = Link::signed(Self::base(), UrlMethod::Post, from + lifetime);
+        let name = if options.any_name { "/${filename}" } else { "" };
+        let policy = format!(
+            "{:?} {:?} {:?} {:?}",
+            form.expires_at, options.content_type, options.content_length_range, options.any_name
+        );
+        form.fields = vec![("key".to_owned(), format!("{key}{name}")), ("policy".to_owned(), policy)];
+        Ok(form)
     }
 
     pub(crate) fn with_links() -> Capabilities {
@@ -43,6 +60,7 @@ impl Sound {
         capabilities.public_url = true;
         capabilities.signed_get = true;
         capabilities.signed_put = true;
+        capabilities.signed_post = true;
         capabilities
     }
 }
@@ -74,11 +92,19 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         inner.memory.delete(key).await
     }
 
+    async fn delete_many(&self, inner: &Sound, keys: &[Key]) -> Vec<Result<()>> {
+        let mut answers = Vec::new();
+        for key in keys {
+            answers.push(self.delete(inner, key).await);
+        }
+        answers
+    }
+
     fn list(&self, inner: &Sound, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         inner.memory.list(prefix, options)
     }
 
-    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         inner.memory.copy(from, to, options).await
     }
 
@@ -145,11 +171,15 @@ impl<F: Flaw> Driver for Broken<F> {
         self.flaw.delete(&self.inner, key).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        self.flaw.delete_many(&self.inner, keys).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.flaw.list(&self.inner, prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.flaw.copy(&self.inner, from, to, options).await
     }
 

@@ -58,10 +58,8 @@ impl<R: Rewrite> Flaw for Rewriting<R> {
         inner.memory.list(&prefix, options)
     }
 
-    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
-        let mut meta = inner.memory.copy(&inside::<R>(from), &inside::<R>(to), options).await?;
-        meta.key = to.clone();
-        Ok(meta)
+    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
+        inner.memory.copy(&inside::<R>(from), &inside::<R>(to), options).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! Links that promise too much, or not what was asked for.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use storage_core::{Capabilities, Driver, Error, Key, Link, Result, UrlMethod, UrlOptions, async_trait};
@@ -136,6 +137,88 @@ flawed_url!(CannotSign, |inner, key, options| match options.expires_in {
 #[test]
 fn a_capability_that_is_claimed_in_vain_is_caught() {
     caught::<CannotSign>(&["url::each_kind_of_link_is_made_or_unsupported"]);
+}
+
+flawed_url!(FormsForAnything, |inner, key, options| {
+    let mut options = options.clone();
+    options.content_type = None;
+    options.content_length_range = None;
+    inner.link(key, &options)
+});
+
+#[test]
+fn conditions_of_a_form_that_are_forgotten_are_caught() {
+    caught::<FormsForAnything>(&["url::a_form_is_bound_to_what_was_asked"]);
+}
+
+flawed_url!(OneNameAlone, |inner, key, options| {
+    let mut options = options.clone();
+    options.any_name = false;
+    inner.link(key, &options)
+});
+
+#[test]
+fn a_form_for_one_name_where_any_was_asked_is_caught() {
+    caught::<OneNameAlone>(&["url::a_form_is_bound_to_what_was_asked"]);
+}
+
+flawed_url!(FieldsInTheUrl, |inner, key, options| {
+    let mut form = inner.link(key, options)?;
+    // What is in the path is not hidden.
+    for (_, value) in &form.fields {
+        form.url = form.url.join(&format!("./{value}/")).map_err(|error| Error::unexpected("no URL", error))?;
+    }
+    form.fields.iter_mut().for_each(|(_, value)| *value = form.url.path().to_owned());
+    Ok(form)
+});
+
+#[test]
+fn a_form_whose_fields_show_is_caught() {
+    caught::<FieldsInTheUrl>(&["url::the_fields_of_a_form_do_not_show_in_debug_output"]);
+}
+
+flawed_url!(NeverStable, |inner, key, options| {
+    let mut options = options.clone();
+    options.expires_in = options.expires_in.map(|time| time + options.stable_for.unwrap_or_default());
+    options.stable_for = None;
+    inner.link(key, &options)
+});
+
+#[test]
+fn a_link_that_is_not_stable_is_caught() {
+    caught::<NeverStable>(&["url::a_stable_link_is_the_same_a_moment_later"]);
+}
+
+// Counts the time from the beginning of the window, and adds nothing for it.
+flawed_url!(EndsWithinItsWindow, |inner, key, options| {
+    let mut link = inner.link(key, options)?;
+    link.expires_at = link.expires_at.map(|end| end - options.stable_for.unwrap_or_default());
+    Ok(link)
+});
+
+#[test]
+fn a_stable_link_that_ends_too_early_is_caught() {
+    caught::<EndsWithinItsWindow>(&["url::a_stable_link_works_as_long_as_was_asked"]);
+}
+
+/// Keeps its links by the path alone.
+#[derive(Default)]
+struct RemembersLinks(Mutex<Option<Link>>);
+
+#[async_trait]
+impl Flaw for RemembersLinks {
+    async fn url(&self, inner: &Sound, key: &Key, options: &UrlOptions) -> Result<Link> {
+        let link = inner.link(key, options)?;
+        if options.stable_for.is_none() {
+            return Ok(link);
+        }
+        Ok(self.0.lock().unwrap().get_or_insert(link).clone())
+    }
+}
+
+#[test]
+fn a_stable_link_that_is_kept_for_other_keys_is_caught() {
+    caught::<RemembersLinks>(&["url::stable_links_to_different_things_differ"]);
 }
 
 /// Can do more than it says.

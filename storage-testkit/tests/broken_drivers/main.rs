@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod copying;
+mod deleting;
 mod flaw;
 mod keys;
 mod links;
@@ -32,6 +33,7 @@ const KEPT_BY_THE_HANDLE: [&str; 2] =
 fn every_case_finds_a_flaw() {
     let sources = [
         include_str!("copying.rs"),
+        include_str!("deleting.rs"),
         include_str!("keys.rs"),
         include_str!("links.rs"),
         include_str!("listing.rs"),

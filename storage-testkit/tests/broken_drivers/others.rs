@@ -15,6 +15,7 @@ pub(crate) enum Verb {
     Stat,
     Exists,
     Delete,
+    DeleteMany,
     List,
 }
 
@@ -64,6 +65,10 @@ impl Driver for InTrouble {
         self.answer(Verb::Delete, Ok(()))
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        keys.iter().map(|_| self.answer(Verb::DeleteMany, Ok(()))).collect()
+    }
+
     fn list(&self, _prefix: &Prefix, _options: &ListOptions) -> EntryStream {
         match self.answer(Verb::List, Ok(())) {
             Ok(()) => stream::empty().boxed(),
@@ -71,7 +76,7 @@ impl Driver for InTrouble {
         }
     }
 
-    async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
         self.answer(Verb::None, Err(Error::not_found()))
     }
 
@@ -105,6 +110,8 @@ swallows! {
     StatSwallows, a_stat_that_swallows_errors_is_caught, Stat => "errors::stat_and_open_do_not_take_trouble_for_absence";
     OpenSwallows, an_open_that_swallows_errors_is_caught, Open => "errors::stat_and_open_do_not_take_trouble_for_absence";
     DeleteSwallows, a_delete_that_swallows_errors_is_caught, Delete => "errors::delete_does_not_take_trouble_for_absence";
+    DeleteManySwallows, a_delete_many_that_swallows_errors_is_caught, DeleteMany =>
+        "errors::delete_all_does_not_take_trouble_for_absence";
 }
 
 #[derive(Default)]

@@ -69,7 +69,7 @@ impl<C: Conflicts> Flaw for Tree<C> {
         inner.memory.save(key, payload, options).await
     }
 
-    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         inner.memory.stat(from).await?;
         Self::check(inner, to).await?;
         inner.memory.copy(from, to, options).await

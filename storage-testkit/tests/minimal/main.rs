@@ -61,6 +61,50 @@ fn a_case_that_does_not_apply_is_skipped_for_its_reason() {
     assert_eq!(skipped("errors::exists_does_not_take_trouble_for_absence"), Verdict::Skipped(Need::BrokenBackend));
 }
 
+/// A server in whose place the driver cannot keep a promise.
+struct OnAPoorServer;
+
+const POOR: &str = "delete::its_neighbours_stay";
+
+#[async_trait]
+impl Harness for OnAPoorServer {
+    async fn storage(&self) -> Storage {
+        OnSpool.storage().await
+    }
+
+    fn excuses(&self, case: &str) -> Option<&str> {
+        (case == POOR).then_some("the server takes its neighbours along")
+    }
+}
+
+storage_testkit::conformance!(poor_server, OnAPoorServer);
+
+#[test]
+fn a_case_that_the_harness_excuses_is_skipped_for_its_reason_and_the_others_are_tried() {
+    let verdict = case(POOR).verdict(OnAPoorServer);
+    assert_eq!(verdict, Verdict::Excused("the server takes its neighbours along".to_owned()));
+    assert_eq!(verdict.reason_to_skip().as_deref(), Some("the server takes its neighbours along"));
+    let tried = case("delete::a_deleted_object_is_gone").verdict(OnAPoorServer);
+    assert_eq!((tried.reason_to_skip(), tried), (None, Verdict::Passed));
+}
+
+/// What the tests of this module say when they run in a process of their own.
+fn told(tests: &str) -> String {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = command.args([tests, "--exact", "--nocapture", "--test-threads=1"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    told
+}
+
+#[test]
+fn an_excused_case_is_named_with_its_reason() {
+    let line = "skipped: delete::its_neighbours_stay: the server takes its neighbours along";
+    for test in ["poor_server::delete::its_neighbours_stay", "poor_server::skipped_cases_are_named"] {
+        assert!(told(test).contains(line), "{test} does not say why");
+    }
+}
+
 #[test]
 fn a_harness_that_cannot_fill_its_storage_proves_nothing_and_says_so() {
     struct Unfillable;

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, ETag, EntryStream, Error, Key, Link, ListOptions, Object,
     ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, UrlOptions, async_trait,
+    delete_one_by_one,
 };
 
 #[derive(Debug, Default)]
@@ -75,11 +76,15 @@ impl Driver for Spool {
         Ok(())
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        delete_one_by_one(self, keys).await
+    }
+
     fn list(&self, _prefix: &Prefix, _options: &ListOptions) -> EntryStream {
         stream::iter([Err(Error::unsupported("a spool is not listed"))]).boxed()
     }
 
-    async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
         Err(Error::unsupported("a spool does not copy"))
     }
 

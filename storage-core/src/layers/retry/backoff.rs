@@ -51,6 +51,11 @@ fn random_fraction() -> f64 {
     getrandom::u64().map_or(1.0, |random| random as f64 / u64::MAX as f64)
 }
 
+/// Whether this answer of many is one to ask for again.
+pub(super) fn is_to_be_repeated(answer: &Result<()>) -> bool {
+    answer.as_ref().is_err_and(Error::is_retryable)
+}
+
 /// The failures of one call since it last got on.
 #[derive(Debug)]
 pub(super) struct Attempts {
@@ -66,11 +71,38 @@ impl Attempts {
             return Err(error);
         }
         if self.failures >= self.backoff.retries {
-            return Err(match self.failures {
-                0 => error,
-                failures => error.with_context(&format!("tried {} times", u64::from(failures) + 1)),
-            });
+            return Err(self.given_up(error));
         }
+        self.wait(&error).await;
+        Ok(())
+    }
+
+    /// For a call with many answers: waits until it is time to ask again for those that are to be repeated. `false` if
+    /// there are none, or no attempts are left; then their errors say so.
+    pub(super) async fn after_all(&mut self, answers: &mut [Result<()>]) -> bool {
+        let repeated =
+            || answers.iter().filter(|answer| is_to_be_repeated(answer)).filter_map(|answer| answer.as_ref().err());
+        // One wait is for all of them, so as long as the one that asks for the longest.
+        let Some(error) = repeated().max_by_key(|error| error.retry_after()) else { return false };
+        if self.failures < self.backoff.retries {
+            self.wait(error).await;
+            return true;
+        }
+        for answer in answers.iter_mut().filter(|answer| is_to_be_repeated(answer)) {
+            let given = std::mem::replace(answer, Ok(()));
+            *answer = given.map_err(|error| self.given_up(error));
+        }
+        false
+    }
+
+    fn given_up(&self, error: Error) -> Error {
+        match self.failures {
+            0 => error,
+            failures => error.with_context(&format!("tried {} times", u64::from(failures) + 1)),
+        }
+    }
+
+    async fn wait(&mut self, error: &Error) {
         self.failures += 1;
         let wait = self.backoff.wait(self.failures, error.retry_after());
         tracing::debug!(
@@ -81,7 +113,6 @@ impl Attempts {
             "trying again"
         );
         tokio::time::sleep(wait).await;
-        Ok(())
     }
 
     /// It got on: the count begins anew.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::backoff::Backoff;
+use self::backoff::{Backoff, is_to_be_repeated};
 use self::body::Resuming;
 use self::listing::Relisting;
 use crate::driver::{Driver, DriverInfo};
@@ -32,6 +32,7 @@ use crate::payload::Payload;
 /// | verb | is tried again |
 /// |---|---|
 /// | `stat`, `exists`, `delete`, `url` | always |
+/// | `delete_all` | for the keys whose error is retryable, alone |
 /// | `save` | if the payload [can be replayed](Payload::is_replayable), which a stream cannot |
 /// | `save` in another mode than overwriting, `copy` with `create_new` | after `RateLimited` only |
 /// | `copy` | if it may overwrite |
@@ -125,11 +126,24 @@ impl Driver for Retry {
         self.backoff.run(Operation::Delete, || self.inner.delete(key)).await
     }
 
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        let mut attempts = self.backoff.attempts(Operation::Delete);
+        let mut answers = self.inner.delete_many(keys).await;
+        while attempts.after_all(&mut answers).await {
+            let failed: Vec<_> = answers.iter_mut().zip(keys).filter(|(answer, _)| is_to_be_repeated(answer)).collect();
+            let (answers, keys): (Vec<_>, Vec<_>) =
+                failed.into_iter().map(|(answer, key)| (answer, key.clone())).unzip();
+            let again = self.inner.delete_many(&keys).await;
+            answers.into_iter().zip(again).for_each(|(answer, again)| *answer = again);
+        }
+        answers
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         Relisting::new(&self.inner, prefix, options, self.backoff.attempts(Operation::List)).entries()
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<ObjectMeta> {
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let mut attempts = self.backoff.attempts(Operation::Copy);
         loop {
             match self.inner.copy(from, to, options).await {

@@ -1,0 +1,166 @@
+//! What may be asked of a link, and when stable links begin and end.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use scripted::Scripted;
+use storage_core::{ErrorKind, Link, LinkTo, Operation, Storage, UrlMethod, UrlOptions};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn refusal(ask: impl FnOnce(LinkTo) -> LinkTo) -> String {
+    let scripted = Scripted::new();
+    let error = ask(Storage::new(scripted.clone()).url("a")).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.operation(), error.key()),
+        (ErrorKind::InvalidInput, Some(Operation::Url), Some("a"))
+    );
+    assert!(scripted.asked().is_empty(), "the driver was asked");
+    error.message().to_owned()
+}
+
+/// The options as the driver gets them.
+async fn asked(ask: impl FnOnce(LinkTo) -> LinkTo) -> String {
+    let scripted = Scripted::new();
+    ask(Storage::new(scripted.clone()).url("a")).await.unwrap();
+    scripted.asked().remove(0)
+}
+
+fn post(link: LinkTo) -> LinkTo {
+    link.method(UrlMethod::Post).expires_in(MINUTE)
+}
+
+fn put(link: LinkTo) -> LinkTo {
+    link.method(UrlMethod::Put).expires_in(MINUTE)
+}
+
+#[tokio::test]
+async fn links_for_uploading_are_signed() {
+    assert!(refusal(|link| link.method(UrlMethod::Put)).await.contains("PUT needs expires_in"));
+    assert!(refusal(|link| link.method(UrlMethod::Post)).await.contains("POST needs expires_in"));
+}
+
+#[tokio::test]
+async fn response_headers_are_for_signed_links_for_get() {
+    assert!(refusal(|link| link.response_content_type("a/b")).await.contains("set expires_in"));
+    for upload in [put, post] {
+        assert!(refusal(|link| upload(link).response_content_type("a/b")).await.contains("GET only"));
+        assert!(refusal(|link| upload(link).response_content_disposition("inline")).await.contains("GET only"));
+    }
+}
+
+#[tokio::test]
+async fn what_binds_an_upload_is_refused_for_a_download() {
+    for method in [UrlMethod::Get, UrlMethod::Head] {
+        let get = |link: LinkTo| link.method(method).expires_in(MINUTE);
+        assert!(refusal(|link| get(link).content_type("a/b")).await.contains("uploading only"));
+        assert!(refusal(|link| get(link).content_length(1)).await.contains("uploading only"));
+        assert!(refusal(|link| get(link).content_length_range(1..=2)).await.contains("POST only"));
+        assert!(refusal(|link| get(link).any_name()).await.contains("POST only"));
+    }
+}
+
+#[tokio::test]
+async fn what_forms_alone_can_do_is_refused_for_put() {
+    assert!(refusal(|link| put(link).content_length_range(1..=2)).await.contains("content_length"));
+    assert!(refusal(|link| put(link).any_name()).await.contains("POST only"));
+    assert!(refusal(|link| put(link).content_type("image/*")).await.contains("one type"));
+}
+
+#[tokio::test]
+async fn a_form_takes_a_range_of_lengths_that_holds_one_and_a_type_that_is_one() {
+    let empty = std::ops::RangeInclusive::new(2, 1);
+    assert!(refusal(|link| post(link).content_length_range(empty)).await.contains("empty"));
+    assert!(refusal(|link| post(link).content_length(5)).await.contains("content_length_range"));
+    assert!(refusal(|link| post(link).content_type("*/*")).await.contains("unset"));
+    assert!(refusal(|link| post(link).content_type("image")).await.contains("type/subtype"));
+    assert!(refusal(|link| post(link).content_type("image/\u{e9}")).await.contains("non-ASCII"));
+}
+
+#[tokio::test]
+async fn stable_links_are_signed_and_have_a_window() {
+    assert!(refusal(|link| link.stable_for(MINUTE)).await.contains("set expires_in"));
+    let short = Duration::from_millis(999);
+    assert!(refusal(|link| link.expires_in(MINUTE).stable_for(short)).await.contains("one second"));
+    assert!(refusal(|link| link.expires_in(short)).await.contains("one second"));
+}
+
+#[tokio::test]
+async fn what_is_asked_reaches_the_driver() {
+    let form = asked(|link| {
+        post(link).content_type("image/*").content_length_range(1..=5_000_000).any_name().stable_for(10 * MINUTE)
+    });
+    let mut options = UrlOptions::default();
+    options.method = UrlMethod::Post;
+    options.expires_in = Some(MINUTE);
+    options.content_type = Some("image/*".into());
+    options.content_length_range = Some(1..=5_000_000);
+    options.any_name = true;
+    options.stable_for = Some(10 * MINUTE);
+    assert_eq!(form.await, format!("url a {options:?}"));
+    assert!(asked(|link| put(link).content_type("a/b").content_length(5)).await.contains("content_length: Some(5)"));
+    assert!(asked(|link| link.expires_in(MINUTE).stable_for(MINUTE)).await.contains("stable_for: Some(60s)"));
+    assert!(asked(|link| post(link).content_length_range(7..=7)).await.contains("Some(7..=7)"));
+}
+
+#[test]
+fn a_pattern_of_types_is_told_from_a_type() {
+    let prefix = |content_type: Option<&str>| {
+        let mut options = UrlOptions::default();
+        options.content_type = content_type.map(str::to_owned);
+        options.content_type_prefix().map(str::to_owned)
+    };
+    assert_eq!(prefix(Some("image/*")).as_deref(), Some("image/"));
+    for exact in [None, Some("image/png"), Some("image/x*"), Some("*")] {
+        assert_eq!(prefix(exact), None, "{exact:?}");
+    }
+}
+
+fn window(now: u64, expires_in: Duration, stable_for: Option<Duration>) -> (u64, u64) {
+    let mut options = UrlOptions::default();
+    (options.expires_in, options.stable_for) = (Some(expires_in), stable_for);
+    let (from, lifetime) = options.signing_window(at(now)).unwrap();
+    (from.duration_since(UNIX_EPOCH).unwrap().as_secs(), lifetime.as_secs())
+}
+
+fn at(second: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(second)
+}
+
+#[test]
+fn a_link_that_is_not_stable_counts_from_now() {
+    assert_eq!(window(12_345, MINUTE, None), (12_345, 60));
+    assert_eq!(UrlOptions::default().signing_window(at(1)).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_stable_link_counts_from_the_beginning_of_its_window_and_lasts_longer_by_it() {
+    let hour = Some(60 * MINUTE);
+    for now in [7_200, 7_201, 10_799] {
+        assert_eq!(window(now, MINUTE, hour), (7_200, 3_660), "at {now}");
+    }
+    assert_eq!(window(10_800, MINUTE, hour), (10_800, 3_660));
+    // A fraction of a second is no part of the window.
+    assert_eq!(window(10_801, MINUTE, Some(Duration::from_millis(2_900))), (10_800, 62));
+    assert_eq!(window(5, Duration::MAX, hour), (0, u64::MAX));
+}
+
+#[test]
+fn a_stable_link_works_at_least_as_long_as_was_asked() {
+    for (now, stable_for) in (990..1_010).flat_map(|now| (1..50).map(move |window| (now, window))) {
+        let (from, lifetime) = window(now, MINUTE, Some(Duration::from_secs(stable_for)));
+        assert!(from + lifetime >= now + 60 && from + lifetime <= now + 60 + stable_for, "{now}, {stable_for}");
+    }
+}
+
+#[test]
+fn neither_query_nor_fields_of_a_link_show_in_its_debug_form() {
+    let mut form = Link::signed("https://example.com/?Signature=secret".parse().unwrap(), UrlMethod::Post, at(1));
+    form.fields = vec![("policy".into(), "secret".into())];
+    assert!(!format!("{form:?}").contains("secret"), "{form:?}");
+    assert_eq!(form.method.as_str(), "POST");
+}

@@ -1,0 +1,150 @@
+//! Deletions of many objects that do too much, too little, or answer for others.
+
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt;
+use storage_core::{Driver, Error, ErrorKind, Key, ListOptions, Prefix, Result, SaveOptions, async_trait};
+
+use crate::flaw::{Flaw, Sound, caught};
+
+/// A flaw of `delete_many` alone.
+macro_rules! flawed_delete_many {
+    ($flaw:ident, |$inner:ident, $keys:ident| $body:expr) => {
+        #[derive(Default)]
+        struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn delete_many(&self, $inner: &Sound, $keys: &[Key]) -> Vec<Result<()>> {
+                $body
+            }
+        }
+    };
+}
+
+flawed_delete_many!(DoesNothing, |_inner, keys| keys.iter().map(|_| Ok(())).collect());
+
+#[test]
+fn a_deletion_that_does_nothing_is_caught() {
+    caught::<DoesNothing>(&[
+        "delete_all::all_that_a_listing_yields_is_gone_and_the_rest_stays",
+        "delete_all::each_key_has_its_answer_in_its_place",
+        "delete_all::a_key_that_is_given_twice_is_gone",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+// What is missing may be a trouble to a backend, and is none to its callers.
+flawed_delete_many!(MissesTheMissing, |inner, keys| {
+    let mut answers = Vec::new();
+    for key in keys {
+        answers.push(inner.memory.stat(key).await.map(drop));
+    }
+    inner.memory.delete_many(keys).await;
+    answers
+});
+
+#[test]
+fn a_deletion_that_misses_what_is_missing_is_caught() {
+    caught::<MissesTheMissing>(&[
+        "delete_all::what_is_not_there_is_gone_as_well",
+        "delete_all::of_1200_keys_all_that_are_there_are_gone",
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
+}
+
+flawed_delete_many!(StopsAtTheFirstError, |inner, keys| {
+    let mut answers = Vec::new();
+    for key in keys {
+        if inner.memory.stat(key).await.is_err() {
+            break;
+        }
+        answers.push(inner.memory.delete(key).await);
+    }
+    answers
+});
+
+#[test]
+fn a_deletion_that_answers_for_some_keys_only_is_caught() {
+    caught::<StopsAtTheFirstError>(&[
+        "delete_all::each_key_has_its_answer_in_its_place",
+        "delete_all::what_is_not_there_is_gone_as_well",
+    ]);
+}
+
+flawed_delete_many!(AnswersOnceForEachKey, |inner, keys| {
+    let different: BTreeSet<_> = keys.iter().cloned().collect();
+    inner.memory.delete_many(&Vec::from_iter(different)).await
+});
+
+#[test]
+fn a_key_that_is_answered_once_though_it_was_given_twice_is_caught() {
+    caught::<AnswersOnceForEachKey>(&["delete_all::a_key_that_is_given_twice_is_gone"]);
+}
+
+// What one key gets, all get.
+flawed_delete_many!(OneAnswerForAll, |inner, keys| {
+    if keys.iter().any(|key| key.segments().any(|segment| segment.len() > 255)) {
+        let refusal = || Error::new(ErrorKind::InvalidKey, "a name in the request is too long");
+        return keys.iter().map(|_| Err(refusal())).collect();
+    }
+    inner.memory.delete_many(keys).await
+});
+
+#[test]
+fn a_key_that_spoils_the_request_for_the_others_is_caught() {
+    caught::<OneAnswerForAll>(&["delete_all::each_key_has_its_answer_in_its_place"]);
+}
+
+flawed_delete_many!(TakesAHundred, |inner, keys| {
+    inner.memory.delete_many(&keys[..keys.len().min(100)]).await;
+    keys.iter().map(|_| Ok(())).collect()
+});
+
+#[test]
+fn a_deletion_of_the_first_hundred_keys_is_caught() {
+    caught::<TakesAHundred>(&["delete_all::of_1200_keys_all_that_are_there_are_gone"]);
+}
+
+flawed_delete_many!(DeletesDirectories, |inner, keys| {
+    for key in keys {
+        let listed = inner.memory.list(&Prefix::from(key.clone()), &ListOptions::default());
+        for entry in listed.collect::<Vec<_>>().await {
+            inner.memory.delete(&entry.and_then(Key::try_from).unwrap()).await.unwrap();
+        }
+    }
+    keys.iter().map(|_| Ok(())).collect()
+});
+
+#[test]
+fn a_deletion_of_all_that_begins_with_a_key_is_caught() {
+    caught::<DeletesDirectories>(&[
+        "delete_all::neighbours_and_keys_below_stay",
+        "delete_all::what_is_not_there_is_gone_as_well",
+    ]);
+}
+
+// Keys are text in XML, and somebody forgot.
+flawed_delete_many!(DoesNotEscape, |inner, keys| {
+    let read = |key: &Key| key.as_str().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let keys: Vec<_> = keys.iter().map(|key| Key::new(read(key)).unwrap()).collect();
+    inner.memory.delete_many(&keys).await
+});
+
+#[test]
+fn keys_that_are_not_escaped_are_caught() {
+    caught::<DoesNotEscape>(&["delete_all::odd_keys_are_gone_and_those_like_them_stay"]);
+}
+
+flawed_delete_many!(EmptiesFirst, |inner, keys| {
+    for key in keys {
+        inner.memory.save(key, "".into(), &SaveOptions::default()).await.unwrap();
+    }
+    tokio::task::yield_now().await;
+    inner.memory.delete_many(keys).await
+});
+
+#[test]
+fn a_deletion_that_empties_the_objects_first_is_caught() {
+    caught::<EmptiesFirst>(&["cancellation::a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none"]);
+}
