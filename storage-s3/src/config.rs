@@ -1,0 +1,424 @@
+//! The driver's options: for programs ([`S3Builder`]) and for configuration ([`register`]).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use http::{HeaderMap, HeaderName};
+use serde::{Deserialize, Deserializer, de};
+use storage_core::config::{Options, Secret};
+use storage_core::{Error, Registry, Result};
+use url::Url;
+
+use crate::budget::Budget;
+use crate::checksums::{Checking, ChecksumMode};
+use crate::client::Client;
+use crate::copy;
+use crate::credentials::{self, Environment, Sources};
+use crate::driver::{Inner, S3};
+use crate::endpoint::Bucket;
+use crate::headers;
+use crate::quirks::Quirks;
+use crate::transport::{Connector, client};
+
+const MIB: u64 = 1024 * 1024;
+/// S3's limits for a part ("Amazon S3 multipart upload limits").
+const SMALLEST_PART: u64 = 5 * MIB;
+const LARGEST_PART: u64 = 5 * 1024 * MIB;
+const PART_SIZE: u64 = 8 * MIB;
+const CONCURRENCY: usize = 8;
+/// The memory that the parts of all saves of a driver may take together, and as much again those of all reads. A reader
+/// that takes its time keeps what it has, which no save may have to wait for.
+const MEMORY: u64 = 128 * MIB;
+/// Where a bucket is if nobody says.
+const REGION: &str = "us-east-1";
+
+/// How to set up the driver. See [`build`](Self::build).
+///
+/// ```
+/// use storage_core::Storage;
+/// use storage_s3::S3Builder;
+///
+/// # fn main() -> storage_core::Result<()> {
+/// let s3 = S3Builder::new("media").region("eu-west-1").access_key_id("AKIA...").secret_access_key("...").build()?;
+/// let storage = Storage::new(s3);
+/// assert_eq!(storage.info().location, "s3://media");
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct S3Builder {
+    options: S3Options,
+    public_url: Option<Url>,
+    largest_copy: u64,
+}
+
+/// The options as configuration has them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct S3Options {
+    bucket: String,
+    #[serde(default)]
+    region: Option<String>,
+    #[serde(default)]
+    endpoint: Option<Url>,
+    #[serde(default)]
+    path_style: Option<bool>,
+    #[serde(default)]
+    access_key_id: Option<Secret>,
+    #[serde(default)]
+    secret_access_key: Option<Secret>,
+    #[serde(default)]
+    session_token: Option<Secret>,
+    #[serde(default)]
+    profile: Option<String>,
+    #[serde(default)]
+    anonymous: bool,
+    #[serde(default)]
+    signing_endpoint: Option<Url>,
+    #[serde(default)]
+    acl: Option<String>,
+    #[serde(default)]
+    sse: Option<String>,
+    #[serde(default)]
+    sse_kms_key_id: Option<String>,
+    #[serde(default)]
+    storage_class: Option<String>,
+    #[serde(default)]
+    checksum: Option<ChecksumMode>,
+    #[serde(default)]
+    part_size: Option<Bytes>,
+    #[serde(default)]
+    concurrency: Option<usize>,
+    #[serde(default)]
+    quirks: Quirks,
+    #[serde(default)]
+    allow_http: bool,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty => $value:expr;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.options.$name = $value;
+            self
+        })*
+    };
+}
+
+impl S3Builder {
+    /// A bucket, at AWS unless an endpoint is set.
+    #[must_use]
+    pub fn new(bucket: impl Into<String>) -> Self {
+        let options = S3Options {
+            bucket: bucket.into(),
+            region: None,
+            endpoint: None,
+            path_style: None,
+            access_key_id: None,
+            secret_access_key: None,
+            session_token: None,
+            profile: None,
+            anonymous: false,
+            signing_endpoint: None,
+            acl: None,
+            sse: None,
+            sse_kms_key_id: None,
+            storage_class: None,
+            checksum: None,
+            part_size: None,
+            concurrency: None,
+            quirks: Quirks::Auto,
+            allow_http: false,
+        };
+        Self { options, public_url: None, largest_copy: copy::LARGEST }
+    }
+
+    setters! {
+        /// The bucket's region. Else that of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile, else `us-east-1`.
+        region: impl Into<String> => Some(region.into());
+        /// Where the service is: `https://s3.example.com`. Else `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or the
+        /// profile's, else AWS.
+        endpoint: Url => Some(endpoint);
+        /// Whether the bucket is in the path of a URL (`https://host/bucket/key`) or in its host
+        /// (`https://bucket.host/key`). The path is the default for an endpoint that is set, the host for AWS.
+        path_style: bool => Some(path_style);
+        /// The access key's id; the secret goes with it.
+        access_key_id: impl Into<String> => Some(Secret::new(access_key_id));
+        /// The access key's secret.
+        secret_access_key: impl Into<String> => Some(Secret::new(secret_access_key));
+        /// The token of temporary keys.
+        session_token: impl Into<String> => Some(Secret::new(session_token));
+        /// A profile of the AWS files, by its name.
+        profile: impl Into<String> => Some(profile.into());
+        /// Whether requests are sent without a signature, as to a public bucket.
+        anonymous: bool => anonymous;
+        /// The host that browsers know the service by, for signed links, where it is another than the one this program
+        /// talks to.
+        signing_endpoint: Url => Some(signing_endpoint);
+        /// The canned ACL of every object that is saved or copied: `public-read`.
+        acl: impl Into<String> => Some(acl.into());
+        /// The encryption of every object: `AES256`, `aws:kms`, `aws:kms:dsse`.
+        sse: impl Into<String> => Some(sse.into());
+        /// The key of `aws:kms`.
+        sse_kms_key_id: impl Into<String> => Some(sse_kms_key_id.into());
+        /// The storage class of every object: `STANDARD_IA`.
+        storage_class: impl Into<String> => Some(storage_class.into());
+        /// The checksum of every body that is sent.
+        checksum: ChecksumMode => Some(checksum);
+        /// The size of a part in bytes, 5 MiB to 5 GiB; 8 MiB by default. What is smaller is saved by one request.
+        part_size: u64 => Some(Bytes(part_size));
+        /// How many parts of one object are on their way at once; 8 by default.
+        concurrency: usize => Some(concurrency);
+        /// What the service lacks.
+        quirks: Quirks => quirks;
+        /// Whether an endpoint may be reached without TLS.
+        allow_http: bool => allow_http;
+    }
+
+    /// Where the bucket is publicly shown: a CNAME, a CDN, the bucket itself if it is public. The base of public links.
+    #[must_use]
+    pub fn public_url(mut self, base: Url) -> Self {
+        self.public_url = Some(base);
+        self
+    }
+
+    /// The largest object that one request copies; larger ones are copied by ranges. 5 GiB unless set: for tests, which
+    /// have no such object.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn largest_copy(mut self, bytes: u64) -> Self {
+        self.largest_copy = bytes;
+        self
+    }
+
+    /// Makes the driver. Reads the profile files, if there are any; sends nothing.
+    ///
+    /// What is not set comes from the environment, by the names that AWS tools use. Credentials are looked for in the
+    /// options, the environment, the profile files, then in what a container or an instance is given.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the option.
+    pub fn build(self) -> Result<S3> {
+        self.build_in(&Environment::process())
+    }
+
+    pub(crate) fn build_in(self, environment: &Environment) -> Result<S3> {
+        let Self { options, public_url, largest_copy } = self;
+        let http = client()?;
+        let sources = Sources {
+            access_key_id: options.access_key_id.clone(),
+            secret_access_key: options.secret_access_key.clone(),
+            session_token: options.session_token.clone(),
+            profile: options.profile.clone(),
+            anonymous: options.anonymous,
+            region: options.region.clone(),
+        };
+        let found = credentials::find(&sources, environment, Arc::new(Connector(http.clone())))?;
+        let region = match &options.region {
+            Some(region) => region.clone(),
+            None => first(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"])?
+                .or(found.region)
+                .unwrap_or_else(|| REGION.to_owned()),
+        };
+        check_region(&region)?;
+        let endpoint = match &options.endpoint {
+            Some(endpoint) => Some(endpoint.clone()),
+            None => first(environment, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])?
+                .or(found.endpoint)
+                .map(|text| parse_endpoint(&text))
+                .transpose()?,
+        };
+        let bucket = options.bucket_at(endpoint.as_ref(), &region, "endpoint")?;
+        let signing_bucket = match &options.signing_endpoint {
+            Some(endpoint) => options.bucket_at(Some(endpoint), &region, "signing_endpoint")?,
+            None => bucket.clone(),
+        };
+        let abilities = options.quirks.abilities(endpoint.as_ref().and_then(Url::host_str));
+        abilities.check_acl(options.acl.as_deref())?;
+        let default = if abilities.checksum_headers { ChecksumMode::Crc64Nvme } else { ChecksumMode::Sha256 };
+        let part_size = options.checked_part_size()?;
+        Ok(S3::new(Inner {
+            can_sign: found.provider.is_some(),
+            client: Client::new(http, bucket, region, found.provider),
+            signing_bucket,
+            public_url,
+            object_headers: options.object_headers()?,
+            abilities,
+            checking: Checking { mode: options.checksum.unwrap_or(default), headers: abilities.checksum_headers },
+            part_size,
+            concurrency: options.checked_concurrency()?,
+            save_budget: Budget::new(MEMORY),
+            read_budget: Budget::new(MEMORY),
+            largest_copy,
+            bucket_is_there: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl S3Options {
+    fn bucket_at(&self, endpoint: Option<&Url>, region: &str, option: &str) -> Result<Bucket> {
+        let Some(endpoint) = endpoint else {
+            return Bucket::at_aws(&self.bucket, region, self.path_style.unwrap_or_else(|| self.bucket.contains('.')));
+        };
+        match endpoint.scheme() {
+            "https" => {}
+            "http" if self.allow_http => {}
+            "http" => {
+                return Err(Error::config(format!("option {option}: without TLS (http) only if allow_http = true")));
+            }
+            _ => return Err(Error::config(format!("option {option}: a URL that begins with https:// or http://"))),
+        }
+        if !endpoint.username().is_empty() || endpoint.password().is_some() {
+            return Err(Error::config(format!("option {option}: a URL without user name and password")));
+        }
+        if endpoint.query().is_some() || endpoint.fragment().is_some() {
+            return Err(Error::config(format!("option {option}: a URL without a query")));
+        }
+        Bucket::at(&self.bucket, endpoint, self.path_style.unwrap_or(true))
+    }
+
+    fn checked_part_size(&self) -> Result<u64> {
+        match self.part_size.map_or(PART_SIZE, |Bytes(bytes)| bytes) {
+            size if (SMALLEST_PART..=LARGEST_PART).contains(&size) => Ok(size),
+            _ => Err(Error::config("option part_size: from 5 MiB (5242880) to 5 GiB, which is what S3 takes")),
+        }
+    }
+
+    fn checked_concurrency(&self) -> Result<usize> {
+        match self.concurrency.unwrap_or(CONCURRENCY) {
+            0 => Err(Error::config("option concurrency: at least 1")),
+            concurrency => Ok(concurrency.min(1000)),
+        }
+    }
+
+    fn object_headers(&self) -> Result<HeaderMap> {
+        if self.sse_kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms")) {
+            return Err(Error::config("option sse_kms_key_id needs sse = \"aws:kms\" (or \"aws:kms:dsse\")"));
+        }
+        let options = [
+            ("acl", "x-amz-acl", &self.acl),
+            ("sse", "x-amz-server-side-encryption", &self.sse),
+            ("sse_kms_key_id", "x-amz-server-side-encryption-aws-kms-key-id", &self.sse_kms_key_id),
+            ("storage_class", "x-amz-storage-class", &self.storage_class),
+        ];
+        let mut object_headers = HeaderMap::new();
+        for (option, header, value) in options {
+            let Some(value) = value else { continue };
+            let legal = |byte: u8| (0x21..0x7f).contains(&byte);
+            if value.is_empty() || !value.bytes().all(legal) {
+                return Err(Error::config(format!("option {option}: not a value that a header can have")));
+            }
+            object_headers.insert(HeaderName::from_static(header), headers::header_value(value)?);
+        }
+        Ok(object_headers)
+    }
+}
+
+/// The first of these variables that is set.
+fn first(environment: &Environment, names: &[&str]) -> Result<Option<String>> {
+    for name in names {
+        if let Some(value) = environment.text(name)? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+fn parse_endpoint(text: &str) -> Result<Url> {
+    Url::parse(text).map_err(|cause| Error::config("AWS_ENDPOINT_URL: not a URL").with_source(cause))
+}
+
+/// It becomes part of a host's name and of every signature.
+fn check_region(region: &str) -> Result<()> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if (1..=64).contains(&region.len()) && region.chars().all(legal) {
+        return Ok(());
+    }
+    Err(Error::config("option region: a name like eu-west-1 (or auto, where the service has none)"))
+}
+
+/// A number of bytes: `8388608`, `"8MiB"`.
+#[derive(Debug, Clone, Copy)]
+struct Bytes(u64);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BytesVisitor)
+    }
+}
+
+struct BytesVisitor;
+
+impl de::Visitor<'_> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of bytes, as in 8388608 or \"8MiB\"")
+    }
+
+    fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Bytes, E> {
+        Ok(Bytes(bytes))
+    }
+
+    fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Bytes, E> {
+        u64::try_from(bytes).map(Bytes).map_err(|_| E::custom("expected a number of bytes, as in 8388608 or \"8MiB\""))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let unit = match unit.trim() {
+            "" | "B" => Some(1),
+            "KiB" => Some(1024),
+            "MiB" => Some(MIB),
+            "GiB" => Some(1024 * MIB),
+            _ => None,
+        };
+        let bytes = unit.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit));
+        bytes.map(Bytes).ok_or_else(|| E::custom("expected a number of bytes, as in 8388608 or \"8MiB\""))
+    }
+}
+
+/// Registers the driver `s3` and its scheme (`s3://bucket/prefix?region=eu-west-1`).
+///
+/// Options: `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`,
+/// `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`,
+/// `quirks`, `allow_http`, and those of every driver (`prefix`, `public_url`, ...).
+///
+/// ```
+/// let mut registry = storage_core::Registry::new();
+/// storage_s3::register(&mut registry);
+/// let storage = registry.open_url("s3://media/avatars?region=eu-west-1&anonymous=true")?;
+/// assert_eq!(storage.info().location, "s3://media/avatars");
+/// # Ok::<(), storage_core::Error>(())
+/// ```
+pub fn register(registry: &mut Registry) {
+    registry.register("s3", |options, context| {
+        let options: S3Options = options.read("s3")?;
+        let public_url = context.common().public_url.clone();
+        Ok(Arc::new(S3Builder { options, public_url, largest_copy: copy::LARGEST }.build()?))
+    });
+    registry.register_scheme("s3", "s3", options_of);
+}
+
+fn options_of(url: &Url) -> Result<Options> {
+    let bucket = url.host_str().filter(|host| !host.is_empty());
+    let bucket = bucket.ok_or_else(|| Error::config("an S3 URL is s3://bucket or s3://bucket/prefix"))?;
+    if url.port().is_some() {
+        return Err(Error::config("an S3 URL has a bucket where others have a host: set endpoint=... in its query"));
+    }
+    if let Some((secret, _)) =
+        url.query_pairs().find(|(name, _)| matches!(&**name, "access_key_id" | "secret_access_key" | "session_token"))
+    {
+        return Err(Error::config(format!(
+            "an S3 URL with {secret}: secrets come from the environment, a profile or a config file"
+        )));
+    }
+    let mut options = Options::new().with("bucket", bucket);
+    let prefix = percent_encoding::percent_decode_str(url.path().trim_matches('/')).decode_utf8();
+    let prefix = prefix.map_err(|cause| Error::config("the prefix of an S3 URL is not UTF-8").with_source(cause))?;
+    if !prefix.is_empty() {
+        options.insert("prefix", prefix.into_owned());
+    }
+    Ok(options)
+}

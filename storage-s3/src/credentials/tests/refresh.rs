@@ -1,0 +1,256 @@
+//! When credentials are asked for again, and by whom. The clock is the test's.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use futures_util::poll;
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+use storage_core::{Error, ErrorKind};
+use tokio::sync::Semaphore;
+
+use crate::credentials::failure::{Failure, Tried};
+use crate::credentials::provider::{Cached, Fetched, Source};
+
+const HOUR: u64 = 3600;
+
+type Answers = Mutex<VecDeque<Result<Fetched, Failure>>>;
+
+/// Gives what a test put there, one answer for each permit.
+#[derive(Default)]
+struct Scripted {
+    answers: Answers,
+    asked: Mutex<usize>,
+    permits: Option<Semaphore>,
+    started: Semaphore0,
+}
+
+/// A semaphore that begins empty.
+struct Semaphore0(Semaphore);
+
+impl Default for Semaphore0 {
+    fn default() -> Self {
+        Self(Semaphore::new(0))
+    }
+}
+
+impl Source for Arc<Scripted> {
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    async fn fetch(&self) -> Result<Fetched, Failure> {
+        *self.asked.lock().unwrap() += 1;
+        self.started.0.add_permits(1);
+        if let Some(permits) = &self.permits {
+            permits.acquire().await.unwrap().forget();
+        }
+        self.answers.lock().unwrap().pop_front().expect("one question too many")
+    }
+}
+
+struct Setup {
+    source: Arc<Scripted>,
+    provider: Arc<Cached<Arc<Scripted>>>,
+    now: Arc<Mutex<SystemTime>>,
+}
+
+impl Setup {
+    fn new(answers: impl IntoIterator<Item = Result<Fetched, Failure>>) -> Self {
+        Self::with(Scripted { answers: Mutex::new(answers.into_iter().collect()), ..Scripted::default() })
+    }
+
+    /// Each answer waits for a permit.
+    fn held_back(answers: impl IntoIterator<Item = Result<Fetched, Failure>>) -> Self {
+        let answers = Mutex::new(answers.into_iter().collect());
+        Self::with(Scripted { answers, permits: Some(Semaphore::new(0)), ..Scripted::default() })
+    }
+
+    fn with(source: Scripted) -> Self {
+        let source = Arc::new(source);
+        let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
+        let clock = Arc::clone(&now);
+        let clock = Arc::new(move || *clock.lock().unwrap());
+        let provider = Cached::with_clock(Arc::clone(&source), "test", Tried::default(), clock);
+        Self { source, provider: Arc::new(provider), now }
+    }
+
+    fn at(&self, seconds: u64) {
+        *self.now.lock().unwrap() = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    }
+
+    fn asked(&self) -> usize {
+        *self.source.asked.lock().unwrap()
+    }
+
+    fn let_answer(&self, answers: usize) {
+        self.source.permits.as_ref().unwrap().add_permits(answers);
+    }
+
+    fn get(&self) -> impl Future<Output = Result<String, Error>> + Send + use<> {
+        let provider = Arc::clone(&self.provider);
+        async move {
+            let credential = provider.get_credential().await.map_err(crate::credentials::error)?;
+            Ok(credential.key_id.clone())
+        }
+    }
+
+    /// Once the source has been asked once more.
+    async fn started(&self) {
+        self.source.started.0.acquire().await.unwrap().forget();
+    }
+}
+
+/// Credentials until so many seconds after the beginning.
+fn until(key_id: &str, seconds: u64) -> Result<Fetched, Failure> {
+    let credential = AwsCredential { key_id: key_id.to_owned(), secret_key: "s".to_owned(), token: None };
+    Ok(Fetched { credential, expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)) })
+}
+
+fn no(message: &str) -> Result<Fetched, Failure> {
+    Err(Failure::new(message))
+}
+
+#[tokio::test]
+async fn credentials_are_asked_for_once_and_again_five_minutes_before_their_end() {
+    let setup = Setup::new([until("A", HOUR), until("B", 2 * HOUR)]);
+    for second in [0, 1, HOUR - 301] {
+        setup.at(second);
+        assert_eq!(setup.get().await.unwrap(), "A");
+    }
+    assert_eq!(setup.asked(), 1);
+    setup.at(HOUR - 300);
+    assert_eq!(setup.get().await.unwrap(), "B");
+    assert_eq!(setup.asked(), 2);
+}
+
+#[tokio::test]
+async fn those_of_a_short_life_are_asked_for_again_in_its_last_quarter() {
+    let setup = Setup::new([until("A", 400), until("B", 2 * HOUR)]);
+    for (second, expected) in [(0, "A"), (299, "A"), (300, "B")] {
+        setup.at(second);
+        assert_eq!(setup.get().await.unwrap(), expected, "at {second} s");
+    }
+}
+
+#[tokio::test]
+async fn those_without_an_end_are_asked_for_once() {
+    let credential = AwsCredential { key_id: "A".to_owned(), secret_key: "s".to_owned(), token: None };
+    let setup = Setup::new([Ok(Fetched { credential, expires: None })]);
+    for second in [0, 1000 * HOUR] {
+        setup.at(second);
+        assert_eq!(setup.get().await.unwrap(), "A");
+    }
+    assert_eq!(setup.asked(), 1);
+}
+
+/// What so many callers get, all of whom are waiting when the source answers.
+async fn waiting_callers(setup: &Setup, callers: usize) -> Vec<Result<String, Error>> {
+    let mut all = Box::pin(join_all((0..callers).map(|_| setup.get())));
+    assert!(poll!(&mut all).is_pending(), "each caller has been polled, and waits");
+    setup.let_answer(1);
+    all.await
+}
+
+#[tokio::test]
+async fn many_callers_ask_once() {
+    let setup = Setup::held_back([until("A", HOUR)]);
+    for answer in waiting_callers(&setup, 20).await {
+        assert_eq!(answer.unwrap(), "A");
+    }
+    assert_eq!(setup.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_by_those_who_waited_for_it_and_not_kept_for_later() {
+    let setup = Setup::held_back([no("not today"), until("A", HOUR)]);
+    for answer in waiting_callers(&setup, 20).await {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(error.message().contains("not today"), "{error}");
+    }
+    assert_eq!(setup.asked(), 1);
+    setup.let_answer(1);
+    assert_eq!(setup.get().await.unwrap(), "A");
+}
+
+#[tokio::test]
+async fn one_caller_renews_and_the_others_go_on_with_what_is_there() {
+    let setup = Setup::held_back([until("A", HOUR), until("B", 2 * HOUR)]);
+    setup.let_answer(1);
+    assert_eq!(setup.get().await.unwrap(), "A");
+    setup.started().await;
+    setup.at(HOUR - 60);
+    let renewing = tokio::spawn(setup.get());
+    setup.started().await;
+    for second in [HOUR - 60, HOUR - 31, HOUR - 1] {
+        setup.at(second);
+        assert_eq!(setup.get().await.unwrap(), "A");
+    }
+    setup.let_answer(1);
+    assert_eq!(renewing.await.unwrap().unwrap(), "B");
+    assert_eq!(setup.get().await.unwrap(), "B");
+    assert_eq!(setup.asked(), 2);
+}
+
+#[tokio::test]
+async fn old_credentials_serve_while_they_are_valid_and_new_ones_are_not_to_be_had() {
+    let setup = Setup::new([until("A", HOUR), no("first"), no("second"), no("third"), until("B", 2 * HOUR)]);
+    assert_eq!(setup.get().await.unwrap(), "A");
+    // Asked again at most every half minute.
+    for (second, asked) in [(HOUR - 300, 2), (HOUR - 271, 2), (HOUR - 270, 3), (HOUR - 241, 3)] {
+        setup.at(second);
+        assert_eq!(setup.get().await.unwrap(), "A");
+        assert_eq!(setup.asked(), asked, "at {second} s");
+    }
+    setup.at(HOUR);
+    let error = setup.get().await.unwrap_err();
+    assert!(error.message().contains("third"), "{error}");
+    assert_eq!(setup.get().await.unwrap(), "B");
+}
+
+#[tokio::test]
+async fn the_same_credentials_again_are_not_asked_for_all_the_time() {
+    let setup = Setup::new([until("A", HOUR), until("A", HOUR), until("B", 2 * HOUR)]);
+    for (second, asked) in [(0, 1), (HOUR - 300, 2), (HOUR - 290, 2), (HOUR - 271, 2), (HOUR - 60, 3)] {
+        setup.at(second);
+        assert!(setup.get().await.is_ok());
+        assert_eq!(setup.asked(), asked, "at {second} s");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_the_question_to_the_next() {
+    let setup = Setup::held_back([until("A", HOUR)]);
+    let gone = tokio::spawn(setup.get());
+    setup.started().await;
+    let next = tokio::spawn(setup.get());
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    setup.started().await;
+    setup.let_answer(1);
+    assert_eq!(next.await.unwrap().unwrap(), "A");
+    assert_eq!(setup.asked(), 2);
+}
+
+#[tokio::test]
+async fn credentials_that_have_expired_when_they_come_are_told_with_the_clock() {
+    let setup = Setup::new([until("A", 50)]);
+    setup.at(100);
+    let error = setup.get().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    for word in ["expired at 1970-01-01T00:00:50Z", "clock of this machine", "1970-01-01T00:01:40Z"] {
+        assert!(error.message().contains(word), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_answers_is_given_up() {
+    let setup = Setup::held_back([]);
+    let error = setup.get().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(error.is_retryable());
+    assert!(error.message().contains("no answer within 5 s"), "{error}");
+    assert_eq!(setup.asked(), 1);
+}

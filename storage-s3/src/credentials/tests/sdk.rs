@@ -1,0 +1,253 @@
+//! Profiles that the AWS SDK follows. Its requests come to a server on the loopback.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use storage_core::{Error, ErrorKind, Result, format_time};
+
+use super::log::Log;
+use super::server::{Here, Reply, Server};
+use super::{Home, assert_says, credential, failure, named, triple};
+use crate::credentials::sdk::chain;
+use crate::credentials::{Found, find};
+
+/// The SHA-1 of `team`: the name of the file that holds the token of the session of that name.
+const TEAM: &str = "d25187dc137f35c88bc80ec8c3ffbdb17b5eb873";
+/// The SHA-1 of `https://team.awsapps.com/start`.
+const START: &str = "629c0f190b728da3e83c63c81257900d28075829";
+/// Says that a test is to run here, with a home directory that its caller made for it.
+const AT_HOME: &str = "STORAGE_S3_TEST_AT_HOME";
+
+fn in_an_hour() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(3600)
+}
+
+fn found(home: &Home, profile: &str, client: &Here) -> Result<Found> {
+    find(&named(profile), &home.env(), Arc::new(client.clone()))
+}
+
+fn assumed(key_id: &str) -> String {
+    format!(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+         <AccessKeyId>{key_id}</AccessKeyId><SecretAccessKey>canary-secret</SecretAccessKey>\
+         <SessionToken>canary-token</SessionToken><Expiration>{}</Expiration></Credentials></AssumeRoleResult>\
+         <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></AssumeRoleResponse>",
+        format_time(in_an_hour())
+    )
+}
+
+const ROLES: &str = "[profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\nregion = eu-west-3\n\
+                     [profile base]\naws_access_key_id = BASEKEY\naws_secret_access_key = canary-base\n\
+                     [profile loop]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = loop2\n\
+                     [profile loop2]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = loop\n";
+
+#[tokio::test]
+async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_before_its_end() {
+    let server = Server::start(|_, _| Reply::ok(assumed("ROLE")));
+    let client = server.client();
+    let home = Home::new().config(ROLES);
+    let found = found(&home, "role", &client).unwrap();
+    assert_eq!((found.source, found.region.as_deref()), ("profile", Some("eu-west-3")));
+    for _ in 0..3 {
+        assert_eq!(triple(&found).await, ("ROLE".into(), "canary-secret".into(), Some("canary-token".into())));
+    }
+    assert_eq!(client.told(), ["https://sts.eu-west-3.amazonaws.com"]);
+    let asked = &server.asked()[0];
+    assert!(asked.body.contains("Action=AssumeRole") && asked.body.contains("role%2Fr"), "{}", asked.body);
+    assert!(asked.headers.contains("Credential=BASEKEY/"), "{}", asked.headers);
+}
+
+#[tokio::test]
+async fn what_sts_refuses_is_told_and_asked_anew_the_next_time() {
+    let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+                   <Message>User: \"u\" is not authorized.\n\nThe canonical string is 'canary'</Message></Error><RequestId>r</RequestId></ErrorResponse>";
+    let server = Server::start(move |_, before| match before {
+        0 => Reply::new(403, refusal),
+        _ => Reply::ok(assumed("ROLE")),
+    });
+    let home = Home::new().config(ROLES);
+    let found = found(&home, "role", &server.client()).unwrap();
+    let words = ["\"role\"", "AccessDenied", "is not authorized"];
+    let error = failure(&found).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &words);
+    assert!(!error.message().contains("canary"), "{error}");
+    assert_eq!(triple(&found).await.0, "ROLE");
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_profile_is_told_each_time() {
+    let server = Server::start(|_, _| Reply::new(500, ""));
+    let home = Home::new().config(ROLES);
+    let found = found(&home, "loop", &server.client()).unwrap();
+    for _ in 0..2 {
+        assert_says(&failure(&found).await, ErrorKind::InvalidConfig, &["\"loop\"", "infinite loop"]);
+    }
+    assert!(server.asked().is_empty());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_process_is_asked_for_credentials() {
+    let expires = format_time(in_an_hour());
+    let document = format!(
+        r#"{{"Version":1,"AccessKeyId":"PROCESS","SecretAccessKey":"canary-secret","SessionToken":"canary-token","Expiration":"{expires}"}}"#
+    );
+    let home = Home::new();
+    let answer = home.file("answer", &document);
+    let count = home.path("count");
+    let home = home.config(&format!(
+        "[profile p]\ncredential_process = sh -c 'echo asked >> {}; cat {}'\n[profile q]\ncredential_process = echo no login >&2; exit 3\n",
+        count.display(),
+        answer.display()
+    ));
+    let server = Server::start(|_, _| Reply::new(500, ""));
+    let p = found(&home, "p", &server.client()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(triple(&p).await, ("PROCESS".into(), "canary-secret".into(), Some("canary-token".into())));
+    }
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "asked\n");
+    let q = found(&home, "q", &server.client()).unwrap();
+    assert_says(&failure(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
+}
+
+/// Runs a test of this file once more, in a process whose home directory is `home`: the SDK looks for tokens of single
+/// sign-on in that of the process.
+fn at_home(test: &str, home: &Home) {
+    let name = format!("credentials::tests::sdk::{test}");
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &name]).env("HOME", home.dir.path()).env(AT_HOME, "1");
+    for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSO", "AWS_PROFILE", "AWS_USE_FIPS_ENDPOINT"] {
+        command.env_remove(variable);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn is_at_home() -> bool {
+    std::env::var_os(AT_HOME).is_some()
+}
+
+const SSO: &str = "[profile dev]\nsso_session = team\nsso_account_id = 1\nsso_role_name = reader\n\
+                   [sso-session team]\nsso_region = eu-west-1\nsso_start_url = https://team.awsapps.com/start\n\
+                   [profile old]\nsso_start_url = https://team.awsapps.com/start\nsso_region = eu-west-1\n\
+                   sso_account_id = 1\nsso_role_name = reader\n";
+
+fn sso_home(token_expires: SystemTime) -> Home {
+    let home = Home::new().config(SSO);
+    std::fs::create_dir_all(home.path(".aws/sso/cache")).unwrap();
+    let expires = format_time(token_expires);
+    let token = format!(r#"{{"accessToken":"canary-login","expiresAt":"{expires}"}}"#);
+    home.file(&format!(".aws/sso/cache/{TEAM}.json"), &token);
+    home
+}
+
+/// The home directory of this process.
+fn this_home() -> crate::credentials::Environment {
+    crate::credentials::Environment::of([("HOME", std::env::var_os("HOME").unwrap())])
+}
+
+async fn by_sso(client: &Here) -> Result<Arc<object_store::aws::AwsCredential>, Error> {
+    credential(&find(&named("dev"), &this_home(), Arc::new(client.clone())).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_login_is_exchanged_for_a_roles_credentials() {
+    if !is_at_home() {
+        return at_home("a_login_is_exchanged_for_a_roles_credentials", &sso_home(in_an_hour()));
+    }
+    let expiration = in_an_hour().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let server = Server::start(move |_, _| {
+        Reply::ok(format!(
+            r#"{{"roleCredentials":{{"accessKeyId":"SSO","secretAccessKey":"s","sessionToken":"t","expiration":{expiration}}}}}"#
+        ))
+    });
+    let client = server.client();
+    assert_eq!(by_sso(&client).await.unwrap().key_id, "SSO");
+    assert_eq!(client.told(), ["https://portal.sso.eu-west-1.amazonaws.com"]);
+    let asked = &server.asked()[0];
+    assert!(asked.path.contains("role_name=reader") && asked.path.contains("account_id=1"), "{}", asked.path);
+    assert!(asked.headers.contains("x-amz-sso_bearer_token: canary-login\n"));
+}
+
+#[tokio::test]
+async fn a_login_that_has_ended_is_told_with_the_command_that_renews_it() {
+    if !is_at_home() {
+        let home = sso_home(SystemTime::now() - Duration::from_secs(60));
+        return at_home("a_login_that_has_ended_is_told_with_the_command_that_renews_it", &home);
+    }
+    let server = Server::start(|_, _| Reply::new(500, ""));
+    let error = by_sso(&server.client()).await.err().unwrap();
+    let words = ["\"dev\"", "expired", "aws sso login --profile dev"];
+    assert_says(&error, ErrorKind::Unauthenticated, &words);
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn no_login_is_told_with_the_command_for_it() {
+    if !is_at_home() {
+        return at_home("no_login_is_told_with_the_command_for_it", &Home::new().config(SSO));
+    }
+    let server = Server::start(|_, _| Reply::new(500, ""));
+    let error = by_sso(&server.client()).await.err().unwrap();
+    assert_says(&error, ErrorKind::Unauthenticated, &["\"dev\"", "cached SSO token", "aws sso login --profile dev"]);
+}
+
+#[tokio::test]
+async fn no_secret_of_the_sdk_is_shown() {
+    if !is_at_home() {
+        return at_home("no_secret_of_the_sdk_is_shown", &sso_home(in_an_hour()));
+    }
+    let (log, guard) = Log::begin();
+    let garbage = r#"{"roleCredentials": "canary" "canary"}"#;
+    let mut all = String::new();
+    for (status, answer) in [
+        (200, assumed("CANARYKEY")),
+        (200, "canary".to_owned()),
+        (403, "<canary".to_owned()),
+        (200, garbage.to_owned()),
+    ] {
+        let server = Server::start(move |_, _| Reply::new(status, answer.as_str()));
+        let client = server.client();
+        let home = Home::new().config(ROLES);
+        let role = found(&home, "role", &client).unwrap();
+        for given in [credential(&role).await, by_sso(&client).await] {
+            all.push_str(&given.map_or_else(|error| format!("{error} {error:?}"), |_| "given".to_owned()));
+        }
+        all.push_str(&format!("{role:?}"));
+        assert!(server.asked().len() >= 2, "both were asked");
+    }
+    // A token that cannot be read, of a profile of the older kind, whose token goes by the address of the login.
+    let token = r#"{"expiresAt":"2999-01-01T00:00:00Z","accessToken":"x" "canary"}"#;
+    std::fs::write(this_home().home().unwrap().join(format!(".aws/sso/cache/{START}.json")), token).unwrap();
+    let server = Server::start(|_, _| Reply::new(500, ""));
+    let old = find(&named("old"), &this_home(), Arc::new(server.client())).unwrap();
+    let error = failure(&old).await.to_string();
+    assert!(error.contains("unexpected token"), "the token was looked at: {error}");
+    all.push_str(&error);
+    drop(guard);
+    let text = log.text();
+    assert!(all.contains("given") && all.contains("\"dev\""), "it was used: {all}");
+    assert!(text.contains("credentials obtained"), "the log was written: {text}");
+    assert!(!all.to_lowercase().contains("canary"), "{all}");
+    assert!(!text.to_lowercase().contains("canary"), "{text}");
+}
+
+#[test]
+fn what_an_error_quotes_is_not_shown_and_what_is_said_twice_is_said_once() {
+    #[derive(Debug)]
+    struct Outer(std::io::Error);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "no token: {}", self.0)
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let error = Outer(std::io::Error::other(r#"found Value("canary")"#));
+    assert_eq!(chain(&error), r#"no token: found Value("...")"#);
+}

@@ -1,0 +1,435 @@
+//! Containers, instances and STS, as a server on the loopback plays them.
+
+use std::time::{Duration, SystemTime};
+
+use storage_core::{ErrorKind, format_time};
+
+use super::server::{Asked, Reply, Server, Silence};
+use super::{Home, assert_says, failure, triple};
+use crate::credentials::Sources;
+use crate::credentials::answer::Difference;
+
+const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The document of containers and instances.
+fn document(key_id: &str, expires: SystemTime) -> String {
+    let expires = format_time(expires);
+    format!(
+        r#"{{"Code":"Success","AccessKeyId":"{key_id}","SecretAccessKey":"canary-secret","Token":"canary-token","Expiration":"{expires}"}}"#
+    )
+}
+
+fn in_an_hour() -> SystemTime {
+    SystemTime::now() + HOUR
+}
+
+fn given(key_id: &str) -> (String, String, Option<String>) {
+    (key_id.to_owned(), "canary-secret".to_owned(), Some("canary-token".to_owned()))
+}
+
+fn container(server: &Server) -> Home {
+    Home::new().variable(FULL, format!("{}/credentials?x=1", server.url()))
+}
+
+#[tokio::test]
+async fn a_task_of_ecs_asks_the_agent_for_its_path() {
+    let server = Server::start(|_, _| Reply::ok(document("TASK", in_an_hour())));
+    let client = server.client();
+    let found = Home::new().variable(RELATIVE, "/v2/credentials/id").find_with(client.clone()).unwrap();
+    assert_eq!(found.source, "container");
+    for _ in 0..3 {
+        assert_eq!(triple(&found).await, given("TASK"));
+    }
+    assert_eq!(client.told(), ["http://169.254.170.2"], "asked once");
+    let asked = &server.asked()[0];
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("GET", "/v2/credentials/id"));
+    assert!(!asked.headers.contains("authorization"));
+}
+
+#[tokio::test]
+async fn a_container_sends_the_token_it_was_given() {
+    let server = Server::start(|_, _| Reply::ok(document("C", in_an_hour())));
+    let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer given");
+    assert_eq!(triple(&home.find_with(server.client()).unwrap()).await, given("C"));
+    let asked = &server.asked()[0];
+    assert_eq!(asked.path, "/credentials?x=1");
+    assert!(asked.headers.contains("authorization: Bearer given\n"), "{}", asked.headers);
+}
+
+#[tokio::test]
+async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time() {
+    let server = Server::start(|_, before| match before {
+        0 => Reply::new(401, r#"{"code":"Expired","message":"the token first has expired"}"#),
+        _ => Reply::ok(document("C", in_an_hour())),
+    });
+    let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "given");
+    let path = home.file("token", "first\n");
+    let home = home.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path);
+    let found = home.find_with(server.client()).unwrap();
+    let error = failure(&found).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["container", "401", "Expired the token ... has expired"]);
+    home.file("token", "second");
+    assert_eq!(triple(&found).await, given("C"));
+    let tokens: Vec<_> = server.asked().iter().map(|asked| asked.headers.contains("authorization: second\n")).collect();
+    assert_eq!(tokens, [false, true]);
+}
+
+#[tokio::test]
+async fn a_token_file_that_is_missing_or_empty_is_named() {
+    let server = Server::start(|_, _| Reply::ok(document("C", in_an_hour())));
+    let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "~/token");
+    let found = home.find_with(server.client()).unwrap();
+    assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &["/token cannot be read"]);
+    home.file("token", " \n");
+    assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &["/token is empty"]);
+    assert!(server.asked().is_empty());
+}
+
+#[test]
+fn credentials_are_not_asked_of_strangers_without_tls() {
+    let home = |name, value| Home::new().variable(name, value);
+    for url in [
+        "http://example.com/",
+        "http://169.254.170.3/",
+        "http://10.0.0.1/",
+        "ftp://localhost/",
+        "http://localhost.example.com/",
+        "x",
+    ] {
+        let error = home(FULL, url).error(&Sources::default());
+        assert_says(&error, ErrorKind::InvalidConfig, &[FULL, "https://"]);
+    }
+    for url in [
+        "https://example.com/",
+        "http://169.254.170.2/x",
+        "http://169.254.170.23/v1/credentials",
+        "http://[fd00:ec2::23]/x",
+        "http://[::1]:1/",
+        "http://localhost:1/",
+    ] {
+        assert_eq!(home(FULL, url).find(&Sources::default()).unwrap().source, "container", "{url}");
+    }
+    assert_says(&home(RELATIVE, "@example.com/").error(&Sources::default()), ErrorKind::InvalidConfig, &[RELATIVE]);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_ready_is_asked_once_more() {
+    let server = Server::start(|_, before| match before {
+        0 => Reply::new(503, ""),
+        _ => Reply::ok(document("C", in_an_hour())),
+    });
+    assert_eq!(triple(&container(&server).find_with(server.client()).unwrap()).await, given("C"));
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn an_agent_that_stays_unready_is_a_failure_that_may_pass() {
+    let server = Server::start(|_, _| Reply::new(500, "oops"));
+    let error = failure(&container(&server).find_with(server.client()).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["500", &server.url()]);
+    assert!(error.is_retryable());
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_there_is_told_without_its_path() {
+    let server = Server::start(|_, _| Reply::ok(""));
+    let home = container(&server);
+    let client = server.client();
+    drop(server);
+    let error = failure(&home.find_with(client).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["container: http://127.0.0.1:", "cannot be asked", "refused"]);
+    assert!(!error.message().contains("x=1"), "{error}");
+    assert!(error.is_retryable());
+}
+
+#[tokio::test]
+async fn answers_that_are_none_are_told_without_what_they_say() {
+    for (answer, word) in [
+        ("canary", "line 1"),
+        (r#""canary""#, "line 1"),
+        ("{}", "empty"),
+        (r#"{"AccessKeyId":"canary","SecretAccessKey":""}"#, "empty"),
+        (r#"{"AccessKeyId":"canary","SecretAccessKey":"canary","Expiration":"canary"}"#, "no time"),
+        (r#"{"AccessKeyId":"ca\nnary","SecretAccessKey":"canary"}"#, "characters"),
+        (r#"{"AccessKeyId":["canary"]}"#, "line 1"),
+        (
+            r#"{"Code":"AssumeRoleUnauthorizedAccess","Message":"EC2 cannot assume the role"}"#,
+            "AssumeRoleUnauthorizedAccess EC2",
+        ),
+    ] {
+        let server = Server::start(move |_, _| Reply::ok(answer));
+        let error = failure(&container(&server).find_with(server.client()).unwrap()).await;
+        assert_says(&error, ErrorKind::Unauthenticated, &[word, &server.url()]);
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_it() {
+    let server = Server::start(|_, _| Reply::ok("x".repeat(300 * 1024)));
+    let error = failure(&container(&server).find_with(server.client()).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["262144 bytes"]);
+}
+
+#[tokio::test]
+async fn credentials_that_have_expired_are_told_as_such() {
+    let now = SystemTime::now();
+    let server = Server::start(move |_, _| Reply::ok(document("C", now - HOUR)).dated(now));
+    let error = failure(&container(&server).find_with(server.client()).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["expired at", "clock of this machine"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_does_not_make_credentials_expire_and_is_told() {
+    let (log, guard) = super::log::Log::begin();
+    // Two hours behind ours: what it gives ended an hour ago, we would say.
+    let theirs = SystemTime::now() - 2 * HOUR;
+    let server = Server::start(move |_, _| Reply::ok(document("C", theirs + HOUR)).dated(theirs));
+    let found = container(&server).find_with(server.client()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(triple(&found).await, given("C"));
+    }
+    assert_eq!(server.asked().len(), 1);
+    drop(guard);
+    let text = log.text();
+    assert!(text.contains("the clock of this machine is ahead of that of http://127.0.0.1"), "{text}");
+}
+
+#[test]
+fn a_difference_of_clocks_moves_times_only_if_it_is_no_delay_of_the_answer() {
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    let theirs = SystemTime::UNIX_EPOCH + 100 * HOUR;
+    for (ours, moved) in [
+        (theirs, theirs),
+        (theirs + minutes(4), theirs),
+        (theirs - minutes(4), theirs),
+        (theirs + minutes(6), theirs + minutes(6)),
+        (theirs - minutes(6), theirs - minutes(6)),
+    ] {
+        assert_eq!(Difference::between(ours, theirs).to_local(theirs), Some(moved));
+    }
+}
+
+/// An instance with a role.
+fn instance(asked: &Asked, expires: SystemTime) -> Reply {
+    let has_token = asked.headers.contains("x-aws-ec2-metadata-token: metadata-token\n");
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("PUT", "/latest/api/token") if asked.headers.contains("x-aws-ec2-metadata-token-ttl-seconds: ") => {
+            Reply::ok("metadata-token")
+        }
+        ("GET", "/latest/meta-data/iam/security-credentials/") if has_token => Reply::ok("the-role\n"),
+        ("GET", "/latest/meta-data/iam/security-credentials/the-role") if has_token => {
+            Reply::ok(document("INSTANCE", expires))
+        }
+        _ => Reply::new(400, "unexpected"),
+    }
+}
+
+#[tokio::test]
+async fn an_instance_is_asked_for_a_token_its_role_and_that_roles_credentials() {
+    let server = Server::start(|asked, _| instance(asked, in_an_hour()));
+    let client = server.client();
+    let found = Home::new().find_with(client.clone()).unwrap();
+    assert_eq!(found.source, "instance");
+    assert_eq!(triple(&found).await, given("INSTANCE"));
+    assert_eq!(triple(&found).await, given("INSTANCE"));
+    assert_eq!(client.told(), ["http://169.254.169.254"; 3]);
+}
+
+#[tokio::test]
+async fn a_variable_says_where_the_metadata_service_is() {
+    let server = Server::start(|asked, _| instance(asked, in_an_hour()));
+    let endpoint = format!("{}/", server.url());
+    let client = server.client();
+    let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
+    assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
+    assert_eq!(client.told(), [server.url(), server.url(), server.url()]);
+
+    let client = server.client();
+    let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
+    assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
+    assert_eq!(client.told(), ["http://[fd00:ec2::254]"; 3]);
+
+    let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", "nowhere");
+    assert_says(&home.error(&Sources::default()), ErrorKind::InvalidConfig, &["AWS_EC2_METADATA_SERVICE_ENDPOINT"]);
+}
+
+#[tokio::test]
+async fn an_instance_without_a_role_is_told_as_such() {
+    let server = Server::start(|asked, _| match asked.method.as_str() {
+        "PUT" => Reply::ok("metadata-token"),
+        _ => Reply::new(404, "not found"),
+    });
+    let error = failure(&Home::new().find_with(server.client()).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["no IAM role", "environment (", "anonymous = true"]);
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_refuses_is_told_with_its_status() {
+    let server = Server::start(|_, _| Reply::new(403, "disabled"));
+    let error = failure(&Home::new().find_with(server.client()).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["403", "gives no token"]);
+}
+
+#[tokio::test]
+async fn a_name_of_a_role_that_is_none_is_not_asked_for() {
+    for name in ["", "../../user-data", "a b", "<html>"] {
+        let server = Server::start(move |asked, _| match asked.method.as_str() {
+            "PUT" => Reply::ok("metadata-token"),
+            _ => Reply::ok(name),
+        });
+        let error = failure(&Home::new().find_with(server.client()).unwrap()).await;
+        assert_says(&error, ErrorKind::Unauthenticated, &["role that is none"]);
+        assert_eq!(server.asked().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_an_instance_cannot_renew_is_used_for_a_while() {
+    let (log, guard) = super::log::Log::begin();
+    let server = Server::start(|asked, _| instance(asked, SystemTime::now() - HOUR));
+    let found = Home::new().find_with(server.client()).unwrap();
+    assert_eq!(triple(&found).await, given("INSTANCE"));
+    drop(guard);
+    assert!(log.text().contains("credentials that have expired"), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_no_instance_is_found_out_within_three_seconds() {
+    let found = Home::new().find_with(Silence { after: None }).unwrap();
+    let start = tokio::time::Instant::now();
+    let error = failure(&found).await;
+    // The clock is paused: this is the sum of what was waited for.
+    assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
+    let words = ["http://169.254.169.254 within 1 s", "is this an EC2 instance", "options (", "container ("];
+    assert_says(&error, ErrorKind::Unauthenticated, &words);
+    assert!(!error.is_retryable(), "trying again takes as long again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_metadata_service_that_stops_answering_is_given_up_within_three_seconds() {
+    let found = Home::new().find_with(Silence { after: Some(Duration::from_millis(950)) }).unwrap();
+    let start = tokio::time::Instant::now();
+    let error = failure(&found).await;
+    assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_says(&error, ErrorKind::Unauthenticated, &["no answer within 3 s"]);
+    assert!(error.is_retryable(), "it is an instance");
+}
+
+fn web_identity(server: &Server) -> Home {
+    let home = Home::new().variables([("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"), ("AWS_ENDPOINT_URL_STS", "")]);
+    let token = home.file("token", "head.canary-jwt+/=.tail\n");
+    home.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token).variable("AWS_ENDPOINT_URL", server.url())
+}
+
+fn sts_answer(key_id: &str) -> String {
+    format!(
+        "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+         <AssumeRoleWithWebIdentityResult><SubjectFromWebIdentityToken>s</SubjectFromWebIdentityToken><Credentials>\
+         <SessionToken>canary-token</SessionToken><SecretAccessKey>canary-secret</SecretAccessKey>\
+         <Expiration>{}</Expiration><AccessKeyId>{key_id}</AccessKeyId></Credentials>\
+         </AssumeRoleWithWebIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\
+         </AssumeRoleWithWebIdentityResponse>",
+        format_time(in_an_hour())
+    )
+}
+
+#[tokio::test]
+async fn a_token_is_exchanged_for_a_roles_credentials() {
+    let server = Server::start(|_, _| Reply::ok(sts_answer("ROLE")));
+    let home = web_identity(&server).variable("AWS_ROLE_SESSION_NAME", "my app");
+    let found = home.find_with(server.client()).unwrap();
+    assert_eq!(found.source, "web identity");
+    assert_eq!(triple(&found).await, given("ROLE"));
+    let asked = &server.asked()[0];
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/"));
+    assert!(asked.headers.contains("content-type: application/x-www-form-urlencoded\n"));
+    let expected = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr\
+                    &RoleSessionName=my+app&WebIdentityToken=head.canary-jwt%2B%2F%3D.tail";
+    assert_eq!(asked.body, expected);
+}
+
+#[tokio::test]
+async fn a_profile_may_name_token_and_role() {
+    let server = Server::start(|_, _| Reply::ok(sts_answer("ROLE")));
+    let home = Home::new();
+    let token = home.file("token", "jwt");
+    let home = home.config(&format!(
+        "[default]\nrole_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = {}\nregion = eu-west-3\n",
+        token.display()
+    ));
+    let client = server.client();
+    let found = home.find_with(client.clone()).unwrap();
+    assert_eq!(found.source, "profile");
+    assert_eq!(triple(&found).await, given("ROLE"));
+    assert_eq!(client.told(), ["https://sts.eu-west-3.amazonaws.com"]);
+
+    let home = Home::new().config("[default]\nweb_identity_token_file = /t\n");
+    let words = ["web_identity_token_file is set, but not role_arn"];
+    assert_says(&home.error(&Sources::default()), ErrorKind::InvalidConfig, &words);
+}
+
+#[tokio::test]
+async fn sts_is_asked_in_the_region() {
+    let server = Server::start(|_, _| Reply::ok(sts_answer("ROLE")));
+    let region = |value: &str| Sources { region: Some(value.to_owned()), ..Sources::default() };
+    let plain = Sources::default();
+    for (variables, sources, expected) in [
+        (vec![], &plain, "https://sts.amazonaws.com"),
+        (vec![("AWS_DEFAULT_REGION", "eu-west-1")], &plain, "https://sts.eu-west-1.amazonaws.com"),
+        (vec![("AWS_DEFAULT_REGION", "a"), ("AWS_REGION", "eu-west-2")], &plain, "https://sts.eu-west-2.amazonaws.com"),
+        (vec![("AWS_REGION", "a")], &region("cn-north-1"), "https://sts.cn-north-1.amazonaws.com.cn"),
+        (
+            vec![("AWS_REGION", "a"), ("AWS_ENDPOINT_URL_STS", "https://sts.example.com")],
+            &plain,
+            "https://sts.example.com",
+        ),
+    ] {
+        let mut home = web_identity(&server).variable("AWS_ENDPOINT_URL", "");
+        for (name, value) in variables {
+            home = home.variable(name, value);
+        }
+        let client = server.client();
+        let found = crate::credentials::find(sources, &home.env(), std::sync::Arc::new(client.clone())).unwrap();
+        assert_eq!(triple(&found).await, given("ROLE"));
+        assert_eq!(client.told(), [expected]);
+    }
+}
+
+#[test]
+fn a_token_is_not_sent_over_the_network_without_tls() {
+    let server = Server::start(|_, _| Reply::ok(""));
+    for url in ["http://sts.example.com", "sts.example.com"] {
+        let error = web_identity(&server).variable("AWS_ENDPOINT_URL_STS", url).error(&Sources::default());
+        assert_says(&error, ErrorKind::InvalidConfig, &["STS", "https://", "AWS_ENDPOINT_URL_STS"]);
+    }
+}
+
+#[tokio::test]
+async fn what_sts_refuses_is_told_without_the_token() {
+    let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredTokenException</Code>\
+                   <Message>Token head.canary-jwt+/=.tail expired: current date/time must be before</Message></Error></ErrorResponse>";
+    let server = Server::start(move |_, _| Reply::new(400, refusal));
+    let home = web_identity(&server);
+    let error = failure(&home.find_with(server.client()).unwrap()).await;
+    let words = ["400", "ExpiredTokenException Token ... expired", "/token has to be renewed", "web identity"];
+    assert_says(&error, ErrorKind::Unauthenticated, &words);
+    assert!(!error.is_retryable());
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_of_sts_that_is_none_is_told_without_what_it_says() {
+    for answer in
+        ["canary", "<canary/>", "<a><AssumeRoleWithWebIdentityResult>canary</AssumeRoleWithWebIdentityResult></a>"]
+    {
+        let server = Server::start(move |_, _| Reply::ok(answer));
+        let home = web_identity(&server);
+        let error = failure(&home.find_with(server.client()).unwrap()).await;
+        assert_says(&error, ErrorKind::Unauthenticated, &["no credentials document"]);
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+    }
+}

@@ -1,0 +1,65 @@
+//! `delete`, and many of them in one request.
+
+use std::collections::HashMap;
+
+use http::Method;
+use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Key, Result};
+
+use crate::checksums::Proof;
+use crate::driver::Shared;
+use crate::errors::Refusal;
+use crate::request::Request;
+use crate::xml;
+
+pub(crate) async fn delete(s3: &Shared, key: &Key) -> Result<()> {
+    match s3.client.send(&Request::new(Method::DELETE, key.as_str())).await {
+        Ok(_) => Ok(()),
+        // S3 says success of what is not there; some services do not.
+        Err(failed) if failed.error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(failed) => Err(failed.error),
+    }
+}
+
+/// Whether the service can be asked to delete all of them at once.
+pub(crate) fn can_be_one_request(s3: &Shared, keys: &[Key]) -> bool {
+    keys.len() > 1 && s3.abilities.bulk_delete && keys.iter().all(|key| xml::can_hold(key.as_str()))
+}
+
+pub(crate) async fn delete_many(s3: &Shared, keys: &[Key]) -> Vec<Result<()>> {
+    match delete_at_once(s3, keys).await {
+        Ok(failures) => {
+            keys.iter().map(|key| failures.get(key.as_str()).map_or(Ok(()), |error| Err(copy_of(error)))).collect()
+        }
+        // The one failure is every key's.
+        Err(error) => keys.iter().map(|_| Err(copy_of(&error))).collect(),
+    }
+}
+
+/// The keys that were not deleted, and why.
+async fn delete_at_once(s3: &Shared, keys: &[Key]) -> Result<HashMap<String, Error>> {
+    let objects = keys.iter().map(|key| xml::ToDelete { key: key.as_str() }).collect();
+    let body = xml::write("Delete", &xml::Delete { objects, quiet: true })?;
+    // The one request that S3 does not take without a checksum; this one every service knows.
+    let checksum = Checksum::of(ChecksumAlgorithm::Md5, &body);
+    let proof = Proof { checksum, in_header: true, in_signature: false };
+    let request = Request::new(Method::POST, "").query("delete", "").body(body).verified_by(&proof)?;
+    let answer = s3.client.document(&request).await?;
+    let deleted: xml::Deleted = xml::answer("DeleteResult", &answer.body)?;
+    let mut failures = HashMap::new();
+    for xml::NotDeleted { key, code, message } in deleted.errors {
+        if code == "NoSuchKey" {
+            continue;
+        }
+        let refusal = Refusal::of_key(code, message, &answer.headers);
+        failures.insert(key, s3.client.error_of(refusal).await);
+    }
+    Ok(failures)
+}
+
+fn copy_of(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
+    match error.retry_after() {
+        Some(wait) => copy.with_retry_after(wait),
+        None => copy,
+    }
+}

@@ -1,0 +1,113 @@
+//! [`Bucket`]: where a bucket is, and the URLs of what is in it.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use storage_core::{Error, Result};
+use url::Url;
+
+/// All but the unreserved characters of RFC 3986, as Signature Version 4 wants it ("Create a canonical request").
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same, but for the slashes of a key.
+const PATH: &AsciiSet = &QUERY.remove(b'/');
+
+/// A bucket at an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    name: String,
+    /// Without a slash at its end: `https://bucket.s3.eu-west-1.amazonaws.com`, `http://127.0.0.1:9000/bucket`.
+    base: String,
+}
+
+impl Bucket {
+    /// A bucket at AWS.
+    pub(crate) fn at_aws(name: &str, region: &str, path_style: bool) -> Result<Self> {
+        // Beijing and Ningxia have a domain of their own ("Amazon S3 endpoints and quotas").
+        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let endpoint = Url::parse(&format!("https://s3.{region}.{domain}"))
+            .map_err(|cause| Error::config("option region: not the name of a region").with_source(cause))?;
+        Self::at(name, &endpoint, path_style)
+    }
+
+    /// A bucket at an endpoint: below its path, or as its host's first label.
+    pub(crate) fn at(name: &str, endpoint: &Url, path_style: bool) -> Result<Self> {
+        check_name(name)?;
+        let host = endpoint.host_str().ok_or_else(|| Error::config("option endpoint: a URL without a host"))?;
+        let scheme = endpoint.scheme();
+        let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let path = endpoint.path().trim_end_matches('/');
+        let base = if path_style {
+            format!("{scheme}://{host}{port}{path}/{name}")
+        } else {
+            format!("{scheme}://{name}.{host}{port}{path}")
+        };
+        Ok(Self { name: name.to_owned(), base })
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL of the bucket, or of an object in it, with a query.
+    pub(crate) fn url(&self, key: &str, query: &[(&str, &str)]) -> String {
+        let mut url = String::with_capacity(self.base.len() + key.len() + 16);
+        url.push_str(&self.base);
+        url.push('/');
+        url.extend(utf8_percent_encode(key, PATH));
+        for (index, (name, value)) in query.iter().enumerate() {
+            url.push(if index == 0 { '?' } else { '&' });
+            url.extend(utf8_percent_encode(name, QUERY));
+            url.push('=');
+            url.extend(utf8_percent_encode(value, QUERY));
+        }
+        url
+    }
+
+    /// The name of an object as the header `x-amz-copy-source` has it.
+    pub(crate) fn copy_source(&self, key: &str) -> String {
+        format!("/{}/{}", self.name, utf8_percent_encode(key, PATH))
+    }
+}
+
+/// Lets through what any service may allow, and nothing that would change the URL's host or path.
+fn check_name(name: &str) -> Result<()> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if (1..=255).contains(&name.len()) && name.chars().all(legal) && !matches!(name, "." | "..") {
+        return Ok(());
+    }
+    Err(Error::config(
+        "option bucket: a bucket's name has letters, digits, hyphens and dots only; it is no URL and no path",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(endpoint: &str, path_style: bool) -> Bucket {
+        Bucket::at("media", &Url::parse(endpoint).unwrap(), path_style).unwrap()
+    }
+
+    #[test]
+    fn the_bucket_is_in_the_path_or_in_the_host() {
+        assert_eq!(bucket("http://127.0.0.1:9000", true).url("a/b", &[]), "http://127.0.0.1:9000/media/a/b");
+        assert_eq!(bucket("https://s3.example.com/", false).url("a", &[]), "https://media.s3.example.com/a");
+        assert_eq!(bucket("https://example.com/s3/", true).url("a", &[]), "https://example.com/s3/media/a");
+        let aws = Bucket::at_aws("media", "cn-north-1", false).unwrap();
+        assert_eq!(aws.url("", &[]), "https://media.s3.cn-north-1.amazonaws.com.cn/");
+    }
+
+    #[test]
+    fn every_character_of_a_key_but_the_slash_is_taken_literally() {
+        let url = bucket("http://h", true).url("a b/%2e%2e/c+d?e#é", &[("list-type", "2"), ("prefix", "a&b=/")]);
+        assert_eq!(url, "http://h/media/a%20b/%252e%252e/c%2Bd%3Fe%23%C3%A9?list-type=2&prefix=a%26b%3D%2F");
+        // A parser of URLs leaves it as it is.
+        assert_eq!(Url::parse(&url).unwrap().as_str(), url);
+    }
+
+    #[test]
+    fn a_bucket_name_that_would_lead_elsewhere_is_refused() {
+        for name in ["", "a/b", "..", "evil.example.com/", "a@b", "a?b", "arn:aws:s3:::x"] {
+            assert!(Bucket::at(name, &Url::parse("https://h").unwrap(), true).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! What S3 says went wrong, in the kinds of the contract, with S3's code and request id in the message.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use object_store::aws::AwsCredential;
+use serde::Deserialize;
+use storage_core::{Error, ErrorKind};
+
+use crate::headers;
+use crate::xml;
+
+/// How much of a message is shown: what the service says is not ours to trust.
+const MAX_SHOWN: usize = 300;
+
+/// An answer that is no success.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    /// S3's code: `NoSuchKey`. Empty where the answer has none, as to a HEAD.
+    pub(crate) code: String,
+    message: String,
+    request_id: String,
+    host_id: String,
+    /// The bucket's region, where the service tells it.
+    region: Option<String>,
+    /// The service's clock.
+    date: Option<SystemTime>,
+    retry_after: Option<Duration>,
+}
+
+/// The document of an error ("Error responses" of the API reference).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Document {
+    code: String,
+    message: String,
+    request_id: String,
+    host_id: String,
+    region: Option<String>,
+}
+
+impl Refusal {
+    /// Reads an answer's status, headers and the beginning of its body.
+    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let document: Document = xml::read(body).unwrap_or_default();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let or_header = |text: String, name| if text.is_empty() { header(name).unwrap_or_default() } else { text };
+        Self {
+            status: status.as_u16(),
+            code: document.code,
+            message: document.message,
+            request_id: or_header(document.request_id, "x-amz-request-id"),
+            host_id: or_header(document.host_id, "x-amz-id-2"),
+            region: header("x-amz-bucket-region").or(document.region),
+            date: headers::date(headers, &DATE),
+            retry_after: header(RETRY_AFTER.as_str()).and_then(|text| retry_after(&text)),
+        }
+    }
+
+    /// An error inside an answer whose status says success, as it may come after a long copy or completion.
+    pub(crate) fn in_success(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let refusal = Self::read(StatusCode::OK, headers, body);
+        (xml::root(body).as_deref() == Some("Error")).then_some(refusal)
+    }
+
+    /// An error for one key of many.
+    pub(crate) fn of_key(code: String, message: String, headers: &HeaderMap) -> Self {
+        Self { code, message, ..Self::read(StatusCode::OK, headers, b"") }
+    }
+
+    /// How long the service asked to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether the source of a copy may be too large for one request: there is no code for it.
+    pub(crate) fn may_be_too_large(&self) -> bool {
+        matches!(self.code.as_str(), "InvalidRequest" | "InvalidArgument" | "EntityTooLarge")
+    }
+
+    /// Whether the same request may succeed later.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.was_not_begun()
+            || matches!(self.code.as_str(), "RequestTimeout" | "OperationAborted" | "BadDigest" | "InternalError")
+            || self.code.starts_with("XAmzContent")
+            || matches!(self.status, 500 | 502 | 504)
+    }
+
+    /// Whether the service certainly has not done what it was asked.
+    pub(crate) fn was_not_begun(&self) -> bool {
+        const CODES: &[&str] = &[
+            "SlowDown",
+            "SlowDownRead",
+            "SlowDownWrite",
+            "ServiceUnavailable",
+            "ThrottlingException",
+            "RequestLimitExceeded",
+            "TooManyRequests",
+            "ConditionalRequestConflict",
+        ];
+        CODES.contains(&self.code.as_str()) || matches!(self.status, 429 | 503)
+    }
+
+    /// As an error of the contract. `credential` is what the request was signed with: should the service send any of it
+    /// back, it does not get into the message.
+    pub(crate) fn into_error(self, credential: Option<&AwsCredential>) -> Error {
+        let (kind, advice) = self.verdict();
+        let mut message = self.said();
+        if let Some(advice) = advice {
+            message = format!("{message}; {advice}");
+        }
+        if let Some(credential) = credential {
+            message = without_secrets(message, credential);
+        }
+        let error = Error::new(kind, message).with_retryable(self.may_pass());
+        match self.retry_after {
+            Some(wait) => error.with_retry_after(wait),
+            None => error,
+        }
+    }
+
+    /// `NoSuchBucket (404): The specified bucket does not exist [request 4442587FB7D0A2F9, host ...]`.
+    fn said(&self) -> String {
+        let code = if self.code.is_empty() { "the service answers" } else { &self.code };
+        let mut said = format!("{} ({})", shown(code), self.status);
+        if !self.message.is_empty() {
+            said = format!("{said}: {}", shown(self.message.trim_end_matches('.')));
+        }
+        match (self.request_id.as_str(), self.host_id.as_str()) {
+            ("", _) => said,
+            (request, "") => format!("{said} [request {}]", shown(request)),
+            (request, host) => format!("{said} [request {}, host {}]", shown(request), shown(host)),
+        }
+    }
+
+    fn verdict(&self) -> (ErrorKind, Option<String>) {
+        if let Some(advice) = self.wrong_region() {
+            return (ErrorKind::InvalidConfig, Some(advice));
+        }
+        if self.code == "RequestTimeTooSkewed" {
+            return (ErrorKind::Unauthenticated, Some(self.clock_advice()));
+        }
+        match by_code(&self.code) {
+            Some((kind, advice)) => (kind, (!advice.is_empty()).then(|| advice.to_owned())),
+            None => {
+                let (kind, advice) = by_status(self.status, self.code.is_empty());
+                (kind, (!advice.is_empty()).then(|| advice.to_owned()))
+            }
+        }
+    }
+
+    fn wrong_region(&self) -> Option<String> {
+        const CODES: &[&str] = &[
+            "PermanentRedirect",
+            "TemporaryRedirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+            "IncorrectEndpoint",
+        ];
+        let is_redirect = matches!(self.status, 301 | 302 | 307 | 308);
+        // A HEAD has no document; that the service tells a region beside a 400 is its way to say it.
+        let is_told = self.status == 400 && self.code.is_empty() && self.region.is_some();
+        if !is_redirect && !is_told && !CODES.contains(&self.code.as_str()) {
+            return None;
+        }
+        Some(match &self.region {
+            Some(region) => format!("the bucket is in another region: set region = \"{}\"", shown(region)),
+            None => "the bucket is in another region or at another endpoint: mend the options region and endpoint"
+                .to_owned(),
+        })
+    }
+
+    /// A signature holds for 15 minutes around the service's clock.
+    fn clock_advice(&self) -> String {
+        let here = SystemTime::now();
+        let Some(there) = self.date else {
+            return "this machine's clock is off: set it (NTP)".to_owned();
+        };
+        let (seconds, way) = match here.duration_since(there) {
+            Ok(ahead) => (ahead.as_secs(), "ahead of"),
+            Err(behind) => (behind.duration().as_secs(), "behind"),
+        };
+        format!("this machine's clock is {seconds} s {way} the service's: set it (NTP)")
+    }
+}
+
+/// Seconds, or a date (RFC 9110, section 10.2.3).
+fn retry_after(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
+}
+
+fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
+    Some(match code {
+        "NoSuchKey" => (ErrorKind::NotFound, ""),
+        "NoSuchBucket" => (ErrorKind::InvalidConfig, "create the bucket, or mend the option bucket"),
+        "InvalidBucketName" => (ErrorKind::InvalidConfig, "mend the option bucket"),
+        "AccessDenied" => (
+            ErrorKind::PermissionDenied,
+            "the policy of the user or of the bucket does not allow it; without s3:ListBucket this is also said of what is not there",
+        ),
+        "AccountProblem" | "AllAccessDisabled" | "NotSignedUp" => (ErrorKind::PermissionDenied, ""),
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidSecurity" | "MissingAuthenticationToken" => {
+            (ErrorKind::Unauthenticated, "check access_key_id and secret_access_key, or where they come from")
+        }
+        "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken" | "RequestExpired" => {
+            (ErrorKind::Unauthenticated, "the credentials have expired or are not of this service: get new ones")
+        }
+        "PreconditionFailed" => (ErrorKind::PreconditionFailed, ""),
+        "ConditionalRequestConflict" => (ErrorKind::Conflict, "another save of the key was under way: try again"),
+        "InvalidRange" => (ErrorKind::RangeNotSatisfiable, ""),
+        "KeyTooLongError" => (ErrorKind::InvalidKey, ""),
+        "MetadataTooLarge" | "InvalidArgument" | "InvalidTag" => (ErrorKind::InvalidInput, ""),
+        "EntityTooLarge" | "MaxMessageLengthExceeded" => (ErrorKind::TooLarge, ""),
+        "InvalidStorageClass" | "InvalidEncryptionAlgorithmError" | "KMS.NotFoundException" => {
+            (ErrorKind::InvalidConfig, "mend the options storage_class, sse or sse_kms_key_id")
+        }
+        "AccessControlListNotSupported" => (
+            ErrorKind::InvalidConfig,
+            "the bucket has ACLs disabled, as new ones have: leave the option acl away and use a bucket policy",
+        ),
+        "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
+            (ErrorKind::Integrity, "the bytes changed on their way")
+        }
+        "SlowDown"
+        | "SlowDownRead"
+        | "SlowDownWrite"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "TooManyRequests" => (ErrorKind::RateLimited, ""),
+        "RequestTimeout" => (ErrorKind::Timeout, ""),
+        "QuotaExceeded" | "XMinioStorageFull" | "StorageFull" | "InsufficientStorage" => (ErrorKind::StorageFull, ""),
+        "NotImplemented" | "UnsupportedOperation" | "MethodNotAllowed" => {
+            (ErrorKind::Unsupported, "the service cannot do this: the option quirks may name a profile for it")
+        }
+        "InvalidObjectState" => (ErrorKind::Unsupported, "the object is archived: restore it first"),
+        _ => return None,
+    })
+}
+
+fn by_status(status: u16, is_bare: bool) -> (ErrorKind, &'static str) {
+    match status {
+        304 => (ErrorKind::NotModified, ""),
+        401 => (ErrorKind::Unauthenticated, "check the credentials"),
+        403 if is_bare => (
+            ErrorKind::PermissionDenied,
+            "the credentials are wrong, or the policy does not allow it; without s3:ListBucket this is also said of what is not there",
+        ),
+        403 => (ErrorKind::PermissionDenied, ""),
+        // An answer of a proxy, or of something that is no S3: nobody knows what is not there.
+        404 => (ErrorKind::Unexpected, "is the endpoint an S3 service?"),
+        405 | 501 => (ErrorKind::Unsupported, ""),
+        408 | 504 => (ErrorKind::Timeout, ""),
+        412 => (ErrorKind::PreconditionFailed, ""),
+        413 => (ErrorKind::TooLarge, ""),
+        416 => (ErrorKind::RangeNotSatisfiable, ""),
+        429 | 503 => (ErrorKind::RateLimited, ""),
+        507 => (ErrorKind::StorageFull, ""),
+        _ => (ErrorKind::Unexpected, ""),
+    }
+}
+
+/// Text of the service on one line, at most so long.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if shown.len() < text.len() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Takes out what authenticates, and what was made with it: 64 digits in a row are a signature.
+fn without_secrets(mut message: String, credential: &AwsCredential) -> String {
+    let secrets = [Some(&credential.secret_key), credential.token.as_ref(), Some(&credential.key_id)];
+    for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
+        message = message.replace(secret.as_str(), "***");
+    }
+    let mut kept = String::with_capacity(message.len());
+    let mut run = String::new();
+    for c in message.chars().chain(['\0']) {
+        if c.is_ascii_hexdigit() {
+            run.push(c);
+            continue;
+        }
+        kept.push_str(if run.len() >= 64 { "***" } else { &run });
+        run.clear();
+        kept.push(c);
+    }
+    kept.pop();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).unwrap()))
+            .collect();
+        let credential = AwsCredential {
+            key_id: "AKCANARY".to_owned(),
+            secret_key: "canary-secret".to_owned(),
+            token: Some("canary-token".to_owned()),
+        };
+        Refusal::read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()).into_error(Some(&credential))
+    }
+
+    #[test]
+    fn code_message_and_ids_are_kept() {
+        let body = "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message>\
+                    <RequestId>4442587FB7D0A2F9</RequestId><HostId>abc/def=</HostId></Error>";
+        let error = error(404, &[], body);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert_eq!(
+            error.message(),
+            "NoSuchBucket (404): The specified bucket does not exist [request 4442587FB7D0A2F9, host abc/def=]; \
+             create the bucket, or mend the option bucket"
+        );
+    }
+
+    #[test]
+    fn the_right_region_is_told_wherever_the_service_tells_it() {
+        let malformed = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
+        let region = ("x-amz-bucket-region", "eu-west-1");
+        for error in [error(400, &[], malformed), error(301, &[region], ""), error(400, &[region], "")] {
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.message().contains("set region = \"eu-west-1\""), "{error}");
+        }
+        assert!(error(301, &[], "").message().contains("region and endpoint"));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named_as_the_cause() {
+        let there = SystemTime::now() - Duration::from_secs(3600);
+        let date = httpdate::fmt_http_date(there);
+        let error = error(403, &[("date", &date)], "<Error><Code>RequestTimeTooSkewed</Code></Error>");
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(error.message().contains("clock is 36") && error.message().contains("s ahead of"), "{error}");
+    }
+
+    #[test]
+    fn nothing_secret_comes_back_with_the_services_words() {
+        let signature = "0123456789abcdef".repeat(4);
+        let body = format!(
+            "<Error><Code>SignatureDoesNotMatch</Code><Message>AKCANARY canary-secret {signature} canary-token\n</Message></Error>"
+        );
+        let error = error(403, &[("x-amz-request-id", "canary-token")], &body);
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        for secret in ["canary", "CANARY", &signature, "\n"] {
+            assert!(!format!("{error} {error:?}").contains(secret), "{error}");
+        }
+    }
+
+    #[test]
+    fn absence_is_said_only_where_the_service_names_it() {
+        assert_eq!(error(404, &[], "<Error><Code>NoSuchKey</Code></Error>").kind(), ErrorKind::NotFound);
+        assert_eq!(error(404, &[], "<html>not found</html>").kind(), ErrorKind::Unexpected);
+        assert_eq!(error(404, &[], "").kind(), ErrorKind::Unexpected);
+    }
+
+    #[test]
+    fn what_may_pass_can_be_tried_again() {
+        for (status, code) in [(503, "SlowDown"), (500, "InternalError"), (429, ""), (400, "RequestTimeout"), (502, "")]
+        {
+            assert!(
+                error(status, &[], &format!("<Error><Code>{code}</Code></Error>")).is_retryable(),
+                "{status} {code}"
+            );
+        }
+        assert!(!error(403, &[], "<Error><Code>AccessDenied</Code></Error>").is_retryable());
+        assert_eq!(error(503, &[("retry-after", "7")], "").retry_after(), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn an_error_in_an_answer_of_success_is_seen() {
+        let none = HeaderMap::new();
+        let body = b"<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code></Error>";
+        assert!(Refusal::in_success(&none, body).unwrap().may_pass());
+        assert!(Refusal::in_success(&none, b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>").is_none());
+    }
+}

@@ -1,0 +1,163 @@
+//! Signed forms, by which a browser uploads straight to S3 ("Browser-Based Uploads Using POST").
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::tz::TimeZone;
+use object_store::aws::AwsCredential;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions, content_type};
+use url::Url;
+
+use crate::driver::Shared;
+use crate::link::Window;
+
+/// What the browser puts the file's name for.
+const FILE_NAME: &str = "${filename}";
+/// The type of what has no other.
+const ANY_TYPE: &str = "application/octet-stream";
+
+/// A form for an upload under the key, or below it.
+pub(crate) fn signed(
+    s3: &Shared,
+    key: &Key,
+    options: &UrlOptions,
+    window: Window,
+    credential: &AwsCredential,
+) -> Result<Link> {
+    if !s3.abilities.forms {
+        return Err(Error::unsupported("this service takes no uploads by form: make a link for PUT"));
+    }
+    let scope = Scope::new(window, s3.client.region());
+    let mut form = Form::default();
+    form.exactly("bucket", s3.client.bucket().name(), false);
+    if options.any_name {
+        form.beginning_with("key", &format!("{key}/"));
+        form.fields.push(("key".to_owned(), format!("{key}/{FILE_NAME}")));
+    } else {
+        form.exactly("key", key.as_str(), true);
+    }
+    match (options.content_type_prefix(), &options.content_type) {
+        // Which one it is the page has to say, in a field of its own.
+        (Some(prefix), _) => form.beginning_with("Content-Type", prefix),
+        (None, Some(exact)) => form.exactly("Content-Type", exact, true),
+        // Any type, and a field for those who say none: a condition on a field that is missing does not hold.
+        (None, None) => {
+            form.beginning_with("Content-Type", "");
+            let guess = if options.any_name { ANY_TYPE.to_owned() } else { content_type::of_key(key) };
+            form.fields.push(("Content-Type".to_owned(), guess));
+        }
+    }
+    if let Some(range) = &options.content_length_range {
+        form.conditions.push(json!(["content-length-range", range.start(), range.end()]));
+    }
+    for (name, value) in &s3.object_headers {
+        // The one header that has another name in a form.
+        let name = if name == "x-amz-acl" { "acl" } else { name.as_str() };
+        form.exactly(name, value.to_str().unwrap_or_default(), true);
+    }
+    form.exactly("x-amz-algorithm", "AWS4-HMAC-SHA256", true);
+    form.exactly("x-amz-credential", &format!("{}/{}", credential.key_id, scope.text), true);
+    form.exactly("x-amz-date", &scope.time, true);
+    if let Some(token) = &credential.token {
+        form.exactly("x-amz-security-token", token, true);
+    }
+    let policy = json!({ "expiration": scope.until, "conditions": form.conditions });
+    let policy = BASE64.encode(policy.to_string());
+    let signature = scope.sign(credential, &policy);
+    form.fields.extend([("policy".to_owned(), policy), ("x-amz-signature".to_owned(), signature)]);
+
+    let url = Url::parse(&s3.signing_bucket.url("", &[]))
+        .map_err(|cause| Error::unexpected("the bucket has no valid URL", cause))?;
+    let mut link = Link::signed(url, UrlMethod::Post, window.until);
+    link.fields = form.fields;
+    Ok(link)
+}
+
+/// The fields of a form, and what the policy says of them.
+#[derive(Default)]
+struct Form {
+    fields: Vec<(String, String)>,
+    conditions: Vec<Value>,
+}
+
+impl Form {
+    fn exactly(&mut self, name: &str, value: &str, is_field: bool) {
+        let mut condition = serde_json::Map::new();
+        condition.insert(name.to_owned(), Value::from(value));
+        self.conditions.push(condition.into());
+        if is_field {
+            self.fields.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    fn beginning_with(&mut self, name: &str, prefix: &str) {
+        self.conditions.push(json!(["starts-with", format!("${name}"), prefix]));
+    }
+}
+
+/// What a signing key is for ("Calculating a Signature").
+struct Scope {
+    date: String,
+    time: String,
+    until: String,
+    region: String,
+    text: String,
+}
+
+impl Scope {
+    fn new(window: Window, region: &str) -> Self {
+        let from = window.from.to_zoned(TimeZone::UTC);
+        let date = from.strftime("%Y%m%d").to_string();
+        Self {
+            time: from.strftime("%Y%m%dT%H%M%SZ").to_string(),
+            until: storage_core::format_time(window.until),
+            text: format!("{date}/{region}/s3/aws4_request"),
+            region: region.to_owned(),
+            date,
+        }
+    }
+
+    fn sign(&self, credential: &AwsCredential, text: &str) -> String {
+        let secret = format!("AWS4{}", credential.secret_key);
+        let parts = [self.date.as_str(), &self.region, "s3", "aws4_request", text];
+        let signature = parts.iter().fold(secret.into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+        signature.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
+        Ok(mac) => mac,
+        // The construction takes a key of any length (RFC 2104, section 2).
+        Err(_) => return Vec::new(),
+    };
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    /// The example of the documentation ("Example: Browser-Based Upload using HTTP POST").
+    #[test]
+    fn the_signature_is_that_of_the_documentations_example() {
+        let credential = AwsCredential {
+            key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+            token: None,
+        };
+        let from: jiff::Timestamp = "2015-12-29T00:00:00Z".parse().unwrap();
+        let lifetime = Duration::from_secs(60);
+        let window = Window { from, lifetime, until: SystemTime::from(from) + lifetime };
+        let policy = "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tldCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAgICB7ImFjbCI6ICJwdWJsaWMtcmVhZCJ9LA0KICAgIHsic3VjY2Vzc19hY3Rpb25fcmVkaXJlY3QiOiAiaHR0cDovL3NpZ3Y0ZXhhbXBsZWJ1Y2tldC5zMy5hbWF6b25hd3MuY29tL3N1Y2Nlc3NmdWxfdXBsb2FkLmh0bWwifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRDb250ZW50LVR5cGUiLCAiaW1hZ2UvIl0sDQogICAgeyJ4LWFtei1tZXRhLXV1aWQiOiAiMTQzNjUxMjM2NTEyNzQifSwNCiAgICB7IngtYW16LXNlcnZlci1zaWRlLWVuY3J5cHRpb24iOiAiQUVTMjU2In0sDQogICAgWyJzdGFydHMtd2l0aCIsICIkeC1hbXotbWV0YS10YWciLCAiIl0sDQoNCiAgICB7IngtYW16LWNyZWRlbnRpYWwiOiAiQUtJQUlPU0ZPRE5ON0VYQU1QTEUvMjAxNTEyMjkvdXMtZWFzdC0xL3MzL2F3czRfcmVxdWVzdCJ9LA0KICAgIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwNCiAgICB7IngtYW16LWRhdGUiOiAiMjAxNTEyMjlUMDAwMDAwWiIgfQ0KICBdDQp9";
+        assert_eq!(
+            Scope::new(window, "us-east-1").sign(&credential, policy),
+            "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e"
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! Metadata as HTTP headers, there and back.
+//!
+//! User metadata travels as `x-amz-meta-` headers. A value that is not plain ASCII is an encoded word (RFC 2047), as S3
+//! itself shows such values ("Working with object metadata"). Checksums that were asked for are kept beside it, under
+//! names of our own, since S3 keeps only one and some services none.
+
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use storage_core::{Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result};
+
+const USER: &str = "x-amz-meta-";
+/// Before the name of a checksum's algorithm, after [`USER`].
+const CHECKSUM: &str = "anystorage-";
+/// All algorithms that are kept.
+const ALGORITHMS: [ChecksumAlgorithm; 3] =
+    [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Md5, ChecksumAlgorithm::Crc64Nvme];
+
+/// The header that carries a checksum which S3 verifies and keeps; MD5 has `Content-MD5` in its stead.
+pub(crate) fn checksum_header(algorithm: ChecksumAlgorithm) -> Option<HeaderName> {
+    match algorithm {
+        ChecksumAlgorithm::Sha256 => Some(HeaderName::from_static("x-amz-checksum-sha256")),
+        ChecksumAlgorithm::Crc64Nvme => Some(HeaderName::from_static("x-amz-checksum-crc64nvme")),
+        ChecksumAlgorithm::Md5 => Some(HeaderName::from_static("content-md5")),
+        _ => None,
+    }
+}
+
+/// A checksum in base64, as headers and documents of S3 have it.
+pub(crate) fn base64_of(checksum: &Checksum) -> String {
+    BASE64.encode(checksum.value())
+}
+
+/// The headers that store metadata and checksums with an object.
+pub(crate) fn of_metadata(metadata: &Metadata, checksums: &Checksums, underscores: bool) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(8);
+    let standard = [
+        (CONTENT_TYPE, &metadata.content_type),
+        (CONTENT_ENCODING, &metadata.content_encoding),
+        (CONTENT_DISPOSITION, &metadata.content_disposition),
+        (CONTENT_LANGUAGE, &metadata.content_language),
+        (CACHE_CONTROL, &metadata.cache_control),
+    ];
+    for (name, value) in standard {
+        if let Some(value) = value {
+            headers.insert(name, header_value(value)?);
+        }
+    }
+    if let Some(expires) = metadata.expires {
+        headers.insert(EXPIRES, header_value(&httpdate::fmt_http_date(expires))?);
+    }
+    for (name, value) in &metadata.user_metadata {
+        if name.starts_with(CHECKSUM) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("user_metadata {name:?}: names that begin with {CHECKSUM} are the driver's own"),
+            ));
+        }
+        if !underscores && name.contains('_') {
+            return Err(Error::unsupported(format!(
+                "user_metadata {name:?}: this service would turn the underscore into a hyphen; write a hyphen"
+            )));
+        }
+        headers.insert(user_header(name)?, header_value(&encoded_word(value))?);
+    }
+    for checksum in checksums.iter() {
+        let name = user_header(&format!("{CHECKSUM}{}", checksum.algorithm()))?;
+        headers.insert(name, header_value(&checksum.to_hex())?);
+    }
+    Ok(headers)
+}
+
+fn user_header(name: &str) -> Result<HeaderName> {
+    HeaderName::from_str(&format!("{USER}{name}")).map_err(|cause| {
+        Error::new(ErrorKind::InvalidInput, format!("user_metadata {name:?}: no header can have this name"))
+            .with_source(cause)
+    })
+}
+
+/// A value that came from somewhere else than our own code.
+pub(crate) fn header_value(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text)
+        .map_err(|cause| Error::new(ErrorKind::InvalidInput, "a header cannot hold this value").with_source(cause))
+}
+
+/// Plain text as it is, anything else as an encoded word. What looks like one is encoded too, so that it reads back.
+fn encoded_word(value: &str) -> String {
+    let is_plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && !value.contains("=?");
+    if is_plain { value.to_owned() } else { format!("=?UTF-8?B?{}?=", BASE64.encode(value)) }
+}
+
+/// Reads encoded words, ours and those of others: `=?UTF-8?B?...?=` and `=?UTF-8?Q?...?=`, one or several with white
+/// space between them (RFC 2047, section 6.2). What is none is taken as it is.
+fn decoded_words(value: &str) -> String {
+    let words = value.split_ascii_whitespace().map(decoded_word);
+    match words.collect::<Option<Vec<_>>>() {
+        // Several words may share a character between them, so bytes are joined before they become text.
+        Some(words) if !words.is_empty() => String::from_utf8(words.concat()).unwrap_or_else(|_| value.to_owned()),
+        _ => value.to_owned(),
+    }
+}
+
+fn decoded_word(word: &str) -> Option<Vec<u8>> {
+    let mut parts = word.strip_prefix("=?")?.strip_suffix("?=")?.splitn(3, '?');
+    let (charset, encoding, text) = (parts.next()?, parts.next()?, parts.next()?);
+    if !charset.eq_ignore_ascii_case("utf-8") && !charset.eq_ignore_ascii_case("us-ascii") {
+        return None;
+    }
+    match encoding {
+        "B" | "b" => BASE64.decode(text).ok(),
+        "Q" | "q" => quoted(text),
+        _ => None,
+    }
+}
+
+/// The Q encoding (RFC 2047, section 4.2).
+fn quoted(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'_' => b' ',
+            b'=' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    Some(decoded)
+}
+
+/// What the answer to a GET or HEAD tells of an object; `size` is that of the whole object.
+pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
+    let mut meta = ObjectMeta::new(key, size);
+    meta.etag = etag(headers);
+    meta.last_modified = date(headers, &LAST_MODIFIED);
+    for (name, value) in headers {
+        let value = text(value);
+        let slot = match name.as_str() {
+            "content-type" => &mut meta.metadata.content_type,
+            "content-disposition" => &mut meta.metadata.content_disposition,
+            "content-language" => &mut meta.metadata.content_language,
+            "cache-control" => &mut meta.metadata.cache_control,
+            "content-encoding" => {
+                meta.metadata.content_encoding = stored_encoding(&value);
+                continue;
+            }
+            other => {
+                if let Some(name) = other.strip_prefix(USER) {
+                    take_user(&mut meta, name, &value);
+                }
+                continue;
+            }
+        };
+        *slot = (!value.is_empty()).then_some(value);
+    }
+    meta.metadata.expires = date(headers, &EXPIRES);
+    take_checksums(&mut meta, headers);
+    meta
+}
+
+/// A header as text. S3 sends what others stored as it is, which may be UTF-8, or Latin-1, in which any byte is a
+/// character.
+fn text(value: &HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|&byte| char::from(byte)).collect(), str::to_owned)
+}
+
+/// `aws-chunked` tells how a body was sent, and some services keep it as if it told how it is stored.
+fn stored_encoding(value: &str) -> Option<String> {
+    let kept: Vec<_> = value.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked").collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+fn take_user(meta: &mut ObjectMeta, name: &str, value: &str) {
+    let known = name.strip_prefix(CHECKSUM).and_then(|algorithm| ChecksumAlgorithm::from_str(algorithm).ok());
+    match known {
+        Some(algorithm) => {
+            if let Ok(checksum) = format!("{algorithm}:{value}").parse() {
+                meta.checksums.insert(checksum);
+            }
+        }
+        None => {
+            meta.metadata.user_metadata.insert(name.to_owned(), decoded_words(value));
+        }
+    }
+}
+
+/// The checksums that the service keeps of whole objects. One of a multipart upload's parts (`COMPOSITE`) is of no use.
+fn take_checksums(meta: &mut ObjectMeta, headers: &HeaderMap) {
+    if headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "COMPOSITE") {
+        return;
+    }
+    for algorithm in [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Crc64Nvme] {
+        if let Some(checksum) = native_checksum(headers, algorithm) {
+            meta.checksums.insert(checksum);
+        }
+    }
+}
+
+/// The checksum that the service computed or verified.
+pub(crate) fn native_checksum(headers: &HeaderMap, algorithm: ChecksumAlgorithm) -> Option<Checksum> {
+    let value = headers.get(checksum_header(algorithm)?)?.to_str().ok()?;
+    // A composite one ends in a hyphen and the number of parts, which is no base64.
+    Checksum::new(algorithm, BASE64.decode(value).ok()?).ok()
+}
+
+/// The checksums of ours among an object's metadata: those that a copy with other metadata has to carry along.
+pub(crate) fn kept_checksums(headers: &HeaderMap) -> Checksums {
+    let kept = ALGORITHMS.into_iter().filter_map(|algorithm| {
+        let value = headers.get(format!("{USER}{CHECKSUM}{algorithm}"))?.to_str().ok()?;
+        format!("{algorithm}:{value}").parse::<Checksum>().ok()
+    });
+    kept.collect()
+}
+
+/// The answer's ETag.
+pub(crate) fn etag(headers: &HeaderMap) -> Option<ETag> {
+    etag_of(headers.get(ETAG)?.to_str().ok()?)
+}
+
+/// The ETag of what was saved just now. Every service tells it, and something that is no S3 does not.
+pub(crate) fn new_etag(headers: &HeaderMap) -> Result<ETag> {
+    etag(headers).ok_or_else(|| {
+        let message = "the service does not say which version it has saved: is the endpoint an S3 service?";
+        Error::new(ErrorKind::Unexpected, message)
+    })
+}
+
+/// An ETag as a document or header has it; some services say nothing where they know none.
+pub(crate) fn etag_of(text: &str) -> Option<ETag> {
+    ETag::from_str(text).ok().filter(|etag| !etag.opaque().is_empty())
+}
+
+/// A date of the answer, whatever form of RFC 9110, section 5.6.7, it has.
+pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
+}
+
+/// The length of the answer's body.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
+pub(crate) fn content_range(headers: &HeaderMap) -> Option<(std::ops::Range<u64>, u64)> {
+    let (positions, size) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = positions.split_once('-')?;
+    let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
+    (first <= last && last < size).then_some((first..last + 1, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key::new("a").unwrap()
+    }
+
+    #[test]
+    fn metadata_reads_back_as_it_was_stored() {
+        let expires = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
+        let metadata = Metadata::new()
+            .content_type("text/css")
+            .content_encoding("gzip")
+            .content_disposition("attachment; filename=\"a.css\"")
+            .content_language("de")
+            .cache_control("no-store")
+            .expires(expires)
+            .user("plain", "a b")
+            .user("umlaut", "Löveläce, Ada")
+            .user("like-a-word", "=?UTF-8?B?eA==?=")
+            .user("empty", "");
+        let checksums: Checksums = ALGORITHMS.into_iter().map(|algorithm| Checksum::of(algorithm, b"x")).collect();
+        let headers = of_metadata(&metadata, &checksums, true).unwrap();
+        let meta = to_meta(key(), 1, &headers);
+        assert_eq!(meta.metadata, metadata);
+        assert_eq!(meta.checksums, checksums);
+        assert_eq!(kept_checksums(&headers), checksums);
+    }
+
+    #[test]
+    fn encoded_words_of_other_clients_are_read() {
+        assert_eq!(decoded_words("=?UTF-8?Q?L=C3=B6ve_l=C3=A4ce?="), "Löve läce");
+        assert_eq!(decoded_words("=?utf-8?b?w6k=?= =?UTF-8?B?w6k=?="), "éé");
+        for odd in ["=?UTF-8?B?***?=", "=?latin-1?Q?=E9?=", "=?UTF-8?X?a?=", "=?UTF-8?B?/w==?=", "a =?UTF-8?B?w6k=?="] {
+            assert_eq!(decoded_words(odd), odd);
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_drivers_own_is_refused() {
+        let own = Metadata::new().user("anystorage-sha256", "x");
+        assert_eq!(of_metadata(&own, &Checksums::new(), true).unwrap_err().kind(), ErrorKind::InvalidInput);
+        let underscore = Metadata::new().user("a_b", "x");
+        assert!(of_metadata(&underscore, &Checksums::new(), true).is_ok());
+        assert_eq!(of_metadata(&underscore, &Checksums::new(), false).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn checksums_of_parts_are_not_taken_for_the_objects() {
+        let mut headers = HeaderMap::new();
+        let sum = base64_of(&Checksum::of(ChecksumAlgorithm::Sha256, b"x"));
+        headers.insert("x-amz-checksum-sha256", header_value(&sum).unwrap());
+        assert_eq!(to_meta(key(), 1, &headers).checksums.iter().count(), 1);
+        headers.insert("x-amz-checksum-type", HeaderValue::from_static("COMPOSITE"));
+        assert!(to_meta(key(), 1, &headers).checksums.is_empty());
+        headers.remove("x-amz-checksum-type");
+        headers.insert("x-amz-checksum-sha256", header_value(&format!("{sum}-3")).unwrap());
+        assert!(to_meta(key(), 1, &headers).checksums.is_empty());
+    }
+
+    #[test]
+    fn only_a_content_range_that_makes_sense_is_believed() {
+        let range = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_RANGE, HeaderValue::from_static(text));
+            content_range(&headers)
+        };
+        assert_eq!(range("bytes 2-4/10"), Some((2..5, 10)));
+        for odd in ["bytes 4-2/10", "bytes 2-10/10", "bytes */10", "bytes 2-4/*", "2-4/10", "bytes -1-4/10"] {
+            assert_eq!(range(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn how_a_body_was_sent_is_not_how_it_is_stored() {
+        assert_eq!(stored_encoding("aws-chunked"), None);
+        assert_eq!(stored_encoding("gzip,aws-chunked"), Some("gzip".to_owned()));
+        assert_eq!(stored_encoding("gzip"), Some("gzip".to_owned()));
+    }
+}

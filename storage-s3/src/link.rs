@@ -1,0 +1,111 @@
+//! `url`: public links, links signed in their query, and signed forms for uploads.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use object_store::aws::AwsCredential;
+use storage_core::{Error, ErrorKind, Key, Link, Result, UrlMethod, UrlOptions, signed_url};
+use url::Url;
+
+use crate::driver::Shared;
+use crate::form;
+
+/// The longest that a signature of version 4 holds ("Authenticating Requests: Using Query Parameters").
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// From when and for how long a signature holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) from: Timestamp,
+    pub(crate) lifetime: Duration,
+    pub(crate) until: SystemTime,
+}
+
+pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
+    if options.expires_in.is_none() {
+        return public(s3, key, options);
+    }
+    let window = window(options)?;
+    let Some(credential) = s3.client.credential().await? else {
+        return Err(Error::unsupported("without credentials (anonymous) no link can be signed"));
+    };
+    match options.method {
+        UrlMethod::Get => signed(s3, key, options, rusty_s3::Method::Get, window, &credential),
+        UrlMethod::Head => signed(s3, key, options, rusty_s3::Method::Head, window, &credential),
+        UrlMethod::Put => signed(s3, key, options, rusty_s3::Method::Put, window, &credential),
+        UrlMethod::Post => form::signed(s3, key, options, window, &credential),
+        other => Err(Error::unsupported(format!("the S3 driver makes no links for {}", other.as_str()))),
+    }
+}
+
+fn public(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
+    let Some(base) = &s3.public_url else {
+        return Err(Error::unsupported(
+            "no public links: set public_url to where the bucket is publicly shown, or ask for a signed link (expires_in)",
+        ));
+    };
+    let mut link = Link::public(signed_url::public_url(base, key));
+    link.method = options.method;
+    Ok(link)
+}
+
+fn window(options: &UrlOptions) -> Result<Window> {
+    let (from, lifetime) = options.signing_window(SystemTime::now())?;
+    if lifetime > LONGEST {
+        let what = if options.stable_for.is_some() { "expires_in and stable_for together" } else { "expires_in" };
+        let message = format!("{what}: a link of S3 works for at most 7 days; use public_url for what is public");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    // The signature counts in whole seconds.
+    let lifetime = Duration::from_secs(lifetime.as_secs());
+    let from = Timestamp::try_from(from).map_err(|cause| Error::unexpected("this machine's clock is off", cause))?;
+    let from = Timestamp::from_second(from.as_second()).unwrap_or(from);
+    Ok(Window { from, lifetime, until: SystemTime::from(from) + lifetime })
+}
+
+fn signed(
+    s3: &Shared,
+    key: &Key,
+    options: &UrlOptions,
+    method: rusty_s3::Method,
+    window: Window,
+    credential: &AwsCredential,
+) -> Result<Link> {
+    let url = Url::parse(&s3.signing_bucket.url(key.as_str(), &[]))
+        .map_err(|cause| Error::unexpected("the key makes no valid URL", cause))?;
+    let query = [
+        ("response-content-disposition", &options.response_content_disposition),
+        ("response-content-type", &options.response_content_type),
+    ];
+    let query = query.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value)));
+    let headers =
+        if options.method == UrlMethod::Put { upload_headers(&s3.object_headers, options) } else { Vec::new() };
+    let url = rusty_s3::signing::sign(
+        &window.from,
+        method,
+        url,
+        &credential.key_id,
+        &credential.secret_key,
+        credential.token.as_deref(),
+        s3.client.region(),
+        window.lifetime.as_secs(),
+        query,
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    let mut link = Link::signed(url, options.method, window.until);
+    link.headers = headers;
+    Ok(link)
+}
+
+/// What an upload has to say, by name: what it is bound to, and what every object of the storage is saved with.
+fn upload_headers(object_headers: &HeaderMap, options: &UrlOptions) -> Vec<(String, String)> {
+    let mut headers: Vec<_> = object_headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect();
+    headers.extend(options.content_type.iter().map(|value| ("content-type".to_owned(), value.clone())));
+    headers.extend(options.content_length.iter().map(|value| ("content-length".to_owned(), value.to_string())));
+    headers.sort();
+    headers
+}

@@ -1,0 +1,82 @@
+//! `open`: one GET, whose body goes on where a connection breaks off.
+
+use std::ops::Range;
+use std::time::UNIX_EPOCH;
+
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::{HeaderValue, Method, StatusCode};
+use storage_core::{ByteRange, Error, ErrorKind, Key, Object, OpenOptions, Result};
+
+use crate::body::Body;
+use crate::client::Answer;
+use crate::driver::Shared;
+use crate::headers;
+use crate::request::Request;
+use crate::stat::CHECKSUM_MODE;
+
+pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
+    let answer = s3.client.send(&request(s3, key, options)?).await.map_err(explained)?;
+    let (range, size) = extent(&answer, options.range)?;
+    let meta = headers::to_meta(key.clone(), size, &answer.headers);
+    // Not every service heeds every condition.
+    options.check(&meta)?;
+    let body = Body::new(s3, &meta, range.clone(), answer);
+    Ok(Object::from_stream(meta, range, body.into_stream()))
+}
+
+fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
+    let mut request = Request::new(Method::GET, key.as_str());
+    if let Some(range) = options.range {
+        request = request.header(RANGE, headers::header_value(&representable(range).to_string())?);
+    } else if s3.checking.headers {
+        // S3 keeps checksums of whole objects.
+        request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
+    }
+    if let Some(etag) = &options.if_match {
+        request = request.header(IF_MATCH, headers::header_value(&etag.to_string())?);
+    }
+    if let Some(etag) = &options.if_none_match {
+        request = request.header(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
+    } else if let Some(since) = options.if_modified_since {
+        // A date before 1970 has no form in HTTP, and is before every object's.
+        let since = httpdate::fmt_http_date(since.max(UNIX_EPOCH));
+        request = request.header(IF_MODIFIED_SINCE, headers::header_value(&since)?);
+    }
+    Ok(request)
+}
+
+/// Positions beyond this are in no object, and some services fail to read their digits.
+fn representable(range: ByteRange) -> ByteRange {
+    const MAX: u64 = i64::MAX as u64;
+    match range {
+        ByteRange::FromTo(from, to) => ByteRange::FromTo(from.min(MAX - 1), to.min(MAX)),
+        ByteRange::From(from) => ByteRange::From(from.min(MAX)),
+        ByteRange::Last(n) => ByteRange::Last(n.min(MAX)),
+    }
+}
+
+fn explained(failed: crate::client::Failed) -> Error {
+    match failed.error.kind() {
+        ErrorKind::NotModified => Error::new(ErrorKind::NotModified, "the object has not changed"),
+        _ => failed.error,
+    }
+}
+
+/// The positions of the answer's bytes and the size of the whole object, checked against what was asked for.
+fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<(Range<u64>, u64)> {
+    let told = match answer.status {
+        StatusCode::PARTIAL_CONTENT => headers::content_range(&answer.headers),
+        _ => headers::content_length(&answer.headers).map(|size| (0..size, size)),
+    };
+    let (range, size) =
+        told.ok_or_else(|| Error::new(ErrorKind::Unexpected, "the service does not tell which bytes it sends"))?;
+    let expected = match wanted {
+        Some(wanted) => wanted.resolve(size)?,
+        None => 0..size,
+    };
+    if range != expected {
+        let message = format!("the service sends the bytes {range:?} of {size}, not {expected:?} as it was asked to");
+        return Err(Error::new(ErrorKind::Unexpected, message));
+    }
+    Ok((range, size))
+}

@@ -1,0 +1,345 @@
+//! awscli and this driver, in one bucket: what one saves, the other reads, with the same headers and bytes.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+mod common;
+mod tools;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use storage_core::{Error, ErrorKind, Metadata, Payload, Storage};
+use tempfile::TempDir;
+use tools::{Bucket, EXPIRY, EXPIRY_IN_HTTP, bytes, expiry, listed};
+
+const MIB: usize = 1024 * 1024;
+
+tools::on_servers! {
+    both:
+        awscli_reads_what_one_request_saved,
+        awscli_reads_what_was_saved_in_parts,
+        awscli_downloads_20_mib_that_were_saved_in_parts,
+        awscli_lists_what_was_saved,
+        awscli_reads_a_copy_with_its_metadata,
+        what_put_object_saved_is_read,
+        what_awscli_uploaded_in_parts_is_read,
+        what_awscli_copied_is_read_with_its_metadata,
+        a_tree_that_awscli_synced_up_is_read,
+        a_tree_that_was_saved_is_synced_down_by_awscli,
+        an_object_that_awscli_replaced_is_another_version,
+        an_object_that_awscli_deleted_is_not_found;
+    external:
+        stale_uploads_of_awscli_are_aborted_below_the_prefix_alone,
+        of_two_uploads_only_the_one_that_is_old_enough_is_aborted,
+        an_upload_whose_key_no_xml_can_hold_keeps_no_other_from_being_aborted,
+        uploads_on_several_pages_are_all_aborted;
+    moto:
+        uploads_of_long_ago_are_aborted;
+}
+
+/// Every header that the contract knows.
+fn metadata() -> Metadata {
+    Metadata::new()
+        .content_type("text/css; charset=utf-8")
+        .content_encoding("gzip")
+        .content_disposition("attachment; filename=\"a b.css\"")
+        .content_language("de-AT")
+        .cache_control("public, max-age=60")
+        .expires(expiry())
+        .user("plain", "two  words")
+        .user("umlaut", "Löveläce 😀")
+}
+
+/// The same as awscli tells them.
+fn assert_headers(answer: &Value) {
+    assert_eq!(answer["ContentType"], "text/css; charset=utf-8", "{answer}");
+    assert_eq!(answer["ContentEncoding"], "gzip", "{answer}");
+    assert_eq!(answer["ContentDisposition"], "attachment; filename=\"a b.css\"", "{answer}");
+    assert_eq!(answer["ContentLanguage"], "de-AT", "{answer}");
+    assert_eq!(answer["CacheControl"], "public, max-age=60", "{answer}");
+    assert_eq!(answer["ExpiresString"], EXPIRY_IN_HTTP, "{answer}");
+    assert_eq!(answer["Metadata"]["plain"], "two  words", "{answer}");
+    // awscli decodes no encoded words (RFC 2047); this is the one for the value.
+    assert_eq!(answer["Metadata"]["umlaut"], "=?UTF-8?B?TMO2dmVsw6RjZSDwn5iA?=", "{answer}");
+}
+
+/// Has awscli get an object, and answers what it tells and the bytes.
+fn get(bucket: &Bucket, key: &str) -> (Value, Vec<u8>) {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    let answer = bucket.s3api("get-object", &["--key", key, text(&file)]);
+    (answer, fs::read(file).unwrap())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+async fn awscli_reads_what_one_request_saved(bucket: &Bucket) {
+    let saved = bucket.storage().save("dir/a b+é.css", "body {}").metadata(metadata()).await.unwrap();
+    let (answer, body) = get(bucket, "dir/a b+é.css");
+    assert_headers(&answer);
+    assert_eq!(body, b"body {}");
+    assert_eq!(answer["ContentLength"], 7);
+    assert_eq!(answer["ETag"], saved.etag.unwrap().to_string());
+}
+
+async fn awscli_reads_what_was_saved_in_parts(bucket: &Bucket) {
+    let storage = Storage::new(bucket.builder().part_size(5 * MIB as u64).build().unwrap());
+    let whole = bytes(12 * MIB);
+    let chunks = whole.chunks(100_000).map(|chunk| Ok::<_, Error>(chunk.to_vec())).collect::<Vec<_>>();
+    let payload = Payload::from_stream(futures_util::stream::iter(chunks));
+    let saved = storage.save("large.css", payload).metadata(metadata()).await.unwrap();
+    let (answer, body) = get(bucket, "large.css");
+    assert_headers(&answer);
+    assert!(body == whole);
+    assert_eq!(answer["ContentLength"], whole.len());
+    let etag = storage.stat("large.css").await.unwrap().etag.unwrap();
+    assert_eq!(answer["ETag"], etag.to_string());
+    assert!(etag.opaque().ends_with("-3"), "three parts were sent");
+    // RadosGW does not tell it when an upload is completed.
+    assert!(saved.etag.is_none_or(|saved| saved == etag));
+}
+
+async fn awscli_downloads_20_mib_that_were_saved_in_parts(bucket: &Bucket) {
+    let whole = bytes(20 * MIB);
+    bucket.storage().save("large.bin", whole.clone()).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("large.bin");
+    bucket.s3(&["cp", "s3://{}/large.bin", text(&file)]);
+    assert!(fs::read(file).unwrap() == whole);
+}
+
+async fn awscli_lists_what_was_saved(bucket: &Bucket) {
+    let storage = bucket.storage();
+    let mut saved = BTreeMap::new();
+    for key in ["a b", "a+b", "a%20b", "dir/é", "dir/😀.png"] {
+        saved.insert(key.to_owned(), storage.save(key, key.to_owned()).await.unwrap());
+    }
+    let answer = bucket.s3api("list-objects-v2", &[]);
+    let contents = answer["Contents"].as_array().unwrap();
+    assert_eq!(contents.len(), saved.len());
+    for (object, (key, meta)) in contents.iter().zip(saved) {
+        assert_eq!(object["Key"], key);
+        assert_eq!(object["Size"], meta.size);
+        assert_eq!(object["ETag"], meta.etag.unwrap().to_string());
+    }
+}
+
+async fn awscli_reads_a_copy_with_its_metadata(bucket: &Bucket) {
+    let storage = bucket.storage();
+    storage.save("a", "text").metadata(metadata()).await.unwrap();
+    storage.copy("a", "kept +é").await.unwrap();
+    let (answer, body) = get(bucket, "kept +é");
+    assert_headers(&answer);
+    assert_eq!(body, b"text");
+
+    storage.copy("a", "replaced").metadata(Metadata::new().content_type("text/x-other")).await.unwrap();
+    let (answer, body) = get(bucket, "replaced");
+    assert_eq!(body, b"text");
+    assert_eq!(answer["ContentType"], "text/x-other");
+    for gone in ["ContentEncoding", "ContentDisposition", "ContentLanguage", "CacheControl", "Expires"] {
+        assert_eq!(answer[gone], Value::Null, "{answer}");
+    }
+    assert_eq!(answer["Metadata"], json!({}));
+}
+
+/// What tells awscli of the metadata. It takes ASCII alone for the user's own, so that others write encoded words.
+const HEADERS: &[&str] = &[
+    "--content-type",
+    "text/css; charset=utf-8",
+    "--content-encoding",
+    "gzip",
+    "--content-disposition",
+    "attachment; filename=\"a b.css\"",
+    "--content-language",
+    "de-AT",
+    "--cache-control",
+    "public, max-age=60",
+    "--expires",
+    EXPIRY,
+    "--metadata",
+    r#"{"plain": "two  words", "umlaut": "=?UTF-8?Q?L=C3=B6vel=C3=A4ce_=F0=9F=98=80?="}"#,
+];
+
+async fn what_put_object_saved_is_read(bucket: &Bucket) {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "body {}").unwrap();
+    let saved = bucket.s3api("put-object", &[&["--key", "dir/a b+é.css", "--body", text(&file)], HEADERS].concat());
+    let storage = bucket.storage();
+    let object = storage.open("dir/a b+é.css").await.unwrap();
+    assert_eq!(object.meta().metadata, metadata());
+    assert_eq!(object.meta().size, 7);
+    assert_eq!(object.meta().etag.as_ref().unwrap().to_string(), saved["ETag"]);
+    assert_eq!(object.meta(), &storage.stat("dir/a b+é.css").await.unwrap());
+    assert_eq!(object.text().await.unwrap(), "body {}");
+}
+
+async fn what_awscli_uploaded_in_parts_is_read(bucket: &Bucket) {
+    let whole = bytes(20 * MIB);
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("large.css");
+    fs::write(&file, &whole).unwrap();
+    bucket.s3(&[&["cp", text(&file), "s3://{}/large.css"], HEADERS].concat());
+    let storage = bucket.storage();
+    let object = storage.open("large.css").await.unwrap();
+    assert_eq!(object.meta().metadata, metadata());
+    assert_eq!(object.meta().size, whole.len() as u64);
+    assert!(object.meta().etag.as_ref().unwrap().opaque().ends_with("-3"), "three parts were sent");
+    assert!(object.bytes().await.unwrap() == whole);
+    let border = 8 * MIB as u64;
+    let part = storage.open("large.css").range(border - 2..border + 2).await.unwrap().bytes().await.unwrap();
+    assert_eq!(part, whole[8 * MIB - 2..8 * MIB + 2]);
+}
+
+async fn what_awscli_copied_is_read_with_its_metadata(bucket: &Bucket) {
+    let storage = bucket.storage();
+    storage.save("a", "text").metadata(metadata()).await.unwrap();
+    bucket.s3(&["cp", "s3://{}/a", "s3://{}/b c+é"]);
+    let object = storage.open("b c+é").await.unwrap();
+    assert_eq!(object.meta().metadata, metadata());
+    assert_eq!(object.text().await.unwrap(), "text");
+}
+
+/// Names that are written otherwise in URLs, in XML or in a shell.
+const NAMES: [&str; 9] =
+    ["a b", "a%20b", "a&<b>\"'", "a+b", "dir/a.txt", "dir/sub/#?;=@$!*().txt", "dir/é/naïve.txt", "e\u{301}", "😀.png"];
+
+async fn a_tree_that_awscli_synced_up_is_read(bucket: &Bucket) {
+    let directory = TempDir::new().unwrap();
+    for name in NAMES {
+        let file = directory.path().join("tree").join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, name).unwrap();
+    }
+    bucket.s3(&["sync", text(&directory.path().join("tree")), "s3://{}/tree"]);
+    let storage = bucket.storage().prefixed("tree").unwrap();
+    let names: Vec<_> = listed(storage.list("")).await.iter().map(|item| item.name().to_owned()).collect();
+    assert_eq!(names, NAMES);
+    for name in NAMES {
+        assert_eq!(storage.open(name).await.unwrap().text().await.unwrap(), name);
+    }
+}
+
+async fn a_tree_that_was_saved_is_synced_down_by_awscli(bucket: &Bucket) {
+    let storage = bucket.storage().prefixed("tree").unwrap();
+    for name in NAMES {
+        storage.save(name, name).await.unwrap();
+    }
+    let directory = TempDir::new().unwrap();
+    bucket.s3(&["sync", "s3://{}/tree", text(directory.path())]);
+    for name in NAMES {
+        assert_eq!(fs::read_to_string(directory.path().join(name)).unwrap(), name);
+    }
+    // Nothing has changed, so a second time there is nothing to do: sizes and times are told alike.
+    let printed = bucket.s3(&["sync", "s3://{}/tree", text(directory.path())]);
+    assert_eq!(printed, "");
+}
+
+async fn an_object_that_awscli_replaced_is_another_version(bucket: &Bucket) {
+    let storage = bucket.storage();
+    let first = storage.save("a", "first").await.unwrap().etag.unwrap();
+    let object = storage.open("a").if_match(first.clone()).await.unwrap();
+    assert_eq!(object.text().await.unwrap(), "first");
+    bucket.put("a", b"second");
+    let error = storage.open("a").if_match(first.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error}");
+    let error = storage.save("a", "third").if_match(first).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error}");
+    assert_eq!(get(bucket, "a").1, b"second");
+}
+
+async fn an_object_that_awscli_deleted_is_not_found(bucket: &Bucket) {
+    let storage = bucket.storage();
+    storage.save("a", "text").await.unwrap();
+    bucket.s3api("delete-object", &["--key", "a"]);
+    assert!(!storage.exists("a").await.unwrap());
+    assert_eq!(storage.open("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+    storage.delete("a").await.unwrap();
+}
+
+/// Has awscli begin an upload and send a part of it.
+fn begin(bucket: &Bucket, key: &str) -> String {
+    let created = bucket.s3api("create-multipart-upload", &["--key", key]);
+    let id = created["UploadId"].as_str().unwrap().to_owned();
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("part");
+    fs::write(&file, "a part").unwrap();
+    let part = ["--key", key, "--part-number", "1", "--upload-id", &id, "--body", text(&file)];
+    bucket.s3api("upload-part", &part);
+    id
+}
+
+/// The keys of the uploads that nobody has ended.
+fn uploads(bucket: &Bucket) -> Vec<String> {
+    let answer = bucket.boto("list_multipart_uploads", json!({}));
+    let uploads = answer["Uploads"].as_array().cloned().unwrap_or_default();
+    uploads.iter().map(|upload| upload["Key"].as_str().unwrap().to_owned()).collect()
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn stale_uploads_of_awscli_are_aborted_below_the_prefix_alone(bucket: &Bucket) {
+    begin(bucket, "here/é +.bin");
+    begin(bucket, "there/b.bin");
+    let s3 = bucket.builder().build().unwrap();
+    assert_eq!(s3.abort_stale_uploads("", HOUR).await.unwrap(), 0);
+    assert_eq!(uploads(bucket), ["here/é +.bin", "there/b.bin"]);
+    assert_eq!(s3.abort_stale_uploads("here/", Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(uploads(bucket), ["there/b.bin"]);
+    assert_eq!(s3.abort_stale_uploads("", Duration::ZERO).await.unwrap(), 1);
+    assert!(uploads(bucket).is_empty());
+}
+
+async fn of_two_uploads_only_the_one_that_is_old_enough_is_aborted(bucket: &Bucket) {
+    const APART: Duration = Duration::from_secs(2);
+    let s3 = bucket.builder().build().unwrap();
+    for _ in 0..5 {
+        begin(bucket, "old");
+        let between = std::time::Instant::now();
+        tokio::time::sleep(APART).await;
+        begin(bucket, "young");
+        let older_than = between.elapsed() - APART / 2;
+        let aborted = s3.abort_stale_uploads("", older_than).await.unwrap();
+        // On a machine that takes longer than that for the call, the young one has become old.
+        if between.elapsed() < older_than + APART {
+            assert_eq!((aborted, uploads(bucket)), (1, vec!["young".to_owned()]));
+            return;
+        }
+        s3.abort_stale_uploads("", Duration::ZERO).await.unwrap();
+    }
+    panic!("this machine is too slow to tell young from old");
+}
+
+async fn an_upload_whose_key_no_xml_can_hold_keeps_no_other_from_being_aborted(bucket: &Bucket) {
+    bucket.try_boto("create_multipart_upload", json!({ "Key": "a\u{1}b" })).expect_err("boto3 cannot read the answer");
+    for key in [" space ", "a\nb", "z"] {
+        bucket.boto("create_multipart_upload", json!({ "Key": key }));
+    }
+    bucket.try_boto("list_multipart_uploads", json!({})).expect_err("boto3 cannot read this either");
+    let s3 = bucket.builder().build().unwrap();
+    assert!(s3.abort_stale_uploads("", Duration::ZERO).await.unwrap() > 3);
+    assert!(uploads(bucket).is_empty());
+}
+
+async fn uploads_on_several_pages_are_all_aborted(bucket: &Bucket) {
+    // A page has at most 1,000; those of one key are told apart by their ids.
+    for number in 0..1_010 {
+        bucket.boto("create_multipart_upload", json!({ "Key": format!("key +é {}", number / 500) }));
+    }
+    let s3 = bucket.builder().build().unwrap();
+    assert_eq!(s3.abort_stale_uploads("key", Duration::ZERO).await.unwrap(), 1_010);
+    assert!(uploads(bucket).is_empty());
+}
+
+/// moto says of every upload that it was begun in 2010.
+async fn uploads_of_long_ago_are_aborted(bucket: &Bucket) {
+    begin(bucket, "a");
+    let s3 = bucket.builder().build().unwrap();
+    assert_eq!(s3.abort_stale_uploads("", HOUR).await.unwrap(), 1);
+    assert!(uploads(bucket).is_empty());
+}

@@ -1,0 +1,218 @@
+//! An S3 server in this process: s3s-fs, on a port of the kernel's choice.
+//!
+//! One for all tests of a binary, on a thread and a runtime of its own, so that no test's runtime takes it along. It needs
+//! nothing installed, and holds what a file system holds: [`FAULTS`] are what it does otherwise than S3.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fs;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use storage_core::Storage;
+use storage_s3::{Quirks, S3Builder};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+
+use super::requests::Requests;
+
+pub(crate) const ACCESS_KEY_ID: &str = "AKINPROCESS";
+/// With the characters that would be escaped somewhere.
+pub(crate) const SECRET_ACCESS_KEY: &str = "canary/secret+of=the tests";
+pub(crate) const REGION: &str = "us-east-1";
+
+/// The server of this process.
+pub(crate) struct Server {
+    address: SocketAddr,
+    buckets: Arc<Buckets>,
+}
+
+/// What answers for each bucket, by its name.
+type Buckets = Mutex<HashMap<String, Served>>;
+
+/// Each bucket has a root of its own, since the server keeps what belongs to all of them in one directory and reads all
+/// of it at times.
+#[derive(Clone)]
+struct Served {
+    service: S3Service,
+    requests: Arc<Requests>,
+}
+
+/// A bucket of a test's own. What is in it ends with this.
+pub(crate) struct Bucket {
+    name: String,
+    root: TempDir,
+    requests: Arc<Requests>,
+}
+
+impl Server {
+    /// The server, which is started when it is first asked for.
+    pub(crate) fn get() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(Self::start)
+    }
+
+    fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let buckets = Arc::<Buckets>::default();
+        let served = Arc::clone(&buckets);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        std::thread::spawn(move || {
+            runtime.block_on(async { serve(TcpListener::from_std(listener).unwrap(), served).await })
+        });
+        Self { address, buckets }
+    }
+
+    pub(crate) fn endpoint(&self) -> Url {
+        format!("http://{}", self.address).parse().unwrap()
+    }
+
+    /// A bucket that nobody else knows.
+    pub(crate) fn bucket(&self) -> Bucket {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("bucket-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let root = tempfile::Builder::new().prefix("storage-s3-").tempdir().unwrap();
+        fs::create_dir(root.path().join(&name)).unwrap();
+        let requests = Arc::<Requests>::default();
+        let mut service = S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
+        service.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        let served = Served { service: service.build(), requests: Arc::clone(&requests) };
+        lock(&self.buckets).insert(name.clone(), served);
+        Bucket { name, root, requests }
+    }
+}
+
+impl Bucket {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The requests that concern it.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// How to reach it. The quirks of MinIO are its own: it looks at no condition of a copy, and has no ACLs.
+    pub(crate) fn builder(&self) -> S3Builder {
+        S3Builder::new(&self.name)
+            .quirks(Quirks::Minio)
+            .endpoint(Server::get().endpoint())
+            .region(REGION)
+            .access_key_id(ACCESS_KEY_ID)
+            .secret_access_key(SECRET_ACCESS_KEY)
+            .path_style(true)
+            .allow_http(true)
+    }
+
+    pub(crate) fn storage(&self) -> Storage {
+        Storage::new(self.builder().build().unwrap())
+    }
+}
+
+impl Drop for Bucket {
+    /// A request that is still being answered makes files while they are removed.
+    fn drop(&mut self) {
+        lock(&Server::get().buckets).remove(&self.name);
+        for _ in 0..1_000 {
+            match fs::remove_dir_all(self.root.path()) {
+                Err(_) if self.root.path().exists() => std::thread::yield_now(),
+                _ => return,
+            }
+        }
+    }
+}
+
+fn lock(buckets: &Buckets) -> MutexGuard<'_, HashMap<String, Served>> {
+    buckets.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(listener: TcpListener, buckets: Arc<Buckets>) {
+    loop {
+        let Ok((socket, _)) = listener.accept().await else { continue };
+        tokio::spawn(converse(socket, Arc::clone(&buckets)));
+    }
+}
+
+async fn converse(socket: TcpStream, buckets: Arc<Buckets>) {
+    // Else small answers on a kept connection take 44 ms each.
+    if socket.set_nodelay(true).is_err() {
+        return;
+    }
+    let mut server = hyper::server::conn::http1::Builder::new();
+    // Each piece of user metadata is a header; the usual limit is a hundred.
+    server.max_headers(1000);
+    let answer = service_fn(move |request| {
+        let buckets = Arc::clone(&buckets);
+        async move { Ok::<_, Infallible>(answer(&buckets, request).await) }
+    });
+    // A client that goes away is its own business.
+    let _ = server.serve_connection(TokioIo::new(socket), answer).await;
+}
+
+async fn answer(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::Body> {
+    let bucket = request.uri().path().split('/').nth(1).unwrap_or_default();
+    let served = lock(buckets).get(bucket).cloned();
+    let Some(Served { service, requests }) = served else { return no_such_bucket() };
+    requests.count(&request);
+    // On a task of its own: a client that goes away does not keep the server from finishing what it has begun.
+    let request = request.map(|body| s3s::Body::http_body(ReadToItsEnd(Some(body))));
+    let answered = tokio::spawn(async move { service.call(request).await });
+    match answered.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) | Err(_) => status(500, s3s::Body::empty()),
+    }
+}
+
+/// The body of a request, which is read to its end even if the service has no use for the rest: else the connection would
+/// be closed while its client still sends, and the answer be lost with it.
+struct ReadToItsEnd(Option<Incoming>);
+
+impl Body for ReadToItsEnd {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for ReadToItsEnd {
+    fn drop(&mut self) {
+        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        tokio::spawn(async move { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} });
+    }
+}
+
+fn no_such_bucket() -> Response<s3s::Body> {
+    let error = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchBucket</Code></Error>";
+    status(404, s3s::Body::from(error.to_owned()))
+}
+
+fn status(code: u16, body: s3s::Body) -> Response<s3s::Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code.try_into().unwrap();
+    response
+}

@@ -1,0 +1,155 @@
+//! Credentials from the environment of a process, as requests to S3 carry them. Each test runs once more in a process of its
+//! own, which has the variables that the test is about, and no others.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use storage_core::{Error, ErrorKind, Storage};
+use storage_s3::{S3, S3Builder};
+
+const INSIDE: &str = "STORAGE_S3_TEST_INSIDE";
+
+fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Runs a test of this file in a process with these variables alone.
+fn run_inside(test: &str, home: &Path, variables: &[(&str, &str)]) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env_clear().env("HOME", home).env(INSIDE, "1").envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A service that takes every DELETE, and gives `/credentials` to whoever knows the token. Answers its URL, and the heads of
+/// the requests that came.
+fn service() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let all = Arc::clone(&heads);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut head = String::new();
+            while stream.read_line(&mut head).unwrap() > 2 {}
+            let answer = answer(&head);
+            all.lock().unwrap().push(head);
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (url, heads)
+}
+
+fn answer(head: &str) -> String {
+    let (status, body) = match head.starts_with("GET /credentials ") {
+        true if head.contains("uthorization: known\r\n") => (
+            "200 OK",
+            r#"{"AccessKeyId":"CONTAINER","SecretAccessKey":"canary","Token":"of-session","Expiration":"2999-01-01T00:00:00Z"}"#,
+        ),
+        true => ("403 Forbidden", ""),
+        false => ("204 No Content", ""),
+    };
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+}
+
+fn built() -> Result<S3, Error> {
+    S3Builder::new("bucket").allow_http(true).build()
+}
+
+fn storage() -> Storage {
+    let driver = built().unwrap();
+    assert!(!format!("{driver:?}").contains("canary"));
+    Storage::new(driver)
+}
+
+/// Who signed the deletions, and with which session token.
+fn signers(heads: &Mutex<Vec<String>>) -> Vec<(String, bool)> {
+    let heads = heads.lock().unwrap();
+    let signer = |head: &String| {
+        let after = head.split_once("Credential=").map_or("", |(_, after)| after);
+        let signer = after.split('/').next().unwrap_or_default().to_owned();
+        (signer, head.contains("x-amz-security-token: of-session\r\n"))
+    };
+    heads.iter().filter(|head| head.starts_with("DELETE ")).map(signer).collect()
+}
+
+#[tokio::test]
+async fn a_container_signs_with_what_its_agent_gives() {
+    if is_inside() {
+        let storage = storage();
+        for key in ["a", "b", "c"] {
+            storage.delete(key).await.unwrap();
+        }
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (url, heads) = service();
+    let uri = format!("{url}/credentials");
+    let variables = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "known"),
+        ("AWS_ENDPOINT_URL", url.as_str()),
+    ];
+    run_inside("a_container_signs_with_what_its_agent_gives", home.path(), &variables);
+    assert_eq!(signers(&heads), vec![("CONTAINER".to_owned(), true); 3]);
+    let asked = heads.lock().unwrap().iter().filter(|head| head.starts_with("GET /credentials ")).count();
+    assert_eq!(asked, 1);
+}
+
+#[tokio::test]
+async fn a_container_that_is_refused_says_so_and_sends_nothing() {
+    if is_inside() {
+        let error = storage().delete("a").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+        assert!(error.message().contains("container") && error.message().contains("403"), "{error}");
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (url, heads) = service();
+    let uri = format!("{url}/credentials");
+    let variables = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary"),
+        ("AWS_ENDPOINT_URL", url.as_str()),
+    ];
+    run_inside("a_container_that_is_refused_says_so_and_sends_nothing", home.path(), &variables);
+    assert_eq!(heads.lock().unwrap().len(), 1);
+    assert!(signers(&heads).is_empty());
+}
+
+#[tokio::test]
+async fn a_profile_gives_keys_and_endpoint() {
+    if is_inside() {
+        return storage().delete("a").await.unwrap();
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (url, heads) = service();
+    std::fs::create_dir(home.path().join(".aws")).unwrap();
+    let config = format!(
+        "[profile site]\nservices = local\naws_access_key_id = FILE\naws_secret_access_key = canary\n\
+         [services local]\ns3 =\n  endpoint_url = {url}\n"
+    );
+    std::fs::write(home.path().join(".aws/config"), config).unwrap();
+    run_inside("a_profile_gives_keys_and_endpoint", home.path(), &[("AWS_PROFILE", "site")]);
+    assert_eq!(signers(&heads), [("FILE".to_owned(), false)]);
+}
+
+#[tokio::test]
+async fn where_there_is_certainly_nothing_the_driver_is_not_made() {
+    if is_inside() {
+        let error = built().err().expect("a driver that cannot be made");
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+        assert!(error.message().contains("AWS_EC2_METADATA_DISABLED"), "{error}");
+        assert!(S3Builder::new("bucket").anonymous(true).build().is_ok());
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let variables = [("AWS_EC2_METADATA_DISABLED", "true")];
+    run_inside("where_there_is_certainly_nothing_the_driver_is_not_made", home.path(), &variables);
+}

@@ -1,0 +1,156 @@
+//! [`Proxy`]: stands between the driver and a server, and fails on purpose.
+//!
+//! A test plans what goes wrong, by S3's operation and by the number of the call; the rest passes. Each plan tells how
+//! often it came to pass, so that no test passes because its fault never fired. The proxy writes down what came by
+//! ([`Record`]), and a test waits for events of it ([`Proxy::until`]), never for time.
+//!
+//! It speaks HTTP/1.1 by hand on the side of the driver, since the faults are in the bytes on the wire: a connection that
+//! is reset, a head that comes byte by byte, a body that ends before its length. It lives on threads of its own: a test
+//! may stop or turn on its own clock.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+mod conversation;
+mod fault;
+mod plan;
+mod record;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use url::Url;
+
+pub(crate) use fault::{Fault, Gate};
+pub(crate) use plan::{Plan, Planned};
+pub(crate) use record::{Reached, Record, Seen};
+pub(crate) use wire::{Answer, Asked};
+
+use conversation::Server;
+
+/// For how long an event is waited for that must come: a test that fails takes as long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A proxy of a test's own, on a port of its own. Dropping it breaks off all connections.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: AbortHandle,
+}
+
+/// What the conversations share with the test.
+pub(crate) struct State {
+    server: Server,
+    plans: Mutex<Vec<Arc<plan::Active>>>,
+    record: Mutex<Record>,
+    /// Says that there is something new in the record.
+    news: watch::Sender<()>,
+}
+
+impl Proxy {
+    /// In front of a server.
+    pub(crate) fn before(endpoint: &Url) -> Self {
+        Self::start(Server::At(endpoint.clone()))
+    }
+
+    /// In place of a server: answers what the script says.
+    pub(crate) fn scripted(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start(Server::Script(Arc::new(script)))
+    }
+
+    fn start(server: Server) -> Self {
+        let (plans, record, news) = (Mutex::default(), Mutex::default(), watch::Sender::new(()));
+        let state = Arc::new(State { server, plans, record, news });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepting = runtime().spawn(accept(listener, Arc::clone(&state))).abort_handle();
+        Self { address, state, accepting }
+    }
+
+    /// Where the driver finds it.
+    pub(crate) fn endpoint(&self) -> Url {
+        format!("http://{}", self.address).parse().unwrap()
+    }
+
+    /// Plans a fault of an operation: `"PutObject"`, or `"*"` for any.
+    pub(crate) fn on(&self, operation: &'static str) -> Plan<'_> {
+        Plan::new(&self.state, operation)
+    }
+
+    /// How many requests for an operation have come.
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        self.look(|record| record.count(operation))
+    }
+
+    /// Looks at what has come by.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&self.state.record())
+    }
+
+    /// Waits until the record is as it should be.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Record) -> bool + Send + Sync + 'static) {
+        let state = Arc::clone(&self.state);
+        // On the proxy's clock, which no test turns on.
+        let waiting = runtime().spawn(async move {
+            let mut news = state.news.subscribe();
+            let came = async {
+                while !holds(&state.record()) {
+                    let _ = news.changed().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, came).await.is_ok()
+        });
+        assert!(waiting.await.unwrap(), "{what} was waited for in vain: {:#?}", *self.state.record());
+    }
+
+    /// Waits until each upload that was created is complete or aborted.
+    pub(crate) async fn no_upload_is_left(&self) {
+        self.until("the end of all uploads", |record| record.open_uploads().is_empty()).await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl State {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes something down.
+    fn note<T>(&self, write: impl FnOnce(&mut Record) -> T) -> T {
+        let written = write(&mut self.record());
+        self.news.send_replace(());
+        written
+    }
+
+    fn plans(&self) -> MutexGuard<'_, Vec<Arc<plan::Active>>> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Threads for all proxies of a process, beside those of the tests.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+}
+
+async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    // They end with this task.
+    let mut conversations = JoinSet::new();
+    loop {
+        let Ok((socket, _)) = listener.accept().await else { continue };
+        conversations.spawn(conversation::converse(socket, Arc::clone(&state)));
+        while conversations.try_join_next().is_some() {}
+    }
+}

@@ -1,0 +1,100 @@
+//! [`Plan`]: which requests a fault is for.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::State;
+use super::fault::Fault;
+use super::wire::Asked;
+
+/// A fault that is being planned. Without more words it is for every request of the operation.
+#[must_use = "nothing is planned until it says what goes wrong"]
+pub(crate) struct Plan<'a> {
+    state: &'a State,
+    operation: &'static str,
+    only: Box<dyn Fn(&Asked) -> bool + Send + Sync>,
+    calls: RangeInclusive<usize>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(state: &'a State, operation: &'static str) -> Self {
+        Self { state, operation, only: Box::new(|_| true), calls: 1..=usize::MAX }
+    }
+
+    /// Only for the request of this number, from 1, of those that the plan is for.
+    pub(crate) fn call(self, number: usize) -> Self {
+        self.calls(number..=number)
+    }
+
+    /// Only for the requests of these numbers.
+    pub(crate) fn calls(mut self, calls: RangeInclusive<usize>) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// Only for requests of which this holds.
+    pub(crate) fn only(mut self, only: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Self {
+        self.only = Box::new(only);
+        self
+    }
+
+    /// Only for requests with this header.
+    pub(crate) fn with_header(self, name: &'static str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        self.only(move |asked| asked.headers().get(name).is_some_and(|found| found.as_bytes() == value.as_bytes()))
+    }
+
+    /// Says what goes wrong. Of several plans for a request the first one counts.
+    pub(crate) fn then(self, fault: Fault) -> Planned {
+        let Self { state, operation, only, calls } = self;
+        let (met, fired) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let active = Arc::new(Active { operation, only, calls, fault, met, fired });
+        state.plans().push(Arc::clone(&active));
+        Planned(active)
+    }
+}
+
+/// A fault that was planned.
+#[derive(Clone)]
+pub(crate) struct Planned(Arc<Active>);
+
+impl Planned {
+    /// How often it came to pass.
+    pub(crate) fn fired(&self) -> usize {
+        self.0.fired.load(Ordering::SeqCst)
+    }
+
+    /// A fault that did not come to pass has proved nothing.
+    #[track_caller]
+    pub(crate) fn assert_fired(&self) {
+        assert!(self.fired() > 0, "{:?} of {} never came to pass", self.0.fault, self.0.operation);
+    }
+}
+
+pub(crate) struct Active {
+    operation: &'static str,
+    only: Box<dyn Fn(&Asked) -> bool + Send + Sync>,
+    calls: RangeInclusive<usize>,
+    fault: Fault,
+    /// How many requests were of its kind.
+    met: AtomicUsize,
+    fired: AtomicUsize,
+}
+
+impl Active {
+    fn is_for(&self, operation: &str, asked: &Asked) -> bool {
+        let is_of_its_kind = (self.operation == operation || self.operation == "*") && (self.only)(asked);
+        is_of_its_kind && self.calls.contains(&(self.met.fetch_add(1, Ordering::SeqCst) + 1))
+    }
+}
+
+impl State {
+    /// What is planned for a request.
+    pub(super) fn fault_for(&self, operation: &str, asked: &Asked) -> Option<Fault> {
+        let plans = self.plans();
+        let planned = plans.iter().find(|plan| plan.is_for(operation, asked))?;
+        planned.fired.fetch_add(1, Ordering::SeqCst);
+        Some(planned.fault.clone())
+    }
+}

@@ -1,0 +1,324 @@
+//! Objects that other clients made, with names and headers that this driver would not write: each is read as what it is, or
+//! told of as what it is not, and none keeps the others from being seen.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+mod common;
+mod tools;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use storage_core::{ByteRange, ErrorKind, Key, Storage, UrlMethod};
+use tempfile::TempDir;
+use tools::{Bucket, Listed, boto, bytes, curl, listed};
+
+const MIB: usize = 1024 * 1024;
+
+tools::on_servers! {
+    both:
+        an_object_in_parts_is_read_whole_and_by_ranges,
+        names_that_are_encoded_in_urls_are_what_they_are,
+        odd_keys_are_error_items_at_their_places,
+        a_folder_marker_is_told_apart_and_the_listing_goes_on,
+        an_object_with_bytes_whose_name_ends_in_a_slash_is_no_folder_marker,
+        odd_keys_below_a_prefix_are_shown_without_it,
+        a_listing_can_be_taken_up_after_each_odd_key,
+        a_listing_by_levels_shows_what_is_odd_once,
+        delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest,
+        encoded_words_are_read_as_the_text_they_are,
+        how_a_body_was_sent_is_not_taken_for_its_encoding;
+    external:
+        odd_keys_at_the_ends_of_pages_do_not_end_the_listing,
+        delete_all_of_2500_keys_answers_for_each_in_order,
+        headers_that_no_client_of_ours_would_send_are_read;
+}
+
+/// Names that the contract allows, and that are written otherwise somewhere.
+fn keys() -> BTreeSet<String> {
+    let keys = [
+        " starts",
+        "#",
+        "%",
+        "%00",
+        "%2F",
+        "%zz",
+        "+",
+        "a b",
+        "a%20b",
+        "a&<b>\"'",
+        "a+b",
+        "a?b=c&d",
+        "a\\b",
+        "ends ",
+        "é",
+        "e\u{301}",
+        "photos/a.png",
+        "u\u{fffe}b",
+        "\u{ff5e}",
+        "😀/😀",
+        "dir/...",
+        "dir/.hidden",
+        "~",
+    ];
+    keys.into_iter().map(str::to_owned).chain(["k".repeat(1024)]).collect()
+}
+
+/// Names that the contract refuses.
+fn odd_keys(bucket: &Bucket) -> BTreeSet<String> {
+    let odd = [
+        ".", "..", "../up", "./a", "/", "//", "/lead", "a/../b", "a//b", "a/.", "a\tb", "a\nb", "a\rb", "a\u{1}b",
+        "a\u{7f}b", "a\u{85}b", "photos/", "trail/",
+    ];
+    // moto takes what follows a line break for something else than the name.
+    let fits = |key: &&str| bucket.server().quirks() == "ceph" || !key.contains('\n');
+    odd.into_iter().filter(fits).map(str::to_owned).collect()
+}
+
+/// Saves all of them by boto3, which looks at no name.
+fn put_all(bucket: &Bucket, keys: &BTreeSet<String>) {
+    for key in keys {
+        bucket.put(key, if key == "photos/" { b"" } else { key.as_bytes() });
+    }
+}
+
+fn names(listed: &[Listed]) -> Vec<&str> {
+    listed.iter().map(Listed::name).collect()
+}
+
+async fn an_object_in_parts_is_read_whole_and_by_ranges(bucket: &Bucket) {
+    let parts = [bytes(5 * MIB), bytes(6 * MIB), vec![7; 1]];
+    let whole = parts.concat();
+    let key = "dir/in parts +é";
+    let created = bucket.boto("create_multipart_upload", json!({ "Key": key, "ContentType": "image/x-parts" }));
+    let id = &created["UploadId"];
+    let mut sent = Vec::new();
+    for (part, number) in parts.iter().zip(1..) {
+        let arguments = json!({ "Key": key, "UploadId": id, "PartNumber": number, "Body": boto::body(part) });
+        sent.push(json!({ "PartNumber": number, "ETag": bucket.boto("upload_part", arguments)["ETag"] }));
+    }
+    let parts = json!({ "Parts": sent });
+    bucket.boto("complete_multipart_upload", json!({ "Key": key, "UploadId": id, "MultipartUpload": parts }));
+
+    // Read over several connections.
+    let storage = Storage::new(bucket.builder().part_size(5 * MIB as u64).concurrency(3).build().unwrap());
+    let object = storage.open(key).await.unwrap();
+    assert_eq!(object.meta().size, whole.len() as u64);
+    assert_eq!(object.meta().content_type(), Some("image/x-parts"));
+    assert!(object.meta().etag.as_ref().unwrap().opaque().ends_with("-3"));
+    assert!(object.bytes().await.unwrap() == whole);
+    let borders: [(ByteRange, &[u8]); 3] = [
+        ((5 * MIB as u64 - 3..5 * MIB as u64 + 3).into(), &whole[5 * MIB - 3..5 * MIB + 3]),
+        (ByteRange::last(2), &whole[whole.len() - 2..]),
+        ((MIB as u64..).into(), &whole[MIB..]),
+    ];
+    for (range, expected) in borders {
+        assert!(storage.open(key).range(range).await.unwrap().bytes().await.unwrap() == expected, "{range}");
+    }
+}
+
+async fn names_that_are_encoded_in_urls_are_what_they_are(bucket: &Bucket) {
+    let keys = keys();
+    put_all(bucket, &keys);
+    let storage = bucket.storage();
+    assert_eq!(names(&listed(storage.list("")).await), keys.iter().collect::<Vec<_>>());
+    for key in &keys {
+        assert_eq!(storage.stat(key).await.unwrap().size, key.len() as u64, "{key:?}");
+        assert_eq!(storage.open(key).await.unwrap().text().await.unwrap(), *key);
+    }
+}
+
+async fn odd_keys_are_error_items_at_their_places(bucket: &Bucket) {
+    let (keys, odd) = (keys(), odd_keys(bucket));
+    let all = &keys | &odd;
+    put_all(bucket, &all);
+    let listed = listed(bucket.storage().list("")).await;
+    assert_eq!(names(&listed), all.iter().collect::<Vec<_>>());
+    for item in listed {
+        assert_eq!(item.is_odd(), odd.contains(item.name()), "{item:?}");
+    }
+}
+
+const FOLDER_MARKER: &str = "folder marker";
+
+async fn a_folder_marker_is_told_apart_and_the_listing_goes_on(bucket: &Bucket) {
+    for key in ["photos.txt", "photos/", "photos/a.png", "photos/sub/", "photos/sub/b.png"] {
+        bucket.put(key, if key.ends_with('/') { b"" } else { b"bytes" });
+    }
+    let storage = bucket.storage();
+    let is_marker = |item: &Listed| matches!(item, Listed::Odd(_, message) if message.contains(FOLDER_MARKER));
+    let all = listed(storage.list("")).await;
+    assert_eq!(names(&all), ["photos.txt", "photos/", "photos/a.png", "photos/sub/", "photos/sub/b.png"]);
+    assert_eq!(all.iter().map(is_marker).collect::<Vec<_>>(), [false, true, false, true, false]);
+    let below = listed(storage.list("photos/")).await;
+    assert_eq!(below, all[1..]);
+    // One level: the folder itself is a marker, those below it are rolled up as other names are.
+    let level = listed(storage.list("photos/").delimiter("/")).await;
+    assert_eq!(names(&level), ["photos/", "photos/a.png", "photos/sub/"]);
+    assert_eq!(level.iter().map(is_marker).collect::<Vec<_>>(), [true, false, false]);
+    assert!(!storage.exists("photos").await.unwrap(), "a marker is no object of the folder's name");
+}
+
+async fn an_object_with_bytes_whose_name_ends_in_a_slash_is_no_folder_marker(bucket: &Bucket) {
+    bucket.put("trail/", b"bytes");
+    let listed = listed(bucket.storage().list("")).await;
+    let [Listed::Odd(name, message)] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!(name, "trail/");
+    assert!(!message.contains(FOLDER_MARKER), "{message}");
+}
+
+async fn odd_keys_below_a_prefix_are_shown_without_it(bucket: &Bucket) {
+    for key in ["media/", "media//a", "media/a", "media/a/", "media/b", "mediator"] {
+        bucket.put(key, if key.ends_with('/') { b"" } else { b"bytes" });
+    }
+    let media = bucket.storage().prefixed("media").unwrap();
+    let listed = listed(media.list("")).await;
+    assert_eq!(names(&listed), ["", "/a", "a", "a/", "b"]);
+    assert_eq!(listed.iter().map(Listed::is_odd).collect::<Vec<_>>(), [true, true, false, true, false]);
+}
+
+async fn a_listing_can_be_taken_up_after_each_odd_key(bucket: &Bucket) {
+    let odd = odd_keys(bucket);
+    let all = &keys() | &odd;
+    put_all(bucket, &all);
+    let storage = bucket.storage();
+    for after in &odd {
+        let mut entries = storage.list("").start_after(after.as_str()).entries();
+        let next = entries.next().await.map(|entry| match entry {
+            Ok(entry) => entry.name().to_owned(),
+            Err(error) => error.key().unwrap().to_owned(),
+        });
+        assert_eq!(next.as_ref(), all.iter().find(|&key| key > after), "after {after:?}");
+    }
+}
+
+async fn a_listing_by_levels_shows_what_is_odd_once(bucket: &Bucket) {
+    for key in ["..", "../a", "../b", "//a", "/a", "a//b", "a/b", "b"] {
+        bucket.put(key, b"bytes");
+    }
+    let listed = listed(bucket.storage().list("").delimiter("/")).await;
+    let told: Vec<_> = listed.iter().map(|item| (item.name(), item.is_odd())).collect();
+    assert_eq!(told, [("..", true), ("../", true), ("/", true), ("a/", false), ("b", false)]);
+}
+
+async fn delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest(bucket: &Bucket) {
+    let (keys, odd) = (keys(), odd_keys(bucket));
+    let all = &keys | &odd;
+    put_all(bucket, &all);
+    let storage = bucket.storage();
+    let mut told = Vec::new();
+    let mut deleted = storage.delete_all(storage.list("").entries());
+    while let Some(key) = deleted.next().await {
+        told.push(match key {
+            Ok(key) => (key.to_string(), false),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
+                (error.key().unwrap().to_owned(), true)
+            }
+        });
+    }
+    let expected: Vec<_> = all.iter().map(|key| (key.clone(), odd.contains(key))).collect();
+    assert_eq!(told, expected);
+    assert_eq!(names(&listed(storage.list("")).await), odd.iter().collect::<Vec<_>>());
+    let failed = storage.delete_all(storage.list("").entries()).finish().await.unwrap_err();
+    assert!(failed.message().contains(&format!("{} errors, 0 keys are gone", odd.len())), "{failed}");
+}
+
+async fn encoded_words_are_read_as_the_text_they_are(bucket: &Bucket) {
+    let metadata = json!({
+        "base64": "=?UTF-8?B?TMO2dmVsw6RjZQ==?=",
+        "quoted": "=?utf-8?q?L=C3=B6ve_l=C3=A4ce?=",
+        "two": "=?UTF-8?B?w6k=?= =?UTF-8?B?w6k=?=",
+        "other-charset": "=?ISO-8859-1?Q?=E9?=",
+        "plain": "a = ?",
+    });
+    bucket.boto("put_object", json!({ "Key": "a", "Body": boto::body(b"x"), "Metadata": metadata }));
+    let read = bucket.storage().stat("a").await.unwrap().metadata.user_metadata;
+    let read: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let expected = [
+        ("base64", "Löveläce"),
+        ("other-charset", "=?ISO-8859-1?Q?=E9?="),
+        ("plain", "a = ?"),
+        ("quoted", "Löve läce"),
+        ("two", "éé"),
+    ];
+    assert_eq!(read, expected);
+}
+
+async fn how_a_body_was_sent_is_not_taken_for_its_encoding(bucket: &Bucket) {
+    for (key, encoding) in [("plain", "aws-chunked"), ("packed", "gzip,aws-chunked"), ("kept", "br")] {
+        let body = boto::body(b"bytes");
+        bucket.boto("put_object", json!({ "Key": key, "Body": body, "ContentEncoding": encoding }));
+    }
+    let storage = bucket.storage();
+    for (key, encoding) in [("plain", None), ("packed", Some("gzip")), ("kept", Some("br"))] {
+        let object = storage.open(key).await.unwrap();
+        assert_eq!(object.meta().metadata.content_encoding.as_deref(), encoding, "{key}");
+        assert_eq!(object.bytes().await.unwrap(), &b"bytes"[..], "{key}");
+    }
+}
+
+/// Saves objects of one byte, many at once.
+async fn save_all(storage: &Storage, keys: &[String]) {
+    let saves = keys.iter().map(|key| storage.save(key, "x").into_future());
+    let saves: Vec<_> = saves.collect();
+    let mut saves = stream::iter(saves).buffer_unordered(32);
+    while let Some(saved) = saves.next().await {
+        saved.unwrap();
+    }
+}
+
+async fn odd_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
+    let storage = bucket.storage();
+    // A page has 1,000 names: the first one ends in an odd one, with which the next page is asked for.
+    let keys: Vec<_> = (0..999).map(|number| format!("a/{number:03}")).collect();
+    save_all(&storage, &keys).await;
+    for last in ["a/998+ %2F\u{1}é", "a/998//", "a/998/../x", "a/998\n&<"] {
+        for odd in [last, "b//", "c"] {
+            bucket.put(odd, b"");
+        }
+        let names: Vec<_> = listed(storage.list("")).await.iter().map(|item| item.name().to_owned()).collect();
+        let expected: Vec<_> = keys.iter().map(String::as_str).chain([last, "b//", "c"]).collect();
+        assert_eq!(names, expected);
+        bucket.boto("delete_object", json!({ "Key": last }));
+    }
+}
+
+async fn delete_all_of_2500_keys_answers_for_each_in_order(bucket: &Bucket) {
+    let storage = bucket.storage();
+    let keys: Vec<_> = (0..2_500).map(|number| format!("a&<{}/{number:04} +é", number % 7)).collect();
+    save_all(&storage, &keys).await;
+    storage.save("stays", "x").await.unwrap();
+    // In another order than they are listed in, and some of them twice.
+    let keys: Vec<_> = keys.iter().rev().chain(&keys[..10]).cloned().collect();
+    let mut deleted = storage.delete_all(stream::iter(keys.clone()));
+    for key in &keys {
+        assert_eq!(deleted.next().await.unwrap().unwrap(), Key::new(key.as_str()).unwrap());
+    }
+    assert!(deleted.next().await.is_none());
+    assert_eq!(names(&listed(storage.list("")).await), ["stays"]);
+}
+
+async fn headers_that_no_client_of_ours_would_send_are_read(bucket: &Bucket) {
+    if !curl::is_there() {
+        return;
+    }
+    let storage = bucket.storage();
+    let link = storage.url("a").method(UrlMethod::Put).expires_in(Duration::from_secs(60)).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let (file, headers) = (directory.path().join("file"), directory.path().join("headers"));
+    std::fs::write(&file, "bytes").unwrap();
+    // An expiry that is no date, as many servers are told to say, and text in Latin-1 and in UTF-8.
+    let odd = b"Expires: 0\nContent-Disposition: inline; filename=\"\xe9\"\nx-amz-meta-name: \xc3\xa9\n";
+    std::fs::write(&headers, odd).unwrap();
+    let answer = curl::put(&link, &file, &[&format!("@{}", headers.display())]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let object = storage.open("a").await.unwrap();
+    let metadata = &object.meta().metadata;
+    assert_eq!(metadata.expires, None);
+    assert_eq!(metadata.content_disposition.as_deref(), Some("inline; filename=\"é\""));
+    assert_eq!(metadata.user_metadata["name"], "é");
+    assert_eq!(object.bytes().await.unwrap(), &b"bytes"[..]);
+}

@@ -1,0 +1,470 @@
+//! Links, as curl follows them: what was signed is let through, and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+mod common;
+mod tools;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use common::external::{Corner, External};
+use common::server::{Bucket, Server};
+use storage_core::{Link, Storage, UrlMethod};
+use storage_s3::S3Builder;
+use tempfile::TempDir;
+use tools::curl::{self, Answer, curl};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A key with what is encoded otherwise in one place or another.
+const KEY: &str = "a dir/b+c %2F&é?#.txt";
+
+/// Where a test works: a bucket in this process, or a corner of the bucket that the environment names.
+enum Place {
+    InProcess(Bucket),
+    External(&'static External, Mutex<Vec<Corner>>),
+}
+
+impl Place {
+    fn in_process() -> Option<Self> {
+        curl::is_there().then(|| Self::InProcess(Server::get().bucket()))
+    }
+
+    fn external() -> Option<Self> {
+        if curl::is_there() { Some(Self::External(External::get()?, Mutex::default())) } else { None }
+    }
+
+    fn builder(&self) -> S3Builder {
+        match self {
+            Self::InProcess(bucket) => bucket.builder(),
+            Self::External(external, _) => external.builder(),
+        }
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage_with(|builder| builder)
+    }
+
+    fn storage_with(&self, set_up: impl FnOnce(S3Builder) -> S3Builder) -> Storage {
+        let storage = Storage::new(set_up(self.builder()).build().unwrap());
+        match self {
+            Self::InProcess(_) => storage,
+            Self::External(_, corners) => {
+                let corner = Corner::of(&storage);
+                let storage = corner.storage();
+                corners.lock().unwrap().push(corner);
+                storage
+            }
+        }
+    }
+}
+
+/// Makes tests of functions, each in a place of its own: one on the server that the environment names, and of those that
+/// the server in this process can hold another one there.
+macro_rules! in_places {
+    (both: $($both:ident),+; external: $($external:ident),+;) => {
+        tests! { in_process: $($both),+ }
+        tests! { external: $($both),+, $($external),+ }
+    };
+}
+
+macro_rules! tests {
+    ($place:ident: $($test:ident),+) => {
+        mod $place {
+            $(#[tokio::test]
+            async fn $test() {
+                if let Some(place) = super::Place::$place() {
+                    super::$test(&place).await;
+                }
+            })+
+        }
+    };
+}
+
+in_places! {
+    both:
+        a_link_for_get_brings_the_bytes,
+        the_answer_has_the_headers_that_the_link_says,
+        a_link_for_head_brings_the_headers,
+        a_link_is_for_its_method_alone,
+        an_expired_link_is_refused,
+        a_link_that_was_tampered_with_is_refused,
+        a_link_for_put_takes_what_it_is_bound_to,
+        a_link_for_put_refuses_another_type,
+        a_link_for_put_that_binds_nothing_takes_anything,
+        stable_links_are_the_same_and_work,
+        a_link_is_for_the_host_that_browsers_see;
+    external:
+        a_link_for_put_refuses_another_length,
+        a_form_takes_what_it_is_bound_to,
+        a_form_refuses_what_is_too_large_or_too_small,
+        a_form_refuses_another_type,
+        a_form_for_a_kind_of_types_takes_those_alone,
+        a_form_that_binds_no_type_takes_any,
+        a_form_refuses_another_key,
+        a_form_for_any_name_takes_those_below_its_directory_alone,
+        an_expired_form_is_refused,
+        a_form_that_was_tampered_with_is_refused,
+        what_is_saved_as_public_is_read_without_a_signature,
+        an_upload_by_link_or_form_is_public_where_saves_are,
+        an_upload_by_link_has_to_say_what_every_object_is_saved_with,
+        a_public_link_leads_to_the_object;
+}
+
+async fn link(storage: &Storage, key: &str, method: UrlMethod) -> Link {
+    storage.url(key).method(method).expires_in(MINUTE).await.unwrap()
+}
+
+fn assert_refused(answer: &Answer) {
+    assert_eq!(answer.status, 403, "{answer:?}");
+}
+
+fn assert_taken(answer: &Answer) {
+    assert!((200..300).contains(&answer.status), "{answer:?}");
+}
+
+/// A file to upload, which is there as long as its directory.
+fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("from the user.bin");
+    fs::write(&file, bytes).unwrap();
+    (directory, file)
+}
+
+async fn text(storage: &Storage, key: &str) -> String {
+    storage.open(key).await.unwrap().text().await.unwrap()
+}
+
+/// Waits until a link works no longer. Services count whole seconds.
+async fn expiry_of(link: &Link) {
+    let left = link.expires_at.unwrap().duration_since(SystemTime::now()).unwrap_or_default();
+    tokio::time::sleep(left + Duration::from_secs(1)).await;
+}
+
+async fn a_link_for_get_brings_the_bytes(place: &Place) {
+    let storage = place.storage();
+    let saved = storage.save(KEY, "text").cache_control("no-store").await.unwrap();
+    let answer = curl::follow(&link(&storage, KEY, UrlMethod::Get).await);
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"text"[..]));
+    assert_eq!(answer.header("content-type"), Some("text/plain"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("etag"), Some(saved.etag.unwrap().to_string().as_str()));
+}
+
+async fn the_answer_has_the_headers_that_the_link_says(place: &Place) {
+    const DISPOSITION: &str = "attachment; filename=\"a b+c&d.txt\"; filename*=UTF-8''%C3%A9.txt";
+    let storage = place.storage();
+    storage.save(KEY, "text").content_disposition("inline").await.unwrap();
+    let link = storage.url(KEY).expires_in(MINUTE).response_content_disposition(DISPOSITION);
+    let link = link.response_content_type("image/svg+xml; charset=utf-8").await.unwrap();
+    let answer = curl::follow(&link);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("content-disposition"), Some(DISPOSITION));
+    assert_eq!(answer.header("content-type"), Some("image/svg+xml; charset=utf-8"));
+}
+
+async fn a_link_for_head_brings_the_headers(place: &Place) {
+    let storage = place.storage();
+    storage.save(KEY, "text").await.unwrap();
+    let answer = curl::follow(&link(&storage, KEY, UrlMethod::Head).await);
+    assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]));
+    assert_eq!(answer.header("content-length"), Some("4"));
+}
+
+async fn a_link_is_for_its_method_alone(place: &Place) {
+    let storage = place.storage();
+    storage.save(KEY, "text").await.unwrap();
+    let (_directory, file) = file(b"replaced");
+    let get = link(&storage, KEY, UrlMethod::Get).await;
+    assert_refused(&curl(&["--head", get.as_str()]));
+    assert_refused(&curl(&["--request", "DELETE", get.as_str()]));
+    assert_refused(&curl::put(&get, &file, &[]));
+    let put = link(&storage, KEY, UrlMethod::Put).await;
+    assert_refused(&curl(&[put.as_str()]));
+    assert_eq!(text(&storage, KEY).await, "text");
+}
+
+async fn an_expired_link_is_refused(place: &Place) {
+    let storage = place.storage();
+    storage.save(KEY, "text").await.unwrap();
+    let link = storage.url(KEY).expires_in(Duration::from_secs(1)).await.unwrap();
+    expiry_of(&link).await;
+    assert_refused(&curl::follow(&link));
+}
+
+async fn a_link_that_was_tampered_with_is_refused(place: &Place) {
+    let storage = place.storage();
+    for key in ["mine", "yours"] {
+        storage.save(key, "text").await.unwrap();
+    }
+    let good = storage.url("mine").expires_in(MINUTE).response_content_type("text/plain").await.unwrap();
+    assert_eq!(curl::follow(&good).status, 200);
+    let changes = [
+        ("mine", "yours"),
+        ("X-Amz-Expires=60", "X-Amz-Expires=600"),
+        ("response-content-type=text%2Fplain", "response-content-type=text%2Fhtml"),
+        ("response-content-type=text%2Fplain", "response-content-type=text%2Fplain&response-cache-control=no-store"),
+        ("X-Amz-SignedHeaders=host", "X-Amz-SignedHeaders=host%3Brange"),
+    ];
+    for (from, to) in changes {
+        let bad = good.as_str().replace(from, to);
+        assert_ne!(bad, good.as_str(), "{from}");
+        assert_refused(&curl(&[bad]));
+    }
+    // The last digit of the signature is another one.
+    let (start, last) = good.as_str().split_at(good.as_str().len() - 1);
+    assert!(start.contains("X-Amz-Signature="), "the signature comes last");
+    assert_refused(&curl(&[format!("{start}{}", if last == "0" { "1" } else { "0" })]));
+}
+
+async fn a_link_for_put_takes_what_it_is_bound_to(place: &Place) {
+    let storage = place.storage();
+    let link = storage.url(KEY).method(UrlMethod::Put).expires_in(MINUTE);
+    let link = link.content_type("image/png").content_length(5).await.unwrap();
+    let (_directory, file) = file(b"bytes");
+    assert_taken(&curl::put(&link, &file, &[]));
+    let object = storage.open(KEY).await.unwrap();
+    assert_eq!(object.meta().content_type(), Some("image/png"));
+    assert_eq!(object.bytes().await.unwrap(), &b"bytes"[..]);
+}
+
+async fn a_link_for_put_refuses_another_type(place: &Place) {
+    let storage = place.storage();
+    let mut link = storage.url(KEY).method(UrlMethod::Put).expires_in(MINUTE).content_type("image/png").await.unwrap();
+    let (_directory, file) = file(b"bytes");
+    link.headers = Vec::new();
+    assert_refused(&curl::put(&link, &file, &["content-type: text/html"]));
+    assert_refused(&curl::put(&link, &file, &[]));
+    assert!(!storage.exists(KEY).await.unwrap());
+}
+
+async fn a_link_for_put_refuses_another_length(place: &Place) {
+    let storage = place.storage();
+    let mut link = storage.url(KEY).method(UrlMethod::Put).expires_in(MINUTE).content_length(5).await.unwrap();
+    link.headers = Vec::new();
+    for bytes in [&b"shor"[..], b"longer"] {
+        let (_directory, file) = file(bytes);
+        assert_refused(&curl::put(&link, &file, &[]));
+    }
+    assert!(!storage.exists(KEY).await.unwrap());
+}
+
+async fn a_link_for_put_that_binds_nothing_takes_anything(place: &Place) {
+    let storage = place.storage();
+    let link = link(&storage, KEY, UrlMethod::Put).await;
+    for (bytes, content_type) in [(&b"one"[..], "image/png"), (b"another", "text/x-any")] {
+        let (_directory, file) = file(bytes);
+        assert_taken(&curl::put(&link, &file, &[&format!("content-type: {content_type}")]));
+        let object = storage.open(KEY).await.unwrap();
+        assert_eq!(object.meta().content_type(), Some(content_type));
+        assert_eq!(object.bytes().await.unwrap(), bytes);
+    }
+}
+
+async fn stable_links_are_the_same_and_work(place: &Place) {
+    let storage = place.storage();
+    storage.save(KEY, "text").await.unwrap();
+    let stable = async || storage.url(KEY).expires_in(MINUTE).stable_for(24 * 60 * MINUTE).await.unwrap();
+    let mut links = [stable().await, stable().await];
+    if links[0] != links[1] {
+        // A new window has just begun.
+        links = [stable().await, stable().await];
+    }
+    assert_eq!(links[0], links[1]);
+    let answer = curl::follow(&links[0]);
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"text"[..]));
+}
+
+async fn a_link_is_for_the_host_that_browsers_see(place: &Place) {
+    let storage = place.storage();
+    storage.save(KEY, "text").await.unwrap();
+    let mut seen = link(&storage, KEY, UrlMethod::Get).await.url.join("/").unwrap();
+    if seen.host_str() != Some("127.0.0.1") {
+        common::skip("a signing endpoint", "the server is not known by another name of its host");
+        return;
+    }
+    seen.set_host(Some("localhost")).unwrap();
+    let storage = place.storage_with(|builder| builder.signing_endpoint(seen));
+    storage.save(KEY, "text").await.unwrap();
+    let (_directory, file) = file(b"bytes");
+    let get = link(&storage, KEY, UrlMethod::Get).await;
+    assert_eq!(get.url.host_str(), Some("localhost"));
+    assert_eq!(curl::follow(&get).body, b"text");
+    assert_taken(&curl::put(&link(&storage, KEY, UrlMethod::Put).await, &file, &[]));
+    assert_eq!(text(&storage, KEY).await, "bytes");
+    // The host is part of what is signed.
+    assert_refused(&curl(&[get.as_str().replace("localhost", "127.0.0.1")]));
+}
+
+/// A form with another value for a field, or with one more.
+fn with_field(form: &Link, name: &str, value: &str) -> Link {
+    let mut form = form.clone();
+    match form.fields.iter_mut().find(|(other, _)| other == name) {
+        Some(field) => field.1 = value.to_owned(),
+        None => form.fields.push((name.to_owned(), value.to_owned())),
+    }
+    form
+}
+
+async fn a_form_takes_what_it_is_bound_to(place: &Place) {
+    let storage = place.storage();
+    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_type("image/png");
+    let form = form.content_length_range(5..=10).await.unwrap();
+    for bytes in [&b"bytes"[..], b"0123456789"] {
+        let (_directory, file) = file(bytes);
+        assert_taken(&curl::post(&form, file.to_str().unwrap()));
+        let object = storage.open(KEY).await.unwrap();
+        assert_eq!(object.meta().content_type(), Some("image/png"));
+        assert_eq!(object.bytes().await.unwrap(), bytes);
+    }
+}
+
+async fn a_form_refuses_what_is_too_large_or_too_small(place: &Place) {
+    let storage = place.storage();
+    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_length_range(5..=10).await.unwrap();
+    for (bytes, code) in [(&b"01234567890"[..], "EntityTooLarge"), (b"shor", "EntityTooSmall")] {
+        let (_directory, file) = file(bytes);
+        let answer = curl::post(&form, file.to_str().unwrap());
+        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{answer:?}");
+    }
+    assert!(!storage.exists(KEY).await.unwrap());
+}
+
+async fn a_form_refuses_another_type(place: &Place) {
+    let storage = place.storage();
+    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_type("image/png").await.unwrap();
+    let (_directory, file) = file(b"bytes");
+    assert_refused(&curl::post(&with_field(&form, "Content-Type", "text/html"), file.to_str().unwrap()));
+    assert!(!storage.exists(KEY).await.unwrap());
+}
+
+async fn a_form_for_a_kind_of_types_takes_those_alone(place: &Place) {
+    let storage = place.storage();
+    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_type("image/*").await.unwrap();
+    let (_directory, file) = file(b"bytes");
+    let file = file.to_str().unwrap();
+    assert_refused(&curl::post(&with_field(&form, "Content-Type", "text/html"), file));
+    assert!(!storage.exists(KEY).await.unwrap());
+    assert_taken(&curl::post(&with_field(&form, "Content-Type", "image/webp"), file));
+    assert_eq!(storage.stat(KEY).await.unwrap().content_type(), Some("image/webp"));
+}
+
+async fn a_form_that_binds_no_type_takes_any(place: &Place) {
+    let storage = place.storage();
+    let form = link(&storage, KEY, UrlMethod::Post).await;
+    let (_directory, file) = file(b"bytes");
+    let file = file.to_str().unwrap();
+    assert_taken(&curl::post(&form, file));
+    assert_eq!(storage.stat(KEY).await.unwrap().content_type(), Some("text/plain"), "guessed from the key");
+    assert_taken(&curl::post(&with_field(&form, "Content-Type", "image/webp"), file));
+    assert_eq!(storage.stat(KEY).await.unwrap().content_type(), Some("image/webp"));
+}
+
+async fn a_form_refuses_another_key(place: &Place) {
+    let storage = place.storage();
+    let form = link(&storage, "mine", UrlMethod::Post).await;
+    let (_directory, file) = file(b"bytes");
+    let key = &form.fields.iter().find(|(name, _)| name == "key").unwrap().1;
+    for other in [format!("{key}2"), key.replace("mine", "yours"), format!("{key}/${{filename}}")] {
+        assert_refused(&curl::post(&with_field(&form, "key", &other), file.to_str().unwrap()));
+    }
+    assert!(storage.list("").entries().next().await.is_none());
+}
+
+async fn a_form_for_any_name_takes_those_below_its_directory_alone(place: &Place) {
+    let storage = place.storage();
+    let directory_of_the_user = "uploads/7 +é";
+    let form = storage.url(directory_of_the_user).method(UrlMethod::Post).expires_in(MINUTE).any_name().await.unwrap();
+    let (_directory, file) = file(b"bytes");
+    let file = file.to_str().unwrap();
+    // The browser tells the file's name, which takes the place of `${filename}`.
+    assert_taken(&curl::post(&form, file));
+    assert_eq!(text(&storage, &format!("{directory_of_the_user}/from the user.bin")).await, "bytes");
+    let key = &form.fields.iter().find(|(name, _)| name == "key").unwrap().1;
+    let below = key.replace("${filename}", "sub/another & name.txt");
+    assert_taken(&curl::post(&with_field(&form, "key", &below), file));
+    assert_eq!(text(&storage, &format!("{directory_of_the_user}/sub/another & name.txt")).await, "bytes");
+    for outside in ["uploads/7 +ée.txt", "uploads/8/a.txt", "uploads/7 +é"] {
+        let outside = key.replace("uploads/7 +é/${filename}", outside);
+        assert_refused(&curl::post(&with_field(&form, "key", &outside), file));
+    }
+    assert_eq!(storage.list("").entries().collect().await.unwrap().len(), 2);
+}
+
+async fn an_expired_form_is_refused(place: &Place) {
+    let storage = place.storage();
+    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(Duration::from_secs(1)).await.unwrap();
+    let (_directory, file) = file(b"bytes");
+    expiry_of(&form).await;
+    assert_refused(&curl::post(&form, file.to_str().unwrap()));
+    assert!(!storage.exists(KEY).await.unwrap());
+}
+
+async fn a_form_that_was_tampered_with_is_refused(place: &Place) {
+    let storage = place.storage();
+    let small = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_length_range(1..=2).await.unwrap();
+    let large = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_length_range(1..=9).await.unwrap();
+    let (_directory, file) = file(b"bytes");
+    // The policy of one form with the signature of the other.
+    let policy = &large.fields.iter().find(|(name, _)| name == "policy").unwrap().1;
+    assert_refused(&curl::post(&with_field(&small, "policy", policy), file.to_str().unwrap()));
+    assert!(!storage.exists(KEY).await.unwrap());
+    assert_taken(&curl::post(&large, file.to_str().unwrap()));
+}
+
+fn without_query(link: &Link) -> String {
+    let mut url = link.url.clone();
+    url.set_query(None);
+    url.into()
+}
+
+async fn what_is_saved_as_public_is_read_without_a_signature(place: &Place) {
+    let private = place.storage();
+    private.save(KEY, "text").await.unwrap();
+    assert_refused(&curl(&[without_query(&link(&private, KEY, UrlMethod::Get).await)]));
+    let public = place.storage_with(|builder| builder.acl("public-read").part_size(5 << 20));
+    public.save(KEY, "text").await.unwrap();
+    public.save("parts", vec![b'x'; 6 << 20]).await.unwrap();
+    public.copy(KEY, "copy").await.unwrap();
+    for (key, len) in [(KEY, 4), ("parts", 6 << 20), ("copy", 4)] {
+        let answer = curl(&[without_query(&link(&public, key, UrlMethod::Get).await)]);
+        assert_eq!((answer.status, answer.body.len()), (200, len), "{key}");
+    }
+}
+
+async fn an_upload_by_link_or_form_is_public_where_saves_are(place: &Place) {
+    let storage = place.storage_with(|builder| builder.acl("public-read"));
+    let (_directory, file) = file(b"bytes");
+    assert_taken(&curl::put(&link(&storage, "put", UrlMethod::Put).await, &file, &[]));
+    assert_taken(&curl::post(&link(&storage, "post", UrlMethod::Post).await, file.to_str().unwrap()));
+    for key in ["put", "post"] {
+        let answer = curl(&[without_query(&link(&storage, key, UrlMethod::Get).await)]);
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"bytes"[..]), "{key}");
+    }
+}
+
+async fn an_upload_by_link_has_to_say_what_every_object_is_saved_with(place: &Place) {
+    let storage = place.storage_with(|builder| builder.acl("private"));
+    let (_directory, file) = file(b"bytes");
+    let mut put = link(&storage, KEY, UrlMethod::Put).await;
+    put.headers = Vec::new();
+    assert_refused(&curl::put(&put, &file, &[]));
+    assert_refused(&curl::put(&put, &file, &["x-amz-acl: public-read"]));
+    let form = link(&storage, KEY, UrlMethod::Post).await;
+    assert_refused(&curl::post(&with_field(&form, "acl", "public-read"), file.to_str().unwrap()));
+    assert!(!storage.exists(KEY).await.unwrap());
+}
+
+async fn a_public_link_leads_to_the_object(place: &Place) {
+    let signed = link(&place.storage(), "a", UrlMethod::Get).await;
+    let bucket = signed.url.path_segments().unwrap().next().unwrap().to_owned();
+    let base = signed.url.join(&format!("/{bucket}/")).unwrap();
+    let storage = place.storage_with(|builder| builder.acl("public-read").public_url(base));
+    storage.save(KEY, "text").await.unwrap();
+    let link = storage.url(KEY).await.unwrap();
+    assert_eq!(link.url.query(), None);
+    assert_eq!(curl::follow(&link).body, b"text");
+}

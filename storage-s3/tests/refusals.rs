@@ -1,0 +1,156 @@
+//! What a server refuses, in the kinds of the contract and with what to do about it.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+mod common;
+mod tools;
+
+use serde_json::{Value, json};
+use storage_core::{Error, ErrorKind, Storage};
+use storage_s3::S3Builder;
+use tools::Bucket;
+
+tools::on_servers! {
+    both:
+        an_unknown_bucket_is_told_by_every_verb;
+    external:
+        a_wrong_secret_is_told_by_every_verb,
+        an_unknown_access_key_is_told_by_every_verb,
+        without_credentials_what_is_private_is_denied,
+        what_a_policy_denies_is_denied_and_nothing_else,
+        without_the_permission_to_list_absence_is_not_claimed;
+}
+
+fn built(builder: S3Builder) -> Storage {
+    Storage::new(builder.build().unwrap())
+}
+
+/// What each verb fails with.
+async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
+    let listed = storage.list("").entries().next().await;
+    let deleted = storage.delete_all(futures_util::stream::iter(["a", "b"])).next().await;
+    vec![
+        ("save", storage.save("a", "text").await.unwrap_err()),
+        ("save in parts", storage.save("a", vec![0; 9 << 20]).await.unwrap_err()),
+        ("open", storage.open("a").await.unwrap_err()),
+        ("stat", storage.stat("a").await.unwrap_err()),
+        ("exists", storage.exists("a").await.unwrap_err()),
+        ("delete", storage.delete("a").await.unwrap_err()),
+        ("delete_all", deleted.unwrap().unwrap_err()),
+        ("list", listed.unwrap().unwrap_err()),
+        ("copy", storage.copy("a", "b").await.unwrap_err()),
+    ]
+}
+
+/// The answer to a HEAD has no document, so that it is known by its status alone.
+fn is_told_by_status(verb: &str) -> bool {
+    matches!(verb, "stat" | "exists")
+}
+
+/// Every one of these is the service's refusal, with its request, and would be refused again.
+fn assert_refused(verb: &str, error: &Error, kind: ErrorKind, code: &str, advice: &str) {
+    assert_eq!(error.kind(), kind, "{verb}: {error}");
+    assert!(error.message().starts_with(code), "{verb}: {error}");
+    assert!(error.message().contains(" [request "), "{verb}: {error}");
+    assert!(error.message().contains(advice), "{verb}: {error}");
+    assert!(!error.is_retryable(), "{verb}: {error}");
+}
+
+const CHECK_THE_KEY: &str = "check access_key_id and secret_access_key, or where they come from";
+const ONE_OR_THE_OTHER: &str = "the credentials are wrong, or the policy does not allow it";
+const MEND_THE_POLICY: &str = "the policy of the user or of the bucket does not allow it";
+
+async fn an_unknown_bucket_is_told_by_every_verb(bucket: &Bucket) {
+    let storage = built(bucket.server().builder("anystorage-there-is-no-such-bucket"));
+    for (verb, error) in failures(&storage).await {
+        let advice = "create the bucket, or mend the option bucket";
+        assert_refused(verb, &error, ErrorKind::InvalidConfig, "NoSuchBucket (404)", advice);
+    }
+}
+
+async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
+    let storage = built(bucket.builder().secret_access_key("a/wrong+secret"));
+    for (verb, error) in failures(&storage).await {
+        if is_told_by_status(verb) {
+            assert_refused(verb, &error, ErrorKind::PermissionDenied, "the service answers (403)", ONE_OR_THE_OTHER);
+        } else {
+            assert_refused(verb, &error, ErrorKind::Unauthenticated, "SignatureDoesNotMatch (403)", CHECK_THE_KEY);
+        }
+        assert!(!format!("{error} {error:?}").contains("wrong+secret"), "{verb}");
+    }
+}
+
+async fn an_unknown_access_key_is_told_by_every_verb(bucket: &Bucket) {
+    let storage = built(bucket.builder().access_key_id("AKNOBODY"));
+    for (verb, error) in failures(&storage).await {
+        if is_told_by_status(verb) {
+            assert_refused(verb, &error, ErrorKind::PermissionDenied, "the service answers (403)", ONE_OR_THE_OTHER);
+        } else {
+            assert_refused(verb, &error, ErrorKind::Unauthenticated, "InvalidAccessKeyId (403)", CHECK_THE_KEY);
+        }
+    }
+}
+
+async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
+    bucket.storage().save("a", "text").await.unwrap();
+    let storage = built(bucket.builder().anonymous(true));
+    for (verb, error) in failures(&storage).await {
+        if is_told_by_status(verb) {
+            assert_refused(verb, &error, ErrorKind::PermissionDenied, "the service answers (403)", ONE_OR_THE_OTHER);
+        } else {
+            assert_refused(verb, &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+        }
+    }
+    let public = built(bucket.builder().acl("public-read"));
+    public.save("public", "text").await.unwrap();
+    assert_eq!(storage.open("public").await.unwrap().text().await.unwrap(), "text");
+}
+
+/// Has nobody be allowed to do this with the bucket and what is in it.
+fn deny(bucket: &Bucket, action: &str) {
+    let (objects, itself) = (format!("arn:aws:s3:::{}/*", bucket.name()), format!("arn:aws:s3:::{}", bucket.name()));
+    let statement = json!({ "Effect": "Deny", "Principal": "*", "Action": action, "Resource": [objects, itself] });
+    set_policy(bucket, &json!([statement]));
+}
+
+fn set_policy(bucket: &Bucket, statements: &Value) {
+    let policy = json!({ "Version": "2012-10-17", "Statement": statements });
+    bucket.boto("put_bucket_policy", json!({ "Policy": policy.to_string() }));
+}
+
+async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
+    let storage = bucket.storage();
+    storage.save("a", "text").await.unwrap();
+    deny(bucket, "s3:PutObject");
+    for payload in [vec![0; 1], vec![0; 9 << 20]] {
+        let error = storage.save("a", payload).await.unwrap_err();
+        assert_refused("save", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    }
+    let error = storage.copy("a", "b").await.unwrap_err();
+    assert_refused("copy", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");
+
+    deny(bucket, "s3:DeleteObject");
+    let error = storage.delete("a").await.unwrap_err();
+    assert_refused("delete", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    let mut deleted = storage.delete_all(futures_util::stream::iter(["a", "b"]));
+    while let Some(key) = deleted.next().await {
+        assert_eq!(key.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+    assert!(storage.exists("a").await.unwrap());
+    bucket.boto("delete_bucket_policy", json!({}));
+}
+
+async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) {
+    deny(bucket, "s3:ListBucket");
+    let storage = bucket.storage();
+    storage.save("a", "text").await.unwrap();
+    assert!(storage.exists("a").await.unwrap());
+    for error in [storage.exists("b").await.unwrap_err(), storage.open("b").await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert!(error.message().contains("without s3:ListBucket this is also said of what is not there"), "{error}");
+    }
+    let error = storage.list("").entries().next().await.unwrap().unwrap_err();
+    assert_refused("list", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    bucket.boto("delete_bucket_policy", json!({}));
+}

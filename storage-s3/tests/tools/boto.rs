@@ -1,0 +1,55 @@
+//! [`Boto`]: boto3's S3 client, in a Python process that is asked for one method after another (`boto.py`).
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+
+/// The process; it ends when nobody can ask it any more.
+pub(crate) struct Boto {
+    _process: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Boto {
+    pub(crate) fn start(tools: &Path, variables: &BTreeMap<String, String>) -> Self {
+        let mut process = super::aws::client(&tools.join("python3"), variables)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/boto.py"))
+            .arg(&variables["STORAGE_S3_TEST_ENDPOINT"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let questions = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { _process: process, questions, answers }
+    }
+
+    /// What the method answers, or the code that it fails with.
+    pub(crate) fn call(&mut self, method: &str, arguments: &Value) -> Result<Value, String> {
+        writeln!(self.questions, "{}", json!([method, arguments])).unwrap();
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "boto3 is gone: what it said is above");
+        let mut answer: Value = serde_json::from_str(&line).unwrap();
+        match answer.get("code") {
+            Some(code) => Err(code.as_str().unwrap().to_owned()),
+            None => Ok(answer["ok"].take()),
+        }
+    }
+}
+
+/// Bytes as an argument.
+pub(crate) fn body(bytes: &[u8]) -> Value {
+    json!({ "base64": BASE64.encode(bytes) })
+}
+
+/// The bytes of an answer's body.
+pub(crate) fn bytes(answer: &Value) -> Vec<u8> {
+    BASE64.decode(answer["Body"]["base64"].as_str().unwrap()).unwrap()
+}

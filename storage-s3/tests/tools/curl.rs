@@ -1,0 +1,105 @@
+//! curl, the client that everybody has.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use storage_core::{Link, UrlMethod};
+use tempfile::TempDir;
+
+use super::run;
+
+/// What a server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.headers.lines().filter_map(|line| line.split_once(':'));
+        lines.into_iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// S3's code of what went wrong; empty if there is none.
+    pub(crate) fn code(&self) -> String {
+        let body = String::from_utf8_lossy(&self.body);
+        let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+        code.map(|(code, _)| code.to_owned()).unwrap_or_default()
+    }
+}
+
+/// Whether there is a curl; else a line says what is not tried.
+pub(crate) fn is_there() -> bool {
+    static IS_THERE: OnceLock<bool> = OnceLock::new();
+    *IS_THERE.get_or_init(|| {
+        let is_there = Command::new("curl").arg("--version").output().is_ok_and(|output| output.status.success());
+        if !is_there {
+            crate::common::skip("links, by curl", "it is not installed");
+        }
+        is_there
+    })
+}
+
+/// Runs curl.
+pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> Answer {
+    let directory = TempDir::new().unwrap();
+    let (headers, body) = (directory.path().join("headers"), directory.path().join("body"));
+    // Nothing of the user's own configuration, and nothing but loopback.
+    let mut command = Command::new("curl");
+    command.args([
+        "-q",
+        "--silent",
+        "--show-error",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "60",
+        "--write-out",
+        "%{http_code}",
+    ]);
+    command.arg("--dump-header").arg(&headers).arg("--output").arg(&body);
+    let status = run(command.args(arguments.iter().map(AsRef::as_ref)));
+    // The last one, after any `100 Continue`.
+    let headers = String::from_utf8_lossy(&std::fs::read(headers).unwrap_or_default()).replace("\r\n", "\n");
+    let headers = headers.trim_end().rsplit("\n\n").next().unwrap_or_default().to_owned();
+    Answer {
+        status: String::from_utf8(status).unwrap().parse().unwrap(),
+        headers,
+        body: std::fs::read(body).unwrap_or_default(),
+    }
+}
+
+/// Follows a link for GET or HEAD.
+pub(crate) fn follow(link: &Link) -> Answer {
+    match link.method {
+        UrlMethod::Head => curl(&["--head", link.as_str()]),
+        _ => curl(&[link.as_str()]),
+    }
+}
+
+/// Uploads a file by a link for PUT, with the headers that it wants, and others.
+pub(crate) fn put(link: &Link, file: &Path, headers: &[&str]) -> Answer {
+    let mut arguments = vec!["--upload-file".to_owned(), file.to_str().unwrap().to_owned(), link.as_str().to_owned()];
+    for header in link.headers.iter().map(|(name, value)| format!("{name}: {value}")).chain(owned(headers)) {
+        arguments.extend(["--header".to_owned(), header]);
+    }
+    curl(&arguments)
+}
+
+/// Uploads a file by a form, with the fields that a link for POST has; `file` is what `--form` takes after `file=@`.
+pub(crate) fn post(link: &Link, file: &str) -> Answer {
+    let mut arguments = Vec::new();
+    for (name, value) in &link.fields {
+        arguments.extend(["--form-string".to_owned(), format!("{name}={value}")]);
+    }
+    arguments.extend(["--form".to_owned(), format!("file=@{file}"), link.as_str().to_owned()]);
+    curl(&arguments)
+}
+
+fn owned<'a>(texts: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
+    texts.iter().map(|&text| text.to_owned())
+}

@@ -1,0 +1,48 @@
+//! moto, started for this process and stopped with it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// Starts the server, waits for this process to end, however it ends, and stops it. From then on a signal that is meant for
+/// the tests does not keep it from that.
+const KEEPER: &str = r#"
+"$1" up "$2/moto"
+echo
+trap '' INT TERM HUP
+cat >/dev/null
+"$1" down "$2/moto"
+rm -rf "$2"
+"#;
+
+/// A server that is there as long as this is, or as its process is.
+pub(crate) struct Moto {
+    _process: ChildStdin,
+}
+
+impl Moto {
+    /// Starts one, and answers what names it to the tests.
+    pub(crate) fn start(tools: &Path) -> (Self, BTreeMap<String, String>) {
+        let directory = tempfile::Builder::new().prefix("storage-s3-moto-").tempdir().unwrap();
+        let mut keeper = Command::new("bash")
+            .args(["-euc", KEEPER, "keeper", concat!(env!("CARGO_MANIFEST_DIR"), "/servers/moto")])
+            // The keeper removes it, since nothing of a test program that is a `static` is ever dropped.
+            .arg(TempDir::keep(directory))
+            .env("STORAGE_S3_TEST_TOOLS", tools)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut variables = BTreeMap::new();
+        for line in BufReader::new(keeper.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            let Some((name, value)) = line.strip_prefix("export ").and_then(|line| line.split_once('=')) else { break };
+            variables.insert(name.to_owned(), value.to_owned());
+        }
+        assert!(!variables.is_empty(), "moto did not start");
+        (Self { _process: keeper.stdin.take().unwrap() }, variables)
+    }
+}
