@@ -11,6 +11,16 @@ quickstart:
 test:
     cargo test --workspace
 
+# The S3 driver on RadosGW (Debian's packages ceph-mon, ceph-osd and radosgw), which is started and stopped.
+s3:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    directory=$(mktemp -d)
+    trap 'storage-s3/servers/radosgw down "$directory/radosgw"' EXIT
+    storage-s3/servers/radosgw up "$directory/radosgw" >"$directory/environment"
+    source "$directory/environment"
+    cargo test -p storage-s3
+
 # Format in place.
 fmt:
     cargo fmt --all

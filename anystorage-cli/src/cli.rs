@@ -10,8 +10,8 @@ use crate::places::Places;
 
 /// List, copy and link to files in any storage.
 ///
-/// A location is NAME:KEY (a storage of the configuration file or of STORAGE_<NAME>_URL), a URL
-/// (file:///abs/dir/file), or a local path (./x, /x); - is standard input or output.
+/// A location is NAME:KEY (a storage of the configuration file or of STORAGE_<NAME>_URL), a URL (s3://bucket/key,
+/// file:///abs/dir/file), or a local path (./x, /x); - is standard input or output.
 #[derive(Debug, Parser)]
 #[command(
     name = "anystorage",

@@ -40,12 +40,14 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::local("starting", &error.into()))?;
     let outcome = runtime.block_on(async {
-        tokio::select! {
+        let exit = tokio::select! {
             // First, so that no signal is missed once there is something to drop.
             biased;
-            exit = signals::interrupted() => Err(Failure::told(exit)),
-            outcome = cli.run() => outcome,
-        }
+            exit = signals::interrupted() => exit,
+            outcome = cli.run() => return outcome,
+        };
+        signals::tidied().await;
+        Err(Failure::told(exit))
     });
     // A read of standard input cannot be interrupted, so it is not waited for.
     runtime.shutdown_timeout(Duration::from_millis(500));

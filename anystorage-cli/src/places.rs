@@ -100,7 +100,7 @@ impl Places {
             let label = label.map_or_else(|()| shown.to_string(), String::from);
             return self.directory(config, &directory, label, name);
         }
-        let (root, name) = split_url(url, want).ok_or_else(|| told(Error::config("the name is not UTF-8 text")))?;
+        let (root, name) = split_url(url).ok_or_else(|| told(Error::config("the name is not UTF-8 text")))?;
         let config = self.registry.config_of_url(root.as_str()).map_err(told)?;
         let storage = self.open(config).map_err(told)?;
         Ok(Place { storage, label: location::shown(root).to_string(), text: name, local: false })
@@ -172,17 +172,17 @@ fn last_off(path: &Path) -> Option<(&Path, &str)> {
     Some((if parent.as_os_str().is_empty() { Path::new(".") } else { parent }, name))
 }
 
-/// The same for a URL that is no file's: what stands behind the last slash is the name.
-fn split_url(url: Url, want: Want) -> Option<(Url, String)> {
-    if url.cannot_be_a_base() || want == Want::NewDirectory {
+/// The same for a URL that is no file's: what stands before its path is the storage, the same one for all paths, so that
+/// it copies within itself.
+fn split_url(url: Url) -> Option<(Url, String)> {
+    if url.cannot_be_a_base() {
         return Some((url, String::new()));
     }
-    let path = url.path().to_owned();
-    let Some((directory, name)) = path.rsplit_once('/') else { return Some((url, String::new())) };
-    let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
+    let path = url.path();
+    let text = percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8().ok()?.into_owned();
     let mut root = url;
-    root.set_path(&format!("{directory}/"));
-    Some((root, name))
+    root.set_path("/");
+    Some((root, text))
 }
 
 /// The directory as the driver gets it: the same text for the same directory, so that both ends of a copy are seen
@@ -203,8 +203,8 @@ fn root_of(directory: &Path) -> Result<String, Error> {
 mod tests {
     use super::*;
 
-    fn url(text: &str, want: Want) -> (String, String) {
-        let (root, name) = split_url(Url::parse(text).unwrap(), want).unwrap();
+    fn url(text: &str) -> (String, String) {
+        let (root, name) = split_url(Url::parse(text).unwrap()).unwrap();
         (root.to_string(), name)
     }
 
@@ -213,14 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_rooted_at_what_stands_before_its_last_slash() {
-        assert_eq!(url("s3://bucket/a/b%20c.png?region=x", Want::Existing), pair("s3://bucket/a/?region=x", "b c.png"));
-        assert_eq!(url("s3://bucket/a/", Want::Existing), pair("s3://bucket/a/", ""));
-        assert_eq!(url("s3://bucket/a", Want::NewObject), pair("s3://bucket/", "a"));
-        assert_eq!(url("s3://bucket", Want::Existing), pair("s3://bucket", ""));
-        assert_eq!(url("memory:", Want::Existing), pair("memory:", ""));
-        assert_eq!(url("s3://bucket/a", Want::NewDirectory), pair("s3://bucket/a", ""));
-        assert!(split_url(Url::parse("s3://bucket/%ff").unwrap(), Want::Existing).is_none());
+    fn a_url_is_rooted_at_what_stands_before_its_path() {
+        assert_eq!(url("s3://bucket/a/b%20c.png?region=x"), pair("s3://bucket/?region=x", "a/b c.png"));
+        assert_eq!(url("s3://bucket/a/"), pair("s3://bucket/", "a/"));
+        assert_eq!(url("s3://bucket//a"), pair("s3://bucket/", "/a"));
+        assert_eq!(url("s3://bucket"), pair("s3://bucket/", ""));
+        assert_eq!(url("memory:"), pair("memory:", ""));
+        assert!(split_url(Url::parse("s3://bucket/%ff").unwrap()).is_none());
     }
 
     #[test]

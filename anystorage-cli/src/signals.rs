@@ -5,12 +5,15 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::exit::Exit;
 
 /// How long tidying up may take: writing to a pipe that nobody empties cannot be dropped.
 const GRACE: Duration = Duration::from_secs(1);
+/// How often it is looked whether that is done.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Answers how to exit when a signal arrives. Not at all without one, nor where signals cannot be waited for.
 ///
@@ -28,6 +31,16 @@ pub(crate) async fn interrupted() -> Exit {
     match told.await {
         Ok(exit) => exit,
         Err(_) => pending().await,
+    }
+}
+
+/// Waits for what goes on in the background, once the rest has been dropped: an upload to S3 is aborted there. Connections
+/// that nobody uses cannot be told from it, so it may be all of the grace, in which the process ends.
+pub(crate) async fn tidied() {
+    let tasks = Handle::current().metrics();
+    // One of them is the task that ends the process.
+    while tasks.num_alive_tasks() > 1 {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -28,21 +28,38 @@
 //!
 //! ```toml
 //! [storages.default]
-//! driver = "fs"
-//! root = "/var/lib/app/media"
+//! driver = "s3"
+//! bucket = "example-media"
+//! region = "eu-west-1"
+//! prefix = "media"
 //! public_url = "https://media.example.com/"
+//!
+//! [storages.static]
+//! driver = "fs"
+//! root = "/var/lib/app/static"
 //!
 //! [storages.scratch]
 //! driver = "memory"
 //! ```
+//!
+//! | driver | URL | options of its own |
+//! |---|---|---|
+//! | `fs` | `file:///abs/path` | `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `metadata`, `signing_key` |
+//! | `memory` | `memory:` | none |
+//! | `s3` | `s3://bucket/prefix` | `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http` |
+//!
+//! What they mean is told by the builders of the drivers, in the modules `fs` and `s3`.
 //!
 //! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which names it and lists
 //!   the known ones. No value is ever shown: it may be a secret.
 //! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${` itself.
 //! - `STORAGE_CONFIG` names a configuration file, and `STORAGE_<NAME>_URL` defines a storage or replaces one of the
 //!   file: `STORAGE_DEFAULT_URL=file:///tmp/media`.
-//! - A URL's query holds options by name: `file:///var/lib/app/media?read_only=true`. A URL holds no secrets: user
-//!   name and password in it are refused.
+//! - A URL's query holds options by name: `file:///var/lib/app/media?read_only=true`,
+//!   `s3://example-media/media?region=eu-west-1`. A URL holds no secrets: user name and password in it are refused, and
+//!   so are keys of S3.
+//! - The driver `s3` also reads what AWS tools read (`AWS_REGION`, `AWS_PROFILE`, `~/.aws/config`, ...). Those are
+//!   variables of the process, whatever [`Environment`] a [`Loader`] is given.
 //!
 //! # Features
 //!
@@ -50,6 +67,8 @@
 //! |---|---|
 //! | `fs` (default) | the driver `fs` and `file:` URLs: the local file system, as module `fs` too |
 //! | `memory` (default) | the driver `memory` and the URL `memory:`; [`Memory`] itself is always there |
+//! | `s3` | the driver `s3` and `s3:` URLs: AWS S3 and every service that speaks its protocol, as module `s3` too |
+//! | `aws-config` | for `s3`: AWS profiles with single sign-on, roles and processes |
 //!
 //! What this crate re-exports from `storage-core` is described there too, with the contract that every driver holds.
 
@@ -64,6 +83,10 @@ pub use storage_core::*;
 /// The local file system driver, for programs that set it up themselves.
 #[cfg(feature = "fs")]
 pub use storage_fs as fs;
+/// The S3 driver, for programs that set it up themselves, and for what is beyond the contract
+/// ([`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads)).
+#[cfg(feature = "s3")]
+pub use storage_s3 as s3;
 
 pub use definitions::Definitions;
 pub use environment::Environment;
@@ -81,6 +104,12 @@ pub fn registry() -> Registry {
     let registry = {
         let mut registry = registry;
         storage_fs::register(&mut registry);
+        registry
+    };
+    #[cfg(feature = "s3")]
+    let registry = {
+        let mut registry = registry;
+        storage_s3::register(&mut registry);
         registry
     };
     registry

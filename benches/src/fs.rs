@@ -6,31 +6,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::paired::Table;
+use crate::paired::{Table, in_turn};
 use crate::peers::{self, Peer, Result};
 
 const SMALL: usize = 4096;
 const LARGE: u64 = 1 << 30;
 
-pub async fn run(dir: &Path, rounds: usize, only: &str) -> std::result::Result<(), Box<dyn std::error::Error>> {
+pub async fn run(dir: &Path, rounds: usize, only: &str) -> Result<()> {
     for callers in [1, 64] {
         for durable in [true, false] {
             let kind = if durable { "durable" } else { "not durable" };
             let title = format!("save 4 KiB, {kind}, {callers} concurrent");
             if title.contains(only) {
-                save_small(dir, rounds, title, durable, callers).await.map_err(|error| error.to_string())?;
+                save_small(dir, rounds, title, durable, callers).await?;
             }
         }
         let title = format!("open and read 4 KiB, {callers} concurrent");
         if title.contains(only) {
-            read_small(dir, rounds, title, callers).await.map_err(|error| error.to_string())?;
+            read_small(dir, rounds, title, callers).await?;
         }
     }
     if "open and read 1 GiB".contains(only) {
-        read_large(dir, rounds).await.map_err(|error| error.to_string())?;
+        read_large(dir, rounds).await?;
     }
     if "list".contains(only) {
-        list(dir, rounds.min(5)).await.map_err(|error| error.to_string())?;
+        list(dir, rounds.min(5)).await?;
     }
     Ok(())
 }
@@ -41,11 +41,6 @@ where
     F: Future<Output = Result<()>>,
 {
     stream::iter(0..count).map(|n| Ok(work(n))).try_for_each_concurrent(callers, |work| work).await
-}
-
-/// The peers, another one first in each round: whoever comes first pays for what the round before has left to do.
-fn in_turn(all: &[Box<dyn Peer>], round: usize) -> impl Iterator<Item = &Box<dyn Peer>> {
-    all.iter().cycle().skip(round % all.len()).take(all.len())
 }
 
 fn root(dir: &Path, name: &str) -> Result<(tempfile::TempDir, PathBuf)> {

@@ -5,12 +5,13 @@
 //! counts.
 //!
 //! `cargo run --release -- fs` runs all of the file system workloads; `--only save` some of them; `memory` measures peak
-//! memory, each case in a process of its own.
+//! memory, each case in a process of its own. `s3` does both for the S3 driver, on a server that is there.
 
 mod fs;
 mod memory;
 mod paired;
 mod peers;
+mod s3;
 
 use std::path::PathBuf;
 
@@ -41,9 +42,17 @@ enum What {
     /// One case of `memory`.
     #[command(hide = true)]
     MemoryCase { case: String },
+    /// The S3 driver.
+    S3(s3::Arguments),
+    /// One case of the peak memory of `s3`.
+    #[command(hide = true)]
+    S3MemoryCase(s3::MemoryCase),
+    /// Calls of one peer and nothing else, for a profiler.
+    #[command(hide = true)]
+    S3Repeat(s3::Repeat),
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> peers::Result<()> {
     let arguments = Arguments::parse();
     std::fs::create_dir_all(&arguments.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -51,5 +60,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         What::Fs { rounds, only } => runtime.block_on(fs::run(&arguments.dir, rounds, &only)),
         What::Memory => memory::run(&arguments.dir),
         What::MemoryCase { case } => runtime.block_on(memory::case(&arguments.dir, &case)),
+        What::S3(what) => what.run(&runtime, &arguments.dir),
+        What::S3MemoryCase(case) => runtime.block_on(case.run(&arguments.dir)),
+        What::S3Repeat(repeat) => repeat.run(),
     }
 }

@@ -10,8 +10,7 @@ use storage_core::{Payload, Storage};
 use storage_fs::Fs;
 
 use crate::fs::{LISTED_FILES, make_tree};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use crate::peers::Result;
 
 const CASES: [&str; 3] = ["save-4-gib-stream", "read-4-gib", "list-200000"];
 
@@ -83,8 +82,8 @@ fn print(before: u64) -> Result<()> {
 }
 
 /// The largest resident size so far, in KiB.
-fn peak() -> Result<u64> {
+pub fn peak() -> std::io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("no VmHWM")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim_end_matches("kB").trim().parse().map_err(std::io::Error::other)
 }

@@ -5,11 +5,16 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 
+/// The peers, another one first in each round: whoever comes first pays for what the round before has left to do.
+pub fn in_turn<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
+    all.iter().cycle().skip(round % all.len()).take(all.len())
+}
+
 /// The times of one peer, a round each.
 struct Row {
     name: String,
     times: Vec<Duration>,
-    /// Processor time of all threads, which other programs on the machine hardly disturb.
+    /// Processor time of all threads, and of programs that were run, which other programs on the machine hardly disturb.
     processor: Vec<Duration>,
 }
 
@@ -29,9 +34,14 @@ impl Table {
 
     /// Times one run.
     pub async fn time<T>(&mut self, name: &str, run: impl Future<Output = T>) -> T {
-        let (start, processor) = (Instant::now(), ProcessTime::now());
+        let (start, processor, children) = (Instant::now(), ProcessTime::now(), children());
         let done = run.await;
-        let (time, processor) = (start.elapsed(), processor.elapsed());
+        self.note(name, start.elapsed(), processor.elapsed() + self::children().saturating_sub(children));
+        done
+    }
+
+    /// Notes a time that was measured elsewhere.
+    pub fn note(&mut self, name: &str, time: Duration, processor: Duration) {
         match self.rows.iter_mut().find(|row| row.name == name) {
             Some(row) => {
                 row.times.push(time);
@@ -39,7 +49,19 @@ impl Table {
             }
             None => self.rows.push(Row { name: name.to_owned(), times: vec![time], processor: vec![processor] }),
         }
-        done
+    }
+
+    /// Prints the times themselves, for what is no rate.
+    pub fn print_times(&self) {
+        println!("\n### {}\n", self.title);
+        println!("| | median ms (min to max) | this / ours (median of the rounds, min to max) |\n|-|-|-|");
+        let Some(ours) = self.rows.first() else { return };
+        for row in &self.rows {
+            let (min, mid, max) = median(row.times.iter().map(|time| time.as_secs_f64() * 1e3));
+            let pairs = row.times.iter().zip(&ours.times);
+            let (least, ratio, most) = median(pairs.map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64()));
+            println!("| {} | {mid:.1} ({min:.1} to {max:.1}) | {ratio:.2} ({least:.2} to {most:.2}) |", row.name);
+        }
     }
 
     /// Prints the table. Ours is the row that was measured first.
@@ -67,7 +89,17 @@ impl Table {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+/// Processor time of the programs that have ended (`cutime` and `cstime`, in hundredths of a second).
+fn children() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in parentheses, may hold spaces.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks = fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+    Duration::from_millis(ticks * 10)
+}
+
+/// The least, the middle one, and the greatest.
+pub fn median(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
     (values[0], values[values.len() / 2], values[values.len() - 1])

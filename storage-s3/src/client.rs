@@ -22,6 +22,8 @@ const RETRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait before any, and the longest that a service is granted that asks for one.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// How many headers the signature and the HTTP client add to those of a request.
+const ADDED_HEADERS: usize = 8;
 /// How long a body may stall.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// The most that is read of an answer that says what went wrong.
@@ -60,7 +62,7 @@ pub(crate) struct Document {
 pub(crate) struct Failed {
     pub(crate) error: Error,
     /// What the service said, if it said something.
-    pub(crate) refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Box<Refusal>>,
     /// Whether an attempt before may have had its effect though no answer came.
     pub(crate) may_have_happened: bool,
     not_begun: bool,
@@ -77,15 +79,20 @@ impl Failed {
         self.refusal.as_ref().map(|refusal| refusal.status)
     }
 
+    /// Whether what was asked for may have been done all the same.
+    pub(crate) fn leaves_open(&self) -> bool {
+        !self.not_begun && self.refusal.as_deref().is_none_or(Refusal::leaves_open)
+    }
+
     fn may_be_repeated(&self, repeat: Repeat) -> bool {
         match repeat {
             Repeat::Always => self.error.is_retryable(),
-            Repeat::IfNotBegun => self.not_begun,
+            Repeat::IfNotBegun => self.error.is_retryable() && self.not_begun,
         }
     }
 
     fn wait(&self) -> Option<Duration> {
-        self.refusal.as_ref().and_then(Refusal::retry_after)
+        self.refusal.as_deref().and_then(Refusal::retry_after)
     }
 }
 
@@ -140,12 +147,11 @@ impl Client {
     /// began to answer before it had finished.
     pub(crate) async fn document(&self, request: &Request<'_>) -> Result<Document, Failed> {
         self.attempts(request, || async {
-            let answer = self.attempt(request).await?;
-            let headers = answer.headers.clone();
+            let mut answer = self.attempt(request).await?;
             let body = answer.read(MAX_DOCUMENT).await.map_err(Failed::from)?;
-            match Refusal::in_success(&headers, &body) {
+            match Refusal::in_success(&answer.headers, &body) {
                 Some(refusal) => Err(self.refused(refusal).await),
-                None => Ok(Document { headers, body }),
+                None => Ok(Document { headers: answer.headers, body }),
             }
         })
         .await
@@ -177,22 +183,22 @@ impl Client {
     }
 
     async fn attempt(&self, request: &Request<'_>) -> Result<Answer, Failed> {
-        let (signed, credential) = self.signed(request).await?;
+        let unsigned = |error| Failed { not_begun: true, ..Failed::from(error) };
+        let (signed, credential) = self.signed(request).await.map_err(unsigned)?;
         let limit = request.time_limit();
-        let response = match tokio::time::timeout(limit, self.0.http.execute(signed)).await {
+        let mut response = match tokio::time::timeout(limit, self.0.http.execute(signed)).await {
             Ok(Ok(response)) => response,
             Ok(Err(cause)) => return Err(self.not_sent(cause)),
             Err(_) => return Err(no_answer(limit).into()),
         };
-        let (status, headers) = (response.status(), response.headers().clone());
-        let answer = Answer { status, headers, response };
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let mut answer = Answer { status, headers, response };
         if status.is_success() {
             return Ok(answer);
         }
-        let headers = answer.headers.clone();
         // What cannot be read of an error's document is no reason to hide the error.
         let body = if request.method == Method::HEAD { Bytes::new() } else { answer.read_start(MAX_REFUSAL).await };
-        Err(failed(Refusal::read(status, &headers, &body), credential.as_deref()))
+        Err(failed(Refusal::read(status, &answer.headers, &body), credential.as_deref()))
     }
 
     async fn refused(&self, refusal: Refusal) -> Failed {
@@ -210,6 +216,7 @@ impl Client {
         let url = inner.bucket.url(request.key, &request.query);
         let credential = self.credential().await?;
         let mut headers = request.headers.clone();
+        headers.reserve(ADDED_HEADERS);
         if let Some(credential) = &credential {
             headers = self.sign(&url, request, headers, credential)?;
         }
@@ -284,9 +291,13 @@ fn check_credential(credential: &AwsCredential) -> Result<()> {
 }
 
 fn failed(refusal: Refusal, credential: Option<&AwsCredential>) -> Failed {
+    let refusal = match credential {
+        Some(credential) => refusal.without_secrets(credential),
+        None => refusal,
+    };
     let not_begun = refusal.was_not_begun();
-    let error = refusal.clone().into_error(credential);
-    Failed { error, refusal: Some(refusal), may_have_happened: false, not_begun }
+    let error = refusal.clone().into_error();
+    Failed { error, refusal: Some(Box::new(refusal)), may_have_happened: false, not_begun }
 }
 
 fn no_answer(limit: Duration) -> Error {
@@ -318,7 +329,7 @@ impl Answer {
         }
     }
 
-    async fn read(mut self, max: usize) -> Result<Bytes> {
+    async fn read(&mut self, max: usize) -> Result<Bytes> {
         let mut all = BytesMut::new();
         while let Some(chunk) = self.next().await? {
             if all.len() + chunk.len() > max {
@@ -332,7 +343,7 @@ impl Answer {
         Ok(all.freeze())
     }
 
-    async fn read_start(mut self, max: usize) -> Bytes {
+    async fn read_start(&mut self, max: usize) -> Bytes {
         let mut start = BytesMut::new();
         while start.len() < max
             && let Ok(Some(chunk)) = self.next().await

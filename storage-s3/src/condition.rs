@@ -46,7 +46,7 @@ impl Condition {
             Self::Missing if !is_met => Error::new(ErrorKind::AlreadyExists, "there is an object already"),
             // Of an object that is gone S3 says that there is none.
             Self::Is(etag) if !is_met || failed.error.kind() == ErrorKind::NotFound => not_this(etag),
-            _ if failed.error.is_retryable() && failed.refusal.is_none() => failed
+            _ if failed.error.is_retryable() && failed.leaves_open() => failed
                 .error
                 .with_retryable(false)
                 .with_context("whether the object was saved is not known: look before trying again"),

@@ -19,7 +19,7 @@ use crate::driver::{Inner, S3};
 use crate::endpoint::Bucket;
 use crate::headers;
 use crate::quirks::Quirks;
-use crate::transport::{Connector, client};
+use crate::transport::Http;
 
 const MIB: u64 = 1024 * 1024;
 /// S3's limits for a part ("Amazon S3 multipart upload limits").
@@ -205,7 +205,7 @@ impl S3Builder {
 
     pub(crate) fn build_in(self, environment: &Environment) -> Result<S3> {
         let Self { options, public_url, largest_copy } = self;
-        let http = client()?;
+        let http = Http::new()?;
         let sources = Sources {
             access_key_id: options.access_key_id.clone(),
             secret_access_key: options.secret_access_key.clone(),
@@ -214,7 +214,7 @@ impl S3Builder {
             anonymous: options.anonymous,
             region: options.region.clone(),
         };
-        let found = credentials::find(&sources, environment, Arc::new(Connector(http.clone())))?;
+        let found = credentials::find(&sources, environment, Arc::new(http.clone()))?;
         let region = match &options.region {
             Some(region) => region.clone(),
             None => first(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"])?
@@ -224,10 +224,7 @@ impl S3Builder {
         check_region(&region)?;
         let endpoint = match &options.endpoint {
             Some(endpoint) => Some(endpoint.clone()),
-            None => first(environment, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])?
-                .or(found.endpoint)
-                .map(|text| parse_endpoint(&text))
-                .transpose()?,
+            None => environment.endpoint_of("S3")?.or(found.endpoint).map(|text| parse_endpoint(&text)).transpose()?,
         };
         let bucket = options.bucket_at(endpoint.as_ref(), &region, "endpoint")?;
         let signing_bucket = match &options.signing_endpoint {
@@ -240,7 +237,7 @@ impl S3Builder {
         let part_size = options.checked_part_size()?;
         Ok(S3::new(Inner {
             can_sign: found.provider.is_some(),
-            client: Client::new(http, bucket, region, found.provider),
+            client: Client::new(http.client_for(bucket.host()), bucket, region, found.provider),
             signing_bucket,
             public_url,
             object_headers: options.object_headers()?,
@@ -326,7 +323,9 @@ fn first(environment: &Environment, names: &[&str]) -> Result<Option<String>> {
 }
 
 fn parse_endpoint(text: &str) -> Result<Url> {
-    Url::parse(text).map_err(|cause| Error::config("AWS_ENDPOINT_URL: not a URL").with_source(cause))
+    Url::parse(text).map_err(|cause| {
+        Error::config("the endpoint of AWS_ENDPOINT_URL or of the profile is not a URL").with_source(cause)
+    })
 }
 
 /// It becomes part of a host's name and of every signature.

@@ -1,6 +1,5 @@
 //! `copy`: the service's own, in one request up to 5 GiB, by ranges above.
 
-use http::header::IF_NONE_MATCH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use storage_core::{
     Checksums, CopyMode, CopyOptions, Error, ErrorKind, Key, Metadata, MetadataDirective, ObjectMeta, OpenOptions,
@@ -14,7 +13,7 @@ use crate::driver::Shared;
 use crate::errors::Refusal;
 use crate::headers;
 use crate::multipart::{MAX_PARTS, Sent, Upload};
-use crate::request::{Repeat, Request};
+use crate::request::Request;
 use crate::stat;
 use crate::xml;
 
@@ -61,19 +60,22 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
         MetadataDirective::Replace(_) => Some(Source::look(s3, from).await?),
         _ => None,
     };
-    if source.as_ref().is_some_and(|source| source.meta.size > s3.largest_copy) {
-        return by_ranges(s3, from, to, options).await;
+    let request = request(s3, from, to, options, source.as_ref())?;
+    if let Some(source) = source.filter(|source| source.meta.size > s3.largest_copy) {
+        return by_ranges(s3, from, to, options, &source).await;
     }
-    match s3.client.document(&request(s3, from, to, options, source.as_ref())?).await {
-        Ok(_) => Ok(Some(())),
+    let answer = s3.client.document(&request).await;
+    match answer.and_then(|answer| Ok(xml::answer("CopyObjectResult", &answer.body)?)) {
+        Ok(xml::Copied { .. }) => Ok(Some(())),
         Err(failed) if failed.error.kind() == ErrorKind::PreconditionFailed => settle(s3, to, options, failed).await,
-        Err(failed) if failed.refusal.as_ref().is_some_and(Refusal::may_be_too_large) => {
-            if Source::look(s3, from).await?.meta.size <= s3.largest_copy {
+        Err(failed) if failed.refusal.as_deref().is_some_and(Refusal::may_be_too_large) => {
+            let source = Source::look(s3, from).await?;
+            if source.meta.size <= s3.largest_copy {
                 return Err(failed.error);
             }
-            by_ranges(s3, from, to, options).await
+            by_ranges(s3, from, to, options, &source).await
         }
-        Err(failed) => Err(failed.error),
+        Err(failed) => Err(condition(options).explain(failed)),
     }
 }
 
@@ -133,28 +135,27 @@ fn request<'a>(
             .headers(source.condition()?),
         _ => request.headers(s3.object_headers.clone()),
     };
-    if options.mode == CopyMode::CreateNew {
-        request = request.header(IF_NONE_MATCH, HeaderValue::from_static("*")).repeat(Repeat::IfNotBegun);
-    }
-    Ok(request)
+    condition(options).put_on(request, s3.abilities.quoted_etags)
+}
+
+fn condition(options: &CopyOptions) -> Condition {
+    if options.mode == CopyMode::CreateNew { Condition::Missing } else { Condition::Always }
 }
 
 /// An upload whose parts are ranges of the source.
-async fn by_ranges(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<Option<()>> {
+async fn by_ranges(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions, source: &Source) -> Result<Option<()>> {
     if !s3.abilities.part_copy {
         return Err(Error::unsupported("this service copies no objects above 5 GiB: read and save it"));
     }
-    let source = Source::look(s3, from).await?;
     let metadata = match &options.metadata {
         MetadataDirective::Replace(metadata) => metadata,
         _ => &source.meta.metadata,
     };
-    let condition = if options.mode == CopyMode::CreateNew { Condition::Missing } else { Condition::Always };
     let unchecked = Checking { mode: ChecksumMode::None, headers: false };
     let mut upload = Upload::create(&s3.client, to, source.headers(s3, metadata)?, unchecked).await?;
-    let copied = upload.run_all(ranges(s3, from, &source, &upload)?.into_iter(), s3.concurrency).await;
+    let copied = upload.run_all(ranges(s3, from, source, &upload)?.into_iter(), s3.concurrency).await;
     let completed = match copied {
-        Ok(()) => upload.complete(&condition, s3.abilities.quoted_etags).await,
+        Ok(()) => upload.complete(&condition(options), s3.abilities.quoted_etags).await,
         Err(error) => Err(error),
     };
     match completed {

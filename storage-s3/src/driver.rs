@@ -88,7 +88,7 @@ impl Driver for S3 {
         capabilities.signed_get = self.0.can_sign;
         capabilities.signed_put = self.0.can_sign;
         capabilities.signed_post = self.0.can_sign && self.0.abilities.forms;
-        DriverInfo::new("s3", format!("s3://{}", self.0.client.bucket().name()), capabilities)
+        DriverInfo::new("s3", self.0.client.bucket().location(), capabilities)
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

@@ -15,6 +15,7 @@ pub(crate) struct Bucket {
     name: String,
     /// Without a slash at its end: `https://bucket.s3.eu-west-1.amazonaws.com`, `http://127.0.0.1:9000/bucket`.
     base: String,
+    is_at_aws: bool,
 }
 
 impl Bucket {
@@ -24,7 +25,7 @@ impl Bucket {
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         let endpoint = Url::parse(&format!("https://s3.{region}.{domain}"))
             .map_err(|cause| Error::config("option region: not the name of a region").with_source(cause))?;
-        Self::at(name, &endpoint, path_style)
+        Ok(Self { is_at_aws: true, ..Self::at(name, &endpoint, path_style)? })
     }
 
     /// A bucket at an endpoint: below its path, or as its host's first label.
@@ -39,7 +40,22 @@ impl Bucket {
         } else {
             format!("{scheme}://{name}.{host}{port}{path}")
         };
-        Ok(Self { name: name.to_owned(), base })
+        Ok(Self { name: name.to_owned(), base, is_at_aws: false })
+    }
+
+    /// Where it is, for people: `s3://media` at AWS, else its URL, since two services may have buckets of one name.
+    pub(crate) fn location(&self) -> String {
+        if self.is_at_aws { format!("s3://{}", self.name) } else { self.base.clone() }
+    }
+
+    /// The host that requests go to, without a port.
+    pub(crate) fn host(&self) -> &str {
+        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        match authority.rfind(']') {
+            Some(end) => &authority[..=end],
+            None => authority.split(':').next().unwrap_or_default(),
+        }
     }
 
     /// Its name.
@@ -94,6 +110,15 @@ mod tests {
         assert_eq!(bucket("https://example.com/s3/", true).url("a", &[]), "https://example.com/s3/media/a");
         let aws = Bucket::at_aws("media", "cn-north-1", false).unwrap();
         assert_eq!(aws.url("", &[]), "https://media.s3.cn-north-1.amazonaws.com.cn/");
+        assert_eq!(aws.location(), "s3://media");
+        assert_eq!(bucket("https://example.com/s3/", true).location(), "https://example.com/s3/media");
+    }
+
+    #[test]
+    fn the_host_is_told_without_its_port() {
+        assert_eq!(bucket("http://127.0.0.1:9000", true).host(), "127.0.0.1");
+        assert_eq!(bucket("http://[::1]:9000/x", true).host(), "[::1]");
+        assert_eq!(bucket("https://s3.example.com", false).host(), "media.s3.example.com");
     }
 
     #[test]

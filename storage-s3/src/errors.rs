@@ -103,16 +103,31 @@ impl Refusal {
         CODES.contains(&self.code.as_str()) || matches!(self.status, 429 | 503)
     }
 
-    /// As an error of the contract. `credential` is what the request was signed with: should the service send any of it
-    /// back, it does not get into the message.
-    pub(crate) fn into_error(self, credential: Option<&AwsCredential>) -> Error {
+    /// Whether the service may have done what it was asked, and failed afterwards.
+    pub(crate) fn leaves_open(&self) -> bool {
+        self.code == "InternalError" || (matches!(self.status, 500 | 502 | 504) && !self.was_not_begun())
+    }
+
+    /// Without what the request was signed with, should the service have sent any of it back. To be called before anything is
+    /// shown, or cut: half of a secret would not be known again.
+    pub(crate) fn without_secrets(self, credential: &AwsCredential) -> Self {
+        let clean = |text| without_secrets(text, credential);
+        Self {
+            code: clean(self.code),
+            message: clean(self.message),
+            request_id: clean(self.request_id),
+            host_id: clean(self.host_id),
+            region: self.region.map(clean),
+            ..self
+        }
+    }
+
+    /// As an error of the contract.
+    pub(crate) fn into_error(self) -> Error {
         let (kind, advice) = self.verdict();
         let mut message = self.said();
         if let Some(advice) = advice {
             message = format!("{message}; {advice}");
-        }
-        if let Some(credential) = credential {
-            message = without_secrets(message, credential);
         }
         let error = Error::new(kind, message).with_retryable(self.may_pass());
         match self.retry_after {
@@ -308,7 +323,8 @@ mod tests {
             secret_key: "canary-secret".to_owned(),
             token: Some("canary-token".to_owned()),
         };
-        Refusal::read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()).into_error(Some(&credential))
+        let refusal = Refusal::read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes());
+        refusal.without_secrets(&credential).into_error()
     }
 
     #[test]

@@ -70,11 +70,17 @@ pub(crate) fn of_metadata(metadata: &Metadata, checksums: &Checksums, underscore
         }
         headers.insert(user_header(name)?, header_value(&encoded_word(value))?);
     }
+    keep_checksums(&mut headers, checksums)?;
+    Ok(headers)
+}
+
+/// Adds the headers that store checksums with an object.
+pub(crate) fn keep_checksums(headers: &mut HeaderMap, checksums: &Checksums) -> Result<()> {
     for checksum in checksums.iter() {
         let name = user_header(&format!("{CHECKSUM}{}", checksum.algorithm()))?;
         headers.insert(name, header_value(&checksum.to_hex())?);
     }
-    Ok(headers)
+    Ok(())
 }
 
 fn user_header(name: &str) -> Result<HeaderName> {
@@ -143,23 +149,23 @@ pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
     meta.etag = etag(headers);
     meta.last_modified = date(headers, &LAST_MODIFIED);
     for (name, value) in headers {
-        let value = text(value);
         let slot = match name.as_str() {
             "content-type" => &mut meta.metadata.content_type,
             "content-disposition" => &mut meta.metadata.content_disposition,
             "content-language" => &mut meta.metadata.content_language,
             "cache-control" => &mut meta.metadata.cache_control,
             "content-encoding" => {
-                meta.metadata.content_encoding = stored_encoding(&value);
+                meta.metadata.content_encoding = stored_encoding(&text(value));
                 continue;
             }
             other => {
                 if let Some(name) = other.strip_prefix(USER) {
-                    take_user(&mut meta, name, &value);
+                    take_user(&mut meta, name, &text(value));
                 }
                 continue;
             }
         };
+        let value = text(value);
         *slot = (!value.is_empty()).then_some(value);
     }
     meta.metadata.expires = date(headers, &EXPIRES);

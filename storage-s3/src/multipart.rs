@@ -102,7 +102,8 @@ impl Upload {
             if checking.algorithm() == Some(ChecksumAlgorithm::Crc64Nvme) && checking.headers {
                 request = request.header(CHECKSUM_TYPE, HeaderValue::from_static("FULL_OBJECT"));
             }
-            let created: xml::Created = xml::answer("InitiateMultipartUploadResult", &client.document(&request).await?.body)?;
+            let created: xml::Created =
+                xml::answer("InitiateMultipartUploadResult", &client.document(&request).await?.body)?;
             let (tasks, parts) = (JoinSet::new(), BTreeMap::new());
             Ok(Self { client, key, id: created.upload_id, checking, tasks, parts, is_over: false })
         });

@@ -103,6 +103,15 @@ impl Parts {
         }
     }
 
+    /// The same, for whoever holds a part until it is known: a payload that stalls gives the part's room back.
+    pub(crate) async fn is_at_end_after(&mut self, part: &mut Part) -> Result<bool> {
+        if let Ok(known) = tokio::time::timeout(STALL, self.is_at_end()).await {
+            return known;
+        }
+        part.room = None;
+        self.is_at_end().await
+    }
+
     /// What the stream's checks computed, at its end.
     pub(crate) fn checksums(&self) -> Option<&Checksums> {
         match &self.source {

@@ -9,12 +9,12 @@ use storage_core::{Error, Result};
 /// |---|---|
 /// | `none` | nothing: S3 as AWS documents it |
 /// | `r2` | parts of one size; no ACLs; no condition on copies; no forms for uploads |
-/// | `b2` | `Content-MD5` in place of checksum headers; no conditional saves and copies; no forms for uploads |
-/// | `gcs` | `Content-MD5`; no conditional saves and copies; no bulk delete; no copies above 5 GB |
+/// | `b2` | SHA-256 in the signature in place of checksum headers; no conditional saves and copies; no forms for uploads; no ACLs, which only a bucket has there |
+/// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, which those with other metadata above 5 GB would need |
 /// | `garage` | no conditional saves and copies; no ACLs |
 /// | `minio` | no condition on copies; no ACLs |
-/// | `ceph` | `Content-MD5`; ETags in conditions of saves without quotes; a save with `if_match` that loses a race is answered with `UnknownError`, which is looked into; no condition on completing a multipart upload; no condition on copies; no `_` in names of user metadata, which it would change to `-` |
-/// | `wasabi`, `spaces` | `Content-MD5`; no conditional saves and copies |
+/// | `ceph` | SHA-256 in the signature; ETags in conditions of saves without quotes; a save with `if_match` that loses a race is answered with `UnknownError`, which is looked into; no condition on completing a multipart upload; no condition on copies; no `_` in names of user metadata, which it would change to `-` |
+/// | `wasabi`, `spaces` | SHA-256 in the signature; no conditional saves and copies |
 ///
 /// What a profile says is lacking is `Unsupported`, or done another way that keeps the promise: see the crate's
 /// documentation, verb by verb. `auto` goes by the endpoint's host name: R2, B2, Google, Wasabi and Spaces are known by it.
@@ -69,7 +69,7 @@ impl Quirks {
             Self::R2 => {
                 Abilities { parts_of_any_size: false, acl: false, conditional_copy: false, forms: false, ..all }
             }
-            Self::B2 => Abilities { forms: false, ..all.without_checksums().without_conditions() },
+            Self::B2 => Abilities { forms: false, acl: false, ..all.without_checksums().without_conditions() },
             Self::Gcs => {
                 Abilities { bulk_delete: false, part_copy: false, ..all.without_checksums().without_conditions() }
             }

@@ -68,7 +68,11 @@ impl<'a> Request<'a> {
     }
 
     pub(crate) fn headers(mut self, headers: HeaderMap) -> Self {
-        self.headers.extend(headers);
+        if self.headers.is_empty() {
+            self.headers = headers;
+        } else {
+            self.headers.extend(headers);
+        }
         self
     }
 
@@ -147,6 +151,7 @@ impl From<Vec<Bytes>> for Chunks {
 
 impl From<Bytes> for Chunks {
     fn from(bytes: Bytes) -> Self {
-        if bytes.is_empty() { Self::default() } else { vec![bytes].into() }
+        let len = bytes.len() as u64;
+        if len == 0 { Self::default() } else { Self { chunks: Arc::new([bytes]), len } }
     }
 }

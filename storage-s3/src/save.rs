@@ -36,21 +36,23 @@ enum Known {
 pub(crate) async fn save(s3: &Shared, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
     let condition = condition(s3, &options.mode)?;
     // What can be refused is refused before anybody sends a byte.
-    headers::of_metadata(&options.metadata, &Checksums::new(), s3.abilities.underscores)?;
+    let headers = object_headers(s3, options)?;
     let mut begun = begin(s3, payload).await?;
-    if begun.rest.is_at_end().await? {
+    if begun.rest.is_at_end_after(&mut begun.first).await? {
         let checksums = begun.all_checksums();
         return match options.mode {
-            SaveMode::UniqueName => put_under_a_free_name(s3, key, begun.first.chunks, checksums, options).await,
-            _ => put(s3, key, begun.first.chunks, checksums, options, &condition).await,
+            SaveMode::UniqueName => {
+                put_under_a_free_name(s3, key, headers, begun.first.chunks, checksums, options).await
+            }
+            _ => put(s3, key, headers, begun.first.chunks, checksums, options, &condition).await,
         };
     }
     match options.mode {
         SaveMode::UniqueName => {
             let free = free_name(s3, key).await?;
-            upload(s3, &free, begun, options, &condition).await.map_err(taken_meanwhile)
+            upload(s3, &free, headers, begun, options, &condition).await.map_err(taken_meanwhile)
         }
-        _ => upload(s3, key, begun, options, &condition).await,
+        _ => upload(s3, key, headers, begun, options, &condition).await,
     }
 }
 
@@ -116,8 +118,9 @@ impl Begun {
     }
 }
 
-fn object_headers(s3: &Shared, options: &SaveOptions, checksums: &Checksums) -> Result<HeaderMap> {
-    let mut headers = headers::of_metadata(&options.metadata, checksums, s3.abilities.underscores)?;
+/// What is said of an object before its bytes, but for their checksums.
+fn object_headers(s3: &Shared, options: &SaveOptions) -> Result<HeaderMap> {
+    let mut headers = headers::of_metadata(&options.metadata, &Checksums::new(), s3.abilities.underscores)?;
     headers.extend(s3.object_headers.clone());
     Ok(headers)
 }
@@ -134,6 +137,7 @@ fn meta(key: &Key, size: u64, etag: Option<ETag>, options: &SaveOptions, checksu
 async fn put(
     s3: &Shared,
     key: &Key,
+    mut headers: HeaderMap,
     body: Chunks,
     checksums: Checksums,
     options: &SaveOptions,
@@ -142,8 +146,8 @@ async fn put(
     let size = body.len();
     let known = s3.checking.algorithm().and_then(|algorithm| checksums.get(algorithm));
     let proof = s3.checking.proof(&body, known).await?;
-    let mut request =
-        Request::new(Method::PUT, key.as_str()).headers(object_headers(s3, options, &checksums)?).body(body);
+    headers::keep_checksums(&mut headers, &checksums)?;
+    let mut request = Request::new(Method::PUT, key.as_str()).headers(headers).body(body);
     if let Some(proof) = &proof {
         request = request.verified_by(proof)?;
     }
@@ -170,13 +174,15 @@ async fn lost_race(s3: &Shared, key: &Key, condition: &Condition, failed: &Faile
 async fn put_under_a_free_name(
     s3: &Shared,
     key: &Key,
+    headers: HeaderMap,
     body: Chunks,
     checksums: Checksums,
     options: &SaveOptions,
 ) -> Result<ObjectMeta> {
     let mut name = key.clone();
     for _ in 0..OTHER_NAMES {
-        match put(s3, &name, body.clone(), checksums.clone(), options, &Condition::Missing).await {
+        let (headers, body, checksums) = (headers.clone(), body.clone(), checksums.clone());
+        match put(s3, &name, headers, body, checksums, options, &Condition::Missing).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => name = keys::alternative(key)?,
             done => return done,
         }
@@ -213,6 +219,7 @@ fn taken_meanwhile(error: Error) -> Error {
 async fn upload(
     s3: &Shared,
     key: &Key,
+    mut headers: HeaderMap,
     begun: Begun,
     options: &SaveOptions,
     condition: &Condition,
@@ -232,7 +239,7 @@ async fn upload(
         )));
     };
     let checksums = checksums.clone();
-    let headers = object_headers(s3, options, &checksums)?;
+    headers::keep_checksums(&mut headers, &checksums)?;
     let Begun { first, mut rest, size, .. } = begun;
     let sizes = PartSizes::new(s3.part_size, size, s3.abilities.parts_of_any_size);
     let mut upload = Upload::create(&s3.client, key, headers, s3.checking).await?;

@@ -1,22 +1,46 @@
-//! The HTTP client that everything goes through: requests to S3, and those for credentials.
+//! [`Http`]: the HTTP client that everything goes through, requests to S3 and those for credentials.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use object_store::ClientOptions;
-use object_store::client::{HttpClient, HttpConnector};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
 use reqwest::redirect::Policy;
-use storage_core::{Error, Result};
+use storage_core::{Error, Result, async_trait};
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a connection is kept that nobody uses; S3 itself closes it a little later.
 const IDLE: Duration = Duration::from_secs(15);
-
 /// How many headers an answer may have. User metadata of 2 KiB can be hundreds.
 const MAX_HEADERS: usize = 1024;
 
-/// A client that does as it is told: it follows no redirection, decodes no body, and keeps no cookie.
-pub(crate) fn client() -> Result<reqwest::Client> {
+/// A client that does as it is told: it follows no redirection, decodes no body, and keeps no cookie. What goes to this
+/// machine goes through no proxy. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Http {
+    client: reqwest::Client,
+    /// Goes through no proxy, whatever the environment says.
+    direct: reqwest::Client,
+}
+
+impl Http {
+    pub(crate) fn new() -> Result<Self> {
+        let built = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|cause| {
+                Error::unexpected("no HTTP client: are the system's root certificates installed?", cause)
+            })
+        };
+        Ok(Self { client: built(builder())?, direct: built(builder().no_proxy())? })
+    }
+
+    /// The client for requests to a host.
+    pub(crate) fn client_for(&self, host: &str) -> reqwest::Client {
+        if is_of_this_machine(host) { self.direct.clone() } else { self.client.clone() }
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("anystorage/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
@@ -31,16 +55,59 @@ pub(crate) fn client() -> Result<reqwest::Client> {
         .no_brotli()
         .no_zstd()
         .no_deflate()
-        .build()
-        .map_err(|cause| Error::unexpected("no HTTP client: are the system's root certificates installed?", cause))
 }
 
-/// Hands the one client to whoever asks for credentials.
-#[derive(Debug)]
-pub(crate) struct Connector(pub(crate) reqwest::Client);
-
-impl HttpConnector for Connector {
+/// For those who ask for credentials.
+impl HttpConnector for Http {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Http {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // What containers and instances are told by their own machine is not for a proxy to see.
+        let client =
+            if is_of_this_machine(request.uri().host().unwrap_or_default()) { &self.direct } else { &self.client };
+        client.call(request).await
+    }
+}
+
+/// Whether a host is this machine, or the one that it runs on.
+fn is_of_this_machine(host: &str) -> bool {
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+        // The instance's metadata by IPv6 are at fd00:ec2::254, those of containers at fd00:ec2::23.
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0xec2]
+        }
+        Err(_) => host == "localhost",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_tells_goes_through_no_proxy() {
+        let is_direct = |uri: &str| is_of_this_machine(uri.parse::<http::Uri>().unwrap().host().unwrap());
+        for uri in [
+            "http://169.254.169.254/latest",
+            "http://169.254.170.2/v2",
+            "http://[fd00:ec2::254]/",
+            "http://localhost:1/",
+        ] {
+            assert!(is_direct(uri), "{uri}");
+        }
+        for uri in [
+            "https://sts.eu-west-1.amazonaws.com/",
+            "http://10.0.0.1/",
+            "http://[2600::1]/",
+            "https://127.example.com/",
+        ] {
+            assert!(!is_direct(uri), "{uri}");
+        }
     }
 }

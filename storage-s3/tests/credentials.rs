@@ -1,6 +1,8 @@
 //! Credentials from the environment of a process, as requests to S3 carry them. Each test runs once more in a process of its
 //! own, which has the variables that the test is about, and no others.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;

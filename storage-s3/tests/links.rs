@@ -74,7 +74,8 @@ macro_rules! in_places {
 macro_rules! tests {
     ($place:ident: $($test:ident),+) => {
         mod $place {
-            $(#[tokio::test]
+            // A corner that is tidied up holds up the thread it is dropped on, not the connections.
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
             async fn $test() {
                 if let Some(place) = super::Place::$place() {
                     super::$test(&place).await;
@@ -170,8 +171,7 @@ async fn a_link_for_head_brings_the_headers(place: &Place) {
     let storage = place.storage();
     storage.save(KEY, "text").await.unwrap();
     let answer = curl::follow(&link(&storage, KEY, UrlMethod::Head).await);
-    assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]));
-    assert_eq!(answer.header("content-length"), Some("4"));
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some("4")), "{answer:?}");
 }
 
 async fn a_link_is_for_its_method_alone(place: &Place) {

@@ -5,7 +5,7 @@
 mod common;
 mod tools;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use storage_core::{Error, ErrorKind, Storage};
 use storage_s3::S3Builder;
 use tools::Bucket;
@@ -17,6 +17,7 @@ tools::on_servers! {
         a_wrong_secret_is_told_by_every_verb,
         an_unknown_access_key_is_told_by_every_verb,
         without_credentials_what_is_private_is_denied,
+        without_credentials_what_is_public_is_read,
         what_a_policy_denies_is_denied_and_nothing_else,
         without_the_permission_to_list_absence_is_not_claimed;
 }
@@ -91,9 +92,13 @@ async fn an_unknown_access_key_is_told_by_every_verb(bucket: &Bucket) {
     }
 }
 
+fn anonymous(bucket: &Bucket) -> Storage {
+    built(S3Builder::new(bucket.name()).endpoint(bucket.server().endpoint()).allow_http(true).anonymous(true))
+}
+
 async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
     bucket.storage().save("a", "text").await.unwrap();
-    let storage = built(bucket.builder().anonymous(true));
+    let storage = anonymous(bucket);
     for (verb, error) in failures(&storage).await {
         if is_told_by_status(verb) {
             assert_refused(verb, &error, ErrorKind::PermissionDenied, "the service answers (403)", ONE_OR_THE_OTHER);
@@ -101,20 +106,20 @@ async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
             assert_refused(verb, &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
         }
     }
-    let public = built(bucket.builder().acl("public-read"));
-    public.save("public", "text").await.unwrap();
-    assert_eq!(storage.open("public").await.unwrap().text().await.unwrap(), "text");
+}
+
+async fn without_credentials_what_is_public_is_read(bucket: &Bucket) {
+    built(bucket.builder().acl("public-read")).save("a", "text").await.unwrap();
+    let storage = anonymous(bucket);
+    assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");
+    assert_eq!(storage.stat("a").await.unwrap().size, 4);
 }
 
 /// Has nobody be allowed to do this with the bucket and what is in it.
 fn deny(bucket: &Bucket, action: &str) {
     let (objects, itself) = (format!("arn:aws:s3:::{}/*", bucket.name()), format!("arn:aws:s3:::{}", bucket.name()));
     let statement = json!({ "Effect": "Deny", "Principal": "*", "Action": action, "Resource": [objects, itself] });
-    set_policy(bucket, &json!([statement]));
-}
-
-fn set_policy(bucket: &Bucket, statements: &Value) {
-    let policy = json!({ "Version": "2012-10-17", "Statement": statements });
+    let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
     bucket.boto("put_bucket_policy", json!({ "Policy": policy.to_string() }));
 }
 
@@ -138,19 +143,19 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
         assert_eq!(key.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
     assert!(storage.exists("a").await.unwrap());
+
+    deny(bucket, "s3:ListBucket");
+    let error = storage.list("").entries().next().await.unwrap().unwrap_err();
+    assert_refused("list", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
     bucket.boto("delete_bucket_policy", json!({}));
 }
 
 async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) {
-    deny(bucket, "s3:ListBucket");
-    let storage = bucket.storage();
-    storage.save("a", "text").await.unwrap();
+    built(bucket.builder().acl("public-read")).save("a", "text").await.unwrap();
+    let storage = anonymous(bucket);
     assert!(storage.exists("a").await.unwrap());
     for error in [storage.exists("b").await.unwrap_err(), storage.open("b").await.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
         assert!(error.message().contains("without s3:ListBucket this is also said of what is not there"), "{error}");
     }
-    let error = storage.list("").entries().next().await.unwrap().unwrap_err();
-    assert_refused("list", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
-    bucket.boto("delete_bucket_policy", json!({}));
 }

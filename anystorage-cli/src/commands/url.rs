@@ -1,24 +1,43 @@
-//! `url`: a link to an object.
+//! `url`: a link to an object, or a form to upload one with.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use anystorage::UrlMethod;
 use anystorage::config::duration;
+use anystorage::{Link, LinkTo, UrlMethod, format_time};
+use serde_json::json;
 
 use crate::exit::{Exit, Failure, say};
 use crate::location::Location;
 use crate::output::Output;
+use crate::place::Place;
 use crate::places::{Places, Want};
 
 /// Print a link to an object: the public one, or with --expires a signed one
+///
+/// A link for POST is the address of a form, and then its fields, one a line, to be sent in this order and before the
+/// file: `curl -F NAME=VALUE ... -F file=@photo.png URL`. For a location that ends in a slash, the upload may have any
+/// name below it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How long a signed link works: 90s, 15m, 1h 30m
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<Duration>,
-    /// What the link is for: GET, HEAD or PUT
+    /// Print the same link for so long, for caches: it then works for up to this time longer
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "expires")]
+    stable_for: Option<Duration>,
+    /// What the link is for: GET, HEAD, PUT or POST
     #[arg(long, value_name = "METHOD", default_value = "GET", value_parser = method, hide_default_value = true)]
     method: UrlMethod,
+    /// The Content-Type that an upload must have; for POST also as in image/*
+    #[arg(long, value_name = "T")]
+    content_type: Option<String>,
+    /// How many bytes an upload must have: N; for POST also A-B
+    #[arg(long, value_name = "N", value_parser = length)]
+    content_length: Option<RangeInclusive<u64>>,
+    /// Print one line of JSON: url, method, expires_at, headers, fields
+    #[arg(long)]
+    json: bool,
     /// The object
     #[arg(value_name = "LOC")]
     location: Location,
@@ -26,22 +45,65 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
     let place = places.find(&args.location, Want::Existing)?;
-    if args.method == UrlMethod::Put && args.expires.is_none() {
-        let message = "a link for PUT has to be a signed one: add --expires, as in --expires 15m";
+    let link = asked_for(&args, &place)?.await.map_err(|error| place.failure(&error))?;
+    let mut output = Output::new();
+    if args.json {
+        output.line(&as_json(&link).to_string())?;
+    } else {
+        output.line(link.as_str())?;
+        for (name, value) in &link.fields {
+            output.line(&format!("{name}={value}"))?;
+        }
+    }
+    output.flush()?;
+    if !args.json {
+        for (name, value) in &link.headers {
+            say(&format!("to be sent along: {name}: {value}"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn asked_for(args: &Args, place: &Place) -> Result<LinkTo, Failure> {
+    let method = args.method;
+    if matches!(method, UrlMethod::Put | UrlMethod::Post) && args.expires.is_none() {
+        let method = method.as_str();
+        let message = format!("a link for {method} has to be a signed one: add --expires, as in --expires 15m");
         return Err(Failure::usage(format!("{place}: {message}")));
     }
-    let mut link = place.storage.url(place.key()?).method(args.method);
+    let directory = place.text.strip_suffix('/').filter(|_| method == UrlMethod::Post);
+    let mut link = match directory {
+        Some(directory) => place.storage.url(place.with_text(directory).key()?).any_name(),
+        None => place.storage.url(place.key()?),
+    };
+    link = link.method(method);
     if let Some(time) = args.expires {
         link = link.expires_in(time);
     }
-    let link = link.await.map_err(|error| place.failure(&error))?;
-    let mut output = Output::new();
-    output.line(link.as_str())?;
-    output.flush()?;
-    for (name, value) in &link.headers {
-        say(&format!("to be sent along: {name}: {value}"));
+    if let Some(window) = args.stable_for {
+        link = link.stable_for(window);
     }
-    Ok(Exit::Done)
+    if let Some(content_type) = &args.content_type {
+        link = link.content_type(content_type);
+    }
+    match &args.content_length {
+        None => Ok(link),
+        Some(range) if method == UrlMethod::Post => Ok(link.content_length_range(range.clone())),
+        Some(range) if range.start() == range.end() => Ok(link.content_length(*range.start())),
+        Some(_) => Err(Failure::usage(format!("{place}: only a link for POST takes a range of lengths"))),
+    }
+}
+
+fn as_json(link: &Link) -> serde_json::Value {
+    let headers: serde_json::Map<_, _> =
+        link.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    json!({
+        "url": link.as_str(),
+        "method": link.method.as_str(),
+        "expires_at": link.expires_at.map(format_time),
+        "headers": headers,
+        "fields": link.fields,
+    })
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -49,7 +111,31 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn method(text: &str) -> Result<UrlMethod, String> {
-    let methods = [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put];
+    let methods = [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put, UrlMethod::Post];
     let found = methods.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text));
-    found.ok_or_else(|| "write GET, HEAD or PUT".to_owned())
+    found.ok_or_else(|| "write GET, HEAD, PUT or POST".to_owned())
+}
+
+fn length(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let range = match text.split_once('-') {
+        Some((from, to)) => number(from).zip(number(to)),
+        None => number(text).map(|exact| (exact, exact)),
+    };
+    let range = range.filter(|(from, to)| from <= to).map(|(from, to)| from..=to);
+    range.ok_or_else(|| "write a number of bytes, as in 5000000, or A-B, as in 1-5000000".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_a_number_or_two() {
+        assert_eq!(length("5").unwrap(), 5..=5);
+        assert_eq!(length("0-5000000").unwrap(), 0..=5_000_000);
+        for bad in ["", "-", "-5", "5-", "9-3", "+5", "1-2-3", "1 - 2", "5MB", "18446744073709551616"] {
+            assert!(length(bad).is_err(), "{bad}");
+        }
+    }
 }

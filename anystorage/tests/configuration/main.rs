@@ -5,6 +5,8 @@
 mod embedded;
 mod environment;
 mod references;
+#[cfg(feature = "s3")]
+mod s3;
 mod secrets;
 mod support;
 mod tables;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anystorage::{Entry, ErrorKind, Link, Storage};
+use anystorage::{Entry, ErrorKind, Link, Storage, UrlMethod};
 
 use crate::files::{ALL, PICTURE, SOUND};
 use crate::report::Report;
@@ -86,10 +86,15 @@ async fn check(storage: &Storage, report: &mut Report) -> Result<()> {
 }
 
 async fn link(storage: &Storage, report: &mut Report) -> Result<()> {
+    let quarter_of_an_hour = Duration::from_secs(15 * 60);
     let public = storage.url(PICTURE.key).await;
     report.row("link", "public", told(public)?);
-    let signed = storage.url(PICTURE.key).expires_in(Duration::from_secs(15 * 60)).await;
+    let signed = storage.url(PICTURE.key).expires_in(quarter_of_an_hour).await;
     report.row("link", "signed", told(signed)?);
+    // For browsers that upload to the storage themselves: a picture of at most 5 MB, under any name.
+    let form = storage.url("uploads").method(UrlMethod::Post).any_name().expires_in(quarter_of_an_hour);
+    let form = form.content_type("image/*").content_length_range(1..=5_000_000).await;
+    report.row("link", "upload form", told(form)?);
     Ok(())
 }
 
@@ -130,13 +135,11 @@ fn names(entries: &[Entry]) -> Vec<&str> {
 }
 
 async fn delete(storage: &Storage, report: &mut Report) -> Result<()> {
-    for file in ALL {
-        storage.delete(file.key).await?;
-    }
+    let deleted = storage.delete_all(storage.list("").entries()).finish().await?;
     storage.delete(PICTURE.key).await?; // twice is no error
     let left = storage.list("").entries().collect().await?;
     ensure(left.is_empty(), || format!("left after deleting: {}", names(&left).join(", ")))?;
-    report.row("delete", &format!("{} objects", ALL.len()), format!("{} left", left.len()));
+    report.row("delete", &format!("{deleted} objects"), format!("{} left", left.len()));
     Ok(())
 }
 

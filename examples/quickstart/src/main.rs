@@ -4,13 +4,17 @@
 //! $ cargo run -p quickstart
 //! ```
 //!
-//! If the environment names storages (`STORAGE_CONFIG`, `STORAGE_DEFAULT_URL`), it runs against those instead, below
-//! a prefix that nobody else has, and takes away what it saved there.
+//! One of them is S3, on a server that it starts itself (`--no-default-features` leaves that out).
+//!
+//! If the environment names storages (`STORAGE_CONFIG`, `STORAGE_DEFAULT_URL=s3://your-bucket`), it runs against those
+//! instead, below a prefix that nobody else has, and takes away what it saved there.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks on its standard output")]
 
 mod app;
 mod files;
 mod report;
+#[cfg(feature = "server")]
+mod server;
 
 use std::error::Error;
 use std::path::Path;
@@ -19,6 +23,11 @@ use std::process::ExitCode;
 use anystorage::{Environment, Loader, Storage, Storages, keys};
 
 use crate::report::Report;
+
+#[cfg(feature = "server")]
+const STORAGES: &str = concat!(include_str!("../storages.toml"), include_str!("../s3.toml"));
+#[cfg(not(feature = "server"))]
+const STORAGES: &str = include_str!("../storages.toml");
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -35,7 +44,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     let scratch = tempfile::tempdir()?;
-    let storages = storages(scratch.path())?;
+    let storages = storages(scratch.path()).await?;
     let mut report = Report::default();
     let mut done = 0;
     for name in storages.names() {
@@ -58,14 +67,21 @@ async fn run() -> Result<()> {
 }
 
 /// The storages that the environment names; if it names none, those of `storages.toml`.
-fn storages(scratch: &Path) -> Result<Storages> {
+async fn storages(scratch: &Path) -> Result<Storages> {
     let named = Loader::new().env()?;
     if named.names().next().is_some() {
         return Ok(named.open_all()?);
     }
+    let key = keys::random_text(32)?;
     let environment =
-        Environment::process().with("QUICKSTART_DIR", scratch).with("QUICKSTART_KEY", keys::random_text(32)?);
-    Ok(Loader::new().with_environment(environment).toml_str(include_str!("../storages.toml"))?.open_all()?)
+        Environment::process().with("QUICKSTART_DIR", scratch.join("disk")).with("QUICKSTART_KEY", key.as_str());
+    #[cfg(feature = "server")]
+    let environment = {
+        let endpoint = server::start(&scratch.join("s3"), "quickstart", "quickstart", &key).await?;
+        environment.with("QUICKSTART_ENDPOINT", endpoint)
+    };
+    let definitions = Loader::new().with_environment(environment).toml_str(STORAGES)?;
+    Ok(definitions.open_all()?)
 }
 
 /// Runs the application below a prefix that nobody else has, and leaves nothing there, whatever happens.

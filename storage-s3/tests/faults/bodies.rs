@@ -80,10 +80,10 @@ fn asked_for(proxy: &Proxy) -> Vec<(Option<String>, Option<String>)> {
     })
 }
 
-/// A small object, saved past the proxy.
+/// A small object.
 async fn small() -> (Stage, Bytes) {
     let (stage, bytes) = (Stage::new(), pattern(100_000));
-    stage.truth.save("a", bytes.clone()).await.unwrap();
+    stage.storage.save("a", bytes.clone()).await.unwrap();
     (stage, bytes)
 }
 

@@ -7,3 +7,4 @@ mod common;
 mod bodies;
 mod fault_proxy;
 mod stage;
+mod uploads;

@@ -1,11 +1,12 @@
 //! [`Stage`]: a bucket of the server in this process, as it is and behind a proxy; and what the tests put into it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use storage_core::{Error, ErrorKind, Payload, Result, Storage};
-use storage_s3::{S3, S3Builder};
+use storage_s3::{ChecksumMode, S3, S3Builder};
 
 use crate::common::server::{Bucket, Server};
 use crate::fault_proxy::Proxy;
@@ -37,7 +38,9 @@ impl Stage {
         let proxy = Proxy::before(&Server::get().endpoint());
         let driver = set_up(bucket.builder().part_size(PART)).endpoint(proxy.endpoint()).build().unwrap();
         let storage = Storage::new(driver.clone());
-        Self { proxy, storage, driver, truth: bucket.storage(), _bucket: bucket }
+        // Without checksums, since the server keeps an old object's when an upload replaces it.
+        let truth = Storage::new(bucket.builder().checksum(ChecksumMode::None).build().unwrap());
+        Self { proxy, storage, driver, truth, _bucket: bucket }
     }
 
     /// What is really there; `None` for nothing.
@@ -65,6 +68,12 @@ pub(crate) fn pattern(len: usize) -> Bytes {
     bytes.into()
 }
 
+/// What needs an upload of two parts.
+pub(crate) fn part_and_a_bit() -> Bytes {
+    static BYTES: LazyLock<Bytes> = LazyLock::new(|| pattern(PART as usize + 1_000));
+    BYTES.clone()
+}
+
 /// A payload that comes in chunks, and whose size nobody knows.
 pub(crate) fn streaming(bytes: &Bytes) -> Payload {
     const CHUNK: usize = 64 * 1024;
@@ -80,13 +89,22 @@ pub(crate) fn streaming(bytes: &Bytes) -> Payload {
 pub(crate) fn assert_bytes(found: &[u8], expected: &[u8]) {
     if found != expected {
         let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
-        panic!("{} bytes, of which number {differs:?} is the first other one, in place of {}", found.len(), expected.len());
+        panic!(
+            "{} bytes, of which number {differs:?} is the first other one, in place of {}",
+            found.len(),
+            expected.len()
+        );
     }
 }
 
 /// All of an object.
 pub(crate) async fn read(storage: &Storage, key: &str) -> Result<Bytes> {
     storage.open(key).await?.bytes().await
+}
+
+/// Waits for what must come to an end.
+pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.unwrap_or_else(|_| panic!("it did not come to an end"))
 }
 
 /// Turns this test's clock on: its timers go off, those of the proxy do not. What is waited for takes place in between,

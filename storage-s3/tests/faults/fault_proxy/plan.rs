@@ -93,7 +93,11 @@ impl State {
     /// What is planned for a request.
     pub(super) fn fault_for(&self, operation: &str, asked: &Asked) -> Option<Fault> {
         let plans = self.plans();
-        let planned = plans.iter().find(|plan| plan.is_for(operation, asked))?;
+        // Each counts what it is for, whether or not another one is before it.
+        let planned = plans.iter().fold(None, |first, plan| {
+            let is_for_it = plan.is_for(operation, asked);
+            first.or(is_for_it.then_some(plan))
+        })?;
         planned.fired.fetch_add(1, Ordering::SeqCst);
         Some(planned.fault.clone())
     }

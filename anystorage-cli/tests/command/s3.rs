@@ -1,0 +1,276 @@
+//! Every command on a bucket, of a server in the tests' own process.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::server::{ACCESS_KEY_ID, Bucket, SECRET_ACCESS_KEY, Server};
+use crate::support::{Run, Sandbox, run};
+
+/// A sandbox with a bucket: the storage `bucket` of its configuration, and `s3://...` by its URL.
+struct S3 {
+    sandbox: Sandbox,
+    bucket: Bucket,
+}
+
+impl S3 {
+    fn new() -> Self {
+        let (sandbox, bucket) = (Sandbox::new(), Server::get().bucket());
+        let config = format!(
+            "[storages.bucket]\ndriver = 's3'\nbucket = '{}'\nendpoint = '{}'\nregion = 'us-east-1'\nquirks = 'minio'\n\
+             allow_http = true\naccess_key_id = '{ACCESS_KEY_ID}'\nsecret_access_key = '${{THE_SECRET}}'\n\
+             [storages.media]\ndriver = 'fs'\nroot = 'media'",
+            bucket.name(),
+            Server::get().endpoint()
+        );
+        sandbox.write("storages.toml", config);
+        Self { sandbox, bucket }
+    }
+
+    /// The URL of a key, with what belongs into its query.
+    fn url(&self, key: &str) -> String {
+        let endpoint = Server::get().endpoint();
+        format!("s3://{}/{key}?endpoint={endpoint}&allow_http=true&quirks=minio&region=us-east-1", self.bucket.name())
+    }
+
+    /// The command with keys in its environment, and nothing of whoever runs this.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.sandbox.command(arguments);
+        command.env("HOME", self.sandbox.path("")).env("THE_SECRET", SECRET_ACCESS_KEY);
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        run(&mut self.command(arguments))
+    }
+
+    fn feed(&self, arguments: &[&str], input: &[u8]) -> Run {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        Run::from(child.wait_with_output().unwrap())
+    }
+
+    fn put(&self, location: &str, text: &str) {
+        self.feed(&["put", "-", location], text.as_bytes()).done();
+    }
+
+    fn requests(&self) -> BTreeMap<&'static str, usize> {
+        self.bucket.requests().take()
+    }
+}
+
+#[test]
+fn every_command_works_on_a_bucket() {
+    let s3 = S3::new();
+    s3.sandbox.write("style.css", "body {}");
+    s3.run(&["put", "--cache-control", "no-store", "--meta", "author=Löveläce", "style.css", "bucket:css/"]).done();
+    s3.put("bucket:a b/ü?.txt", "0123456789");
+    assert_eq!(s3.run(&["ls", "bucket:"]).done(), "a b/\ncss/\n");
+    assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "a b/ü?.txt\ncss/style.css\n");
+    assert!(s3.run(&["ls", "-l", "bucket:css/"]).done().contains("             7  20"));
+    let shown = s3.run(&["stat", "bucket:css/style.css"]).done();
+    for line in ["size: 7", "content_type: text/css", "cache_control: no-store", "user_metadata.author: Löveläce"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is missing in {shown}");
+    }
+    assert_eq!(s3.run(&["exists", "bucket:css/style.css"]).silent(), 0);
+    assert_eq!(s3.run(&["exists", "bucket:css/nothing.css"]).silent(), 1);
+    assert_eq!(s3.run(&["cat", "--range", "8-", "bucket:a b/ü?.txt"]).done(), "89");
+    s3.run(&["get", "bucket:a b/ü?.txt", "copy.txt"]).done();
+    assert_eq!(s3.sandbox.read("copy.txt"), "0123456789");
+    s3.run(&["cp", "bucket:css/style.css", "media:"]).done();
+    s3.run(&["mv", "media:style.css", "bucket:new/"]).done();
+    let shown = s3.run(&["stat", "bucket:new/style.css"]).done();
+    assert!(shown.contains("cache_control: no-store") && shown.contains("user_metadata.author: Löveläce"), "{shown}");
+    assert_eq!(s3.run(&["rm", "bucket:new/style.css", "bucket:css/style.css", "bucket:nothing"]).silent(), 0);
+    assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "a b/ü?.txt\n");
+}
+
+#[test]
+fn a_url_leads_to_the_same_object() {
+    let s3 = S3::new();
+    s3.put(&s3.url("dir/a%20b.txt"), "here");
+    assert_eq!(s3.run(&["cat", "bucket:dir/a b.txt"]).done(), "here");
+    assert_eq!(s3.run(&["cat", &s3.url("dir/a%20b.txt")]).done(), "here");
+    for directory in ["", "dir", "dir/"] {
+        assert_eq!(s3.run(&["ls", "-r", &s3.url(directory)]).done(), "dir/a b.txt\n");
+    }
+    let said = s3.run(&["cat", &s3.url("dir/nothing")]).failed(1);
+    let place = format!("anystorage: s3://{}/dir/nothing: ", s3.bucket.name());
+    assert!(said.starts_with(&place) && said.contains("NotFound, open on s3"), "{said}");
+    assert!(s3.run(&["cat", &s3.url("dir//a")]).failed(2).contains("InvalidKey"));
+}
+
+#[test]
+fn a_bucket_copies_within_itself() {
+    let s3 = S3::new();
+    s3.put("bucket:a/1", "one");
+    s3.requests();
+    s3.run(&["cp", "bucket:a/1", "bucket:b/2"]).done();
+    s3.run(&["cp", &s3.url("a/1"), &s3.url("c/")]).done();
+    let requests = s3.requests();
+    assert_eq!(
+        (requests.get("CopyObject"), requests.get("GetObject"), requests.get("PutObject")),
+        (Some(&2), None, None)
+    );
+    assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "a/1\nb/2\nc/1\n");
+    for (from, to) in [("bucket:a/1", s3.url("a/1")), (&s3.url("a/1"), "bucket:a/".to_owned())] {
+        assert!(s3.run(&["mv", from, &to]).failed(1).contains("the same object"), "{from} {to}");
+    }
+    assert_eq!(s3.run(&["cat", "bucket:a/1"]).done(), "one");
+}
+
+#[test]
+fn a_directory_goes_to_a_bucket_and_back() {
+    let s3 = S3::new();
+    for name in ["a.txt", "b/c.txt", "b/d/e.txt"] {
+        s3.sandbox.write(&format!("local/{name}"), name);
+    }
+    s3.run(&["cp", "-r", "./local", &s3.url("site")]).done();
+    assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "site/a.txt\nsite/b/c.txt\nsite/b/d/e.txt\n");
+    s3.run(&["cp", "-r", "bucket:site/b", "./back"]).done();
+    assert_eq!(s3.sandbox.read("back/d/e.txt"), "b/d/e.txt");
+    assert!(s3.run(&["cp", "-r", "bucket:site", &s3.url("site/again")]).failed(1).contains("inside the other"));
+}
+
+#[test]
+fn many_objects_are_deleted_by_one_request() {
+    let s3 = S3::new();
+    let locations: Vec<_> = (0..20).map(|number| format!("bucket:{number}")).collect();
+    for location in &locations {
+        s3.put(location, "x");
+    }
+    s3.requests();
+    let arguments: Vec<_> = ["rm"].into_iter().chain(locations.iter().map(String::as_str)).collect();
+    assert_eq!(s3.run(&arguments).silent(), 0);
+    assert_eq!(s3.requests(), BTreeMap::from([("DeleteObjects", 1)]));
+    assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "");
+}
+
+#[test]
+fn more_than_a_part_goes_up_in_parts() {
+    let s3 = S3::new();
+    let bytes: Vec<u8> = (0..=255).cycle().take(20 << 20).collect();
+    s3.feed(&["put", "-", "bucket:large"], &bytes).done();
+    let requests = s3.requests();
+    assert_eq!(requests.get("UploadPart"), Some(&3), "{requests:?}");
+    let run = s3.run(&["cat", "bucket:large"]);
+    assert!(run.code == Some(0) && run.out == bytes);
+}
+
+#[test]
+fn an_interrupted_put_leaves_no_upload() {
+    let s3 = S3::new();
+    let mut child = s3.command(&["put", "-", "bucket:large"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Two parts and the beginning of a third, which is waited for.
+    stdin.write_all(&vec![b'x'; 17 << 20]).unwrap();
+    let mut seen = BTreeMap::<_, usize>::new();
+    let begun = (0..2_000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        s3.requests().into_iter().for_each(|(operation, times)| *seen.entry(operation).or_default() += times);
+        seen.get("UploadPart") == Some(&2)
+    });
+    assert!(begun, "{seen:?}");
+    assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let after = s3.requests();
+    assert!(after.contains_key("AbortMultipartUpload"), "{after:?}");
+    assert!(!after.contains_key("CompleteMultipartUpload"), "{after:?}");
+    assert_eq!(s3.run(&["ls", "bucket:"]).done(), "");
+}
+
+#[test]
+fn url_prints_links_that_are_signed() {
+    let s3 = S3::new();
+    s3.requests();
+    let link = s3.run(&["url", "--expires", "15m", "bucket:a b.png"]).done();
+    let place = format!("{}{}/a%20b.png?X-Amz-Algorithm=AWS4-HMAC-SHA256&", Server::get().endpoint(), s3.bucket.name());
+    assert!(link.starts_with(&place) && link.contains("X-Amz-Expires=900&") && link.lines().count() == 1, "{link}");
+    let stable = || s3.run(&["url", "--expires", "1h", "--stable-for", "5d", "bucket:a"]).done();
+    assert_eq!(stable(), stable());
+
+    let put = s3.run(&[
+        "url",
+        "--expires",
+        "1h",
+        "--method",
+        "PUT",
+        "--content-type",
+        "image/png",
+        "--content-length",
+        "5",
+        "bucket:a",
+    ]);
+    assert_eq!(put.code, Some(0));
+    let told =
+        "anystorage: to be sent along: content-length: 5\nanystorage: to be sent along: content-type: image/png\n";
+    assert_eq!(put.err, told);
+    assert!(s3.requests().is_empty(), "a link costs no request");
+    assert!(s3.run(&["url", "bucket:a"]).failed(1).contains("public_url"));
+}
+
+#[test]
+fn url_prints_a_form() {
+    let s3 = S3::new();
+    let asked =
+        ["url", "--expires", "1h", "--method", "post", "--content-length", "1-5000000", "--content-type", "image/*"];
+    let form = s3.run(&[&asked[..], &["bucket:uploads/"]].concat()).done();
+    let lines: Vec<_> = form.lines().collect();
+    assert_eq!(lines[0], format!("{}{}/", Server::get().endpoint(), s3.bucket.name()));
+    assert_eq!(lines[1], "key=uploads/${filename}");
+    for field in ["x-amz-algorithm=AWS4-HMAC-SHA256", "policy=", "x-amz-signature="] {
+        assert!(lines.iter().any(|line| line.starts_with(field)), "{field} is missing in {form}");
+    }
+
+    let json = s3.run(&[&asked[..], &["--json", "bucket:uploads/ada.png"]].concat()).done();
+    let form: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((json.lines().count(), &form["method"]), (1, &"POST".into()));
+    assert_eq!(form["fields"][0], serde_json::json!(["key", "uploads/ada.png"]));
+    assert!(form["expires_at"].as_str().unwrap().ends_with('Z'));
+    assert!(!json.contains(SECRET_ACCESS_KEY));
+}
+
+#[test]
+fn a_link_that_cannot_be_is_usage() {
+    let s3 = S3::new();
+    for wrong in [
+        &["--method", "POST"][..],
+        &["--stable-for", "1h"],
+        &["--expires", "1h", "--method", "POST", "--content-length", "9-3"],
+        &["--expires", "1h", "--method", "PUT", "--content-length", "1-5"],
+        &["--expires", "1h", "--method", "PUT", "--content-type", "image/*"],
+        &["--expires", "1h", "--content-type", "image/png"],
+        &["--expires", "8d"],
+        &["--expires", "1h", "--stable-for", "7d"],
+    ] {
+        let run = s3.run(&[&["url"], wrong, &["bucket:a"]].concat());
+        assert_eq!(run.code, Some(2), "{wrong:?}: {}", run.err);
+    }
+    let directory = s3.run(&["url", "--expires", "1h", "bucket:a/"]).failed(2);
+    assert!(directory.contains("bucket:a/") && directory.contains("InvalidKey"), "{directory}");
+}
+
+#[test]
+fn what_is_wrong_with_keys_or_bucket_is_told_without_the_secret() {
+    let s3 = S3::new();
+    let canary = "CANARY-6f1e-0123456789abcdef";
+    let mut wrong = s3.command(&["ls", "bucket:"]);
+    let said = run(wrong.env("THE_SECRET", canary)).failed(1);
+    assert!(said.contains("Unauthenticated") && said.contains("secret_access_key"), "{said}");
+    assert!(!said.contains(canary), "{said}");
+
+    let nowhere = s3.url("a").replace(s3.bucket.name(), "no-such-bucket");
+    assert!(s3.run(&["cat", &nowhere]).failed(2).contains("NoSuchBucket"));
+
+    let mut without = s3.command(&["cat", &s3.url("a")]);
+    without
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    let said = run(&mut without).failed(1);
+    assert!(said.contains("no credentials") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
+
+    let said = s3.run(&["cat", "s3://media?secret_access_key=CANARY-6f1e"]).failed(2);
+    assert!(said.contains("secrets come from the environment") && !said.contains("CANARY"), "{said}");
+}

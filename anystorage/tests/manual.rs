@@ -1,0 +1,138 @@
+//! The manual, `docs/s3.md`: its code is compiled and its configuration read, and what it tells of options, services and
+//! costs is what there is.
+
+#![cfg(feature = "s3")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anystorage::s3::S3;
+use anystorage::{Environment, Loader, Result, Storage, UrlMethod};
+
+/// Says that this is the process of the test's own.
+const INSIDE: &str = "ANYSTORAGE_TEST_INSIDE";
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The blocks of the manual in a language.
+fn blocks(language: &str) -> Vec<String> {
+    let manual = read("../docs/s3.md");
+    let fence = format!("\n```{language}\n");
+    let after = manual.split(&fence).skip(1);
+    let blocks: Vec<_> = after.map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect();
+    assert!(!blocks.is_empty(), "the manual has no {language}");
+    blocks
+}
+
+/// The rows of the table that begins with a row like this, without the slashes of comments.
+fn table(text: &str, header: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.trim_start_matches("//!").trim());
+    let rows = lines.skip_while(|line| !line.starts_with(header)).skip(2);
+    rows.take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+}
+
+/// What a message lists between two texts, as in `known are a, b, and`.
+fn listed(message: &str, before: &str, after: &str) -> Vec<String> {
+    let list = message.split(before).nth(1).unwrap().split(after).next().unwrap();
+    list.split(", ").map(str::to_owned).collect()
+}
+
+fn refusal(line: &str) -> String {
+    let text = format!("[storages.default]\ndriver = 's3'\nbucket = 'media'\n{line}");
+    Loader::new().toml_str(&text).unwrap().open("default").unwrap_err().message().to_owned()
+}
+
+#[allow(dead_code, reason = "as the manual has it; nobody is asked here")]
+async fn clean_up() -> Result<usize> {
+    let bucket = S3::builder("example-media").region("eu-west-1").build()?;
+    bucket.abort_stale_uploads("media/", Duration::from_secs(2 * 24 * 60 * 60)).await
+}
+
+async fn upload_form(storage: &Storage, user: &str) -> Result<String> {
+    // A picture of at most 5 MB, under a name of the browser's choice in a directory of the user's own.
+    let form = storage.url(format!("uploads/{user}")).method(UrlMethod::Post).any_name();
+    let form = form.expires_in(Duration::from_secs(600)).content_type("image/*").content_length_range(1..=5_000_000);
+    let form = form.await?;
+    Ok(serde_json::json!({ "url": form.as_str(), "fields": form.fields }).to_string())
+}
+
+#[test]
+fn its_code_is_that_of_this_file() {
+    let here = read("tests/manual.rs");
+    for block in blocks("rust") {
+        assert!(here.contains(&block), "this is nowhere:\n{block}");
+    }
+}
+
+#[tokio::test]
+async fn its_form_is_what_its_page_expects() {
+    let config = "[storages.default]\ndriver = 's3'\nbucket = 'media'\nregion = 'eu-west-1'\naccess_key_id = 'AKTEST'\n\
+                  endpoint = 'https://s3.example.com'\nsecret_access_key = 'CANARY-6f1e'";
+    let storage = Loader::new().toml_str(config).unwrap().open("default").unwrap();
+    let form: serde_json::Value = serde_json::from_str(&upload_form(&storage, "ada").await.unwrap()).unwrap();
+    assert_eq!(form["url"], "https://s3.example.com/media/");
+    let fields: Vec<(String, String)> = serde_json::from_value(form["fields"].clone()).unwrap();
+    let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.contains(&"key") && names.contains(&"policy") && names.contains(&"x-amz-signature"), "{names:?}");
+    // The page adds it.
+    assert!(!names.contains(&"Content-Type"), "{names:?}");
+}
+
+#[test]
+fn its_documents_are_json() {
+    for block in blocks("json") {
+        serde_json::from_str::<serde_json::Value>(&block).expect(&block);
+    }
+}
+
+/// In a process that has no variables of whoever runs this.
+#[test]
+fn its_tables_are_storages() {
+    if std::env::var_os(INSIDE).is_none() {
+        let mut inside = Command::new(std::env::current_exe().unwrap());
+        inside.args(["--exact", "its_tables_are_storages"]).env_clear().env(INSIDE, "1");
+        let output = inside.env("HOME", "/nonexistent").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let mut found = 0;
+    for block in blocks("toml").iter().filter(|block| block.contains("[storages.")) {
+        let variables = block.split("${").skip(1).map(|rest| rest.split('}').next().unwrap());
+        let environment = variables.fold(Environment::empty(), |known, name| known.with(name, "a-value"));
+        let storages = Loader::new().with_environment(environment).toml_str(block).unwrap().open_all();
+        found += storages.expect(block).names().count();
+    }
+    assert!(found >= 9, "{found}");
+}
+
+#[test]
+fn it_tells_of_every_option() {
+    let rows = table(&read("../docs/s3.md"), "| option | default |").join("\n");
+    let known = listed(&refusal("unknown = 1"), "known are ", ", and for every driver");
+    assert!(known.len() > 15, "{known:?}");
+    for option in known {
+        assert!(rows.contains(&format!("`{option}`")), "the manual does not tell of {option}");
+    }
+}
+
+#[test]
+fn it_tells_of_every_service() {
+    let rows = table(&read("../docs/s3.md"), "| | `quirks` |").join("\n");
+    let known = listed(&refusal("quirks = 'unknown'"), "known values: ", "\n");
+    assert!(known.len() > 8, "{known:?}");
+    for profile in known.iter().filter(|profile| *profile != "auto") {
+        assert!(rows.contains(&format!("`{profile}`")), "the manual does not tell of {profile}");
+    }
+}
+
+#[test]
+fn its_costs_are_those_of_the_driver() {
+    let costs = table(&read("../docs/s3.md"), "| verb | requests |");
+    assert!(!costs.is_empty());
+    assert_eq!(costs, table(&read("../storage-s3/src/lib.rs"), "| verb | requests |"));
+}

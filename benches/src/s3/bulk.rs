@@ -1,0 +1,119 @@
+//! Large objects, up and down.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::peers::{Files, libraries, programs};
+use super::server::{Server, chunks, make_file};
+use crate::paired::{Table, in_turn};
+use crate::peers::Result;
+
+/// What a run moves, and where its files are.
+pub struct Plan<'a> {
+    pub server: &'a Server,
+    pub dir: &'a Path,
+    pub tools: Option<&'a Path>,
+    pub size: u64,
+    pub rounds: usize,
+}
+
+impl Plan<'_> {
+    fn table(&self, what: &str) -> Table {
+        Table::new(format!("{what}, {} MiB", self.size >> 20), self.size as f64 / 1e9, "GB/s")
+    }
+
+    fn everybody(&self) -> Result<Vec<Arc<dyn Files>>> {
+        let mut all: Vec<Arc<dyn Files>> = Vec::new();
+        for library in libraries(self.server)? {
+            all.push(library);
+        }
+        all.extend(programs(self.server, self.tools));
+        Ok(all)
+    }
+
+    /// An object that came whole is deleted.
+    async fn checked_and_gone(&self, key: &str) -> Result<()> {
+        assert_eq!(self.server.storage()?.stat(key).await?.size, self.size, "{key}");
+        self.server.delete(&[key.to_owned()]).await
+    }
+}
+
+pub async fn run(plan: &Plan<'_>, only: &str) -> Result<()> {
+    if "save a stream".contains(only) {
+        up_stream(plan).await?;
+    }
+    if "save a file".contains(only) {
+        up_file(plan).await?;
+    }
+    if !"open a large object, to nowhere, to a file".contains(only) {
+        return Ok(());
+    }
+    let key = "large/read";
+    plan.server.storage()?.save(key, storage_core::Payload::from_stream(chunks(plan.size))).await?;
+    if "open a large object, to nowhere".contains(only) {
+        down(plan, key).await?;
+    }
+    if "open a large object, to a file".contains(only) {
+        down_file(plan, key).await?;
+    }
+    plan.server.delete(&[key.to_owned()]).await
+}
+
+async fn up_stream(plan: &Plan<'_>) -> Result<()> {
+    let peers = libraries(plan.server)?;
+    let mut table = plan.table("save a stream of unknown size");
+    for round in 0..plan.rounds {
+        for peer in in_turn(&peers, round) {
+            let key = format!("large/stream-{round}");
+            table.time(peer.name(), peer.save_stream(&key, chunks(plan.size))).await?;
+            plan.checked_and_gone(&key).await?;
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+async fn up_file(plan: &Plan<'_>) -> Result<()> {
+    let scratch = tempfile::tempdir_in(plan.dir)?;
+    let file = scratch.path().join("up");
+    make_file(&file, plan.size)?;
+    let peers = plan.everybody()?;
+    let mut table = plan.table("save a file");
+    for round in 0..plan.rounds {
+        for peer in in_turn(&peers, round) {
+            let key = format!("large/file-{round}");
+            table.time(peer.name(), peer.upload(&key, &file)).await?;
+            plan.checked_and_gone(&key).await?;
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+async fn down(plan: &Plan<'_>, key: &str) -> Result<()> {
+    let peers = libraries(plan.server)?;
+    let mut table = plan.table("open a large object, to nowhere");
+    for round in 0..plan.rounds {
+        for peer in in_turn(&peers, round) {
+            assert_eq!(table.time(peer.name(), peer.read(key)).await?, plan.size);
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+async fn down_file(plan: &Plan<'_>, key: &str) -> Result<()> {
+    let scratch = tempfile::tempdir_in(plan.dir)?;
+    let file = scratch.path().join("down");
+    let peers = plan.everybody()?;
+    let mut table = plan.table("open a large object, to a file");
+    for round in 0..plan.rounds {
+        for peer in in_turn(&peers, round) {
+            table.time(peer.name(), peer.download(key, &file)).await?;
+            assert_eq!(std::fs::metadata(&file)?.len(), plan.size, "{}", peer.name());
+            std::fs::remove_file(&file)?;
+        }
+    }
+    table.print();
+    Ok(())
+}

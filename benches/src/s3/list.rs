@@ -1,0 +1,70 @@
+//! Listing many keys.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream::{self, TryStreamExt};
+
+use super::pass_through::PassThrough;
+use super::peers::libraries;
+use super::server::Server;
+use crate::paired::{Table, in_turn};
+use crate::peers::Result;
+
+/// What the keys begin with.
+pub fn prefix(objects: usize) -> String {
+    format!("listed-{objects}/")
+}
+
+/// Makes the objects, unless an earlier run has; answers what they begin with.
+async fn prepare(server: &Server, objects: usize) -> Result<String> {
+    let prefix = prefix(objects);
+    let peer = &libraries(server)?[0];
+    if peer.list(&prefix).await?.count == objects {
+        return Ok(prefix);
+    }
+    eprintln!("making {objects} objects, which the next run will find");
+    let each = stream::iter((0..objects).map(Result::Ok));
+    each.try_for_each_concurrent(64, |n| {
+        let key = format!("{prefix}{:03}/{n:06}.txt", n / 1_000);
+        async move { peer.save(&key, Bytes::from_static(b"x")).await }
+    })
+    .await?;
+    Ok(prefix)
+}
+
+pub async fn run(server: &Server, objects: usize, rounds: usize) -> Result<()> {
+    let prefix = prepare(server, objects).await?;
+    let peers = libraries(server)?;
+    let mut all = Table::new(format!("list {objects} keys"), objects as f64, "keys/s");
+    let mut first = Table::new(format!("list {objects} keys: the first entry"), 1.0, "first entries/s");
+    for round in 0..rounds {
+        for peer in in_turn(&peers, round) {
+            let start = Instant::now();
+            let listed = all.time(peer.name(), peer.list(&prefix)).await?;
+            assert_eq!(listed.count, objects, "{}", peer.name());
+            let until_first = listed.first.map_or(Duration::MAX, |first| first - start);
+            first.note(peer.name(), until_first, Duration::ZERO);
+        }
+    }
+    all.print();
+    first.print_times();
+    requests(server, objects, &prefix).await
+}
+
+/// How many requests a listing is, and of which method.
+async fn requests(server: &Server, objects: usize, prefix: &str) -> Result<()> {
+    let pass_through = PassThrough::start(server).await?;
+    println!("\n### list {objects} keys: requests\n\n| | requests | of |\n|-|-|-|");
+    for peer in libraries(&server.at(pass_through.endpoint()))? {
+        let listed = peer.list(prefix).await?;
+        let counts = pass_through.take();
+        let shown: Vec<_> = counts.iter().map(|(method, count)| format!("{count} {method}")).collect();
+        println!("| {} | {} | {} keys |", peer.name(), shown.join(", "), listed.count);
+        if peer.name().starts_with("anystorage") {
+            assert_eq!(counts.get("GET").copied(), Some(objects.div_ceil(1_000)), "one request for a thousand keys");
+            assert_eq!(counts.len(), 1, "and no others");
+        }
+    }
+    Ok(())
+}

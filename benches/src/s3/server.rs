@@ -1,0 +1,125 @@
+//! The server that everybody is measured against, and what is sent to it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use bytes::{Bytes, BytesMut};
+use clap::Args;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use storage_core::{Storage, Url};
+use storage_s3::{Quirks, S3Builder};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use super::peers::aws;
+use crate::peers::Result;
+
+/// Where the server is, by the variables that `storage-s3/servers/radosgw up` prints.
+#[derive(Debug, Clone, Args)]
+pub struct Server {
+    /// The server's URL.
+    #[arg(long, env = "STORAGE_S3_TEST_ENDPOINT")]
+    pub endpoint: String,
+    /// The bucket; made if it is not there. What the benchmark lists stays in it, for the next run.
+    #[arg(long, default_value = "bench")]
+    pub bucket: String,
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    pub region: String,
+    #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
+    pub access_key_id: String,
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
+    pub secret_access_key: String,
+    /// The option `quirks` of ours.
+    #[arg(long, env = "STORAGE_S3_TEST_QUIRKS", default_value = "none")]
+    pub quirks: String,
+    /// A shell command that makes the server free what was deleted, run off the clock after each large delete.
+    #[arg(long, default_value = "true")]
+    pub collect: String,
+}
+
+impl Server {
+    /// The same server behind another address.
+    pub fn at(&self, endpoint: String) -> Self {
+        Self { endpoint, ..self.clone() }
+    }
+
+    /// The driver that is measured.
+    pub fn storage(&self) -> Result<Storage> {
+        let quirks = match self.quirks.as_str() {
+            "none" => Quirks::None,
+            "ceph" => Quirks::Ceph,
+            "minio" => Quirks::Minio,
+            "garage" => Quirks::Garage,
+            _ => Quirks::Auto,
+        };
+        let s3 = S3Builder::new(&self.bucket)
+            .endpoint(Url::parse(&self.endpoint)?)
+            .region(&self.region)
+            .access_key_id(&self.access_key_id)
+            .secret_access_key(&self.secret_access_key)
+            .quirks(quirks)
+            .allow_http(true)
+            .build()?;
+        Ok(Storage::new(s3))
+    }
+
+    /// Makes the bucket, if it is not there.
+    pub async fn prepare(&self) -> Result<()> {
+        let client = aws::client(self);
+        if client.head_bucket().bucket(&self.bucket).send().await.is_err() {
+            client.create_bucket().bucket(&self.bucket).send().await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes objects for good.
+    pub async fn delete(&self, keys: &[String]) -> Result<()> {
+        let storage = self.storage()?;
+        for key in keys {
+            storage.delete(key.as_str()).await?;
+        }
+        let mut collect = Command::new("sh");
+        collect.arg("-c").arg(&self.collect).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let status = collect.status().await?;
+        if status.success() { Ok(()) } else { Err(format!("{}: {status}", self.collect).into()) }
+    }
+}
+
+/// How large a chunk of a stream is: what a socket or a file brings at a time.
+const CHUNK: usize = 64 * 1024;
+
+pub type Chunks = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// Bytes as they would come from a socket: every chunk is memory of its own.
+pub fn chunks(size: u64) -> Chunks {
+    let chunk = move |start| Ok(Bytes::from(vec![7; CHUNK.min((size - start) as usize)]));
+    stream::iter((0..size).step_by(CHUNK)).map(chunk).boxed()
+}
+
+/// A file as a stream, for those who cannot send it otherwise.
+pub async fn chunks_of_file(path: &Path) -> std::io::Result<Chunks> {
+    const STEP: usize = 1 << 20;
+    let file = File::open(path).await?;
+    let chunks = stream::try_unfold(file, |mut file| async move {
+        let mut chunk = BytesMut::with_capacity(STEP);
+        let read = file.read_buf(&mut chunk).await?;
+        Ok((read > 0).then(|| (chunk.freeze(), file)))
+    });
+    Ok(chunks.boxed())
+}
+
+/// A file of such bytes.
+pub fn make_file(path: &Path, size: u64) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path)?;
+    let chunk = vec![7; 1 << 20];
+    let mut left = size;
+    while left > 0 {
+        let len = left.min(chunk.len() as u64) as usize;
+        file.write_all(&chunk[..len])?;
+        left -= len as u64;
+    }
+    Ok(())
+}
