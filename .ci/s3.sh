@@ -82,15 +82,20 @@ for line in sys.stdin:
     fi
 }
 
-# Ends the server, if it was started.
+# Ends the server, if it was started. Also called when the whole run ends before its time.
 stop_radosgw() {
-    [[ ! -d $logs/radosgw ]] || "$s3_servers/radosgw" down "$logs/radosgw"
+    [[ ! -d $logs/radosgw ]] || "$s3_servers/radosgw" down "$logs/radosgw" || true
 }
 
 # The cases of the conformance suite that are not tried on a server, and why.
 name_skipped_cases() {
     echo "not tried, $2:"
     "$1" --exact "$2::skipped_cases_are_named" --nocapture | sed -n 's/^skipped: /    /p'
+}
+
+# Whether a test program has use for what is not in its own process; the others have run.
+needs_others() {
+    grep -rqE '\bExternal\b|\bmod tools\b' "storage-s3/tests/$1.rs" "storage-s3/tests/$1" 2>"$logs/grep"
 }
 
 # In a process of its own, for the sake of its environment.
@@ -104,6 +109,7 @@ s3_on_real_servers() (
     s3_tests
     failed=0
     while read -r name program; do
+        needs_others "$name" || continue
         # What runs on the server in the tests' own process has run.
         filter=()
         [[ $name != conformance ]] || filter=(external)

@@ -131,13 +131,13 @@ async fn awscli_lists_what_was_saved(bucket: &Bucket) {
 
 async fn awscli_reads_a_copy_with_its_metadata(bucket: &Bucket) {
     let storage = bucket.storage();
-    storage.save("a", "text").metadata(metadata()).await.unwrap();
-    storage.copy("a", "kept +é").await.unwrap();
+    storage.save("a b+é", "text").metadata(metadata()).await.unwrap();
+    storage.copy("a b+é", "kept +é").await.unwrap();
     let (answer, body) = get(bucket, "kept +é");
     assert_headers(&answer);
     assert_eq!(body, b"text");
 
-    storage.copy("a", "replaced").metadata(Metadata::new().content_type("text/x-other")).await.unwrap();
+    storage.copy("a b+é", "replaced").metadata(Metadata::new().content_type("text/x-other")).await.unwrap();
     let (answer, body) = get(bucket, "replaced");
     assert_eq!(body, b"text");
     assert_eq!(answer["ContentType"], "text/x-other");

@@ -145,7 +145,7 @@ async fn a_profile_gives_keys_and_endpoint() {
 #[tokio::test]
 async fn where_there_is_certainly_nothing_the_driver_is_not_made() {
     if is_inside() {
-        let error = built().err().expect("a driver that cannot be made");
+        let error = built().expect_err("a driver that cannot be made");
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
         assert!(error.message().contains("AWS_EC2_METADATA_DISABLED"), "{error}");
         assert!(S3Builder::new("bucket").anonymous(true).build().is_ok());

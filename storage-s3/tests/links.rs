@@ -20,7 +20,7 @@ use tools::curl::{self, Answer, curl};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A key with what is encoded otherwise in one place or another.
-const KEY: &str = "a dir/b+c %2F&é?#.txt";
+const KEY: &str = "a dir/b+c %2F&é?#'*!()[]~.txt";
 
 /// Where a test works: a bucket in this process, or a corner of the bucket that the environment names.
 enum Place {
@@ -447,8 +447,10 @@ async fn an_upload_by_link_or_form_is_public_where_saves_are(place: &Place) {
 }
 
 async fn an_upload_by_link_has_to_say_what_every_object_is_saved_with(place: &Place) {
-    let storage = place.storage_with(|builder| builder.acl("private"));
+    let storage = place.storage_with(|builder| builder.acl("private").storage_class("STANDARD"));
     let (_directory, file) = file(b"bytes");
+    assert_taken(&curl::put(&link(&storage, "put", UrlMethod::Put).await, &file, &[]));
+    assert_taken(&curl::post(&link(&storage, "post", UrlMethod::Post).await, file.to_str().unwrap()));
     let mut put = link(&storage, KEY, UrlMethod::Put).await;
     put.headers = Vec::new();
     assert_refused(&curl::put(&put, &file, &[]));

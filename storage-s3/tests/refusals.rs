@@ -5,6 +5,8 @@
 mod common;
 mod tools;
 
+use std::time::Duration;
+
 use serde_json::json;
 use storage_core::{Error, ErrorKind, Storage};
 use storage_s3::S3Builder;
@@ -19,7 +21,8 @@ tools::on_servers! {
         without_credentials_what_is_private_is_denied,
         without_credentials_what_is_public_is_read,
         what_a_policy_denies_is_denied_and_nothing_else,
-        without_the_permission_to_list_absence_is_not_claimed;
+        without_the_permission_to_list_absence_is_not_claimed,
+        a_stale_upload_that_may_not_be_aborted_is_told;
 }
 
 fn built(builder: S3Builder) -> Storage {
@@ -158,4 +161,16 @@ async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) 
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
         assert!(error.message().contains("without s3:ListBucket this is also said of what is not there"), "{error}");
     }
+}
+
+async fn a_stale_upload_that_may_not_be_aborted_is_told(bucket: &Bucket) {
+    for key in ["a", "b"] {
+        bucket.boto("create_multipart_upload", json!({ "Key": key }));
+    }
+    let s3 = bucket.builder().build().unwrap();
+    deny(bucket, "s3:AbortMultipartUpload");
+    let error = s3.abort_stale_uploads("", Duration::ZERO).await.unwrap_err();
+    assert_refused("abort", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    bucket.boto("delete_bucket_policy", json!({}));
+    assert_eq!(s3.abort_stale_uploads("", Duration::ZERO).await.unwrap(), 2);
 }

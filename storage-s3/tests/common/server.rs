@@ -73,7 +73,7 @@ impl Server {
         let served = Arc::clone(&buckets);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         std::thread::spawn(move || {
-            runtime.block_on(async { serve(TcpListener::from_std(listener).unwrap(), served).await })
+            runtime.block_on(async { serve(TcpListener::from_std(listener).unwrap(), served).await });
         });
         Self { address, buckets }
     }

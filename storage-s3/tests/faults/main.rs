@@ -6,5 +6,7 @@ mod common;
 
 mod bodies;
 mod fault_proxy;
+mod faults;
 mod stage;
 mod uploads;
+mod verbs;

@@ -70,7 +70,11 @@ impl Server {
         self.variable("STORAGE_S3_TEST_ENDPOINT").parse().unwrap()
     }
 
-    pub(crate) fn quirks(&self) -> &str {
+    pub(crate) fn is_moto(&self) -> bool {
+        self.moto.is_some()
+    }
+
+    fn quirks(&self) -> &str {
         self.variables.get("STORAGE_S3_TEST_QUIRKS").map_or("auto", String::as_str)
     }
 
@@ -147,7 +151,7 @@ impl Bucket {
 impl Drop for Bucket {
     /// A server that does not tidy up has been told of by other means; one of ours ends anyway.
     fn drop(&mut self) {
-        if self.server.moto.is_none() {
+        if !self.server.is_moto() {
             let _ = self.try_boto("remove", json!({}));
         }
     }
