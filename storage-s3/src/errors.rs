@@ -228,7 +228,8 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
         "PreconditionFailed" => (ErrorKind::PreconditionFailed, ""),
         "ConditionalRequestConflict" => (ErrorKind::Conflict, "another save of the key was under way: try again"),
         "InvalidRange" => (ErrorKind::RangeNotSatisfiable, ""),
-        "KeyTooLongError" => (ErrorKind::InvalidKey, ""),
+        // What AWS, Ceph and MinIO say of a key that they cannot hold.
+        "KeyTooLongError" | "InvalidObjectName" | "XMinioInvalidObjectName" => (ErrorKind::InvalidKey, ""),
         "MetadataTooLarge" | "InvalidArgument" | "InvalidTag" => (ErrorKind::InvalidInput, ""),
         "EntityTooLarge" | "MaxMessageLengthExceeded" => (ErrorKind::TooLarge, ""),
         "InvalidStorageClass" | "InvalidEncryptionAlgorithmError" | "KMS.NotFoundException" => {

@@ -290,7 +290,7 @@ impl Upload {
     /// Aborts, and waits until it is done. The upload's own trouble is what the caller is to hear of.
     pub(crate) async fn abort(mut self) {
         self.tasks.shutdown().await;
-        abort(&self.client, self.key.as_str(), &self.id).await;
+        abort_after_all(&self.client, &self.key, &self.id).await;
         // Who is dropped before aborts it in the background.
         self.is_over = true;
     }
@@ -307,24 +307,29 @@ impl Drop for Upload {
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             tasks.shutdown().await;
-            abort(&client, key.as_str(), &id).await;
+            abort_after_all(&client, &key, &id).await;
         });
     }
 }
 
 /// Aborts an upload. A part that was just arriving may outlive the first attempt ("AbortMultipartUpload"), so a second one
 /// makes sure.
-pub(crate) async fn abort(client: &Client, key: &str, id: &str) {
+pub(crate) async fn abort(client: &Client, key: &str, id: &str) -> Result<()> {
     for _ in 0..2 {
         let request = Request::new(Method::DELETE, key).query("uploadId", id);
         match client.send(&request).await {
             Ok(_) => {}
-            Err(failed) if failed.code() == "NoSuchUpload" => return,
-            Err(failed) => {
-                tracing::warn!(error = %failed.error, "an upload could not be aborted; abort_stale_uploads finds it");
-                return;
-            }
+            Err(failed) if failed.code() == "NoSuchUpload" => return Ok(()),
+            Err(failed) => return Err(failed.error),
         }
+    }
+    Ok(())
+}
+
+/// Aborts an upload of a save that has failed or is gone, so that nobody is to hear of further trouble.
+async fn abort_after_all(client: &Client, key: &Key, id: &str) {
+    if let Err(error) = abort(client, key.as_str(), id).await {
+        tracing::warn!(%error, "an upload could not be aborted; abort_stale_uploads finds it");
     }
 }
 

@@ -22,22 +22,26 @@ impl S3 {
     /// Dropping the future leaves the rest for the next time.
     ///
     /// # Errors
-    /// `Unsupported` where the service does not list uploads, `PermissionDenied` and the like.
+    /// `Unsupported` where the service does not list uploads, `PermissionDenied` and the like. Where it is but the aborting
+    /// that fails, the first such error, after all the others have been tried.
     pub async fn abort_stale_uploads(&self, prefix: &str, older_than: Duration) -> Result<usize> {
         let limit = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut aborted = 0;
+        let (mut aborted, mut first) = (0, None);
         let mut page = self.uploads(prefix, "", "").await?;
         loop {
             for upload in &page.uploads {
                 // One whose age nobody knows is left alone.
-                if parse_time(&upload.initiated).is_ok_and(|initiated| initiated < limit) {
-                    abort(&self.shared().client, &upload.key, &upload.upload_id).await;
-                    aborted += 1;
+                if !parse_time(&upload.initiated).is_ok_and(|initiated| initiated < limit) {
+                    continue;
+                }
+                match abort(&self.shared().client, &upload.key, &upload.upload_id).await {
+                    Ok(()) => aborted += 1,
+                    Err(error) => first = first.or(Some(error.with_key(upload.key.as_str()))),
                 }
             }
             let (key, id) = (page.next_key_marker.clone(), page.next_upload_id_marker.clone());
             if !page.is_truncated || key.is_empty() {
-                return Ok(aborted);
+                return first.map_or(Ok(aborted), Err);
             }
             page = self.uploads(prefix, &key, &id).await?;
         }

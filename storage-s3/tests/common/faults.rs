@@ -107,7 +107,6 @@ pub(crate) const S3S_FS: &[Fault] = &[
             "concurrency::a_range_on_an_etag_is_of_that_version",
             "concurrency::an_object_that_is_replaced_and_deleted_all_the_time_is_whole_or_not_there",
             "concurrency::copies_beside_overwrites_are_whole",
-            "concurrency::metadata_changed_beside_readers_is_whole",
             "concurrency::readers_during_1000_overwrites_see_whole_versions",
             "concurrency::readers_during_overwrites_never_go_back",
             "concurrency::the_last_of_many_writers_is_there_whole",

@@ -113,7 +113,7 @@ impl Verb {
         assert_eq!(outcome.as_ref().map_err(Error::kind).copied(), expected, "{self:?} with {name}: {outcome:?}");
 
         let requests = match verdict {
-            Verdict::Passes => ATTEMPTS.min(times + 1),
+            Verdict::Passes => ATTEMPTS.min(times.saturating_add(1)),
             Verdict::Final | Verdict::Harmless => 1,
         };
         assert_eq!(stage.proxy.count(self.operation()), requests, "{self:?} with {name}");

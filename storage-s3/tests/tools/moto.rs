@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -20,7 +20,8 @@ rm -rf "$2"
 
 /// A server that is there as long as this is, or as its process is.
 pub(crate) struct Moto {
-    _process: ChildStdin,
+    _keeper: Child,
+    _until_this_is_closed: ChildStdin,
 }
 
 impl Moto {
@@ -43,6 +44,7 @@ impl Moto {
             variables.insert(name.to_owned(), value.to_owned());
         }
         assert!(!variables.is_empty(), "moto did not start");
-        (Self { _process: keeper.stdin.take().unwrap() }, variables)
+        let stdin = keeper.stdin.take().unwrap();
+        (Self { _keeper: keeper, _until_this_is_closed: stdin }, variables)
     }
 }
