@@ -17,6 +17,8 @@ use url::Url;
 
 const PREFIX: &str = "some/prefix";
 const MIB: u64 = 1024 * 1024;
+/// Eight parts of 8 MiB on their way, one that is gathered, and what is read of the next.
+const MOST_HELD: u64 = 80 * MIB;
 
 /// An endpoint where nobody listens.
 fn closed_port() -> Url {
@@ -78,6 +80,10 @@ impl Harness for InProcess {
         Some(self.storage_on((self.break_it)(self.bucket())))
     }
 
+    fn holds_at_most(&self) -> u64 {
+        MOST_HELD
+    }
+
     fn secrets(&self) -> Vec<String> {
         vec![server::SECRET_ACCESS_KEY.to_owned()]
     }
@@ -126,6 +132,10 @@ impl Harness for Beside {
     async fn broken_backend(&self) -> Option<Storage> {
         let builder = (self.set_up)(self.external?.builder());
         Some(Storage::new(builder.endpoint(closed_port()).build().unwrap()))
+    }
+
+    fn holds_at_most(&self) -> u64 {
+        MOST_HELD
     }
 
     fn secrets(&self) -> Vec<String> {
