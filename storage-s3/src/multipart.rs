@@ -30,6 +30,8 @@ const FULL_CRC: HeaderName = HeaderName::from_static("x-amz-checksum-crc64nvme")
 /// How large each part is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PartSizes {
+    /// As configured.
+    part_size: u64,
     first: u64,
     grow: bool,
 }
@@ -38,8 +40,10 @@ impl PartSizes {
     /// Parts of at least `part_size` for a payload of this size; `may_differ` if the service takes parts of several sizes.
     pub(crate) fn new(part_size: u64, size: Option<u64>, may_differ: bool) -> Self {
         match size {
-            Some(size) => Self { first: part_size.max(size.div_ceil(MAX_PARTS).next_multiple_of(MIB)), grow: false },
-            None => Self { first: part_size, grow: may_differ },
+            Some(size) => {
+                Self { part_size, first: part_size.max(size.div_ceil(MAX_PARTS).next_multiple_of(MIB)), grow: false }
+            }
+            None => Self { part_size, first: part_size, grow: may_differ },
         }
     }
 
@@ -55,7 +59,7 @@ impl PartSizes {
 
     /// How many parts are on their way at once, so that large ones do not take all memory.
     fn concurrency(self, number: usize, wanted: usize) -> usize {
-        let fit = (wanted as u64 * self.first).max(4 * LARGEST_GUESS) / self.of(number);
+        let fit = (wanted as u64 * self.part_size).max(4 * LARGEST_GUESS) / self.of(number);
         wanted.min(usize::try_from(fit).unwrap_or(usize::MAX)).max(1)
     }
 }

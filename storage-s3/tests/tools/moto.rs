@@ -27,7 +27,7 @@ pub(crate) struct Moto {
 impl Moto {
     /// Starts one, and answers what names it to the tests.
     pub(crate) fn start(tools: &Path) -> (Self, BTreeMap<String, String>) {
-        let directory = tempfile::Builder::new().prefix("storage-s3-moto-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("anystorage-moto-").tempdir().unwrap();
         let mut keeper = Command::new("bash")
             .args(["-euc", KEEPER, "keeper", concat!(env!("CARGO_MANIFEST_DIR"), "/servers/moto")])
             // The keeper removes it, since nothing of a test program that is a `static` is ever dropped.
