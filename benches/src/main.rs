@@ -47,7 +47,7 @@ enum What {
     /// One case of the peak memory of `s3`.
     #[command(hide = true)]
     S3MemoryCase(s3::MemoryCase),
-    /// Calls of one peer and nothing else, for a profiler.
+    /// Calls of one peer and nothing else: one turn of `s3`, or for a profiler.
     #[command(hide = true)]
     S3Repeat(s3::Repeat),
 }

@@ -5,9 +5,14 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 
-/// The peers, another one first in each round: whoever comes first pays for what the round before has left to do.
-pub fn in_turn<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
-    all.iter().cycle().skip(round % all.len()).take(all.len())
+/// The peers, another one first in each round, and every second round backwards: whoever comes first pays for what the
+/// one before has left to do, and whoever comes after a peer of its kind finds the caches warm.
+pub fn in_turn<T>(all: &[T], round: usize) -> Vec<&T> {
+    let mut turn: Vec<_> = all.iter().cycle().skip(round / 2 % all.len()).take(all.len()).collect();
+    if round % 2 == 1 {
+        turn.reverse();
+    }
+    turn
 }
 
 /// The times of one peer, a round each.

@@ -45,7 +45,7 @@ const REGION: &str = "us-east-1";
 /// assert_eq!(storage.info().location, "s3://media");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct S3Builder {
     options: S3Options,
     public_url: Option<Url>,
@@ -53,7 +53,7 @@ pub struct S3Builder {
 }
 
 /// The options as configuration has them.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct S3Options {
     bucket: String,
@@ -250,6 +250,18 @@ impl S3Builder {
             largest_copy,
             bucket_is_there: AtomicBool::new(false),
         }))
+    }
+}
+
+/// Shows no URL, in which there may be a password: `build` refuses it, but that comes later.
+impl fmt::Debug for S3Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Builder")
+            .field("bucket", &self.options.bucket)
+            .field("region", &self.options.region)
+            .field("endpoint", &self.options.endpoint.as_ref().and_then(Url::host_str))
+            .field("quirks", &self.options.quirks)
+            .finish_non_exhaustive()
     }
 }
 

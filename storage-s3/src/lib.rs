@@ -22,7 +22,7 @@
 //! | stat, exists | 1 HEAD; the first time that something is not there, 1 GET of a byte to be sure that the bucket is |
 //! | delete | 1 DELETE; 1 POST for up to 1,000 keys of `delete_all` |
 //! | list | 1 GET for each 1,000 keys |
-//! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST and a PUT for each 512 MiB |
+//! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | url | none |
 //!
 //! # How promises are kept

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::peers::{Files, libraries, programs};
+use super::peers::{Files, Peer, libraries, programs, uploaders};
 use super::server::{Server, chunks, make_file};
 use crate::paired::{Table, in_turn};
 use crate::peers::Result;
@@ -22,13 +22,9 @@ impl Plan<'_> {
         Table::new(format!("{what}, {} MiB", self.size >> 20), self.size as f64 / 1e9, "GB/s")
     }
 
-    fn everybody(&self) -> Result<Vec<Arc<dyn Files>>> {
-        let mut all: Vec<Arc<dyn Files>> = Vec::new();
-        for library in libraries(self.server)? {
-            all.push(library);
-        }
-        all.extend(programs(self.server, self.tools));
-        Ok(all)
+    fn and_programs(&self, libraries: Vec<Arc<dyn Peer>>) -> Vec<Arc<dyn Files>> {
+        let libraries = libraries.into_iter().map(|library| library as Arc<dyn Files>);
+        libraries.chain(programs(self.server, self.tools)).collect()
     }
 
     /// An object that came whole is deleted.
@@ -60,7 +56,7 @@ pub async fn run(plan: &Plan<'_>, only: &str) -> Result<()> {
 }
 
 async fn up_stream(plan: &Plan<'_>) -> Result<()> {
-    let peers = libraries(plan.server)?;
+    let peers = uploaders(plan.server)?;
     let mut table = plan.table("save a stream of unknown size");
     for round in 0..plan.rounds {
         for peer in in_turn(&peers, round) {
@@ -77,7 +73,7 @@ async fn up_file(plan: &Plan<'_>) -> Result<()> {
     let scratch = tempfile::tempdir_in(plan.dir)?;
     let file = scratch.path().join("up");
     make_file(&file, plan.size)?;
-    let peers = plan.everybody()?;
+    let peers = plan.and_programs(uploaders(plan.server)?);
     let mut table = plan.table("save a file");
     for round in 0..plan.rounds {
         for peer in in_turn(&peers, round) {
@@ -105,7 +101,7 @@ async fn down(plan: &Plan<'_>, key: &str) -> Result<()> {
 async fn down_file(plan: &Plan<'_>, key: &str) -> Result<()> {
     let scratch = tempfile::tempdir_in(plan.dir)?;
     let file = scratch.path().join("down");
-    let peers = plan.everybody()?;
+    let peers = plan.and_programs(libraries(plan.server)?);
     let mut table = plan.table("open a large object, to a file");
     for round in 0..plan.rounds {
         for peer in in_turn(&peers, round) {

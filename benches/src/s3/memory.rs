@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use super::peers::{Peer, libraries};
-use super::server::{Server, chunks, make_file};
+use super::server::{Server, chunks, make_file, printed};
 use crate::memory::peak;
 use crate::peers::Result;
 
@@ -17,7 +16,8 @@ const STREAM: u64 = 64 << 20;
 
 const SAVE_STREAM: &str = "save a stream";
 const SAVE_FILE: &str = "save a file";
-const OPEN: &str = "open";
+const OPEN: &str = "open, to nowhere";
+const OPEN_TO_FILE: &str = "open, to a file";
 const MANY: &str = "save 64 streams of 64 MiB at once";
 
 /// What is there to be opened.
@@ -28,9 +28,10 @@ pub async fn run(server: &Server, dir: &Path, size: u64) -> Result<()> {
     let names: Vec<_> = peers.iter().map(|peer| peer.name()).collect();
     println!("\n### Peak memory of the process in MiB, {} MiB moved\n\n| | {} |", size >> 20, names.join(" | "));
     println!("|-{}|", "|-".repeat(names.len()));
-    for case in [SAVE_STREAM, SAVE_FILE, OPEN, MANY] {
-        if case == OPEN {
-            peers[0].save_stream(MADE, chunks(size)).await?;
+    peers[0].save_stream(MADE, chunks(size)).await?;
+    for case in [OPEN, OPEN_TO_FILE, SAVE_STREAM, SAVE_FILE, MANY] {
+        if case == SAVE_STREAM {
+            server.delete(&[MADE.to_owned()]).await?;
         }
         let mut row = Vec::new();
         for name in &names {
@@ -39,25 +40,14 @@ pub async fn run(server: &Server, dir: &Path, size: u64) -> Result<()> {
             row.push(if is_measured { one(server, dir, size, name, case).await? } else { "-".to_owned() });
         }
         println!("| {case} | {} |", row.join(" | "));
-        if case == OPEN {
-            server.delete(&[MADE.to_owned()]).await?;
-        }
     }
     Ok(())
 }
 
 async fn one(server: &Server, dir: &Path, size: u64, name: &str, case: &str) -> Result<String> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--dir").arg(dir).args(["s3-memory-case", "--size", &(size >> 20).to_string()]);
-    command.args(["--endpoint", &server.endpoint, "--bucket", &server.bucket, "--region", &server.region]);
-    command.args(["--quirks", &server.quirks, "--collect", &server.collect, name, case]);
-    command.env("AWS_ACCESS_KEY_ID", &server.access_key_id);
-    command.env("AWS_SECRET_ACCESS_KEY", &server.secret_access_key);
-    let output = command.output().await?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    Err(format!("{name}, {case}: {}", String::from_utf8_lossy(&output.stderr)).into())
+    let mut child = server.child(dir, "s3-memory-case")?;
+    child.args(["--size", &(size >> 20).to_string(), name, case]);
+    printed(child).await
 }
 
 pub async fn case(server: &Server, dir: &Path, size: u64, name: &str, case: &str) -> Result<()> {
@@ -77,6 +67,13 @@ pub async fn case(server: &Server, dir: &Path, size: u64, name: &str, case: &str
         }
         OPEN => {
             assert_eq!(peer.read(MADE).await?, size);
+            Vec::new()
+        }
+        OPEN_TO_FILE => {
+            let scratch = tempfile::tempdir_in(dir)?;
+            let file = scratch.path().join("down");
+            peer.download(MADE, &file).await?;
+            assert_eq!(std::fs::metadata(&file)?.len(), size);
             Vec::new()
         }
         MANY => many(&peer).await?,

@@ -51,7 +51,7 @@ impl Arguments {
         runtime.block_on(server.prepare())?;
         for part in &self.parts {
             match part.as_str() {
-                "calls" => calls::run(server, self.rounds)?,
+                "calls" => calls::run(server, dir, self.rounds)?,
                 "small" => runtime.block_on(small::run(server, self.rounds, &self.only))?,
                 "list" => runtime.block_on(list::run(server, self.objects, self.large_rounds))?,
                 "large" => runtime.block_on(bulk::run(&self.plan(dir), &self.only))?,

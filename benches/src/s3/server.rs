@@ -65,6 +65,17 @@ impl Server {
         Ok(Storage::new(s3))
     }
 
+    /// This program as a process of its own, with a command that is for the same server.
+    pub fn child(&self, dir: &Path, command: &str) -> std::io::Result<Command> {
+        let mut child = Command::new(std::env::current_exe()?);
+        child.arg("--dir").arg(dir).arg(command);
+        child.args(["--endpoint", &self.endpoint, "--bucket", &self.bucket, "--region", &self.region]);
+        child.args(["--quirks", &self.quirks, "--collect", &self.collect]);
+        child.env("AWS_ACCESS_KEY_ID", &self.access_key_id);
+        child.env("AWS_SECRET_ACCESS_KEY", &self.secret_access_key);
+        Ok(child)
+    }
+
     /// Makes the bucket, if it is not there.
     pub async fn prepare(&self) -> Result<()> {
         let client = aws::client(self);
@@ -89,6 +100,15 @@ impl Server {
 
 /// How large a chunk of a stream is: what a socket or a file brings at a time.
 const CHUNK: usize = 64 * 1024;
+
+/// What a process of our own prints.
+pub async fn printed(mut child: Command) -> Result<String> {
+    let output = child.stdin(Stdio::null()).output().await?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+}
 
 pub type Chunks = BoxStream<'static, std::io::Result<Bytes>>;
 

@@ -23,6 +23,13 @@ pub enum Verb {
 impl Verb {
     pub const ALL: [Self; 2] = [Self::Save, Self::Open];
 
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Save => "save",
+            Self::Open => "open",
+        }
+    }
+
     pub fn title(self) -> &'static str {
         match self {
             Self::Save => "save 4 KiB",

@@ -9,8 +9,8 @@ use http::HeaderMap;
 use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, Storage};
 use storage_s3::{Quirks, S3Builder};
 
-use crate::fault_proxy::{Answer, Asked, Fault, Gate, Planned, Proxy, Reached};
-use crate::stage::{ATTEMPTS, PART, Stage, assert_bytes, pattern, read, turn_clock_on};
+use crate::fault_proxy::{Answer, Asked, Fault, Front, Gate, Planned, Proxy, Reached};
+use crate::stage::{ATTEMPTS, Ground, PART, Stage, assert_bytes, pattern, read, turn_clock_on};
 
 const ETAG: &str = "\"0123456789abcdef0123456789abcdef-5\"";
 
@@ -24,15 +24,22 @@ struct Large {
 impl Large {
     const PARTS: usize = 4;
 
-    /// With parts that are read ahead.
     fn new() -> Self {
+        Self::several(1).remove(0)
+    }
+
+    /// Several, each below a prefix of its own, with parts that are read ahead.
+    fn several(count: usize) -> Vec<Self> {
         static BYTES: LazyLock<Bytes> = LazyLock::new(|| pattern(Large::PARTS * PART as usize));
-        let bytes = BYTES.clone();
-        let served = bytes.clone();
-        let proxy = Proxy::scripted(move |asked| serve(&served, asked));
-        let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+        let front = Front::scripted(|asked| serve(&BYTES, asked));
+        let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(front.endpoint()).allow_http(true);
         let driver = builder.anonymous(true).part_size(PART).concurrency(4).build().unwrap();
-        Self { proxy, storage: Storage::new(driver), bytes }
+        let storage = Storage::new(driver);
+        let below = |prefix: String| {
+            let storage = storage.prefixed(&prefix).unwrap();
+            Self { proxy: Proxy::below(&front, prefix), storage, bytes: BYTES.clone() }
+        };
+        (0..count).map(|number| below(format!("large-{number}"))).collect()
     }
 
     /// Plans what becomes of the connections that bring the first byte of a part, but for the very first connection, which
@@ -82,7 +89,11 @@ fn asked_for(proxy: &Proxy) -> Vec<(Option<String>, Option<String>)> {
 
 /// A small object.
 async fn small() -> (Stage, Bytes) {
-    let (stage, bytes) = (Stage::new(), pattern(100_000));
+    small_on(&Ground::new()).await
+}
+
+async fn small_on(ground: &Arc<Ground>) -> (Stage, Bytes) {
+    let (stage, bytes) = (Stage::on(ground), pattern(100_000));
     stage.storage.save("a", bytes.clone()).await.unwrap();
     (stage, bytes)
 }
@@ -93,8 +104,9 @@ async fn kind_of_reading(stage: &Stage) -> ErrorKind {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_goes_on_at_the_next_byte_of_the_same_version() {
+    let ground = Ground::new();
     for len in [0, 1, 50_000, 99_999] {
-        let (stage, bytes) = small().await;
+        let (stage, bytes) = small_on(&ground).await;
         let etag = stage.truth.stat("a").await.unwrap().etag.unwrap().to_string();
         let broken = stage.proxy.on("GetObject").call(1).then(Fault::Truncate(len));
         assert_bytes(&read(&stage.storage, "a").await.unwrap(), &bytes);
@@ -138,8 +150,9 @@ async fn a_body_whose_rest_is_refused_for_good_ends_in_that_error() {
         (Answer::error(403, "ExpiredToken"), ErrorKind::Unauthenticated, 1),
         (Answer::error(404, "NoSuchKey"), ErrorKind::NotFound, 1),
     ];
+    let ground = Ground::new();
     let cases = refusals.map(async |(answer, kind, requests)| {
-        let (stage, _) = small().await;
+        let (stage, _) = small_on(&ground).await;
         let broken = stage.proxy.on("GetObject").call(1).then(Fault::Truncate(10));
         let refused = stage.proxy.on("GetObject").then(Fault::Say(answer));
         assert_eq!(kind_of_reading(&stage).await, kind);
@@ -166,7 +179,8 @@ async fn a_body_that_stalls_goes_on_over_another_connection() {
     stalled.assert_fired();
     stage
         .proxy
-        .until("the end of the stalled connection", |record| record.count_at("GetObject", Reached::Abandoned) == 1);
+        .until("the end of the stalled connection", |record| record.count_at("GetObject", Reached::Abandoned) == 1)
+        .await;
 }
 
 #[tokio::test]
@@ -188,6 +202,7 @@ async fn the_rest_is_taken_only_if_it_is_of_the_same_version_and_the_range_that_
         answer.status = 200;
         answer.headers.remove("content-range");
     });
+    let ground = Ground::new();
     for (fault, kind) in [
         (Fault::header("etag", "\"another\""), ErrorKind::PreconditionFailed),
         (Fault::header("etag", "W/\"weak\""), ErrorKind::PreconditionFailed),
@@ -199,7 +214,7 @@ async fn the_rest_is_taken_only_if_it_is_of_the_same_version_and_the_range_that_
         (Fault::no_header("content-range"), ErrorKind::Unexpected),
         (whole, ErrorKind::Unexpected),
     ] {
-        let (stage, _) = small().await;
+        let (stage, _) = small_on(&ground).await;
         let broken = stage.proxy.on("GetObject").call(1).then(Fault::Truncate(10));
         let wrong = stage.proxy.on("GetObject").then(fault.clone());
         assert_eq!(kind_of_reading(&stage).await, kind, "{fault:?}");
@@ -234,6 +249,7 @@ async fn a_body_without_a_strong_etag_is_not_gone_on_with() {
 
 #[tokio::test]
 async fn an_open_that_is_answered_with_other_bytes_than_those_asked_for_is_refused() {
+    let ground = Ground::new();
     for fault in [
         Fault::header("content-range", "bytes 0-99/100000"),
         Fault::header("content-range", "bytes 10-19/100000"),
@@ -241,7 +257,7 @@ async fn an_open_that_is_answered_with_other_bytes_than_those_asked_for_is_refus
         Fault::header("content-range", "nonsense"),
         Fault::no_header("content-range"),
     ] {
-        let (stage, _) = small().await;
+        let (stage, _) = small_on(&ground).await;
         let wrong = stage.proxy.on("GetObject").then(fault.clone());
         let error = stage.storage.open("a").range(10..30).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unexpected, "{fault:?}");
@@ -330,8 +346,7 @@ async fn ranges_read_ahead_that_fail_once_are_asked_for_again() {
         Fault::Truncate(1_000_000),
         Fault::Say(Answer::error(500, "InternalError")),
     ];
-    let cases = faults.map(async |fault| {
-        let large = Large::new();
+    let cases = Large::several(faults.len()).into_iter().zip(faults).map(async |(large, fault)| {
         // All connections but the first, which has no range, fail in their turn.
         let is_ahead = |asked: &Asked| range_of(asked).is_some();
         let broken = large.proxy.on("GetObject").only(is_ahead).calls(1..=3).then(fault);
@@ -349,8 +364,7 @@ async fn a_range_read_ahead_that_fails_for_good_is_an_error_and_not_the_bytes_of
         (Fault::Say(Answer::error(403, "AccessDenied")), ErrorKind::PermissionDenied),
         (Fault::header("etag", "\"another\""), ErrorKind::PreconditionFailed),
     ];
-    let cases = faults.map(async |(fault, kind)| {
-        let large = Large::new();
+    let cases = Large::several(faults.len()).into_iter().zip(faults).map(async |(large, (fault, kind))| {
         let broken = large.on_part(3, fault);
         let mut stream = large.storage.open("a").await.unwrap().into_stream();
         let mut found = Vec::new();

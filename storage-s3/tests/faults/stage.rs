@@ -1,15 +1,16 @@
 //! [`Stage`]: a bucket of the server in this process, as it is and behind a proxy; and what the tests put into it.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use storage_core::{Error, ErrorKind, Payload, Result, Storage};
-use storage_s3::{ChecksumMode, S3, S3Builder};
+use storage_s3::{ChecksumMode, S3Builder};
 
 use crate::common::server::{Bucket, Server};
-use crate::fault_proxy::Proxy;
+use crate::fault_proxy::{Front, Proxy};
 
 /// As small as a part may be.
 pub(crate) const PART: u64 = 5 * 1024 * 1024;
@@ -17,30 +18,57 @@ pub(crate) const PART: u64 = 5 * 1024 * 1024;
 /// How often the driver asks for one thing at most: once, and five times more.
 pub(crate) const ATTEMPTS: usize = 6;
 
-/// A bucket of a test's own.
+/// A bucket, as it is and behind a proxy. To make a driver takes its time, so that the cases of a test share both.
+pub(crate) struct Ground {
+    truth: Storage,
+    storage: Storage,
+    front: Arc<Front>,
+    stages: AtomicUsize,
+    _bucket: Bucket,
+}
+
+/// A part of a bucket that is a case's own.
 pub(crate) struct Stage {
     pub(crate) proxy: Proxy,
     /// Behind the proxy.
     pub(crate) storage: Storage,
-    pub(crate) driver: S3,
-    /// The same bucket without the proxy: what is really there.
+    /// What is really there.
     pub(crate) truth: Storage,
-    _bucket: Bucket,
+    _ground: Arc<Ground>,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Arc<Self> {
+        Self::with(|builder| builder)
+    }
+
+    pub(crate) fn with(set_up: impl FnOnce(S3Builder) -> S3Builder) -> Arc<Self> {
+        let bucket = Server::get().bucket();
+        let front = Front::before_s3s_fs(&Server::get().endpoint());
+        let builder = bucket.builder().part_size(PART).endpoint(front.endpoint());
+        let storage = Storage::new(set_up(builder).build().unwrap());
+        // Without checksums, since the server keeps an old object's when an upload replaces it.
+        let truth = Storage::new(bucket.builder().checksum(ChecksumMode::None).build().unwrap());
+        Arc::new(Self { truth, storage, front, stages: AtomicUsize::new(0), _bucket: bucket })
+    }
 }
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        Self::with(|builder| builder)
+        Self::on(&Ground::new())
     }
 
     pub(crate) fn with(set_up: impl FnOnce(S3Builder) -> S3Builder) -> Self {
-        let bucket = Server::get().bucket();
-        let proxy = Proxy::before(&Server::get().endpoint());
-        let driver = set_up(bucket.builder().part_size(PART)).endpoint(proxy.endpoint()).build().unwrap();
-        let storage = Storage::new(driver.clone());
-        // Without checksums, since the server keeps an old object's when an upload replaces it.
-        let truth = Storage::new(bucket.builder().checksum(ChecksumMode::None).build().unwrap());
-        Self { proxy, storage, driver, truth, _bucket: bucket }
+        Self::on(&Ground::with(set_up))
+    }
+
+    pub(crate) fn on(ground: &Arc<Ground>) -> Self {
+        // None is the beginning of another.
+        let prefix = format!("stage-{:04}", ground.stages.fetch_add(1, Ordering::SeqCst));
+        let proxy = Proxy::below(&ground.front, &prefix);
+        let storage = ground.storage.prefixed(&prefix).unwrap();
+        let truth = ground.truth.prefixed(&prefix).unwrap();
+        Self { proxy, storage, truth, _ground: Arc::clone(ground) }
     }
 
     /// What is really there; `None` for nothing.

@@ -68,6 +68,13 @@ impl Listed {
     }
 }
 
+/// For uploads, whose checksums differ: the libraries, and ours with another checksum.
+pub fn uploaders(server: &Server) -> Result<Vec<Arc<dyn Peer>>> {
+    let mut all = libraries(server)?;
+    all.insert(1, ours::with_crc(server)?);
+    Ok(all)
+}
+
 /// All libraries, ours first.
 pub fn libraries(server: &Server) -> Result<Vec<Arc<dyn Peer>>> {
     Ok(vec![ours::peer(server)?, object_store::peer(server)?, opendal::peer(server)?, aws::peer(server)])

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::State;
 use super::fault::{Fault, Gate};
+use super::front::Shared;
 use super::record::{Reached, operation_of};
 use super::wire::{Answer, Asked, Socket, gone, read_body, read_head};
 
@@ -31,15 +32,20 @@ enum Then {
     Close,
 }
 
-pub(super) async fn converse(socket: TcpStream, state: Arc<State>) {
+pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
     let mut socket = BufReader::with_capacity(64 * 1024, socket);
-    while let Ok(Some(asked)) = read_head(&mut socket).await {
+    while let Ok(Some(mut asked)) = read_head(&mut socket).await {
         let operation = operation_of(&asked);
+        // The one request whose URL does not tell what it is about.
+        if operation == "DeleteObjects" && read_body(&mut socket, &mut asked).await.is_err() {
+            return;
+        }
+        let Some(state) = shared.proxy_of(&asked) else { return };
         let place = state.note(|record| record.come(operation, &asked));
-        let mut turn = Turn { state: &state, operation, place, asked };
+        let mut turn = Turn { shared: &shared, state: &state, operation, place, asked };
         match turn.take(&mut socket).await {
             Ok(Then::GoOn) => {}
             Ok(Then::Close) => return,
@@ -53,6 +59,7 @@ pub(super) async fn converse(socket: TcpStream, state: Arc<State>) {
 
 /// A request's turn.
 struct Turn<'a> {
+    shared: &'a Shared,
     state: &'a State,
     operation: &'static str,
     place: usize,
@@ -64,9 +71,14 @@ impl Turn<'_> {
         let fault = self.state.fault_for(self.operation, &self.asked);
         if let Some(Fault::SayEarly(answer)) = fault {
             self.send(socket, &answer, Manner::Whole).await?;
+            // To close with something unread would be a reset, which can overtake the answer.
+            socket.shutdown().await?;
+            tokio::io::copy(socket, &mut tokio::io::sink()).await?;
             return Ok(Then::Close);
         }
-        read_body(socket, &mut self.asked).await?;
+        if self.asked.body().is_empty() {
+            read_body(socket, &mut self.asked).await?;
+        }
         match fault {
             None => self.pass(socket, |_| {}, Manner::Whole).await,
             Some(fault) => self.fail(socket, fault).await,
@@ -130,8 +142,8 @@ impl Turn<'_> {
 
     /// Has the server do what was asked.
     async fn ask(&self) -> Answer {
-        let is_over = self.state.record().is_about_what_is_over(&self.asked);
-        let answer = match &self.state.server {
+        let is_over = self.shared.knows_what_is_over && self.state.record().is_about_what_is_over(&self.asked);
+        let answer = match &self.shared.server {
             _ if is_over => Answer::error(404, "NoSuchUpload"),
             Server::Script(script) => script(&self.asked),
             Server::At(endpoint) => forward(endpoint, &self.asked).await,
@@ -143,7 +155,12 @@ impl Turn<'_> {
     async fn send(&self, socket: &mut Socket, answer: &Answer, manner: Manner) -> io::Result<Then> {
         let body = if self.asked.method() == Method::HEAD { Bytes::new() } else { answer.body.clone() };
         match manner {
-            Manner::Whole => socket.write_all(&[&answer.head(), &*body].concat()).await?,
+            // In one go, if it is no great copy.
+            Manner::Whole if body.len() < 64 * 1024 => socket.write_all(&[&answer.head(), &*body].concat()).await?,
+            Manner::Whole => {
+                socket.write_all(&answer.head()).await?;
+                socket.write_all(&body).await?;
+            }
             Manner::Trickle => {
                 for byte in answer.head() {
                     socket.write_all(&[byte]).await?;
@@ -152,7 +169,8 @@ impl Turn<'_> {
                 socket.write_all(&body).await?;
             }
             Manner::Truncate(bytes) | Manner::StallAfter(bytes) => {
-                socket.write_all(&[&answer.head(), &body[..bytes.min(body.len())]].concat()).await?;
+                socket.write_all(&answer.head()).await?;
+                socket.write_all(&body[..bytes.min(body.len())]).await?;
             }
         }
         match manner {

@@ -8,44 +8,41 @@
 //! is reset, a head that comes byte by byte, a body that ends before its length. It lives on threads of its own: a test
 //! may stop or turn on its own clock.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 mod conversation;
 mod fault;
+mod front;
 mod plan;
 mod record;
 mod wire;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
 use url::Url;
 
 pub(crate) use fault::{Fault, Gate};
+pub(crate) use front::Front;
 pub(crate) use plan::{Plan, Planned};
-pub(crate) use record::{Reached, Record, Seen};
+pub(crate) use record::{Reached, Record};
 pub(crate) use wire::{Answer, Asked};
-
-use conversation::Server;
 
 /// For how long an event is waited for that must come: a test that fails takes as long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A proxy of a test's own, on a port of its own. Dropping it breaks off all connections.
+/// A proxy of a test's own, or of one of its cases, which shares a [`Front`] with others.
 pub(crate) struct Proxy {
-    address: SocketAddr,
+    front: Arc<Front>,
     state: Arc<State>,
-    accepting: AbortHandle,
 }
 
 /// What the conversations share with the test.
 pub(crate) struct State {
-    server: Server,
+    /// What requests mention that are for this proxy.
+    prefix: String,
     plans: Mutex<Vec<Arc<plan::Active>>>,
     record: Mutex<Record>,
     /// Says that there is something new in the record.
@@ -53,29 +50,22 @@ pub(crate) struct State {
 }
 
 impl Proxy {
-    /// In front of a server.
-    pub(crate) fn before(endpoint: &Url) -> Self {
-        Self::start(Server::At(endpoint.clone()))
-    }
-
     /// In place of a server: answers what the script says.
     pub(crate) fn scripted(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
-        Self::start(Server::Script(Arc::new(script)))
+        Self::below(&Front::scripted(script), "")
     }
 
-    fn start(server: Server) -> Self {
+    /// For what is below a prefix; nobody else gets to see it.
+    pub(crate) fn below(front: &Arc<Front>, prefix: impl Into<String>) -> Self {
         let (plans, record, news) = (Mutex::default(), Mutex::default(), watch::Sender::new(()));
-        let state = Arc::new(State { server, plans, record, news });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let accepting = runtime().spawn(accept(listener, Arc::clone(&state))).abort_handle();
-        Self { address, state, accepting }
+        let state = Arc::new(State { prefix: prefix.into(), plans, record, news });
+        front.add(&state);
+        Self { front: Arc::clone(front), state }
     }
 
     /// Where the driver finds it.
     pub(crate) fn endpoint(&self) -> Url {
-        format!("http://{}", self.address).parse().unwrap()
+        self.front.endpoint()
     }
 
     /// Plans a fault of an operation: `"PutObject"`, or `"*"` for any.
@@ -115,12 +105,6 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
 impl State {
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
@@ -142,15 +126,4 @@ impl State {
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
-}
-
-async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
-    let listener = TcpListener::from_std(listener).unwrap();
-    // They end with this task.
-    let mut conversations = JoinSet::new();
-    loop {
-        let Ok((socket, _)) = listener.accept().await else { continue };
-        conversations.spawn(conversation::converse(socket, Arc::clone(&state)));
-        while conversations.try_join_next().is_some() {}
-    }
 }

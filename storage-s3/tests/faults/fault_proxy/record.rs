@@ -107,7 +107,7 @@ impl Record {
         self.seen[place].state = state;
     }
 
-    /// Whether a request is about an upload that is over. S3 says `NoSuchUpload` then; not every server does.
+    /// Whether a request is about an upload that is over.
     pub(super) fn is_about_what_is_over(&self, asked: &Asked) -> bool {
         upload_id(asked).and_then(|id| self.uploads.get(id)).is_some_and(|upload| *upload != Upload::Open)
     }

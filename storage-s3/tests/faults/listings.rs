@@ -1,0 +1,246 @@
+//! Listings of several pages, over connections that fail: no name twice, none left out, and no end that is none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use storage_core::{Entries, Entry, Error, ErrorKind, Storage};
+use storage_s3::{Quirks, S3Builder};
+
+use crate::fault_proxy::{Answer, Asked, Fault, Front, Gate, Planned, Proxy, Reached};
+use crate::faults::{Row, Verdict, faults};
+use crate::stage::{ATTEMPTS, in_time};
+
+const LIST: &str = "ListObjectsV2";
+const ALL: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// A service of few words, which lists six keys on three pages.
+struct Listed {
+    proxy: Proxy,
+    storage: Storage,
+}
+
+/// Such services, as many as are wanted, each below a prefix of its own.
+struct Services {
+    front: Arc<Front>,
+    storage: Storage,
+    count: AtomicUsize,
+}
+
+impl Services {
+    fn new() -> Self {
+        let front = Front::scripted(|asked| match token(asked) {
+            None => page(asked, &ALL[..2], Some("2")),
+            Some("2") => page(asked, &ALL[2..4], Some("3")),
+            Some(_) => page(asked, &ALL[4..], None),
+        });
+        let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(front.endpoint()).allow_http(true);
+        let storage = Storage::new(builder.anonymous(true).build().unwrap());
+        Self { front, storage, count: AtomicUsize::new(0) }
+    }
+
+    fn another(&self) -> Listed {
+        let prefix = format!("service-{:03}", self.count.fetch_add(1, Ordering::SeqCst));
+        let storage = self.storage.prefixed(&prefix).unwrap();
+        Listed { proxy: Proxy::below(&self.front, prefix), storage }
+    }
+}
+
+impl Listed {
+    fn new() -> Self {
+        Services::new().another()
+    }
+
+    /// Plans what becomes of the second page.
+    fn on_second(&self, calls: usize, fault: Fault) -> Planned {
+        self.proxy.on(LIST).only(|asked| token(asked) == Some("2")).calls(1..=calls).then(fault)
+    }
+
+    /// Answers one page, always the same.
+    fn always(self, answer: Answer) -> Self {
+        self.proxy.on(LIST).then(Fault::Say(answer));
+        self
+    }
+
+    async fn names(&self) -> (Vec<String>, Option<Error>) {
+        names(self.storage.list("").entries()).await
+    }
+}
+
+/// The names up to the end, and the error that is the end, if one is.
+async fn names(mut entries: Entries) -> (Vec<String>, Option<Error>) {
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next().await {
+        match entry {
+            Ok(entry) => names.push(entry.name().to_owned()),
+            Err(error) => {
+                assert!(entries.next().await.is_none(), "something comes after {error}");
+                return (names, Some(error));
+            }
+        }
+    }
+    (names, None)
+}
+
+fn token(asked: &Asked) -> Option<&str> {
+    asked.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("continuation-token="))
+}
+
+/// A page of keys below the prefix that was asked for.
+fn page(asked: &Asked, keys: &[&str], next: Option<&str>) -> Answer {
+    let query = asked.uri().query().unwrap_or_default();
+    let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
+    page_below(&prefix.replace("%2F", "/"), keys, next)
+}
+
+fn page_below(prefix: &str, keys: &[&str], next: Option<&str>) -> Answer {
+    let contents: String =
+        keys.iter().map(|key| format!("<Contents><Key>{prefix}{key}</Key><Size>1</Size></Contents>")).collect();
+    let next = next.map_or_else(
+        || "<IsTruncated>false</IsTruncated>".to_owned(),
+        |next| format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{next}</NextContinuationToken>"),
+    );
+    Answer::new(200, format!("<ListBucketResult>{next}{contents}</ListBucketResult>"))
+}
+
+/// With a fault of the second page, once or for good.
+async fn second_page_meets(listed: Listed, row: Row, calls: usize) {
+    let Row { name, fault, verdict, kind } = row;
+    let planned = listed.on_second(calls, fault);
+    let (names, error) = listed.names().await;
+    if verdict == Verdict::Harmless || (verdict == Verdict::Passes && calls == 1) {
+        assert_eq!((names, error.map(|error| error.kind())), (ALL.map(str::to_owned).to_vec(), None), "{name}");
+    } else {
+        assert_eq!(names, &ALL[..2], "{name}");
+        assert_eq!(error.unwrap().kind(), kind, "{name}");
+    }
+    let most = if verdict == Verdict::Passes { calls.min(ATTEMPTS) } else { 1 };
+    assert_eq!(planned.fired(), most, "{name}");
+}
+
+#[tokio::test]
+async fn a_later_page_survives_or_says_each_fault() {
+    let services = Services::new();
+    let mut cases = Vec::new();
+    for row in faults(false) {
+        if row.verdict == Verdict::Passes {
+            cases.push(second_page_meets(services.another(), row.clone(), 1));
+        }
+        cases.push(second_page_meets(services.another(), row, usize::MAX));
+    }
+    join_all(cases).await;
+}
+
+#[tokio::test]
+async fn a_page_that_breaks_off_is_asked_for_again() {
+    for len in [0, 1, 100] {
+        let listed = Listed::new();
+        let broken = listed.on_second(1, Fault::Truncate(len));
+        assert_eq!(listed.names().await.0, ALL);
+        assert_eq!((broken.fired(), listed.proxy.count(LIST)), (1, 4));
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_comes_byte_by_byte_is_read() {
+    let listed = Listed::new();
+    let slow = listed.on_second(1, Fault::Trickle);
+    assert_eq!(listed.names().await.0, ALL);
+    assert_eq!((slow.fired(), listed.proxy.count(LIST)), (1, 3));
+}
+
+#[tokio::test]
+async fn what_is_no_page_is_not_taken_for_an_empty_one() {
+    let services = Services::new();
+    let whole = page_below("", &ALL, None);
+    let half = whole.body.slice(..whole.body.len() / 2);
+    let pages = [
+        Answer::web_page(200),
+        Answer::new(200, ""),
+        Answer::new(200, "{}"),
+        Answer::new(200, half),
+        Answer::new(200, "<ListAllMyBucketsResult/>"),
+        Answer::new(200, &b"\xff\xfe"[..]),
+        Answer::new(204, ""),
+    ];
+    for answer in pages {
+        let body = answer.body.clone();
+        let (names, error) = services.another().always(answer).names().await;
+        assert!(names.is_empty(), "{body:?}: {names:?}");
+        assert_eq!(error.unwrap().kind(), ErrorKind::Unexpected, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_place_of_a_page_is_one_whatever_the_status_says() {
+    let listed = Listed::new();
+    let error = |code| Fault::Say(Answer { status: 200, ..Answer::error(500, code) });
+    let once = listed.on_second(1, error("InternalError"));
+    assert_eq!(listed.names().await.0, ALL);
+    once.assert_fired();
+
+    let listed = Listed::new();
+    let always = listed.on_second(usize::MAX, error("AccessDenied"));
+    let (names, error) = listed.names().await;
+    assert_eq!((names.len(), error.unwrap().kind()), (2, ErrorKind::PermissionDenied));
+    assert_eq!(always.fired(), 1);
+}
+
+#[tokio::test]
+async fn a_listing_that_would_never_end_is_an_error() {
+    // Page upon page the same.
+    let circle = page_below("", &[], Some("2"));
+    // A page that says that there are more, but not where.
+    let nowhere = Answer::new(200, "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>");
+    // Far more than a thousand keys take.
+    let endless = Answer::new(200, vec![b' '; 17 * 1024 * 1024]);
+    for answer in [circle, nowhere, endless] {
+        let listed = Listed::new().always(answer);
+        let (names, error) = in_time(listed.names()).await;
+        assert_eq!((names.len(), error.unwrap().kind()), (0, ErrorKind::Unexpected));
+        assert!(listed.proxy.count(LIST) <= 2, "{} requests", listed.proxy.count(LIST));
+    }
+}
+
+#[tokio::test]
+async fn names_out_of_order_are_an_error_and_are_not_told() {
+    for keys in [["a", "c", "b"], ["a", "b", "b"]] {
+        let page = page_below("service-000/", &keys, None);
+        let (names, error) = Listed::new().always(page).names().await;
+        assert_eq!(names, keys[..2]);
+        assert_eq!(error.unwrap().kind(), ErrorKind::Unsupported);
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_is_dropped_takes_its_requests_along() {
+    // While the first page is waited for, and while the second one is on its way ahead of time.
+    for (read, call) in [(0, 1), (1, 2)] {
+        let listed = Listed::new();
+        let held = listed.proxy.on(LIST).call(call).then(Fault::Hold(Gate::new()));
+        let mut entries = listed.storage.list("").entries();
+        let reading = tokio::spawn(async move {
+            for _ in 0..read {
+                assert!(matches!(entries.next().await, Some(Ok(Entry::Object(_)))));
+            }
+            if read == 0 {
+                entries.next().await;
+            }
+            std::future::pending::<()>().await;
+            drop(entries);
+        });
+        listed.proxy.until("the request", |record| record.count_at(LIST, Reached::Held) == 1).await;
+        reading.abort();
+        listed.proxy.until("its end", |record| record.count_at(LIST, Reached::Abandoned) == 1).await;
+        assert_eq!((held.fired(), listed.proxy.count(LIST)), (1, call));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_asked_before_the_first_entry_is_wanted() {
+    let listed = Listed::new();
+    let entries = listed.storage.list("").entries();
+    drop(entries);
+    listed.storage.exists("a").await.unwrap();
+    assert_eq!(listed.proxy.look(|record| (record.count(LIST), record.count("*"))), (0, 1));
+}

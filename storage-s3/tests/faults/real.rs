@@ -1,0 +1,154 @@
+//! Uploads on the server that the environment names, over connections that fail. It knows itself what is left of them, so
+//! that it is asked, and not what came by.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::join_all;
+use storage_core::{Error, ErrorKind, Storage};
+use storage_s3::S3;
+
+use crate::common::external::External;
+use crate::fault_proxy::{Answer, Fault, Front, Gate, Planned, Proxy, Reached};
+use crate::scenes::{COMPLETE, CREATE};
+use crate::stage::{PART, assert_bytes, part_and_a_bit, read};
+
+const PART_OF_IT: &str = "UploadPart";
+
+/// The server, behind a proxy and as it is.
+struct Ground {
+    front: Arc<Front>,
+    storage: Storage,
+    truth: S3,
+    prefix: String,
+    count: AtomicUsize,
+}
+
+/// A part of the bucket.
+struct Stage {
+    proxy: Proxy,
+    prefix: String,
+    storage: Storage,
+    truth: S3,
+}
+
+impl Ground {
+    fn new() -> Option<Self> {
+        let external = External::get()?;
+        let endpoint = std::env::var("STORAGE_S3_TEST_ENDPOINT").unwrap().parse().unwrap();
+        let front = Front::before(&endpoint);
+        let builder = external.builder().part_size(PART).endpoint(front.endpoint());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        Some(Self {
+            front,
+            storage: Storage::new(builder.build().unwrap()),
+            truth: external.builder().build().unwrap(),
+            prefix: format!("anystorage-faults-{now}-{}", std::process::id()),
+            count: AtomicUsize::new(0),
+        })
+    }
+
+    fn stage(&self) -> Stage {
+        let prefix = format!("{}/{:04}", self.prefix, self.count.fetch_add(1, Ordering::SeqCst));
+        Stage {
+            proxy: Proxy::below(&self.front, &prefix),
+            storage: self.storage.prefixed(&prefix).unwrap(),
+            truth: self.truth.clone(),
+            prefix,
+        }
+    }
+
+    /// Tidies up.
+    async fn clear(&self) {
+        let all = Storage::new(self.truth.clone());
+        all.delete_all(all.list(format!("{}/", self.prefix)).entries()).finish().await.unwrap();
+    }
+}
+
+impl Stage {
+    fn truth(&self) -> Storage {
+        Storage::new(self.truth.clone()).prefixed(&self.prefix).unwrap()
+    }
+
+    /// How many uploads the server knows of that are not over. They are afterwards.
+    async fn left(&self) -> usize {
+        self.truth.abort_stale_uploads(&format!("{}/", self.prefix), Duration::ZERO).await.unwrap()
+    }
+
+    /// Saves over an object that is there; either it or the new one is there afterwards.
+    async fn saves(&self, planned: &Planned, expected: Result<(), ErrorKind>) {
+        self.truth().save("a", "old").await.unwrap();
+        let outcome = self.storage.save("a", part_and_a_bit()).await.map(|_| ());
+        assert_eq!(outcome.as_ref().map_err(Error::kind).copied(), expected, "{outcome:?}");
+        let there = read(&self.truth(), "a").await.unwrap();
+        match outcome {
+            Ok(()) => assert_bytes(&there, &part_and_a_bit()),
+            Err(_) => assert_bytes(&there, b"old"),
+        }
+        planned.assert_fired();
+    }
+}
+
+#[tokio::test]
+async fn a_real_server_has_no_upload_left_whatever_fails() {
+    let Some(ground) = Ground::new() else { return };
+    let denied = || Fault::Say(Answer::error(403, "AccessDenied"));
+    let error = || Fault::Say(Answer::error(500, "InternalError"));
+    let cases = [
+        (CREATE, Fault::Drop, 1, Ok(())),
+        (CREATE, denied(), 1, Err(ErrorKind::PermissionDenied)),
+        (PART_OF_IT, Fault::Drop, 1, Ok(())),
+        (PART_OF_IT, Fault::ResetAnswer, 1, Ok(())),
+        (PART_OF_IT, denied(), 1, Err(ErrorKind::PermissionDenied)),
+        (PART_OF_IT, error(), usize::MAX, Err(ErrorKind::Unexpected)),
+        (COMPLETE, Fault::Drop, 1, Ok(())),
+        (COMPLETE, Fault::LoseAnswer, 1, Ok(())),
+        (COMPLETE, Fault::SayInstead(Answer::error(500, "InternalError")), 1, Ok(())),
+        (COMPLETE, denied(), 1, Err(ErrorKind::PermissionDenied)),
+        (COMPLETE, error(), usize::MAX, Err(ErrorKind::Unexpected)),
+    ];
+    let cases = cases.map(async |(operation, fault, calls, expected)| {
+        let stage = ground.stage();
+        let planned = stage.proxy.on(operation).calls(1..=calls).then(fault.clone());
+        stage.saves(&planned, expected).await;
+        assert_eq!(stage.left().await, 0, "{fault:?} of {operation}");
+    });
+    join_all(cases).await;
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped() {
+    let Some(ground) = Ground::new() else { return };
+    for operation in [CREATE, PART_OF_IT, COMPLETE] {
+        let stage = ground.stage();
+        let gate = Gate::new();
+        let held = stage.proxy.on(operation).call(1).then(Fault::Hold(gate.clone()));
+        let saving = tokio::spawn({
+            let storage = stage.storage.clone();
+            async move { storage.save("a", part_and_a_bit()).await.map(drop) }
+        });
+        stage.proxy.until("the step", move |record| record.count_at(operation, Reached::Held) == 1).await;
+        saving.abort();
+        if operation == CREATE {
+            gate.open();
+        }
+        stage.proxy.until("its abort", |record| record.aborted_uploads().len() == 1).await;
+        assert_eq!(stage.left().await, 0, "{operation}");
+        assert!(!stage.truth().exists("a").await.unwrap(), "{operation}");
+        held.assert_fired();
+    }
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn an_upload_whose_name_was_lost_is_found_by_abort_stale_uploads() {
+    let Some(ground) = Ground::new() else { return };
+    let stage = ground.stage();
+    let lost = stage.proxy.on(CREATE).call(1).then(Fault::LoseAnswer);
+    stage.saves(&lost, Ok(())).await;
+    assert_eq!(stage.left().await, 1);
+    assert_eq!(stage.left().await, 0);
+    ground.clear().await;
+}

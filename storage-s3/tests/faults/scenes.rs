@@ -1,0 +1,103 @@
+//! [`Scene`]: what is done by a multipart upload, with a fault at work.
+//!
+//! The new object comes of it or the old one with an error; and no upload is left.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use storage_core::{ErrorKind, Metadata, Result};
+
+use crate::fault_proxy::Fault;
+use crate::stage::{ATTEMPTS, Ground, PART, Stage, assert_bytes, part_and_a_bit};
+
+pub(crate) const CREATE: &str = "CreateMultipartUpload";
+pub(crate) const COMPLETE: &str = "CompleteMultipartUpload";
+pub(crate) const ABORT: &str = "AbortMultipartUpload";
+
+/// What is done. Each makes an object `a` of two parts where there was another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scene {
+    /// A save.
+    Save,
+    /// A copy of an object that is too large for one request.
+    Copy,
+}
+
+/// A fault, and what has to come of it.
+pub(crate) struct Case {
+    fault: Fault,
+    /// How many requests it is for.
+    calls: usize,
+    expected: Result<(), ErrorKind>,
+}
+
+/// The fault comes to pass but once, and does no harm.
+pub(crate) fn once(fault: Fault) -> Case {
+    Case { fault, calls: 1, expected: Ok(()) }
+}
+
+/// The fault stays, and has to be said.
+pub(crate) fn always(fault: Fault, kind: ErrorKind) -> Case {
+    Case { fault, calls: usize::MAX, expected: Err(kind) }
+}
+
+impl Scene {
+    /// Stages for it.
+    pub(crate) fn ground(self) -> Arc<Ground> {
+        match self {
+            Self::Save => Ground::new(),
+            Self::Copy => Ground::with(|builder| builder.largest_copy(PART)),
+        }
+    }
+
+    /// Does it.
+    pub(crate) async fn play(self, stage: &Stage) -> Result<()> {
+        stage.truth.save("a", "old").await.unwrap();
+        match self {
+            Self::Save => stage.storage.save("a", part_and_a_bit()).await.map(|_| ()),
+            Self::Copy => {
+                stage.truth.save("source", part_and_a_bit()).await.unwrap();
+                stage.storage.copy("source", "a").metadata(Metadata::new().content_type("text/new")).await
+            }
+        }
+    }
+
+    /// Tries each case on each operation, all at once: most of the time is waiting for the next attempt.
+    pub(crate) async fn each_comes_to<const N: usize>(
+        self,
+        operations: &[&'static str],
+        cases: impl Fn() -> [Case; N],
+    ) {
+        let ground = self.ground();
+        let all = operations.iter().flat_map(|operation| cases().map(|case| self.comes_to(&ground, operation, case)));
+        join_all(all).await;
+    }
+
+    async fn comes_to(self, ground: &Arc<Ground>, operation: &'static str, case: Case) {
+        let Case { fault, calls, expected } = case;
+        let stage = Stage::on(ground);
+        let planned = stage.proxy.on(operation).calls(1..=calls).then(fault.clone());
+        let outcome = self.play(&stage).await.map_err(|error| error.kind());
+        assert_eq!(outcome, expected, "{fault:?} of {operation}");
+        planned.assert_fired();
+        match outcome {
+            Ok(()) => assert_new(&stage).await,
+            Err(_) => assert_old(&stage).await,
+        }
+        // Each part is sent for itself.
+        let most = if operation.starts_with("UploadPart") { 2 * ATTEMPTS } else { ATTEMPTS };
+        assert!(planned.fired() <= most, "{} times {fault:?} of {operation}", planned.fired());
+    }
+}
+
+/// Asserts that the old object is there, and no upload left.
+pub(crate) async fn assert_old(stage: &Stage) {
+    assert_bytes(&stage.found("a").await.unwrap(), b"old");
+    stage.proxy.no_upload_is_left().await;
+}
+
+/// Asserts that the new object is there, and no upload left.
+pub(crate) async fn assert_new(stage: &Stage) {
+    assert_bytes(&stage.found("a").await.unwrap(), &part_and_a_bit());
+    stage.proxy.no_upload_is_left().await;
+}
