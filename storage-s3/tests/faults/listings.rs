@@ -18,6 +18,8 @@ const ALL: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 struct Listed {
     proxy: Proxy,
     storage: Storage,
+    /// What it says in place of its pages.
+    instead: Option<Planned>,
 }
 
 /// Such services, as many as are wanted, each below a prefix of its own.
@@ -42,7 +44,7 @@ impl Services {
     fn another(&self) -> Listed {
         let prefix = format!("service-{:03}", self.count.fetch_add(1, Ordering::SeqCst));
         let storage = self.storage.prefixed(&prefix).unwrap();
-        Listed { proxy: Proxy::below(&self.front, prefix), storage }
+        Listed { proxy: Proxy::below(&self.front, prefix), storage, instead: None }
     }
 }
 
@@ -57,13 +59,15 @@ impl Listed {
     }
 
     /// Answers one page, always the same.
-    fn always(self, answer: Answer) -> Self {
-        self.proxy.on(LIST).then(Fault::Say(answer));
+    fn always(mut self, answer: Answer) -> Self {
+        self.instead = Some(self.proxy.on(LIST).then(Fault::Say(answer)));
         self
     }
 
     async fn names(&self) -> (Vec<String>, Option<Error>) {
-        names(self.storage.list("").entries()).await
+        let names = names(self.storage.list("").entries()).await;
+        self.instead.iter().for_each(Planned::assert_fired);
+        names
     }
 }
 

@@ -150,6 +150,19 @@ async fn a_server_that_never_answers_is_given_up_after_a_few_requests() {
 }
 
 #[tokio::test]
+async fn an_answer_that_stops_in_the_middle_of_its_head_is_asked_for_again() {
+    let ground = ground();
+    for step in [Step::Save, Step::Open, Step::Stat, Step::List] {
+        let stage = step.stage(&ground).await;
+        let silent = stage.proxy.on(step.operation()).call(1).then(Fault::StallHead);
+        let running = step.begin(&stage);
+        wear_out_patience(&stage, step.operation(), step.patience()).await;
+        running.await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        silent.assert_fired();
+    }
+}
+
+#[tokio::test]
 async fn a_document_that_stalls_is_asked_for_again() {
     let ground = ground();
     for step in [Step::Complete, Step::DeleteAll, Step::List, Step::Copy, Step::CopyRange] {

@@ -146,6 +146,15 @@ async fn what_is_saved_without_a_version_was_not_saved_by_s3() {
 }
 
 #[tokio::test]
+async fn an_object_without_a_size_is_not_told_of() {
+    let stage = Stage::new();
+    stage.truth.save("a", "text").await.unwrap();
+    let nameless = stage.proxy.on("HeadObject").then(Fault::header("content-length", "many"));
+    assert_eq!(stage.storage.stat("a").await.unwrap_err().kind(), ErrorKind::Unexpected);
+    nameless.assert_fired();
+}
+
+#[tokio::test]
 async fn links_are_made_whatever_the_service_says() {
     let stage = Stage::new();
     let broken = stage.proxy.on("*").then(Fault::Drop);

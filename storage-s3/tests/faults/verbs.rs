@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use storage_core::{Error, Metadata, Result};
+use storage_core::{Error, ErrorKind, Metadata, Result};
+use storage_s3::ChecksumMode;
 
 use crate::fault_proxy::Fault;
 use crate::faults::{Row, Verdict, faults};
@@ -134,6 +135,26 @@ impl Verb {
         assert_eq!(error.driver(), Some("s3"));
         assert!(error.operation().is_some() && error.key().is_some(), "{error}");
         assert!(error.to_string().len() < 1_500, "{} characters", error.to_string().len());
+    }
+}
+
+/// Each way to say what the bytes are has the service see that they are others.
+#[tokio::test]
+async fn bytes_that_change_on_their_way_up_are_sent_again() {
+    for mode in [ChecksumMode::Crc64Nvme, ChecksumMode::Sha256, ChecksumMode::Md5] {
+        let ground = Ground::with(|builder| builder.checksum(mode));
+        let stage = Stage::on(&ground);
+        let corrupted = stage.proxy.on("PutObject").call(1).then(Fault::Corrupt);
+        stage.storage.save("a", new()).await.unwrap();
+        assert_bytes(&stage.found("a").await.unwrap(), &new());
+        assert_eq!((corrupted.fired(), stage.proxy.count("PutObject")), (1, 2), "{mode:?}");
+
+        let stage = Stage::on(&ground);
+        let corrupted = stage.proxy.on("PutObject").then(Fault::Corrupt);
+        let error = stage.storage.save("a", new()).await.unwrap_err();
+        // The server in this process has no code for bytes that are not those of the signature.
+        let kind = if mode == ChecksumMode::Sha256 { ErrorKind::Unexpected } else { ErrorKind::Integrity };
+        assert_eq!((error.kind(), corrupted.fired()), (kind, ATTEMPTS), "{mode:?}: {error}");
     }
 }
 

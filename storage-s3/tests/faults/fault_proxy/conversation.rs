@@ -111,6 +111,11 @@ impl Turn<'_> {
                 self.ask().await;
                 self.stall(socket).await
             }
+            Fault::StallHead => {
+                let head = self.ask().await.head();
+                socket.write_all(&head[..head.len() / 2]).await?;
+                self.stall(socket).await
+            }
             Fault::Hold(gate) => {
                 self.wait(socket, &gate).await?;
                 self.pass(socket, |_| {}, Manner::Whole).await

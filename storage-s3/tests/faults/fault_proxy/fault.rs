@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     Stall,
     /// The server does as it was asked; nothing is ever answered.
     StallAnswer,
+    /// The server does as it was asked; its answer stops in the middle of the head.
+    StallHead,
     /// Waits for the gate before the server hears of it.
     Hold(Gate),
     /// The server does as it was asked; the answer waits for the gate.
@@ -83,6 +85,7 @@ impl fmt::Debug for Fault {
             Self::ResetAnswer => f.write_str("ResetAnswer"),
             Self::Stall => f.write_str("Stall"),
             Self::StallAnswer => f.write_str("StallAnswer"),
+            Self::StallHead => f.write_str("StallHead"),
             Self::Hold(_) => f.write_str("Hold"),
             Self::HoldAnswer(_) => f.write_str("HoldAnswer"),
             Self::Alter(_) => f.write_str("Alter"),

@@ -57,6 +57,7 @@ impl<'a> Plan<'a> {
 
 /// A fault that was planned.
 #[derive(Clone)]
+#[must_use = "a fault that did not come to pass has proved nothing: ask it"]
 pub(crate) struct Planned(Arc<Active>);
 
 impl Planned {
