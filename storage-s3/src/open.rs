@@ -5,17 +5,20 @@ use std::time::UNIX_EPOCH;
 
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderValue, Method, StatusCode};
-use storage_core::{ByteRange, Error, ErrorKind, Key, Object, OpenOptions, Result};
+use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
 
 use crate::body::Body;
 use crate::client::Answer;
 use crate::driver::Shared;
 use crate::headers;
 use crate::request::Request;
-use crate::stat::CHECKSUM_MODE;
+use crate::stat::{CHECKSUM_MODE, stat};
 
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
-    let answer = s3.client.send(&request(s3, key, options)?).await.map_err(explained)?;
+    let answer = match s3.client.send(&request(s3, key, options)?).await {
+        Ok(answer) => answer,
+        Err(failed) => return Err(explained(s3, key, options, failed.error).await),
+    };
     let (range, size) = extent(&answer, options.range)?;
     let meta = headers::to_meta(key.clone(), size, &answer.headers);
     // Not every service heeds every condition.
@@ -36,6 +39,9 @@ fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Reque
         request = request.header(IF_MATCH, headers::header_value(&etag.to_string())?);
     }
     if let Some(etag) = &options.if_none_match {
+        // The comparison is the weak one (RFC 9110, section 13.1.2), and all ETags of S3 are strong: some services compare
+        // the text.
+        let etag = ETag::strong(etag.opaque())?;
         request = request.header(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
     } else if let Some(since) = options.if_modified_since {
         // A date before 1970 has no form in HTTP, and is before every object's.
@@ -55,10 +61,20 @@ fn representable(range: ByteRange) -> ByteRange {
     }
 }
 
-fn explained(failed: crate::client::Failed) -> Error {
-    match failed.error.kind() {
+/// Conditions are evaluated before the range (RFC 9110, section 13.2.2). Some services do not, so that a range that the
+/// object does not have, asked for on a condition, is looked at once more.
+async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) -> Error {
+    let is_conditional =
+        options.if_match.is_some() || options.if_none_match.is_some() || options.if_modified_since.is_some();
+    match error.kind() {
         ErrorKind::NotModified => Error::new(ErrorKind::NotModified, "the object has not changed"),
-        _ => failed.error,
+        ErrorKind::RangeNotSatisfiable if is_conditional => {
+            match stat(s3, key).await.and_then(|meta| options.check(&meta)) {
+                Ok(()) => error,
+                Err(unmet) => unmet,
+            }
+        }
+        _ => error,
     }
 }
 

@@ -85,10 +85,6 @@ pub(crate) const S3S_FS: &[Fault] = &[
         ],
     },
     Fault {
-        why: "s3s-fs does not look at the conditions of a GET, and the driver sees no more than the bad range",
-        cases: &["conditions::conditions_are_evaluated_before_the_range"],
-    },
-    Fault {
         why: "s3s-fs looks at the conditions of a save before it has the bytes, so that several racers win",
         cases: &[
             "copy::of_16_copies_with_create_new_exactly_one_wins",

@@ -118,6 +118,8 @@ pub(crate) async fn conditions_are_evaluated_before_the_range(kit: &Kit) -> Chec
     let past_the_end = ByteRange::from(100..);
     let open = kit.storage.open(KEY).range(past_the_end).if_match(ETag::strong("never-seen")?);
     refused(open.await, ErrorKind::PreconditionFailed);
+    let open = kit.storage.open(KEY).range(past_the_end).if_none_match(ETag::weak(etag.opaque())?);
+    refused(open.await, ErrorKind::NotModified);
     let open = kit.storage.open(KEY).range(past_the_end).if_none_match(etag);
     refused(open.await, ErrorKind::NotModified);
     let open = kit.storage.open(KEY).range(past_the_end).if_none_match(ETag::strong("never-seen")?);
