@@ -189,8 +189,8 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// What a verified link allows, beyond its method and key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a verified link allows, beyond its method and key. The default is nothing beyond them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {
     /// GET: the `Content-Disposition` to answer with.
