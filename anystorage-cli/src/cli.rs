@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, cp, exists, get, ls, mv, put, rm, stat, url};
+use crate::commands::{cat, cp, exists, get, ls, mirror, mv, put, rm, stat, url};
 use crate::exit::{Exit, Failure};
 use crate::places::Places;
 
@@ -41,9 +41,18 @@ enum Command {
     Mv(mv::Args),
     Rm(rm::Args),
     Url(url::Args),
+    Mirror(mirror::Args),
 }
 
 impl Cli {
+    /// A server, which has threads and a way to end of its own.
+    pub(crate) fn server(&self) -> Option<&mirror::Args> {
+        match &self.command {
+            Command::Mirror(args) => Some(args),
+            _ => None,
+        }
+    }
+
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
         let exists = matches!(self.command, Command::Exists(_));
         let mut places = Places::new(self.config)?;
@@ -58,6 +67,7 @@ impl Cli {
             Command::Mv(args) => mv::run(args, &mut places).await,
             Command::Rm(args) => rm::run(args, &mut places).await,
             Command::Url(args) => url::run(args, &mut places).await,
+            Command::Mirror(args) => mirror::run(&args),
         };
         // The answer "no" is 1, so trouble has to be something else.
         outcome.map_err(|failure| if exists { failure.with_exit(Exit::Usage) } else { failure })

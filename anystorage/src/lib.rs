@@ -75,6 +75,8 @@
 mod definitions;
 mod environment;
 mod loader;
+#[cfg(feature = "mirror")]
+mod mirror;
 mod storages;
 mod toml_text;
 
@@ -83,6 +85,12 @@ pub use storage_core::*;
 /// The local file system driver, for programs that set it up themselves.
 #[cfg(feature = "fs")]
 pub use storage_fs as fs;
+/// HTTP: serving a storage ([`Serve`](http::Serve), feature `serve`), and the driver `http`.
+#[cfg(any(feature = "http", feature = "serve"))]
+pub use storage_http as http;
+/// The cache tier: the driver `http-cache`, and the mirror server (feature `mirror`).
+#[cfg(any(feature = "http-cache", feature = "mirror"))]
+pub use storage_http_cache as http_cache;
 /// The S3 driver, for programs that set it up themselves, and for what is beyond the contract
 /// ([`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads)).
 #[cfg(feature = "s3")]
@@ -91,6 +99,8 @@ pub use storage_s3 as s3;
 pub use definitions::Definitions;
 pub use environment::Environment;
 pub use loader::Loader;
+#[cfg(feature = "mirror")]
+pub use mirror::MirrorSetup;
 pub use storages::Storages;
 
 /// A registry with the drivers of the enabled features. Add drivers of your own with [`Registry::register`].
@@ -110,6 +120,18 @@ pub fn registry() -> Registry {
     let registry = {
         let mut registry = registry;
         storage_s3::register(&mut registry);
+        registry
+    };
+    #[cfg(feature = "http")]
+    let registry = {
+        let mut registry = registry;
+        storage_http::register(&mut registry);
+        registry
+    };
+    #[cfg(feature = "http-cache")]
+    let registry = {
+        let mut registry = registry;
+        storage_http_cache::register(&mut registry);
         registry
     };
     registry

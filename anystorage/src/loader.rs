@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use storage_core::config::{StorageConfig, StoragesConfig, Value, expand_variables};
+use storage_core::config::{Options, StorageConfig, StoragesConfig, Value, expand_variables};
 use storage_core::{Error, Registry, Result, Storage};
 
 use crate::definitions::Definitions;
@@ -158,16 +158,33 @@ impl Loader {
     }
 
     fn read_table(&self, table: Value) -> Result<StorageConfig> {
-        let Value::Table(mut options) = table else {
+        let Value::Table(options) = table else {
             return Err(Error::config("expected a table, as in driver = \"fs\" on a line of its own below this name"));
         };
+        StorageConfig::from_options(self.expanded(options)?)
+    }
+
+    /// Replaces variables in all strings of a table.
+    pub(crate) fn expanded(&self, mut options: Options) -> Result<Options> {
         let not_text = Cell::new(None);
         let lookup = |name: &str| {
             let value = self.environment.get(name)?;
             Environment::text(name, value).map_err(|error| not_text.set(Some(error))).ok()
         };
         expand_variables(&mut options, &lookup).map_err(|missing| not_text.take().unwrap_or(missing))?;
-        StorageConfig::from_options(options)
+        Ok(options)
+    }
+
+    /// The storages of `[storages.*]` tables.
+    #[cfg(feature = "mirror")]
+    pub(crate) fn definitions_of(&self, storages: Options) -> Definitions {
+        let tables = storages.into_iter().map(|(name, table)| (name, Source::Table { file: None, table }));
+        self.define(tables.collect())
+    }
+
+    #[cfg(feature = "mirror")]
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::{HeaderMap, HeaderName};
-use serde::{Deserialize, Deserializer, de};
-use storage_core::config::{Options, Secret};
+use serde::Deserialize;
+use storage_core::config::{Options, Secret, byte_size};
 use storage_core::{Error, Registry, Result};
 use url::Url;
 
@@ -85,8 +85,8 @@ struct S3Options {
     storage_class: Option<String>,
     #[serde(default)]
     checksum: Option<ChecksumMode>,
-    #[serde(default)]
-    part_size: Option<Bytes>,
+    #[serde(default, deserialize_with = "byte_size::option")]
+    part_size: Option<u64>,
     #[serde(default)]
     concurrency: Option<usize>,
     #[serde(default)]
@@ -167,7 +167,7 @@ impl S3Builder {
         /// The checksum of every body that is sent.
         checksum: ChecksumMode => Some(checksum);
         /// The size of a part in bytes, 5 MiB to 5 GiB; 8 MiB by default. What is smaller is saved by one request.
-        part_size: u64 => Some(Bytes(part_size));
+        part_size: u64 => Some(part_size);
         /// How many parts of one object are on their way at once; 8 by default.
         concurrency: usize => Some(concurrency);
         /// What the service lacks.
@@ -288,7 +288,7 @@ impl S3Options {
     }
 
     fn checked_part_size(&self) -> Result<u64> {
-        match self.part_size.map_or(PART_SIZE, |Bytes(bytes)| bytes) {
+        match self.part_size.unwrap_or(PART_SIZE) {
             size if (SMALLEST_PART..=LARGEST_PART).contains(&size) => Ok(size),
             _ => Err(Error::config("option part_size: from 5 MiB (5242880) to 5 GiB, which is what S3 takes")),
         }
@@ -347,47 +347,6 @@ fn check_region(region: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::config("option region: a name like eu-west-1 (or auto, where the service has none)"))
-}
-
-/// A number of bytes: `8388608`, `"8MiB"`.
-#[derive(Debug, Clone, Copy)]
-struct Bytes(u64);
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(BytesVisitor)
-    }
-}
-
-struct BytesVisitor;
-
-impl de::Visitor<'_> for BytesVisitor {
-    type Value = Bytes;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of bytes, as in 8388608 or \"8MiB\"")
-    }
-
-    fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Bytes, E> {
-        Ok(Bytes(bytes))
-    }
-
-    fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Bytes, E> {
-        u64::try_from(bytes).map(Bytes).map_err(|_| E::custom("expected a number of bytes, as in 8388608 or \"8MiB\""))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
-        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-        let unit = match unit.trim() {
-            "" | "B" => Some(1),
-            "KiB" => Some(1024),
-            "MiB" => Some(MIB),
-            "GiB" => Some(1024 * MIB),
-            _ => None,
-        };
-        let bytes = unit.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit));
-        bytes.map(Bytes).ok_or_else(|| E::custom("expected a number of bytes, as in 8388608 or \"8MiB\""))
-    }
 }
 
 /// Registers the driver `s3` and its scheme (`s3://bucket/prefix?region=eu-west-1`).

@@ -5,6 +5,7 @@ pub(crate) mod cp;
 pub(crate) mod exists;
 pub(crate) mod get;
 pub(crate) mod ls;
+pub(crate) mod mirror;
 pub(crate) mod mv;
 pub(crate) mod put;
 pub(crate) mod rm;

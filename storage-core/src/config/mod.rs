@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod byte_size;
 mod common;
 mod expand;
 mod options;

@@ -155,6 +155,24 @@ impl Options {
     pub fn read<T: DeserializeOwned>(self, driver: &str) -> Result<T> {
         T::deserialize(ValueDeserializer(Value::Table(self))).map_err(|error: ConfigError| error.told(driver))
     }
+
+    /// As [`read`](Self::read), for a table that is no driver's: the options of a server, say.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the option, and for an unknown one lists the known. Values are never shown.
+    pub fn read_table<T: DeserializeOwned>(self) -> Result<T> {
+        T::deserialize(ValueDeserializer(Value::Table(self))).map_err(ConfigError::told_of_a_table)
+    }
+}
+
+/// The options by name, sorted.
+impl IntoIterator for Options {
+    type Item = (String, Value);
+    type IntoIter = std::collections::btree_map::IntoIter<String, Value>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
 }
 
 impl fmt::Debug for Options {
@@ -164,6 +182,15 @@ impl fmt::Debug for Options {
 }
 
 impl ConfigError {
+    fn told_of_a_table(self) -> Error {
+        Error::config(match self {
+            Self::Unknown { name, known } => format!("unknown option {name}; known are {}", known.join(", ")),
+            Self::Missing { name } => format!("option {name} is missing"),
+            Self::Bad { path, reason } if path.is_empty() => reason,
+            Self::Bad { path, reason } => format!("option {path}: {reason}"),
+        })
+    }
+
     fn told(self, driver: &str) -> Error {
         let common = COMMON_OPTIONS.join(", ");
         Error::config(match self {

@@ -1,0 +1,95 @@
+//! `mirror`: the server of the cache tier.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anystorage::http_cache::server::{Handle, Server};
+use anystorage::{Loader, MirrorSetup};
+
+use crate::exit::{Exit, Failure};
+
+/// Serve an origin's files from a cache that fills itself, until SIGTERM or Ctrl-C; SIGHUP reads the configuration again
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// The mirror's configuration: listen, cache_dir, max_size, origin, ...
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Only read the configuration and say whether it is sound
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(level()).init();
+    let shown = args.config.display();
+    let failure = |error: anystorage::Error| Failure::at(&shown, &error);
+    let MirrorSetup { config, origin, .. } = read(&args.config).map_err(failure)?;
+    if args.check {
+        return Ok(Exit::Done);
+    }
+    let server = Server::bind(config, origin).map_err(failure)?;
+    obey_signals(server.handle(), args.config.clone()).map_err(|error| Failure::local("signals", &error.into()))?;
+    tracing::info!(listen = %server.local_addr(), admin = ?server.admin_addr(), "the mirror serves");
+    server.run().map_err(failure)?;
+    tracing::info!("the mirror has stopped");
+    Ok(Exit::Done)
+}
+
+fn read(path: &Path) -> anystorage::Result<MirrorSetup> {
+    Loader::new().mirror_file(path)
+}
+
+/// From the environment, as other servers have it: `RUST_LOG=debug`.
+fn level() -> tracing_subscriber::filter::LevelFilter {
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
+    wanted.unwrap_or(tracing_subscriber::filter::LevelFilter::INFO)
+}
+
+#[cfg(unix)]
+fn obey_signals(handle: Handle, config: PathBuf) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut stop, mut interrupt, mut reload) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
+    };
+    let watch = async move {
+        loop {
+            tokio::select! {
+                _ = stop.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = reload.recv() => reread(&handle, &config),
+            }
+        }
+        handle.stop();
+        // Who asks twice does not want to wait.
+        tokio::select! {
+            _ = stop.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(Exit::Terminated as i32);
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn obey_signals(handle: Handle, _config: PathBuf) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let _ = tokio::signal::ctrl_c().await;
+        });
+        handle.stop();
+    })?;
+    Ok(())
+}
+
+/// A configuration that is wrong changes nothing.
+#[cfg(unix)]
+fn reread(handle: &Handle, path: &Path) {
+    match read(path).and_then(|setup| handle.reload(setup.config)) {
+        Ok(()) => tracing::info!("the configuration was read again"),
+        Err(error) => tracing::error!(%error, "the configuration was not read again; the old one stays"),
+    }
+}

@@ -1,0 +1,136 @@
+//! What a mirror's answer tells of an object.
+
+use std::ops::Range;
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
+use storage_core::{ETag, Key, ObjectMeta};
+
+/// Before the names of user metadata. The values are percent-encoded.
+const USER: &str = "x-storage-meta-";
+/// Tells what a cache did (RFC 9211).
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// How our own mirror server calls itself in it.
+const OURS: &str = "anystorage";
+
+/// All that is told of the object; `size` is that of the whole.
+pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
+    let text = |name: HeaderName| text(headers, &name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let date = |name: HeaderName| self::text(headers, &name).and_then(|text| httpdate::parse_http_date(text).ok());
+    let mut meta = ObjectMeta::new(key, size);
+    meta.etag =
+        self::text(headers, &ETAG).and_then(|text| text.parse().ok()).filter(|etag: &ETag| !etag.opaque().is_empty());
+    meta.last_modified = date(LAST_MODIFIED);
+    let metadata = &mut meta.metadata;
+    metadata.content_type = text(CONTENT_TYPE);
+    metadata.content_encoding = text(CONTENT_ENCODING);
+    metadata.content_disposition = text(CONTENT_DISPOSITION);
+    metadata.content_language = text(CONTENT_LANGUAGE);
+    metadata.cache_control = text(CACHE_CONTROL);
+    metadata.expires = date(EXPIRES);
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix(USER).filter(|name| !name.is_empty()) else { continue };
+        if let Ok(value) = value.to_str()
+            && let Ok(value) = percent_decode_str(value).decode_utf8()
+        {
+            metadata.user_metadata.insert(name.to_owned(), value.into_owned());
+        }
+    }
+    meta
+}
+
+/// Whether the answer is our own mirror server's, which hands on origin's ETags.
+pub(crate) fn is_ours(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CACHE_STATUS).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|member| {
+        let name = member.split(';').next().unwrap_or_default().trim();
+        name.trim_matches('"').eq_ignore_ascii_case(OURS)
+    })
+}
+
+/// The length of the answer's body, if it is told. Beside a transfer coding a length means nothing (RFC 9112, section 6.3).
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    text(headers, &CONTENT_LENGTH)?.parse().ok()
+}
+
+/// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
+pub(crate) fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
+    let (positions, size) = text(headers, &CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = positions.split_once('-')?;
+    let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
+    (first <= last && last < size).then(|| (first..last + 1, size))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http::HeaderValue;
+    use storage_core::Metadata;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter();
+        pairs.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn all_that_is_told_is_read() {
+        let headers = headers(&[
+            ("content-type", "text/css"),
+            ("content-encoding", "gzip"),
+            ("content-disposition", "attachment"),
+            ("content-language", "de"),
+            ("cache-control", "no-cache"),
+            ("expires", "Tue, 02 Oct 2096 07:06:40 GMT"),
+            ("last-modified", "Thu, 01 Jan 1970 00:00:07 GMT"),
+            ("etag", "\"abc\""),
+            ("x-storage-meta-author", "Ada%20L%C3%B6vel%C3%A4ce 100%25"),
+            ("x-storage-meta-broken", "%ff"),
+        ]);
+        let meta = to_meta(Key::new("a.css").unwrap(), 5, &headers);
+        let metadata = Metadata::new()
+            .content_type("text/css")
+            .content_encoding("gzip")
+            .content_disposition("attachment")
+            .content_language("de")
+            .cache_control("no-cache")
+            .expires(UNIX_EPOCH + Duration::from_secs(4_000_000_000))
+            .user("author", "Ada Löveläce 100%");
+        assert_eq!(meta.metadata, metadata);
+        assert_eq!(meta.etag, Some(ETag::strong("abc").unwrap()));
+        assert_eq!(meta.last_modified, Some(UNIX_EPOCH + Duration::from_secs(7)));
+        assert_eq!(meta.size, 5);
+    }
+
+    #[test]
+    fn our_own_server_is_known_by_its_name_in_cache_status() {
+        assert!(is_ours(&headers(&[("cache-status", "anystorage; hit")])));
+        assert!(is_ours(&headers(&[("cache-status", "edge; fwd=miss, \"anystorage\"; fwd=stale; stored")])));
+        for other in ["edge; detail=anystorage", "anystorage2; hit", ""] {
+            assert!(!is_ours(&headers(&[("cache-status", other)])), "{other}");
+        }
+        assert!(!is_ours(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn only_a_content_range_that_makes_sense_is_believed() {
+        let range = |text| content_range(&headers(&[("content-range", text)]));
+        assert_eq!(range("bytes 2-4/10"), Some((2..5, 10)));
+        for odd in ["bytes 4-2/10", "bytes 2-10/10", "bytes */10", "bytes 2-4/*", "2-4/10", "bytes -1-4/10"] {
+            assert_eq!(range(odd), None, "{odd}");
+        }
+    }
+}

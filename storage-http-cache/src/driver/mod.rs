@@ -1,0 +1,34 @@
+//! The driver `http-cache`: mirror first, origin on any trouble.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `cache`, `config` | the driver, and its options |
+//! | `open`, `body` | reading: from a mirror, from origin, and from one into the other |
+//! | `write` | saving, deleting, copying, and the purges after them |
+//! | `link` | which links lead to the mirror |
+//! | `mirror`, `client`, `headers` | one mirror: what is thought of it, the requests to it, its answers |
+//! | `breaker` | whether a mirror is asked at all |
+//! | `bypass` | the keys that a mirror is not asked for, since what it has may be old |
+//! | `known` | what origin said a short while ago |
+//! | `recent` | a bounded memory of keys, for all of these |
+//! | `rendezvous` | which mirror a key belongs to |
+//! | `status` | counts, metrics |
+
+mod body;
+mod breaker;
+mod bypass;
+mod cache;
+mod client;
+mod config;
+mod headers;
+mod known;
+mod link;
+mod mirror;
+mod open;
+use crate::recent;
+mod rendezvous;
+mod status;
+mod write;
+
+pub use cache::HttpCache;
+pub use config::{HttpCacheBuilder, register};

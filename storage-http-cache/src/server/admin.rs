@@ -1,0 +1,135 @@
+//! [`Admin`]: purging, fetching ahead, metrics and status, for whoever has the token.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Response, StatusCode};
+use sha2::{Digest, Sha256};
+use storage_core::config::Secret;
+use storage_http::serve::{Body, failure, key_of, plain};
+
+use super::mirror::Mirror;
+use super::site::{json, not_allowed};
+
+/// The routes of whoever runs the mirror.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    token: Secret,
+    mirror: Arc<Mirror>,
+}
+
+impl Admin {
+    pub(super) fn new(token: Secret, mirror: Arc<Mirror>) -> Self {
+        Self { token, mirror }
+    }
+
+    /// Whether a request may not go on, and what it is told.
+    fn refused(&self, method: &Method, wanted: &'static [Method], headers: &HeaderMap) -> Option<Response<Body>> {
+        if !self.knows(headers) {
+            let mut response = plain(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"anystorage\""));
+            return Some(response);
+        }
+        if wanted.contains(method) {
+            return None;
+        }
+        Some(not_allowed(if wanted.contains(&Method::POST) { "POST" } else { "GET" }))
+    }
+
+    /// `Bearer <token>`, or the token as the password of whatever user, as a browser asks for it.
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let Some(given) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else { return false };
+        let Some((scheme, value)) = given.split_once(' ') else { return false };
+        let token = match scheme.to_ascii_lowercase().as_str() {
+            "bearer" => value.trim().as_bytes().to_vec(),
+            "basic" => {
+                let Ok(decoded) = STANDARD.decode(value.trim()) else { return false };
+                match decoded.iter().position(|&byte| byte == b':') {
+                    Some(colon) => decoded[colon + 1..].to_vec(),
+                    None => return false,
+                }
+            }
+            _ => return false,
+        };
+        // Of digests, so that the time taken tells nothing of the token.
+        Sha256::digest(token) == Sha256::digest(self.token.expose())
+    }
+
+    pub(super) async fn purge(&self, method: &Method, headers: &HeaderMap, path: &str, query: &str) -> Response<Body> {
+        if let Some(refusal) = self.refused(method, &[Method::POST], headers) {
+            return refusal;
+        }
+        let purged = if path.is_empty() {
+            let prefix = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "prefix");
+            let Some((_, prefix)) = prefix else {
+                return plain(StatusCode::BAD_REQUEST, "Name a key (/purge/<key>) or a prefix (/purge?prefix=).\n");
+            };
+            self.mirror.purge_prefix(&prefix).await
+        } else {
+            match key_of(path) {
+                Ok(key) => self.mirror.purge(&key).await.map(usize::from),
+                Err(error) => Err(error),
+            }
+        };
+        match purged {
+            Ok(count) => json(StatusCode::OK, &serde_json::json!({ "purged": count })),
+            Err(error) => failure(method, &error),
+        }
+    }
+
+    pub(super) fn prefetch(&self, method: &Method, headers: &HeaderMap, path: &str) -> Response<Body> {
+        if let Some(refusal) = self.refused(method, &[Method::POST], headers) {
+            return refusal;
+        }
+        match key_of(path) {
+            Ok(key) => {
+                self.mirror.missing.remove(&key);
+                let available = self.mirror.is_ready(&key);
+                json(StatusCode::ACCEPTED, &serde_json::json!({ "available": available }))
+            }
+            Err(error) => failure(method, &error),
+        }
+    }
+
+    pub(super) fn metrics(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+        if let Some(refusal) = self.refused(method, &[Method::GET], headers) {
+            return refusal;
+        }
+        let mut response = plain(StatusCode::OK, "").map(|_| Body::bytes(self.exposition().into()));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
+    /// In Prometheus' text format.
+    fn exposition(&self) -> String {
+        let mut text = String::new();
+        for (name, kind, help, value) in self.mirror.figures() {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} {kind}");
+            let _ = writeln!(text, "anystorage_mirror_{name} {value}");
+        }
+        text
+    }
+
+    pub(super) fn status(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+        if let Some(refusal) = self.refused(method, &[Method::GET], headers) {
+            return refusal;
+        }
+        let figures = self.mirror.figures().into_iter().map(|(name, _, _, value)| (name.to_owned(), value.into()));
+        let mut document = serde_json::Map::from_iter(figures);
+        document.insert("hit_rate".to_owned(), self.mirror.hit_rate().into());
+        let top: Vec<_> = self
+            .mirror
+            .store
+            .top(20)
+            .iter()
+            .map(|entry| serde_json::json!({ "key": entry.key(), "size": entry.size(), "requests": entry.hits() }))
+            .collect();
+        document.insert("top".to_owned(), top.into());
+        json(StatusCode::OK, &document.into())
+    }
+}

@@ -1,0 +1,156 @@
+//! [`Delivery`]: the answer to a GET or HEAD of an object.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{AGE, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, LOCATION, VIA};
+use http::{Method, Response, StatusCode};
+use storage_core::{Error, ErrorKind, Key, Result};
+use storage_http::serve::{Body, Overrides, failure, plain, respond};
+
+use super::mirror::{Found, Handling};
+use super::site::{Site, not_found};
+use super::version::{Held, Version};
+
+/// How long the link works that a miss is redirected to, where origin signs.
+const REDIRECT_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const VIA_US: HeaderValue = HeaderValue::from_static("1.1 anystorage");
+
+/// A request for an object, which may be answered.
+pub(super) struct Delivery<'a> {
+    pub(super) site: &'a Site,
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) key: &'a Key,
+    pub(super) overrides: Overrides,
+    /// Whether it is answered because of a signed link.
+    pub(super) by_link: bool,
+}
+
+impl Delivery<'_> {
+    pub(super) async fn answer(self) -> Response<Body> {
+        let method = self.method;
+        let mut response = match self.try_answer().await {
+            Ok(response) => response,
+            Err(error) => failed(method, &error, false),
+        };
+        response.headers_mut().append(VIA, VIA_US);
+        for_method(method, response)
+    }
+
+    async fn try_answer(self) -> Result<Response<Body>> {
+        let mirror = &self.site.mirror;
+        // Whether it is there origin can tell without sending it.
+        if *self.method == Method::HEAD && !mirror.has(self.key) {
+            return self.pass("head").await;
+        }
+        if self.site.redirect_on_miss && !mirror.has(self.key) && !mirror.missing.contains(self.key) {
+            mirror.is_ready(self.key);
+            return self.redirected().await;
+        }
+        match mirror.find(self.key).await {
+            Found::Version(version, handling) => self.deliver(version, handling).await,
+            Found::Pass(why) => self.pass(why).await,
+            Found::Missing { asked } => {
+                mirror.counters.missing.add(1);
+                let mut response = not_found();
+                let status =
+                    if asked { "anystorage; fwd=uri-miss; fwd-status=404" } else { "anystorage; hit; detail=missing" };
+                response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static(status));
+                Ok(response)
+            }
+            Found::Failed { error, had_stale } => {
+                mirror.counters.failed.add(1);
+                Ok(failed(self.method, &error, had_stale))
+            }
+        }
+    }
+
+    async fn deliver(self, version: Version, handling: Handling) -> Result<Response<Body>> {
+        let age = match &version {
+            Version::Kept(_, meta) => SystemTime::now().duration_since(meta.validated_at).unwrap_or_default(),
+            Version::Arriving(_) => Duration::ZERO,
+        };
+        let held = Held { mirror: self.site.mirror.clone(), version };
+        let reader = &self.site.reader;
+        let mut response = reader.answer(&held, self.method, self.headers, self.key, self.overrides).await?;
+        let headers = response.headers_mut();
+        headers.insert(AGE, HeaderValue::from(age.as_secs()));
+        headers.insert(CACHE_STATUS, status(handling));
+        if self.by_link {
+            respond::make_private(headers);
+        }
+        self.site.mirror.count(handling, response.body().len().unwrap_or(0));
+        Ok(response)
+    }
+
+    /// Straight from origin.
+    async fn pass(self, why: &'static str) -> Result<Response<Body>> {
+        self.site.mirror.counters.passed.add(1);
+        let (origin, reader) = (self.site.origin(), &self.site.reader);
+        let mut response = reader.answer(origin, self.method, self.headers, self.key, self.overrides).await?;
+        let detail = format!("anystorage; fwd=miss; detail=\"{why}\"");
+        let status = HeaderValue::from_str(&detail).unwrap_or(HeaderValue::from_static("anystorage; fwd=miss"));
+        response.headers_mut().insert(CACHE_STATUS, status);
+        if self.by_link {
+            respond::make_private(response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    /// To origin's own URL of it: a signed one, or the public one if it does not sign.
+    async fn redirected(self) -> Result<Response<Body>> {
+        self.site.mirror.counters.misses.add(1);
+        let signed = self.site.origin().url(self.key).expires_in(REDIRECT_LIFETIME).await;
+        let link = match signed {
+            Err(error) if error.kind() == ErrorKind::Unsupported => self.site.origin().url(self.key).await?,
+            link => link?,
+        };
+        let location = HeaderValue::from_str(link.as_str())
+            .map_err(|cause| Error::unexpected("origin's link is no header", cause))?;
+        let mut response = plain(StatusCode::FOUND, "");
+        response.headers_mut().insert(LOCATION, location);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static("anystorage; fwd=uri-miss"));
+        Ok(response)
+    }
+}
+
+/// An answer to HEAD has no body.
+pub(super) fn for_method(method: &Method, response: Response<Body>) -> Response<Body> {
+    if *method == Method::HEAD { respond::without_body(response) } else { response }
+}
+
+/// What a client is told when origin fails: that it was origin (502, 504), not this server. With a stale answer that must
+/// not be given it is 504 (RFC 9111, section 5.2.2.2).
+fn failed(method: &Method, error: &Error, had_stale: bool) -> Response<Body> {
+    let mut response = failure(method, error);
+    if had_stale {
+        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    } else if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+    }
+    response
+        .headers_mut()
+        .insert(CACHE_STATUS, HeaderValue::from_static("anystorage; fwd=miss; detail=\"origin failed\""));
+    response
+}
+
+/// RFC 9211.
+fn status(handling: Handling) -> HeaderValue {
+    let fixed = match handling {
+        Handling::Hit { ttl } => {
+            let text = format!("anystorage; hit; ttl={}", ttl.as_secs());
+            return HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("anystorage; hit"));
+        }
+        Handling::StaleWhileRevalidate => "anystorage; hit; fwd=stale; detail=revalidating",
+        Handling::StaleIfError => "anystorage; hit; fwd=stale; detail=\"origin failed\"",
+        Handling::Revalidated => "anystorage; hit; fwd=stale; fwd-status=304",
+        Handling::Replaced { collapsed: false } => "anystorage; fwd=stale; fwd-status=200; stored",
+        Handling::Replaced { collapsed: true } => "anystorage; fwd=stale; fwd-status=200; stored; collapsed",
+        Handling::Miss { collapsed: false } => "anystorage; fwd=uri-miss; fwd-status=200; stored",
+        Handling::Miss { collapsed: true } => "anystorage; fwd=uri-miss; fwd-status=200; stored; collapsed",
+    };
+    HeaderValue::from_static(fixed)
+}

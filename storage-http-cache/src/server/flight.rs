@@ -1,0 +1,304 @@
+//! [`Flight`]: one request to origin for an object, whoever and however many wait for it.
+//!
+//! The task that flies belongs to nobody: that the client who was first leaves does not stop it. Readers follow the file as
+//! it is written. A flight that breaks off is told to its readers, who go on at origin; the next request begins another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use storage_core::{ETag, Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use super::freshness;
+use super::mirror::Mirror;
+use super::store::{Entry, EntryMeta, Fill, Filling, Tail};
+
+/// How long origin may take to begin an answer, whatever its own driver thinks of it.
+const ORIGIN_PATIENCE: Duration = Duration::from_secs(60);
+/// How often a body that breaks off is taken up again.
+const RESUMPTIONS: u32 = 3;
+/// How many chunks, of what is there already, are written together.
+const CHUNKS_AT_A_TIME: usize = 16;
+
+/// What a flight has come to so far.
+#[derive(Debug, Clone)]
+pub(crate) enum Landing {
+    /// Origin has not answered yet.
+    Waiting,
+    /// Bytes are arriving.
+    Filling(Arc<Progress>),
+    /// The object is kept: it has arrived, or origin says that the old version is still current.
+    Kept(Arc<Entry>, Arrival),
+    /// Origin has an object that is not kept here.
+    NotKept(&'static str),
+    /// Origin has none.
+    Missing,
+    /// Origin failed.
+    Failed(Arc<Error>),
+}
+
+/// How what is kept has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    Fetched,
+    NotModified,
+}
+
+/// An object that is arriving.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) meta: Arc<ObjectMeta>,
+    pub(crate) tail: Tail,
+    written: watch::Receiver<Written>,
+}
+
+/// How much has arrived.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    bytes: u64,
+    is_broken: bool,
+}
+
+impl Progress {
+    /// Waits until a position has been written. How much has been, or `None` if it never will.
+    pub(crate) async fn reaches(&self, position: u64) -> Option<u64> {
+        let mut written = self.written.clone();
+        let reached = written.wait_for(|written| written.bytes > position || written.is_broken).await;
+        let bytes = match reached {
+            Ok(written) => written.bytes,
+            // Whoever wrote is gone.
+            Err(_) => self.written.borrow().bytes,
+        };
+        (bytes > position).then_some(bytes)
+    }
+
+    /// How much has been written.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.borrow().bytes
+    }
+}
+
+/// A flight under way, as those see it who wait for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Flight {
+    number: u64,
+    landing: watch::Receiver<Landing>,
+}
+
+impl Flight {
+    /// Sets out for an object. `known` is the version that is here, to be fetched only if origin has another.
+    pub(crate) fn begin(mirror: &Arc<Mirror>, key: &Key, known: Option<Arc<Entry>>) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (sender, landing) = watch::channel(Landing::Waiting);
+        let pilot = Pilot { mirror: Arc::clone(mirror), key: key.clone(), number, known, sender };
+        let fill = mirror.store.begin(key.as_str());
+        tokio::spawn(pilot.fly(fill));
+        Self { number, landing }
+    }
+
+    /// Tells flights for the same key apart.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Waits until it is known what origin has.
+    pub(crate) async fn landing(mut self) -> Landing {
+        let known = self.landing.wait_for(|landing| !matches!(landing, Landing::Waiting)).await;
+        match known {
+            Ok(landing) => landing.clone(),
+            Err(_) => {
+                Landing::Failed(Arc::new(Error::new(ErrorKind::Unexpected, "the request to origin was given up")))
+            }
+        }
+    }
+
+    /// Whether the one who flies is gone without a word.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.landing.has_changed().is_err() && matches!(*self.landing.borrow(), Landing::Waiting)
+    }
+}
+
+/// Whoever carries a flight out.
+struct Pilot {
+    mirror: Arc<Mirror>,
+    key: Key,
+    number: u64,
+    known: Option<Arc<Entry>>,
+    sender: watch::Sender<Landing>,
+}
+
+/// Takes the flight off the board, however it ends.
+struct OnBoard<'a>(&'a Pilot);
+
+impl Drop for OnBoard<'_> {
+    fn drop(&mut self) {
+        self.0.mirror.landed(&self.0.key, self.0.number);
+    }
+}
+
+impl Pilot {
+    async fn fly(self, fill: Fill) {
+        let _on_board = OnBoard(&self);
+        let landing = match self.ask().await {
+            Ok(object) => self.receive(object, fill).await,
+            Err(error) => self.refused(error).await,
+        };
+        if let Some(landing) = landing {
+            self.sender.send_replace(landing);
+        }
+    }
+
+    async fn ask(&self) -> Result<Object> {
+        self.mirror.counters.origin_requests.add(1);
+        let mut open = self.mirror.origin.open(&self.key);
+        if let Some(known) = &self.known {
+            let meta = known.meta();
+            match (&meta.object.etag, meta.object.last_modified) {
+                (Some(etag), _) => open = open.if_none_match(etag.clone()),
+                (None, Some(modified)) => open = open.if_modified_since(modified),
+                (None, None) => {}
+            }
+        }
+        match tokio::time::timeout(ORIGIN_PATIENCE, open).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::new(ErrorKind::Timeout, "origin did not answer in time")),
+        }
+    }
+
+    async fn refused(&self, error: Error) -> Option<Landing> {
+        let mirror = &self.mirror;
+        Some(match (error.kind(), &self.known) {
+            (ErrorKind::NotModified, Some(known)) => {
+                let mut meta = (*known.meta()).clone();
+                meta.validated_at = SystemTime::now();
+                let (store, entry) = (mirror.store.clone(), Arc::clone(known));
+                // What cannot be written down is known until the next start.
+                if let Ok(Err(error)) = spawn_blocking(move || store.refresh(&entry, meta)).await {
+                    tracing::warn!(key = %self.key, %error, "the cache could not be told that an entry is current");
+                }
+                Landing::Kept(Arc::clone(known), Arrival::NotModified)
+            }
+            (ErrorKind::NotFound, _) => {
+                self.forget().await;
+                mirror.missing.insert(&self.key, ());
+                Landing::Missing
+            }
+            _ => {
+                mirror.counters.origin_failures.add(1);
+                tracing::warn!(key = %self.key, %error, "origin failed");
+                Landing::Failed(Arc::new(error))
+            }
+        })
+    }
+
+    /// Lets go of the version that origin has no longer.
+    async fn forget(&self) {
+        if let Some(known) = &self.known {
+            let (store, known) = (self.mirror.store.clone(), Arc::clone(known));
+            if let Err(error) = spawn_blocking(move || store.remove(&known)).await {
+                tracing::warn!(key = %self.key, %error, "an entry could not be removed");
+            }
+        }
+    }
+
+    /// `None` if the end has been told.
+    async fn receive(&self, object: Object, fill: Fill) -> Option<Landing> {
+        let meta = Arc::new(object.meta().clone());
+        if !freshness::may_keep(&meta.metadata) {
+            self.forget().await;
+            return Some(self.not_kept("origin forbids it"));
+        }
+        if object.content_length() != meta.size {
+            return Some(self.not_kept("origin sent a part"));
+        }
+        let entry_meta = EntryMeta::fetched((*meta).clone(), SystemTime::now());
+        let filling = match spawn_blocking(move || fill.create(entry_meta)).await {
+            Ok(Ok(filling)) => filling,
+            Ok(Err(error)) => {
+                tracing::debug!(key = %self.key, %error, "not kept");
+                return Some(self.not_kept(if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }));
+            }
+            Err(join) => return Some(Landing::Failed(Arc::new(Error::unexpected("the cache failed", join)))),
+        };
+        let (told, written) = watch::channel(Written { bytes: 0, is_broken: false });
+        let progress = Arc::new(Progress { meta: Arc::clone(&meta), tail: filling.tail(), written });
+        self.sender.send_replace(Landing::Filling(progress));
+        match self.fill(object, filling, &told).await {
+            Ok(entry) => Some(Landing::Kept(entry, Arrival::Fetched)),
+            Err(error) => {
+                self.mirror.counters.broken_fills.add(1);
+                tracing::warn!(key = %self.key, %error, "a fill broke off");
+                told.send_modify(|written| written.is_broken = true);
+                None
+            }
+        }
+    }
+
+    fn not_kept(&self, why: &'static str) -> Landing {
+        self.mirror.passing.insert(&self.key, why);
+        Landing::NotKept(why)
+    }
+
+    async fn fill(&self, object: Object, mut filling: Filling, told: &watch::Sender<Written>) -> Result<Arc<Entry>> {
+        let meta = object.meta().clone();
+        let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
+        let mut resumed = 0;
+        while let Some(ready) = chunks.next().await {
+            // What came before the failure is good.
+            let failed = ready.iter().position(Result::is_err);
+            let mut ready = ready;
+            let failure = failed.and_then(|at| ready.split_off(at).into_iter().next());
+            let good: Vec<Bytes> = ready.into_iter().filter_map(Result::ok).collect();
+            let received: usize = good.iter().map(Bytes::len).sum();
+            self.mirror.counters.origin_bytes.add(received as u64);
+            filling = written(filling, good).await?;
+            told.send_modify(|written| written.bytes = filling.written());
+            if let Some(Err(error)) = failure {
+                resumed += 1;
+                if resumed > RESUMPTIONS || !error.is_retryable() {
+                    return Err(error);
+                }
+                tracing::debug!(key = %self.key, %error, "taken up again");
+                chunks = rest(&self.mirror.origin, &meta, filling.written()).await?.ready_chunks(CHUNKS_AT_A_TIME);
+            }
+        }
+        let committed = spawn_blocking(move || filling.commit()).await;
+        committed.map_err(|join| Error::unexpected("the cache failed", join))?
+    }
+}
+
+/// Writes chunks, away from the threads that serve.
+async fn written(mut filling: Filling, chunks: Vec<Bytes>) -> Result<Filling> {
+    let writing = spawn_blocking(move || {
+        for chunk in &chunks {
+            filling.write(chunk)?;
+        }
+        Ok(filling)
+    });
+    writing.await.map_err(|join| Error::unexpected("the cache failed", join))?
+}
+
+/// The rest of a version, from origin. Never of another version: without a strong ETag there is no rest.
+pub(crate) async fn rest(origin: &Storage, meta: &ObjectMeta, from: u64) -> Result<ObjectStream> {
+    part(origin, meta, from, meta.size).await
+}
+
+/// A part of a version, from origin.
+pub(crate) async fn part(origin: &Storage, meta: &ObjectMeta, from: u64, to: u64) -> Result<ObjectStream> {
+    let Some(etag) = meta.etag.as_ref().filter(|etag: &&ETag| !etag.is_weak()) else {
+        return Err(Error::new(
+            ErrorKind::Unexpected,
+            "without a strong ETag nobody can tell whether origin has the rest",
+        ));
+    };
+    let object = origin.open(&meta.key).if_match(etag.clone()).range(from..to).await?;
+    if object.meta().size != meta.size || object.range() != (from..to) {
+        return Err(Error::new(ErrorKind::Integrity, "origin has another object under the same ETag"));
+    }
+    Ok(object.into_stream())
+}

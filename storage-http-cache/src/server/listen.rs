@@ -1,0 +1,305 @@
+//! [`Server`]: sockets, threads, connections, and their end.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use storage_core::{Error, ErrorKind, Result, Storage};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
+
+use super::config::MirrorConfig;
+use super::mirror::Mirror;
+use super::site::{Door, Site};
+
+/// How long the headers of a request may take, and how long a connection may be idle.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many headers a request may have, ...
+const MAX_HEADERS: usize = 100;
+/// ... and how long all of them may be. Also how much of an answer waits in memory for its client: one block is enough.
+const MAX_BUFFER: usize = 64 * 1024;
+/// How long answers under way may take when the server is stopped.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// How long to wait when the system has no room for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A mirror: a server that keeps an origin's objects, filling itself on the first request.
+///
+/// ```no_run
+/// use storage_core::Memory;
+/// use storage_http_cache::server::{MirrorConfig, Server};
+///
+/// let config: MirrorConfig = serde_json::from_str(
+///     r#"{ "listen": "127.0.0.1:8080", "cache_dir": "/var/cache/anystorage", "max_size": "50GiB" }"#,
+/// )?;
+/// let server = Server::bind(config, Memory::storage())?;
+/// let handle = server.handle();
+/// // On SIGTERM, from another thread: handle.stop();
+/// server.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    handle: Handle,
+    public: Vec<StdListener>,
+    admin: Option<StdListener>,
+    listen: SocketAddr,
+    admin_listen: Option<SocketAddr>,
+    connections: Arc<Semaphore>,
+}
+
+/// A hold on a server that runs: to stop it, or to give it another configuration.
+#[derive(Clone)]
+pub struct Handle {
+    site: Arc<RwLock<Arc<Site>>>,
+    config: Arc<RwLock<MirrorConfig>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Opens the cache's directory and the sockets. Nothing is served yet. Blocks for as long as it takes to read what the
+    /// cache holds.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, which names the option; `Conflict` if another mirror has the directory; what the operating system
+    /// says about directory and sockets.
+    pub fn bind(config: MirrorConfig, origin: Storage) -> Result<Self> {
+        let config = config.validated()?;
+        let mirror = Mirror::open(&config, origin)?;
+        let site = Site::new(&config, mirror)?;
+        let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let (public, listen) = listeners(config.listen, workers)?;
+        let (admin, admin_listen) = match config.admin_listen {
+            Some(address) => {
+                let (mut listeners, address) = listeners(address, 1)?;
+                (listeners.pop(), Some(address))
+            }
+            None => (None, None),
+        };
+        let connections = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        let handle = Handle {
+            site: Arc::new(RwLock::new(Arc::new(site))),
+            config: Arc::new(RwLock::new(config)),
+            stop: watch::Sender::new(false),
+        };
+        Ok(Self { handle, public, admin, listen, admin_listen, connections })
+    }
+
+    /// Where the public routes are: with the port that the system chose, if `listen` has port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where the administration is, if it has a listener of its own.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_listen
+    }
+
+    /// A hold on the server, for whoever stops it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until it is stopped; then answers under way are finished, for up to 30 seconds. Blocks; threads are its own.
+    ///
+    /// # Errors
+    /// What the operating system says about threads.
+    pub fn run(self) -> Result<()> {
+        let mut threads = Vec::new();
+        let doors = self.public.into_iter().map(|listener| (listener, Door::Public));
+        for (number, (listener, door)) in doors.chain(self.admin.map(|admin| (admin, Door::Admin))).enumerate() {
+            let worker = Worker { handle: self.handle.clone(), door, connections: Arc::clone(&self.connections) };
+            let started = thread::Builder::new().name(format!("mirror-{number}")).spawn(move || worker.run(listener));
+            threads.push(started?);
+        }
+        let mut outcome = Ok(());
+        for thread in threads {
+            let ended = thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Unexpected, "a worker panicked")));
+            // One that fails takes the others along: half a server is none.
+            if ended.is_err() {
+                self.handle.stop();
+            }
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
+
+impl Handle {
+    /// Stops the server. Returns at once; [`Server::run`] returns when all is over.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Puts another configuration in place of the present one, for requests from now on. Connections stay, and so does what
+    /// is kept.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if the new one is wrong, or changes what cannot change while the server runs: `listen`,
+    /// `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`, `workers`, `max_connections`, the TTLs. Then
+    /// the present one stays.
+    pub fn reload(&self, config: MirrorConfig) -> Result<()> {
+        let config = config.validated()?;
+        let mut present = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(option) = present.differs_for_good(&config) {
+            return Err(Error::config(format!("option {option}: cannot change while the mirror runs; restart it")));
+        }
+        let mirror = Arc::clone(&self.site().mirror);
+        let site = Arc::new(Site::new(&config, mirror)?);
+        *self.site.write().unwrap_or_else(PoisonError::into_inner) = site;
+        *present = config;
+        Ok(())
+    }
+
+    fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// A socket for each worker, all at one address: the system spreads connections over them.
+fn listeners(address: SocketAddr, workers: usize) -> Result<(Vec<StdListener>, SocketAddr)> {
+    let refused = |cause| Error::unexpected(format!("cannot listen at {address}"), cause);
+    // Sockets are made in a runtime, which they leave.
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    let mut listeners: Vec<StdListener> = Vec::new();
+    let mut address = address;
+    // What only one listens at nobody else may take by accident.
+    let workers = if cfg!(unix) { workers } else { 1 };
+    for _ in 0..workers {
+        let listener = listener(address, workers > 1).map_err(refused)?;
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok((listeners, address))
+}
+
+fn listener(address: SocketAddr, shared: bool) -> std::io::Result<StdListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    #[cfg(unix)]
+    socket.set_reuseport(shared)?;
+    #[cfg(not(unix))]
+    let _ = shared;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// A thread that serves connections.
+struct Worker {
+    handle: Handle,
+    door: Door,
+    connections: Arc<Semaphore>,
+}
+
+impl Worker {
+    fn run(self, listener: StdListener) -> Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let served = runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            let graceful = GracefulShutdown::new();
+            self.accept(&listener, &graceful).await;
+            drop(listener);
+            if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+                tracing::warn!("answers under way were cut off");
+            }
+            Ok(())
+        });
+        // What still writes to the disk need not be waited for: it is not visible before it is whole.
+        runtime.shutdown_background();
+        served
+    }
+
+    async fn accept(&self, listener: &TcpListener, graceful: &GracefulShutdown) {
+        let mut stop = self.handle.stop.subscribe();
+        let mut stopped = pin!(async move {
+            // An error means that nobody can stop it any more.
+            stop.wait_for(|stop| *stop).await.is_ok()
+        });
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.next(listener) => accepted,
+                _ = &mut stopped => return,
+            };
+            match accepted {
+                Ok((stream, permit)) => {
+                    let connection = graceful.watch(self.connection(stream));
+                    tokio::spawn(async move {
+                        let _permit = permit;
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "a connection ended");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be accepted for the moment");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The next connection, once there is room for one.
+    async fn next(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.connections).acquire_owned().await.map_err(std::io::Error::other)?;
+        let (stream, _) = listener.accept().await?;
+        Ok((stream, permit))
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
+        // Without it each small answer on a kept connection may wait 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let (handle, door) = (self.handle.clone(), self.door);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let site = handle.site();
+            async move {
+                let (head, _) = request.into_parts();
+                Ok::<_, Infallible>(site.answer(door, &head.method, &head.uri, &head.headers).await)
+            }
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_BUFFER)
+            .half_close(false)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service)
+    }
+}

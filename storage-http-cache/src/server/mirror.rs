@@ -1,0 +1,322 @@
+//! [`Mirror`]: what is kept, what is on its way, and what to do about a request for an object.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use storage_core::{Error, ErrorKind, Key, Result, Storage};
+use tokio::task::spawn_blocking;
+
+use super::config::MirrorConfig;
+use super::counters::{Counter, Counters};
+use super::flight::{Arrival, Flight, Landing};
+use super::freshness::{Defaults, Freshness, State};
+use super::store::{Entry, Limits, Store};
+use super::version::Version;
+use crate::recent::Recent;
+
+/// How many keys without an object, or with one that is not kept, are remembered.
+const REMEMBERED: usize = 100_000;
+/// How long it is remembered that an object is not kept.
+const NOT_KEPT_FOR: Duration = Duration::from_secs(60);
+/// A clock that was put back by less than this is none the wiser.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// A cache of an origin's objects.
+pub(crate) struct Mirror {
+    pub(crate) store: Store,
+    pub(crate) origin: Storage,
+    pub(crate) counters: Counters,
+    pub(crate) missing: Recent<()>,
+    pub(crate) passing: Recent<&'static str>,
+    freshness: Defaults,
+    flights: Mutex<HashMap<Key, Flight>>,
+}
+
+/// What to answer with.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A version of the object.
+    Version(Version, Handling),
+    /// The object is to be had from origin, and is not kept.
+    Pass(&'static str),
+    /// There is none. Whether origin was asked for this.
+    Missing { asked: bool },
+    /// Origin failed. Whether there is a version that must not be served without its consent.
+    Failed { error: Error, had_stale: bool },
+}
+
+/// How a version was found: what `Cache-Status` tells (RFC 9211).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handling {
+    /// It was here, and fresh for so long still.
+    Hit { ttl: Duration },
+    /// It was here, and is served although its time is over, while origin is asked.
+    StaleWhileRevalidate,
+    /// The same, since origin failed.
+    StaleIfError,
+    /// Its time was over, and origin says that it is current.
+    Revalidated,
+    /// Its time was over, and origin had another.
+    Replaced { collapsed: bool },
+    /// It was not here.
+    Miss { collapsed: bool },
+}
+
+impl Mirror {
+    /// Opens the cache's directory. Waits for the disk.
+    ///
+    /// # Errors
+    /// `InvalidConfig`; what the operating system says about the directory.
+    pub(crate) fn open(config: &MirrorConfig, origin: Storage) -> Result<Arc<Self>> {
+        let mut limits = Limits::new(config.max_size);
+        limits.max_object_size = Some(config.max_object_size());
+        limits.memory = config.memory;
+        let (store, recovered) = Store::open(&config.cache_dir, limits)?;
+        let (objects, bytes) = (recovered.objects, recovered.bytes);
+        tracing::info!(objects, bytes, dropped = recovered.dropped, partial = recovered.partial, "the cache is open");
+        Ok(Arc::new(Self {
+            store,
+            origin,
+            counters: Counters::default(),
+            missing: Recent::new(config.negative_ttl, REMEMBERED),
+            passing: Recent::new(NOT_KEPT_FOR, REMEMBERED),
+            freshness: config.freshness()?,
+            flights: Mutex::default(),
+        }))
+    }
+
+    /// What there is to answer a request with. Waits for origin only if it must.
+    ///
+    pub(crate) async fn find(self: &Arc<Self>, key: &Key) -> Found {
+        let Some(entry) = self.store.get(key.as_str()) else {
+            return self.miss(key).await;
+        };
+        let (freshness, age) = self.judge(key, &entry);
+        match freshness.state(age) {
+            State::Fresh => {
+                let ttl = freshness.lifetime.saturating_sub(age);
+                kept(&entry, Handling::Hit { ttl })
+            }
+            State::StaleWhileRevalidate => {
+                self.join(key, Some(&entry));
+                kept(&entry, Handling::StaleWhileRevalidate)
+            }
+            State::Stale => self.revalidate(key, entry).await,
+        }
+    }
+
+    /// Whether an object is here, so that a request for it will not wait; if not, it is fetched.
+    pub(crate) fn is_ready(self: &Arc<Self>, key: &Key) -> bool {
+        match self.store.peek(key.as_str()) {
+            Some(entry) => {
+                let (freshness, age) = self.judge(key, &entry);
+                if freshness.state(age) != State::Fresh {
+                    self.join(key, Some(&entry));
+                }
+                freshness.serves_errors(age) || freshness.state(age) != State::Stale
+            }
+            None => {
+                if !self.missing.contains(key) && !self.passing.contains(key) {
+                    self.join(key, None);
+                }
+                false
+            }
+        }
+    }
+
+    /// Forgets an object. Fills under way go to those who wait for them and are not kept.
+    pub(crate) async fn purge(&self, key: &Key) -> Result<bool> {
+        self.counters.purges.add(1);
+        self.missing.remove(key);
+        self.passing.remove(key);
+        // Who asks from now on is to be served by a request that begins after the purge.
+        self.flights().remove(key);
+        let (store, key) = (self.store.clone(), key.clone());
+        spawn_blocking(move || store.purge(key.as_str()))
+            .await
+            .map_err(|join| Error::unexpected("the cache failed", join))?
+    }
+
+    /// Forgets all objects whose keys begin so, as far as they are kept. How many there were.
+    pub(crate) async fn purge_prefix(&self, prefix: &str) -> Result<usize> {
+        self.counters.purges.add(1);
+        self.missing.clear();
+        self.passing.clear();
+        self.flights().retain(|key, _| !key.as_str().starts_with(prefix));
+        let (store, prefix) = (self.store.clone(), prefix.to_owned());
+        let purging = spawn_blocking(move || store.purge_prefix(&prefix));
+        purging.await.map_err(|join| Error::unexpected("the cache failed", join))?
+    }
+
+    /// How many requests to origin are under way.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.flights().len()
+    }
+
+    /// A flight has ended. Another for the same key, begun after a purge, goes on.
+    pub(crate) fn landed(&self, key: &Key, number: u64) {
+        let mut flights = self.flights();
+        if flights.get(key).is_some_and(|flight| flight.number() == number) {
+            flights.remove(key);
+        }
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How fresh an entry may be, and how old it is. One from the future is as old as can be: the clock was put back.
+    fn judge(&self, key: &Key, entry: &Entry) -> (Freshness, Duration) {
+        let meta = entry.meta();
+        let freshness = self.freshness.of(key, &meta.object.metadata, meta.fetched_at);
+        let age = match SystemTime::now().duration_since(meta.validated_at) {
+            Ok(age) => age,
+            Err(ahead) if ahead.duration() < CLOCK_TOLERANCE => Duration::ZERO,
+            Err(_) => Duration::MAX,
+        };
+        (freshness, age)
+    }
+
+    /// The flight for a key, and whether it was under way already.
+    fn join(self: &Arc<Self>, key: &Key, known: Option<&Arc<Entry>>) -> (Flight, bool) {
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get(key).filter(|flight| !flight.is_abandoned()) {
+            return (flight.clone(), true);
+        }
+        let flight = Flight::begin(self, key, known.cloned());
+        flights.insert(key.clone(), flight.clone());
+        (flight, false)
+    }
+
+    async fn miss(self: &Arc<Self>, key: &Key) -> Found {
+        if self.missing.contains(key) {
+            return Found::Missing { asked: false };
+        }
+        if let Some(why) = self.passing.get(key) {
+            return Found::Pass(why);
+        }
+        let (flight, collapsed) = self.join(key, None);
+        match flight.landing().await {
+            Landing::Filling(progress) => Found::Version(Version::arriving(progress), Handling::Miss { collapsed }),
+            Landing::Kept(entry, _) => kept(&entry, Handling::Miss { collapsed }),
+            Landing::NotKept(why) => Found::Pass(why),
+            Landing::Missing => Found::Missing { asked: true },
+            Landing::Failed(error) => Found::Failed { error: again(&error), had_stale: false },
+            Landing::Waiting => Found::Failed { error: nobody_knows(), had_stale: false },
+        }
+    }
+
+    async fn revalidate(self: &Arc<Self>, key: &Key, entry: Arc<Entry>) -> Found {
+        let (flight, collapsed) = self.join(key, Some(&entry));
+        match flight.landing().await {
+            Landing::Filling(progress) => Found::Version(Version::arriving(progress), Handling::Replaced { collapsed }),
+            Landing::Kept(entry, Arrival::NotModified) => kept(&entry, Handling::Revalidated),
+            Landing::Kept(entry, Arrival::Fetched) => kept(&entry, Handling::Replaced { collapsed }),
+            Landing::NotKept(why) => Found::Pass(why),
+            Landing::Missing => Found::Missing { asked: true },
+            Landing::Failed(error) => self.stale(key, &entry, again(&error)),
+            Landing::Waiting => self.stale(key, &entry, nobody_knows()),
+        }
+    }
+
+    /// Origin failed: an old version, if it may be served.
+    fn stale(&self, key: &Key, entry: &Arc<Entry>, error: Error) -> Found {
+        let (freshness, age) = self.judge(key, entry);
+        if freshness.serves_errors(age) {
+            return kept(entry, Handling::StaleIfError);
+        }
+        Found::Failed { error, had_stale: true }
+    }
+
+    /// Whether an object is here, or on its way.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.store.peek(key.as_str()).is_some() || self.flights().contains_key(key)
+    }
+
+    /// Counts an answer.
+    pub(crate) fn count(&self, handling: Handling, bytes: u64) {
+        let counters = &self.counters;
+        let (requests, sent) = match handling {
+            Handling::Hit { .. } => (&counters.hits, &counters.hit_bytes),
+            Handling::StaleWhileRevalidate | Handling::StaleIfError => (&counters.stale_hits, &counters.hit_bytes),
+            Handling::Revalidated => (&counters.revalidated, &counters.hit_bytes),
+            Handling::Replaced { collapsed: true } | Handling::Miss { collapsed: true } => {
+                (&counters.collapsed, &counters.miss_bytes)
+            }
+            Handling::Replaced { .. } | Handling::Miss { .. } => (&counters.misses, &counters.miss_bytes),
+        };
+        requests.add(1);
+        sent.add(bytes);
+    }
+
+    /// The share of requests for objects that origin was not asked to send anything for, from 0 to 1.
+    pub(crate) fn hit_rate(&self) -> f64 {
+        let counters = &self.counters;
+        let hits = counters.hits.get() + counters.stale_hits.get() + counters.revalidated.get();
+        let all = hits + counters.misses.get() + counters.collapsed.get() + counters.passed.get();
+        if all == 0 { 0.0 } else { hits as f64 / all as f64 }
+    }
+
+    /// Name, type, meaning and value of all that is counted.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+        let (counters, usage) = (&self.counters, self.store.usage());
+        let counter = |name, help, counter: &Counter| (name, "counter", help, counter.get());
+        let gauge = |name, help, value| (name, "gauge", help, value);
+        vec![
+            counter("hits_total", "Requests answered from the cache.", &counters.hits),
+            counter("stale_hits_total", "Requests answered from the cache after its time.", &counters.stale_hits),
+            counter(
+                "revalidated_total",
+                "Requests answered from the cache after origin confirmed it.",
+                &counters.revalidated,
+            ),
+            counter("misses_total", "Requests that fetched an object from origin.", &counters.misses),
+            counter("collapsed_total", "Requests that waited for a fetch of another.", &counters.collapsed),
+            counter("passed_total", "Requests passed to origin without keeping the object.", &counters.passed),
+            counter("missing_total", "Requests for what is not there.", &counters.missing),
+            counter("failed_total", "Requests that failed with origin.", &counters.failed),
+            counter("hit_bytes_total", "Bytes of bodies answered from the cache.", &counters.hit_bytes),
+            counter("miss_bytes_total", "Bytes of bodies answered as they arrived.", &counters.miss_bytes),
+            counter("origin_requests_total", "Fetches from origin.", &counters.origin_requests),
+            counter("origin_failures_total", "Fetches that failed.", &counters.origin_failures),
+            counter("origin_bytes_total", "Bytes fetched from origin.", &counters.origin_bytes),
+            counter("broken_fills_total", "Fetches that broke off.", &counters.broken_fills),
+            counter("rescued_total", "Bodies that went on at origin.", &counters.rescued),
+            counter("purges_total", "Purges.", &counters.purges),
+            gauge("in_flight", "Fetches under way.", self.in_flight() as u64),
+            gauge("objects", "Objects kept.", usage.objects),
+            gauge("bytes", "Bytes on the disk.", usage.bytes),
+            gauge("reserved_bytes", "Bytes promised to fetches.", usage.reserved),
+            gauge("memory_bytes", "Bytes of small objects in memory.", usage.memory),
+            gauge("open_files", "Files kept open.", usage.open_files),
+            ("evicted_total", "counter", "Objects that made room.", usage.evicted_objects),
+            ("evicted_bytes_total", "counter", "Bytes of objects that made room.", usage.evicted_bytes),
+            ("corrupt_total", "counter", "Objects found broken.", usage.corrupt),
+        ]
+    }
+}
+
+fn kept(entry: &Arc<Entry>, handling: Handling) -> Found {
+    Found::Version(Version::kept(entry), handling)
+}
+
+fn nobody_knows() -> Error {
+    Error::new(ErrorKind::Unexpected, "the request to origin ended without an answer")
+}
+
+/// An error for one of many who wait for the same.
+fn again(error: &Error) -> Error {
+    let told = Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
+    match error.retry_after() {
+        Some(wait) => told.with_retry_after(wait),
+        None => told,
+    }
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,229 @@
+//! [`Site`]: the routes of a mirror, and who may use them.
+//!
+//! | | |
+//! |---|---|
+//! | `GET`, `HEAD` `/<key>` and `/download/<key>` | the object |
+//! | `GET /verify/<key>` | whether it is here; if not, it is fetched |
+//! | `POST /purge/<key>`, `POST /purge?prefix=` | forgets, with the token |
+//! | `POST /prefetch/<key>` | fetches, with the token |
+//! | `GET /metrics`, `GET /status` | how it is doing, with the token |
+//! | `GET /healthz` | whether it is there |
+//!
+//! A key whose first segment is that of a route is reached below `/download/` alone.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode, Uri};
+use storage_core::signed_url::{Grant, SigningKey};
+use storage_core::{Error, ErrorKind, Key, Result, Storage, UrlMethod};
+use storage_http::serve::{Body, Overrides, Policy, Reader, failure, key_of, plain};
+
+use super::admin::Admin;
+use super::config::MirrorConfig;
+use super::delivery::{self, Delivery};
+use super::mirror::Mirror;
+
+/// Which listener a request came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Public,
+    Admin,
+}
+
+/// The routes of a mirror.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(super) mirror: Arc<Mirror>,
+    pub(super) reader: Reader,
+    pub(super) redirect_on_miss: bool,
+    allow: Option<Vec<String>>,
+    signing_key: Option<SigningKey>,
+    admin: Option<Admin>,
+    /// Whether the public listener serves the administration too.
+    admin_is_public: bool,
+}
+
+/// What a request is for.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Object(&'a str),
+    Verify(&'a str),
+    Purge(&'a str),
+    Prefetch(&'a str),
+    Metrics,
+    Status,
+    Health,
+    /// Below the first segment of a route, and none.
+    Nothing,
+}
+
+impl<'a> Route<'a> {
+    /// What stands for a key keeps its `/` in front, as [`key_of`] wants it.
+    fn of(path: &'a str) -> Self {
+        let after = path.strip_prefix('/').unwrap_or(path);
+        let (first, rest) = match after.find('/') {
+            Some(at) => (&after[..at], Some(&after[at..])),
+            None => (after, None),
+        };
+        match (first, rest) {
+            ("download", Some(key)) => Self::Object(key),
+            ("verify", Some(key)) => Self::Verify(key),
+            ("purge", key) => Self::Purge(key.unwrap_or_default()),
+            ("prefetch", Some(key)) => Self::Prefetch(key),
+            ("metrics", None) => Self::Metrics,
+            ("status", None) => Self::Status,
+            ("healthz", None) => Self::Health,
+            ("download" | "verify" | "prefetch" | "metrics" | "status" | "healthz", _) => Self::Nothing,
+            _ => Self::Object(path),
+        }
+    }
+}
+
+impl Site {
+    pub(crate) fn new(config: &MirrorConfig, mirror: Arc<Mirror>) -> Result<Self> {
+        let mut reader = Reader::default();
+        reader.policy = Policy::default();
+        Ok(Self {
+            reader,
+            redirect_on_miss: config.redirect_on_miss,
+            allow: config.allow.clone(),
+            signing_key: config.signing_key()?,
+            admin: config.admin_token.clone().map(|token| Admin::new(token, Arc::clone(&mirror))),
+            admin_is_public: config.admin_listen.is_none(),
+            mirror,
+        })
+    }
+
+    /// Answers a request, whatever it is.
+    pub(crate) async fn answer(&self, door: Door, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
+        let route = Route::of(uri.path());
+        let admin = self.admin.as_ref().filter(|_| door == Door::Admin || self.admin_is_public);
+        let query = uri.query().unwrap_or_default();
+        match (route, admin) {
+            (Route::Health, _) => healthy(method),
+            (Route::Object(path), _) if door == Door::Public => self.object(method, path, query, headers).await,
+            (Route::Verify(path), _) if door == Door::Public => self.verify(method, path, query),
+            (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
+            (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path),
+            (Route::Metrics, Some(admin)) => admin.metrics(method, headers),
+            (Route::Status, Some(admin)) => admin.status(method, headers),
+            _ => not_found(),
+        }
+    }
+
+    async fn object(&self, method: &Method, path: &str, query: &str, headers: &HeaderMap) -> Response<Body> {
+        let wanted = match *method {
+            Method::GET => UrlMethod::Get,
+            Method::HEAD => UrlMethod::Head,
+            _ => return not_allowed("GET, HEAD"),
+        };
+        let (key, grant) = match self.admit(wanted, path, query) {
+            Ok(admitted) => admitted,
+            Err(error) => return refusal(method, &error),
+        };
+        let by_link = self.signing_key.is_some();
+        let mut overrides = Overrides::default();
+        overrides.content_type = grant.content_type;
+        overrides.content_disposition = grant.content_disposition;
+        let delivery = Delivery { site: self, method, headers, key: &key, overrides, by_link };
+        delivery.answer().await
+    }
+
+    /// The original protocol's answer, to the letter.
+    fn verify(&self, method: &Method, path: &str, query: &str) -> Response<Body> {
+        if *method != Method::GET && *method != Method::HEAD {
+            return not_allowed("GET, HEAD");
+        }
+        match self.admit(UrlMethod::Get, path, query) {
+            Ok((key, _)) => {
+                let available = self.mirror.is_ready(&key);
+                verified(StatusCode::OK, available, key.as_str(), None)
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => refusal(method, &error),
+            Err(_) => verified(StatusCode::BAD_REQUEST, false, path, Some("There is no such file.")),
+        }
+    }
+
+    /// Deny by default: the key is allowed, and with a signing key the request has a link for it.
+    fn admit(&self, method: UrlMethod, path: &str, query: &str) -> Result<(Key, Grant)> {
+        let key = key_of(path)?;
+        let is_allowed = |prefixes: &Vec<String>| prefixes.iter().any(|prefix| key.as_str().starts_with(prefix));
+        if !self.allow.as_ref().is_none_or(is_allowed) {
+            return Err(Error::not_found());
+        }
+        let grant = match &self.signing_key {
+            Some(signing_key) => signing_key.verify(method, &key, query, SystemTime::now())?,
+            None => Grant::default(),
+        };
+        Ok((key, grant))
+    }
+
+    pub(super) fn origin(&self) -> &Storage {
+        &self.mirror.origin
+    }
+}
+
+fn refusal(method: &Method, error: &Error) -> Response<Body> {
+    let response = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            plain(StatusCode::FORBIDDEN, "This needs a signed link, and one that has not expired.\n")
+        }
+        _ => failure(method, error),
+    };
+    delivery::for_method(method, response)
+}
+
+pub(super) fn not_found() -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, "There is no such file.\n")
+}
+
+pub(super) fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.\n");
+    response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+fn healthy(method: &Method) -> Response<Body> {
+    if *method != Method::GET && *method != Method::HEAD {
+        return not_allowed("GET, HEAD");
+    }
+    delivery::for_method(method, plain(StatusCode::OK, "ok\n"))
+}
+
+fn verified(status: StatusCode, available: bool, file: &str, error: Option<&str>) -> Response<Body> {
+    let document = serde_json::json!({
+        "available": available,
+        "file": file,
+        "error": error.is_some(),
+        "error_msg": error,
+    });
+    json(status, &document)
+}
+
+pub(super) fn json(status: StatusCode, document: &serde_json::Value) -> Response<Body> {
+    let mut response = plain(status, "").map(|_| Body::bytes(document.to_string().into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Route;
+
+    #[test]
+    fn a_path_is_a_key_unless_its_first_segment_is_a_route() {
+        assert_eq!(Route::of("/a/b.mp3"), Route::Object("/a/b.mp3"));
+        assert_eq!(Route::of("/downloads/b.mp3"), Route::Object("/downloads/b.mp3"));
+        assert_eq!(Route::of("/download/a/b.mp3"), Route::Object("/a/b.mp3"));
+        assert_eq!(Route::of("/download//b.mp3"), Route::Object("//b.mp3"));
+        assert_eq!(Route::of("/download/purge/b.mp3"), Route::Object("/purge/b.mp3"));
+        assert_eq!(Route::of("/verify/a/b.mp3"), Route::Verify("/a/b.mp3"));
+        assert_eq!(Route::of("/purge"), Route::Purge(""));
+        assert_eq!(Route::of("/purge/a"), Route::Purge("/a"));
+        for nothing in ["/status/a", "/metrics/", "/healthz/x", "/download", "/verify", "/prefetch"] {
+            assert_eq!(Route::of(nothing), Route::Nothing, "{nothing}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! [`Index`]: which entries there are, in which order they leave, and who holds which bytes of the disk.
+//!
+//! All of it is behind one lock, which is held for a walk down a tree and a few links of lists, never for input or output.
+//!
+//! Invariant: `used + held` is at least what our files take on the disk, and at most `max` (but for a directory that was
+//! filled under a greater limit, until it has been cut down). Bytes go from `held` to `used` when a fill becomes an entry;
+//! those of an entry that leaves stay in one of the two until its file is removed.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::limits::Usage;
+use super::order::Order;
+use super::s3fifo::{S3Fifo, Ticket};
+
+#[derive(Debug)]
+pub(super) struct Index {
+    max: u64,
+    entries: BTreeMap<Arc<str>, Slot>,
+    queue: S3Fifo<Arc<Entry>>,
+    names: RandomState,
+    used: u64,
+    held: u64,
+    evicted_objects: u64,
+    evicted_bytes: u64,
+    corrupt: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Arc<Entry>,
+    ticket: Ticket,
+}
+
+/// Room that was made.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// What is held for the caller until he has removed the files of the entries that left, and then may be cut down to what
+    /// he asked for.
+    pub(super) held: u64,
+    pub(super) left: Vec<Arc<Entry>>,
+}
+
+/// What became of an entry that was put in.
+#[derive(Debug)]
+pub(super) enum Placed {
+    /// It is there; the one before it left, whose bytes are held until its file is removed.
+    New(Option<Arc<Entry>>),
+    /// It is not, for this one is there, whose fill began later.
+    Superseded(Arc<Entry>),
+}
+
+impl Index {
+    pub(super) fn new(max: u64) -> Self {
+        Self {
+            max,
+            entries: BTreeMap::new(),
+            queue: S3Fifo::new(max),
+            names: RandomState::new(),
+            used: 0,
+            held: 0,
+            evicted_objects: 0,
+            evicted_bytes: 0,
+            corrupt: 0,
+        }
+    }
+
+    /// The entry of a key, counted as a hit.
+    pub(super) fn get(&mut self, key: &str) -> Option<Arc<Entry>> {
+        let slot = self.entries.get(key)?;
+        self.queue.hit(slot.ticket);
+        slot.entry.count_hit();
+        Some(Arc::clone(&slot.entry))
+    }
+
+    /// The entry of a key, without counting.
+    pub(super) fn peek(&self, key: &str) -> Option<Arc<Entry>> {
+        self.entries.get(key).map(|slot| Arc::clone(&slot.entry))
+    }
+
+    /// Holds bytes for the caller, and lets entries leave for it. `None`, and nothing leaves, if others hold too much.
+    pub(super) fn make_room(&mut self, bytes: u64) -> Option<Room> {
+        if self.held.saturating_add(bytes) > self.max {
+            return None;
+        }
+        let left = self.evict_down_to(self.max - self.held - bytes);
+        // What is freed is nobody's before the files are gone; what is asked for beyond it was free before.
+        let freed: u64 = left.iter().map(|entry| entry.weight()).sum();
+        let held = bytes.max(freed);
+        self.held += held;
+        Some(Room { held, left })
+    }
+
+    /// Lets entries leave until the rest takes this little.
+    fn evict_down_to(&mut self, used: u64) -> Vec<Arc<Entry>> {
+        let mut left = Vec::new();
+        while self.used > used
+            && let Some(entry) = self.queue.evict()
+        {
+            self.entries.remove(entry.key());
+            self.used -= entry.weight();
+            self.evicted_objects += 1;
+            self.evicted_bytes += entry.weight();
+            left.push(entry);
+        }
+        left
+    }
+
+    /// Gives back bytes that were held.
+    pub(super) fn release(&mut self, bytes: u64) {
+        self.held -= bytes;
+    }
+
+    /// Holds bytes that nobody asked for: those of a file that could not be removed.
+    pub(super) fn hold(&mut self, bytes: u64) {
+        self.held += bytes;
+    }
+
+    /// Puts in an entry whose bytes are held.
+    pub(super) fn place(&mut self, entry: &Arc<Entry>) -> Placed {
+        if let Some(slot) = self.entries.get_mut(entry.key()) {
+            if slot.entry.id() > entry.id() {
+                return Placed::Superseded(Arc::clone(&slot.entry));
+            }
+            self.queue.replace(slot.ticket, Arc::clone(entry), entry.weight());
+            let old = std::mem::replace(&mut slot.entry, Arc::clone(entry));
+            self.held = self.held - entry.weight() + old.weight();
+            self.used = self.used + entry.weight() - old.weight();
+            return Placed::New(Some(old));
+        }
+        let ticket = self.queue.insert(Arc::clone(entry), self.names.hash_one(entry.key()), entry.weight());
+        self.held -= entry.weight();
+        self.used += entry.weight();
+        self.entries.insert(entry.shared_key(), Slot { entry: Arc::clone(entry), ticket });
+        Placed::New(None)
+    }
+
+    /// Puts back what was there before a restart, the oldest fill first. Those that had proved their worth are told by the
+    /// order; without one, all are taken to have, so that a scan right after the start does not wash them out.
+    pub(super) fn put_back_all(&mut self, entries: Vec<Entry>, order: Option<&Order>) {
+        let place = |entry: &Entry| order.and_then(|order| order.get(&entry.id())).copied();
+        let (mut proven, new): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| order.is_none() || place(entry).is_some());
+        proven.sort_by_key(|entry| place(entry).map(|(at, _)| at));
+        for entry in proven {
+            let hits = place(&entry).map_or(0, |(_, hits)| hits);
+            self.put_back(entry, Some(hits));
+        }
+        new.into_iter().for_each(|entry| self.put_back(entry, None));
+    }
+
+    fn put_back(&mut self, entry: Entry, hits: Option<u8>) {
+        let entry = Arc::new(entry);
+        let name = self.names.hash_one(entry.key());
+        self.used += entry.weight();
+        let ticket = match hits {
+            Some(hits) => self.queue.insert_proven(Arc::clone(&entry), name, entry.weight(), hits),
+            None => self.queue.insert(Arc::clone(&entry), name, entry.weight()),
+        };
+        self.entries.insert(entry.shared_key(), Slot { entry, ticket });
+    }
+
+    /// Takes out an entry whose file is removed, unless another version has its place. Whether it was there.
+    pub(super) fn remove(&mut self, entry: &Entry) -> bool {
+        if self.entries.get(entry.key()).is_none_or(|slot| slot.entry.id() != entry.id()) {
+            return false;
+        }
+        if let Some(slot) = self.entries.remove(entry.key()) {
+            self.queue.remove(slot.ticket);
+            self.used -= entry.weight();
+        }
+        true
+    }
+
+    /// As [`remove`](Self::remove), of an entry that was found broken.
+    pub(super) fn remove_corrupt(&mut self, entry: &Entry) -> bool {
+        let was_there = self.remove(entry);
+        self.corrupt += u64::from(was_there);
+        was_there
+    }
+
+    /// The next entries whose keys begin with a text, in order.
+    pub(super) fn page(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<Arc<Entry>> {
+        let start = match after {
+            Some(key) => Bound::Excluded(key),
+            None => Bound::Included(prefix),
+        };
+        let matching = self.entries.range::<str, _>((start, Bound::Unbounded));
+        let matching = matching.take_while(|(key, _)| key.starts_with(prefix));
+        matching.take(most).map(|(_, slot)| Arc::clone(&slot.entry)).collect()
+    }
+
+    /// The numbers of the entries that have proved their worth, with their hits, from the oldest on.
+    pub(super) fn proven(&self) -> Vec<(u64, u8)> {
+        self.queue.proven().map(|(entry, hits)| (entry.id(), hits)).collect()
+    }
+
+    /// What is told of the entries.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            bytes: self.used,
+            objects: self.entries.len() as u64,
+            reserved: self.held,
+            evicted_objects: self.evicted_objects,
+            evicted_bytes: self.evicted_bytes,
+            corrupt: self.corrupt,
+            ..Usage::default()
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What the mirror keeps on its disk: a bounded cache of whole objects that survives crashes and checks itself.
+//!
+//! One file an object ([`layout`] has its bytes, [`directory`] its name), an index in memory ([`index`]), and S3-FIFO to decide
+//! what leaves when room is needed ([`s3fifo`]). A small part of the bodies is kept in memory too.
+//!
+//! - **Whole or not at all**: an object becomes visible when all its bytes are on the disk and are those that origin announced
+//!   ([`fill`]). What a crash leaves half done is removed at the next start ([`recover`]), which comes back warm.
+//! - **Never the wrong bytes**: every block is compared with its checksum each time it is read ([`read`]); what is broken leaves
+//!   and is fetched again. Keys are compared as they are, byte by byte.
+//! - **Bounded**: room is made before a fill begins, so the directory never takes more than `max_size`.
+//! - **A purge wins** over every fill that began before it ([`purge`]).
+//!
+//! Everything here is synchronous. What may wait for the disk says so and is to be called where blocking is allowed; the rest
+//! ([`Store::get`], [`Store::hot`], [`Store::try_load`], [`Reader::try_read_block`], ...) takes microseconds.
+//!
+//! # The course of a request
+//!
+//! [`Store::get`] finds the entry; the body of a small one is in memory ([`Store::hot`]), or comes as a whole
+//! ([`Store::try_load`], and where that would wait [`Store::load`]); that of a large one comes block by block from a [`Reader`].
+//! An error of kind `NotFound` or `Integrity` means that the entry has left: the request is a miss. A miss begins a [`Fill`]
+//! *before* it asks origin, has it create a [`Filling`] once the metadata is known, writes to it what arrives, lets the others
+//! who wait read it from its [`Tail`], and commits it.
+
+#![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the server does not use all of it yet"))]
+
+mod buffers;
+mod directory;
+mod entry;
+mod fill;
+mod fills;
+mod index;
+mod layout;
+mod limits;
+mod meta;
+mod order;
+mod pool;
+mod purge;
+mod read;
+mod recover;
+mod s3fifo;
+mod sys;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use storage_core::{Error, Result};
+
+use buffers::Buffers;
+use directory::Directory;
+use fills::Fills;
+use index::Index;
+use pool::Pool;
+use read::Handle;
+
+pub(crate) use entry::Entry;
+pub(crate) use fill::{Fill, Filling, Tail};
+pub(crate) use layout::BLOCK;
+pub(crate) use limits::{Limits, Recovered, Usage};
+pub(crate) use meta::EntryMeta;
+pub(crate) use read::{MAX_IN_MEMORY, Reader};
+
+/// How many entries are looked at with the lock held when all are gone through.
+const PAGE: usize = 512;
+
+/// A cache directory that is open. Cheap to clone; when the last clone, and the last fill and reader, is dropped, it is closed.
+#[derive(Clone)]
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limits: Limits,
+    index: Mutex<Index>,
+    fills: Fills,
+    handles: Pool<Arc<Handle>>,
+    memory: Pool<Bytes>,
+    buffers: Arc<Buffers>,
+    last_id: AtomicU64,
+    // The last, so that its lock is let go when all else is closed.
+    directory: Directory,
+}
+
+impl Store {
+    /// Opens a directory, which is made if it is missing, and brings back what is in it. Waits for the disk: a second for some
+    /// ten thousand objects, if nothing of them is in memory.
+    ///
+    /// # Errors
+    /// `Conflict` if another process has it open; what the operating system says.
+    pub(crate) fn open(path: &Path, limits: Limits) -> Result<(Self, Recovered)> {
+        let directory = Directory::open(path)?;
+        let found = recover::recover(&directory)?;
+        let order = order::read(&directory.order());
+        let mut index = Index::new(limits.max_size);
+        index.put_back_all(found.entries, order.as_ref());
+        let shared = Shared {
+            index: Mutex::new(index),
+            fills: Fills::default(),
+            handles: Pool::new(limits.open_files),
+            memory: Pool::new(limits.memory),
+            buffers: Arc::default(),
+            last_id: AtomicU64::new(found.last_id),
+            limits,
+            directory,
+        };
+        // The limit may be a lower one than last time.
+        let room = shared.index().make_room(0);
+        if let Some(room) = room {
+            shared.removed(room.held, &room.left);
+        }
+        Ok((Self { shared: Arc::new(shared) }, found.recovered))
+    }
+
+    /// The entry of a key. A hit, which counts when it is decided what leaves.
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<Entry>> {
+        self.shared.index().get(key)
+    }
+
+    /// The entry of a key, without counting a hit.
+    pub(crate) fn peek(&self, key: &str) -> Option<Arc<Entry>> {
+        self.shared.index().peek(key)
+    }
+
+    /// Begins to fill a key. To be called before origin is asked, so that a purge from then on wins.
+    pub(crate) fn begin(&self, key: &str) -> Fill {
+        Fill::begin(&self.shared, key)
+    }
+
+    /// Gives an entry newer metadata, when origin said that the body is current. Waits for the disk. Whether it is on the disk
+    /// too: if it does not fit in its place, or the entry has left, only those who hold the entry see it.
+    ///
+    /// # Errors
+    /// What the operating system says; those who hold the entry see the new metadata all the same.
+    pub(crate) fn refresh(&self, entry: &Entry, meta: EntryMeta) -> Result<bool> {
+        let unwritable = |cause| Error::unexpected("the metadata cannot be written", cause);
+        let json = meta.to_json(entry.key()).map_err(unwritable)?;
+        let _no_other = entry.writing_header();
+        entry.set_meta(meta);
+        // At most MAX_HEADER.
+        let Some(header) = layout::encode_header(&json, entry.layout().body() as usize) else { return Ok(false) };
+        let path = self.shared.directory.entry_file(entry.key(), entry.id());
+        match std::fs::File::options().write(true).open(path) {
+            // Torn by a crash, it makes the next start drop the entry.
+            Ok(file) => sys::write_all_at(&file, &header, 0).map(|()| true).map_err(Error::from),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is in the store, and what has happened since it was opened.
+    pub(crate) fn usage(&self) -> Usage {
+        let shared = &self.shared;
+        let usage = shared.index().usage();
+        Usage { memory: shared.memory.weight(), open_files: shared.handles.weight(), ..usage }
+    }
+
+    /// All entries, by key. What comes or goes meanwhile may be among them or not.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
+        let mut after: Option<Arc<Entry>> = None;
+        let pages = std::iter::from_fn(move || {
+            let page = self.shared.index().page("", after.as_ref().map(|entry| entry.key()), PAGE);
+            after = page.last().cloned();
+            after.is_some().then_some(page)
+        });
+        pages.flatten()
+    }
+
+    /// The entries that were asked for most since the store was opened, at most `n`.
+    pub(crate) fn top(&self, n: usize) -> Vec<Arc<Entry>> {
+        let mut all: Vec<_> = self.entries().map(|entry| (std::cmp::Reverse(entry.hits()), entry)).collect();
+        all.sort_by_key(|(hits, _)| *hits);
+        all.into_iter().take(n).map(|(_, entry)| entry).collect()
+    }
+
+    /// Writes down which entries have proved their worth, for the next start; done when the store is closed, too.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(crate) fn save_order(&self) -> Result<()> {
+        self.shared.save_order()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl Shared {
+    // Nothing panics while the lock is held, so a poisoned one holds a sound index all the same.
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn save_order(&self) -> Result<()> {
+        let proven = self.index().proven();
+        order::write(&self.directory.order(), &proven).map_err(Error::from)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.directory.path()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Err(error) = self.save_order() {
+            tracing::debug!(%error, "the order of the cache could not be written down; the next start does without");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The order of eviction across restarts: which entries had proved their worth, so that a restart does not make newcomers of
+//! them. A hint: written when a store is closed, checked by a checksum, ignored where it is broken, and without harm where it
+//! tells of entries that are gone.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::layout::crc;
+
+const MAGIC: &[u8; 8] = b"ANYCORD1";
+
+/// For each number of an entry: its place among the proven, and its hits.
+pub(super) type Order = HashMap<u64, (usize, u8)>;
+
+/// Writes down the numbers of entries with their hits, from the oldest on.
+pub(super) fn write(path: &Path, proven: &[(u64, u8)]) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(16 + proven.len() * 9);
+    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend_from_slice(MAGIC);
+    for (id, hits) in proven {
+        bytes.extend_from_slice(&id.to_le_bytes());
+        bytes.push(*hits);
+    }
+    let sum = crc(&bytes[8..]);
+    bytes[..8].copy_from_slice(&sum.to_le_bytes());
+    let part = path.with_extension("new");
+    fs::write(&part, &bytes)?;
+    fs::rename(&part, path)
+}
+
+/// Reads it back; `None` if there is none that can be trusted.
+pub(super) fn read(path: &Path) -> Option<Order> {
+    let bytes = fs::read(path).ok()?;
+    let (sum, rest) = bytes.split_first_chunk::<8>()?;
+    if crc(rest) != u64::from_le_bytes(*sum) {
+        return None;
+    }
+    let records = rest.strip_prefix(MAGIC)?.chunks_exact(9);
+    let places = records.enumerate().filter_map(|(place, record)| {
+        let (id, hits) = record.split_first_chunk::<8>()?;
+        Some((u64::from_le_bytes(*id), (place, *hits.first()?)))
+    });
+    Some(places.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_reads_back_and_a_broken_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("order");
+        assert_eq!(read(&path), None);
+        write(&path, &[(7, 0), (3, 2), (u64::MAX, 3)]).unwrap();
+        assert_eq!(read(&path).unwrap(), HashMap::from([(7, (0, 0)), (3, (1, 2)), (u64::MAX, (2, 3))]));
+        let bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 4;
+            fs::write(&path, &flipped).unwrap();
+            assert_eq!(read(&path), None, "byte {at}");
+        }
+    }
+}

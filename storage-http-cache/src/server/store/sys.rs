@@ -1,0 +1,125 @@
+//! What the operating systems do in their own ways: reading and writing at a position, making room, private directories.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::path::Path;
+
+/// Makes a directory that is nobody else's business, with those above it; that it is there already is fine.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Makes a file that is nobody else's business, to be written and read.
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.create_new(true).read(true).write(true).open(path)
+}
+
+/// Puts on the disk which names a directory holds.
+#[cfg(unix)]
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Elsewhere a directory cannot be opened to be synced; the system writes it out in its own time.
+#[cfg(not(unix))]
+pub(super) fn sync_directory(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Fills the buffer from a position, without moving the file's cursor. `UnexpectedEof` where the file is shorter.
+#[cfg(unix)]
+pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
+}
+
+#[cfg(unix)]
+pub(super) fn write_all_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(windows)]
+pub(super) fn read_exact_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                buffer = &mut buffer[n..];
+                at += n as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(windows)]
+pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_write(file, bytes, at)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            n => {
+                bytes = &bytes[n..];
+                at += n as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fills the buffer from a position if the kernel has all of it in memory. `false` for anything else, errors too: whoever
+/// then reads and waits will meet them.
+#[cfg(target_os = "linux")]
+pub(super) fn read_now(file: &File, buffer: &mut [u8], at: u64) -> bool {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let mut rest = [io::IoSliceMut::new(&mut buffer[filled..])];
+        match preadv2(file, &mut rest, at + filled as u64, ReadWriteFlags::NOWAIT) {
+            Ok(0) => return false,
+            Ok(n) => filled += n,
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn read_now(_file: &File, _buffer: &mut [u8], _at: u64) -> bool {
+    false
+}
+
+/// Takes the blocks of a new file of this length from the file system, side by side, so that a full disk shows before the
+/// first byte. Where that cannot be done it shows later.
+#[cfg(target_os = "linux")]
+pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(file, FallocateFlags::empty(), 0, len) {
+        Err(full @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(full.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn allocate(_file: &File, _len: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether an error tells of broken bytes rather than of a process that lacks something.
+pub(super) fn means_broken(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(EIO) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::UnexpectedEof
+}
+
+/// The same number on every Unix.
+#[cfg(unix)]
+const EIO: i32 = 5;

@@ -1,0 +1,43 @@
+//! What a hit costs. Run by hand, where nothing else runs: timings prove nothing on a busy machine.
+//! `cargo test -p storage-http-cache --features server --release -- --ignored --nocapture cost`
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::*;
+
+const ROUNDS: u32 = 200_000;
+
+fn measure(what: &str, mut work: impl FnMut(u32)) {
+    let start = Instant::now();
+    (0..ROUNDS).for_each(&mut work);
+    let each = start.elapsed() / ROUNDS;
+    say(&format!("{what}: {each:?}"));
+}
+
+#[test]
+#[ignore = "measures"]
+fn the_cost_of_a_hit() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(2048 * MIB);
+    let keys: Vec<_> = (0..20_000).map(|n| format!("podcasts/show-{}/episode-{n}.mp3", n % 100)).collect();
+    keys.iter().for_each(|key| drop(fill(&store, key, &[7; 1024])));
+    for key in &keys {
+        for _ in 0..2 {
+            let entry = store.get(key).unwrap();
+            store.load(&entry).unwrap();
+        }
+    }
+    let key = |n: u32| &keys[n as usize * 7_919 % keys.len()];
+    measure("get", |n| drop(black_box(store.get(key(n)))));
+    measure("get + meta + hot", |n| {
+        let entry = store.get(key(n)).unwrap();
+        black_box((entry.meta(), store.hot(&entry).unwrap()));
+    });
+    measure("a miss", |n| drop(black_box(store.get(&keys[n as usize % keys.len()][1..]))));
+    let one = store.get(&keys[0]).unwrap();
+    measure("try_load of 1 KiB", |_| drop(black_box(store.try_load(&one).unwrap())));
+    let large = fill(&store, "large", &pattern(1, 80 * BLOCK));
+    let reader = store.reader(&large).unwrap();
+    measure("try_read_block of 128 KiB", |n| drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap())));
+}

@@ -1,0 +1,193 @@
+//! Processes killed at any instant (SIGKILL): the next start finds every object whose commit was answered, whole; no purged
+//! one; and nothing half done.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::jobs::{self, Running};
+use super::*;
+
+/// Enough for all that is filled, so that nothing has to leave.
+const ROOM: u64 = 64 * MIB;
+/// Too little, so that something leaves all the time.
+const LITTLE_ROOM: u64 = 3 * MIB;
+
+/// The bytes of a version of a key, whose number they begin with.
+fn body(key: &str, version: u64) -> Vec<u8> {
+    let seed = version + key.bytes().map(u64::from).sum::<u64>() * 1_000_003;
+    let len = if key.starts_with("large") { 1_500_000 } else { 1_000 + seed as usize % 300_000 };
+    [version.to_string().as_bytes(), b"\n", &pattern(seed, len)].concat()
+}
+
+fn version_of(body: &[u8]) -> u64 {
+    let end = body.iter().position(|byte| *byte == b'\n').unwrap();
+    std::str::from_utf8(&body[..end]).unwrap().parse().unwrap()
+}
+
+/// What was there when a job began must not be mistaken for its own: its versions go on from here.
+const FIRST: &str = "STORAGE_HTTP_CACHE_FIRST";
+
+fn first() -> u64 {
+    std::env::var(FIRST).unwrap().parse().unwrap()
+}
+
+/// Three threads fill the same few keys again and again, and purge some. Each tells before it purges, and after each thing
+/// that was answered.
+pub(super) fn fill_for_ever(path: &Path) {
+    let (store, _) = Store::open(path, Limits::new(ROOM)).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3_u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for version in first().. {
+                    for key in [format!("small/{thread}"), format!("large/{thread}"), format!("purged/{thread}")] {
+                        fill(store, &key, &body(&key, version));
+                        jobs::tell(&format!("filled {key} {version}"));
+                    }
+                    let key = format!("purged/{thread}");
+                    jobs::tell(&format!("purging {key} {version}"));
+                    store.purge(&key).unwrap();
+                    jobs::tell(&format!("purged {key} {version}"));
+                }
+            });
+        }
+    });
+}
+
+/// As much as possible happens at a time in as little room as possible: evictions, replacements, fills given up, restarts.
+pub(super) fn churn_for_ever(path: &Path) {
+    for round in first().. {
+        let (store, recovered) = Store::open(path, Limits::new(LITTLE_ROOM)).unwrap();
+        jobs::tell(&format!("opened {} {}", recovered.dropped, round));
+        std::thread::scope(|scope| {
+            for thread in 0..2_u64 {
+                let store = &store;
+                scope.spawn(move || {
+                    for n in 0..30 {
+                        let key = format!("{}/{}", if n % 10 == 3 { "large" } else { "small" }, (thread + n * 7) % 17);
+                        let bytes = body(&key, round);
+                        let Ok(mut filling) = store.begin(&key).create(meta(&key, bytes.len() as u64)) else {
+                            continue;
+                        };
+                        filling.write(&bytes).unwrap();
+                        if n % 4 > 0 {
+                            filling.commit().unwrap();
+                        }
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// What must be there, by what was told.
+#[derive(Default)]
+struct Told {
+    filled: HashMap<String, u64>,
+    purging: HashMap<String, u64>,
+    purged: HashMap<String, u64>,
+    lines: usize,
+}
+
+impl Told {
+    fn take(&mut self, line: &str) {
+        self.lines += 1;
+        let words: Vec<_> = line.split(' ').collect();
+        let [what, key, version] = words[..] else { panic!("{line}") };
+        let map = match what {
+            "filled" => &mut self.filled,
+            "purging" => &mut self.purging,
+            "purged" => &mut self.purged,
+            "opened" => return assert_eq!(key, "0", "nothing was broken"),
+            _ => panic!("{line}"),
+        };
+        map.insert(key.to_owned(), version.parse().unwrap());
+    }
+
+    fn latest(&self) -> u64 {
+        self.filled.values().max().copied().unwrap_or(0)
+    }
+
+    fn assert_kept(&self, found: &HashMap<String, u64>) {
+        for (key, version) in &self.filled {
+            let purge = self.purging.get(key).copied().unwrap_or(0);
+            match found.get(key) {
+                Some(found) => assert!(found >= version, "{key} went back from version {version} to {found}"),
+                None => assert!(purge >= *version, "{key} version {version} is lost"),
+            }
+        }
+        for (key, version) in &self.purged {
+            assert!(found.get(key).is_none_or(|found| found > version), "{key} version {version} came back");
+        }
+    }
+}
+
+/// Opens what a killed process left, and reads all of it.
+fn read_all(path: &Path, room: u64, partial: &mut u64) -> HashMap<String, u64> {
+    let (store, recovered) = Store::open(path, Limits::new(room)).unwrap();
+    assert_eq!(recovered.dropped, 0, "a kill breaks nothing");
+    *partial += recovered.partial;
+    assert!(fill_files(path).is_empty());
+    let usage = store.usage();
+    assert_eq!(usage.bytes, disk_use(path));
+    assert!(usage.bytes <= room);
+    let found: HashMap<_, _> = store
+        .entries()
+        .map(|entry| {
+            let found = read(&store, &entry).unwrap();
+            let version = version_of(&found);
+            assert!(found == body(entry.key(), version), "{} version {version} is torn", entry.key());
+            assert_eq!(entry.meta().object.size, found.len() as u64);
+            (entry.key().to_owned(), version)
+        })
+        .collect();
+    assert_eq!(store.usage().corrupt, 0);
+    found
+}
+
+fn kill_again_and_again(job: &str, scratch: &Scratch, room: u64, kills: u64) -> (Told, u64) {
+    let (mut told, mut partial) = (Told::default(), 0);
+    for kill in 0..kills {
+        let seed = split_mix(kill + room);
+        let mut command = jobs::job(&[], job, &scratch.path());
+        command.env(FIRST, (told.latest() + 1_000 * (kill + 1)).to_string());
+        let mut running = Running::start(command);
+        // From the first sign of life on, a random number of answers and a random moment.
+        for _ in 0..(seed >> 33) % 20 + 1 {
+            told.take(&running.next().expect("it runs until it is killed"));
+        }
+        spin(Duration::from_micros((seed >> 40) % 8_000));
+        running.kill().iter().for_each(|line| told.take(line));
+        let found = read_all(&scratch.path(), room, &mut partial);
+        told.assert_kept(&found);
+    }
+    assert!(told.lines as u64 > kills, "nothing happened");
+    (told, partial)
+}
+
+fn spin(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_it_answered_and_leaves_nothing_half_done() {
+    let scratch = Scratch::new();
+    let (told, partial) = kill_again_and_again("fill", &scratch, ROOM, 30);
+    assert!(told.purged.len() == 3 && told.filled.len() == 9, "{:?} {:?}", told.filled, told.purged);
+    assert!(partial > 0, "no kill hit a fill, so that nothing is proved");
+}
+
+#[test]
+fn the_same_where_everything_takes_no_time() {
+    let (_, partial) = kill_again_and_again("fill", &Scratch::in_memory(), ROOM, 30);
+    assert!(partial > 0, "no kill hit a fill, so that nothing is proved");
+}
+
+#[test]
+fn a_process_killed_while_entries_come_and_go_leaves_no_more_than_it_may() {
+    let (_, partial) = kill_again_and_again("churn", &Scratch::in_memory(), LITTLE_ROOM, 30);
+    assert!(partial > 0, "no kill hit a fill, so that nothing is proved");
+}

@@ -1,0 +1,120 @@
+//! A disk that is full, or has no inodes left: the fill fails with a clear error, so that the object is passed through; all
+//! that is kept stays, and afterwards all works again.
+//!
+//! Mounts are made in a namespace of the job's own and end with it.
+
+use std::fs::File;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::jobs;
+use super::*;
+
+/// Runs a job that mounts something over the directory.
+fn mounting(job: &str) {
+    static WRAPPER: OnceLock<Option<&[&str]>> = OnceLock::new();
+    let wrapper = WRAPPER.get_or_init(|| {
+        let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
+        ways.into_iter().find(|way| mounts_with(way))
+    });
+    let Some(wrapper) = wrapper else { return skip("this machine forbids mounts") };
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path()).unwrap();
+    assert_eq!(jobs::finish(jobs::job(wrapper, job, &scratch.path())), ["done"]);
+}
+
+fn mounts_with(way: &[&str]) -> bool {
+    let scratch = Scratch::new();
+    let mut command = Command::new(way[0]);
+    command.args(&way[1..]).args(["mount", "-t", "tmpfs", "probe"]).arg(scratch.dir.path());
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+fn mount(options: &str, at: &Path) {
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "test"]).arg(at).output().unwrap();
+    assert!(mount.status.success(), "{mount:?}");
+}
+
+const KEPT: usize = 200_000;
+
+/// A store with one object, which thinks that it has much more room than there is.
+fn store_on(path: &Path) -> Store {
+    let (store, _) = Store::open(path, Limits::new(64 * MIB)).unwrap();
+    fill(&store, "kept", &pattern(1, KEPT));
+    store
+}
+
+#[track_caller]
+fn assert_as_before(path: &Path, store: &Store) {
+    let usage = store.usage();
+    assert_eq!((usage.objects, usage.reserved, usage.evicted_objects), (1, 0, 0));
+    assert!(fill_files(path).is_empty());
+    assert_eq!(usage.bytes, disk_use(path));
+    assert_eq!(read_key(store, "kept").unwrap(), pattern(1, KEPT));
+}
+
+pub(super) fn full_disk(path: &Path) {
+    mount("size=3m", path);
+    let store = store_on(path);
+    // A large object is refused before the first byte, since its blocks are taken at once ...
+    refused(store.begin("large").create(meta("large", 8 * MIB)), ErrorKind::StorageFull);
+    assert_as_before(path, &store);
+    // ... and one that is under way when the disk fills up fails where it is.
+    let len = BLOCK as u64 - 10;
+    let mut filling = store.begin("key").create(meta("key", len)).unwrap();
+    fill_up(&path.join("filler"));
+    let body = pattern(2, BLOCK - 10);
+    refused(filling.write(&body), ErrorKind::StorageFull);
+    refused(filling.write(&body), ErrorKind::Integrity);
+    refused(filling.commit(), ErrorKind::Integrity);
+    assert_as_before(path, &store);
+    refused(try_fill(&store, "key", &body), ErrorKind::StorageFull);
+    refused(store.begin("new").create(meta("new", 8 * MIB)), ErrorKind::StorageFull);
+    assert_as_before(path, &store);
+    assert!(store.get("key").is_none());
+
+    fs::remove_file(path.join("filler")).unwrap();
+    fill(&store, "key", &body);
+    assert_eq!(read_key(&store, "key").unwrap(), body);
+    // One can always remove, and start again.
+    fill_up(&path.join("filler"));
+    assert!(store.purge("key").unwrap());
+    drop(store);
+    let (store, recovered) = Store::open(path, Limits::new(64 * MIB)).unwrap();
+    assert_eq!((recovered.objects, recovered.dropped), (1, 0));
+    assert_as_before(path, &store);
+    jobs::tell("done");
+}
+
+fn fill_up(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    let error = std::io::copy(&mut std::io::repeat(b'x'), &mut file).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+}
+
+pub(super) fn no_inodes(path: &Path) {
+    mount("size=10m,nr_inodes=400", path);
+    let store = store_on(path);
+    let filler = path.join("filler");
+    fs::create_dir(&filler).unwrap();
+    let used = (0..).take_while(|n| File::create(filler.join(n.to_string())).is_ok()).count();
+    assert!(used > 5);
+    refused(try_fill(&store, "key", b"body"), ErrorKind::StorageFull);
+    assert_as_before(path, &store);
+    fs::remove_dir_all(&filler).unwrap();
+    fill(&store, "key", b"body");
+    assert_eq!(read_key(&store, "key").unwrap(), b"body");
+    jobs::tell("done");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_fails_fills_and_nothing_else() {
+    mounting("full disk");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lack_of_inodes_fails_fills_and_nothing_else() {
+    mounting("no inodes");
+}

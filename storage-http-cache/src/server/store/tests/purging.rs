@@ -1,0 +1,119 @@
+//! A purge wins over whatever began before it.
+
+use super::*;
+
+#[test]
+fn a_purge_removes_what_is_there_and_tells_whether_there_was_something() {
+    let scratch = Scratch::new();
+    let store = scratch.open(MIB);
+    fill(&store, "key", b"body");
+    assert!(store.purge("key").unwrap());
+    assert!(!store.purge("key").unwrap());
+    assert!(store.get("key").is_none() && entry_files(&scratch.path()).is_empty());
+    assert_eq!((store.usage().bytes, store.usage().evicted_objects), (0, 0));
+    fill(&store, "key", b"again");
+    assert_eq!(read_key(&store, "key").unwrap(), b"again");
+}
+
+#[test]
+fn a_fill_that_began_before_a_purge_is_not_kept() {
+    let scratch = Scratch::new();
+    let store = scratch.open(MIB);
+    let purges: [fn(&Store); 2] =
+        [|store| assert!(!store.purge("a/key").unwrap()), |store| assert_eq!(store.purge_prefix("a/").unwrap(), 0)];
+    for purge in purges {
+        // Purged before its metadata was known, and after.
+        let begun = store.begin("a/key");
+        let mut filling = store.begin("a/key").create(meta("a/key", 3)).unwrap();
+        let mut other = store.begin("b/key").create(meta("b/key", 3)).unwrap();
+        assert!(!begun.is_purged() && !filling.is_purged());
+        purge(&store);
+        assert!(begun.is_purged() && filling.is_purged() && !other.is_purged());
+        let mut late = begun.create(meta("a/key", 3)).unwrap();
+        for old in [&mut filling, &mut late, &mut other] {
+            old.write(b"old").unwrap();
+        }
+        refused(filling.commit(), ErrorKind::Conflict);
+        refused(late.commit(), ErrorKind::Conflict);
+        assert!(store.get("a/key").is_none());
+        other.commit().unwrap();
+        fill(&store, "a/key", b"new");
+        assert_eq!(read_key(&store, "a/key").unwrap(), b"new");
+        assert_eq!((store.purge_prefix("").unwrap(), store.usage().reserved), (2, 0));
+        assert_eq!(disk_use(&scratch.path()), 0);
+    }
+}
+
+#[test]
+fn a_prefix_is_literal() {
+    let scratch = Scratch::new();
+    let store = scratch.open(16 * MIB);
+    let keys = ["a", "a/b", "a/b/c", "a/bc", "a*", "ab", "A/b", "a/b%", "\u{e9}", "b"];
+    let left = |store: &Store| store.entries().map(|entry| entry.key().to_owned()).collect::<Vec<_>>();
+    for (prefix, kept) in [
+        ("a/b", vec!["A/b", "a", "a*", "ab", "b", "\u{e9}"]),
+        ("a*", vec!["A/b", "a", "a/b", "a/b%", "a/b/c", "a/bc", "ab", "b", "\u{e9}"]),
+        ("a/b%", vec!["A/b", "a", "a*", "a/b", "a/b/c", "a/bc", "ab", "b", "\u{e9}"]),
+        ("c", vec!["A/b", "a", "a*", "a/b", "a/b%", "a/b/c", "a/bc", "ab", "b", "\u{e9}"]),
+        ("", vec![]),
+    ] {
+        keys.iter().for_each(|key| drop(fill(&store, key, b"x")));
+        assert_eq!(store.purge_prefix(prefix).unwrap(), keys.len() - kept.len(), "{prefix}");
+        assert_eq!(left(&store), kept, "{prefix}");
+    }
+}
+
+#[test]
+fn a_prefix_of_many_keys_is_purged_as_a_whole() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(16 * MIB);
+    (0..700).for_each(|n| drop(fill(&store, &format!("p/{n}"), b"x")));
+    fill(&store, "q", b"x");
+    assert_eq!(store.purge_prefix("p/").unwrap(), 700);
+    assert_eq!((store.usage().objects, entry_files(&scratch.path()).len()), (1, 1));
+}
+
+#[test]
+fn what_was_purged_does_not_come_back_with_a_restart() {
+    let scratch = Scratch::new();
+    let store = scratch.open(MIB);
+    fill(&store, "a", b"1");
+    fill(&store, "b", b"2");
+    store.purge("a").unwrap();
+    drop(store);
+    let store = scratch.open(MIB);
+    assert!(store.get("a").is_none());
+    assert_eq!(read_key(&store, "b").unwrap(), b"2");
+}
+
+#[test]
+fn removing_a_version_leaves_a_newer_one() {
+    let scratch = Scratch::new();
+    let store = scratch.open(MIB);
+    let old = fill(&store, "key", b"old");
+    let new = fill(&store, "key", b"new");
+    assert!(!store.remove(&old).unwrap());
+    assert_eq!(read_key(&store, "key").unwrap(), b"new");
+    assert!(store.remove(&new).unwrap());
+    assert!(store.get("key").is_none());
+    assert_eq!(store.usage().bytes, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_purge_that_cannot_remove_says_so_and_can_be_tried_again() {
+    let scratch = Scratch::new();
+    let store = scratch.open(MIB);
+    fill(&store, "key", b"body");
+    // A directory in the place of the file cannot be removed as one, whoever tries.
+    let file = only_file(&scratch.path());
+    let aside = file.with_extension("aside");
+    fs::rename(&file, &aside).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert!(store.purge("key").is_err());
+    assert!(store.peek("key").is_some(), "it is not forgotten that it is there");
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    assert!(store.purge("key").unwrap());
+    assert!(entry_files(&scratch.path()).is_empty());
+}

@@ -1,0 +1,202 @@
+//! Reading: from the disk, from what the kernel has in memory, from memory; whatever becomes of the entry meanwhile.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn an_entry_that_is_evicted_purged_or_replaced_while_it_is_read_can_be_read_to_its_end() {
+    let scratch = Scratch::new();
+    let store = scratch.open(2 * MIB);
+    let body = pattern(1, MIB as usize);
+    let leave: [fn(&Store); 3] = [
+        |store| drop(fill(store, "other", &pattern(2, MIB as usize + 500_000))),
+        |store| assert!(store.purge("key").unwrap()),
+        |store| drop(fill(store, "key", b"new")),
+    ];
+    for leave in leave {
+        let entry = fill(&store, "key", &body);
+        let reader = store.reader(&entry).unwrap();
+        assert_eq!(reader.read_block(0).unwrap(), body[..BLOCK]);
+        leave(&store);
+        assert!(store.peek("key").is_none_or(|now| now.id() != entry.id()), "it has left");
+        let rest: Vec<_> = (1..reader.blocks()).flat_map(|index| reader.read_block(index).unwrap()).collect();
+        assert!(rest == body[BLOCK..]);
+        refused(store.reader(&entry), ErrorKind::NotFound);
+        refused(store.load(&entry), ErrorKind::TooLarge);
+        store.purge_prefix("").unwrap();
+    }
+}
+
+#[test]
+fn a_block_that_does_not_exist_is_not_read() {
+    let scratch = Scratch::new();
+    let store = scratch.open(MIB);
+    let entry = fill(&store, "key", &[1; 10]);
+    let reader = store.reader(&entry).unwrap();
+    assert_eq!(reader.blocks(), 1);
+    for index in [1, u64::MAX] {
+        refused(reader.read_block(index), ErrorKind::RangeNotSatisfiable);
+        refused(reader.try_read_block(index), ErrorKind::RangeNotSatisfiable);
+    }
+    assert_eq!(store.usage().corrupt, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn trying_answers_what_the_kernel_has_and_nothing_else() {
+    let scratch = Scratch::new();
+    let store = scratch.open(16 * MIB);
+    let body = pattern(1, 4 * BLOCK);
+    let large = fill(&store, "large", &body);
+    let small = fill(&store, "small", &body[..1_000]);
+    let reader = store.reader(&large).unwrap();
+    let Some(block) = reader.try_read_block(1).unwrap() else {
+        return skip("this file system cannot read without waiting");
+    };
+    assert_eq!(block, body[BLOCK..2 * BLOCK]);
+    assert_eq!(store.try_load(&small).unwrap().unwrap(), body[..1_000]);
+
+    // The commit has written all pages, so that the kernel can let them go.
+    for file in entry_files(&scratch.path()) {
+        let file = fs::File::open(file).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    }
+    assert_eq!(reader.try_read_block(1).unwrap(), None);
+    assert_eq!(store.try_load(&small).unwrap(), None);
+    assert_eq!(reader.read_block(1).unwrap(), body[BLOCK..2 * BLOCK]);
+    assert_eq!(reader.try_read_block(1).unwrap().unwrap(), body[BLOCK..2 * BLOCK]);
+    assert_eq!(store.load(&small).unwrap(), body[..1_000]);
+    assert_eq!(store.usage().corrupt, 0, "what is not there is not broken");
+}
+
+#[test]
+fn a_small_body_that_is_asked_for_again_is_kept_in_memory() {
+    let scratch = Scratch::new();
+    let store = scratch.open(16 * MIB);
+    let body = pattern(1, 200_000);
+    fill(&store, "key", &body);
+    for hit in 1..=4 {
+        let entry = store.get("key").unwrap();
+        assert_eq!(store.hot(&entry).is_some(), hit > 2, "hit {hit}");
+        if hit <= 2 {
+            assert_eq!(store.load(&entry).unwrap(), body);
+        }
+    }
+    assert_eq!(store.usage().memory, 200_000);
+    let entry = store.get("key").unwrap();
+    assert_eq!(store.hot(&entry).unwrap(), body);
+    fill(&store, "key", b"new");
+    assert_eq!((store.hot(&entry), store.usage().memory), (None, 0));
+}
+
+#[test]
+fn what_is_in_memory_is_bounded_and_not_too_large() {
+    let scratch = Scratch::new();
+    let mut limits = Limits::new(64 * MIB);
+    limits.memory = MIB;
+    let (store, _) = scratch.open_with(limits);
+    for n in 0..20 {
+        let key = format!("{n}");
+        fill(&store, &key, &pattern(n, 100_000));
+        for _ in 0..3 {
+            let entry = store.get(&key).unwrap();
+            assert_eq!(store.hot(&entry).map_or_else(|| store.load(&entry).unwrap(), |body| body), pattern(n, 100_000));
+        }
+        assert!(store.usage().memory <= MIB);
+    }
+    assert!(store.usage().memory > MIB / 2, "or nothing was kept");
+    let large = fill(&store, "large", &vec![1; super::super::MAX_IN_MEMORY as usize + 1]);
+    refused(store.load(&large), ErrorKind::TooLarge);
+    assert_eq!(store.hot(&large), None);
+}
+
+/// The descriptors of this process that lead into a directory.
+#[cfg(target_os = "linux")]
+fn open_files_in(path: &Path) -> usize {
+    let path = path.canonicalize().unwrap();
+    let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    links.filter(|target| target.starts_with(&path) && !target.ends_with("lock")).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_nobody_reads_are_closed() {
+    let scratch = Scratch::new();
+    let mut limits = Limits::new(64 * MIB);
+    limits.open_files = 10;
+    let (store, _) = scratch.open_with(limits);
+    let entries: Vec<_> = (0..100).map(|n| fill(&store, &format!("{n}"), &pattern(n, 1_000))).collect();
+    assert!(open_files_in(&scratch.path()) <= 10);
+    let readers: Vec<_> = entries.iter().map(|entry| store.reader(entry).unwrap()).collect();
+    assert!(open_files_in(&scratch.path()) >= 100, "what is read stays open");
+    for (n, reader) in readers.iter().enumerate() {
+        assert_eq!(reader.read_block(0).unwrap(), pattern(n as u64, 1_000));
+    }
+    drop(readers);
+    assert!(open_files_in(&scratch.path()) <= 10);
+    assert_eq!(store.usage().open_files, 10);
+    // None of what leaves, either: its space is to be free.
+    store.purge_prefix("").unwrap();
+    assert_eq!(open_files_in(&scratch.path()), 0);
+}
+
+#[test]
+fn an_entry_whose_file_somebody_removed_is_a_miss() {
+    let scratch = Scratch::new();
+    let mut limits = Limits::new(MIB);
+    limits.open_files = 0;
+    let (store, _) = scratch.open_with(limits);
+    let entry = fill(&store, "key", b"body");
+    fs::remove_file(only_file(&scratch.path())).unwrap();
+    refused(store.load(&entry), ErrorKind::NotFound);
+    assert!(store.get("key").is_none());
+    let usage = store.usage();
+    assert_eq!((usage.bytes, usage.objects, usage.corrupt), (0, 0, 0));
+}
+
+#[test]
+fn newer_metadata_is_seen_at_once_and_after_a_restart() {
+    let scratch = Scratch::new();
+    let store = scratch.open(MIB);
+    let entry = fill(&store, "key", b"body");
+    let mut meta = (*entry.meta()).clone();
+    meta.validated_at += Duration::from_secs(3600);
+    meta.object.metadata.cache_control = Some("max-age=60".to_owned());
+    assert!(store.refresh(&entry, meta.clone()).unwrap());
+    assert_eq!(*store.get("key").unwrap().meta(), meta);
+    drop((store, entry));
+
+    let store = scratch.open(MIB);
+    let entry = store.get("key").unwrap();
+    assert_eq!((&*entry.meta(), read(&store, &entry).unwrap()), (&meta, b"body".to_vec()));
+    // What does not fit is known until the next restart.
+    let mut large = meta.clone();
+    large.extra.insert("note".to_owned(), "x".repeat(5_000));
+    assert!(!store.refresh(&entry, large.clone()).unwrap());
+    assert_eq!(*store.get("key").unwrap().meta(), large);
+    drop((store, entry));
+    let store = scratch.open(MIB);
+    let entry = store.get("key").unwrap();
+    assert_eq!(*entry.meta(), meta);
+    store.purge("key").unwrap();
+    assert!(!store.refresh(&entry, meta).unwrap(), "it is gone");
+    assert!(entry_files(&scratch.path()).is_empty());
+}
+
+#[test]
+fn entries_are_told_by_key_and_by_hits() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(64 * MIB);
+    for n in 0..1_200 {
+        fill(&store, &format!("{n:04}"), b"");
+        if n % 400 == 7 {
+            (0..=n).for_each(|_| drop(store.get(&format!("{n:04}"))));
+        }
+    }
+    let keys: Vec<_> = store.entries().map(|entry| entry.key().to_owned()).collect();
+    assert_eq!(keys, (0..1_200).map(|n| format!("{n:04}")).collect::<Vec<_>>());
+    let top: Vec<_> = store.top(3).iter().map(|entry| (entry.key().to_owned(), entry.hits())).collect();
+    assert_eq!(top, [("0807".to_owned(), 808), ("0407".to_owned(), 408), ("0007".to_owned(), 8)]);
+    assert_eq!(store.peek("0807").unwrap().hits(), 808, "looking does not count");
+}

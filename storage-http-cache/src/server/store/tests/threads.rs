@@ -1,0 +1,136 @@
+//! Many threads on one store: what each reads is some whole version, a purge holds, and the books balance.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::*;
+
+const KEYS: u64 = 8;
+
+fn key(n: u64) -> String {
+    format!("{}/{n}", n % 3)
+}
+
+/// The version is in the first bytes, and decides the rest.
+fn body(version: u64) -> Vec<u8> {
+    [&version.to_le_bytes()[..], &pattern(version, 500 + version as usize % 400_000)].concat()
+}
+
+fn assert_whole(bytes: &[u8]) -> u64 {
+    let version = u64::from_le_bytes(*bytes.first_chunk().unwrap());
+    assert!(bytes == body(version), "version {version} is torn");
+    version
+}
+
+#[test]
+fn readers_writers_and_purges_at_once_see_whole_objects() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(MIB);
+    let (versions, reads, purges) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
+    let work = |seed: u64| {
+        let mut random = seed;
+        for _ in 0..400 {
+            random = split_mix(random);
+            let key = key(random % KEYS);
+            match random >> 60 {
+                0 => purges.fetch_add(u64::from(store.purge(&key).unwrap()), Ordering::Relaxed),
+                1..6 => {
+                    let body = body(versions.fetch_add(1, Ordering::Relaxed));
+                    match try_fill(&store, &key, &body) {
+                        Ok(_) => 0,
+                        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Conflict) => 0,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                _ => {
+                    let Some(entry) = store.get(&key) else { continue };
+                    let bytes = store.hot(&entry).map_or_else(|| read(&store, &entry), |body| Ok(body.to_vec()));
+                    match bytes {
+                        Ok(bytes) => assert_whole(&bytes),
+                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                        Err(error) => panic!("{error}"),
+                    };
+                    reads.fetch_add(1, Ordering::Relaxed)
+                }
+            };
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..6).for_each(|seed| drop(scope.spawn(move || work(seed))));
+    });
+    let usage = store.usage();
+    assert_eq!((usage.reserved, usage.corrupt), (0, 0));
+    assert_eq!((usage.bytes, usage.objects), (disk_use(&scratch.path()), entry_files(&scratch.path()).len() as u64));
+    assert!(usage.bytes <= MIB && usage.evicted_objects > 0 && usage.memory <= usage.bytes);
+    assert!(reads.into_inner() > 100 && purges.into_inner() > 0, "or nothing is proved");
+}
+
+#[test]
+fn of_a_purge_and_a_commit_at_once_either_the_purge_finds_the_entry_or_it_is_not_kept() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(MIB);
+    let (mut found, mut prevented) = (0, 0);
+    for round in 0..400 {
+        let mut filling = store.begin("key").create(meta("key", 3)).unwrap();
+        filling.write(b"old").unwrap();
+        let start = Barrier::new(2);
+        let (committed, purged) = std::thread::scope(|scope| {
+            let commit = scope.spawn(|| {
+                start.wait();
+                filling.commit()
+            });
+            start.wait();
+            // Sometimes the one is faster, sometimes the other.
+            (0..round * 20).for_each(|_| std::hint::spin_loop());
+            let purged = store.purge("key").unwrap();
+            assert!(store.peek("key").is_none(), "once a purge has returned");
+            (commit.join().unwrap(), purged)
+        });
+        assert!(store.peek("key").is_none(), "round {round}");
+        assert_eq!(disk_use(&scratch.path()), 0);
+        assert_eq!(committed.is_ok(), purged, "round {round}");
+        match committed {
+            Ok(_) => found += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Conflict);
+                prevented += 1;
+            }
+        }
+    }
+    assert_eq!(store.usage().reserved, 0);
+    say(&format!("{found} purged after the commit, {prevented} before"));
+}
+
+#[test]
+fn followers_read_what_is_being_filled_and_the_entry_after() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(16 * MIB);
+    let body = pattern(1, 5 * BLOCK + 77);
+    let mut filling = store.begin("key").create(meta("key", body.len() as u64)).unwrap();
+    let (written, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (tail, body, written) = (filling.tail(), &body, &written);
+            scope.spawn(move || {
+                let mut read = 0;
+                while read < body.len() {
+                    let there = written.load(Ordering::Acquire) as usize;
+                    if there == read {
+                        std::thread::yield_now();
+                        continue;
+                    }
+                    let bytes = tail.read(read as u64, (there - read).min(10_000)).unwrap();
+                    assert!(bytes == body[read..read + bytes.len()]);
+                    read += bytes.len();
+                }
+            });
+        }
+        for chunk in body.chunks(7_001) {
+            filling.write(chunk).unwrap();
+            written.store(filling.written(), Ordering::Release);
+        }
+        filling.commit().unwrap();
+        done.store(true, Ordering::Release);
+    });
+    assert_eq!(read_key(&store, "key").unwrap(), body);
+}

@@ -1,0 +1,222 @@
+//! [`Version`]: one version of an object, kept or arriving, as something to read from.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use storage_core::{ErrorKind, Key, Object, ObjectMeta, ObjectStream, OpenOptions, Result};
+use storage_http::serve::Source;
+use tokio::task::spawn_blocking;
+
+use super::flight::{self, Progress};
+use super::mirror::Mirror;
+use super::store::{BLOCK, Entry, EntryMeta, MAX_IN_MEMORY, Reader};
+
+/// A range that begins so far beyond what has arrived is fetched by itself, so that whoever seeks in a long recording
+/// does not wait for what comes before.
+const FAR_AHEAD: u64 = 32 << 20;
+
+/// One version of an object.
+#[derive(Debug, Clone)]
+pub(crate) enum Version {
+    Kept(Arc<Entry>, Arc<EntryMeta>),
+    Arriving(Arc<Progress>),
+}
+
+impl Version {
+    pub(crate) fn kept(entry: &Arc<Entry>) -> Self {
+        Self::Kept(Arc::clone(entry), entry.meta())
+    }
+
+    pub(crate) fn arriving(progress: Arc<Progress>) -> Self {
+        Self::Arriving(progress)
+    }
+
+    pub(crate) fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Kept(_, meta) => &meta.object,
+            Self::Arriving(progress) => &progress.meta,
+        }
+    }
+}
+
+/// A version and what it takes to read it, whatever becomes of it meanwhile: evicted and purged it is read to its end, and
+/// where it breaks off, it goes on at origin.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) version: Version,
+}
+
+impl Source for Held {
+    async fn stat(&self, _key: &Key) -> Result<ObjectMeta> {
+        Ok(self.version.meta().clone())
+    }
+
+    async fn open(&self, _key: &Key, options: &OpenOptions) -> Result<Object> {
+        let meta = self.version.meta();
+        options.check(meta)?;
+        let range = match options.range {
+            Some(range) => range.resolve(meta.size)?,
+            None => 0..meta.size,
+        };
+        let meta = meta.clone();
+        if let Version::Kept(entry, _) = &self.version
+            && entry.size() <= MAX_IN_MEMORY
+            && let Some(whole) = self.whole(entry).await
+        {
+            let (start, end) = (index(range.start), index(range.end));
+            return Ok(Object::from_bytes(meta, range, whole.slice(start..end)));
+        }
+        let body = Body::open(self.clone(), range.clone()).await;
+        Ok(Object::from_stream(meta, range, body.into_stream()))
+    }
+}
+
+impl Held {
+    /// A small body; `None` if it cannot be read.
+    async fn whole(&self, entry: &Arc<Entry>) -> Option<Bytes> {
+        let store = &self.mirror.store;
+        if let Some(bytes) = store.hot(entry) {
+            return Some(bytes);
+        }
+        if let Ok(Some(bytes)) = store.try_load(entry) {
+            return Some(bytes);
+        }
+        let (store, entry) = (store.clone(), Arc::clone(entry));
+        match spawn_blocking(move || store.load(&entry)).await {
+            Ok(Ok(bytes)) => Some(bytes),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "an entry cannot be read");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// Of a body that fits in memory.
+fn index(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+/// A body under way.
+struct Body {
+    held: Held,
+    from: From,
+    /// What is still to be handed out.
+    left: Range<u64>,
+}
+
+/// Where the next bytes come from.
+enum From {
+    Kept(Reader),
+    Arriving(Arc<Progress>),
+    Origin(ObjectStream),
+    /// Whoever had them has not, and origin is to be asked.
+    Nobody,
+}
+
+impl Body {
+    async fn open(held: Held, left: Range<u64>) -> Self {
+        let from = match &held.version {
+            Version::Kept(entry, _) => reader(&held.mirror, entry).await.map_or(From::Nobody, From::Kept),
+            Version::Arriving(progress) if left.start > progress.written().saturating_add(FAR_AHEAD) => From::Nobody,
+            Version::Arriving(progress) => From::Arriving(Arc::clone(progress)),
+        };
+        Self { held, from, left }
+    }
+
+    fn into_stream(self) -> impl futures_util::Stream<Item = Result<Bytes>> + Send + 'static {
+        stream::try_unfold(self, |mut body| async move {
+            match body.next().await? {
+                Some(bytes) => Ok(Some((bytes, body))),
+                None => Ok(None),
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let bytes = loop {
+            let bytes = match &mut self.from {
+                From::Kept(reader) => block(reader, &self.left).await,
+                From::Arriving(progress) => arrived(progress, &self.left).await,
+                From::Origin(chunks) => match chunks.next().await {
+                    Some(chunk) => Some(chunk?),
+                    None => return Ok(None),
+                },
+                From::Nobody => {
+                    self.held.mirror.counters.rescued.add(1);
+                    let Range { start, end } = self.left;
+                    let rest = flight::part(&self.held.mirror.origin, self.held.version.meta(), start, end).await?;
+                    self.from = From::Origin(rest);
+                    continue;
+                }
+            };
+            match bytes {
+                Some(bytes) => break bytes,
+                None => self.from = From::Nobody,
+            }
+        };
+        self.left.start += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+}
+
+async fn reader(mirror: &Mirror, entry: &Arc<Entry>) -> Option<Reader> {
+    if let Some(reader) = mirror.store.try_reader(entry) {
+        return Some(reader);
+    }
+    let (store, entry) = (mirror.store.clone(), Arc::clone(entry));
+    match spawn_blocking(move || store.reader(&entry)).await {
+        Ok(Ok(reader)) => Some(reader),
+        // It was evicted, or is broken.
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "an entry cannot be opened");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// The next bytes of a kept body, of one block. `None` if it cannot be read.
+async fn block(reader: &Reader, left: &Range<u64>) -> Option<Bytes> {
+    let number = left.start / BLOCK as u64;
+    let block = match reader.try_read_block(number) {
+        Ok(Some(block)) => block,
+        Ok(None) => {
+            let reader = reader.clone();
+            spawn_blocking(move || reader.read_block(number)).await.ok()?.inspect_err(log).ok()?
+        }
+        Err(error) => {
+            log(&error);
+            return None;
+        }
+    };
+    let begins = number * BLOCK as u64;
+    let (start, end) = (index(left.start - begins), index(left.end - begins).min(block.len()));
+    Some(block.slice(start..end))
+}
+
+fn log(error: &storage_core::Error) {
+    if error.kind() == ErrorKind::Integrity {
+        tracing::error!(%error, "an entry of the cache is broken; it is fetched again");
+    } else {
+        tracing::warn!(%error, "the cache cannot be read");
+    }
+}
+
+/// The next bytes of an arriving body, once they are there. `None` if they will not come.
+async fn arrived(progress: &Progress, left: &Range<u64>) -> Option<Bytes> {
+    let written = progress.reaches(left.start).await?;
+    let len = index(written.min(left.end) - left.start).min(BLOCK);
+    if let Some(bytes) = progress.tail.try_read(left.start, len) {
+        return Some(bytes);
+    }
+    let (tail, at) = (progress.tail.clone(), left.start);
+    spawn_blocking(move || tail.read(at, len)).await.ok()?.inspect_err(log).ok()
+}

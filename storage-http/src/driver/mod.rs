@@ -1,0 +1,27 @@
+//! Any HTTP file server as a storage: [`Http`].
+//!
+//! A file for each verb (`stat`, `open`, `save`, `delete`, `list`, `link`), above these: `client` (requests and their
+//! answers), `transport` (connections), `errors` (what a status means), `headers` (what an answer tells of an object),
+//! `body` (bytes that go on where a connection breaks off), `spool` (answers that do not say how long they are),
+//! `upload` (bytes on their way to the server), `webdav` (PROPFIND and MKCOL), `waits`.
+
+mod body;
+mod client;
+mod config;
+mod delete;
+mod errors;
+mod headers;
+mod link;
+mod list;
+mod open;
+mod save;
+mod spool;
+mod stat;
+mod transport;
+mod upload;
+mod verbs;
+mod waits;
+mod webdav;
+
+pub use config::{HttpBuilder, register};
+pub use verbs::Http;

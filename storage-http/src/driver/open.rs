@@ -1,0 +1,110 @@
+//! `open`: one GET, whose body goes on where a connection breaks off.
+
+use std::ops::Range;
+use std::time::UNIX_EPOCH;
+
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::{HeaderMap, Method, StatusCode};
+use storage_core::{ByteRange, Error, ErrorKind, Key, Object, OpenOptions, Result};
+
+use super::body::Body;
+use super::client::{Answer, Client};
+use super::headers::{self, header_value};
+use super::spool;
+use super::stat::stat;
+use super::verbs::Shared;
+
+pub(crate) async fn open(http: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
+    let answer = match http.client.object(Method::GET, key, conditions(options)?).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(explained(&http.client, key, options, error).await),
+    };
+    match extent(&answer, options.range)? {
+        Some((sent, size)) => {
+            let meta = headers::to_meta(key.clone(), size, &answer.headers);
+            // Servers heed some conditions, or none.
+            options.check(&meta)?;
+            let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
+            let body = Body::new(http, &meta, range.clone(), answer, sent);
+            Ok(Object::from_stream(meta, range, body.into_stream()))
+        }
+        None => collected(key, options, answer).await,
+    }
+}
+
+fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(range) = options.range {
+        headers.insert(RANGE, header_value(&representable(range).to_string())?);
+    }
+    if let Some(etag) = &options.if_match {
+        headers.insert(IF_MATCH, header_value(&etag.to_string())?);
+    }
+    if let Some(etag) = &options.if_none_match {
+        headers.insert(IF_NONE_MATCH, header_value(&etag.to_string())?);
+    } else if let Some(since) = options.if_modified_since {
+        // A date before 1970 has no form in HTTP, and is before every object's.
+        headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since.max(UNIX_EPOCH)))?);
+    }
+    Ok(headers)
+}
+
+/// Positions beyond this are in no object, and some servers fail to read their digits.
+fn representable(range: ByteRange) -> ByteRange {
+    const MAX: u64 = i64::MAX as u64;
+    match range {
+        ByteRange::FromTo(from, to) => ByteRange::FromTo(from.min(MAX - 1), to.min(MAX)),
+        ByteRange::From(from) => ByteRange::From(from.min(MAX)),
+        ByteRange::Last(n) => ByteRange::Last(n.min(MAX)),
+    }
+}
+
+/// The positions of the answer's bytes and the size of the whole object, checked against what was asked for. `None` if the
+/// server does not tell how much the whole is that it sends.
+fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
+    if answer.status != StatusCode::PARTIAL_CONTENT {
+        return Ok(headers::content_length(&answer.headers).map(|size| (0..size, size)));
+    }
+    let told = headers::content_range(&answer.headers);
+    let (sent, size) =
+        told.ok_or_else(|| Error::new(ErrorKind::Unexpected, "the server does not tell which bytes it sends"))?;
+    let expected = wanted.map_or(Ok(0..size), |wanted| wanted.resolve(size))?;
+    if sent != expected {
+        let message = format!("the server sends the bytes {sent:?} of {size}, not {expected:?} as it was asked to");
+        return Err(Error::new(ErrorKind::Unexpected, message));
+    }
+    Ok(Some((sent, size)))
+}
+
+/// An object of which nobody knows the size before its last byte.
+async fn collected(key: &Key, options: &OpenOptions, mut answer: Answer) -> Result<Object> {
+    let headers = std::mem::take(&mut answer.headers);
+    let end = spool::End::of(&headers)?;
+    // Before anybody waits for the bytes.
+    options.check(&headers::to_meta(key.clone(), 0, &headers))?;
+    let (file, size) = spool::collect(answer).await?;
+    let mut meta = headers::to_meta(key.clone(), size, &headers);
+    end.mark(&mut meta);
+    let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
+    Ok(Object::from_file(meta, range, file))
+}
+
+/// Conditions are evaluated in an order, and before the range (RFC 9110, section 13.2.2), and all that only for an object that
+/// is there. Servers that heed a part of it are asked what they have.
+async fn explained(client: &Client, key: &Key, options: &OpenOptions, error: Error) -> Error {
+    let is_conditional =
+        options.if_match.is_some() || options.if_none_match.is_some() || options.if_modified_since.is_some();
+    let is_in_doubt = match error.kind() {
+        ErrorKind::NotModified => options.if_match.is_some(),
+        ErrorKind::PreconditionFailed | ErrorKind::RangeNotSatisfiable => is_conditional,
+        _ => false,
+    };
+    if !is_in_doubt {
+        return error;
+    }
+    match stat(client, key).await {
+        Ok(meta) => options.check(&meta).err().unwrap_or(error),
+        Err(missing) if missing.kind() == ErrorKind::NotFound => missing,
+        Err(_) => error,
+    }
+}

@@ -1,0 +1,313 @@
+//! The conformance suite on nginx: written to by PUT and listed by PROPFIND, and only read from.
+
+use std::sync::{Arc, OnceLock};
+
+use storage_core::{
+    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Memory, Metadata, Object, ObjectMeta,
+    OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions, async_trait,
+};
+use storage_testkit::{Fixture, Harness, Verdict, case};
+
+use crate::servers::apache::Apache;
+use crate::servers::closed_port;
+use crate::servers::nginx::Nginx;
+use storage_http::Http;
+
+/// The longest name of a file system.
+const LONGEST_NAME: usize = 255;
+const SECRET: &str = "canary-of-the-conformance-suite";
+
+/// nginx, started for the first storage of a case.
+#[derive(Default)]
+struct Server(OnceLock<Option<Nginx>>);
+
+impl Server {
+    fn get(&self) -> Option<&Nginx> {
+        self.0.get_or_init(Nginx::start).as_ref()
+    }
+}
+
+/// A fault of nginx, and the cases that cannot hold for it.
+struct Fault {
+    why: &'static str,
+    cases: &'static [&'static str],
+}
+
+const NOT_INSTALLED: &str = "nginx with dav-ext is not installed";
+
+const NGINX: &[&[Fault]] = &[OF_FILES, OF_NGINX];
+const APACHE: &[&[Fault]] = &[OF_FILES, OF_APACHE];
+
+/// What all servers of files have in common.
+const OF_FILES: &[Fault] = &[
+    Fault {
+        why: "the server leaves directories that have become empty, in whose place no file can be",
+        cases: &["delete::a_key_can_become_a_prefix_and_a_key_again"],
+    },
+    Fault {
+        why: "the server tells no ETag in the answer to a PUT, and the case compares it with the one of a stat",
+        cases: &["save::a_failed_stream_leaves_the_old_object"],
+    },
+    Fault { why: HEADERS, cases: CASES_WITH_HEADERS },
+    Fault {
+        why: "the case asks for Cache-Control, and for create_new where that is not to be had: see the tests of files",
+        cases: &["keys::a_key_and_a_key_below_it_are_both_kept_or_refused"],
+    },
+];
+
+const OF_NGINX: &[Fault] = &[
+    Fault {
+        why: "nginx makes its strong ETags of the second and the size, which two versions can share",
+        cases: &[
+            "concurrency::a_range_on_an_etag_is_of_that_version",
+            "conditions::if_match_refuses_another_version",
+            "conditions::if_none_match_opens_what_was_overwritten",
+            "metadata::a_strong_etag_differs_from_version_to_version",
+        ],
+    },
+    Fault {
+        why: "dav-ext lists no names that begin with a dot",
+        cases: &[
+            "keys::backslashes_are_no_separators",
+            "keys::characters_with_a_meaning_in_urls_are_kept",
+            "keys::dots_are_kept",
+            "keys::names_that_look_like_a_drivers_own_are_kept_or_refused",
+            "list::a_prefix_of_dots_is_only_text",
+            "property::random_operations_agree_with_the_memory_driver",
+        ],
+    },
+];
+
+const OF_APACHE: &[Fault] = &[];
+
+const HEADERS: &str = "the case saves with Cache-Control, which servers of files do not keep; it is tried without, by a test beside the suite";
+
+/// Cases that ask for no metadata, but save with some.
+const CASES_WITH_HEADERS: &[&str] = &[
+    "cancellation::a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none",
+    "cancellation::a_delete_dropped_at_any_point_leaves_a_whole_object_or_none",
+    "cancellation::a_dropped_save_leaves_the_old_object",
+    "checksums::other_bytes_are_refused_and_change_nothing",
+];
+
+fn excuse(server: &Server, case: &str) -> Option<&'static str> {
+    if server.get().is_none() {
+        return Some(NOT_INSTALLED);
+    }
+    excuse_of(NGINX, case)
+}
+
+fn excuse_of(faults: &[&'static [Fault]], case: &str) -> Option<&'static str> {
+    faults.iter().copied().flatten().find(|fault| fault.cases.contains(&case)).map(|fault| fault.why)
+}
+
+fn is_too_long(key: &Key) -> bool {
+    key.segments().any(|segment| segment.len() > LONGEST_NAME)
+}
+
+fn broken() -> Storage {
+    Storage::new(Http::builder(closed_port()).header("Authorization", SECRET).writable(true).build().unwrap())
+}
+
+/// Written to and listed.
+#[derive(Default)]
+struct Writable(Server);
+
+#[async_trait]
+impl Harness for Writable {
+    async fn storage(&self) -> Storage {
+        // Every case is excused then, but the suite wants to see a storage.
+        self.0.get().map_or_else(Memory::storage, |nginx| nginx.storage().1)
+    }
+
+    fn refuses(&self, key: &Key) -> bool {
+        is_too_long(key)
+    }
+
+    fn is_tree(&self) -> bool {
+        true
+    }
+
+    fn keeps_bodies_in_memory(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    async fn broken_backend(&self) -> Option<Storage> {
+        Some(broken())
+    }
+
+    fn excuses(&self, case: &str) -> Option<&str> {
+        excuse(&self.0, case)
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![SECRET.to_owned()]
+    }
+}
+
+/// Only read from, where nginx knows of no WebDAV.
+#[derive(Default)]
+struct ReadOnly(Server);
+
+#[async_trait]
+impl Harness for ReadOnly {
+    async fn storage(&self) -> Storage {
+        self.fixture().await.storage
+    }
+
+    async fn fixture(&self) -> Fixture {
+        let Some(nginx) = self.0.get() else {
+            let memory = Memory::storage();
+            return Fixture::new(memory.clone(), memory);
+        };
+        let (name, seed) = nginx.storage();
+        let http = nginx.http(&format!("/plain/{name}/")).header("X-Token", SECRET).build().unwrap();
+        Fixture::new(Storage::new(http), seed)
+    }
+
+    fn refuses(&self, key: &Key) -> bool {
+        is_too_long(key)
+    }
+
+    fn is_tree(&self) -> bool {
+        true
+    }
+
+    fn keeps_bodies_in_memory(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    async fn broken_backend(&self) -> Option<Storage> {
+        Some(broken())
+    }
+
+    fn excuses(&self, case: &str) -> Option<&str> {
+        excuse(&self.0, case)
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![SECRET.to_owned()]
+    }
+}
+
+/// Apache's WebDAV.
+#[derive(Default)]
+struct OnApache(OnceLock<Option<Apache>>);
+
+impl OnApache {
+    fn get(&self) -> Option<&Apache> {
+        self.0.get_or_init(Apache::start).as_ref()
+    }
+}
+
+#[async_trait]
+impl Harness for OnApache {
+    async fn storage(&self) -> Storage {
+        self.get().map_or_else(Memory::storage, |apache| apache.storage().1)
+    }
+
+    fn refuses(&self, key: &Key) -> bool {
+        is_too_long(key)
+    }
+
+    fn is_tree(&self) -> bool {
+        true
+    }
+
+    fn keeps_bodies_in_memory(&self) -> bool {
+        self.get().is_none()
+    }
+
+    fn excuses(&self, case: &str) -> Option<&str> {
+        if self.get().is_none() {
+            return Some("Apache is not installed");
+        }
+        excuse_of(APACHE, case)
+    }
+}
+
+storage_testkit::conformance!(nginx_dav, Writable::default());
+storage_testkit::conformance!(apache_dav, OnApache::default());
+storage_testkit::conformance!(nginx_read_only, ReadOnly::default());
+
+/// As [`Writable`], but what is saved has no metadata by the time it gets to the driver.
+struct WithoutHeaders(Writable);
+
+#[async_trait]
+impl Harness for WithoutHeaders {
+    async fn storage(&self) -> Storage {
+        self.0.storage().await.layer(Bare)
+    }
+
+    fn is_tree(&self) -> bool {
+        true
+    }
+}
+
+/// A layer that drops the metadata of saves: for these tests alone.
+#[derive(Debug)]
+struct Bare(Arc<dyn Driver>);
+
+#[async_trait]
+impl Driver for Bare {
+    fn info(&self) -> DriverInfo {
+        self.0.info()
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let mut bare = options.clone();
+        bare.metadata = Metadata::new();
+        self.0.save(key, payload, &bare).await
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        self.0.open(key, options).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        self.0.stat(key).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        self.0.exists(key).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.0.delete(key).await
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        self.0.delete_many(keys).await
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        self.0.list(prefix, options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
+        self.0.copy(from, to, options).await
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        self.0.url(key, options).await
+    }
+}
+
+#[test]
+fn cases_that_save_with_headers_hold_without_them() {
+    if Writable::default().0.get().is_none() {
+        return;
+    }
+    for name in CASES_WITH_HEADERS {
+        let verdict = case(name).verdict(WithoutHeaders(Writable::default()));
+        assert_eq!(verdict, Verdict::Passed, "{name}");
+    }
+}
+
+#[test]
+fn what_is_excused_are_cases_that_there_are() {
+    let known: Vec<_> = storage_testkit::cases().iter().map(storage_testkit::Case::name).collect();
+    let excused = NGINX.iter().chain(APACHE).copied().flatten().flat_map(|fault| fault.cases);
+    let unknown: Vec<_> = excused.filter(|case| !known.contains(case)).collect();
+    assert!(unknown.is_empty(), "no case has these names: {unknown:?}");
+}

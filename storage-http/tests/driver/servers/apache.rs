@@ -1,0 +1,72 @@
+//! Apache with mod_dav (Debian: `apache2-bin`), whose WebDAV goes by the book.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use storage_core::Storage;
+use storage_http::Http;
+use tempfile::TempDir;
+
+use super::{Running, first_of, skip};
+
+const PROGRAMS: &[&str] = &["/usr/sbin/apache2", "/usr/sbin/httpd"];
+const MODULES: &str = "/usr/lib/apache2/modules";
+
+/// Apache with a directory of files. Without ETags, which it makes weak for a second, and strong from then on.
+pub(crate) struct Apache {
+    running: Running,
+    directory: TempDir,
+    storages: AtomicUsize,
+}
+
+impl Apache {
+    /// `None`, and a line that says so, if it is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        let (Some(program), Some(_)) = (first_of(PROGRAMS), first_of(&["/usr/lib/apache2/modules/mod_dav_fs.so"]))
+        else {
+            skip("Apache", "apache2-bin is not installed");
+            return None;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("files")).unwrap();
+        // Apache is another user, should this one be root.
+        for path in [directory.path(), &directory.path().join("files")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let root = directory.path().display();
+        let modules = ["mpm_event", "authz_core", "dav", "dav_fs", "dir"]
+            .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
+            .concat();
+        let running = Running::start(|port| {
+            let config = format!(
+                "ServerRoot {root}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {root}/pid\n\
+                 ErrorLog {root}/error.log\nDefaultRuntimeDir {root}\n{modules}User www-data\nGroup www-data\n\
+                 DavLockDB {root}/locks\nDocumentRoot {root}/files\n<Directory {root}/files>\nDav On\nFileETag None\n</Directory>\n"
+            );
+            let path = directory.path().join("apache.conf");
+            fs::write(&path, config).unwrap();
+            let mut command = Command::new(program);
+            // One process, which is the one that is ended.
+            command.arg("-X").arg("-f").arg(path);
+            command
+        });
+        Some(Self { running, directory, storages: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn files(&self) -> PathBuf {
+        self.directory.path().join("files")
+    }
+
+    /// A new directory: its name, and the storage.
+    pub(crate) fn storage(&self) -> (String, Storage) {
+        let name = format!("{:04}", self.storages.fetch_add(1, Ordering::SeqCst));
+        let path = self.files().join(&name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let base = format!("{}/{name}", self.running.origin()).parse().unwrap();
+        (name, Storage::new(Http::builder(base).writable(true).build().unwrap()))
+    }
+}

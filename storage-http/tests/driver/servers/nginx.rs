@@ -1,0 +1,103 @@
+//! nginx, with the module for PROPFIND if that is installed (Debian: `nginx-light`, `libnginx-mod-http-dav-ext`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use storage_core::Storage;
+use storage_http::{Http, HttpBuilder};
+use tempfile::TempDir;
+use url::Url;
+
+use super::{Running, first_of, skip};
+
+const PROGRAMS: &[&str] = &["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
+const DAV_EXT: &[&str] =
+    &["/usr/lib/nginx/modules/ngx_http_dav_ext_module.so", "/usr/share/nginx/modules/ngx_http_dav_ext_module.so"];
+
+/// nginx with a directory of files, which are shown in several ways:
+///
+/// | URL | |
+/// |---|---|
+/// | `/plain/` | only read |
+/// | `/dav/` | written to and listed; parents are made by nginx |
+/// | `/put/` | written to, not listed; parents are not made |
+pub(crate) struct Nginx {
+    running: Running,
+    directory: TempDir,
+    storages: AtomicUsize,
+}
+
+impl Nginx {
+    /// `None`, and a line that says so, if it is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        let (Some(program), Some(module)) = (first_of(PROGRAMS), first_of(DAV_EXT)) else {
+            skip("nginx", "nginx-light or libnginx-mod-http-dav-ext is not installed");
+            return None;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        // What nginx writes, it writes as this user, who need not be the one that owns temporary directories.
+        fs::create_dir(directory.path().join("files")).unwrap();
+        fs::create_dir(directory.path().join("temporary")).unwrap();
+        let running = Running::start(|port| {
+            let config = directory.path().join("nginx.conf");
+            fs::write(&config, configuration(directory.path(), module, port)).unwrap();
+            let mut command = Command::new(program);
+            command.arg("-c").arg(config).arg("-p").arg(directory.path()).arg("-e").arg("error.log");
+            command
+        });
+        Some(Self { running, directory, storages: AtomicUsize::new(0) })
+    }
+
+    /// Where the files are that it shows.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.directory.path().join("files")
+    }
+
+    /// A URL of it.
+    pub(crate) fn url(&self, path: &str) -> Url {
+        format!("{}{path}", self.running.origin()).parse().unwrap()
+    }
+
+    pub(crate) fn http(&self, path: &str) -> HttpBuilder {
+        Http::builder(self.url(path))
+    }
+
+    /// A new directory that can be written to and listed: its name, and the storage.
+    pub(crate) fn storage(&self) -> (String, Storage) {
+        let name = format!("{:04}", self.storages.fetch_add(1, Ordering::SeqCst));
+        fs::create_dir(self.files().join(&name)).unwrap();
+        let http = self.http(&format!("/dav/{name}")).writable(true).build().unwrap();
+        (name, Storage::new(http))
+    }
+}
+
+fn configuration(directory: &Path, module: &str, port: u16) -> String {
+    let files = directory.join("files");
+    let (files, temporary) = (files.display(), directory.join("temporary").display().to_string());
+    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("{kind}_temp_path {temporary}/{kind};\n"))
+        .collect();
+    format!(
+        "daemon off; master_process off; worker_rlimit_nofile 4096;
+        pid {temporary}/pid; error_log {temporary}/error.log;
+        load_module {module};
+        events {{ worker_connections 1024; }}
+        http {{
+            access_log off; client_max_body_size 0; {paths}
+            types {{ text/css css; image/png png; text/plain txt; }}
+            default_type application/octet-stream;
+            server {{
+                listen 127.0.0.1:{port};
+                location /plain/ {{ alias {files}/; }}
+                location /dav/ {{
+                    alias {files}/;
+                    dav_methods PUT DELETE MKCOL; dav_ext_methods PROPFIND; create_full_put_path on;
+                }}
+                location /put/ {{ alias {files}/; dav_methods PUT DELETE MKCOL; }}
+            }}
+        }}"
+    )
+}
