@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use storage_core::{
     ByteRange, Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Hasher, Key, Object, ObjectMeta,
@@ -18,6 +18,10 @@ use super::breaker::Attempt;
 use super::cache::Shared;
 use super::client::Incoming;
 use super::mirror::Mirror;
+
+/// Answers of at most so many bytes are read whole before anything is handed on, so that whatever is wrong with them is
+/// made good by origin, unseen.
+const SMALL: u64 = 64 * 1024;
 
 type Chunks = stream::BoxStream<'static, Result<Bytes>>;
 
@@ -52,6 +56,54 @@ enum Source {
     Origin(Chunks),
     /// Nowhere: it has ended, well or not.
     Ended,
+}
+
+/// Reads a small body; gives a large one back.
+///
+/// # Errors
+/// It breaks off or stalls, or is not what origin has told. The mirror has been told off.
+pub(crate) async fn read_small(
+    mirror: &Mirror,
+    meta: &ObjectMeta,
+    range: &Range<u64>,
+    mut incoming: Incoming,
+    attempt: Attempt,
+) -> Result<std::result::Result<Bytes, (Incoming, Attempt)>> {
+    if range.end - range.start > SMALL {
+        return Ok(Err((incoming, attempt)));
+    }
+    let read = async {
+        let mut left = range.clone();
+        let mut all = BytesMut::new();
+        while !left.is_empty() {
+            let chunk = in_time(incoming.next().await, &left)?;
+            left.start += chunk.len() as u64;
+            // Mostly one chunk, which is handed on as it is.
+            if all.is_empty() && left.is_empty() {
+                return Ok(chunk);
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all.freeze())
+    };
+    let checked = read.await.and_then(|bytes| {
+        let checksum = (*range == (0..meta.size)).then(|| cheapest(&meta.checksums)).flatten();
+        match checksum.filter(|expected| Checksum::of(expected.algorithm(), &bytes) != *expected) {
+            Some(expected) => Err(wrong_bytes(&expected)),
+            None => Ok(bytes),
+        }
+    });
+    match &checked {
+        Ok(bytes) => {
+            mirror.counts.bytes(bytes.len() as u64);
+            mirror.succeeded(attempt);
+        }
+        Err(error) => {
+            mirror.counts.broken();
+            mirror.failed(attempt, &meta.key, error);
+        }
+    }
+    checked.map(Ok)
 }
 
 impl Body {
@@ -223,6 +275,12 @@ fn in_time(chunk: Result<Option<Bytes>>, left: &Range<u64>) -> Result<Bytes> {
         }
         Some(chunk) => Ok(chunk),
     }
+}
+
+/// Passing, since the mirror is not asked for this key again so soon.
+fn wrong_bytes(expected: &Checksum) -> Error {
+    let message = format!("the bytes that the mirror sent do not have the checksum {expected}: open the object again");
+    Error::new(ErrorKind::Integrity, message).with_retryable(true)
 }
 
 fn ended_early(left: &Range<u64>) -> Error {

@@ -98,11 +98,6 @@ impl Shared {
         let order = rendezvous::order(&self.seeds, key);
         order.into_iter().map(|position| &self.mirrors[position])
     }
-
-    /// Origin told of an object.
-    pub(crate) fn learn(&self, meta: &ObjectMeta) {
-        self.known.is_there(meta);
-    }
 }
 
 #[async_trait]
@@ -120,21 +115,23 @@ impl Driver for HttpCache {
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        let asked = self.0.known.ticket();
         let stat = self.0.origin.stat(key).await.map(in_whole_seconds);
         match &stat {
-            Ok(meta) => self.0.learn(meta),
-            Err(error) if error.kind() == ErrorKind::NotFound => self.0.known.is_absent(key),
+            Ok(meta) => self.0.known.is_there(meta, asked),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.0.known.is_absent(key, asked),
             Err(_) => {}
         }
         stat
     }
 
     async fn exists(&self, key: &Key) -> Result<bool> {
+        let asked = self.0.known.ticket();
         let exists = self.0.origin.exists(key).await?;
         if exists {
             self.0.known.exists(key);
         } else {
-            self.0.known.is_absent(key);
+            self.0.known.is_absent(key, asked);
         }
         Ok(exists)
     }

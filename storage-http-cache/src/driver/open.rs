@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use futures_util::StreamExt;
 use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
 
-use super::body::Body;
+use super::body::{Body, read_small};
 use super::breaker::Attempt;
 use super::cache::Shared;
 use super::client::Answer;
@@ -51,7 +51,7 @@ async fn from_mirrors(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) -> 
             Some(Asked::Trouble(error)) => why = Some(Why::Trouble(error)),
             Some(Asked::NotHere) => return Err(Why::Miss),
             Some(Asked::NotModified) => return not_modified(cache, key, options),
-            Some(Asked::Here(answer, attempt)) => return here(cache, mirror, options, *answer, attempt),
+            Some(Asked::Here(answer, attempt)) => return here(cache, mirror, options, *answer, attempt).await,
         }
     }
     Err(why.unwrap_or(Why::Skipped))
@@ -66,7 +66,7 @@ fn not_modified(cache: &Shared, key: &Key, options: &OpenOptions) -> Result<Resu
     }
 }
 
-fn here(
+async fn here(
     cache: &Arc<Shared>,
     mirror: &Arc<Mirror>,
     options: &OpenOptions,
@@ -95,8 +95,19 @@ fn here(
             return Err(Why::Miss);
         }
     }
-    mirror.counts.request(Outcome::Hit);
     cache.known.has_size(&key, meta.size);
+    let (body, attempt) = match read_small(mirror, &meta, &range, body, attempt).await {
+        Ok(Ok(bytes)) => {
+            mirror.counts.request(Outcome::Hit);
+            return Ok(Ok(Object::from_bytes(meta, range, bytes)));
+        }
+        Ok(Err(large)) => large,
+        Err(error) => {
+            mirror.counts.request(Outcome::Failure);
+            return Err(Why::Trouble(error));
+        }
+    };
+    mirror.counts.request(Outcome::Hit);
     let has_origins_etag = is_ours && etag.is_some();
     let body = Body::new(cache, mirror, &meta, range.clone(), body, attempt, etag, !has_origins_etag);
     Ok(Ok(Object::from_stream(meta, range, body.into_stream())))
@@ -108,17 +119,18 @@ async fn from_origin(cache: &Arc<Shared>, key: &Key, options: &OpenOptions, why:
         cache.counts.fallbacks.fetch_add(1, Ordering::Relaxed);
     }
     tracing::debug!(key = key.as_str(), why = why.as_str(), "origin is asked");
+    let asked = cache.known.ticket();
     let object = match cache.origin.open(key, options).await {
         Ok(object) => object,
         Err(error) => {
             if error.kind() == ErrorKind::NotFound {
-                cache.known.is_absent(key);
+                cache.known.is_absent(key, asked);
             }
             return Err(why.with(error));
         }
     };
     let object = object.map_meta(in_whole_seconds);
-    cache.learn(object.meta());
+    cache.known.is_there(object.meta(), asked);
     if let Why::Contradiction(mirror, told) = why
         && !is_version(&told, object.meta())
     {

@@ -4,31 +4,53 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use storage_core::{CopyOptions, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions};
+use storage_core::{CopyOptions, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveOptions};
 
 use super::cache::Shared;
-use super::known::in_whole_seconds;
+use super::known::{Ticket, Written, in_whole_seconds};
 use super::mirror::Write;
 
 /// How many keys of a deletion of many are purged at a time.
 const PURGES_AT_A_TIME: usize = 16;
 
 /// A write of one key, as all mirrors have to hear of it. Dropped, it may have happened.
-#[derive(Debug)]
-struct Writes(Vec<Write>);
+struct Writes {
+    cache: Arc<Shared>,
+    key: Key,
+    /// `None` once it has ended.
+    begun: Option<Ticket>,
+    at_mirrors: Vec<Write>,
+}
 
 impl Writes {
-    fn begin(cache: &Shared, key: &Key) -> Self {
-        Self(cache.mirrors.iter().map(|mirror| mirror.write(key)).collect())
+    fn begin(cache: &Arc<Shared>, key: &Key) -> Self {
+        let at_mirrors = cache.mirrors.iter().map(|mirror| mirror.write(key)).collect();
+        Self { cache: Arc::clone(cache), key: key.clone(), begun: Some(cache.known.begin_write(key)), at_mirrors }
     }
 
-    /// It has happened, or may have. `fetch` if there is an object now.
-    async fn happened(self, fetch: bool) {
-        join_all(self.0.into_iter().map(|write| write.happened(fetch))).await;
+    /// It has ended so. Returns when each mirror has confirmed its purge, or has been given up for now.
+    async fn end(mut self, written: Written) {
+        let fetch = matches!(written, Written::Object(_));
+        let is_unchanged = matches!(written, Written::Unchanged);
+        self.told(written);
+        let at_mirrors = std::mem::take(&mut self.at_mirrors).into_iter();
+        if is_unchanged {
+            at_mirrors.for_each(Write::changed_nothing);
+        } else {
+            join_all(at_mirrors.map(|write| write.happened(fetch))).await;
+        }
     }
 
-    fn changed_nothing(self) {
-        self.0.into_iter().for_each(Write::changed_nothing);
+    fn told(&mut self, written: Written) {
+        if let Some(begun) = self.begun.take() {
+            self.cache.known.end_write(&self.key, begun, written);
+        }
+    }
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        self.told(Written::Unknown);
     }
 }
 
@@ -41,23 +63,13 @@ pub(crate) async fn save(
     let writes = Writes::begin(cache, key);
     let saved = cache.origin.save(key, payload, options).await.map(in_whole_seconds);
     match &saved {
+        Ok(meta) if meta.key == *key => writes.end(Written::Object(Box::new(meta.clone()))).await,
         Ok(meta) => {
-            cache.learn(meta);
-            if meta.key == *key {
-                writes.happened(true).await;
-            } else {
-                // Under another name, which a mirror may know that nothing is there.
-                writes.changed_nothing();
-                Writes::begin(cache, &meta.key).happened(true).await;
-            }
+            // Under another name, of which a mirror may know that nothing is there.
+            writes.end(Written::Unchanged).await;
+            Writes::begin(cache, &meta.key).end(Written::Object(Box::new(meta.clone()))).await;
         }
-        Err(error) if is_certain(error) && options.mode != SaveMode::UniqueName => {
-            writes.changed_nothing();
-        }
-        Err(_) => {
-            cache.known.forget(key);
-            writes.happened(false).await;
-        }
+        Err(error) => writes.end(after(error)).await,
     }
     saved
 }
@@ -65,55 +77,41 @@ pub(crate) async fn save(
 pub(crate) async fn delete(cache: &Arc<Shared>, key: &Key) -> Result<()> {
     let writes = Writes::begin(cache, key);
     let deleted = cache.origin.delete(key).await;
-    after_delete(cache, key, &deleted, writes).await;
+    writes.end(deleted.as_ref().map_or_else(after, |()| Written::Nothing)).await;
     deleted
 }
 
 pub(crate) async fn delete_many(cache: &Arc<Shared>, keys: &[Key]) -> Vec<Result<()>> {
     let writes: Vec<_> = keys.iter().map(|key| Writes::begin(cache, key)).collect();
     let answers = cache.origin.delete_many(keys).await;
-    let ended = keys.iter().zip(&answers).zip(writes);
-    let ended = ended.map(|((key, answer), writes)| after_delete(cache, key, answer, writes));
-    let ended: Vec<_> = ended.collect();
+    let written = answers.iter().map(|answer| answer.as_ref().map_or_else(after, |()| Written::Nothing));
+    // What has no answer may have happened: it is dropped.
+    let ended: Vec<_> = writes.into_iter().zip(written).map(|(writes, written)| writes.end(written)).collect();
     stream::iter(ended).buffer_unordered(PURGES_AT_A_TIME).for_each(|()| std::future::ready(())).await;
     answers
-}
-
-async fn after_delete(cache: &Shared, key: &Key, answer: &Result<()>, writes: Writes) {
-    match answer {
-        Ok(()) => cache.known.is_absent(key),
-        Err(error) if is_certain(error) => return writes.changed_nothing(),
-        Err(_) => cache.known.forget(key),
-    }
-    writes.happened(false).await;
 }
 
 pub(crate) async fn copy(cache: &Arc<Shared>, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
     let writes = Writes::begin(cache, to);
     let copied = cache.origin.copy(from, to, options).await;
-    match &copied {
-        Err(error) if is_certain(error) => writes.changed_nothing(),
-        _ => {
-            cache.known.forget(to);
-            writes.happened(copied.is_ok()).await;
-        }
-    }
+    // It tells nothing of the copy.
+    writes.end(copied.as_ref().map_or_else(after, |()| Written::Unknown)).await;
     copied
 }
 
-/// Whether a write that failed so has certainly not happened: it was refused, by what was looked at before.
-fn is_certain(error: &Error) -> bool {
-    matches!(
-        error.kind(),
+/// What becomes of a key by a write that failed: nothing, if it was refused for what was looked at before.
+fn after(error: &Error) -> Written {
+    match error.kind() {
         ErrorKind::NotFound
-            | ErrorKind::AlreadyExists
-            | ErrorKind::Conflict
-            | ErrorKind::PreconditionFailed
-            | ErrorKind::InvalidKey
-            | ErrorKind::InvalidInput
-            | ErrorKind::PermissionDenied
-            | ErrorKind::Unauthenticated
-            | ErrorKind::Unsupported
-            | ErrorKind::TooLarge
-    )
+        | ErrorKind::AlreadyExists
+        | ErrorKind::Conflict
+        | ErrorKind::PreconditionFailed
+        | ErrorKind::InvalidKey
+        | ErrorKind::InvalidInput
+        | ErrorKind::PermissionDenied
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Unsupported
+        | ErrorKind::TooLarge => Written::Unchanged,
+        _ => Written::Unknown,
+    }
 }

@@ -14,8 +14,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use socket2::{Domain, Protocol, Socket, Type};
 use storage_core::{Error, ErrorKind, Result, Storage};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
@@ -35,7 +36,7 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// How long answers under way may take when the server is stopped.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How many connections may wait to be accepted.
-const BACKLOG: u32 = 1024;
+const BACKLOG: i32 = 1024;
 /// How long to wait when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -189,9 +190,6 @@ impl fmt::Debug for Handle {
 /// A socket for each worker, all at one address: the system spreads connections over them.
 fn listeners(address: SocketAddr, workers: usize) -> Result<(Vec<StdListener>, SocketAddr)> {
     let refused = |cause| Error::unexpected(format!("cannot listen at {address}"), cause);
-    // Sockets are made in a runtime, which they leave.
-    let runtime = Builder::new_current_thread().enable_io().build()?;
-    let _inside = runtime.enter();
     let mut listeners: Vec<StdListener> = Vec::new();
     let mut address = address;
     // What only one listens at nobody else may take by accident.
@@ -205,14 +203,18 @@ fn listeners(address: SocketAddr, workers: usize) -> Result<(Vec<StdListener>, S
 }
 
 fn listener(address: SocketAddr, shared: bool) -> std::io::Result<StdListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // So that a restart need not wait for the connections of the last run to be forgotten.
     #[cfg(unix)]
-    socket.set_reuseport(shared)?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(shared)?;
     #[cfg(not(unix))]
     let _ = shared;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?.into_std()
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// A thread that serves connections.

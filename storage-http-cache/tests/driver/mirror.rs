@@ -348,7 +348,11 @@ fn full(bytes: Bytes) -> Body {
 
 /// These bytes, and then the end of the connection.
 fn broken_off(bytes: Bytes) -> Body {
-    let end = stream::iter([Err(BoxError::from("on purpose"))]);
+    let end = stream::once(async {
+        // What was said before is sent off while nothing more is at hand.
+        tokio::task::yield_now().await;
+        Err(BoxError::from("on purpose"))
+    });
     StreamBody::new(stream::iter([Ok(Frame::data(bytes))]).chain(end)).boxed_unsync()
 }
 

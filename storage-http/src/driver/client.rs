@@ -86,10 +86,23 @@ impl Client {
 
     /// Sends a request without a body, or with a small one; answers whatever the server says.
     ///
+    /// It has to be one that may happen twice: a server may close a connection that nobody uses at the moment when
+    /// somebody does, so that what was lost without an answer is sent once more (RFC 9110, section 9.2.2).
+    ///
     /// # Errors
     /// `Timeout` if the headers of the answer do not come in time; `Unexpected` if there is no connection or it breaks off.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer> {
-        match tokio::time::timeout(self.header_timeout, self.execute(request)).await {
+        let again = request.try_clone();
+        let attempts = async {
+            match (self.http.execute(request).await, again) {
+                (Err(cause), Some(again)) if !cause.is_connect() && !cause.is_timeout() => {
+                    tracing::debug!(place = self.place, "a connection closed without an answer: asking once more");
+                    self.execute(again).await
+                }
+                (executed, _) => self.answered(executed),
+            }
+        };
+        match tokio::time::timeout(self.header_timeout, attempts).await {
             Ok(answer) => answer,
             Err(_) => {
                 let message =
@@ -99,9 +112,12 @@ impl Client {
         }
     }
 
-    /// As [`send`](Self::send), but without a limit of its own.
+    /// Sends a request once, and without a limit of time.
     pub(crate) async fn execute(&self, request: Request) -> Result<Answer> {
-        let executed = self.http.execute(request).await;
+        self.answered(self.http.execute(request).await)
+    }
+
+    fn answered(&self, executed: reqwest::Result<reqwest::Response>) -> Result<Answer> {
         let mut response = executed.map_err(|cause| errors::of_transport(cause, &self.place))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         Ok(Answer { status, headers, response, idle_timeout: self.idle_timeout })

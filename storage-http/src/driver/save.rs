@@ -34,7 +34,8 @@ pub(crate) async fn save(http: &Shared, key: &Key, payload: Payload, options: &S
     check_mode(&options.mode)?;
     check_metadata(&options.metadata)?;
     let again = payload.replay();
-    let failed = match put(&http.client, key, payload, options).await {
+    let upload = Upload::begin(payload).await?;
+    let failed = match put(&http.client, key, &upload, options).await {
         Ok(meta) => return Ok(meta),
         Err(failed) => failed,
     };
@@ -43,15 +44,19 @@ pub(crate) async fn save(http: &Shared, key: &Key, payload: Payload, options: &S
         Why::Unknown => return Err(failed.error),
         Why::Missing(directories) => directories,
     };
+    let again = match again {
+        Some(payload) => Some(Upload::begin(payload).await?),
+        None => upload.again(),
+    };
     let Some(again) = again else {
-        return Err(Error::new(ErrorKind::Conflict, without_directories(&missing)).with_source(failed.error));
+        return Err(Error::new(ErrorKind::Conflict, without_directories(key)).with_source(failed.error));
     };
     for directory in &missing {
         webdav::make_directory(&http.client, directory)
             .await
-            .map_err(|error| Error::new(ErrorKind::Conflict, without_directories(&missing)).with_source(error))?;
+            .map_err(|error| Error::new(ErrorKind::Conflict, without_directories(key)).with_source(error))?;
     }
-    put(&http.client, key, again, options).await.map_err(|failed| failed.error)
+    put(&http.client, key, &again, options).await.map_err(|failed| failed.error)
 }
 
 fn check_mode(mode: &SaveMode) -> Result<()> {
@@ -76,8 +81,7 @@ fn check_metadata(metadata: &Metadata) -> Result<()> {
     ))
 }
 
-async fn put(client: &Client, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta, Failed> {
-    let upload = Upload::begin(payload).await?;
+async fn put(client: &Client, key: &Key, upload: &Upload, options: &SaveOptions) -> Result<ObjectMeta, Failed> {
     let url = client.url(key);
     let mut request = client.request(Method::PUT, url.clone());
     let headers = request.headers_mut();
@@ -87,8 +91,8 @@ async fn put(client: &Client, key: &Key, payload: Payload, options: &SaveOptions
     if let Some(size) = upload.size {
         headers.insert(CONTENT_LENGTH, size.into());
     }
-    let (body, state) = upload.into_body();
-    *request.body_mut() = Some(body);
+    *request.body_mut() = Some(upload.body());
+    let state = upload.state();
     let idle = client.idle_timeout();
     // What was handed over last may still be on its way for a while.
     let stalled = pin!(state.stalled(idle, idle + client.header_timeout()));
@@ -125,7 +129,7 @@ fn no_progress(client: &Client) -> Error {
 /// Why the server did not take an object.
 enum Why {
     Refused(Error),
-    /// These directories are not there, the outer ones first.
+    /// These directories were not there, the outer ones first. None of them if somebody has made them by now.
     Missing(Vec<String>),
     Unknown,
 }
@@ -154,15 +158,17 @@ async fn why(client: &Client, key: &Key, status: Option<StatusCode>) -> Why {
                 return Why::Refused(Error::new(ErrorKind::Conflict, message));
             }
             Ok(webdav::There::Nothing) => missing.insert(0, directory.to_owned()),
-            Ok(webdav::There::Directory) | Err(_) => break,
+            Ok(webdav::There::Directory) => break,
+            Err(_) => return Why::Unknown,
         }
         parent = directory.rsplit_once('/').map(|(parent, _)| parent);
     }
-    if missing.is_empty() { Why::Unknown } else { Why::Missing(missing) }
+    let is_for_want_of_them = status == Some(StatusCode::CONFLICT) && key.parent().is_some();
+    if missing.is_empty() && !is_for_want_of_them { Why::Unknown } else { Why::Missing(missing) }
 }
 
-fn without_directories(missing: &[String]) -> String {
-    let directory = missing.last().map_or("", String::as_str);
+fn without_directories(key: &Key) -> String {
+    let directory = key.parent().unwrap_or_default();
     format!("the server has no directory {directory:?} and makes none by itself (nginx: create_full_put_path on)")
 }
 

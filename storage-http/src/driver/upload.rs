@@ -2,11 +2,14 @@
 //!
 //! A payload is checked on the way, and what its checks find may come after its last byte. Hence the last piece is held back
 //! until the payload has ended well: a server never gets a complete body that is not what it should be.
+//!
+//! The first pieces are remembered, since a server that misses a directory says so before it has read much, or of small
+//! bodies: then a stream can be sent again that could not be read again.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,25 +22,37 @@ use tokio::time::Instant;
 const MUCH: usize = 256 * 1024;
 /// The size of a piece: each that the connection takes is progress.
 const PIECE: usize = 256 * 1024;
+/// How much of a stream is remembered.
+const REMEMBERED: usize = 4 * 1024 * 1024;
 
 /// A payload that has been looked into, and can be sent.
 pub(crate) struct Upload {
     /// How long the body is, if that is known before its end.
     pub(crate) size: Option<u64>,
-    body: Body,
     state: State,
 }
 
 /// What the body shares with whoever waits for the answer.
 #[derive(Clone)]
-pub(crate) struct State(Arc<Mutex<Seen>>);
+pub(crate) struct State(Arc<Mutex<Sending>>);
 
-struct Seen {
+struct Sending {
+    /// `None` once it has been taken away from this body.
+    source: Option<Source>,
     turn: Turn,
     bytes: u64,
     checksums: Checksums,
     /// Why the payload ended, if it did not end well.
     failure: Option<Error>,
+}
+
+/// Where the bytes come from.
+struct Source {
+    pieces: VecDeque<Bytes>,
+    /// What comes after the pieces; `None` if they are all.
+    rest: Option<PayloadStream>,
+    /// All pieces that were sent; `None` once they are too much.
+    sent: Option<Vec<Bytes>>,
 }
 
 /// Whose turn it is.
@@ -51,49 +66,58 @@ enum Turn {
     Server(Instant),
 }
 
-struct Body {
-    pieces: VecDeque<Bytes>,
-    /// What comes after the pieces; `None` if they are all.
-    rest: Option<PayloadStream>,
-    state: State,
-}
+/// The body of a request.
+struct Body(State);
 
 impl Upload {
     /// Checks what is in memory; waits for the first piece of what is not, so that an empty body is known to be one.
     pub(crate) async fn begin(payload: Payload) -> Result<Self> {
-        let state = State::new();
         let size = payload.size();
-        let (pieces, rest, size) = match payload.into_memory() {
-            Ok(memory) if memory.len() < MUCH => in_memory(memory.checked()?, &state),
+        let memory = match payload.into_memory() {
+            Ok(memory) if memory.len() < MUCH => memory.checked()?,
             Ok(memory) => {
                 let checked = tokio::task::spawn_blocking(|| memory.checked()).await;
-                in_memory(checked.map_err(|join| Error::unexpected("hashing did not finish", join))??, &state)
+                checked.map_err(|join| Error::unexpected("hashing did not finish", join))??
             }
             Err(payload) => {
                 let mut rest = payload.into_stream();
                 match rest.try_next().await? {
-                    Some(first) => (pieces_of(first), Some(rest), size),
-                    None => in_memory((Bytes::new(), rest.checksums().cloned().unwrap_or_default()), &state),
+                    Some(first) => return Ok(Self::new(size, pieces_of(first), Some(rest), Checksums::new())),
+                    None => (Bytes::new(), rest.checksums().cloned().unwrap_or_default()),
                 }
             }
         };
-        Ok(Self { size, body: Body { pieces, rest, state: state.clone() }, state })
+        let (bytes, checksums) = memory;
+        Ok(Self::new(Some(bytes.len() as u64), pieces_of(bytes), None, checksums))
     }
 
-    /// The body, and what becomes of it.
-    pub(crate) fn into_body(self) -> (reqwest::Body, State) {
-        let body = if self.size == Some(0) { reqwest::Body::from("") } else { reqwest::Body::wrap_stream(self.body) };
-        (body, self.state)
+    fn new(size: Option<u64>, pieces: VecDeque<Bytes>, rest: Option<PayloadStream>, checksums: Checksums) -> Self {
+        let source = Source { pieces, rest, sent: Some(Vec::new()) };
+        let turn = Turn::Connection(Instant::now());
+        let sending = Sending { source: Some(source), turn, bytes: 0, checksums, failure: None };
+        Self { size, state: State(Arc::new(Mutex::new(sending))) }
     }
-}
 
-fn in_memory(
-    (bytes, checksums): (Bytes, Checksums),
-    state: &State,
-) -> (VecDeque<Bytes>, Option<PayloadStream>, Option<u64>) {
-    let size = bytes.len() as u64;
-    state.seen().checksums = checksums;
-    (pieces_of(bytes), None, Some(size))
+    /// The body, for one request.
+    pub(crate) fn body(&self) -> reqwest::Body {
+        match self.size {
+            Some(0) => reqwest::Body::from(""),
+            _ => reqwest::Body::wrap_stream(Body(self.state.clone())),
+        }
+    }
+
+    /// What becomes of it.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The same bytes once more, from the first one, for another request; `None` if they are not at hand any more.
+    pub(crate) fn again(self) -> Option<Self> {
+        let mut sending = self.state.sending();
+        let Source { pieces, rest, sent } = sending.source.take()?;
+        let pieces = sent?.into_iter().chain(pieces).collect();
+        Some(Self::new(self.size, pieces, rest, sending.checksums.clone()))
+    }
 }
 
 fn pieces_of(mut bytes: Bytes) -> VecDeque<Bytes> {
@@ -105,32 +129,27 @@ fn pieces_of(mut bytes: Bytes) -> VecDeque<Bytes> {
 }
 
 impl State {
-    fn new() -> Self {
-        let turn = Turn::Connection(Instant::now());
-        Self(Arc::new(Mutex::new(Seen { turn, bytes: 0, checksums: Checksums::new(), failure: None })))
-    }
-
     // Nothing panics while the lock is held.
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn sending(&self) -> MutexGuard<'_, Sending> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why the payload ended early, if it did.
     pub(crate) fn failure(&self) -> Option<Error> {
-        self.seen().failure.take()
+        self.sending().failure.take()
     }
 
     /// How many bytes were handed over, and the checksums of all of them.
     pub(crate) fn sent(&self) -> (u64, Checksums) {
-        let seen = self.seen();
-        (seen.bytes, seen.checksums.clone())
+        let sending = self.sending();
+        (sending.bytes, sending.checksums.clone())
     }
 
     /// Ends when the connection has taken nothing for the one time, or the server has had everything for the other. Looks
     /// only when that could be so, hence needs no waking by the body.
     pub(crate) async fn stalled(&self, connection: Duration, server: Duration) {
         loop {
-            let turn = self.seen().turn;
+            let turn = self.sending().turn;
             let until = match turn {
                 Turn::Payload => Instant::now() + connection,
                 Turn::Connection(since) => since + connection,
@@ -144,39 +163,56 @@ impl State {
     }
 }
 
-impl Stream for Body {
-    type Item = Result<Bytes, std::io::Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
+impl Sending {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, std::io::Error>>> {
+        let failed = |why| Poll::Ready(Some(Err(std::io::Error::other(why))));
+        let Some(source) = &mut self.source else { return failed("the body is sent elsewhere") };
         // One piece is held back as long as more may come.
-        while this.pieces.len() < 2
-            && let Some(rest) = &mut this.rest
+        while source.pieces.len() < 2
+            && let Some(rest) = &mut source.rest
         {
-            let next = rest.poll_next_unpin(cx);
-            if next.is_pending() {
-                this.state.seen().turn = Turn::Payload;
-            }
-            match ready!(next) {
-                Some(Ok(chunk)) => this.pieces.extend(pieces_of(chunk)),
-                Some(Err(error)) => {
-                    this.state.seen().failure = Some(error);
-                    this.pieces.clear();
-                    this.rest = None;
-                    return Poll::Ready(Some(Err(std::io::Error::other("the payload failed"))));
+            match rest.poll_next_unpin(cx) {
+                Poll::Pending => {
+                    self.turn = Turn::Payload;
+                    return Poll::Pending;
                 }
-                None => {
-                    this.state.seen().checksums = rest.checksums().cloned().unwrap_or_default();
-                    this.rest = None;
+                Poll::Ready(Some(Ok(chunk))) => source.pieces.extend(pieces_of(chunk)),
+                Poll::Ready(Some(Err(error))) => {
+                    self.failure = Some(error);
+                    self.source = None;
+                    return failed("the payload failed");
+                }
+                Poll::Ready(None) => {
+                    self.checksums = rest.checksums().cloned().unwrap_or_default();
+                    source.rest = None;
                 }
             }
         }
-        let piece = this.pieces.pop_front();
-        let mut seen = this.state.seen();
-        seen.bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        let is_last = this.pieces.is_empty() && this.rest.is_none();
-        seen.turn = if is_last { Turn::Server(Instant::now()) } else { Turn::Connection(Instant::now()) };
+        let piece = source.pieces.pop_front();
+        if let Some(piece) = &piece {
+            self.bytes += piece.len() as u64;
+            source.remember(piece, self.bytes);
+        }
+        let is_last = source.pieces.is_empty() && source.rest.is_none();
+        self.turn = if is_last { Turn::Server(Instant::now()) } else { Turn::Connection(Instant::now()) };
         Poll::Ready(piece.map(Ok))
+    }
+}
+
+impl Source {
+    fn remember(&mut self, piece: &Bytes, sent: u64) {
+        match &mut self.sent {
+            Some(remembered) if sent <= REMEMBERED as u64 => remembered.push(piece.clone()),
+            _ => self.sent = None,
+        }
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.sending().poll_piece(cx)
     }
 }
 
@@ -192,13 +228,18 @@ mod tests {
     }
 
     async fn all_of(upload: Upload) -> (Vec<Bytes>, bool, State) {
-        let mut body = upload.body;
+        let (pieces, is_whole) = read(&upload).await;
+        (pieces, is_whole, upload.state)
+    }
+
+    async fn read(upload: &Upload) -> (Vec<Bytes>, bool) {
+        let mut body = Body(upload.state.clone());
         let mut pieces = Vec::new();
         loop {
             match body.next().await {
                 Some(Ok(piece)) => pieces.push(piece),
-                Some(Err(_)) => return (pieces, false, upload.state),
-                None => return (pieces, true, upload.state),
+                Some(Err(_)) => return (pieces, false),
+                None => return (pieces, true),
             }
         }
     }
@@ -232,6 +273,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_beginning_of_a_stream_can_be_sent_again() {
+        let upload = Upload::begin(streaming(&["one", "two", "three"])).await.unwrap();
+        let mut first = Body(upload.state.clone());
+        assert_eq!(first.next().await.unwrap().unwrap(), "one");
+        let again = upload.again().unwrap();
+        assert!(first.next().await.unwrap().is_err(), "two requests have the body");
+        let (pieces, is_whole) = read(&again).await;
+        assert_eq!((pieces.concat(), is_whole), (b"onetwothree".to_vec(), true));
+        assert_eq!(again.state.sent().0, 11);
+        assert_eq!(read(&again.again().unwrap()).await.0.concat(), b"onetwothree");
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_little_is_remembered() {
+        let chunks = stream::iter(vec![Ok::<_, Error>(Bytes::from(vec![0; REMEMBERED])), Ok(Bytes::from("x"))]);
+        let upload = Upload::begin(Payload::from_stream(chunks)).await.unwrap();
+        let mut body = Body(upload.state.clone());
+        let mut read = 0;
+        while read < REMEMBERED {
+            read += body.next().await.unwrap().unwrap().len();
+        }
+        assert!(upload.state.sending().source.as_ref().unwrap().sent.is_some());
+        body.next().await.unwrap().unwrap();
+        assert!(upload.again().is_none());
+    }
+
+    #[tokio::test]
     async fn an_empty_stream_is_known_to_be_empty() {
         assert_eq!(Upload::begin(streaming(&[])).await.unwrap().size, Some(0));
         let not_empty = Checksum::of(ChecksumAlgorithm::Md5, b"x");
@@ -243,12 +311,12 @@ mod tests {
     async fn only_the_connection_and_the_server_can_stall() {
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         let waiting = stream::iter([Ok::<_, Error>(Bytes::from("a"))]).chain(stream::pending());
-        let mut upload = Upload::begin(Payload::from_stream(waiting)).await.unwrap();
-        let state = upload.state.clone();
+        let upload = Upload::begin(Payload::from_stream(waiting)).await.unwrap();
+        let (state, mut body) = (upload.state.clone(), Body(upload.state));
         tokio::time::timeout(second * 2, state.stalled(second, minute)).await.unwrap();
-        assert!(futures_util::poll!(upload.body.next()).is_pending());
+        assert!(futures_util::poll!(body.next()).is_pending());
         assert!(tokio::time::timeout(minute * 9, state.stalled(second, minute)).await.is_err(), "the payload stalls");
-        state.seen().turn = Turn::Server(Instant::now());
+        state.sending().turn = Turn::Server(Instant::now());
         assert!(tokio::time::timeout(minute - second, state.stalled(second, minute)).await.is_err());
         tokio::time::timeout(second * 2, state.stalled(second, minute)).await.unwrap();
     }

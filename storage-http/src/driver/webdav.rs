@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
+use quick_xml::Reader;
+use quick_xml::events::Event;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use storage_core::{BoxError, Error, ErrorKind, Key, Result};
@@ -157,9 +159,25 @@ async fn read(document: Bytes) -> Result<Vec<Response>> {
 
 fn parsed(document: &[u8]) -> Result<Vec<Response>> {
     let bad = |cause: BoxError| Error::unexpected("the server's answer to PROPFIND is no listing", cause);
+    // What else there is may look like an empty listing.
+    if root(document).as_deref() != Some(b"multistatus") {
+        return Err(bad("another document".into()));
+    }
     let text = std::str::from_utf8(document).map_err(|cause| bad(cause.into()))?;
     let listing: Multistatus = quick_xml::de::from_str(text).map_err(|cause| bad(cause.to_string().into()))?;
     Ok(listing.response)
+}
+
+/// The name of a document's root element.
+fn root(document: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader::from_reader(document);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(element) | Event::Empty(element) => return Some(element.local_name().as_ref().to_vec()),
+            Event::Eof => return None,
+            _ => {}
+        }
+    }
 }
 
 /// The document of a 207 ("multistatus", section 14.16). Names are compared without their namespaces.
@@ -283,7 +301,11 @@ pub(crate) async fn make_directory(client: &Client, directory: &str) -> Result<(
     if answer.status.is_success() || answer.status == StatusCode::METHOD_NOT_ALLOWED {
         return Ok(());
     }
-    Err(client.refused(answer, &url).await)
+    // Some say 403 where somebody else was quicker.
+    match look(client, directory).await {
+        Ok(There::Directory) => Ok(()),
+        _ => Err(client.refused(answer, &url).await),
+    }
 }
 
 /// What there is at a place, as HTTP itself can tell: servers of files redirect from the name of a directory to the same with a

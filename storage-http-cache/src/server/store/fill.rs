@@ -23,7 +23,7 @@ use super::read::Handle;
 use super::sys;
 
 /// The intention to fetch an object, known to the store from before origin is asked: a purge that comes after this keeps what
-/// is fetched from becoming an entry.
+/// is fetched from becoming an entry; it goes to those who wait for it, and who asks from then on is to be served by another.
 #[derive(Debug)]
 pub(crate) struct Fill {
     shared: Arc<Shared>,
@@ -39,9 +39,9 @@ impl Fill {
         Self { shared: Arc::clone(shared), key, id, course }
     }
 
-    /// Whether a purge of the key came since. What is fetched goes to those who wait for it and is not kept; who asks from
-    /// now on is to be served by another fill.
-    pub(crate) fn is_purged(&self) -> bool {
+    /// Whether a purge of the key came since.
+    #[cfg(test)]
+    pub(super) fn is_purged(&self) -> bool {
         self.course.is_purged()
     }
 
@@ -100,8 +100,9 @@ pub(crate) struct Filling {
 }
 
 impl Filling {
-    /// Whether a purge of the key came since the fill began: see [`Fill::is_purged`].
-    pub(crate) fn is_purged(&self) -> bool {
+    /// Whether a purge of the key came since the fill began.
+    #[cfg(test)]
+    pub(super) fn is_purged(&self) -> bool {
         self.fill.is_purged()
     }
 

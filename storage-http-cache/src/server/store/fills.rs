@@ -5,11 +5,14 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The fills under way, by key and number.
+/// The fills under way.
 #[derive(Debug, Default)]
 pub(super) struct Fills {
-    by_key: Mutex<BTreeMap<(Arc<str>, u64), Arc<Course>>>,
+    by_key: Mutex<Courses>,
 }
+
+/// By key and number.
+type Courses = BTreeMap<(Arc<str>, u64), Arc<Course>>;
 
 /// What a fill and a purge agree on.
 #[derive(Debug, Default)]
@@ -35,7 +38,7 @@ impl Course {
 }
 
 impl Fills {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, u64), Arc<Course>>> {
+    fn lock(&self) -> MutexGuard<'_, Courses> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

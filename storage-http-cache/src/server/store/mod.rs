@@ -21,8 +21,6 @@
 //! *before* it asks origin, has it create a [`Filling`] once the metadata is known, writes to it what arrives, lets the others
 //! who wait read it from its [`Tail`], and commits it.
 
-#![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the server does not use all of it yet"))]
-
 mod buffers;
 mod directory;
 mod entry;
@@ -94,7 +92,7 @@ impl Store {
     pub(crate) fn open(path: &Path, limits: Limits) -> Result<(Self, Recovered)> {
         let directory = Directory::open(path)?;
         let found = recover::recover(&directory)?;
-        let order = order::read(&directory.order());
+        let order = order::take(&directory.order());
         let mut index = Index::new(limits.max_size);
         index.put_back_all(found.entries, order.as_ref());
         let shared = Shared {
@@ -175,14 +173,6 @@ impl Store {
         all.sort_by_key(|(hits, _)| *hits);
         all.into_iter().take(n).map(|(_, entry)| entry).collect()
     }
-
-    /// Writes down which entries have proved their worth, for the next start; done when the store is closed, too.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub(crate) fn save_order(&self) -> Result<()> {
-        self.shared.save_order()
-    }
 }
 
 impl fmt::Debug for Store {
@@ -200,11 +190,6 @@ impl Shared {
     fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
-
-    fn save_order(&self) -> Result<()> {
-        let proven = self.index().proven();
-        order::write(&self.directory.order(), &proven).map_err(Error::from)
-    }
 }
 
 impl fmt::Debug for Shared {
@@ -215,7 +200,8 @@ impl fmt::Debug for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Err(error) = self.save_order() {
+        let proven = self.index().proven();
+        if let Err(error) = order::write(&self.directory.order(), &proven) {
             tracing::debug!(%error, "the order of the cache could not be written down; the next start does without");
         }
     }

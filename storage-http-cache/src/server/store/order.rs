@@ -1,6 +1,9 @@
 //! The order of eviction across restarts: which entries had proved their worth, so that a restart does not make newcomers of
-//! them. A hint: written when a store is closed, checked by a checksum, ignored where it is broken, and without harm where it
-//! tells of entries that are gone.
+//! them.
+//!
+//! A hint: written when a store is closed and taken away when it is opened, so that after a crash there is none, rather than
+//! an old one. It is checked by a checksum, ignored where it is broken, and without harm where it tells of entries that are
+//! gone.
 
 use std::collections::HashMap;
 use std::fs;
@@ -30,9 +33,11 @@ pub(super) fn write(path: &Path, proven: &[(u64, u8)]) -> io::Result<()> {
     fs::rename(&part, path)
 }
 
-/// Reads it back; `None` if there is none that can be trusted.
-pub(super) fn read(path: &Path) -> Option<Order> {
+/// Reads it back, for once; `None` if there is none that can be trusted.
+pub(super) fn take(path: &Path) -> Option<Order> {
     let bytes = fs::read(path).ok()?;
+    // One that cannot be removed would be an old one some day.
+    fs::remove_file(path).ok()?;
     let (sum, rest) = bytes.split_first_chunk::<8>()?;
     if crc(rest) != u64::from_le_bytes(*sum) {
         return None;
@@ -53,15 +58,18 @@ mod tests {
     fn an_order_reads_back_and_a_broken_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("order");
-        assert_eq!(read(&path), None);
-        write(&path, &[(7, 0), (3, 2), (u64::MAX, 3)]).unwrap();
-        assert_eq!(read(&path).unwrap(), HashMap::from([(7, (0, 0)), (3, (1, 2)), (u64::MAX, (2, 3))]));
+        assert_eq!(take(&path), None);
+        let proven = [(7, 0), (3, 2), (u64::MAX, 3)];
+        write(&path, &proven).unwrap();
+        assert_eq!(take(&path).unwrap(), HashMap::from([(7, (0, 0)), (3, (1, 2)), (u64::MAX, (2, 3))]));
+        assert_eq!(take(&path), None, "it is gone");
+        write(&path, &proven).unwrap();
         let bytes = fs::read(&path).unwrap();
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 4;
             fs::write(&path, &flipped).unwrap();
-            assert_eq!(read(&path), None, "byte {at}");
+            assert_eq!(take(&path), None, "byte {at}");
         }
     }
 }

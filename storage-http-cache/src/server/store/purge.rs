@@ -47,11 +47,6 @@ impl Store {
     pub(crate) fn remove(&self, entry: &Arc<Entry>) -> Result<bool> {
         self.shared.purge_all(std::slice::from_ref(entry)).map(|removed| removed > 0)
     }
-
-    /// Removes an entry that somebody else found broken: bytes that are no picture, say. Counted as corrupt.
-    pub(crate) fn evict_corrupt(&self, entry: &Entry) {
-        self.shared.remove_corrupt(entry);
-    }
 }
 
 impl Shared {
@@ -81,6 +76,7 @@ impl Shared {
         self.index().remove(entry)
     }
 
+    /// Removes an entry that was found broken, and counts it.
     pub(super) fn remove_corrupt(&self, entry: &Entry) {
         if let Err(error) = self.directory.remove(entry) {
             tracing::warn!(key = entry.key(), %error, "a broken entry could not be removed from the cache");

@@ -82,17 +82,13 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// What is read.
-    pub(crate) fn entry(&self) -> &Arc<Entry> {
-        &self.entry
-    }
-
     /// How many blocks of [`BLOCK`] bytes there are; the last may be shorter.
-    pub(crate) fn blocks(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> u64 {
         self.entry.layout().blocks()
     }
 
-    /// A whole block, compared with its checksum. May wait for the disk.
+    /// A whole block of [`BLOCK`] bytes (the last one may be shorter), compared with its checksum. May wait for the disk.
     ///
     /// # Errors
     /// `Integrity` if it is broken: the entry has left the store then. `RangeNotSatisfiable` if there is no such block.

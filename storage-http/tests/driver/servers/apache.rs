@@ -37,14 +37,15 @@ impl Apache {
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         }
         let root = directory.path().display();
-        let modules = ["mpm_event", "authz_core", "dav", "dav_fs", "dir"]
+        let modules = ["mpm_event", "authz_core", "dav", "dav_fs", "dir", "mime"]
             .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
             .concat();
         let running = Running::start(|port| {
             let config = format!(
                 "ServerRoot {root}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {root}/pid\n\
                  ErrorLog {root}/error.log\nDefaultRuntimeDir {root}\n{modules}User www-data\nGroup www-data\n\
-                 DavLockDB {root}/locks\nDocumentRoot {root}/files\n<Directory {root}/files>\nDav On\nFileETag None\n</Directory>\n"
+                 DavLockDB {root}/locks\nDocumentRoot {root}/files\n<Directory {root}/files>\nDav On\nFileETag None\n\
+                 DirectoryIndex disabled\n</Directory>\nTypesConfig /dev/null\nAddType text/css .css\n\n"
             );
             let path = directory.path().join("apache.conf");
             fs::write(&path, config).unwrap();

@@ -160,14 +160,3 @@ fn a_whole_small_body_is_checked_too_and_one_in_memory_does_not_suffer_from_the_
         assert!(store.get(KEY).is_none());
     }
 }
-
-#[test]
-fn what_the_server_finds_wrong_leaves() {
-    let scratch = Scratch::in_memory();
-    let store = scratch.open(MIB);
-    let entry = fill(&store, KEY, b"body");
-    store.evict_corrupt(&entry);
-    store.evict_corrupt(&entry);
-    assert!(store.get(KEY).is_none() && entry_files(&scratch.path()).is_empty());
-    assert_eq!(store.usage().corrupt, 1);
-}

@@ -10,12 +10,12 @@ use super::*;
 /// Enough for all that is filled, so that nothing has to leave.
 const ROOM: u64 = 64 * MIB;
 /// Too little, so that something leaves all the time.
-const LITTLE_ROOM: u64 = 3 * MIB;
+const LITTLE_ROOM: u64 = 2 * MIB;
 
 /// The bytes of a version of a key, whose number they begin with.
 fn body(key: &str, version: u64) -> Vec<u8> {
     let seed = version + key.bytes().map(u64::from).sum::<u64>() * 1_000_003;
-    let len = if key.starts_with("large") { 1_500_000 } else { 1_000 + seed as usize % 300_000 };
+    let len = if key.starts_with("large") { 800_000 } else { 1_000 + seed as usize % 300_000 };
     [version.to_string().as_bytes(), b"\n", &pattern(seed, len)].concat()
 }
 
@@ -72,6 +72,7 @@ pub(super) fn churn_for_ever(path: &Path) {
                         filling.write(&bytes).unwrap();
                         if n % 4 > 0 {
                             filling.commit().unwrap();
+                            jobs::tell(&format!("churned {key} {round}"));
                         }
                     }
                 });
@@ -99,6 +100,7 @@ impl Told {
             "purging" => &mut self.purging,
             "purged" => &mut self.purged,
             "opened" => return assert_eq!(key, "0", "nothing was broken"),
+            "churned" => return,
             _ => panic!("{line}"),
         };
         map.insert(key.to_owned(), version.parse().unwrap());

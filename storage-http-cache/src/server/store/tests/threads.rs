@@ -3,6 +3,7 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::super::MAX_IN_MEMORY;
 use super::*;
 
 const KEYS: u64 = 8;
@@ -13,7 +14,7 @@ fn key(n: u64) -> String {
 
 /// The version is in the first bytes, and decides the rest.
 fn body(version: u64) -> Vec<u8> {
-    [&version.to_le_bytes()[..], &pattern(version, 500 + version as usize % 400_000)].concat()
+    [&version.to_le_bytes()[..], &pattern(version, 500 + split_mix(version) as usize % 300_000)].concat()
 }
 
 fn assert_whole(bytes: &[u8]) -> u64 {
@@ -44,7 +45,11 @@ fn readers_writers_and_purges_at_once_see_whole_objects() {
                 }
                 _ => {
                     let Some(entry) = store.get(&key) else { continue };
-                    let bytes = store.hot(&entry).map_or_else(|| read(&store, &entry), |body| Ok(body.to_vec()));
+                    let bytes = match store.hot(&entry) {
+                        Some(body) => Ok(body.to_vec()),
+                        None if entry.size() <= MAX_IN_MEMORY => store.load(&entry).map(|body| body.to_vec()),
+                        None => read(&store, &entry),
+                    };
                     match bytes {
                         Ok(bytes) => assert_whole(&bytes),
                         Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -61,7 +66,7 @@ fn readers_writers_and_purges_at_once_see_whole_objects() {
     let usage = store.usage();
     assert_eq!((usage.reserved, usage.corrupt), (0, 0));
     assert_eq!((usage.bytes, usage.objects), (disk_use(&scratch.path()), entry_files(&scratch.path()).len() as u64));
-    assert!(usage.bytes <= MIB && usage.evicted_objects > 0 && usage.memory <= usage.bytes);
+    assert!(usage.bytes <= MIB && usage.evicted_objects > 0, "{usage:?}");
     assert!(reads.into_inner() > 100 && purges.into_inner() > 0, "or nothing is proved");
 }
 

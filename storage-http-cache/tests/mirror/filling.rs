@@ -1,0 +1,310 @@
+//! Misses: one fetch for all who ask, whatever happens to it.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use storage_core::{ErrorKind, Memory, Operation, Storage};
+use tokio::sync::Semaphore;
+
+use crate::common::{Mirror, cache_status, faulty, pattern};
+use crate::origin::{Origin, Step, head};
+
+const LARGE: usize = 3_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_fills_and_the_next_needs_no_origin() {
+    let (origin, faults) = faulty();
+    origin.save("a/b.txt", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    let (status, cache, body) = mirror.fetch("/a/b.txt").await;
+    assert_eq!((status.as_u16(), &*body), (200, "hello"));
+    assert!(cache.contains("fwd=uri-miss") && cache.contains("stored"), "{cache}");
+    mirror.until("in_flight", 0).await;
+    let broken = faults.on(Operation::Open).fail(ErrorKind::Unexpected);
+    for path in ["/a/b.txt", "/download/a/b.txt"] {
+        let (status, cache, body) = mirror.fetch(path).await;
+        assert_eq!((status.as_u16(), &*body), (200, "hello"));
+        assert!(cache.starts_with("anystorage; hit; ttl="), "{cache}");
+    }
+    assert_eq!((faults.calls(Operation::Open), broken.fired()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_who_ask_at_once_are_one_fetch() {
+    let (origin, faults) = faulty();
+    let bytes = pattern(300_000);
+    origin.save("a.bin", bytes.clone()).await.unwrap();
+    let held = faults.on(Operation::Open).call(1).hold();
+    let mirror = Arc::new(Mirror::of(origin, json!({})));
+    let asked = (0..100).map(|_| {
+        let mirror = Arc::clone(&mirror);
+        tokio::spawn(async move { mirror.get("/a.bin").send().await.unwrap().bytes().await.unwrap() })
+    });
+    let asked: Vec<_> = asked.collect();
+    held.reached().await;
+    held.release();
+    for body in join_all(asked).await {
+        assert!(body.unwrap() == bytes, "the bytes are others");
+    }
+    assert_eq!(faults.calls(Operation::Open), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_read_along_while_the_object_arrives() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (bytes, waits) = (pattern(LARGE), Arc::clone(&gate));
+    let sent = bytes.clone();
+    let origin = Origin::start(move |_| {
+        let (first, rest) = sent.split_at(LARGE / 2);
+        vec![head(LARGE, ""), Step::Send(first.to_vec()), Step::Wait(Arc::clone(&waits)), Step::Send(rest.to_vec())]
+    })
+    .await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    let mut leader = mirror.get("/a").send().await.unwrap();
+    let mut follower = mirror.get("/a").send().await.unwrap();
+    assert!(cache_status(&follower).contains("collapsed"));
+    let (mut led, mut followed) = (Vec::new(), Vec::new());
+    // Half is there, and nobody has to wait for the rest.
+    while led.len() < LARGE / 2 {
+        led.extend(leader.chunk().await.unwrap().unwrap());
+    }
+    while followed.len() < LARGE / 2 {
+        followed.extend(follower.chunk().await.unwrap().unwrap());
+    }
+    let range = mirror.get("/a").header("range", "bytes=100-199").send().await.unwrap();
+    assert_eq!(range.status().as_u16(), 206);
+    assert_eq!(range.bytes().await.unwrap(), bytes[100..200]);
+    gate.add_permits(1);
+    led.extend(leader.bytes().await.unwrap());
+    followed.extend(follower.bytes().await.unwrap());
+    assert!(led == bytes && followed == bytes);
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_outlives_the_client_who_began_it() {
+    let gate = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&gate);
+    let origin = Origin::start(move |_| {
+        vec![head(10, ""), Step::text("01234"), Step::Wait(Arc::clone(&waits)), Step::text("56789")]
+    })
+    .await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    let leader = mirror.get("/a").send().await.unwrap();
+    drop(leader);
+    gate.add_permits(1);
+    mirror.until("objects", 1).await;
+    let (_, cache, body) = mirror.fetch("/a").await;
+    assert!(cache.contains("hit"), "{cache}");
+    assert_eq!((&*body, origin.requests()), ("0123456789", 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_that_breaks_off_is_taken_up_where_it_was() {
+    let (origin, faults) = faulty();
+    let bytes = pattern(LARGE);
+    origin.save("a", bytes.clone()).await.unwrap();
+    let broken = faults.on(Operation::Open).call(1).truncate(1_000_000);
+    let mirror = Mirror::of(origin, json!({}));
+    let body = mirror.get("/a").send().await.unwrap().bytes().await.unwrap();
+    assert!(body == bytes);
+    assert_eq!(broken.fired(), 1);
+    mirror.until("objects", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_origin_cannot_finish_is_not_kept_and_not_taken_for_whole() {
+    let (origin, faults) = faulty();
+    origin.save("a", pattern(LARGE)).await.unwrap();
+    let broken = faults.on(Operation::Open).call(1).truncate(1_000_000);
+    let mirror = Mirror::of(origin, json!({}));
+    let mut answer = mirror.get("/a").send().await.unwrap();
+    let gone = faults.on(Operation::Open).fail(ErrorKind::PermissionDenied);
+    let mut received = 0;
+    let failure = loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => received += chunk.len(),
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    assert!(failure.is_some() && received <= 1_000_000, "{received} bytes seem to be all");
+    assert_eq!(broken.fired(), 1);
+    assert!(gone.fired() > 0);
+    mirror.until("in_flight", 0).await;
+    assert_eq!(mirror.figure("objects").await, 0);
+    faults.clear();
+    // Whoever asks next begins again.
+    assert_eq!(mirror.get("/a").send().await.unwrap().bytes().await.unwrap(), pattern(LARGE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_that_has_no_end_is_not_kept() {
+    let origin = Origin::start(|_| {
+        vec![Step::text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"v1\"\r\n\r\n5\r\nhello\r\n")]
+    })
+    .await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    let answer = mirror.get("/a").send().await.unwrap();
+    assert!(answer.status().is_server_error(), "{}", answer.status());
+    mirror.until("in_flight", 0).await;
+    assert_eq!(mirror.figure("objects").await, 0);
+    assert!(origin.requests() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
+    let origin =
+        Origin::start(|_| vec![Step::text("HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n\r\nhello")]).await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    let (status, _, body) = mirror.fetch("/a").await;
+    assert_eq!((status.as_u16(), &*body), (200, "hello"));
+    mirror.until("in_flight", 0).await;
+    assert_eq!(mirror.figure("objects").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_is_passed_through() {
+    let origin = Memory::storage();
+    origin.save("a", pattern(LARGE)).await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "max_object_size": "1MiB" }));
+    for _ in 0..2 {
+        let answer = mirror.get("/a").send().await.unwrap();
+        assert!(cache_status(&answer).contains("too large"));
+        assert!(answer.bytes().await.unwrap() == pattern(LARGE));
+    }
+    assert_eq!(mirror.figure("objects").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_is_never_fuller_than_max_size() {
+    let origin = Memory::storage();
+    for number in 0..20 {
+        origin.save(&*format!("{number}"), pattern(300_000)).await.unwrap();
+    }
+    let mirror = Mirror::of(origin, json!({ "max_size": "1MiB", "max_object_size": "1MiB" }));
+    for number in 0..20 {
+        let body = mirror.get(&format!("/{number}")).send().await.unwrap().bytes().await.unwrap();
+        assert!(body == pattern(300_000));
+        assert!(mirror.figure("bytes").await + mirror.figure("reserved_bytes").await <= 1 << 20);
+        mirror.until("in_flight", 0).await;
+    }
+    assert!(mirror.figure("evicted_total").await >= 17);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_purged_while_it_is_read_is_read_to_its_end() {
+    let origin = Memory::storage();
+    // More than sockets hold, so that the server has to read on.
+    let bytes = pattern(16_000_000);
+    origin.save("a", bytes.clone()).await.unwrap();
+    let mirror = Mirror::of(origin.clone(), json!({}));
+    mirror.get("/a").send().await.unwrap().bytes().await.unwrap();
+    mirror.until("objects", 1).await;
+    let mut reader = mirror.get("/a").send().await.unwrap();
+    assert!(cache_status(&reader).contains("hit"));
+    let mut read = reader.chunk().await.unwrap().unwrap().to_vec();
+    origin.save("a", "new").await.unwrap();
+    assert_eq!(mirror.post("/purge/a").send().await.unwrap().status().as_u16(), 200);
+    assert_eq!(mirror.fetch("/a").await.2, "new");
+    read.extend(reader.bytes().await.unwrap());
+    assert!(read == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_wins_over_a_fill_that_began_before() {
+    let gate = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&gate);
+    let origin = Origin::start(move |_| {
+        vec![head(10, ""), Step::text("old..."), Step::Wait(Arc::clone(&waits)), Step::text("....")]
+    })
+    .await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    let reader = mirror.get("/a").send().await.unwrap();
+    assert_eq!(mirror.post("/purge/a").send().await.unwrap().status().as_u16(), 200);
+    origin.does(|_| vec![head(3, ""), Step::text("new")]);
+    // It neither waits for the old one nor gets it.
+    assert_eq!(mirror.fetch("/a").await.2, "new");
+    gate.add_permits(1);
+    assert_eq!(reader.text().await.unwrap(), "old.......");
+    mirror.until("in_flight", 0).await;
+    let (_, cache, body) = mirror.fetch("/a").await;
+    assert!(cache.contains("hit"), "{cache}");
+    assert_eq!(body, "new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_do_not_match_origins_checksum_are_not_kept() {
+    let (origin, faults) = faulty();
+    let sum = storage_core::Checksum::of(storage_core::ChecksumAlgorithm::Sha256, b"hello");
+    origin.save("a", "hello").expect_checksum(sum).await.unwrap();
+    let has_sum = !origin.stat("a").await.unwrap().checksums.is_empty();
+    assert!(has_sum, "the origin keeps checksums");
+    let flipped = faults.on(Operation::Open).call(1).corrupt(1);
+    let mirror = Mirror::of(origin, json!({}));
+    let _ = mirror.fetch("/a").await;
+    assert_eq!(flipped.fired(), 1);
+    mirror.until("in_flight", 0).await;
+    assert_eq!(mirror.figure("objects").await, 0);
+    assert_eq!(mirror.fetch("/a").await.2, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_that_flips_on_the_disk_is_never_served() {
+    let cache = tempfile::TempDir::new().unwrap();
+    let (origin, faults) = faulty();
+    let bytes = pattern(LARGE);
+    origin.save("a", bytes.clone()).await.unwrap();
+    let mirror = Mirror::at(cache.path(), origin, json!({}));
+    assert!(mirror.get("/a").send().await.unwrap().bytes().await.unwrap() == bytes);
+    mirror.until("objects", 1).await;
+    let flipped = flip_in_the_middle_of_files(cache.path(), LARGE as u64);
+    assert_eq!(flipped, 1);
+    // The block is fetched again, and the reader does not notice.
+    assert!(mirror.get("/a").send().await.unwrap().bytes().await.unwrap() == bytes);
+    assert_eq!(mirror.figure("corrupt_total").await, 1);
+    assert_eq!(mirror.figure("rescued_total").await, 1);
+    let opened = faults.calls(Operation::Open);
+    let (_, cache_status, _) = {
+        let answer = mirror.get("/a").send().await.unwrap();
+        (answer.status(), cache_status(&answer), answer.bytes().await.unwrap())
+    };
+    assert!(cache_status.contains("uri-miss"), "{cache_status}");
+    assert_eq!(faults.calls(Operation::Open), opened + 1);
+}
+
+/// Flips a bit in the middle of each file that is at least so long. How many there were.
+fn flip_in_the_middle_of_files(directory: &std::path::Path, len: u64) -> usize {
+    use std::os::unix::fs::FileExt;
+    let mut flipped = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            flipped += flip_in_the_middle_of_files(&path, len);
+        } else if path.metadata().unwrap().len() >= len {
+            let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, len / 2).unwrap();
+            byte[0] ^= 1;
+            file.write_all_at(&byte, len / 2).unwrap();
+            flipped += 1;
+        }
+    }
+    flipped
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_miss_can_be_sent_to_origin_while_it_fills() {
+    let files = tempfile::TempDir::new().unwrap();
+    let public = "https://origin.example.com/files/".parse().unwrap();
+    let fs = storage_fs::Fs::builder(files.path()).public_url(public).build().unwrap();
+    let origin = Storage::new(fs);
+    origin.save("a b.txt", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true }));
+    let answer = mirror.get("/a%20b.txt").send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 302);
+    assert_eq!(answer.headers()["location"], "https://origin.example.com/files/a%20b.txt");
+    mirror.until("objects", 1).await;
+    assert_eq!(mirror.fetch("/a%20b.txt").await.2, "hello");
+}

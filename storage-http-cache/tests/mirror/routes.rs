@@ -1,0 +1,225 @@
+//! Who reaches what, and by which path.
+
+use std::time::Duration;
+
+use serde_json::json;
+use storage_core::signed_url::SigningKey;
+use storage_core::{Key, Memory, UrlOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::common::{Mirror, TOKEN};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_speaks_the_original_protocol() {
+    let origin = Memory::storage();
+    origin.save("a/b c.mp3", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    let (status, _, body) = mirror.fetch("/verify/a/b%20c.mp3").await;
+    assert_eq!(status.as_u16(), 200);
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(told, json!({ "available": false, "file": "a/b c.mp3", "error": false, "error_msg": null }));
+    // It was asked for, so it comes.
+    mirror.until("objects", 1).await;
+    let told: serde_json::Value = serde_json::from_str(&mirror.fetch("/verify/a/b%20c.mp3").await.2).unwrap();
+    assert_eq!(told["available"], json!(true));
+    let told: serde_json::Value = serde_json::from_str(&mirror.fetch("/verify/nope.mp3").await.2).unwrap();
+    assert_eq!(told["available"], json!(false));
+}
+
+/// The answer to a request as it stands, since clients clean paths up.
+async fn raw(mirror: &Mirror, request: &str) -> String {
+    let mut stream = TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(format!("{request}\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_no_key_has_is_refused() {
+    let mirror = Mirror::of(Memory::storage(), json!({}));
+    let paths = [
+        "/..",
+        "/../a",
+        "/a/../b",
+        "/%2e%2e/a",
+        "/a%2f..%2fb",
+        "/a%00",
+        "//a",
+        "/download//a",
+        "/download/../a",
+        "/a/",
+        "/%ff",
+        "/verify/..",
+        "/verify/%2e%2e/a",
+    ];
+    for path in paths {
+        let answer = raw(&mirror, &format!("GET {path} HTTP/1.1")).await;
+        assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
+        assert!(!answer.contains("\"available\":true"), "{path}: {answer}");
+    }
+    assert_eq!(mirror.figure("origin_requests_total").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_look_alike_are_kept_apart() {
+    let origin = Memory::storage();
+    let keys = ["Foo.mp3", "foo.mp3", "x.mp3", "x.mp3?v=1", "x.mp3%3Fv=1"];
+    for key in keys {
+        origin.save(key, format!("this is {key}")).await.unwrap();
+    }
+    let mirror = Mirror::of(origin, json!({}));
+    let paths = ["/Foo.mp3", "/foo.mp3", "/x.mp3", "/x.mp3%3Fv=1", "/x.mp3%253Fv=1"];
+    for _ in 0..2 {
+        for (path, key) in paths.iter().zip(keys) {
+            assert_eq!(mirror.fetch(path).await.2, format!("this is {key}"));
+        }
+    }
+    // A query is no part of the key: it cannot fill the disk with copies.
+    assert_eq!(mirror.fetch("/x.mp3?v=2").await.2, "this is x.mp3");
+    assert_eq!(mirror.figure("objects").await, keys.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_begins_like_a_route_is_reached_below_download() {
+    let origin = Memory::storage();
+    for key in ["purge", "metrics", "verify/a", "download/a"] {
+        origin.save(key, format!("this is {key}")).await.unwrap();
+    }
+    let mirror = Mirror::of(origin, json!({}));
+    for key in ["purge", "metrics", "verify/a", "download/a"] {
+        assert_eq!(mirror.fetch(&format!("/download/{key}")).await.2, format!("this is {key}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_allowed_is_served() {
+    let origin = Memory::storage();
+    for key in ["public/a", "private/a"] {
+        origin.save(key, "hello").await.unwrap();
+    }
+    let mirror = Mirror::of(origin, json!({ "allow": ["public/"] }));
+    assert_eq!(mirror.fetch("/public/a").await.0.as_u16(), 200);
+    for path in ["/private/a", "/download/private/a", "/public", "/publi%63/../private/a"] {
+        assert_eq!(mirror.fetch(path).await.0.as_u16(), 404, "{path}");
+    }
+    let (_, _, told) = mirror.fetch("/verify/private/a").await;
+    assert!(told.contains("false"), "{told}");
+    assert_eq!(mirror.figure("origin_requests_total").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_mirror_answers_signed_links_alone() {
+    let secret = "a secret of more than 16 bytes";
+    let origin = Memory::storage();
+    origin.save("a.txt", "hello").await.unwrap();
+    origin.save("b.txt", "other").await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "signing_key": secret }));
+    let mut options = UrlOptions::default();
+    options.expires_in = Some(Duration::from_secs(60));
+    let key = Key::new("a.txt").unwrap();
+    let base = format!("{}/download/", mirror.url).parse().unwrap();
+    let link = SigningKey::new(secret).unwrap().sign(&base, &key, &options).unwrap();
+    let query = link.url.query().unwrap().to_owned();
+    for path in ["/a.txt", "/download/a.txt"] {
+        assert_eq!(mirror.fetch(path).await.0.as_u16(), 403, "{path}");
+        assert_eq!(mirror.fetch(&format!("{path}?{query}")).await.2, "hello", "{path}");
+    }
+    assert_eq!(mirror.fetch("/verify/a.txt").await.0.as_u16(), 403);
+    assert_eq!(mirror.fetch(&format!("/verify/a.txt?{query}")).await.0.as_u16(), 200);
+    // Another key, and a link that was changed.
+    assert_eq!(mirror.fetch(&format!("/b.txt?{query}")).await.0.as_u16(), 403);
+    assert_eq!(mirror.fetch(&format!("/a.txt?{query}0")).await.0.as_u16(), 403);
+    let answer = mirror.get(&format!("/a.txt?{query}")).send().await.unwrap();
+    assert_eq!(answer.headers()["cache-control"], "private");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_administration_needs_the_token() {
+    let origin = Memory::storage();
+    origin.save("a", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    mirror.fetch("/a").await;
+    mirror.until("objects", 1).await;
+    let url = |path: &str| format!("{}{path}", mirror.url);
+    let client = &mirror.client;
+    for token in [None, Some("wrong"), Some(""), Some("a token of more than 16 byte")] {
+        for (method, path) in [
+            ("POST", "/purge/a"),
+            ("POST", "/purge?prefix="),
+            ("POST", "/prefetch/a"),
+            ("GET", "/metrics"),
+            ("GET", "/status"),
+        ] {
+            let mut request = client.request(method.parse().unwrap(), url(path));
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            assert_eq!(request.send().await.unwrap().status().as_u16(), 401, "{path} {token:?}");
+        }
+    }
+    assert_eq!(mirror.figure("objects").await, 1);
+    let purged = mirror.post("/purge?prefix=a").send().await.unwrap().text().await.unwrap();
+    assert_eq!(purged, r#"{"purged":1}"#);
+    let by_browser = client.get(url("/metrics")).basic_auth("anybody", Some(TOKEN)).send().await.unwrap();
+    assert!(by_browser.text().await.unwrap().contains("anystorage_mirror_purges_total 1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_prefetched_is_a_hit() {
+    let origin = Memory::storage();
+    origin.save("a", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    assert_eq!(mirror.post("/prefetch/a").send().await.unwrap().status().as_u16(), 202);
+    mirror.until("objects", 1).await;
+    assert!(mirror.fetch("/a").await.1.contains("hit"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_tells_what_get_would_and_fetches_nothing() {
+    let origin = Memory::storage();
+    origin.save("a.txt", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    for _ in 0..2 {
+        let answer = mirror.client.head(format!("{}/a.txt", mirror.url)).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(
+            (&answer.headers()["content-length"], &answer.headers()["content-type"]),
+            (&"5".parse().unwrap(), &"text/plain".parse().unwrap())
+        );
+        assert_eq!(answer.text().await.unwrap(), "");
+        assert_eq!(mirror.figure("origin_requests_total").await, 0);
+    }
+    assert_eq!(mirror.client.head(format!("{}/nope", mirror.url)).send().await.unwrap().status().as_u16(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_methods_and_too_many_headers_are_refused() {
+    let mirror = Mirror::of(Memory::storage(), json!({}));
+    let answer = mirror.client.put(format!("{}/a", mirror.url)).body("x").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
+    let many = (0..200).fold(String::from("GET /a HTTP/1.1"), |head, n| format!("{head}\r\nX-{n}: 1"));
+    assert!(raw(&mirror, &many).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_and_ranges_work_on_what_is_kept_as_on_origin() {
+    let origin = Memory::storage();
+    let etag = origin.save("a", "0123456789").await.unwrap().etag.unwrap().to_string();
+    let mirror = Mirror::of(origin, json!({}));
+    for round in ["arriving", "kept"] {
+        let ask = |name: &'static str, value: String| mirror.get("/a").header(name, value).send();
+        assert_eq!(ask("if-none-match", etag.clone()).await.unwrap().status().as_u16(), 304, "{round}");
+        assert_eq!(ask("if-match", "\"other\"".to_owned()).await.unwrap().status().as_u16(), 412, "{round}");
+        assert_eq!(ask("range", "bytes=2-3".to_owned()).await.unwrap().text().await.unwrap(), "23", "{round}");
+        let beyond = ask("range", "bytes=20-".to_owned()).await.unwrap();
+        assert_eq!(
+            (beyond.status().as_u16(), &beyond.headers()["content-range"]),
+            (416, &"bytes */10".parse().unwrap())
+        );
+        let other = mirror.get("/a").header("range", "bytes=2-3").header("if-range", "\"other\"");
+        assert_eq!(other.send().await.unwrap().text().await.unwrap(), "0123456789", "{round}");
+        mirror.until("in_flight", 0).await;
+    }
+}

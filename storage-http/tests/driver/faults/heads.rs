@@ -1,0 +1,247 @@
+//! Answers that do not begin, that lead elsewhere, or say no.
+
+use storage_core::{ErrorKind, Operation};
+
+use super::peer::{File, Peer, Reply, Then};
+
+fn file() -> File {
+    File::new("hello", "\"v1\"")
+}
+
+#[tokio::test]
+async fn headers_that_do_not_come_are_a_timeout() {
+    for start in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
+        let peer = Peer::start(move |_, _| Reply::raw(start).then(Then::Stall).fault()).await;
+        let storage = peer.storage();
+        let error = storage.open("a").await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{start:?}");
+        assert!(error.message().contains("header_timeout"), "{error}");
+        assert_eq!(storage.exists("a").await.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(peer.fired(), 2);
+    }
+}
+
+#[tokio::test]
+async fn headers_that_do_not_end_are_an_error() {
+    let many: String = (0..5000).map(|at| format!("X-Header-{at}: value\r\n")).collect();
+    let large = format!("X-Header: {}", "x".repeat(2_000_000));
+    for headers in [many, large] {
+        let peer = Peer::start(move |_, _| {
+            Reply::raw(format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n")).then(Then::Close).fault()
+        })
+        .await;
+        let error = peer.storage().stat("a").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
+        peer.assert_fired();
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_an_error() {
+    let peer = Peer::start(|_, _| Reply::raw("SSH-2.0-OpenSSH_9.6\r\n").then(Then::Close).fault()).await;
+    let error = peer.storage().exists("a").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_in_place_of_an_answer_is_tried_once_more() {
+    let peer = Peer::start(|asked, before| match before {
+        0 => Reply::raw("").then(Then::Close).fault(),
+        _ => file().answer(asked),
+    })
+    .await;
+    assert_eq!(peer.storage().open("a").await.unwrap().text().await.unwrap(), "hello");
+    assert_eq!((peer.fired(), peer.asked().len()), (1, 2));
+    let peer = Peer::start(|_, _| Reply::raw("").then(Then::Close).fault()).await;
+    let error = peer.storage().stat("a").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
+    assert_eq!(peer.fired(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_that_may_pass_and_names_the_host() {
+    let url = crate::servers::closed_port();
+    let place = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let storage = storage_core::Storage::new(storage_http::Http::builder(url).build().unwrap());
+    let error = storage.exists("a").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
+    assert!(error.message().contains(&place), "{error}");
+}
+
+#[tokio::test]
+async fn no_redirection_is_followed() {
+    let elsewhere = Peer::start(|asked, _| file().answer(asked)).await;
+    let target = elsewhere.url();
+    for status in
+        ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
+    {
+        let location = format!("Location: {target}a\r\n");
+        let peer = Peer::start(move |_, _| Reply::new(status, &location, b"").fault()).await;
+        let storage = peer.writable();
+        let errors = [
+            storage.open("a").await.unwrap_err(),
+            storage.stat("a").await.unwrap_err(),
+            storage.exists("a").await.unwrap_err(),
+            storage.save("a", "x").await.unwrap_err(),
+            storage.delete("a").await.unwrap_err(),
+            storage.list("").entries().collect().await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+            assert!(error.message().contains("base_url"), "{error}");
+        }
+        assert!(peer.fired() >= 6);
+    }
+    assert!(elsewhere.asked().is_empty(), "a redirection was followed: {:?}", elsewhere.asked());
+}
+
+#[tokio::test]
+async fn a_redirection_to_a_directory_is_no_object() {
+    let peer = Peer::start(|asked, _| {
+        Reply::new("301 Moved Permanently", &format!("Location: {}/\r\n", asked.path), b"").fault()
+    })
+    .await;
+    let storage = peer.storage();
+    assert!(!storage.exists("a b/c").await.unwrap());
+    assert_eq!(storage.stat("a b/c").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(storage.open("a b/c").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(peer.fired(), 3);
+}
+
+#[tokio::test]
+async fn only_a_clear_no_is_absence() {
+    for (status, kind) in [
+        ("401 Unauthorized", ErrorKind::Unauthenticated),
+        ("403 Forbidden", ErrorKind::PermissionDenied),
+        ("429 Too Many Requests", ErrorKind::RateLimited),
+        ("500 Internal Server Error", ErrorKind::Unexpected),
+        ("503 Service Unavailable", ErrorKind::RateLimited),
+        ("504 Gateway Timeout", ErrorKind::Timeout),
+        ("204 No Content", ErrorKind::Unexpected),
+    ] {
+        let peer = Peer::start(move |_, _| Reply::new(status, "", b"").fault()).await;
+        let storage = peer.storage();
+        for error in [storage.exists("a").await.unwrap_err(), storage.stat("a").await.unwrap_err()] {
+            assert_eq!(error.kind(), kind, "{status}");
+        }
+        assert_eq!(storage.open("a").await.unwrap_err().kind(), kind, "{status}");
+        peer.assert_fired();
+    }
+    for status in ["404 Not Found", "410 Gone"] {
+        let peer = Peer::start(move |_, _| Reply::new(status, "", b"").fault()).await;
+        assert!(!peer.storage().exists("a").await.unwrap());
+        peer.assert_fired();
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_head_is_asked_by_get() {
+    let peer = Peer::start(|asked, _| match &*asked.method {
+        "HEAD" => Reply::raw("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 9\r\n\r\n").fault(),
+        _ if asked.path.ends_with("/missing") => Reply::new("404 Not Found", "", b""),
+        _ if asked.path.ends_with("/empty") && asked.header("range").is_some() => {
+            Reply::new("416 Range Not Satisfiable", "Content-Range: bytes */0\r\n", b"")
+        }
+        _ if asked.path.ends_with("/empty") => File::new("", "\"v0\"").whole(),
+        _ => file().answer(asked),
+    })
+    .await;
+    let storage = peer.storage();
+    assert!(storage.exists("a").await.unwrap());
+    assert!(storage.exists("empty").await.unwrap());
+    assert!(!storage.exists("missing").await.unwrap());
+    let meta = storage.stat("a").await.unwrap();
+    assert_eq!((meta.size, meta.etag.unwrap().to_string()), (5, "\"v1\"".to_owned()));
+    assert_eq!(storage.stat("empty").await.unwrap().size, 0);
+    assert_eq!(storage.stat("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(peer.fired(), 6);
+}
+
+#[tokio::test]
+async fn what_the_server_says_is_passed_on_without_secrets() {
+    let peer = Peer::start(|asked, _| {
+        let said = format!("go away,\r\n{}", asked.header("authorization").unwrap());
+        Reply::new("403 Forbidden", "Content-Type: text/plain\r\n", said.as_bytes()).fault()
+    })
+    .await;
+    let http = peer.http().header("Authorization", "Bearer canary-token").build().unwrap();
+    let error = storage_core::Storage::new(http).open("a").await.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("go away,  ***") && !shown.contains("canary"), "{shown}");
+    assert_eq!(error.operation(), Some(Operation::Open));
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_page_for_browsers_is_not_passed_on() {
+    let peer = Peer::start(|_, _| {
+        Reply::new("500 Internal Server Error", "Content-Type: text/html\r\n", b"<html><h1>oops</h1></html>").fault()
+    })
+    .await;
+    let error = peer.storage().open("a").await.unwrap_err();
+    assert!(!error.message().contains("oops") && error.is_retryable(), "{error}");
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn conditions_hold_for_a_server_that_knows_of_none() {
+    let peer = Peer::start(|asked, _| {
+        let mut asked = asked.clone();
+        asked.headers.retain(|name, _| !name.starts_with("if-"));
+        file().answer(&asked).fault()
+    })
+    .await;
+    let storage = peer.storage();
+    let kind = |opened: storage_core::Result<storage_core::Object>| opened.unwrap_err().kind();
+    let (this, other) =
+        ("\"v1\"".parse::<storage_core::ETag>().unwrap(), "\"v2\"".parse::<storage_core::ETag>().unwrap());
+    assert_eq!(kind(storage.open("a").if_match(other.clone()).await), ErrorKind::PreconditionFailed);
+    assert_eq!(kind(storage.open("a").if_none_match(this.clone()).await), ErrorKind::NotModified);
+    assert_eq!(kind(storage.open("a").if_modified_since(std::time::SystemTime::now()).await), ErrorKind::NotModified);
+    assert_eq!(storage.open("a").if_match(this).if_none_match(other).await.unwrap().text().await.unwrap(), "hello");
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn conditions_come_before_the_range_and_after_absence_whatever_the_server_says_first() {
+    let peer = Peer::start(|asked, _| match (&*asked.method, &*asked.path) {
+        (_, "/files/missing") if asked.header("if-match").is_some() => {
+            Reply::new("412 Precondition Failed", "", b"").fault()
+        }
+        (_, "/files/missing") => Reply::new("404 Not Found", "", b""),
+        ("GET", _) if asked.header("range").is_some() => Reply::new("416 Range Not Satisfiable", "", b"").fault(),
+        ("GET", _) if asked.header("if-modified-since").is_some() => {
+            Reply::raw("HTTP/1.1 304 Not Modified\r\n\r\n").fault()
+        }
+        _ => file().answer(asked),
+    })
+    .await;
+    let storage = peer.storage();
+    let kind = |opened: storage_core::Result<storage_core::Object>| opened.unwrap_err().kind();
+    let (this, other) =
+        ("\"v1\"".parse::<storage_core::ETag>().unwrap(), "\"v2\"".parse::<storage_core::ETag>().unwrap());
+    let now = std::time::SystemTime::now();
+    assert_eq!(kind(storage.open("missing").if_match(this.clone()).await), ErrorKind::NotFound);
+    assert_eq!(kind(storage.open("a").range(9..).if_match(other.clone()).await), ErrorKind::PreconditionFailed);
+    assert_eq!(kind(storage.open("a").range(9..).if_none_match(this).await), ErrorKind::NotModified);
+    assert_eq!(kind(storage.open("a").range(9..).if_none_match(other.clone()).await), ErrorKind::RangeNotSatisfiable);
+    assert_eq!(kind(storage.open("a").if_modified_since(now).if_match(other).await), ErrorKind::PreconditionFailed);
+    assert_eq!(kind(storage.open("a").if_modified_since(now).await), ErrorKind::NotModified);
+    assert_eq!(peer.fired(), 6);
+}
+
+#[tokio::test]
+async fn the_bytes_are_asked_for_as_they_are_stored() {
+    let peer = Peer::start(|asked, _| {
+        Reply::new("200 OK", &format!("{}Content-Encoding: gzip\r\n", file().headers()), b"not really gzip")
+            .then(if asked.header("accept-encoding") == Some("identity") { Then::GoOn } else { Then::Close })
+            .fault()
+    })
+    .await;
+    let object = peer.storage().open("a").await.unwrap();
+    assert_eq!(object.meta().metadata.content_encoding.as_deref(), Some("gzip"));
+    assert_eq!(object.text().await.unwrap(), "not really gzip");
+    assert_eq!(peer.asked()[0].header("accept-encoding"), Some("identity"));
+    peer.assert_fired();
+}

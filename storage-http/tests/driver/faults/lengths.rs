@@ -1,0 +1,132 @@
+//! Answers that do not say how long they are.
+
+use futures_util::TryStreamExt;
+use storage_core::{ByteRange, ErrorKind};
+
+use super::peer::{File, Peer, Reply, Then};
+
+fn headers(cache_control: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\n{}Cache-Control: {cache_control}\r\n", File::new("", "\"v1\"").headers())
+}
+
+/// `hello, world` in two chunks, with this at the end.
+fn chunked(end: &str) -> Vec<u8> {
+    format!("{}Transfer-Encoding: chunked\r\n\r\n7\r\nhello, \r\n5\r\nworld\r\n{end}", headers("public")).into_bytes()
+}
+
+fn close_delimited() -> Vec<u8> {
+    format!("{}Connection: close\r\n\r\nhello, world", headers("public")).into_bytes()
+}
+
+/// HEAD has no length either.
+fn without_length(method: &str, get: Reply) -> Reply {
+    match method {
+        "HEAD" => Reply::raw(format!("{}Transfer-Encoding: chunked\r\n\r\n", headers("public"))),
+        _ => get,
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_collected_and_has_a_size() {
+    let peer = Peer::start(|asked, _| without_length(&asked.method, Reply::raw(chunked("0\r\n\r\n"))).fault()).await;
+    let storage = peer.storage();
+    let object = storage.open("a").await.unwrap();
+    assert_eq!((object.meta().size, object.content_length()), (12, 12));
+    assert_eq!(object.meta().metadata.cache_control.as_deref(), Some("public"));
+    assert!(object.file().is_some(), "it is not in a file");
+    let meta = object.meta().clone();
+    assert_eq!(object.text().await.unwrap(), "hello, world");
+    assert_eq!(storage.stat("a").await.unwrap(), meta);
+    let part = storage.open("a").range(ByteRange::last(5)).await.unwrap();
+    assert_eq!((part.range(), part.text().await.unwrap()), (7..12, "world".to_owned()));
+    let past = storage.open("a").range(12..).await.unwrap_err();
+    assert_eq!(past.kind(), ErrorKind::RangeNotSatisfiable);
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_chunked_body_without_its_last_chunk_is_an_error_that_may_pass() {
+    for end in ["", "0\r\n", "5\r\nhel"] {
+        let peer = Peer::start(move |_, _| Reply::raw(chunked(end)).then(Then::Close).fault()).await;
+        let error = peer.storage().open("a").await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true), "{end:?}");
+        peer.assert_fired();
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_that_stalls_is_a_timeout() {
+    let peer = Peer::start(|_, _| Reply::raw(chunked("")).then(Then::Stall).fault()).await;
+    let error = peer.storage().open("a").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_large_chunked_body_is_whole() {
+    const CHUNKS: usize = 50;
+    let peer = Peer::start(|_, _| {
+        let mut bytes = format!("{}Transfer-Encoding: chunked\r\n\r\n", headers("public")).into_bytes();
+        for chunk in 0..CHUNKS {
+            bytes.extend_from_slice(b"186a0\r\n");
+            bytes.extend(std::iter::repeat_n(chunk as u8, 100_000));
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"0\r\n\r\n");
+        Reply::raw(bytes).fault()
+    })
+    .await;
+    let object = peer.storage().open("a").await.unwrap();
+    assert_eq!(object.meta().size, 100_000 * CHUNKS as u64);
+    let mut position = 0;
+    let mut chunks = object.into_stream();
+    while let Some(chunk) = chunks.try_next().await.unwrap() {
+        for byte in chunk {
+            assert_eq!(usize::from(byte), position / 100_000);
+            position += 1;
+        }
+    }
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_body_that_only_the_connection_ends_is_kept_out_of_caches() {
+    let peer = Peer::start(|asked, _| {
+        let get = Reply::raw(close_delimited()).then(Then::Close);
+        match &*asked.method {
+            "HEAD" => Reply::raw(format!("{}Connection: close\r\n\r\n", headers("public"))).then(Then::Close).fault(),
+            _ => get.fault(),
+        }
+    })
+    .await;
+    let storage = peer.storage();
+    let object = storage.open("a").await.unwrap();
+    assert_eq!(object.meta().size, 12);
+    assert_eq!(object.meta().metadata.cache_control.as_deref(), Some("no-store"));
+    let meta = object.meta().clone();
+    assert_eq!(object.text().await.unwrap(), "hello, world");
+    assert_eq!(storage.stat("a").await.unwrap(), meta);
+    assert_eq!(peer.fired(), 3, "a stat that learns nothing by HEAD asks by GET");
+}
+
+#[tokio::test]
+async fn conditions_hold_for_what_has_no_length_before_its_bytes_are_collected() {
+    let peer = Peer::start(|_, _| Reply::raw(chunked("")).then(Then::Stall).fault()).await;
+    let storage = peer.storage();
+    let known = storage.open("a").if_none_match("\"v1\"".parse().unwrap()).await.unwrap_err();
+    assert_eq!(known.kind(), ErrorKind::NotModified);
+    let other = storage.open("a").if_match("\"v2\"".parse().unwrap()).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::PreconditionFailed);
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_body_that_is_compressed_for_its_transfer_is_refused() {
+    let peer = Peer::start(|_, _| {
+        let head = format!("{}Transfer-Encoding: gzip, chunked\r\n\r\n", headers("public"));
+        Reply::raw(format!("{head}3\r\nabc\r\n0\r\n\r\n")).fault()
+    })
+    .await;
+    assert_eq!(peer.storage().open("a").await.unwrap_err().kind(), ErrorKind::Unsupported);
+    peer.assert_fired();
+}

@@ -1,0 +1,171 @@
+//! Listings of servers that do not list, or lie.
+
+use storage_core::ErrorKind;
+
+use super::peer::{Asked, Peer, Reply};
+
+/// The element of one thing in a listing.
+fn response(href: &str, properties: &str) -> String {
+    format!(
+        "<d:response><d:href>{href}</d:href><d:propstat><d:prop>{properties}</d:prop><d:status>HTTP/1.1 200 OK</d:status>\
+         </d:propstat></d:response>"
+    )
+}
+
+const DIRECTORY: &str = "<d:resourcetype><d:collection/></d:resourcetype>";
+const FILE: &str = "<d:resourcetype/><d:getcontentlength>5</d:getcontentlength>";
+
+fn multistatus(responses: &str) -> Reply {
+    let document = format!("<?xml version=\"1.0\"?><d:multistatus xmlns:d=\"DAV:\">{responses}</d:multistatus>");
+    Reply::new("207 Multi-Status", "Content-Type: application/xml\r\n", document.as_bytes())
+}
+
+/// Only the root; everything else is not there.
+fn root_only(asked: &Asked, responses: &str) -> Reply {
+    match &*asked.path {
+        "/files/" => multistatus(responses).fault(),
+        _ => Reply::new("404 Not Found", "", b""),
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_webdav_is_unsupported() {
+    for status in ["405 Method Not Allowed", "501 Not Implemented", "200 OK", "400 Bad Request", "404 Not Found"] {
+        let peer = Peer::start(move |_, _| Reply::new(status, "Content-Type: text/html\r\n", b"<html>").fault()).await;
+        for prefix in ["", "a/b"] {
+            let error = peer.storage().list(prefix).entries().collect().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{status}");
+            assert!(error.message().contains("PROPFIND"), "{error}");
+        }
+        peer.assert_fired();
+    }
+}
+
+#[tokio::test]
+async fn trouble_is_no_empty_listing() {
+    for (status, kind) in [
+        ("401 Unauthorized", ErrorKind::Unauthenticated),
+        ("403 Forbidden", ErrorKind::PermissionDenied),
+        ("500 Internal Server Error", ErrorKind::Unexpected),
+    ] {
+        let peer = Peer::start(move |_, _| Reply::new(status, "", b"").fault()).await;
+        assert_eq!(peer.storage().list("").entries().collect().await.unwrap_err().kind(), kind, "{status}");
+        peer.assert_fired();
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_listing_is_an_error() {
+    for document in ["", "<html>", "<d:multistatus xmlns:d=\"DAV:\"><d:response>", "\u{0}", "<x/>"] {
+        let peer = Peer::start(move |_, _| Reply::new("207 Multi-Status", "", document.as_bytes()).fault()).await;
+        let error = peer.storage().list("").entries().collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unexpected, "{document:?}: {error}");
+        peer.assert_fired();
+    }
+}
+
+#[tokio::test]
+async fn names_that_lead_elsewhere_are_no_entries_and_no_requests() {
+    let peer = Peer::start(|asked, _| {
+        let odd = [
+            "http://127.0.0.1:9/files/../x",
+            "/elsewhere/x",
+            "/files",
+            "/",
+            "/filesystem/x",
+            "../x",
+            "x",
+            "",
+            "/files/deeper/x",
+            "/files//x",
+        ];
+        let files = odd.map(|href| response(href, FILE)).concat();
+        let directories = odd.map(|href| response(href, DIRECTORY)).concat();
+        let sound = response("http://another.name/files/sound", FILE);
+        root_only(asked, &format!("{}{files}{directories}{sound}", response("/files/", DIRECTORY)))
+    })
+    .await;
+    let entries = peer.storage().list("").entries().collect().await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.name()).collect::<Vec<_>>(), ["sound"]);
+    peer.assert_fired();
+    assert!(peer.asked().iter().all(|asked| asked.path == "/files/"), "{:?}", peer.asked());
+}
+
+#[tokio::test]
+async fn odd_names_are_error_items_and_the_listing_goes_on() {
+    let peer = Peer::start(|asked, _| {
+        let odd = ["/files/%2e%2e", "/files/..", "/files/a%2Fb", "/files/%ff", "/files/a%0Ab"]
+            .map(|href| response(href, FILE));
+        let directories = ["/files/%2e%2e/", "/files/b%2Fc/", "/files/%fe/"].map(|href| response(href, DIRECTORY));
+        let sound = response("/files/z%20%26", FILE);
+        root_only(asked, &format!("{}{}{sound}", odd.concat(), directories.concat()))
+    })
+    .await;
+    let mut entries = peer.storage().list("").entries();
+    let (mut names, mut odd) = (Vec::new(), 0);
+    while let Some(entry) = entries.next().await {
+        match entry {
+            Ok(entry) => names.push(entry.name().to_owned()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
+                odd += 1;
+            }
+        }
+    }
+    // `..` is there twice under its name.
+    assert_eq!((names, odd), (vec!["z &".to_owned()], 7));
+    assert!(peer.asked().iter().all(|asked| asked.path == "/files/"), "{:?}", peer.asked());
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_directory_in_itself_without_an_end_comes_to_one() {
+    let peer =
+        Peer::start(|asked, _| multistatus(&response(&format!("{}directory/", asked.path), DIRECTORY)).fault()).await;
+    let mut entries = peer.storage().list("").entries();
+    let error = entries.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidKey);
+    assert!(entries.next().await.is_none());
+    // Not more than fit into the 1,024 bytes of a key.
+    assert!((90..110).contains(&peer.fired()), "{}", peer.fired());
+}
+
+#[tokio::test]
+async fn sizes_that_are_not_listed_are_asked_for() {
+    let peer = Peer::start(|asked, _| match &*asked.method {
+        "HEAD" if asked.path == "/files/gone" => Reply::raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        "HEAD" => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nETag: \"v7\"\r\n\r\n"),
+        _ => {
+            let files = ["/files/a", "/files/gone"].map(|href| response(href, "<d:resourcetype/>")).concat();
+            multistatus(&files).fault()
+        }
+    })
+    .await;
+    let entries = peer.storage().list("").entries().collect().await.unwrap();
+    let objects: Vec<_> = entries.into_iter().filter_map(storage_core::Entry::into_object).collect();
+    assert_eq!(objects.len(), 1);
+    assert_eq!((objects[0].key.as_str(), objects[0].size), ("a", 7));
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken() {
+    let peer = Peer::start(|asked, _| {
+        let missing = "<d:response><d:href>/files/a</d:href><d:propstat><d:prop><d:resourcetype/><d:getcontentlength>3\
+            </d:getcontentlength></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat><d:propstat><d:prop><d:getetag>\
+            \"no\"</d:getetag></d:prop><d:status>HTTP/1.1 404 Not Found</d:status></d:propstat></d:response>\
+            <d:response><d:href>/files/b</d:href><d:status>HTTP/1.1 404 Not Found</d:status></d:response>";
+        root_only(asked, missing)
+    })
+    .await;
+    let entries = peer.storage().list("").entries().collect().await.unwrap();
+    let objects: Vec<_> = entries.into_iter().filter_map(storage_core::Entry::into_object).collect();
+    assert_eq!(objects.len(), 1);
+    assert_eq!((objects[0].size, objects[0].etag.as_ref()), (3, None));
+    let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;\">]><d:multistatus xmlns:d=\"DAV:\">\
+        <d:response><d:href>/files/&b;</d:href></d:response></d:multistatus>";
+    let hostile = Peer::start(move |_, _| Reply::new("207 Multi-Status", "", bomb.as_bytes()).fault()).await;
+    assert_eq!(hostile.storage().list("").entries().collect().await.unwrap_err().kind(), ErrorKind::Unexpected);
+    hostile.assert_fired();
+    peer.assert_fired();
+}
