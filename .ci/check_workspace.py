@@ -29,7 +29,8 @@ MAY_USE = {
     # Examples show what users write: applications know the facade, drivers know the contract.
     "quickstart": {"anystorage"},
     "migrate": {"anystorage"},
-    "gallery": {"anystorage", "storage-http"},
+    "cache-tier": {"anystorage"},
+    "uploads": {"anystorage"},
     "custom-driver": {"storage-core"},
 }
 

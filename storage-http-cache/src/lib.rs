@@ -11,4 +11,4 @@ mod recent;
 pub mod server;
 
 #[cfg(feature = "driver")]
-pub use driver::{HttpCache, HttpCacheBuilder, register};
+pub use driver::{HttpCache, HttpCacheBuilder, MirrorState, MirrorStatus, OnSave, Status, Verify, register};

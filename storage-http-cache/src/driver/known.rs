@@ -170,7 +170,10 @@ impl Known {
     }
 
     /// Compares what a mirror tells. The ETags count where the mirror is `ours`, since others make their own.
-    pub(crate) fn compare(&self, told: ObjectMeta, is_ours: bool) -> Comparison {
+    pub(crate) fn compare(&self, told: ObjectMeta, is_ours: bool, asked: Ticket) -> Comparison {
+        if self.is_overtaken(&told.key, asked) {
+            return Comparison::Overtaken;
+        }
         let known = match self.objects.get(&told.key) {
             None => return Comparison::Agrees(Box::new(told)),
             Some(Told::Absent | Told::Changed) => return Comparison::Overtaken,
@@ -235,30 +238,34 @@ mod tests {
         Box::new(meta(etag, size))
     }
 
+    fn compare(known: &Known, told: ObjectMeta, is_ours: bool) -> Comparison {
+        known.compare(told, is_ours, known.ticket())
+    }
+
     fn known() -> Known {
         Known::new(Duration::from_secs(120), 0)
     }
 
     #[test]
     fn nothing_known_agrees_with_everything() {
-        assert_eq!(known().compare(meta("x", 1), true), Comparison::Agrees(Box::new(meta("x", 1))));
+        assert_eq!(compare(&known(), meta("x", 1), true), Comparison::Agrees(Box::new(meta("x", 1))));
     }
 
     #[test]
     fn another_etag_of_our_own_server_contradicts_and_one_of_others_does_not() {
         let known = known();
         known.is_there(&meta("x", 1), known.ticket());
-        assert_eq!(known.compare(meta("y", 1), true), Comparison::Contradicts);
-        assert_eq!(known.compare(ObjectMeta::new(key(), 1), true), Comparison::Contradicts);
-        assert_eq!(known.compare(meta("y", 1), false), Comparison::Agrees(Box::new(meta("y", 1))));
+        assert_eq!(compare(&known, meta("y", 1), true), Comparison::Contradicts);
+        assert_eq!(compare(&known, ObjectMeta::new(key(), 1), true), Comparison::Contradicts);
+        assert_eq!(compare(&known, meta("y", 1), false), Comparison::Agrees(Box::new(meta("y", 1))));
     }
 
     #[test]
     fn another_size_contradicts_whoever_tells_it() {
         let known = known();
         known.is_there(&meta("x", 1), known.ticket());
-        assert_eq!(known.compare(meta("x", 2), true), Comparison::Contradicts);
-        assert_eq!(known.compare(meta("y", 2), false), Comparison::Contradicts);
+        assert_eq!(compare(&known, meta("x", 2), true), Comparison::Contradicts);
+        assert_eq!(compare(&known, meta("y", 2), false), Comparison::Contradicts);
     }
 
     #[test]
@@ -268,7 +275,7 @@ mod tests {
         told_by_origin.checksums.insert(Checksum::of(ChecksumAlgorithm::Sha256, b"x"));
         known.is_there(&told_by_origin, known.ticket());
         let told = at(1, meta("x", 1));
-        assert_eq!(known.compare(told, true), Comparison::Agrees(Box::new(at(1, told_by_origin))));
+        assert_eq!(compare(&known, told, true), Comparison::Agrees(Box::new(at(1, told_by_origin))));
     }
 
     #[test]
@@ -281,7 +288,7 @@ mod tests {
         };
         known.is_there(&at(1, of_type("a/old")), known.ticket());
         let told = at(2, of_type("a/new"));
-        assert_eq!(known.compare(told.clone(), true), Comparison::Agrees(Box::new(told)));
+        assert_eq!(compare(&known, told.clone(), true), Comparison::Agrees(Box::new(told)));
     }
 
     #[test]
@@ -293,7 +300,7 @@ mod tests {
         assert!(!known.skips_mirror(&key()));
         known.is_there(&meta("x", 1), known.ticket());
         known.exists(&key());
-        assert_eq!(known.compare(meta("y", 1), true), Comparison::Contradicts, "that it exists is no news");
+        assert_eq!(compare(&known, meta("y", 1), true), Comparison::Contradicts, "that it exists is no news");
     }
 
     #[test]
@@ -305,9 +312,10 @@ mod tests {
         known.is_there(&meta("old", 1), before);
         known.is_there(&meta("old", 1), during);
         known.is_absent(&key(), during);
-        assert_eq!(known.compare(meta("old", 1), true), Comparison::Contradicts);
+        assert_eq!(compare(&known, meta("old", 1), true), Comparison::Contradicts);
+        assert_eq!(known.compare(meta("old", 1), true, during), Comparison::Overtaken, "no mirror is to blame");
         known.is_there(&meta("newer", 1), known.ticket());
-        assert_eq!(known.compare(meta("new", 1), true), Comparison::Contradicts);
+        assert_eq!(compare(&known, meta("new", 1), true), Comparison::Contradicts);
     }
 
     #[test]
@@ -329,11 +337,11 @@ mod tests {
         let write = known.begin_write(&key());
         known.end_write(&key(), write, Written::Unchanged);
         assert!(!known.skips_mirror(&key()));
-        assert_eq!(known.compare(meta("y", 1), true), Comparison::Contradicts);
+        assert_eq!(compare(&known, meta("y", 1), true), Comparison::Contradicts);
         let write = known.begin_write(&key());
         known.end_write(&key(), write, Written::Unknown);
         assert!(known.skips_mirror(&key()));
-        assert_eq!(known.compare(meta("x", 1), true), Comparison::Overtaken, "it was asked for before");
+        assert_eq!(compare(&known, meta("x", 1), true), Comparison::Overtaken, "it was asked for before");
         let write = known.begin_write(&key());
         known.end_write(&key(), write, Written::Nothing);
         assert!(known.skips_mirror(&key()));

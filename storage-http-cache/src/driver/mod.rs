@@ -25,10 +25,13 @@ mod known;
 mod link;
 mod mirror;
 mod open;
-use crate::recent;
 mod rendezvous;
 mod status;
 mod write;
 
+use crate::recent;
+
+pub use breaker::MirrorState;
 pub use cache::HttpCache;
-pub use config::{HttpCacheBuilder, register};
+pub use config::{HttpCacheBuilder, OnSave, Verify, register};
+pub use status::{MirrorStatus, Status};

@@ -10,7 +10,7 @@ use super::body::{Body, read_small};
 use super::breaker::Attempt;
 use super::cache::Shared;
 use super::client::Answer;
-use super::known::{Comparison, in_whole_seconds};
+use super::known::{Comparison, Ticket, in_whole_seconds};
 use super::mirror::{Asked, Mirror};
 use super::status::Outcome;
 
@@ -44,43 +44,45 @@ pub(crate) async fn open(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) 
 /// What the first mirror says that says something of use; else why origin is to be asked.
 async fn from_mirrors(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) -> Result<Result<Object>, Why> {
     let mut why = None;
+    let asked = cache.known.ticket();
     for mirror in cache.mirrors_for(key) {
         match mirror.ask(key, options).await {
             None if mirror.is_out_of_use() => why = why.or(Some(Why::OutOfUse)),
             None => why = why.or(Some(Why::Skipped)),
             Some(Asked::Trouble(error)) => why = Some(Why::Trouble(error)),
             Some(Asked::NotHere) => return Err(Why::Miss),
-            Some(Asked::NotModified) => return not_modified(cache, key, options),
-            Some(Asked::Here(answer, attempt)) => return here(cache, mirror, options, *answer, attempt).await,
+            Some(Asked::NotModified) if cache.known.doubts_that_nothing_changed(key, options) => {
+                return Err(Why::Skipped);
+            }
+            Some(Asked::NotModified) => {
+                return Ok(Err(Error::new(ErrorKind::NotModified, "the object has not changed")));
+            }
+            Some(Asked::Here(answer, attempt)) => return here(cache, mirror, options, asked, *answer, attempt).await,
         }
     }
     Err(why.unwrap_or(Why::Skipped))
-}
-
-/// A mirror says that nothing has changed; it does not know more than origin.
-fn not_modified(cache: &Shared, key: &Key, options: &OpenOptions) -> Result<Result<Object>, Why> {
-    match cache.known.get(key).map(|known| options.check(&known)) {
-        None => Ok(Err(Error::new(ErrorKind::NotModified, "the object has not changed"))),
-        Some(Err(error)) if error.kind() == ErrorKind::NotModified => Ok(Err(error)),
-        Some(_) => Err(Why::Miss),
-    }
 }
 
 async fn here(
     cache: &Arc<Shared>,
     mirror: &Arc<Mirror>,
     options: &OpenOptions,
+    asked: Ticket,
     answer: Answer,
     attempt: Attempt,
 ) -> Result<Result<Object>, Why> {
     let Answer { meta, range, is_ours, body } = answer;
     let (key, told) = (meta.key.clone(), meta.clone());
     let etag = meta.etag.clone().filter(|etag| !etag.is_weak());
-    let meta = match cache.known.compare(meta, is_ours) {
+    let meta = match cache.known.compare(meta, is_ours, asked) {
         Comparison::Agrees(meta) => *meta,
         Comparison::Contradicts => {
             mirror.counts.request(Outcome::Stale);
             return Err(Why::Contradiction(Arc::clone(mirror), Box::new(told)));
+        }
+        Comparison::Overtaken => {
+            mirror.counts.request(Outcome::Stale);
+            return Err(Why::Skipped);
         }
     };
     // Not every server heeds every condition, and not every ETag is origin's.

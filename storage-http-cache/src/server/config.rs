@@ -171,8 +171,13 @@ impl MirrorConfig {
         if self.max_object_size.is_some_and(|size| size > self.max_size) {
             return bad("max_object_size: is more than max_size");
         }
-        if self.admin_token.as_ref().is_some_and(|token| token.expose().len() < MIN_TOKEN_BYTES) {
-            return bad("admin_token: needs at least 16 bytes; make one with: openssl rand -hex 32");
+        // What a header can hold, so that every client can say it.
+        let is_fit = |token: &Secret| {
+            let token = token.expose();
+            token.len() >= MIN_TOKEN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !self.admin_token.as_ref().is_none_or(is_fit) {
+            return bad("admin_token: at least 16 visible ASCII characters; make one with: openssl rand -hex 32");
         }
         if self.admin_listen.is_some() && self.admin_token.is_none() {
             return bad("admin_listen: needs admin_token as well");

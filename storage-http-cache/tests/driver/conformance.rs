@@ -160,5 +160,5 @@ async fn a_lying_mirror_is_found_out_and_what_is_true_is_used() {
     let status = cache.status();
     assert!(mirror.wrong() > 0, "it never lied");
     let told = &status.mirrors[0];
-    assert!(told.hits > 0 && told.stale > 0 && told.resumed_bodies > 0 && told.failures > 0, "{status:?}");
+    assert!(told.hits > 0 && told.stale > 0 && told.broken_bodies > 0 && told.failures > 0, "{status:?}");
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// Far longer than anything here takes: a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) const TOKEN: &str = "a token of more than 16 bytes";
+pub(crate) const TOKEN: &str = "a-token-of-more-than-16-bytes";
 
 /// A mirror that runs.
 pub(crate) struct Mirror {

@@ -314,7 +314,7 @@ mod tests {
         let upload = Upload::begin(Payload::from_stream(waiting)).await.unwrap();
         let (state, mut body) = (upload.state.clone(), Body(upload.state));
         tokio::time::timeout(second * 2, state.stalled(second, minute)).await.unwrap();
-        assert!(futures_util::poll!(body.next()).is_pending());
+        assert!(std::future::poll_fn(|cx| Poll::Ready(body.poll_next_unpin(cx).is_pending())).await);
         assert!(tokio::time::timeout(minute * 9, state.stalled(second, minute)).await.is_err(), "the payload stalls");
         state.sending().turn = Turn::Server(Instant::now());
         assert!(tokio::time::timeout(minute - second, state.stalled(second, minute)).await.is_err());

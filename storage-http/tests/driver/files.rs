@@ -38,6 +38,19 @@ async fn a_file_that_others_put_on_nginx_is_an_object() {
 }
 
 #[tokio::test]
+async fn a_base_whose_path_is_encoded_is_written_to_and_listed() {
+    let Some(nginx) = Nginx::start() else { return };
+    fs::create_dir(nginx.files().join("é %2F")).unwrap();
+    let storage = Storage::new(nginx.http("/dav/%C3%A9%20%252F").writable(true).build().unwrap());
+    storage.save("a b/%41", "hello").await.unwrap();
+    let entries = storage.list("a b/").entries().collect().await.unwrap();
+    assert_eq!(entries.iter().map(storage_core::Entry::name).collect::<Vec<_>>(), ["a b/%41"]);
+    assert_eq!(fs::read(nginx.files().join("é %2F/a b/%41")).unwrap(), b"hello");
+    storage.delete("a b/%41").await.unwrap();
+    assert!(storage.list("").entries().collect().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_link_is_followed_by_whoever_has_it() {
     let Some(nginx) = Nginx::start() else { return };
     fs::write(nginx.files().join("a ?#&.txt"), "hello").unwrap();

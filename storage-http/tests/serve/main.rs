@@ -10,6 +10,7 @@ mod curl;
 mod encodings;
 mod faults;
 mod links;
+mod memory;
 mod property;
 mod ranges;
 mod reading;

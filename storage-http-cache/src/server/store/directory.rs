@@ -13,6 +13,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Result};
 
@@ -22,6 +23,10 @@ use super::sys;
 const FILLING: &str = "filling";
 const LOCK: &str = "lock";
 const ORDER: &str = "order";
+
+/// How often the lock is asked for before it is taken to be another's: half a second.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// An open directory, locked.
 #[derive(Debug)]
@@ -41,16 +46,10 @@ impl Directory {
         sys::make_directory(path).map_err(in_context)?;
         let lock =
             File::options().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(in_context)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let message = format!(
-                    "cache_dir {}: another process uses it: give each mirror a directory of its own",
-                    path.display()
-                );
-                return Err(Error::new(ErrorKind::Conflict, message));
-            }
-            Err(TryLockError::Error(error)) => return Err(in_context(error)),
+        if !take(&lock).map_err(in_context)? {
+            let path = path.display();
+            let message = format!("cache_dir {path}: another process uses it: give each mirror a directory of its own");
+            return Err(Error::new(ErrorKind::Conflict, message));
         }
         let directory = Self { path: path.to_owned(), _lock: lock };
         directory.make_tree().map_err(in_context)?;
@@ -107,6 +106,19 @@ impl Directory {
         shelves.dedup();
         shelves.iter().try_for_each(|shelf| sys::sync_directory(&self.path.join(shelf)))
     }
+}
+
+/// Takes a lock, with a little patience: what has just been closed is still held by a process that another thread is starting,
+/// until that becomes another program.
+fn take(lock: &File) -> io::Result<bool> {
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// The shelf of a key, and the beginning of its name there.

@@ -2,7 +2,7 @@
 
 use storage_core::ErrorKind;
 
-use super::peer::{Asked, Peer, Reply};
+use super::peer::{Asked, Peer, Reply, Then};
 
 /// The element of one thing in a listing.
 fn response(href: &str, properties: &str) -> String {
@@ -86,7 +86,7 @@ async fn names_that_lead_elsewhere_are_no_entries_and_no_requests() {
     })
     .await;
     let entries = peer.storage().list("").entries().collect().await.unwrap();
-    assert_eq!(entries.iter().map(|entry| entry.name()).collect::<Vec<_>>(), ["sound"]);
+    assert_eq!(entries.iter().map(storage_core::Entry::name).collect::<Vec<_>>(), ["sound"]);
     peer.assert_fired();
     assert!(peer.asked().iter().all(|asked| asked.path == "/files/"), "{:?}", peer.asked());
 }
@@ -128,6 +128,27 @@ async fn a_directory_in_itself_without_an_end_comes_to_one() {
     assert!(entries.next().await.is_none());
     // Not more than fit into the 1,024 bytes of a key.
     assert!((90..110).contains(&peer.fired()), "{}", peer.fired());
+}
+
+#[tokio::test]
+async fn a_listing_without_an_end_comes_to_one() {
+    const PIECE: usize = 1024 * 1024;
+    let peer = Peer::start(|asked, _| match asked.header("depth") {
+        Some("0") => multistatus(&response("/files/", DIRECTORY)),
+        _ => {
+            let mut bytes = b"HTTP/1.1 207 Multi-Status\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+            for _ in 0..65 {
+                bytes.extend_from_slice(format!("{PIECE:x}\r\n").as_bytes());
+                bytes.resize(bytes.len() + PIECE, b' ');
+                bytes.extend_from_slice(b"\r\n");
+            }
+            Reply::raw(bytes).then(Then::Stall).fault()
+        }
+    })
+    .await;
+    let error = peer.storage().list("").entries().collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    peer.assert_fired();
 }
 
 #[tokio::test]

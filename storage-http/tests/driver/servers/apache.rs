@@ -45,7 +45,8 @@ impl Apache {
                 "ServerRoot {root}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {root}/pid\n\
                  ErrorLog {root}/error.log\nDefaultRuntimeDir {root}\n{modules}User www-data\nGroup www-data\n\
                  DavLockDB {root}/locks\nDocumentRoot {root}/files\n<Directory {root}/files>\nDav On\nFileETag None\n\
-                 DirectoryIndex disabled\n</Directory>\nTypesConfig /dev/null\nAddType text/css .css\n\n"
+                 DirectoryIndex disabled\n</Directory>\nMaxKeepAliveRequests 0\nKeepAliveTimeout 60\n\
+                 ServerLimit 1\nThreadLimit 200\nThreadsPerChild 200\nMaxRequestWorkers 200\nTypesConfig /dev/null\nAddType text/css .css\n\n"
             );
             let path = directory.path().join("apache.conf");
             fs::write(&path, config).unwrap();

@@ -15,7 +15,7 @@ use tower_service::Service;
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    accepting: JoinHandle<()>,
+    pub(crate) accepting: JoinHandle<()>,
 }
 
 impl Drop for Server {
@@ -41,10 +41,11 @@ impl Server {
         let accepting = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let mut serve = serve.clone();
-                let service = service_fn(move |request| serve.call(request));
-                let connection = http1::Builder::new().timer(TokioTimer::new());
-                connections.spawn(connection.serve_connection(TokioIo::new(socket), service));
+                let serve = serve.clone();
+                let service = service_fn(move |request| serve.clone().call(request));
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new());
+                connections.spawn(builder.serve_connection(TokioIo::new(socket), service));
             }
         });
         Self { address, accepting }
@@ -55,18 +56,18 @@ impl Server {
     }
 
     /// Sends text on a connection of its own, and answers all that comes back until the server closes it.
-    pub(crate) async fn talk(&self, sent: &str) -> String {
+    pub(crate) async fn talk(&self, sent: &str) -> Vec<u8> {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         socket.write_all(sent.as_bytes()).await.unwrap();
         let mut received = Vec::new();
         socket.read_to_end(&mut received).await.unwrap();
-        String::from_utf8_lossy(&received).into_owned()
+        received
     }
 
     /// The answer to one request, after which the connection is closed.
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> Raw {
         let text = format!("{method} {path} HTTP/1.1\r\nhost: files\r\nconnection: close\r\n{headers}\r\n");
-        Raw::of(&self.talk(&text).await)
+        Raw::of(&String::from_utf8_lossy(&self.talk(&text).await))
     }
 }
 
