@@ -47,8 +47,10 @@
 //! | `fs` | `file:///abs/path` | `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `metadata`, `signing_key` |
 //! | `memory` | `memory:` | none |
 //! | `s3` | `s3://bucket/prefix` | `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http` |
+//! | `http` | `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `headers` |
+//! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `admin`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty` |
 //!
-//! What they mean is told by the builders of the drivers, in the modules `fs` and `s3`.
+//! What they mean is told by the builders of the drivers, in the modules `fs`, `s3`, `http` and `http_cache`.
 //!
 //! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which names it and lists
 //!   the known ones. No value is ever shown: it may be a secret.
@@ -68,6 +70,10 @@
 //! | `fs` (default) | the driver `fs` and `file:` URLs: the local file system, as module `fs` too |
 //! | `memory` (default) | the driver `memory` and the URL `memory:`; [`Memory`] itself is always there |
 //! | `s3` | the driver `s3` and `s3:` URLs: AWS S3 and every service that speaks its protocol, as module `s3` too |
+//! | `http` | the driver `http` and `http:` and `https:` URLs: any HTTP file server, as module `http` too |
+//! | `serve` | serving a storage over HTTP, as module `http` |
+//! | `http-cache` | the driver `http-cache`: a mirror first, origin on any trouble, as module `http_cache` too |
+//! | `mirror` | the mirror server, in module `http_cache`; [`Loader::mirror_file`] reads its configuration |
 //! | `aws-config` | for `s3`: AWS profiles with single sign-on, roles and processes |
 //!
 //! What this crate re-exports from `storage-core` is described there too, with the contract that every driver holds.

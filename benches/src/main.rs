@@ -5,10 +5,11 @@
 //! counts.
 //!
 //! `cargo run --release -- fs` runs all of the file system workloads; `--only save` some of them; `memory` measures peak
-//! memory, each case in a process of its own. `s3` does both for the S3 driver, on a server that is there.
+//! memory, each case in a process of its own. `mirror` measures the mirror server beside nginx. `s3` does both for the S3 driver, on a server that is there.
 
 mod fs;
 mod memory;
+mod mirror;
 mod paired;
 mod peers;
 mod s3;
@@ -39,6 +40,11 @@ enum What {
     },
     /// Peak memory of the file system driver.
     Memory,
+    /// The mirror server, beside nginx, and the driver that reads from it.
+    Mirror(mirror::Arguments),
+    /// The mirror that is measured: one worker in front of an HTTP server.
+    #[command(hide = true)]
+    MirrorServer(mirror::ServerArguments),
     /// One case of `memory`.
     #[command(hide = true)]
     MemoryCase { case: String },
@@ -59,6 +65,8 @@ fn main() -> peers::Result<()> {
     match arguments.what {
         What::Fs { rounds, only } => runtime.block_on(fs::run(&arguments.dir, rounds, &only)),
         What::Memory => memory::run(&arguments.dir),
+        What::Mirror(what) => what.run(&runtime, &arguments.dir),
+        What::MirrorServer(server) => server.run(),
         What::MemoryCase { case } => runtime.block_on(memory::case(&arguments.dir, &case)),
         What::S3(what) => what.run(&runtime, &arguments.dir),
         What::S3MemoryCase(case) => runtime.block_on(case.run(&arguments.dir)),

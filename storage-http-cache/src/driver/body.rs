@@ -166,25 +166,26 @@ impl Body {
             for hasher in self.digest.iter_mut().chain(self.check.as_mut().map(|(hasher, _)| hasher)) {
                 hasher.update(&chunk);
             }
+            // The end is not waited for: many readers stop at the length that they were told.
+            if self.left.is_empty() {
+                self.end()?;
+            }
             return Ok(Some(chunk));
         }
-        self.end()
+        Ok(None)
     }
 
-    /// All bytes are handed on; tells what that says of the mirror.
-    fn end(&mut self) -> Result<Option<Bytes>> {
+    /// All bytes are there; tells what that says of the mirror. An error keeps the last of them back.
+    fn end(&mut self) -> Result<()> {
         let source = std::mem::replace(&mut self.source, Source::Ended);
         let wrong = self.check.take().filter(|(hasher, expected)| hasher.clone().finish() != *expected);
         let Some((_, expected)) = wrong else {
             if let Source::Mirror(_, attempt) = source {
                 self.of.mirror.succeeded(attempt);
             }
-            return Ok(None);
+            return Ok(());
         };
-        let message =
-            format!("the bytes that the mirror sent do not have the checksum {expected}: open the object again");
-        // Passing, since the mirror is not asked for this key again so soon.
-        let error = Error::new(ErrorKind::Integrity, message).with_retryable(true);
+        let error = wrong_bytes(&expected);
         if let Source::Mirror(_, attempt) = source {
             self.of.mirror.counts.broken();
             self.of.mirror.failed(attempt, &self.of.key, &error);

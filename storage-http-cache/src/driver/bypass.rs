@@ -36,6 +36,8 @@ struct Marks {
     rest: Mark,
     /// Whether somebody is at work on purging.
     purging: bool,
+    /// The number of the last write that may have changed something. Marks come and go, numbers do not come again.
+    writes: u64,
 }
 
 /// Why a key is bypassed. One that is not, has none.
@@ -43,10 +45,12 @@ struct Marks {
 struct Mark {
     /// Writes under way.
     writers: usize,
-    /// How many writes have ended that may have changed something.
-    writes: u64,
-    /// How many of them have been purged.
+    /// The last write that has ended and may have changed something.
+    written: u64,
+    /// The last write that has been purged.
     purged: u64,
+    /// How many have their purge seen to by whoever wrote.
+    in_hand: usize,
     /// When the last of them is old enough.
     over: Option<Instant>,
 }
@@ -65,13 +69,18 @@ pub(crate) enum Slot {
 pub(crate) struct Due {
     /// Of one key; of all there are, if unset.
     pub(crate) key: Option<Key>,
-    /// Up to which write it is good.
-    writes: u64,
+    /// The last write that it is good for.
+    written: u64,
 }
 
 impl Mark {
     fn is_due(&self) -> bool {
-        self.purged < self.writes
+        self.purged < self.written
+    }
+
+    /// Whether a purge is due that nobody sees to.
+    fn is_left(&self) -> bool {
+        self.is_due() && self.in_hand == 0
     }
 
     fn holds(&self, until: Until) -> bool {
@@ -127,7 +136,8 @@ impl Bypass {
         Slot::Own
     }
 
-    /// A write has ended, and may have changed something or certainly has not. Answers the purge that is due.
+    /// A write has ended, and may have changed something or certainly has not. Answers the purge that is due, which the
+    /// caller has to see to until it says [`hand_over`](Self::hand_over).
     pub(crate) fn end(&self, key: &Key, slot: Slot, may_have_changed: bool) -> Option<Due> {
         let marks = &mut *self.lock();
         let mark = match slot {
@@ -140,8 +150,10 @@ impl Bypass {
             match self.until {
                 Until::Over(time) => mark.over = Instant::now().checked_add(time),
                 Until::Purged => {
-                    mark.writes += 1;
-                    due = Some(Due { key: (slot == Slot::Own).then(|| key.clone()), writes: mark.writes });
+                    marks.writes += 1;
+                    mark.written = marks.writes;
+                    mark.in_hand += 1;
+                    due = Some(Due { key: (slot == Slot::Own).then(|| key.clone()), written: mark.written });
                 }
             }
         }
@@ -152,7 +164,21 @@ impl Bypass {
     /// What is known to be stale for another reason than a write of this process.
     pub(crate) fn found_stale(&self, key: &Key) {
         let slot = self.begin(key);
-        self.end(key, slot, true);
+        if let Some(due) = self.end(key, slot, true) {
+            self.hand_over(&due);
+        }
+    }
+
+    /// Nobody in particular sees to a purge any longer, whether or not it was confirmed.
+    pub(crate) fn hand_over(&self, due: &Due) {
+        let marks = &mut *self.lock();
+        let mark = match &due.key {
+            Some(key) => marks.keys.get_mut(key),
+            None => Some(&mut marks.rest),
+        };
+        if let Some(mark) = mark {
+            mark.in_hand = mark.in_hand.saturating_sub(1);
+        }
     }
 
     /// A purge has been confirmed that was sent after it was due.
@@ -163,26 +189,26 @@ impl Bypass {
             None => Some(&mut marks.rest),
         };
         if let Some(mark) = mark {
-            mark.purged = mark.purged.max(due.writes);
+            mark.purged = mark.purged.max(due.written);
         }
         if let Some(key) = &due.key {
             self.tidy(marks, key);
         }
     }
 
-    /// Takes on the work of purging; `false` if there is none, or somebody has it.
+    /// Takes on the work of purging that nobody sees to; `false` if there is none, or somebody has it.
     pub(crate) fn take_on(&self) -> bool {
         let marks = &mut *self.lock();
-        let is_due = marks.rest.is_due() || marks.keys.values().any(Mark::is_due);
-        is_due && !std::mem::replace(&mut marks.purging, true)
+        let is_left = marks.rest.is_left() || marks.keys.values().any(Mark::is_left);
+        is_left && !std::mem::replace(&mut marks.purging, true)
     }
 
-    /// Some of the purges that are due. If there are none, the work is done, and whoever has taken it on is rid of it.
+    /// Some of the purges that are due and nobody sees to. If there are none, the work is done, and whoever has taken it on is rid of it.
     pub(crate) fn due(&self, most: usize) -> Vec<Due> {
         let marks = &mut *self.lock();
-        let due_of = |key: Option<&Key>, mark: &Mark| Due { key: key.cloned(), writes: mark.writes };
-        let rest = marks.rest.is_due().then(|| due_of(None, &marks.rest));
-        let keys = marks.keys.iter().filter(|(_, mark)| mark.is_due()).map(|(key, mark)| due_of(Some(key), mark));
+        let due_of = |key: Option<&Key>, mark: &Mark| Due { key: key.cloned(), written: mark.written };
+        let rest = marks.rest.is_left().then(|| due_of(None, &marks.rest));
+        let keys = marks.keys.iter().filter(|(_, mark)| mark.is_left()).map(|(key, mark)| due_of(Some(key), mark));
         let due: Vec<_> = rest.into_iter().chain(keys).take(most).collect();
         marks.purging &= !due.is_empty();
         due
@@ -255,6 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn a_purge_that_is_confirmed_late_is_not_good_for_a_write_after_it() {
+        let (bypass, a) = (purged(), key("a"));
+        let write = || bypass.end(&a, bypass.begin(&a), true).unwrap();
+        let (first, second) = (write(), write());
+        bypass.confirmed(&second);
+        assert!(!bypass.covers(&a));
+        let third = write();
+        bypass.confirmed(&first);
+        assert!(bypass.covers(&a));
+        bypass.confirmed(&third);
+        assert!(!bypass.covers(&a));
+    }
+
+    #[test]
     fn a_purge_during_another_write_does_not_end_the_bypass() {
         let (bypass, a) = (purged(), key("a"));
         let (first, second) = (bypass.begin(&a), bypass.begin(&a));
@@ -318,6 +358,19 @@ mod tests {
         assert!(bypass.take_on(), "whoever had it is done");
         bypass.give_up();
         assert!(bypass.take_on());
+    }
+
+    #[test]
+    fn what_the_writer_sees_to_is_nobody_elses_until_it_is_handed_over() {
+        let (bypass, a) = (purged(), key("a"));
+        let slot = bypass.begin(&a);
+        let due = bypass.end(&a, slot, true).unwrap();
+        assert!(!bypass.take_on());
+        bypass.hand_over(&due);
+        assert!(bypass.take_on());
+        assert_eq!(bypass.due(10), std::slice::from_ref(&due));
+        bypass.confirmed(&due);
+        assert!(!bypass.covers(&a));
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,7 +33,8 @@ pub enum Verify {
     /// server, and the original one.
     #[default]
     CacheTier,
-    /// By `HEAD /<key>`; objects are at `/<key>`. For any web server.
+    /// By `HEAD /<key>`; objects are at `/<key>`. For any web server: a file server, or a cache such as nginx with
+    /// `proxy_cache`. ETags of such a mirror are not compared with origin's; sizes are.
     Head,
     /// Not at all: a mirror that is healthy has everything, or fetches it. Objects are at `/<key>`.
     None,

@@ -38,6 +38,7 @@ pub(crate) struct Mirror {
     /// Keys for which it is not asked for a while, after trouble.
     penalised: Recent<()>,
     bypass: Bypass,
+    can_purge: bool,
     prefetch: bool,
 }
 
@@ -84,6 +85,7 @@ impl Mirror {
             verified: Recent::new(settings.memo, MOST_VERIFIED),
             penalised: Recent::new(settings.key_penalty, MOST_PENALISED),
             bypass: Bypass::new(settings.until, MOST_BYPASSED),
+            can_purge: settings.until == Until::Purged,
             prefetch: settings.prefetch,
         })
     }
@@ -93,9 +95,9 @@ impl Mirror {
         self.bypass.covers(key) || self.penalised.contains(key)
     }
 
-    /// Whether the mirror is in no state to be asked for anything.
+    /// Whether the mirror is in no state to be asked for anything, but for trials.
     pub(crate) fn is_out_of_use(&self) -> bool {
-        self.breaker.is_shut() || self.bypass.covers_all()
+        self.breaker.state() == MirrorState::Open || self.bypass.covers_all()
     }
 
     /// Asks for an object; `None` if the mirror is to be left alone.
@@ -209,8 +211,10 @@ impl Mirror {
         tracing::info!(mirror = self.client.place(), key = key.as_str(), "the mirror has another version than origin");
         self.penalised.insert(key, ());
         self.verified.remove(key);
-        self.bypass.found_stale(key);
-        self.purge_later();
+        if self.can_purge {
+            self.bypass.found_stale(key);
+            self.purge_later();
+        }
     }
 
     /// A write begins.
@@ -267,7 +271,7 @@ impl Write {
     /// is not confirmed now is tried again in the background. Dropping the future does no harm.
     pub(crate) async fn happened(mut self, fetch: bool) {
         let Some(due) = self.ended() else { return };
-        let later = PurgeLater(&self.mirror);
+        let later = PurgeLater(&self.mirror, &due);
         // A mirror that is down would only hold up the writer.
         if self.mirror.breaker.is_shut() || !self.mirror.purge(&due).await {
             return;
@@ -291,17 +295,19 @@ impl Write {
 impl Drop for Write {
     /// Nobody waited for its end: it may have happened.
     fn drop(&mut self) {
-        if self.ended().is_some() {
-            self.mirror.purge_later();
+        if let Some(due) = self.ended() {
+            drop(PurgeLater(&self.mirror, &due));
         }
     }
 }
 
-/// Sees to what is still due, also where a future is dropped while it waits for the answer to its purge.
-struct PurgeLater<'a>(&'a Arc<Mirror>);
+/// Hands a purge over to those in the background, should it not be confirmed, also where a future is dropped while it
+/// waits for the answer.
+struct PurgeLater<'a>(&'a Arc<Mirror>, &'a Due);
 
 impl Drop for PurgeLater<'_> {
     fn drop(&mut self) {
+        self.0.bypass.hand_over(self.1);
         self.0.purge_later();
     }
 }

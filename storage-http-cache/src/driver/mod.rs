@@ -10,7 +10,7 @@
 //! | `breaker` | whether a mirror is asked at all |
 //! | `bypass` | the keys that a mirror is not asked for, since what it has may be old |
 //! | `known` | what origin said a short while ago |
-//! | `recent` | a bounded memory of keys, for all of these |
+//! | `recent`, of the crate | a bounded memory of keys, for all of these |
 //! | `rendezvous` | which mirror a key belongs to |
 //! | `status` | counts, metrics |
 

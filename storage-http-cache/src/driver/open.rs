@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
-use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
+use storage_core::{ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
 
 use super::body::{Body, read_small};
 use super::breaker::Attempt;
@@ -25,8 +25,8 @@ enum Why {
     OutOfUse,
     /// The last mirror that was asked is in trouble.
     Trouble(Error),
-    /// This mirror has another version than origin had a moment ago.
-    Contradiction(Arc<Mirror>, Box<ObjectMeta>),
+    /// This mirror has another version than origin had a moment ago. The ETag is unset if it is none of origin's.
+    Contradiction(Arc<Mirror>, u64, Option<ETag>),
 }
 
 pub(crate) async fn open(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) -> Result<Object> {
@@ -72,13 +72,13 @@ async fn here(
     attempt: Attempt,
 ) -> Result<Result<Object>, Why> {
     let Answer { meta, range, is_ours, body } = answer;
-    let (key, told) = (meta.key.clone(), meta.clone());
-    let etag = meta.etag.clone().filter(|etag| !etag.is_weak());
+    let (key, size, told) = (meta.key.clone(), meta.size, meta.etag.clone());
+    let etag = told.clone().filter(|etag| !etag.is_weak());
     let meta = match cache.known.compare(meta, is_ours, asked) {
         Comparison::Agrees(meta) => *meta,
         Comparison::Contradicts => {
             mirror.counts.request(Outcome::Stale);
-            return Err(Why::Contradiction(Arc::clone(mirror), Box::new(told)));
+            return Err(Why::Contradiction(Arc::clone(mirror), size, told.filter(|_| is_ours)));
         }
         Comparison::Overtaken => {
             mirror.counts.request(Outcome::Stale);
@@ -133,21 +133,17 @@ async fn from_origin(cache: &Arc<Shared>, key: &Key, options: &OpenOptions, why:
     };
     let object = object.map_meta(in_whole_seconds);
     cache.known.is_there(object.meta(), asked);
-    if let Why::Contradiction(mirror, told) = why
-        && !is_version(&told, object.meta())
-    {
-        mirror.is_stale(key);
+    if let Why::Contradiction(mirror, size, etag) = why {
+        let same_etag = match (&etag, &object.meta().etag) {
+            (Some(told), Some(known)) => told.weak_eq(known),
+            _ => true,
+        };
+        // Else origin has changed as well, and it is what was known of it that was old.
+        if !same_etag || size != object.meta().size {
+            mirror.is_stale(key);
+        }
     }
     Ok(counted(cache, object))
-}
-
-/// Whether what a mirror told is what origin has.
-fn is_version(told: &ObjectMeta, meta: &ObjectMeta) -> bool {
-    let same_etag = match (&told.etag, &meta.etag) {
-        (Some(told), Some(known)) => told.weak_eq(known),
-        _ => true,
-    };
-    same_etag && told.size == meta.size
 }
 
 /// Counts the bytes: of a body that streams as they pass, of one that is in memory or in a file at once.

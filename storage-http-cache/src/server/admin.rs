@@ -11,19 +11,28 @@ use sha2::{Digest, Sha256};
 use storage_core::config::Secret;
 use storage_http::serve::{Body, failure, key_of, plain};
 
+use super::analytics;
+use super::config::MirrorConfig;
 use super::mirror::Mirror;
+use super::record::{Records, Verdict};
 use super::site::{json, not_allowed};
+use super::status;
 
 /// The routes of whoever runs the mirror.
 #[derive(Debug)]
 pub(crate) struct Admin {
     token: Secret,
     mirror: Arc<Mirror>,
+    records: Arc<Records>,
+    max_size: u64,
 }
 
 impl Admin {
-    pub(super) fn new(token: Secret, mirror: Arc<Mirror>) -> Self {
-        Self { token, mirror }
+    /// `None` without a token: then there is no administration.
+    pub(super) fn new(config: &MirrorConfig, mirror: &Arc<Mirror>, records: &Arc<Records>) -> Option<Self> {
+        let token = config.admin_token.clone()?;
+        let (mirror, records) = (Arc::clone(mirror), Arc::clone(records));
+        Some(Self { token, mirror, records, max_size: config.max_size })
     }
 
     /// Whether a request may not go on, and what it is told.
@@ -112,24 +121,38 @@ impl Admin {
             let _ = writeln!(text, "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} {kind}");
             let _ = writeln!(text, "anystorage_mirror_{name} {value}");
         }
+        self.expose_records(&mut text);
         text
+    }
+
+    fn expose_records(&self, text: &mut String) {
+        let mut counter = |name: &str, help: &str, value: &dyn Fn(Verdict) -> u64| {
+            let _ = writeln!(text, "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} counter");
+            for verdict in Verdict::ALL {
+                let (label, value) = (verdict.name(), value(verdict));
+                let _ = writeln!(text, "anystorage_mirror_{name}{{cache_status=\"{label}\"}} {value}");
+            }
+        };
+        let help = "Requests for objects by how they were answered.";
+        counter("answers_total", help, &|verdict| self.records.answered(verdict).0);
+        let help = "Bytes of their bodies that were handed to connections.";
+        counter("sent_bytes_total", help, &|verdict| self.records.answered(verdict).1);
+        let name = "anystorage_mirror_access_log_lost_total";
+        let _ = writeln!(text, "# HELP {name} Requests that are missing in the access log.\n# TYPE {name} counter");
+        let _ = writeln!(text, "{name} {}", self.records.lost());
     }
 
     pub(super) fn status(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
         if let Some(refusal) = self.refused(method, &[Method::GET], headers) {
             return refusal;
         }
-        let figures = self.mirror.figures().into_iter().map(|(name, _, _, value)| (name.to_owned(), value.into()));
-        let mut document = serde_json::Map::from_iter(figures);
-        document.insert("hit_rate".to_owned(), self.mirror.hit_rate().into());
-        let top: Vec<_> = self
-            .mirror
-            .store
-            .top(20)
-            .iter()
-            .map(|entry| serde_json::json!({ "key": entry.key(), "size": entry.size(), "requests": entry.hits() }))
-            .collect();
-        document.insert("top".to_owned(), top.into());
-        json(StatusCode::OK, &document.into())
+        status::status(&self.mirror, &self.records, self.max_size, headers)
+    }
+
+    pub(super) async fn analytics(&self, method: &Method, headers: &HeaderMap, query: &str) -> Response<Body> {
+        match self.refused(method, &[Method::GET], headers) {
+            Some(refusal) => refusal,
+            None => analytics::exported(&self.records, query).await,
+        }
     }
 }

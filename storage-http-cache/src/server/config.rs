@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,8 +67,17 @@ pub struct MirrorConfig {
     pub admin_listen: Option<SocketAddr>,
     /// Who may use them: `Authorization: Bearer <token>`. At least 16 bytes.
     pub admin_token: Option<Secret>,
-    /// A file that gets a line for each request; `"-"` is the standard output.
+    /// A file that gets a line for each request, in the Combined Log Format and two words more: how the cache answered, and
+    /// milliseconds. `"-"` is the standard output. A reload opens the file anew, so that it can be moved away before.
     pub access_log: Option<PathBuf>,
+    /// How many days the analytics keep: downloads and bytes of each key. Beside the cache, in `analytics` below `cache_dir`,
+    /// and not part of `max_size`. The default is 400; 0 counts nothing.
+    #[serde(default = "default_analytics_days")]
+    pub analytics_days: usize,
+    /// The addresses of proxies in front, which are believed when they tell in `X-Forwarded-For` who asks. Without it, all who
+    /// come by a proxy seem to be one client, to the access log and the analytics. The default is none.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
     /// With it, only links that were signed with it are answered. Without it every object under `allow` is public.
     pub signing_key: Option<Secret>,
     /// How many threads serve. The default is one for each core.
@@ -151,6 +160,10 @@ fn default_stale_if_error() -> Duration {
     Duration::from_secs(24 * 60 * 60)
 }
 
+fn default_analytics_days() -> usize {
+    400
+}
+
 fn default_max_connections() -> usize {
     10_000
 }
@@ -209,6 +222,7 @@ impl MirrorConfig {
             ("negative_ttl", self.negative_ttl != other.negative_ttl),
             ("stale_if_error", self.stale_if_error != other.stale_if_error),
             ("stale_while_revalidate", self.stale_while_revalidate != other.stale_while_revalidate),
+            ("analytics_days", self.analytics_days != other.analytics_days),
             ("workers", self.workers != other.workers),
             ("max_connections", self.max_connections != other.max_connections),
         ];

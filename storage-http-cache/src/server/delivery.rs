@@ -8,6 +8,7 @@ use storage_core::{Error, ErrorKind, Key, Result};
 use storage_http::serve::{Body, Overrides, failure, plain, respond};
 
 use super::mirror::{Found, Handling};
+use super::record::Verdict;
 use super::site::{Site, not_found};
 use super::version::{Held, Version};
 
@@ -29,40 +30,41 @@ pub(super) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    pub(super) async fn answer(self) -> Response<Body> {
+    pub(super) async fn answer(self) -> (Response<Body>, Verdict) {
         let method = self.method;
-        let mut response = match self.try_answer().await {
-            Ok(response) => response,
-            Err(error) => failed(method, &error, false),
+        let (mut response, verdict) = match self.try_answer().await {
+            Ok(answer) => answer,
+            Err(error) if error.kind() == ErrorKind::NotFound => (failed(method, &error, false), Verdict::Missing),
+            Err(error) => (failed(method, &error, false), Verdict::Failed),
         };
         response.headers_mut().append(VIA, VIA_US);
-        for_method(method, response)
+        (for_method(method, response), verdict)
     }
 
-    async fn try_answer(self) -> Result<Response<Body>> {
+    async fn try_answer(self) -> Result<(Response<Body>, Verdict)> {
         let mirror = &self.site.mirror;
         // Whether it is there origin can tell without sending it.
         if *self.method == Method::HEAD && !mirror.has(self.key) {
-            return self.pass("head").await;
+            return Ok((self.pass("head").await?, Verdict::Passed));
         }
         if self.site.redirect_on_miss && !mirror.has(self.key) && !mirror.missing.contains(self.key) {
             mirror.is_ready(self.key);
-            return self.redirected().await;
+            return Ok((self.redirected().await?, Verdict::Miss));
         }
         match mirror.find(self.key).await {
-            Found::Version(version, handling) => self.deliver(version, handling).await,
-            Found::Pass(why) => self.pass(why).await,
+            Found::Version(version, handling) => Ok((self.deliver(version, handling).await?, handling.into())),
+            Found::Pass(why) => Ok((self.pass(why).await?, Verdict::Passed)),
             Found::Missing { asked } => {
                 mirror.counters.missing.add(1);
                 let mut response = not_found();
                 let status =
                     if asked { "anystorage; fwd=uri-miss; fwd-status=404" } else { "anystorage; hit; detail=missing" };
                 response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static(status));
-                Ok(response)
+                Ok((response, Verdict::Missing))
             }
             Found::Failed { error, had_stale } => {
                 mirror.counters.failed.add(1);
-                Ok(failed(self.method, &error, had_stale))
+                Ok((failed(self.method, &error, had_stale), Verdict::Failed))
             }
         }
     }

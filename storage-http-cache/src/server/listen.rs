@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -18,11 +18,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use storage_core::{Error, ErrorKind, Result, Storage};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
 use super::config::MirrorConfig;
 use super::mirror::Mirror;
+use super::record::Records;
 use super::site::{Door, Site};
 
 /// How long the headers of a request may take, and how long a connection may be idle.
@@ -82,7 +83,9 @@ impl Server {
     pub fn bind(config: MirrorConfig, origin: Storage) -> Result<Self> {
         let config = config.validated()?;
         let mirror = Mirror::open(&config, origin)?;
-        let site = Site::new(&config, mirror)?;
+        // After the mirror, which holds the directory.
+        let records = Records::open(&config)?;
+        let site = Site::new(&config, mirror, records)?;
         let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let (public, listen) = listeners(config.listen, workers)?;
         let (admin, admin_listen) = match config.admin_listen {
@@ -124,6 +127,22 @@ impl Server {
     /// # Errors
     /// What the operating system says about threads.
     pub fn run(self) -> Result<()> {
+        let records = Arc::clone(&self.handle.site().records);
+        // Dropped, it ends the thread that saves, which saves once more.
+        let (saving, ends) = mpsc::channel();
+        let saved = Arc::clone(&records);
+        let saver = thread::Builder::new().name("analytics".to_owned()).spawn(move || {
+            if let Some(analytics) = &saved.analytics {
+                analytics.keep_saving(&ends);
+            }
+        })?;
+        let outcome = self.serve();
+        drop::<mpsc::Sender<()>>(saving);
+        records.close_log();
+        outcome.and(saver.join().map_err(|_| Error::new(ErrorKind::Unexpected, "the analytics panicked")))
+    }
+
+    fn serve(self) -> Result<()> {
         let mut threads = Vec::new();
         let doors = self.public.into_iter().map(|listener| (listener, Door::Public));
         for (number, (listener, door)) in doors.chain(self.admin.map(|admin| (admin, Door::Admin))).enumerate() {
@@ -151,20 +170,21 @@ impl Handle {
     }
 
     /// Puts another configuration in place of the present one, for requests from now on. Connections stay, and so does what
-    /// is kept.
+    /// is kept. The access log is opened anew, so that its file may have been moved away.
     ///
     /// # Errors
     /// `InvalidConfig` if the new one is wrong, or changes what cannot change while the server runs: `listen`,
-    /// `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`, `workers`, `max_connections`, the TTLs. Then
-    /// the present one stays.
+    /// `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`, `analytics_days`, `workers`, `max_connections`, the TTLs;
+    /// or if its `access_log` cannot be opened. Then the present one stays.
     pub fn reload(&self, config: MirrorConfig) -> Result<()> {
         let config = config.validated()?;
         let mut present = self.config.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(option) = present.differs_for_good(&config) {
             return Err(Error::config(format!("option {option}: cannot change while the mirror runs; restart it")));
         }
-        let mirror = Arc::clone(&self.site().mirror);
-        let site = Arc::new(Site::new(&config, mirror)?);
+        let (mirror, records) = (Arc::clone(&self.site().mirror), Arc::clone(&self.site().records));
+        let site = Arc::new(Site::new(&config, mirror, Arc::clone(&records))?);
+        records.open_log(config.access_log.as_deref())?;
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = site;
         *present = config;
         Ok(())
@@ -254,8 +274,8 @@ impl Worker {
                 _ = &mut stopped => return,
             };
             match accepted {
-                Ok((stream, permit)) => {
-                    let connection = graceful.watch(self.connection(stream));
+                Ok((stream, peer, permit)) => {
+                    let connection = graceful.watch(self.connection(stream, peer));
                     tokio::spawn(async move {
                         let _permit = permit;
                         if let Err(error) = connection.await {
@@ -272,15 +292,16 @@ impl Worker {
     }
 
     /// The next connection, once there is room for one.
-    async fn next(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    async fn next(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         let permit = Arc::clone(&self.connections).acquire_owned().await.map_err(std::io::Error::other)?;
-        let (stream, _) = listener.accept().await?;
-        Ok((stream, permit))
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer, permit))
     }
 
     fn connection(
         &self,
         stream: TcpStream,
+        peer: SocketAddr,
     ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
         // Without it each small answer on a kept connection may wait 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
@@ -293,7 +314,7 @@ impl Worker {
             let site = handle.site();
             async move {
                 let (head, _) = request.into_parts();
-                Ok::<_, Infallible>(site.answer(door, &head.method, &head.uri, &head.headers).await)
+                Ok::<_, Infallible>(site.answer(peer, door, &head).await)
             }
         });
         http1::Builder::new()

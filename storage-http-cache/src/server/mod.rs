@@ -10,7 +10,9 @@
 //! - How long it is served origin says (RFC 9111); where origin says nothing, the option `ttl`.
 //! - **Without `signing_key`, every object under `allow` is public**, whatever origin thinks of it.
 
+mod access_log;
 mod admin;
+mod analytics;
 mod config;
 mod counters;
 mod delivery;
@@ -18,9 +20,12 @@ mod flight;
 mod freshness;
 mod listen;
 mod mirror;
+mod record;
 mod site;
+mod status;
 pub(crate) mod store;
 mod version;
 
+pub use analytics::{Day, ExportFormat, export};
 pub use config::{MirrorConfig, Ttl};
 pub use listen::{Handle, Server};

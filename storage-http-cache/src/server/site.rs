@@ -7,15 +7,18 @@
 //! | `POST /purge/<key>`, `POST /purge?prefix=` | forgets, with the token |
 //! | `POST /prefetch/<key>` | fetches, with the token |
 //! | `GET /metrics`, `GET /status` | how it is doing, with the token |
+//! | `GET /analytics?from=&to=&format=` | what was downloaded, with the token |
 //! | `GET /healthz` | whether it is there |
 //!
 //! A key whose first segment is that of a route is reached below `/download/` alone.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Method, Response, StatusCode, Uri};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
 use storage_core::signed_url::{Grant, SigningKey};
 use storage_core::{Error, ErrorKind, Key, Result, Storage, UrlMethod};
 use storage_http::serve::{Body, Overrides, Policy, Reader, failure, key_of, plain};
@@ -24,6 +27,7 @@ use super::admin::Admin;
 use super::config::MirrorConfig;
 use super::delivery::{self, Delivery};
 use super::mirror::Mirror;
+use super::record::{Record, Recorded, Records, client_address};
 
 /// Which listener a request came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +40,11 @@ pub(crate) enum Door {
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(super) mirror: Arc<Mirror>,
+    pub(super) records: Arc<Records>,
     pub(super) reader: Reader,
     pub(super) redirect_on_miss: bool,
     allow: Option<Vec<String>>,
+    trusted_proxies: Vec<IpAddr>,
     signing_key: Option<SigningKey>,
     admin: Option<Admin>,
     /// Whether the public listener serves the administration too.
@@ -54,6 +60,7 @@ enum Route<'a> {
     Prefetch(&'a str),
     Metrics,
     Status,
+    Analytics,
     Health,
     /// Below the first segment of a route, and none.
     Nothing,
@@ -74,46 +81,64 @@ impl<'a> Route<'a> {
             ("prefetch", Some(key)) => Self::Prefetch(key),
             ("metrics", None) => Self::Metrics,
             ("status", None) => Self::Status,
+            ("analytics", None) => Self::Analytics,
             ("healthz", None) => Self::Health,
-            ("download" | "verify" | "prefetch" | "metrics" | "status" | "healthz", _) => Self::Nothing,
+            ("download" | "verify" | "prefetch" | "metrics" | "status" | "analytics" | "healthz", _) => Self::Nothing,
             _ => Self::Object(path),
         }
     }
 }
 
 impl Site {
-    pub(crate) fn new(config: &MirrorConfig, mirror: Arc<Mirror>) -> Result<Self> {
+    pub(crate) fn new(config: &MirrorConfig, mirror: Arc<Mirror>, records: Arc<Records>) -> Result<Self> {
         let mut reader = Reader::default();
         reader.policy = Policy::default();
         Ok(Self {
             reader,
             redirect_on_miss: config.redirect_on_miss,
             allow: config.allow.clone(),
+            trusted_proxies: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
             signing_key: config.signing_key()?,
-            admin: config.admin_token.clone().map(|token| Admin::new(token, Arc::clone(&mirror))),
+            admin: Admin::new(config, &mirror, &records),
             admin_is_public: config.admin_listen.is_none(),
             mirror,
+            records,
         })
     }
 
-    /// Answers a request, whatever it is.
-    pub(crate) async fn answer(&self, door: Door, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
+    /// Answers a request, whatever it is. It is recorded when the body has ended.
+    pub(crate) async fn answer(&self, peer: SocketAddr, door: Door, head: &Parts) -> Response<Recorded> {
+        let mut record = self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
+        let response = self.route(door, head, &mut record).await;
+        self.records.watch(record, response)
+    }
+
+    async fn route(&self, door: Door, head: &Parts, record: &mut Record) -> Response<Body> {
+        let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
         let route = Route::of(uri.path());
         let admin = self.admin.as_ref().filter(|_| door == Door::Admin || self.admin_is_public);
         let query = uri.query().unwrap_or_default();
         match (route, admin) {
             (Route::Health, _) => healthy(method),
-            (Route::Object(path), _) if door == Door::Public => self.object(method, path, query, headers).await,
+            (Route::Object(path), _) if door == Door::Public => self.object(method, path, query, headers, record).await,
             (Route::Verify(path), _) if door == Door::Public => self.verify(method, path, query),
             (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
             (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path),
             (Route::Metrics, Some(admin)) => admin.metrics(method, headers),
             (Route::Status, Some(admin)) => admin.status(method, headers),
+            (Route::Analytics, Some(admin)) => admin.analytics(method, headers, query).await,
             _ => not_found(),
         }
     }
 
-    async fn object(&self, method: &Method, path: &str, query: &str, headers: &HeaderMap) -> Response<Body> {
+    async fn object(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        headers: &HeaderMap,
+        record: &mut Record,
+    ) -> Response<Body> {
         let wanted = match *method {
             Method::GET => UrlMethod::Get,
             Method::HEAD => UrlMethod::Head,
@@ -128,7 +153,9 @@ impl Site {
         overrides.content_type = grant.content_type;
         overrides.content_disposition = grant.content_disposition;
         let delivery = Delivery { site: self, method, headers, key: &key, overrides, by_link };
-        delivery.answer().await
+        let (response, verdict) = delivery.answer().await;
+        record.object = Some((key, verdict));
+        response
     }
 
     /// The original protocol's answer, to the letter.
@@ -222,7 +249,7 @@ mod tests {
         assert_eq!(Route::of("/verify/a/b.mp3"), Route::Verify("/a/b.mp3"));
         assert_eq!(Route::of("/purge"), Route::Purge(""));
         assert_eq!(Route::of("/purge/a"), Route::Purge("/a"));
-        for nothing in ["/status/a", "/metrics/", "/healthz/x", "/download", "/verify", "/prefetch"] {
+        for nothing in ["/status/a", "/metrics/", "/analytics/a", "/healthz/x", "/download", "/verify", "/prefetch"] {
             assert_eq!(Route::of(nothing), Route::Nothing, "{nothing}");
         }
     }

@@ -5,4 +5,6 @@
 
 mod config;
 mod conformance;
+mod metrics;
 mod mirror;
+mod nginx;

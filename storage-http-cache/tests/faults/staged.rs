@@ -203,8 +203,12 @@ impl Answer {
 
     /// The answer to a verification.
     pub(crate) fn verdict(available: bool) -> Self {
-        let verdict = format!(r#"{{"available": {available}, "file": "x", "error": false, "error_msg": null}}"#);
-        Self { body: verdict.into(), ..Self::new(200) }.header("content-type", "application/json")
+        Self::json(&format!(r#"{{"available": {available}, "file": "x", "error": false, "error_msg": null}}"#))
+    }
+
+    pub(crate) fn json(text: &str) -> Self {
+        Self { body: Bytes::copy_from_slice(text.as_bytes()), ..Self::new(200) }
+            .header("content-type", "application/json")
     }
 
     /// The part that was asked for, if a part was asked for.
@@ -289,17 +293,17 @@ async fn converse(mut socket: TcpStream, record: &Record) -> std::io::Result<()>
                 let _ = gate.0.subscribe().wait_for(|is_open| *is_open).await;
                 say(&mut socket, &answer, is_head).await?;
             }
-            Act::BlackHole => std::future::pending().await,
+            Act::BlackHole => std::future::pending::<()>().await,
             Act::Close => return Ok(()),
             Act::StallHead(answer) => {
                 let head = answer.head();
                 socket.write_all(&head[..head.len() / 2]).await?;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Act::StallBody(answer, bytes) => {
                 socket.write_all(&answer.head()).await?;
                 socket.write_all(&answer.body[..bytes]).await?;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Act::CutBody(answer, bytes) => {
                 socket.write_all(&answer.head()).await?;
@@ -334,6 +338,7 @@ async fn next(socket: &mut TcpStream, read: &mut BytesMut) -> std::io::Result<Op
     let mut lines = head.lines();
     let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let headers = lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let headers =
+        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(Some(Asked { method, target, headers: headers.collect(), act: "" }))
 }

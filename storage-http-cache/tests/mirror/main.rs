@@ -7,4 +7,5 @@ mod filling;
 mod freshness;
 mod lifecycle;
 mod origin;
+mod records;
 mod routes;

@@ -61,7 +61,6 @@ fn told(kind: ErrorKind, uploads: bool) -> (StatusCode, &'static str) {
         ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed => {
             (StatusCode::PRECONDITION_FAILED, "The file is not the version that the request is for.\n")
         }
-        ErrorKind::NotModified => (StatusCode::NOT_MODIFIED, ""),
         ErrorKind::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The file has no such bytes.\n"),
         ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "There is no room left.\n"),
         ErrorKind::RateLimited => (StatusCode::SERVICE_UNAVAILABLE, "Too many requests: try again later.\n"),

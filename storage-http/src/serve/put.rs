@@ -182,7 +182,7 @@ impl Trouble {
 }
 
 fn is_over_limit(cause: &(dyn StdError + 'static)) -> bool {
-    std::iter::successors(Some(cause), |&cause| cause.source()).any(|cause| cause.is::<LengthLimitError>())
+    cause.is::<LengthLimitError>() || cause.source().is_some_and(is_over_limit)
 }
 
 /// The chunks of a body that keeps coming.

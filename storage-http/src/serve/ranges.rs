@@ -118,6 +118,10 @@ mod tests {
         asked(&headers)
     }
 
+    fn part(range: Range<u64>) -> Selection {
+        Selection::Parts(vec![range])
+    }
+
     fn selected(value: &str) -> Selection {
         select(&of(value).unwrap(), 100)
     }
@@ -150,11 +154,11 @@ mod tests {
 
     #[test]
     fn ranges_end_with_the_object() {
-        assert_eq!(selected("bytes=90-200"), Selection::Parts(vec![90..100]));
-        assert_eq!(selected("bytes=-200"), Selection::Parts(vec![0..100]));
+        assert_eq!(selected("bytes=90-200"), part(90..100));
+        assert_eq!(selected("bytes=-200"), part(0..100));
         assert_eq!(selected("bytes=100-"), Selection::NotSatisfiable);
         assert_eq!(selected("bytes=-0"), Selection::NotSatisfiable);
-        assert_eq!(selected("bytes=500-600,1-2"), Selection::Parts(vec![1..3]));
+        assert_eq!(selected("bytes=500-600,1-2"), part(1..3));
     }
 
     #[test]
@@ -169,8 +173,8 @@ mod tests {
     fn parts_come_in_the_order_asked_for_unless_they_overlap() {
         assert_eq!(selected("bytes=50-59,0-9"), Selection::Parts(vec![50..60, 0..10]));
         assert_eq!(selected("bytes=50-59,0-9,5-20"), Selection::Parts(vec![0..21, 50..60]));
-        assert_eq!(selected("bytes=0-9,10-19"), Selection::Parts(vec![0..20]));
-        assert_eq!(selected("bytes=0-,0-,0-,-100"), Selection::Parts(vec![0..100]));
+        assert_eq!(selected("bytes=0-9,10-19"), part(0..20));
+        assert_eq!(selected("bytes=0-,0-,0-,-100"), part(0..100));
     }
 
     #[test]

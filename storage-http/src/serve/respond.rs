@@ -200,3 +200,29 @@ fn boundary() -> Result<String> {
     let number = getrandom::u64().map_err(|cause| Error::unexpected("no random numbers", cause))?;
     Ok(format!("anystorage-{number:016x}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_its_length_unless_its_status_has_no_body() {
+        for (status, length) in [(200, Some("5")), (404, Some("5")), (204, None), (304, None)] {
+            for method in [Method::GET, Method::HEAD] {
+                let answer = finish(&method, plain(StatusCode::from_u16(status).unwrap(), "hello"));
+                let told = answer.headers().get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
+                assert_eq!(told, length, "{status}");
+                assert_eq!(answer.body().is_empty(), method == Method::HEAD || length.is_none(), "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_not_known_is_not_told() {
+        let decoded = || whole(HeaderMap::new(), Body::stream(futures_util::stream::empty(), None));
+        for method in [Method::GET, Method::HEAD] {
+            let answer = finish(&method, decoded());
+            assert_eq!((answer.headers().get(CONTENT_LENGTH), answer.body().len()), (None, None));
+        }
+    }
+}

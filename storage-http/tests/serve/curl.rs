@@ -11,7 +11,7 @@ use storage_http::Serve;
 use tempfile::TempDir;
 
 use crate::common::server::{Server, listener};
-use crate::common::{bytes, gzip, signing_key};
+use crate::common::{bytes, gzip, signing_key, skip};
 
 /// What curl printed and wrote.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ fn is_there() -> bool {
         let found = Command::new("curl").arg("--version").stdout(Stdio::null()).status();
         let is_there = found.is_ok_and(|status| status.success());
         if !is_there {
-            eprintln!("SKIPPED: storage-http/tests/serve/curl.rs: curl is not installed");
+            skip("storage-http/tests/serve/curl.rs", "curl is not installed");
         }
         is_there
     })
@@ -63,7 +63,8 @@ impl Stage {
         }
         let directory = TempDir::new().unwrap();
         let (listener, base) = listener().await;
-        let fs = Fs::builder(directory.path().join("root")).public_url(base.parse().unwrap()).signing_key(signing_key());
+        let fs =
+            Fs::builder(directory.path().join("root")).public_url(base.parse().unwrap()).signing_key(signing_key());
         let storage = Storage::new(fs.build().unwrap());
         let server = Server::on(listener, set(Serve::new(storage.clone())));
         Some(Self { directory, storage, server })

@@ -22,7 +22,8 @@ fn uploads(options: &mut UrlOptions) {
 async fn without_a_link_nothing_is_told() {
     let (_, serve) = serve().await;
     for path in ["/a.txt", "/missing.txt", "/a.txt?v=1"] {
-        for answer in [get(&serve, path, &[]).await, head(&serve, path, &[]).await, put(&serve, path, &[], b"x").await] {
+        for answer in [get(&serve, path, &[]).await, head(&serve, path, &[]).await, put(&serve, path, &[], b"x").await]
+        {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
             assert!(!answer.headers.contains_key("etag"));
             assert_eq!(answer.header("cache-control"), "no-store");
@@ -115,7 +116,9 @@ async fn whatever_is_changed_about_a_link_breaks_it() {
         let changed = without.iter().copied().chain([other.as_str()]).collect::<Vec<_>>();
         let emptied = format!("{name}=");
         let emptied = without.iter().copied().chain([emptied.as_str()]).collect::<Vec<_>>();
-        for (what, query) in [("without", without.clone()), ("doubled", doubled), ("changed", changed), ("emptied", emptied)] {
+        for (what, query) in
+            [("without", without.clone()), ("doubled", doubled), ("changed", changed), ("emptied", emptied)]
+        {
             let answer = get(&serve, &format!("{path}?{}", query.join("&")), &[]).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}: {name}");
         }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
 use crate::common::server::Server;
-use crate::common::{link, signing_key};
+use crate::common::{link, signing_key, skip};
 
 const SIZE: u64 = 300 * 1024 * 1024;
 const BOUND: u64 = 32 * 1024 * 1024;
@@ -26,7 +26,7 @@ fn peak() -> Option<u64> {
 
 /// Runs a test and says how much the peak grew meanwhile.
 fn grown(test: impl Future<Output = ()>) {
-    let Some(before) = peak() else { return eprintln!("SKIPPED: this system does not tell what memory is used") };
+    let Some(before) = peak() else { return skip("storage-http/tests/serve/memory.rs", "this system does not tell") };
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
     let grown = peak().unwrap() - before;
     assert!(grown < BOUND, "{grown} bytes more at the peak");
@@ -74,7 +74,8 @@ fn a_large_upload_takes_little() {
             let (root, server) = server().await;
             let mut socket = TcpStream::connect(server.address).await.unwrap();
             let path = link("new", |options| options.method = UrlMethod::Put);
-            let head = format!("PUT {path} HTTP/1.1\r\nhost: files\r\ncontent-length: {SIZE}\r\nconnection: close\r\n\r\n");
+            let head =
+                format!("PUT {path} HTTP/1.1\r\nhost: files\r\ncontent-length: {SIZE}\r\nconnection: close\r\n\r\n");
             socket.write_all(head.as_bytes()).await.unwrap();
             let chunk = vec![0; 64 * 1024];
             for _ in 0..SIZE / chunk.len() as u64 {

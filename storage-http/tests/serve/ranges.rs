@@ -75,7 +75,8 @@ async fn several_ranges_are_parts_of_one_document() {
     assert!(!answer.headers.contains_key("content-range"));
     assert_eq!(answer.header("content-length"), answer.body.len().to_string());
     let parts = parts(&answer);
-    let found: Vec<_> = parts.iter().map(|part| (part.range.clone(), std::str::from_utf8(&part.bytes).unwrap())).collect();
+    let found: Vec<_> =
+        parts.iter().map(|part| (part.range.clone(), std::str::from_utf8(&part.bytes).unwrap())).collect();
     assert_eq!(found, [(5..7, "56"), (0..2, "01"), (9..10, "9")]);
     assert!(parts.iter().all(|part| part.size == 10 && part.content_type == "text/plain"));
 }

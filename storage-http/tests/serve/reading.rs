@@ -47,7 +47,9 @@ async fn an_empty_object_is_an_answer_of_length_0() {
 #[tokio::test]
 async fn what_is_not_there_or_cannot_be_is_not_found() {
     let serve = Serve::new(one_object("hello").await);
-    for path in ["/b.txt", "/", "/a.txt/", "//a.txt", "/../a.txt", "/%2e%2e/a.txt", "/a.txt%00", "/A.TXT", "/%zz", "/%ff"] {
+    for path in
+        ["/b.txt", "/", "/a.txt/", "//a.txt", "/../a.txt", "/%2e%2e/a.txt", "/a.txt%00", "/A.TXT", "/%zz", "/%ff"]
+    {
         let answer = get(&serve, path, &[]).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(answer.header("cache-control"), "no-store");
@@ -111,17 +113,19 @@ async fn head_is_get_without_the_body_in_every_case() {
         ("/a.txt", &[("if-unmodified-since", old)]),
         ("/a.txt", &[("if-modified-since", old)]),
     ];
-    for serve in [
-        Serve::new(storage.clone()),
-        Serve::new(storage.clone()).encoded(Encoded::Refuse).user_metadata(true).active_content(Active::Inline),
-        Serve::new(storage.clone()).encoded(Encoded::AsStored),
-        Serve::new(storage.clone()).signing_key(crate::common::signing_key()),
-        Serve::new(storage.clone()).redirect(storage_http::serve::Redirect::Public),
-        Serve::new(storage.layer(|inner| {
-            storage_core::layers::PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap())
-        }))
-        .redirect(storage_http::serve::Redirect::Public),
-    ] {
+    for serve in
+        [
+            Serve::new(storage.clone()),
+            Serve::new(storage.clone()).encoded(Encoded::Refuse).user_metadata(true).active_content(Active::Inline),
+            Serve::new(storage.clone()).encoded(Encoded::AsStored),
+            Serve::new(storage.clone()).signing_key(crate::common::signing_key()),
+            Serve::new(storage.clone()).redirect(storage_http::serve::Redirect::Public),
+            Serve::new(storage.layer(|inner| {
+                storage_core::layers::PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap())
+            }))
+            .redirect(storage_http::serve::Redirect::Public),
+        ]
+    {
         for (path, headers) in cases {
             let (get, head) = (get(&serve, path, headers).await, head(&serve, path, headers).await);
             assert_eq!((head.status, &head.headers), (get.status, &get.headers), "{path} {headers:?}");

@@ -79,7 +79,10 @@ async fn what_a_public_url_cannot_say_is_answered_from_here() {
     assert_eq!(get(&serve, &link("a.txt", |_| {}), &[]).await.status, StatusCode::FOUND);
     let chosen = link("a.txt", |options| options.response_content_disposition = Some("attachment".to_owned()));
     let answer = get(&serve, &chosen, &[]).await;
-    assert_eq!((answer.status, answer.text(), answer.header("content-disposition")), (StatusCode::OK, "hello", "attachment"));
+    assert_eq!(
+        (answer.status, answer.text(), answer.header("content-disposition")),
+        (StatusCode::OK, "hello", "attachment")
+    );
 }
 
 #[tokio::test]

@@ -235,8 +235,11 @@ async fn an_upload_that_stalls_is_given_up_and_leaves_the_old_object() {
     let serve = serve.upload_idle_timeout(Duration::from_secs(10));
     let first = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"ne")))]);
     let body = StreamBody::new(first.chain(stream::pending()));
+    let begun = tokio::time::Instant::now();
     let answer = send(&serve, Request::put(upload_link()).body(body).unwrap()).await;
     assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
+    // By the test's own clock, which stands still but for timers.
+    assert_eq!(begun.elapsed().as_secs(), 10);
     assert_eq!(stored(&storage).await, "old");
 }
 

@@ -6,8 +6,8 @@ use http::StatusCode;
 use storage_core::ETag;
 use storage_http::Serve;
 
-use crate::common::get;
 use crate::common::scripted::{Version, scripted};
+use crate::common::{bytes, get, gzip};
 
 fn strong(tag: &str, bytes: &'static str) -> Version {
     Version::new(bytes, |meta| meta.etag = Some(ETag::strong(tag).unwrap()))
@@ -70,12 +70,24 @@ async fn an_object_that_has_shrunk_is_looked_at_once_more() {
     assert_eq!((answer.status, answer.header("content-range")), (StatusCode::RANGE_NOT_SATISFIABLE, "bytes */3"));
 }
 
+/// A version, and the same one after a copy onto itself that gave it an encoding.
+fn encoded_meanwhile(bytes: Vec<u8>, encoding: &str) -> Serve {
+    let plain = Version::new(bytes, |meta| meta.etag = Some(ETag::strong("v1").unwrap()));
+    let mut encoded = plain.clone();
+    encoded.meta.metadata.content_encoding = Some(encoding.to_owned());
+    Serve::new(scripted([plain, encoded]))
+}
+
 #[tokio::test]
 async fn an_encoding_that_came_meanwhile_is_not_taken_for_none() {
-    let plain = strong("v1", "0123456789");
-    let mut packed = plain.clone();
-    packed.meta.metadata.content_encoding = Some("br".to_owned());
-    let serve = Serve::new(scripted([plain, packed]));
     let headers = [("range", "bytes=5-6"), ("if-match", "\"v1\""), ("accept-encoding", "identity")];
-    assert_eq!(get(&serve, "/a.txt", &headers).await.status, StatusCode::NOT_ACCEPTABLE);
+    let answer = get(&encoded_meanwhile(bytes(100), "br"), "/a.txt", &headers).await;
+    assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
+async fn a_part_that_was_to_be_decoded_meanwhile_is_not_sent() {
+    let headers = [("range", "bytes=5-6"), ("if-none-match", "\"x\""), ("accept-encoding", "identity")];
+    let answer = get(&encoded_meanwhile(gzip(b"hello").await, "gzip"), "/a.txt", &headers).await;
+    assert_eq!((answer.status, answer.text()), (StatusCode::OK, "hello"));
 }

@@ -22,18 +22,19 @@ async fn storage() -> Storage {
 #[tokio::test]
 async fn get_and_head_have_the_same_headers_on_the_wire() {
     let server = Server::start(Serve::new(storage().await)).await;
+    // Whether its length is known before it is sent.
     let cases = [
-        ("/a.txt", "", "200 OK", Some("10")),
-        ("/empty", "", "200 OK", Some("0")),
-        ("/page", "", "200 OK", Some("3")),
-        ("/packed", "", "200 OK", None),
-        ("/packed", "accept-encoding: gzip\r\n", "200 OK", Some("25")),
-        ("/packed", "accept-encoding: identity;q=0, br\r\n", "406 Not Acceptable", Some("67")),
-        ("/missing", "", "404 Not Found", Some("23")),
-        ("/a.txt", "if-match: \"x\"\r\n", "412 Precondition Failed", Some("57")),
-        ("/a.txt", "if-none-match: *\r\n", "304 Not Modified", None),
+        ("/a.txt", "", "200 OK", true),
+        ("/empty", "", "200 OK", true),
+        ("/page", "", "200 OK", true),
+        ("/packed", "", "200 OK", false),
+        ("/packed", "accept-encoding: gzip\r\n", "200 OK", true),
+        ("/packed", "accept-encoding: identity;q=0, br\r\n", "406 Not Acceptable", true),
+        ("/missing", "", "404 Not Found", true),
+        ("/a.txt", "if-match: \"x\"\r\n", "412 Precondition Failed", true),
+        ("/a.txt", "if-none-match: *\r\n", "304 Not Modified", false),
     ];
-    for (path, headers, status, length) in cases {
+    for (path, headers, status, is_known) in cases {
         let (get, head) = (server.ask("GET", path, headers).await, server.ask("HEAD", path, headers).await);
         let without_time = |answer: &crate::common::server::Raw| {
             let headers = answer.headers.iter().filter(|(name, _)| name != "date" && name != "transfer-encoding");
@@ -41,7 +42,8 @@ async fn get_and_head_have_the_same_headers_on_the_wire() {
         };
         assert_eq!(get.status, status, "{path} {headers:?}");
         assert_eq!(head.status, status, "{path} {headers:?}");
-        assert_eq!(get.header("content-length"), length, "{path} {headers:?}");
+        let length = is_known.then(|| get.length.to_string());
+        assert_eq!(get.header("content-length"), length.as_deref(), "{path} {headers:?}");
         assert_eq!(without_time(&get), without_time(&head), "{path} {headers:?}");
         assert_eq!(head.body, "", "{path} {headers:?}");
     }
@@ -85,7 +87,9 @@ async fn several_ranges_have_a_length_and_exactly_as_many_bytes() {
 #[tokio::test]
 async fn a_path_is_not_cleaned_up_before_it_is_looked_at() {
     let server = Server::start(Serve::new(storage().await)).await;
-    for path in ["/../a.txt", "/x/../a.txt", "/./a.txt", "//a.txt", "/%2e%2e/a.txt", "/a.txt%00", "/a.txt/", "/%2Fa.txt"] {
+    for path in
+        ["/../a.txt", "/x/../a.txt", "/./a.txt", "//a.txt", "/%2e%2e/a.txt", "/a.txt%00", "/a.txt/", "/%2Fa.txt"]
+    {
         assert_eq!(server.ask("GET", path, "").await.status, "404 Not Found", "{path}");
     }
 }

@@ -1,5 +1,5 @@
-//! Buffers that are used again: a block that was read is handed on as [`Bytes`], and when the last of them is dropped, its
-//! memory is the next buffer, warm and without being zeroed once more.
+//! Buffers that are used again: a block that was read is handed on as [`Bytes`], and when the last of them is dropped,
+//! its memory is the next buffer, warm and without being zeroed once more.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -7,8 +7,8 @@
 //! 00/ ... ff/                <rest of the hash of the key>-<id>
 //! ```
 //!
-//! Invariant: a name belongs to one version for ever. So a version that leaves is removed by its name, whatever else happens
-//! to the key meanwhile, and one that is replaced is never read by mistake.
+//! Invariant: a name belongs to one version for ever. So a version that leaves is removed by its name, whatever else
+//! happens to the key meanwhile, and one that is replaced is never read by mistake.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -108,8 +108,8 @@ impl Directory {
     }
 }
 
-/// Takes a lock, with a little patience: what has just been closed is still held by a process that another thread is starting,
-/// until that becomes another program.
+/// Takes a lock, with a little patience: what has just been closed is still held by a process that another thread is
+/// starting, until that becomes another program.
 fn take(lock: &File) -> io::Result<bool> {
     for _ in 0..LOCK_TRIES {
         match lock.try_lock() {
@@ -128,7 +128,8 @@ pub(super) fn place(key: &str) -> (String, String) {
     (shelf, rest)
 }
 
-/// What the name of a file of ours says: the rest of the hash, and the number of the version. `None` for another's file.
+/// What the name of a file of ours says: the rest of the hash, and the number of the version. `None` for another's
+/// file.
 pub(super) fn parse_entry_name(name: &str) -> Option<(&str, u64)> {
     let (rest, id) = name.split_once('-')?;
     (rest.len() == 62 && is_hex(rest)).then_some((rest, parse_id(id)?))

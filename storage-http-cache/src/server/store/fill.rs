@@ -1,9 +1,9 @@
 //! Filling: an object on its way from origin into the store.
 //!
 //! A [`Fill`] is begun before origin is asked, a [`Filling`] takes the bytes, and its commit makes them an [`Entry`]. A
-//! commit answers once the bytes are on the disk and the file has its name. The directory is not synced: after a power cut a
-//! file may be missing, which is a miss, or still be among those of fills under way, which are removed; a file that is there
-//! is whole, since its bytes were on the disk before it was named.
+//! commit answers once the bytes are on the disk and the file has its name. The directory is not synced: after a power
+//! cut a file may be missing, which is a miss, or still be among those of fills under way, which are removed; a file
+//! that is there is whole, since its bytes were on the disk before it was named.
 
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -22,8 +22,9 @@ use super::meta::EntryMeta;
 use super::read::Handle;
 use super::sys;
 
-/// The intention to fetch an object, known to the store from before origin is asked: a purge that comes after this keeps what
-/// is fetched from becoming an entry; it goes to those who wait for it, and who asks from then on is to be served by another.
+/// The intention to fetch an object, known to the store from before origin is asked: a purge that comes after this
+/// keeps what is fetched from becoming an entry; it goes to those who wait for it, and who asks from then on is to be
+/// served by another.
 #[derive(Debug)]
 pub(crate) struct Fill {
     shared: Arc<Shared>,
@@ -48,8 +49,8 @@ impl Fill {
     /// Makes room for the object and opens a file for it. Waits for the disk.
     ///
     /// # Errors
-    /// `TooLarge` if it is larger than the limits allow; `StorageFull` if other fills hold the room, or the disk is full;
-    /// `InvalidInput` if there is too much metadata. Then it can only be passed through.
+    /// `TooLarge` if it is larger than the limits allow; `StorageFull` if other fills hold the room, or the disk is
+    /// full; `InvalidInput` if there is too much metadata. Then it can only be passed through.
     pub(crate) fn create(self, meta: EntryMeta) -> Result<Filling> {
         let size = meta.object.size;
         if self.shared.limits.max_object_size.is_some_and(|most| size > most) {
@@ -120,8 +121,8 @@ impl Filling {
     /// Takes the next bytes. Once it returns, a [`Tail`] can read them. Waits for the disk.
     ///
     /// # Errors
-    /// `Integrity` if there are more than were announced; `StorageFull` and whatever else the disk says. After an error all
-    /// that is left to do is to drop it.
+    /// `Integrity` if there are more than were announced; `StorageFull` and whatever else the disk says. After an error
+    /// all that is left to do is to drop it.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.check_alive()?;
         // Until all is done, it has not succeeded.
@@ -137,12 +138,12 @@ impl Filling {
         Ok(())
     }
 
-    /// Makes it an entry, which replaces an older one of the key. If there is one by now whose fill began later, that one
-    /// stays and is the answer. Waits for the disk.
+    /// Makes it an entry, which replaces an older one of the key. If there is one by now whose fill began later, that
+    /// one stays and is the answer. Waits for the disk.
     ///
     /// # Errors
-    /// `Integrity` if bytes are missing or are not those that origin's checksums tell of; `Conflict` if the key was purged
-    /// since the fill began; `StorageFull` and whatever else the disk says. Nothing is kept then.
+    /// `Integrity` if bytes are missing or are not those that origin's checksums tell of; `Conflict` if the key was
+    /// purged since the fill began; `StorageFull` and whatever else the disk says. Nothing is kept then.
     pub(crate) fn commit(mut self) -> Result<Arc<Entry>> {
         self.check_alive()?;
         if self.written < self.layout.size() {
@@ -183,13 +184,9 @@ impl Filling {
             }
         };
         self.hold.spend(entry.weight());
-        shared.handles.insert(entry.id(), Arc::new(Handle::new(Arc::clone(&self.partial.file), sums)), 1);
+        shared.keep_open(&entry, &Arc::new(Handle::new(Arc::clone(&self.partial.file), sums)));
         if let Some(old) = replaced {
             shared.removed(old.weight(), &[old]);
-        }
-        // A purge may have come since: then it found no open file to let go of.
-        if entry.is_gone() {
-            shared.handles.remove(entry.id());
         }
         Ok(entry)
     }
@@ -211,7 +208,8 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Bytes of the body from a position, at most [`BLOCK`] of them, all of which have been written. May wait for the disk.
+    /// Bytes of the body from a position, at most [`BLOCK`] of them, all of which have been written. May wait for the
+    /// disk.
     ///
     /// # Errors
     /// What the operating system says.
@@ -291,7 +289,7 @@ impl Drop for Partial {
         if !self.published
             && let Err(error) = fs::remove_file(self.shared.directory.fill_file(self.id))
         {
-            tracing::warn!(%error, "the file of a fill could not be removed from the cache; the next start will try again");
+            tracing::warn!(%error, "the file of a fill could not be removed; the next start will try again");
         }
     }
 }

@@ -1,13 +1,14 @@
 //! [`Index`]: which entries there are, in which order they leave, and who holds which bytes of the disk.
 //!
-//! All of it is behind one lock, which is held for a walk down a tree and a few links of lists, never for input or output.
+//! All of it is behind one lock, which is held for a look-up in a table and a few links of lists, never for input or
+//! output.
 //!
-//! Invariant: `used + held` is at least what our files take on the disk, and at most `max` (but for a directory that was
-//! filled under a greater limit, until it has been cut down). Bytes go from `held` to `used` when a fill becomes an entry;
-//! those of an entry that leaves stay in one of the two until its file is removed.
+//! Invariant: `used + held` is at least what our files take on the disk, and at most `max` (but for a directory that
+//! was filled under a greater limit, until it has been cut down). Bytes go from `held` to `used` when a fill becomes an
+//! entry; those of an entry that leaves stay in one of the two until its file is removed.
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -19,9 +20,10 @@ use super::s3fifo::{S3Fifo, Ticket};
 #[derive(Debug)]
 pub(super) struct Index {
     max: u64,
-    entries: BTreeMap<Arc<str>, Slot>,
+    entries: HashMap<Arc<str>, Slot>,
+    /// The same in order, for prefixes.
+    keys: BTreeSet<Arc<str>>,
     queue: S3Fifo<Arc<Entry>>,
-    names: RandomState,
     used: u64,
     held: u64,
     evicted_objects: u64,
@@ -38,8 +40,8 @@ struct Slot {
 /// Room that was made.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// What is held for the caller until he has removed the files of the entries that left, and then may be cut down to what
-    /// he asked for.
+    /// What is held for the caller until he has removed the files of the entries that left, and then may be cut down to
+    /// what he asked for.
     pub(super) held: u64,
     pub(super) left: Vec<Arc<Entry>>,
 }
@@ -57,9 +59,9 @@ impl Index {
     pub(super) fn new(max: u64) -> Self {
         Self {
             max,
-            entries: BTreeMap::new(),
+            entries: HashMap::new(),
+            keys: BTreeSet::new(),
             queue: S3Fifo::new(max),
-            names: RandomState::new(),
             used: 0,
             held: 0,
             evicted_objects: 0,
@@ -101,6 +103,7 @@ impl Index {
             && let Some(entry) = self.queue.evict()
         {
             self.entries.remove(entry.key());
+            self.keys.remove(entry.key());
             self.used -= entry.weight();
             self.evicted_objects += 1;
             self.evicted_bytes += entry.weight();
@@ -131,15 +134,13 @@ impl Index {
             self.used = self.used + entry.weight() - old.weight();
             return Placed::New(Some(old));
         }
-        let ticket = self.queue.insert(Arc::clone(entry), self.names.hash_one(entry.key()), entry.weight());
         self.held -= entry.weight();
-        self.used += entry.weight();
-        self.entries.insert(entry.shared_key(), Slot { entry: Arc::clone(entry), ticket });
+        self.add(Arc::clone(entry), None);
         Placed::New(None)
     }
 
-    /// Puts back what was there before a restart, the oldest fill first. Those that had proved their worth are told by the
-    /// order; without one, all are taken to have, so that a scan right after the start does not wash them out.
+    /// Puts back what was there before a restart, the oldest fill first. Those that had proved their worth are told by
+    /// the order; without one, all are taken to have, so that a scan right after the start does not wash them out.
     pub(super) fn put_back_all(&mut self, entries: Vec<Entry>, order: Option<&Order>) {
         let place = |entry: &Entry| order.and_then(|order| order.get(&entry.id())).copied();
         let (mut proven, new): (Vec<_>, Vec<_>) =
@@ -147,19 +148,20 @@ impl Index {
         proven.sort_by_key(|entry| place(entry).map(|(at, _)| at));
         for entry in proven {
             let hits = place(&entry).map_or(0, |(_, hits)| hits);
-            self.put_back(entry, Some(hits));
+            self.add(Arc::new(entry), Some(hits));
         }
-        new.into_iter().for_each(|entry| self.put_back(entry, None));
+        new.into_iter().for_each(|entry| self.add(Arc::new(entry), None));
     }
 
-    fn put_back(&mut self, entry: Entry, hits: Option<u8>) {
-        let entry = Arc::new(entry);
-        let name = self.names.hash_one(entry.key());
-        self.used += entry.weight();
+    /// Adds an entry of a new key; with hits, to those that have proved their worth.
+    fn add(&mut self, entry: Arc<Entry>, hits: Option<u8>) {
+        let (name, weight) = (self.entries.hasher().hash_one(entry.key()), entry.weight());
         let ticket = match hits {
-            Some(hits) => self.queue.insert_proven(Arc::clone(&entry), name, entry.weight(), hits),
-            None => self.queue.insert(Arc::clone(&entry), name, entry.weight()),
+            Some(hits) => self.queue.insert_proven(Arc::clone(&entry), name, weight, hits),
+            None => self.queue.insert(Arc::clone(&entry), name, weight),
         };
+        self.used += weight;
+        self.keys.insert(entry.shared_key());
         self.entries.insert(entry.shared_key(), Slot { entry, ticket });
     }
 
@@ -169,6 +171,7 @@ impl Index {
             return false;
         }
         if let Some(slot) = self.entries.remove(entry.key()) {
+            self.keys.remove(entry.key());
             self.queue.remove(slot.ticket);
             self.used -= entry.weight();
         }
@@ -188,9 +191,8 @@ impl Index {
             Some(key) => Bound::Excluded(key),
             None => Bound::Included(prefix),
         };
-        let matching = self.entries.range::<str, _>((start, Bound::Unbounded));
-        let matching = matching.take_while(|(key, _)| key.starts_with(prefix));
-        matching.take(most).map(|(_, slot)| Arc::clone(&slot.entry)).collect()
+        let matching = self.keys.range::<str, _>((start, Bound::Unbounded)).take_while(|key| key.starts_with(prefix));
+        matching.take(most).filter_map(|key| self.peek(key)).collect()
     }
 
     /// The numbers of the entries that have proved their worth, with their hits, from the oldest on.
@@ -209,5 +211,80 @@ impl Index {
             corrupt: self.corrupt,
             ..Usage::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use storage_core::{Key, ObjectMeta};
+
+    use super::super::layout::{Layout, PAGE};
+    use super::super::meta::EntryMeta;
+    use super::*;
+
+    const SIZE: u64 = PAGE as u64;
+
+    /// An entry that takes three pages.
+    fn entry(id: u64) -> Arc<Entry> {
+        let key = format!("{id}");
+        let meta = EntryMeta::fetched(ObjectMeta::new(Key::new(key.as_str()).unwrap(), SIZE), SystemTime::now());
+        Arc::new(Entry::new(key.into(), id, Layout::new(PAGE, SIZE).unwrap(), meta))
+    }
+
+    fn with_entries(ids: std::ops::Range<u64>, max: u64) -> Index {
+        let mut index = Index::new(max);
+        for entry in ids.map(entry) {
+            let room = index.make_room(entry.weight()).unwrap();
+            assert_eq!((room.held, room.left.len()), (entry.weight(), 0));
+            assert!(matches!(index.place(&entry), Placed::New(None)));
+        }
+        index
+    }
+
+    #[test]
+    fn the_room_of_what_left_is_nobodys_until_its_files_are_gone() {
+        let weight = entry(0).weight();
+        let mut index = with_entries(0..10, 10 * weight);
+        assert_eq!((index.used, index.held), (10 * weight, 0));
+        let first = index.make_room(SIZE).unwrap();
+        assert_eq!((first.held, first.left.len()), (weight, 1));
+        // What is left over of it is not yet there for another.
+        let second = index.make_room(SIZE).unwrap();
+        assert_eq!((second.held, second.left.len()), (weight, 1));
+        assert_eq!((index.used, index.held), (8 * weight, 2 * weight));
+        // The files are gone: there is room for one more without anybody leaving.
+        index.release(2 * (weight - SIZE));
+        let third = index.make_room(SIZE).unwrap();
+        assert_eq!((third.held, third.left.len()), (SIZE, 0));
+    }
+
+    #[test]
+    fn nothing_leaves_for_room_that_cannot_be_had() {
+        let weight = entry(0).weight();
+        let mut index = with_entries(0..10, 10 * weight);
+        let held = index.make_room(6 * weight).unwrap();
+        assert_eq!(held.left.len(), 6);
+        assert!(index.make_room(5 * weight).is_none());
+        assert_eq!((index.used, index.held), (4 * weight, 6 * weight));
+    }
+
+    #[test]
+    fn an_entry_that_left_cannot_take_out_the_one_that_came_after() {
+        let weight = entry(0).weight();
+        let mut index = with_entries(0..1, 10 * weight);
+        let (old, later) = (index.peek("0").unwrap(), entry(0));
+        let newer = Arc::new(Entry::new("0".into(), 5, later.layout(), (*later.meta()).clone()));
+        index.make_room(weight).unwrap();
+        assert!(matches!(index.place(&newer), Placed::New(Some(replaced)) if replaced.id() == 0));
+        assert_eq!((index.used, index.held), (weight, weight), "the file of the old one is there still");
+        assert!(!index.remove(&old) && !index.remove_corrupt(&old));
+        index.release(weight);
+        index.make_room(weight).unwrap();
+        assert!(matches!(index.place(&old), Placed::Superseded(kept) if kept.id() == 5));
+        assert!(index.remove(&newer));
+        assert_eq!((index.used, index.usage().objects, index.usage().corrupt), (0, 0, 0));
+        assert!(index.page("", None, 10).is_empty());
     }
 }

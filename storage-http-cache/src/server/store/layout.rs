@@ -2,13 +2,14 @@
 //!
 //! | part | length | what |
 //! |---|---|---|
-//! | header | a multiple of 4096 | CRC of the rest of the header, magic, its length, that of the metadata, metadata, zeros |
+//! | header | a multiple of 4096 | CRC of the rest, magic, its length, that of the metadata, metadata, zeros |
 //! | body | that of the object | |
 //! | sums | 8 for each block of the body | the block's CRC |
 //! | footer | 32 | magic, length of the body, CRC of the sums, CRC of the footer up to here |
 //!
-//! Numbers are little-endian; CRCs are CRC-64/NVME. The body begins on a page and is cut into blocks of 128 KiB, so that
-//! reading a block touches whole pages. The header has room to spare, so that newer metadata can be written in its place.
+//! Numbers are little-endian; CRCs are CRC-64/NVME. The body begins on a page and is cut into blocks of 128 KiB, so
+//! that reading a block touches whole pages. The header has room to spare, so that newer metadata can be written in its
+//! place.
 
 use std::ops::Range;
 

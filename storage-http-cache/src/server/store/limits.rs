@@ -3,12 +3,12 @@
 /// The bounds of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// The most bytes on the disk: bodies, what is kept beside them, and what fills under way have been promised, in whole
-    /// pages of 4 KiB. What leaves while it is still being read comes on top until its last reader is done.
+    /// The most bytes on the disk: bodies, what is kept beside them, and what fills under way have been promised, in
+    /// whole pages of 4 KiB. What leaves while it is still being read comes on top until its last reader is done.
     pub(crate) max_size: u64,
     /// The largest body that is kept.
     pub(crate) max_object_size: Option<u64>,
-    /// The most bytes of whole bodies kept in memory.
+    /// The most bytes of bodies kept in memory.
     pub(crate) memory: u64,
     /// The most files kept open beyond those that are being read.
     pub(crate) open_files: u64,
@@ -30,7 +30,8 @@ pub(crate) struct Recovered {
     pub(crate) bytes: u64,
     /// Files that were removed since they were broken.
     pub(crate) dropped: u64,
-    /// Files that were removed since they were left over: of fills that never ended, and versions that had been replaced.
+    /// Files that were removed since they were left over: of fills that never ended, and versions that had been
+    /// replaced.
     pub(crate) partial: u64,
 }
 

@@ -1,9 +1,9 @@
-//! The order of eviction across restarts: which entries had proved their worth, so that a restart does not make newcomers of
-//! them.
+//! The order of eviction across restarts: which entries had proved their worth, so that a restart does not make
+//! newcomers of them.
 //!
-//! A hint: written when a store is closed and taken away when it is opened, so that after a crash there is none, rather than
-//! an old one. It is checked by a checksum, ignored where it is broken, and without harm where it tells of entries that are
-//! gone.
+//! A hint: written when a store is closed and taken away when it is opened, so that after a crash there is none, rather
+//! than an old one. It is checked by a checksum, ignored where it is broken, and without harm where it tells of entries
+//! that are gone.
 
 use std::collections::HashMap;
 use std::fs;

@@ -11,8 +11,8 @@ use super::{Shared, Store};
 const PAGE: usize = 256;
 
 impl Store {
-    /// Removes the entry of a key. When it returns, nothing of what was there before is served or comes back, neither from a
-    /// fill that began before nor after a crash. Whether there was an entry. Waits for the disk.
+    /// Removes the entry of a key. When it returns, nothing of what was there before is served or comes back, neither
+    /// from a fill that began before nor after a crash. Whether there was an entry. Waits for the disk.
     ///
     /// # Errors
     /// What the operating system says about removing; the entry may be there still.
@@ -40,7 +40,8 @@ impl Store {
         }
     }
 
-    /// Removes one version: origin has it no longer. A newer one of the same key stays. Whether it was there. Waits for the disk.
+    /// Removes one version: origin has it no longer. A newer one of the same key stays. Whether it was there. Waits for
+    /// the disk.
     ///
     /// # Errors
     /// As [`purge`](Self::purge).
@@ -50,8 +51,8 @@ impl Store {
 }
 
 impl Shared {
-    /// The files go first: whoever comes by an entry meanwhile finds nothing to read, and what could not be removed is still
-    /// known, so that the purge can be tried again.
+    /// The files go first: whoever comes by an entry meanwhile finds nothing to read, and what could not be removed is
+    /// still known, so that the purge can be tried again.
     fn purge_all(&self, entries: &[Arc<Entry>]) -> Result<usize> {
         let mut removed = Vec::with_capacity(entries.len());
         let mut failure = None;
@@ -104,7 +105,7 @@ impl Shared {
     /// Closes the file of an entry that leaves and forgets its bytes; who is reading it has both still.
     fn let_go(&self, entry: &Entry) {
         entry.set_gone();
-        self.handles.remove(entry.id());
-        self.memory.remove(entry.id());
+        self.let_go_of_file(entry);
+        self.let_go_of_bytes(entry);
     }
 }

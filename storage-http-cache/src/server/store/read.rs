@@ -1,6 +1,10 @@
-//! Reading: every block is compared with its checksum each time, so that a byte that flipped on the disk is never handed out.
+//! Reading: every block is compared with its checksum each time, so that a byte that flipped on the disk is never
+//! handed out.
 //!
 //! What is found broken leaves the store right then, so that the next who asks fetches it again.
+//!
+//! A part of what is asked for again is kept in memory (see [`memory`](super::memory)), which costs no reading and no
+//! comparing.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -13,13 +17,8 @@ use super::Shared;
 use super::buffers::Buffer;
 use super::entry::Entry;
 use super::layout::{BLOCK, Broken, Layout, crc};
+use super::memory::MAX_IN_MEMORY;
 use super::sys;
-
-/// The largest body that is kept in memory as a whole.
-pub(crate) const MAX_IN_MEMORY: u64 = 2 * BLOCK as u64;
-
-/// With which hit a body is taken into memory.
-const TAKEN_WITH_HIT: u64 = 2;
 
 /// The open file of an entry, and the checksums of its blocks.
 #[derive(Debug)]
@@ -88,11 +87,15 @@ impl Reader {
         self.entry.layout().blocks()
     }
 
-    /// A whole block of [`BLOCK`] bytes (the last one may be shorter), compared with its checksum. May wait for the disk.
+    /// A whole block of [`BLOCK`] bytes (the last one may be shorter), compared with its checksum. May wait for the
+    /// disk.
     ///
     /// # Errors
     /// `Integrity` if it is broken: the entry has left the store then. `RangeNotSatisfiable` if there is no such block.
     pub(crate) fn read_block(&self, index: u64) -> Result<Bytes> {
+        if let Some(block) = self.shared.block_in_memory(&self.entry, index) {
+            return Ok(block);
+        }
         let (mut buffer, at) = self.buffer(index)?;
         match sys::read_exact_at(&self.handle.file, buffer.as_mut(), at) {
             Ok(()) => self.checked(index, buffer),
@@ -100,11 +103,14 @@ impl Reader {
         }
     }
 
-    /// The same if the kernel has the block in memory; `None` if it would have to wait.
+    /// The same if the block is in memory; `None` if it would have to wait.
     ///
     /// # Errors
     /// As [`read_block`](Self::read_block).
     pub(crate) fn try_read_block(&self, index: u64) -> Result<Option<Bytes>> {
+        if let Some(block) = self.shared.block_in_memory(&self.entry, index) {
+            return Ok(Some(block));
+        }
         let (mut buffer, at) = self.buffer(index)?;
         if !sys::read_now(&self.handle.file, buffer.as_mut(), at) {
             return Ok(None);
@@ -125,7 +131,11 @@ impl Reader {
 
     fn checked(&self, index: u64, buffer: Buffer) -> Result<Bytes> {
         match self.handle.check(index, buffer.as_ref()) {
-            Ok(()) => Ok(buffer.freeze()),
+            Ok(()) => {
+                let block = buffer.freeze();
+                self.shared.keep_block(&self.entry, index, &block);
+                Ok(block)
+            }
             Err(broken) => Err(self.shared.trouble(&self.entry, broken.into())),
         }
     }
@@ -142,7 +152,7 @@ impl Reader {
         }
         self.handle.check_all(&body).map_err(|broken| self.shared.trouble(&self.entry, broken.into()))?;
         let body = Bytes::from(body);
-        self.shared.remember(&self.entry, &body);
+        self.shared.keep_body(&self.entry, &body);
         Ok(Some(body))
     }
 }
@@ -163,14 +173,11 @@ impl fmt::Debug for Reader {
 impl super::Store {
     /// The body, if it is in memory: those that were read as a whole and are asked for again.
     pub(crate) fn hot(&self, entry: &Entry) -> Option<Bytes> {
-        if entry.size() > MAX_IN_MEMORY {
-            return None;
-        }
-        self.shared.memory.get(entry.id())
+        self.shared.body_in_memory(entry)
     }
 
-    /// The whole body of an entry of at most [`MAX_IN_MEMORY`] bytes. With its second hit it is taken into memory. May wait for
-    /// the disk.
+    /// The whole body of an entry of at most [`MAX_IN_MEMORY`] bytes. With its second hit it is taken into memory. May
+    /// wait for the disk.
     ///
     /// # Errors
     /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too; `TooLarge`.
@@ -195,8 +202,8 @@ impl super::Store {
     /// A reader of an entry. Opens its file, unless that is open; may wait for the disk.
     ///
     /// # Errors
-    /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too; `Unexpected`, to be tried
-    /// again, if there are too many open files.
+    /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too; `Unexpected`, to be
+    /// tried again, if there are too many open files.
     pub(crate) fn reader(&self, entry: &Arc<Entry>) -> Result<Reader> {
         if let Some(reader) = self.try_reader(entry) {
             return Ok(reader);
@@ -204,30 +211,28 @@ impl super::Store {
         let shared = &self.shared;
         let opened = Handle::open(shared, entry);
         let handle = Arc::new(opened.map_err(|trouble| shared.trouble(entry, trouble))?);
-        shared.handles.insert(entry.id(), Arc::clone(&handle), 1);
-        if entry.is_gone() {
-            shared.handles.remove(entry.id());
-        }
+        shared.keep_open(entry, &handle);
         Ok(Reader { shared: Arc::clone(shared), entry: Arc::clone(entry), handle })
     }
 
     /// A reader of an entry whose file is open; `None` if it is not.
     pub(crate) fn try_reader(&self, entry: &Arc<Entry>) -> Option<Reader> {
-        let handle = self.shared.handles.get(entry.id())?;
+        let handle = self.shared.handles.get((entry.id(), 0))?;
         Some(Reader { shared: Arc::clone(&self.shared), entry: Arc::clone(entry), handle })
     }
 }
 
 impl Shared {
-    /// Takes a body into memory, if it has been asked for again.
-    fn remember(&self, entry: &Entry, body: &Bytes) {
-        if entry.hits() < TAKEN_WITH_HIT {
-            return;
-        }
-        self.memory.insert(entry.id(), body.clone(), body.len() as u64);
+    /// Keeps a file open, unless its entry is gone: then its space is to be free when its last reader is done.
+    pub(super) fn keep_open(&self, entry: &Entry, handle: &Arc<Handle>) {
+        self.handles.insert((entry.id(), 0), Arc::clone(handle), 1);
         if entry.is_gone() {
-            self.memory.remove(entry.id());
+            self.let_go_of_file(entry);
         }
+    }
+
+    pub(super) fn let_go_of_file(&self, entry: &Entry) {
+        self.handles.remove((entry.id(), 0));
     }
 
     /// What trouble with reading an entry means for it, and what to tell.

@@ -1,7 +1,7 @@
 //! Opening a store: what is on the disk becomes entries again, and what is broken or left over goes.
 //!
-//! Of each file the header is read and the length compared. The body is compared with its checksums when it is read, not
-//! here: that would take as long as reading all of it.
+//! Of each file the header is read and the length compared. The body is compared with its checksums when it is read,
+//! not here: that would take as long as reading all of it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -63,7 +63,7 @@ fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Resu
         let (file, name) = file.map(|file| (file.path(), file.file_name()))?;
         let Some((rest, id)) = name.to_str().and_then(parse_entry_name) else {
             // Whoever put it here may need it.
-            tracing::warn!(file = %file.display(), "a file in the cache directory is not of the cache; it is left alone");
+            tracing::warn!(file = %file.display(), "a file in cache_dir is none of the cache; it is left alone");
             continue;
         };
         found.last_id = found.last_id.max(id);

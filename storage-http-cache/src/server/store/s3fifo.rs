@@ -2,11 +2,12 @@
 //!
 //! Three queues. What is new enters `small`, a tenth of the capacity. What was asked for again by the time it leaves
 //! `small` moves to `main`; the rest goes, and its name is remembered in `ghost`. What comes back while its ghost is
-//! remembered enters `main` at once. What reaches the end of `main` goes round again as often as it was asked for since,
-//! up to three times. So a scan of things that are wanted once passes through `small` and pushes out nothing of worth.
+//! remembered enters `main` at once. What reaches the end of `main` goes round again as often as it was asked for
+//! since, up to three times. So a scan of things that are wanted once passes through `small` and pushes out nothing of
+//! worth.
 //!
-//! A hit counts up two bits and moves nothing. Every operation is O(1), evictions amortised: each step of one either ends it
-//! or uses up a hit that was counted.
+//! A hit counts up two bits and moves nothing. Every operation is O(1), evictions amortised: each step of one either
+//! ends it or uses up a hit that was counted.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -16,7 +17,8 @@ const MOST_HITS: u8 = 3;
 /// With how many hits an item leaves `small` for `main`.
 const WORTH_KEEPING: u8 = 2;
 
-/// The place of an item, from [`S3Fifo::insert`] until it is removed or evicted. Used after that it may name another item.
+/// The place of an item, from [`S3Fifo::insert`] until it is removed or evicted. Used after that it may name another
+/// item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(usize);
 

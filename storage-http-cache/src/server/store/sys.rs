@@ -1,4 +1,5 @@
-//! What the operating systems do in their own ways: reading and writing at a position, making room, private directories.
+//! What the operating systems do in their own ways: reading and writing at a position, making room, private
+//! directories.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -71,8 +72,8 @@ pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut at: u64) -> io::Re
     Ok(())
 }
 
-/// Fills the buffer from a position if the kernel has all of it in memory. `false` for anything else, errors too: whoever
-/// then reads and waits will meet them.
+/// Fills the buffer from a position if the kernel has all of it in memory. `false` for anything else, errors too:
+/// whoever then reads and waits will meet them.
 #[cfg(target_os = "linux")]
 pub(super) fn read_now(file: &File, buffer: &mut [u8], at: u64) -> bool {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -94,8 +95,8 @@ pub(super) fn read_now(_file: &File, _buffer: &mut [u8], _at: u64) -> bool {
     false
 }
 
-/// Takes the blocks of a new file of this length from the file system, side by side, so that a full disk shows before the
-/// first byte. Where that cannot be done it shows later.
+/// Takes the blocks of a new file of this length from the file system, side by side, so that a full disk shows before
+/// the first byte. Where that cannot be done it shows later.
 #[cfg(target_os = "linux")]
 pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};

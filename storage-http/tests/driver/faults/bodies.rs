@@ -54,7 +54,7 @@ async fn a_body_that_ends_short_goes_on_at_the_next_byte() {
 #[tokio::test]
 async fn a_body_that_stalls_goes_on_at_the_next_byte() {
     let peer = cut_once(Then::Stall).await;
-    assert_eq!(peer.storage().open("a").await.unwrap().bytes().await.unwrap(), pattern(SIZE));
+    assert_eq!(peer.impatient_storage().open("a").await.unwrap().bytes().await.unwrap(), pattern(SIZE));
     peer.assert_fired();
 }
 
@@ -155,7 +155,7 @@ async fn without_a_strong_etag_nothing_is_joined() {
 #[tokio::test]
 async fn who_has_another_source_gets_the_error_at_once() {
     let peer = cut_once(Then::Stall).await;
-    let storage = storage_core::Storage::new(peer.http().resume(false).build().unwrap());
+    let storage = storage_core::Storage::new(peer.impatient().resume(false).build().unwrap());
     let object = storage.open("a").await.unwrap();
     assert_eq!(bytes_before_the_error(object).await, (100_000, ErrorKind::Timeout, true));
     assert_eq!((peer.fired(), peer.asked().len()), (1, 1));

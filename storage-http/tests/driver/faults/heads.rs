@@ -12,7 +12,7 @@ fn file() -> File {
 async fn headers_that_do_not_come_are_a_timeout() {
     for start in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
         let peer = Peer::start(move |_, _| Reply::raw(start).then(Then::Stall).fault()).await;
-        let storage = peer.storage();
+        let storage = peer.impatient_storage();
         let error = storage.open("a").await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{start:?}");
         assert!(error.message().contains("header_timeout"), "{error}");

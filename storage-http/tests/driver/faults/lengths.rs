@@ -57,7 +57,7 @@ async fn a_chunked_body_without_its_last_chunk_is_an_error_that_may_pass() {
 #[tokio::test]
 async fn a_chunked_body_that_stalls_is_a_timeout() {
     let peer = Peer::start(|_, _| Reply::raw(chunked("")).then(Then::Stall).fault()).await;
-    let error = peer.storage().open("a").await.unwrap_err();
+    let error = peer.impatient_storage().open("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     peer.assert_fired();
 }

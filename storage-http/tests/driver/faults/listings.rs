@@ -133,17 +133,15 @@ async fn a_directory_in_itself_without_an_end_comes_to_one() {
 #[tokio::test]
 async fn a_listing_without_an_end_comes_to_one() {
     const PIECE: usize = 1024 * 1024;
-    let peer = Peer::start(|asked, _| match asked.header("depth") {
+    let mut endless = b"HTTP/1.1 207 Multi-Status\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..65 {
+        endless.extend_from_slice(format!("{PIECE:x}\r\n").as_bytes());
+        endless.resize(endless.len() + PIECE, b' ');
+        endless.extend_from_slice(b"\r\n");
+    }
+    let peer = Peer::start(move |asked, _| match asked.header("depth") {
         Some("0") => multistatus(&response("/files/", DIRECTORY)),
-        _ => {
-            let mut bytes = b"HTTP/1.1 207 Multi-Status\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-            for _ in 0..65 {
-                bytes.extend_from_slice(format!("{PIECE:x}\r\n").as_bytes());
-                bytes.resize(bytes.len() + PIECE, b' ');
-                bytes.extend_from_slice(b"\r\n");
-            }
-            Reply::raw(bytes).then(Then::Stall).fault()
-        }
+        _ => Reply::raw(endless.clone()).then(Then::Stall).fault(),
     })
     .await;
     let error = peer.storage().list("").entries().collect().await.unwrap_err();

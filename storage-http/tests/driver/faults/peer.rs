@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use url::Url;
 
-/// How long what stalls may stall: long enough for a machine that has much to do, since whatever is sound has to be faster.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(800);
+/// How long what stalls may stall where a test waits for it.
+const PATIENCE: Duration = Duration::from_millis(800);
 
 /// When the files of the peer were saved, long before `DATE`.
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -168,13 +168,22 @@ impl Peer {
         self.url.clone()
     }
 
-    /// A driver for it that is not patient.
+    /// A driver for it.
     pub(crate) fn http(&self) -> HttpBuilder {
-        Http::builder(self.url()).header_timeout(PATIENCE).idle_timeout(PATIENCE)
+        Http::builder(self.url())
+    }
+
+    /// A driver for it that soon gives up on what stalls.
+    pub(crate) fn impatient(&self) -> HttpBuilder {
+        self.http().header_timeout(PATIENCE).idle_timeout(PATIENCE)
     }
 
     pub(crate) fn storage(&self) -> Storage {
         Storage::new(self.http().build().unwrap())
+    }
+
+    pub(crate) fn impatient_storage(&self) -> Storage {
+        Storage::new(self.impatient().writable(true).build().unwrap())
     }
 
     pub(crate) fn writable(&self) -> Storage {

@@ -66,7 +66,7 @@ async fn a_payload_that_fails_is_never_finished() {
 #[tokio::test]
 async fn a_save_that_the_server_does_not_answer_is_a_timeout() {
     let peer = Peer::start(|_, _| Reply::raw("").then(Then::Stall).fault()).await;
-    let error = peer.writable().save("a", "hello").await.unwrap_err();
+    let error = peer.impatient_storage().save("a", "hello").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     assert!(error.message().contains("may have happened"), "{error}");
     peer.assert_fired();

@@ -4,10 +4,12 @@ pub(crate) mod apache;
 pub(crate) mod nginx;
 pub(crate) mod python;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often a server is looked for that is starting, and how long to wait before the next time.
@@ -17,10 +19,13 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// How often another port is tried if somebody else has taken the one that was free a moment ago.
 const STARTS: usize = 5;
 
-/// Tells of what was not tried: past the capturing of test output, since a skipped test that nobody sees is a hole in the
-/// proof.
-pub(crate) fn skip(what: &str, reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
+/// Tells, once, of what was not tried: past the capturing of test output, since a skipped test that nobody sees is a hole in
+/// the proof.
+pub(crate) fn skip(what: &'static str, reason: &str) {
+    static TOLD: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(what) {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
+    }
 }
 
 /// The first of these files that there is.

@@ -4,6 +4,7 @@ pub(crate) mod multipart;
 pub(crate) mod scripted;
 pub(crate) mod server;
 
+use std::io::Write;
 use std::time::Duration;
 
 use async_compression::tokio::bufread::{GzipEncoder, ZlibEncoder};
@@ -15,6 +16,12 @@ use storage_core::signed_url::SigningKey;
 use storage_core::{Key, Memory, Storage, UrlOptions};
 use storage_http::Serve;
 use tokio::io::AsyncReadExt;
+
+/// Tells of what was not tried: past the capturing of test output, since a skipped test that nobody sees is a hole in
+/// the proof.
+pub(crate) fn skip(what: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
+}
 
 /// An answer, read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -67,7 +67,7 @@ impl Server {
     /// The answer to one request, after which the connection is closed.
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> Raw {
         let text = format!("{method} {path} HTTP/1.1\r\nhost: files\r\nconnection: close\r\n{headers}\r\n");
-        Raw::of(&String::from_utf8_lossy(&self.talk(&text).await))
+        Raw::of(&self.talk(&text).await)
     }
 }
 
@@ -77,16 +77,20 @@ pub(crate) struct Raw {
     pub(crate) status: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
+    /// How many bytes the body has; those that are no text show as others.
+    pub(crate) length: usize,
 }
 
 impl Raw {
-    fn of(text: &str) -> Self {
+    fn of(received: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(received);
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().strip_prefix("HTTP/1.1 ").unwrap().to_owned();
         let headers = lines.map(|line| line.split_once(": ").unwrap());
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-        Self { status, headers, body: body.to_owned() }
+        // The head is ASCII, so that its length is that of its text.
+        Self { status, headers, body: body.to_owned(), length: received.len() - head.len() - 4 }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

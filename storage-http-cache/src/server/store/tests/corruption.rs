@@ -1,5 +1,5 @@
-//! Whatever happens to the bytes on the disk, wrong ones are never served: what is broken is noticed, leaves, is counted, and
-//! can be fetched again.
+//! Whatever happens to the bytes on the disk, wrong ones are never served: what is broken is noticed, leaves, is
+//! counted, and can be fetched again.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -1,5 +1,5 @@
-//! Processes killed at any instant (SIGKILL): the next start finds every object whose commit was answered, whole; no purged
-//! one; and nothing half done.
+//! Processes killed at any instant (SIGKILL): the next start finds every object whose commit was answered, whole; no
+//! purged one; and nothing half done.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -31,8 +31,8 @@ fn first() -> u64 {
     std::env::var(FIRST).unwrap().parse().unwrap()
 }
 
-/// Three threads fill the same few keys again and again, and purge some. Each tells before it purges, and after each thing
-/// that was answered.
+/// Three threads fill the same few keys again and again, and purge some. Each tells before it purges, and after each
+/// thing that was answered.
 pub(super) fn fill_for_ever(path: &Path) {
     let (store, _) = Store::open(path, Limits::new(ROOM)).unwrap();
     std::thread::scope(|scope| {
@@ -54,7 +54,8 @@ pub(super) fn fill_for_ever(path: &Path) {
     });
 }
 
-/// As much as possible happens at a time in as little room as possible: evictions, replacements, fills given up, restarts.
+/// As much as possible happens at a time in as little room as possible: evictions, replacements, fills given up,
+/// restarts.
 pub(super) fn churn_for_ever(path: &Path) {
     for round in first().. {
         let (store, recovered) = Store::open(path, Limits::new(LITTLE_ROOM)).unwrap();

@@ -11,8 +11,8 @@ const REQUESTS: u64 = 200_000;
 const BETWEEN_SCANS: u64 = 20_000;
 const SCAN: u64 = 4_000;
 
-/// Requests as a popular server has them: the n-th most popular object is asked for in proportion to 1/n, and now and then
-/// somebody goes through many things that nobody else wants.
+/// Requests as a popular server has them: the n-th most popular object is asked for in proportion to 1/n, and now and
+/// then somebody goes through many things that nobody else wants.
 fn trace() -> Vec<u64> {
     let mut sum = 0.0;
     let upto: Vec<f64> = (1..=OBJECTS)

@@ -1,7 +1,7 @@
 //! Jobs: parts of tests that need a process of their own, because they are killed or have something mounted.
 //!
-//! The ignored test [`child`] runs the job that the environment names. It answers in lines on standard output that begin with
-//! [`MARK`], since the test harness writes there too.
+//! The ignored test [`child`] runs the job that the environment names. It answers in lines on standard output that
+//! begin with [`MARK`], since the test harness writes there too.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;

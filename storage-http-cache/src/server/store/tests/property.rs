@@ -1,5 +1,5 @@
-//! Random sequences of operations, beside a plain map: what is kept is right, what is gone is gone, and the disk never holds
-//! more than it may.
+//! Random sequences of operations, beside a plain map: what is kept is right, what is gone is gone, and the disk never
+//! holds more than it may.
 
 use std::collections::HashMap;
 

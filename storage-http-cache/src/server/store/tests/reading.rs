@@ -111,6 +111,34 @@ fn what_is_in_memory_is_bounded_and_not_too_large() {
     assert_eq!(store.hot(&large), None);
 }
 
+#[test]
+fn blocks_of_a_larger_object_that_is_asked_for_again_are_kept_in_memory() {
+    let scratch = Scratch::in_memory();
+    let mut limits = Limits::new(64 * MIB);
+    limits.memory = 8 * MIB;
+    let (store, _) = scratch.open_with(limits);
+    let body = pattern(1, 10 * BLOCK + 100);
+    let entry = fill(&store, "key", &body);
+    for kept in [0, 11, 11] {
+        store.get("key").unwrap();
+        assert_eq!(read(&store, &entry).unwrap(), body);
+        assert_eq!(store.usage().memory, kept * BLOCK as u64);
+    }
+    // They are not read again.
+    fs::write(only_file(&scratch.path()), vec![0; body.len() + 10_000]).unwrap();
+    let reader = store.reader(&entry).unwrap();
+    assert_eq!(reader.try_read_block(10).unwrap().unwrap(), body[10 * BLOCK..]);
+    assert_eq!(read(&store, &entry).unwrap(), body);
+    // When the entry leaves, they do; and those of an object that is large beside the memory were never kept.
+    assert!(store.purge("key").unwrap());
+    assert_eq!(store.usage().memory, 0);
+    fill(&store, "large", &vec![7; 2 * MIB as usize + 1]);
+    for _ in 0..5 {
+        assert_eq!(read_key(&store, "large").unwrap().len() as u64, 2 * MIB + 1);
+    }
+    assert_eq!(store.usage().memory, 0);
+}
+
 /// The descriptors of this process that lead into a directory.
 #[cfg(target_os = "linux")]
 fn open_files_in(path: &Path) -> usize {

@@ -1,0 +1,202 @@
+//! nginx as the mirror, as it comes with Debian: as a file server beside origin, and as a cache in front of it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use storage_core::Storage;
+use storage_fs::Fs;
+use storage_http_cache::{HttpCache, Verify};
+use tempfile::TempDir;
+use url::Url;
+
+/// How long a server may take to answer for the first time, in steps of 10 ms.
+const STEPS: usize = 1000;
+
+/// nginx, with a file server at one port and a cache in front of it at another.
+struct Nginx {
+    process: Child,
+    files: SocketAddr,
+    cache: SocketAddr,
+    directory: TempDir,
+}
+
+impl Nginx {
+    /// `None`, and a word about it, where there is no nginx.
+    fn start() -> Option<Self> {
+        let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"].map(Path::new);
+        let Some(program) = program.into_iter().find(|program| program.exists()) else {
+            // To the standard error itself, which the test harness shows also where a test passes.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: nginx as the mirror: nginx is not installed");
+            return None;
+        };
+        let directory = tempfile::Builder::new().prefix("storage-http-cache-").tempdir().unwrap();
+        let (files, cache) = (free_port(), free_port());
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let root = directory.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let config = format!(
+            "daemon off; master_process off; worker_processes 1; pid {pid}; error_log {log};
+             events {{ worker_connections 64; }}
+             http {{
+                 access_log off; client_body_temp_path {t1}; proxy_temp_path {t2}; fastcgi_temp_path {t3};
+                 uwsgi_temp_path {t4}; scgi_temp_path {t5};
+                 proxy_cache_path {kept} levels=1:2 keys_zone=kept:1m;
+                 server {{ listen {files}; root {root}; }}
+                 server {{
+                     listen {cache};
+                     location / {{
+                         proxy_pass http://{files}; proxy_cache kept; proxy_cache_valid 200 1h;
+                         add_header X-Cache $upstream_cache_status;
+                     }}
+                     location /slow/ {{ root {root}; limit_rate 256k; }}
+                 }}
+             }}",
+            pid = at("pid"),
+            log = at("log"),
+            t1 = at("t1"),
+            t2 = at("t2"),
+            t3 = at("t3"),
+            t4 = at("t4"),
+            t5 = at("t5"),
+            kept = at("kept"),
+            root = root.display(),
+        );
+        fs::write(directory.path().join("nginx.conf"), config).unwrap();
+        let process = Command::new(program)
+            .args(["-p", &at(""), "-c", &at("nginx.conf"), "-e", &at("log")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let nginx = Self { process, files, cache, directory };
+        let answers = (0..STEPS).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            TcpStream::connect(nginx.cache).is_ok()
+        });
+        let log = fs::read_to_string(nginx.directory.path().join("log")).unwrap_or_default();
+        assert!(answers, "nginx does not answer: {log}");
+        Some(nginx)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    fn origin(&self) -> Storage {
+        Storage::new(Fs::builder(self.root()).durable(false).build().unwrap())
+    }
+
+    fn tier(&self, mirror: SocketAddr) -> HttpCache {
+        let url: Url = format!("http://{mirror}/").parse().unwrap();
+        let builder = HttpCache::builder(vec![url], self.origin()).verify(Verify::Head);
+        // Under load a second may pass, and it is not this that is tried.
+        builder.header_timeout(Duration::from_secs(20)).build().unwrap()
+    }
+
+    /// What its cache says that it did.
+    fn cache_status(&self, key: &str) -> String {
+        let mut socket = TcpStream::connect(self.cache).unwrap();
+        write!(socket, "HEAD /{key} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let line = answer.lines().find_map(|line| line.strip_prefix("X-Cache: "));
+        line.unwrap_or_default().to_owned()
+    }
+
+    fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn body(len: usize) -> Bytes {
+    (0..len as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 37) as u8).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_a_file_server_it_answers_reads_and_ranges_and_what_it_lacks_origin_has() {
+    let Some(nginx) = Nginx::start() else { return };
+    let cache = nginx.tier(nginx.files);
+    let storage = Storage::new(cache.clone());
+    let bytes = body(300_000);
+    nginx.origin().save("a b/100%.bin", bytes.clone()).await.unwrap();
+    assert_eq!(storage.open("a b/100%.bin").await.unwrap().bytes().await.unwrap(), bytes);
+    let part = storage.open("a b/100%.bin").range(1000..).await.unwrap();
+    assert_eq!(part.bytes().await.unwrap(), bytes.slice(1000..));
+    let status = cache.status();
+    assert_eq!((status.mirrors[0].hits, status.from_origin), (2, 0), "{status:?}");
+    assert!(storage.open("missing").await.is_err());
+    // A directory is no object.
+    assert!(storage.open("a b").await.is_err());
+    let status = cache.status();
+    assert_eq!((status.mirrors[0].misses, status.mirrors[0].failures), (2, 0), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_a_cache_it_takes_the_reads_and_what_has_another_size_by_now_is_read_from_origin() {
+    let Some(nginx) = Nginx::start() else { return };
+    let cache = nginx.tier(nginx.cache);
+    let storage = Storage::new(cache.clone());
+    nginx.origin().save("a.bin", body(200_000)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(storage.open("a.bin").await.unwrap().bytes().await.unwrap(), body(200_000));
+    }
+    assert_eq!(nginx.cache_status("a.bin"), "HIT");
+    assert_eq!(cache.status().mirrors[0].hits, 2);
+    // Nobody tells the cache. That origin told the driver is enough.
+    nginx.origin().save("a.bin", body(100)).await.unwrap();
+    storage.stat("a.bin").await.unwrap();
+    assert_eq!(storage.open("a.bin").await.unwrap().bytes().await.unwrap(), body(100));
+    assert_eq!(nginx.cache_status("a.bin"), "HIT", "it does not have the old object any more");
+    assert_eq!(cache.status().mirrors[0].stale, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_of_a_body_it_is_not_missed() {
+    let Some(mut nginx) = Nginx::start() else { return };
+    let cache = nginx.tier(nginx.cache);
+    let storage = Storage::new(cache.clone());
+    let bytes = body(4_000_000);
+    nginx.origin().save("slow/a.bin", bytes.clone()).await.unwrap();
+    let mut chunks = storage.open("slow/a.bin").await.unwrap().into_stream();
+    let mut read = chunks.try_next().await.unwrap().unwrap().to_vec();
+    nginx.stop();
+    while let Some(chunk) = chunks.try_next().await.unwrap() {
+        read.extend_from_slice(&chunk);
+    }
+    assert!(read == bytes, "the bytes are others");
+    let status = cache.status();
+    assert_eq!(status.mirrors[0].resumed_bodies, 1, "it was not in the middle: {status:?}");
+    assert!(status.bytes_from_origin > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_lead_to_it_if_it_has_the_file() {
+    let Some(nginx) = Nginx::start() else { return };
+    let public = "https://media.example.com/";
+    let origin = Fs::builder(nginx.root()).durable(false).public_url(public.parse().unwrap()).build().unwrap();
+    let mirror: Url = format!("http://{}/", nginx.files).parse().unwrap();
+    let builder = HttpCache::builder(vec![mirror.clone()], Storage::new(origin));
+    let cache = builder.verify(Verify::Head).header_timeout(Duration::from_secs(20));
+    let storage = Storage::new(cache.build().unwrap());
+    nginx.origin().save("a b.bin", "x").await.unwrap();
+    assert_eq!(storage.url("a b.bin").await.unwrap().as_str(), format!("{mirror}a%20b.bin"));
+    assert_eq!(storage.url("missing").await.unwrap().as_str(), format!("{public}missing"));
+}

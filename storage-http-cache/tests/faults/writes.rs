@@ -1,0 +1,239 @@
+//! Writes: origin first, then a purge, and until it is confirmed the key bypasses the mirror.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::stream;
+use storage_core::{ErrorKind, Operation, Payload};
+use storage_http_cache::OnSave;
+
+use super::scene::{KEY, Scene, TOKEN, later, purging, refused};
+use super::staged::{Act, Answer, Asked, Gate};
+
+/// What a mirror that missed a purge would send.
+fn stale() -> Answer {
+    Answer::foreign("\"stale\"", "stale")
+}
+
+/// Reads what the mirror would answer with stale bytes.
+async fn reads(scene: &Scene, body: &str) {
+    for _ in 0..3 {
+        assert_eq!(scene.read(KEY).await.unwrap(), body.as_bytes());
+    }
+}
+
+/// Waits until no purge is due any more. The mirror has been asked for the last one by then.
+async fn confirmed(scene: &Scene) {
+    let confirmed = async {
+        while scene.cache.status().mirrors[0].unconfirmed_purges > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), confirmed).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_write_is_purged_with_the_token_before_it_returns() {
+    let scene = Scene::new(purging(|_| Act::Close));
+    let storage = &scene.storage;
+    storage.save("a b/c.txt", "1").await.unwrap();
+    storage.copy("a b/c.txt", "d.txt").await.unwrap();
+    storage.delete("d.txt").await.unwrap();
+    storage.delete_all(stream::iter(["a b/c.txt", "never-there"])).finish().await.unwrap();
+    let asked = scene.mirror.asked();
+    let mut targets: Vec<_> = asked.iter().map(|asked| format!("{} {}", asked.method, asked.target)).collect();
+    targets[3..].sort_unstable();
+    let expected = ["a%20b/c.txt", "d.txt", "d.txt", "a%20b/c.txt", "never-there"];
+    assert_eq!(targets, expected.map(|key| format!("POST /purge/{key}")));
+    let authorization = format!("Bearer {TOKEN}");
+    assert!(asked.iter().all(|asked| asked.header("authorization") == Some(&authorization)));
+    assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 0);
+}
+
+#[tokio::test]
+async fn the_key_under_which_an_object_was_saved_is_the_one_that_is_purged() {
+    let scene = Scene::new(purging(|_| Act::Close));
+    scene.storage.save("a.txt", "1").await.unwrap();
+    let other = scene.storage.save("a.txt", "2").unique_name().await.unwrap().key;
+    assert_eq!(scene.mirror.asked()[1].target, format!("/purge/{other}"));
+}
+
+#[tokio::test]
+async fn a_write_that_was_refused_purges_nothing() {
+    let scene = Scene::new(purging(|_| Answer::new(404).into()));
+    scene.object(KEY, "old").await;
+    refused(scene.storage.save(KEY, "new").create_new().await, ErrorKind::AlreadyExists);
+    refused(scene.storage.copy("missing", KEY).await, ErrorKind::NotFound);
+    assert_eq!(scene.read(KEY).await.unwrap(), "old");
+    assert_eq!((scene.mirror.count("POST "), scene.mirror.count("GET ")), (0, 1));
+}
+
+#[tokio::test]
+async fn what_is_saved_is_read_though_its_purge_is_lost_until_it_is_confirmed() {
+    for code in [500, 401, 404] {
+        let scene =
+            Scene::new(move |asked| if asked.method == "POST" { Answer::new(code).into() } else { stale().into() });
+        scene.storage.save(KEY, "fresh").await.unwrap();
+        reads(&scene, "fresh").await;
+        assert_eq!(scene.mirror.count("GET "), 0, "{code}: the mirror was asked");
+        assert!(scene.mirror.count("POST /purge/") >= 1, "{code}");
+        assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1, "{code}");
+
+        // What another one has not read here is asked of the mirror.
+        let answer = Answer::object(&scene.object("other", "x").await, "x");
+        scene.mirror.now(purging(move |_| answer.clone().into()));
+        assert_eq!(scene.read("other").await.unwrap(), "x");
+        assert_eq!(scene.mirror.count("GET "), 1, "{code}");
+        confirmed(&scene).await;
+        let answer = Answer::object(&scene.origin.stat(KEY).await.unwrap(), "fresh");
+        scene.mirror.now(purging(move |_| answer.clone().into()));
+        reads(&scene, "fresh").await;
+        assert_eq!(scene.mirror.count("GET "), 4, "{code}: the mirror is in use again");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_bypassed_while_it_is_written() {
+    let scene = Scene::new(purging(|_| stale().into()));
+    scene.object(KEY, "old").await;
+    let held = scene.faults.on(Operation::Save).hold();
+    let storage = scene.storage.clone();
+    let save = tokio::spawn(async move { storage.save(KEY, "new").await });
+    held.reached().await;
+    reads(&scene, "old").await;
+    assert_eq!(scene.mirror.asked().len(), 0);
+    held.release();
+    save.await.unwrap().unwrap();
+    assert_eq!(scene.mirror.count("POST /purge/"), 1);
+}
+
+#[tokio::test]
+async fn a_save_that_was_dropped_is_purged_in_the_background() {
+    let scene = Scene::new(purging(|_| stale().into()));
+    scene.object(KEY, "old").await;
+    let held = scene.faults.on(Operation::Save).hold();
+    let storage = scene.storage.clone();
+    let save = tokio::spawn(async move { storage.save(KEY, "new").await });
+    held.reached().await;
+    save.abort();
+    assert!(save.await.unwrap_err().is_cancelled());
+    scene.mirror.until("POST /purge/", 1).await;
+    confirmed(&scene).await;
+    reads(&scene, "old").await;
+}
+
+#[tokio::test]
+async fn a_write_of_which_nobody_knows_is_purged_and_its_key_is_read_from_origin() {
+    let scene = Scene::new(purging(|_| stale().into()));
+    scene.object(KEY, "old").await;
+    let lost = scene.faults.on(Operation::Save).lose_answer(ErrorKind::Timeout);
+    refused(scene.storage.save(KEY, "new").await, ErrorKind::Timeout);
+    assert_eq!((lost.fired(), scene.mirror.count("POST /purge/")), (1, 1));
+    assert_eq!(scene.read(KEY).await.unwrap(), "new");
+    assert_eq!(scene.mirror.count("GET "), 0);
+
+    let lost = scene.faults.on(Operation::Delete).lose_answer(ErrorKind::Timeout);
+    refused(scene.storage.delete(KEY).await, ErrorKind::Timeout);
+    assert_eq!((lost.fired(), scene.mirror.count("POST /purge/")), (1, 2));
+    refused(scene.read(KEY).await, ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_gone_though_the_mirror_has_it_still() {
+    let scene = Scene::new(|asked| if asked.method == "POST" { Act::Close } else { stale().into() });
+    scene.object(KEY, "old").await;
+    scene.storage.delete(KEY).await.unwrap();
+    refused(scene.read(KEY).await, ErrorKind::NotFound);
+    assert!(!scene.storage.exists(KEY).await.unwrap());
+    assert_eq!((scene.mirror.fired("Close") > 0, scene.mirror.count("GET ")), (true, 0));
+}
+
+#[tokio::test]
+async fn a_purge_is_good_for_the_write_before_it_alone() {
+    // The first purge is answered when the second write has ended; the second one is lost.
+    let (gate, first) = (Gate::new(), Arc::new(AtomicBool::new(true)));
+    let held = gate.clone();
+    let scene = Scene::new(move |asked: &Asked| match asked.method.as_str() {
+        "POST" if first.swap(false, Ordering::SeqCst) => Act::Hold(held.clone(), Answer::new(204)),
+        "POST" => Answer::new(500).into(),
+        _ => stale().into(),
+    });
+    let storage = scene.storage.clone();
+    let save = tokio::spawn(async move { storage.save(KEY, "one").await });
+    scene.mirror.until("POST /purge/", 1).await;
+    scene.storage.save(KEY, "two").await.unwrap();
+    gate.open();
+    save.await.unwrap().unwrap();
+    reads(&scene, "two").await;
+    assert_eq!(scene.mirror.count("GET "), 0);
+    assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1);
+    assert!(scene.mirror.fired("Hold") == 1 && scene.mirror.fired("Say") >= 1);
+}
+
+#[tokio::test]
+async fn every_mirror_purges() {
+    let other = super::staged::Staged::start(purging(|_| Act::Close));
+    let mirror = super::staged::Staged::start(purging(|_| Act::Close));
+    let urls = vec![mirror.url(), other.url()];
+    let scene = Scene::at(urls, mirror, storage_core::Memory::storage(), |builder| builder);
+    scene.storage.save(KEY, "x").await.unwrap();
+    assert_eq!((scene.mirror.count("POST /purge/"), other.count("POST /purge/")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_left_alone_does_not_hold_up_writers() {
+    let scene = Scene::with(|builder| builder.breaker_failures(1), |_| Answer::new(500).into());
+    scene.object("other", "x").await;
+    scene.read("other").await.unwrap();
+    assert_eq!(scene.state(), "open");
+    // With a patience of 30 seconds, this would be noticed.
+    scene.mirror.now(|_| Act::BlackHole);
+    scene.storage.save(KEY, "x").await.unwrap();
+    assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1);
+    scene.mirror.until("POST /purge/", 1).await;
+}
+
+#[tokio::test]
+async fn prefetching_comes_after_the_purge_and_only_where_there_is_an_object() {
+    let scene = Scene::with(|builder| builder.on_save(OnSave::Prefetch), purging(|_| Act::Close));
+    scene.storage.save("a.txt", "1").await.unwrap();
+    scene.storage.delete("a.txt").await.unwrap();
+    let targets: Vec<_> = scene.mirror.asked().into_iter().map(|asked| asked.target).collect();
+    assert_eq!(targets, ["/purge/a.txt", "/prefetch/a.txt", "/purge/a.txt"]);
+}
+
+#[tokio::test]
+async fn admin_routes_may_be_elsewhere() {
+    let admin = super::staged::Staged::start(purging(|_| Act::Close));
+    let url = admin.url();
+    let scene = Scene::with(|builder| builder.admin(url), |_| Act::Close);
+    scene.storage.save("a.txt", "1").await.unwrap();
+    assert_eq!((admin.count("POST /purge/a.txt"), scene.mirror.asked().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn without_a_token_a_key_bypasses_the_mirror_for_an_hour() {
+    let mirror = super::staged::Staged::start(|_| Act::Close);
+    let origin = storage_core::Memory::storage();
+    let cache = storage_http_cache::HttpCache::builder(vec![mirror.url()], origin.clone()).build().unwrap();
+    let storage = storage_core::Storage::new(cache);
+    let meta = storage.save(KEY, "fresh").await.unwrap();
+    let answer = Answer::object(&meta, "fresh");
+    mirror.now(move |_| answer.clone().into());
+    later(Duration::from_secs(3599)).await;
+    assert_eq!(storage.open(KEY).await.unwrap().text().await.unwrap(), "fresh");
+    assert_eq!(mirror.asked().len(), 0);
+    later(Duration::from_secs(1)).await;
+    assert_eq!(storage.open(KEY).await.unwrap().text().await.unwrap(), "fresh");
+    assert_eq!((mirror.count("GET "), mirror.count("POST ")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_leaves_the_old_object_to_be_read() {
+    let scene = Scene::new(purging(|_| stale().into()));
+    scene.object(KEY, "old").await;
+    let chunks = stream::iter([Ok("half"), Err(std::io::Error::other("on purpose"))]);
+    refused(scene.storage.save(KEY, Payload::from_stream(chunks)).await, ErrorKind::Unexpected);
+    assert_eq!(scene.read(KEY).await.unwrap(), "old");
+}
