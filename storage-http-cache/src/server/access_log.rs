@@ -41,7 +41,7 @@ const MAX_PATH: usize = 3 * 1024 + 64;
 const MAX_METHOD: usize = 32;
 const MAX_TEXT: usize = 512;
 
-/// What a log wants to know of a request, besides what all want to know.
+/// What a log wants to know of a request, and once it has ended, of its answer.
 #[derive(Debug)]
 pub(crate) struct Line {
     time: SystemTime,
@@ -52,6 +52,10 @@ pub(crate) struct Line {
     version: Version,
     referrer: Box<[u8]>,
     user_agent: Box<[u8]>,
+    status: u16,
+    bytes: u64,
+    verdict: &'static str,
+    took: Duration,
 }
 
 impl Line {
@@ -67,7 +71,20 @@ impl Line {
             version: head.version,
             referrer: shortened(referrer, MAX_TEXT),
             user_agent: shortened(text(USER_AGENT), MAX_TEXT),
+            status: 0,
+            bytes: 0,
+            verdict: "-",
+            took: Duration::ZERO,
         }
+    }
+
+    fn end(&mut self, record: &Record) {
+        self.status = record.status;
+        self.bytes = record.bytes;
+        if let Some((_, verdict)) = &record.object {
+            self.verdict = verdict.name();
+        }
+        self.took = self.began.elapsed();
     }
 }
 
@@ -77,7 +94,7 @@ fn shortened(text: &[u8], most: usize) -> Box<[u8]> {
 
 /// A log that is open. Dropped, it writes what it has and ends, in its own time.
 pub(crate) struct AccessLog {
-    records: SyncSender<(Record, Duration)>,
+    lines: SyncSender<Box<Line>>,
     /// Ends with the thread. The lock is for the compiler alone: only the end of the log looks here.
     ended: Mutex<Receiver<()>>,
     lost: Arc<Counter>,
@@ -91,28 +108,28 @@ impl AccessLog {
     /// What the operating system says about file and thread.
     pub(crate) fn open(path: &Path, lost: Arc<Counter>) -> io::Result<Self> {
         let target = Target::new(path)?;
-        let (records, waiting) = mpsc::sync_channel(WAITING);
+        let (lines, waiting) = mpsc::sync_channel(WAITING);
         let (ends, ended) = mpsc::channel();
         let mut writer = Writer { target, buffer: Vec::new(), lines: 0, lost: Arc::clone(&lost), is_failing: false };
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             writer.run(&waiting);
             drop(ends);
         })?;
-        Ok(Self { records, ended: Mutex::new(ended), lost })
+        Ok(Self { lines, ended: Mutex::new(ended), lost })
     }
 
     /// Never waits.
-    pub(crate) fn write(&self, record: Record) {
-        let took = record.line.as_ref().map(|line| line.began.elapsed()).unwrap_or_default();
-        if self.records.try_send((record, took)).is_err() {
+    pub(crate) fn write(&self, mut line: Box<Line>, record: &Record) {
+        line.end(record);
+        if self.lines.try_send(line).is_err() {
             self.lost.add(1);
         }
     }
 
     /// Waits until all is written, but not for ever.
     pub(crate) fn close(self) {
-        let Self { records, ended, .. } = self;
-        drop(records);
+        let Self { lines, ended, .. } = self;
+        drop(lines);
         let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the last lines of the access log could not be written in time");
@@ -174,14 +191,14 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, waiting: &Receiver<(Record, Duration)>) {
+    fn run(&mut self, waiting: &Receiver<Box<Line>>) {
         // Without a line in the buffer there is nothing to wake up for.
-        while let Ok((record, took)) = waiting.recv() {
-            self.add(&record, took);
+        while let Ok(line) = waiting.recv() {
+            self.add(&line);
             let flush = Instant::now() + FLUSH_EVERY;
             while self.buffer.len() < FLUSH_AT {
                 match waiting.recv_timeout(flush.saturating_duration_since(Instant::now())) {
-                    Ok((record, took)) => self.add(&record, took),
+                    Ok(line) => self.add(&line),
                     Err(_) => break,
                 }
             }
@@ -189,11 +206,9 @@ impl Writer {
         }
     }
 
-    fn add(&mut self, record: &Record, took: Duration) {
-        if let Some(line) = &record.line {
-            format(&mut self.buffer, record, line, took);
-            self.lines += 1;
-        }
+    fn add(&mut self, line: &Line) {
+        format(&mut self.buffer, line);
+        self.lines += 1;
     }
 
     fn flush(&mut self) {
@@ -212,19 +227,18 @@ impl Writer {
     }
 }
 
-fn format(buffer: &mut Vec<u8>, record: &Record, line: &Line, took: Duration) {
+fn format(buffer: &mut Vec<u8>, line: &Line) {
     let time = Timestamp::try_from(line.time).unwrap_or(Timestamp::UNIX_EPOCH);
     // Writing to a vector does not fail.
     let _ = write!(buffer, "{} - - [{}] \"", line.address, time.strftime("%d/%b/%Y:%H:%M:%S +0000"));
     escape(buffer, &shortened(line.method.as_str().as_bytes(), MAX_METHOD));
     buffer.push(b' ');
     escape(buffer, &line.path);
-    let _ = write!(buffer, " {:?}\" {} {} \"", line.version, record.status.as_u16(), record.bytes);
+    let _ = write!(buffer, " {:?}\" {} {} \"", line.version, line.status, line.bytes);
     escape(buffer, &line.referrer);
     buffer.extend_from_slice(b"\" \"");
     escape(buffer, &line.user_agent);
-    let verdict = record.object.as_ref().map_or("-", |(_, verdict)| verdict.name());
-    let _ = writeln!(buffer, "\" {verdict} {}", took.as_millis());
+    let _ = writeln!(buffer, "\" {} {}", line.verdict, line.took.as_millis());
 }
 
 /// Whatever could end a field or a line, or act in a terminal, is written as `\xHH`. Nothing is `-`.
@@ -272,9 +286,10 @@ mod tests {
             .into_parts();
         let mut line = Line::new("192.0.2.1".parse().unwrap(), &head);
         line.time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_812_672);
-        let record = Record::for_tests(206, 1000);
+        line.end(&Record::for_tests(206, 1000));
+        line.took = Duration::from_millis(12);
         let mut buffer = Vec::new();
-        format(&mut buffer, &record, &line, Duration::from_millis(12));
+        format(&mut buffer, &line);
         assert_eq!(
             String::from_utf8(buffer).unwrap(),
             "192.0.2.1 - - [02/Jan/2025:10:11:12 +0000] \"GET /a.mp3 HTTP/1.1\" 206 1000 \"https://a.example/x\" \

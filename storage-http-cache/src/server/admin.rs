@@ -142,11 +142,11 @@ impl Admin {
         let _ = writeln!(text, "{name} {}", self.records.lost());
     }
 
-    pub(super) fn status(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+    pub(super) async fn status(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
         if let Some(refusal) = self.refused(method, &[Method::GET], headers) {
             return refusal;
         }
-        status::status(&self.mirror, &self.records, self.max_size, headers)
+        status::status(&self.mirror, &self.records, self.max_size, headers).await
     }
 
     pub(super) async fn analytics(&self, method: &Method, headers: &HeaderMap, query: &str) -> Response<Body> {

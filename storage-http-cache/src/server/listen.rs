@@ -174,8 +174,8 @@ impl Handle {
     ///
     /// # Errors
     /// `InvalidConfig` if the new one is wrong, or changes what cannot change while the server runs: `listen`,
-    /// `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`, `analytics_days`, `workers`, `max_connections`, the TTLs;
-    /// or if its `access_log` cannot be opened. Then the present one stays.
+    /// `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`, `analytics_days`, `workers`, `max_connections`,
+    /// the TTLs; or if its `access_log` cannot be opened. Then the present one stays.
     pub fn reload(&self, config: MirrorConfig) -> Result<()> {
         let config = config.validated()?;
         let mut present = self.config.write().unwrap_or_else(PoisonError::into_inner);

@@ -17,6 +17,7 @@ mod config;
 mod counters;
 mod delivery;
 mod flight;
+mod forwarded;
 mod freshness;
 mod listen;
 mod mirror;

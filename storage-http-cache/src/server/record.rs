@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, HeaderMap, USER_AGENT};
+use http::header::{CONTENT_RANGE, USER_AGENT};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -29,6 +29,10 @@ use super::mirror::Handling;
 
 /// Players ask for the first two bytes to find out whether ranges work: that is no listening.
 const PROBE: u64 = 2;
+/// The status of a request whose client left before there was an answer, as other servers log it.
+const CLIENT_LEFT: u16 = 499;
+const OK: u16 = StatusCode::OK.as_u16();
+const PARTIAL_CONTENT: u16 = StatusCode::PARTIAL_CONTENT.as_u16();
 
 /// How a request for an object was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +98,7 @@ pub(crate) struct Record {
     pub(crate) object: Option<(Key, Verdict)>,
     /// Tells clients apart, by address and user agent, as long as the process lives. It leads back to nobody.
     pub(crate) client: u64,
-    pub(crate) status: StatusCode,
+    pub(crate) status: u16,
     /// How many bytes of the body were handed to the connection.
     pub(crate) bytes: u64,
     /// Whether these were all.
@@ -109,13 +113,13 @@ pub(crate) struct Record {
 impl Record {
     /// The key of an object that was sent, all of it or a part, and whether it was here.
     pub(crate) fn sent(&self) -> Option<(&Key, Verdict)> {
-        let is_sent = matches!(self.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        let is_sent = matches!(self.status, OK | PARTIAL_CONTENT);
         self.object.as_ref().filter(|_| self.is_get && is_sent).map(|(key, verdict)| (key, *verdict))
     }
 
     /// Whether so much was sent that it may be listening.
     pub(crate) fn is_more_than_a_probe(&self) -> bool {
-        self.bytes > PROBE || (self.status == StatusCode::OK && self.is_complete)
+        self.bytes > PROBE || (self.status == OK && self.is_complete)
     }
 }
 
@@ -184,48 +188,34 @@ impl Records {
     }
 
     /// The record of a request that has come.
-    pub(crate) fn begin(&self, address: IpAddr, head: &Parts) -> Record {
+    pub(crate) fn begin(self: &Arc<Self>, address: IpAddr, head: &Parts) -> Entry {
         let agent = head.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes);
         let is_logged = self.is_logging.load(Ordering::Relaxed);
-        Record {
+        let record = Record {
             object: None,
             client: self.clients.hash_one((address, agent)),
-            status: StatusCode::OK,
+            status: CLIENT_LEFT,
             bytes: 0,
             is_complete: false,
             is_from_start: false,
             is_get: head.method == Method::GET,
             line: is_logged.then(|| Box::new(Line::new(address, head))),
-        }
-    }
-
-    /// An answer that is recorded when its body has ended, or is given up.
-    pub(crate) fn watch(self: &Arc<Self>, mut record: Record, response: Response<Body>) -> Response<Recorded> {
-        record.status = response.status();
-        record.is_from_start = match record.status {
-            StatusCode::OK => true,
-            StatusCode::PARTIAL_CONTENT => {
-                let range = response.headers().get(CONTENT_RANGE);
-                range.is_some_and(|range| range.as_bytes().starts_with(b"bytes 0-"))
-            }
-            _ => false,
         };
-        let records = Arc::clone(self);
-        response.map(|body| Recorded { body, entry: Some((record, records)) })
+        Entry { record, records: Arc::clone(self) }
     }
 
-    fn end(&self, record: Record) {
+    fn end(&self, record: &mut Record) {
         if let Some((_, verdict)) = &record.object {
             self.answers[*verdict as usize].add(1);
             self.sent[*verdict as usize].add(record.bytes);
         }
         if let Some(analytics) = &self.analytics {
-            analytics.count(&record);
+            analytics.count(record);
         }
-        if record.line.is_some()
+        if let Some(line) = record.line.take()
             && let Some(log) = &*self.log.read().unwrap_or_else(PoisonError::into_inner)
         {
-            log.write(record);
+            log.write(line, record);
         }
     }
 
@@ -246,10 +236,43 @@ impl fmt::Debug for Records {
     }
 }
 
-/// The body of an answer, which counts what it hands out. The record is made when it is dropped, whoever drops it.
+/// A request under way. Whatever becomes of it, it is recorded when this is dropped.
+pub(crate) struct Entry {
+    record: Record,
+    records: Arc<Records>,
+}
+
+impl Entry {
+    /// What object it is for, and how it is answered.
+    pub(crate) fn is_for(&mut self, key: Key, verdict: Verdict) {
+        self.record.object = Some((key, verdict));
+    }
+
+    /// The answer, which is recorded when its body has ended or is given up.
+    pub(crate) fn watch(mut self, response: Response<Body>) -> Response<Recorded> {
+        self.record.status = response.status().as_u16();
+        self.record.is_from_start = match self.record.status {
+            OK => true,
+            PARTIAL_CONTENT => {
+                let range = response.headers().get(CONTENT_RANGE);
+                range.is_some_and(|range| range.as_bytes().starts_with(b"bytes 0-"))
+            }
+            _ => false,
+        };
+        response.map(|body| Recorded { body, entry: self })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.records.end(&mut self.record);
+    }
+}
+
+/// The body of an answer, which counts what it hands out.
 pub(crate) struct Recorded {
     body: Body,
-    entry: Option<(Record, Arc<Records>)>,
+    entry: Entry,
 }
 
 impl HttpBody for Recorded {
@@ -258,8 +281,8 @@ impl HttpBody for Recorded {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let (Poll::Ready(Some(Ok(frame))), Some((record, _))) = (&polled, &mut self.entry) {
-            record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.entry.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         polled
     }
@@ -275,51 +298,21 @@ impl HttpBody for Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        if let Some((mut record, records)) = self.entry.take() {
-            record.is_complete = self.body.len() == Some(0);
-            records.end(record);
-        }
+        self.entry.record.is_complete = self.body.len() == Some(0);
     }
-}
-
-/// Where a request comes from: whoever is connected, or, if that is a trusted proxy, whoever it says. The last address in
-/// `X-Forwarded-For` that is not a trusted proxy's; what stands before it the client may have made up.
-pub(crate) fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
-    let mut address = peer.ip().to_canonical();
-    if trusted.is_empty() {
-        return address;
-    }
-    let values: Vec<_> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
-    for forwarded in values.iter().rev().flat_map(|value| value.rsplit(',')) {
-        if !trusted.contains(&address) {
-            break;
-        }
-        match parse_address(forwarded.trim()) {
-            Some(next) => address = next,
-            None => break,
-        }
-    }
-    address
-}
-
-/// Some proxies tell the port as well.
-fn parse_address(text: &str) -> Option<IpAddr> {
-    let address = text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()?;
-    Some(address.to_canonical())
 }
 
 #[cfg(test)]
 impl Record {
     /// Of a GET of `a`, which was a hit.
     pub(crate) fn for_tests(status: u16, bytes: u64) -> Self {
-        let status = StatusCode::from_u16(status).unwrap();
         Self {
             object: Some((Key::new("a").unwrap(), Verdict::Hit)),
             client: 0,
             status,
             bytes,
             is_complete: true,
-            is_from_start: status == StatusCode::OK,
+            is_from_start: status == OK,
             is_get: true,
             line: None,
         }
@@ -329,39 +322,6 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn from(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
-        let mut headers = HeaderMap::new();
-        for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
-        }
-        let trusted: Vec<IpAddr> = trusted.iter().map(|address| address.parse().unwrap()).collect();
-        client_address(SocketAddr::new(peer.parse().unwrap(), 1), &headers, &trusted).to_string()
-    }
-
-    #[test]
-    fn nobody_is_believed_who_is_not_a_trusted_proxy() {
-        assert_eq!(from("192.0.2.1", &["198.51.100.1"], &[]), "192.0.2.1");
-        assert_eq!(from("192.0.2.1", &["198.51.100.1"], &["127.0.0.1"]), "192.0.2.1");
-    }
-
-    #[test]
-    fn a_trusted_proxy_tells_who_asks() {
-        let trusted = ["127.0.0.1", "10.0.0.1"];
-        assert_eq!(from("127.0.0.1", &["198.51.100.1"], &trusted), "198.51.100.1");
-        assert_eq!(from("::ffff:127.0.0.1", &["198.51.100.1"], &trusted), "198.51.100.1");
-        assert_eq!(from("127.0.0.1", &["198.51.100.1, 10.0.0.1"], &trusted), "198.51.100.1");
-        assert_eq!(from("127.0.0.1", &["[2001:db8::1]:4711"], &trusted), "2001:db8::1");
-        assert_eq!(from("127.0.0.1", &[], &trusted), "127.0.0.1");
-    }
-
-    #[test]
-    fn what_the_client_made_up_is_not_believed() {
-        let trusted = ["127.0.0.1"];
-        assert_eq!(from("127.0.0.1", &["8.8.8.8, 198.51.100.1"], &trusted), "198.51.100.1");
-        assert_eq!(from("127.0.0.1", &["8.8.8.8", "198.51.100.1"], &trusted), "198.51.100.1");
-        assert_eq!(from("127.0.0.1", &["8.8.8.8, nonsense"], &trusted), "127.0.0.1");
-    }
 
     #[test]
     fn each_verdict_has_its_own_counter() {

@@ -26,8 +26,9 @@ use storage_http::serve::{Body, Overrides, Policy, Reader, failure, key_of, plai
 use super::admin::Admin;
 use super::config::MirrorConfig;
 use super::delivery::{self, Delivery};
+use super::forwarded::client_address;
 use super::mirror::Mirror;
-use super::record::{Record, Recorded, Records, client_address};
+use super::record::{Entry, Recorded, Records};
 
 /// Which listener a request came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,24 +109,24 @@ impl Site {
 
     /// Answers a request, whatever it is. It is recorded when the body has ended.
     pub(crate) async fn answer(&self, peer: SocketAddr, door: Door, head: &Parts) -> Response<Recorded> {
-        let mut record = self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
-        let response = self.route(door, head, &mut record).await;
-        self.records.watch(record, response)
+        let mut entry = self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
+        let response = self.route(door, head, &mut entry).await;
+        entry.watch(response)
     }
 
-    async fn route(&self, door: Door, head: &Parts, record: &mut Record) -> Response<Body> {
+    async fn route(&self, door: Door, head: &Parts, entry: &mut Entry) -> Response<Body> {
         let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
         let route = Route::of(uri.path());
         let admin = self.admin.as_ref().filter(|_| door == Door::Admin || self.admin_is_public);
         let query = uri.query().unwrap_or_default();
         match (route, admin) {
             (Route::Health, _) => healthy(method),
-            (Route::Object(path), _) if door == Door::Public => self.object(method, path, query, headers, record).await,
+            (Route::Object(path), _) if door == Door::Public => self.object(method, path, query, headers, entry).await,
             (Route::Verify(path), _) if door == Door::Public => self.verify(method, path, query),
             (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
             (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path),
             (Route::Metrics, Some(admin)) => admin.metrics(method, headers),
-            (Route::Status, Some(admin)) => admin.status(method, headers),
+            (Route::Status, Some(admin)) => admin.status(method, headers).await,
             (Route::Analytics, Some(admin)) => admin.analytics(method, headers, query).await,
             _ => not_found(),
         }
@@ -137,7 +138,7 @@ impl Site {
         path: &str,
         query: &str,
         headers: &HeaderMap,
-        record: &mut Record,
+        entry: &mut Entry,
     ) -> Response<Body> {
         let wanted = match *method {
             Method::GET => UrlMethod::Get,
@@ -154,7 +155,7 @@ impl Site {
         overrides.content_disposition = grant.content_disposition;
         let delivery = Delivery { site: self, method, headers, key: &key, overrides, by_link };
         let (response, verdict) = delivery.answer().await;
-        record.object = Some((key, verdict));
+        entry.is_for(key, verdict);
         response
     }
 

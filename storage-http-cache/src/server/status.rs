@@ -1,11 +1,14 @@
 //! `GET /status`: how a mirror is doing, for programs and for people.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
-use storage_http::serve::{Body, plain};
+use storage_core::Error;
+use storage_http::serve::{Body, failure, plain};
+use tokio::task::spawn_blocking;
 
 use super::mirror::Mirror;
 use super::record::{Records, Verdict};
@@ -15,8 +18,18 @@ use super::site;
 const TOP: usize = 20;
 
 /// The status as the client prefers it: a page if it says so, else JSON.
-pub(super) fn status(mirror: &Mirror, records: &Records, max_size: u64, headers: &HeaderMap) -> Response<Body> {
-    let document = document(mirror, records, max_size);
+pub(super) async fn status(
+    mirror: &Arc<Mirror>,
+    records: &Arc<Records>,
+    max_size: u64,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let (mirror, records) = (Arc::clone(mirror), Arc::clone(records));
+    // All keys are gone through: others are served meanwhile.
+    let document = match spawn_blocking(move || document(&mirror, &records, max_size)).await {
+        Ok(document) => document,
+        Err(join) => return failure(&Method::GET, &Error::unexpected("the status cannot be told", join)),
+    };
     let mut response = if prefers_html(headers) { html(&document) } else { site::json(StatusCode::OK, &document) };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     response

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use storage_core::{Memory, Storage};
+use storage_core::{Memory, Operation, Storage};
 use storage_http_cache::server::{ExportFormat, export};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::common::{Mirror, PATIENCE, TOKEN, config, pattern};
+use crate::common::{Mirror, PATIENCE, TOKEN, config, faulty, pattern};
 
 /// Reads something again and again until it is what is waited for.
 async fn until<T>(what: &str, mut read: impl AsyncFnMut() -> T, mut is_so: impl FnMut(&T) -> bool) -> T {
@@ -298,6 +298,26 @@ async fn no_request_can_forge_a_line() {
     for line in text.lines() {
         assert!(line.starts_with("127.0.0.1 - - [") && line.matches('"').count() == 6, "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_who_leaves_before_there_is_an_answer_is_logged() {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("access.log");
+    let (origin, faults) = faulty();
+    origin.save("a", "hello").await.unwrap();
+    let held = faults.on(Operation::Open).call(1).hold();
+    let mirror = Mirror::of(origin, json!({ "access_log": log }));
+    let mut stream = TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    held.reached().await;
+    drop(stream);
+    let lines = lines(&log, 1).await;
+    assert!(lines[0].contains("\"GET /a HTTP/1.1\" 499 0 "), "{lines:?}");
+    held.release();
+    // Nothing was sent, so nothing is counted.
+    mirror.until("objects", 1).await;
+    assert!(counted(&mirror, 0).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,8 @@ pub enum Verdict {
     PreconditionFailed,
 }
 
-/// Whether a request has preconditions (not If-Range, which is about the range alone), so that the object's metadata has to be known first.
+/// Whether a request has preconditions, so that the object's metadata has to be known first. If-Range is none: it is about
+/// the range alone.
 #[must_use]
 pub fn is_conditional(headers: &HeaderMap) -> bool {
     [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| headers.contains_key(name))

@@ -1,0 +1,42 @@
+//! The original client, unchanged, asks our mirror.
+
+use std::process::Command;
+
+use serde_json::json;
+use storage_core::Memory;
+
+use crate::common::Mirror;
+use crate::named;
+
+const SCRIPT: &str = r#"
+import sys, time
+import requests
+from cache_tier import CacheTierClient
+
+client = CacheTierClient(sys.argv[1], request_timeout=5.0, local_cache_time=0.0)
+# The first question starts the fill, and the answer changes when it is done.
+first = client.verify_file("Episode 1.mp3")
+deadline = time.time() + 30
+while not client.verify_file("Episode 1.mp3"):
+    assert time.time() < deadline, "never available"
+answer = requests.get(client.build_download_url("Episode 1.mp3"), timeout=5)
+assert answer.status_code == 200, answer.status_code
+assert answer.content == b"hello", answer.content
+assert client.verify_file("nope.mp3") is False
+print("first:", first, "cache:", answer.headers["cache-status"])
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_original_client_works_unchanged() {
+    let Some(python) = named("STORAGE_HTTP_TEST_PYTHON", "the original client") else { return };
+    let origin = Memory::storage();
+    origin.save("Episode 1.mp3", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    let url = mirror.url.clone();
+    let run = move || Command::new(python).args(["-c", SCRIPT, &url]).output().unwrap();
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{complained}");
+    assert!(said.contains("first: False"), "{said}");
+    assert!(said.contains("anystorage; hit"), "{said}");
+}

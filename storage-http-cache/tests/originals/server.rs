@@ -1,0 +1,130 @@
+//! Our driver reads from the original server, and its faults do not become ours.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use storage_core::{Memory, Storage};
+use storage_http_cache::HttpCache;
+use storage_http::Serve;
+use tempfile::TempDir;
+
+use crate::common::PATIENCE;
+use crate::named;
+
+/// The original server, as its own start script runs it, and the origin that it fills itself from.
+struct Original {
+    child: Child,
+    url: String,
+    origin: Storage,
+    /// A copy: it keeps what it fetches beside its code.
+    _directory: TempDir,
+}
+
+impl Drop for Original {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Original {
+    async fn start() -> Option<Self> {
+        let python = named("STORAGE_HTTP_TEST_PYTHON", "the original server")?;
+        let code = named("STORAGE_HTTP_TEST_CACHE_TIER", "the original server")?;
+        let directory = TempDir::new().unwrap();
+        copy(Path::new(&code), directory.path());
+        let origin = Memory::storage();
+        let source = serve(origin.clone()).await;
+        let config = serde_json::json!({ "download_base_url": source, "cache_folder": "../static/files_cache/" });
+        fs::write(directory.path().join("config_data/dev.json"), config.to_string()).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let start = format!("import srv_app; srv_app.app.run(port={port})");
+        let mut command = Command::new(python);
+        command.args(["-c", &start]).current_dir(directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        let started = async {
+            while TcpStream::connect(("127.0.0.1", port)).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, started).await.expect("the original server starts");
+        Some(Self { child, url: format!("http://127.0.0.1:{port}/"), origin, _directory: directory })
+    }
+
+    fn driver(&self) -> HttpCache {
+        let mirrors = vec![self.url.parse().unwrap()];
+        HttpCache::builder(mirrors, self.origin.clone()).header_timeout(PATIENCE).public(true).build().unwrap()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A storage at an address of its own.
+async fn serve(storage: Storage) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper_util::service::TowerToHyperService::new(Serve::new(storage.clone()));
+            let io = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        }
+    });
+    url
+}
+
+/// Waits until a mirror answers with the object itself.
+async fn until_mirrored(driver: &HttpCache, key: &str) -> String {
+    let storage = Storage::new(driver.clone());
+    let mirrored = async {
+        loop {
+            let hits = driver.status().mirrors[0].hits;
+            let body = storage.open(key).await.unwrap().text().await.unwrap();
+            if driver.status().mirrors[0].hits > hits {
+                return body;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, mirrored).await.expect("the original server has it at last")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_original_server_is_a_mirror() {
+    let Some(original) = Original::start().await else { return };
+    original.origin.save("episode.mp3", "hello").await.unwrap();
+    let driver = original.driver();
+    // What it has not yet comes from origin, and whatever it does, the bytes are right.
+    assert_eq!(Storage::new(driver.clone()).open("episode.mp3").await.unwrap().text().await.unwrap(), "hello");
+    assert_eq!(until_mirrored(&driver, "episode.mp3").await, "hello");
+    let range = Storage::new(driver.clone()).open("episode.mp3").range(1..3).await.unwrap();
+    assert_eq!(range.text().await.unwrap(), "el");
+    let link = Storage::new(driver).url("episode.mp3").await.unwrap();
+    assert_eq!(link.as_str(), format!("{}download/episode.mp3", original.url));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_differ_in_case_are_not_confused() {
+    let Some(original) = Original::start().await else { return };
+    original.origin.save("foo.mp3", "small").await.unwrap();
+    original.origin.save("Foo.mp3", "Large").await.unwrap();
+    let driver = original.driver();
+    assert_eq!(until_mirrored(&driver, "foo.mp3").await, "small");
+    // It would answer with foo.mp3.
+    for _ in 0..3 {
+        let body = Storage::new(driver.clone()).open("Foo.mp3").await.unwrap().text().await.unwrap();
+        assert_eq!(body, "Large");
+    }
+}
