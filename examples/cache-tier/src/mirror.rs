@@ -81,7 +81,10 @@ impl MirrorProcess {
     fn metrics(&self) -> io::Result<String> {
         let mut stream = TcpStream::connect(&self.address)?;
         let host = &self.address;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

@@ -10,8 +10,9 @@ use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use percent_encoding::percent_decode_str;
 use reqwest::Response;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
@@ -153,12 +154,17 @@ impl Client {
     pub(crate) async fn get(&self, key: &Key, options: &OpenOptions) -> Result<Reply> {
         let mut request = reqwest::Request::new(Method::GET, self.own_link(&self.objects, key)?);
         *request.headers_mut() = conditions(options)?;
-        let response = self.send(request).await?;
+        let mut response = self.send(request).await?;
+        if let Some(place) = self.place_of(key, &response) {
+            let mut request = reqwest::Request::new(Method::GET, place);
+            *request.headers_mut() = conditions(options)?;
+            response = self.send(request).await?;
+        }
         let status = response.status();
         match status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => self.answer(key, options.range, response),
             StatusCode::NOT_MODIFIED if is_conditional(options) => Ok(Reply::NotModified),
-            // A redirection leads to the source, which we know better. A failed condition or range may be one of an
+            // A redirection to elsewhere leads to the source, which we know better. A failed condition or range may be one of an
             // old version.
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED => Ok(Reply::NotHere),
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(Reply::NotHere),
@@ -167,6 +173,20 @@ impl Client {
             _ if status.is_client_error() => Ok(Reply::Refused(status)),
             _ => Err(self.bad(status)),
         }
+    }
+
+    /// Where on the mirror itself a redirection leads: the original server sends readers of what it has to its static
+    /// files. They have other names there if two keys differ in case alone; such a place is not the key's.
+    fn place_of(&self, key: &Key, response: &Response) -> Option<Url> {
+        let status = response.status();
+        if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
+            return None;
+        }
+        let location = response.headers().get(LOCATION)?.to_str().ok()?;
+        let place = response.url().join(location).ok()?;
+        let name = percent_decode_str(place.path()).decode_utf8().ok()?;
+        let is_its_own = name.strip_suffix(key.as_str()).is_some_and(|directory| directory.ends_with('/'));
+        (place.origin() == self.base.origin() && is_its_own).then_some(place)
     }
 
     fn answer(&self, key: &Key, wanted: Option<ByteRange>, response: Response) -> Result<Reply> {
