@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anystorage::http_cache::server::{Handle, Server};
+use anystorage::http_cache::server::{Day, ExportFormat, Handle, Server, export};
 use anystorage::{Loader, MirrorSetup};
 
 use crate::exit::{Exit, Failure};
@@ -15,8 +15,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Only read the configuration and say whether it is sound
-    #[arg(long)]
+    #[arg(long, conflicts_with = "export")]
     check: bool,
+    /// Only write what was downloaded, by day and key, as a table: csv or jsonl
+    #[arg(long, value_name = "FORMAT")]
+    export: Option<ExportFormat>,
+    /// The first day of the table
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "export")]
+    from: Option<Day>,
+    /// The last day of the table
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "export")]
+    to: Option<Day>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -25,6 +34,13 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let failure = |error: anystorage::Error| Failure::at(&shown, &error);
     let MirrorSetup { config, origin, .. } = read(&args.config).map_err(failure)?;
     if args.check {
+        return Ok(Exit::Done);
+    }
+    if let Some(format) = args.export {
+        // What the server has not written down yet, at most a minute's worth, is not in it.
+        let mut table = std::io::BufWriter::new(std::io::stdout().lock());
+        export(&config.cache_dir, args.from, args.to, format, &mut table).map_err(failure)?;
+        std::io::Write::flush(&mut table).map_err(|error| Failure::local("standard output", &error.into()))?;
         return Ok(Exit::Done);
     }
     let server = Server::bind(config, origin).map_err(failure)?;

@@ -8,6 +8,7 @@ mod errors;
 mod interrupting;
 mod listing;
 mod locations;
+mod mirror;
 mod moving;
 mod pipes;
 mod reading;

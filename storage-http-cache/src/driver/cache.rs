@@ -39,8 +39,10 @@ use super::{open, rendezvous, write};
 /// Without a `token` nothing is purged: the key bypasses the mirror for an hour, in this process.
 ///
 /// # Metadata
-/// `last_modified` is told in whole seconds, as HTTP carries it, whoever answers. Checksums are told by `stat`, and by `open` if
-/// origin told them within the `memo` time; then also the bytes of a whole object are compared with them.
+/// `last_modified` is told in whole seconds, as HTTP carries it, whoever answers. `stat` tells all the rest as origin has
+/// it, and so does `open` if origin told of the same version within the `memo` time; then also the bytes of a whole
+/// object are compared with its checksum. Else `open` tells what the mirror's headers tell: no checksums, user metadata only
+/// where the mirror shows it, and perhaps a `Content-Disposition` that keeps browsers from harm.
 #[derive(Clone)]
 pub struct HttpCache(Arc<Shared>);
 

@@ -200,7 +200,8 @@ impl Pilot {
     async fn forget(&self) {
         if let Some(known) = &self.known {
             let (store, known) = (self.mirror.store.clone(), Arc::clone(known));
-            if let Err(error) = spawn_blocking(move || store.remove(&known)).await {
+            // Origin has said that it is gone: what stays on the disk is asked about again before it is served.
+            if let Ok(Err(error)) = spawn_blocking(move || store.remove(&known)).await {
                 tracing::warn!(key = %self.key, %error, "an entry could not be removed");
             }
         }

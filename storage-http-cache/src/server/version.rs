@@ -202,10 +202,9 @@ async fn block(reader: &Reader, left: &Range<u64>) -> Option<Bytes> {
     Some(block.slice(start..end))
 }
 
+/// The store itself tells of what is broken.
 fn log(error: &storage_core::Error) {
-    if error.kind() == ErrorKind::Integrity {
-        tracing::error!(%error, "an entry of the cache is broken; it is fetched again");
-    } else {
+    if error.kind() != ErrorKind::Integrity {
         tracing::warn!(%error, "the cache cannot be read");
     }
 }

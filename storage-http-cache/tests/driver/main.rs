@@ -8,3 +8,5 @@ mod conformance;
 mod metrics;
 mod mirror;
 mod nginx;
+#[cfg(feature = "server")]
+mod server;

@@ -19,6 +19,7 @@ async fn requests_bytes_and_the_state_are_told() {
     let mirror = Mirror::start(Kind::Flapping, origin.clone());
     let url = mirror.url();
     let builder = HttpCache::builder(vec![url.clone()], origin).token(TOKEN).key_penalty(Duration::ZERO);
+    let builder = builder.header_timeout(Duration::from_secs(20));
     let storage = Storage::new(builder.build().unwrap());
 
     // The purge after the save goes well, then every other request.

@@ -1,11 +1,16 @@
 //! Bodies that break off, stall or are wrong: byte for byte what origin has, or an error, never a splice of two versions.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, ObjectMeta, Operation};
+use storage_core::{
+    Checksum, ChecksumAlgorithm, CopyOptions, Driver, DriverInfo, EntryStream, ErrorKind, Key, Link, ListOptions,
+    Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+};
 
 use super::scene::{BRIEF, KEY, LARGE, Scene, assert_same, pattern, purging, refused};
-use super::staged::{Act, Answer, Asked};
+use super::staged::{Act, Answer, Asked, Staged};
 
 /// Where the mirror's body ends.
 const CUT: usize = 400_000;
@@ -138,6 +143,68 @@ async fn two_versions_are_never_spliced() {
         // Opened again, it is the new version: the mirror is not asked for the key.
         assert_same(&scene.read(KEY).await.unwrap(), &new);
     }
+}
+
+/// Opens whatever version there is, whichever was asked for.
+#[derive(Debug)]
+struct Careless(Arc<dyn Driver>);
+
+#[async_trait]
+impl Driver for Careless {
+    fn info(&self) -> DriverInfo {
+        self.0.info()
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        self.0.save(key, payload, options).await
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        let mut careless = options.clone();
+        careless.if_match = None;
+        self.0.open(key, &careless).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        self.0.stat(key).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        self.0.exists(key).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.0.delete(key).await
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        self.0.delete_many(keys).await
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        self.0.list(prefix, options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
+        self.0.copy(from, to, options).await
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        self.0.url(key, options).await
+    }
+}
+
+#[tokio::test]
+async fn nor_are_they_where_origin_takes_no_notice_of_conditions() {
+    let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
+    let mirror = Staged::start(|_| Act::Close);
+    let scene = Scene::at(vec![mirror.url()], mirror, Memory::storage().layer(Careless), |builder| builder);
+    let answer = Answer::object(&scene.object(KEY, old.clone()).await, old.clone());
+    scene.mirror.now(move |_| Act::CutBody(answer.clone(), CUT));
+    let (read, end) = changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await)).await;
+    refused(end, ErrorKind::Integrity);
+    assert_same(&read, &old[..CUT]);
+    assert_eq!(scene.mirror.fired("CutBody"), 1);
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::stream;
 use storage_core::{ErrorKind, Operation, Payload};
-use storage_http_cache::OnSave;
+use storage_http_cache::{HttpCacheBuilder, OnSave};
 
-use super::scene::{KEY, Scene, TOKEN, later, purging, refused};
+use super::scene::{KEY, PATIENT, Scene, TOKEN, later, purging, refused};
 use super::staged::{Act, Answer, Asked, Gate};
 
 /// What a mirror that missed a purge would send.
@@ -183,13 +183,15 @@ async fn every_mirror_purges() {
 
 #[tokio::test]
 async fn a_mirror_that_is_left_alone_does_not_hold_up_writers() {
-    let scene = Scene::with(|builder| builder.breaker_failures(1), |_| Answer::new(500).into());
+    let for_hours = Duration::from_secs(24 * 60 * 60);
+    let set_up = |builder: HttpCacheBuilder| builder.breaker_failures(1).header_timeout(for_hours);
+    let scene = Scene::with(set_up, |_| Answer::new(500).into());
     scene.object("other", "x").await;
     scene.read("other").await.unwrap();
     assert_eq!(scene.state(), "open");
-    // With a patience of 30 seconds, this would be noticed.
     scene.mirror.now(|_| Act::BlackHole);
-    scene.storage.save(KEY, "x").await.unwrap();
+    let save = async { scene.storage.save(KEY, "x").await };
+    tokio::time::timeout(PATIENT, save).await.expect("the writer waits for the mirror").unwrap();
     assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1);
     scene.mirror.until("POST /purge/", 1).await;
 }

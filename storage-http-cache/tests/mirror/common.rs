@@ -34,8 +34,9 @@ pub(crate) fn config(cache: &std::path::Path, options: serde_json::Value) -> Mir
         "workers": 2,
         "admin_token": TOKEN,
     });
-    for (name, value) in options.as_object().unwrap() {
-        all[name] = value.clone();
+    let serde_json::Value::Object(options) = options else { panic!("options are an object") };
+    for (name, value) in options {
+        all[name] = value;
     }
     serde_json::from_value(all).unwrap()
 }

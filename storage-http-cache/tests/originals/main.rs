@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "the mirror's tests use more of what they share")]
 
+use std::io::Write;
+
 mod client;
 #[path = "../mirror/common.rs"]
 mod common;
@@ -16,7 +18,7 @@ mod server;
 fn named(variable: &str, what: &str) -> Option<String> {
     let found = std::env::var(variable).ok();
     if found.is_none() {
-        println!("SKIPPED: {what}, since {variable} names none");
+        writeln!(std::io::stdout(), "SKIPPED: {what}, since {variable} names none").unwrap();
     }
     found
 }

@@ -51,11 +51,12 @@ fn trying_answers_what_the_kernel_has_and_nothing_else() {
     let large = fill(&store, "large", &body);
     let small = fill(&store, "small", &body[..1_000]);
     let reader = store.reader(&large).unwrap();
-    let Some(block) = reader.try_read_block(1).unwrap() else {
-        return skip("this file system cannot read without waiting");
-    };
-    assert_eq!(block, body[BLOCK..2 * BLOCK]);
-    assert_eq!(store.try_load(&small).unwrap().unwrap(), body[..1_000]);
+    // Under pressure the kernel may let go of anything at any time; not again and again.
+    let block = || (0..100).find_map(|_| reader.read_block(1).and_then(|_| reader.try_read_block(1)).unwrap());
+    let whole = || (0..100).find_map(|_| store.load(&small).and_then(|_| store.try_load(&small)).unwrap());
+    let Some(found) = block() else { return skip("this file system cannot read without waiting") };
+    assert_eq!(found, body[BLOCK..2 * BLOCK]);
+    assert_eq!(whole().unwrap(), body[..1_000]);
 
     // The commit has written all pages, so that the kernel can let them go.
     for file in entry_files(&scratch.path()) {
@@ -64,9 +65,8 @@ fn trying_answers_what_the_kernel_has_and_nothing_else() {
     }
     assert_eq!(reader.try_read_block(1).unwrap(), None);
     assert_eq!(store.try_load(&small).unwrap(), None);
-    assert_eq!(reader.read_block(1).unwrap(), body[BLOCK..2 * BLOCK]);
-    assert_eq!(reader.try_read_block(1).unwrap().unwrap(), body[BLOCK..2 * BLOCK]);
-    assert_eq!(store.load(&small).unwrap(), body[..1_000]);
+    assert_eq!(block().unwrap(), body[BLOCK..2 * BLOCK]);
+    assert_eq!(whole().unwrap(), body[..1_000]);
     assert_eq!(store.usage().corrupt, 0, "what is not there is not broken");
 }
 

@@ -1,0 +1,203 @@
+//! `mirror`: the server as a process, its signals, and its death.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command};
+
+use crate::support::Sandbox;
+
+const TOKEN: &str = "canary-token-of-the-tests";
+
+fn configured(origin: &str, more: &str) -> String {
+    format!(
+        "listen = \"127.0.0.1:0\"\ncache_dir = \"cache\"\nmax_size = \"100MiB\"\nadmin_token = \"{TOKEN}\"\nworkers = 1\n{more}\n\
+         origin = \"media\"\n\n[storages.media]\n{origin}\n"
+    )
+}
+
+const FILES: &str = "driver = \"fs\"\nroot = \"media\"";
+
+/// A mirror that runs; killed with this.
+struct Mirror {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    address: String,
+}
+
+impl Mirror {
+    fn start(sandbox: &Sandbox) -> Self {
+        let mut child = sandbox.command(&["mirror", "--config", "mirror.toml"]).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut mirror = Self { child, log, address: String::new() };
+        let line = mirror.until("the mirror serves");
+        let address = line.split("listen=").nth(1).unwrap().split_whitespace().next().unwrap();
+        mirror.address = address.to_owned();
+        mirror
+    }
+
+    /// Reads the log up to a line with this text.
+    fn until(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.log.read_line(&mut line).unwrap() > 0, "the log ended before: {text}");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// The answer to a request, headers and all.
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head =
+            format!("{request} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// Waits until something is kept.
+    fn until_kept(&self) {
+        let kept = (0..2_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            self.ask("GET /metrics").contains("anystorage_mirror_objects 1\n")
+        });
+        assert!(kept, "nothing was kept");
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_until(stream: &mut TcpStream, end: &[u8]) {
+    let mut received = Vec::new();
+    while !received.ends_with(end) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        received.push(byte[0]);
+    }
+}
+
+fn files_below(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn it_serves_what_origin_has_until_it_is_asked_to_end() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a/b.txt", "hello");
+    sandbox.write("mirror.toml", configured(FILES, ""));
+    let mut mirror = Mirror::start(&sandbox);
+    let answer = mirror.ask("GET /a/b.txt");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\nhello"), "{answer}");
+    assert!(mirror.ask("GET /nope").starts_with("HTTP/1.1 404"));
+    mirror.signal("TERM");
+    assert_eq!(mirror.child.wait().unwrap().code(), Some(0));
+    mirror.until("the mirror has stopped");
+}
+
+#[test]
+fn killed_after_a_fill_it_comes_back_warm() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a.txt", "hello");
+    sandbox.write("mirror.toml", configured(FILES, ""));
+    let mirror = Mirror::start(&sandbox);
+    mirror.ask("GET /a.txt");
+    mirror.until_kept();
+    mirror.signal("KILL");
+    drop(mirror);
+    // Origin is not needed any more.
+    std::fs::rename(sandbox.path("media"), sandbox.path("gone")).unwrap();
+    let answer = Mirror::start(&sandbox).ask("GET /a.txt");
+    assert!(answer.ends_with("\r\n\r\nhello") && answer.contains("anystorage; hit"), "{answer}");
+}
+
+#[test]
+fn killed_during_a_fill_it_keeps_nothing_of_it() {
+    let sandbox = Sandbox::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("driver = \"http\"\nbase_url = \"http://{}/\"", listener.local_addr().unwrap());
+    sandbox.write("mirror.toml", configured(&origin, ""));
+    let mirror = Mirror::start(&sandbox);
+    let mut reader = TcpStream::connect(&mirror.address).unwrap();
+    reader.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let (mut connection, _) = listener.accept().unwrap();
+    read_until(&mut connection, b"\r\n\r\n");
+    let half = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 1000000\r\n\r\n0123456789";
+    connection.write_all(half.as_bytes()).unwrap();
+    // Once the reader has a byte of the body, there is something on the disk.
+    read_until(&mut reader, b"0123456789");
+    let files = files_below(&sandbox.path("cache"));
+    mirror.signal("KILL");
+    drop(mirror);
+    let mirror = Mirror::start(&sandbox);
+    assert!(files_below(&sandbox.path("cache")) < files, "the half is still there");
+    assert!(mirror.ask("GET /metrics").contains("anystorage_mirror_objects 0\n"));
+}
+
+#[test]
+fn a_hangup_has_it_read_its_configuration_again() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a.txt", "hello");
+    sandbox.write("mirror.toml", configured(FILES, ""));
+    let mut mirror = Mirror::start(&sandbox);
+    assert!(mirror.ask("GET /a.txt").starts_with("HTTP/1.1 200"));
+    sandbox.write("mirror.toml", configured(FILES, "allow = [\"public/\"]"));
+    mirror.signal("HUP");
+    mirror.until("the configuration was read again");
+    assert!(mirror.ask("GET /a.txt").starts_with("HTTP/1.1 404"));
+    sandbox.write("mirror.toml", configured(FILES, "alow = [\"a\"]"));
+    mirror.signal("HUP");
+    let line = mirror.until("the old one stays");
+    assert!(line.contains("unknown option alow"), "{line}");
+    assert!(mirror.ask("GET /a.txt").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_configuration_is_checked_without_serving() {
+    let sandbox = Sandbox::new();
+    sandbox.write("mirror.toml", configured(FILES, ""));
+    assert_eq!(sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).done(), "");
+    assert!(!sandbox.is_there("cache"));
+    for (more, named) in
+        [("max_sizes = 1", "max_sizes"), ("ttl = \"soon\"", "ttl"), ("signing_key = \"short\"", "signing_key")]
+    {
+        sandbox.write("mirror.toml", configured(FILES, more));
+        let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(2);
+        assert!(line.contains("mirror.toml") && line.contains(named), "{line}");
+        assert!(!line.contains(TOKEN) && !line.contains("short"), "{line}");
+    }
+    sandbox.write("mirror.toml", "listen = \"127.0.0.1:0\"\ncache_dir = \"cache\"\nmax_size = \"1GiB\"\n");
+    let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(2);
+    assert!(line.contains("origin is missing"), "{line}");
+}
+
+#[test]
+fn what_was_downloaded_is_written_as_a_table() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a.txt", "hello");
+    sandbox.write("mirror.toml", configured(FILES, ""));
+    let mut mirror = Mirror::start(&sandbox);
+    mirror.ask("GET /a.txt");
+    mirror.until_kept();
+    mirror.signal("TERM");
+    mirror.child.wait().unwrap();
+    let table = sandbox.run(&["mirror", "--config", "mirror.toml", "--export", "csv"]).done();
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines[0].starts_with("day,key,downloads,"), "{table}");
+    assert!(lines[1].contains("\"a.txt\",1,"), "{table}");
+    let none = sandbox.run(&["mirror", "--config", "mirror.toml", "--export", "jsonl", "--to", "2020-01-01"]).done();
+    assert_eq!(none, "");
+}
