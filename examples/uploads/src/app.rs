@@ -21,7 +21,8 @@ const MAX_FORM: u64 = 4 * MAX_FILE;
 /// The application, which sees nothing of the storage but what is below `uploads/`.
 pub(crate) fn router(storage: &Storage) -> Result<Router> {
     let storage = storage.prefixed("uploads")?;
-    let mut router = Router::new().route("/", get(show).post(upload)).route("/delete/{*key}", post(delete));
+    let mut router =
+        Router::new().route("/", get(show).post(upload)).route(&format!("{}/{{*key}}", files::DELETED), post(delete));
     // A storage with links of its own may be private: then those are the only way to the files.
     if !files::have_links(&storage) {
         router = router.nest_service(files::SERVED, Serve::new(storage.clone()));

@@ -17,15 +17,15 @@ const FORM: &str = r#"<form method="post" action="/" enctype="multipart/form-dat
 
 pub(crate) fn overview(files: &[File]) -> impl IntoResponse {
     let mut rows = String::new();
-    for File { meta, link } in files {
+    for File { meta, link, delete } in files {
         let time = meta.last_modified.map(format_time).unwrap_or_default();
-        let (link, key, name) = (escaped(link), escaped(meta.key.as_str()), escaped(meta.key.name()));
+        let (link, delete, name) = (escaped(link), escaped(delete), escaped(meta.key.name()));
         let (size, kind) = (meta.size, escaped(meta.content_type().unwrap_or_default()));
         // Writing to a string does not fail.
         let _ = writeln!(
             rows,
             "<tr><td><a href=\"{link}\">{name}</a><td>{size} bytes<td>{kind}<td>{time}\
-             <td><form method=\"post\" action=\"/delete/{key}\"><button>Delete</button></form>"
+             <td><form method=\"post\" action=\"{delete}\"><button>Delete</button></form>"
         );
     }
     page(&format!("{FORM}<table>\n<tr><th>Name<th>Size<th>Type<th>Time<th>\n{rows}</table>\n"))
