@@ -170,28 +170,28 @@ mod tests {
         defaults().of(&Key::new(key).unwrap(), metadata, NOW)
     }
 
-    fn seconds(metadata: Metadata) -> u64 {
-        of("a", &metadata).lifetime.as_secs()
+    fn seconds(metadata: &Metadata) -> u64 {
+        of("a", metadata).lifetime.as_secs()
     }
 
     #[test]
     fn origin_says_how_long() {
-        assert_eq!(seconds(Metadata::new().cache_control("public, max-age=60")), 60);
-        assert_eq!(seconds(Metadata::new().cache_control("max-age=60, s-maxage=\"7\"")), 7);
-        assert_eq!(seconds(Metadata::new().cache_control("Max-Age = 60")), 60);
-        assert_eq!(seconds(Metadata::new().cache_control("max-age=soon")), 0);
-        assert_eq!(seconds(Metadata::new().cache_control("no-cache, max-age=60")), 0);
-        assert_eq!(seconds(Metadata::new().expires(NOW + Duration::from_secs(30))), 30);
-        assert_eq!(seconds(Metadata::new().expires(NOW + Duration::from_secs(30)).cache_control("max-age=60")), 60);
+        assert_eq!(seconds(&Metadata::new().cache_control("public, max-age=60")), 60);
+        assert_eq!(seconds(&Metadata::new().cache_control("max-age=60, s-maxage=\"7\"")), 7);
+        assert_eq!(seconds(&Metadata::new().cache_control("Max-Age = 60")), 60);
+        assert_eq!(seconds(&Metadata::new().cache_control("max-age=soon")), 0);
+        assert_eq!(seconds(&Metadata::new().cache_control("no-cache, max-age=60")), 0);
+        assert_eq!(seconds(&Metadata::new().expires(NOW + Duration::from_secs(30))), 30);
+        assert_eq!(seconds(&Metadata::new().expires(NOW + Duration::from_secs(30)).cache_control("max-age=60")), 60);
     }
 
     #[test]
     fn the_configuration_counts_only_where_origin_says_nothing() {
-        assert_eq!(seconds(Metadata::new()), 100);
-        assert_eq!(seconds(Metadata::new().content_type("audio/mpeg")), 1000);
-        assert_eq!(seconds(Metadata::new().content_type("Text/HTML; charset=utf-8")), 10);
+        assert_eq!(seconds(&Metadata::new()), 100);
+        assert_eq!(seconds(&Metadata::new().content_type("audio/mpeg")), 1000);
+        assert_eq!(seconds(&Metadata::new().content_type("Text/HTML; charset=utf-8")), 10);
         assert_eq!(of("live/a", &Metadata::new().content_type("audio/mpeg")).lifetime.as_secs(), 1);
-        assert_eq!(seconds(Metadata::new().content_type("audio/mpeg").cache_control("max-age=3")), 3);
+        assert_eq!(seconds(&Metadata::new().content_type("audio/mpeg").cache_control("max-age=3")), 3);
     }
 
     #[test]
