@@ -4,7 +4,8 @@
 //! $ cargo run -p quickstart
 //! ```
 //!
-//! One of them is S3, on a server that it starts itself (`--no-default-features` leaves that out).
+//! One of them is S3, on a server that it starts itself, and one is a disk behind a mirror, which it starts as well
+//! (`--no-default-features` leaves both out).
 //!
 //! If the environment names storages (`STORAGE_CONFIG`, `STORAGE_DEFAULT_URL=s3://your-bucket`), it runs against those
 //! instead, below a prefix that nobody else has, and takes away what it saved there.
@@ -12,6 +13,8 @@
 
 mod app;
 mod files;
+#[cfg(feature = "server")]
+mod mirror;
 mod report;
 #[cfg(feature = "server")]
 mod server;
@@ -25,7 +28,8 @@ use anystorage::{Environment, Loader, Storage, Storages, keys};
 use crate::report::Report;
 
 #[cfg(feature = "server")]
-const STORAGES: &str = concat!(include_str!("../storages.toml"), include_str!("../s3.toml"));
+const STORAGES: &str =
+    concat!(include_str!("../storages.toml"), include_str!("../cache-tier.toml"), include_str!("../s3.toml"));
 #[cfg(not(feature = "server"))]
 const STORAGES: &str = include_str!("../storages.toml");
 
@@ -78,7 +82,8 @@ async fn storages(scratch: &Path) -> Result<Storages> {
     #[cfg(feature = "server")]
     let environment = {
         let endpoint = server::start(&scratch.join("s3"), "quickstart", "quickstart", &key).await?;
-        environment.with("QUICKSTART_ENDPOINT", endpoint)
+        let mirror = mirror::start(&scratch.join("cache"), &scratch.join("disk-mirrored"), &key)?;
+        environment.with("QUICKSTART_ENDPOINT", endpoint).with("QUICKSTART_MIRROR", mirror)
     };
     let definitions = Loader::new().with_environment(environment).toml_str(STORAGES)?;
     Ok(definitions.open_all()?)

@@ -15,14 +15,13 @@ use crate::{files, page};
 
 /// The most bytes of one file.
 const MAX_FILE: u64 = 10 << 20;
-/// The most bytes of a form with all its files.
+/// The most bytes of a form with all its files; and of memory, since multer holds the headers of a part, however long.
 const MAX_FORM: u64 = 4 * MAX_FILE;
 
 /// The application, which sees nothing of the storage but what is below `uploads/`.
 pub(crate) fn router(storage: &Storage) -> Result<Router> {
     let storage = storage.prefixed("uploads")?;
-    let mut router =
-        Router::new().route("/", get(show).post(upload)).route(&format!("{}/{{*key}}", files::DELETED), post(delete));
+    let mut router = Router::new().route("/", get(show).post(upload)).route("/delete/{*key}", post(delete));
     // A storage with links of its own may be private: then those are the only way to the files.
     if !files::have_links(&storage) {
         router = router.nest_service(files::SERVED, Serve::new(storage.clone()));
@@ -54,7 +53,8 @@ async fn upload(State(storage): State<Storage>, headers: HeaderMap, body: Body) 
         // than what somebody made it say.
         match storage.save(key, Payload::from_stream(part.map_err(unreadable))).max_size(MAX_FILE).await {
             Ok(_) => {}
-            // The rest is read all the same: browsers look for no answer before they have sent everything.
+            // The rest is read all the same: for the files beside it, and since a connection that is closed on unread bytes may
+            // lose the answer (RFC 9112, section 9.6).
             Err(error) if error.kind() == ErrorKind::TooLarge => too_large.push(name),
             Err(error) => return Err(error.into()),
         }

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use anystorage::http::serve::is_active;
-use anystorage::signed_url::public_url;
-use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result, Storage, Url};
+use anystorage::{ErrorKind, Key, ObjectMeta, Result, Storage};
 use futures_util::{StreamExt, TryStreamExt};
 
 /// Where the application serves files itself.
 pub(crate) const SERVED: &str = "/files";
-/// Where it deletes them.
-pub(crate) const DELETED: &str = "/delete";
 /// How many are shown. Where there may be more, an application keeps a list of its own, in its database.
 const SHOWN: usize = 500;
 /// How long a signed link works.
@@ -19,8 +16,6 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 pub(crate) struct File {
     pub(crate) meta: ObjectMeta,
     pub(crate) link: String,
-    /// Where to post to delete it.
-    pub(crate) delete: String,
 }
 
 /// The first files in the order of their keys, which is that of the months.
@@ -35,7 +30,7 @@ pub(crate) async fn list(storage: &Storage) -> Result<Vec<File>> {
 /// `None` if it has been deleted since it was listed.
 async fn file(storage: &Storage, key: Key) -> Result<Option<File>> {
     match storage.stat(&key).await {
-        Ok(meta) => Ok(Some(File { link: link(storage, &meta).await?, delete: path(DELETED, &meta.key)?, meta })),
+        Ok(meta) => Ok(Some(File { link: link(storage, &meta).await?, meta })),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -50,7 +45,8 @@ pub(crate) fn have_links(storage: &Storage) -> bool {
 /// A signed link if the storage makes them, else its public one, else a path of this server.
 async fn link(storage: &Storage, meta: &ObjectMeta) -> Result<String> {
     if !have_links(storage) {
-        return path(SERVED, &meta.key);
+        // Keys that `keys::unique` made need no encoding.
+        return Ok(format!("{SERVED}/{}", meta.key));
     }
     let mut link = storage.url(&meta.key);
     if storage.info().capabilities.signed_get {
@@ -61,12 +57,4 @@ async fn link(storage: &Storage, meta: &ObjectMeta) -> Result<String> {
         }
     }
     Ok(link.await?.to_string())
-}
-
-/// The path of a key below a directory of this server, percent-encoded.
-fn path(directory: &str, key: &Key) -> Result<String> {
-    // By what name browsers know this server, it need not know: they add it to a path.
-    let base = Url::parse("http://localhost").and_then(|url| url.join(directory));
-    let base = base.map_err(|cause| Error::unexpected("the directory is no path", cause))?;
-    Ok(public_url(&base, key).path().to_owned())
 }

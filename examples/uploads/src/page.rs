@@ -17,18 +17,20 @@ const FORM: &str = r#"<form method="post" action="/" enctype="multipart/form-dat
 
 pub(crate) fn overview(files: &[File]) -> impl IntoResponse {
     let mut rows = String::new();
-    for File { meta, link, delete } in files {
+    for File { meta, link } in files {
         let time = meta.last_modified.map(format_time).unwrap_or_default();
-        let (link, delete, name) = (escaped(link), escaped(delete), escaped(meta.key.name()));
+        let (link, key, name) = (escaped(link), escaped(meta.key.as_str()), escaped(meta.key.name()));
         let (size, kind) = (meta.size, escaped(meta.content_type().unwrap_or_default()));
+        // Of 2026-12-01T08:30:00Z what people read.
+        let time = time.get(..16).unwrap_or_default().replace('T', " ");
         // Writing to a string does not fail.
         let _ = writeln!(
             rows,
             "<tr><td><a href=\"{link}\">{name}</a><td>{size} bytes<td>{kind}<td>{time}\
-             <td><form method=\"post\" action=\"{delete}\"><button>Delete</button></form>"
+             <td><form method=\"post\" action=\"/delete/{key}\"><button>Delete</button></form>"
         );
     }
-    page(&format!("{FORM}<table>\n<tr><th>Name<th>Size<th>Type<th>Time<th>\n{rows}</table>\n"))
+    page(&format!("{FORM}<table>\n<tr><th>Name<th>Size<th>Type<th>Time (UTC)<th>\n{rows}</table>\n"))
 }
 
 pub(crate) fn too_large(names: &[String], max: u64) -> impl IntoResponse + use<> {

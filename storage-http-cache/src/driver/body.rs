@@ -74,7 +74,8 @@ pub(crate) async fn read_small(
     }
     let read = async {
         let mut left = range.clone();
-        let mut all = BytesMut::new();
+        // At most `SMALL`, whatever the mirror says.
+        let mut all = BytesMut::with_capacity(usize::try_from(left.end - left.start).unwrap_or(0));
         while !left.is_empty() {
             let chunk = in_time(incoming.next().await, &left)?;
             left.start += chunk.len() as u64;

@@ -28,8 +28,6 @@ use super::headers;
 /// How long a connection is kept that nobody uses: less than servers do, so that it is not they who close it while a
 /// request is on its way.
 const KEPT: Duration = Duration::from_secs(15);
-/// How many headers an answer may have. User metadata of 2 KiB can be hundreds.
-const MAX_HEADERS: usize = 1024;
 /// The most that is read of an answer to `/verify/`.
 const MAX_VERDICT: usize = 64 * 1024;
 /// For how long the links that the driver itself follows are signed, and for how long they stay the same, so that a cache
@@ -437,7 +435,8 @@ fn transport(base: &Url, connect: Duration) -> Result<reqwest::Client> {
         .redirect(Policy::none())
         .referer(false)
         .http1_only()
-        .http1_max_headers(MAX_HEADERS)
+        // As many headers as the client takes unless it is told otherwise: room for more is cleared for each answer, which
+        // costs a small object more than anything else here. Who sends more is a mirror in trouble.
         .tcp_nodelay(true)
         .connect_timeout(connect)
         .pool_idle_timeout(KEPT)

@@ -1,0 +1,22 @@
+//! A mirror in this process, so that the quickstart has one to show.
+
+use std::path::Path;
+use std::thread;
+
+use anystorage::Loader;
+use anystorage::http_cache::server::Server;
+
+use crate::Result;
+
+/// Starts a mirror of the files in a directory, on a port of this machine that nobody else can reach from outside, and
+/// answers its URL. It ends with the program.
+pub(crate) fn start(cache: &Path, origin: &Path, token: &str) -> Result<String> {
+    let setup = Loader::new().mirror_str(&format!(
+        "listen = \"127.0.0.1:0\"\ncache_dir = {cache:?}\nmax_size = \"100MiB\"\nadmin_token = \"{token}\"\nworkers = 1\n\
+         [origin]\ndriver = \"fs\"\nroot = {origin:?}\n",
+    ))?;
+    let server = Server::bind(setup.config, setup.origin)?;
+    let url = format!("http://{}/", server.local_addr());
+    thread::spawn(move || server.run());
+    Ok(url)
+}
