@@ -15,7 +15,8 @@ use crate::{files, page};
 
 /// The most bytes of one file.
 const MAX_FILE: u64 = 10 << 20;
-/// The most bytes of a form with all its files; and of memory, since multer holds the headers of a part, however long.
+/// The most bytes of a form with all its files; and of memory, since multer holds the headers of a part, however long. What a
+/// browser sends beyond is not read, and it may see a broken connection for an answer.
 const MAX_FORM: u64 = 4 * MAX_FILE;
 
 /// The application, which sees nothing of the storage but what is below `uploads/`.
