@@ -1,5 +1,7 @@
 //! What the application does: take files, show them, delete them.
 
+use std::error::Error as _;
+
 use anystorage::http::{Serve, serve::failure};
 use anystorage::{Error, ErrorKind, Payload, Result, Storage, keys};
 use axum::Router;
@@ -56,7 +58,8 @@ async fn upload(State(storage): State<Storage>, headers: HeaderMap, body: Body) 
             Ok(_) => {}
             // The rest is read all the same: for the files beside it, and since a connection that is closed on unread bytes may
             // lose the answer (RFC 9112, section 9.6).
-            Err(error) if error.kind() == ErrorKind::TooLarge => too_large.push(name),
+            Err(error) if error.kind() == ErrorKind::TooLarge && error.source().is_none() => too_large.push(name),
+            // Of the storage, or of the form, whose end nobody finds then.
             Err(error) => return Err(error.into()),
         }
     }

@@ -41,8 +41,8 @@ use super::{open, rendezvous, write};
 /// # Metadata
 /// `last_modified` is told in whole seconds, as HTTP carries it, whoever answers. `stat` tells all the rest as origin has
 /// it, and so does `open` if origin told of the same version within the `memo` time; then also the bytes of a whole
-/// object are compared with its checksum. Else `open` tells what the mirror's headers tell: no checksums, user metadata only
-/// where the mirror shows it, and perhaps a `Content-Disposition` that keeps browsers from harm.
+/// object are compared with its checksum. Else `open` tells what the mirror's headers tell: of our own server, if it knows the
+/// `token`, all but checksums; of others perhaps no user metadata, or a `Content-Disposition` that keeps browsers from harm.
 #[derive(Clone)]
 pub struct HttpCache(Arc<Shared>);
 

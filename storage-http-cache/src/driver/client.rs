@@ -152,6 +152,10 @@ impl Client {
     pub(crate) async fn get(&self, key: &Key, options: &OpenOptions) -> Result<Reply> {
         let mut request = reqwest::Request::new(Method::GET, self.own_link(&self.objects, key)?);
         *request.headers_mut() = conditions(options)?;
+        if let Some(token) = &self.token {
+            // Our own server then tells the metadata as it is stored.
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
         let mut response = self.send(request).await?;
         if let Some(place) = self.place_of(key, &response) {
             let mut request = reqwest::Request::new(Method::GET, place);

@@ -63,8 +63,20 @@ impl Admin {
             }
             _ => return false,
         };
-        // Of digests, so that the time taken tells nothing of the token.
-        Sha256::digest(token) == Sha256::digest(self.token.expose())
+        self.is_token(&token)
+    }
+
+    /// `Bearer <token>` alone: what a browser was once told to send it sends without being asked.
+    pub(super) fn is_program(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+        given.is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer") && self.is_token(token.trim().as_bytes())
+        })
+    }
+
+    /// Compares digests, so that the time taken tells nothing of the token.
+    fn is_token(&self, given: &[u8]) -> bool {
+        Sha256::digest(given) == Sha256::digest(self.token.expose())
     }
 
     pub(super) async fn purge(&self, method: &Method, headers: &HeaderMap, path: &str, query: &str) -> Response<Body> {

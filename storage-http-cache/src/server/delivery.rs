@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, LOCATION, VIA};
+use http::header::{AGE, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY, VIA};
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ErrorKind, Key, Result};
-use storage_http::serve::{Body, Overrides, failure, plain, respond};
+use storage_http::serve::{Body, Overrides, Reader, failure, plain, respond};
 
 use super::mirror::{Found, Handling};
 use super::record::Verdict;
@@ -27,6 +27,8 @@ pub(super) struct Delivery<'a> {
     pub(super) overrides: Overrides,
     /// Whether it is answered because of a signed link.
     pub(super) by_link: bool,
+    /// Whether whoever asks has the token: then headers tell the metadata as it is stored, and nothing else.
+    pub(super) is_program: bool,
 }
 
 impl Delivery<'_> {
@@ -75,29 +77,40 @@ impl Delivery<'_> {
             Version::Arriving(_) => Duration::ZERO,
         };
         let held = Held { mirror: self.site.mirror.clone(), version };
-        let reader = &self.site.reader;
-        let mut response = reader.answer(&held, self.method, self.headers, self.key, self.overrides).await?;
+        let overrides = self.overrides.clone();
+        let mut response = self.reader().answer(&held, self.method, self.headers, self.key, overrides).await?;
         let headers = response.headers_mut();
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
         headers.insert(CACHE_STATUS, status(handling));
-        if self.by_link {
-            respond::make_private(headers);
-        }
+        self.close(headers);
         self.site.mirror.count(handling, response.body().len().unwrap_or(0));
         Ok(response)
+    }
+
+    fn reader(&self) -> &Reader {
+        if self.is_program { &self.site.exact_reader } else { &self.site.reader }
+    }
+
+    /// Says for whom an answer is.
+    fn close(&self, headers: &mut HeaderMap) {
+        if self.is_program {
+            // No cache on the way may hand it to a browser.
+            headers.append(VARY, HeaderValue::from_static("authorization"));
+        } else if self.by_link {
+            respond::make_private(headers);
+        }
     }
 
     /// Straight from origin.
     async fn pass(self, why: &'static str) -> Result<Response<Body>> {
         self.site.mirror.counters.passed.add(1);
-        let (origin, reader) = (self.site.origin(), &self.site.reader);
-        let mut response = reader.answer(origin, self.method, self.headers, self.key, self.overrides).await?;
+        let origin = self.site.origin();
+        let overrides = self.overrides.clone();
+        let mut response = self.reader().answer(origin, self.method, self.headers, self.key, overrides).await?;
         let detail = format!("anystorage; fwd=miss; detail=\"{why}\"");
         let status = HeaderValue::from_str(&detail).unwrap_or(HeaderValue::from_static("anystorage; fwd=miss"));
         response.headers_mut().insert(CACHE_STATUS, status);
-        if self.by_link {
-            respond::make_private(response.headers_mut());
-        }
+        self.close(response.headers_mut());
         Ok(response)
     }
 

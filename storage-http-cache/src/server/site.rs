@@ -21,7 +21,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use storage_core::signed_url::{Grant, SigningKey};
 use storage_core::{Error, ErrorKind, Key, Result, Storage, UrlMethod};
-use storage_http::serve::{Body, Overrides, Policy, Reader, failure, key_of, plain};
+use storage_http::serve::{Active, Body, Overrides, Reader, failure, key_of, plain};
 
 use super::admin::Admin;
 use super::config::MirrorConfig;
@@ -43,6 +43,8 @@ pub(crate) struct Site {
     pub(super) mirror: Arc<Mirror>,
     pub(super) records: Arc<Records>,
     pub(super) reader: Reader,
+    /// For programs that have the token: metadata as it is stored.
+    pub(super) exact_reader: Reader,
     pub(super) redirect_on_miss: bool,
     allow: Option<Vec<String>>,
     trusted_proxies: Vec<IpAddr>,
@@ -92,10 +94,12 @@ impl<'a> Route<'a> {
 
 impl Site {
     pub(crate) fn new(config: &MirrorConfig, mirror: Arc<Mirror>, records: Arc<Records>) -> Result<Self> {
-        let mut reader = Reader::default();
-        reader.policy = Policy::default();
+        let mut exact_reader = Reader::default();
+        exact_reader.policy.active = Active::Inline;
+        exact_reader.policy.user_metadata = true;
         Ok(Self {
-            reader,
+            reader: Reader::default(),
+            exact_reader,
             redirect_on_miss: config.redirect_on_miss,
             allow: config.allow.clone(),
             trusted_proxies: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
@@ -153,7 +157,8 @@ impl Site {
         let mut overrides = Overrides::default();
         overrides.content_type = grant.content_type;
         overrides.content_disposition = grant.content_disposition;
-        let delivery = Delivery { site: self, method, headers, key: &key, overrides, by_link };
+        let is_program = self.admin.as_ref().is_some_and(|admin| admin.is_program(headers));
+        let delivery = Delivery { site: self, method, headers, key: &key, overrides, by_link, is_program };
         let (response, verdict) = delivery.answer().await;
         entry.is_for(key, verdict);
         response

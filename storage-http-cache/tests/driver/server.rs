@@ -106,9 +106,10 @@ async fn our_server_answers_the_reads_and_purges_after_the_writes() {
 async fn who_has_asked_origin_nothing_is_told_the_same_of_an_object() {
     let served = Served::default();
     let (cache, storage) = served.tier();
-    // Not of a type that can act, which the server has browsers download, and without user metadata, which it tells nobody.
+    // Of a type that can act, which the server has browsers download, and with user metadata, which it tells nobody else.
     let metadata = Metadata::new()
-        .content_type("audio/mpeg")
+        .content_type("image/svg+xml")
+        .user("author", "Ada Löveläce")
         .content_disposition("inline; filename=a.mp3")
         .content_encoding("gzip")
         .content_language("de-AT, en")
@@ -118,7 +119,8 @@ async fn who_has_asked_origin_nothing_is_told_the_same_of_an_object() {
     let known = storage.stat("a.mp3").await.unwrap();
     let mirror = cache.status().mirrors[0].url.clone();
     // With an origin that would be noticed.
-    let stranger = HttpCache::builder(vec![mirror], Memory::storage()).header_timeout(Duration::from_secs(20));
+    let stranger =
+        HttpCache::builder(vec![mirror], Memory::storage()).header_timeout(Duration::from_secs(20)).token(TOKEN);
     let object = Storage::new(stranger.build().unwrap()).open("a.mp3").await.unwrap();
     assert_eq!(*object.meta(), known);
     assert_eq!(object.text().await.unwrap(), "not compressed at all");

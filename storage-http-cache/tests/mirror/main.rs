@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
-mod conformance;
 mod filling;
 mod freshness;
 mod lifecycle;

@@ -223,3 +223,27 @@ async fn conditions_and_ranges_work_on_what_is_kept_as_on_origin() {
         mirror.until("in_flight", 0).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_told_as_it_is_stored_to_programs_that_have_the_token() {
+    let origin = Memory::storage();
+    let page = origin.save("a.html", "hello").content_type("text/html").user_metadata("author", "ada");
+    page.cache_control("max-age=100").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    let told = mirror.get("/a.html").bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(told.headers()["x-storage-meta-author"], "ada");
+    assert!(!told.headers().contains_key("content-disposition"));
+    // A cache in front must not show it to browsers.
+    assert_eq!(told.headers()["vary"], "authorization");
+    let browser = |request: reqwest::RequestBuilder| async { request.send().await.unwrap().headers().clone() };
+    let url = format!("{}/a.html", mirror.url);
+    for request in [
+        mirror.client.get(&url),
+        mirror.client.get(&url).basic_auth("a", Some(TOKEN)),
+        mirror.client.get(&url).bearer_auth("wrong"),
+    ] {
+        let headers = browser(request).await;
+        assert_eq!(headers["content-disposition"], "attachment");
+        assert!(!headers.contains_key("x-storage-meta-author"));
+    }
+}
