@@ -51,7 +51,12 @@ fn a_storage_is_not_in_the_way_of_another() {
     );
     sandbox.put("media:a", "a");
     assert!(sandbox.run(&["cat", "unset:a"]).failed(2).contains("GONE is not set"));
-    assert!(sandbox.run(&["cat", "unknown:a"]).failed(2).contains(r#"unknown driver "ftp"; known are fs, memory"#));
+    assert!(
+        sandbox
+            .run(&["cat", "unknown:a"])
+            .failed(2)
+            .contains(r#"unknown driver "ftp"; known are fs, http, http-cache, memory"#)
+    );
     let said = sandbox.run(&["cat", "wrong:a"]).failed(2);
     assert!(
         said.contains("storages.toml: [storages.wrong]: unknown option rot of driver fs; known are root"),

@@ -37,7 +37,7 @@ fn it_runs_against_every_storage_of_its_configuration() {
     for expected in ["memory at memory:", "disk at ", "160 x 100 pixels", "1.4 seconds"] {
         assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
     }
-    let storages = if cfg!(feature = "server") { 3 } else { 2 };
+    let storages = if cfg!(feature = "server") { 4 } else { 2 };
     assert_eq!(said.matches("4 objects            0 left").count(), storages, "{said}");
     assert_eq!(said.matches(" 19699 bytes, each as it was saved").count(), storages, "{said}");
     assert!(said.ends_with(&format!("{storages} storages, one application, no surprises.\n")), "{said}");

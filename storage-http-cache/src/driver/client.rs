@@ -46,6 +46,8 @@ pub(crate) struct Client {
     /// Below which the answers of the original protocol are.
     verdicts: Url,
     admin: Url,
+    /// Whether the token is for the mirror itself.
+    is_its_own_admin: bool,
     /// `Bearer ...`.
     token: Option<HeaderValue>,
     signing_key: Option<SigningKey>,
@@ -113,6 +115,7 @@ impl Client {
         Ok(Self {
             http: transport(&base, header_timeout)?,
             verdicts: below(&base, "verify"),
+            is_its_own_admin: admin.is_none(),
             admin: admin.unwrap_or_else(|| base.clone()),
             objects,
             base,
@@ -152,8 +155,8 @@ impl Client {
     pub(crate) async fn get(&self, key: &Key, options: &OpenOptions) -> Result<Reply> {
         let mut request = reqwest::Request::new(Method::GET, self.own_link(&self.objects, key)?);
         *request.headers_mut() = conditions(options)?;
-        if let Some(token) = &self.token {
-            // Our own server then tells the metadata as it is stored.
+        if let Some(token) = self.token.as_ref().filter(|_| self.is_its_own_admin) {
+            // Our own server then tells the metadata as it is stored. A mirror that does not purge itself may be anybody's.
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
         let mut response = self.send(request).await?;

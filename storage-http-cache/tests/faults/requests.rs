@@ -74,7 +74,21 @@ async fn ranges_and_conditions_go_along() {
     assert_eq!(asked[4].header("if-modified-since"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
     // What is stored compressed is wanted as it is stored.
     assert!(asked.iter().all(|asked| asked.header("accept-encoding") == Some("identity, *")));
-    assert!(asked.iter().all(|asked| asked.header("authorization").is_none()), "the token is for the admin routes");
+}
+
+#[tokio::test]
+async fn the_token_goes_only_to_where_purges_go() {
+    let here = Scene::new(|_| Answer::new(404).into());
+    here.object(KEY, "body").await;
+    here.storage.open(KEY).await.unwrap();
+    let told = here.mirror.asked().swap_remove(0).header("authorization").map(str::to_owned);
+    assert_eq!(told, Some(format!("Bearer {TOKEN}")));
+    // The mirror may be anybody's then.
+    let elsewhere =
+        Scene::with(|builder| builder.admin("http://127.0.0.1:1/".parse().unwrap()), |_| Answer::new(404).into());
+    elsewhere.object(KEY, "body").await;
+    elsewhere.storage.open(KEY).await.unwrap();
+    assert_eq!(elsewhere.mirror.asked().swap_remove(0).header("authorization"), None);
 }
 
 #[tokio::test]

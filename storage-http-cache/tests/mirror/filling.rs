@@ -308,3 +308,31 @@ async fn a_miss_can_be_sent_to_origin_while_it_fills() {
     mirror.until("objects", 1).await;
     assert_eq!(mirror.fetch("/a%20b.txt").await.2, "hello");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_room_for_is_passed_through() {
+    let gate = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&gate);
+    let bytes = pattern(700_000);
+    let sent = bytes.clone();
+    let origin = Origin::start(move |request| {
+        let (first, rest) = sent.split_at(1000);
+        let mut steps = vec![head(sent.len(), ""), Step::Send(first.to_vec())];
+        if request.contains("/slow ") {
+            steps.push(Step::Wait(Arc::clone(&waits)));
+        }
+        steps.push(Step::Send(rest.to_vec()));
+        steps
+    })
+    .await;
+    let mirror = Mirror::of(origin.storage(), json!({ "max_size": "1MiB", "max_object_size": "1MiB" }));
+    let slow = mirror.get("/slow").send().await.unwrap();
+    // The disk has been promised to the slow one.
+    let other = mirror.get("/other").send().await.unwrap();
+    assert_eq!(other.status().as_u16(), 200);
+    assert!(cache_status(&other).contains("no room"), "{}", cache_status(&other));
+    assert!(other.bytes().await.unwrap() == bytes);
+    gate.add_permits(1);
+    assert!(slow.bytes().await.unwrap() == bytes);
+    mirror.until("objects", 1).await;
+}
