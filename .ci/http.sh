@@ -13,8 +13,7 @@ http_installed() {
     fi
     nginx -v 2>&1 || true
     if ! [[ -x $http_tools/bin/python ]]; then
-        if ! { python3 -m venv "$http_tools" && "$http_tools/bin/pip" install --disable-pip-version-check cache_tier==1.0.4 flask; } \
-            >"$logs/pip" 2>&1; then
+        if ! python_environment "$http_tools" cache_tier==1.0.4 flask >"$logs/pip" 2>&1; then
             tail -n 20 "$logs/pip"
             rm -rf "$http_tools"
             cannot "the original client of the cache tier, which cannot be installed"

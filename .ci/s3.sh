@@ -36,9 +36,14 @@ install_s3_tools() {
 }
 
 make_s3_tools() {
+    python_environment "$s3_tools" -r "$s3_servers/requirements.txt"
+}
+
+# A Python environment in a directory, with packages from PyPI.
+python_environment() {
     # Debian has what makes environments in a package of its own.
-    python3 -m venv "$s3_tools" || { packages python3-venv && python3 -m venv "$s3_tools"; } || return
-    "$s3_tools/bin/pip" install --disable-pip-version-check -r "$s3_servers/requirements.txt"
+    python3 -m venv "$1" || { packages python3-venv && python3 -m venv "$1"; } || return
+    "$1/bin/pip" install --disable-pip-version-check "${@:2}"
 }
 
 has_radosgw() {
