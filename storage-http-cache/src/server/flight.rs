@@ -61,19 +61,28 @@ pub(crate) struct Progress {
 struct Written {
     bytes: u64,
     is_broken: bool,
+    /// What was written is not what origin's checksum tells of. Nobody may take it for whole, or go on with it.
+    is_wrong: bool,
 }
 
 impl Progress {
     /// Waits until a position has been written. How much has been, or `None` if it never will.
-    pub(crate) async fn reaches(&self, position: u64) -> Option<u64> {
+    ///
+    /// # Errors
+    /// `Integrity` if what has been written is wrong.
+    pub(crate) async fn reaches(&self, position: u64) -> Result<Option<u64>> {
         let mut written = self.written.clone();
-        let reached = written.wait_for(|written| written.bytes > position || written.is_broken).await;
-        let bytes = match reached {
-            Ok(written) => written.bytes,
+        let reached =
+            written.wait_for(|written| written.bytes > position || written.is_broken || written.is_wrong).await;
+        let written = match reached {
+            Ok(written) => *written,
             // Whoever wrote is gone.
-            Err(_) => self.written.borrow().bytes,
+            Err(_) => *self.written.borrow(),
         };
-        (bytes > position).then_some(bytes)
+        if written.is_wrong {
+            return Err(Error::new(ErrorKind::Integrity, "origin's bytes are not what its checksum tells of"));
+        }
+        Ok((written.bytes > position).then_some(written.bytes))
     }
 
     /// How much has been written.
@@ -176,6 +185,17 @@ impl Pilot {
             (ErrorKind::NotModified, Some(known)) => {
                 let mut meta = (*known.meta()).clone();
                 meta.validated_at = SystemTime::now();
+                // The word that nothing has changed is of the bytes. Whether they may still be kept, and for how long, the
+                // metadata says.
+                if let Ok(Ok(now)) = tokio::time::timeout(ORIGIN_PATIENCE, mirror.origin.stat(&self.key)).await
+                    && (now.size, &now.etag) == (meta.object.size, &meta.object.etag)
+                {
+                    if !freshness::may_keep(&now.metadata) {
+                        self.forget().await;
+                        return Some(self.not_kept("origin forbids it"));
+                    }
+                    meta.object.metadata = now.metadata;
+                }
                 let (store, entry) = (mirror.store.clone(), Arc::clone(known));
                 // What cannot be written down is known until the next start.
                 if let Ok(Err(error)) = spawn_blocking(move || store.refresh(&entry, meta)).await {
@@ -185,7 +205,7 @@ impl Pilot {
             }
             (ErrorKind::NotFound, _) => {
                 self.forget().await;
-                mirror.missing.insert(&self.key, ());
+                mirror.learn_missing(&self.key, self.number);
                 Landing::Missing
             }
             _ => {
@@ -215,6 +235,7 @@ impl Pilot {
             return Some(self.not_kept("origin forbids it"));
         }
         if object.content_length() != meta.size {
+            self.forget().await;
             return Some(self.not_kept("origin sent a part"));
         }
         let entry_meta = EntryMeta::fetched((*meta).clone(), SystemTime::now());
@@ -222,11 +243,13 @@ impl Pilot {
             Ok(Ok(filling)) => filling,
             Ok(Err(error)) => {
                 tracing::debug!(key = %self.key, %error, "not kept");
+                // What is here is not what origin has any more.
+                self.forget().await;
                 return Some(self.not_kept(if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }));
             }
             Err(join) => return Some(Landing::Failed(Arc::new(Error::unexpected("the cache failed", join)))),
         };
-        let (told, written) = watch::channel(Written { bytes: 0, is_broken: false });
+        let (told, written) = watch::channel(Written { bytes: 0, is_broken: false, is_wrong: false });
         let progress = Arc::new(Progress { meta: Arc::clone(&meta), tail: filling.tail(), written });
         self.sender.send_replace(Landing::Filling(progress));
         match self.fill(object, filling, &told).await {
@@ -234,14 +257,17 @@ impl Pilot {
             Err(error) => {
                 self.mirror.counters.broken_fills.add(1);
                 tracing::warn!(key = %self.key, %error, "a fill broke off");
-                told.send_modify(|written| written.is_broken = true);
+                told.send_modify(|written| {
+                    written.is_broken = true;
+                    written.is_wrong = error.kind() == ErrorKind::Integrity;
+                });
                 None
             }
         }
     }
 
     fn not_kept(&self, why: &'static str) -> Landing {
-        self.mirror.passing.insert(&self.key, why);
+        self.mirror.learn_passing(&self.key, self.number, why);
         Landing::NotKept(why)
     }
 
@@ -258,7 +284,9 @@ impl Pilot {
             let received: usize = good.iter().map(Bytes::len).sum();
             self.mirror.counters.origin_bytes.add(received as u64);
             filling = written(filling, good).await?;
-            told.send_modify(|written| written.bytes = filling.written());
+            // Where there is a checksum, nobody has the last byte before it is known to hold.
+            let end = if meta.checksums.is_empty() { meta.size } else { meta.size.saturating_sub(1) };
+            told.send_modify(|written| written.bytes = filling.written().min(end));
             if let Some(Err(error)) = failure {
                 resumed += 1;
                 if resumed > RESUMPTIONS || !error.is_retryable() {
@@ -268,8 +296,15 @@ impl Pilot {
                 chunks = rest(&self.mirror.origin, &meta, filling.written()).await?.ready_chunks(CHUNKS_AT_A_TIME);
             }
         }
+        let is_whole = filling.written() == meta.size;
         let committed = spawn_blocking(move || filling.commit()).await;
-        committed.map_err(|join| Error::unexpected("the cache failed", join))?
+        let committed = committed.map_err(|join| Error::unexpected("the cache failed", join))?;
+        let is_wrong = committed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity);
+        if is_whole && !is_wrong {
+            // Kept or not, it is right.
+            told.send_modify(|written| written.bytes = meta.size);
+        }
+        committed
     }
 }
 

@@ -36,6 +36,8 @@ const MAX_HEADERS: usize = 100;
 const MAX_BUFFER: usize = 64 * 1024;
 /// How long answers under way may take when the server is stopped.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How many connections the administration may have, if it has a listener of its own.
+const ADMIN_CONNECTIONS: usize = 64;
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 /// How long to wait when the system has no room for another connection.
@@ -95,7 +97,9 @@ impl Server {
             }
             None => (None, None),
         };
-        let connections = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        // Each listener waits with a permit in hand.
+        let most = config.max_connections.max(public.len()).min(Semaphore::MAX_PERMITS);
+        let connections = Arc::new(Semaphore::new(most));
         let handle = Handle {
             site: Arc::new(RwLock::new(Arc::new(site))),
             config: Arc::new(RwLock::new(config)),
@@ -146,7 +150,12 @@ impl Server {
         let mut threads = Vec::new();
         let doors = self.public.into_iter().map(|listener| (listener, Door::Public));
         for (number, (listener, door)) in doors.chain(self.admin.map(|admin| (admin, Door::Admin))).enumerate() {
-            let worker = Worker { handle: self.handle.clone(), door, connections: Arc::clone(&self.connections) };
+            // Whoever fills the public door does not shut the other.
+            let connections = match door {
+                Door::Public => Arc::clone(&self.connections),
+                Door::Admin => Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+            };
+            let worker = Worker { handle: self.handle.clone(), door, connections };
             let started = thread::Builder::new().name(format!("mirror-{number}")).spawn(move || worker.run(listener));
             threads.push(started?);
         }

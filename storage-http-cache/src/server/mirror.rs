@@ -20,6 +20,10 @@ use crate::recent::Recent;
 const REMEMBERED: usize = 100_000;
 /// How long it is remembered that an object is not kept.
 const NOT_KEPT_FOR: Duration = Duration::from_secs(60);
+/// How long a request waits for origin's word on what could be served without it.
+const PATIENCE_WITH_STALE: Duration = Duration::from_millis(800);
+/// How many fetches may be under way. Each has a task, a connection and a file.
+const MAX_FLIGHTS: usize = 512;
 /// A clock that was put back by less than this is none the wiser.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
@@ -118,7 +122,8 @@ impl Mirror {
                 freshness.serves_errors(age) || freshness.state(age) != State::Stale
             }
             None => {
-                if !self.missing.contains(key) && !self.passing.contains(key) {
+                let is_known = self.missing.contains(key) || self.passing.contains(key);
+                if !is_known && !self.is_busy_without(key) {
                     self.join(key, None);
                 }
                 false
@@ -129,10 +134,11 @@ impl Mirror {
     /// Forgets an object. Fills under way go to those who wait for them and are not kept.
     pub(crate) async fn purge(&self, key: &Key) -> Result<bool> {
         self.counters.purges.add(1);
+        // Who asks from now on is to be served by a request that begins after the purge. First of all, so that no request
+        // under way has a say any more.
+        self.flights().remove(key);
         self.missing.remove(key);
         self.passing.remove(key);
-        // Who asks from now on is to be served by a request that begins after the purge.
-        self.flights().remove(key);
         let (store, key) = (self.store.clone(), key.clone());
         spawn_blocking(move || store.purge(key.as_str()))
             .await
@@ -142,9 +148,9 @@ impl Mirror {
     /// Forgets all objects whose keys begin so, as far as they are kept. How many there were.
     pub(crate) async fn purge_prefix(&self, prefix: &str) -> Result<usize> {
         self.counters.purges.add(1);
+        self.flights().retain(|key, _| !key.as_str().starts_with(prefix));
         self.missing.clear();
         self.passing.clear();
-        self.flights().retain(|key, _| !key.as_str().starts_with(prefix));
         let (store, prefix) = (self.store.clone(), prefix.to_owned());
         let purging = spawn_blocking(move || store.purge_prefix(&prefix));
         purging.await.map_err(|join| Error::unexpected("the cache failed", join))?
@@ -163,6 +169,22 @@ impl Mirror {
         }
     }
 
+    /// A flight has found that there is no object; nobody has purged the key since it began.
+    pub(crate) fn learn_missing(&self, key: &Key, number: u64) {
+        let flights = self.flights();
+        if flights.get(key).is_some_and(|flight| flight.number() == number) {
+            self.missing.insert(key, ());
+        }
+    }
+
+    /// The same of an object that is not kept.
+    pub(crate) fn learn_passing(&self, key: &Key, number: u64, why: &'static str) {
+        let flights = self.flights();
+        if flights.get(key).is_some_and(|flight| flight.number() == number) {
+            self.passing.insert(key, why);
+        }
+    }
+
     fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,13 +192,19 @@ impl Mirror {
     /// How fresh an entry may be, and how old it is. One from the future is as old as can be: the clock was put back.
     fn judge(&self, key: &Key, entry: &Entry) -> (Freshness, Duration) {
         let meta = entry.meta();
-        let freshness = self.freshness.of(key, &meta.object.metadata, meta.fetched_at);
+        let freshness = self.freshness.of(key, &meta.object.metadata, meta.validated_at);
         let age = match SystemTime::now().duration_since(meta.validated_at) {
             Ok(age) => age,
             Err(ahead) if ahead.duration() < CLOCK_TOLERANCE => Duration::ZERO,
             Err(_) => Duration::MAX,
         };
         (freshness, age)
+    }
+
+    /// Whether there are so many flights that none for this key can be added.
+    fn is_busy_without(&self, key: &Key) -> bool {
+        let flights = self.flights();
+        flights.len() >= MAX_FLIGHTS && !flights.contains_key(key)
     }
 
     /// The flight for a key, and whether it was under way already.
@@ -197,6 +225,9 @@ impl Mirror {
         if let Some(why) = self.passing.get(key) {
             return Found::Pass(why);
         }
+        if self.is_busy_without(key) {
+            return Found::Pass("busy");
+        }
         let (flight, collapsed) = self.join(key, None);
         match flight.landing().await {
             Landing::Filling(progress) => Found::Version(Version::arriving(progress), Handling::Miss { collapsed }),
@@ -209,8 +240,18 @@ impl Mirror {
     }
 
     async fn revalidate(self: &Arc<Self>, key: &Key, entry: Arc<Entry>) -> Found {
+        let (freshness, age) = self.judge(key, &entry);
         let (flight, collapsed) = self.join(key, Some(&entry));
-        match flight.landing().await {
+        let landing = if freshness.serves_errors(age) {
+            // It goes on behind. Whoever reads from us gives up soon, and would find no origin either.
+            match tokio::time::timeout(PATIENCE_WITH_STALE, flight.landing()).await {
+                Ok(landing) => landing,
+                Err(_) => return kept(&entry, Handling::StaleIfError),
+            }
+        } else {
+            flight.landing().await
+        };
+        match landing {
             Landing::Filling(progress) => Found::Version(Version::arriving(progress), Handling::Replaced { collapsed }),
             Landing::Kept(entry, Arrival::NotModified) => kept(&entry, Handling::Revalidated),
             Landing::Kept(entry, Arrival::Fetched) => kept(&entry, Handling::Replaced { collapsed }),
@@ -221,13 +262,15 @@ impl Mirror {
         }
     }
 
-    /// Origin failed: an old version, if it may be served.
+    /// Origin failed: an old version, if it may be served. That origin refuses an object is no failure (RFC 5861,
+    /// section 4): it may have been withdrawn, or deleted.
     fn stale(&self, key: &Key, entry: &Arc<Entry>, error: Error) -> Found {
         let (freshness, age) = self.judge(key, entry);
-        if freshness.serves_errors(age) {
+        let is_refused = error.kind() == ErrorKind::PermissionDenied;
+        if !is_refused && freshness.serves_errors(age) {
             return kept(entry, Handling::StaleIfError);
         }
-        Found::Failed { error, had_stale: true }
+        Found::Failed { error, had_stale: !is_refused }
     }
 
     /// Whether an object is here, or on its way.

@@ -122,7 +122,7 @@ impl Body {
     async fn open(held: Held, left: Range<u64>) -> Self {
         let from = match &held.version {
             Version::Kept(entry, _) => reader(&held.mirror, entry).await.map_or(From::Nobody, From::Kept),
-            Version::Arriving(progress) if left.start > progress.written().saturating_add(FAR_AHEAD) => From::Nobody,
+            Version::Arriving(progress) if is_far_ahead(progress, &left) => From::Nobody,
             Version::Arriving(progress) => From::Arriving(Arc::clone(progress)),
         };
         Self { held, from, left }
@@ -144,7 +144,7 @@ impl Body {
         let bytes = loop {
             let bytes = match &mut self.from {
                 From::Kept(reader) => block(reader, &self.left).await,
-                From::Arriving(progress) => arrived(progress, &self.left).await,
+                From::Arriving(progress) => arrived(progress, &self.left).await?,
                 From::Origin(chunks) => match chunks.next().await {
                     Some(chunk) => Some(chunk?),
                     None => return Ok(None),
@@ -165,6 +165,12 @@ impl Body {
         self.left.start += bytes.len() as u64;
         Ok(Some(bytes))
     }
+}
+
+/// Whether a range is better fetched by itself, and can be: without a strong ETag it has to be waited for.
+fn is_far_ahead(progress: &Progress, left: &Range<u64>) -> bool {
+    let can_be = progress.meta.etag.as_ref().is_some_and(|etag| !etag.is_weak());
+    can_be && left.start > progress.written().saturating_add(FAR_AHEAD)
 }
 
 async fn reader(mirror: &Mirror, entry: &Arc<Entry>) -> Option<Reader> {
@@ -210,12 +216,13 @@ fn log(error: &storage_core::Error) {
 }
 
 /// The next bytes of an arriving body, once they are there. `None` if they will not come.
-async fn arrived(progress: &Progress, left: &Range<u64>) -> Option<Bytes> {
-    let written = progress.reaches(left.start).await?;
+async fn arrived(progress: &Progress, left: &Range<u64>) -> Result<Option<Bytes>> {
+    let Some(written) = progress.reaches(left.start).await? else { return Ok(None) };
     let len = index(written.min(left.end) - left.start).min(BLOCK);
     if let Some(bytes) = progress.tail.try_read(left.start, len) {
-        return Some(bytes);
+        return Ok(Some(bytes));
     }
     let (tail, at) = (progress.tail.clone(), left.start);
-    spawn_blocking(move || tail.read(at, len)).await.ok()?.inspect_err(log).ok()
+    let read = spawn_blocking(move || tail.read(at, len)).await;
+    Ok(read.ok().and_then(|read| read.inspect_err(log).ok()))
 }

@@ -133,3 +133,45 @@ async fn an_origin_that_fails_is_not_a_missing_object() {
     }
     assert_eq!(mirror.fetch("/a").await.2, "hello");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_origin_refuses_by_now_is_not_served_any_more() {
+    let (origin, faults) = faulty();
+    origin.save("a", "hello").cache_control("max-age=0, stale-if-error=100").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    mirror.fetch("/a").await;
+    mirror.until("in_flight", 0).await;
+    let withdrawn = faults.on(Operation::Open).fail(ErrorKind::PermissionDenied);
+    let (status, _, body) = mirror.fetch("/a").await;
+    assert!(status.is_server_error() && !body.contains("hello"), "{status}: {body}");
+    assert_eq!(withdrawn.fired(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_hangs_does_not_hold_up_what_may_be_served_stale() {
+    let (origin, faults) = faulty();
+    origin.save("a", "hello").cache_control("max-age=0, stale-if-error=100").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    mirror.fetch("/a").await;
+    mirror.until("in_flight", 0).await;
+    let hangs = faults.on(Operation::Open).call(1).hold();
+    let (_, cache, body) = mirror.fetch("/a").await;
+    assert!(cache.contains("origin failed"), "{cache}");
+    assert_eq!((&*body, hangs.fired()), ("hello", 1));
+    hangs.release();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_brings_the_metadata_of_now() {
+    let origin = Memory::storage();
+    origin.save("a", "hello").cache_control("max-age=0").await.unwrap();
+    let mirror = Mirror::of(origin.clone(), json!({}));
+    mirror.fetch("/a").await;
+    mirror.until("in_flight", 0).await;
+    // The same bytes; whether they are the same version is the driver's to say.
+    let private = storage_core::Metadata::new().cache_control("private, max-age=100");
+    origin.copy("a", "a").metadata(private).await.unwrap();
+    let (_, cache, _) = mirror.fetch("/a").await;
+    assert!(cache.contains("origin forbids it"), "{cache}");
+    assert_eq!(mirror.figure("objects").await, 0);
+}

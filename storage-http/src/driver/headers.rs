@@ -22,8 +22,11 @@ pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
     meta.metadata.content_encoding = told(CONTENT_ENCODING);
     meta.metadata.content_disposition = told(CONTENT_DISPOSITION);
     meta.metadata.content_language = told(CONTENT_LANGUAGE);
-    meta.metadata.cache_control = told(CACHE_CONTROL);
-    meta.metadata.expires = date(headers, &EXPIRES);
+    // Several lines are one list (RFC 9110, section 5.3): the last of them may be the one that forbids.
+    let lines: Vec<_> = headers.get_all(CACHE_CONTROL).iter().map(text).filter(|line| !line.is_empty()).collect();
+    meta.metadata.cache_control = (!lines.is_empty()).then(|| lines.join(", "));
+    // What is no date has passed (RFC 9111, section 5.3).
+    meta.metadata.expires = headers.get(EXPIRES).map(|_| date(headers, &EXPIRES).unwrap_or(SystemTime::UNIX_EPOCH));
     meta.metadata.user_metadata = user_metadata::from_headers(headers);
     meta
 }
