@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{cat, cp, exists, get, ls, mirror, mv, put, rm, stat, url};
 use crate::exit::{Exit, Failure};
 use crate::places::Places;
+use crate::until_interrupted;
 
 /// List, copy and link to files in any storage.
 ///
@@ -31,6 +32,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Verb(Verb),
+    Mirror(mirror::Args),
+}
+
+/// What is done to objects, and then is done.
+#[derive(Debug, Subcommand)]
+enum Verb {
     Ls(ls::Args),
     Stat(stat::Args),
     Exists(exists::Args),
@@ -41,33 +50,33 @@ enum Command {
     Mv(mv::Args),
     Rm(rm::Args),
     Url(url::Args),
-    Mirror(mirror::Args),
 }
 
 impl Cli {
-    /// A server, which has threads and a way to end of its own.
-    pub(crate) fn server(&self) -> Option<&mirror::Args> {
-        match &self.command {
-            Command::Mirror(args) => Some(args),
-            _ => None,
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Verb(verb) => until_interrupted(verb.run(self.config)),
+            // A server has threads and a way to end of its own.
+            Command::Mirror(args) => mirror::run(&args),
         }
     }
+}
 
-    pub(crate) async fn run(self) -> Result<Exit, Failure> {
-        let exists = matches!(self.command, Command::Exists(_));
-        let mut places = Places::new(self.config)?;
-        let outcome = match self.command {
-            Command::Ls(args) => ls::run(args, &mut places).await,
-            Command::Stat(args) => stat::run(args, &mut places).await,
-            Command::Exists(args) => exists::run(args, &mut places).await,
-            Command::Cat(args) => cat::run(args, &mut places).await,
-            Command::Put(args) => put::run(args, &mut places).await,
-            Command::Get(args) => get::run(args, &mut places).await,
-            Command::Cp(args) => cp::run(args, &mut places).await,
-            Command::Mv(args) => mv::run(args, &mut places).await,
-            Command::Rm(args) => rm::run(args, &mut places).await,
-            Command::Url(args) => url::run(args, &mut places).await,
-            Command::Mirror(args) => mirror::run(&args),
+impl Verb {
+    async fn run(self, config: Option<PathBuf>) -> Result<Exit, Failure> {
+        let exists = matches!(self, Self::Exists(_));
+        let mut places = Places::new(config)?;
+        let outcome = match self {
+            Self::Ls(args) => ls::run(args, &mut places).await,
+            Self::Stat(args) => stat::run(args, &mut places).await,
+            Self::Exists(args) => exists::run(args, &mut places).await,
+            Self::Cat(args) => cat::run(args, &mut places).await,
+            Self::Put(args) => put::run(args, &mut places).await,
+            Self::Get(args) => get::run(args, &mut places).await,
+            Self::Cp(args) => cp::run(args, &mut places).await,
+            Self::Mv(args) => mv::run(args, &mut places).await,
+            Self::Rm(args) => rm::run(args, &mut places).await,
+            Self::Url(args) => url::run(args, &mut places).await,
         };
         // The answer "no" is 1, so trouble has to be something else.
         outcome.map_err(|failure| if exists { failure.with_exit(Exit::Usage) } else { failure })

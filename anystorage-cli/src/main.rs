@@ -31,13 +31,11 @@ fn main() -> ExitCode {
             return Exit::Done.into();
         }
     };
-    run(cli).unwrap_or_else(Failure::tell).into()
+    cli.run().unwrap_or_else(Failure::tell).into()
 }
 
-fn run(cli: Cli) -> Result<Exit, Failure> {
-    if let Some(args) = cli.server() {
-        return commands::mirror::run(args);
-    }
+/// Does something, unless a signal ends it before.
+fn until_interrupted(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -47,7 +45,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             // First, so that no signal is missed once there is something to drop.
             biased;
             exit = signals::interrupted() => exit,
-            outcome = cli.run() => return outcome,
+            outcome = work => return outcome,
         };
         signals::tidied().await;
         Err(Failure::told(exit))

@@ -251,6 +251,12 @@ impl ObjectMeta {
         Self { key, size, etag: None, last_modified: None, metadata: Metadata::new(), checksums: Checksums::new() }
     }
 
+    /// The ETag, if it is a strong one: by which bytes of two answers are known to be of one version.
+    #[must_use]
+    pub fn strong_etag(&self) -> Option<&ETag> {
+        self.etag.as_ref().filter(|etag| !etag.is_weak())
+    }
+
     /// `Content-Type`.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {

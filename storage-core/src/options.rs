@@ -53,6 +53,12 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
+    /// Whether there is any condition.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        self.if_match.is_some() || self.if_none_match.is_some() || self.if_modified_since.is_some()
+    }
+
     /// Evaluates the conditions against an object, in the order of RFC 9110, section 13.2.2: for drivers
     /// whose backend does not.
     ///

@@ -11,6 +11,9 @@ pub mod serve;
 mod user_metadata;
 
 #[cfg(feature = "driver")]
+#[doc(hidden)]
+pub use driver::wire;
+#[cfg(feature = "driver")]
 pub use driver::{Http, HttpBuilder, register};
 #[cfg(feature = "serve")]
 pub use serve::Serve;

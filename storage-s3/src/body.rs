@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result};
+use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result, Waits};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::Room;
-use crate::client::{Answer, Waits};
+use crate::client::Answer;
 use crate::driver::Shared;
 use crate::headers;
 use crate::version::{Version, ended_early, too_long};
@@ -49,7 +49,7 @@ struct Ahead {
 
 impl Body {
     pub(crate) fn new(s3: &Shared, meta: &ObjectMeta, range: Range<u64>, answer: Answer) -> Self {
-        let etag = meta.etag.clone().filter(|etag| !etag.is_weak());
+        let etag = meta.strong_etag().cloned();
         let version =
             etag.map(|etag| Version { client: s3.client.clone(), key: meta.key.clone(), etag, size: meta.size });
         let is_whole = range == (0..meta.size);

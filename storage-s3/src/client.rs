@@ -9,19 +9,13 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_store::aws::{AwsAuthorizer, AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpRequest, HttpRequestBody};
-use storage_core::{BoxError, Checksum, Error, ErrorKind, Result, keys};
+use storage_core::{Checksum, Error, ErrorKind, Result, Waits, innermost};
 use url::Url;
 
 use crate::endpoint::Bucket;
 use crate::errors::Refusal;
 use crate::request::{Chunks, Repeat, Request};
 
-/// How often a failed request is sent again.
-const RETRIES: u32 = 5;
-/// The longest wait before the first further attempt; it doubles with each.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest wait before any, and the longest that a service is granted that asks for one.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// How many headers the signature and the HTTP client add to those of a request.
 const ADDED_HEADERS: usize = 8;
 /// How long a body may stall.
@@ -244,9 +238,8 @@ impl Client {
     ) -> Result<HeaderMap> {
         let mut unsigned = HttpRequest::new(HttpRequestBody::empty());
         *unsigned.method_mut() = request.method.clone();
-        *unsigned.uri_mut() = url
-            .parse()
-            .map_err(|cause| Error::unexpected("the request has no valid URL", BoxError::from(format!("{cause}"))))?;
+        *unsigned.uri_mut() =
+            url.parse().map_err(|cause| Error::unexpected("the request has no valid URL", format!("{cause}")))?;
         *unsigned.headers_mut() = headers;
         let digest = request.digest.as_ref().map(Checksum::value);
         AwsAuthorizer::new(credential, "s3", self.region())
@@ -267,7 +260,7 @@ impl Client {
         } else {
             Error::new(ErrorKind::Unexpected, format!("the connection to {place} broke off before an answer came"))
         };
-        let error = error.with_retryable(true).with_source(innermost(cause));
+        let error = error.with_retryable(true).with_source(innermost(&cause.without_url()));
         Failed { not_begun: is_connect, ..Failed::from(error) }
     }
 }
@@ -304,16 +297,6 @@ fn no_answer(limit: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("no answer within {} s", limit.as_secs()))
 }
 
-/// What is at the bottom of a transport's error, as text: the layers above repeat it, and print URLs, which may be signed.
-fn innermost(error: reqwest::Error) -> BoxError {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string().into()
-}
-
 impl Answer {
     /// The next piece of the body. One that stalls is `Timeout`, one that breaks off an error that may pass.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
@@ -321,7 +304,7 @@ impl Answer {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(cause)) => Err(Error::new(ErrorKind::Unexpected, "the answer broke off")
                 .with_retryable(true)
-                .with_source(innermost(cause))),
+                .with_source(innermost(&cause.without_url()))),
             Err(_) => {
                 let message = format!("the answer stalled for {} s", BODY_PATIENCE.as_secs());
                 Err(Error::new(ErrorKind::Timeout, message))
@@ -351,45 +334,5 @@ impl Answer {
             start.extend_from_slice(&chunk[..chunk.len().min(max - start.len())]);
         }
         start.freeze()
-    }
-}
-
-/// The waits between attempts: random up to a limit that doubles ("full jitter"), so that many clients do not come back
-/// at the same moment.
-#[derive(Debug, Default)]
-pub(crate) struct Waits {
-    attempts: u32,
-}
-
-impl Waits {
-    /// How long to wait before the next attempt; `None` if there shall be none.
-    pub(crate) fn next(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
-        if self.attempts == RETRIES {
-            return None;
-        }
-        let limit = FIRST_WAIT.saturating_mul(1 << self.attempts).min(LONGEST_WAIT);
-        self.attempts += 1;
-        let share = keys::random_bytes::<2>().map_or(1.0, |bytes| f64::from(u16::from_be_bytes(bytes)) / 65535.0);
-        Some(limit.mul_f64(share).max(asked_for.unwrap_or_default().min(LONGEST_WAIT)))
-    }
-
-    /// Starts anew, after progress.
-    pub(crate) fn reset(&mut self) {
-        self.attempts = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_come_to_an_end_and_no_wait_is_longer_than_allowed() {
-        let mut waits = Waits::default();
-        let all: Vec<_> = std::iter::from_fn(|| waits.next(Some(Duration::from_secs(3600)))).take(100).collect();
-        assert_eq!(all.len(), RETRIES as usize);
-        assert!(all.iter().all(|wait| *wait == LONGEST_WAIT));
-        waits.reset();
-        assert!(waits.next(None).unwrap() <= FIRST_WAIT);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
     let mut request = Request::new(Method::GET, key.as_str());
     if let Some(range) = options.range {
-        request = request.header(RANGE, headers::header_value(&representable(range).to_string())?);
+        request = request.header(RANGE, headers::header_value(&range.representable().to_string())?);
     } else if s3.checking.headers {
         // S3 keeps checksums of whole objects.
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
@@ -51,24 +51,12 @@ fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Reque
     Ok(request)
 }
 
-/// Positions beyond this are in no object, and some services fail to read their digits.
-fn representable(range: ByteRange) -> ByteRange {
-    const MAX: u64 = i64::MAX as u64;
-    match range {
-        ByteRange::FromTo(from, to) => ByteRange::FromTo(from.min(MAX - 1), to.min(MAX)),
-        ByteRange::From(from) => ByteRange::From(from.min(MAX)),
-        ByteRange::Last(n) => ByteRange::Last(n.min(MAX)),
-    }
-}
-
 /// Conditions are evaluated before the range (RFC 9110, section 13.2.2). Some services do not, so that a range that the
 /// object does not have, asked for on a condition, is looked at once more.
 async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) -> Error {
-    let is_conditional =
-        options.if_match.is_some() || options.if_none_match.is_some() || options.if_modified_since.is_some();
     match error.kind() {
         ErrorKind::NotModified => Error::new(ErrorKind::NotModified, "the object has not changed"),
-        ErrorKind::RangeNotSatisfiable if is_conditional => {
+        ErrorKind::RangeNotSatisfiable if options.is_conditional() => {
             match stat(s3, key).await.and_then(|meta| options.check(&meta)) {
                 Ok(()) => error,
                 Err(unmet) => unmet,

@@ -5,9 +5,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::header::{IF_MATCH, RANGE};
 use http::{Method, StatusCode};
-use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Result};
+use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Result, Waits};
 
-use crate::client::{Answer, Client, Waits};
+use crate::client::{Answer, Client};
 use crate::headers;
 use crate::request::Request;
 

@@ -153,7 +153,7 @@ impl Options {
     /// `InvalidConfig` that names the option, and for an unknown one lists those that `driver` knows. Values
     /// are never shown.
     pub fn read<T: DeserializeOwned>(self, driver: &str) -> Result<T> {
-        T::deserialize(ValueDeserializer(Value::Table(self))).map_err(|error: ConfigError| error.told(driver))
+        T::deserialize(ValueDeserializer(Value::Table(self))).map_err(|error: ConfigError| error.told(Some(driver)))
     }
 
     /// As [`read`](Self::read), for a table that is no driver's: the options of a server, say.
@@ -161,7 +161,7 @@ impl Options {
     /// # Errors
     /// `InvalidConfig` that names the option, and for an unknown one lists the known. Values are never shown.
     pub fn read_table<T: DeserializeOwned>(self) -> Result<T> {
-        T::deserialize(ValueDeserializer(Value::Table(self))).map_err(ConfigError::told_of_a_table)
+        T::deserialize(ValueDeserializer(Value::Table(self))).map_err(|error: ConfigError| error.told(None))
     }
 }
 
@@ -182,23 +182,17 @@ impl fmt::Debug for Options {
 }
 
 impl ConfigError {
-    fn told_of_a_table(self) -> Error {
-        Error::config(match self {
-            Self::Unknown { name, known } => format!("unknown option {name}; known are {}", known.join(", ")),
-            Self::Missing { name } => format!("option {name} is missing"),
-            Self::Bad { path, reason } if path.is_empty() => reason,
-            Self::Bad { path, reason } => format!("option {path}: {reason}"),
-        })
-    }
-
-    fn told(self, driver: &str) -> Error {
-        let common = COMMON_OPTIONS.join(", ");
+    /// In a message about a driver's options, or about a table's.
+    fn told(self, driver: Option<&str>) -> Error {
+        let of_driver = driver.map_or_else(String::new, |driver| format!(" of driver {driver}"));
         Error::config(match self {
             Self::Unknown { name, known } => {
                 let own = if known.is_empty() { "none of its own".to_owned() } else { known.join(", ") };
-                format!("unknown option {name} of driver {driver}; known are {own}, and for every driver {common}")
+                let common = COMMON_OPTIONS.join(", ");
+                let common = driver.map_or_else(String::new, |_| format!(", and for every driver {common}"));
+                format!("unknown option {name}{of_driver}; known are {own}{common}")
             }
-            Self::Missing { name } => format!("option {name} of driver {driver} is missing"),
+            Self::Missing { name } => format!("option {name}{of_driver} is missing"),
             Self::Bad { path, reason } if path.is_empty() => reason,
             Self::Bad { path, reason } => format!("option {path}: {reason}"),
         })

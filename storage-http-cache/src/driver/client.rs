@@ -5,7 +5,6 @@
 //! origin at once; and each link to a private mirror is signed.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,20 +13,17 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use reqwest::Response;
-use reqwest::redirect::Policy;
 use serde::Deserialize;
 use storage_core::signed_url::{SigningKey, public_url};
 use storage_core::{
-    BoxError, ByteRange, ETag, Error, ErrorKind, Key, Link, ObjectMeta, OpenOptions, Result, UrlOptions,
+    ByteRange, ETag, Error, ErrorKind, Key, Link, ObjectMeta, OpenOptions, Result, UrlOptions, innermost,
 };
+use storage_http::wire::{self, header_value};
 use url::Url;
 
 use super::config::Verify;
 use super::headers;
 
-/// How long a connection is kept that nobody uses: less than servers do, so that it is not they who close it while a
-/// request is on its way.
-const KEPT: Duration = Duration::from_secs(15);
 /// The most that is read of an answer to `/verify/`.
 const MAX_VERDICT: usize = 64 * 1024;
 /// For how long the links that the driver itself follows are signed, and for how long they stay the same, so that a cache
@@ -113,7 +109,9 @@ impl Client {
             Verify::Head | Verify::None => base.clone(),
         };
         Ok(Self {
-            http: transport(&base, header_timeout)?,
+            // As many headers as the client takes unless it is told otherwise: room for more is cleared for each answer, which
+            // costs a small object more than anything else here. Who sends more is a mirror in trouble.
+            http: wire::build(wire::builder(base.host_str().unwrap_or_default(), header_timeout))?,
             verdicts: below(&base, "verify"),
             is_its_own_admin: admin.is_none(),
             admin: admin.unwrap_or_else(|| base.clone()),
@@ -196,9 +194,9 @@ impl Client {
 
     fn answer(&self, key: &Key, wanted: Option<ByteRange>, response: Response) -> Result<Reply> {
         let headers = response.headers();
-        let length = headers::content_length(headers);
+        let length = wire::content_length(headers);
         let told = match response.status() {
-            StatusCode::PARTIAL_CONTENT => headers::content_range(headers),
+            StatusCode::PARTIAL_CONTENT => wire::content_range(headers),
             _ => length.map(|size| (0..size, size)),
         };
         let unclear = || {
@@ -340,7 +338,7 @@ impl Client {
         } else {
             format!("the connection to the mirror at {} broke off before its answer", self.place())
         };
-        Error::new(ErrorKind::Unexpected, message).with_retryable(true).with_source(innermost(cause))
+        Error::new(ErrorKind::Unexpected, message).with_retryable(true).with_source(innermost(&cause.without_url()))
     }
 
     fn no_answer(&self) -> Error {
@@ -375,7 +373,7 @@ impl Incoming {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(cause)) => Err(Error::new(ErrorKind::Unexpected, "the mirror's answer broke off")
                 .with_retryable(true)
-                .with_source(innermost(cause))),
+                .with_source(innermost(&cause.without_url()))),
             Err(_) => {
                 let message = format!("the mirror's answer stalled for {:?}", self.idle_timeout);
                 Err(Error::new(ErrorKind::Timeout, message))
@@ -398,34 +396,19 @@ fn is_conditional(options: &OpenOptions) -> bool {
 fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(6);
     if let Some(range) = options.range {
-        headers.insert(RANGE, value(&representable(range).to_string())?);
+        headers.insert(RANGE, header_value(&range.representable().to_string())?);
     }
     if let Some(etag) = &options.if_match {
-        headers.insert(IF_MATCH, value(&etag.to_string())?);
+        headers.insert(IF_MATCH, header_value(&etag.to_string())?);
     }
     if let Some(etag) = &options.if_none_match {
         // The comparison is the weak one (RFC 9110, section 13.1.2), but some servers compare the text.
-        headers.insert(IF_NONE_MATCH, value(&ETag::strong(etag.opaque())?.to_string())?);
+        headers.insert(IF_NONE_MATCH, header_value(&ETag::strong(etag.opaque())?.to_string())?);
     } else if let Some(since) = options.if_modified_since {
         // A date before 1970 has no form in HTTP, and is before every object's.
-        headers.insert(IF_MODIFIED_SINCE, value(&httpdate::fmt_http_date(since.max(UNIX_EPOCH)))?);
+        headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since.max(UNIX_EPOCH)))?);
     }
     Ok(headers)
-}
-
-/// Positions beyond this are in no object, and some servers fail to read their digits.
-fn representable(range: ByteRange) -> ByteRange {
-    const MAX: u64 = i64::MAX as u64;
-    match range {
-        ByteRange::FromTo(from, to) => ByteRange::FromTo(from.min(MAX - 1), to.min(MAX)),
-        ByteRange::From(from) => ByteRange::From(from.min(MAX)),
-        ByteRange::Last(n) => ByteRange::Last(n.min(MAX)),
-    }
-}
-
-fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text)
-        .map_err(|cause| Error::new(ErrorKind::InvalidInput, "a header cannot hold this value").with_source(cause))
 }
 
 /// A directory below a base URL.
@@ -433,45 +416,4 @@ fn below(base: &Url, directory: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{directory}", base.path().trim_end_matches('/')));
     url
-}
-
-/// An HTTP client that does as it is told: it follows no redirection, decodes no body, and keeps no cookie.
-fn transport(base: &Url, connect: Duration) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("anystorage/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .referer(false)
-        .http1_only()
-        // As many headers as the client takes unless it is told otherwise: room for more is cleared for each answer, which
-        // costs a small object more than anything else here. Who sends more is a mirror in trouble.
-        .tcp_nodelay(true)
-        .connect_timeout(connect)
-        .pool_idle_timeout(KEPT)
-        // Whoever uses this crate may have enabled these for clients of their own.
-        .no_gzip()
-        .no_brotli()
-        .no_zstd()
-        .no_deflate();
-    if is_this_machine(base.host_str().unwrap_or_default()) {
-        builder = builder.no_proxy();
-    }
-    builder
-        .build()
-        .map_err(|cause| Error::unexpected("no HTTP client: are the system's root certificates installed?", cause))
-}
-
-/// What stays on this machine goes through no proxy.
-fn is_this_machine(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// What is at the bottom of a transport's error, as text: the layers above repeat it, and print URLs, which may be signed.
-fn innermost(error: reqwest::Error) -> BoxError {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string().into()
 }

@@ -1,10 +1,7 @@
 //! What a mirror's answer tells of an object.
 
-use std::ops::Range;
-
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, TRANSFER_ENCODING,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
@@ -50,22 +47,6 @@ pub(crate) fn is_ours(headers: &HeaderMap) -> bool {
         let name = member.split(';').next().unwrap_or_default().trim();
         name.trim_matches('"').eq_ignore_ascii_case(OURS)
     })
-}
-
-/// The length of the answer's body, if it is told. Beside a transfer coding a length means nothing (RFC 9112, section 6.3).
-pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return None;
-    }
-    text(headers, &CONTENT_LENGTH)?.parse().ok()
-}
-
-/// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
-pub(crate) fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
-    let (positions, size) = text(headers, &CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = positions.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then(|| (first..last + 1, size))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -123,14 +104,5 @@ mod tests {
             assert!(!is_ours(&headers(&[("cache-status", other)])), "{other}");
         }
         assert!(!is_ours(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn only_a_content_range_that_makes_sense_is_believed() {
-        let range = |text| content_range(&headers(&[("content-range", text)]));
-        assert_eq!(range("bytes 2-4/10"), Some((2..5, 10)));
-        for odd in ["bytes 4-2/10", "bytes 2-10/10", "bytes */10", "bytes 2-4/*", "2-4/10", "bytes -1-4/10"] {
-            assert_eq!(range(odd), None, "{odd}");
-        }
     }
 }

@@ -9,13 +9,13 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTH
 use http::{Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use storage_core::config::Secret;
-use storage_http::serve::{Body, failure, key_of, plain};
+use storage_http::serve::{Body, failure, key_of, method_not_allowed, plain};
 
 use super::analytics;
 use super::config::MirrorConfig;
 use super::mirror::Mirror;
 use super::record::{Records, Verdict};
-use super::site::{json, not_allowed};
+use super::site::json;
 use super::status;
 
 /// The routes of whoever runs the mirror.
@@ -36,44 +36,28 @@ impl Admin {
     }
 
     /// Whether a request may not go on, and what it is told.
-    fn refused(&self, method: &Method, wanted: &'static [Method], headers: &HeaderMap) -> Option<Response<Body>> {
+    fn refused(&self, method: &Method, wanted: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
         // A browser sends a password that it was once asked for with whatever form a page has it post.
-        let changes = wanted.contains(&Method::POST);
-        if !(self.is_program(headers) || !changes && self.knows(headers)) {
+        let is_known = self.is_program(headers) || (wanted != Method::POST && self.is_browser(headers));
+        if !is_known {
             let mut response = plain(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"anystorage\""));
             return Some(response);
         }
-        if wanted.contains(method) {
-            return None;
-        }
-        Some(not_allowed(if wanted.contains(&Method::POST) { "POST" } else { "GET" }))
+        let allowed = if wanted == Method::POST { "POST" } else { "GET" };
+        (method != wanted).then(|| method_not_allowed(allowed))
     }
 
-    /// `Bearer <token>`, or the token as the password of whatever user, as a browser asks for it.
-    fn knows(&self, headers: &HeaderMap) -> bool {
-        let Some(given) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else { return false };
-        let Some((scheme, value)) = given.split_once(' ') else { return false };
-        let token = match scheme.to_ascii_lowercase().as_str() {
-            "bearer" => value.trim().as_bytes().to_vec(),
-            "basic" => {
-                let Ok(decoded) = STANDARD.decode(value.trim()) else { return false };
-                match decoded.iter().position(|&byte| byte == b':') {
-                    Some(colon) => decoded[colon + 1..].to_vec(),
-                    None => return false,
-                }
-            }
-            _ => return false,
-        };
-        self.is_token(&token)
+    /// The token as the password of whatever user, as a browser asks for it.
+    fn is_browser(&self, headers: &HeaderMap) -> bool {
+        let decoded = credentials(headers, "basic").and_then(|value| STANDARD.decode(value).ok()).unwrap_or_default();
+        let colon = decoded.iter().position(|&byte| byte == b':');
+        colon.is_some_and(|colon| self.is_token(&decoded[colon + 1..]))
     }
 
     /// `Bearer <token>` alone: what a browser was once told to send it sends without being asked.
     pub(super) fn is_program(&self, headers: &HeaderMap) -> bool {
-        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
-        given.is_some_and(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && self.is_token(token.trim().as_bytes())
-        })
+        credentials(headers, "bearer").is_some_and(|token| self.is_token(token.as_bytes()))
     }
 
     /// Compares digests, so that the time taken tells nothing of the token.
@@ -82,7 +66,7 @@ impl Admin {
     }
 
     pub(super) async fn purge(&self, method: &Method, headers: &HeaderMap, path: &str, query: &str) -> Response<Body> {
-        if let Some(refusal) = self.refused(method, &[Method::POST], headers) {
+        if let Some(refusal) = self.refused(method, &Method::POST, headers) {
             return refusal;
         }
         let purged = if path.is_empty() {
@@ -104,7 +88,7 @@ impl Admin {
     }
 
     pub(super) fn prefetch(&self, method: &Method, headers: &HeaderMap, path: &str) -> Response<Body> {
-        if let Some(refusal) = self.refused(method, &[Method::POST], headers) {
+        if let Some(refusal) = self.refused(method, &Method::POST, headers) {
             return refusal;
         }
         match key_of(path) {
@@ -118,7 +102,7 @@ impl Admin {
     }
 
     pub(super) fn metrics(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
-        if let Some(refusal) = self.refused(method, &[Method::GET], headers) {
+        if let Some(refusal) = self.refused(method, &Method::GET, headers) {
             return refusal;
         }
         let mut response = plain(StatusCode::OK, "").map(|_| Body::bytes(self.exposition().into()));
@@ -157,16 +141,22 @@ impl Admin {
     }
 
     pub(super) async fn status(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
-        if let Some(refusal) = self.refused(method, &[Method::GET], headers) {
+        if let Some(refusal) = self.refused(method, &Method::GET, headers) {
             return refusal;
         }
         status::status(&self.mirror, &self.records, self.max_size, headers).await
     }
 
     pub(super) async fn analytics(&self, method: &Method, headers: &HeaderMap, query: &str) -> Response<Body> {
-        match self.refused(method, &[Method::GET], headers) {
+        match self.refused(method, &Method::GET, headers) {
             Some(refusal) => refusal,
             None => analytics::exported(&self.records, query).await,
         }
     }
+}
+
+/// What follows the name of a scheme (RFC 9110, section 11.4).
+fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (given, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{AGE, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY, VIA};
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ErrorKind, Key, Result};
-use storage_http::serve::{Body, Overrides, Reader, failure, plain, respond};
+use storage_http::serve::{Body, Overrides, Source, failure, plain, respond};
 
 use super::mirror::{Found, Handling};
 use super::record::Verdict;
@@ -40,10 +40,10 @@ impl Delivery<'_> {
             Err(error) => (failed(method, &error, false), Verdict::Failed),
         };
         response.headers_mut().append(VIA, VIA_US);
-        (for_method(method, response), verdict)
+        (respond::finish(method, response), verdict)
     }
 
-    async fn try_answer(self) -> Result<(Response<Body>, Verdict)> {
+    async fn try_answer(&self) -> Result<(Response<Body>, Verdict)> {
         let mirror = &self.site.mirror;
         // Whether it is there origin can tell without sending it.
         if *self.method == Method::HEAD && !mirror.has(self.key) {
@@ -71,51 +71,44 @@ impl Delivery<'_> {
         }
     }
 
-    async fn deliver(self, version: Version, handling: Handling) -> Result<Response<Body>> {
+    async fn deliver(&self, version: Version, handling: Handling) -> Result<Response<Body>> {
         let age = match &version {
             Version::Kept(_, meta) => SystemTime::now().duration_since(meta.validated_at).unwrap_or_default(),
             Version::Arriving(_) => Duration::ZERO,
         };
         let held = Held { mirror: self.site.mirror.clone(), version };
-        let overrides = self.overrides.clone();
-        let mut response = self.reader().answer(&held, self.method, self.headers, self.key, overrides).await?;
-        let headers = response.headers_mut();
-        headers.insert(AGE, HeaderValue::from(age.as_secs()));
-        headers.insert(CACHE_STATUS, status(handling));
-        self.close(headers);
+        let mut response = self.read(&held, status(handling)).await?;
+        response.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
         self.site.mirror.count(handling, response.body().len().unwrap_or(0));
         Ok(response)
     }
 
-    fn reader(&self) -> &Reader {
-        if self.is_program { &self.site.exact_reader } else { &self.site.reader }
-    }
-
-    /// Says for whom an answer is.
-    fn close(&self, headers: &mut HeaderMap) {
+    /// The answer, and for whom it is.
+    async fn read<S: Source>(&self, source: &S, status: HeaderValue) -> Result<Response<Body>> {
+        let reader = if self.is_program { &self.site.exact_reader } else { &self.site.reader };
+        let overrides = self.overrides.clone();
+        let mut response = reader.answer(source, self.method, self.headers, self.key, overrides).await?;
+        let headers = response.headers_mut();
+        headers.insert(CACHE_STATUS, status);
         if self.is_program {
             // No cache on the way may hand it to a browser.
             headers.append(VARY, HeaderValue::from_static("authorization"));
         } else if self.by_link {
             respond::make_private(headers);
         }
-    }
-
-    /// Straight from origin.
-    async fn pass(self, why: &'static str) -> Result<Response<Body>> {
-        self.site.mirror.counters.passed.add(1);
-        let origin = self.site.origin();
-        let overrides = self.overrides.clone();
-        let mut response = self.reader().answer(origin, self.method, self.headers, self.key, overrides).await?;
-        let detail = format!("anystorage; fwd=miss; detail=\"{why}\"");
-        let status = HeaderValue::from_str(&detail).unwrap_or(HeaderValue::from_static("anystorage; fwd=miss"));
-        response.headers_mut().insert(CACHE_STATUS, status);
-        self.close(response.headers_mut());
         Ok(response)
     }
 
+    /// Straight from origin.
+    async fn pass(&self, why: &'static str) -> Result<Response<Body>> {
+        self.site.mirror.counters.passed.add(1);
+        let detail = format!("anystorage; fwd=miss; detail=\"{why}\"");
+        let status = HeaderValue::from_str(&detail).unwrap_or(HeaderValue::from_static("anystorage; fwd=miss"));
+        self.read(self.site.origin(), status).await
+    }
+
     /// To origin's own URL of it: a signed one, or the public one if it does not sign.
-    async fn redirected(self) -> Result<Response<Body>> {
+    async fn redirected(&self) -> Result<Response<Body>> {
         self.site.mirror.counters.misses.add(1);
         let signed = self.site.origin().url(self.key).expires_in(REDIRECT_LIFETIME).await;
         let link = match signed {
@@ -130,11 +123,6 @@ impl Delivery<'_> {
         response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static("anystorage; fwd=uri-miss"));
         Ok(response)
     }
-}
-
-/// An answer to HEAD has no body.
-pub(super) fn for_method(method: &Method, response: Response<Body>) -> Response<Body> {
-    if *method == Method::HEAD { respond::without_body(response) } else { response }
 }
 
 /// What a client is told when origin fails: that it was origin (502, 504), not this server. With a stale answer that must

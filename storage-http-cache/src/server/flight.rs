@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{ETag, Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage};
+use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 
 use super::freshness;
 use super::mirror::Mirror;
+use super::off_thread::off_thread;
 use super::store::{Entry, EntryMeta, Fill, Filling, Tail};
 
 /// How long origin may take to begin an answer, whatever its own driver thinks of it.
@@ -24,11 +24,9 @@ const RESUMPTIONS: u32 = 3;
 /// How many chunks, of what is there already, are written together.
 const CHUNKS_AT_A_TIME: usize = 16;
 
-/// What a flight has come to so far.
+/// What a flight has come to.
 #[derive(Debug, Clone)]
 pub(crate) enum Landing {
-    /// Origin has not answered yet.
-    Waiting,
     /// Bytes are arriving.
     Filling(Arc<Progress>),
     /// The object is kept: it has arrived, or origin says that the old version is still current.
@@ -95,7 +93,8 @@ impl Progress {
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {
     number: u64,
-    landing: watch::Receiver<Landing>,
+    /// `None` until origin has answered.
+    landing: watch::Receiver<Option<Landing>>,
 }
 
 impl Flight {
@@ -103,7 +102,7 @@ impl Flight {
     pub(crate) fn begin(mirror: &Arc<Mirror>, key: &Key, known: Option<Arc<Entry>>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let (sender, landing) = watch::channel(Landing::Waiting);
+        let (sender, landing) = watch::channel(None);
         let pilot = Pilot { mirror: Arc::clone(mirror), key: key.clone(), number, known, sender };
         let fill = mirror.store.begin(key.as_str());
         tokio::spawn(pilot.fly(fill));
@@ -117,18 +116,15 @@ impl Flight {
 
     /// Waits until it is known what origin has.
     pub(crate) async fn landing(mut self) -> Landing {
-        let known = self.landing.wait_for(|landing| !matches!(landing, Landing::Waiting)).await;
-        match known {
-            Ok(landing) => landing.clone(),
-            Err(_) => {
-                Landing::Failed(Arc::new(Error::new(ErrorKind::Unexpected, "the request to origin was given up")))
-            }
-        }
+        let known = self.landing.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone());
+        known.unwrap_or_else(|| {
+            Landing::Failed(Arc::new(Error::new(ErrorKind::Unexpected, "the request to origin was given up")))
+        })
     }
 
     /// Whether the one who flies is gone without a word.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.landing.has_changed().is_err() && matches!(*self.landing.borrow(), Landing::Waiting)
+        self.landing.has_changed().is_err() && self.landing.borrow().is_none()
     }
 }
 
@@ -138,7 +134,7 @@ struct Pilot {
     key: Key,
     number: u64,
     known: Option<Arc<Entry>>,
-    sender: watch::Sender<Landing>,
+    sender: watch::Sender<Option<Landing>>,
 }
 
 /// Takes the flight off the board, however it ends.
@@ -157,7 +153,7 @@ impl Pilot {
             Ok(object) => self.receive(object, fill).await,
             Err(error) => self.refused(error).await,
         };
-        if let Some(landing) = landing {
+        if landing.is_some() {
             self.sender.send_replace(landing);
         }
     }
@@ -198,7 +194,7 @@ impl Pilot {
                 }
                 let (store, entry) = (mirror.store.clone(), Arc::clone(known));
                 // What cannot be written down is known until the next start.
-                if let Ok(Err(error)) = spawn_blocking(move || store.refresh(&entry, meta)).await {
+                if let Err(error) = off_thread(move || store.refresh(&entry, meta)).await {
                     tracing::warn!(key = %self.key, %error, "the cache could not be told that an entry is current");
                 }
                 Landing::Kept(Arc::clone(known), Arrival::NotModified)
@@ -221,7 +217,7 @@ impl Pilot {
         if let Some(known) = &self.known {
             let (store, known) = (self.mirror.store.clone(), Arc::clone(known));
             // Origin has said that it is gone: what stays on the disk is asked about again before it is served.
-            if let Ok(Err(error)) = spawn_blocking(move || store.remove(&known)).await {
+            if let Err(error) = off_thread(move || store.remove(&known)).await {
                 tracing::warn!(key = %self.key, %error, "an entry could not be removed");
             }
         }
@@ -239,19 +235,18 @@ impl Pilot {
             return Some(self.not_kept("origin sent a part"));
         }
         let entry_meta = EntryMeta::fetched((*meta).clone(), SystemTime::now());
-        let filling = match spawn_blocking(move || fill.create(entry_meta)).await {
-            Ok(Ok(filling)) => filling,
-            Ok(Err(error)) => {
+        let filling = match off_thread(move || fill.create(entry_meta)).await {
+            Ok(filling) => filling,
+            Err(error) => {
                 tracing::debug!(key = %self.key, %error, "not kept");
                 // What is here is not what origin has any more.
                 self.forget().await;
                 return Some(self.not_kept(if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }));
             }
-            Err(join) => return Some(Landing::Failed(Arc::new(Error::unexpected("the cache failed", join)))),
         };
         let (told, written) = watch::channel(Written { bytes: 0, is_broken: false, is_wrong: false });
         let progress = Arc::new(Progress { meta: Arc::clone(&meta), tail: filling.tail(), written });
-        self.sender.send_replace(Landing::Filling(progress));
+        self.sender.send_replace(Some(Landing::Filling(progress)));
         match self.fill(object, filling, &told).await {
             Ok(entry) => Some(Landing::Kept(entry, Arrival::Fetched)),
             Err(error) => {
@@ -275,10 +270,9 @@ impl Pilot {
         let meta = object.meta().clone();
         let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
         let mut resumed = 0;
-        while let Some(ready) = chunks.next().await {
+        while let Some(mut ready) = chunks.next().await {
             // What came before the failure is good.
             let failed = ready.iter().position(Result::is_err);
-            let mut ready = ready;
             let failure = failed.and_then(|at| ready.split_off(at).into_iter().next());
             let good: Vec<Bytes> = ready.into_iter().filter_map(Result::ok).collect();
             let received: usize = good.iter().map(Bytes::len).sum();
@@ -297,8 +291,7 @@ impl Pilot {
             }
         }
         let is_whole = filling.written() == meta.size;
-        let committed = spawn_blocking(move || filling.commit()).await;
-        let committed = committed.map_err(|join| Error::unexpected("the cache failed", join))?;
+        let committed = off_thread(move || filling.commit()).await;
         let is_wrong = committed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity);
         if is_whole && !is_wrong {
             // Kept or not, it is right.
@@ -310,13 +303,13 @@ impl Pilot {
 
 /// Writes chunks, away from the threads that serve.
 async fn written(mut filling: Filling, chunks: Vec<Bytes>) -> Result<Filling> {
-    let writing = spawn_blocking(move || {
+    off_thread(move || {
         for chunk in &chunks {
             filling.write(chunk)?;
         }
         Ok(filling)
-    });
-    writing.await.map_err(|join| Error::unexpected("the cache failed", join))?
+    })
+    .await
 }
 
 /// The rest of a version, from origin. Never of another version: without a strong ETag there is no rest.
@@ -326,7 +319,7 @@ pub(crate) async fn rest(origin: &Storage, meta: &ObjectMeta, from: u64) -> Resu
 
 /// A part of a version, from origin.
 pub(crate) async fn part(origin: &Storage, meta: &ObjectMeta, from: u64, to: u64) -> Result<ObjectStream> {
-    let Some(etag) = meta.etag.as_ref().filter(|etag: &&ETag| !etag.is_weak()) else {
+    let Some(etag) = meta.strong_etag() else {
         return Err(Error::new(
             ErrorKind::Unexpected,
             "without a strong ETag nobody can tell whether origin has the rest",

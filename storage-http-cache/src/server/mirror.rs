@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use storage_core::{Error, ErrorKind, Key, Result, Storage};
-use tokio::task::spawn_blocking;
 
 use super::config::MirrorConfig;
 use super::counters::{Counter, Counters};
 use super::flight::{Arrival, Flight, Landing};
 use super::freshness::{Defaults, Freshness, State};
+use super::off_thread::off_thread;
 use super::store::{Entry, Limits, Store};
 use super::version::Version;
 use crate::recent::Recent;
@@ -92,7 +92,6 @@ impl Mirror {
     }
 
     /// What there is to answer a request with. Waits for origin only if it must.
-    ///
     pub(crate) async fn find(self: &Arc<Self>, key: &Key) -> Found {
         let Some(entry) = self.store.get(key.as_str()) else {
             return self.miss(key).await;
@@ -107,7 +106,7 @@ impl Mirror {
                 self.join(key, Some(&entry));
                 kept(&entry, Handling::StaleWhileRevalidate)
             }
-            State::Stale => self.revalidate(key, entry).await,
+            State::Stale => self.revalidate(key, &entry, freshness.serves_errors(age)).await,
         }
     }
 
@@ -140,9 +139,7 @@ impl Mirror {
         self.missing.remove(key);
         self.passing.remove(key);
         let (store, key) = (self.store.clone(), key.clone());
-        spawn_blocking(move || store.purge(key.as_str()))
-            .await
-            .map_err(|join| Error::unexpected("the cache failed", join))?
+        off_thread(move || store.purge(key.as_str())).await
     }
 
     /// Forgets all objects whose keys begin so, as far as they are kept. How many there were.
@@ -152,8 +149,7 @@ impl Mirror {
         self.missing.clear();
         self.passing.clear();
         let (store, prefix) = (self.store.clone(), prefix.to_owned());
-        let purging = spawn_blocking(move || store.purge_prefix(&prefix));
-        purging.await.map_err(|join| Error::unexpected("the cache failed", join))?
+        off_thread(move || store.purge_prefix(&prefix)).await
     }
 
     /// How many requests to origin are under way.
@@ -164,7 +160,7 @@ impl Mirror {
     /// A flight has ended. Another for the same key, begun after a purge, goes on.
     pub(crate) fn landed(&self, key: &Key, number: u64) {
         let mut flights = self.flights();
-        if flights.get(key).is_some_and(|flight| flight.number() == number) {
+        if is_on(&flights, key, number) {
             flights.remove(key);
         }
     }
@@ -172,7 +168,7 @@ impl Mirror {
     /// A flight has found that there is no object; nobody has purged the key since it began.
     pub(crate) fn learn_missing(&self, key: &Key, number: u64) {
         let flights = self.flights();
-        if flights.get(key).is_some_and(|flight| flight.number() == number) {
+        if is_on(&flights, key, number) {
             self.missing.insert(key, ());
         }
     }
@@ -180,7 +176,7 @@ impl Mirror {
     /// The same of an object that is not kept.
     pub(crate) fn learn_passing(&self, key: &Key, number: u64, why: &'static str) {
         let flights = self.flights();
-        if flights.get(key).is_some_and(|flight| flight.number() == number) {
+        if is_on(&flights, key, number) {
             self.passing.insert(key, why);
         }
     }
@@ -229,48 +225,30 @@ impl Mirror {
             return Found::Pass("busy");
         }
         let (flight, collapsed) = self.join(key, None);
-        match flight.landing().await {
-            Landing::Filling(progress) => Found::Version(Version::arriving(progress), Handling::Miss { collapsed }),
-            Landing::Kept(entry, _) => kept(&entry, Handling::Miss { collapsed }),
-            Landing::NotKept(why) => Found::Pass(why),
-            Landing::Missing => Found::Missing { asked: true },
-            Landing::Failed(error) => Found::Failed { error: again(&error), had_stale: false },
-            Landing::Waiting => Found::Failed { error: nobody_knows(), had_stale: false },
-        }
+        found(flight.landing().await, Handling::Miss { collapsed })
+            .unwrap_or_else(|error| Found::Failed { error: again(&error), had_stale: false })
     }
 
-    async fn revalidate(self: &Arc<Self>, key: &Key, entry: Arc<Entry>) -> Found {
-        let (freshness, age) = self.judge(key, &entry);
-        let (flight, collapsed) = self.join(key, Some(&entry));
-        let landing = if freshness.serves_errors(age) {
+    /// `may_be_stale` if the version that is here may be served when origin fails.
+    async fn revalidate(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>, may_be_stale: bool) -> Found {
+        let (flight, collapsed) = self.join(key, Some(entry));
+        let landing = if may_be_stale {
             // It goes on behind. Whoever reads from us gives up soon, and would find no origin either.
             match tokio::time::timeout(PATIENCE_WITH_STALE, flight.landing()).await {
                 Ok(landing) => landing,
-                Err(_) => return kept(&entry, Handling::StaleIfError),
+                Err(_) => return kept(entry, Handling::StaleIfError),
             }
         } else {
             flight.landing().await
         };
-        match landing {
-            Landing::Filling(progress) => Found::Version(Version::arriving(progress), Handling::Replaced { collapsed }),
-            Landing::Kept(entry, Arrival::NotModified) => kept(&entry, Handling::Revalidated),
-            Landing::Kept(entry, Arrival::Fetched) => kept(&entry, Handling::Replaced { collapsed }),
-            Landing::NotKept(why) => Found::Pass(why),
-            Landing::Missing => Found::Missing { asked: true },
-            Landing::Failed(error) => self.stale(key, &entry, again(&error)),
-            Landing::Waiting => self.stale(key, &entry, nobody_knows()),
-        }
-    }
-
-    /// Origin failed: an old version, if it may be served. That origin refuses an object is no failure (RFC 5861,
-    /// section 4): it may have been withdrawn, or deleted.
-    fn stale(&self, key: &Key, entry: &Arc<Entry>, error: Error) -> Found {
-        let (freshness, age) = self.judge(key, entry);
-        let is_refused = error.kind() == ErrorKind::PermissionDenied;
-        if !is_refused && freshness.serves_errors(age) {
-            return kept(entry, Handling::StaleIfError);
-        }
-        Found::Failed { error, had_stale: !is_refused }
+        found(landing, Handling::Replaced { collapsed }).unwrap_or_else(|error| {
+            // That origin refuses an object is no failure (RFC 5861, section 4): it may have been withdrawn, or deleted.
+            let is_refused = error.kind() == ErrorKind::PermissionDenied;
+            if may_be_stale && !is_refused {
+                return kept(entry, Handling::StaleIfError);
+            }
+            Found::Failed { error: again(&error), had_stale: !is_refused }
+        })
     }
 
     /// Whether an object is here, or on its way.
@@ -345,8 +323,21 @@ fn kept(entry: &Arc<Entry>, handling: Handling) -> Found {
     Found::Version(Version::kept(entry), handling)
 }
 
-fn nobody_knows() -> Error {
-    Error::new(ErrorKind::Unexpected, "the request to origin ended without an answer")
+/// What a flight has brought; `fetched` is how what came from origin is to be called.
+fn found(landing: Landing, fetched: Handling) -> std::result::Result<Found, Arc<Error>> {
+    match landing {
+        Landing::Filling(progress) => Ok(Found::Version(Version::arriving(progress), fetched)),
+        Landing::Kept(entry, Arrival::NotModified) => Ok(kept(&entry, Handling::Revalidated)),
+        Landing::Kept(entry, Arrival::Fetched) => Ok(kept(&entry, fetched)),
+        Landing::NotKept(why) => Ok(Found::Pass(why)),
+        Landing::Missing => Ok(Found::Missing { asked: true }),
+        Landing::Failed(error) => Err(error),
+    }
+}
+
+/// Whether it is this flight that is under way for a key.
+fn is_on(flights: &HashMap<Key, Flight>, key: &Key, number: u64) -> bool {
+    flights.get(key).is_some_and(|flight| flight.number() == number)
 }
 
 /// An error for one of many who wait for the same.

@@ -21,6 +21,7 @@ mod forwarded;
 mod freshness;
 mod listen;
 mod mirror;
+mod off_thread;
 mod record;
 mod site;
 mod status;

@@ -21,11 +21,11 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use storage_core::signed_url::{Grant, SigningKey};
 use storage_core::{Error, ErrorKind, Key, Result, Storage, UrlMethod};
-use storage_http::serve::{Active, Body, Overrides, Reader, failure, key_of, plain};
+use storage_http::serve::{Active, Body, Overrides, Reader, failure, key_of, method_not_allowed, plain, respond};
 
 use super::admin::Admin;
 use super::config::MirrorConfig;
-use super::delivery::{self, Delivery};
+use super::delivery::Delivery;
 use super::forwarded::client_address;
 use super::mirror::Mirror;
 use super::record::{Entry, Recorded, Records};
@@ -147,16 +147,14 @@ impl Site {
         let wanted = match *method {
             Method::GET => UrlMethod::Get,
             Method::HEAD => UrlMethod::Head,
-            _ => return not_allowed("GET, HEAD"),
+            _ => return method_not_allowed("GET, HEAD"),
         };
         let (key, grant) = match self.admit(wanted, path, query) {
             Ok(admitted) => admitted,
             Err(error) => return refusal(method, &error),
         };
         let by_link = self.signing_key.is_some();
-        let mut overrides = Overrides::default();
-        overrides.content_type = grant.content_type;
-        overrides.content_disposition = grant.content_disposition;
+        let overrides = Overrides::from(grant);
         let is_program = self.admin.as_ref().is_some_and(|admin| admin.is_program(headers));
         let delivery = Delivery { site: self, method, headers, key: &key, overrides, by_link, is_program };
         let (response, verdict) = delivery.answer().await;
@@ -167,7 +165,7 @@ impl Site {
     /// The original protocol's answer, to the letter.
     fn verify(&self, method: &Method, path: &str, query: &str) -> Response<Body> {
         if *method != Method::GET && *method != Method::HEAD {
-            return not_allowed("GET, HEAD");
+            return method_not_allowed("GET, HEAD");
         }
         match self.admit(UrlMethod::Get, path, query) {
             Ok((key, _)) => {
@@ -205,24 +203,18 @@ fn refusal(method: &Method, error: &Error) -> Response<Body> {
         }
         _ => failure(method, error),
     };
-    delivery::for_method(method, response)
+    respond::finish(method, response)
 }
 
 pub(super) fn not_found() -> Response<Body> {
     plain(StatusCode::NOT_FOUND, "There is no such file.\n")
 }
 
-pub(super) fn not_allowed(methods: &'static str) -> Response<Body> {
-    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.\n");
-    response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(methods));
-    response
-}
-
 fn healthy(method: &Method) -> Response<Body> {
     if *method != Method::GET && *method != Method::HEAD {
-        return not_allowed("GET, HEAD");
+        return method_not_allowed("GET, HEAD");
     }
-    delivery::for_method(method, plain(StatusCode::OK, "ok\n"))
+    respond::finish(method, plain(StatusCode::OK, "ok\n"))
 }
 
 fn verified(status: StatusCode, available: bool, file: &str, error: Option<&str>) -> Response<Body> {

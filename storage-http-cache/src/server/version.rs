@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use storage_core::{ErrorKind, Key, Object, ObjectMeta, ObjectStream, OpenOptions, Result};
 use storage_http::serve::Source;
-use tokio::task::spawn_blocking;
 
 use super::flight::{self, Progress};
 use super::mirror::Mirror;
+use super::off_thread::off_thread;
 use super::store::{BLOCK, Entry, EntryMeta, MAX_IN_MEMORY, Reader};
 
 /// A range that begins so far beyond what has arrived is fetched by itself, so that whoever seeks in a long recording
@@ -85,14 +85,8 @@ impl Held {
             return Some(bytes);
         }
         let (store, entry) = (store.clone(), Arc::clone(entry));
-        match spawn_blocking(move || store.load(&entry)).await {
-            Ok(Ok(bytes)) => Some(bytes),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "an entry cannot be read");
-                None
-            }
-            Err(_) => None,
-        }
+        let loaded = off_thread(move || store.load(&entry)).await;
+        loaded.inspect_err(|error| tracing::debug!(%error, "an entry cannot be read")).ok()
     }
 }
 
@@ -169,8 +163,7 @@ impl Body {
 
 /// Whether a range is better fetched by itself, and can be: without a strong ETag it has to be waited for.
 fn is_far_ahead(progress: &Progress, left: &Range<u64>) -> bool {
-    let can_be = progress.meta.etag.as_ref().is_some_and(|etag| !etag.is_weak());
-    can_be && left.start > progress.written().saturating_add(FAR_AHEAD)
+    progress.meta.strong_etag().is_some() && left.start > progress.written().saturating_add(FAR_AHEAD)
 }
 
 async fn reader(mirror: &Mirror, entry: &Arc<Entry>) -> Option<Reader> {
@@ -178,15 +171,9 @@ async fn reader(mirror: &Mirror, entry: &Arc<Entry>) -> Option<Reader> {
         return Some(reader);
     }
     let (store, entry) = (mirror.store.clone(), Arc::clone(entry));
-    match spawn_blocking(move || store.reader(&entry)).await {
-        Ok(Ok(reader)) => Some(reader),
-        // It was evicted, or is broken.
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "an entry cannot be opened");
-            None
-        }
-        Err(_) => None,
-    }
+    let opened = off_thread(move || store.reader(&entry)).await;
+    // It was evicted, or is broken.
+    opened.inspect_err(|error| tracing::debug!(%error, "an entry cannot be opened")).ok()
 }
 
 /// The next bytes of a kept body, of one block. `None` if it cannot be read.
@@ -196,7 +183,7 @@ async fn block(reader: &Reader, left: &Range<u64>) -> Option<Bytes> {
         Ok(Some(block)) => block,
         Ok(None) => {
             let reader = reader.clone();
-            spawn_blocking(move || reader.read_block(number)).await.ok()?.inspect_err(log).ok()?
+            off_thread(move || reader.read_block(number)).await.inspect_err(log).ok()?
         }
         Err(error) => {
             log(&error);
@@ -223,6 +210,5 @@ async fn arrived(progress: &Progress, left: &Range<u64>) -> Result<Option<Bytes>
         return Ok(Some(bytes));
     }
     let (tail, at) = (progress.tail.clone(), left.start);
-    let read = spawn_blocking(move || tail.read(at, len)).await;
-    Ok(read.ok().and_then(|read| read.inspect_err(log).ok()))
+    Ok(off_thread(move || tail.read(at, len)).await.inspect_err(log).ok())
 }

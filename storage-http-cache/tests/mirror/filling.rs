@@ -8,7 +8,7 @@ use storage_core::{ErrorKind, Memory, Operation, Storage};
 use tokio::sync::Semaphore;
 
 use crate::common::{Mirror, cache_status, faulty, pattern};
-use crate::origin::{Origin, Step, head};
+use crate::origin::{Origin, Step, head, in_two_halves};
 
 const LARGE: usize = 3_000_000;
 
@@ -84,12 +84,7 @@ async fn followers_read_along_while_the_object_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fill_outlives_the_client_who_began_it() {
-    let gate = Arc::new(Semaphore::new(0));
-    let waits = Arc::clone(&gate);
-    let origin = Origin::start(move |_| {
-        vec![head(10, ""), Step::text("01234"), Step::Wait(Arc::clone(&waits)), Step::text("56789")]
-    })
-    .await;
+    let (origin, gate) = in_two_halves().await;
     let mirror = Mirror::of(origin.storage(), json!({}));
     let leader = mirror.get("/a").send().await.unwrap();
     drop(leader);

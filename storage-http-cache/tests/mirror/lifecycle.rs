@@ -1,15 +1,12 @@
 //! Start, stop and change of a mirror.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_http_cache::server::Server;
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
 
 use crate::common::{Mirror, config, faulty};
-use crate::origin::{Origin, Step, head};
+use crate::origin::in_two_halves;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_comes_back_warm() {
@@ -38,12 +35,7 @@ async fn two_mirrors_do_not_share_a_directory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_under_way_are_finished_when_it_is_stopped() {
-    let gate = Arc::new(Semaphore::new(0));
-    let waits = Arc::clone(&gate);
-    let origin = Origin::start(move |_| {
-        vec![head(10, ""), Step::text("01234"), Step::Wait(Arc::clone(&waits)), Step::text("56789")]
-    })
-    .await;
+    let (origin, gate) = in_two_halves().await;
     let mirror = Mirror::of(origin.storage(), json!({}));
     let answer = mirror.get("/a").send().await.unwrap();
     mirror.handle.stop();

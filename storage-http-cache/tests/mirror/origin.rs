@@ -87,3 +87,14 @@ async fn serve(mut stream: TcpStream, script: &Mutex<Script>, count: &AtomicUsiz
 pub(crate) fn head(len: usize, more: &str) -> Step {
     Step::text(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n{more}Content-Length: {len}\r\n\r\n"))
 }
+
+/// `0123456789`, of which the second half comes when the test says so.
+pub(crate) async fn in_two_halves() -> (Origin, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&gate);
+    let origin = Origin::start(move |_| {
+        vec![head(10, ""), Step::text("01234"), Step::Wait(Arc::clone(&waits)), Step::text("56789")]
+    })
+    .await;
+    (origin, gate)
+}

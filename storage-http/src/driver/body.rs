@@ -9,12 +9,11 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http::header::{IF_MATCH, RANGE};
 use http::{HeaderMap, Method, StatusCode};
-use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, ObjectMeta, Result};
+use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, ObjectMeta, Result, Waits};
 
 use super::client::Answer;
 use super::headers::{self, header_value};
 use super::verbs::Shared;
-use super::waits::Waits;
 
 /// What of a body has not been handed on.
 pub(crate) struct Body {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Request;
-use storage_core::{Error, ErrorKind, Key, Result, signed_url};
+use storage_core::{Error, ErrorKind, Key, Result, innermost, signed_url};
 use url::Url;
 
 use super::errors;
@@ -192,7 +192,7 @@ impl Answer {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(cause)) => Err(Error::new(ErrorKind::Unexpected, "the answer broke off")
                 .with_retryable(true)
-                .with_source(errors::innermost(cause))),
+                .with_source(innermost(&cause.without_url()))),
             Err(_) => {
                 let message = format!("the answer stalled for {:?} (option idle_timeout)", self.idle_timeout);
                 Err(Error::new(ErrorKind::Timeout, message))

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
-use storage_core::{BoxError, Error, ErrorKind};
+use storage_core::{Error, ErrorKind, innermost};
 use url::Url;
 
 /// How much of a server's text is shown: what it says is not ours to trust.
@@ -108,17 +108,7 @@ pub(crate) fn of_transport(cause: reqwest::Error, place: &str) -> Error {
         (false, true) => (ErrorKind::Timeout, format!("{place} gave no answer in time")),
         (false, false) => (ErrorKind::Unexpected, format!("the connection to {place} broke off before an answer came")),
     };
-    Error::new(kind, message).with_retryable(true).with_source(innermost(cause))
-}
-
-/// What is at the bottom of a transport's error, as text: the layers above repeat it, and print URLs.
-pub(crate) fn innermost(error: reqwest::Error) -> BoxError {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string().into()
+    Error::new(kind, message).with_retryable(true).with_source(innermost(&cause.without_url()))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime>
 }
 
 /// The length of the answer's body.
-pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     // Beside a transfer coding a length means nothing (RFC 9112, section 6.3).
     if headers.contains_key(http::header::TRANSFER_ENCODING) {
         return None;
@@ -62,11 +62,11 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
-pub(crate) fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
+pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
     let (positions, size) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = positions.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then_some((first..last + 1, size))
+    (first <= last && last < size).then(|| (first..last + 1, size))
 }
 
 /// The ETag by which the bytes of this answer can be joined with those of another: a strong one, which no other version
@@ -75,7 +75,7 @@ pub(crate) fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
 /// Servers of files make ETags of the time in whole seconds and the size (nginx: `"65a1b2c3-1f4"`, in hexadecimal digits), and
 /// say that they are strong. They are, once that second is over by the server's own clock (RFC 9110, section 8.8.2.2).
 pub(crate) fn proof_of_version(meta: &ObjectMeta, headers: &HeaderMap) -> Option<ETag> {
-    let etag = meta.etag.clone().filter(|etag| !etag.is_weak())?;
+    let etag = meta.strong_etag()?.clone();
     let Some(modified) = meta.last_modified else { return Some(etag) };
     let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let is_of_time = etag.opaque().contains(&format!("{seconds:x}"));
@@ -84,7 +84,10 @@ pub(crate) fn proof_of_version(meta: &ObjectMeta, headers: &HeaderMap) -> Option
 }
 
 /// A value that came from somewhere else than our own code.
-pub(crate) fn header_value(text: &str) -> Result<HeaderValue> {
+///
+/// # Errors
+/// `InvalidInput` if a header cannot hold it.
+pub fn header_value(text: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(text)
         .map_err(|cause| Error::new(ErrorKind::InvalidInput, "a header cannot hold this value").with_source(cause))
 }
@@ -132,9 +135,11 @@ mod tests {
 
     #[test]
     fn only_a_content_range_that_makes_sense_is_believed() {
+        // The byte after it has no number.
+        const LAST: &str = "bytes 2-18446744073709551615/18446744073709551615";
         let range = |text: &'static str| content_range(&headers(&[("content-range", text)]));
         assert_eq!(range("bytes 2-4/10"), Some((2..5, 10)));
-        for odd in ["bytes 4-2/10", "bytes 2-10/10", "bytes */10", "bytes 2-4/*", "2-4/10", "bytes -1-4/10"] {
+        for odd in ["bytes 4-2/10", "bytes 2-10/10", "bytes */10", "bytes 2-4/*", "2-4/10", "bytes -1-4/10", LAST] {
             assert_eq!(range(odd), None, "{odd}");
         }
     }

@@ -3,7 +3,7 @@
 //! A file for each verb (`stat`, `open`, `save`, `delete`, `list`, `link`), above these: `client` (requests and their
 //! answers), `transport` (connections), `errors` (what a status means), `headers` (what an answer tells of an object),
 //! `body` (bytes that go on where a connection breaks off), `spool` (answers that do not say how long they are),
-//! `upload` (bytes on their way to the server), `webdav` (PROPFIND and MKCOL), `waits`.
+//! `upload` (bytes on their way to the server), `webdav` (PROPFIND and MKCOL).
 
 mod body;
 mod client;
@@ -20,8 +20,13 @@ mod stat;
 mod transport;
 mod upload;
 mod verbs;
-mod waits;
 mod webdav;
 
 pub use config::{HttpBuilder, register};
 pub use verbs::Http;
+
+/// What another driver that reads from HTTP servers needs, too. Not for applications: it may change with any release.
+pub mod wire {
+    pub use super::headers::{content_length, content_range, header_value};
+    pub use super::transport::{build, builder};
+}

@@ -35,7 +35,7 @@ pub(crate) async fn open(http: &Shared, key: &Key, options: &OpenOptions) -> Res
 fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     if let Some(range) = options.range {
-        headers.insert(RANGE, header_value(&representable(range).to_string())?);
+        headers.insert(RANGE, header_value(&range.representable().to_string())?);
     }
     if let Some(etag) = &options.if_match {
         headers.insert(IF_MATCH, header_value(&etag.to_string())?);
@@ -47,16 +47,6 @@ fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
         headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since.max(UNIX_EPOCH)))?);
     }
     Ok(headers)
-}
-
-/// Positions beyond this are in no object, and some servers fail to read their digits.
-fn representable(range: ByteRange) -> ByteRange {
-    const MAX: u64 = i64::MAX as u64;
-    match range {
-        ByteRange::FromTo(from, to) => ByteRange::FromTo(from.min(MAX - 1), to.min(MAX)),
-        ByteRange::From(from) => ByteRange::From(from.min(MAX)),
-        ByteRange::Last(n) => ByteRange::Last(n.min(MAX)),
-    }
 }
 
 /// The positions of the answer's bytes and the size of the whole object, checked against what was asked for. `None` if the
@@ -92,11 +82,9 @@ async fn collected(key: &Key, options: &OpenOptions, mut answer: Answer) -> Resu
 /// Conditions are evaluated in an order, and before the range (RFC 9110, section 13.2.2), and all that only for an object that
 /// is there. Servers that heed a part of it are asked what they have.
 async fn explained(client: &Client, key: &Key, options: &OpenOptions, error: Error) -> Error {
-    let is_conditional =
-        options.if_match.is_some() || options.if_none_match.is_some() || options.if_modified_since.is_some();
     let is_in_doubt = match error.kind() {
         ErrorKind::NotModified => options.if_match.is_some(),
-        ErrorKind::PreconditionFailed | ErrorKind::RangeNotSatisfiable => is_conditional,
+        ErrorKind::PreconditionFailed | ErrorKind::RangeNotSatisfiable => options.is_conditional(),
         _ => false,
     };
     if !is_in_doubt {

@@ -14,12 +14,16 @@ const MAX_HEADERS: usize = 1024;
 
 /// A client for one host, which may take so long to accept a connection.
 pub(crate) fn client(host: &str, connect: Duration) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
+    build(builder(host, connect).http1_max_headers(MAX_HEADERS))
+}
+
+/// Such a client, to be finished by [`build`].
+pub fn builder(host: &str, connect: Duration) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("anystorage/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .referer(false)
         .http1_only()
-        .http1_max_headers(MAX_HEADERS)
         .tcp_nodelay(true)
         .connect_timeout(connect)
         .pool_idle_timeout(IDLE)
@@ -28,9 +32,14 @@ pub(crate) fn client(host: &str, connect: Duration) -> Result<reqwest::Client> {
         .no_brotli()
         .no_zstd()
         .no_deflate();
-    if is_this_machine(host) {
-        builder = builder.no_proxy();
-    }
+    if is_this_machine(host) { builder.no_proxy() } else { builder }
+}
+
+/// The client.
+///
+/// # Errors
+/// `Unexpected` if the system lacks what TLS needs.
+pub fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     builder
         .build()
         .map_err(|cause| Error::unexpected("no HTTP client: are the system's root certificates installed?", cause))

@@ -75,7 +75,7 @@ pub fn range_applies(headers: &HeaderMap, meta: &ObjectMeta) -> bool {
 }
 
 /// HTTP counts in seconds.
-fn seconds(time: SystemTime) -> u64 {
+pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

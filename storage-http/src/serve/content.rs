@@ -6,6 +6,7 @@ use http::header::{
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 use storage_core::ObjectMeta;
+use storage_core::signed_url::Grant;
 
 use crate::user_metadata;
 
@@ -42,6 +43,13 @@ pub struct Overrides {
     pub content_type: Option<String>,
     /// The `Content-Disposition` of the answer.
     pub content_disposition: Option<String>,
+}
+
+/// What a verified link says of the answer.
+impl From<Grant> for Overrides {
+    fn from(grant: Grant) -> Self {
+        Self { content_type: grant.content_type, content_disposition: grant.content_disposition }
+    }
 }
 
 /// Content has a type that can act if it is a document with scripts, or a script.

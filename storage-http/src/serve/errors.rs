@@ -23,7 +23,8 @@ pub fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 }
 
 /// 405, with the methods that would do.
-pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+#[must_use]
+pub fn method_not_allowed(allowed: &'static str) -> Response<Body> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use futures_util::{FutureExt, StreamExt};
 use http::header::{
@@ -143,7 +142,7 @@ impl<S: Source> Read<'_, S> {
             }
             // Parts of several versions cannot be told apart without a strong ETag; and the encoding of an object would seem
             // to be that of the document that its parts are in.
-            Decision::Parts(_) if strong(meta).is_none() || is_encoded(meta) => Decision::Whole,
+            Decision::Parts(_) if meta.strong_etag().is_none() || is_encoded(meta) => Decision::Whole,
             decision => decision,
         }
     }
@@ -217,7 +216,7 @@ impl<S: Source> Read<'_, S> {
 
     /// Opens the version that was looked at; `None` if it is gone.
     async fn open_version(&self, meta: &ObjectMeta, range: Option<Range<u64>>) -> Result<Option<Object>> {
-        match open(self.source, self.key, strong(meta), range.map(Into::into)).await {
+        match open(self.source, self.key, meta.strong_etag(), range.map(Into::into)).await {
             Ok(object) => Ok(is_same(meta, object.meta()).then_some(object)),
             Err(error) => match error.kind() {
                 ErrorKind::PreconditionFailed | ErrorKind::RangeNotSatisfiable => Ok(None),
@@ -228,7 +227,7 @@ impl<S: Source> Read<'_, S> {
 
     /// Opens the parts after the first: of the same version, or not at all.
     fn opener(&self, meta: &ObjectMeta, first: Object) -> OpenRange {
-        let (source, key, etag) = (self.source.clone(), self.key.clone(), strong(meta).cloned());
+        let (source, key, etag) = (self.source.clone(), self.key.clone(), meta.strong_etag().cloned());
         let first = Mutex::new(Some(first));
         Arc::new(move |range| {
             let opened = first.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -252,10 +251,6 @@ async fn open<S: Source>(source: &S, key: &Key, version: Option<&ETag>, range: O
     source.open(key, &options).await
 }
 
-fn strong(meta: &ObjectMeta) -> Option<&ETag> {
-    meta.etag.as_ref().filter(|etag| !etag.is_weak())
-}
-
 fn is_encoded(meta: &ObjectMeta) -> bool {
     encoding::is_encoded(meta.metadata.content_encoding.as_deref())
 }
@@ -265,10 +260,9 @@ fn is_same(before: &ObjectMeta, after: &ObjectMeta) -> bool {
     fn agree<T: PartialEq>(before: Option<T>, after: Option<T>) -> bool {
         before.zip(after).is_none_or(|(before, after)| before == after)
     }
-    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     before.size == after.size
         && agree(before.etag.as_ref(), after.etag.as_ref())
-        && agree(before.last_modified.map(seconds), after.last_modified.map(seconds))
+        && agree(before.last_modified.map(conditions::seconds), after.last_modified.map(conditions::seconds))
 }
 
 /// The object as the client sees it. Decoded, it is another representation, which needs an ETag of its own (RFC 9110, section

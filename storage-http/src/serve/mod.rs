@@ -43,7 +43,7 @@ pub use body::{Body, Chunks, OpenRange};
 pub use conditions::{Verdict, evaluate, is_conditional, range_applies};
 pub use content::{Active, Overrides, Policy, is_active};
 pub use encoding::Encoded;
-pub use errors::{failure, plain};
+pub use errors::{failure, method_not_allowed, plain};
 pub use get::Reader;
 pub use key::key_of;
 pub use ranges::{Selection, asked, select};
@@ -248,7 +248,7 @@ impl Serve {
             Method::HEAD => UrlMethod::Head,
             Method::PUT if settings.signing_key.is_some() => UrlMethod::Put,
             Method::OPTIONS => return Ok(self.options()),
-            _ => return Ok(errors::method_not_allowed(self.allowed())),
+            _ => return Ok(method_not_allowed(self.allowed())),
         };
         let key = key_of(head.uri.path())?;
         let Some(admitted) = settings.admit(method, &key, head.uri.query().unwrap_or_default()) else {
@@ -260,11 +260,7 @@ impl Serve {
         if let Some(redirect) = settings.redirect.filter(|redirect| redirect.can_say(&admitted.grant)) {
             return self.redirected(redirect, method, &key, &admitted).await;
         }
-        let overrides = Overrides {
-            content_type: admitted.grant.content_type,
-            content_disposition: admitted.grant.content_disposition,
-        };
-        let reader = &settings.reader;
+        let (reader, overrides) = (&settings.reader, Overrides::from(admitted.grant));
         let mut response = reader.answer(&settings.storage, &head.method, &head.headers, &key, overrides).await?;
         if admitted.by_link {
             respond::make_private(response.headers_mut());

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponseBody};
-use storage_core::{Error, Result};
+use storage_core::{Error, Result, innermost};
 use url::Url;
 
 use super::failure::Failure;
@@ -122,15 +122,6 @@ pub(super) async fn read(body: HttpResponseBody) -> Result<Option<Bytes>, HttpEr
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
-}
-
-/// What is at the bottom of an error: what the system or TLS says. The layers above repeat it, and may print URLs.
-pub(super) fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 /// What a server says, as far as it can be shown: its first line, not too long, without `secret`, should it be repeated.

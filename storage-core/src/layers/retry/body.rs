@@ -32,7 +32,7 @@ pub(super) struct Resuming {
 impl Resuming {
     /// For the body of an object just opened. `None` without a strong ETag.
     pub(super) fn new(inner: &Arc<dyn Driver>, key: &Key, object: &Object, attempts: Attempts) -> Option<Self> {
-        let etag = object.meta().etag.clone().filter(|etag| !etag.is_weak())?;
+        let etag = object.meta().strong_etag()?.clone();
         Some(Self { inner: Arc::clone(inner), key: key.clone(), etag, rest: object.range(), attempts })
     }
 

@@ -1,8 +1,8 @@
-//! [`Waits`]: how often a body is taken up again, and how long to wait before.
+//! [`Waits`]: how often a driver repeats a request or takes up a body again, and how long it waits before.
 
 use std::time::Duration;
 
-use storage_core::keys;
+use crate::keys;
 
 /// How often, without a byte in between.
 const RETRIES: u32 = 5;
@@ -11,16 +11,24 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait before any, and the longest that a server is granted that asks for one.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// The waits between attempts: random up to a limit that doubles ("full jitter"), so that many clients do not come back
-/// at the same moment.
+/// For drivers: the waits between attempts, random up to a limit that doubles ("full jitter"), so that many clients do not
+/// come back at the same moment. Five attempts without progress, after at most 0.1 s, 0.2 s, ... each.
+///
+/// The layer [`Retry`](crate::layers::Retry) repeats whole calls. This is for what a driver repeats inside one.
+///
+/// ```
+/// let mut waits = storage_core::Waits::default();
+/// assert!(waits.next(None).unwrap() <= std::time::Duration::from_millis(100));
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct Waits {
+pub struct Waits {
     attempts: u32,
 }
 
 impl Waits {
-    /// How long to wait before the next attempt; `None` if there shall be none.
-    pub(crate) fn next(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
+    /// How long to wait before the next attempt: at least as long as the server asked for, up to 20 s. `None` if there shall
+    /// be none.
+    pub fn next(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
         if self.attempts == RETRIES {
             return None;
         }
@@ -31,7 +39,7 @@ impl Waits {
     }
 
     /// Starts anew, after progress.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.attempts = 0;
     }
 }
