@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, de};
-use storage_core::config::{Options, Secret};
+use storage_core::config::{Options, Secret, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Registry, Result};
 use url::Url;
@@ -117,6 +117,7 @@ impl FsBuilder {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FsOptions {
+    #[serde(deserialize_with = "local_path::deserialize")]
     root: PathBuf,
     #[serde(default = "yes")]
     create_root: bool,

@@ -61,7 +61,7 @@ fn stat_in_json_has_the_names_of_the_library_on_one_line() {
     let meta: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(meta["key"], "a/text.txt");
     assert_eq!(meta["size"], 10);
-    assert_eq!(meta["content_type"], "text/plain");
+    assert_eq!(meta["content_type"], "text/plain; charset=utf-8");
     assert!(meta["etag"].as_str().unwrap().starts_with('"'));
     assert!(meta["last_modified"].as_str().unwrap().ends_with('Z'));
     assert!(shown.starts_with(r#"{"key":"#), "{shown}");

@@ -40,6 +40,23 @@ fn user_name_and_password_are_refused() {
 }
 
 #[test]
+fn a_secret_option_is_refused_in_every_url() {
+    let said = refusal("probe:/x?token=hunter2");
+    assert!(said.starts_with("option token: a URL holds no secrets: set it in a config file"), "{said}");
+    let environment = anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?token=hunter2");
+    let said = refused(loader().with_environment(environment).open("media").unwrap_err());
+    assert!(said.contains("a URL holds no secrets"), "{said}");
+}
+
+#[cfg(all(unix, feature = "fs"))]
+#[test]
+fn a_file_url_holds_no_signing_key() {
+    let url = "file:///nonesuch?signing_key=0123456789abcdef&public_url=https://example.com/";
+    let said = refused(anystorage::open(url).unwrap_err());
+    assert!(said.contains("option signing_key: a URL holds no secrets"), "{said}");
+}
+
+#[test]
 fn a_fragment_is_refused() {
     assert!(refusal("probe:/x#y").contains("%23"));
 }
