@@ -109,16 +109,16 @@ impl Definitions {
     /// An error of building one storage, with where that is defined. If another one could not be read, this one may
     /// have failed for want of it, and that is said too.
     fn explained(&self, name: &str, error: Error) -> Error {
-        let mut error = error;
+        let mut error = self.placed(name, error);
         if error.kind() == ErrorKind::InvalidConfig {
             for (other, reason) in &self.broken {
                 // The file is named once, at the beginning, if both are defined there.
                 let origin = self.origins.get(other).filter(|origin| Some(*origin) != self.origins.get(name));
                 let origin = origin.map_or_else(String::new, |origin| format!("{origin}: "));
-                error = error.with_context(&format!("with {other} left out ({origin}{reason})"));
+                error = error.with_note(&format!("{other} was left out ({origin}{reason})"));
             }
         }
-        self.placed(name, error)
+        error
     }
 }
 

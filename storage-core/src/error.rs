@@ -328,6 +328,13 @@ impl Error {
         self
     }
 
+    /// Adds a note to the end of the message, after a semicolon.
+    #[must_use]
+    pub fn with_note(mut self, note: &str) -> Self {
+        self.0.message = format!("{}; {note}", self.0.message).into();
+        self
+    }
+
     /// Rewrites the key, for a layer that shows its callers other keys than it uses inside.
     #[must_use]
     pub fn map_key(mut self, map: impl FnOnce(String) -> String) -> Self {

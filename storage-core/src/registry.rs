@@ -295,6 +295,10 @@ impl<'a> Building<'a> {
         let known: Vec<_> = self.configs.names().collect();
         let known =
             if known.is_empty() { "none is configured".to_owned() } else { format!("known are {}", known.join(", ")) };
+        // Of a URL nothing is shown: there may be a password in it.
+        if name.contains(':') {
+            return Error::config(format!("a storage is referred to by its name, and a URL is none; {known}"));
+        }
         Error::config(format!("no storage is called {name:?}; {known}"))
     }
 

@@ -8,7 +8,7 @@ fn put_saves_a_file_and_guesses_its_type() {
     sandbox.write("style.css", "body {}");
     assert_eq!(sandbox.run(&["put", "style.css", "media:css/style.css"]).done(), "");
     assert_eq!(sandbox.read("media/css/style.css"), "body {}");
-    assert!(sandbox.run(&["stat", "media:css/style.css"]).done().contains("content_type: text/css\n"));
+    assert!(sandbox.run(&["stat", "media:css/style.css"]).done().contains("content_type: text/css; charset=utf-8\n"));
 }
 
 #[test]

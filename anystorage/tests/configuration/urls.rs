@@ -103,6 +103,16 @@ async fn a_file_url_opens_a_directory() {
 
 #[cfg(all(unix, feature = "fs"))]
 #[test]
+fn a_root_that_only_a_shell_would_expand_is_refused_with_what_to_write() {
+    for root in ["~/media", "$HOME/media"] {
+        let text = format!("[storages.default]\ndriver = 'fs'\nroot = '{root}'");
+        let said = refused(anystorage::Storages::from_toml_str(&text).unwrap_err());
+        assert!(said.starts_with("[storages.default]: option root: ") && said.contains("${HOME}/..."), "{said}");
+    }
+}
+
+#[cfg(all(unix, feature = "fs"))]
+#[test]
 fn the_fs_driver_is_registered_if_its_feature_is_on() {
     assert!(anystorage::registry().drivers().any(|driver| driver == "fs"));
     let missing = anystorage::Storages::from_toml_str("[storages.default]\ndriver = 'fs'").unwrap_err();

@@ -191,7 +191,7 @@ async fn an_uploaded_page_is_downloaded_and_has_no_rights_though_its_browser_cal
         .await;
     let shown = app.shown().await;
     let kinds: Vec<_> = shown.iter().map(|file| &*file.kind).collect();
-    assert_eq!(kinds, ["text/html", "image/svg+xml", "application/xhtml+xml"]);
+    assert_eq!(kinds, ["text/html; charset=utf-8", "image/svg+xml", "application/xhtml+xml"]);
     for file in &shown {
         let answer = app.get(&file.link).await;
         let headers = answer.headers();

@@ -3,7 +3,7 @@
 use serde::de::{self, Deserialize, Deserializer};
 use url::Url;
 
-const EXPECTED: &str = "expected a whole URL, with https:// or http:// at its beginning, as in https://s3.example.com";
+const EXPECTED: &str = "expected a whole URL, with https:// or http:// before the host, as in https://HOST:PORT/";
 
 /// Reads a URL.
 ///

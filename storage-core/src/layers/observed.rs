@@ -213,14 +213,14 @@ fn is_trouble(error: &Error) -> bool {
 /// All the fields, since the span may be switched off where a warning is not.
 fn warn(error: &Error, operation: Operation, driver: &str, key: &str, elapsed: Duration) {
     // As texts, which subscribers escape: a cause may quote what a stranger sent.
-    let cause = error.source().map(|cause| escape_invisible(&cause.to_string()).into_owned());
+    let cause = error.source().map(ToString::to_string);
     tracing::warn!(
         operation = operation.as_str(),
         driver,
         key = &*escape_invisible(key),
         result = error.kind().as_str(),
         ?elapsed,
-        error = &*escape_invisible(error.message()),
+        error = error.message(),
         cause,
     );
 }
