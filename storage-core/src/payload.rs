@@ -190,7 +190,8 @@ impl Payload {
     }
 
     /// Returns the first bytes, at most `n`, without taking them away. They are fewer where the payload ends, or where its
-    /// stream fails; the stream's reader gets that error after the bytes before it.
+    /// stream fails; the stream's reader gets that error after the bytes before it. Of a stream no chunk is taken after
+    /// those that show it to be larger than [`with_max_size`](Self::with_max_size) allows.
     ///
     /// # Errors
     /// What the file says.
@@ -210,7 +211,9 @@ impl Payload {
             Body::Stream(chunks) => {
                 let mut start = BytesMut::new();
                 let mut taken = Vec::new();
-                while start.len() < n
+                let max_size = self.checks.max_size.and_then(|max| usize::try_from(max).ok());
+                let enough = n.min(max_size.unwrap_or(n).saturating_add(1));
+                while start.len() < enough
                     && let Some(chunk) = chunks.next().await
                 {
                     let failed = chunk.is_err();
