@@ -102,7 +102,7 @@ fn a_source_that_is_no_file_is_told() {
 }
 
 #[test]
-fn a_directory_where_an_object_is_meant_is_told_with_the_command_that_takes_one() {
+fn a_directory_where_an_object_is_meant_is_refused_with_the_command_that_takes_one() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a.txt", "a");
     sandbox.put("media:dir/b", "b");
