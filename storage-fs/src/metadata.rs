@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_empty_value_in_a_record_is_an_absent_one() {
-        let version = Version { size: 1, modified: 2, inode: 3 };
+        let version = Version { size: 1, modified: 2, inode: 3, time: UNIX_EPOCH };
         let mut record = Record::new(&version, Id::default(), &Metadata::new().user("a", "b"), &Checksums::new());
         record.content_encoding = Some(String::new());
         record.cache_control = Some(String::new());

@@ -23,7 +23,7 @@ pub(crate) struct Version {
     pub(crate) size: u64,
     pub(crate) modified: i64,
     /// The same time. Nanoseconds in 64 bits end in 2262; file systems go further.
-    time: SystemTime,
+    pub(crate) time: SystemTime,
 }
 
 impl Version {
