@@ -12,6 +12,7 @@ use storage_core::{
 use url::Url;
 
 use crate::config::{FsBuilder, MetadataStore};
+use crate::locks::Locks;
 use crate::root::Root;
 use crate::staging::{SWEEP_AGE, Staging};
 use crate::{blocking, cached, copy, delete, list, open, save};
@@ -29,6 +30,7 @@ pub struct Fs {
 pub(crate) struct Shared {
     pub(crate) root: Arc<Root>,
     pub(crate) staging: Staging,
+    pub(crate) locks: Locks,
     pub(crate) durable: bool,
     pub(crate) file_mode: u32,
     pub(crate) metadata: MetadataStore,
@@ -47,6 +49,7 @@ impl Fs {
         let root = Arc::new(Root::open(&builder.root, builder.create_root, builder.dir_mode, builder.durable)?);
         let shared = Shared {
             staging: Staging::new(Arc::clone(&root)),
+            locks: Locks::new(Arc::clone(&root)),
             root,
             durable: builder.durable,
             file_mode: builder.file_mode,

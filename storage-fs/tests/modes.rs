@@ -51,6 +51,10 @@ fn save_under_umask(root: &Path) {
             // Replacing an object takes it everywhere.
             assert_eq!(mode(base.join(".anystorage")), 0o700);
             assert_eq!(mode(base.join(".anystorage/staging")), 0o700);
+            assert_eq!(mode(base.join(".anystorage/locks")), 0o700);
+            for lock in fs::read_dir(base.join(".anystorage/locks")).unwrap() {
+                assert_eq!(mode(lock.unwrap().path()), 0o600);
+            }
         }
     }
     jobs::tell("saved");
