@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use storage_core::{Checksums, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, SaveMode, keys};
 
 use crate::blocking::Waiting;
+use crate::config::CreateMode;
 use crate::driver::Shared;
 use crate::errors;
 use crate::locks::{Access, Lock};
@@ -42,10 +43,8 @@ impl Commit<'_> {
         let record = Record::new(&version, staged.id(), self.metadata, &self.checksums);
         let etag = record.etag()?;
         let kept = metadata::keep(self.fs.metadata, &staged, version.inode, record)?;
-        let mode = Mode::from_raw_mode(self.fs.file_mode);
-        if Mode::from_raw_mode(stat.st_mode) != mode {
-            // The umask has taken bits away, or staging needed more.
-            fs::fchmod(staged.fd(), mode).map_err(doing)?;
+        if let Some(mode) = self.mode_for(&staged, &stat)? {
+            fs::fchmod(staged.fd(), Mode::from_raw_mode(mode)).map_err(doing)?;
         }
         if self.fs.durable {
             staged.sync()?;
@@ -57,6 +56,22 @@ impl Commit<'_> {
         meta.metadata = self.metadata.clone();
         meta.checksums = self.checksums;
         Ok(meta)
+    }
+
+    /// Returns the permission bits to set on the staged file, unless it has the right ones.
+    fn mode_for(&self, staged: &Staged, stat: &Stat) -> Result<Option<u32>> {
+        let mode = match self.fs.file_mode {
+            // The umask may have taken bits away, or staging needed more.
+            CreateMode::Exact(mode) => mode,
+            CreateMode::Umask => match self.mode {
+                SaveMode::CreateNew | SaveMode::UniqueName => return Ok(None),
+                _ => match self.fs.root.look(self.key)?.filter(is_regular) {
+                    Some(present) => mode_of_successor(staged, stat, &present),
+                    None => return Ok(None),
+                },
+            },
+        };
+        Ok((Mode::from_raw_mode(stat.st_mode) != Mode::from_raw_mode(mode)).then_some(mode))
     }
 
     fn place(&self, staged: &mut Staged, kept: &Kept) -> Result<Key> {
@@ -257,6 +272,22 @@ impl Drop for Sidecar<'_> {
         if self.state == SidecarState::Written {
             metadata::remove_sidecar(self.fs, self.key);
         }
+    }
+}
+
+/// Gives a staged file the owner and the group of the file that it is to replace, as far as the process may do that. Returns
+/// the permission bits of that file; where the group remains another one, it gets no more than others get.
+#[allow(clippy::unnecessary_cast, reason = "the field's type differs between systems")]
+fn mode_of_successor(staged: &Staged, stat: &Stat, present: &Stat) -> u32 {
+    let mode = present.st_mode as u32 & 0o777;
+    if (stat.st_uid, stat.st_gid) == (present.st_uid, present.st_gid) {
+        return mode;
+    }
+    let (owner, group) = (Some(fs::Uid::from_raw(present.st_uid)), Some(fs::Gid::from_raw(present.st_gid)));
+    let given = fs::fchown(staged.fd(), owner, group).or_else(|_| fs::fchown(staged.fd(), None, group));
+    match given.is_ok() || stat.st_gid == present.st_gid {
+        true => mode,
+        false => (mode & !0o070) | ((mode & 0o007) << 3),
     }
 }
 

@@ -183,7 +183,7 @@ pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Re
 /// version that is in place now. The caller holds the key's lock exclusively.
 pub(crate) fn write_sidecar(fs: &Shared, key: &Key, new: &Entry, present: Option<&Entry>) -> Result<()> {
     let entries: Vec<_> = std::iter::once(new).chain(present).collect();
-    let mut staged = Staged::create(&fs.staging, key, fs.file_mode)?;
+    let mut staged = Staged::create(&fs.staging, key, fs.file_mode.of_new_file())?;
     staged.write(&encode(&entries)?)?;
     if fs.durable {
         staged.sync()?;

@@ -9,6 +9,7 @@ use rustix::fs::{self, Dir, Mode};
 use rustix::io::Errno;
 use storage_core::Result;
 
+use crate::config::CreateMode;
 use crate::errors;
 use crate::root::{Made, RESERVED, Root};
 
@@ -37,13 +38,13 @@ pub(crate) fn open_directory(root: &Root, path: &str) -> Result<Made> {
 }
 
 fn try_open_directory(root: &Root, path: &str) -> Result<Made, Errno> {
-    let own = root.make_directory(RESERVED, OWN_MODE)?;
+    let own = root.make_directory(RESERVED, CreateMode::Exact(OWN_MODE))?;
     let owner = fs::fstat(root.directory())?.st_uid;
     if own.is_new && is_empty(&own.directory)? {
         hand_over(&own.directory, owner);
     }
     let owner = check(&own.directory, owner)?;
-    let made = root.make_directory(path, OWN_MODE)?;
+    let made = root.make_directory(path, CreateMode::Exact(OWN_MODE))?;
     if made.is_new && is_empty(&made.directory)? {
         hand_over(&made.directory, owner);
     }

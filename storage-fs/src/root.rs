@@ -8,6 +8,7 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use storage_core::{Error, ErrorKind, Key, Result};
 
+use crate::config::CreateMode;
 use crate::errors::{self, means_absent};
 use crate::unsynced::Unsynced;
 
@@ -24,7 +25,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 pub(crate) struct Root {
     directory: OwnedFd,
     path: PathBuf,
-    dir_mode: u32,
+    dir_mode: CreateMode,
     is_local: bool,
     /// What is to be synced; `None` if nothing ever is.
     unsynced: Option<Unsynced>,
@@ -48,7 +49,7 @@ struct Unsettled {
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path, create: bool, dir_mode: u32, durable: bool) -> Result<Self> {
+    pub(crate) fn open(path: &Path, create: bool, dir_mode: CreateMode, durable: bool) -> Result<Self> {
         let shown = path.display();
         if path.as_os_str().is_empty() {
             return Err(Error::config("option root is empty: name a directory"));
@@ -155,7 +156,7 @@ impl Root {
     }
 
     /// Opens a directory below the root and makes what is missing on the way.
-    pub(crate) fn make_directory(&self, path: &str, mode: u32) -> Result<Made, Errno> {
+    pub(crate) fn make_directory(&self, path: &str, mode: CreateMode) -> Result<Made, Errno> {
         let mut directory = self.open_directory("")?;
         let mut is_new = false;
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
@@ -248,19 +249,22 @@ pub(crate) fn is_directory(stat: &Stat) -> bool {
 }
 
 /// Makes the root, and what is missing on the way to it, with the mode that was asked for.
-fn create_root(path: &Path, dir_mode: u32) -> std::io::Result<()> {
+fn create_root(path: &Path, dir_mode: CreateMode) -> std::io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
     let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
     missing.into_iter().rev().try_for_each(|directory| create_one(directory, dir_mode))
 }
 
-fn create_one(directory: &Path, mode: u32) -> std::io::Result<()> {
+fn create_one(directory: &Path, mode: CreateMode) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    match std::fs::create_dir(directory) {
-        Ok(()) => std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))?,
+    match (std::fs::create_dir(directory), mode) {
+        (Ok(()), CreateMode::Exact(mode)) => {
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))?;
+        }
+        (Ok(()), CreateMode::Umask) => {}
         // Somebody else was faster; what it is shows when it is opened.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
+        (Err(error), _) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        (Err(error), _) => return Err(error),
     }
     // What is saved below is to outlast a loss of power. A directory above that may not be read cannot be synced.
     let outer = directory.parent().filter(|outer| !outer.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -272,12 +276,14 @@ fn open_step(directory: &OwnedFd, segment: &str) -> Result<OwnedFd, Errno> {
     fs::openat(directory, segment, DIRECTORY, Mode::empty())
 }
 
-fn make_step(directory: &OwnedFd, segment: &str, mode: u32) -> Result<OwnedFd, Errno> {
-    match fs::mkdirat(directory, segment, Mode::from_raw_mode(mode)) {
+fn make_step(directory: &OwnedFd, segment: &str, mode: CreateMode) -> Result<OwnedFd, Errno> {
+    match fs::mkdirat(directory, segment, Mode::from_raw_mode(mode.of_new_directory())) {
         Ok(()) => {
             let made = open_step(directory, segment)?;
-            // The umask has taken bits away.
-            fs::fchmod(&made, Mode::from_raw_mode(mode))?;
+            if let CreateMode::Exact(mode) = mode {
+                // The umask has taken bits away.
+                fs::fchmod(&made, Mode::from_raw_mode(mode))?;
+            }
             Ok(made)
         }
         Err(Errno::EXIST) => open_step(directory, segment),
