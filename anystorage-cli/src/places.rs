@@ -135,6 +135,11 @@ impl Places {
         }
         let root = root_of(directory).map_err(told)?;
         config.options.insert("root", root);
+        // The files of a local path are those of its user, with the permissions that other programs give them; unless the query of
+        // a URL has others.
+        if ["file_mode", "dir_mode", "respect_umask"].iter().all(|option| config.options.get(option).is_none()) {
+            config.options.insert("respect_umask", true);
+        }
         let storage = self.open(config).map_err(told)?;
         Ok(Place { storage, label, text: name, local: true })
     }
