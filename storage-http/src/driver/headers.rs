@@ -66,7 +66,8 @@ pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
     let (positions, size) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = positions.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then(|| (first..last + 1, size))
+    let end = last.checked_add(1)?;
+    (first <= last && end <= size).then_some((first..end, size))
 }
 
 /// The ETag by which the bytes of this answer can be joined with those of another: a strong one, which no other version
