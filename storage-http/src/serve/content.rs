@@ -137,7 +137,8 @@ impl Policy {
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 fn header(text: Option<&str>) -> Option<HeaderValue> {
-    text.and_then(|text| HeaderValue::from_str(text).ok())
+    // An empty header is an absent one.
+    text.filter(|text| !text.is_empty()).and_then(|text| HeaderValue::from_str(text).ok())
 }
 
 /// A moment as HTTP writes it, which knows the years 1970 to 9999 alone. File systems know others.
