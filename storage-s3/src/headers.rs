@@ -229,7 +229,7 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime>
 
 /// The length of the answer's body.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
 }
 
 /// Whether the answer has the header of its length at all.
@@ -243,7 +243,7 @@ pub(crate) fn content_range(headers: &HeaderMap) -> Option<(std::ops::Range<u64>
     let (first, last) = positions.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
     let end = last.checked_add(1)?;
-    (first <= last && end <= size).then_some((first..end, size))
+    (first <= last && end <= size && size != ObjectMeta::UNKNOWN_SIZE).then_some((first..end, size))
 }
 
 /// The size of the whole object in a `Content-Range`, whatever its positions are: `bytes */1234` and what some services

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::time::UNIX_EPOCH;
 
-use futures_util::StreamExt;
+use futures_util::stream;
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
-use http::{HeaderValue, Method, StatusCode};
-use storage_core::{ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use storage_core::{ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
 
 use crate::body::Body;
 use crate::client::Answer;
@@ -21,7 +21,13 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
         Ok(answer) => answer,
         Err(failed) => return Err(explained(s3, key, options, failed.error).await),
     };
-    let Some((range, size)) = extent(&answer, options.range)? else { return collected(s3, key, options, answer).await };
+    let Some((range, size)) = extent(&answer, options.range)? else {
+        return if options.allow_unknown_size {
+            passed_on(key, options, answer)
+        } else {
+            collected(s3, key, options, answer).await
+        };
+    };
     let meta = headers::to_meta(key.clone(), size, &answer.headers);
     // Not every service heeds every condition.
     options.check(&meta)?;
@@ -68,22 +74,35 @@ async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) 
     }
 }
 
-/// An object whose response has no `Content-Length`, as where a service or a proxy decodes it on the way.
+/// Streams an object whose response has no `Content-Length`, for a caller that needs no size. A body that breaks off is not
+/// taken up again, because no range of it can be asked for.
+fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
+    spool::check_end(&answer.headers)?;
+    let meta = decoded_meta(key, ObjectMeta::UNKNOWN_SIZE, &answer.headers);
+    options.check(&meta)?;
+    let chunks = stream::try_unfold(answer, |mut answer| async move {
+        let chunk = answer.next().await?;
+        Ok(chunk.map(|chunk| (chunk, answer)))
+    });
+    Ok(Object::from_stream_of_unknown_size(meta, chunks))
+}
+
+/// Collects an object whose response has no `Content-Length`, as where a service or a proxy decodes it on the way.
 async fn collected(s3: &Shared, key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
     let headers = answer.headers.clone();
     // Fails before the bytes are waited for.
     options.check(&headers::to_meta(key.clone(), 0, &headers))?;
     let Spooled { file, size, rooms } = spool::collect(s3, answer).await?;
-    let mut meta = headers::to_meta(key.clone(), size, &headers);
-    // Those of the stored bytes say nothing about bytes that were decoded on the way.
-    meta.checksums = Checksums::new();
+    let meta = decoded_meta(key, size, &headers);
     let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
-    let stream = Object::from_file(meta.clone(), range.clone(), file).into_stream();
-    // The room is given back with the file.
-    let stream = stream.inspect(move |_| {
-        let _ = &rooms;
-    });
-    Ok(Object::from_stream(meta, range, stream))
+    Ok(Object::from_file(meta, range, file).with_guard(rooms))
+}
+
+/// The metadata of an object that was perhaps decoded on the way: checksums of the stored bytes say nothing about it.
+fn decoded_meta(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
+    let mut meta = headers::to_meta(key.clone(), size, headers);
+    meta.checksums = Checksums::new();
+    meta
 }
 
 /// The positions of the answer's bytes and the size of the whole object, checked against what was asked for. `None` for

@@ -50,7 +50,10 @@ pub(crate) async fn collect(s3: &Shared, mut answer: Answer) -> Result<Spooled> 
 
 /// A chunked body has an end of its own (RFC 9112, section 7.1). One that ends with its connection may be half of the
 /// object.
-fn check_end(headers: &HeaderMap) -> Result<()> {
+///
+/// # Errors
+/// `Unsupported` for such a body, and for one that is compressed for its transfer.
+pub(crate) fn check_end(headers: &HeaderMap) -> Result<()> {
     let coding = headers.get(TRANSFER_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase());
     if coding.as_deref() == Some(b"chunked") {
         return Ok(());

@@ -73,9 +73,9 @@ impl Body {
     /// The body of an object, or of the range of it that was opened.
     #[must_use]
     pub fn object(object: Object) -> Self {
-        match object.content_length() {
-            0 => Self::empty(),
-            len => Self { kind: Kind::Stream(object.into_stream().boxed()), left: Some(len) },
+        match object.meta().known_size().map(|_| object.content_length()) {
+            Some(0) => Self::empty(),
+            left => Self { kind: Kind::Stream(object.into_stream().boxed()), left },
         }
     }
 
@@ -91,7 +91,10 @@ impl Body {
     /// Several parts, each with the text that goes before it, and the text at the end. The parts are opened one after the
     /// other.
     pub(crate) fn parts(parts: Vec<(Bytes, Range<u64>)>, end: Bytes, open: OpenRange) -> Self {
-        let left = length_of_parts(&parts, &end);
+        // A source may claim any size; a sum beyond all numbers is not known.
+        let left = parts.iter().try_fold(end.len() as u64, |sum, (head, range)| {
+            sum.checked_add(head.len() as u64)?.checked_add(range.end.checked_sub(range.start)?)
+        });
         Self { kind: Kind::Parts(Parts { parts: parts.into(), end: Some(end), open, now: Now::Between }), left }
     }
 
@@ -106,14 +109,6 @@ impl Body {
     pub fn is_empty(&self) -> bool {
         matches!(self.kind, Kind::Empty) || self.left == Some(0)
     }
-}
-
-/// The length of a body of several parts. `None` if it exceeds all numbers, as with the size that a broken backend
-/// reports.
-fn length_of_parts(parts: &[(Bytes, Range<u64>)], end: &Bytes) -> Option<u64> {
-    parts.iter().try_fold(end.len() as u64, |sum, (head, range)| {
-        sum.checked_add(head.len() as u64)?.checked_add(range.end.checked_sub(range.start)?)
-    })
 }
 
 impl Stream for Body {
@@ -202,18 +197,5 @@ impl Parts {
                 },
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_length_of_parts_beyond_all_numbers_is_unknown() {
-        let part = |start, end| (Bytes::from_static(b"head"), start..end);
-        let end = Bytes::from_static(b"end");
-        assert_eq!(length_of_parts(&[part(0, 5), part(7, 8)], &end), Some(17));
-        assert_eq!(length_of_parts(&[part(0, u64::MAX / 2), part(u64::MAX / 2 + 1, u64::MAX)], &end), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use storage_core::ErrorKind;
+use storage_core::{Driver, ErrorKind, Key, OpenOptions, Storage};
 use storage_s3::Quirks;
 
 use crate::fake::Fake;
@@ -87,14 +87,14 @@ async fn a_content_range_beyond_all_numbers_is_a_range_that_the_object_does_not_
 #[tokio::test]
 async fn positions_near_the_largest_number_are_read_without_overflow() {
     const PART: usize = 5 << 20;
-    const SIZE: u64 = u64::MAX;
+    const SIZE: u64 = u64::MAX - 1;
     let from = SIZE - 3 * PART as u64;
     let range = format!("bytes {from}-{}/{SIZE}", SIZE - 1);
     let answer = Answer::new(206, vec![7; 3 * PART]).header("etag", "\"e\"").header("content-range", &range);
     let fake = Fake::without(&[]);
     let of_the_end = fake.proxy.on("GetObject").then(Fault::Say(answer));
     let builder = fake.builder(Quirks::None).part_size(PART as u64);
-    let storage = storage_core::Storage::new(builder.build().unwrap());
+    let storage = Storage::new(builder.build().unwrap());
     let object = storage.open("a").range(from..SIZE).await.unwrap();
     let mut read = 0;
     let mut chunks = object.into_stream();
@@ -103,4 +103,23 @@ async fn positions_near_the_largest_number_are_read_without_overflow() {
     }
     assert!(read > PART, "{read} bytes were read");
     of_the_end.assert_fired();
+}
+
+/// For a caller that only passes the bytes on, no file is needed.
+#[tokio::test]
+async fn an_object_without_a_length_is_streamed_to_a_caller_that_needs_no_size() {
+    let fake = Fake::without(&[]);
+    let without = fake.proxy.on("GetObject").call(1).then(chunked("etag: \"e\"\r\n", &["body ", "{}"]));
+    let half = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\netag: \"e\"\r\n\r\n5\r\nhalf ";
+    let broken = fake.proxy.on("GetObject").then(Fault::Babble(Bytes::from_static(half.as_bytes())));
+    let driver = fake.driver(Quirks::None);
+    let mut options = OpenOptions::default();
+    options.allow_unknown_size = true;
+    let key = Key::new("a").unwrap();
+    let object = driver.open(&key, &options).await.unwrap();
+    assert_eq!(object.meta().known_size(), None);
+    assert_eq!(object.text().await.unwrap(), "body {}");
+    let object = driver.open(&key, &options).await.unwrap();
+    assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Unexpected);
+    assert_eq!((without.fired(), broken.fired()), (1, 1));
 }
