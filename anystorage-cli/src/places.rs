@@ -68,7 +68,8 @@ impl Places {
         }
     }
 
-    fn definitions(&mut self) -> Result<&Definitions, Failure> {
+    /// The definitions of all storages, which are read when they are first needed.
+    pub(crate) fn definitions(&mut self) -> Result<&Definitions, Failure> {
         if self.definitions.is_none() {
             self.definitions = Some(self.loader.env().map_err(|error| Failure::at(&"configuration", &error))?);
         }

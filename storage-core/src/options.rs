@@ -51,6 +51,12 @@ pub struct OpenOptions {
     /// Only if saved after this time, in whole seconds, else `NotModified`. Ignored beside `if_none_match`
     /// (RFC 9110, section 13.1.3).
     pub if_modified_since: Option<SystemTime>,
+    /// Whether the object may have [`ObjectMeta::UNKNOWN_SIZE`], for callers that only pass the bytes on. `false` by
+    /// default: then a driver of a backend that states no size finds it out, by collecting the body in a temporary file
+    /// for example, or fails.
+    ///
+    /// An object of unknown size is whole, whatever `range` asks for. Drivers may ignore this option.
+    pub allow_unknown_size: bool,
 }
 
 impl OpenOptions {
