@@ -36,6 +36,19 @@ fn put_makes_the_directories_of_a_local_path() {
     assert_eq!(sandbox.read("by/url/a.png"), "a");
 }
 
+#[test]
+fn nothing_of_the_driver_stays_in_a_local_directory() {
+    let sandbox = Sandbox::new();
+    sandbox.write("local", "local");
+    std::fs::create_dir(sandbox.path("dir")).unwrap();
+    sandbox.run(&["put", "local", "./dir/a"]).done();
+    sandbox.run(&["put", "local", "./dir/a"]).done();
+    sandbox.run(&["cp", "./dir/a", "./dir/b"]).done();
+    sandbox.run(&["mv", "./dir/a", "./dir/b"]).done();
+    sandbox.run(&["rm", "./dir/b"]).done();
+    assert_eq!(std::fs::read_dir(sandbox.path("dir")).unwrap().count(), 0);
+}
+
 /// The permission bits of a local file or directory.
 fn mode(sandbox: &Sandbox, name: &str) -> u32 {
     use std::os::unix::fs::PermissionsExt;
