@@ -62,6 +62,7 @@ mod response;
 pub mod signed_url;
 mod storage;
 mod timestamp;
+mod unknown_size;
 mod waits;
 
 pub use async_trait::async_trait;
@@ -87,5 +88,6 @@ pub use registry::{Context, Registry};
 pub use response::ResponseMeta;
 pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
 pub use timestamp::{floor_to_second, format_time, parse_time};
+pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use waits::Waits;
