@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage};
+use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage, escape_invisible};
 use tokio::sync::watch;
 
 use super::freshness;
@@ -195,7 +195,7 @@ impl Pilot {
                 let (store, entry) = (mirror.store.clone(), Arc::clone(known));
                 // What cannot be written down is known until the next start.
                 if let Err(error) = off_thread(move || store.refresh(&entry, meta)).await {
-                    tracing::warn!(key = %self.key, %error, "the cache could not be told that an entry is current");
+                    tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "the cache could not be told that an entry is current");
                 }
                 Landing::Kept(Arc::clone(known), Arrival::NotModified)
             }
@@ -206,7 +206,7 @@ impl Pilot {
             }
             _ => {
                 mirror.counters.origin_failures.add(1);
-                tracing::warn!(key = %self.key, %error, "origin failed");
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "origin failed");
                 Landing::Failed(Arc::new(error))
             }
         })
@@ -218,7 +218,7 @@ impl Pilot {
             let (store, known) = (self.mirror.store.clone(), Arc::clone(known));
             // Origin has said that it is gone: what stays on the disk is asked about again before it is served.
             if let Err(error) = off_thread(move || store.remove(&known)).await {
-                tracing::warn!(key = %self.key, %error, "an entry could not be removed");
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "an entry could not be removed");
             }
         }
     }
@@ -238,7 +238,7 @@ impl Pilot {
         let filling = match off_thread(move || fill.create(entry_meta)).await {
             Ok(filling) => filling,
             Err(error) => {
-                tracing::debug!(key = %self.key, %error, "not kept");
+                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "not kept");
                 // What is here is not what origin has any more.
                 self.forget().await;
                 return Some(self.not_kept(if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }));
@@ -251,7 +251,7 @@ impl Pilot {
             Ok(entry) => Some(Landing::Kept(entry, Arrival::Fetched)),
             Err(error) => {
                 self.mirror.counters.broken_fills.add(1);
-                tracing::warn!(key = %self.key, %error, "a fill broke off");
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "a fill broke off");
                 told.send_modify(|written| {
                     written.is_broken = true;
                     written.is_wrong = error.kind() == ErrorKind::Integrity;
@@ -286,7 +286,7 @@ impl Pilot {
                 if resumed > RESUMPTIONS || !error.is_retryable() {
                     return Err(error);
                 }
-                tracing::debug!(key = %self.key, %error, "taken up again");
+                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "taken up again");
                 chunks = rest(&self.mirror.origin, &meta, filling.written()).await?.ready_chunks(CHUNKS_AT_A_TIME);
             }
         }

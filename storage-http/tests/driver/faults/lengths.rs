@@ -54,6 +54,23 @@ async fn a_chunked_body_without_its_last_chunk_is_an_error_that_may_pass() {
     }
 }
 
+/// The byte after the last one has a number; what comes beyond it has none.
+#[tokio::test]
+async fn a_body_that_goes_on_beyond_all_positions_is_not_whole() {
+    const SIZE: u64 = u64::MAX - 1;
+    let head = format!(
+        "HTTP/1.1 206 Partial Content\r\n{}Content-Range: bytes {}-{}/{SIZE}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        File::new("", "\"v1\"").headers(),
+        SIZE - 4,
+        SIZE - 1,
+    );
+    let reply = format!("{head}c\r\nhello, world\r\n0\r\n\r\n").into_bytes();
+    let peer = Peer::start(move |_, _| Reply::raw(reply.clone()).fault()).await;
+    let object = peer.storage().open("a").range(ByteRange::last(4)).await.unwrap();
+    assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Integrity);
+    peer.assert_fired();
+}
+
 #[tokio::test]
 async fn a_chunked_body_that_stalls_is_a_timeout() {
     let peer = Peer::start(|_, _| Reply::raw(chunked("")).then(Then::Stall).fault()).await;
