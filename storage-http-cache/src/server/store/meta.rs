@@ -26,6 +26,26 @@ impl EntryMeta {
         Self { object, fetched_at: now, validated_at: now, extra: BTreeMap::new() }
     }
 
+    /// How many bytes its texts have, about: what it takes in memory besides its own size.
+    pub(super) fn text_len(&self) -> usize {
+        const NODE: usize = 64;
+        let object = &self.object;
+        let metadata = &object.metadata;
+        let texts = [
+            &metadata.content_type,
+            &metadata.content_encoding,
+            &metadata.content_disposition,
+            &metadata.content_language,
+            &metadata.cache_control,
+        ];
+        let pairs = metadata.user_metadata.iter().chain(&self.extra);
+        object.key.as_str().len()
+            + object.etag.as_ref().map_or(0, |etag| etag.opaque().len())
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + pairs.map(|(name, value)| name.len() + value.len() + NODE).sum::<usize>()
+            + object.checksums.iter().count() * NODE
+    }
+
     /// As JSON, for the entry of this key.
     pub(super) fn to_json(&self, key: &str) -> serde_json::Result<Vec<u8>> {
         let object = self.object.clone();
