@@ -57,6 +57,7 @@ mod options;
 mod payload;
 mod range;
 mod registry;
+mod response;
 pub mod signed_url;
 mod storage;
 mod timestamp;
@@ -81,6 +82,7 @@ pub use options::{
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
 pub use registry::{Context, Registry};
+pub use response::ResponseMeta;
 pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
 pub use timestamp::{format_time, parse_time};
 pub use url::Url;

@@ -10,6 +10,7 @@ use crate::checksum::Checksums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::etag::ETag;
 use crate::key::Key;
+use crate::response::ResponseMeta;
 use crate::timestamp;
 
 /// The most bytes that the names and values of user metadata may have together (S3's limit, "Working
@@ -222,8 +223,9 @@ fn check_user_metadata(entries: &BTreeMap<String, String>) -> Result<()> {
 
 /// All that is known of a stored object.
 ///
-/// Serialised with these field names; the fields of `metadata` stand beside the others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Serialised with these field names; the fields of `metadata` stand beside the others. `response` is neither
+/// serialised nor compared, because it differs from one request for the same object to the next.
+#[derive(Debug, Clone, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ObjectMeta {
     /// The object's key.
@@ -242,13 +244,38 @@ pub struct ObjectMeta {
     /// The checksums that were computed or verified when the object was saved.
     #[serde(skip_serializing_if = "Checksums::is_empty")]
     pub checksums: Checksums,
+    /// What the HTTP response that carried this metadata states about its freshness. `None` from drivers that read no HTTP
+    /// responses, and in listings. Not stored.
+    #[serde(skip)]
+    pub response: Option<ResponseMeta>,
+}
+
+impl PartialEq for ObjectMeta {
+    fn eq(&self, other: &Self) -> bool {
+        // Names every field, so that a new one is not forgotten.
+        let Self { key, size, etag, last_modified, metadata, checksums, response: _ } = self;
+        *key == other.key
+            && *size == other.size
+            && *etag == other.etag
+            && *last_modified == other.last_modified
+            && *metadata == other.metadata
+            && *checksums == other.checksums
+    }
 }
 
 impl ObjectMeta {
     /// The least there is to know; the fields are public to set the rest.
     #[must_use]
     pub fn new(key: Key, size: u64) -> Self {
-        Self { key, size, etag: None, last_modified: None, metadata: Metadata::new(), checksums: Checksums::new() }
+        Self {
+            key,
+            size,
+            etag: None,
+            last_modified: None,
+            metadata: Metadata::new(),
+            checksums: Checksums::new(),
+            response: None,
+        }
     }
 
     /// The ETag, if it is a strong one: by which bytes of two answers are known to be of one version.
@@ -300,5 +327,16 @@ mod tests {
         let json = serde_json::to_string(&metadata).unwrap();
         assert!(json.contains("2096-10-02T07:06:40Z"), "{json}");
         assert_eq!(serde_json::from_str::<Metadata>(&json).unwrap(), metadata);
+    }
+
+    #[test]
+    fn what_a_response_states_of_itself_is_neither_compared_nor_serialised() {
+        let plain = ObjectMeta::new(Key::new("a").unwrap(), 1);
+        let mut aged = plain.clone();
+        aged.response = Some(ResponseMeta::new(std::time::Duration::from_secs(59), SystemTime::UNIX_EPOCH));
+        assert_eq!(plain, aged);
+        assert_eq!(serde_json::to_string(&plain).unwrap(), serde_json::to_string(&aged).unwrap());
+        aged.size = 2;
+        assert_ne!(plain, aged);
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use storage_core::{ByteRange, Error, ErrorKind, Key, Object, OpenOptions, Result};
 
 use super::body::Body;
-use super::client::{Answer, Client};
+use super::client::{Answer, Client, meta_of};
 use super::headers::{self, header_value};
 use super::spool;
 use super::stat::stat;
@@ -21,7 +21,7 @@ pub(crate) async fn open(http: &Shared, key: &Key, options: &OpenOptions) -> Res
     };
     match extent(&answer, options.range)? {
         Some((sent, size)) => {
-            let meta = headers::to_meta(key.clone(), size, &answer.headers);
+            let meta = answer.meta(key, size);
             // Servers heed some conditions, or none.
             options.check(&meta)?;
             let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
@@ -68,12 +68,12 @@ fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u6
 
 /// An object of which nobody knows the size before its last byte.
 async fn collected(key: &Key, options: &OpenOptions, mut answer: Answer) -> Result<Object> {
-    let headers = std::mem::take(&mut answer.headers);
+    let (headers, sent_at) = (std::mem::take(&mut answer.headers), answer.sent_at);
     let end = spool::End::of(&headers)?;
     // Before anybody waits for the bytes.
     options.check(&headers::to_meta(key.clone(), 0, &headers))?;
     let (file, size) = spool::collect(answer).await?;
-    let mut meta = headers::to_meta(key.clone(), size, &headers);
+    let mut meta = meta_of(key, size, &headers, sent_at);
     end.mark(&mut meta);
     let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
     Ok(Object::from_file(meta, range, file))
