@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anystorage::http_cache::server::{Day, ExportFormat, Handle, Server, export};
+use anystorage::http_cache::server::{Day, ExportFormat, Handle, Server, check, export};
 use anystorage::{Loader, MirrorSetup};
 
 use crate::exit::{Exit, Failure};
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// The mirror's configuration: listen, cache_dir, max_size, origin, ...
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Only read the configuration and say whether it is sound
+    /// Only check whether the mirror could start: configuration, directories, addresses, and whether origin responds
     #[arg(long, conflicts_with = "export")]
     check: bool,
     /// Only write what was downloaded, by day and key, as a table: csv or jsonl
@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let failure = |error: anystorage::Error| Failure::at(&shown, &error);
     let MirrorSetup { config, origin, .. } = read(&args.config).map_err(failure)?;
     if args.check {
+        check(config, &origin).map_err(failure)?;
         return Ok(Exit::Done);
     }
     if let Some(format) = args.export {

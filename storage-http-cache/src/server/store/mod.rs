@@ -49,7 +49,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use storage_core::{Error, Result};
+use storage_core::Result;
 
 use buffers::Buffers;
 use directory::Directory;

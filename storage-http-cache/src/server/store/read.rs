@@ -236,7 +236,7 @@ impl Shared {
         // The checksums of a large object are counted as if they were files: so those of all that are open together take
         // no more memory than `SUMS_AS_A_FILE` times the limit.
         let sums = handle.sums.len() as u64 * 8 / SUMS_AS_A_FILE;
-        let weight = (1 + sums).min(self.limits.open_files);
+        let weight = (1 + sums).min(self.limits.open_files.max(1));
         self.handles.insert((entry.id(), 0), Arc::clone(handle), weight);
         if entry.is_gone() {
             self.let_go_of_file(entry);
