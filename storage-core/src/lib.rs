@@ -56,6 +56,7 @@ mod object;
 mod options;
 mod payload;
 mod range;
+mod received;
 mod registry;
 mod response;
 pub mod signed_url;
@@ -81,6 +82,7 @@ pub use options::{
 };
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
+pub use received::{header_text, percent_decoded};
 pub use registry::{Context, Registry};
 pub use response::ResponseMeta;
 pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};

@@ -205,9 +205,13 @@ impl Object {
             .map_err(|cause| Error::unexpected("the object is not UTF-8 text", cause).with_key(key.as_str()))
     }
 
-    /// Writes the body to a local file: to a temporary one beside it first, which replaces the old one only
-    /// when it is complete, and has its permissions. What is no regular file (a FIFO, a device) is written to as it is; a
-    /// symlink is followed.
+    /// Writes the body to a local file: to a temporary file beside it first, which replaces the old file only when it is
+    /// complete.
+    ///
+    /// Until then only the owner can read the temporary file. It gets the permission bits of the file that it replaces,
+    /// and its owner and group as far as the process may set them (where it may not set the group, the group gets the
+    /// permissions of others). A new file gets the permissions of any new file (umask, default ACL). What is no regular
+    /// file (a FIFO, a device) is written to as it is; a symlink is followed.
     ///
     /// Dropping the future leaves the old file, or, in its last moment, the new one.
     ///

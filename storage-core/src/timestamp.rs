@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The last second before 9999-12-30T22:00:00Z. HTTP can write a day more (a year has four digits: RFC 9110, section
 /// 5.6.7), but not every offset from UTC could.
-const LAST_SECOND: u64 = 253_402_207_199;
+pub(crate) const LAST_SECOND: u64 = 253_402_207_199;
 
 /// Reads an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one (`2026-12-01T00:00:00Z`).
 ///

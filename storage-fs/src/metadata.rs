@@ -89,12 +89,14 @@ impl Record {
 
     /// The metadata, if it is such as the contract allows: a record may have been planted.
     fn metadata(&self) -> Option<Metadata> {
+        // An empty value is an absent one, as it is in headers.
+        let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         let mut metadata = Metadata::new();
-        metadata.content_type.clone_from(&self.content_type);
-        metadata.content_encoding.clone_from(&self.content_encoding);
-        metadata.content_disposition.clone_from(&self.content_disposition);
-        metadata.content_language.clone_from(&self.content_language);
-        metadata.cache_control.clone_from(&self.cache_control);
+        metadata.content_type = set(&self.content_type);
+        metadata.content_encoding = set(&self.content_encoding);
+        metadata.content_disposition = set(&self.content_disposition);
+        metadata.content_language = set(&self.content_language);
+        metadata.cache_control = set(&self.cache_control);
         metadata.expires = self.expires.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
         metadata.user_metadata = self.user_metadata.iter().cloned().collect();
         metadata.validated().ok()
@@ -336,5 +338,19 @@ fn read_sidecar(fs: &Shared, key: &Key) -> Result<Vec<Entry>> {
         Ok(_) => Ok(decode(&bytes).unwrap_or_default()),
         Err(errno) if means_absent(errno) => Ok(Vec::new()),
         Err(errno) => Err(errors::os(errno, "reading the metadata")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_value_in_a_record_is_an_absent_one() {
+        let version = Version { size: 1, modified: 2, inode: 3 };
+        let mut record = Record::new(&version, Id::default(), &Metadata::new().user("a", "b"), &Checksums::new());
+        record.content_encoding = Some(String::new());
+        record.cache_control = Some(String::new());
+        assert_eq!(record.metadata(), Some(Metadata::new().user("a", "b")));
     }
 }

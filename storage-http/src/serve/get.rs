@@ -14,6 +14,7 @@ use storage_core::{ByteRange, ETag, ErrorKind, Key, Object, ObjectMeta, OpenOpti
 use super::body::{Body, OpenRange};
 use super::conditions;
 use super::content::{Overrides, Policy};
+use super::decode::decode;
 use super::encoding::{self, Encoded, Sent};
 use super::errors::plain;
 use super::ranges;
@@ -205,7 +206,7 @@ impl<S: Source> Read<'_, S> {
         let headers = self.content_headers(object.meta(), sent);
         match sent {
             Sent::NotAcceptable => not_acceptable(),
-            Sent::Decoded(coding) => respond::whole(headers, coding.decode(object)),
+            Sent::Decoded(coding) => respond::whole(headers, decode(coding, object)),
             Sent::AsStored if is_part => {
                 let (range, size) = (object.range(), object.meta().size);
                 respond::part(headers, &range, size, Body::object(object))
