@@ -145,7 +145,8 @@ mod tests {
         for n in 0..1_000 {
             recent.insert(&long(n), n);
             let generations = recent.lock();
-            let bytes: usize = generations.young.keys().chain(generations.old.keys()).map(|key| key.as_str().len()).sum();
+            let bytes: usize =
+                generations.young.keys().chain(generations.old.keys()).map(|key| key.as_str().len()).sum();
             assert!(bytes <= 1_000 * USUAL, "{bytes}");
         }
         assert!((960..1_000).all(|n| recent.contains(&long(n))), "the last ones stay");

@@ -280,12 +280,7 @@ impl Pilot {
     }
 
     /// Receives the body and keeps it. `None` if what is kept has left already.
-    async fn fill(
-        &self,
-        object: Object,
-        mut filling: Filling,
-        told: &watch::Sender<Written>,
-    ) -> Result<Option<Kept>> {
+    async fn fill(&self, object: Object, mut filling: Filling, told: &watch::Sender<Written>) -> Result<Option<Kept>> {
         let meta = object.meta().clone();
         let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
         let mut resumed = 0;

@@ -141,7 +141,8 @@ impl Tally {
     }
 
     fn add(&mut self, key: &Key, counts: &Counts) {
-        let has_room = self.rows.len() < self.bounds.keys && self.key_bytes + key.as_str().len() <= self.bounds.key_bytes;
+        let has_room =
+            self.rows.len() < self.bounds.keys && self.key_bytes + key.as_str().len() <= self.bounds.key_bytes;
         match self.places.entry(self.salt.hash_one(key)) {
             Entry::Occupied(place) => match self.rows.get_mut(*place.get() as usize) {
                 Some((found, row)) if found == key => row.add(counts),

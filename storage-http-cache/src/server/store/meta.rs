@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn metadata_of_an_earlier_version_is_read() {
-        let json = br#"{"key":"a","size":1,"metadata":{"expires":"2096-10-02T07:06:40Z"},"fetched_at":1,"validated_at":2}"#;
+        let json =
+            br#"{"key":"a","size":1,"metadata":{"expires":"2096-10-02T07:06:40Z"},"fetched_at":1,"validated_at":2}"#;
         let (_, meta) = EntryMeta::from_json(json).unwrap();
         assert_eq!(meta.object.metadata.expires, Some(UNIX_EPOCH + Duration::from_secs(4_000_000_000)));
         assert_eq!((meta.age, meta.date), (Duration::ZERO, None));
