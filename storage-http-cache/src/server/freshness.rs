@@ -149,7 +149,7 @@ fn names_a_kept_field(fields: &str) -> bool {
     ];
     let is_kept = |field: &str| KEPT.contains(&field) || (field.starts_with("x-") && field.contains("-meta-"));
     // A list that names nothing is read as if there were none.
-    fields.trim().is_empty() || fields.split(',').any(|field| is_kept(&*field.trim().to_ascii_lowercase()))
+    fields.trim().is_empty() || fields.split(',').any(|field| is_kept(&field.trim().to_ascii_lowercase()))
 }
 
 /// Whether a cache that many share may keep an object that origin has sent like this.
