@@ -5,6 +5,10 @@ use std::thread;
 
 use anystorage::http_cache::server::{Day, ExportFormat, Handle, Server, check, export};
 use anystorage::{Loader, MirrorSetup};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit::{Exit, Failure};
 
@@ -29,7 +33,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(level()).init();
+    log();
     let shown = args.config.display();
     let failure = |error: anystorage::Error| Failure::at(&shown, &error);
     let MirrorSetup { config, origin, .. } = read(&args.config).map_err(failure)?;
@@ -56,10 +60,15 @@ fn read(path: &Path) -> anystorage::Result<MirrorSetup> {
     Loader::new().mirror_file(path)
 }
 
-/// From the environment, as other servers have it: `RUST_LOG=debug`.
-fn level() -> tracing_subscriber::filter::LevelFilter {
+/// Logs to standard error, by a level from the environment, as other servers have it: `RUST_LOG=debug`.
+fn log() {
     let wanted = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
-    wanted.unwrap_or(tracing_subscriber::filter::LevelFilter::INFO)
+    let level = wanted.unwrap_or(LevelFilter::INFO);
+    // The mirror logs that origin failed, once for all who wait for it. The storage would log it too, before.
+    let storages = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::ERROR) };
+    let filter = Targets::new().with_default(level).with_target("storage_core::layers::observed", storages);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 #[cfg(unix)]

@@ -33,7 +33,8 @@ pub fn check(config: MirrorConfig, origin: &Storage) -> Result<()> {
     }
     for (option, address) in [("listen", Some(config.listen)), ("admin_listen", config.admin_listen)] {
         let Some(address) = address else { continue };
-        can_bind(address).map_err(|error| Error::from(error).with_context(&format!("option {option}: {address}")))?;
+        let refused = |cause| Error::config(format!("option {option}: cannot listen at {address}: {cause}"));
+        can_bind(address).map_err(refused)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let probed = runtime.block_on(probe(origin));
@@ -60,8 +61,9 @@ async fn probe(origin: &Storage) -> Result<()> {
     }
 }
 
-fn in_context(option: &str, path: &Path, error: io::Error) -> Error {
-    Error::from(error).with_context(&format!("option {option}: {}", path.display()))
+fn in_context(option: &str, path: &Path, cause: io::Error) -> Error {
+    let path = path.display();
+    Error::config(format!("option {option}: {path} cannot be made or written: {cause}")).with_source(cause)
 }
 
 /// Whether there is a directory that can be written, or one can be made.

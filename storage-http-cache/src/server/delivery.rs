@@ -7,6 +7,7 @@ use http::{Method, Response, StatusCode};
 use storage_core::{Error, ErrorKind, Key, Link, Result};
 use storage_http::serve::{Body, Overrides, Source, failure_response, plain, respond};
 
+use super::flight::log_failure;
 use super::mirror::{Found, Handling};
 use super::record::Verdict;
 use super::site::{Site, not_found};
@@ -44,7 +45,7 @@ impl Delivery<'_> {
             }
             Err(error) => {
                 let response = failed(&error, false);
-                tracing::warn!(key = %self.key, %error, status = response.status().as_u16(), "origin failed");
+                log_failure(self.key, &error, Some(response.status().as_u16()));
                 (response, Verdict::Failed)
             }
         };

@@ -217,7 +217,7 @@ impl Pilot {
             }
             _ => {
                 mirror.counters.origin_failures.add(1);
-                tracing::warn!(key = %self.key, %error, "origin failed");
+                log_failure(&self.key, &error, None);
                 Landing::Failed(Arc::new(error))
             }
         })
@@ -316,6 +316,13 @@ impl Pilot {
         let kept = off_thread(move || store.meta(&entry).map(|meta| Kept { entry, meta })).await;
         Ok(kept.inspect_err(|error| tracing::debug!(key = %self.key, %error, "not kept for long")).ok())
     }
+}
+
+/// Logs that origin failed: one line for all who wait for the same, and the status if one client alone did.
+pub(crate) fn log_failure(key: &Key, error: &Error, status: Option<u16>) {
+    // As text, which subscribers escape: it may quote what a stranger sent.
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(%key, %error, cause, status, "origin failed");
 }
 
 /// Writes chunks, away from the threads that serve.
