@@ -73,9 +73,32 @@ fn long(size: &str, time: &str, name: &str) -> String {
     format!("{size:>14}  {time:<20}  {name}")
 }
 
-/// In whole seconds, so that all lines are equally long.
+/// In whole seconds, so that all lines are equally long; the second in which it was, also before 1970.
 fn time(object: &ObjectEntry) -> String {
-    let whole =
-        |time: SystemTime| UNIX_EPOCH + Duration::from_secs(time.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()));
     object.last_modified.map_or_else(|| "-".to_owned(), |time| format_time(whole(time)))
+}
+
+fn whole(time: SystemTime) -> SystemTime {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => UNIX_EPOCH + Duration::from_secs(since.as_secs()),
+        Err(before) => {
+            let before = before.duration();
+            let seconds = before.as_secs() + u64::from(before.subsec_nanos() > 0);
+            UNIX_EPOCH.checked_sub(Duration::from_secs(seconds)).unwrap_or(time)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_cut_to_the_second_in_which_it_was_also_before_1970() {
+        let shown = |time: SystemTime| format_time(whole(time));
+        assert_eq!(shown(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01Z");
+        assert_eq!(shown(UNIX_EPOCH), "1970-01-01T00:00:00Z");
+        assert_eq!(shown(UNIX_EPOCH - Duration::from_millis(500)), "1969-12-31T23:59:59Z");
+        assert_eq!(shown(UNIX_EPOCH - Duration::from_secs(315_619_200)), "1960-01-01T00:00:00Z");
+    }
 }

@@ -102,6 +102,24 @@ fn a_source_that_is_no_file_is_told() {
 }
 
 #[test]
+fn a_directory_where_an_object_is_meant_is_told_with_the_command_that_takes_one() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dir/a.txt", "a");
+    sandbox.put("media:dir/b", "b");
+    for directory in ["dir", "./dir", "./dir/"] {
+        let said = sandbox.run(&["put", directory, "media:x"]).failed(1);
+        assert!(said.contains("anystorage cp -r ./dir"), "{said}");
+    }
+    for from in ["./dir", "media:dir/", "media:"] {
+        let said = sandbox.run(&["cp", from, "backup:x"]).failed(2);
+        assert!(said.contains(&format!("{from}: a directory")) || said.contains("./dir/: a directory"), "{said}");
+        assert!(said.contains("anystorage cp -r"), "{said}");
+    }
+    let said = sandbox.run(&["rm", "media:dir/"]).failed(2);
+    assert!(said.contains("anystorage rm -r media:dir/"), "{said}");
+}
+
+#[test]
 fn a_put_that_cannot_be_leaves_nothing() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
@@ -121,6 +139,32 @@ fn rm_deletes_and_does_not_mind_what_is_not_there() {
     assert_eq!(sandbox.run(&gone).silent(), 0);
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "");
     assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "");
+}
+
+#[test]
+fn rm_of_a_pattern_or_a_directory_says_what_is_there_and_deletes_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:x/1", "1");
+    sandbox.put("media:y", "y");
+    for pattern in ["media:x/*", "media:?", "media:[a-z]", "./media/x/*"] {
+        let said = sandbox.run(&["rm", "media:y", pattern]).failed(1);
+        assert!(said.contains(&format!("{pattern}: no such object: patterns are not expanded")), "{said}");
+    }
+    let said = sandbox.run(&["rm", "media:y", "media:x"]).failed(1);
+    assert!(said.contains("media:x: no such object, but objects are below it: anystorage rm -r media:x/"), "{said}");
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "x/1\ny\n");
+}
+
+#[test]
+fn rm_takes_the_name_of_an_object_literally() {
+    let sandbox = Sandbox::new();
+    for key in ["*", "a?", "[b]"] {
+        sandbox.put(&format!("media:{key}"), key);
+    }
+    assert_eq!(sandbox.run(&["rm", "media:*"]).silent(), 0);
+    assert_eq!(sandbox.run(&["ls", "media:"]).done(), "[b]\na?\n");
+    assert_eq!(sandbox.run(&["rm", "media:a?", "media:[b]"]).silent(), 0);
+    assert_eq!(sandbox.run(&["ls", "media:"]).done(), "");
 }
 
 #[test]
