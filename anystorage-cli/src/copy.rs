@@ -29,8 +29,8 @@ pub(crate) async fn copy_object(
     let ((source, from_key), (target, to_key)) = (from, to);
     if same_storage(source, target) && source.info().capabilities.copy {
         let before = source.stat(from_key).await?;
-        // A storage that copies by itself is not told which version to copy. Metadata that is derived from one version must
-        // not end up with the bytes of another, so it takes the way of one stream.
+        // `Storage::copy` takes no condition on the source's version. Metadata that is derived from one version must not be
+        // stored with the bytes of another, so such a copy reads both from one stream.
         if !metadata.would_change(&before.metadata) {
             match source.copy(from_key, to_key).await {
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}

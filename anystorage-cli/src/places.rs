@@ -68,7 +68,8 @@ impl Places {
         }
     }
 
-    fn definitions(&mut self) -> Result<&Definitions, Failure> {
+    /// The definitions of all storages, which are read when they are first needed.
+    pub(crate) fn definitions(&mut self) -> Result<&Definitions, Failure> {
         if self.definitions.is_none() {
             self.definitions = Some(self.loader.env().map_err(|error| Failure::at(&"configuration", &error))?);
         }
@@ -135,6 +136,11 @@ impl Places {
         }
         let root = root_of(directory).map_err(told)?;
         config.options.insert("root", root);
+        // The files of a local path are those of its user, with the permissions that other programs give them; unless the query of
+        // a URL has others.
+        if ["file_mode", "dir_mode", "respect_umask"].iter().all(|option| config.options.get(option).is_none()) {
+            config.options.insert("respect_umask", true);
+        }
         let storage = self.open(config).map_err(told)?;
         Ok(Place { storage, label, text: name, local: true })
     }

@@ -71,6 +71,13 @@ impl Definitions {
         self.sound.get(name).is_some() || self.broken.contains_key(name)
     }
 
+    /// Returns the configuration of a storage, with `${VAR}` replaced. `None` if there is none of that name, or if it
+    /// could not be read: [`open`](Self::open) says why.
+    #[must_use]
+    pub fn config(&self, name: &str) -> Option<&StorageConfig> {
+        self.sound.get(name)
+    }
+
     /// Builds one storage, and those it refers to. Every call builds anew.
     ///
     /// # Errors

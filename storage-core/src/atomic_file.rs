@@ -130,7 +130,7 @@ mod permissions {
             let given = fchown(file, Some(old.uid()), Some(old.gid()));
             let grouped = given.or_else(|_| fchown(file, None, Some(old.gid()))).is_ok();
             if !grouped && new.gid() != old.gid() {
-                // The bits were meant for another group: this one gets no more than everybody gets.
+                // The bits were meant for another group: this one gets no more than others get.
                 mode = (mode & !0o070) | ((mode & 0o007) << 3);
             }
         }

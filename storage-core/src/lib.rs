@@ -86,6 +86,6 @@ pub use received::{header_text, percent_decoded};
 pub use registry::{Context, Registry};
 pub use response::ResponseMeta;
 pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
-pub use timestamp::{format_time, parse_time};
+pub use timestamp::{floor_to_second, format_time, parse_time};
 pub use url::Url;
 pub use waits::Waits;

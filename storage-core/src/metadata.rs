@@ -260,7 +260,8 @@ fn check_user_size(entries: &BTreeMap<String, String>) -> Result<()> {
 pub struct ObjectMeta {
     /// The object's key.
     pub key: Key,
-    /// The length of the stored bytes.
+    /// The length of the stored bytes. [`UNKNOWN_SIZE`](Self::UNKNOWN_SIZE) only in objects that were opened with
+    /// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
     pub size: u64,
     /// The version's validator. Strong where the driver can promise it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -294,6 +295,16 @@ impl PartialEq for ObjectMeta {
 }
 
 impl ObjectMeta {
+    /// The `size` of an object whose size is not known before its last byte, as of an HTTP response without a length. Larger
+    /// than every object, so that code that expects a size fails instead of losing bytes.
+    pub const UNKNOWN_SIZE: u64 = u64::MAX;
+
+    /// Returns the size, or `None` for [`UNKNOWN_SIZE`](Self::UNKNOWN_SIZE).
+    #[must_use]
+    pub fn known_size(&self) -> Option<u64> {
+        (self.size != Self::UNKNOWN_SIZE).then_some(self.size)
+    }
+
     /// The least there is to know; the fields are public to set the rest.
     #[must_use]
     pub fn new(key: Key, size: u64) -> Self {

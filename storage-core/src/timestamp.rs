@@ -45,6 +45,25 @@ pub fn format_time(time: SystemTime) -> String {
     }
 }
 
+/// Returns the start of the second that a time lies in, also before 1970: a time as HTTP and many listings show it.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+///
+/// let second = storage_core::floor_to_second;
+/// assert_eq!(second(UNIX_EPOCH + Duration::from_millis(1_500)), UNIX_EPOCH + Duration::from_secs(1));
+/// assert_eq!(second(UNIX_EPOCH - Duration::from_millis(1_500)), UNIX_EPOCH - Duration::from_secs(2));
+/// ```
+#[must_use]
+pub fn floor_to_second(time: SystemTime) -> SystemTime {
+    let fraction = match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.subsec_nanos(),
+        Err(before) => (1_000_000_000 - before.duration().subsec_nanos()) % 1_000_000_000,
+    };
+    // No system has a first time that is not a whole second.
+    time.checked_sub(Duration::from_nanos(fraction.into())).unwrap_or(time)
+}
+
 /// Cuts a time to whole seconds, as `Expires` travels.
 pub(crate) fn whole_seconds(time: SystemTime) -> Result<SystemTime> {
     let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok().filter(|&s| s <= LAST_SECOND);

@@ -1,8 +1,6 @@
 //! `ls`: what is there, one entry a line.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use anystorage::{Entry, Error, ErrorKind, ObjectEntry, format_time};
+use anystorage::{Entry, Error, ErrorKind, ObjectEntry, floor_to_second, format_time};
 
 use crate::exit::{Exit, Failure};
 use crate::location::Location;
@@ -75,30 +73,5 @@ fn long(size: &str, time: &str, name: &str) -> String {
 
 /// In whole seconds, so that all lines are equally long; the second in which it was, also before 1970.
 fn time(object: &ObjectEntry) -> String {
-    object.last_modified.map_or_else(|| "-".to_owned(), |time| format_time(whole(time)))
-}
-
-fn whole(time: SystemTime) -> SystemTime {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => UNIX_EPOCH + Duration::from_secs(since.as_secs()),
-        Err(before) => {
-            let before = before.duration();
-            let seconds = before.as_secs() + u64::from(before.subsec_nanos() > 0);
-            UNIX_EPOCH.checked_sub(Duration::from_secs(seconds)).unwrap_or(time)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_cut_to_the_second_in_which_it_was_also_before_1970() {
-        let shown = |time: SystemTime| format_time(whole(time));
-        assert_eq!(shown(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01Z");
-        assert_eq!(shown(UNIX_EPOCH), "1970-01-01T00:00:00Z");
-        assert_eq!(shown(UNIX_EPOCH - Duration::from_millis(500)), "1969-12-31T23:59:59Z");
-        assert_eq!(shown(UNIX_EPOCH - Duration::from_secs(315_619_200)), "1960-01-01T00:00:00Z");
-    }
+    object.last_modified.map_or_else(|| "-".to_owned(), |time| format_time(floor_to_second(time)))
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     Ok(exit)
 }
 
-/// Refuses a name that no object has and that means more than one object to whoever knows shells: a pattern, a directory.
+/// Refuses a name that no object has and that means several objects in a shell: a pattern or a directory.
 /// A delete would find nothing and succeed.
 async fn refuse_other_meaning(key: &Key, place: &Place, looks_below: bool) -> Result<(), Failure> {
     let is_pattern = key.as_str().contains(['*', '?', '[']);

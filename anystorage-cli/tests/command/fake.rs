@@ -1,4 +1,4 @@
-//! An HTTP server that gives every request the answer of a function, and writes down what it was asked.
+//! An HTTP server that responds to every request with the result of a function, and records the methods.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,8 +14,9 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Starts it with a function from the head of a request to the answer's status line and headers. GET has the body `hello`.
-    pub(crate) fn start(answer: impl Fn(&str) -> String + Send + 'static) -> Self {
+    /// Starts it with a function from the head of a request to the status line and headers of the response. GET has the body
+    /// `hello`.
+    pub(crate) fn start(respond: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (ended, methods) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Vec<String>>>::default());
@@ -26,7 +27,7 @@ impl Fake {
                     return;
                 }
                 // A client that hangs up is no concern of the server.
-                let _ = serve(stream.unwrap(), &answer, &seen);
+                let _ = serve(stream.unwrap(), &respond, &seen);
             }
         });
         Self { address, ended, methods, thread: Some(thread) }
@@ -44,7 +45,7 @@ impl Fake {
     }
 }
 
-fn serve(stream: TcpStream, answer: &impl Fn(&str) -> String, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, respond: &impl Fn(&str) -> String, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -60,8 +61,8 @@ fn serve(stream: TcpStream, answer: &impl Fn(&str) -> String, seen: &Mutex<Vec<S
     std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
     let body = if method == "get" { "hello" } else { "" };
     let length = if matches!(&*method, "get" | "head") { 5 } else { 0 };
-    let answer = format!("{}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}", answer(&head));
-    reader.get_mut().write_all(answer.as_bytes())
+    let response = format!("{}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}", respond(&head));
+    reader.get_mut().write_all(response.as_bytes())
 }
 
 impl Drop for Fake {

@@ -150,9 +150,9 @@ fn put_raw(s3: &S3, location: &str, header: &str) {
         "PUT /{path} HTTP/1.1\r\nHost: {address}\r\n{header}\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
     );
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
 }
 
 #[test]

@@ -36,6 +36,47 @@ fn put_makes_the_directories_of_a_local_path() {
     assert_eq!(sandbox.read("by/url/a.png"), "a");
 }
 
+/// The permission bits of a local file or directory.
+fn mode(sandbox: &Sandbox, name: &str) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    sandbox.path(name).metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_is_written_to_a_local_path_has_the_permissions_of_any_new_file() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "a");
+    let under = |umask: &str, arguments: &[&str]| {
+        let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_anystorage")]).args(arguments);
+        command.current_dir(sandbox.path("")).env("STORAGE_CONFIG", "storages.toml");
+        crate::support::run(&mut command).done();
+    };
+    sandbox.write("local", "local");
+    for (umask, file, directory) in [("077", 0o600, 0o700), ("002", 0o664, 0o775)] {
+        under(umask, &["cp", "media:a", &format!("./{umask}/dir/cp")]);
+        under(umask, &["put", "local", &format!("./{umask}/dir/put")]);
+        under(umask, &["cp", "-r", "media:", &format!("./{umask}/dir/tree")]);
+        under(umask, &["get", "media:a", &format!("./{umask}/dir/get")]);
+        under(umask, &["put", "local", &format!("file://{}/{umask}/dir/url", sandbox.path("").display())]);
+        for name in ["cp", "put", "tree/a", "get", "url"] {
+            assert_eq!(mode(&sandbox, &format!("{umask}/dir/{name}")), file, "{umask} {name}");
+        }
+        for name in ["", "/dir", "/dir/tree"] {
+            assert_eq!(mode(&sandbox, &format!("{umask}{name}")), directory, "{umask} {name}");
+        }
+    }
+    // Over a private file, whatever the umask; and in a storage, as its configuration has it.
+    under("002", &["put", "local", "./077/dir/put"]);
+    under("002", &["cp", "media:a", "./077/dir/cp"]);
+    assert_eq!((mode(&sandbox, "077/dir/put"), mode(&sandbox, "077/dir/cp")), (0o600, 0o600));
+    under("077", &["put", "local", "media:b"]);
+    assert_eq!(mode(&sandbox, "media/b"), 0o644);
+    under("077", &["put", "local", &format!("file://{}/002/dir/query?file_mode=0640", sandbox.path("").display())]);
+    assert_eq!(mode(&sandbox, "002/dir/query"), 0o640);
+}
+
 #[test]
 fn put_reads_standard_input() {
     let sandbox = Sandbox::new();
@@ -102,7 +143,7 @@ fn a_source_that_is_no_file_is_told() {
 }
 
 #[test]
-fn a_directory_where_an_object_is_meant_is_told_with_the_command_that_takes_one() {
+fn a_directory_where_an_object_is_meant_is_refused_with_the_command_that_takes_one() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a.txt", "a");
     sandbox.put("media:dir/b", "b");

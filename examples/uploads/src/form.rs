@@ -21,7 +21,7 @@ use crate::file_name::{FileName, file_name};
 /// The most bytes of one file.
 pub(crate) const MAX_FILE: u64 = 10 << 20;
 /// The most bytes of a form with all its files. What a browser sends beyond is not read, and it may see a broken connection
-/// for an answer.
+/// instead of the response.
 const MAX_FORM: u64 = 4 * MAX_FILE;
 /// The most parts of a form, files and other fields: an empty file costs a client 100 bytes, and the storage a request.
 const MAX_PARTS: usize = 100;
@@ -108,7 +108,7 @@ fn content(part: Field<'static>) -> BoxStream<'static, Result<Bytes>> {
             return Ok(Some((chunk, (part, size))));
         }
         // The rest is read all the same: for the files behind it, and since a connection that is closed on unread bytes may
-        // lose the answer (RFC 9112, section 9.6).
+        // lose the response (RFC 9112, section 9.6).
         pass_over(part).await?;
         Err(Error::new(ErrorKind::TooLarge, "the file is too large"))
     });

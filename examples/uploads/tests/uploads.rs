@@ -239,8 +239,8 @@ async fn a_form_of_very_many_empty_files_is_refused_at_a_hundred() {
     assert_eq!(app.shown().await.len(), 100);
 }
 
-/// Sends the head of a form and a beginning of its body, and returns what is answered to that.
-async fn answer_to_a_beginning(app: &App, beginning: &[u8]) -> String {
+/// Sends the head of a form and a beginning of its body, and returns the start of the response.
+async fn response_to_a_beginning(app: &App, beginning: &[u8]) -> String {
     let address = app.url.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -249,10 +249,10 @@ async fn answer_to_a_beginning(app: &App, beginning: &[u8]) -> String {
     );
     connection.write_all(head.as_bytes()).await.unwrap();
     connection.write_all(beginning).await.unwrap();
-    let mut answer = [0; 12];
-    let read = tokio::time::timeout(Duration::from_secs(60), connection.read_exact(&mut answer)).await;
-    read.expect("an answer before the rest is sent").unwrap();
-    String::from_utf8(answer.to_vec()).unwrap()
+    let mut response = [0; 12];
+    let read = tokio::time::timeout(Duration::from_secs(60), connection.read_exact(&mut response)).await;
+    read.expect("a response before the rest is sent").unwrap();
+    String::from_utf8(response.to_vec()).unwrap()
 }
 
 #[tokio::test]
@@ -260,13 +260,13 @@ async fn headers_of_a_part_that_do_not_end_are_refused_before_they_fill_the_memo
     let app = App::in_memory();
     let mut endless = b"------a-boundary\r\nContent-Disposition: form-data; name=\"files\"; filename=\"".to_vec();
     endless.resize(64 << 10, b'a');
-    assert_eq!(answer_to_a_beginning(&app, &endless).await, "HTTP/1.1 400");
+    assert_eq!(response_to_a_beginning(&app, &endless).await, "HTTP/1.1 400");
     // Behind a file, where the reader has looked ahead; and before any part.
     let mut second =
         b"------a-boundary\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\nx\r\n".to_vec();
     second.extend_from_slice(&endless);
-    assert_eq!(answer_to_a_beginning(&app, &second).await, "HTTP/1.1 400");
-    assert_eq!(answer_to_a_beginning(&app, &vec![b'x'; 64 << 10]).await, "HTTP/1.1 400");
+    assert_eq!(response_to_a_beginning(&app, &second).await, "HTTP/1.1 400");
+    assert_eq!(response_to_a_beginning(&app, &vec![b'x'; 64 << 10]).await, "HTTP/1.1 400");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(http::header::TRANSFER_ENCODING) {
         return None;
     }
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
 }
 
 /// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
@@ -50,7 +50,7 @@ pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
     let (positions, size) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = positions.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then(|| (first..last + 1, size))
+    (first <= last && last < size && size != ObjectMeta::UNKNOWN_SIZE).then(|| (first..last + 1, size))
 }
 
 /// The ETag by which the bytes of this answer can be joined with those of another: a strong one, which no other version
@@ -133,7 +133,16 @@ mod tests {
         const LAST: &str = "bytes 2-18446744073709551615/18446744073709551615";
         let range = |text: &'static str| content_range(&headers(&[("content-range", text)]));
         assert_eq!(range("bytes 2-4/10"), Some((2..5, 10)));
-        for odd in ["bytes 4-2/10", "bytes 2-10/10", "bytes */10", "bytes 2-4/*", "2-4/10", "bytes -1-4/10", LAST] {
+        for odd in [
+            "bytes 0-1/18446744073709551615",
+            "bytes 4-2/10",
+            "bytes 2-10/10",
+            "bytes */10",
+            "bytes 2-4/*",
+            "2-4/10",
+            "bytes -1-4/10",
+            LAST,
+        ] {
             assert_eq!(range(odd), None, "{odd}");
         }
     }

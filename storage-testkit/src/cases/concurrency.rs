@@ -145,7 +145,14 @@ pub(crate) async fn a_range_on_an_etag_is_of_that_version(kit: &Kit) -> Checked 
         tokio::task::yield_now().await;
         match storage.open(KEY).range(3..8).if_match(etag).await {
             Ok(part) => {
-                assert_eq!(*part.meta(), meta, "one ETag, two versions");
+                let mut of_part = part.meta().clone();
+                // Checksums are of the whole object, so an open of a range need not return them. S3 keeps some and
+                // sends none with a range.
+                for checksum in of_part.checksums.iter() {
+                    assert_eq!(meta.checksums.get(checksum.algorithm()), Some(checksum), "one ETag, two versions");
+                }
+                of_part.checksums = meta.checksums.clone();
+                assert_eq!(of_part, meta, "one ETag, two versions");
                 assert_same(&part.bytes().await?, &body_of(version)[3..8]);
             }
             other => drop(refused(other, ErrorKind::PreconditionFailed)),

@@ -30,8 +30,9 @@ pub(super) struct Resuming {
 }
 
 impl Resuming {
-    /// For the body of an object just opened. `None` without a strong ETag.
+    /// For the body of an object just opened. `None` without a strong ETag, or without a size, which tells where it ends.
     pub(super) fn new(inner: &Arc<dyn Driver>, key: &Key, object: &Object, attempts: Attempts) -> Option<Self> {
+        object.meta().known_size()?;
         let etag = object.meta().strong_etag()?.clone();
         Some(Self { inner: Arc::clone(inner), key: key.clone(), etag, rest: object.range(), attempts })
     }
@@ -54,7 +55,7 @@ impl Resuming {
                 // No progress, and no chunk that anybody wants.
                 Some(Ok(chunk)) if chunk.is_empty() => continue,
                 Some(Ok(chunk)) => {
-                    self.rest.start += chunk.len() as u64;
+                    self.rest.start = self.rest.start.saturating_add(chunk.len() as u64);
                     self.attempts.progress();
                     return Some(Ok(chunk));
                 }
@@ -72,7 +73,7 @@ impl Resuming {
     }
 
     fn ended_early(&self) -> Error {
-        let missing = self.rest.end - self.rest.start;
+        let missing = self.rest.end.saturating_sub(self.rest.start);
         Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early")).with_retryable(true)
     }
 

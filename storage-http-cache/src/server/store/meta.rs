@@ -112,7 +112,10 @@ impl EntryMeta {
         let object_key = written.object.map_or_else(|| Key::new(written.key.as_str()), Ok)?;
         let mut object = ObjectMeta::new(object_key, written.size);
         object.etag = written.etag;
-        object.last_modified = written.last_modified.map(|(secs, nanos)| UNIX_EPOCH + Duration::new(secs, nanos));
+        object.last_modified = written.last_modified.and_then(|(secs, nanos)| {
+            let whole = UNIX_EPOCH.checked_add(Duration::from_secs(secs))?;
+            whole.checked_add(Duration::from_nanos(u64::from(nanos)))
+        });
         object.metadata = written.metadata;
         if let Some(seconds) = written.expires {
             object.metadata.expires = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
