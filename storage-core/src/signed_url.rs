@@ -32,6 +32,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::Sha256;
 use url::Url;
 
+use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
 use crate::key::Key;
@@ -79,12 +80,19 @@ impl SigningKey {
     /// A key from a secret of at least [`MIN_SIGNING_KEY_BYTES`] bytes.
     ///
     /// # Errors
-    /// `InvalidConfig` for a shorter one.
+    /// `InvalidConfig` for a shorter one, and for one of fewer than 6 different bytes, such as spaces or zeros: links
+    /// could be forged by guessing it.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self> {
         let secret = secret.as_ref();
         if secret.len() < MIN_SIGNING_KEY_BYTES {
             return Err(Error::config(
                 "signing_key: a secret needs at least 16 bytes; make one with: openssl rand -hex 32",
+            ));
+        }
+        if config::is_trivial(secret) {
+            return Err(Error::config(
+                "signing_key: nearly all bytes of the secret are the same, so it can be guessed; make one with: openssl \
+                 rand -hex 32",
             ));
         }
         let mac = Hmac::new_from_slice(secret)
@@ -156,7 +164,10 @@ impl SigningKey {
     /// `PermissionDenied`, with a reason that tells a legitimate user enough and a forger nothing.
     pub fn verify(&self, method: UrlMethod, key: &Key, query: &str, now: SystemTime) -> Result<Grant> {
         let (claims, signature) = Claims::parse(query)?;
-        let signature = hex::decode(&signature).ok_or_else(|| denied("the link's signature is not valid"))?;
+        // In one form alone, as documented: else a link would have many URLs.
+        let is_lower = !signature.bytes().any(|byte| byte.is_ascii_uppercase());
+        let signature = hex::decode(&signature).filter(|_| is_lower);
+        let signature = signature.ok_or_else(|| denied("the link's signature is not valid"))?;
         self.mac(key, &claims).verify_slice(&signature).map_err(|_| denied("the link's signature is not valid"))?;
         let allowed = claims.method == method.as_str() || (claims.method == "GET" && method == UrlMethod::Head);
         if !allowed {
@@ -366,12 +377,29 @@ mod tests {
             format!("{upload}&x-storage-length=1"),
             upload.replace("X-Storage-Method=PUT", "X-Storage-Method=GET"),
             upload.replace("Signature=", "Signature=00"),
+            upper_case_signature(&upload),
             String::new(),
         ];
         for query in &tampered {
             refused(UrlMethod::Put, "a/b c.png", query, now);
         }
         assert!(signer().verify(UrlMethod::Put, &key("a/b c.png"), &format!("{upload}&v=2"), now).is_ok());
+    }
+
+    fn upper_case_signature(query: &str) -> String {
+        let (before, signature) = query.split_once("Signature=").unwrap();
+        let upper = signature.to_uppercase();
+        assert_ne!(signature, upper, "a signature without letters");
+        format!("{before}Signature={upper}")
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_refused() {
+        for secret in ["                ", "0000000000000000", "abcabcabcabcabcabc"] {
+            let error = SigningKey::new(secret).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.message().contains("can be guessed"), "{error}");
+        }
     }
 
     #[test]

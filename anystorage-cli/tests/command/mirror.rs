@@ -166,6 +166,16 @@ fn a_hangup_has_it_read_its_configuration_again() {
 }
 
 #[test]
+fn an_error_of_the_configuration_names_its_file_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("mirror.toml", "max_size = 1");
+    for file in ["mirror.toml", "nonesuch.toml"] {
+        let said = sandbox.run(&["mirror", file]).failed(2);
+        assert_eq!(said.matches(file).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn a_configuration_is_checked_without_serving() {
     let sandbox = Sandbox::new();
     sandbox.write("mirror.toml", configured(FILES, ""));

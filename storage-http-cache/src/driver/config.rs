@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, de};
-use storage_core::config::{Options, Secret, Value, byte_size, duration};
+use storage_core::config::{self, Options, Secret, Value, byte_size, duration};
 use storage_core::layers::PublicUrl;
 use storage_core::signed_url::SigningKey;
 use storage_core::{Capabilities, Context, Driver, DriverInfo, Error, Registry, Result, Storage};
@@ -338,7 +338,7 @@ struct HttpCacheOptions {
     breaker_open: Option<Duration>,
     #[serde(default, deserialize_with = "duration::option")]
     key_penalty: Option<Duration>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "config::url::option")]
     admin: Option<Url>,
 }
 
@@ -416,14 +416,13 @@ impl<'de> de::Visitor<'de> for MirrorsVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Mirrors, E> {
-        let url = Url::parse(text).map_err(|cause| E::custom(format!("not a URL: {cause}")))?;
-        Ok(Mirrors(vec![url]))
+        Ok(Mirrors(vec![config::url::parse(text).map_err(E::custom)?]))
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Mirrors, A::Error> {
         let mut urls = Vec::new();
-        while let Some(url) = seq.next_element()? {
-            urls.push(url);
+        while let Some(url) = seq.next_element::<String>()? {
+            urls.push(config::url::parse(&url).map_err(de::Error::custom)?);
         }
         Ok(Mirrors(urls))
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
-use storage_core::config::{Secret, byte_size, duration};
+use storage_core::config::{Secret, byte_size, duration, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Result};
 
@@ -34,6 +34,7 @@ pub struct MirrorConfig {
     /// Where the public routes are served.
     pub listen: SocketAddr,
     /// Where objects are kept. The mirror owns the directory.
+    #[serde(deserialize_with = "local_path::deserialize")]
     pub cache_dir: PathBuf,
     /// The most bytes that are kept on the disk.
     #[serde(deserialize_with = "byte_size::deserialize")]
@@ -73,6 +74,7 @@ pub struct MirrorConfig {
     pub admin_token: Option<Secret>,
     /// A file that gets a line for each request, in the Combined Log Format and two words more: how the cache answered, and
     /// milliseconds. `"-"` is the standard output. A reload opens the file anew, so that it can be moved away before.
+    #[serde(default, deserialize_with = "local_path::option")]
     pub access_log: Option<PathBuf>,
     /// How many days the analytics keep: downloads and bytes of each key. Beside the cache, in `analytics` below `cache_dir`,
     /// and not part of `max_size`. The default is 400; 0 counts nothing.
@@ -213,6 +215,9 @@ impl MirrorConfig {
         };
         if !self.admin_token.as_ref().is_none_or(is_fit) {
             return bad("admin_token: at least 16 visible ASCII characters; make one with: openssl rand -hex 32");
+        }
+        if self.admin_token.as_ref().is_some_and(Secret::is_trivial) {
+            return bad("admin_token: nearly all its characters are the same; make one with: openssl rand -hex 32");
         }
         if self.admin_listen.is_some() && self.admin_token.is_none() {
             return bad("admin_listen: needs admin_token as well");

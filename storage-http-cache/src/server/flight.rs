@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage};
+use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage, escape_invisible};
 use tokio::sync::watch;
 
 use super::freshness;
@@ -206,7 +206,7 @@ impl Pilot {
                 let (store, entry) = (mirror.store.clone(), Arc::clone(&known.entry));
                 // What cannot be written down is known as long as it is in memory.
                 if let Err(error) = off_thread(move || store.refresh(&entry, meta)).await {
-                    tracing::warn!(key = %self.key, %error, "the cache could not be told that an entry is current");
+                    tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "the cache could not be told that an entry is current");
                 }
                 Landing::Kept(kept, Arrival::NotModified)
             }
@@ -229,7 +229,7 @@ impl Pilot {
             let (store, known) = (self.mirror.store.clone(), Arc::clone(&known.entry));
             // Origin has said that it is gone: what stays on the disk is asked about again before it is served.
             if let Err(error) = off_thread(move || store.remove(&known)).await {
-                tracing::warn!(key = %self.key, %error, "an entry could not be removed");
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "an entry could not be removed");
             }
         }
     }
@@ -249,7 +249,7 @@ impl Pilot {
         let filling = match off_thread(move || fill.create(entry_meta)).await {
             Ok(filling) => filling,
             Err(error) => {
-                tracing::debug!(key = %self.key, %error, "not kept");
+                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "not kept");
                 // What is here is not what origin has any more.
                 self.forget().await;
                 return Some(self.not_kept(if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }));
@@ -264,7 +264,7 @@ impl Pilot {
             Ok(kept) => kept.map(|kept| Landing::Kept(kept, Arrival::Fetched)),
             Err(error) => {
                 self.mirror.counters.broken_fills.add(1);
-                tracing::warn!(key = %self.key, %error, "a fill broke off");
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "a fill broke off");
                 told.send_modify(|written| {
                     written.is_broken = true;
                     written.is_wrong = error.kind() == ErrorKind::Integrity;
@@ -300,7 +300,7 @@ impl Pilot {
                 if resumed > RESUMPTIONS || !error.is_retryable() {
                     return Err(error);
                 }
-                tracing::debug!(key = %self.key, %error, "taken up again");
+                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "taken up again");
                 chunks = rest(&self.mirror.origin, &meta, filling.written()).await?.ready_chunks(CHUNKS_AT_A_TIME);
             }
         }
@@ -314,7 +314,7 @@ impl Pilot {
         let (store, entry) = (self.mirror.store.clone(), committed?);
         // A newer version may have come first: then its metadata counts, not this one's.
         let kept = off_thread(move || store.meta(&entry).map(|meta| Kept { entry, meta })).await;
-        Ok(kept.inspect_err(|error| tracing::debug!(key = %self.key, %error, "not kept for long")).ok())
+        Ok(kept.inspect_err(|error| tracing::debug!(%error, "not kept for long")).ok())
     }
 }
 
@@ -322,7 +322,7 @@ impl Pilot {
 pub(crate) fn log_failure(key: &Key, error: &Error, status: Option<u16>) {
     // As text, which subscribers escape: it may quote what a stranger sent.
     let cause = std::error::Error::source(error).map(ToString::to_string);
-    tracing::warn!(%key, %error, cause, status, "origin failed");
+    tracing::warn!(key = &*escape_invisible(key.as_str()), %error, cause, status, "origin failed");
 }
 
 /// Writes chunks, away from the threads that serve.

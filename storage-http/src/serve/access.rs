@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use storage_core::signed_url::Grant;
-use storage_core::{Key, UrlMethod};
+use storage_core::{Key, UrlMethod, escape_invisible};
 use url::form_urlencoded;
 
 use super::settings::Settings;
@@ -40,7 +40,7 @@ impl Settings {
         match signing_key.verify(method, key, query, SystemTime::now()) {
             Ok(grant) => Some(Admitted { grant, by_link: !self.public_reads }),
             Err(error) => {
-                tracing::debug!(%key, reason = error.message(), "a link was refused");
+                tracing::debug!(key = &*escape_invisible(key.as_str()), reason = error.message(), "a link was refused");
                 None
             }
         }

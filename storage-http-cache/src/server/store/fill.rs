@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
-use storage_core::{Checksum, Error, ErrorKind, Hasher, Result};
+use storage_core::{Checksum, Error, ErrorKind, Hasher, Result, escape_invisible};
 
 use super::Shared;
 use super::buffers::Buffers;
@@ -280,7 +280,7 @@ impl Partial {
     /// Removes it again from where it was published.
     fn withdraw(&mut self, entry: &Entry) {
         if let Err(error) = self.shared.directory.remove(entry) {
-            tracing::warn!(key = entry.key(), %error, "a file could not be removed from the cache");
+            tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a file could not be removed from the cache");
         }
     }
 }

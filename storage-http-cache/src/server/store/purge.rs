@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage_core::{Error, Result};
+use storage_core::{Error, Result, escape_invisible};
 
 use super::entry::Entry;
 use super::{Shared, Store};
@@ -80,7 +80,7 @@ impl Shared {
     /// Removes an entry that was found broken, and counts it.
     pub(super) fn remove_corrupt(&self, entry: &Entry) {
         if let Err(error) = self.directory.remove(entry) {
-            tracing::warn!(key = entry.key(), %error, "a broken entry could not be removed from the cache");
+            tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a broken entry could not be removed from the cache");
         }
         self.let_go(entry);
         self.index().remove_corrupt(entry);
@@ -91,7 +91,7 @@ impl Shared {
         let mut stuck = 0;
         for entry in entries {
             if let Err(error) = self.directory.remove(entry) {
-                tracing::warn!(key = entry.key(), %error, "a file could not be removed from the cache");
+                tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a file could not be removed from the cache");
                 stuck += entry.weight();
             }
             self.let_go(entry);

@@ -61,14 +61,14 @@ fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Resu
         let (file, name) = file.map(|file| (file.path(), file.file_name()))?;
         let Some((rest, id)) = name.to_str().and_then(parse_entry_name) else {
             // Whoever put it here may need it.
-            tracing::warn!(file = %file.display(), "a file in cache_dir is none of the cache; it is left alone");
+            tracing::warn!(?file, "a file in cache_dir is none of the cache; it is left alone");
             continue;
         };
         found.last_id = found.last_id.max(id);
         match read_entry(&file, (shelf, rest), id)? {
             Ok(entry) => found.entries.push(entry),
             Err(Broken(what)) => {
-                tracing::warn!(file = %file.display(), what, "an entry of the cache is broken, and is removed");
+                tracing::warn!(?file, what, "an entry of the cache is broken, and is removed");
                 fs::remove_file(&file)?;
                 found.recovered.dropped += 1;
             }
