@@ -174,14 +174,14 @@ impl SigningKey {
             return Err(denied("the link is for another method"));
         }
         // Signed by us, so it parses; and if it did not, it would be refused.
-        if claims.expires.parse().map_or(true, |expires: u64| unix_seconds(now) > expires) {
-            return Err(denied("the link has expired"));
-        }
+        let expires = claims.expires.parse().ok().filter(|&expires: &u64| unix_seconds(now) <= expires);
+        let expires = expires.ok_or_else(|| denied("the link has expired"))?;
         let given = |text: String| (!text.is_empty()).then_some(text);
         Ok(Grant {
             content_disposition: given(claims.disposition),
             content_type: given(claims.content_type),
             content_length: claims.length.parse().ok(),
+            expires_at: UNIX_EPOCH.checked_add(Duration::from_secs(expires)),
         })
     }
 
@@ -210,6 +210,9 @@ pub struct Grant {
     pub content_type: Option<String>,
     /// PUT: the length to insist on.
     pub content_length: Option<u64>,
+    /// The last second in which the link works. A link that a server makes in its place must not work
+    /// for longer.
+    pub expires_at: Option<SystemTime>,
 }
 
 #[derive(Default)]
@@ -311,6 +314,9 @@ mod tests {
     #[test]
     fn a_link_ends_with_its_last_second() {
         let link = query(|_| {});
+        let grant = signer().verify(UrlMethod::Get, &key("a/b c.png"), &link, SystemTime::now()).unwrap();
+        let left = grant.expires_at.unwrap().duration_since(SystemTime::now()).unwrap();
+        assert!(left <= Duration::from_secs(60), "{left:?}");
         assert!(
             signer()
                 .verify(UrlMethod::Get, &key("a/b c.png"), &link, SystemTime::now() + Duration::from_secs(59))

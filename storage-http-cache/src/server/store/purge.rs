@@ -31,11 +31,11 @@ impl Store {
     /// As [`purge`](Self::purge); some entries may be gone then.
     pub(crate) fn purge_prefix(&self, prefix: &str) -> Result<usize> {
         self.shared.fills.purge_prefix(prefix);
-        let (mut purged, mut after) = (0, None);
+        let (mut purged, mut after) = (0, None::<Arc<Entry>>);
         loop {
-            let page = self.shared.index().page(prefix, after.as_deref(), PAGE);
+            let page = self.shared.index().page(prefix, after.as_ref().map(|entry| entry.key()), PAGE);
             let Some(last) = page.last() else { return Ok(purged) };
-            after = Some(last.shared_key());
+            after = Some(Arc::clone(last));
             purged += self.shared.purge_all(&page)?;
         }
     }
@@ -107,5 +107,6 @@ impl Shared {
         entry.set_gone();
         self.let_go_of_file(entry);
         self.let_go_of_bytes(entry);
+        self.let_go_of_metadata(entry);
     }
 }
