@@ -424,6 +424,10 @@ impl Driver for Scripted {
         answers
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.act(Operation::Delete, marker.to_string(), self.memory.delete_folder_marker(marker)).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let (this, prefix, mut options) = (self.clone(), prefix.clone(), options.clone());
         let begin = async move {
