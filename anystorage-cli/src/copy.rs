@@ -59,18 +59,30 @@ pub(crate) async fn copy_directory(from: &Place, to: &Place, concurrency: usize)
             &Error::new(ErrorKind::Conflict, "one lies inside the other, so the copies would be copied again"),
         ));
     }
-    let mut tally = Tally { progress: Progress::objects(), done: 0, failed: 0, remembered: Vec::new() };
+    let mut tally =
+        Tally { progress: Progress::objects(), done: 0, failed: 0, folder_markers: 0, remembered: Vec::new() };
     let progress = tally.progress.clone();
-    let copies = from.storage.list(from.prefix()?).entries().map(|entry| copy_entry(from, to, entry, &progress));
+    let entries = from.storage.list(from.prefix()?).with_folder_markers().entries();
+    let copies = entries.map(|entry| copy_entry(from, to, entry, &progress));
     let mut copies = copies.buffer_unordered(concurrency);
     while let Some(copied) = copies.next().await {
         tally.count(copied);
     }
     drop(copies);
-    if tally.finish()? == 0 && !from.text.is_empty() {
+    let folder_markers = tally.folder_markers;
+    let done = tally.finish()?;
+    say_folder_markers(folder_markers);
+    if done + folder_markers == 0 && !from.text.is_empty() {
         return Err(nothing_below(from).await);
     }
     Ok(())
+}
+
+/// Mentions the folder markers that a command has passed over.
+pub(crate) fn say_folder_markers(count: u64) {
+    if count > 0 {
+        say(&format!("{count} folder markers passed over: they are no objects, and rm -r deletes them"));
+    }
 }
 
 /// Why a directory has nothing to copy. Keys may begin with its name all the same, and `ls` shows them.
@@ -93,17 +105,23 @@ async fn nothing_below(from: &Place) -> Failure {
     }
 }
 
-async fn copy_entry(from: &Place, to: &Place, entry: Result<Entry>, progress: &Progress) -> Result<(), Failure> {
+/// What an entry of the source was.
+enum Copied {
+    Object,
+    FolderMarker,
+}
+
+async fn copy_entry(from: &Place, to: &Place, entry: Result<Entry>, progress: &Progress) -> Result<Copied, Failure> {
     let source = match entry {
         Ok(Entry::Object(object)) => object.key,
-        // Nothing is rolled up without a delimiter.
-        Ok(_) => return Ok(()),
+        // Nothing is rolled up without a delimiter, so the rest are folder markers.
+        Ok(_) => return Ok(Copied::FolderMarker),
         Err(error) => return Err(from.entry_failure(&error)),
     };
     let rest = source.as_str().strip_prefix(from.text.as_str()).unwrap_or(source.as_str());
     let target = to.with_text(format!("{}{rest}", to.text));
     let copied = match Key::new(target.text.as_str()) {
-        Ok(key) => copy_object((&from.storage, &source), (&to.storage, &key), progress).await.map(drop),
+        Ok(key) => copy_object((&from.storage, &source), (&to.storage, &key), progress).await.map(|_| Copied::Object),
         Err(error) => Err(error),
     };
     copied.map_err(|error| Failure::at(&format!("{} -> {target}", from.with_text(source.as_str())), &error))
@@ -114,13 +132,15 @@ struct Tally {
     progress: Progress,
     done: u64,
     failed: u64,
+    folder_markers: u64,
     remembered: Vec<Failure>,
 }
 
 impl Tally {
-    fn count(&mut self, copied: Result<(), Failure>) {
+    fn count(&mut self, copied: Result<Copied, Failure>) {
         match copied {
-            Ok(()) => {
+            Ok(Copied::FolderMarker) => self.folder_markers += 1,
+            Ok(Copied::Object) => {
                 self.done += 1;
                 self.progress.set_objects(self.done);
             }
@@ -137,7 +157,7 @@ impl Tally {
 
     /// Names what failed, and answers how many objects were copied.
     fn finish(self) -> Result<u64, Failure> {
-        let Self { progress, done, failed, remembered } = self;
+        let Self { progress, done, failed, folder_markers: _, remembered } = self;
         drop(progress);
         if failed > 0 {
             for failure in remembered {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anystorage::{Entry, Error, ErrorKind, ObjectEntry, format_time};
 
+use crate::copy::say_folder_markers;
 use crate::exit::{Exit, Failure};
 use crate::location::Location;
 use crate::output::Output;
@@ -44,7 +45,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         nothing = false;
         match entry {
             Ok(entry) => output.line(&line(&entry, &args))?,
-            // One odd name is not the end of the listing; after other errors the stream ends by itself.
+            // An odd name or an unreadable directory does not end the listing; after other errors the stream ends.
             Err(error) => {
                 output.flush()?;
                 exit = place.entry_failure(&error).tell();
@@ -52,6 +53,9 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         }
     }
     output.flush()?;
+    if args.recursive {
+        say_folder_markers(entries.folder_markers());
+    }
     // That no key begins with this is an answer; a path that leads nowhere is a mistake.
     if nothing && place.local && !place.text.is_empty() {
         return Err(place.failure(&Error::new(ErrorKind::NotFound, "no regular file or directory here")));

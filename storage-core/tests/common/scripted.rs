@@ -80,6 +80,8 @@ pub(crate) struct Scripted {
     pub(crate) answers_for: usize,
     /// Errors about odd names that a listing tells before the entry of that name.
     pub(crate) odd_names: Vec<(&'static str, &'static str)>,
+    /// How many listings have these errors, which pass; 0 if all have them.
+    pub(crate) busy_listings: usize,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -106,6 +108,7 @@ impl Scripted {
             saves_in_task: false,
             answers_for: usize::MAX,
             odd_names: Vec::new(),
+            busy_listings: 0,
             shared: Arc::default(),
         }
     }
@@ -284,11 +287,17 @@ impl Scripted {
 
     /// The entries with the odd names among them.
     fn with_odd_names(&self, entries: EntryStream) -> EntryStream {
-        let odd_names = self.odd_names.clone();
+        let passes = self.busy_listings > 0;
+        let has_passed = passes && self.count(Operation::List) > self.busy_listings;
+        let odd_names = if has_passed { Vec::new() } else { self.odd_names.clone() };
         let entries = entries.flat_map(move |entry| {
             let name = entry.as_ref().map_or("", Entry::name);
             let odd = odd_names.iter().filter(|(_, before)| *before == name);
-            let odd = odd.map(|(odd, _)| Err(Error::new(ErrorKind::InvalidKey, "an odd name").with_key(*odd)));
+            let odd = odd.map(|(odd, _)| {
+                let kind = if passes { ErrorKind::Unexpected } else { ErrorKind::InvalidKey };
+                let error = Error::new(kind, "an odd name").with_key(*odd).with_retryable(passes);
+                Err(error.with_listing_continues(true))
+            });
             let odd: Vec<_> = odd.collect();
             stream::iter(odd.into_iter().chain([entry]))
         });

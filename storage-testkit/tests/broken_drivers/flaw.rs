@@ -250,7 +250,7 @@ impl<F: Flaw> Harness for Of<F> {
     }
 
     async fn folder_markers(&self) -> Option<Storage> {
-        let leave = |foreign: Foreign| FOLDER_MARKERS.iter().fold(foreign, |it, name| it.folder_marker(name));
+        let leave = |foreign: Foreign| FOLDER_MARKERS.iter().fold(foreign, |it, name| it.folder_marker(*name));
         let inner = Sound::holding(leave, BESIDE_FOLDER_MARKERS).await;
         Some(Storage::new(Broken { flaw: F::default(), inner }))
     }
