@@ -8,6 +8,7 @@ mod scripted;
 mod tracing_log;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -129,7 +129,8 @@ impl Walk {
             Some(key) => match self.stat(&key) {
                 Ok(entry) => batch.extend(entry.map(Ok)),
                 Err(errno) => {
-                    batch.push(Err(errors::os(errno, "looking a file up").with_key(path).with_listing_continues(true)))
+                    let error = errors::os(errno, "looking a file up").with_key(path);
+                    batch.push(Err(error.with_listing_continues(true)));
                 }
             },
         }
