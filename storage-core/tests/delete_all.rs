@@ -286,3 +286,17 @@ async fn a_folder_marker_is_not_deleted_as_a_key() {
     assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some("d/")));
     assert!(error.message().contains("delete_folder_marker"), "{error}");
 }
+
+#[tokio::test]
+async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
+    let scripted = Scripted::with_objects(&[("a/1", ""), ("ab/1", ""), ("b", "")]).await;
+    let storage = storage(&scripted);
+    for (prefix, way_out) in [("", "delete_everything"), ("a", "\"a/\""), ("a/1", "\"a/1/\""), ("b", "\"b/\"")] {
+        let error = storage.delete_prefix(prefix).finish().await.unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::InvalidInput, Some(Operation::Delete)), "{prefix}");
+        assert!(error.message().contains(way_out), "{error}");
+    }
+    let error = storage.delete_prefix("/").finish().await.unwrap_err();
+    assert_eq!((error.kind(), error.driver()), (ErrorKind::InvalidKey, Some("scripted")));
+    assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
+}

@@ -1,9 +1,7 @@
 //! `delete_prefix`: all that is below a directory, and nothing else.
 
-use storage_core::ErrorKind;
-
 use crate::case::Checked;
-use crate::kit::{Kit, names_of, refused};
+use crate::kit::{Kit, names_of};
 
 pub(crate) async fn all_below_the_prefix_is_gone_and_its_neighbours_stay(kit: &Kit) -> Checked {
     let below = kit.seed_keys(&["a/1", "a/b/2", "a/b/c/3", "a/z"]).await?;
@@ -16,18 +14,6 @@ pub(crate) async fn all_below_the_prefix_is_gone_and_its_neighbours_stay(kit: &K
     assert_eq!(gone, below);
     assert_eq!(kit.names("").await?, neighbours);
     assert_eq!(kit.storage.delete_prefix("a/").finish().await?, 0);
-    Ok(())
-}
-
-pub(crate) async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_gone(kit: &Kit) -> Checked {
-    let stored = kit.seed_keys(&["a/1", "ab/1", "b"]).await?;
-    for prefix in ["", "a", "a/1", "b"] {
-        let error = refused(kit.storage.delete_prefix(prefix).finish().await, ErrorKind::InvalidInput);
-        let way_out = if prefix.is_empty() { "delete_everything".to_owned() } else { format!("{prefix}/") };
-        assert!(error.message().contains(&way_out), "{error}");
-    }
-    refused(kit.storage.delete_prefix("/").finish().await, ErrorKind::InvalidKey);
-    assert_eq!(kit.names("").await?, stored);
     Ok(())
 }
 

@@ -139,7 +139,6 @@ macro_rules! __all_cases {
             }
             delete_prefix {
                 all_below_the_prefix_is_gone_and_its_neighbours_stay [Write, List];
-                a_prefix_that_names_no_directory_is_refused_and_nothing_is_gone [Write, List];
                 everything_is_gone_when_everything_is_asked_for [Write, List];
                 folder_markers_are_gone_and_other_prefixes_keep_theirs [Write, List, FolderMarkers];
                 what_cannot_be_read_is_named_and_the_rest_is_gone [Write, List, UnreadableDirectory];

@@ -624,3 +624,13 @@ fn a_folder_marker_that_stays_is_caught() {
         "delete_prefix::folder_markers_are_gone_and_other_prefixes_keep_theirs",
     ]);
 }
+
+flawed_list!(IgnoresLastSlash, |inner, prefix, options| {
+    let text = prefix.as_str().trim_end_matches('/').to_owned();
+    matching(inner, prefix, options, move |name| name.starts_with(&text))
+});
+
+#[test]
+fn a_prefix_whose_slash_is_ignored_is_caught() {
+    caught::<IgnoresLastSlash>(&["delete_prefix::all_below_the_prefix_is_gone_and_its_neighbours_stay"]);
+}
