@@ -3,8 +3,11 @@
 mod cli;
 mod commands;
 mod copy;
+mod distinct;
 mod exit;
+mod links;
 mod location;
+mod metadata;
 mod output;
 mod place;
 mod places;

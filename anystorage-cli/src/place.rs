@@ -27,6 +27,11 @@ impl Place {
         Key::new(self.text.as_str()).map_err(|error| self.mistyped(&error))
     }
 
+    /// Whether a directory was typed and not an object: `media:`, `media:a/`, a local directory.
+    pub(crate) fn names_directory(&self) -> bool {
+        self.text.is_empty() || self.text.ends_with('/')
+    }
+
     /// The beginning of keys that is meant, taken literally.
     pub(crate) fn prefix(&self) -> Result<Prefix, Failure> {
         Prefix::new(self.text.as_str()).map_err(|error| self.mistyped(&error))
@@ -45,7 +50,7 @@ impl Place {
     /// The place itself; below it, under this name, if it is a directory.
     pub(crate) fn or_below(&self, name: &str) -> Self {
         let mut place = self.clone();
-        if self.text.is_empty() || self.text.ends_with('/') {
+        if self.names_directory() {
             place.text.push_str(name);
         }
         place

@@ -34,6 +34,8 @@ pub(crate) struct Places {
     definitions: Option<Definitions>,
     named: Vec<(String, Storage)>,
     rooted: Vec<(StorageConfig, Storage)>,
+    /// The storage of the last symlink that was followed.
+    last_followed: Option<(StorageConfig, Storage)>,
 }
 
 impl Places {
@@ -44,7 +46,8 @@ impl Places {
             config.map_or_else(Environment::process, |file| Environment::process().with("STORAGE_CONFIG", file));
         let registry = anystorage::registry();
         let loader = Loader::new().with_registry(registry.clone()).with_environment(environment);
-        let mut places = Self { loader, registry, definitions: None, named: Vec::new(), rooted: Vec::new() };
+        let mut places =
+            Self { loader, registry, definitions: None, named: Vec::new(), rooted: Vec::new(), last_followed: None };
         // A file that was asked for has to be there, needed or not.
         if named {
             places.definitions()?;
@@ -134,8 +137,28 @@ impl Places {
         }
         let root = root_of(directory).map_err(told)?;
         config.options.insert("root", root);
+        // The files of a local path are those of its user, with the permissions that other programs give them; unless the query of
+        // a URL has others.
+        if ["file_mode", "dir_mode", "respect_umask"].iter().all(|option| config.options.get(option).is_none()) {
+            config.options.insert("respect_umask", true);
+        }
         let storage = self.open(config).map_err(told)?;
         Ok(Place { storage, label, text: name, local: true })
+    }
+
+    /// The place of a file or directory that a symlink leads to, all links resolved. Of its storages only the last one stays
+    /// open, since there can be as many as there are links.
+    pub(crate) fn followed(&mut self, path: &Path) -> Result<Place, Failure> {
+        let known = self.rooted.len();
+        if let Some(last) = self.last_followed.take() {
+            self.rooted.push(last);
+        }
+        let found = self.path(path, Want::Existing);
+        if self.rooted.len() > known {
+            self.last_followed = self.rooted.pop();
+            self.rooted.truncate(known);
+        }
+        found
     }
 
     fn open(&mut self, config: StorageConfig) -> Result<Storage, Error> {

@@ -1,7 +1,10 @@
 //! Writing a local file so that its old content stays until the new one is complete. For files of the
 //! application, outside any storage.
+//!
+//! Invariant: until the rename, the new content is readable by its owner alone. A private file is replaced by a private one,
+//! and at no moment lies beside it in a file that others may read.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys;
 
 /// Writes all chunks to a temporary file beside `path`, syncs it and renames it over `path`.
+///
+/// The file gets the permissions and, as far as the process may set them, the owner and the group of the file that it
+/// replaces; a new file gets those that any program's new file in this directory gets (umask, default ACL).
 pub(crate) async fn write(path: &Path, chunks: impl Stream<Item = Result<Bytes>>) -> Result<()> {
     let path = path.to_owned();
     let mut target = blocking(move || Target::open(&path)).await?;
@@ -41,44 +47,51 @@ struct Target {
     part: Option<Part>,
 }
 
-/// The unfinished file. Removed when it is dropped before its commit.
+/// A temporary file. Removed when it is dropped before its commit.
 struct Part {
     part: PathBuf,
     path: PathBuf,
-    permissions: Option<Permissions>,
     committed: bool,
 }
 
 impl Target {
     fn open(path: &Path) -> Result<Self> {
         // Where the name is a symlink, what it stands for is replaced, and not the link.
-        let (path, permissions) = match std::fs::metadata(path) {
+        let path = match std::fs::metadata(path) {
             Ok(old) if old.is_dir() => return Err(is_directory(path)),
             Ok(old) if !old.is_file() => {
                 return Ok(Self { file: File::options().write(true).open(path)?, part: None });
             }
-            Ok(old) => (std::fs::canonicalize(path)?, Some(old.permissions())),
-            Err(error) if error.kind() == Io::NotFound => (path.to_owned(), None),
+            Ok(_) => std::fs::canonicalize(path)?,
+            Err(error) if error.kind() == Io::NotFound => path.to_owned(),
             Err(error) => return Err(error.into()),
         };
         if path.file_name().is_none() {
             return Err(is_directory(&path));
         }
-        let part = path.with_file_name(format!(".{}.part", keys::random_text(16)?));
-        let file = File::options().write(true).create_new(true).open(&part)?;
-        Ok(Self { file, part: Some(Part { part, path, permissions, committed: false }) })
+        let part = beside(&path)?;
+        let file = permissions::create_private(&part)?;
+        Ok(Self { file, part: Some(Part { part, path, committed: false }) })
     }
 
     fn commit(self) -> Result<()> {
         let Some(mut part) = self.part else { return Ok(()) };
-        if let Some(permissions) = part.permissions.take() {
-            self.file.set_permissions(permissions)?;
+        // Now and not when the write began: the file may have been made, or made private, since then.
+        match std::fs::metadata(&part.path) {
+            Ok(old) if old.is_file() => permissions::set_as(&self.file, &old)?,
+            Ok(old) if old.is_dir() => return Err(is_directory(&part.path)),
+            _ => permissions::set_as_new(&self.file, &part.path)?,
         }
         self.file.sync_all()?;
         std::fs::rename(&part.part, &part.path)?;
         part.committed = true;
         Ok(())
     }
+}
+
+/// A name that no other file has, in the same directory.
+fn beside(path: &Path) -> Result<PathBuf> {
+    Ok(path.with_file_name(format!(".{}.part", keys::random_text(16)?)))
 }
 
 fn is_directory(path: &Path) -> Error {
@@ -88,8 +101,69 @@ fn is_directory(path: &Path) -> Error {
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.committed {
-            // Nothing to tell anybody: the error that brought us here is on its way already.
+            // A failure here adds nothing: the caller already receives the error that led here.
             let _ = std::fs::remove_file(&self.part);
         }
+    }
+}
+
+#[cfg(unix)]
+mod permissions {
+    use std::fs::{File, Metadata, Permissions};
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+    use std::path::Path;
+
+    use super::{Part, Result, beside};
+
+    /// Creates a file that its owner alone can open, from the first moment.
+    pub(super) fn create_private(path: &Path) -> Result<File> {
+        Ok(File::options().write(true).create_new(true).mode(0o600).open(path)?)
+    }
+
+    /// Gives a file the owner, the group and the permission bits of the one that it is to replace.
+    pub(super) fn set_as(file: &File, old: &Metadata) -> Result<()> {
+        // No set-user-ID and the like: these were granted to the old content.
+        let mut mode = old.mode() & 0o777;
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            // Only root can give a file away. A user can set a group of their own.
+            let given = fchown(file, Some(old.uid()), Some(old.gid()));
+            let grouped = given.or_else(|_| fchown(file, None, Some(old.gid()))).is_ok();
+            if !grouped && new.gid() != old.gid() {
+                // The bits were meant for another group: this one gets no more than others get.
+                mode = (mode & !0o070) | ((mode & 0o007) << 3);
+            }
+        }
+        Ok(file.set_permissions(Permissions::from_mode(mode))?)
+    }
+
+    /// Gives a file the permission bits of any new file in its directory.
+    ///
+    /// An empty file shows which these are. The umask alone can be read only by changing it for all threads, and does not
+    /// count where the directory has a default ACL.
+    pub(super) fn set_as_new(file: &File, path: &Path) -> Result<()> {
+        let sample = Part { part: beside(path)?, path: path.to_owned(), committed: false };
+        let mode = File::options().write(true).create_new(true).open(&sample.part)?.metadata()?.mode() & 0o777;
+        Ok(file.set_permissions(Permissions::from_mode(mode))?)
+    }
+}
+
+#[cfg(not(unix))]
+mod permissions {
+    use std::fs::{File, Metadata};
+    use std::path::Path;
+
+    use super::Result;
+
+    pub(super) fn create_private(path: &Path) -> Result<File> {
+        Ok(File::options().write(true).create_new(true).open(path)?)
+    }
+
+    pub(super) fn set_as(file: &File, old: &Metadata) -> Result<()> {
+        Ok(file.set_permissions(old.permissions())?)
+    }
+
+    pub(super) fn set_as_new(_file: &File, _path: &Path) -> Result<()> {
+        Ok(())
     }
 }

@@ -51,7 +51,8 @@ impl LinkTo {
         self
     }
 
-    /// Binds an upload to this `Content-Type`. For POST, `image/*` takes any type that begins with `image/`.
+    /// Binds an upload to this `Content-Type`. For POST, `image/*` takes any type that begins with `image/`,
+    /// also `image/svg+xml`, which can hold scripts.
     pub fn content_type(mut self, value: impl Into<String>) -> Self {
         self.options.content_type = Some(value.into());
         self

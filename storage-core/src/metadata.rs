@@ -10,6 +10,7 @@ use crate::checksum::Checksums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::etag::ETag;
 use crate::key::Key;
+use crate::response::ResponseMeta;
 use crate::timestamp;
 
 /// The most bytes that the names and values of user metadata may have together (S3's limit, "Working
@@ -147,27 +148,53 @@ impl Metadata {
     ///
     /// # Errors
     /// `InvalidInput`, with the field that is not acceptable and why.
-    pub fn validated(mut self) -> Result<Self> {
+    pub fn validated(self) -> Result<Self> {
+        let (valid, refused) = self.valid_part();
+        refused.into_iter().next().map_or(Ok(valid), Err)
+    }
+
+    /// Removes each field that [`validated`](Self::validated) refuses. Returns the rest, which is valid, and an error of
+    /// kind `InvalidInput` for each field that was removed: which one, and why.
+    ///
+    /// For copies of objects that another program stored with metadata that no header may carry. User metadata that is
+    /// too large in sum is removed as a whole.
+    ///
+    /// ```
+    /// use storage_core::Metadata;
+    ///
+    /// let (valid, removed) = Metadata::new().content_type("jpg").cache_control("no-store").valid_part();
+    /// assert_eq!(valid, Metadata::new().cache_control("no-store"));
+    /// assert!(removed[0].message().starts_with("content_type: "));
+    /// ```
+    #[must_use]
+    pub fn valid_part(mut self) -> (Self, Vec<Error>) {
+        let mut refused = Vec::new();
         let headers = [
-            ("content_type", &self.content_type),
-            ("content_encoding", &self.content_encoding),
-            ("content_disposition", &self.content_disposition),
-            ("content_language", &self.content_language),
-            ("cache_control", &self.cache_control),
+            ("content_type", &mut self.content_type),
+            ("content_encoding", &mut self.content_encoding),
+            ("content_disposition", &mut self.content_disposition),
+            ("content_language", &mut self.content_language),
+            ("cache_control", &mut self.cache_control),
         ];
-        for (name, value) in headers {
-            if let Some(value) = value {
-                check_header(name, value)?;
+        for (name, slot) in headers {
+            if let Err(error) = slot.as_deref().map_or(Ok(()), |value| check_header(name, value)) {
+                *slot = None;
+                refused.push(error);
             }
         }
-        if let Some(content_type) = &self.content_type
-            && !content_type.contains('/')
-        {
-            return Err(bad("content_type", "write type/subtype, as in image/png"));
+        self.user_metadata.retain(|name, value| match check_user_entry(name, value) {
+            Ok(()) => true,
+            Err(error) => {
+                refused.push(error);
+                false
+            }
+        });
+        if let Err(error) = check_user_size(&self.user_metadata) {
+            self.user_metadata.clear();
+            refused.push(error);
         }
-        check_user_metadata(&self.user_metadata)?;
-        self.expires = self.expires.map(timestamp::whole_seconds).transpose()?;
-        Ok(self)
+        self.expires = self.expires.and_then(|time| timestamp::whole_seconds(time).map_err(|e| refused.push(e)).ok());
+        (self, refused)
     }
 }
 
@@ -191,26 +218,30 @@ fn check_header(name: &str, value: &str) -> Result<()> {
     if value.trim() != value {
         return Err(bad(name, "the value begins or ends with a space"));
     }
+    if name == "content_type" && !value.contains('/') {
+        return Err(bad(name, "write type/subtype, as in image/png"));
+    }
     Ok(())
 }
 
-fn check_user_metadata(entries: &BTreeMap<String, String>) -> Result<()> {
-    let mut total = 0;
-    for (name, value) in entries {
-        let field = format!("user_metadata {name:?}");
-        // RFC 9110, section 5.6.2 (token), in lower case.
-        let token = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(token) {
-            return Err(bad(&field, "a name has lower-case ASCII letters, digits and !#$%&'*+-.^_`|~ only"));
-        }
-        if value.chars().any(char::is_control) {
-            return Err(bad(&field, "a value has no control characters"));
-        }
-        if value.trim() != value {
-            return Err(bad(&field, "a value does not begin or end with white space"));
-        }
-        total += name.len() + value.len();
+fn check_user_entry(name: &str, value: &str) -> Result<()> {
+    let field = format!("user_metadata {name:?}");
+    // RFC 9110, section 5.6.2 (token), in lower case.
+    let token = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(bad(&field, "a name has lower-case ASCII letters, digits and !#$%&'*+-.^_`|~ only"));
     }
+    if value.chars().any(char::is_control) {
+        return Err(bad(&field, "a value has no control characters"));
+    }
+    if value.trim() != value {
+        return Err(bad(&field, "a value does not begin or end with white space"));
+    }
+    Ok(())
+}
+
+fn check_user_size(entries: &BTreeMap<String, String>) -> Result<()> {
+    let total: usize = entries.iter().map(|(name, value)| name.len() + value.len()).sum();
     if total > MAX_USER_METADATA_BYTES {
         return Err(bad(
             "user_metadata",
@@ -222,13 +253,15 @@ fn check_user_metadata(entries: &BTreeMap<String, String>) -> Result<()> {
 
 /// All that is known of a stored object.
 ///
-/// Serialised with these field names; the fields of `metadata` stand beside the others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Serialised with these field names; the fields of `metadata` stand beside the others. `response` is neither
+/// serialised nor compared, because it differs from one request for the same object to the next.
+#[derive(Debug, Clone, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ObjectMeta {
     /// The object's key.
     pub key: Key,
-    /// The length of the stored bytes.
+    /// The length of the stored bytes. [`UNKNOWN_SIZE`](Self::UNKNOWN_SIZE) only in objects that were opened with
+    /// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
     pub size: u64,
     /// The version's validator. Strong where the driver can promise it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,13 +275,48 @@ pub struct ObjectMeta {
     /// The checksums that were computed or verified when the object was saved.
     #[serde(skip_serializing_if = "Checksums::is_empty")]
     pub checksums: Checksums,
+    /// What the HTTP response that carried this metadata states about its freshness. `None` from drivers that read no HTTP
+    /// responses, and in listings. Not stored.
+    #[serde(skip)]
+    pub response: Option<ResponseMeta>,
+}
+
+impl PartialEq for ObjectMeta {
+    fn eq(&self, other: &Self) -> bool {
+        // Names every field, so that a new one is not forgotten.
+        let Self { key, size, etag, last_modified, metadata, checksums, response: _ } = self;
+        *key == other.key
+            && *size == other.size
+            && *etag == other.etag
+            && *last_modified == other.last_modified
+            && *metadata == other.metadata
+            && *checksums == other.checksums
+    }
 }
 
 impl ObjectMeta {
+    /// The `size` of an object whose size is not known before its last byte, as of an HTTP response without a length. Larger
+    /// than every object, so that code that expects a size fails instead of losing bytes.
+    pub const UNKNOWN_SIZE: u64 = u64::MAX;
+
+    /// Returns the size, or `None` for [`UNKNOWN_SIZE`](Self::UNKNOWN_SIZE).
+    #[must_use]
+    pub fn known_size(&self) -> Option<u64> {
+        (self.size != Self::UNKNOWN_SIZE).then_some(self.size)
+    }
+
     /// The least there is to know; the fields are public to set the rest.
     #[must_use]
     pub fn new(key: Key, size: u64) -> Self {
-        Self { key, size, etag: None, last_modified: None, metadata: Metadata::new(), checksums: Checksums::new() }
+        Self {
+            key,
+            size,
+            etag: None,
+            last_modified: None,
+            metadata: Metadata::new(),
+            checksums: Checksums::new(),
+            response: None,
+        }
     }
 
     /// The ETag, if it is a strong one: by which bytes of two answers are known to be of one version.
@@ -294,11 +362,46 @@ mod tests {
     }
 
     #[test]
+    fn the_valid_part_has_every_field_but_the_refused_ones_and_each_of_those_is_named() {
+        let before_1970 = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(1);
+        let given = Metadata::new()
+            .content_type("jpg")
+            .content_disposition("attachment; filename=\"é\"")
+            .content_language("en")
+            .expires(before_1970)
+            .user("good", "1")
+            .user("bad", "a\nb");
+        let (valid, removed) = given.valid_part();
+        assert_eq!(valid, Metadata::new().content_language("en").user("good", "1"));
+        assert_eq!(valid.clone().validated().unwrap(), valid);
+        let named: Vec<_> = removed.iter().map(|error| error.message().split(':').next().unwrap()).collect();
+        assert_eq!(named, ["content_type", "content_disposition", "user_metadata \"bad\"", "expires"]);
+    }
+
+    #[test]
+    fn user_metadata_that_is_too_large_in_sum_is_removed_as_a_whole() {
+        let half = "x".repeat(MAX_USER_METADATA_BYTES / 2);
+        let (valid, removed) = Metadata::new().user("a", half.clone()).user("b", half).valid_part();
+        assert_eq!((valid, removed.len()), (Metadata::new(), 1));
+    }
+
+    #[test]
     fn metadata_reads_back_from_json_as_it_was() {
         let expires = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
         let metadata = Metadata::new().content_type("image/png").expires(expires).user("a", "b").validated().unwrap();
         let json = serde_json::to_string(&metadata).unwrap();
         assert!(json.contains("2096-10-02T07:06:40Z"), "{json}");
         assert_eq!(serde_json::from_str::<Metadata>(&json).unwrap(), metadata);
+    }
+
+    #[test]
+    fn what_a_response_states_of_itself_is_neither_compared_nor_serialised() {
+        let plain = ObjectMeta::new(Key::new("a").unwrap(), 1);
+        let mut aged = plain.clone();
+        aged.response = Some(ResponseMeta::new(std::time::Duration::from_secs(59), SystemTime::UNIX_EPOCH));
+        assert_eq!(plain, aged);
+        assert_eq!(serde_json::to_string(&plain).unwrap(), serde_json::to_string(&aged).unwrap());
+        aged.size = 2;
+        assert_ne!(plain, aged);
     }
 }

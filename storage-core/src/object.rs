@@ -1,5 +1,6 @@
 //! [`Object`]: what [`Storage::open`](crate::Storage::open) answers: metadata and a body that streams.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
@@ -46,7 +47,11 @@ pub struct Object {
     range: Range<u64>,
     body: Body,
     driver: Option<Cow<'static, str>>,
+    guard: Option<Guard>,
 }
+
+/// What is dropped together with the body.
+type Guard = Box<dyn Any + Send + Sync>;
 
 enum Body {
     Bytes(Bytes),
@@ -56,7 +61,7 @@ enum Body {
 
 impl Object {
     fn new(meta: ObjectMeta, range: Range<u64>, body: Body) -> Self {
-        Self { meta, range, body, driver: None }
+        Self { meta, range, body, driver: None, guard: None }
     }
 
     /// For drivers: an object whose bytes of the range are in memory.
@@ -79,6 +84,26 @@ impl Object {
         Self::new(meta, range, Body::Stream(chunks.boxed()))
     }
 
+    /// For drivers: a whole object of which no size is known before its last byte. Sets the size of the metadata to
+    /// [`ObjectMeta::UNKNOWN_SIZE`]. Only for callers that set
+    /// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
+    ///
+    /// The stream itself has to fail where the body breaks off: without a size nothing else notices.
+    pub fn from_stream_of_unknown_size<S>(mut meta: ObjectMeta, chunks: S) -> Self
+    where
+        S: Stream<Item = Result<Bytes>> + Send + 'static,
+    {
+        meta.size = ObjectMeta::UNKNOWN_SIZE;
+        Self::from_stream(meta, 0..ObjectMeta::UNKNOWN_SIZE, chunks)
+    }
+
+    /// For drivers: keeps a value until the body is dropped or read to its end, a reservation of disk space for example.
+    #[must_use]
+    pub fn with_guard(mut self, guard: impl Any + Send + Sync) -> Self {
+        self.guard = Some(Box::new(guard));
+        self
+    }
+
     /// What is known of the whole object.
     #[must_use]
     pub fn meta(&self) -> &ObjectMeta {
@@ -91,7 +116,7 @@ impl Object {
         self.range.clone()
     }
 
-    /// How many bytes the body yields.
+    /// How many bytes the body yields. [`ObjectMeta::UNKNOWN_SIZE`] if the size of the object is not known.
     #[must_use]
     pub fn content_length(&self) -> u64 {
         self.range.end - self.range.start
@@ -138,15 +163,24 @@ impl Object {
     ///
     /// Fewer or more bytes than that end it with an error (retryable, since a connection that breaks off
     /// is the usual cause).
+    ///
+    /// The body of an object of unknown size is as long as it is.
     #[must_use]
     pub fn into_stream(self) -> ObjectStream {
-        let left = self.content_length();
+        let left = self.meta.known_size().map(|_| self.content_length());
         let chunks = match self.body {
             Body::Bytes(bytes) => stream::once(async { Ok(bytes) }).boxed(),
             Body::File(file) => FileStream::new(file, self.range).map_err(Error::from).boxed(),
             Body::Stream(chunks) => chunks,
         };
-        ObjectStream { chunks, left, done: false, key: self.meta.key.to_string(), driver: self.driver }
+        ObjectStream {
+            chunks,
+            left,
+            done: false,
+            key: self.meta.key.to_string(),
+            driver: self.driver,
+            _guard: self.guard,
+        }
     }
 
     /// The body as an `AsyncRead` and `AsyncBufRead`.
@@ -166,8 +200,12 @@ impl Object {
     /// The whole body in memory, if it has at most `max` bytes.
     ///
     /// # Errors
-    /// `TooLarge` before anything is read if it has more; else as [`bytes`](Self::bytes).
+    /// `TooLarge` before anything is read if it has more, or while it is read if its size is not known; else as
+    /// [`bytes`](Self::bytes).
     pub async fn bytes_up_to(self, max: u64) -> Result<Bytes> {
+        if self.meta.known_size().is_none() {
+            return self.collect(max).await;
+        }
         let len = self.content_length();
         if len > max {
             let message = format!("the body has {len} bytes; at most {max} were asked for");
@@ -194,6 +232,20 @@ impl Object {
         }
     }
 
+    /// Collects a body of unknown size.
+    async fn collect(self, max: u64) -> Result<Bytes> {
+        let mut all = BytesMut::new();
+        let mut chunks = self.into_stream();
+        while let Some(chunk) = chunks.try_next().await? {
+            if (all.len() + chunk.len()) as u64 > max {
+                let message = format!("the body has more than the {max} bytes that were asked for");
+                return Err(in_body(Error::new(ErrorKind::TooLarge, message), &chunks.key, chunks.driver.clone()));
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all.freeze())
+    }
+
     /// The whole body as text.
     ///
     /// # Errors
@@ -205,9 +257,13 @@ impl Object {
             .map_err(|cause| Error::unexpected("the object is not UTF-8 text", cause).with_key(key.as_str()))
     }
 
-    /// Writes the body to a local file: to a temporary one beside it first, which replaces the old one only
-    /// when it is complete, and has its permissions. What is no regular file (a FIFO, a device) is written to as it is; a
-    /// symlink is followed.
+    /// Writes the body to a local file: to a temporary file beside it first, which replaces the old file only when it is
+    /// complete.
+    ///
+    /// Until then only the owner can read the temporary file. It gets the permission bits of the file that it replaces,
+    /// and its owner and group as far as the process may set them (where it may not set the group, the group gets the
+    /// permissions of others). A new file gets the permissions of any new file (umask, default ACL). What is no regular
+    /// file (a FIFO, a device) is written to as it is; a symlink is followed.
     ///
     /// Dropping the future leaves the old file, or, in its last moment, the new one.
     ///
@@ -253,12 +309,15 @@ impl fmt::Debug for Object {
 /// `object.meta().metadata` to the save.
 impl From<Object> for Payload {
     fn from(object: Object) -> Self {
-        let size = object.content_length();
-        match object.body {
+        let size = object.meta.known_size().map(|_| object.content_length());
+        let payload = match object.body {
             Body::Bytes(bytes) => Self::from_bytes(bytes),
             _ => Self::from_stream(object.into_stream()),
+        };
+        match size {
+            Some(size) => payload.with_size(size),
+            None => payload,
         }
-        .with_size(size)
     }
 }
 
@@ -269,10 +328,12 @@ pub type ObjectReader = StreamReader<ObjectStream, Bytes>;
 /// The body of an [`Object`] as a stream: see [`Object::into_stream`].
 pub struct ObjectStream {
     chunks: BoxStream<'static, Result<Bytes>>,
-    left: u64,
+    /// `None` if the size of the object is not known.
+    left: Option<u64>,
     done: bool,
     key: String,
     driver: Option<Cow<'static, str>>,
+    _guard: Option<Guard>,
 }
 
 impl ObjectStream {
@@ -285,19 +346,24 @@ impl ObjectStream {
 
     fn check(&mut self, chunk: Option<Result<Bytes>>) -> Option<Result<Bytes>> {
         let result = match chunk {
-            Some(Ok(chunk)) => match self.left.checked_sub(chunk.len() as u64) {
-                Some(left) => {
-                    self.left = left;
-                    return Some(Ok(chunk));
+            Some(Ok(chunk)) => {
+                let Some(left) = self.left else { return Some(Ok(chunk)) };
+                match left.checked_sub(chunk.len() as u64) {
+                    Some(left) => {
+                        self.left = Some(left);
+                        return Some(Ok(chunk));
+                    }
+                    None => Err(too_long()),
                 }
-                None => Err(too_long()),
-            },
-            Some(Err(error)) => Err(error),
-            None if self.left > 0 => Err(ended_early(self.left)),
-            None => {
-                self.done = true;
-                return None;
             }
+            Some(Err(error)) => Err(error),
+            None => match self.left {
+                Some(left) if left > 0 => Err(ended_early(left)),
+                _ => {
+                    self.done = true;
+                    return None;
+                }
+            },
         };
         self.done = true;
         Some(result.map_err(|error| in_body(error, &self.key, self.driver.clone())))

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::etag::ETag;
 use crate::metadata::{Metadata, ObjectMeta};
 use crate::range::ByteRange;
+use crate::timestamp::floor_to_second;
 
 /// What a save does when there is an object under the key already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +51,12 @@ pub struct OpenOptions {
     /// Only if saved after this time, in whole seconds, else `NotModified`. Ignored beside `if_none_match`
     /// (RFC 9110, section 13.1.3).
     pub if_modified_since: Option<SystemTime>,
+    /// Whether the object may have [`ObjectMeta::UNKNOWN_SIZE`], for callers that only pass the bytes on. `false` by
+    /// default: then a driver of a backend that states no size finds it out, by collecting the body in a temporary file
+    /// for example, or fails.
+    ///
+    /// An object of unknown size is whole, whatever `range` asks for. Drivers may ignore this option.
+    pub allow_unknown_size: bool,
 }
 
 impl OpenOptions {
@@ -72,7 +79,7 @@ impl OpenOptions {
         }
         let unchanged = match (&self.if_none_match, self.if_modified_since, meta.last_modified) {
             (Some(known), _, _) => meta.etag.as_ref().is_some_and(|etag| etag.weak_eq(known)),
-            (None, Some(since), Some(modified)) => unix_seconds(modified) <= unix_seconds(since),
+            (None, Some(since), Some(modified)) => floor_to_second(modified) <= floor_to_second(since),
             _ => false,
         };
         if unchanged {
@@ -219,5 +226,21 @@ impl UrlOptions {
     #[must_use]
     pub fn content_type_prefix(&self) -> Option<&str> {
         self.content_type.as_deref()?.strip_suffix('*').filter(|prefix| prefix.ends_with('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Key;
+
+    #[test]
+    fn times_before_1970_are_compared_as_they_are() {
+        let at = |seconds_before: u64| SystemTime::UNIX_EPOCH - Duration::from_secs(seconds_before);
+        let mut meta = ObjectMeta::new(Key::new("a").unwrap(), 1);
+        meta.last_modified = Some(at(1_000));
+        let since = |time| OpenOptions { if_modified_since: Some(time), ..OpenOptions::default() };
+        assert!(since(at(2_000)).check(&meta).is_ok());
+        assert_eq!(since(at(500)).check(&meta).unwrap_err().kind(), ErrorKind::NotModified);
     }
 }

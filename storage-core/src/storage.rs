@@ -431,6 +431,13 @@ impl Open {
         self
     }
 
+    /// Allows an object of unknown size, which is whole whatever the range. See
+    /// [`OpenOptions::allow_unknown_size`].
+    pub fn allow_unknown_size(mut self) -> Self {
+        self.options.allow_unknown_size = true;
+        self
+    }
+
     async fn run(self) -> Result<Object> {
         let Self { storage, key, mut options } = self;
         let key = storage.checked(Operation::Open, key)?;

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The last second before 9999-12-30T22:00:00Z. HTTP can write a day more (a year has four digits: RFC 9110, section
 /// 5.6.7), but not every offset from UTC could.
-const LAST_SECOND: u64 = 253_402_207_199;
+pub(crate) const LAST_SECOND: u64 = 253_402_207_199;
 
 /// Reads an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one (`2026-12-01T00:00:00Z`).
 ///
@@ -43,6 +43,25 @@ pub fn format_time(time: SystemTime) -> String {
         // Outside the years -9999..=9999: no file system or server means that.
         Err(_) => "out of range".to_owned(),
     }
+}
+
+/// Returns the start of the second that a time lies in, also before 1970: a time as HTTP and many listings show it.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+///
+/// let second = storage_core::floor_to_second;
+/// assert_eq!(second(UNIX_EPOCH + Duration::from_millis(1_500)), UNIX_EPOCH + Duration::from_secs(1));
+/// assert_eq!(second(UNIX_EPOCH - Duration::from_millis(1_500)), UNIX_EPOCH - Duration::from_secs(2));
+/// ```
+#[must_use]
+pub fn floor_to_second(time: SystemTime) -> SystemTime {
+    let fraction = match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.subsec_nanos(),
+        Err(before) => (1_000_000_000 - before.duration().subsec_nanos()) % 1_000_000_000,
+    };
+    // No system has a first time that is not a whole second.
+    time.checked_sub(Duration::from_nanos(fraction.into())).unwrap_or(time)
 }
 
 /// Cuts a time to whole seconds, as `Expires` travels.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use scripted::{BodyKind, End, Fault, Scripted};
+use scripted::{BodyKind, End, Fault, RESPONSE, Scripted};
 use storage_core::layers::{Defaults, Limit, Observed, Prefixed, PublicUrl, ReadOnly, Retry, Timeout};
 use storage_core::{
     ByteRange, Capabilities, ChecksumAlgorithm, CopyMode, CopyOptions, Driver, ETag, Error, ErrorKind, Key,
@@ -50,6 +50,7 @@ fn open_options() -> OpenOptions {
     options.if_match = Some(ETag::strong("0").unwrap());
     options.if_none_match = Some(ETag::strong("other").unwrap());
     options.if_modified_since = Some(std::time::UNIX_EPOCH);
+    options.allow_unknown_size = true;
     options
 }
 
@@ -124,9 +125,11 @@ async fn every_answer_comes_back_whole(layer: Layer) {
     assert_eq!(meta.key, "a");
     meta.key = inside.key.clone();
     assert_eq!(meta, inside);
+    assert_eq!(meta.response, Some(RESPONSE), "stat");
     let object = driver.open(&key("a"), &open_options()).await.unwrap();
     assert_eq!((object.meta().key.as_str(), object.meta().etag.clone()), ("a", inside.etag.clone()));
     assert_eq!((object.range(), object.meta().size), (1..6, 10));
+    assert_eq!(object.meta().response, Some(RESPONSE), "open");
     assert_eq!(object.text().await.unwrap(), "12345");
     assert!(driver.exists(&key("a")).await.unwrap());
     assert!(!driver.exists(&key("b")).await.unwrap());

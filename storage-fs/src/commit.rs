@@ -1,8 +1,7 @@
 //! The moment in which a staged file becomes an object.
 //!
-//! Every change of a directory's objects happens under a lock (`flock`) on that directory: shared for changes that
-//! the file system itself makes atomic, exclusive where something has to be compared first (`if_match`) or a sidecar
-//! goes along. The locks hold between processes. Where a file system has none, `if_match` is refused.
+//! A file whose metadata is inside it takes a free place without a lock. Everything else happens under the key's
+//! lock: see [`crate::locks`]. Where a file system has no locks, `if_match` is refused.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,16 +10,18 @@ use rustix::io::Errno;
 use storage_core::{Checksums, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, SaveMode, keys};
 
 use crate::blocking::Waiting;
+use crate::config::CreateMode;
 use crate::driver::Shared;
 use crate::errors;
-use crate::metadata::{self, Kept, Record};
+use crate::locks::{Access, Lock};
+use crate::metadata::{self, Entry, Kept, Record};
 use crate::open;
-use crate::root::{Made, is_directory, is_linked, is_regular, lock, remove_if_empty};
+use crate::root::{Made, is_directory, is_regular, remove_if_empty};
 use crate::staged::Staged;
 use crate::version::{Version, precise_times};
 
-/// How often a directory may be pruned under our hands before we give up.
-const MAX_TRIES: usize = 100;
+/// How often other processes may remove the object's directory before the save fails.
+const MAX_TRIES: usize = 1000;
 
 /// A staged file with all that it needs to become an object.
 pub(crate) struct Commit<'a> {
@@ -42,10 +43,8 @@ impl Commit<'_> {
         let record = Record::new(&version, staged.id(), self.metadata, &self.checksums);
         let etag = record.etag()?;
         let kept = metadata::keep(self.fs.metadata, &staged, version.inode, record)?;
-        let mode = Mode::from_raw_mode(self.fs.file_mode);
-        if Mode::from_raw_mode(stat.st_mode) != mode {
-            // The umask has taken bits away, or staging needed more.
-            fs::fchmod(staged.fd(), mode).map_err(doing)?;
+        if let Some(mode) = self.mode_for(&staged, &stat)? {
+            fs::fchmod(staged.fd(), Mode::from_raw_mode(mode)).map_err(doing)?;
         }
         if self.fs.durable {
             staged.sync()?;
@@ -59,9 +58,67 @@ impl Commit<'_> {
         Ok(meta)
     }
 
+    /// Returns the permission bits to set on the staged file, unless it has the right ones.
+    fn mode_for(&self, staged: &Staged, stat: &Stat) -> Result<Option<u32>> {
+        let mode = match self.fs.file_mode {
+            // The umask may have taken bits away, or staging needed more.
+            CreateMode::Exact(mode) => mode,
+            CreateMode::Umask => match self.mode {
+                SaveMode::CreateNew | SaveMode::UniqueName => return Ok(None),
+                _ => match self.fs.root.look(self.key)?.filter(is_regular) {
+                    Some(present) => mode_of_successor(staged, stat, &present),
+                    None => return Ok(None),
+                },
+            },
+        };
+        Ok((Mode::from_raw_mode(stat.st_mode) != Mode::from_raw_mode(mode)).then_some(mode))
+    }
+
     fn place(&self, staged: &mut Staged, kept: &Kept) -> Result<Key> {
+        match self.mode {
+            SaveMode::CreateNew => self.place_new(self.key, staged, kept),
+            SaveMode::UniqueName => {
+                let mut key = self.key.clone();
+                loop {
+                    match self.place_new(&key, staged, kept) {
+                        Err(error) if is_taken(&error) && self.can_have_directory() => {
+                            key = keys::alternative(self.key)?;
+                        }
+                        placed => return placed,
+                    }
+                }
+            }
+            SaveMode::IfMatch(wanted) => {
+                let Some(_lock) = self.lock(self.key, Access::Exclusive)? else {
+                    return Err(Error::unsupported("this file system has no locks, which if_match needs"));
+                };
+                let mut sidecar = Sidecar::new(self.fs, self.key, kept);
+                self.in_directory(|directory| {
+                    open::check_version(self.fs, self.key, wanted)?;
+                    self.replace(directory, staged, &mut sidecar)
+                })
+            }
+            _ => match kept {
+                Kept::InFile => self.place_over(staged),
+                Kept::ForSidecar(_) => {
+                    let _lock = self.lock(self.key, Access::Exclusive)?;
+                    let mut sidecar = Sidecar::new(self.fs, self.key, kept);
+                    self.in_directory(|directory| self.replace(directory, staged, &mut sidecar))
+                }
+            },
+        }
+    }
+
+    /// Returns whether another name beside the key could be free: it could not below a file.
+    fn can_have_directory(&self) -> bool {
+        !matches!(self.fs.root.open_parent(self.key), Err(Errno::NOTDIR | Errno::LOOP))
+    }
+
+    /// Puts the object in its directory, which is made where it is missing, and made again as often as another process
+    /// removes it: `put` then returns `NOENT`.
+    fn in_directory(&self, mut put: impl FnMut(&OwnedFd) -> Result<Result<Key, Errno>>) -> Result<Key> {
         for _ in 0..MAX_TRIES {
-            let made = match self.make_parent() {
+            let made = match self.fs.root.make_parent(self.key) {
                 Ok(made) => made,
                 Err(Errno::NOENT) => continue,
                 Err(errno) => {
@@ -69,117 +126,168 @@ impl Commit<'_> {
                     return Err(errors::os(errno, "making the directory for the object"));
                 }
             };
-            match self.place_in(&made.directory, staged, kept) {
-                // The directory was removed, empty as it was, after we had opened it.
-                Ok(None) => {}
-                Ok(Some(key)) => return self.sync(&made).map(|()| key),
+            let placed = match put(&made.directory) {
+                Ok(Err(Errno::NOENT)) => continue,
+                Ok(placed) => placed.map_err(|errno| match errno {
+                    Errno::ISDIR | Errno::NOTEMPTY => errors::is_a_directory(),
+                    other => errors::os(other, "renaming the file into place"),
+                }),
+                Err(error) => Err(error),
+            };
+            return match placed {
+                Ok(key) => self.sync(&made).map(|()| key),
                 Err(error) => {
                     if made.is_new {
-                        // Pruning needs the lock.
+                        // Pruning needs file descriptors.
                         drop(made);
                         self.fs.root.prune(self.key);
                     }
-                    return Err(error);
+                    Err(error)
                 }
-            }
+            };
         }
         Err(errors::removed())
     }
 
-    fn make_parent(&self) -> Result<Made, Errno> {
-        self.fs.root.make_parent(self.key)
+    fn lock(&self, key: &Key, access: Access) -> Result<Option<Lock>> {
+        self.fs.locks.lock(key, access)
     }
 
-    /// `None` if the directory is no longer part of the tree.
-    fn place_in(&self, directory: &OwnedFd, staged: &mut Staged, kept: &Kept) -> Result<Option<Key>> {
-        self.lock(directory, kept)?;
-        // A sidecar must not be touched under the lock of a directory that another one has taken the place of.
-        let looking = |errno| errors::os(errno, "looking the directory up");
-        if matches!(kept, Kept::ForSidecar(_)) && !is_linked(directory).map_err(looking)? {
-            return Ok(None);
-        }
-        if let SaveMode::IfMatch(wanted) = self.mode {
-            open::check_version(self.fs, self.key, wanted)?;
-        }
-        self.waiting.check()?;
-        match self.mode {
-            SaveMode::CreateNew => self.place_new(directory, self.key, staged, kept),
-            SaveMode::UniqueName => {
-                let mut key = self.key.clone();
-                loop {
-                    match self.place_new(directory, &key, staged, kept) {
-                        Err(error) if is_taken(&error) => key = keys::alternative(self.key)?,
-                        placed => return placed,
-                    }
-                }
-            }
-            _ => self.place_over(directory, staged, kept),
-        }
-    }
-
-    fn lock(&self, directory: &OwnedFd, kept: &Kept) -> Result<()> {
-        let compares = matches!(self.mode, SaveMode::IfMatch(_));
-        let alone = compares || matches!(kept, Kept::ForSidecar(_));
-        match lock(directory, alone) {
-            Err(Errno::NOLCK | Errno::NOTSUP | Errno::INVAL) if !compares => Ok(()),
-            Err(Errno::NOLCK | Errno::NOTSUP | Errno::INVAL) => {
-                Err(Error::unsupported("this file system has no locks, which if_match needs"))
-            }
-            locked => locked.map_err(|errno| errors::os(errno, "locking the directory")),
-        }
-    }
-
-    /// Replaces whatever file is there.
-    fn place_over(&self, directory: &OwnedFd, staged: &mut Staged, kept: &Kept) -> Result<Option<Key>> {
-        if let Kept::InFile = kept {
+    /// Puts a file that holds its record itself in its place, whatever file is there.
+    fn place_over(&self, staged: &mut Staged) -> Result<Key> {
+        let mut sidecar = Sidecar::new(self.fs, self.key, &Kept::InFile);
+        self.in_directory(|directory| {
+            self.waiting.check()?;
             // As a rule there is nothing, and the shorter way will do.
             match staged.place_new(directory.as_fd(), self.key.name()) {
-                Err(Errno::EXIST) => {}
-                renamed => return placed(renamed, self.key),
+                Err(Errno::EXIST) => {
+                    let _lock = self.lock(self.key, Access::Shared)?;
+                    self.replace(directory, staged, &mut sidecar)
+                }
+                placed => Ok(placed.map(|()| self.key.clone())),
             }
-        }
+        })
+    }
+
+    /// Replaces whatever file is there. The caller holds the key's lock.
+    fn replace(
+        &self,
+        directory: &OwnedFd,
+        staged: &mut Staged,
+        sidecar: &mut Sidecar<'_>,
+    ) -> Result<Result<Key, Errno>> {
+        // The lock may have been waited for.
+        self.waiting.check()?;
         let present = look(directory, self.key)?;
         if let Some(stat) = &present {
             make_way(directory, self.key, stat)?;
         }
         staged.give_name(&self.fs.staging)?;
-        let rename = || staged.place_over(directory.as_fd(), self.key.name());
-        placed(self.put(self.key, kept, present.as_ref(), rename)?, self.key)
+        sidecar.write(present.as_ref())?;
+        let placed = staged.place_over(directory.as_fd(), self.key.name());
+        Ok(sidecar.keep_if(placed).map(|()| self.key.clone()))
     }
 
     /// Takes a place where nothing is.
-    fn place_new(&self, directory: &OwnedFd, key: &Key, staged: &mut Staged, kept: &Kept) -> Result<Option<Key>> {
-        for _ in 0..MAX_TRIES {
-            // A sidecar is not to be written in vain.
-            if matches!(kept, Kept::ForSidecar(_)) {
-                make_free(directory, key)?;
+    fn place_new(&self, key: &Key, staged: &mut Staged, kept: &Kept) -> Result<Key> {
+        let _lock = match kept {
+            Kept::InFile => None,
+            Kept::ForSidecar(_) => self.lock(key, Access::Exclusive)?,
+        };
+        let mut sidecar = Sidecar::new(self.fs, key, kept);
+        self.in_directory(|directory| {
+            self.waiting.check()?;
+            for _ in 0..MAX_TRIES {
+                if matches!(kept, Kept::ForSidecar(_)) {
+                    make_free(directory, key)?;
+                }
+                sidecar.write(None)?;
+                match sidecar.keep_if(staged.place_new(directory.as_fd(), key.name())) {
+                    Err(Errno::EXIST) => make_free(directory, key)?,
+                    placed => return Ok(placed.map(|()| key.clone())),
+                }
             }
-            match self.put(key, kept, None, || staged.place_new(directory.as_fd(), key.name()))? {
-                Err(Errno::EXIST) => make_free(directory, key)?,
-                renamed => return placed(renamed, key),
-            }
-        }
-        Err(errors::already_exists())
-    }
-
-    /// Puts the record beside the object, where it has to be, and the object in its place.
-    fn put<F>(&self, key: &Key, kept: &Kept, present: Option<&Stat>, rename: F) -> Result<Result<(), Errno>>
-    where
-        F: FnOnce() -> Result<(), Errno>,
-    {
-        let Kept::ForSidecar(new) = kept else { return Ok(rename()) };
-        let old = present.map(|stat| metadata::in_sidecar(self.fs, key, stat)).transpose()?.flatten();
-        let renamed = metadata::write_sidecar(self.fs, key, new, old.as_ref()).map(|()| rename());
-        // Else it has one for nothing. (If it is the directory that has gone, so has our right to touch it.)
-        if old.is_none() && !matches!(renamed, Ok(Ok(()) | Err(Errno::NOENT))) {
-            metadata::remove_sidecar(self.fs, key);
-        }
-        renamed
+            Err(errors::already_exists())
+        })
     }
 
     fn sync(&self, made: &Made) -> Result<()> {
         let synced = self.fs.root.sync(made);
         synced.map_err(|errno| errors::os(errno, "the object is in its place, but its directory was not synced"))
+    }
+}
+
+/// The record of a staged file on its way into the key's sidecar. Does nothing for a record that is in the file itself.
+///
+/// The holder has the key's lock exclusively. Dropped without an object to belong to, the record is removed again.
+struct Sidecar<'a> {
+    fs: &'a Shared,
+    key: &'a Key,
+    new: Option<&'a Entry>,
+    state: SidecarState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SidecarState {
+    Untouched,
+    /// It holds the new record alone.
+    Written,
+    /// It holds the record of the object in place too.
+    WrittenBeside,
+    /// It belongs to the object in place.
+    Kept,
+}
+
+impl<'a> Sidecar<'a> {
+    fn new(fs: &'a Shared, key: &'a Key, kept: &'a Kept) -> Self {
+        let new = match kept {
+            Kept::InFile => None,
+            Kept::ForSidecar(entry) => Some(&**entry),
+        };
+        Self { fs, key, new, state: SidecarState::Untouched }
+    }
+
+    /// Writes the record beside that of the file in place. Once is enough where there is none: so the time in which
+    /// the object's directory is empty, and may be removed, is short.
+    fn write(&mut self, present: Option<&Stat>) -> Result<()> {
+        let Some(new) = self.new else { return Ok(()) };
+        let old = present.map(|stat| metadata::in_sidecar(self.fs, self.key, stat)).transpose()?.flatten();
+        if old.is_none() && self.state == SidecarState::Written {
+            return Ok(());
+        }
+        self.state = if old.is_none() { SidecarState::Written } else { SidecarState::WrittenBeside };
+        metadata::write_sidecar(self.fs, self.key, new, old.as_ref())
+    }
+
+    fn keep_if<T>(&mut self, placed: Result<T, Errno>) -> Result<T, Errno> {
+        if placed.is_ok() {
+            self.state = SidecarState::Kept;
+        }
+        placed
+    }
+}
+
+impl Drop for Sidecar<'_> {
+    fn drop(&mut self) {
+        if self.state == SidecarState::Written {
+            metadata::remove_sidecar(self.fs, self.key);
+        }
+    }
+}
+
+/// Gives a staged file the owner and the group of the file that it is to replace, as far as the process may do that. Returns
+/// the permission bits of that file; where the group remains another one, it gets no more than others get.
+#[allow(clippy::unnecessary_cast, reason = "the field's type differs between systems")]
+fn mode_of_successor(staged: &Staged, stat: &Stat, present: &Stat) -> u32 {
+    let mode = present.st_mode as u32 & 0o777;
+    if (stat.st_uid, stat.st_gid) == (present.st_uid, present.st_gid) {
+        return mode;
+    }
+    let (owner, group) = (Some(fs::Uid::from_raw(present.st_uid)), Some(fs::Gid::from_raw(present.st_gid)));
+    let given = fs::fchown(staged.fd(), owner, group).or_else(|_| fs::fchown(staged.fd(), None, group));
+    match given.is_ok() || stat.st_gid == present.st_gid {
+        true => mode,
+        false => (mode & !0o070) | ((mode & 0o007) << 3),
     }
 }
 
@@ -216,13 +324,4 @@ fn make_free(directory: &OwnedFd, key: &Key) -> Result<()> {
 
 fn is_taken(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict)
-}
-
-fn placed(renamed: Result<(), Errno>, key: &Key) -> Result<Option<Key>> {
-    match renamed {
-        Ok(()) => Ok(Some(key.clone())),
-        Err(Errno::NOENT) => Ok(None),
-        Err(Errno::ISDIR | Errno::NOTEMPTY) => Err(errors::is_a_directory()),
-        Err(errno) => Err(errors::os(errno, "renaming the file into place")),
-    }
 }

@@ -23,6 +23,33 @@ pub enum MetadataStore {
     Sidecar,
 }
 
+/// The permission bits of what the driver creates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CreateMode {
+    /// Exactly these, whatever the umask.
+    Exact(u32),
+    /// Those that the system gives any new file or directory (umask, default ACL).
+    Umask,
+}
+
+impl CreateMode {
+    /// Returns the bits to create a file with. Of these, the umask removes some.
+    pub(crate) fn of_new_file(self) -> u32 {
+        match self {
+            Self::Exact(mode) => mode,
+            Self::Umask => 0o666,
+        }
+    }
+
+    /// Returns the bits to create a directory with. Of these, the umask removes some.
+    pub(crate) fn of_new_directory(self) -> u32 {
+        match self {
+            Self::Exact(mode) => mode,
+            Self::Umask => 0o777,
+        }
+    }
+}
+
 /// How to set up the driver. See [`build`](Self::build).
 #[derive(Debug, Clone)]
 pub struct FsBuilder {
@@ -31,6 +58,7 @@ pub struct FsBuilder {
     pub(crate) durable: bool,
     pub(crate) file_mode: u32,
     pub(crate) dir_mode: u32,
+    pub(crate) respect_umask: bool,
     pub(crate) public_url: Option<Url>,
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) metadata: MetadataStore,
@@ -46,6 +74,7 @@ impl FsBuilder {
             durable: true,
             file_mode: 0o644,
             dir_mode: 0o755,
+            respect_umask: false,
             public_url: None,
             signing_key: None,
             metadata: MetadataStore::Auto,
@@ -79,6 +108,25 @@ impl FsBuilder {
     pub fn dir_mode(mut self, mode: u32) -> Self {
         self.dir_mode = mode & 0o777;
         self
+    }
+
+    /// Whether files and directories get their permission bits as those of other programs do, in place of
+    /// [`file_mode`](Self::file_mode) and [`dir_mode`](Self::dir_mode). Defaults to `false`.
+    ///
+    /// A new file gets 0666 and a new directory 0777, less the umask of the process (or the default ACL of the directory). An
+    /// object that replaces another keeps its permission bits, and its owner and group as far as the process may set them;
+    /// where it may not set the group, the group gets the permissions of others.
+    #[must_use]
+    pub fn respect_umask(mut self, respect: bool) -> Self {
+        self.respect_umask = respect;
+        self
+    }
+
+    pub(crate) fn create_modes(&self) -> (CreateMode, CreateMode) {
+        match self.respect_umask {
+            true => (CreateMode::Umask, CreateMode::Umask),
+            false => (CreateMode::Exact(self.file_mode), CreateMode::Exact(self.dir_mode)),
+        }
     }
 
     /// Where a web server shows the root: the base of public and of signed links.
@@ -127,6 +175,8 @@ struct FsOptions {
     #[serde(default)]
     dir_mode: Option<FileMode>,
     #[serde(default)]
+    respect_umask: bool,
+    #[serde(default)]
     signing_key: Option<Secret>,
     #[serde(default)]
     metadata: MetadataStore,
@@ -165,7 +215,7 @@ impl de::Visitor<'_> for FileModeVisitor {
 
 /// Registers the driver `fs` and its scheme `file` (`file:///abs/path?durable=false`).
 ///
-/// Options: `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `signing_key`, `metadata`, and those of every
+/// Options: `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `signing_key`, `metadata`, and those of every
 /// driver, of which `public_url` is the base of signed links too.
 ///
 /// ```
@@ -196,7 +246,13 @@ fn build(options: Options, public_url: Option<Url>) -> Result<std::sync::Arc<dyn
     let mut builder = FsBuilder::new(options.root)
         .create_root(options.create_root)
         .durable(options.durable)
+        .respect_umask(options.respect_umask)
         .metadata(options.metadata);
+    if options.respect_umask && (options.file_mode.is_some() || options.dir_mode.is_some()) {
+        return Err(Error::config(
+            "option respect_umask takes the place of file_mode and dir_mode: leave one or the other out",
+        ));
+    }
     if let Some(FileMode(mode)) = options.file_mode {
         builder = builder.file_mode(mode);
     }

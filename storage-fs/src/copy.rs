@@ -44,7 +44,7 @@ fn try_copy(fs: &Shared, from: &Key, to: &Key, options: &CopyOptions, waiting: &
         (_, Some(etag)) => SaveMode::IfMatch(etag),
         _ => SaveMode::Overwrite,
     };
-    let mut staged = Staged::create(&fs.staging, to, fs.file_mode)?;
+    let mut staged = Staged::create(&fs.staging, to, fs.file_mode.of_new_file())?;
     staged.lock();
     copy_bytes(File::from(source), &mut staged, meta.size, waiting)?;
     Commit { fs, key: to, mode: &mode, metadata, checksums: meta.checksums.clone(), waiting }.run(staged).map(drop)

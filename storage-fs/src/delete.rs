@@ -2,16 +2,30 @@
 
 use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
-use storage_core::{Key, Result};
+use storage_core::{ErrorKind, Key, Result};
 
 use crate::driver::Shared;
 use crate::errors::{self, means_absent};
+use crate::locks::Access;
 use crate::metadata;
-use crate::root::{is_regular, lock};
+use crate::root::is_regular;
 
 pub(crate) fn delete(shared: &Shared, key: &Key) -> Result<()> {
+    // Without the lock: where there is nothing to delete, there is nothing to lock, and the tree stays as it is.
+    if !shared.root.look(key)?.is_some_and(|stat| is_regular(&stat)) {
+        return Ok(());
+    }
+    // No process that compares and replaces may see the object before and act after.
+    let lock = match shared.locks.lock(key, Access::Shared) {
+        // A full disk has no room for a lock file that is not there yet. So no other process holds this lock, and
+        // deleting is the way to make room.
+        Err(error) if error.kind() == ErrorKind::StorageFull => None,
+        locked => locked?,
+    };
     match unlink(shared, key) {
         Ok(true) => {
+            // Pruning needs no lock, but a file descriptor.
+            drop(lock);
             shared.root.prune(key);
             Ok(())
         }
@@ -21,14 +35,9 @@ pub(crate) fn delete(shared: &Shared, key: &Key) -> Result<()> {
     }
 }
 
-/// Whether there was a file to remove. What is no regular file is no object and stays.
+/// Returns whether there was a file to remove. What is not a regular file is not an object and stays.
 fn unlink(shared: &Shared, key: &Key) -> Result<bool, Errno> {
     let directory = shared.root.open_parent(key)?;
-    // So that no compare-and-replace sees the object before and acts after. Without locks there is none.
-    if lock(&directory, false) == Err(Errno::WOULDBLOCK) {
-        return Err(Errno::WOULDBLOCK);
-    }
-    // And so that we do not take the sidecar of an object that is saved right after.
     let has_sidecar = metadata::has_sidecar(shared, key)?;
     if !is_regular(&fs::statat(&directory, key.name(), AtFlags::SYMLINK_NOFOLLOW)?) {
         return Ok(false);

@@ -11,7 +11,8 @@ use storage_core::{
 };
 use url::Url;
 
-use crate::config::{FsBuilder, MetadataStore};
+use crate::config::{CreateMode, FsBuilder, MetadataStore};
+use crate::locks::Locks;
 use crate::root::Root;
 use crate::staging::{SWEEP_AGE, Staging};
 use crate::{blocking, cached, copy, delete, list, open, save};
@@ -29,8 +30,9 @@ pub struct Fs {
 pub(crate) struct Shared {
     pub(crate) root: Arc<Root>,
     pub(crate) staging: Staging,
+    pub(crate) locks: Locks,
     pub(crate) durable: bool,
-    pub(crate) file_mode: u32,
+    pub(crate) file_mode: CreateMode,
     pub(crate) metadata: MetadataStore,
     public_url: Option<Url>,
     signing_key: Option<SigningKey>,
@@ -44,12 +46,14 @@ impl Fs {
     }
 
     pub(crate) fn open(builder: FsBuilder) -> Result<Self> {
-        let root = Arc::new(Root::open(&builder.root, builder.create_root, builder.dir_mode, builder.durable)?);
+        let (file_mode, dir_mode) = builder.create_modes();
+        let root = Arc::new(Root::open(&builder.root, builder.create_root, dir_mode, builder.durable)?);
         let shared = Shared {
             staging: Staging::new(Arc::clone(&root)),
+            locks: Locks::new(Arc::clone(&root)),
             root,
             durable: builder.durable,
-            file_mode: builder.file_mode,
+            file_mode,
             metadata: builder.metadata,
             public_url: builder.public_url,
             signing_key: builder.signing_key,

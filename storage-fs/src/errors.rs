@@ -12,7 +12,8 @@ pub(crate) fn os(errno: Errno, doing: &'static str) -> Error {
             Error::unexpected(message, cause).with_retryable(true)
         }
         Errno::WOULDBLOCK => {
-            let message = "another program holds a lock (flock) on the object's directory and does not let go of it";
+            let message =
+                "another process of this user holds the object's lock in .anystorage/locks: it is stopped or stuck";
             Error::new(ErrorKind::Timeout, message).with_source(cause)
         }
         Errno::NAMETOOLONG => invalid_name().with_source(cause),
@@ -26,6 +27,23 @@ pub(crate) fn os(errno: Errno, doing: &'static str) -> Error {
         _ => Error::from(cause),
     }
     .with_context(doing)
+}
+
+/// Returns the error of an operation on the directory `.anystorage` or on a file in it.
+pub(crate) fn own_directory(errno: Errno) -> Error {
+    match errno {
+        Errno::ACCESS | Errno::PERM => {
+            let message = "this user cannot use the directory .anystorage below the root: run all programs that change \
+                           the root as one user, who owns .anystorage or may create it";
+            Error::new(ErrorKind::PermissionDenied, message).with_source(std::io::Error::from(errno))
+        }
+        Errno::LOOP | Errno::NOTDIR => {
+            let message =
+                "another program has put something else in the place of .anystorage below the root: remove it";
+            Error::new(ErrorKind::Conflict, message).with_source(std::io::Error::from(errno))
+        }
+        other => os(other, "opening the directory .anystorage"),
+    }
 }
 
 /// Whether an error of looking something up means that it is certainly not there: no entry, or no way to one that

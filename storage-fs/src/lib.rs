@@ -26,12 +26,27 @@
 //!
 //! One directory, `.anystorage` (mode 0700), made when it is needed and removed when it is empty: in `staging` the files
 //! that are about to replace an object (and all staged files, where the system has none without a name), sidecars in
-//! `meta`. A key with a segment of that name is refused, and none shows in a listing.
+//! `meta`, lock files in `locks`. A key with a segment of that name is refused, and none shows in a listing.
+//!
+//! Lock files are created when an object is first replaced or deleted, and stay: at most 64, empty, with mode 0600. Leave
+//! them out of backups, and do not remove them while programs use the root.
+//!
+//! # Who may share a root
+//!
+//! - Any number of tasks, drivers and processes of one user. They have to name the same directory as the root, because
+//!   their locks are below it, and run the same version of this crate, or one that its changelog names as compatible.
+//! - The superuser too: what it creates in `.anystorage` is handed over to the owner of the root.
+//! - Other users may read objects, as far as modes allow, and save new ones where they may write. To replace or delete
+//!   an object they would need the lock files, which are closed to them: that is `PermissionDenied`. Run the programs of
+//!   several users as one, or give each a root of its own. `.anystorage` is not used if it belongs to a user who is
+//!   neither the one of the process nor the owner of the root, and it is closed to others if it is open to them.
 //!
 //! # Behaviour to know of
 //!
 //! - `a` and `a/b` cannot both be files: the second save is a `Conflict` and changes nothing.
 //! - Deleting the last object of a directory removes the directory, and its parents as far as they are empty.
+//! - Two drivers whose roots are inside each other do not lock each other out: `if_match` through one does not see a save
+//!   through the other in time.
 //! - Another program that changes a file in place keeps its headers, but the ETag becomes one that is derived from
 //!   size and times, and checksums are dropped (unless it puts back the old time to the nanosecond). It also breaks the promise that a reader sees one version: replace
 //!   files by renaming.
@@ -66,9 +81,13 @@ mod errors;
 #[cfg(unix)]
 mod list;
 #[cfg(unix)]
+mod locks;
+#[cfg(unix)]
 mod metadata;
 #[cfg(unix)]
 mod open;
+#[cfg(unix)]
+mod own;
 #[cfg(unix)]
 mod root;
 #[cfg(unix)]

@@ -24,8 +24,8 @@ use storage_core::{
 use crate::config::MetadataStore;
 use crate::driver::Shared;
 use crate::errors::{self, means_absent};
+use crate::own::{MAX_TRIES, META};
 use crate::staged::{Id, Staged, hex};
-use crate::staging::META;
 use crate::version::{Version, foreign_etag};
 
 /// The extended attribute. Its name is short because it shares the little room in an inode with the record.
@@ -33,9 +33,6 @@ const ATTRIBUTE: &str = "user.anystorage";
 
 /// The first byte of a record, to be counted up when its form changes.
 const FORM: u8 = 1;
-
-/// How often the directory of sidecars may be removed under our hands before we give up.
-const MAX_TRIES: usize = 100;
 
 /// More than any record has; a larger sidecar is not ours.
 const MAX_SIDECAR_BYTES: usize = 64 * 1024;
@@ -89,12 +86,14 @@ impl Record {
 
     /// The metadata, if it is such as the contract allows: a record may have been planted.
     fn metadata(&self) -> Option<Metadata> {
+        // An empty value is an absent one, as it is in headers.
+        let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         let mut metadata = Metadata::new();
-        metadata.content_type.clone_from(&self.content_type);
-        metadata.content_encoding.clone_from(&self.content_encoding);
-        metadata.content_disposition.clone_from(&self.content_disposition);
-        metadata.content_language.clone_from(&self.content_language);
-        metadata.cache_control.clone_from(&self.cache_control);
+        metadata.content_type = set(&self.content_type);
+        metadata.content_encoding = set(&self.content_encoding);
+        metadata.content_disposition = set(&self.content_disposition);
+        metadata.content_language = set(&self.content_language);
+        metadata.cache_control = set(&self.cache_control);
         metadata.expires = self.expires.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
         metadata.user_metadata = self.user_metadata.iter().cloned().collect();
         metadata.validated().ok()
@@ -181,10 +180,10 @@ pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Re
 }
 
 /// Puts the record of a version that is about to be renamed into place into the key's sidecar, beside the one of the
-/// version that is in place now. The caller holds the directory's lock alone.
+/// version that is in place now. The caller holds the key's lock exclusively.
 pub(crate) fn write_sidecar(fs: &Shared, key: &Key, new: &Entry, present: Option<&Entry>) -> Result<()> {
     let entries: Vec<_> = std::iter::once(new).chain(present).collect();
-    let mut staged = Staged::create(&fs.staging, key, fs.file_mode)?;
+    let mut staged = Staged::create(&fs.staging, key, fs.file_mode.of_new_file())?;
     staged.write(&encode(&entries)?)?;
     if fs.durable {
         staged.sync()?;
@@ -211,7 +210,7 @@ pub(crate) fn in_sidecar(fs: &Shared, key: &Key, stat: &Stat) -> Result<Option<E
     Ok(find(read_sidecar(fs, key)?, stat))
 }
 
-/// Whether a key has a sidecar, which is certain only while the lock of its directory is held.
+/// Returns whether a key has a sidecar. The caller holds the key's lock.
 pub(crate) fn has_sidecar(fs: &Shared, key: &Key) -> Result<bool, Errno> {
     let meta = fs.root.open_directory(META);
     match meta.and_then(|meta| rustix::fs::statat(&meta, sidecar_name(key), AtFlags::SYMLINK_NOFOLLOW)) {
@@ -221,7 +220,7 @@ pub(crate) fn has_sidecar(fs: &Shared, key: &Key) -> Result<bool, Errno> {
     }
 }
 
-/// Removes a key's sidecar, if it has one. The caller holds the directory's lock.
+/// Removes a key's sidecar, if it has one. The caller holds the key's lock.
 pub(crate) fn remove_sidecar(fs: &Shared, key: &Key) {
     if let Ok(meta) = fs.root.open_directory(META) {
         // One that is left is never taken for that of another version.
@@ -336,5 +335,19 @@ fn read_sidecar(fs: &Shared, key: &Key) -> Result<Vec<Entry>> {
         Ok(_) => Ok(decode(&bytes).unwrap_or_default()),
         Err(errno) if means_absent(errno) => Ok(Vec::new()),
         Err(errno) => Err(errors::os(errno, "reading the metadata")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_value_in_a_record_is_an_absent_one() {
+        let version = Version { size: 1, modified: 2, inode: 3, time: UNIX_EPOCH };
+        let mut record = Record::new(&version, Id::default(), &Metadata::new().user("a", "b"), &Checksums::new());
+        record.content_encoding = Some(String::new());
+        record.cache_control = Some(String::new());
+        assert_eq!(record.metadata(), Some(Metadata::new().user("a", "b")));
     }
 }

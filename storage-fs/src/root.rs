@@ -3,12 +3,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use storage_core::{Error, ErrorKind, Key, Result};
 
+use crate::config::CreateMode;
 use crate::errors::{self, means_absent};
 use crate::unsynced::Unsynced;
 
@@ -18,9 +18,6 @@ pub(crate) const RESERVED: &str = ".anystorage";
 /// The longest name that the common file systems hold.
 const MAX_NAME_BYTES: usize = 255;
 
-/// How long a directory's lock is waited for. Ours are held for moments.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
-
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// An open root.
@@ -28,7 +25,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 pub(crate) struct Root {
     directory: OwnedFd,
     path: PathBuf,
-    dir_mode: u32,
+    dir_mode: CreateMode,
     is_local: bool,
     /// What is to be synced; `None` if nothing ever is.
     unsynced: Option<Unsynced>,
@@ -52,7 +49,7 @@ struct Unsettled {
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path, create: bool, dir_mode: u32, durable: bool) -> Result<Self> {
+    pub(crate) fn open(path: &Path, create: bool, dir_mode: CreateMode, durable: bool) -> Result<Self> {
         let shown = path.display();
         if path.as_os_str().is_empty() {
             return Err(Error::config("option root is empty: name a directory"));
@@ -110,8 +107,7 @@ impl Root {
         open_below(self.directory.as_fd(), path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW)
     }
 
-    /// Opens a directory below the root; the empty path is the root. Never the same open file description twice, so
-    /// that each caller's locks are its own.
+    /// Opens a directory below the root; the empty path is the root.
     pub(crate) fn open_directory(&self, path: &str) -> Result<OwnedFd, Errno> {
         self.open_below(if path.is_empty() { "." } else { path }, DIRECTORY)
     }
@@ -160,7 +156,7 @@ impl Root {
     }
 
     /// Opens a directory below the root and makes what is missing on the way.
-    pub(crate) fn make_directory(&self, path: &str, mode: u32) -> Result<Made, Errno> {
+    pub(crate) fn make_directory(&self, path: &str, mode: CreateMode) -> Result<Made, Errno> {
         let mut directory = self.open_directory("")?;
         let mut is_new = false;
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
@@ -168,12 +164,9 @@ impl Root {
             let segment = inner.rsplit_once('/').map_or(inner, |(_, segment)| segment);
             directory = match open_step(&directory, segment) {
                 Err(Errno::NOENT) => {
-                    // Before it can be seen, so that nobody relies on it unawares.
-                    if let Some(unsynced) = &self.unsynced {
-                        unsynced.add(inner);
-                    }
                     is_new = true;
-                    make_step(&directory, segment, mode)?
+                    let make = || make_step(&directory, segment, mode);
+                    self.unsynced.as_ref().map_or_else(make, |unsynced| unsynced.add(inner, make))?
                 }
                 opened => opened?,
             };
@@ -208,19 +201,17 @@ impl Root {
 
     /// Removes the directories on the way to a key as far as they are empty, from the innermost out.
     ///
-    /// A save that is on its way into one of them finds it gone and makes it again; so does one that has waited for
-    /// its lock.
+    /// No lock is needed: the file system removes a directory only if it is empty, and a save that has opened a
+    /// directory fails to put its object there after that, and makes the directory again.
     pub(crate) fn prune(&self, key: &Key) {
         let mut path = key.parent();
         while let Some(directory) = path {
             let (outer, name) = directory.rsplit_once('/').unwrap_or(("", directory));
-            let removed = self.open_directory(outer).and_then(|outer| remove_if_empty(&outer, name));
+            let remove = || self.open_directory(outer).and_then(|outer| remove_if_empty(&outer, name));
+            let removed = self.unsynced.as_ref().map_or_else(remove, |unsynced| unsynced.remove(directory, remove));
             // One that is not there has been removed, or was never made; those around it may still be empty.
             if !matches!(removed, Ok(()) | Err(Errno::NOENT)) {
                 return;
-            }
-            if let Some(unsynced) = &self.unsynced {
-                unsynced.remove(directory);
             }
             path = (!outer.is_empty()).then_some(outer);
         }
@@ -244,53 +235,9 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     name.eq_ignore_ascii_case(RESERVED)
 }
 
-/// Locks a directory for the lifetime of its file descriptor, which must be the caller's own.
-///
-/// Anybody who may read a directory can lock it, and for as long as they like: so we do not wait for ever, and answer
-/// `WOULDBLOCK`.
-pub(crate) fn lock(directory: &OwnedFd, alone: bool) -> Result<(), Errno> {
-    let operation = match alone {
-        true => FlockOperation::NonBlockingLockExclusive,
-        false => FlockOperation::NonBlockingLockShared,
-    };
-    let start = Instant::now();
-    let mut pause = Duration::from_micros(50);
-    loop {
-        match fs::flock(directory, operation) {
-            Err(Errno::WOULDBLOCK) if start.elapsed() < LOCK_PATIENCE => {}
-            Err(Errno::INTR) => continue,
-            locked => return locked,
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(5));
-    }
-}
-
-/// Removes an empty directory, under its lock: whoever holds that can rely on the directory.
+/// Removes a directory if it is empty. Never follows a symlink.
 pub(crate) fn remove_if_empty(outer: &OwnedFd, name: &str) -> Result<(), Errno> {
-    let directory = open_step(outer, name)?;
-    match fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        // Whoever is at work in an empty directory is done in a moment, and may then leave it empty.
-        Err(Errno::WOULDBLOCK) if is_empty(&directory)? => lock(&directory, true)?,
-        Err(Errno::WOULDBLOCK) => return Err(Errno::NOTEMPTY),
-        // Where locks do not work, nobody relies on them.
-        _ => {}
-    }
-    if is_linked(&directory)? { fs::unlinkat(outer, name, AtFlags::REMOVEDIR) } else { Ok(()) }
-}
-
-/// Whether an open directory is still part of a tree. What the lock of one that is not protects is elsewhere.
-pub(crate) fn is_linked(directory: &OwnedFd) -> Result<bool, Errno> {
-    Ok(fs::fstat(directory)?.st_nlink > 0)
-}
-
-fn is_empty(directory: &OwnedFd) -> Result<bool, Errno> {
-    for entry in Dir::read_from(directory)? {
-        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    fs::unlinkat(outer, name, AtFlags::REMOVEDIR)
 }
 
 pub(crate) fn is_regular(stat: &Stat) -> bool {
@@ -302,19 +249,22 @@ pub(crate) fn is_directory(stat: &Stat) -> bool {
 }
 
 /// Makes the root, and what is missing on the way to it, with the mode that was asked for.
-fn create_root(path: &Path, dir_mode: u32) -> std::io::Result<()> {
+fn create_root(path: &Path, dir_mode: CreateMode) -> std::io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
     let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
     missing.into_iter().rev().try_for_each(|directory| create_one(directory, dir_mode))
 }
 
-fn create_one(directory: &Path, mode: u32) -> std::io::Result<()> {
+fn create_one(directory: &Path, mode: CreateMode) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    match std::fs::create_dir(directory) {
-        Ok(()) => std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))?,
+    match (std::fs::create_dir(directory), mode) {
+        (Ok(()), CreateMode::Exact(mode)) => {
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))?;
+        }
+        (Ok(()), CreateMode::Umask) => {}
         // Somebody else was faster; what it is shows when it is opened.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
+        (Err(error), _) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        (Err(error), _) => return Err(error),
     }
     // What is saved below is to outlast a loss of power. A directory above that may not be read cannot be synced.
     let outer = directory.parent().filter(|outer| !outer.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -326,12 +276,14 @@ fn open_step(directory: &OwnedFd, segment: &str) -> Result<OwnedFd, Errno> {
     fs::openat(directory, segment, DIRECTORY, Mode::empty())
 }
 
-fn make_step(directory: &OwnedFd, segment: &str, mode: u32) -> Result<OwnedFd, Errno> {
-    match fs::mkdirat(directory, segment, Mode::from_raw_mode(mode)) {
+fn make_step(directory: &OwnedFd, segment: &str, mode: CreateMode) -> Result<OwnedFd, Errno> {
+    match fs::mkdirat(directory, segment, Mode::from_raw_mode(mode.of_new_directory())) {
         Ok(()) => {
             let made = open_step(directory, segment)?;
-            // The umask has taken bits away.
-            fs::fchmod(&made, Mode::from_raw_mode(mode))?;
+            if let CreateMode::Exact(mode) = mode {
+                // The umask has taken bits away.
+                fs::fchmod(&made, Mode::from_raw_mode(mode))?;
+            }
             Ok(made)
         }
         Err(Errno::EXIST) => open_step(directory, segment),

@@ -43,7 +43,7 @@ struct Place {
 impl Place {
     fn save_memory(&self, memory: InMemory, waiting: &Waiting) -> Result<ObjectMeta> {
         let (bytes, checksums) = memory.checked()?;
-        let mut staged = Staged::create(&self.fs.staging, &self.key, self.fs.file_mode)?;
+        let mut staged = Staged::create(&self.fs.staging, &self.key, self.fs.file_mode.of_new_file())?;
         staged.write(&bytes)?;
         self.commit(staged, checksums, waiting)
     }
@@ -77,7 +77,7 @@ impl Place {
         let mut staged = match staged {
             Some(staged) => staged,
             None => {
-                let staged = Staged::create(&self.fs.staging, &self.key, self.fs.file_mode)?;
+                let staged = Staged::create(&self.fs.staging, &self.key, self.fs.file_mode.of_new_file())?;
                 staged.lock();
                 staged
             }

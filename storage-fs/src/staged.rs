@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use storage_core::{Key, Result, keys};
 
 use crate::errors;
-use crate::staging::{MAX_TRIES, Staging};
+use crate::own::MAX_TRIES;
+use crate::staging::Staging;
 use crate::unnamed::Naming;
 
 /// What tells one staged file from all others, here and elsewhere: 80 random bits.

@@ -6,24 +6,17 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{self, AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use storage_core::{Key, Result};
 
 use crate::errors;
+use crate::own::{self, META, STAGING};
 use crate::root::{RESERVED, Root};
 use crate::unnamed::{Naming, Unnamed};
-
-const STAGING: &str = ".anystorage/staging";
-pub(crate) const META: &str = ".anystorage/meta";
-
-/// Our own directories are nobody else's business: an unfinished upload is not to be served.
-const OWN_MODE: u32 = 0o700;
-
-/// How often our directory may be removed under our hands before we give up.
-pub(crate) const MAX_TRIES: usize = 100;
+use crate::version::time;
 
 /// How old debris has to be before it is swept.
 pub(crate) const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
@@ -47,27 +40,20 @@ impl Staging {
         Self { root, opened: Mutex::new(None), unnamed: Unnamed::default() }
     }
 
-    /// The open directory of sidecars.
+    /// Opens the directory of sidecars, and creates it if it is missing.
     pub(crate) fn meta_directory(&self) -> Result<OwnedFd> {
-        self.make(META)
-    }
-
-    fn make(&self, path: &str) -> Result<OwnedFd> {
-        for _ in 0..MAX_TRIES {
-            match self.try_make(path) {
-                // Removed, empty as it was, by another process that is done with it.
-                Err(Errno::NOENT) => {}
-                made => return made.map_err(|errno| errors::os(errno, "making the directory .anystorage")),
-            }
+        // As a rule it is there, and `.anystorage` has been checked when the key was locked.
+        match self.root.open_directory(META) {
+            Ok(directory) => Ok(directory),
+            Err(_) => self.make(META),
         }
-        Err(errors::removed())
     }
 
     /// A sidecar is on the disk only when the way to it is.
-    fn try_make(&self, path: &str) -> Result<OwnedFd, Errno> {
-        let made = self.root.make_directory(path, OWN_MODE)?;
+    fn make(&self, path: &str) -> Result<OwnedFd> {
+        let made = own::open_directory(&self.root, path)?;
         if made.is_new {
-            self.root.sync(&made)?;
+            self.root.sync(&made).map_err(errors::own_directory)?;
         }
         Ok(made.directory)
     }
@@ -149,7 +135,7 @@ fn sweep(directory: &OwnedFd, age: Duration) -> Result<usize, Errno> {
 fn is_debris(directory: &OwnedFd, name: &std::ffi::CStr, age: Duration) -> bool {
     let Ok(stat) = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
     #[allow(clippy::unnecessary_cast, reason = "the field's type differs between systems")]
-    let changed = UNIX_EPOCH + Duration::from_secs((stat.st_ctime as i64).max(0).unsigned_abs());
+    let changed = time(stat.st_ctime as i64, 0);
     let is_old = SystemTime::now().duration_since(changed).is_ok_and(|since| since >= age);
     is_old && crate::root::is_regular(&stat) && !is_locked(directory, name)
 }

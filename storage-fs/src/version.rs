@@ -22,6 +22,8 @@ pub(crate) struct Version {
     pub(crate) inode: u64,
     pub(crate) size: u64,
     pub(crate) modified: i64,
+    /// The same time. Nanoseconds in 64 bits end in 2262; file systems go further.
+    pub(crate) time: SystemTime,
 }
 
 impl Version {
@@ -31,13 +33,22 @@ impl Version {
             inode: stat.st_ino as u64,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            time: time(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
         }
     }
 
     pub(crate) fn modified_time(&self) -> SystemTime {
-        let since = Duration::from_nanos(self.modified.unsigned_abs());
-        if self.modified < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
+        self.time
     }
+}
+
+/// Returns the time that a file system gives as seconds before or after 1970 and the nanoseconds that follow them.
+/// Returns 1970 for a time that this machine cannot represent.
+pub(crate) fn time(seconds: i64, nanos: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let second = if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    let nanos = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
+    second.and_then(|second| second.checked_add(nanos)).unwrap_or(UNIX_EPOCH)
 }
 
 fn nanos(seconds: i64, nanos: i64) -> i64 {
@@ -63,9 +74,33 @@ pub(crate) fn foreign_etag(stat: &Stat) -> Result<ETag> {
         hash.update(number.to_le_bytes());
     }
     let opaque = hex(&hash.finalize()[..10]);
-    let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_nanos(changed.max(0).unsigned_abs()));
+    let age = SystemTime::now().duration_since(time(stat.st_ctime as i64, stat.st_ctime_nsec as i64));
     match age {
         Ok(age) if age > RACY => ETag::strong(opaque),
         _ => ETag::weak(opaque),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_before_1970_is_counted_backwards_from_it_and_its_fraction_forwards() {
+        let half_a_second = Duration::from_millis(500);
+        assert_eq!(time(0, 500_000_000), UNIX_EPOCH + half_a_second);
+        assert_eq!(time(-1, 500_000_000), UNIX_EPOCH - half_a_second);
+        assert_eq!(time(-315_619_200, 0), storage_core::parse_time("1960-01-01T00:00:00Z").unwrap());
+    }
+
+    /// The largest that the system calls can return, and more than 64 bits of nanoseconds hold.
+    #[test]
+    fn no_time_of_a_file_system_overflows() {
+        assert_eq!(time(13_569_465_600, 0), storage_core::parse_time("2400-01-01T00:00:00Z").unwrap());
+        for seconds in [i64::MIN, i64::MAX] {
+            for nanoseconds in [i64::MIN, 0, 999_999_999, i64::MAX] {
+                let _ = (time(seconds, nanoseconds), nanos(seconds, nanoseconds));
+            }
+        }
     }
 }

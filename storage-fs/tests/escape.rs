@@ -210,7 +210,7 @@ fn child() {
 
 #[tokio::test]
 async fn our_directory_planted_as_a_link_is_not_followed() {
-    for planted in [".anystorage", ".anystorage/staging", ".anystorage/meta"] {
+    for planted in [".anystorage", ".anystorage/locks", ".anystorage/staging", ".anystorage/meta"] {
         for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
             let scratch = Scratch::new();
             let canary = Canary::beside(&scratch);

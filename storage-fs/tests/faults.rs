@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use common::jobs;
 use common::payloads::{pattern, streaming};
-use common::poll::single_blocking_thread;
+use common::poll::{settled, single_blocking_thread};
 use common::{Scratch, items, names, read, refused, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storage_core::{ErrorKind, Metadata, ObjectMeta, Payload, Result, Storage};
@@ -86,10 +86,13 @@ impl Before {
     }
 }
 
-/// All but our own directory's directories, which come and go.
+/// All but our own directory's directories, which come and go, and the lock files.
 fn objects(root: &Path) -> Vec<String> {
-    let is_own = |path: &String| path.starts_with(common::RESERVED) && path.ends_with('/');
-    common::tree(root).into_iter().filter(|path| !is_own(path)).collect()
+    common::tree(root).into_iter().filter(|path| !common::is_own(path)).collect()
+}
+
+fn locks(root: &Path) -> Vec<String> {
+    common::tree(root).into_iter().filter(|path| common::is_lock_file(path)).collect()
 }
 
 fn assert_nothing_staged(root: &Path) {
@@ -148,6 +151,7 @@ fn no_inodes(root: &Path) {
         single_blocking_thread().block_on(async {
             let storage = storage_on(root, store);
             let before = Before::with_an_object(root, &storage).await;
+            fs::write(root.join("theirs"), "another program's").unwrap();
             let filler = root.join("filler");
             fs::create_dir(&filler).unwrap();
             let used = (0..).take_while(|n| File::create(filler.join(n.to_string())).is_ok()).count();
@@ -157,6 +161,13 @@ fn no_inodes(root: &Path) {
             // With one inode left there is room for the object, but not for its directories.
             fs::remove_file(filler.join("0")).unwrap();
             refused(storage.save("new/dir/object", "x").await, ErrorKind::StorageFull);
+            // Without any, there is no room for a lock file.
+            settled().await;
+            File::create(filler.join("0")).unwrap();
+            let locks = locks(root);
+            storage.delete("theirs").await.unwrap();
+            assert!(!storage.exists("theirs").await.unwrap(), "one can always delete");
+            assert_eq!(self::locks(root), locks, "or the test proves nothing");
             fs::remove_dir_all(&filler).unwrap();
             before.assert_intact(root, &storage).await;
             storage.save("new/dir/object", "new").await.unwrap();

@@ -87,10 +87,13 @@ const READ_FAULTS: [Fault; 8] = [
 const SHORT_WAY_FAULTS: [Fault; 4] =
     [("openat2", "EMFILE"), ("openat2", "EAGAIN"), ("fgetxattr", "EIO"), ("preadv2", "EAGAIN")];
 
-const DELETE_FAULTS: [Fault; 8] = [
+const DELETE_FAULTS: [Fault; 11] = [
     ("openat", "EMFILE"),
     ("openat2", "EMFILE"),
     ("newfstatat", "EIO"),
+    ("mkdirat", "ENOSPC"),
+    ("fchmod", "EPERM"),
+    ("flock", "EINTR"),
     ("flock", "ENOLCK"),
     ("fstat", "EIO"),
     ("unlinkat", "EIO"),
@@ -150,10 +153,9 @@ where
     fired
 }
 
-/// What is there but for the directories of our own, which come and go.
+/// What is there but for the directories of our own, which come and go, and the lock files.
 fn objects(scratch: &Scratch) -> Vec<String> {
-    let is_own = |path: &String| path.starts_with(common::RESERVED) && path.ends_with('/');
-    scratch.tree().into_iter().filter(|path| !is_own(path)).collect()
+    scratch.tree().into_iter().filter(|path| !common::is_own(path)).collect()
 }
 
 async fn run(verb: Verb, world: &World) -> Result<()> {

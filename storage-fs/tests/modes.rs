@@ -51,9 +51,70 @@ fn save_under_umask(root: &Path) {
             // Replacing an object takes it everywhere.
             assert_eq!(mode(base.join(".anystorage")), 0o700);
             assert_eq!(mode(base.join(".anystorage/staging")), 0o700);
+            assert_eq!(mode(base.join(".anystorage/locks")), 0o700);
+            for lock in fs::read_dir(base.join(".anystorage/locks")).unwrap() {
+                assert_eq!(mode(lock.unwrap().path()), 0o600);
+            }
         }
     }
     jobs::tell("saved");
+}
+
+/// Saves in every way there is, in a process whose umask is to be respected.
+fn save_with_the_umask(root: &Path) {
+    for umask in [0o002, 0o027, 0o077] {
+        rustix::process::umask(Mode::from_raw_mode(umask));
+        for (name, store) in [("auto", MetadataStore::Auto), ("sidecar", MetadataStore::Sidecar)] {
+            let base = root.join(format!("{umask:o}-{name}/made/on the way"));
+            let builder = Fs::builder(&base).respect_umask(true).metadata(store).durable(false);
+            let storage = Storage::new(builder.build().unwrap());
+            common::poll::single_blocking_thread().block_on(async {
+                storage.save("a/b/memory", "1").await.unwrap();
+                storage.save("a/stream", common::payloads::streaming(vec![b'x'; 3_000_000], 65_536)).await.unwrap();
+                storage.save("a/new", "1").create_new().await.unwrap();
+                storage.save("a/new", "1").unique_name().await.unwrap();
+                storage.copy("a/new", "c/d/copy").await.unwrap();
+                for path in ["", "a", "a/b", "c/d"] {
+                    assert_eq!(mode(base.join(path)), 0o777 & !umask, "{path:?}");
+                }
+                for path in ["a/b/memory", "a/stream", "a/new", "c/d/copy"] {
+                    assert_eq!(mode(base.join(path)), 0o666 & !umask, "{path}");
+                }
+                // What is there keeps its mode, in every way to replace it.
+                for bits in [0o600, 0o664] {
+                    for path in ["a/b/memory", "a/stream", "a/new"] {
+                        fs::set_permissions(base.join(path), fs::Permissions::from_mode(bits)).unwrap();
+                    }
+                    storage.save("a/b/memory", "2").await.unwrap();
+                    let etag = storage.stat("a/stream").await.unwrap().etag.unwrap();
+                    storage.save("a/stream", "2").if_match(etag).await.unwrap();
+                    storage.copy("c/d/copy", "a/new").await.unwrap();
+                    for path in ["a/b/memory", "a/stream", "a/new"] {
+                        assert_eq!(mode(base.join(path)), bits, "{path}");
+                    }
+                }
+            });
+            assert_eq!(mode(base.join(".anystorage")), 0o700);
+        }
+    }
+    jobs::tell("saved");
+}
+
+#[test]
+fn the_umask_counts_where_it_is_to_be_respected_and_a_replaced_file_keeps_its_mode() {
+    let scratch = Scratch::new();
+    assert_eq!(jobs::finish(jobs::job("save with the umask", &scratch.root())), ["saved"]);
+}
+
+#[test]
+fn respect_umask_excludes_explicit_modes() {
+    let scratch = Scratch::new();
+    assert!(open(options(&scratch).with("respect_umask", true)).is_ok());
+    for option in ["file_mode", "dir_mode"] {
+        let error = open(options(&scratch).with("respect_umask", true).with(option, "0700")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains("respect_umask"), "{error}");
+    }
 }
 
 #[test]
@@ -76,7 +137,7 @@ fn modes_are_explicit_whatever_the_umask() {
 #[test]
 #[ignore = "runs in child processes of the other tests"]
 fn child() {
-    jobs::run(&[("save under umask", save_under_umask)]);
+    jobs::run(&[("save under umask", save_under_umask), ("save with the umask", save_with_the_umask)]);
 }
 
 #[tokio::test]

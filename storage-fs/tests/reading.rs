@@ -214,3 +214,27 @@ async fn a_file_that_is_not_in_memory_is_read_from_the_disk() {
     assert_eq!(*object.meta(), meta);
     assert!(object.bytes().await.unwrap() == pattern(9, 50_000));
 }
+
+/// The times that a file system keeps reach from 1901, or much earlier, to 2446, or much later.
+#[tokio::test]
+async fn a_file_of_1960_or_2400_has_its_own_time_and_can_be_replaced() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    for (key, time) in [("old", "1960-01-01T00:00:00.25Z"), ("new", "2400-01-01T00:00:00Z")] {
+        scratch.put(key, "theirs");
+        let time = storage_core::parse_time(time).unwrap();
+        File::options().write(true).open(scratch.file(key)).unwrap().set_modified(time).unwrap();
+        if fs::metadata(scratch.file(key)).unwrap().modified().unwrap() != time {
+            skip("this file system does not keep such a time");
+            continue;
+        }
+        let stat = storage.stat(key).await.unwrap();
+        assert_eq!(stat.last_modified, Some(time));
+        assert_eq!(storage.open(key).await.unwrap().meta().last_modified, Some(time));
+        let listed = storage.list(key).entries().collect().await.unwrap();
+        let [storage_core::Entry::Object(listed)] = &listed[..] else { panic!("{listed:?}") };
+        assert_eq!(listed.last_modified, Some(time));
+        let saved = storage.save(key, "ours").await.unwrap();
+        assert_eq!(storage.stat(key).await.unwrap(), saved);
+    }
+}

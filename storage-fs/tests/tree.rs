@@ -60,6 +60,21 @@ async fn our_directory_is_gone_when_the_driver_is() {
     assert_eq!(scratch.tree(), ["a"]);
 }
 
+/// A lock file that came and went could be locked twice: by its name, and by the name of the one before.
+#[tokio::test]
+async fn all_that_stays_beside_the_objects_is_the_lock_files_of_those_that_were_replaced_or_deleted() {
+    let scratch = Scratch::new();
+    let storage = scratch.storage();
+    storage.save("a", "1").await.unwrap();
+    storage.save("a", "2").await.unwrap();
+    storage.save("b", "1").await.unwrap();
+    storage.delete("b").await.unwrap();
+    drop(storage);
+    assert_eq!(scratch.locks().len(), 2);
+    let left: Vec<_> = scratch.tree().into_iter().filter(|path| !common::is_lock_file(path)).collect();
+    assert_eq!(left, [".anystorage/", ".anystorage/locks/", "a"]);
+}
+
 #[tokio::test]
 async fn a_root_that_is_only_read_stays_as_it_is() {
     let scratch = Scratch::new();

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use storage_core::percent_decoded;
 
 /// What a name has before it.
 const PREFIX: &str = "x-storage-meta-";
@@ -27,18 +28,9 @@ pub(crate) fn to_header(name: &str, value: &str) -> Option<(HeaderName, HeaderVa
 pub(crate) fn from_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     let told = headers.iter().filter_map(|(name, value)| {
         let name = name.as_str().strip_prefix(PREFIX).filter(|name| !name.is_empty())?;
-        Some((name.to_owned(), decoded(value.as_bytes())))
+        Some((name.to_owned(), percent_decoded(value.as_bytes())))
     });
     told.collect()
-}
-
-#[cfg_attr(not(feature = "driver"), allow(dead_code, reason = "only the driver reads user metadata"))]
-fn decoded(value: &[u8]) -> String {
-    match percent_decode(value).decode_utf8() {
-        Ok(text) if !text.chars().any(char::is_control) => text.into_owned(),
-        // Nobody's encoding: a stranger's Latin-1, in which any byte is a character, or what metadata cannot hold.
-        _ => value.iter().map(|&byte| char::from(byte)).collect(),
-    }
 }
 
 #[cfg(test)]

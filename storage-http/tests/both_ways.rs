@@ -2,7 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use storage_core::{ErrorKind, Memory, Storage};
@@ -45,4 +53,78 @@ async fn an_encoded_object_arrives_as_it_is_stored() {
     assert_eq!(object.meta().metadata.content_encoding.as_deref(), Some("gzip"));
     assert_eq!(object.text().await.unwrap(), "0123456789");
     assert_eq!(http.open("a.txt.gz").range(2..4).await.unwrap().text().await.unwrap(), "23");
+}
+
+const CHUNK: &[u8] = &[b'x'; 1000];
+/// A megabyte: far more than is read to measure an object.
+const CHUNKS: usize = 1000;
+
+/// Serves a storage over a server whose responses have so many chunks and state no length.
+async fn serve_without_lengths(chunks: usize) -> Serve {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let service = service_fn(move |_| {
+                let chunks = (0..chunks).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(CHUNK))));
+                let response = Response::builder().header("etag", "\"v1\"").header("content-type", "text/plain");
+                async move { Ok::<_, Infallible>(response.body(StreamBody::new(stream::iter(chunks))).unwrap()) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
+        }
+    });
+    // Nothing can be collected.
+    Serve::new(Storage::new(Http::builder(url).max_spool_size(0).build().unwrap()))
+}
+
+async fn answer(serve: &Serve, method: Method, headers: &[(&str, &str)]) -> (http::response::Parts, usize) {
+    let request = headers
+        .iter()
+        .fold(Request::builder().method(method).uri("/a"), |request, (name, value)| request.header(*name, *value));
+    let (head, body) = serve.answer(request.body(Full::<Bytes>::default()).unwrap()).await.into_parts();
+    (head, body.collect().await.unwrap().to_bytes().len())
+}
+
+#[tokio::test]
+async fn an_object_without_a_length_is_served_as_it_streams() {
+    let serve = serve_without_lengths(CHUNKS).await;
+    let whole = CHUNK.len() * CHUNKS;
+    let cases: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("range", "bytes=0-9")],
+        &[("range", "bytes=0-9,20-29")],
+        &[("if-none-match", "\"v0\"")],
+        &[("range", "bytes=2000000-"), ("if-range", "\"v1\"")],
+    ];
+    for headers in cases {
+        let (head, length) = answer(&serve, Method::GET, headers).await;
+        assert_eq!((head.status, length), (StatusCode::OK, whole), "{headers:?}");
+        assert_eq!(head.headers["content-type"], "text/plain");
+        for absent in ["content-length", "accept-ranges", "content-range"] {
+            assert!(!head.headers.contains_key(absent), "{headers:?}: {absent}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_and_failed_conditions_of_an_object_without_a_length_do_not_download_it() {
+    // It has no end, so a download of it would have none.
+    let serve = serve_without_lengths(usize::MAX).await;
+    let cases: [(&[(&str, &str)], StatusCode); 4] = [
+        (&[], StatusCode::OK),
+        (&[("if-match", "\"v1\"")], StatusCode::OK),
+        (&[("if-none-match", "\"v1\"")], StatusCode::NOT_MODIFIED),
+        (&[("if-match", "\"v0\"")], StatusCode::PRECONDITION_FAILED),
+    ];
+    for (headers, status) in cases {
+        let (head, length) = answer(&serve, Method::HEAD, headers).await;
+        assert_eq!((head.status, length), (status, 0), "{headers:?}");
+        if status != StatusCode::PRECONDITION_FAILED {
+            assert_eq!(head.headers["etag"], "\"v1\"");
+            assert!(!head.headers.contains_key("content-length") && !head.headers.contains_key("accept-ranges"));
+        }
+        if status != StatusCode::OK {
+            assert_eq!(answer(&serve, Method::GET, headers).await.0.status, status, "{headers:?}");
+        }
+    }
 }

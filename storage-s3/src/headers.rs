@@ -14,7 +14,9 @@ use http::header::{
     CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use storage_core::{Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result};
+use storage_core::{
+    Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, header_text,
+};
 
 const USER: &str = "x-amz-meta-";
 /// Before the name of a checksum's algorithm, after [`USER`].
@@ -103,14 +105,16 @@ fn encoded_word(value: &str) -> String {
 }
 
 /// Reads encoded words, ours and those of others: `=?UTF-8?B?...?=` and `=?UTF-8?Q?...?=`, one or several with white
-/// space between them (RFC 2047, section 6.2). What is none is taken as it is.
+/// space between them (RFC 2047, section 6.2). What is none is taken as it is, and so is what would decode to control
+/// characters, which metadata cannot hold.
 fn decoded_words(value: &str) -> String {
     let words = value.split_ascii_whitespace().map(decoded_word);
-    match words.collect::<Option<Vec<_>>>() {
+    let decoded = match words.collect::<Option<Vec<_>>>() {
         // Several words may share a character between them, so bytes are joined before they become text.
-        Some(words) if !words.is_empty() => String::from_utf8(words.concat()).unwrap_or_else(|_| value.to_owned()),
-        _ => value.to_owned(),
-    }
+        Some(words) if !words.is_empty() => String::from_utf8(words.concat()).ok(),
+        _ => None,
+    };
+    decoded.filter(|text| !text.chars().any(char::is_control)).unwrap_or_else(|| value.to_owned())
 }
 
 fn decoded_word(word: &str) -> Option<Vec<u8>> {
@@ -148,42 +152,14 @@ pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
     let mut meta = ObjectMeta::new(key, size);
     meta.etag = etag(headers);
     meta.last_modified = date(headers, &LAST_MODIFIED);
+    meta.metadata = Metadata::from_headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     for (name, value) in headers {
-        let slot = match name.as_str() {
-            "content-type" => &mut meta.metadata.content_type,
-            "content-disposition" => &mut meta.metadata.content_disposition,
-            "content-language" => &mut meta.metadata.content_language,
-            "cache-control" => &mut meta.metadata.cache_control,
-            "content-encoding" => {
-                meta.metadata.content_encoding = stored_encoding(&text(value));
-                continue;
-            }
-            other => {
-                if let Some(name) = other.strip_prefix(USER) {
-                    take_user(&mut meta, name, &text(value));
-                }
-                continue;
-            }
-        };
-        let value = text(value);
-        *slot = (!value.is_empty()).then_some(value);
+        if let Some(name) = name.as_str().strip_prefix(USER) {
+            take_user(&mut meta, name, &header_text(value.as_bytes()));
+        }
     }
-    meta.metadata.expires = date(headers, &EXPIRES);
     take_checksums(&mut meta, headers);
     meta
-}
-
-/// A header as text. S3 sends what others stored as it is, which may be UTF-8, or Latin-1, in which any byte is a
-/// character.
-fn text(value: &HeaderValue) -> String {
-    let bytes = value.as_bytes();
-    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|&byte| char::from(byte)).collect(), str::to_owned)
-}
-
-/// `aws-chunked` tells how a body was sent, and some services keep it as if it told how it is stored.
-fn stored_encoding(value: &str) -> Option<String> {
-    let kept: Vec<_> = value.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked").collect();
-    (!kept.is_empty()).then(|| kept.join(", "))
 }
 
 fn take_user(meta: &mut ObjectMeta, name: &str, value: &str) {
@@ -195,7 +171,7 @@ fn take_user(meta: &mut ObjectMeta, name: &str, value: &str) {
             }
         }
         None => {
-            meta.metadata.user_metadata.insert(name.to_owned(), decoded_words(value));
+            meta.metadata.add_received(name, &decoded_words(value));
         }
     }
 }
@@ -338,10 +314,40 @@ mod tests {
         }
     }
 
+    fn read(pairs: &[(&'static str, &'static str)]) -> Metadata {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        to_meta(key(), 1, &headers).metadata
+    }
+
     #[test]
     fn how_a_body_was_sent_is_not_how_it_is_stored() {
-        assert_eq!(stored_encoding("aws-chunked"), None);
-        assert_eq!(stored_encoding("gzip,aws-chunked"), Some("gzip".to_owned()));
-        assert_eq!(stored_encoding("gzip"), Some("gzip".to_owned()));
+        let encoding = |value| read(&[("content-encoding", value)]).content_encoding;
+        for none in ["", "aws-chunked", "aws-chunked,", "AWS-Chunked"] {
+            assert_eq!(encoding(none), None, "{none}");
+        }
+        assert_eq!(encoding("gzip,aws-chunked"), Some("gzip".to_owned()));
+        assert_eq!(encoding("gzip"), Some("gzip".to_owned()));
+    }
+
+    #[test]
+    fn an_invalid_expires_is_kept_as_one_that_has_passed() {
+        for odd in ["0", "Sun, 06 Nov 1994 8:49:37 GMT"] {
+            assert_eq!(read(&[("expires", odd)]), Metadata::new().expires(SystemTime::UNIX_EPOCH), "{odd}");
+        }
+        assert_eq!(read(&[("expires", "")]), Metadata::new());
+    }
+
+    #[test]
+    fn encoded_words_that_hold_control_characters_stay_encoded() {
+        // "\r\nSet-Cookie: a=b", a tab between letters, and U+0085.
+        for word in ["=?UTF-8?B?DQpTZXQtQ29va2llOiBhPWI=?=", "=?UTF-8?Q?a=09b?=", "=?UTF-8?B?woU=?="] {
+            let metadata = read(&[("x-amz-meta-a", word)]);
+            assert_eq!(metadata, Metadata::new().user("a", word));
+            assert!(metadata.validated().is_ok());
+        }
+        assert_eq!(read(&[("x-amz-meta-a", "=?UTF-8?Q?_b_?=")]), Metadata::new().user("a", "b"));
     }
 }

@@ -1,8 +1,6 @@
 //! `ls`: what is there, one entry a line.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use anystorage::{Entry, Error, ErrorKind, ObjectEntry, format_time};
+use anystorage::{Entry, Error, ErrorKind, ObjectEntry, floor_to_second, format_time};
 
 use crate::copy::say_folder_markers;
 use crate::exit::{Exit, Failure};
@@ -77,9 +75,7 @@ fn long(size: &str, time: &str, name: &str) -> String {
     format!("{size:>14}  {time:<20}  {name}")
 }
 
-/// In whole seconds, so that all lines are equally long.
+/// In whole seconds, so that all lines are equally long; the second in which it was, also before 1970.
 fn time(object: &ObjectEntry) -> String {
-    let whole =
-        |time: SystemTime| UNIX_EPOCH + Duration::from_secs(time.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()));
-    object.last_modified.map_or_else(|| "-".to_owned(), |time| format_time(whole(time)))
+    object.last_modified.map_or_else(|| "-".to_owned(), |time| format_time(floor_to_second(time)))
 }

@@ -1,20 +1,25 @@
 //! `mv`: a copy, and then the source is deleted. Nothing is lost on the way.
 
-use anystorage::{Error, ErrorKind, ObjectMeta, Result};
+use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result};
 
 use crate::commands::cp::both;
 use crate::copy::copy_object;
+use crate::distinct;
 use crate::exit::{Exit, Failure};
 use crate::location::Location;
+use crate::metadata::MetadataArgs;
 use crate::place::Place;
 use crate::places::Places;
 use crate::progress::Progress;
 
 /// Move an object, with metadata
 ///
-/// The object's name is added to a destination that ends in a slash. The source is deleted when the copy is complete.
+/// The object's name is added to a destination that ends in a slash. The source is deleted when the copy is complete and
+/// proved to be another object; if the two may be one under two names, the source is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    metadata: MetadataArgs,
     /// The object
     #[arg(value_name = "LOC")]
     from: Location,
@@ -29,21 +34,23 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         let message = "the source's storage is read-only, so nothing was moved; anystorage cp copies";
         return Err(Failure::at(&format!("{from} -> {to}"), &Error::new(ErrorKind::PermissionDenied, message)));
     }
-    let progress = Progress::bytes(true, None);
-    let moved = match copy_object((&from.storage, &from.key()?), (&to.storage, &to.key()?), &progress).await {
-        Ok(copied) => delete_source(&from, &copied).await,
-        Err(error) => Err(error),
-    };
+    let (from_key, to_key) = (from.key()?, to.key()?);
+    let moved = move_object((&from, &from_key), (&to, &to_key), &args.metadata).await;
     moved.map_err(|error| Failure::at(&format!("{from} -> {to}"), &error).with_exit(Exit::Failed))?;
     Ok(Exit::Done)
 }
 
-/// Deletes what was copied, and nothing newer: an object that was saved meanwhile has no copy yet, and one that the
-/// copy itself replaced (the same object, reached in another way) is all there is.
-async fn delete_source(from: &Place, copied: &ObjectMeta) -> Result<()> {
-    let key = &copied.key;
-    match from.storage.stat(key).await {
-        Ok(now) if is_version(&now, copied) => from.storage.delete(key).await,
+async fn move_object(from: (&Place, &Key), to: (&Place, &Key), metadata: &MetadataArgs) -> Result<()> {
+    let ends = ((&from.0.storage, from.1), (&to.0.storage, to.1));
+    let destination = distinct::look(ends.0, ends.1).await?;
+    let copied = copy_object(ends.0, ends.1, metadata, &Progress::bytes(true, None)).await?;
+    // What is deleted is what was copied, and nothing newer: an object that was saved meanwhile has no copy yet, and one that
+    // the copy itself replaced (the same object, reached in another way) is all there is.
+    match ends.0.0.stat(from.1).await {
+        Ok(now) if is_version(&now, &copied) => {
+            distinct::check(destination, &now, ends.1).await?;
+            ends.0.0.delete(from.1).await
+        }
         Ok(_) => Err(Error::new(
             ErrorKind::Conflict,
             "the source has changed since it was copied, so it was kept; move it again",

@@ -1,10 +1,10 @@
 //! `put`: a local file, or standard input, into a storage.
 
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use anystorage::{ETag, ErrorKind, Metadata, Payload};
+use anystorage::{ETag, Error, ErrorKind, Metadata, Payload};
 
 use crate::exit::{Exit, Failure};
 use crate::location::Location;
@@ -83,6 +83,12 @@ fn metadata(args: &Args) -> Result<Metadata, Failure> {
 
 async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
     match source {
+        Some(path) if path.is_dir() => {
+            let shown = shown(path);
+            let message =
+                format!("a directory, not a regular file: anystorage cp -r {shown} LOC copies all files below it");
+            Err(Failure::local(&shown, &Error::new(ErrorKind::InvalidInput, message)))
+        }
         Some(path) => Payload::from_file(path).await.map_err(|error| {
             let shown = path.display().to_string();
             if error.kind() == ErrorKind::NotFound && shown.contains(':') {
@@ -92,6 +98,14 @@ async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
         }),
         None => Ok(Payload::from_reader(tokio::io::stdin())),
     }
+}
+
+/// A path as `cp` takes it: one that is relative begins with a dot.
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_location =
+        path.is_absolute() || matches!(path.components().next(), Some(Component::CurDir | Component::ParentDir));
+    if is_location { text } else { format!("./{text}") }
 }
 
 /// The object to write: the location, with the file's name if that ends in a slash.

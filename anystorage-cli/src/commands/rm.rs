@@ -9,7 +9,13 @@ use crate::place::Place;
 use crate::places::{Places, Want};
 use crate::same::same_storage;
 
+/// Up to how many locations are looked below: more of them come from a script, and each look is a request.
+const LOOKED_BELOW: usize = 8;
+
 /// Delete objects, or with -r directories. What is not there is fine
+///
+/// Keys are taken literally: `rm 'media:x/*'` deletes the object of that name. If there is none, that is an error; so is a name
+/// below which there are objects (looked for with up to eight locations).
 ///
 /// With -r each location is a directory, whether or not it ends in a slash: `rm -r media:a` deletes `a/1` and `a/b/2`,
 /// and neither `a` nor `ab`. Folder markers of S3 consoles go too. What could not be deleted is named, and the rest is
@@ -34,7 +40,15 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     // All are looked up first: a mistake in the last one is found before the first is deleted.
     let mut groups: Vec<Vec<(Key, Place)>> = Vec::new();
     for place in found(&args.locations, places, Want::Existing)? {
+        if !place.text.is_empty() && place.names_directory() {
+            return Err(Failure::usage(format!("{place}: a directory: anystorage rm -r {place} deletes all below it")));
+        }
         join(&mut groups, (place.key()?, place));
+    }
+    // What was certainly meant otherwise, likewise.
+    let few = args.locations.len() <= LOOKED_BELOW;
+    for (key, place) in groups.iter().flatten() {
+        refuse_other_meaning(key, place, few).await?;
     }
     let mut exit = Exit::Done;
     for group in groups {
@@ -114,6 +128,34 @@ async fn refuse_object(directory: &Place) -> Result<(), Failure> {
         return Err(Failure::at(directory, &Error::new(ErrorKind::NotFound, message)));
     }
     Ok(())
+}
+
+/// Refuses a name that no object has and that means several objects in a shell: a pattern or a directory.
+/// A delete would find nothing and succeed.
+async fn refuse_other_meaning(key: &Key, place: &Place, looks_below: bool) -> Result<(), Failure> {
+    let is_pattern = key.as_str().contains(['*', '?', '[']);
+    let is_directory = looks_below && !is_pattern && has_objects_below(place).await?;
+    if !is_pattern && !is_directory {
+        return Ok(());
+    }
+    if place.storage.exists(key).await.map_err(|error| place.failure(&error))? {
+        return Ok(());
+    }
+    let message = match is_pattern {
+        true => "no such object: patterns are not expanded".to_owned(),
+        false => format!("no such object, but objects are below it: anystorage rm -r {place}/ deletes them all"),
+    };
+    Err(place.failure(&Error::new(ErrorKind::NotFound, message)))
+}
+
+async fn has_objects_below(place: &Place) -> Result<bool, Failure> {
+    let below = place.with_text(format!("{}/", place.text));
+    match place.storage.list(below.prefix()?).entries().next().await {
+        None => Ok(false),
+        Some(Ok(_)) => Ok(true),
+        // Who may delete need not be allowed to list; a delete by name is no more than was asked for.
+        Some(Err(_)) => Ok(false),
+    }
 }
 
 /// What is in one storage goes together, in as few requests as it needs.

@@ -93,3 +93,17 @@ fn an_odd_name_is_told_and_the_listing_goes_on() {
 fn an_empty_storage_lists_nothing() {
     assert_eq!(Sandbox::new().run(&["ls", "-r", "media:"]).done(), "");
 }
+
+#[test]
+fn a_time_before_1970_is_shown_as_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:old", "x");
+    let old = std::time::UNIX_EPOCH - std::time::Duration::from_millis(315_619_200_500 - 1_000);
+    std::fs::File::options().write(true).open(sandbox.path("media/old")).unwrap().set_modified(old).unwrap();
+    let listed = sandbox.run(&["ls", "-l", "media:"]).done();
+    assert!(listed.contains("1960-01-01T00:00:00Z"), "{listed}");
+    for arguments in [&["ls", "--json", "media:"][..], &["stat", "--json", "media:old"], &["stat", "media:old"]] {
+        let shown = sandbox.run(arguments).done();
+        assert!(shown.contains("1960-01-01T00:00:00.5Z"), "{shown}");
+    }
+}

@@ -5,9 +5,12 @@
 mod configuration;
 mod copying;
 mod errors;
+mod fake;
 mod interrupting;
+mod links;
 mod listing;
 mod locations;
+mod metadata;
 mod mirror;
 mod moving;
 mod pipes;

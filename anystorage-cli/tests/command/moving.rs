@@ -1,7 +1,9 @@
 //! `mv`.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::fake::Fake;
 use crate::support::{Run, Sandbox, skipped};
 
 #[test]
@@ -66,9 +68,112 @@ fn an_object_moved_onto_itself_in_a_way_that_cannot_be_seen_is_kept() {
     // The same files again, as another file system shows them: no comparison of paths can tell.
     let script = "mkdir other; mount --bind media other; exec \"$0\" mv ./other/a media:a";
     if let Some(said) = with_mounts(&sandbox, script) {
-        assert!(said.contains("the source has changed since it was copied"), "{said}");
+        assert!(said.contains("may be the same object; nothing was changed"), "{said}");
     }
     assert_eq!(sandbox.cat("media:a"), "kept");
+}
+
+#[test]
+fn an_object_is_not_lost_when_it_is_moved_between_a_cache_and_its_origin() {
+    for (from, to) in [("cache:k", "media:k"), ("media:k", "cache:k")] {
+        let sandbox = Sandbox::new();
+        sandbox.write(
+            "storages.toml",
+            "[storages.media]\ndriver = 'fs'\nroot = 'media'\n\
+             [storages.cache]\ndriver = 'http-cache'\nmirror = 'http://127.0.0.1:1/'\norigin = 'media'\n",
+        );
+        sandbox.put("media:k", "kept");
+        let said = sandbox.run(&["mv", from, to]).failed(1);
+        assert!(said.contains("may be the same object"), "{said}");
+        assert_eq!(sandbox.cat("media:k"), "kept");
+    }
+}
+
+#[test]
+fn a_file_that_is_moved_between_two_names_of_one_server_is_neither_written_nor_deleted() {
+    let ok = "HTTP/1.1 200 OK\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\n";
+    // With the same ETag under both names, with one for each, and with none.
+    let etags: [fn(&str) -> &str; 3] = [
+        |_| "ETag: \"a\"\r\n",
+        |head| if head.contains("localhost") { "ETag: \"b\"\r\n" } else { "ETag: \"c\"\r\n" },
+        |_| "",
+    ];
+    for etag in etags {
+        let sandbox = Sandbox::new();
+        let fake = Fake::start(move |head| format!("{ok}{}", etag(head)));
+        sandbox.write("storages.toml", fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"));
+        let said = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
+        assert!(said.contains("may be the same object; nothing was changed"), "{said}");
+        let methods = fake.methods();
+        assert!(methods.iter().all(|method| method == "head" || method == "options"), "{methods:?}");
+    }
+}
+
+#[test]
+fn a_destination_that_becomes_the_source_between_the_look_and_the_copy_does_not_cost_it() {
+    let sandbox = Sandbox::new();
+    let looks = AtomicUsize::new(0);
+    // The first look at the destination shows an older object, all others show the source.
+    let fake = Fake::start(move |head| {
+        let is_first = head.contains("localhost") && looks.fetch_add(1, Ordering::SeqCst) == 0;
+        let year = if is_first { "Mon, 02 Dec 2019" } else { "Tue, 01 Dec 2020" };
+        format!("HTTP/1.1 200 OK\r\nLast-Modified: {year} 00:00:00 GMT\r\nETag: \"a\"\r\n")
+    });
+    sandbox.write("storages.toml", fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"));
+    let said = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
+    assert!(said.contains("the source was kept"), "{said}");
+    let methods = fake.methods();
+    assert!(methods.contains(&"put".to_owned()) && !methods.contains(&"delete".to_owned()), "{methods:?}");
+}
+
+#[test]
+fn a_source_without_a_time_is_kept_where_an_object_of_its_size_is_in_its_place() {
+    let sandbox = Sandbox::new();
+    let fake = Fake::start(|_| "HTTP/1.1 200 OK\r\n".to_owned());
+    sandbox
+        .write("storages.toml", fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n");
+    sandbox.put("media:k", "HELLO");
+    sandbox.run(&["mv", "a:k.txt", "media:k"]).failed(1);
+    assert!(!fake.methods().iter().any(|method| method == "delete"));
+    assert_eq!(sandbox.cat("media:k"), "HELLO");
+}
+
+#[test]
+fn a_destination_that_cannot_be_looked_at_is_not_written() {
+    let sandbox = Sandbox::new();
+    let fake = Fake::start(|head| match head.starts_with("head ") {
+        true => "HTTP/1.1 403 Forbidden\r\n".to_owned(),
+        false => "HTTP/1.1 200 OK\r\n".to_owned(),
+    });
+    sandbox
+        .write("storages.toml", fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n");
+    sandbox.put("media:k", "kept");
+    let said = sandbox.run(&["mv", "media:k", "a:k.txt"]).failed(1);
+    assert!(said.contains("cannot be looked at") && said.contains("PermissionDenied"), "{said}");
+    assert!(!fake.methods().iter().any(|method| method == "put"));
+    assert_eq!(sandbox.cat("media:k"), "kept");
+}
+
+#[test]
+fn an_object_is_moved_over_another_one_of_the_same_size() {
+    let sandbox = Sandbox::new();
+    for to in ["backup:a", "media:b", "./media/B"] {
+        sandbox.put("media:a", "1");
+        sandbox.put(to, "2");
+        assert_eq!(sandbox.run(&["mv", "media:a", to]).done(), "");
+        assert_eq!(sandbox.cat(to), "1");
+        assert_eq!(sandbox.run(&["exists", "media:a"]).silent(), 1);
+    }
+}
+
+#[test]
+fn one_of_two_hard_links_may_be_moved_over_the_other_and_the_content_stays() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "kept");
+    std::fs::hard_link(sandbox.path("media/a"), sandbox.path("media/b")).unwrap();
+    sandbox.run(&["mv", "media:a", "media:b"]).done();
+    assert_eq!(sandbox.run(&["ls", "media:"]).done(), "b\n");
+    assert_eq!(sandbox.cat("media:b"), "kept");
 }
 
 #[test]

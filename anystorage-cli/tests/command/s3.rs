@@ -121,6 +121,65 @@ fn a_bucket_copies_within_itself() {
 }
 
 #[test]
+fn an_object_is_not_lost_when_it_is_moved_between_two_addresses_of_its_bucket() {
+    let s3 = S3::new();
+    let config = s3.sandbox.read("storages.toml");
+    let again = config.replace("[storages.bucket]", "[storages.again]").replace("127.0.0.1", "localhost");
+    let again = again.split("[storages.media]").next().unwrap();
+    s3.sandbox.write("storages.toml", format!("{config}\n{again}"));
+    s3.put("bucket:a", "kept");
+    for (from, to) in [("bucket:a", "again:a"), ("again:a", "bucket:a")] {
+        let said = s3.run(&["mv", from, to]).failed(1);
+        assert!(said.contains("may be the same object; nothing was changed"), "{said}");
+        assert_eq!(s3.run(&["cat", "bucket:a"]).done(), "kept");
+    }
+    // Another object, though as new as the source, is replaced.
+    s3.put("media:a", "another one");
+    s3.run(&["mv", "bucket:a", "media:a"]).done();
+    assert_eq!(s3.run(&["cat", "media:a"]).done(), "kept");
+    assert_eq!(s3.run(&["exists", "bucket:a"]).silent(), 1);
+}
+
+/// Uploads an object with a header that the command would not send, by a signed link, as another program would.
+fn put_raw(s3: &S3, location: &str, header: &str) {
+    use std::io::Read;
+    let link = s3.run(&["url", "--method", "PUT", "--expires", "1h", location]).done();
+    let (address, path) = link.trim_end().strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = format!(
+        "PUT /{path} HTTP/1.1\r\nHost: {address}\r\n{header}\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+#[test]
+fn a_directory_with_invalid_metadata_is_copied_as_an_option_decides() {
+    let s3 = S3::new();
+    s3.put("bucket:a/1", "1");
+    put_raw(&s3, "bucket:a/2", "Content-Type: jpg");
+    let run = s3.run(&["cp", "-r", "bucket:a", "media:x"]);
+    assert_eq!(run.code, Some(1));
+    assert!(
+        run.err.contains("bucket:a/2 -> media:x/2: ") && run.err.contains("--metadata drop-invalid"),
+        "{}",
+        run.err
+    );
+    let run = s3.run(&["cp", "-r", "--metadata", "drop-invalid", "bucket:a", "media:x"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.starts_with("anystorage: a/2: dropped from the metadata: content_type: "), "{}", run.err);
+    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    assert_eq!(s3.run(&["cat", "media:x/2"]).done(), "x");
+    // Within the bucket S3 keeps what it has, unless it is to be changed.
+    s3.run(&["cp", "bucket:a/2", "bucket:same"]).done();
+    assert!(s3.run(&["stat", "bucket:same"]).done().contains("content_type: jpg\n"));
+    s3.run(&["cp", "--content-type", "image/jpeg", "bucket:a/2", "bucket:other"]).done();
+    assert!(s3.run(&["stat", "bucket:other"]).done().contains("content_type: image/jpeg\n"));
+}
+
+#[test]
 fn a_directory_goes_to_a_bucket_and_back() {
     let s3 = S3::new();
     for name in ["a.txt", "b/c.txt", "b/d/e.txt"] {

@@ -36,6 +36,47 @@ fn put_makes_the_directories_of_a_local_path() {
     assert_eq!(sandbox.read("by/url/a.png"), "a");
 }
 
+/// The permission bits of a local file or directory.
+fn mode(sandbox: &Sandbox, name: &str) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    sandbox.path(name).metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_is_written_to_a_local_path_has_the_permissions_of_any_new_file() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "a");
+    let under = |umask: &str, arguments: &[&str]| {
+        let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_anystorage")]).args(arguments);
+        command.current_dir(sandbox.path("")).env("STORAGE_CONFIG", "storages.toml");
+        crate::support::run(&mut command).done();
+    };
+    sandbox.write("local", "local");
+    for (umask, file, directory) in [("077", 0o600, 0o700), ("002", 0o664, 0o775)] {
+        under(umask, &["cp", "media:a", &format!("./{umask}/dir/cp")]);
+        under(umask, &["put", "local", &format!("./{umask}/dir/put")]);
+        under(umask, &["cp", "-r", "media:", &format!("./{umask}/dir/tree")]);
+        under(umask, &["get", "media:a", &format!("./{umask}/dir/get")]);
+        under(umask, &["put", "local", &format!("file://{}/{umask}/dir/url", sandbox.path("").display())]);
+        for name in ["cp", "put", "tree/a", "get", "url"] {
+            assert_eq!(mode(&sandbox, &format!("{umask}/dir/{name}")), file, "{umask} {name}");
+        }
+        for name in ["", "/dir", "/dir/tree"] {
+            assert_eq!(mode(&sandbox, &format!("{umask}{name}")), directory, "{umask} {name}");
+        }
+    }
+    // Over a private file, whatever the umask; and in a storage, as its configuration has it.
+    under("002", &["put", "local", "./077/dir/put"]);
+    under("002", &["cp", "media:a", "./077/dir/cp"]);
+    assert_eq!((mode(&sandbox, "077/dir/put"), mode(&sandbox, "077/dir/cp")), (0o600, 0o600));
+    under("077", &["put", "local", "media:b"]);
+    assert_eq!(mode(&sandbox, "media/b"), 0o644);
+    under("077", &["put", "local", &format!("file://{}/002/dir/query?file_mode=0640", sandbox.path("").display())]);
+    assert_eq!(mode(&sandbox, "002/dir/query"), 0o640);
+}
+
 #[test]
 fn put_reads_standard_input() {
     let sandbox = Sandbox::new();
@@ -102,6 +143,24 @@ fn a_source_that_is_no_file_is_told() {
 }
 
 #[test]
+fn a_directory_where_an_object_is_meant_is_refused_with_the_command_that_takes_one() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dir/a.txt", "a");
+    sandbox.put("media:dir/b", "b");
+    for directory in ["dir", "./dir", "./dir/"] {
+        let said = sandbox.run(&["put", directory, "media:x"]).failed(1);
+        assert!(said.contains("anystorage cp -r ./dir"), "{said}");
+    }
+    for from in ["./dir", "media:dir/", "media:"] {
+        let said = sandbox.run(&["cp", from, "backup:x"]).failed(2);
+        assert!(said.contains(&format!("{from}: a directory")) || said.contains("./dir/: a directory"), "{said}");
+        assert!(said.contains("anystorage cp -r"), "{said}");
+    }
+    let said = sandbox.run(&["rm", "media:dir/"]).failed(2);
+    assert!(said.contains("anystorage rm -r media:dir/"), "{said}");
+}
+
+#[test]
 fn a_put_that_cannot_be_leaves_nothing() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
@@ -121,6 +180,32 @@ fn rm_deletes_and_does_not_mind_what_is_not_there() {
     assert_eq!(sandbox.run(&gone).silent(), 0);
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "");
     assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "");
+}
+
+#[test]
+fn rm_of_a_pattern_or_a_directory_says_what_is_there_and_deletes_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:x/1", "1");
+    sandbox.put("media:y", "y");
+    for pattern in ["media:x/*", "media:?", "media:[a-z]", "./media/x/*"] {
+        let said = sandbox.run(&["rm", "media:y", pattern]).failed(1);
+        assert!(said.contains(&format!("{pattern}: no such object: patterns are not expanded")), "{said}");
+    }
+    let said = sandbox.run(&["rm", "media:y", "media:x"]).failed(1);
+    assert!(said.contains("media:x: no such object, but objects are below it: anystorage rm -r media:x/"), "{said}");
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "x/1\ny\n");
+}
+
+#[test]
+fn rm_takes_the_name_of_an_object_literally() {
+    let sandbox = Sandbox::new();
+    for key in ["*", "a?", "[b]"] {
+        sandbox.put(&format!("media:{key}"), key);
+    }
+    assert_eq!(sandbox.run(&["rm", "media:*"]).silent(), 0);
+    assert_eq!(sandbox.run(&["ls", "media:"]).done(), "[b]\na?\n");
+    assert_eq!(sandbox.run(&["rm", "media:a?", "media:[b]"]).silent(), 0);
+    assert_eq!(sandbox.run(&["ls", "media:"]).done(), "");
 }
 
 #[test]

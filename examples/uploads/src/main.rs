@@ -9,10 +9,12 @@
 //! 127.0.0.1:3000.
 //!
 //! Whoever reaches it may upload and delete. A real application adds a login, a token in each form against forgery from other
-//! sites (CSRF), a quota for each user, and a front that times out slow clients.
+//! sites (CSRF), a quota for each user, and a front that times out slow clients. The limits of a form are in `form.rs`.
 
 mod app;
+mod file_name;
 mod files;
+mod form;
 mod page;
 
 use std::env::{temp_dir, var};

@@ -183,6 +183,100 @@ async fn a_form_without_a_file_saves_nothing() {
     assert_eq!(app.shown().await, []);
 }
 
+/// A form of one file, with this text for its name.
+fn form_named(disposition: &[u8], content: &[u8]) -> Vec<u8> {
+    let mut body = b"------a-boundary\r\nContent-Disposition: form-data; name=\"files\"; ".to_vec();
+    body.extend_from_slice(disposition);
+    body.extend_from_slice(b"\r\n\r\n");
+    body.extend_from_slice(content);
+    body.extend_from_slice(b"\r\n------a-boundary--\r\n");
+    body
+}
+
+#[tokio::test]
+async fn a_file_is_kept_in_whichever_way_its_name_is_written() {
+    for (disposition, beginning) in [
+        (&b"filename=\"caf\xe9.txt\""[..], "caf"),
+        (b"filename*=UTF-8''%e2%82%ac%20rates.txt", "rates"),
+        (b"filename*=ISO-8859-1''na%efve.txt", "naïve"),
+        (b"filename*0=\"a.txt\"", "file"),
+    ] {
+        let app = App::in_memory();
+        let answer = app.post_form(form_named(disposition, b"kept")).await;
+        assert_eq!(answer.status(), 303);
+        let shown = app.shown().await;
+        assert_eq!(shown.len(), 1, "{beginning}");
+        assert!(shown[0].name.trim_start_matches('-').starts_with(beginning), "{shown:?}");
+        assert_eq!(app.get(&shown[0].link).await.text().await.unwrap(), "kept");
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_content_and_without_a_name_is_refused_and_not_passed_over() {
+    let app = App::in_memory();
+    assert_eq!(app.post_form(form_named(b"filename=\"\"", b"content")).await.status(), 400);
+    assert_eq!(app.shown().await, []);
+}
+
+#[tokio::test]
+async fn a_field_without_a_file_is_passed_over_and_the_files_behind_it_are_kept() {
+    let app = App::in_memory();
+    let mut body = b"------a-boundary\r\nContent-Disposition: form-data; name=\"comment\"\r\n\r\n".to_vec();
+    body.extend_from_slice(&bytes(MIB));
+    body.extend_from_slice(b"\r\n");
+    body.extend_from_slice(&form(&[("a.txt", b"kept")]));
+    assert_eq!(app.post_form(body).await.status(), 303);
+    assert_eq!(app.shown().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_form_of_very_many_empty_files_is_refused_at_a_hundred() {
+    let app = App::on_disk();
+    let empty = |name, count| form(&vec![(name, b"".as_slice()); count]);
+    assert_eq!(app.post_form(empty("", 100)).await.status(), 303);
+    assert_eq!(app.post_form(empty("", 101)).await.status(), 413);
+    assert_eq!(app.post_form(empty("a", 101)).await.status(), 413);
+    assert_eq!(app.shown().await.len(), 100);
+}
+
+/// Sends the head of a form and a beginning of its body, and returns the start of the response.
+async fn response_to_a_beginning(app: &App, beginning: &[u8]) -> String {
+    let address = app.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Length: 30000000\r\nConnection: close\r\n\
+         Content-Type: multipart/form-data; boundary=----a-boundary\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(beginning).await.unwrap();
+    let mut response = [0; 12];
+    let read = tokio::time::timeout(Duration::from_secs(60), connection.read_exact(&mut response)).await;
+    read.expect("a response before the rest is sent").unwrap();
+    String::from_utf8(response.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn headers_of_a_part_that_do_not_end_are_refused_before_they_fill_the_memory() {
+    let app = App::in_memory();
+    let mut endless = b"------a-boundary\r\nContent-Disposition: form-data; name=\"files\"; filename=\"".to_vec();
+    endless.resize(64 << 10, b'a');
+    assert_eq!(response_to_a_beginning(&app, &endless).await, "HTTP/1.1 400");
+    // Behind a file, where the reader has looked ahead; and before any part.
+    let mut second =
+        b"------a-boundary\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\nx\r\n".to_vec();
+    second.extend_from_slice(&endless);
+    assert_eq!(response_to_a_beginning(&app, &second).await, "HTTP/1.1 400");
+    assert_eq!(response_to_a_beginning(&app, &vec![b'x'; 64 << 10]).await, "HTTP/1.1 400");
+}
+
+#[tokio::test]
+async fn a_long_name_fits_into_the_headers_of_a_part() {
+    let app = App::in_memory();
+    let name = format!("{}.txt", "ü".repeat(2_000));
+    assert_eq!(app.upload(&[(&name, b"x")]).await.status(), 303);
+    assert_eq!(app.shown().await[0].size, "1 bytes");
+}
+
 #[tokio::test]
 async fn an_uploaded_page_is_downloaded_and_has_no_rights_though_its_browser_called_it_a_picture() {
     let app = App::in_memory();

@@ -7,17 +7,21 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, ETag, Entry, EntryStream, Error, ErrorKind, Key, Link, ListOptions,
-    Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix, ResponseMeta, Result, SaveOptions, UrlOptions,
+    async_trait,
 };
 
 /// How many bytes a chunk of a body has.
 pub(crate) const CHUNK: usize = 4;
+
+/// What the metadata of `open`, `stat` and `save` states of the response that carried it.
+pub(crate) const RESPONSE: ResponseMeta = ResponseMeta::new(Duration::from_secs(7), UNIX_EPOCH);
 
 /// What becomes of one call.
 #[derive(Debug)]
@@ -236,6 +240,7 @@ impl Scripted {
         if let Some(key) = self.answers_with {
             meta.key = Key::new(key).unwrap();
         }
+        meta.response = Some(RESPONSE);
         meta
     }
 
@@ -260,6 +265,7 @@ impl Scripted {
         let object = self.memory.open(key, &options).await?;
         Ok(object.map_meta(|mut meta| {
             meta.etag = meta.etag.and_then(self.etag);
+            meta.response = Some(RESPONSE);
             meta
         }))
     }

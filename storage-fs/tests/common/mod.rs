@@ -93,6 +93,11 @@ impl Scratch {
         names_in(&self.root().join(RESERVED).join("staging"))
     }
 
+    /// The names in the directory of lock files.
+    pub(crate) fn locks(&self) -> Vec<String> {
+        names_in(&self.root().join(RESERVED).join("locks"))
+    }
+
     /// The names in the directory of sidecars.
     pub(crate) fn sidecars(&self) -> Vec<String> {
         names_in(&self.root().join(RESERVED).join("meta"))
@@ -139,6 +144,17 @@ pub(crate) fn tree(root: &Path) -> Vec<String> {
     }
     found.sort_unstable();
     found
+}
+
+/// Whether a path of a tree is one of the driver's lock files, which stay when they have been created.
+pub(crate) fn is_lock_file(path: &str) -> bool {
+    path.strip_prefix(".anystorage/locks/").is_some_and(|name| name.len() == 2)
+}
+
+/// Whether a path of a tree is one of the driver's own directories or lock files. Which of them are there depends on
+/// what was done before.
+pub(crate) fn is_own(path: &str) -> bool {
+    (path.starts_with(RESERVED) && path.ends_with('/')) || is_lock_file(path)
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
@@ -209,14 +225,16 @@ pub(crate) fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}");
 }
 
+/// The user that [`as_nobody`] runs as where the tests run as root.
+pub(crate) const NOBODY: u32 = 65534;
+
 /// Runs a test for which permissions hold: root gives its rights away, in a thread and those that it starts.
-pub(crate) fn as_nobody(test: fn()) {
+pub(crate) fn as_nobody(test: impl FnOnce() + Send + 'static) {
     if !is_root() {
         return test();
     }
     let nobody = std::thread::spawn(move || {
         use rustix::thread::{Gid, Uid};
-        const NOBODY: u32 = 65534;
         rustix::thread::set_thread_groups(&[]).unwrap();
         rustix::thread::set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
         rustix::thread::set_thread_uid(Uid::from_raw(NOBODY)).unwrap();

@@ -1,11 +1,8 @@
 //! What a mirror's answer tells of an object.
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
-};
+use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName};
-use percent_encoding::percent_decode_str;
-use storage_core::{ETag, Key, ObjectMeta};
+use storage_core::{ETag, Key, Metadata, ObjectMeta, percent_decoded};
 
 /// Before the names of user metadata. The values are percent-encoded.
 const USER: &str = "x-storage-meta-";
@@ -16,25 +13,13 @@ const OURS: &str = "anystorage";
 
 /// All that is told of the object; `size` is that of the whole.
 pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
-    let text = |name: HeaderName| text(headers, &name).filter(|text| !text.is_empty()).map(str::to_owned);
-    let date = |name: HeaderName| self::text(headers, &name).and_then(|text| httpdate::parse_http_date(text).ok());
     let mut meta = ObjectMeta::new(key, size);
-    meta.etag =
-        self::text(headers, &ETAG).and_then(|text| text.parse().ok()).filter(|etag: &ETag| !etag.opaque().is_empty());
-    meta.last_modified = date(LAST_MODIFIED);
-    let metadata = &mut meta.metadata;
-    metadata.content_type = text(CONTENT_TYPE);
-    metadata.content_encoding = text(CONTENT_ENCODING);
-    metadata.content_disposition = text(CONTENT_DISPOSITION);
-    metadata.content_language = text(CONTENT_LANGUAGE);
-    metadata.cache_control = text(CACHE_CONTROL);
-    metadata.expires = date(EXPIRES);
+    meta.etag = text(headers, &ETAG).and_then(|text| text.parse().ok()).filter(|etag: &ETag| !etag.opaque().is_empty());
+    meta.last_modified = text(headers, &LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
+    meta.metadata = Metadata::from_headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     for (name, value) in headers {
-        let Some(name) = name.as_str().strip_prefix(USER).filter(|name| !name.is_empty()) else { continue };
-        if let Ok(value) = value.to_str()
-            && let Ok(value) = percent_decode_str(value).decode_utf8()
-        {
-            metadata.user_metadata.insert(name.to_owned(), value.into_owned());
+        if let Some(name) = name.as_str().strip_prefix(USER).filter(|name| !name.is_empty()) {
+            meta.metadata.add_received(name, &percent_decoded(value.as_bytes()));
         }
     }
     meta
@@ -57,14 +42,15 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use http::HeaderValue;
-    use storage_core::Metadata;
-
     use super::*;
+    use http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pairs = pairs.iter();
-        pairs.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
     }
 
     #[test]
@@ -89,11 +75,22 @@ mod tests {
             .content_language("de")
             .cache_control("no-cache")
             .expires(UNIX_EPOCH + Duration::from_secs(4_000_000_000))
-            .user("author", "Ada Löveläce 100%");
+            .user("author", "Ada Löveläce 100%")
+            .user("broken", "%ff");
         assert_eq!(meta.metadata, metadata);
         assert_eq!(meta.etag, Some(ETag::strong("abc").unwrap()));
         assert_eq!(meta.last_modified, Some(UNIX_EPOCH + Duration::from_secs(7)));
         assert_eq!(meta.size, 5);
+    }
+
+    #[test]
+    fn empty_and_invalid_headers_are_read_as_in_every_driver() {
+        let read = |pairs| to_meta(Key::new("a").unwrap(), 7, &headers(pairs)).metadata;
+        assert_eq!(read(&[("content-encoding", ""), ("cache-control", "")]), Metadata::new());
+        assert_eq!(read(&[("expires", "0")]), Metadata::new().expires(UNIX_EPOCH));
+        let lines = read(&[("cache-control", "max-age=60"), ("cache-control", "no-store")]);
+        assert_eq!(lines, Metadata::new().cache_control("max-age=60, no-store"));
+        assert_eq!(read(&[("x-storage-meta-a", "b%0d%0ac")]), Metadata::new().user("a", "b%0d%0ac"));
     }
 
     #[test]

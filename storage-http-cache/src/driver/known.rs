@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use storage_core::{ErrorKind, Key, ObjectMeta, OpenOptions};
 
@@ -210,11 +210,13 @@ pub(crate) fn in_whole_seconds(mut meta: ObjectMeta) -> ObjectMeta {
 
 /// The beginning of the second.
 pub(crate) fn whole_second(time: SystemTime) -> SystemTime {
-    time.duration_since(UNIX_EPOCH).map_or(UNIX_EPOCH, |since| UNIX_EPOCH + Duration::from_secs(since.as_secs()))
+    storage_core::floor_to_second(time)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use storage_core::{Checksum, ChecksumAlgorithm};
 
     use super::*;
@@ -364,6 +366,7 @@ mod tests {
         let mut meta = meta("x", 1);
         meta.last_modified = Some(UNIX_EPOCH + Duration::from_millis(5_999));
         assert_eq!(in_whole_seconds(meta).last_modified, Some(UNIX_EPOCH + Duration::from_secs(5)));
-        assert_eq!(whole_second(UNIX_EPOCH - Duration::from_secs(5)), UNIX_EPOCH);
+        let before_1970 = UNIX_EPOCH - Duration::from_millis(4_500);
+        assert_eq!(whole_second(before_1970), UNIX_EPOCH - Duration::from_secs(5));
     }
 }

@@ -30,6 +30,10 @@ enum Why {
 }
 
 pub(crate) async fn open(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) -> Result<Object> {
+    // What is remembered of an object, and how a body goes on at origin, rests on its size.
+    let mut options = options.clone();
+    options.allow_unknown_size = false;
+    let options = &options;
     let why = if cache.known.skips_mirror(key) {
         Why::Skipped
     } else {

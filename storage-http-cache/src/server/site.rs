@@ -21,7 +21,9 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use storage_core::signed_url::{Grant, SigningKey};
 use storage_core::{Error, ErrorKind, Key, Result, Storage, UrlMethod};
-use storage_http::serve::{Active, Body, Overrides, Reader, failure, key_of, method_not_allowed, plain, respond};
+use storage_http::serve::{
+    Active, Body, Overrides, Reader, failure, key_of, malformed, method_not_allowed, plain, respond,
+};
 
 use super::admin::Admin;
 use super::config::MirrorConfig;
@@ -114,7 +116,11 @@ impl Site {
     /// Answers a request, whatever it is. It is recorded when the body has ended.
     pub(crate) async fn answer(&self, peer: SocketAddr, door: Door, head: &Parts) -> Response<Recorded> {
         let mut entry = self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
-        let response = self.route(door, head, &mut entry).await;
+        // A mirror reads no bodies.
+        let response = match malformed(head, false) {
+            Some(refusal) => respond::finish(&head.method, refusal),
+            None => self.route(door, head, &mut entry).await,
+        };
         entry.watch(response)
     }
 

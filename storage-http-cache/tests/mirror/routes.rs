@@ -250,3 +250,25 @@ async fn metadata_is_told_as_it_is_stored_to_programs_that_have_the_token() {
         assert!(!headers.contains_key("x-storage-meta-author"));
     }
 }
+
+#[tokio::test]
+async fn a_request_without_one_host_or_of_ambiguous_length_is_refused_and_closes_the_connection() {
+    let origin = Memory::storage();
+    origin.save("a", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, serde_json::json!({}));
+    for head in [
+        "GET /a HTTP/1.1\r\n",
+        "GET /a HTTP/1.1\r\nhost: a\r\nhost: b\r\n",
+        "GET /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n",
+        "POST /purge/a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n",
+    ] {
+        let mut stream = TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
+        // What a server would take for a second request, if the first one had no body.
+        let sent = format!("{head}\r\n0\r\n\r\nGET /a HTTP/1.1\r\nhost: a\r\n\r\n");
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut received = String::new();
+        stream.read_to_string(&mut received).await.unwrap();
+        assert!(received.starts_with("HTTP/1.1 400 "), "{head:?}: {received}");
+        assert_eq!(received.matches("HTTP/1.1 ").count(), 1, "{head:?}: {received}");
+    }
+}

@@ -80,10 +80,9 @@ impl Body {
     async fn next_of_answer(&mut self) -> Result<Bytes> {
         let Some(coming) = &mut self.answer else { return Err(ended_early(&self.left)) };
         let Some(mut chunk) = coming.answer.next().await? else { return Err(ended_early(&self.left)) };
-        let end = coming.positions.start + chunk.len() as u64;
-        if end > coming.positions.end {
-            return Err(Error::new(ErrorKind::Integrity, "the answer is longer than it was said to be"));
-        }
+        // The positions are the server's word: near the greatest number, the end has none.
+        let end = coming.positions.start.checked_add(chunk.len() as u64).filter(|end| *end <= coming.positions.end);
+        let end = end.ok_or_else(|| Error::new(ErrorKind::Integrity, "the answer is longer than it was said to be"))?;
         let before = self.left.start.saturating_sub(coming.positions.start).min(chunk.len() as u64);
         let after = end.saturating_sub(self.left.end).min(chunk.len() as u64 - before);
         // Both are at most the length of the piece.

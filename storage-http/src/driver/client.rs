@@ -1,16 +1,18 @@
 //! [`Client`]: sends requests to one server, and reads what it answers.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Request;
-use storage_core::{Error, ErrorKind, Key, Result, innermost, signed_url};
+use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, innermost, signed_url};
 use url::Url;
 
 use super::errors;
+use super::headers;
+use super::response::response_meta;
 
 /// The most that is read of an answer that says what went wrong, and for how long.
 const MAX_REFUSAL: usize = 4 * 1024;
@@ -35,6 +37,8 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// When the request was sent.
+    pub(crate) sent_at: Instant,
     response: reqwest::Response,
     idle_timeout: Duration,
 }
@@ -95,12 +99,13 @@ impl Client {
     pub(crate) async fn send(&self, request: Request) -> Result<Answer> {
         let again = request.try_clone();
         let attempts = async {
+            let sent_at = Instant::now();
             match (self.http.execute(request).await, again) {
                 (Err(cause), Some(again)) if !cause.is_connect() && !cause.is_timeout() => {
                     tracing::debug!(place = self.place, "a connection closed without an answer: asking once more");
                     self.execute(again).await
                 }
-                (executed, _) => self.answered(executed),
+                (executed, _) => self.answered(executed, sent_at),
             }
         };
         match tokio::time::timeout(self.header_timeout, attempts).await {
@@ -115,13 +120,14 @@ impl Client {
 
     /// Sends a request once, and without a limit of time.
     pub(crate) async fn execute(&self, request: Request) -> Result<Answer> {
-        self.answered(self.http.execute(request).await)
+        let sent_at = Instant::now();
+        self.answered(self.http.execute(request).await, sent_at)
     }
 
-    fn answered(&self, executed: reqwest::Result<reqwest::Response>) -> Result<Answer> {
+    fn answered(&self, executed: reqwest::Result<reqwest::Response>, sent_at: Instant) -> Result<Answer> {
         let mut response = executed.map_err(|cause| errors::of_transport(cause, &self.place))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        Ok(Answer { status, headers, response, idle_timeout: self.idle_timeout })
+        Ok(Answer { status, headers, sent_at, response, idle_timeout: self.idle_timeout })
     }
 
     /// Asks for an object: its headers (HEAD), or all or a part of it (GET).
@@ -157,6 +163,13 @@ impl Client {
     }
 }
 
+/// Returns what the headers of a response, whose request was sent at this time, tell of an object and of the response.
+pub(crate) fn meta_of(key: &Key, size: u64, headers: &HeaderMap, sent_at: Instant) -> ObjectMeta {
+    let mut meta = headers::to_meta(key.clone(), size, headers);
+    meta.response = Some(response_meta(headers, sent_at.elapsed()));
+    meta
+}
+
 /// The values of the headers, and what follows the scheme in one like `Bearer ...`.
 fn secrets(headers: &HeaderMap) -> Vec<String> {
     let values = headers.values().filter_map(|value| value.to_str().ok());
@@ -186,6 +199,11 @@ impl fmt::Debug for Client {
 }
 
 impl Answer {
+    /// Returns what the headers tell of an object of this size, and of the response itself.
+    pub(crate) fn meta(&self, key: &Key, size: u64) -> ObjectMeta {
+        meta_of(key, size, &self.headers, self.sent_at)
+    }
+
     /// The next piece of the body. One that stalls is `Timeout`, one that breaks off an error that may pass.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {

@@ -11,11 +11,12 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
-use storage_core::config::{Options, Secret, duration};
+use storage_core::config::{Options, Secret, byte_size, duration};
 use storage_core::{Error, Registry, Result};
 use url::Url;
 
 use super::client::Client;
+use super::spool::Budget;
 use super::transport;
 use super::verbs::{Http, Inner};
 use super::webdav::Webdav;
@@ -24,6 +25,8 @@ use super::webdav::Webdav;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long between two pieces of a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many bytes temporary files have together.
+const MAX_SPOOL_SIZE: u64 = 1024 * 1024 * 1024;
 
 /// Headers that belong to the driver or to the connection.
 const RESERVED: [HeaderName; 16] = [
@@ -68,6 +71,8 @@ pub struct HttpBuilder {
     resume: bool,
     header_timeout: Duration,
     idle_timeout: Duration,
+    max_spool_size: u64,
+    allow_http: bool,
     headers: Vec<(String, Secret)>,
 }
 
@@ -80,6 +85,8 @@ impl HttpBuilder {
             resume: true,
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            max_spool_size: MAX_SPOOL_SIZE,
+            allow_http: false,
             headers: Vec::new(),
         }
     }
@@ -107,8 +114,24 @@ impl HttpBuilder {
         self
     }
 
+    /// Sets how many bytes the temporary files have together in which objects are collected whose responses state no length.
+    /// Defaults to 1 GiB. An object holds its share until its body is read to the end or dropped.
+    #[must_use]
+    pub fn max_spool_size(mut self, bytes: u64) -> Self {
+        self.max_spool_size = bytes;
+        self
+    }
+
+    /// Sets whether headers of [`header`](Self::header) may be sent without TLS to another machine. Defaults to `false`: then
+    /// `build` fails if the base URL begins with `http://`. Loopback addresses need no permission.
+    #[must_use]
+    pub fn allow_http(mut self, allow: bool) -> Self {
+        self.allow_http = allow;
+        self
+    }
+
     /// A header that goes along with every request, to the server of the base URL alone. Its value is taken for a secret:
-    /// neither `Debug` output nor errors show it.
+    /// neither `Debug` output nor errors show it. Without TLS it needs [`allow_http`](Self::allow_http).
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), Secret::new(value)));
@@ -134,10 +157,11 @@ impl HttpBuilder {
     ///
     /// # Errors
     /// `InvalidConfig` that names the option: a base URL that is none of HTTP, or has a user name, a query or a fragment; a
-    /// timeout of zero; a header that cannot be sent, or is the driver's own.
+    /// timeout of zero; a header that cannot be sent, is the driver's own, or would be sent without TLS.
     pub fn build(self) -> Result<Http> {
         let base = base(self.base_url)?;
         let headers = headers(self.headers)?;
+        check_tls(&base, &headers, self.allow_http)?;
         check_timeout("header_timeout", self.header_timeout)?;
         check_timeout("idle_timeout", self.idle_timeout)?;
         let http = transport::client(base.host_str().unwrap_or_default(), self.header_timeout)?;
@@ -147,6 +171,7 @@ impl HttpBuilder {
             public_url: self.public_url.unwrap_or_else(|| base.clone()),
             client: Client::new(http, base, headers, self.header_timeout, self.idle_timeout),
             webdav: Webdav::default(),
+            spool: Budget::new(self.max_spool_size),
         }))
     }
 }
@@ -180,6 +205,18 @@ fn base(mut url: Url) -> Result<Url> {
         url.set_path(&path);
     }
     Ok(url)
+}
+
+/// Refuses to send secrets readable through a network.
+fn check_tls(base: &Url, headers: &HeaderMap, allow_http: bool) -> Result<()> {
+    let is_readable = base.scheme() == "http" && !transport::is_this_machine(base.host_str().unwrap_or_default());
+    if is_readable && !headers.is_empty() && !allow_http {
+        return Err(Error::config(
+            "option headers: base_url has no TLS, so every machine on the way could read the headers; write https://, or \
+             set allow_http = true if they are no secrets or the network is private",
+        ));
+    }
+    Ok(())
 }
 
 fn check_timeout(option: &str, time: Duration) -> Result<()> {
@@ -216,6 +253,10 @@ struct HttpOptions {
     header_timeout: Option<Duration>,
     #[serde(default, deserialize_with = "duration::option")]
     idle_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "byte_size::option")]
+    max_spool_size: Option<u64>,
+    #[serde(default)]
+    allow_http: bool,
     #[serde(default)]
     headers: BTreeMap<String, Secret>,
 }
@@ -223,8 +264,8 @@ struct HttpOptions {
 /// Registers the driver `http` and its schemes `http` and `https` (`https://host/dir/?idle_timeout=10s`: what stands before the
 /// query is the base URL).
 ///
-/// Options: `base_url`, `writable`, `header_timeout`, `idle_timeout`, `headers` (a table), and those of every driver, of which
-/// `public_url` is where links lead to.
+/// Options: `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers` (a table), `allow_http`, and
+/// those of every driver, of which `public_url` is where links lead to.
 ///
 /// ```
 /// let mut registry = storage_core::Registry::new();
@@ -239,6 +280,8 @@ pub fn register(registry: &mut Registry) {
         let mut builder = HttpBuilder::new(options.base_url).writable(options.writable);
         builder.header_timeout = options.header_timeout.unwrap_or(HEADER_TIMEOUT);
         builder.idle_timeout = options.idle_timeout.unwrap_or(IDLE_TIMEOUT);
+        builder.max_spool_size = options.max_spool_size.unwrap_or(MAX_SPOOL_SIZE);
+        builder.allow_http = options.allow_http;
         builder.headers = options.headers.into_iter().collect();
         builder.public_url = context.common().public_url.clone();
         Ok(Arc::new(builder.build()?))

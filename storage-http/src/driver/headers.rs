@@ -3,38 +3,22 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use storage_core::{ETag, Error, ErrorKind, Key, ObjectMeta, Result};
+use storage_core::{ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, header_text};
 
 use crate::user_metadata;
 
 /// All that an answer to a GET or HEAD tells; `size` is that of the whole object.
 pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
-    let told = |name: HeaderName| headers.get(name).map(text).filter(|value| !value.is_empty());
     let mut meta = ObjectMeta::new(key, size);
-    meta.etag = told(ETAG).and_then(|value| etag_of(&value));
+    meta.etag = etag(headers);
     meta.last_modified = date(headers, &LAST_MODIFIED);
-    meta.metadata.content_type = told(CONTENT_TYPE);
-    meta.metadata.content_encoding = told(CONTENT_ENCODING);
-    meta.metadata.content_disposition = told(CONTENT_DISPOSITION);
-    meta.metadata.content_language = told(CONTENT_LANGUAGE);
-    // Several lines are one list (RFC 9110, section 5.3): the last of them may be the one that forbids.
-    let lines: Vec<_> = headers.get_all(CACHE_CONTROL).iter().map(text).filter(|line| !line.is_empty()).collect();
-    meta.metadata.cache_control = (!lines.is_empty()).then(|| lines.join(", "));
-    // What is no date has passed (RFC 9111, section 5.3).
-    meta.metadata.expires = headers.get(EXPIRES).map(|_| date(headers, &EXPIRES).unwrap_or(SystemTime::UNIX_EPOCH));
-    meta.metadata.user_metadata = user_metadata::from_headers(headers);
+    meta.metadata = Metadata::from_headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    for (name, value) in user_metadata::from_headers(headers) {
+        meta.metadata.add_received(&name, &value);
+    }
     meta
-}
-
-/// A header as text: UTF-8, or Latin-1, in which any byte is a character.
-fn text(value: &HeaderValue) -> String {
-    let bytes = value.as_bytes();
-    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|&byte| char::from(byte)).collect(), str::to_owned)
 }
 
 /// An ETag as a header or a document has it.
@@ -44,7 +28,7 @@ pub(crate) fn etag_of(text: &str) -> Option<ETag> {
 
 /// The answer's ETag.
 pub(crate) fn etag(headers: &HeaderMap) -> Option<ETag> {
-    etag_of(&text(headers.get(ETAG)?))
+    etag_of(&header_text(headers.get(ETAG)?.as_bytes()))
 }
 
 /// A date of the answer, whatever form of RFC 9110, section 5.6.7, it has.
@@ -58,7 +42,7 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(http::header::TRANSFER_ENCODING) {
         return None;
     }
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
 }
 
 /// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
@@ -66,7 +50,7 @@ pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
     let (positions, size) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = positions.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then(|| (first..last + 1, size))
+    (first <= last && last < size && size != ObjectMeta::UNKNOWN_SIZE).then(|| (first..last + 1, size))
 }
 
 /// The ETag by which the bytes of this answer can be joined with those of another: a strong one, which no other version
@@ -134,12 +118,31 @@ mod tests {
     }
 
     #[test]
+    fn empty_and_invalid_headers_are_read_as_in_every_driver() {
+        let read = |pairs: &[(&'static str, &'static str)]| to_meta(key(), 7, &headers(pairs)).metadata;
+        assert_eq!(read(&[("content-encoding", "AWS-chunked,"), ("cache-control", "")]), Metadata::new());
+        assert_eq!(read(&[("expires", "0")]), Metadata::new().expires(SystemTime::UNIX_EPOCH));
+        let forged = read(&[("x-storage-meta-a", "b%0d%0aSet-Cookie: c"), ("x-storage-meta-d", "%20e")]);
+        assert_eq!(forged, Metadata::new().user("a", "b%0d%0aSet-Cookie: c").user("d", "e"));
+        assert!(forged.validated().is_ok());
+    }
+
+    #[test]
     fn only_a_content_range_that_makes_sense_is_believed() {
         // The byte after it has no number.
         const LAST: &str = "bytes 2-18446744073709551615/18446744073709551615";
         let range = |text: &'static str| content_range(&headers(&[("content-range", text)]));
         assert_eq!(range("bytes 2-4/10"), Some((2..5, 10)));
-        for odd in ["bytes 4-2/10", "bytes 2-10/10", "bytes */10", "bytes 2-4/*", "2-4/10", "bytes -1-4/10", LAST] {
+        for odd in [
+            "bytes 0-1/18446744073709551615",
+            "bytes 4-2/10",
+            "bytes 2-10/10",
+            "bytes */10",
+            "bytes 2-4/*",
+            "2-4/10",
+            "bytes -1-4/10",
+            LAST,
+        ] {
             assert_eq!(range(odd), None, "{odd}");
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! A file for each verb (`stat`, `open`, `save`, `delete`, `list`, `link`), above these: `client` (requests and their
 //! answers), `transport` (connections), `errors` (what a status means), `headers` (what an answer tells of an object),
+//! `response` (what it states about its own freshness),
 //! `body` (bytes that go on where a connection breaks off), `spool` (answers that do not say how long they are),
 //! `upload` (bytes on their way to the server), `webdav` (PROPFIND and MKCOL).
 
@@ -14,6 +15,7 @@ mod headers;
 mod link;
 mod list;
 mod open;
+mod response;
 mod save;
 mod spool;
 mod stat;
@@ -28,5 +30,6 @@ pub use verbs::Http;
 /// What another driver that reads from HTTP servers needs, too. Not for applications: it may change with any release.
 pub mod wire {
     pub use super::headers::{content_length, content_range, header_value};
+    pub use super::response::response_meta;
     pub use super::transport::{build, builder};
 }

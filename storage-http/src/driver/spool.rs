@@ -1,7 +1,10 @@
-//! Answers that do not say how long they are: they are collected before anything is told of them.
+//! Responses that do not state how long they are: measured if they are short, or collected in temporary files of which all
+//! together have a limit.
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,8 +13,8 @@ use storage_core::{Error, ErrorKind, ObjectMeta, Result};
 
 use super::client::Answer;
 
-/// The most that is collected: what a temporary directory holds on most machines.
-const MOST: u64 = 1024 * 1024 * 1024;
+/// How much of a body is read only to measure it: what arrives with the first round trips.
+const MAX_MEASURED: u64 = 64 * 1024;
 /// How much is written at a time: each time costs a trip to the threads that may block.
 const AT_A_TIME: usize = 1024 * 1024;
 
@@ -45,24 +48,94 @@ impl End {
     }
 }
 
-/// Counts the bytes of an answer.
+/// The bytes that the temporary files of one driver may have together.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    max: u64,
+    reserved: AtomicU64,
+}
+
+impl Budget {
+    pub(crate) fn new(max: u64) -> Arc<Self> {
+        Arc::new(Self { max, reserved: AtomicU64::new(0) })
+    }
+
+    fn reserve(self: &Arc<Self>) -> Reservation {
+        Reservation { budget: Arc::clone(self), bytes: 0 }
+    }
+}
+
+/// A share of the budget, which is returned when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Reserves more bytes.
+    ///
+    /// # Errors
+    /// `TooLarge` if they cannot fit; `RateLimited`, which may pass, if other files hold what is missing.
+    fn grow(&mut self, bytes: u64) -> Result<()> {
+        let Budget { max, reserved } = &*self.budget;
+        let advice = "have the server send Content-Length, or raise max_spool_size";
+        if self.bytes.saturating_add(bytes) > *max {
+            let message = format!(
+                "the server does not state how long the object is, and it has more than the {max} bytes of \
+                 max_spool_size: {advice}"
+            );
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        let added = |reserved: u64| reserved.checked_add(bytes).filter(|sum| sum <= max);
+        if reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added).is_err() {
+            let message = format!(
+                "the server does not state how long the object is, and other such objects fill the {max} bytes of \
+                 max_spool_size: try again later, {advice}"
+            );
+            return Err(Error::new(ErrorKind::RateLimited, message).with_retryable(true));
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Counts the bytes of a short body. Of a longer one no more is read.
+///
+/// # Errors
+/// `Unsupported` if there are more than 64 KiB; what reading meets.
 pub(crate) async fn measure(mut answer: Answer) -> Result<u64> {
     let mut size = 0;
     while let Some(chunk) = answer.next().await? {
-        size = added(size, &chunk)?;
+        size += chunk.len() as u64;
+        if size > MAX_MEASURED {
+            return Err(Error::unsupported(
+                "the server does not state how long the object is, and it has more than 64 KiB, which are not read to \
+                 measure it: have the server send Content-Length",
+            ));
+        }
     }
     Ok(size)
 }
 
-/// Collects the bytes of an answer in a file without a name, which goes with its last handle. Answers their number as well.
+/// Collects the bytes of an answer in a file without a name, which goes with its last handle. Returns their number as well, and
+/// their reservation, to be kept as long as the file.
 ///
 /// # Errors
-/// `TooLarge`; `StorageFull` if the temporary directory is; what reading meets.
-pub(crate) async fn collect(mut answer: Answer) -> Result<(File, u64)> {
+/// `TooLarge` and `RateLimited` if the budget does not suffice; `StorageFull` if the temporary directory is full; what reading
+/// meets.
+pub(crate) async fn collect(mut answer: Answer, budget: &Arc<Budget>) -> Result<(File, u64, Reservation)> {
     let mut file = blocking(|| tempfile::tempfile().map_err(Error::from)).await?;
-    let (mut size, mut gathered, mut chunks) = (0, 0, Vec::new());
+    let mut reservation = budget.reserve();
+    let (mut gathered, mut chunks) = (0, Vec::new());
     while let Some(chunk) = answer.next().await? {
-        size = added(size, &chunk)?;
+        reservation.grow(chunk.len() as u64)?;
         gathered += chunk.len();
         chunks.push(chunk);
         if gathered >= AT_A_TIME {
@@ -70,17 +143,7 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<(File, u64)> {
             gathered = 0;
         }
     }
-    Ok((written(file, chunks).await?, size))
-}
-
-fn added(size: u64, chunk: &Bytes) -> Result<u64> {
-    let size = size + chunk.len() as u64;
-    if size <= MOST {
-        return Ok(size);
-    }
-    let message =
-        "the server does not say how long the object is, and it has more than 1 GiB: have it send Content-Length";
-    Err(Error::new(ErrorKind::TooLarge, message))
+    Ok((written(file, chunks).await?, reservation.bytes, reservation))
 }
 
 async fn written(mut file: File, chunks: Vec<Bytes>) -> Result<File> {
@@ -131,8 +194,19 @@ mod tests {
     }
 
     #[test]
-    fn more_than_is_collected_is_refused() {
-        assert_eq!(added(MOST - 1, &Bytes::from_static(b"x")).unwrap(), MOST);
-        assert_eq!(added(MOST, &Bytes::from_static(b"x")).unwrap_err().kind(), ErrorKind::TooLarge);
+    fn reservations_together_are_at_most_the_budget_and_are_returned() {
+        let budget = Budget::new(10);
+        let (mut first, mut second) = (budget.reserve(), budget.reserve());
+        first.grow(6).unwrap();
+        second.grow(4).unwrap();
+        let full = second.grow(1).unwrap_err();
+        assert_eq!((full.kind(), full.is_retryable()), (ErrorKind::RateLimited, true));
+        let large = first.grow(5).unwrap_err();
+        assert_eq!((large.kind(), large.is_retryable()), (ErrorKind::TooLarge, false));
+        drop(first);
+        second.grow(6).unwrap();
+        assert_eq!(second.grow(u64::MAX).unwrap_err().kind(), ErrorKind::TooLarge);
+        drop(second);
+        assert_eq!(budget.reserved.load(Ordering::Relaxed), 0);
     }
 }

@@ -4,13 +4,13 @@ use http::header::RANGE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
-use super::client::{Answer, Client};
+use super::client::{Answer, Client, meta_of};
 use super::{headers, spool};
 
 pub(crate) async fn stat(client: &Client, key: &Key) -> Result<ObjectMeta> {
     match client.object(Method::HEAD, key, HeaderMap::new()).await {
         Ok(answer) => match headers::content_length(&answer.headers) {
-            Some(size) => Ok(headers::to_meta(key.clone(), size, &answer.headers)),
+            Some(size) => Ok(answer.meta(key, size)),
             // Some servers know the length of what they send, and not of what they would send.
             None => by_get(client, key).await,
         },
@@ -54,20 +54,20 @@ async fn by_get(client: &Client, key: &Key) -> Result<ObjectMeta> {
     if answer.status == StatusCode::PARTIAL_CONTENT {
         let told = headers::content_range(&answer.headers);
         let (_, size) = told.ok_or_else(|| Error::new(ErrorKind::Unexpected, "the server does not tell the size"))?;
-        return Ok(headers::to_meta(key.clone(), size, &answer.headers));
+        return Ok(answer.meta(key, size));
     }
     measured(key, answer).await
 }
 
 /// Of an answer with the whole object.
 async fn measured(key: &Key, mut answer: Answer) -> Result<ObjectMeta> {
-    let headers = std::mem::take(&mut answer.headers);
-    match headers::content_length(&headers) {
-        Some(size) => Ok(headers::to_meta(key.clone(), size, &headers)),
+    match headers::content_length(&answer.headers) {
+        Some(size) => Ok(answer.meta(key, size)),
         None => {
+            let (headers, sent_at) = (std::mem::take(&mut answer.headers), answer.sent_at);
             let end = spool::End::of(&headers)?;
             let size = spool::measure(answer).await?;
-            let mut meta = headers::to_meta(key.clone(), size, &headers);
+            let mut meta = meta_of(key, size, &headers, sent_at);
             end.mark(&mut meta);
             Ok(meta)
         }

@@ -46,7 +46,7 @@ pub fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
 }
 
 /// What stays on this machine goes through no proxy.
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

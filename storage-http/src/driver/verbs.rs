@@ -11,6 +11,7 @@ use url::Url;
 
 use super::client::Client;
 use super::config::HttpBuilder;
+use super::spool::Budget;
 use super::webdav::Webdav;
 use super::{delete, link, list, open, save, stat};
 
@@ -51,9 +52,13 @@ use super::{delete, link, list, open, save, stat};
 /// - **Conditions** hold whatever the server makes of them: they are evaluated once more on what it tells.
 /// - **No redirection is followed.** One that adds a slash means a directory, which is no object; any other is
 ///   `InvalidConfig` and tells which host it leads to.
-/// - **A size.** What is sent without one (chunked) is first collected in a temporary file, of at most 1 GiB. Where the end of
-///   the connection is the only end of the body, nobody can tell a break from it: such an object says
-///   `Cache-Control: no-store`, whatever the server said, so that no cache keeps what may be half of it.
+/// - **A size.** A body that is sent without one (chunked) is first collected in a temporary file. The files of all open objects
+///   have at most [`max_spool_size`](HttpBuilder::max_spool_size) bytes together; `open` fails with `TooLarge` if one object
+///   has more, and with `RateLimited` while others hold what it needs. With
+///   [`allow_unknown_size`](storage_core::OpenOptions::allow_unknown_size) nothing is collected: the object streams, whole and
+///   without a size. `stat` reads at most 64 KiB of a body to measure it, and fails with `Unsupported` if there is more.
+/// - **No halves in caches.** Where the end of the connection is the only end of the body, a break looks the same. Such an
+///   object has `Cache-Control: no-store`, whatever the server said.
 ///
 /// # What the server decides
 ///
@@ -82,6 +87,8 @@ pub(crate) struct Inner {
     /// Where links lead to.
     pub(crate) public_url: Url,
     pub(crate) webdav: Webdav,
+    /// For temporary files.
+    pub(crate) spool: Arc<Budget>,
 }
 
 impl Http {

@@ -73,9 +73,9 @@ impl Body {
     /// The body of an object, or of the range of it that was opened.
     #[must_use]
     pub fn object(object: Object) -> Self {
-        match object.content_length() {
-            0 => Self::empty(),
-            len => Self { kind: Kind::Stream(object.into_stream().boxed()), left: Some(len) },
+        match object.meta().known_size().map(|_| object.content_length()) {
+            Some(0) => Self::empty(),
+            left => Self { kind: Kind::Stream(object.into_stream().boxed()), left },
         }
     }
 
@@ -91,8 +91,10 @@ impl Body {
     /// Several parts, each with the text that goes before it, and the text at the end. The parts are opened one after the
     /// other.
     pub(crate) fn parts(parts: Vec<(Bytes, Range<u64>)>, end: Bytes, open: OpenRange) -> Self {
-        let of_parts: u64 = parts.iter().map(|(head, range)| head.len() as u64 + range.end - range.start).sum();
-        let left = Some(of_parts + end.len() as u64);
+        // A source may claim any size; a sum beyond all numbers is not known.
+        let left = parts.iter().try_fold(end.len() as u64, |sum, (head, range)| {
+            sum.checked_add(head.len() as u64)?.checked_add(range.end.checked_sub(range.start)?)
+        });
         Self { kind: Kind::Parts(Parts { parts: parts.into(), end: Some(end), open, now: Now::Between }), left }
     }
 

@@ -122,7 +122,7 @@ impl ETags {
 }
 
 /// The members of a list, whose quoted parts may hold commas.
-fn split(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     text.split(move |c| {
         is_quoted ^= c == '"';

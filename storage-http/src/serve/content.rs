@@ -54,14 +54,15 @@ impl From<Grant> for Overrides {
 
 /// Content has a type that can act if it is a document with scripts, or a script.
 ///
-/// What is no type at all is active as well: browsers guess. Of several types, which of them counts depends on the browser, so
-/// that one is enough.
+/// A text that is no valid type (RFC 9110, section 8.3.1) and a type that names none (`*/*`, `unknown/unknown`) are active as
+/// well, because browsers guess then. Of several types, which of them counts depends on the browser, so one is enough.
 ///
 /// ```
 /// use storage_http::serve::is_active;
 ///
 /// assert!(is_active("image/svg+xml"));
 /// assert!(is_active("image/png, text/html"));
+/// assert!(is_active("image/*"));
 /// assert!(!is_active("text/plain; charset=utf-8"));
 /// ```
 #[must_use]
@@ -72,10 +73,15 @@ pub fn is_active(content_type: &str) -> bool {
 fn is_active_type(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let Some((kind, subtype)) = kind.split_once('/') else { return true };
+    if !is_token(kind) || !is_token(subtype) || [kind, subtype].iter().any(|name| *name == "*" || *name == "unknown") {
+        return true;
+    }
     // Every list of types to show would lack one; so, by what browsers are known to run.
     let scripts = ["javascript", "ecmascript", "jscript", "livescript"];
     subtype.contains("html")
         || subtype == "xml"
+        || subtype == "x-xml"
+        || subtype.starts_with("svg")
         || subtype.ends_with("+xml")
         || subtype.starts_with("xml-")
         || subtype == "x-shockwave-flash"
@@ -86,6 +92,12 @@ fn is_active_type(content_type: &str) -> bool {
         || kind == "multipart"
         || kind == "message"
         || subtype == "x-mixed-replace"
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 impl Policy {
@@ -107,7 +119,8 @@ impl Policy {
         put(CONTENT_LANGUAGE, header(stored.content_language.as_deref()));
         put(CACHE_CONTROL, self.cache_control_of(meta));
         put(ETAG, header(meta.etag.as_ref().map(ToString::to_string).as_deref()));
-        put(LAST_MODIFIED, meta.last_modified.and_then(date));
+        // A time in the future becomes that of the response (RFC 9110, section 8.8.2.1).
+        put(LAST_MODIFIED, meta.last_modified.and_then(|modified| date(modified.min(SystemTime::now()))));
         put(EXPIRES, stored.expires.and_then(date));
         let content_type = header(overrides.content_type.as_deref().or(meta.content_type())).unwrap_or(OCTET_STREAM);
         let is_active = self.active == Active::Attachment && content_type.to_str().map_or(true, is_active);
@@ -137,7 +150,8 @@ impl Policy {
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 fn header(text: Option<&str>) -> Option<HeaderValue> {
-    text.and_then(|text| HeaderValue::from_str(text).ok())
+    // An empty header is an absent one.
+    text.filter(|text| !text.is_empty()).and_then(|text| HeaderValue::from_str(text).ok())
 }
 
 /// A moment as HTTP writes it, which knows the years 1970 to 9999 alone. File systems know others.
@@ -224,12 +238,26 @@ mod tests {
             "text/html,image/png",
             "image/png, text/html",
             "message/rfc822",
+            "*/*",
+            "image/*",
+            "unknown/unknown",
+            "application/unknown",
+            "/",
+            "text/",
+            "/html",
+            "text/ht ml",
+            "text/plain/html",
+            "image/svg",
+            "image/svg-xml",
+            "text/x-xml",
         ];
         for active in types {
             let headers = headers(&Policy::default(), Metadata::new().content_type(active));
             assert_eq!(headers[CONTENT_DISPOSITION], "attachment", "{active}");
             assert_eq!(headers[CONTENT_SECURITY_POLICY], "default-src 'none'; sandbox", "{active}");
         }
+        // As a stored type it counts as absent, but it may come from elsewhere.
+        assert!(is_active(""));
         for harmless in ["text/plain", "image/png", "audio/mpeg", "application/pdf", "application/json", "text/css"] {
             let headers = headers(&Policy::default(), Metadata::new().content_type(harmless));
             assert!(!headers.contains_key(CONTENT_DISPOSITION), "{harmless}");
@@ -284,6 +312,15 @@ mod tests {
     fn a_type_that_browsers_cannot_read_is_taken_to_be_active() {
         let headers = headers(&Policy::default(), Metadata::new().content_type("text/plain\u{e9}"));
         assert_eq!(headers[CONTENT_DISPOSITION], "attachment");
+    }
+
+    #[test]
+    fn a_last_modified_time_in_the_future_is_sent_as_the_time_of_the_response() {
+        let mut future = meta(Metadata::new());
+        future.last_modified = Some(SystemTime::now() + std::time::Duration::from_secs(86_400));
+        let headers = Policy::default().headers(&future, &Overrides::default());
+        let sent = httpdate::parse_http_date(headers[LAST_MODIFIED].to_str().unwrap()).unwrap();
+        assert!(sent <= SystemTime::now(), "{sent:?}");
     }
 
     #[test]

@@ -1,16 +1,7 @@
 //! Objects that are stored compressed, and clients that do not accept that (RFC 9110, sections 8.4 and 12.5.3).
 
-use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
-use futures_util::{StreamExt, TryStreamExt};
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
-use storage_core::{Error, Object};
-use tokio_util::io::ReaderStream;
-
-use super::body::Body;
-
-/// How much is decoded at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// What is done for a client that does not accept the encoding that an object is stored in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +10,10 @@ pub enum Encoded {
     /// Gzip and deflate are decoded on the way: without a length, without ranges, and with a weak ETag of its own. Of other
     /// encodings the client is told that there is nothing that it accepts (406). A client that says nothing of encodings
     /// gets what can be decoded decoded, which is safe for simple programs, and else what is stored.
+    ///
+    /// The body breaks off if the stored bytes are out of all proportion to what they decode to: more than 1 MiB and 64 times
+    /// the output; more than 10,000 members of gzip and one for 256 bytes of output; or an output of more than 64 MiB and 256
+    /// times the input.
     #[default]
     Decode,
     /// The client is told that there is nothing that it accepts (406). One that says nothing of encodings accepts any
@@ -71,25 +66,6 @@ impl Coding {
             "deflate" => Some(Self::Deflate),
             _ => None,
         }
-    }
-
-    /// The object's body, decoded as it streams.
-    pub(crate) fn decode(self, object: Object) -> Body {
-        // An empty file is no valid gzip, but it is stored now and then, and has nothing to decode.
-        if object.content_length() == 0 {
-            return Body::empty();
-        }
-        let reader = object.into_reader();
-        let chunks = match self {
-            Self::Gzip => {
-                let mut decoder = GzipDecoder::new(reader);
-                // As gzip itself reads files that were put one after the other.
-                decoder.multiple_members(true);
-                ReaderStream::with_capacity(decoder, CHUNK).boxed()
-            }
-            Self::Deflate => ReaderStream::with_capacity(ZlibDecoder::new(reader), CHUNK).boxed(),
-        };
-        Body::stream(chunks.map_err(Error::from), None)
     }
 }
 

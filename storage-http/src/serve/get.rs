@@ -9,11 +9,12 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER, VARY,
 };
 use http::{Method, Response, StatusCode};
-use storage_core::{ByteRange, ETag, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
+use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
 
 use super::body::{Body, OpenRange};
 use super::conditions;
 use super::content::{Overrides, Policy};
+use super::decode::decode;
 use super::encoding::{self, Encoded, Sent};
 use super::errors::plain;
 use super::ranges;
@@ -26,7 +27,8 @@ const ATTEMPTS: usize = 3;
 /// Answers GET and HEAD with the objects of any [`Source`]: ranges, conditions, encodings, headers.
 ///
 /// A request for everything, or for one range without conditions, is one `open` of the source, HEAD is one `stat`, other
-/// requests are a `stat` and what they need after that. The answer is of one version, even if the object is replaced between
+/// requests are a `stat` and what they need after that. An object of unknown size is sent whole and without a length; where
+/// `stat` is `Unsupported` because of the size, the object is opened and not read. The answer is of one version, even if the object is replaced between
 /// two calls.
 ///
 /// ```
@@ -86,17 +88,25 @@ impl<S: Source> Read<'_, S> {
     /// A request for everything, or for one range without conditions, is one `open`. Others look at the object first.
     async fn answer(&self) -> Result<Response<Body>> {
         if self.method == Method::HEAD {
-            let meta = self.source.stat(self.key).await?;
-            return Ok(self.head(&meta));
+            return match self.source.stat(self.key).await {
+                Ok(meta) => Ok(self.head(&meta)),
+                // Its headers are known without its size. The body is not read.
+                Err(error) if has_no_size(&error) => Ok(self.head(self.open_whole().await?.meta())),
+                Err(error) => Err(error),
+            };
         }
         let asked = ranges::asked(self.headers).unwrap_or_default();
         if self.needs_a_look(&asked) {
             return self.look_and_get().await;
         }
         let range = asked.first().copied();
-        match open(self.source, self.key, None, range).await {
+        let mut options = options(None, range);
+        options.allow_unknown_size = true;
+        match self.source.open(self.key, &options).await {
             // A range of the stored bytes is none of the decoded ones.
-            Ok(object) if range.is_some() && self.is_decoded(object.meta()) => self.look_and_get().await,
+            Ok(object) if range.is_some() && has_size(object.meta()) && self.is_decoded(object.meta()) => {
+                self.look_and_get().await
+            }
             Ok(object) => Ok(self.send(object, range.is_some())),
             Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => self.look_and_get().await,
             Err(error) => Err(error),
@@ -128,6 +138,8 @@ impl<S: Source> Read<'_, S> {
         }
         if matches!(sent, Sent::Decoded(_)) {
             headers.remove(CONTENT_ENCODING);
+        }
+        if matches!(sent, Sent::Decoded(_)) || !has_size(meta) {
             headers.remove(ACCEPT_RANGES);
         }
         headers
@@ -136,6 +148,8 @@ impl<S: Source> Read<'_, S> {
     fn decide(&self, meta: &ObjectMeta, sent: Sent) -> Decision {
         let decision = respond::decide(self.method, self.headers, &shown(meta, sent));
         match decision {
+            // Nothing tells where a range of it is.
+            Decision::Part(_) | Decision::Parts(_) | Decision::NotSatisfiable if !has_size(meta) => Decision::Whole,
             // What is not sent as it is stored has no ranges.
             Decision::Part(_) | Decision::Parts(_) | Decision::NotSatisfiable if sent != Sent::AsStored => {
                 Decision::Whole
@@ -156,7 +170,9 @@ impl<S: Source> Read<'_, S> {
             (_, Sent::NotAcceptable) => not_acceptable(),
             (_, Sent::Decoded(_)) => respond::whole(headers, Body::none()),
             (_, Sent::AsStored) => {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(meta.size));
+                if let Some(size) = meta.known_size() {
+                    headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+                }
                 respond::whole(headers, Body::none())
             }
         }
@@ -174,7 +190,10 @@ impl<S: Source> Read<'_, S> {
 
     /// `None` if the object is not what it was any more.
     async fn try_look_and_get(&self) -> Result<Option<Response<Body>>> {
-        let meta = self.source.stat(self.key).await?;
+        let meta = match self.source.stat(self.key).await {
+            Err(error) if has_no_size(&error) => return self.get_whole().await.map(Some),
+            looked => looked?,
+        };
         let sent = self.sent(&meta);
         let range = match self.decide(&meta, sent) {
             Decision::NotModified => return Ok(Some(respond::not_modified(self.content_headers(&meta, sent)))),
@@ -192,6 +211,23 @@ impl<S: Source> Read<'_, S> {
         Ok(object.map(|object| self.send(object, is_part)))
     }
 
+    /// Decides about an object whose size cannot be looked up, by the metadata that comes with its bytes.
+    async fn get_whole(&self) -> Result<Response<Body>> {
+        let object = self.open_whole().await?;
+        let sent = self.sent(object.meta());
+        Ok(match self.decide(object.meta(), sent) {
+            Decision::NotModified => respond::not_modified(self.content_headers(object.meta(), sent)),
+            Decision::PreconditionFailed => respond::precondition_failed(),
+            _ => self.send(object, false),
+        })
+    }
+
+    async fn open_whole(&self) -> Result<Object> {
+        let mut options = OpenOptions::default();
+        options.allow_unknown_size = true;
+        self.source.open(self.key, &options).await
+    }
+
     /// Opens the first part at once: while there is no answer yet, failures have a status.
     async fn get_parts(&self, meta: &ObjectMeta, ranges: Vec<Range<u64>>) -> Result<Option<Response<Body>>> {
         let Some(first) = self.open_version(meta, ranges.first().cloned()).await? else { return Ok(None) };
@@ -205,8 +241,8 @@ impl<S: Source> Read<'_, S> {
         let headers = self.content_headers(object.meta(), sent);
         match sent {
             Sent::NotAcceptable => not_acceptable(),
-            Sent::Decoded(coding) => respond::whole(headers, coding.decode(object)),
-            Sent::AsStored if is_part => {
+            Sent::Decoded(coding) => respond::whole(headers, decode(coding, object)),
+            Sent::AsStored if is_part && has_size(object.meta()) => {
                 let (range, size) = (object.range(), object.meta().size);
                 respond::part(headers, &range, size, Body::object(object))
             }
@@ -245,10 +281,23 @@ impl<S: Source> Read<'_, S> {
 }
 
 async fn open<S: Source>(source: &S, key: &Key, version: Option<&ETag>, range: Option<ByteRange>) -> Result<Object> {
+    source.open(key, &options(version, range)).await
+}
+
+fn options(version: Option<&ETag>, range: Option<ByteRange>) -> OpenOptions {
     let mut options = OpenOptions::default();
     options.if_match = version.cloned();
     options.range = range;
-    source.open(key, &options).await
+    options
+}
+
+fn has_size(meta: &ObjectMeta) -> bool {
+    meta.known_size().is_some()
+}
+
+/// Whether a look at an object failed because its size cannot be known before its last byte.
+fn has_no_size(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unsupported
 }
 
 fn is_encoded(meta: &ObjectMeta) -> bool {

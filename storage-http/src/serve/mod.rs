@@ -2,6 +2,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`malformed`] | requests that must be refused, RFC 9112 |
 //! | [`key_of`] | the key that a path names |
 //! | [`evaluate`], [`range_applies`] | preconditions and If-Range, RFC 9110, section 13 |
 //! | [`asked`], [`select`] | the Range header, RFC 9110, section 14 |
@@ -14,10 +15,12 @@ mod access;
 mod body;
 mod conditions;
 mod content;
+mod decode;
 mod encoding;
 mod errors;
 mod get;
 mod key;
+mod malformed;
 mod put;
 mod ranges;
 pub mod respond;
@@ -33,7 +36,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
-use http::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION};
+use http::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Key, Result, Storage, UrlMethod};
@@ -46,6 +49,7 @@ pub use encoding::Encoded;
 pub use errors::{failure, method_not_allowed, plain};
 pub use get::Reader;
 pub use key::key_of;
+pub use malformed::malformed;
 pub use ranges::{Selection, asked, select};
 pub use respond::{Decision, decide};
 pub use settings::Redirect;
@@ -75,7 +79,10 @@ impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static> R
 /// - Files that users upload do no harm to those who open them: types are as stored (`nosniff`), and what can act is
 ///   downloaded ([`Active`]).
 /// - Signed links of drivers that sign with the same key ([`storage_core::signed_url`]) are verified: a download link is
-///   no upload link, and an upload has the length and the type that its link binds.
+///   no upload link, and an upload has the length and the type that its link binds. Of the headers of an upload only
+///   `Content-Type` is stored: `Content-Encoding` is 415, `Content-Disposition` and `Content-Language` are 403, and
+///   `Cache-Control` is ignored. Set them for all uploads with the layer `Defaults` on the storage.
+/// - A response that is given because of a link is `Cache-Control: private` or `no-store`, whatever is stored.
 /// - Clients learn of failures only what kind they are; the log learns the rest (`tracing`).
 ///
 /// It does not: list keys, delete, speak TLS, or limit connections. Those are for the server around it.
@@ -224,8 +231,8 @@ impl Serve {
     /// | 201 | an upload is stored; its `ETag` is in the answer where the storage tells it |
     /// | 204 | OPTIONS |
     /// | 302 | [`redirect`](Self::redirect) |
-    /// | 400, 408 | an upload that cannot be understood or broke off, or that stalled |
-    /// | 403 | there is no valid link, or the upload is not what its link is for |
+    /// | 400, 408 | a request that is malformed ([`malformed`]); an upload that cannot be understood, broke off or stalled |
+    /// | 403, 415 | there is no valid link, or the upload is not what its link is for |
     /// | 404 | there is no such object, nor can there be |
     /// | 405 | another method |
     /// | 406 | [`encoded`](Self::encoded) |
@@ -236,13 +243,19 @@ impl Serve {
     /// | 500, 501, 503, 504 | the storage failed, cannot do it, is busy, does not answer |
     pub async fn answer<B: RequestBody>(&self, request: Request<B>) -> Response<Body> {
         let method = request.method().clone();
+        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
         let response = self.try_answer(request).await.unwrap_or_else(|error| failure(&method, &error));
-        respond::finish(&method, response)
+        let mut response = respond::finish(&method, response);
+        malformed::close_if_chunked(is_chunked, &mut response);
+        response
     }
 
     async fn try_answer<B: RequestBody>(&self, request: Request<B>) -> Result<Response<Body>> {
         let (head, body) = request.into_parts();
         let settings = &*self.settings;
+        if let Some(refusal) = malformed::ambiguous(&head, head.method == Method::PUT) {
+            return Ok(refusal);
+        }
         let method = match head.method {
             Method::GET => UrlMethod::Get,
             Method::HEAD => UrlMethod::Head,

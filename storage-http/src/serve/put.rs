@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
 };
 use http::{Response, StatusCode};
@@ -23,8 +23,9 @@ use super::{BoxError, RequestBody};
 
 /// Saves the body of a request as the object. Nothing is visible before all of it has arrived.
 ///
-/// A link may bind the length and the type of what is uploaded; the object gets the `Content-*` headers of the request, and
-/// its conditions: `If-None-Match: *` for a new object, `If-Match` for a version.
+/// A link may bind the length and the type of what is uploaded. The object gets the `Content-Type` of the request and no other
+/// header: no link binds them, so the uploader would choose them for all readers (`docs/decisions/0070`). The conditions of the
+/// request hold: `If-None-Match: *` for a new object, `If-Match` for a version.
 pub(super) async fn put<B: RequestBody>(
     settings: &Settings,
     key: &Key,
@@ -71,6 +72,9 @@ fn refused(settings: &Settings, grant: &Grant, headers: &HeaderMap, length: Opti
             "An upload is of a whole file: Content-Range is not understood.\n",
         ));
     }
+    if let Some(refusal) = unbound(headers) {
+        return Some(refusal);
+    }
     if let (Some(wanted), Some(length)) = (grant.content_length, length)
         && wanted != length
     {
@@ -90,6 +94,29 @@ fn refused(settings: &Settings, grant: &Grant, headers: &HeaderMap, length: Opti
     None
 }
 
+/// Refuses headers that would become part of the object, and that no link binds. `Cache-Control` is not among them: in a request
+/// it is for the caches on its way (RFC 9111, section 5.2.1), browsers add it by themselves, and it is not stored.
+fn unbound(headers: &HeaderMap) -> Option<Response<Body>> {
+    let is_given =
+        |name: &HeaderName| headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+    let encodings = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes().trim_ascii());
+    if encodings.into_iter().any(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity")) {
+        let text = "An upload by link has no Content-Encoding: send the file as it is.\n";
+        let mut response = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        // RFC 9110, section 15.5.16.
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        return Some(response);
+    }
+    let text = if is_given(&CONTENT_DISPOSITION) {
+        "The link does not bind Content-Disposition: upload without it.\n"
+    } else if is_given(&CONTENT_LANGUAGE) {
+        "The link does not bind Content-Language: upload without it.\n"
+    } else {
+        return None;
+    };
+    Some(plain(StatusCode::FORBIDDEN, text))
+}
+
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
     let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
@@ -105,10 +132,6 @@ fn metadata(headers: &HeaderMap) -> Result<Metadata> {
     };
     let mut metadata = Metadata::new();
     metadata.content_type = text(CONTENT_TYPE)?;
-    metadata.content_encoding = text(CONTENT_ENCODING)?;
-    metadata.content_disposition = text(CONTENT_DISPOSITION)?;
-    metadata.content_language = text(CONTENT_LANGUAGE)?;
-    metadata.cache_control = text(CACHE_CONTROL)?;
     Ok(metadata)
 }
 

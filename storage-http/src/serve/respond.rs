@@ -175,9 +175,24 @@ fn may_have_body(status: StatusCode) -> bool {
     status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
-/// Answers that caches shared by many users must not keep.
+/// Makes a response one that caches shared by many users must not keep, whatever `Cache-Control` it has: without `public` and
+/// `s-maxage`, and with `private` unless `no-store` is there. What else it says of the client's own cache stays.
 pub fn make_private(headers: &mut HeaderMap) {
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
+    let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let for_the_client: Vec<&str> =
+        lines.flat_map(conditions::split).filter(|part| !is_for_shared_caches(part)).collect();
+    let is_stored_nowhere = for_the_client.iter().any(|part| part.eq_ignore_ascii_case("no-store"));
+    let private = (!is_stored_nowhere).then_some("private");
+    let directives: Vec<&str> = private.into_iter().chain(for_the_client).collect();
+    let value = HeaderValue::from_str(&directives.join(", ")).unwrap_or(HeaderValue::from_static("private"));
+    headers.insert(CACHE_CONTROL, value);
+}
+
+/// Whether a directive is about caches shared by many users. `private="field"` restricts that field alone (RFC 9111, section
+/// 5.2.2.7), so `private` of any form is replaced.
+fn is_for_shared_caches(directive: &str) -> bool {
+    let name = directive.split('=').next().unwrap_or_default().trim();
+    name.is_empty() || ["public", "private", "s-maxage"].iter().any(|shared| name.eq_ignore_ascii_case(shared))
 }
 
 fn set_length(response: &mut Response<Body>) {
@@ -214,6 +229,30 @@ mod tests {
                 assert_eq!(told, length, "{status}");
                 assert_eq!(answer.body().is_empty(), method == Method::HEAD || length.is_none(), "{status}");
             }
+        }
+    }
+
+    #[test]
+    fn a_private_response_has_no_directive_for_shared_caches() {
+        for (stored, sent) in [
+            (&[][..], "private"),
+            (&["public, max-age=31536000"], "private, max-age=31536000"),
+            (&["Public", "S-MaxAge=9, immutable"], "private, immutable"),
+            (&["private=\"set-cookie, public\", max-age=9"], "private, max-age=9"),
+            (&["private"], "private"),
+            (&["no-store"], "no-store"),
+            (&["public, no-store"], "no-store"),
+            (&["no-cache=\"a, public\""], "private, no-cache=\"a, public\""),
+            (&["public\u{e9}"], "private"),
+            (&["public = 1"], "private"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in stored {
+                headers.append(CACHE_CONTROL, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            make_private(&mut headers);
+            let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
+            assert_eq!(all, [sent], "{stored:?}");
         }
     }
 

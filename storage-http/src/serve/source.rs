@@ -12,7 +12,7 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// What is known of an object.
     fn stat(&self, key: &Key) -> impl Future<Output = Result<ObjectMeta>> + Send;
 
-    /// An object, or a range of it, on conditions.
+    /// An object, or a range of it, on conditions. One of unknown size, whole whatever the range, if the options allow it.
     fn open(&self, key: &Key, options: &OpenOptions) -> impl Future<Output = Result<Object>> + Send;
 }
 
@@ -34,6 +34,9 @@ impl Source for Storage {
         }
         if let Some(since) = options.if_modified_since {
             open = open.if_modified_since(since);
+        }
+        if options.allow_unknown_size {
+            open = open.allow_unknown_size();
         }
         open.await
     }

@@ -37,6 +37,8 @@ fn all_options_are_taken_from_a_table() {
         .with("writable", true)
         .with("header_timeout", "3s")
         .with("idle_timeout", "1m")
+        .with("max_spool_size", "100MiB")
+        .with("allow_http", true)
         .with("headers", Value::Table(headers));
     let storage = open(options).unwrap();
     assert_eq!((&*storage.info().name, &*storage.info().location), ("http", "http://127.0.0.1:9/files/"));
@@ -123,5 +125,22 @@ async fn links_lead_to_the_base_or_to_the_public_url() {
     for method in [UrlMethod::Get, UrlMethod::Put] {
         let signed = plain.url("a").method(method).expires_in(Duration::from_secs(60)).await.unwrap_err();
         assert_eq!(signed.kind(), ErrorKind::Unsupported);
+    }
+}
+
+#[test]
+fn headers_go_without_tls_to_this_machine_or_by_permission_alone() {
+    let with_header = |base: &str| {
+        let headers = Value::Table(Options::new().with("Authorization", SECRET));
+        options(base).with("headers", headers)
+    };
+    for base in ["http://files.example.com/", "http://10.0.0.7:8080/", "HTTP://files.example.com"] {
+        let message = refused(with_header(base));
+        assert!(message.contains("headers") && message.contains("allow_http = true"), "{message}");
+        assert!(open(with_header(base).with("allow_http", true)).is_ok(), "{base}");
+        assert!(open(options(base)).is_ok(), "{base} without headers");
+    }
+    for base in ["https://files.example.com/", "http://localhost:8080/", "http://127.0.0.1/", "http://[::1]/"] {
+        assert!(open(with_header(base)).is_ok(), "{base}");
     }
 }

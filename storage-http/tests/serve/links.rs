@@ -185,11 +185,14 @@ async fn a_link_is_verified_where_none_is_needed_too() {
 }
 
 #[tokio::test]
-async fn a_stored_cache_control_is_kept_behind_links() {
+async fn a_response_to_a_link_is_private_even_if_the_object_is_stored_as_public() {
     let storage = one_object("hello").await;
     storage.save("b.txt", "b").cache_control("public, max-age=9").await.unwrap();
-    let serve = Serve::new(storage).signing_key(signing_key());
-    assert_eq!(get(&serve, &link("b.txt", |_| {}), &[]).await.header("cache-control"), "public, max-age=9");
+    let serve = Serve::new(storage.clone()).signing_key(signing_key());
+    assert_eq!(get(&serve, &link("b.txt", |_| {}), &[]).await.header("cache-control"), "private, max-age=9");
+    // Where reading needs no link, the link is not what permits it.
+    let open = Serve::new(storage).signing_key(signing_key()).public_reads();
+    assert_eq!(get(&open, &link("b.txt", |_| {}), &[]).await.header("cache-control"), "public, max-age=9");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
 use http_body_util::{Limited, StreamBody};
-use storage_core::{Error, ErrorKind, Memory, Operation, Storage, UrlMethod, UrlOptions};
+use storage_core::{Error, ErrorKind, Memory, Metadata, Operation, Storage, UrlMethod, UrlOptions};
 use storage_fs::Fs;
 use storage_http::Serve;
 use storage_testkit::faults::Faults;
@@ -53,32 +53,44 @@ async fn an_upload_is_stored_and_answered_with_its_etag() {
 }
 
 #[tokio::test]
-async fn an_upload_keeps_its_headers() {
+async fn an_upload_by_link_stores_its_type_and_no_other_header() {
     let (storage, serve) = serve().await;
     let headers = [
         ("content-type", "text/csv"),
-        ("content-encoding", "gzip"),
-        ("content-disposition", "attachment; filename=a"),
-        ("content-language", "de"),
-        ("cache-control", "no-cache"),
+        ("cache-control", "public, max-age=31536000"),
+        ("expires", "Fri, 01 Jan 2100 00:00:00 GMT"),
+        ("content-encoding", "identity"),
+        ("content-language", ""),
         ("x-storage-meta-owner", "root"),
     ];
     assert_eq!(put(&serve, &upload_link(), &headers, b"new").await.status, StatusCode::CREATED);
     let metadata = storage.stat("a.txt").await.unwrap().metadata;
-    assert_eq!(metadata.content_type.as_deref(), Some("text/csv"));
-    assert_eq!(metadata.content_encoding.as_deref(), Some("gzip"));
-    assert_eq!(metadata.content_disposition.as_deref(), Some("attachment; filename=a"));
-    assert_eq!(metadata.content_language.as_deref(), Some("de"));
-    assert_eq!(metadata.cache_control.as_deref(), Some("no-cache"));
-    // The application's own metadata is not for clients to set.
-    assert!(metadata.user_metadata.is_empty());
+    assert_eq!(metadata, Metadata::new().content_type("text/csv"));
+    let download = get(&serve, &link("a.txt", |_| {}), &[]).await;
+    assert_eq!((download.text(), download.header("cache-control")), ("new", "private"));
+}
+
+#[tokio::test]
+async fn an_upload_by_link_with_a_header_that_the_link_does_not_bind_is_refused() {
+    let (storage, serve) = serve().await;
+    for (header, status) in [
+        (("content-encoding", "gzip"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (("content-encoding", "identity, gzip"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (("content-disposition", "inline; filename=a.html"), StatusCode::FORBIDDEN),
+        (("content-language", "de"), StatusCode::FORBIDDEN),
+    ] {
+        let answer = put(&serve, &upload_link(), &[header], b"new").await;
+        assert_eq!(answer.status, status, "{header:?}");
+        assert_eq!(answer.header("accept-encoding") == "identity", header.0 == "content-encoding");
+    }
+    assert_eq!(stored(&storage).await, "old");
 }
 
 #[tokio::test]
 async fn headers_that_cannot_be_kept_are_refused() {
     let (storage, serve) = serve().await;
-    let long = "a".repeat(2_000);
-    for header in [("content-type", "png"), ("content-language", "dé"), ("cache-control", &long)] {
+    let long = format!("text/{}", "a".repeat(2_000));
+    for header in [("content-type", "png"), ("content-type", "text/é"), ("content-type", &long)] {
         assert_eq!(put(&serve, &upload_link(), &[header], b"new").await.status, StatusCode::BAD_REQUEST, "{header:?}");
     }
     assert_eq!(stored(&storage).await, "old");

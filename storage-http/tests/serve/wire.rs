@@ -155,3 +155,31 @@ async fn a_client_that_leaves_stops_the_reading() {
     assert_eq!(answer.status, "206 Partial Content");
     assert_eq!(stalls.fired(), 1);
 }
+
+#[tokio::test]
+async fn a_request_with_two_hosts_or_of_ambiguous_length_is_refused_and_closes_the_connection() {
+    let server = Server::start(Serve::new(storage().await)).await;
+    for headers in [
+        "host: a\r\nhost: b\r\n",
+        "host: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n",
+        "host: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n",
+    ] {
+        let second = "GET /a.txt HTTP/1.1\r\nhost: a\r\n\r\n";
+        let sent = format!("GET /a.txt HTTP/1.1\r\n{headers}\r\n0\r\n\r\n{second}");
+        let received = String::from_utf8(server.talk(&sent).await).unwrap();
+        assert!(received.starts_with("HTTP/1.1 400 "), "{headers:?}: {received}");
+        assert_eq!(received.matches("HTTP/1.1 ").count(), 1, "{headers:?}: {received}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_in_chunks_ends_the_connection_since_a_length_beside_them_is_not_seen() {
+    let server = Server::start(Serve::new(storage().await).signing_key(signing_key())).await;
+    let path = link("new.txt", |options| options.method = UrlMethod::Put);
+    let second = "GET /a.txt HTTP/1.1\r\nhost: a\r\n\r\n";
+    let headers = "host: a\r\ncontent-length: 60\r\ntransfer-encoding: chunked\r\n";
+    let sent = format!("PUT {path} HTTP/1.1\r\n{headers}\r\n2\r\nhi\r\n0\r\n\r\n{second}");
+    let received = String::from_utf8(server.talk(&sent).await).unwrap();
+    assert!(received.starts_with("HTTP/1.1 201 "), "{received}");
+    assert_eq!(received.matches("HTTP/1.1 ").count(), 1, "{received}");
+}

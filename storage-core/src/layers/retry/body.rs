@@ -30,8 +30,9 @@ pub(super) struct Resuming {
 }
 
 impl Resuming {
-    /// For the body of an object just opened. `None` without a strong ETag.
+    /// For the body of an object just opened. `None` without a strong ETag, or without a size, which tells where it ends.
     pub(super) fn new(inner: &Arc<dyn Driver>, key: &Key, object: &Object, attempts: Attempts) -> Option<Self> {
+        object.meta().known_size()?;
         let etag = object.meta().strong_etag()?.clone();
         Some(Self { inner: Arc::clone(inner), key: key.clone(), etag, rest: object.range(), attempts })
     }

@@ -1,6 +1,8 @@
 //! Answers that do not begin, that lead elsewhere, or say no.
 
-use storage_core::{ErrorKind, Operation};
+use std::time::Duration;
+
+use storage_core::{ErrorKind, Operation, parse_time};
 
 use super::peer::{File, Peer, Reply, Then};
 
@@ -244,4 +246,26 @@ async fn the_bytes_are_asked_for_as_they_are_stored() {
     assert_eq!(object.text().await.unwrap(), "not really gzip");
     assert_eq!(peer.asked()[0].header("accept-encoding"), Some("identity, *"));
     peer.assert_fired();
+}
+
+#[tokio::test]
+async fn open_and_stat_return_the_age_and_the_date_of_the_response() {
+    let peer = Peer::start(|asked, _| {
+        let headers = "Age: 59\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nVary: Origin, *\r\n";
+        match &*asked.method {
+            "HEAD" => Reply::raw(format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 5\r\n\r\n")).fault(),
+            _ => Reply::new("200 OK", headers, b"hello").fault(),
+        }
+    })
+    .await;
+    let storage = peer.storage();
+    let opened = storage.open("a").await.unwrap().meta().clone();
+    let known = storage.stat("a").await.unwrap();
+    for meta in [opened, known] {
+        let response = meta.response.unwrap();
+        assert!(response.age >= Duration::from_secs(59), "{response:?}");
+        assert_eq!(response.date, parse_time("Sun, 06 Nov 1994 08:49:37 GMT").unwrap());
+        assert!(response.varies_always);
+    }
+    assert_eq!(peer.fired(), 2);
 }

@@ -1,7 +1,7 @@
 //! Answers that do not say how long they are.
 
 use futures_util::TryStreamExt;
-use storage_core::{ByteRange, ErrorKind};
+use storage_core::{ByteRange, ErrorKind, Storage};
 
 use super::peer::{File, Peer, Reply, Then};
 
@@ -128,5 +128,95 @@ async fn a_body_that_is_compressed_for_its_transfer_is_refused() {
     })
     .await;
     assert_eq!(peer.storage().open("a").await.unwrap_err().kind(), ErrorKind::Unsupported);
+    peer.assert_fired();
+}
+
+/// A server whose responses have this body, in chunks, and state no length.
+async fn server_of(body: &'static [u8]) -> Peer {
+    Peer::start(move |asked, _| {
+        let mut get =
+            format!("{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", headers("public"), body.len()).into_bytes();
+        get.extend_from_slice(body);
+        get.extend_from_slice(b"\r\n0\r\n\r\n");
+        without_length(&asked.method, Reply::raw(get)).fault()
+    })
+    .await
+}
+
+static LARGE: [u8; 100_000] = [b'x'; 100_000];
+
+#[tokio::test]
+async fn stat_does_not_download_a_large_object_to_measure_it() {
+    // There is no more than that: a stat that reads on would wait for ever.
+    let peer = Peer::start(|asked, _| {
+        let mut begun = format!("{}Transfer-Encoding: chunked\r\n\r\nf4240\r\n", headers("public")).into_bytes();
+        begun.extend_from_slice(&LARGE);
+        without_length(&asked.method, Reply::raw(begun).then(Then::Stall)).fault()
+    })
+    .await;
+    let storage = peer.storage();
+    let error = storage.stat("a").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unsupported, false));
+    assert!(error.message().contains("Content-Length"), "{error}");
+    assert!(storage.exists("a").await.unwrap());
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn temporary_files_of_open_objects_have_a_limit_together() {
+    let peer = server_of(&LARGE).await;
+    let storage = Storage::new(peer.http().max_spool_size(250_000).build().unwrap());
+    let first = storage.open("a").await.unwrap();
+    let second = storage.open("a").await.unwrap().into_stream();
+    let error = storage.open("a").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::RateLimited, true));
+    assert!(error.message().contains("max_spool_size"), "{error}");
+    drop(second);
+    let third = storage.open("a").await.unwrap();
+    assert_eq!(first.bytes().await.unwrap().len(), LARGE.len());
+    assert_eq!(third.bytes().await.unwrap().len(), LARGE.len());
+    assert_eq!(storage.open("a").await.unwrap().meta().size, LARGE.len() as u64);
+}
+
+#[tokio::test]
+async fn an_object_without_a_length_that_exceeds_the_limit_alone_is_refused() {
+    let peer = server_of(&LARGE).await;
+    let storage = Storage::new(peer.http().max_spool_size(99_999).build().unwrap());
+    let error = storage.open("a").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::TooLarge, false));
+}
+
+#[tokio::test]
+async fn an_object_without_a_length_streams_without_a_temporary_file_if_its_size_may_be_unknown() {
+    let peer = server_of(&LARGE).await;
+    let storage = Storage::new(peer.http().max_spool_size(0).build().unwrap());
+    let object = storage.open("a").range(5..9).allow_unknown_size().await.unwrap();
+    assert_eq!((object.meta().known_size(), object.meta().content_type()), (None, Some("text/plain")));
+    assert_eq!(object.bytes().await.unwrap().len(), LARGE.len(), "it is whole whatever the range");
+    let same = storage.open("a").allow_unknown_size().if_none_match("\"v1\"".parse().unwrap()).await.unwrap_err();
+    assert_eq!(same.kind(), ErrorKind::NotModified);
+}
+
+#[tokio::test]
+async fn an_object_of_unknown_size_that_breaks_off_is_an_error() {
+    for end in ["", "0\r\n", "5\r\nhel"] {
+        let peer = Peer::start(move |_, _| Reply::raw(chunked(end)).then(Then::Close).fault()).await;
+        let object = peer.storage().open("a").allow_unknown_size().await.unwrap();
+        assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Unexpected, "{end:?}");
+        peer.assert_fired();
+    }
+}
+
+#[tokio::test]
+async fn positions_beyond_all_numbers_are_an_error() {
+    // More bytes than the range has, at its end: the position after them has no number.
+    let peer = Peer::start(|_, _| {
+        let range = "Content-Range: bytes 18446744073709551600-18446744073709551613/18446744073709551614\r\n";
+        Reply::new("206 Partial Content", &format!("ETag: \"v1\"\r\n{range}"), &[b'x'; 100]).fault()
+    })
+    .await;
+    let storage = Storage::new(peer.http().resume(false).build().unwrap());
+    let object = storage.open("a").range(18_446_744_073_709_551_600..).await.unwrap();
+    assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Integrity);
     peer.assert_fired();
 }

@@ -1,0 +1,103 @@
+"""Prints the tests that failed: first their names, then the output of each one.
+
+Usage: python3 .ci/failed_tests.py LOG
+
+The log is the output of `cargo test --no-fail-fast -- --show-output`. Tests that pass may print panics (the test suite
+runs drivers that are broken on purpose), so the output of a failed test has to be found by the test's name. A test
+program that ends without a summary (it aborts, or a signal kills it) and a build that fails have no names: then the
+end of their output is printed.
+"""
+
+import re
+import sys
+
+PROGRAM = re.compile(r"^\s+(?:Running|Doc-tests) (.+)")
+FAILED = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. FAILED")
+OUTPUT = re.compile(r"^---- (.+) stdout ----$")
+SUMMARY = re.compile(r"^test result: ")
+# What cargo itself prints: it begins a line, and a test's captured output rarely does so in this form.
+CARGO_ERROR = re.compile(r"^error(\[E\d+\])?: ")
+
+# The longest output of one test and the longest end of a program's output, in lines.
+MOST_LINES = 300
+LAST_LINES = 60
+
+
+class Program:
+    """A test program, or the build before the first one."""
+
+    def __init__(self, name):
+        self.name = name
+        self.lines = []
+        self.failed = []
+        self.outputs = {}
+        self.has_summary = False
+
+    def read(self):
+        """Finds the failed tests in the program's lines, and the output of each."""
+        in_failures = False
+        current = None
+        for line in self.lines:
+            if match := FAILED.match(line):
+                self.note(match[1])
+            elif line in ("successes:", "failures:"):
+                in_failures, current = line == "failures:", None
+            elif SUMMARY.match(line):
+                self.has_summary, in_failures, current = True, False, None
+            elif in_failures and (match := OUTPUT.match(line)):
+                self.note(match[1])
+                current = self.outputs.setdefault(match[1], [])
+            elif current is not None:
+                current.append(line)
+            elif in_failures and line.startswith("    ") and " " not in line.strip():
+                # The list of names at the end.
+                self.note(line.strip())
+        return self
+
+    def note(self, test):
+        if test not in self.failed:
+            self.failed.append(test)
+
+
+def programs(lines):
+    found = [Program("the build")]
+    for line in lines:
+        if match := PROGRAM.match(line):
+            found.append(Program(match[1]))
+        found[-1].lines.append(line)
+    return [program.read() for program in found]
+
+
+def shortened(lines, most):
+    if len(lines) <= most:
+        return lines
+    half = most // 2
+    return [*lines[:half], f"[{len(lines) - 2 * half} lines left out]", *lines[-half:]]
+
+
+def main(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = [line.rstrip("\n") for line in file]
+    all_programs = programs(lines)
+    build, tested = all_programs[0], all_programs[1:]
+    ended_early = [program for program in tested if not program.has_summary]
+    failed = [(program, test) for program in tested for test in program.failed]
+
+    print(f"{len(failed)} tests failed:")
+    for program, test in failed:
+        print(f"    {test}    ({program.name})")
+    for program in ended_early:
+        print(f"    {program.name} ended before its summary")
+    errors = [line for line in lines if CARGO_ERROR.match(line)]
+    print(*(f"    {line}" for line in dict.fromkeys(errors)), sep="\n")
+
+    for program, test in failed:
+        print(f"\n==== {test}    ({program.name})")
+        print(*shortened(program.outputs.get(test, ["(no output)"]), MOST_LINES), sep="\n")
+    ends = ended_early if tested else [build]
+    for program in ends:
+        print(f"\n==== the end of the output of {program.name}")
+        print(*program.lines[-LAST_LINES:], sep="\n")
+
+
+main(sys.argv[1])

@@ -1,0 +1,70 @@
+//! `cp` and `mv` of an object whose metadata cannot be kept.
+
+use crate::fake::Fake;
+use crate::support::Sandbox;
+
+/// A sandbox with the storage `web`, whose only object `a.jpg` has two invalid headers and a valid one.
+fn sandbox() -> (Sandbox, Fake) {
+    let sandbox = Sandbox::new();
+    let fake = Fake::start(|_| {
+        "HTTP/1.1 200 OK\r\nContent-Type: jpg\r\nContent-Disposition: attachment; filename=\"é.jpg\"\r\n\
+         Cache-Control: no-store\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\nETag: \"a\"\r\n"
+            .to_owned()
+    });
+    let storages = sandbox.read("storages.toml") + &fake.storage("web", "127.0.0.1");
+    sandbox.write("storages.toml", storages);
+    (sandbox, fake)
+}
+
+#[test]
+fn metadata_that_no_storage_may_keep_is_an_error_that_names_the_options() {
+    let (sandbox, fake) = sandbox();
+    for command in ["cp", "mv"] {
+        for how in [&[command, "web:a.jpg", "media:a.jpg"][..], &[command, "--metadata", "keep", "web:a.jpg", "media:"]]
+        {
+            let said = sandbox.run(how).failed(1);
+            assert!(said.contains("web:a.jpg -> media:a.jpg: ") && said.contains("content_type: "), "{said}");
+            assert!(said.contains("--content-type") && said.contains("--metadata drop-invalid"), "{said}");
+        }
+    }
+    let said = sandbox.run(&["cp", "--content-type", "image/jpeg", "web:a.jpg", "media:"]).failed(1);
+    assert!(said.contains("content_disposition: ") && said.contains("--metadata drop-invalid"), "{said}");
+    assert_eq!(sandbox.run(&["ls", "media:"]).done(), "");
+    assert!(!fake.methods().iter().any(|method| method == "delete"));
+}
+
+#[test]
+fn what_is_dropped_is_named_and_the_rest_is_kept() {
+    let (sandbox, _fake) = sandbox();
+    let run = sandbox.run(&["cp", "--metadata", "drop-invalid", "web:a.jpg", "media:"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let lines: Vec<_> = run.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("anystorage: a.jpg: dropped from the metadata: content_type: "), "{lines:?}");
+    assert!(lines[1].contains("content_disposition: "), "{lines:?}");
+    let shown = sandbox.run(&["stat", "media:a.jpg"]).done();
+    assert!(shown.contains("cache_control: no-store\n") && !shown.contains("content_disposition"), "{shown}");
+    assert!(shown.contains("content_type: image/jpeg\n"), "{shown}");
+}
+
+#[test]
+fn a_content_type_that_is_given_takes_the_place_of_the_invalid_one() {
+    let (sandbox, fake) = sandbox();
+    let run = sandbox.run(&["mv", "--content-type", "image/png", "--metadata", "drop-invalid", "web:a.jpg", "media:b"]);
+    assert_eq!((run.code, run.err.lines().count()), (Some(0), 1), "{}", run.err);
+    assert!(sandbox.run(&["stat", "media:b"]).done().contains("content_type: image/png\n"));
+    assert!(fake.methods().iter().any(|method| method == "delete"));
+}
+
+#[test]
+fn a_content_type_is_set_on_a_copy_within_a_storage_and_on_standard_input() {
+    let sandbox = Sandbox::new();
+    sandbox.feed(&["cp", "--content-type", "text/css", "-", "media:a"], b"x").done();
+    assert!(sandbox.run(&["stat", "media:a"]).done().contains("content_type: text/css\n"));
+    sandbox.run(&["cp", "--content-type", "text/x-odd", "media:a", "media:b"]).done();
+    assert!(sandbox.run(&["stat", "media:b"]).done().contains("content_type: text/x-odd\n"));
+    for wrong in [&["--content-type", "jpg"][..], &["--metadata", "maybe"]] {
+        let arguments = [&["cp"], wrong, &["media:a", "media:c"]].concat();
+        assert_eq!(sandbox.run(&arguments).code, Some(2), "{wrong:?}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The file name of a part of a form, in whichever way a client writes it (RFC 7578, section 4.2).
+//!
+//! multer knows names in UTF-8. Forms of pages in another encoding have other bytes in them, and some clients write the
+//! `filename*` of RFC 8187. A name is only a suggestion, so whatever can be read of it will do; what must not happen is that a
+//! file is passed over because of its name.
+
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_DISPOSITION;
+use percent_encoding::percent_decode;
+
+/// What a part says of its file name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FileName {
+    /// It is a file.
+    Given(String),
+    /// It is a field without a file, or one for which no file was chosen.
+    Empty,
+    /// It is another field.
+    Absent,
+}
+
+/// Reads the file name of a part. Prefers `filename` to `filename*`, which RFC 7578 excludes from forms.
+pub(crate) fn file_name(headers: &HeaderMap) -> FileName {
+    let value = headers.get(CONTENT_DISPOSITION).map_or(&b""[..], |value| value.as_bytes());
+    let (mut plain, mut extended, mut other) = (None, None, false);
+    for (name, value) in parameters(value) {
+        match &*name {
+            b"filename" => plain = plain.or(Some(String::from_utf8_lossy(&value).into_owned())),
+            b"filename*" => extended = extended.or(Some(decoded(&value))),
+            // Such as the `filename*0` of RFC 2231: a name, though none that is read here.
+            name => other |= name.starts_with(b"filename*"),
+        }
+    }
+    let is_file = plain.is_some() || extended.is_some() || other;
+    let name = plain.filter(|name| !name.is_empty()).or(extended.filter(|name| !name.is_empty()));
+    match name {
+        Some(name) => FileName::Given(name),
+        None if other => FileName::Given("file".to_owned()),
+        None if is_file => FileName::Empty,
+        None => FileName::Absent,
+    }
+}
+
+/// The parameters of a header, names in lower case: `form-data; name="a"; filename="b.txt"`.
+fn parameters(header: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut rest = after(header, b';');
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| matches!(byte, b'=' | b';')).unwrap_or(rest.len());
+        let name = rest[..end].trim_ascii().to_ascii_lowercase();
+        if rest.get(end) != Some(&b'=') {
+            rest = after(rest, b';');
+            continue;
+        }
+        let (value, behind) = value(rest[end + 1..].trim_ascii_start());
+        found.push((name, value));
+        rest = after(behind, b';');
+    }
+    found
+}
+
+/// A value, quoted or not, and what comes behind it. In quotes, browsers write `%22` for a quote and leave backslashes as they
+/// are; others escape both with a backslash (RFC 9110, section 5.6.4).
+fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
+    let Some(quoted) = text.strip_prefix(b"\"") else {
+        let end = text.iter().position(|&byte| byte == b';').unwrap_or(text.len());
+        return (text[..end].trim_ascii_end().to_vec(), &text[end..]);
+    };
+    let mut value = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = quoted.get(at) {
+        match (byte, quoted.get(at + 1)) {
+            (b'"', _) => return (value, &quoted[at + 1..]),
+            (b'\\', Some(&escaped @ (b'"' | b'\\'))) => {
+                value.push(escaped);
+                at += 2;
+            }
+            _ => {
+                value.push(byte);
+                at += 1;
+            }
+        }
+    }
+    (value, &[])
+}
+
+fn after(text: &[u8], separator: u8) -> &[u8] {
+    text.iter().position(|&byte| byte == separator).map_or(&[], |at| &text[at + 1..])
+}
+
+/// The value of a `filename*`: `UTF-8''na%C3%AFve.txt` (RFC 8187, section 3.2). Another character set than UTF-8 is read as
+/// Latin-1, in which every byte is a character.
+fn decoded(value: &[u8]) -> String {
+    let charset_end = value.iter().position(|&byte| byte == b'\'').unwrap_or(0);
+    let (charset, text) = (&value[..charset_end], after(after(value, b'\''), b'\''));
+    let text = if charset_end == 0 { value } else { text };
+    let bytes: Vec<u8> = percent_decode(text).collect();
+    match charset.is_empty() || charset.eq_ignore_ascii_case(b"utf-8") {
+        true => String::from_utf8_lossy(&bytes).into_owned(),
+        false => bytes.into_iter().map(char::from).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn read(header: &[u8]) -> FileName {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::from_bytes(header).unwrap());
+        file_name(&headers)
+    }
+
+    fn given(name: &str) -> FileName {
+        FileName::Given(name.to_owned())
+    }
+
+    #[test]
+    fn a_name_is_read_in_whichever_way_it_is_written() {
+        for (header, name) in [
+            (&b"form-data; name=\"f\"; filename=\"a b;c.txt\""[..], "a b;c.txt"),
+            (b"form-data; filename=plain.txt; name=f", "plain.txt"),
+            (b"form-data;FileName = \"a.txt\"", "a.txt"),
+            (b"form-data; filename=\"a\\\"b\\\\c.txt\"", "a\"b\\c.txt"),
+            (b"form-data; filename=\"C:\\dir\\a.txt\"", "C:\\dir\\a.txt"),
+            (b"form-data; filename=\"open.txt", "open.txt"),
+            ("form-data; filename=\"é☺.txt\"".as_bytes(), "é☺.txt"),
+            (b"form-data; filename=\"\xe9t\xe9.txt\"", "\u{fffd}t\u{fffd}.txt"),
+            (b"form-data; filename*=UTF-8''%e2%82%ac%20rates.txt", "€ rates.txt"),
+            (b"form-data; filename*=utf-8'en'a.txt", "a.txt"),
+            (b"form-data; filename*=ISO-8859-1''%e9.txt", "é.txt"),
+            (b"form-data; filename*=%e2%82%ac.txt", "€.txt"),
+            (b"form-data; filename=\"plain.txt\"; filename*=UTF-8''other.txt", "plain.txt"),
+            (b"form-data; filename=\"\"; filename*=UTF-8''other.txt", "other.txt"),
+            (b"form-data; filename*0=\"long\"; filename*1=\".txt\"", "file"),
+        ] {
+            assert_eq!(read(header), given(name), "{}", String::from_utf8_lossy(header));
+        }
+    }
+
+    #[test]
+    fn a_field_without_a_file_has_no_name() {
+        for header in
+            [&b"form-data; name=\"filename\""[..], b"form-data; name=f", b"form-data", b"", b"; ; =", b"filename=x"]
+        {
+            assert_eq!(read(header), FileName::Absent, "{}", String::from_utf8_lossy(header));
+        }
+        assert_eq!(file_name(&HeaderMap::new()), FileName::Absent);
+        for header in [&b"form-data; name=f; filename=\"\""[..], b"form-data; filename=", b"form-data; filename*="] {
+            assert_eq!(read(header), FileName::Empty, "{}", String::from_utf8_lossy(header));
+        }
+    }
+}

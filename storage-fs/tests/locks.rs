@@ -1,0 +1,195 @@
+//! Who can stop whom: the locks of the driver are out of other users' reach, and the users who share a root learn what
+//! is not possible.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use common::{NOBODY, Scratch, as_nobody, is_root, read, refused, skip};
+use rustix::fs::{FlockOperation, flock};
+use storage_core::{ErrorKind, Result, Storage};
+use storage_fs::{Fs, MetadataStore};
+
+const STORES: [MetadataStore; 2] = [MetadataStore::Auto, MetadataStore::Sidecar];
+
+fn storage_on(root: &Path, store: MetadataStore) -> Storage {
+    Storage::new(Fs::builder(root).durable(false).metadata(store).build().unwrap())
+}
+
+fn set_mode(path: impl AsRef<Path>, mode: u32) {
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Replaces an object in each way, and deletes it.
+async fn change(storage: &Storage, key: &str) -> Result<()> {
+    let saved = storage.save(key, "1").await?;
+    storage.save(key, "2").if_match(saved.etag.unwrap()).await?;
+    storage.copy(key, key).metadata(storage_core::Metadata::new().user("n", "3")).await?;
+    storage.delete(key).await?;
+    storage.save(key, "4").create_new().await?;
+    storage.save(key, "5").await.map(drop)
+}
+
+/// Any user may open, and so lock, what is open to all: the root, the directories and the files in them.
+#[tokio::test]
+async fn locks_on_directories_and_files_that_all_users_can_read_stop_no_change() {
+    for store in STORES {
+        let scratch = Scratch::new();
+        scratch.put("d/object", "0");
+        let storage = storage_on(&scratch.root(), store);
+        let held: Vec<_> = ["", "d", "d/object"].map(|path| File::open(scratch.file(path)).unwrap()).into();
+        for file in &held {
+            flock(file, FlockOperation::NonBlockingLockExclusive).unwrap();
+        }
+        change(&storage, "d/object").await.unwrap();
+        change(&storage, "other").await.unwrap();
+        storage.save("d/new/object", "1").await.unwrap();
+        storage.delete("d/new/object").await.unwrap();
+        assert_eq!(scratch.plain_tree(), ["d/", "d/object", "other"], "{store:?}");
+    }
+}
+
+#[test]
+fn other_users_can_open_no_lock_file() {
+    let scratch = Scratch::new();
+    for path in [scratch.path(), &scratch.root()] {
+        set_mode(path, 0o755);
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for store in STORES {
+        runtime.block_on(change(&storage_on(&scratch.root(), store), "object")).unwrap();
+    }
+    let locks = scratch.file(".anystorage/locks");
+    assert_eq!((mode(scratch.file(".anystorage")), mode(&locks)), (0o700, 0o700));
+    let files: Vec<PathBuf> = scratch.locks().iter().map(|name| locks.join(name)).collect();
+    assert_eq!(files.len(), 1);
+    assert_eq!(mode(&files[0]), 0o600);
+    if !is_root() {
+        return skip("only root can become another user");
+    }
+    as_nobody(move || {
+        for path in [locks].iter().chain(&files) {
+            assert_eq!(File::open(path).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+        }
+    });
+}
+
+/// Another program, or an administrator, may have created it.
+#[tokio::test]
+async fn our_directory_is_closed_to_other_users_before_it_is_used() {
+    for open in [0o755, 0o777, 0o710] {
+        for store in STORES {
+            let scratch = Scratch::new();
+            fs::create_dir(scratch.file(".anystorage")).unwrap();
+            set_mode(scratch.file(".anystorage"), open);
+            change(&storage_on(&scratch.root(), store), "object").await.unwrap();
+            assert_eq!(mode(scratch.file(".anystorage")), 0o700, "{open:o}");
+        }
+    }
+}
+
+/// Whoever may write to the root could create the directory first, and hold the locks in it.
+#[test]
+fn our_directory_is_not_used_if_it_belongs_to_another_user() {
+    if !is_root() {
+        return skip("only root can give a directory to another user");
+    }
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.file(".anystorage")).unwrap();
+    set_mode(scratch.file(".anystorage"), 0o777);
+    chown(scratch.file(".anystorage"), Some(12_345), None).unwrap();
+    set_mode(scratch.path(), 0o755);
+    chown(scratch.root(), Some(NOBODY), None).unwrap();
+    let root = scratch.root();
+    as_nobody(move || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let storage = storage_on(&root, MetadataStore::Auto);
+            let saved = storage.save("d/object", "1").await.unwrap();
+            for error in [
+                refused(storage.save("d/object", "2").await, ErrorKind::PermissionDenied),
+                refused(storage.save("d/object", "2").if_match(saved.etag.unwrap()).await, ErrorKind::PermissionDenied),
+                refused(storage.delete("d/object").await, ErrorKind::PermissionDenied),
+            ] {
+                assert!(error.message().contains(".anystorage"), "{error}");
+            }
+            assert_eq!(read(&storage, "d/object").await.unwrap(), b"1");
+        });
+    });
+    assert!(scratch.staged().is_empty() && scratch.locks().is_empty());
+}
+
+/// A command of the superuser, once, must not stop the program whose root it is.
+#[test]
+fn what_root_leaves_below_the_root_of_another_user_is_that_users() {
+    if !is_root() {
+        return skip("only root can give a directory to another user");
+    }
+    for store in STORES {
+        let scratch = Scratch::new();
+        set_mode(scratch.path(), 0o755);
+        chown(scratch.root(), Some(NOBODY), None).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(change(&storage_on(&scratch.root(), store), "object")).unwrap();
+        for path in scratch.tree().iter().filter(|path| common::is_own(path)) {
+            assert_eq!(fs::metadata(scratch.file(path)).unwrap().uid(), NOBODY, "{path}");
+        }
+        let root = scratch.root();
+        as_nobody(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(change(&storage_on(&root, store), "object")).unwrap();
+        });
+    }
+}
+
+/// As in a tree of the administrator's, with one directory that the program may write to.
+#[test]
+fn without_our_directory_objects_can_be_created_and_the_rest_is_refused_with_what_to_do() {
+    let scratch = Scratch::new();
+    set_mode(scratch.path(), 0o755);
+    fs::create_dir(scratch.file("open")).unwrap();
+    if is_root() {
+        chown(scratch.file("open"), Some(NOBODY), None).unwrap();
+    }
+    set_mode(scratch.root(), 0o555);
+    let root = scratch.root();
+    as_nobody(move || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let storage = storage_on(&root, MetadataStore::Auto);
+            if !common::has_unnamed_files(&root.join("open")) {
+                return skip("files without a name cannot be made here, so that each save needs our directory");
+            }
+            storage.save("open/new", "1").create_new().await.unwrap();
+            let error = refused(storage.save("open/new", "2").await, ErrorKind::PermissionDenied);
+            assert!(error.message().contains(".anystorage"), "{error}");
+            let error = refused(storage.delete("open/new").await, ErrorKind::PermissionDenied);
+            assert!(error.message().contains(".anystorage"), "{error}");
+            storage.delete("open/missing").await.unwrap();
+            assert_eq!(read(&storage, "open/new").await.unwrap(), b"1");
+        });
+    });
+    // So that it can be removed by a user for whom permissions hold.
+    set_mode(scratch.root(), 0o755);
+}
+
+/// An administrator may remove it while programs run, though none should.
+#[tokio::test]
+async fn our_directory_is_created_again_when_it_has_been_removed() {
+    for store in STORES {
+        let scratch = Scratch::new();
+        let storage = storage_on(&scratch.root(), store);
+        for _ in 0..3 {
+            change(&storage, "object").await.unwrap();
+            fs::remove_dir_all(scratch.file(".anystorage")).unwrap();
+        }
+        change(&storage, "object").await.unwrap();
+        assert_eq!(read(&storage, "object").await.unwrap(), b"5");
+    }
+}
