@@ -136,6 +136,10 @@ impl Places {
         }
         let root = root_of(directory).map_err(told)?;
         config.options.insert("root", root);
+        // Nothing of the driver is to stay in a directory that is no storage.
+        if config.options.get("remove_locks").is_none() {
+            config.options.insert("remove_locks", true);
+        }
         // The files of a local path are those of its user, with the permissions that other programs give them; unless the query of
         // a URL has others.
         if ["file_mode", "dir_mode", "respect_umask"].iter().all(|option| config.options.get(option).is_none()) {

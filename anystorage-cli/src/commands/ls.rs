@@ -41,6 +41,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     while let Some(entry) = entries.next().await {
         nothing = false;
         match entry {
+            Ok(entry) if args.json => output.json(&json(&entry))?,
             Ok(entry) => output.line(&line(&entry, &args))?,
             // One odd name is not the end of the listing; after other errors the stream ends by itself.
             Err(error) => {
@@ -57,10 +58,15 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     Ok(exit)
 }
 
+fn json(entry: &Entry) -> serde_json::Value {
+    match entry {
+        Entry::Object(object) => serde_json::json!(object),
+        other => serde_json::json!({ "prefix": other.name() }),
+    }
+}
+
 fn line(entry: &Entry, args: &Args) -> String {
     match entry {
-        Entry::Object(object) if args.json => serde_json::json!(object).to_string(),
-        other if args.json => serde_json::json!({ "prefix": other.name() }).to_string(),
         Entry::Object(object) if args.long => long(&object.size.to_string(), &time(object), object.key.as_str()),
         other if args.long => long("-", "-", other.name()),
         other => other.name().to_owned(),
