@@ -63,6 +63,7 @@ pub mod signed_url;
 mod storage;
 mod text;
 mod timestamp;
+mod unknown_size;
 mod waits;
 
 pub use async_trait::async_trait;
@@ -89,5 +90,6 @@ pub use response::ResponseMeta;
 pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
 pub use text::{escape_invisible, escape_invisible_in_json};
 pub use timestamp::{floor_to_second, format_time, parse_time};
+pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use waits::Waits;
