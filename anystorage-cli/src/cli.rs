@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, cp, exists, get, ls, mirror, mv, put, rm, stat, url};
+use crate::commands::{cat, config, cp, exists, get, ls, mirror, mv, put, rm, stat, url};
 use crate::exit::{Exit, Failure};
 use crate::places::Places;
 use crate::until_interrupted;
@@ -50,6 +50,8 @@ enum Verb {
     Mv(mv::Args),
     Rm(rm::Args),
     Url(url::Args),
+    #[command(subcommand)]
+    Config(config::Command),
 }
 
 impl Cli {
@@ -77,6 +79,7 @@ impl Verb {
             Self::Mv(args) => mv::run(args, &mut places).await,
             Self::Rm(args) => rm::run(args, &mut places).await,
             Self::Url(args) => url::run(args, &mut places).await,
+            Self::Config(config::Command::Check(args)) => config::check(&args, &mut places).await,
         };
         // The answer "no" is 1, so trouble has to be something else.
         outcome.map_err(|failure| if exists { failure.with_exit(Exit::Usage) } else { failure })

@@ -70,7 +70,8 @@ impl Places {
         }
     }
 
-    fn definitions(&mut self) -> Result<&Definitions, Failure> {
+    /// The definitions of all storages, which are read when they are first needed.
+    pub(crate) fn definitions(&mut self) -> Result<&Definitions, Failure> {
         if self.definitions.is_none() {
             self.definitions = Some(self.loader.env().map_err(|error| Failure::at(&"configuration", &error))?);
         }
@@ -137,6 +138,10 @@ impl Places {
         }
         let root = root_of(directory).map_err(told)?;
         config.options.insert("root", root);
+        // Nothing of the driver is to stay in a directory that is no storage.
+        if config.options.get("remove_locks").is_none() {
+            config.options.insert("remove_locks", true);
+        }
         // The files of a local path are those of its user, with the permissions that other programs give them; unless the query of
         // a URL has others.
         if ["file_mode", "dir_mode", "respect_umask"].iter().all(|option| config.options.get(option).is_none()) {

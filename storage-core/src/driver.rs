@@ -59,7 +59,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Opens an object, or a range of it.
     ///
     /// The metadata and the bytes are of one version, also if the object is overwritten or deleted while it is
-    /// read. Conditions are evaluated before the range.
+    /// read. Conditions are evaluated before the range. The metadata of a range is that of the whole object, but its
+    /// checksums may be missing.
     ///
     /// # Errors
     /// `NotFound`, `PreconditionFailed`, `NotModified`, `RangeNotSatisfiable` and the like. The body's stream

@@ -12,7 +12,7 @@
 //!
 //! let storage = Memory::storage();
 //! let meta = storage.save("avatars/ada.txt", "hello").create_new().await?;
-//! assert_eq!(meta.content_type(), Some("text/plain"));
+//! assert_eq!(meta.content_type(), Some("text/plain; charset=utf-8"));
 //! assert_eq!(storage.open("avatars/ada.txt").await?.text().await?, "hello");
 //! # Ok(()) }
 //! ```
@@ -63,7 +63,9 @@ mod registry;
 mod response;
 pub mod signed_url;
 mod storage;
+mod text;
 mod timestamp;
+mod unknown_size;
 mod waits;
 
 pub use async_trait::async_trait;
@@ -89,6 +91,8 @@ pub use received::{header_text, percent_decoded};
 pub use registry::{Context, Registry};
 pub use response::ResponseMeta;
 pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
+pub use text::{escape_invisible, escape_invisible_in_json};
 pub use timestamp::{floor_to_second, format_time, parse_time};
+pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use waits::Waits;

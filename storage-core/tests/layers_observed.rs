@@ -364,6 +364,21 @@ mod tracing_is {
     }
 
     #[test]
+    fn unable_to_be_forged_by_a_key() {
+        let key = "a\u{202e}\u{2028}result=\"ok\"";
+        let (_, log) = observe(Level::DEBUG, || async {
+            let scripted = Scripted::new();
+            let fail = Error::new(ErrorKind::Unexpected, "why");
+            scripted.script(Operation::Stat, [Fault::Fail(fail)]);
+            storage(&scripted).stat(key).await.unwrap_err();
+            scripted.assert_script_done();
+        });
+        let shown = "a\\u{202e}\\u{2028}result=\"ok\"";
+        assert_eq!(field(&log.spans()[0], "key"), shown);
+        assert_eq!(field(&log.events()[0], "key"), shown);
+    }
+
+    #[test]
     fn no_warning_about_the_callers_own_stream() {
         let (_, log) = observe(Level::DEBUG, || async {
             let broken = stream::iter([Ok(Bytes::from_static(b"text")), Err(std::io::Error::other("client gone"))]);

@@ -50,7 +50,7 @@ impl Fs {
         let root = Arc::new(Root::open(&builder.root, builder.create_root, dir_mode, builder.durable)?);
         let shared = Shared {
             staging: Staging::new(Arc::clone(&root)),
-            locks: Locks::new(Arc::clone(&root)),
+            locks: Locks::new(Arc::clone(&root), builder.remove_locks),
             root,
             durable: builder.durable,
             file_mode,

@@ -50,8 +50,13 @@ struct Ahead {
 impl Body {
     pub(crate) fn new(s3: &Shared, meta: &ObjectMeta, range: Range<u64>, answer: Answer) -> Self {
         let etag = meta.strong_etag().cloned();
-        let version =
-            etag.map(|etag| Version { client: s3.client.clone(), key: meta.key.clone(), etag, size: meta.size });
+        let version = etag.map(|etag| Version {
+            client: s3.client.clone(),
+            key: meta.key.clone(),
+            etag,
+            size: meta.size,
+            accepts_gzip: !s3.abilities.sends_stored_encoding,
+        });
         let is_whole = range == (0..meta.size);
         let check = is_whole.then(|| checksum_of(&answer)).flatten();
         Self {
@@ -116,7 +121,7 @@ impl Body {
         let Some(answer) = &mut self.answer else { return Ok(None) };
         let Some(mut chunk) = answer.next().await? else { return Err(ended_early(wanted)) };
         let len = chunk.len() as u64;
-        if len > wanted && self.left.start + wanted == self.left.end {
+        if len > wanted && wanted == self.left.end - self.left.start {
             return Err(too_long());
         }
         if len >= wanted {
@@ -184,8 +189,8 @@ impl Body {
         while self.read >= part && self.ahead.len() + 1 < self.s3.concurrency {
             let is_alone = self.ahead.is_empty() && self.answer.is_some();
             // A connection that is open brings another part, while the others begin.
-            let start = if is_alone { self.planned.min(self.left.start + part) } else { self.planned };
-            let range = start..(start + part).min(self.left.end);
+            let start = if is_alone { self.planned.min(self.left.start.saturating_add(part)) } else { self.planned };
+            let range = start..start.saturating_add(part).min(self.left.end);
             if range.is_empty() {
                 return;
             }

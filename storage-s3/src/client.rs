@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_store::aws::{AwsAuthorizer, AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpRequest, HttpRequestBody};
 use storage_core::{Checksum, Error, ErrorKind, Result, Waits, innermost};
 use url::Url;
 
+use crate::credentials::Renewal;
 use crate::endpoint::Bucket;
 use crate::errors::Refusal;
 use crate::request::{Chunks, Repeat, Request};
@@ -36,6 +37,8 @@ struct Inner {
     region: String,
     /// `None` for requests that are not signed.
     credentials: Option<AwsCredentialProvider>,
+    /// Reads credentials again that the service refused.
+    renewal: Option<Arc<dyn Renewal>>,
 }
 
 /// An answer of success, or of `304 Not Modified`, whose body has not been read.
@@ -60,6 +63,8 @@ pub(crate) struct Failed {
     /// Whether an attempt before may have had its effect though no answer came.
     pub(crate) may_have_happened: bool,
     not_begun: bool,
+    /// The credentials of the request, if they may be the reason.
+    refused_with: Option<Arc<AwsCredential>>,
 }
 
 impl Failed {
@@ -71,6 +76,11 @@ impl Failed {
     /// The answer's status, if there was an answer.
     pub(crate) fn status(&self) -> Option<u16> {
         self.refusal.as_ref().map(|refusal| refusal.status)
+    }
+
+    /// Whether the response is a 400 that says nothing more, as it is to a HEAD.
+    pub(crate) fn is_bare_400(&self) -> bool {
+        self.status() == Some(400) && self.refusal.as_ref().is_some_and(|refusal| refusal.is_bare())
     }
 
     /// Whether what was asked for may have been done all the same.
@@ -92,7 +102,7 @@ impl Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, refusal: None, may_have_happened: false, not_begun: false }
+        Self { error, refusal: None, may_have_happened: false, not_begun: false, refused_with: None }
     }
 }
 
@@ -108,8 +118,9 @@ impl Client {
         bucket: Bucket,
         region: String,
         credentials: Option<AwsCredentialProvider>,
+        renewal: Option<Arc<dyn Renewal>>,
     ) -> Self {
-        Self(Arc::new(Inner { http, bucket, region, credentials }))
+        Self(Arc::new(Inner { http, bucket, region, credentials, renewal }))
     }
 
     pub(crate) fn bucket(&self) -> &Bucket {
@@ -157,11 +168,17 @@ impl Client {
     {
         let mut waits = Waits::default();
         let mut may_have_happened = false;
+        let mut is_renewed = false;
         loop {
             let failed = match attempt().await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => Failed { may_have_happened, ..failed },
             };
+            // A request whose signature is refused has not begun, whatever its condition is.
+            if !is_renewed && self.has_other_credentials(&failed).await {
+                is_renewed = true;
+                continue;
+            }
             let wait = if failed.may_be_repeated(request.repeat) { waits.next(failed.wait()) } else { None };
             let Some(wait) = wait else { return Err(failed) };
             may_have_happened |= !failed.not_begun;
@@ -173,6 +190,14 @@ impl Client {
                 "an S3 request is tried again"
             );
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Whether the request may succeed with other credentials than those that were refused, and there are others by now.
+    async fn has_other_credentials(&self, failed: &Failed) -> bool {
+        match (&self.0.renewal, &failed.refused_with) {
+            (Some(renewal), Some(refused)) => renewal.renewed(refused).await.is_some(),
+            _ => false,
         }
     }
 
@@ -192,7 +217,9 @@ impl Client {
         }
         // What cannot be read of an error's document is no reason to hide the error.
         let body = if request.method == Method::HEAD { Bytes::new() } else { answer.read_start(MAX_REFUSAL).await };
-        Err(failed(Refusal::read(status, &answer.headers, &body), credential.as_deref()))
+        let refusal = Refusal::read(status, &answer.headers, &body);
+        let refused_with = credential.clone().filter(|_| refusal.may_be_of_old_credentials());
+        Err(Failed { refused_with, ..failed(refusal, credential.as_deref()) })
     }
 
     async fn refused(&self, refusal: Refusal) -> Failed {
@@ -217,6 +244,10 @@ impl Client {
         let len = request.body.len();
         if len > 0 || matches!(request.method, Method::PUT | Method::POST) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        if request.accepts_gzip {
+            // After the signature, because front ends of Google change this header on its way.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         let url = Url::parse(&url).map_err(|cause| Error::unexpected("the request has no valid URL", cause))?;
         let mut signed = reqwest::Request::new(request.method.clone(), url);
@@ -290,7 +321,7 @@ fn failed(refusal: Refusal, credential: Option<&AwsCredential>) -> Failed {
     };
     let not_begun = refusal.was_not_begun();
     let error = refusal.clone().into_error();
-    Failed { error, refusal: Some(Box::new(refusal)), may_have_happened: false, not_begun }
+    Failed { refusal: Some(Box::new(refusal)), not_begun, ..Failed::from(error) }
 }
 
 fn no_answer(limit: Duration) -> Error {
@@ -315,7 +346,7 @@ impl Answer {
     async fn read(&mut self, max: usize) -> Result<Bytes> {
         let mut all = BytesMut::new();
         while let Some(chunk) = self.next().await? {
-            if all.len() + chunk.len() > max {
+            if chunk.len() > max.saturating_sub(all.len()) {
                 return Err(Error::new(
                     ErrorKind::Unexpected,
                     format!("the service's answer has more than {max} bytes"),
@@ -331,7 +362,7 @@ impl Answer {
         while start.len() < max
             && let Ok(Some(chunk)) = self.next().await
         {
-            start.extend_from_slice(&chunk[..chunk.len().min(max - start.len())]);
+            start.extend_from_slice(&chunk[..chunk.len().min(max.saturating_sub(start.len()))]);
         }
         start.freeze()
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
-use storage_core::config::{Options, Secret, byte_size};
+use storage_core::config::{self, Options, Secret, byte_size};
 use storage_core::{Error, Registry, Result};
 use url::Url;
 
@@ -18,7 +18,8 @@ use crate::credentials::{self, Environment, Sources};
 use crate::driver::{Inner, S3};
 use crate::endpoint::Bucket;
 use crate::headers;
-use crate::quirks::Quirks;
+use crate::quirks::{Abilities, Quirks};
+use crate::spool;
 use crate::transport::Http;
 
 const MIB: u64 = 1024 * 1024;
@@ -59,7 +60,7 @@ struct S3Options {
     bucket: String,
     #[serde(default)]
     region: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "config::url::option")]
     endpoint: Option<Url>,
     #[serde(default)]
     path_style: Option<bool>,
@@ -73,7 +74,7 @@ struct S3Options {
     profile: Option<String>,
     #[serde(default)]
     anonymous: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "config::url::option")]
     signing_endpoint: Option<Url>,
     #[serde(default)]
     acl: Option<String>,
@@ -170,10 +171,19 @@ impl S3Builder {
         part_size: u64 => Some(part_size);
         /// How many parts of one object are on their way at once; 8 by default.
         concurrency: usize => Some(concurrency);
-        /// What the service lacks.
+        /// The profile of the service: what it lacks. Defaults to [`Quirks::Auto`], by the endpoint's host name.
         quirks: Quirks => quirks;
         /// Whether an endpoint may be reached without TLS.
         allow_http: bool => allow_http;
+    }
+
+    /// Reads the options of the driver's own, as configuration has them: those that [`register`] lists, without those of
+    /// every driver.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the option.
+    pub fn from_options(options: Options) -> Result<Self> {
+        Ok(Self { options: options.read("s3")?, public_url: None, largest_copy: copy::LARGEST })
     }
 
     /// Where the bucket is publicly shown: a CNAME, a CDN, the bucket itself if it is public. The base of public links.
@@ -232,23 +242,24 @@ impl S3Builder {
             None => bucket.clone(),
         };
         let abilities = options.quirks.abilities(endpoint.as_ref().and_then(Url::host_str));
-        abilities.check_acl(options.acl.as_deref())?;
         let default = if abilities.checksum_headers { ChecksumMode::Crc64Nvme } else { ChecksumMode::Sha256 };
         let part_size = options.checked_part_size()?;
         Ok(S3::new(Inner {
             can_sign: found.provider.is_some(),
-            client: Client::new(http.client_for(bucket.host()), bucket, region, found.provider),
+            client: Client::new(http.client_for(bucket.host()), bucket, region, found.provider, found.renewal),
             signing_bucket,
             public_url,
-            object_headers: options.object_headers()?,
+            object_headers: options.object_headers(abilities)?,
             abilities,
             checking: Checking { mode: options.checksum.unwrap_or(default), headers: abilities.checksum_headers },
             part_size,
             concurrency: options.checked_concurrency()?,
             save_budget: Budget::new(MEMORY),
             read_budget: Budget::new(MEMORY),
+            spool_budget: Budget::new(spool::ROOM),
             largest_copy,
             bucket_is_there: AtomicBool::new(false),
+            keeps_storage_class: AtomicBool::new(false),
         }))
     }
 }
@@ -301,7 +312,7 @@ impl S3Options {
         }
     }
 
-    fn object_headers(&self) -> Result<HeaderMap> {
+    fn object_headers(&self, abilities: Abilities) -> Result<HeaderMap> {
         if self.sse_kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms")) {
             return Err(Error::config("option sse_kms_key_id needs sse = \"aws:kms\" (or \"aws:kms:dsse\")"));
         }
@@ -314,6 +325,7 @@ impl S3Options {
         let mut object_headers = HeaderMap::new();
         for (option, header, value) in options {
             let Some(value) = value else { continue };
+            abilities.check_option(option)?;
             let legal = |byte: u8| (0x21..0x7f).contains(&byte);
             if value.is_empty() || !value.bytes().all(legal) {
                 return Err(Error::config(format!("option {option}: not a value that a header can have")));
@@ -335,9 +347,8 @@ fn first(environment: &Environment, names: &[&str]) -> Result<Option<String>> {
 }
 
 fn parse_endpoint(text: &str) -> Result<Url> {
-    Url::parse(text).map_err(|cause| {
-        Error::config("the endpoint of AWS_ENDPOINT_URL or of the profile is not a URL").with_source(cause)
-    })
+    config::url::parse(text)
+        .map_err(|expected| Error::config(format!("the endpoint of AWS_ENDPOINT_URL or of the profile: {expected}")))
 }
 
 /// It becomes part of a host's name and of every signature.
@@ -364,9 +375,8 @@ fn check_region(region: &str) -> Result<()> {
 /// ```
 pub fn register(registry: &mut Registry) {
     registry.register("s3", |options, context| {
-        let options: S3Options = options.read("s3")?;
         let public_url = context.common().public_url.clone();
-        Ok(Arc::new(S3Builder { options, public_url, largest_copy: copy::LARGEST }.build()?))
+        Ok(Arc::new(S3Builder { public_url, ..S3Builder::from_options(options)? }.build()?))
     });
     registry.register_scheme("s3", "s3", options_of);
 }

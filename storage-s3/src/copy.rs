@@ -10,12 +10,12 @@ use crate::checksums::{Checking, ChecksumMode};
 use crate::client::Failed;
 use crate::condition::Condition;
 use crate::driver::Shared;
+use crate::endpoint::in_query;
 use crate::errors::Refusal;
 use crate::headers;
-use crate::multipart::{MAX_PARTS, Sent, Upload};
+use crate::multipart::{MAX_PARTS, Sent, Upload, of_part};
 use crate::request::Request;
-use crate::stat;
-use crate::xml;
+use crate::{stat, stored, xml};
 
 /// The largest object that one request copies ("CopyObject").
 pub(crate) const LARGEST: u64 = 5 * 1024 * 1024 * 1024;
@@ -28,6 +28,9 @@ const SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const SOURCE_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 const SOURCE_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
 const DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
+/// How many tags an object has; not there if it has none.
+const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
+const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
     if from == to && (options.metadata == MetadataDirective::Keep || options.mode == CopyMode::CreateNew) {
@@ -39,6 +42,9 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
         };
     }
     if options.mode == CopyMode::CreateNew && !s3.abilities.conditional_copy {
+        if !s3.abilities.conditional_put {
+            return Err(s3.abilities.no_conditions());
+        }
         return through_here(s3, from, to, options).await;
     }
     for _ in 0..LOOKS {
@@ -65,8 +71,17 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
         return by_ranges(s3, from, to, options, &source).await;
     }
     let answer = s3.client.document(&request).await;
-    match answer.and_then(|answer| Ok(xml::answer("CopyObjectResult", &answer.body)?)) {
-        Ok(xml::Copied { .. }) => Ok(Some(())),
+    let copied = answer.and_then(|answer| {
+        let _: xml::Copied =
+            xml::proof("CopyObjectResult", &answer.body).map_err(|error| error.with_context("the copy may be made"))?;
+        Ok(answer.headers)
+    });
+    match copied {
+        Ok(headers) => {
+            stored::check_encryption_of_stored(&request.headers, &headers)?;
+            stored::check_storage_class(s3, to).await?;
+            Ok(Some(()))
+        }
         Err(failed) if failed.error.kind() == ErrorKind::PreconditionFailed => settle(s3, to, options, failed).await,
         Err(failed) if failed.refusal.as_deref().is_some_and(Refusal::may_be_too_large) => {
             let source = Source::look(s3, from).await?;
@@ -94,18 +109,30 @@ async fn settle(s3: &Shared, to: &Key, options: &CopyOptions, failed: Failed) ->
 struct Source {
     meta: ObjectMeta,
     kept: Checksums,
+    /// What a copy onto itself keeps beside the metadata.
+    in_place: HeaderMap,
+    has_tags: bool,
 }
 
 impl Source {
     async fn look(s3: &Shared, key: &Key) -> Result<Self> {
         let headers = stat::head(s3, key.as_str()).await?;
         let size = headers::content_length(&headers).unwrap_or_default();
-        Ok(Self { meta: headers::to_meta(key.clone(), size, &headers), kept: headers::kept_checksums(&headers) })
+        Ok(Self {
+            meta: headers::to_meta(key.clone(), size, &headers),
+            kept: headers::kept_checksums(&headers),
+            in_place: stored::kept_in_place(s3, &headers),
+            has_tags: headers.get(TAG_COUNT).is_some_and(|count| count != "0"),
+        })
     }
 
-    /// The copy's headers.
-    fn headers(&self, s3: &Shared, metadata: &Metadata) -> Result<HeaderMap> {
+    /// The copy's headers. A copy onto itself keeps what the caller did not name: S3 would take away the storage class,
+    /// the encryption and the redirection with the old metadata.
+    fn headers(&self, s3: &Shared, to: &Key, metadata: &Metadata) -> Result<HeaderMap> {
         let mut headers = headers::of_metadata(metadata, &self.kept, s3.abilities.underscores)?;
+        if self.meta.key == *to {
+            headers.extend(self.in_place.clone());
+        }
         headers.extend(s3.object_headers.clone());
         Ok(headers)
     }
@@ -131,7 +158,7 @@ fn request<'a>(
     request = match (&options.metadata, source) {
         (MetadataDirective::Replace(metadata), Some(source)) => request
             .header(DIRECTIVE, HeaderValue::from_static("REPLACE"))
-            .headers(source.headers(s3, metadata)?)
+            .headers(source.headers(s3, to, metadata)?)
             .headers(source.condition()?),
         _ => request.headers(s3.object_headers.clone()),
     };
@@ -140,6 +167,12 @@ fn request<'a>(
 
 fn condition(options: &CopyOptions) -> Condition {
     if options.mode == CopyMode::CreateNew { Condition::Missing } else { Condition::Always }
+}
+
+/// Copies by ranges whatever the size is, to see whether the service can.
+pub(crate) async fn in_ranges(s3: &Shared, from: &Key, to: &Key) -> Result<()> {
+    let source = Source::look(s3, from).await?;
+    by_ranges(s3, from, to, &CopyOptions::default(), &source).await.map(|_| ())
 }
 
 /// An upload whose parts are ranges of the source.
@@ -152,19 +185,37 @@ async fn by_ranges(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions, sou
         _ => &source.meta.metadata,
     };
     let unchecked = Checking { mode: ChecksumMode::None, headers: false };
-    let mut upload = Upload::create(&s3.client, to, source.headers(s3, metadata)?, unchecked).await?;
+    let mut headers = source.headers(s3, to, metadata)?;
+    if source.has_tags {
+        headers.insert(TAGGING, tags(s3, from).await?);
+    }
+    let mut upload = Upload::create(&s3.client, to, headers, unchecked).await?;
     let copied = upload.run_all(ranges(s3, from, source, &upload)?.into_iter(), s3.concurrency).await;
     let completed = match copied {
         Ok(()) => upload.complete(&condition(options), s3.abilities.quoted_etags).await,
         Err(error) => Err(error),
     };
     match completed {
-        Ok(_) => Ok(Some(())),
+        Ok(_) => {
+            stored::check_storage_class(s3, to).await?;
+            Ok(Some(()))
+        }
         Err(error) => {
             upload.abort().await;
             if error.kind() == ErrorKind::PreconditionFailed { Ok(None) } else { Err(error) }
         }
     }
+}
+
+/// The tags of an object, as the header `x-amz-tagging` of an upload has them. A copy in one request carries them along
+/// by itself.
+async fn tags(s3: &Shared, key: &Key) -> Result<HeaderValue> {
+    let request = Request::new(Method::GET, key.as_str()).query("tagging", "");
+    let document = s3.client.document(&request).await?;
+    let tagging: xml::Tagging = xml::answer("Tagging", &document.body)?;
+    let pair = |tag: &xml::Tag| format!("{}={}", in_query(&tag.key), in_query(&tag.value));
+    let pairs: Vec<_> = tagging.tag_set.tags.iter().map(pair).collect();
+    headers::header_value(&pairs.join("&"))
 }
 
 fn ranges(
@@ -180,7 +231,7 @@ fn ranges(
     starts
         .zip(1..)
         .map(|(start, number): (u64, usize)| {
-            let end = (start + step).min(size);
+            let end = start.saturating_add(step).min(size);
             let mut headers = source.condition()?;
             headers.insert(SOURCE, copy_source.clone());
             headers.insert(SOURCE_RANGE, headers::header_value(&format!("bytes={start}-{}", end - 1))?);
@@ -192,7 +243,8 @@ fn ranges(
                     .query("uploadId", &id)
                     .headers(headers)
                     .patiently();
-                let copied: xml::Copied = xml::answer("CopyPartResult", &client.document(&request).await?.body)?;
+                let answer = client.document(&request).await.map_err(of_part)?;
+                let copied: xml::Copied = xml::proof("CopyPartResult", &answer.body)?;
                 Ok(Sent { number, len: end - start, etag: copied.etag, checksum: None })
             })
         })

@@ -75,7 +75,8 @@ async fn delete_at_once(s3: &Shared, keys: &[Key]) -> Result<HashMap<String, Err
     let proof = Proof { checksum, in_header: true, in_signature: false };
     let request = Request::new(Method::POST, "").query("delete", "").body(body).verified_by(&proof)?;
     let answer = s3.client.document(&request).await?;
-    let deleted: xml::Deleted = xml::answer("DeleteResult", &answer.body)?;
+    let deleted: xml::Deleted = xml::answer("DeleteResult", &answer.body)
+        .map_err(|error| error.with_context("the objects may be deleted, some or all"))?;
     let mut failures = HashMap::new();
     for xml::NotDeleted { key, code, message } in deleted.errors {
         if code == "NoSuchKey" {

@@ -44,11 +44,38 @@ pub(crate) struct Inner {
     pub(crate) save_budget: Budget,
     /// The room that reads take if there is any.
     pub(crate) read_budget: Budget,
+    /// The room of the temporary directory for objects without a length.
+    pub(crate) spool_budget: Budget,
     pub(crate) largest_copy: u64,
     /// Whether an answer has shown that there is a bucket.
     pub(crate) bucket_is_there: AtomicBool,
+    /// Whether an object has shown that the service keeps the storage class of the option.
+    pub(crate) keeps_storage_class: AtomicBool,
     /// Whether requests and links are signed.
     pub(crate) can_sign: bool,
+}
+
+impl Inner {
+    /// The same bucket and limits, without what every object is saved with.
+    pub(crate) fn plain(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            signing_bucket: self.signing_bucket.clone(),
+            public_url: self.public_url.clone(),
+            object_headers: HeaderMap::new(),
+            abilities: self.abilities,
+            checking: self.checking,
+            part_size: self.part_size,
+            concurrency: self.concurrency,
+            save_budget: self.save_budget.clone(),
+            read_budget: self.read_budget.clone(),
+            spool_budget: self.spool_budget.clone(),
+            largest_copy: self.largest_copy,
+            bucket_is_there: AtomicBool::new(false),
+            keeps_storage_class: AtomicBool::new(false),
+            can_sign: self.can_sign,
+        }
+    }
 }
 
 impl S3 {

@@ -48,6 +48,11 @@ impl Bucket {
         if self.is_at_aws { format!("s3://{}", self.name) } else { self.base.clone() }
     }
 
+    /// Whether it is at AWS, and not at an endpoint that was set.
+    pub(crate) fn is_at_aws(&self) -> bool {
+        self.is_at_aws
+    }
+
     /// The host that requests go to, without a port.
     pub(crate) fn host(&self) -> &str {
         let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
@@ -82,6 +87,11 @@ impl Bucket {
     pub(crate) fn copy_source(&self, key: &str) -> String {
         format!("/{}/{}", self.name, utf8_percent_encode(key, PATH))
     }
+}
+
+/// A text as a query has it.
+pub(crate) fn in_query(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, QUERY)
 }
 
 /// Lets through what any service may allow, and nothing that would change the URL's host or path.

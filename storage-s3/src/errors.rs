@@ -13,6 +13,9 @@ use crate::xml;
 
 /// How much of a message is shown: what the service says is not ours to trust.
 const MAX_SHOWN: usize = 300;
+/// What limits metadata, as advice: the service does not say it.
+const METADATA_LIMIT: &str = "the metadata is too much for the service: S3 takes 2 KB of user metadata, and a service \
+                              that limits the number of headers takes fewer than 100 names (Garage: 91)";
 
 /// An answer that is no success.
 #[derive(Debug, Clone, Default)]
@@ -122,6 +125,19 @@ impl Refusal {
         }
     }
 
+    /// Whether the service may accept the same request with newer credentials. A refusal of a HEAD has no document, so
+    /// it is known by its status alone.
+    pub(crate) fn may_be_of_old_credentials(&self) -> bool {
+        const CODES: &[&str] =
+            &["ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"];
+        CODES.contains(&self.code.as_str()) || (self.is_bare() && matches!(self.status, 400 | 401 | 403))
+    }
+
+    /// Whether the response names neither a code nor the bucket's region.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.code.is_empty() && self.region.is_none()
+    }
+
     /// As an error of the contract.
     pub(crate) fn into_error(self) -> Error {
         let (kind, advice) = self.verdict();
@@ -216,7 +232,8 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
         "InvalidBucketName" => (ErrorKind::InvalidConfig, "mend the option bucket"),
         "AccessDenied" => (
             ErrorKind::PermissionDenied,
-            "the policy of the user or of the bucket does not allow it; without s3:ListBucket this is also said of what is not there",
+            "the policy of the user or of the bucket does not allow it; without s3:ListBucket this is also said of what is \
+             not there; some services also say it of an unknown key: check access_key_id and secret_access_key",
         ),
         "AccountProblem" | "AllAccessDisabled" | "NotSignedUp" => (ErrorKind::PermissionDenied, ""),
         "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidSecurity" | "MissingAuthenticationToken" => {
@@ -225,12 +242,18 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
         "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken" | "RequestExpired" => {
             (ErrorKind::Unauthenticated, "the credentials have expired or are not of this service: get new ones")
         }
+        // Another save of the key completed or aborted it, or a rule of the bucket.
+        "NoSuchUpload" => (
+            ErrorKind::Conflict,
+            "another write of the key, or a lifecycle rule of the bucket, ended this upload: save again",
+        ),
         "PreconditionFailed" => (ErrorKind::PreconditionFailed, ""),
         "ConditionalRequestConflict" => (ErrorKind::Conflict, "another save of the key was under way: try again"),
         "InvalidRange" => (ErrorKind::RangeNotSatisfiable, ""),
         // What AWS, Ceph and MinIO say of a key that they cannot hold.
         "KeyTooLongError" | "InvalidObjectName" | "XMinioInvalidObjectName" => (ErrorKind::InvalidKey, ""),
-        "MetadataTooLarge" | "InvalidArgument" | "InvalidTag" => (ErrorKind::InvalidInput, ""),
+        "InvalidArgument" | "InvalidTag" => (ErrorKind::InvalidInput, ""),
+        "MetadataTooLarge" => (ErrorKind::TooLarge, METADATA_LIMIT),
         "EntityTooLarge" | "MaxMessageLengthExceeded" => (ErrorKind::TooLarge, ""),
         "InvalidStorageClass" | "InvalidEncryptionAlgorithmError" | "KMS.NotFoundException" => {
             (ErrorKind::InvalidConfig, "mend the options storage_class, sse or sse_kms_key_id")
@@ -274,6 +297,7 @@ fn by_status(status: u16, is_bare: bool) -> (ErrorKind, &'static str) {
         412 => (ErrorKind::PreconditionFailed, ""),
         413 => (ErrorKind::TooLarge, ""),
         416 => (ErrorKind::RangeNotSatisfiable, ""),
+        431 => (ErrorKind::TooLarge, METADATA_LIMIT),
         429 | 503 => (ErrorKind::RateLimited, ""),
         507 => (ErrorKind::StorageFull, ""),
         _ => (ErrorKind::Unexpected, ""),
@@ -392,6 +416,21 @@ mod tests {
         }
         assert!(!error(403, &[], "<Error><Code>AccessDenied</Code></Error>").is_retryable());
         assert_eq!(error(503, &[("retry-after", "7")], "").retry_after(), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn too_much_metadata_is_too_large_and_names_the_limit() {
+        for error in [error(431, &[], ""), error(400, &[], "<Error><Code>MetadataTooLarge</Code></Error>")] {
+            assert_eq!(error.kind(), ErrorKind::TooLarge);
+            assert!(error.message().contains("2 KB") && error.message().contains("Garage: 91"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_denial_hints_at_the_keys() {
+        let denied = error(403, &[], "<Error><Code>AccessDenied</Code></Error>");
+        assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
+        assert!(denied.message().contains("check access_key_id and secret_access_key"), "{denied}");
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(crate) fn signed(
         return Err(Error::unsupported("this service takes no uploads by form: make a link for PUT"));
     }
     let scope = Scope::new(window, s3.client.region());
+    if key.as_str().contains(FILE_NAME) {
+        return Err(has_file_name("the key"));
+    }
     let mut form = Form::default();
     form.exactly("bucket", s3.client.bucket().name(), false);
     if options.any_name {
@@ -63,6 +66,9 @@ pub(crate) fn signed(
     if let Some(token) = &credential.token {
         form.exactly("x-amz-security-token", token, true);
     }
+    if let Some((name, _)) = form.fields.iter().find(|(name, value)| name != "key" && value.contains(FILE_NAME)) {
+        return Err(has_file_name(&format!("the field {name}")));
+    }
     let policy = json!({ "expiration": scope.until, "conditions": form.conditions });
     let policy = BASE64.encode(policy.to_string());
     let signature = scope.sign(credential, &policy);
@@ -73,6 +79,13 @@ pub(crate) fn signed(
     let mut link = Link::signed(url, UrlMethod::Post, window.until);
     link.fields = form.fields;
     Ok(link)
+}
+
+/// S3 replaces the text in every field of a form, so the object would get another name, or the upload be refused.
+fn has_file_name(what: &str) -> Error {
+    Error::unsupported(format!(
+        "{what} contains the text {FILE_NAME}, which a service replaces by the file's name in a form: make a link for PUT"
+    ))
 }
 
 /// The fields of a form, and what the policy says of them.
@@ -159,5 +172,36 @@ mod tests {
             Scope::new(window, "us-east-1").sign(&credential, policy),
             "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e"
         );
+    }
+
+    fn form_of(key: &str, set_up: impl FnOnce(&mut UrlOptions), builder: crate::S3Builder) -> Result<Link> {
+        let s3 = builder.region("us-east-1").access_key_id("AKIA").secret_access_key("secret").build().unwrap();
+        let mut options = UrlOptions::default();
+        set_up(&mut options);
+        let from: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let lifetime = Duration::from_secs(60);
+        let window = Window { from, lifetime, until: SystemTime::from(from) + lifetime };
+        let credential = AwsCredential { key_id: "AKIA".to_owned(), secret_key: "secret".to_owned(), token: None };
+        signed(s3.shared(), &Key::new(key).unwrap(), &options, window, &credential)
+    }
+
+    /// A service replaces the text in every field ("Form fields" of "Browser-Based Uploads Using POST").
+    #[test]
+    fn no_field_of_a_form_contains_the_text_that_stands_for_the_files_name() {
+        let bucket = || crate::S3Builder::new("media");
+        for (key, any_name) in [("a/${filename}", false), ("${filename}", false), ("a${filename}b", true)] {
+            let error = form_of(key, |options| options.any_name = any_name, bucket()).unwrap_err();
+            assert_eq!(error.kind(), storage_core::ErrorKind::Unsupported, "{key}: {error}");
+            assert!(error.message().contains("${filename}") && error.message().contains("PUT"), "{error}");
+        }
+        let content_type = |options: &mut UrlOptions| options.content_type = Some("text/${filename}".to_owned());
+        let error = form_of("a", content_type, bucket()).unwrap_err();
+        assert!(error.message().contains("Content-Type"), "{error}");
+        assert!(form_of("a", |_| {}, bucket().storage_class("X${filename}")).is_err());
+        for key in ["a/$filename", "a/${file}", "{filename}"] {
+            assert!(form_of(key, |_| {}, bucket()).is_ok(), "{key}");
+        }
+        let form = form_of("dir", |options| options.any_name = true, bucket()).unwrap();
+        assert_eq!(form.fields[0], ("key".to_owned(), "dir/${filename}".to_owned()));
     }
 }

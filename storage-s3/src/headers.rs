@@ -229,7 +229,12 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime>
 
 /// The length of the answer's body.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
+}
+
+/// Whether the answer has the header of its length at all.
+pub(crate) fn has_content_length(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH)
 }
 
 /// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
@@ -237,7 +242,14 @@ pub(crate) fn content_range(headers: &HeaderMap) -> Option<(std::ops::Range<u64>
     let (positions, size) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = positions.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then_some((first..last + 1, size))
+    let end = last.checked_add(1)?;
+    (first <= last && end <= size && size != ObjectMeta::UNKNOWN_SIZE).then_some((first..end, size))
+}
+
+/// The size of the whole object in a `Content-Range`, whatever its positions are: `bytes */1234` and what some services
+/// send of an empty object.
+pub(crate) fn content_range_size(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?.1.parse().ok()
 }
 
 #[cfg(test)]
@@ -309,7 +321,16 @@ mod tests {
             content_range(&headers)
         };
         assert_eq!(range("bytes 2-4/10"), Some((2..5, 10)));
-        for odd in ["bytes 4-2/10", "bytes 2-10/10", "bytes */10", "bytes 2-4/*", "2-4/10", "bytes -1-4/10"] {
+        for odd in [
+            "bytes 4-2/10",
+            "bytes 2-10/10",
+            "bytes */10",
+            "bytes 2-4/*",
+            "2-4/10",
+            "bytes -1-4/10",
+            "bytes 0-18446744073709551615/0",
+            "bytes 0-18446744073709551615/18446744073709551615",
+        ] {
             assert_eq!(range(odd), None, "{odd}");
         }
     }

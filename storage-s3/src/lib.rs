@@ -18,12 +18,14 @@
 //! |---|---|
 //! | save, up to `part_size` | 1 PUT |
 //! | save, more than that | 2 POST and a PUT for each part |
+//! | the first save with `storage_class`, not at AWS | 1 HEAD more, and 1 GET where that does not show the class |
 //! | open | 1 GET; more for what is read over several connections, and where a connection breaks off |
 //! | stat, exists | 1 HEAD; the first time that something is not there, 1 GET of a byte to be sure that the bucket is |
 //! | delete | 1 DELETE; 1 POST for up to 1,000 keys of `delete_all` |
 //! | list | 1 GET for each 1,000 keys |
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | url | none |
+//! | [`S3::probe`] | about 70 |
 //!
 //! # How promises are kept
 //!
@@ -33,6 +35,8 @@
 //!   was lost is not repeated: the error says that the outcome is not known.
 //! - **Checksums** go along with every body and are verified by the service ([`ChecksumMode`]); what S3 keeps of an object is
 //!   verified when all of it is read. Checksums that the caller asks for are kept as user metadata `anystorage-...`.
+//! - **Options** that every object is saved with are not lost silently: where a service does not confirm the encryption of
+//!   `sse`, or does not show the `storage_class`, the save fails.
 //! - **Reading** goes on at the next byte where a connection breaks off, on the condition that the object is the same version.
 //! - **Memory**: the parts of all saves of a driver take at most 128 MiB, and so do those that are read ahead. A payload that stalls
 //!   in the middle of a part does not count, lest it hold up others.
@@ -64,11 +68,14 @@ mod list;
 mod multipart;
 mod open;
 mod parts;
+mod probe;
 mod quirks;
 mod request;
 mod save;
+mod spool;
 mod stale;
 mod stat;
+mod stored;
 mod transport;
 mod version;
 mod xml;
@@ -76,4 +83,5 @@ mod xml;
 pub use checksums::ChecksumMode;
 pub use config::{S3Builder, register};
 pub use driver::S3;
+pub use probe::{ProbeFinding, ProbeOutcome, ProbeReport};
 pub use quirks::Quirks;

@@ -13,7 +13,7 @@ use crate::condition::Condition;
 use crate::headers;
 use crate::parts::{Part, Parts};
 use crate::request::Request;
-use crate::xml;
+use crate::{stored, xml};
 
 /// S3's limit for the number of parts ("Amazon S3 multipart upload limits").
 pub(crate) const MAX_PARTS: u64 = 10_000;
@@ -106,10 +106,19 @@ impl Upload {
             if checking.algorithm() == Some(ChecksumAlgorithm::Crc64Nvme) && checking.headers {
                 request = request.header(CHECKSUM_TYPE, HeaderValue::from_static("FULL_OBJECT"));
             }
-            let created: xml::Created =
-                xml::answer("InitiateMultipartUploadResult", &client.document(&request).await?.body)?;
+            let answer = client.document(&request).await?;
+            let created: xml::Created = xml::proof("InitiateMultipartUploadResult", &answer.body)?;
+            let is_encrypted = stored::check_encryption(&request.headers, &answer.headers);
             let (tasks, parts) = (JoinSet::new(), BTreeMap::new());
-            Ok(Self { client, key, id: created.upload_id, checking, tasks, parts, is_over: false })
+            let upload =
+                Self { client, key: key.clone(), id: created.upload_id, checking, tasks, parts, is_over: false };
+            match is_encrypted {
+                Ok(()) => Ok(upload),
+                Err(error) => {
+                    upload.abort().await;
+                    Err(error)
+                }
+            }
         });
         creating.await.map_err(|join| Error::unexpected("creating an upload did not finish", join))?
     }
@@ -193,7 +202,7 @@ impl Upload {
             if let Some(proof) = &proof {
                 request = request.verified_by(proof)?;
             }
-            let answer = client.send(&request).await?;
+            let answer = client.send(&request).await.map_err(of_part)?;
             drop(room);
             let etag = headers::new_etag(&answer.headers)?.to_string();
             Ok(Sent {
@@ -240,19 +249,19 @@ impl Upload {
         let outcome = client.document(&request).await;
         let etag = match outcome {
             Ok(answer) => {
-                let completed = xml::answer::<xml::Completed>("CompleteMultipartUploadResult", &answer.body)
-                    .map_err(|error| condition.explain(error.into()))?;
+                let completed = xml::proof::<xml::Completed>("CompleteMultipartUploadResult", &answer.body)
+                    .map_err(|error| condition.explain(error.with_context("the object may be stored").into()))?;
                 self.is_over = true;
                 headers::etag_of(&completed.etag)
             }
-            Err(failed) => self.completed_before(failed).await.map_err(|failed| condition.explain(failed))?,
+            Err(failed) => self.completed_before(failed).await.map_err(|failed| not_completed(condition, failed))?,
         };
         Ok(Completed { etag, size })
     }
 
     /// When the answer to a completion is lost and it is tried again, the upload is gone if the first attempt did it.
     async fn completed_before(&mut self, failed: Failed) -> Result<Option<ETag>, Failed> {
-        if failed.code() != "NoSuchUpload" || !failed.may_have_happened {
+        if !is_gone(&failed) || !failed.may_have_happened {
             return Err(failed);
         }
         self.is_over = true;
@@ -316,6 +325,30 @@ impl Drop for Upload {
     }
 }
 
+/// Whether the upload is no longer there, as after another write of the key.
+fn is_gone(failed: &Failed) -> bool {
+    failed.code() == "NoSuchUpload"
+}
+
+/// The error of a completion. One that may have happened before leaves open what became of it.
+fn not_completed(condition: &Condition, failed: Failed) -> Error {
+    match (is_gone(&failed), failed.may_have_happened) {
+        (true, true) => {
+            let message = "the upload is gone after a completion whose answer was lost: whether the object was saved is \
+                           not known, and by now there is another one, or none: look before trying again";
+            Error::new(ErrorKind::Unexpected, message).with_source(failed.error)
+        }
+        (true, false) => condition.explain(failed).with_retryable(true),
+        (false, _) => condition.explain(failed),
+    }
+}
+
+/// The error of a part. Without its upload nothing of the save is left, so that it can be made again.
+pub(crate) fn of_part(failed: Failed) -> Error {
+    let is_gone = is_gone(&failed);
+    if is_gone { failed.error.with_retryable(true) } else { failed.error }
+}
+
 /// Aborts an upload. A part that was just arriving may outlive the first attempt ("AbortMultipartUpload"), so a second one
 /// makes sure.
 pub(crate) async fn abort(client: &Client, key: &str, id: &str) -> Result<()> {
@@ -323,7 +356,7 @@ pub(crate) async fn abort(client: &Client, key: &str, id: &str) -> Result<()> {
         let request = Request::new(Method::DELETE, key).query("uploadId", id);
         match client.send(&request).await {
             Ok(_) => {}
-            Err(failed) if failed.code() == "NoSuchUpload" => return Ok(()),
+            Err(failed) if is_gone(&failed) => return Ok(()),
             Err(failed) => return Err(failed.error),
         }
     }

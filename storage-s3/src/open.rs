@@ -3,15 +3,17 @@
 use std::ops::Range;
 use std::time::UNIX_EPOCH;
 
+use futures_util::stream;
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
-use http::{HeaderValue, Method, StatusCode};
-use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use storage_core::{ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
 
 use crate::body::Body;
 use crate::client::Answer;
 use crate::driver::Shared;
 use crate::headers;
 use crate::request::Request;
+use crate::spool::{self, Spooled};
 use crate::stat::{CHECKSUM_MODE, stat};
 
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
@@ -19,7 +21,13 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
         Ok(answer) => answer,
         Err(failed) => return Err(explained(s3, key, options, failed.error).await),
     };
-    let (range, size) = extent(&answer, options.range)?;
+    let Some((range, size)) = extent(&answer, options.range)? else {
+        return if options.allow_unknown_size {
+            passed_on(key, options, answer)
+        } else {
+            collected(s3, key, options, answer).await
+        };
+    };
     let meta = headers::to_meta(key.clone(), size, &answer.headers);
     // Not every service heeds every condition.
     options.check(&meta)?;
@@ -28,7 +36,7 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
 }
 
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
-    let mut request = Request::new(Method::GET, key.as_str());
+    let mut request = Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.abilities.sends_stored_encoding);
     if let Some(range) = options.range {
         request = request.header(RANGE, headers::header_value(&range.representable().to_string())?);
     } else if s3.checking.headers {
@@ -66,14 +74,55 @@ async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) 
     }
 }
 
-/// The positions of the answer's bytes and the size of the whole object, checked against what was asked for.
-fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<(Range<u64>, u64)> {
+/// Streams an object whose response has no `Content-Length`, for a caller that needs no size. A body that breaks off is not
+/// taken up again, because no range of it can be asked for.
+fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
+    spool::check_end(&answer.headers)?;
+    let meta = decoded_meta(key, ObjectMeta::UNKNOWN_SIZE, &answer.headers);
+    options.check(&meta)?;
+    let chunks = stream::try_unfold(answer, |mut answer| async move {
+        let chunk = answer.next().await?;
+        Ok(chunk.map(|chunk| (chunk, answer)))
+    });
+    Ok(Object::from_stream_of_unknown_size(meta, chunks))
+}
+
+/// Collects an object whose response has no `Content-Length`, as where a service or a proxy decodes it on the way.
+async fn collected(s3: &Shared, key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
+    let headers = answer.headers.clone();
+    // Fails before the bytes are waited for.
+    options.check(&headers::to_meta(key.clone(), 0, &headers))?;
+    let Spooled { file, size, rooms } = spool::collect(s3, answer).await?;
+    let meta = decoded_meta(key, size, &headers);
+    let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
+    Ok(Object::from_file(meta, range, file).with_guard(rooms))
+}
+
+/// The metadata of an object that was perhaps decoded on the way: checksums of the stored bytes say nothing about it.
+fn decoded_meta(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
+    let mut meta = headers::to_meta(key.clone(), size, headers);
+    meta.checksums = Checksums::new();
+    meta
+}
+
+/// The positions of the answer's bytes and the size of the whole object, checked against what was asked for. `None` for
+/// a response that does not say how long it is.
+fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
     let told = match answer.status {
         StatusCode::PARTIAL_CONTENT => headers::content_range(&answer.headers),
-        _ => headers::content_length(&answer.headers).map(|size| (0..size, size)),
+        _ => match headers::content_length(&answer.headers) {
+            Some(size) => Some((0..size, size)),
+            None if headers::has_content_length(&answer.headers) => None,
+            None => return Ok(None),
+        },
     };
-    let (range, size) =
-        told.ok_or_else(|| Error::new(ErrorKind::Unexpected, "the service does not tell which bytes it sends"))?;
+    let Some((range, size)) = told else {
+        // Garage sends positions of an empty object too (`bytes 0-18446744073709551615/0`).
+        if let (Some(wanted), Some(size)) = (wanted, headers::content_range_size(&answer.headers)) {
+            wanted.resolve(size)?;
+        }
+        return Err(Error::new(ErrorKind::Unexpected, "the service does not tell which bytes it sends"));
+    };
     let expected = match wanted {
         Some(wanted) => wanted.resolve(size)?,
         None => 0..size,
@@ -82,5 +131,5 @@ fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<(Range<u64>, u64
         let message = format!("the service sends the bytes {range:?} of {size}, not {expected:?} as it was asked to");
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
-    Ok((range, size))
+    Ok(Some((range, size)))
 }

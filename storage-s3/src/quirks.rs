@@ -10,19 +10,25 @@ use storage_core::{Error, Result};
 /// | `none` | nothing: S3 as AWS documents it |
 /// | `r2` | parts of one size; no ACLs; no condition on copies; no forms for uploads |
 /// | `b2` | SHA-256 in the signature in place of checksum headers; no conditional saves and copies; no forms for uploads; no ACLs, which only a bucket has there |
-/// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, which those with other metadata above 5 GB would need |
-/// | `garage` | no conditional saves and copies; no ACLs |
+/// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, which those with other metadata above 5 GB would need; objects are asked for as they are stored (`Accept-Encoding: gzip`) |
+/// | `garage` | no conditional saves and copies; no ACLs; no `sse`; no `storage_class` |
 /// | `minio` | no condition on copies; no ACLs |
 /// | `ceph` | SHA-256 in the signature; ETags in conditions of saves without quotes; a save with `if_match` that loses a race is answered with `UnknownError`, which is looked into; no condition on completing a multipart upload; no condition on copies; no `_` in names of user metadata, which it would change to `-` |
 /// | `wasabi`, `spaces` | SHA-256 in the signature; no conditional saves and copies |
 ///
 /// What a profile says is lacking is `Unsupported`, or done another way that keeps the promise: see the crate's
-/// documentation, verb by verb. `auto` goes by the endpoint's host name: R2, B2, Google, Wasabi and Spaces are known by it.
+/// documentation, verb by verb. An option that a profile's service ignores is `InvalidConfig`.
+///
+/// `auto` goes by the endpoint's host name: AWS, R2, B2, Google, Wasabi and Spaces are known by it. Any other endpoint
+/// may be a service that ignores the condition of a save and overwrites the object, so conditional saves
+/// (`create_new`, `if_match`, `unique_name`) are `Unsupported` there until a profile is named. `none` is a profile too:
+/// name it for a service that does all that AWS does. [`S3::probe`](crate::S3::probe) and `anystorage config check`
+/// find out which profile fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Quirks {
-    /// What the endpoint's host name tells, else [`Quirks::None`].
+    /// The profile of the endpoint's host name. For an unknown host: [`Quirks::None`] without conditional saves.
     #[default]
     Auto,
     /// AWS, and what does as AWS does.
@@ -46,34 +52,64 @@ pub enum Quirks {
 }
 
 impl Quirks {
+    /// Returns the profile's name, as the option `quirks` has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+            Self::R2 => "r2",
+            Self::B2 => "b2",
+            Self::Gcs => "gcs",
+            Self::Garage => "garage",
+            Self::Minio => "minio",
+            Self::Ceph => "ceph",
+            Self::Wasabi => "wasabi",
+            Self::Spaces => "spaces",
+        }
+    }
+
     /// The profile of a service that is known by its host name.
-    fn of_host(host: &str) -> Self {
+    fn of_host(host: &str) -> Option<Self> {
         const KNOWN: &[(&str, Quirks)] = &[
+            // Those of regions, dual stack, FIPS and VPC endpoints included ("Amazon S3 endpoints and quotas").
+            ("amazonaws.com", Quirks::None),
+            ("amazonaws.com.cn", Quirks::None),
+            ("amazonaws.eu", Quirks::None),
+            ("api.aws", Quirks::None),
             ("r2.cloudflarestorage.com", Quirks::R2),
             ("backblazeb2.com", Quirks::B2),
             ("storage.googleapis.com", Quirks::Gcs),
             ("wasabisys.com", Quirks::Wasabi),
             ("digitaloceanspaces.com", Quirks::Spaces),
         ];
+        let host = host.strip_suffix('.').unwrap_or(host);
         let is_below =
             |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        KNOWN.iter().find(|(domain, _)| is_below(domain)).map_or(Self::None, |(_, quirks)| *quirks)
+        KNOWN.iter().find(|(domain, _)| is_below(domain)).map(|(_, quirks)| *quirks)
     }
 
     /// What the service can do; `host` is the endpoint's, if one is set.
     pub(crate) fn abilities(self, host: Option<&str>) -> Abilities {
         let all = Abilities::ALL;
         match self {
-            Self::Auto => host.map_or(Self::None, Self::of_host).abilities(None),
+            Self::Auto => match host.map(Self::of_host) {
+                None => all,
+                Some(Some(known)) => known.abilities(None),
+                Some(None) => Abilities { is_known: false, ..all.without_conditions() },
+            },
             Self::None => all,
             Self::R2 => {
                 Abilities { parts_of_any_size: false, acl: false, conditional_copy: false, forms: false, ..all }
             }
             Self::B2 => Abilities { forms: false, acl: false, ..all.without_checksums().without_conditions() },
-            Self::Gcs => {
-                Abilities { bulk_delete: false, part_copy: false, ..all.without_checksums().without_conditions() }
-            }
-            Self::Garage => Abilities { acl: false, ..all.without_conditions() },
+            Self::Gcs => Abilities {
+                bulk_delete: false,
+                part_copy: false,
+                sends_stored_encoding: false,
+                ..all.without_checksums().without_conditions()
+            },
+            Self::Garage => Abilities { acl: false, sse: false, storage_class: false, ..all.without_conditions() },
             Self::Minio => Abilities { acl: false, conditional_copy: false, ..all },
             Self::Ceph => Abilities {
                 quoted_etags: false,
@@ -115,6 +151,14 @@ pub(crate) struct Abilities {
     pub(crate) tells_lost_races: bool,
     /// Keeps an underscore in the name of user metadata.
     pub(crate) underscores: bool,
+    /// Honours or refuses the option `sse`; otherwise ignores it.
+    pub(crate) sse: bool,
+    /// Honours or refuses the option `storage_class`; otherwise ignores it.
+    pub(crate) storage_class: bool,
+    /// Sends an object with `Content-Encoding: gzip` as it is stored, whatever the request accepts.
+    pub(crate) sends_stored_encoding: bool,
+    /// Whether a profile was named, or the service is known by its host name.
+    pub(crate) is_known: bool,
 }
 
 impl Abilities {
@@ -131,6 +175,10 @@ impl Abilities {
         forms: true,
         tells_lost_races: true,
         underscores: true,
+        sse: true,
+        storage_class: true,
+        sends_stored_encoding: true,
+        is_known: true,
     };
 
     fn without_checksums(self) -> Self {
@@ -141,12 +189,29 @@ impl Abilities {
         Self { conditional_put: false, conditional_complete: false, conditional_copy: false, ..self }
     }
 
-    /// Refuses an option that the service would not honour.
-    pub(crate) fn check_acl(self, acl: Option<&str>) -> Result<()> {
-        match acl {
-            Some(_) if !self.acl => Err(Error::config("option acl: this service has no canned ACLs")),
-            _ => Ok(()),
-        }
+    /// Refuses an option that the service would not honour: one of `acl`, `sse`, `sse_kms_key_id`, `storage_class`.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the option.
+    pub(crate) fn check_option(self, option: &str) -> Result<()> {
+        let refused = match option {
+            "acl" if !self.acl => "this service has no canned ACLs",
+            "sse" | "sse_kms_key_id" if !self.sse => "this service ignores it and would store the object as it is",
+            "storage_class" if !self.storage_class => "this service ignores it, because it has one storage class",
+            _ => return Ok(()),
+        };
+        Err(Error::config(format!("option {option}: {refused}; remove the option, or name another profile in quirks")))
+    }
+
+    /// The error of a conditional save that the service would not heed, or may not heed.
+    pub(crate) fn no_conditions(self) -> Error {
+        Error::unsupported(if self.is_known {
+            "this service does not heed the conditions of saves (see the option quirks)"
+        } else {
+            "the service at this endpoint is unknown, and some services ignore the condition of a save and overwrite \
+             the object: set the option quirks to the profile of the service, or to \"none\" if it does all that AWS \
+             does; `anystorage config check` tries it and prints the profile to set"
+        })
     }
 }
 
@@ -159,9 +224,45 @@ mod tests {
         let abilities = |host| Quirks::Auto.abilities(Some(host));
         assert_eq!(abilities("0123.r2.cloudflarestorage.com"), Quirks::R2.abilities(None));
         assert_eq!(abilities("storage.googleapis.com"), Quirks::Gcs.abilities(None));
-        assert_eq!(abilities("notstorage.googleapis.com"), Abilities::ALL);
-        assert_eq!(abilities("127.0.0.1"), Abilities::ALL);
         assert_eq!(Quirks::Auto.abilities(None), Abilities::ALL);
+    }
+
+    #[test]
+    fn every_endpoint_of_aws_is_known() {
+        for host in [
+            "s3.amazonaws.com",
+            "s3.eu-west-1.amazonaws.com",
+            "s3-fips.dualstack.us-east-1.amazonaws.com.",
+            "bucket.vpce-1a2b3c4d-5e6f.s3.us-east-1.vpce.amazonaws.com",
+            "s3.cn-north-1.amazonaws.com.cn",
+        ] {
+            assert_eq!(Quirks::Auto.abilities(Some(host)), Abilities::ALL, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_host_has_no_conditions_until_a_profile_is_named() {
+        for host in ["notstorage.googleapis.com", "127.0.0.1", "garage.example.com", "amazonaws.com.example.com"] {
+            let abilities = Quirks::Auto.abilities(Some(host));
+            assert_eq!(abilities, Abilities { is_known: false, ..Abilities::ALL.without_conditions() }, "{host}");
+            let said = abilities.no_conditions();
+            assert_eq!(said.kind(), storage_core::ErrorKind::Unsupported);
+            assert!(said.message().contains("quirks") && said.message().contains("anystorage config check"), "{said}");
+            assert_eq!(Quirks::None.abilities(Some(host)), Abilities::ALL);
+        }
+    }
+
+    #[test]
+    fn an_option_that_a_service_ignores_is_refused_by_its_profile() {
+        let refused = |quirks: Quirks, option| {
+            let error = quirks.abilities(None).check_option(option).unwrap_err();
+            assert_eq!(error.kind(), storage_core::ErrorKind::InvalidConfig);
+            assert!(error.message().contains(option), "{error}");
+        };
+        for option in ["acl", "sse", "sse_kms_key_id", "storage_class"] {
+            refused(Quirks::Garage, option);
+            assert!(Quirks::None.abilities(None).check_option(option).is_ok());
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Request<'a> {
     pub(crate) digest: Option<Checksum>,
     pub(crate) repeat: Repeat,
     pub(crate) patience: Duration,
+    /// Whether an object that is stored with `Content-Encoding: gzip` is to be sent so. Otherwise Google decodes it.
+    pub(crate) accepts_gzip: bool,
 }
 
 impl<'a> Request<'a> {
@@ -54,6 +56,7 @@ impl<'a> Request<'a> {
             digest: None,
             repeat: Repeat::Always,
             patience: PATIENCE,
+            accepts_gzip: false,
         }
     }
 
@@ -96,6 +99,12 @@ impl<'a> Request<'a> {
 
     pub(crate) fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;
+        self
+    }
+
+    /// Accepts the stored encoding where the service would decode it otherwise.
+    pub(crate) fn accepts_gzip(mut self, accepts: bool) -> Self {
+        self.accepts_gzip = accepts;
         self
     }
 

@@ -10,6 +10,7 @@ use crate::headers;
 use crate::multipart::{PartSizes, Upload};
 use crate::parts::{Part, Parts};
 use crate::request::{Chunks, Request};
+use crate::stored;
 
 /// From this size on the checks of a payload in memory are left to a thread that may block.
 const MUCH: usize = 256 * 1024;
@@ -67,7 +68,7 @@ fn condition(s3: &Shared, mode: &SaveMode) -> Result<Condition> {
     if s3.abilities.conditional_put {
         return Ok(condition);
     }
-    Err(Error::unsupported("this service does not heed the conditions of saves (see the option quirks)"))
+    Err(s3.abilities.no_conditions())
 }
 
 /// Reads as much as fits into one part.
@@ -153,7 +154,12 @@ async fn put(
     }
     request = condition.put_on(request, s3.abilities.quoted_etags)?;
     match s3.client.send(&request).await {
-        Ok(answer) => Ok(meta(key, size, Some(headers::new_etag(&answer.headers)?), options, checksums)),
+        Ok(answer) => {
+            let etag = headers::new_etag(&answer.headers)?;
+            stored::check_encryption_of_stored(&request.headers, &answer.headers)?;
+            stored::check_storage_class(s3, key).await?;
+            Ok(meta(key, size, Some(etag), options, checksums))
+        }
         Err(failed) => Err(lost_race(s3, key, condition, &failed).await.unwrap_or_else(|| condition.explain(failed))),
     }
 }
@@ -249,7 +255,10 @@ async fn upload(
         Err(error) => Err(error),
     };
     match completed {
-        Ok(completed) => Ok(meta(key, completed.size, completed.etag, options, checksums)),
+        Ok(completed) => {
+            stored::check_storage_class(s3, key).await?;
+            Ok(meta(key, completed.size, completed.etag, options, checksums))
+        }
         Err(error) => {
             upload.abort().await;
             Err(error)

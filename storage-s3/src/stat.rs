@@ -31,7 +31,7 @@ pub(crate) async fn exists(s3: &Shared, key: &Key) -> Result<bool> {
 
 /// The headers of an object; `NotFound` only if that is certain.
 pub(crate) async fn head(s3: &Shared, key: &str) -> Result<HeaderMap> {
-    let mut request = Request::new(Method::HEAD, key);
+    let mut request = Request::new(Method::HEAD, key).accepts_gzip(!s3.abilities.sends_stored_encoding);
     if s3.checking.headers {
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
     }
@@ -46,16 +46,18 @@ pub(crate) async fn head(s3: &Shared, key: &str) -> Result<HeaderMap> {
 
 /// An answer to a HEAD has no document, so that a missing bucket, or a server that is no S3, looks like a missing object.
 /// Once the bucket is known to be there, a 404 is clear; before that, a GET of one byte makes sure, whose answer has a
-/// document.
+/// document. The same GET finds out what a bare 400 means: a wrong region, which the document names.
 async fn explained(s3: &Shared, key: &str, failed: Failed) -> Error {
-    if failed.status() != Some(404) {
-        return failed.error;
-    }
-    if s3.bucket_is_there.load(Ordering::Relaxed) {
+    let is_absence = failed.status() == Some(404);
+    if is_absence && s3.bucket_is_there.load(Ordering::Relaxed) {
         return Error::not_found();
+    }
+    if !is_absence && !failed.is_bare_400() {
+        return failed.error;
     }
     let byte = Request::new(Method::GET, key).header(RANGE, HeaderValue::from_static("bytes=0-0"));
     match s3.client.send(&byte).await {
+        Ok(_) if !is_absence => failed.error,
         // Somebody saved it meanwhile: when the HEAD was answered, it was not there.
         Ok(_) => Error::not_found(),
         Err(failed) => {

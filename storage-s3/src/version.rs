@@ -19,6 +19,8 @@ pub(crate) struct Version {
     /// A strong one: what two answers of this ETag bring can be spliced.
     pub(crate) etag: ETag,
     pub(crate) size: u64,
+    /// See [`Request::accepts_gzip`].
+    pub(crate) accepts_gzip: bool,
 }
 
 impl Version {
@@ -26,6 +28,7 @@ impl Version {
     pub(crate) async fn get(&self, range: Range<u64>) -> Result<Answer> {
         let asked_for = headers::header_value(&ByteRange::from(range.clone()).to_string())?;
         let request = Request::new(Method::GET, self.key.as_str())
+            .accepts_gzip(self.accepts_gzip)
             .header(RANGE, asked_for)
             .header(IF_MATCH, headers::header_value(&self.etag.to_string())?);
         let answer = self.client.send(&request).await.map_err(|failed| explained(failed.error))?;

@@ -15,14 +15,40 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 /// Reads the document of an answer that said success, by the name of its root: what else there is may look like an empty
 /// listing, or like success without a word.
 pub(crate) fn answer<T: DeserializeOwned>(name: &str, body: &[u8]) -> Result<T> {
-    let document = if root(body).as_deref() == Some(name) { read(body) } else { None };
-    document.ok_or_else(|| {
-        Error::unexpected(
-            "the service's answer is not the document it should be: is the endpoint an S3 service?",
-            "unreadable XML",
-        )
-        .with_retryable(true)
-    })
+    let root = root(body);
+    let document = if root.as_deref() == Some(name) { read(body) } else { None };
+    document.ok_or_else(|| wrong_document(name, root.as_deref()))
+}
+
+/// A document that is believed under any name of its root but `Error`, by what only success carries.
+pub(crate) trait Proof: DeserializeOwned {
+    /// Whether it carries that.
+    fn is_proof(&self) -> bool;
+}
+
+/// Reads the document of an answer that said success. Some services give its root another name: such a document is
+/// accepted for what it carries.
+pub(crate) fn proof<T: Proof>(name: &str, body: &[u8]) -> Result<T> {
+    let root = root(body);
+    let document = match root.as_deref() {
+        None | Some("Error") => None,
+        Some(found) => read(body).filter(|document: &T| found == name || document.is_proof()),
+    };
+    document.ok_or_else(|| wrong_document(name, root.as_deref()))
+}
+
+fn wrong_document(expected: &str, found: Option<&str>) -> Error {
+    let found = match found {
+        Some(found) if found == expected => "an incomplete one".to_owned(),
+        Some(found) => {
+            let shown: String = found.chars().filter(|c| !c.is_control()).take(60).collect();
+            format!("the root element {shown}")
+        }
+        None => "no XML".to_owned(),
+    };
+    let message =
+        format!("the service's answer should be a document {expected} and has {found}: is the endpoint an S3 service?");
+    Error::unexpected(message, "unreadable XML").with_retryable(true)
 }
 
 /// The name of a document's root element.
@@ -58,6 +84,12 @@ pub(crate) struct Created {
     pub(crate) upload_id: String,
 }
 
+impl Proof for Created {
+    fn is_proof(&self) -> bool {
+        !self.upload_id.is_empty()
+    }
+}
+
 /// The body of `CompleteMultipartUpload`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Complete {
@@ -88,6 +120,12 @@ pub(crate) struct Completed {
     pub(crate) crc64nvme: Option<String>,
 }
 
+impl Proof for Completed {
+    fn is_proof(&self) -> bool {
+        !self.etag.is_empty()
+    }
+}
+
 /// The answer to `CopyObject` and `UploadPartCopy`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -98,6 +136,12 @@ pub(crate) struct Copied {
     pub(crate) sha256: Option<String>,
     #[serde(rename = "ChecksumCRC64NVME")]
     pub(crate) crc64nvme: Option<String>,
+}
+
+impl Proof for Copied {
+    fn is_proof(&self) -> bool {
+        !self.etag.is_empty()
+    }
 }
 
 /// The answer to `ListObjectsV2`.
@@ -122,6 +166,8 @@ pub(crate) struct Listed {
     pub(crate) etag: String,
     #[serde(default)]
     pub(crate) last_modified: String,
+    #[serde(default)]
+    pub(crate) storage_class: Option<String>,
 }
 
 /// What several keys of a listing begin with.
@@ -163,6 +209,29 @@ pub(crate) struct NotDeleted {
     pub(crate) key: String,
     pub(crate) code: String,
     pub(crate) message: String,
+}
+
+/// The answer to `GetObjectTagging`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Tagging {
+    pub(crate) tag_set: TagSet,
+}
+
+/// The tags of an object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TagSet {
+    #[serde(rename = "Tag")]
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// A tag of an object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Tag {
+    pub(crate) key: String,
+    pub(crate) value: String,
 }
 
 /// The answer to `ListMultipartUploads`.
@@ -217,6 +286,29 @@ mod tests {
         assert!(answer::<Created>("InitiateMultipartUploadResult", b"<html>").is_err());
         assert!(answer::<Created>("InitiateMultipartUploadResult", &[0xff]).is_err());
         assert_eq!(root(b"nothing"), None);
+    }
+
+    #[test]
+    fn a_document_of_another_name_is_accepted_for_what_only_success_carries() {
+        let completed = |body: &str| proof::<Completed>("CompleteMultipartUploadResult", body.as_bytes());
+        let named = "<CompleteMultipartUploadResponse><ETag>e-2</ETag></CompleteMultipartUploadResponse>";
+        assert_eq!(completed(named).unwrap().etag, "e-2");
+        assert!(completed("<CompleteMultipartUploadResult/>").is_ok());
+        for (body, found) in [
+            ("<Error><ETag>e</ETag></Error>", "the root element Error"),
+            ("<html><body/></html>", "the root element html"),
+            ("<Other><ETag/></Other>", "the root element Other"),
+            ("<CompleteMultipartUploadResult><ETag>e", "an incomplete one"),
+            ("", "no XML"),
+        ] {
+            let error = completed(body).unwrap_err();
+            assert!(error.message().contains(found), "{body}: {error}");
+        }
+        assert!(proof::<Created>("InitiateMultipartUploadResult", b"<Other><UploadId/></Other>").is_err());
+        assert!(proof::<Created>("InitiateMultipartUploadResult", b"<Other><UploadId>u</UploadId></Other>").is_ok());
+        assert!(
+            proof::<Copied>("CopyObjectResult", b"<CopyObjectResponse><ETag>e</ETag></CopyObjectResponse>").is_ok()
+        );
     }
 
     #[test]

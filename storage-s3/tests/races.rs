@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::external::{Corner, External};
+use common::external::{Corner, External, heeds_conditions};
 use common::skip;
 use storage_core::{ErrorKind, ObjectMeta, Result, Save, Storage};
 use tokio::sync::Barrier;
@@ -59,9 +59,10 @@ async fn one_won(storage: &Storage, key: &str, len: usize, ended: Vec<Result<Obj
     assert!(object.bytes().await.unwrap() == body_of(*winner, len), "{key}: the winner's bytes are not there");
 }
 
-/// A part of the bucket for one test; `None` if no server is named.
+/// A part of the bucket for one test; `None` if no server is named, or if its profile heeds no conditions.
 fn corner() -> Option<Corner> {
-    Some(Corner::of(&Storage::new(External::get()?.builder().part_size(PART as u64).build().unwrap())))
+    let storage = Storage::new(External::get()?.builder().part_size(PART as u64).build().unwrap());
+    heeds_conditions(&storage).then(|| Corner::of(&storage))
 }
 
 #[tokio::test(flavor = "multi_thread")]

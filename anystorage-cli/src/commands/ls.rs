@@ -42,6 +42,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     while let Some(entry) = entries.next().await {
         nothing = false;
         match entry {
+            Ok(entry) if args.json => output.json(&json(&entry))?,
             Ok(entry) => output.line(&line(&entry, &args))?,
             // An odd name or an unreadable directory does not end the listing; after other errors the stream ends.
             Err(error) => {
@@ -61,10 +62,15 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     Ok(exit)
 }
 
+fn json(entry: &Entry) -> serde_json::Value {
+    match entry {
+        Entry::Object(object) => serde_json::json!(object),
+        other => serde_json::json!({ "prefix": other.name() }),
+    }
+}
+
 fn line(entry: &Entry, args: &Args) -> String {
     match entry {
-        Entry::Object(object) if args.json => serde_json::json!(object).to_string(),
-        other if args.json => serde_json::json!({ "prefix": other.name() }).to_string(),
         Entry::Object(object) if args.long => long(&object.size.to_string(), &time(object), object.key.as_str()),
         other if args.long => long("-", "-", other.name()),
         other => other.name().to_owned(),

@@ -1,6 +1,7 @@
 //! The commands, one a file: its arguments, and what it does.
 
 pub(crate) mod cat;
+pub(crate) mod config;
 pub(crate) mod cp;
 pub(crate) mod exists;
 pub(crate) mod get;

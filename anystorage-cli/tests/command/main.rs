@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod checking;
 mod configuration;
 mod copying;
 mod errors;

@@ -8,7 +8,7 @@ fn put_saves_a_file_and_guesses_its_type() {
     sandbox.write("style.css", "body {}");
     assert_eq!(sandbox.run(&["put", "style.css", "media:css/style.css"]).done(), "");
     assert_eq!(sandbox.read("media/css/style.css"), "body {}");
-    assert!(sandbox.run(&["stat", "media:css/style.css"]).done().contains("content_type: text/css\n"));
+    assert!(sandbox.run(&["stat", "media:css/style.css"]).done().contains("content_type: text/css; charset=utf-8\n"));
 }
 
 #[test]
@@ -34,6 +34,19 @@ fn put_makes_the_directories_of_a_local_path() {
     let url = format!("file://{}/by/url/", sandbox.path("").display());
     sandbox.run(&["put", "a.png", &url]).done();
     assert_eq!(sandbox.read("by/url/a.png"), "a");
+}
+
+#[test]
+fn nothing_of_the_driver_stays_in_a_local_directory() {
+    let sandbox = Sandbox::new();
+    sandbox.write("local", "local");
+    std::fs::create_dir(sandbox.path("dir")).unwrap();
+    sandbox.run(&["put", "local", "./dir/a"]).done();
+    sandbox.run(&["put", "local", "./dir/a"]).done();
+    sandbox.run(&["cp", "./dir/a", "./dir/b"]).done();
+    sandbox.run(&["mv", "./dir/a", "./dir/b"]).done();
+    sandbox.run(&["rm", "./dir/b"]).done();
+    assert_eq!(std::fs::read_dir(sandbox.path("dir")).unwrap().count(), 0);
 }
 
 /// The permission bits of a local file or directory.

@@ -26,6 +26,7 @@ use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
+use crate::text::escape_invisible;
 
 const OPERATIONS: &str = "storage_operations_total";
 const SECONDS: &str = "storage_operation_seconds";
@@ -133,7 +134,7 @@ impl Call {
             "storage",
             operation = operation.as_str(),
             driver = &**driver,
-            key,
+            key = &*escape_invisible(key),
             result = tracing::field::Empty
         );
         Self::of(driver, operation, span)
@@ -227,7 +228,7 @@ fn warn(error: &Error, operation: Operation, driver: &str, key: &str, elapsed: D
     tracing::warn!(
         operation = operation.as_str(),
         driver,
-        key,
+        key = &*escape_invisible(key),
         result = error.kind().as_str(),
         ?elapsed,
         error = error.message(),
@@ -261,7 +262,9 @@ fn observed_body(
         Err(error) if is_trouble(error) => {
             warn(error, Operation::Open, &driver, key.as_str(), opened.elapsed());
         }
-        Err(error) => tracing::debug!(key = key.as_str(), result = error.kind().as_str(), "the body failed"),
+        Err(error) => {
+            tracing::debug!(key = &*escape_invisible(key.as_str()), result = error.kind().as_str(), "the body failed")
+        }
     });
     seen.boxed()
 }

@@ -1,10 +1,12 @@
 //! Misses: one fetch for all who ask, whatever happens to it.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_core::signed_url::SigningKey;
+use storage_core::{ErrorKind, Key, Memory, Operation, Storage, UrlMethod, UrlOptions};
 use tokio::sync::Semaphore;
 
 use crate::common::{Mirror, cache_status, faulty, pattern};
@@ -307,6 +309,56 @@ async fn a_miss_can_be_sent_to_origin_while_it_fills() {
     assert_eq!(answer.headers()["location"], "https://origin.example.com/files/a%20b.txt");
     mirror.until("objects", 1).await;
     assert_eq!(mirror.fetch("/a%20b.txt").await.2, "hello");
+}
+
+/// An origin of files that signs its links, at an address of its own.
+fn signing_origin(files: &tempfile::TempDir) -> (Storage, SigningKey) {
+    let key = SigningKey::new("the signing key of origin").unwrap();
+    let public = "https://origin.example.com/files/".parse().unwrap();
+    let fs = storage_fs::Fs::builder(files.path()).public_url(public).signing_key(key.clone());
+    (Storage::new(fs.build().unwrap()), key)
+}
+
+const SECRET: &str = "the signing key of the mirror";
+
+/// The path of a link to the private mirror that works for a minute, and makes a browser download a table.
+fn minute_link(key: &str) -> String {
+    let mut options = UrlOptions::default();
+    options.expires_in = Some(Duration::from_secs(60));
+    options.response_content_disposition = Some("attachment; filename=t.csv".to_owned());
+    options.response_content_type = Some("text/csv".to_owned());
+    let link = SigningKey::new(SECRET).unwrap();
+    let link = link.sign(&"http://a/".parse().unwrap(), &Key::new(key).unwrap(), &options).unwrap().url;
+    format!("{}?{}", link.path(), link.query().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirection_to_origin_says_as_much_as_the_signed_link_and_ends_with_it() {
+    let files = tempfile::TempDir::new().unwrap();
+    let (origin, signing_key) = signing_origin(&files);
+    origin.save("a.txt", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true, "signing_key": SECRET }));
+    let answer = mirror.get(&minute_link("a.txt")).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 302);
+    let location: reqwest::Url = answer.headers()["location"].to_str().unwrap().parse().unwrap();
+    let verify = |now| signing_key.verify(UrlMethod::Get, &Key::new("a.txt").unwrap(), location.query().unwrap(), now);
+    let grant = verify(SystemTime::now()).unwrap();
+    assert_eq!(grant.content_disposition.as_deref(), Some("attachment; filename=t.csv"));
+    assert_eq!(grant.content_type.as_deref(), Some("text/csv"));
+    verify(SystemTime::now() + Duration::from_secs(62)).unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_mirror_does_not_send_its_clients_to_a_public_link() {
+    let files = tempfile::TempDir::new().unwrap();
+    let public = "https://origin.example.com/files/".parse().unwrap();
+    let origin = Storage::new(storage_fs::Fs::builder(files.path()).public_url(public).build().unwrap());
+    origin.save("a.txt", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true, "signing_key": SECRET }));
+    let answer = mirror.get(&minute_link("a.txt")).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(answer.headers()["content-disposition"], "attachment; filename=t.csv");
+    assert_eq!(answer.text().await.unwrap(), "hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]

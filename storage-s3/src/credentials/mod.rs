@@ -37,8 +37,8 @@ pub(crate) use environment::Environment;
 use failure::Tried;
 use instance::Instance;
 use profile::{Holds, Profile, Profiles, Settings};
-pub(crate) use provider::error;
 use provider::{Cached, Fixed, Source};
+pub(crate) use provider::{Renewal, error};
 use web_identity::WebIdentity;
 use written::WrittenKeys;
 
@@ -61,6 +61,8 @@ pub(crate) struct Sources {
 pub(crate) struct Found {
     /// `None` for requests that are not signed. Its errors become ours by [`error`].
     pub(crate) provider: Option<AwsCredentialProvider>,
+    /// Reads them again when a service refuses them. `None` for those that cannot change.
+    pub(crate) renewal: Option<Arc<dyn Renewal>>,
     /// The profile's region, wherever the credentials come from.
     pub(crate) region: Option<String>,
     /// The profile's endpoint for S3, wherever the credentials come from.
@@ -85,8 +87,8 @@ pub(crate) fn find(sources: &Sources, env: &Environment, http: Arc<dyn HttpConne
     }
     let settings = profile.map(|profile| Settings::of(profile, env)).transpose()?.unwrap_or_default();
     let search = Search { sources, env, http, profiles: &profiles, settings: &settings, name, named_by };
-    let (provider, source) = search.run(profile)?;
-    let found = Found { provider, region: settings.region, endpoint: settings.s3_endpoint, source };
+    let Provided { provider, renewal, source } = search.run(profile)?;
+    let found = Found { provider, renewal, region: settings.region, endpoint: settings.s3_endpoint, source };
     tracing::debug!(source = found.source, "where S3 credentials are taken from");
     Ok(found)
 }
@@ -125,7 +127,12 @@ fn absent(profiles: &Profiles, name: &str, named_by: Named) -> Error {
     }
 }
 
-type Provided = (Option<AwsCredentialProvider>, &'static str);
+/// Credentials, and where they come from.
+struct Provided {
+    provider: Option<AwsCredentialProvider>,
+    renewal: Option<Arc<dyn Renewal>>,
+    source: &'static str,
+}
 
 struct Search<'a> {
     sources: &'a Sources,
@@ -143,7 +150,7 @@ impl Search<'_> {
         if self.sources.anonymous {
             return match of_options {
                 Some(_) => Err(Error::config("anonymous = true and access_key_id exclude each other: leave one out")),
-                None => Ok((None, "anonymous")),
+                None => Ok(Provided { provider: None, renewal: None, source: "anonymous" }),
             };
         }
         if let Some(credential) = of_options {
@@ -175,11 +182,15 @@ impl Search<'_> {
             return Ok(None);
         };
         match profile.holds()? {
-            Holds::Keys(keys) if keys.expires.is_some() => {
-                let keys = WrittenKeys { env: self.env.clone(), profile: self.name.to_owned() };
-                Ok(Some(cached(keys, source, tried)))
+            Holds::Keys(keys) => {
+                let written = WrittenKeys { env: self.env.clone(), profile: self.name.to_owned() };
+                let cached = Cached::new(written, source, tried.clone());
+                // Another program may write others: they are read again when they end or are refused.
+                Ok(Some(provided(
+                    if keys.expires.is_some() { cached } else { cached.holding(keys.credential) },
+                    source,
+                )))
             }
-            Holds::Keys(keys) => Ok(Some(fixed(keys.credential, source))),
             Holds::WebIdentity { token_file, role_arn, session_name } => {
                 let identity = WebIdentity { token_file, role_arn, session_name };
                 Ok(Some(cached(self.sts(identity)?, source, tried)))
@@ -255,9 +266,14 @@ impl Search<'_> {
 }
 
 fn fixed(credential: AwsCredential, source: &'static str) -> Provided {
-    (Some(Arc::new(Fixed::new(credential, source))), source)
+    Provided { provider: Some(Arc::new(Fixed::new(credential, source))), renewal: None, source }
 }
 
 fn cached<S: Source>(from: S, source: &'static str, tried: &Tried) -> Provided {
-    (Some(Arc::new(Cached::new(from, source, tried.clone()))), source)
+    provided(Cached::new(from, source, tried.clone()), source)
+}
+
+fn provided<S: Source>(cached: Cached<S>, source: &'static str) -> Provided {
+    let cached = Arc::new(cached);
+    Provided { provider: Some(Arc::clone(&cached) as AwsCredentialProvider), renewal: Some(cached), source }
 }

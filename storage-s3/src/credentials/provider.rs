@@ -54,6 +54,8 @@ struct State {
     held: Option<Held>,
     /// Before this time, valid credentials are not asked for again.
     not_before: Option<SystemTime>,
+    /// Before this time, refused credentials are not asked for again.
+    no_renewal_before: Option<SystemTime>,
     failures: u64,
     last_failure: Option<Failure>,
 }
@@ -82,6 +84,18 @@ impl<S: Source> Cached<S> {
 
     pub(super) fn with_clock(source: S, name: &'static str, tried: Tried, clock: Clock) -> Self {
         Self { source, name, tried, clock, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
+    }
+
+    /// With credentials that are at hand already, which never end.
+    pub(super) fn holding(self, credential: AwsCredential) -> Self {
+        self.state().held = Some(Held { credential: Arc::new(credential), expires: None, refresh_at: None });
+        self
+    }
+
+    fn held_other_than(&self, refused: &AwsCredential) -> Option<Arc<AwsCredential>> {
+        let state = self.state();
+        let held = state.held.as_ref().filter(|held| *held.credential != *refused)?;
+        Some(Arc::clone(&held.credential))
     }
 
     async fn get(&self) -> Result<Arc<AwsCredential>, Failure> {
@@ -218,6 +232,37 @@ impl CredentialProvider for Fixed {
 impl fmt::Debug for Fixed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials(from {})", self.name)
+    }
+}
+
+/// Credentials that can be read again when a service refuses them before their time: a token that another program
+/// renewed, keys that were rotated.
+#[async_trait]
+pub(crate) trait Renewal: fmt::Debug + Send + Sync {
+    /// Asks the source again and returns other credentials than the refused ones, or `None` if it has no others.
+    ///
+    /// Asks at most once in 30 s, because a service may refuse requests for other reasons. Dropping the future drops
+    /// the question.
+    async fn renewed(&self, refused: &AwsCredential) -> Option<Arc<AwsCredential>>;
+}
+
+#[async_trait]
+impl<S: Source> Renewal for Cached<S> {
+    async fn renewed(&self, refused: &AwsCredential) -> Option<Arc<AwsCredential>> {
+        let _alone = self.asking.lock().await;
+        if let Some(other) = self.held_other_than(refused) {
+            return Some(other);
+        }
+        let now = self.now();
+        let may_ask = self.state().no_renewal_before.is_none_or(|at| now >= at);
+        if !may_ask {
+            return None;
+        }
+        self.state().no_renewal_before = Some(now + PAUSE);
+        if let Err(failure) = self.ask().await {
+            tracing::warn!(source = self.name, %failure, "refused credentials were not renewed");
+        }
+        self.held_other_than(refused)
     }
 }
 

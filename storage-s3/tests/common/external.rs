@@ -84,6 +84,36 @@ impl External {
     }
 }
 
+/// Whether the profile of a driver has canned ACLs; tells of the tests that are skipped without them.
+pub(crate) fn has_acls(builder: &S3Builder) -> bool {
+    match builder.clone().acl("private").build() {
+        Ok(_) => true,
+        Err(error) => {
+            super::skip("canned ACLs", error.message());
+            false
+        }
+    }
+}
+
+/// Whether the profile of a storage has signed forms; tells of the tests that are skipped without them.
+pub(crate) fn has_forms(storage: &Storage) -> bool {
+    let has_forms = storage.info().capabilities.signed_post;
+    if !has_forms {
+        super::skip("signed forms", "the profile of the server has none");
+    }
+    has_forms
+}
+
+/// Whether the profile of a storage heeds the conditions of saves; tells of the tests that are skipped otherwise.
+pub(crate) fn heeds_conditions(storage: &Storage) -> bool {
+    let capabilities = storage.info().capabilities;
+    let heeds = capabilities.create_new && capabilities.save_if_match;
+    if !heeds {
+        super::skip("conditional saves", "the profile of the server has none");
+    }
+    heeds
+}
+
 fn set(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -55,7 +55,7 @@ impl Resuming {
                 // No progress, and no chunk that anybody wants.
                 Some(Ok(chunk)) if chunk.is_empty() => continue,
                 Some(Ok(chunk)) => {
-                    self.rest.start += chunk.len() as u64;
+                    self.rest.start = self.rest.start.saturating_add(chunk.len() as u64);
                     self.attempts.progress();
                     return Some(Ok(chunk));
                 }
@@ -73,7 +73,7 @@ impl Resuming {
     }
 
     fn ended_early(&self) -> Error {
-        let missing = self.rest.end - self.rest.start;
+        let missing = self.rest.end.saturating_sub(self.rest.start);
         Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early")).with_retryable(true)
     }
 

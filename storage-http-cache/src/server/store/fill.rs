@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
-use storage_core::{Checksum, Error, ErrorKind, Hasher, Result};
+use storage_core::{Checksum, Error, ErrorKind, Hasher, Result, escape_invisible};
 
 use super::Shared;
 use super::buffers::Buffers;
@@ -166,7 +166,7 @@ impl Filling {
     fn publish(mut self, sums: Box<[u64]>) -> Result<Arc<Entry>> {
         let Self { fill, layout, .. } = &self;
         let shared = Arc::clone(&fill.shared);
-        let entry = Arc::new(Entry::new(Arc::clone(&fill.key), fill.id, *layout, self.meta.clone()));
+        let entry = Arc::new(Entry::new(&*fill.key, fill.id, *layout));
         let course = Arc::clone(&fill.course);
         let replaced = {
             let _no_purge_now = course.committing();
@@ -185,6 +185,7 @@ impl Filling {
         };
         self.hold.spend(entry.weight());
         shared.keep_open(&entry, &Arc::new(Handle::new(Arc::clone(&self.partial.file), sums)));
+        shared.keep_metadata(&entry, self.meta.clone());
         if let Some(old) = replaced {
             shared.removed(old.weight(), &[old]);
         }
@@ -279,7 +280,7 @@ impl Partial {
     /// Removes it again from where it was published.
     fn withdraw(&mut self, entry: &Entry) {
         if let Err(error) = self.shared.directory.remove(entry) {
-            tracing::warn!(key = entry.key(), %error, "a file could not be removed from the cache");
+            tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a file could not be removed from the cache");
         }
     }
 }

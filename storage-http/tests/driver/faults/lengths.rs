@@ -1,7 +1,7 @@
 //! Answers that do not say how long they are.
 
 use futures_util::TryStreamExt;
-use storage_core::{ByteRange, ErrorKind, Storage};
+use storage_core::{ByteRange, ErrorKind, Storage, UnknownSize};
 
 use super::peer::{File, Peer, Reply, Then};
 
@@ -52,6 +52,23 @@ async fn a_chunked_body_without_its_last_chunk_is_an_error_that_may_pass() {
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true), "{end:?}");
         peer.assert_fired();
     }
+}
+
+/// The byte after the last one has a number; what comes beyond it has none.
+#[tokio::test]
+async fn a_body_that_goes_on_beyond_all_positions_is_not_whole() {
+    const SIZE: u64 = u64::MAX - 1;
+    let head = format!(
+        "HTTP/1.1 206 Partial Content\r\n{}Content-Range: bytes {}-{}/{SIZE}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        File::new("", "\"v1\"").headers(),
+        SIZE - 4,
+        SIZE - 1,
+    );
+    let reply = format!("{head}c\r\nhello, world\r\n0\r\n\r\n").into_bytes();
+    let peer = Peer::start(move |_, _| Reply::raw(reply.clone()).fault()).await;
+    let object = peer.storage().open("a").range(ByteRange::last(4)).await.unwrap();
+    assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Integrity);
+    peer.assert_fired();
 }
 
 #[tokio::test]
@@ -157,7 +174,7 @@ async fn stat_does_not_download_a_large_object_to_measure_it() {
     let storage = peer.storage();
     let error = storage.stat("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unsupported, false));
-    assert!(error.message().contains("Content-Length"), "{error}");
+    assert!(error.message().contains("Content-Length") && UnknownSize::is_cause_of(&error), "{error}");
     assert!(storage.exists("a").await.unwrap());
     peer.assert_fired();
 }

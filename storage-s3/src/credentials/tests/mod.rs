@@ -4,6 +4,7 @@ mod log;
 mod order;
 mod profiles;
 mod refresh;
+mod renewal;
 #[cfg(feature = "aws-config")]
 mod sdk;
 mod secrets;

@@ -18,7 +18,7 @@ fn what_was_filled_reads_back_with_its_metadata() {
         assert!(store.get(&key).is_none(), "not before it is whole");
         filling.write(&body).unwrap();
         let entry = filling.commit().unwrap();
-        assert_eq!((entry.key(), entry.size(), &*entry.meta()), (&*key, len as u64, &meta));
+        assert_eq!((entry.key(), entry.size(), &*store.meta(&entry).unwrap()), (&*key, len as u64, &meta));
         assert_eq!(read_key(&store, &key).unwrap(), body);
     }
     assert_eq!(store.usage().objects, 7);
@@ -210,7 +210,7 @@ fn metadata_has_its_limits() {
     meta.extra.insert("note".to_owned(), "x".repeat(20_000));
     let mut filling = store.begin("key").create(meta.clone()).unwrap();
     filling.write(b"abc").unwrap();
-    assert_eq!(*filling.commit().unwrap().meta(), meta);
+    assert_eq!(*store.meta(&filling.commit().unwrap()).unwrap(), meta);
     assert_eq!(read_key(&store, "key").unwrap(), b"abc");
     meta.extra.insert("note".to_owned(), "x".repeat(MAX_HEADER));
     refused(store.begin("key").create(meta), ErrorKind::InvalidInput);

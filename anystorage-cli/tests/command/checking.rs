@@ -1,0 +1,109 @@
+//! `config check`: each storage is tried, and what fails is named.
+
+use std::process::Command;
+
+use crate::server::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server};
+use crate::support::{Sandbox, run};
+
+fn lines(out: &[u8]) -> Vec<String> {
+    String::from_utf8(out.to_vec()).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_storage_is_listed_saved_to_read_and_deleted_from() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a.txt", "a");
+    let told = sandbox.run(&["config", "check"]).done();
+    for name in ["media", "backup", "linked"] {
+        for step in ["configuration", "list", "save", "read", "delete"] {
+            let line = format!("{name}: {step}: ok");
+            assert!(told.lines().any(|told| told == line), "{line} is missing in {told}");
+        }
+    }
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a.txt\n");
+    assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "");
+}
+
+#[test]
+fn a_read_only_storage_is_only_read() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a.txt", "a");
+    let told = sandbox.run(&["config", "check", "frozen"]).done();
+    assert!(told.contains("frozen: read: ok\n") && !told.contains("save: ok"), "{told}");
+    assert!(told.lines().all(|line| line.starts_with("frozen: ")), "{told}");
+}
+
+#[test]
+fn what_fails_is_named_and_the_rest_is_tried_all_the_same() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a-file", "");
+    sandbox.write(
+        "storages.toml",
+        "[storages.good]\ndriver = 'fs'\nroot = 'media'\n[storages.unset]\ndriver = 'fs'\nroot = '${GONE}'\n\
+         [storages.wrong]\ndriver = 'fs'\nrot = 'x'\n[storages.no-directory]\ndriver = 'fs'\nroot = 'a-file'",
+    );
+    let ran = sandbox.run(&["config", "check"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(lines(&ran.out).contains(&"good: delete: ok".to_owned()), "{}", ran.err);
+    for (name, why) in [("unset", "GONE is not set"), ("wrong", "unknown option rot"), ("no-directory", "")] {
+        let told = ran.err.lines().find(|line| line.starts_with(&format!("anystorage: {name}: ")));
+        assert!(told.is_some_and(|line| line.contains(why)), "{name}: {}", ran.err);
+    }
+    assert_eq!(sandbox.run(&["config", "check", "good"]).code, Some(0));
+}
+
+#[test]
+fn a_name_that_is_not_configured_is_usage() {
+    let sandbox = Sandbox::new();
+    let said = sandbox.run(&["config", "check", "nothing"]).failed(2);
+    assert!(said.contains("\"nothing\"") && said.contains("known are backup, frozen, linked, media"), "{said}");
+    let said = run(sandbox.command(&["config", "check"]).env_remove("STORAGE_CONFIG")).failed(2);
+    assert!(said.contains("STORAGE_CONFIG"), "{said}");
+}
+
+/// A bucket of the server in this process, whose copies ignore conditions.
+fn bucket(sandbox: &Sandbox, name: &str, options: &str) -> Command {
+    let endpoint = Server::get().endpoint();
+    let config = format!(
+        "[storages.bucket]\ndriver = 's3'\nbucket = '{name}'\nendpoint = '{endpoint}'\nregion = 'us-east-1'\n\
+         allow_http = true\nprefix = 'some/where'\n{options}"
+    );
+    sandbox.write("storages.toml", config);
+    let mut command = sandbox.command(&["config", "check"]);
+    command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+    command.env("HOME", sandbox.path(""));
+    command
+}
+
+#[test]
+fn a_bucket_at_an_unknown_host_is_probed_and_the_profile_to_set_is_printed() {
+    let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
+    let ran = run(&mut bucket(&sandbox, served.name(), ""));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let told = lines(&ran.out);
+    let ignored = "bucket: create_new of a copy: ignored: the object that was there was overwritten";
+    assert!(told.iter().any(|line| line == ignored), "{told:#?}");
+    assert!(told.last().unwrap().starts_with("bucket: set quirks = \""), "{told:#?}");
+    let below = served.requests().take();
+    assert!(below.contains_key("CompleteMultipartUpload"), "{below:?}");
+    let mut list = sandbox.command(&["ls", "-r", "bucket:"]);
+    list.env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+    assert_eq!(run(list.env("HOME", sandbox.path(""))).done(), "");
+}
+
+#[test]
+fn a_profile_that_promises_too_much_fails_the_check() {
+    let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
+    let ran = run(&mut bucket(&sandbox, served.name(), "quirks = 'none'"));
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("relies on what the service does not do: ") && ran.err.contains("copy"), "{}", ran.err);
+    assert!(lines(&ran.out).last().unwrap().starts_with("bucket: set quirks = \""));
+}
+
+#[test]
+fn a_profile_that_fits_is_said_to_fit() {
+    let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
+    let ran = run(&mut bucket(&sandbox, served.name(), "quirks = 'garage'"));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert_eq!(lines(&ran.out).last().unwrap(), "bucket: the profile in use fits");
+}

@@ -1,0 +1,97 @@
+//! Credentials in a profile that another program writes anew: they are read again when the service refuses the old ones.
+
+use storage_core::{ErrorKind, Storage};
+
+use super::Home;
+use super::server::{Asked, Reply, Server};
+use crate::{Quirks, S3Builder};
+
+fn profile(key_id: &str, token: &str) -> String {
+    let token = if token.is_empty() { String::new() } else { format!("aws_session_token = {token}\n") };
+    format!("[default]\naws_access_key_id = {key_id}\naws_secret_access_key = canary\n{token}")
+}
+
+fn refused(code: &str) -> Reply {
+    Reply::new(400, format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
+}
+
+/// A service that accepts the credentials of this name alone, which the key id or the token contains.
+fn service(accepted: &'static str, code: &'static str) -> Server {
+    Server::start(move |asked: &Asked, _| match (asked.headers.contains(accepted), asked.method.as_str()) {
+        (true, _) => Reply::new(204, ""),
+        (false, "HEAD") => Reply::new(403, ""),
+        (false, _) => refused(code),
+    })
+}
+
+fn storage(server: &Server, home: &Home) -> Storage {
+    let builder = S3Builder::new("bucket").endpoint(server.url().parse().unwrap()).allow_http(true);
+    Storage::new(builder.quirks(Quirks::None).build_in(&home.env()).unwrap())
+}
+
+#[tokio::test]
+async fn a_session_token_that_another_program_renewed_is_read_again_when_the_old_one_is_refused() {
+    for code in ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"] {
+        let home = Home::new().credentials(&profile("KEY", "old-token"));
+        let server = service("new-token", code);
+        let storage = storage(&server, &home);
+        home.file(".aws/credentials", &profile("KEY", "new-token"));
+        storage.delete("a").await.unwrap();
+        storage.delete("a").await.unwrap();
+        // Refused, sent again, and sent with the new one from then on.
+        assert_eq!(server.asked().len(), 3, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_were_rotated_are_read_again_too() {
+    let home = Home::new().credentials(&profile("OLDKEY", ""));
+    let server = service("NEWKEY", "InvalidAccessKeyId");
+    let storage = storage(&server, &home);
+    home.file(".aws/credentials", &profile("NEWKEY", ""));
+    storage.delete("a").await.unwrap();
+}
+
+/// The refusal of a HEAD does not say that the token is the reason.
+#[tokio::test]
+async fn a_bare_refusal_of_a_head_has_the_profile_read_again() {
+    let home = Home::new().credentials(&profile("KEY", "old-token"));
+    let server =
+        Server::start(
+            |asked: &Asked, _| {
+                if asked.headers.contains("new-token") { refused("NoSuchKey") } else { Reply::new(400, "") }
+            },
+        );
+    let storage = storage(&server, &home);
+    home.file(".aws/credentials", &profile("KEY", "new-token"));
+    let _ = storage.exists("a").await;
+    let asked = server.asked();
+    assert!(asked[0].headers.contains("old-token") && asked[1].headers.contains("new-token"), "{asked:?}");
+    assert_eq!(asked[1].method, "HEAD");
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_renewed_is_refused_once_and_the_profile_is_not_read_for_every_request() {
+    let home = Home::new().credentials(&profile("KEY", "old-token"));
+    let server = service("new-token", "ExpiredToken");
+    let storage = storage(&server, &home);
+    for _ in 0..2 {
+        let error = storage.delete("a").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+    }
+    assert_eq!(server.asked().len(), 2);
+    // It was read a moment ago, so that this is not seen before half a minute has passed.
+    home.file(".aws/credentials", &profile("KEY", "new-token"));
+    assert!(storage.delete("a").await.is_err());
+}
+
+#[tokio::test]
+async fn keys_that_are_gone_from_the_file_serve_as_long_as_they_are_accepted() {
+    let home = Home::new().credentials(&profile("KEY", "a-token"));
+    let server = service("a-token", "ExpiredToken");
+    let storage = storage(&server, &home);
+    home.file(".aws/credentials", "");
+    storage.delete("a").await.unwrap();
+    assert_eq!(server.asked().len(), 1);
+}

@@ -1,0 +1,125 @@
+//! Objects whose response does not say how long they are: they are collected in a temporary file, because an object of
+//! the contract has a size before its first byte is read.
+
+use std::fs::File;
+use std::io::Write;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
+use storage_core::{Error, ErrorKind, Result};
+
+use crate::budget::Room;
+use crate::client::Answer;
+use crate::driver::Shared;
+
+/// The most that is collected of one object.
+const MOST: u64 = 1024 * 1024 * 1024;
+/// The most that all collected objects of a driver take of the temporary directory together.
+pub(crate) const ROOM: u64 = 2 * MOST;
+/// How much is written at a time: each time costs a trip to the threads that may block.
+const AT_A_TIME: u64 = 1024 * 1024;
+
+/// A collected body. Its file has no name and goes with the last handle; dropping it gives its room back.
+pub(crate) struct Spooled {
+    pub(crate) file: File,
+    pub(crate) size: u64,
+    /// What it takes of the room of the driver.
+    pub(crate) rooms: Vec<Room>,
+}
+
+/// Collects the body of a response without a length.
+///
+/// # Errors
+/// `TooLarge` above 1 GiB; `StorageFull` if the temporary directory, or its share for this driver, is full;
+/// `Unsupported` for a body whose end cannot be told from a break of the connection; what reading meets.
+pub(crate) async fn collect(s3: &Shared, mut answer: Answer) -> Result<Spooled> {
+    check_end(&answer.headers)?;
+    let mut spooled = Spooled { file: blocking(|| Ok(tempfile::tempfile()?)).await?, size: 0, rooms: Vec::new() };
+    let (mut gathered, mut chunks) = (0, Vec::new());
+    while let Some(chunk) = answer.next().await? {
+        gathered = added(gathered, &chunk)?;
+        chunks.push(chunk);
+        if gathered >= AT_A_TIME {
+            spooled = write(s3, spooled, std::mem::take(&mut chunks), gathered).await?;
+            gathered = 0;
+        }
+    }
+    write(s3, spooled, chunks, gathered).await
+}
+
+/// A chunked body has an end of its own (RFC 9112, section 7.1). One that ends with its connection may be half of the
+/// object.
+///
+/// # Errors
+/// `Unsupported` for such a body, and for one that is compressed for its transfer.
+pub(crate) fn check_end(headers: &HeaderMap) -> Result<()> {
+    let coding = headers.get(TRANSFER_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase());
+    if coding.as_deref() == Some(b"chunked") {
+        return Ok(());
+    }
+    Err(Error::unsupported(
+        "the response has neither Content-Length nor chunks, so a break of the connection would pass for its end: have \
+         the service, or the proxy before it, send Content-Length",
+    ))
+}
+
+fn added(size: u64, chunk: &Bytes) -> Result<u64> {
+    let size = size.checked_add(chunk.len() as u64);
+    size.filter(|size| *size <= MOST).ok_or_else(|| {
+        let message = "the response does not say how long the object is, and it has more than 1 GiB: have the service, \
+                       or the proxy before it, send Content-Length";
+        Error::new(ErrorKind::TooLarge, message)
+    })
+}
+
+async fn write(s3: &Shared, mut spooled: Spooled, chunks: Vec<Bytes>, len: u64) -> Result<Spooled> {
+    let room = s3.spool_budget.now(len).ok_or_else(|| {
+        let message = "objects without a length take all room of the temporary directory that this driver uses (2 GiB): \
+                       read fewer at a time";
+        Error::new(ErrorKind::StorageFull, message).with_retryable(true)
+    })?;
+    for chunk in &chunks {
+        spooled.size = added(spooled.size, chunk)?;
+    }
+    spooled.rooms.push(room);
+    blocking(move || {
+        for chunk in chunks {
+            spooled.file.write_all(&chunk)?;
+        }
+        Ok(spooled)
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|join| Error::unexpected("collecting the object did not finish", join))?;
+    done.map_err(|error| {
+        error.with_context("in the temporary directory, where an object without a length is collected")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_body_that_ends_with_its_connection_is_refused() {
+        let of = |coding: &'static str| [(TRANSFER_ENCODING, HeaderValue::from_static(coding))].into_iter().collect();
+        assert!(check_end(&of("Chunked")).is_ok());
+        for headers in [HeaderMap::new(), of("gzip, chunked"), of("gzip")] {
+            assert_eq!(check_end(&headers).unwrap_err().kind(), ErrorKind::Unsupported);
+        }
+    }
+
+    #[test]
+    fn more_than_is_collected_is_too_large() {
+        assert_eq!(added(MOST - 1, &Bytes::from_static(b"x")).unwrap(), MOST);
+        for size in [MOST, u64::MAX] {
+            assert_eq!(added(size, &Bytes::from_static(b"x")).unwrap_err().kind(), ErrorKind::TooLarge);
+        }
+    }
+}

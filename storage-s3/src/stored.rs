@@ -1,0 +1,135 @@
+//! Proof that the service heeded what every object is saved with: the options `sse`, `sse_kms_key_id` and
+//! `storage_class`. A service that does not know such a header ignores it and stores the object without.
+
+use std::sync::atomic::Ordering;
+
+use http::{HeaderMap, HeaderName, Method};
+use storage_core::{Error, Key, Result};
+
+use crate::driver::Shared;
+use crate::request::Request;
+use crate::{stat, xml};
+
+const SSE: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
+const SSE_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id");
+const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
+/// The class that services do not mention in the headers of an object ("HeadObject").
+const STANDARD: &str = "STANDARD";
+/// The headers of an object that a copy with other metadata loses, unless it repeats them ("CopyObject").
+const LOST_BY_REPLACING: [HeaderName; 5] = [
+    SSE,
+    SSE_KEY,
+    HeaderName::from_static("x-amz-server-side-encryption-bucket-key-enabled"),
+    STORAGE_CLASS,
+    HeaderName::from_static("x-amz-website-redirect-location"),
+];
+
+/// Checks that the response confirms the encryption that the request asked for ("PutObject", "CopyObject",
+/// "CreateMultipartUpload").
+///
+/// # Errors
+/// `Unsupported` if it does not.
+pub(crate) fn check_encryption(sent: &HeaderMap, answer: &HeaderMap) -> Result<()> {
+    let Some(asked_for) = sent.get(SSE) else { return Ok(()) };
+    if answer.get(SSE) != Some(asked_for) {
+        return Err(Error::unsupported(
+            "the service does not confirm the encryption of option sse, so it ignores the option: remove sse, or use \
+             a service that encrypts",
+        ));
+    }
+    let has_key = answer.get(SSE_KEY).is_some_and(|key| !key.is_empty());
+    if sent.contains_key(SSE_KEY) && !has_key {
+        return Err(Error::unsupported(
+            "the service does not confirm the key of option sse_kms_key_id, so it ignores the option: remove it, or \
+             use a service that knows KMS keys",
+        ));
+    }
+    Ok(())
+}
+
+/// The same for a request that has stored an object already.
+pub(crate) fn check_encryption_of_stored(sent: &HeaderMap, answer: &HeaderMap) -> Result<()> {
+    check_encryption(sent, answer).map_err(|error| error.with_context("the object is stored, and maybe unencrypted"))
+}
+
+/// Checks that the service keeps the storage class of the option, by an object that was just saved. Sends a HEAD once
+/// for each driver, and none to AWS, which refuses what it does not know.
+///
+/// # Errors
+/// `Unsupported` if the service shows another class or none.
+pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
+    let Some(wanted) = s3.object_headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok()) else {
+        return Ok(());
+    };
+    let is_certain = wanted == STANDARD || s3.client.bucket().is_at_aws();
+    if is_certain || s3.keeps_storage_class.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let found = match stat::head(s3, key.as_str()).await {
+        Ok(headers) => headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok()).map(str::to_owned),
+        // Who may write may not always read.
+        Err(error) => {
+            tracing::debug!(%error, "the storage class of a saved object could not be looked at");
+            return Ok(());
+        }
+    };
+    let found = match found {
+        Some(found) => Some(found),
+        // Some services show the class in listings alone.
+        None => listed_class(s3, key).await.unwrap_or_default(),
+    };
+    if found.as_deref() == Some(wanted) {
+        s3.keeps_storage_class.store(true, Ordering::Relaxed);
+        return Ok(());
+    }
+    Err(Error::unsupported(
+        "the object is stored, but the service does not show the class of option storage_class, so it ignores the \
+         option: remove it, or use a service that has storage classes",
+    ))
+}
+
+async fn listed_class(s3: &Shared, key: &Key) -> Result<Option<String>> {
+    let request = Request::new(Method::GET, "").query("list-type", "2").query("prefix", key.as_str());
+    let document = s3.client.document(&request.query("max-keys", "1")).await?;
+    let listing: xml::Listing = xml::answer("ListBucketResult", &document.body)?;
+    let first = listing.contents.into_iter().next().filter(|listed| listed.key == key.as_str());
+    Ok(first.and_then(|listed| listed.storage_class))
+}
+
+/// The headers that a copy of an object onto itself has to repeat, so that it changes the metadata alone; those of the
+/// options win.
+pub(crate) fn kept_in_place(s3: &Shared, source: &HeaderMap) -> HeaderMap {
+    let is_set = |option: &HeaderName| s3.object_headers.contains_key(option);
+    let may_send = |name: &HeaderName| match name.as_str() {
+        name if name.starts_with(SSE.as_str()) => s3.abilities.sse && !is_set(&SSE),
+        name if name == STORAGE_CLASS.as_str() => s3.abilities.storage_class && !is_set(&STORAGE_CLASS),
+        _ => true,
+    };
+    let kept = LOST_BY_REPLACING.into_iter().filter(may_send);
+    kept.filter_map(|name| Some((name.clone(), source.get(&name)?.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), http::HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn encryption_that_the_service_does_not_confirm_is_unsupported() {
+        let aes = headers(&[(SSE, "AES256")]);
+        let kms = headers(&[(SSE, "aws:kms"), (SSE_KEY, "a-key")]);
+        let kms_of_another_name = headers(&[(SSE, "aws:kms"), (SSE_KEY, "arn:aws:kms:eu-west-1:1:key/a-key")]);
+        for (sent, answer) in [(&HeaderMap::new(), &HeaderMap::new()), (&aes, &aes), (&kms, &kms_of_another_name)] {
+            assert!(check_encryption(sent, answer).is_ok());
+        }
+        let without_key = headers(&[(SSE, "aws:kms")]);
+        for (sent, answer) in [(&aes, &HeaderMap::new()), (&kms, &aes), (&kms, &without_key)] {
+            let error = check_encryption(sent, answer).unwrap_err();
+            assert_eq!(error.kind(), storage_core::ErrorKind::Unsupported);
+            assert!(error.message().contains("sse"), "{error}");
+        }
+    }
+}

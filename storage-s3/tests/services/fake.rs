@@ -1,0 +1,266 @@
+//! [`Fake`]: S3 in memory, as much of it as the driver uses for single objects, and without what a test names.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use storage_core::{Checksum, ChecksumAlgorithm, Storage};
+use storage_s3::{Quirks, S3, S3Builder};
+
+use crate::fault_proxy::{Answer, Asked, Proxy};
+
+/// What a service ignores or does otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Conditions of a PUT.
+    PutConditions,
+    /// Conditions of a PUT, if several are under way at once.
+    PutRaces,
+    /// ETags in conditions with their quotes.
+    QuotedEtags,
+    /// Conditions of a completion.
+    CompleteConditions,
+    /// Conditions of a copy.
+    CopyConditions,
+    /// `x-amz-checksum-` headers.
+    Checksums,
+    /// Deletion of several objects.
+    BulkDelete,
+    /// Copies of ranges.
+    PartCopy,
+    /// Underscores in names of metadata.
+    Underscores,
+    /// `x-amz-server-side-encryption`.
+    Sse,
+    /// `x-amz-storage-class`.
+    StorageClass,
+    /// Any PUT at all.
+    Saves,
+}
+
+/// A service, and the way to it.
+pub(crate) struct Fake {
+    pub(crate) proxy: Proxy,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Object>,
+    uploads: BTreeMap<String, Object>,
+    versions: usize,
+    /// How many PUTs of one key found nothing there.
+    creations: BTreeMap<String, usize>,
+}
+
+/// An object, or an upload of one.
+#[derive(Clone, Default)]
+struct Object {
+    etag: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Fake {
+    pub(crate) fn without(lacks: &[Lack]) -> Self {
+        let state = Arc::<Mutex<State>>::default();
+        let (serving, lacks) = (Arc::clone(&state), lacks.to_vec());
+        Self { proxy: Proxy::scripted(move |asked| answer(&mut serving.lock().unwrap(), asked, &lacks)), state }
+    }
+
+    pub(crate) fn builder(&self, quirks: Quirks) -> S3Builder {
+        let builder = S3Builder::new("bucket").quirks(quirks).endpoint(self.proxy.endpoint()).allow_http(true);
+        builder.region("us-east-1").access_key_id("AKIDOFTHETESTS").secret_access_key("of the tests")
+    }
+
+    pub(crate) fn driver(&self, quirks: Quirks) -> S3 {
+        self.builder(quirks).build().unwrap()
+    }
+
+    pub(crate) fn storage(&self, quirks: Quirks) -> Storage {
+        Storage::new(self.driver(quirks))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// The keys of all objects and uploads.
+    pub(crate) fn left(&self) -> (Vec<String>, usize) {
+        let state = self.state();
+        (state.objects.keys().cloned().collect(), state.uploads.len())
+    }
+
+    /// Sets a header of a stored object.
+    pub(crate) fn set_header(&self, key: &str, name: &'static str, value: &'static str) {
+        self.state().objects.get_mut(key).unwrap().headers.insert(name, value.parse().unwrap());
+    }
+}
+
+fn answer(state: &mut State, asked: &Asked, lacks: &[Lack]) -> Answer {
+    let lacks = |lack| lacks.contains(&lack);
+    let path = percent_encoding::percent_decode_str(asked.uri().path()).decode_utf8().unwrap().into_owned();
+    let key = path.strip_prefix("/bucket/").unwrap_or_default().to_owned();
+    let query: BTreeMap<_, _> =
+        url::form_urlencoded::parse(asked.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let source = asked.headers().get("x-amz-copy-source").map(|source| source.to_str().unwrap().to_owned());
+    let source = source.map(|source| source.strip_prefix("/bucket/").unwrap().to_owned());
+    match (asked.method(), query.get("uploadId"), source) {
+        (&Method::PUT, _, _) if lacks(Lack::Saves) => Answer::error(403, "AccessDenied"),
+        (&Method::PUT, Some(_), Some(_)) if lacks(Lack::PartCopy) => Answer::error(501, "NotImplemented"),
+        (&Method::PUT, Some(id), source) => {
+            let body = source.map_or_else(|| asked.body().clone(), |source| state.objects[&source].body.clone());
+            let upload = state.uploads.get_mut(id).unwrap();
+            upload.body = [&upload.body[..], &body[..]].concat().into();
+            let part = "<CopyPartResult><ETag>\"part\"</ETag></CopyPartResult>";
+            Answer::new(200, part).header("etag", "\"part\"")
+        }
+        (&Method::PUT, None, Some(source)) => {
+            if !lacks(Lack::CopyConditions) && !holds(state, &key, asked, false) {
+                return Answer::error(412, "PreconditionFailed");
+            }
+            let Some(mut copy) = state.objects.get(&source).cloned() else { return Answer::error(404, "NoSuchKey") };
+            if asked.headers().get("x-amz-metadata-directive").is_some_and(|directive| directive == "REPLACE") {
+                copy.headers = stored(asked, &lacks);
+            }
+            let confirmed = confirmed(&copy);
+            let etag = put(state, key, copy);
+            confirmed(Answer::new(200, format!("<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>")))
+        }
+        (&Method::PUT, None, None) => save(state, key, asked, &lacks),
+        (&Method::POST, _, _) if query.contains_key("delete") => {
+            if lacks(Lack::BulkDelete) {
+                return Answer::error(501, "NotImplemented");
+            }
+            let body = String::from_utf8(asked.body().to_vec()).unwrap();
+            for named in body.split("<Key>").skip(1) {
+                state.objects.remove(named.split("</Key>").next().unwrap());
+            }
+            Answer::new(200, "<DeleteResult/>")
+        }
+        (&Method::POST, Some(id), _) => {
+            if !lacks(Lack::CompleteConditions) && !holds(state, &key, asked, false) {
+                return Answer::error(412, "PreconditionFailed");
+            }
+            let Some(object) = state.uploads.remove(id) else { return Answer::error(404, "NoSuchUpload") };
+            let etag = put(state, key, object);
+            let name = "CompleteMultipartUploadResult";
+            Answer::new(200, format!("<{name}><ETag>{etag}</ETag></{name}>"))
+        }
+        (&Method::POST, None, _) => {
+            let upload = Object { headers: stored(asked, &lacks), ..Object::default() };
+            let confirmed = confirmed(&upload);
+            state.versions += 1;
+            let id = format!("upload-{}", state.versions);
+            state.uploads.insert(id.clone(), upload);
+            let name = "InitiateMultipartUploadResult";
+            confirmed(Answer::new(200, format!("<{name}><UploadId>{id}</UploadId></{name}>")))
+        }
+        (&Method::DELETE, Some(id), _) => {
+            state.uploads.remove(id);
+            Answer::new(204, "")
+        }
+        (&Method::DELETE, None, _) => {
+            state.objects.remove(&key);
+            Answer::new(204, "")
+        }
+        _ if query.contains_key("list-type") => list(state, &query),
+        _ => {
+            let Some(object) = state.objects.get(&key) else { return Answer::error(404, "NoSuchKey") };
+            let mut answer = Answer::new(200, object.body.clone()).header("etag", &object.etag);
+            answer.headers.extend(object.headers.clone());
+            answer
+        }
+    }
+}
+
+fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
+    let prefix = query.get("prefix").cloned().unwrap_or_default();
+    let mut contents = String::new();
+    for (key, object) in state.objects.iter().filter(|(key, _)| key.starts_with(&prefix)) {
+        let class = object.headers.get("x-listed-class").map_or("STANDARD", |class| class.to_str().unwrap());
+        let size = object.body.len();
+        contents +=
+            &format!("<Contents><Key>{key}</Key><Size>{size}</Size><StorageClass>{class}</StorageClass></Contents>");
+    }
+    Answer::new(200, format!("<ListBucketResult>{contents}</ListBucketResult>"))
+}
+
+fn save(state: &mut State, key: String, asked: &Asked, lacks: &dyn Fn(Lack) -> bool) -> Answer {
+    let header = |name: &str| asked.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let is = |algorithm, told: &str| BASE64.encode(Checksum::of(algorithm, asked.body()).value()) == told;
+    let crc = header("x-amz-checksum-crc64nvme");
+    if !lacks(Lack::Checksums) && crc.is_some_and(|crc| !is(ChecksumAlgorithm::Crc64Nvme, &crc)) {
+        return Answer::error(400, "BadDigest");
+    }
+    if header("content-md5").is_some_and(|md5| !is(ChecksumAlgorithm::Md5, &md5)) {
+        return Answer::error(400, "BadDigest");
+    }
+    let signed = header("x-amz-content-sha256").filter(|digest| digest.len() == 64);
+    if signed.is_some_and(|digest| digest != Checksum::of(ChecksumAlgorithm::Sha256, asked.body()).to_hex()) {
+        return Answer::error(400, "XAmzContentSHA256Mismatch");
+    }
+    let is_creation = asked.headers().contains_key("if-none-match");
+    let racers = state.creations.entry(key.clone()).or_default();
+    *racers += usize::from(is_creation);
+    // The second of several writers is taken for the first one.
+    let wins_wrongly = lacks(Lack::PutRaces) && key.ends_with("race") && *racers == 2;
+    let is_heeded = !lacks(Lack::PutConditions) && !wins_wrongly;
+    if is_heeded && !holds(state, &key, asked, lacks(Lack::QuotedEtags)) {
+        return Answer::error(412, "PreconditionFailed");
+    }
+    let object = Object { headers: stored(asked, lacks), body: asked.body().clone(), etag: String::new() };
+    let confirmed = confirmed(&object);
+    let etag = put(state, key, object);
+    confirmed(Answer::new(200, "").header("etag", &etag))
+}
+
+fn put(state: &mut State, key: String, object: Object) -> String {
+    state.versions += 1;
+    let etag = format!("\"{:032x}\"", 0xabc_0000 + state.versions);
+    state.objects.insert(key, Object { etag: etag.clone(), ..object });
+    etag
+}
+
+/// Whether a request's conditions hold; `bare` for a service that compares ETags with quotes as if they were others.
+fn holds(state: &State, key: &str, asked: &Asked, bare: bool) -> bool {
+    let there = state.objects.get(key);
+    if asked.headers().contains_key("if-none-match") {
+        return there.is_none();
+    }
+    let Some(wanted) = asked.headers().get("if-match").map(|wanted| wanted.to_str().unwrap()) else { return true };
+    there.is_some_and(|object| if bare { object.etag.trim_matches('"') == wanted } else { object.etag == wanted })
+}
+
+/// What is kept of a request's headers.
+fn stored(asked: &Asked, lacks: &dyn Fn(Lack) -> bool) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in asked.headers() {
+        let name = name.as_str();
+        let is_kept = name.starts_with("x-amz-meta-")
+            || matches!(name, "content-type" | "x-amz-website-redirect-location" | "x-amz-tagging")
+            || (name.starts_with("x-amz-server-side-encryption") && !lacks(Lack::Sse))
+            || (name == "x-amz-storage-class" && !lacks(Lack::StorageClass));
+        if is_kept {
+            let name = if lacks(Lack::Underscores) { name.replace('_', "-") } else { name.to_owned() };
+            kept.insert(http::HeaderName::try_from(name).unwrap(), value.clone());
+        }
+    }
+    kept
+}
+
+/// Has an answer confirm the encryption of an object.
+fn confirmed(object: &Object) -> impl FnOnce(Answer) -> Answer + use<> {
+    let headers = object.headers.clone();
+    move |mut answer| {
+        for (name, value) in &headers {
+            if name.as_str().starts_with("x-amz-server-side-encryption") {
+                answer.headers.insert(name.clone(), value.clone());
+            }
+        }
+        answer
+    }
+}

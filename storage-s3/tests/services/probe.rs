@@ -1,0 +1,85 @@
+//! What `S3::probe` finds, and the profile that it names.
+
+use storage_core::ErrorKind;
+use storage_s3::{ProbeOutcome, ProbeReport, Quirks};
+
+use crate::fake::{Fake, Lack};
+
+/// No service that the driver knows the host name of.
+async fn probed(fake: &Fake, quirks: Quirks) -> ProbeReport {
+    let report = fake.driver(quirks).probe("some/dir/").await.unwrap();
+    assert_eq!(fake.left(), (Vec::new(), 0), "what a probe leaves behind");
+    report
+}
+
+fn outcome<'a>(report: &'a ProbeReport, what: &str) -> &'a ProbeOutcome {
+    &report.findings.iter().find(|finding| finding.what == what).unwrap_or_else(|| panic!("no {what}")).outcome
+}
+
+#[tokio::test]
+async fn a_service_that_does_all_that_aws_does_is_found_to_need_no_profile_but_none() {
+    let fake = Fake::without(&[]);
+    let report = probed(&fake, Quirks::Auto).await;
+    for finding in &report.findings {
+        assert_eq!(finding.outcome, ProbeOutcome::Works, "{}", finding.what);
+    }
+    assert_eq!(report.suggestion(), Some(Quirks::None), "an unknown host has to be given a profile");
+    assert_eq!(probed(&fake, Quirks::None).await.suggestion(), None);
+    let below = fake.proxy.look(|record| record.of("*").all(|seen| seen.target.contains("some/dir/anystorage-probe-")));
+    assert!(!below, "the one request that names no key in its URL is the deletion of several");
+}
+
+#[tokio::test]
+async fn a_service_that_ignores_conditions_is_found_out_and_the_careful_profile_is_named() {
+    let lacks = [Lack::PutConditions, Lack::CompleteConditions, Lack::CopyConditions, Lack::Sse];
+    let fake = Fake::without(&lacks);
+    let report = probed(&fake, Quirks::None).await;
+    for what in ["create_new", "if_match", "create_new of an upload in parts", "create_new of a copy"] {
+        assert!(matches!(outcome(&report, what), ProbeOutcome::Ignored(_)), "{what}: {:?}", outcome(&report, what));
+    }
+    let raced = ProbeOutcome::Ignored("16 of 16 writers won".to_owned());
+    assert_eq!(outcome(&report, "create_new, raced by 16 writers"), &raced);
+    assert!(report.broken_promises().count() >= 4, "{:?}", report.findings);
+    assert_eq!(report.suggestion(), Some(Quirks::Garage));
+    assert_eq!(probed(&fake, Quirks::Garage).await.suggestion(), None);
+}
+
+#[tokio::test]
+async fn a_service_where_two_racers_win_is_not_said_to_heed_conditions() {
+    let fake = Fake::without(&[Lack::PutRaces]);
+    let report = probed(&fake, Quirks::None).await;
+    assert_eq!(outcome(&report, "create_new"), &ProbeOutcome::Works);
+    let raced = ProbeOutcome::Ignored("2 of 16 writers won".to_owned());
+    assert_eq!(outcome(&report, "create_new, raced by 16 writers"), &raced);
+    assert_eq!(report.suggestion(), Some(Quirks::Garage));
+}
+
+#[tokio::test]
+async fn a_service_that_compares_etags_without_quotes_is_found_to_be_like_ceph() {
+    let lacks = [Lack::QuotedEtags, Lack::CompleteConditions, Lack::CopyConditions, Lack::Checksums, Lack::Underscores];
+    let report = probed(&Fake::without(&lacks), Quirks::Auto).await;
+    assert_eq!(outcome(&report, "if_match"), &ProbeOutcome::Works);
+    assert!(matches!(outcome(&report, "if_match with a quoted ETag"), ProbeOutcome::Refused(_)));
+    assert!(matches!(outcome(&report, "checksum = \"crc64nvme\""), ProbeOutcome::Ignored(_)));
+    assert_eq!(outcome(&report, "checksum = \"sha256\" in the signature"), &ProbeOutcome::Works);
+    assert_eq!(report.suggestion(), Some(Quirks::Ceph));
+}
+
+#[tokio::test]
+async fn a_service_that_refuses_what_others_do_is_reported_with_its_words() {
+    let report = probed(&Fake::without(&[Lack::BulkDelete, Lack::PartCopy]), Quirks::None).await;
+    for what in ["several deletions in one request", "a copy by ranges"] {
+        let refused = outcome(&report, what);
+        assert!(matches!(refused, ProbeOutcome::Refused(why) if why.contains("NotImplemented")), "{what}: {refused:?}");
+    }
+    assert_eq!(report.suggestion(), Some(Quirks::Gcs));
+}
+
+#[tokio::test]
+async fn a_bucket_that_takes_no_objects_cannot_be_probed() {
+    let fake = Fake::without(&[Lack::Saves]);
+    let error = fake.driver(Quirks::None).probe("").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    let error = fake.driver(Quirks::None).probe("a//b").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
+}
