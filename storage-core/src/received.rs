@@ -1,11 +1,10 @@
 //! Reads metadata from the headers of a response, in the same way for every driver.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode;
 
 use crate::metadata::Metadata;
-use crate::timestamp;
 
 /// Describes how a body was sent; some services store it with the object.
 const TRANSFER_CODING: &str = "aws-chunked";
@@ -23,7 +22,7 @@ impl Metadata {
     ///   (RFC 9110, section 5.3). Of the other headers the first line counts.
     /// - `aws-chunked` is removed from `Content-Encoding`: it describes how S3 clients sent a body.
     /// - An `Expires` that is no valid HTTP date has passed (RFC 9111, section 5.3) and reads as the
-    ///   Unix epoch. One after the last date that [`Metadata`] can hold reads as that date.
+    ///   Unix epoch.
     ///
     /// ```
     /// use storage_core::Metadata;
@@ -109,7 +108,7 @@ fn append(slot: &mut Option<String>, line: String) {
 
 fn expires(value: &str) -> SystemTime {
     match httpdate::parse_http_date(value) {
-        Ok(time) => time.min(UNIX_EPOCH + Duration::from_secs(timestamp::LAST_SECOND)),
+        Ok(time) => time,
         Err(_) => UNIX_EPOCH,
     }
 }
@@ -126,6 +125,8 @@ fn stored_encoding(list: String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn read(pairs: &[(&str, &[u8])]) -> Metadata {
@@ -174,7 +175,10 @@ mod tests {
     #[test]
     fn the_last_dates_of_http_can_be_saved_again() {
         let read = read(&[("expires", b"Fri, 31 Dec 9999 23:59:59 GMT")]);
-        assert_eq!(read.clone().validated().unwrap(), read);
+        assert_eq!(httpdate::fmt_http_date(read.expires.unwrap()), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert!(serde_json::to_string(&read).unwrap().contains("9999-12-30T21:59:59Z"));
+        let saved = read.validated().unwrap();
+        assert_eq!(httpdate::fmt_http_date(saved.expires.unwrap()), "Thu, 30 Dec 9999 21:59:59 GMT");
     }
 
     #[test]

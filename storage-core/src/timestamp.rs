@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The last second before 9999-12-30T22:00:00Z. HTTP can write a day more (a year has four digits: RFC 9110, section
 /// 5.6.7), but not every offset from UTC could.
-pub(crate) const LAST_SECOND: u64 = 253_402_207_199;
+const LAST_SECOND: u64 = 253_402_207_199;
 
 /// Reads an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one (`2026-12-01T00:00:00Z`).
 ///
@@ -64,12 +64,22 @@ pub fn floor_to_second(time: SystemTime) -> SystemTime {
     time.checked_sub(Duration::from_nanos(fraction.into())).unwrap_or(time)
 }
 
-/// Cuts a time to whole seconds, as `Expires` travels.
+/// The last second that HTTP can write: 9999-12-31T23:59:59Z. Servers send it for "never".
+const LAST_HTTP_SECOND: u64 = 253_402_300_799;
+
+/// Cuts a time to whole seconds, as `Expires` travels. The last day of HTTP becomes the last second that can be stored.
 pub(crate) fn whole_seconds(time: SystemTime) -> Result<SystemTime> {
-    let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok().filter(|&s| s <= LAST_SECOND);
+    let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok().filter(|&s| s <= LAST_HTTP_SECOND);
+    let seconds = seconds.map(|seconds| seconds.min(LAST_SECOND));
     seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)).ok_or_else(|| {
         Error::new(ErrorKind::InvalidInput, "expires: the time must lie between 1970 and the last days of 9999")
     })
+}
+
+/// The last day of HTTP cannot be written in every offset from UTC; it is written as the second before it.
+fn storable(time: SystemTime) -> SystemTime {
+    let is_last_day = time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() <= LAST_HTTP_SECOND);
+    if is_last_day { time.min(UNIX_EPOCH + Duration::from_secs(LAST_SECOND)) } else { time }
 }
 
 /// For `#[serde(with = "timestamp::option")]`.
@@ -80,7 +90,7 @@ pub(crate) mod option {
 
     pub(crate) fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
         match time {
-            Some(time) => match jiff::Timestamp::try_from(*time) {
+            Some(time) => match jiff::Timestamp::try_from(super::storable(*time)) {
                 Ok(timestamp) => serializer.serialize_some(&timestamp.to_string()),
                 // What could not be read back is not to be written.
                 Err(error) => Err(serde::ser::Error::custom(error)),
