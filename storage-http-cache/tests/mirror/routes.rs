@@ -191,7 +191,7 @@ async fn head_tells_what_get_would_and_fetches_nothing() {
         assert_eq!(answer.status().as_u16(), 200);
         assert_eq!(
             (&answer.headers()["content-length"], &answer.headers()["content-type"]),
-            (&"5".parse().unwrap(), &"text/plain".parse().unwrap())
+            (&"5".parse().unwrap(), &"text/plain; charset=utf-8".parse().unwrap())
         );
         assert_eq!(answer.text().await.unwrap(), "");
         assert_eq!(mirror.figure("origin_requests_total").await, 0);
