@@ -54,7 +54,9 @@
 //!
 //! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which names it and lists
 //!   the known ones. No value is ever shown: it may be a secret.
-//! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${` itself.
+//! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${` itself. A `root` that begins
+//!   with `~` or `$` is refused: write `"${HOME}/media"`.
+//! - At most 16 storages refer to each other in a row.
 //! - `STORAGE_CONFIG` names a configuration file, and `STORAGE_<NAME>_URL` defines a storage or replaces one of the
 //!   file: `STORAGE_DEFAULT_URL=file:///tmp/media`.
 //! - A URL's query holds options by name: `file:///var/lib/app/media?read_only=true`,

@@ -190,6 +190,7 @@ struct Inner {
     driver: Option<Cow<'static, str>>,
     key: Option<String>,
     retryable: bool,
+    listing_continues: bool,
     retry_after: Option<Duration>,
     source: Option<BoxError>,
 }
@@ -205,6 +206,7 @@ impl Error {
             driver: None,
             key: None,
             retryable: kind.passes_by_itself(),
+            listing_continues: false,
             retry_after: None,
             source: None,
         }))
@@ -273,6 +275,18 @@ impl Error {
         self.0.retryable
     }
 
+    /// Returns whether the listing that yielded this error continues after it.
+    ///
+    /// If `true`, the error concerns one name, which [`key`](Self::key) returns: a name that is not a
+    /// valid key, a file that cannot be looked up, or a directory that cannot be read (then the key
+    /// ends in `/`). What lies at and below that name is unknown; the rest of the listing follows. If
+    /// `false`, the listing ends with this error. Defaults to `false`; drivers set it. It has no
+    /// meaning outside listings.
+    #[must_use]
+    pub fn listing_continues(&self) -> bool {
+        self.0.listing_continues
+    }
+
     /// How long the backend asked to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -290,6 +304,14 @@ impl Error {
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
+        self
+    }
+
+    /// Sets whether the listing that yields this error continues after it: see
+    /// [`listing_continues`](Self::listing_continues).
+    #[must_use]
+    pub fn with_listing_continues(mut self, continues: bool) -> Self {
+        self.0.listing_continues = continues;
         self
     }
 

@@ -8,6 +8,7 @@ mod scripted;
 mod tracing_log;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use scripted::{BodyKind, End, Fault, Scripted, passing};
 use storage_core::layers::Observed;
 use storage_core::{Error, ErrorKind, Operation, Payload, Result, Storage};
+use storage_testkit::foreign::Foreign;
 use tracing::Level;
 use tracing_log::{Line, Log};
 
@@ -229,6 +231,22 @@ mod metrics_are {
         assert_eq!(operations(&metrics, "list", "ok"), 2, "{metrics:?}");
         assert_eq!(operations(&metrics, "list", "NotFound"), 1);
         assert_eq!(seconds(&metrics, "list"), 3);
+    }
+
+    #[test]
+    fn an_unreadable_directory_of_a_listing_that_continues() {
+        let (metrics, log) = observe(Level::WARN, || async {
+            let scripted = Scripted::with_objects(&[("a", ""), ("b/1", ""), ("c/1", ""), ("d", "")]).await;
+            let storage = Storage::new(scripted).layer(|inner| {
+                let foreign = Foreign::new(inner).unreadable_directory("b/").unreadable_directory("c/");
+                Observed::new(Arc::new(foreign))
+            });
+            assert_eq!(storage.list("").entries().count().await, 4);
+        });
+        assert_eq!(operations(&metrics, "list", "PermissionDenied"), 1, "{metrics:?}");
+        assert_eq!(operations(&metrics, "list", "ok"), 0);
+        let [warning] = &log.events()[..] else { panic!("one warning: {:?}", log.events()) };
+        assert_eq!((field(warning, "key"), field(warning, "result")), ("b/", "PermissionDenied"));
     }
 
     #[test]

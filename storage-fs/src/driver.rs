@@ -143,6 +143,11 @@ impl Driver for Fs {
         storage_core::delete_one_by_one(self, keys).await
     }
 
+    /// Has no folder markers: a directory without a file is no entry of a listing.
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        Ok(())
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         list::list(&self.shared, prefix, options)
     }

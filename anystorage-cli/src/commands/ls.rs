@@ -2,6 +2,7 @@
 
 use anystorage::{Entry, Error, ErrorKind, ObjectEntry, floor_to_second, format_time};
 
+use crate::copy::say_folder_markers;
 use crate::exit::{Exit, Failure};
 use crate::location::Location;
 use crate::output::Output;
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         match entry {
             Ok(entry) if args.json => output.json(&json(&entry))?,
             Ok(entry) => output.line(&line(&entry, &args))?,
-            // One odd name is not the end of the listing; after other errors the stream ends by itself.
+            // An odd name or an unreadable directory does not end the listing; after other errors the stream ends.
             Err(error) => {
                 output.flush()?;
                 exit = place.entry_failure(&error).tell();
@@ -51,6 +52,9 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         }
     }
     output.flush()?;
+    if args.recursive {
+        say_folder_markers(entries.folder_markers());
+    }
     // That no key begins with this is an answer; a path that leads nowhere is a mistake.
     if nothing && place.local && !place.text.is_empty() {
         return Err(place.failure(&Error::new(ErrorKind::NotFound, "no regular file or directory here")));

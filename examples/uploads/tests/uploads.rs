@@ -157,7 +157,7 @@ async fn a_connection_that_breaks_off_leaves_nothing() {
     assert!(!answer.starts_with(b"HTTP/1.1 303"), "{}", String::from_utf8_lossy(&answer));
 
     // What the save had begun may be taken away a moment after the connection.
-    for _ in 0..100 {
+    for _ in 0..1_200 {
         if app.on_the_disk().is_empty() {
             break;
         }

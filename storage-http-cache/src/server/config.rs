@@ -70,7 +70,8 @@ pub struct MirrorConfig {
     pub redirect_on_miss: bool,
     /// Where purging, metrics and status are served. With a token but without this: on `listen`.
     pub admin_listen: Option<SocketAddr>,
-    /// Who may use them: `Authorization: Bearer <token>`. At least 16 bytes.
+    /// Who may use them: `Authorization: Bearer <token>`. At least 16 visible ASCII characters, 6 of
+    /// them different.
     pub admin_token: Option<Secret>,
     /// A file that gets a line for each request, in the Combined Log Format and two words more: how the cache answered, and
     /// milliseconds. `"-"` is the standard output. A reload opens the file anew, so that it can be moved away before.
