@@ -81,13 +81,22 @@ pub(crate) async fn copy_directory(
     if overlapping(from, to) {
         return Err(Failure::at(&format!("{from} -> {to}"), &inside()));
     }
-    let tally = Tally { progress: Progress::objects(), done: 0, failed: 0, remembered: Vec::new() };
+    let tally = Tally { progress: Progress::objects(), done: 0, failed: 0, folder_markers: 0, remembered: Vec::new() };
     let mut copying = Copying { places, to, tree, tally, holders: Vec::new() };
     copying.directory(from, to).await?;
-    if copying.tally.finish()? == 0 && !from.text.is_empty() {
+    let folder_markers = copying.tally.folder_markers;
+    let done = copying.tally.finish()?;
+    if done + folder_markers == 0 && !from.text.is_empty() {
         return Err(nothing_below(from).await);
     }
     Ok(())
+}
+
+/// Mentions the folder markers that a command has passed over.
+pub(crate) fn say_folder_markers(count: u64) {
+    if count > 0 {
+        say(&format!("{count} folder markers passed over: they are no objects, and rm -r deletes them"));
+    }
 }
 
 fn inside() -> Error {
@@ -113,7 +122,7 @@ impl Copying<'_> {
     async fn directory(&mut self, from: &Place, to: &Place) -> Result<(), Failure> {
         let progress = self.tally.progress.clone();
         let tree = self.tree;
-        let copies = from.storage.list(from.prefix()?).entries();
+        let copies = from.storage.list(from.prefix()?).with_folder_markers().entries();
         let copies = copies.map(|entry| copy_entry(from, to, entry, tree.metadata, &progress));
         let mut copies = copies.buffer_unordered(tree.concurrency);
         while let Some(copied) = copies.next().await {
@@ -180,12 +189,12 @@ impl Copying<'_> {
         self.holders.pop();
     }
 
-    async fn file(&self, from: &Place, to: &Place) -> Result<(), Failure> {
+    async fn file(&self, from: &Place, to: &Place) -> Result<Copied, Failure> {
         refuse_same(from, to)?;
         let (from_key, to_key) = (from.key()?, to.key()?);
         let ends = ((&from.storage, &from_key), (&to.storage, &to_key));
         let copied = copy_object(ends.0, ends.1, self.tree.metadata, &self.tally.progress).await;
-        copied.map(drop).map_err(|error| Failure::at(&format!("{from} -> {to}"), &error))
+        copied.map(|_| Copied::Object).map_err(|error| Failure::at(&format!("{from} -> {to}"), &error))
     }
 }
 
@@ -218,23 +227,31 @@ async fn nothing_below(from: &Place) -> Failure {
     }
 }
 
+/// What an entry of the source was.
+enum Copied {
+    Object,
+    FolderMarker,
+}
+
 async fn copy_entry(
     from: &Place,
     to: &Place,
     entry: Result<Entry>,
     metadata: &MetadataArgs,
     progress: &Progress,
-) -> Result<(), Failure> {
+) -> Result<Copied, Failure> {
     let source = match entry {
         Ok(Entry::Object(object)) => object.key,
-        // Nothing is rolled up without a delimiter.
-        Ok(_) => return Ok(()),
+        // Nothing is rolled up without a delimiter, so the rest are folder markers.
+        Ok(_) => return Ok(Copied::FolderMarker),
         Err(error) => return Err(from.entry_failure(&error)),
     };
     let rest = source.as_str().strip_prefix(from.text.as_str()).unwrap_or(source.as_str());
     let target = to.with_text(format!("{}{rest}", to.text));
     let copied = match Key::new(target.text.as_str()) {
-        Ok(key) => copy_object((&from.storage, &source), (&to.storage, &key), metadata, progress).await.map(drop),
+        Ok(key) => {
+            copy_object((&from.storage, &source), (&to.storage, &key), metadata, progress).await.map(|_| Copied::Object)
+        }
         Err(error) => Err(error),
     };
     copied.map_err(|error| Failure::at(&format!("{} -> {target}", from.with_text(source.as_str())), &error))
@@ -245,13 +262,15 @@ struct Tally {
     progress: Progress,
     done: u64,
     failed: u64,
+    folder_markers: u64,
     remembered: Vec<Failure>,
 }
 
 impl Tally {
-    fn count(&mut self, copied: Result<(), Failure>) {
+    fn count(&mut self, copied: Result<Copied, Failure>) {
         match copied {
-            Ok(()) => {
+            Ok(Copied::FolderMarker) => self.folder_markers += 1,
+            Ok(Copied::Object) => {
                 self.done += 1;
                 self.progress.set_objects(self.done);
             }
@@ -268,8 +287,9 @@ impl Tally {
 
     /// Names what failed, and answers how many objects were copied.
     fn finish(self) -> Result<u64, Failure> {
-        let Self { progress, done, failed, remembered } = self;
+        let Self { progress, done, failed, folder_markers, remembered } = self;
         drop(progress);
+        say_folder_markers(folder_markers);
         if failed > 0 {
             for failure in remembered {
                 failure.tell();

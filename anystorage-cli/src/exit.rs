@@ -104,7 +104,10 @@ pub(crate) fn say(line: &str) {
 /// Place, message, causes, and what a program would want to know.
 fn described(place: &str, error: &Error) -> String {
     let colon = if place.ends_with(':') { "" } else { ":" };
-    let mut line = format!("{place}{colon} {}", error.message());
+    // Of a file that cannot be read the message names the place itself.
+    let message = error.message();
+    let message = message.strip_prefix(place).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
+    let mut line = format!("{place}{colon} {message}");
     let mut source = error.source();
     while let Some(cause) = source {
         let _ = write!(line, ": {cause}");
@@ -128,5 +131,17 @@ fn way_out(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::AlreadyExists => Some("leave --create-new out to replace it"),
         ErrorKind::PreconditionFailed => Some("anystorage stat shows its present ETag"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_the_message_names_is_shown_once() {
+        let error = Error::config("mirror.toml: cannot be read");
+        assert_eq!(described("mirror.toml", &error), "mirror.toml: cannot be read (InvalidConfig)");
+        assert_eq!(described("other", &error), "other: mirror.toml: cannot be read (InvalidConfig)");
     }
 }

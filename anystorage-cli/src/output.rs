@@ -1,9 +1,9 @@
 //! Standard output: lines, JSON, bodies. A pipe that nobody reads any more ends the command quietly.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
-use anystorage::Object;
+use anystorage::{Object, escape_invisible, escape_invisible_in_json};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
@@ -35,6 +35,12 @@ impl Output {
     /// Writes a text as one line.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
         self.bytes(one_line(text).as_bytes())?;
+        self.bytes(b"\n")
+    }
+
+    /// Writes JSON as one line. Its invisible characters are escaped as JSON has it, so it stays valid.
+    pub(crate) fn json(&mut self, value: &serde_json::Value) -> Result<(), Failure> {
+        self.bytes(escape_invisible_in_json(&value.to_string()).as_bytes())?;
         self.bytes(b"\n")
     }
 
@@ -75,17 +81,9 @@ fn failed(error: io::Error) -> Failure {
     Failure::local("standard output", &error.into())
 }
 
-/// A text without control characters, which could forge a line or command a terminal.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line
+/// Returns a text whose invisible characters are escaped: they could forge a line or command a terminal.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    escape_invisible(text)
 }
 
 /// Whether standard output goes to a file: then standard error may show a progress bar. A pager or another program at
@@ -116,5 +114,6 @@ mod tests {
     #[test]
     fn a_line_holds_no_control_characters() {
         assert_eq!(one_line("a\nb\r\u{1b}[31m\u{9b}ü ☺"), "a\\nb\\r\\u{1b}[31m\\u{9b}ü ☺");
+        assert_eq!(one_line("a\u{202e}gpj\u{2028}\u{200b}"), "a\\u{202e}gpj\\u{2028}\\u{200b}");
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Want {
     NewObject,
     /// A directory to be written to.
     NewDirectory,
+    /// Everything below a directory, and the directory itself: the storage is rooted above it.
+    Subtree,
 }
 
 /// The storages of this run.
@@ -136,6 +138,10 @@ impl Places {
         }
         let root = root_of(directory).map_err(told)?;
         config.options.insert("root", root);
+        // Nothing of the driver is to stay in a directory that is no storage.
+        if config.options.get("remove_locks").is_none() {
+            config.options.insert("remove_locks", true);
+        }
         // The files of a local path are those of its user, with the permissions that other programs give them; unless the query of
         // a URL has others.
         if ["file_mode", "dir_mode", "respect_umask"].iter().all(|option| config.options.get(option).is_none()) {
@@ -175,12 +181,17 @@ impl Places {
 /// What is to be written may have directories that do not exist yet. They become part of the name, so that the driver
 /// makes them with the object, and nothing is made if there is none in the end.
 fn split(path: &Path, slash_at_end: bool, want: Want) -> (PathBuf, String) {
-    let (mut directory, mut name) = if slash_at_end || want == Want::NewDirectory || path.is_dir() {
+    let is_root = match want {
+        Want::Subtree => false,
+        Want::NewDirectory => true,
+        Want::Existing | Want::NewObject => slash_at_end || path.is_dir(),
+    };
+    let (mut directory, mut name) = if is_root {
         (path, String::new())
     } else {
         last_off(path).map_or((path, String::new()), |(parent, name)| (parent, name.to_owned()))
     };
-    while want != Want::Existing
+    while matches!(want, Want::NewObject | Want::NewDirectory)
         && !directory.is_dir()
         && let Some((parent, missing)) = last_off(directory)
     {
@@ -262,6 +273,11 @@ mod tests {
         assert_eq!(split("nonesuch", Want::NewObject), pair(".", "nonesuch"));
         for directory in ["/", ".", "..", "./.."] {
             assert_eq!(split(directory, Want::Existing), pair(directory, ""));
+            assert_eq!(split(directory, Want::Subtree), pair(directory, ""));
         }
+        for directory in ["/tmp", "/tmp/"] {
+            assert_eq!(split(directory, Want::Subtree), pair("/", "tmp"));
+        }
+        assert_eq!(split("./nonesuch/a/", Want::Subtree), pair("./nonesuch", "a"));
     }
 }

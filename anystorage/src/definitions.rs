@@ -52,7 +52,6 @@ impl Definitions {
         match config {
             Ok(config) => self.sound.insert(name, config),
             Err(error) => {
-                let error = self.placed(name, error);
                 self.broken.insert(name.to_owned(), error.message().to_owned());
             }
         }
@@ -85,7 +84,7 @@ impl Definitions {
     /// in a circle, which is shown; and what the drivers say.
     pub fn open(&self, name: &str) -> Result<Storage> {
         if let Some(reason) = self.broken.get(name) {
-            return Err(Error::config(reason.clone()));
+            return Err(self.placed(name, Error::config(reason.clone())));
         }
         if !self.contains(name) {
             return Err(unknown(name, self.names()));
@@ -98,8 +97,8 @@ impl Definitions {
     /// # Errors
     /// As [`open`](Self::open), for the first that fails.
     pub fn open_all(&self) -> Result<Storages> {
-        if let Some(reason) = self.broken.values().next() {
-            return Err(Error::config(reason.clone()));
+        if let Some((name, reason)) = self.broken.iter().next() {
+            return Err(self.placed(name, Error::config(reason.clone())));
         }
         self.registry.open_all(&self.sound).map(Storages::new).map_err(|error| {
             // Once more, one by one: that error tells where the storage is defined.
@@ -120,7 +119,10 @@ impl Definitions {
         let mut error = self.placed(name, error);
         if error.kind() == ErrorKind::InvalidConfig {
             for (other, reason) in &self.broken {
-                error = error.with_context(&format!("with {other} left out ({reason})"));
+                // The file is named once, at the beginning, if both are defined there.
+                let origin = self.origins.get(other).filter(|origin| Some(*origin) != self.origins.get(name));
+                let origin = origin.map_or_else(String::new, |origin| format!("{origin}: "));
+                error = error.with_note(&format!("{other} was left out ({origin}{reason})"));
             }
         }
         error

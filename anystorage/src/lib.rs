@@ -44,22 +44,24 @@
 //!
 //! | driver | URL | options of its own |
 //! |---|---|---|
-//! | `fs` | `file:///abs/path` | `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `metadata`, `signing_key` |
+//! | `fs` | `file:///abs/path` | `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `remove_locks`, `metadata`, `signing_key` |
 //! | `memory` | `memory:` | none |
 //! | `s3` | `s3://bucket/prefix` | `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http` |
 //! | `http` | `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers`, `allow_http` |
-//! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `admin`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty` |
+//! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `admin`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty` |
 //!
 //! What they mean is told by the builders of the drivers, in the modules `fs`, `s3`, `http` and `http_cache`.
 //!
 //! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which names it and lists
 //!   the known ones. No value is ever shown: it may be a secret.
-//! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${` itself.
+//! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${` itself. A `root` that begins
+//!   with `~` or `$` is refused: write `"${HOME}/media"`.
+//! - At most 16 storages refer to each other in a row.
 //! - `STORAGE_CONFIG` names a configuration file, and `STORAGE_<NAME>_URL` defines a storage or replaces one of the
 //!   file: `STORAGE_DEFAULT_URL=file:///tmp/media`.
 //! - A URL's query holds options by name: `file:///var/lib/app/media?read_only=true`,
 //!   `s3://example-media/media?region=eu-west-1`. A URL holds no secrets: user name and password in it are refused, and
-//!   so are keys of S3.
+//!   so is every option that is a secret (`signing_key`, `secret_access_key`).
 //! - The driver `s3` also reads what AWS tools read (`AWS_REGION`, `AWS_PROFILE`, `~/.aws/config`, ...). Those are
 //!   variables of the process, whatever [`Environment`] a [`Loader`] is given.
 //!
@@ -140,6 +142,23 @@ pub fn registry() -> Registry {
         storage_http_cache::register(&mut registry);
         registry
     };
+    named_with_missing_features(registry)
+}
+
+/// Names the drivers whose features are off, for the errors of those who ask for one.
+fn named_with_missing_features(mut registry: Registry) -> Registry {
+    let drivers: [(&str, &[&str]); 5] = [
+        ("memory", &["memory"]),
+        ("fs", &["file"]),
+        ("s3", &["s3"]),
+        ("http", &["http", "https"]),
+        ("http-cache", &[]),
+    ];
+    for (driver, schemes) in drivers {
+        // A driver has the name of its feature.
+        let what_to_do = format!("this program is built without it; enable the feature {driver:?} of anystorage");
+        registry.note_missing(driver, schemes, &what_to_do);
+    }
     registry
 }
 
@@ -158,4 +177,44 @@ pub fn registry() -> Registry {
 /// `InvalidConfig` that says what is wrong and lists what is known; and what the driver says.
 pub fn open(location: &str) -> Result<Storage> {
     Loader::new().open(location)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_whose_feature_is_off_is_named_with_the_feature() {
+        let registry = named_with_missing_features(Registry::new());
+        for (url, driver) in [
+            ("memory:", "memory"),
+            ("file:///a", "fs"),
+            ("s3://a", "s3"),
+            ("http://a/", "http"),
+            ("https://a/", "http"),
+        ] {
+            let said = registry.open_url(url).unwrap_err();
+            let scheme = url.split(':').next().unwrap_or_default();
+            let expected = format!("unknown URL scheme {scheme}: this program is built without it; enable the feature");
+            assert!(said.message().starts_with(&expected), "{said}");
+            assert!(said.message().contains(&format!("the feature {driver:?} of anystorage")), "{said}");
+        }
+        for driver in ["memory", "fs", "s3", "http", "http-cache"] {
+            let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
+            let said = registry.open_config(&config).unwrap_err();
+            assert!(said.message().contains(&format!("enable the feature {driver:?} of anystorage")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_driver_that_is_there_is_not_said_to_be_missing() {
+        let said = registry().open_url("tape:").unwrap_err();
+        assert!(!said.message().contains("feature"), "{said}");
+        for driver in registry().drivers() {
+            let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
+            if let Err(error) = registry().open_config(&config) {
+                assert!(!error.message().contains("feature"), "{error}");
+            }
+        }
+    }
 }

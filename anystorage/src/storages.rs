@@ -62,7 +62,8 @@ impl Storages {
 
     /// Builds the storages of an application's own configuration, whatever its format.
     ///
-    /// `${VAR}` has no meaning here: what replaces variables, if anything, is whatever read the configuration.
+    /// `${VAR}` has no meaning here: what replaces variables, if anything, is whatever read the configuration. A secret
+    /// that still holds `${` is refused.
     ///
     /// # Errors
     /// As [`from_toml_str`](Self::from_toml_str).

@@ -95,11 +95,37 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// A backend that has no such request uses [`delete_one_by_one`].
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>>;
 
+    /// Removes a folder marker, which a listing yields as
+    /// [`Entry::FolderMarker`](crate::Entry::FolderMarker). Succeeds if there is none.
+    ///
+    /// The name ends in `/`, or is empty, which names nothing. Only the marker goes: the objects below
+    /// it stay. A driver whose backend has no folder markers returns `Ok(())` and sends no request. In
+    /// particular it does not remove a directory of that name.
+    ///
+    /// # Errors
+    /// `Conflict` if the object of that name is not empty, and so is not a marker. `PermissionDenied`
+    /// and the like; then the marker is still there.
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()>;
+
     /// Lists the objects whose keys begin with the prefix, in byte order of the key, in bounded memory.
     ///
     /// Nothing is asked of the backend before the stream is polled. An object that is there from before the
-    /// first poll until after the last is listed once. A name that is not a valid key is one error
-    /// item (`InvalidKey`, with the raw name as its key) and the listing goes on; after any other error it ends.
+    /// first poll until after the last is listed once.
+    ///
+    /// An error is the last item, unless the driver marks it with
+    /// [`Error::with_listing_continues`]. It does so when the trouble concerns one name, which is the
+    /// error's key, and the rest can be listed:
+    ///
+    /// - a name that is not a valid key (`InvalidKey`, with the raw name);
+    /// - a directory that cannot be read (the key ends in `/`), or a file that cannot be looked up.
+    ///   With the delimiter `/` a directory need not be read: it is listed as a common beginning.
+    ///
+    /// After such an error everything at and below its key is unknown. A program that deletes what a
+    /// listing lacks must keep everything below that key, and after an error without the mark
+    /// everything that sorts after the last entry.
+    ///
+    /// A folder marker is an [`Entry::FolderMarker`](crate::Entry::FolderMarker) at its place in the
+    /// order. With a delimiter it is rolled up as a key is.
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream;
 
     /// Copies an object within the storage, by the backend's own means where it has them.
@@ -147,6 +173,10 @@ impl<D: Driver + ?Sized> Driver for Arc<D> {
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         (**self).delete_many(keys).await
+    }
+
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        (**self).delete_folder_marker(marker).await
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {

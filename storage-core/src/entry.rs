@@ -21,8 +21,16 @@ pub type EntryStream = BoxStream<'static, Result<Entry>>;
 pub enum Entry {
     /// An object.
     Object(ObjectEntry),
-    /// The common beginning, delimiter included, of one or more keys.
+    /// The common beginning, delimiter included, of one or more keys. With the delimiter `/` also a
+    /// directory that cannot be read, or that holds a folder marker alone.
     Prefix(Prefix),
+    /// A folder marker: an empty object whose name ends in `/`, which consoles of S3 services make to
+    /// show an empty folder. It is not an object of the contract, because its name is not a [`Key`].
+    /// [`Storage::list`](crate::Storage::list) passes over markers and counts them unless
+    /// [`List::with_folder_markers`](crate::List::with_folder_markers) asks for them. The prefix is
+    /// the marker's name and ends in `/`. Through [`Prefixed`](crate::layers::Prefixed) the marker of
+    /// the prefix itself has an empty name.
+    FolderMarker(Prefix),
 }
 
 impl Entry {
@@ -31,7 +39,7 @@ impl Entry {
     pub fn name(&self) -> &str {
         match self {
             Self::Object(object) => object.key.as_str(),
-            Self::Prefix(prefix) => prefix.as_str(),
+            Self::Prefix(prefix) | Self::FolderMarker(prefix) => prefix.as_str(),
         }
     }
 
@@ -40,13 +48,13 @@ impl Entry {
     pub fn into_object(self) -> Option<ObjectEntry> {
         match self {
             Self::Object(object) => Some(object),
-            Self::Prefix(_) => None,
+            Self::Prefix(_) | Self::FolderMarker(_) => None,
         }
     }
 }
 
 /// The key of an object, so that a listing can be handed on to [`Storage::delete_all`](crate::Storage::delete_all).
-/// `InvalidInput` for a common beginning, which is no object.
+/// `InvalidInput` for a common beginning or a folder marker, which are not objects.
 impl TryFrom<Entry> for Key {
     type Error = Error;
 
@@ -56,6 +64,10 @@ impl TryFrom<Entry> for Key {
             Entry::Prefix(prefix) => {
                 let message = "this is the common beginning of several keys, not an object: list without a delimiter";
                 Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
+            }
+            Entry::FolderMarker(marker) => {
+                let message = "a folder marker is not an object: delete it with delete_folder_marker";
+                Err(Error::new(ErrorKind::InvalidInput, message).with_key(marker.as_str()))
             }
         }
     }
@@ -98,7 +110,8 @@ impl ObjectEntry {
 /// Applies `delimiter` and `start_after` to a recursive listing that is sorted by key and holds only
 /// what matches `prefix`: for drivers whose backend does not do it, or not for every delimiter.
 ///
-/// Errors pass through at their place, but for odd names that `start_after` leaves behind.
+/// Errors pass through at their place, except those that
+/// [continue the listing](Error::listing_continues) and concern only names before `start_after`.
 pub fn roll_up<S>(entries: S, prefix: &Prefix, options: &ListOptions) -> EntryStream
 where
     S: Stream<Item = Result<Entry>> + Send + 'static,
@@ -106,7 +119,6 @@ where
     let prefix_len = prefix.as_str().len();
     let delimiter = options.delimiter.clone();
     let start_after = options.start_after.clone();
-    let is_skipped = move |name: &str| start_after.as_deref().is_some_and(|after| name <= after);
     // Keys that share a prefix are neighbours, so the last one suffices to yield each prefix once.
     let mut last_prefix: Option<Prefix> = None;
     let rolled = entries.filter_map(move |entry| {
@@ -114,19 +126,28 @@ where
             Ok(entry) => {
                 let entry = roll_up_entry(entry, prefix_len, delimiter.as_deref());
                 let repeated = matches!(&entry, Entry::Prefix(prefix) if last_prefix.as_ref() == Some(prefix));
-                let skipped = is_skipped(entry.name());
+                let skipped = start_after.as_deref().is_some_and(|after| entry.name() <= after);
                 if let Entry::Prefix(prefix) = &entry {
                     last_prefix = Some(prefix.clone());
                 }
                 (!repeated && !skipped).then_some(Ok(entry))
             }
             Err(error) => {
-                let is_behind = error.kind() == ErrorKind::InvalidKey && is_skipped(error.key().unwrap_or_default());
-                (!is_behind).then_some(Err(error))
+                let is_skipped = start_after.as_deref().is_some_and(|after| is_behind(&error, after));
+                (!is_skipped).then_some(Err(error))
             }
         })
     });
     rolled.boxed()
+}
+
+/// Returns whether an error item of a listing that continues concerns no name after this one.
+///
+/// An unreadable directory `b/` concerns every key below it, so it also concerns those after `b/5`.
+pub(crate) fn is_behind(error: &Error, after: &str) -> bool {
+    let Some(name) = error.key().filter(|_| error.listing_continues()) else { return false };
+    let is_inside = name.ends_with('/') && after.len() > name.len() && after.starts_with(name);
+    name <= after && !is_inside
 }
 
 fn roll_up_entry(entry: Entry, prefix_len: usize, delimiter: Option<&str>) -> Entry {

@@ -9,6 +9,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use crate::text::escape_invisible;
+
 /// The result of every fallible call in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -163,10 +165,14 @@ impl fmt::Display for Operation {
 
 /// Any failure of a storage.
 ///
-/// Displayed on one line, without the source:
-/// `open "avatars/ada.png" on fs: NotFound: no such object`. A key is printed escaped, so that a
-/// hostile one cannot forge a log line. No credential appears in it: drivers put none into messages
-/// and pass no source that prints one.
+/// `Display` prints one line without the source:
+/// `open "avatars/ada.png" on fs: NotFound: no such object`. `Debug` prints the same line and below it
+/// the causes, one a line, so that `fn main() -> storage_core::Result<()>` ends with a readable
+/// message; `{:#?}` prints the fields.
+///
+/// Keys and messages are printed with [`escape_invisible`](crate::escape_invisible), so that a hostile
+/// one cannot forge a log line or command a terminal. No credential appears in it: drivers put none
+/// into messages and pass no source whose `Display` prints one. `Debug` of a source is never used.
 ///
 /// ```
 /// use storage_core::{Error, ErrorKind};
@@ -184,6 +190,7 @@ struct Inner {
     driver: Option<Cow<'static, str>>,
     key: Option<String>,
     retryable: bool,
+    listing_continues: bool,
     retry_after: Option<Duration>,
     source: Option<BoxError>,
 }
@@ -199,6 +206,7 @@ impl Error {
             driver: None,
             key: None,
             retryable: kind.passes_by_itself(),
+            listing_continues: false,
             retry_after: None,
             source: None,
         }))
@@ -267,6 +275,18 @@ impl Error {
         self.0.retryable
     }
 
+    /// Returns whether the listing that yielded this error continues after it.
+    ///
+    /// If `true`, the error concerns one name, which [`key`](Self::key) returns: a name that is not a
+    /// valid key, a file that cannot be looked up, or a directory that cannot be read (then the key
+    /// ends in `/`). What lies at and below that name is unknown; the rest of the listing follows. If
+    /// `false`, the listing ends with this error. Defaults to `false`; drivers set it. It has no
+    /// meaning outside listings.
+    #[must_use]
+    pub fn listing_continues(&self) -> bool {
+        self.0.listing_continues
+    }
+
     /// How long the backend asked to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -284,6 +304,14 @@ impl Error {
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
+        self
+    }
+
+    /// Sets whether the listing that yields this error continues after it: see
+    /// [`listing_continues`](Self::listing_continues).
+    #[must_use]
+    pub fn with_listing_continues(mut self, continues: bool) -> Self {
+        self.0.listing_continues = continues;
         self
     }
 
@@ -322,6 +350,13 @@ impl Error {
         self
     }
 
+    /// Adds a note to the end of the message, after a semicolon.
+    #[must_use]
+    pub fn with_note(mut self, note: &str) -> Self {
+        self.0.message = format!("{}; {note}", self.0.message).into();
+        self
+    }
+
     /// Rewrites the key, for a layer that shows its callers other keys than it uses inside.
     #[must_use]
     pub fn map_key(mut self, map: impl FnOnce(String) -> String) -> Self {
@@ -339,7 +374,8 @@ impl fmt::Display for Error {
             place = true;
         }
         if let Some(key) = &inner.key {
-            write!(f, "{}{key:?}", if place { " " } else { "" })?;
+            let key = format!("{key:?}");
+            write!(f, "{}{}", if place { " " } else { "" }, escape_invisible(&key))?;
             place = true;
         }
         if let Some(driver) = &inner.driver {
@@ -349,12 +385,33 @@ impl fmt::Display for Error {
         if place {
             f.write_str(": ")?;
         }
-        write!(f, "{}: {}", inner.kind, inner.message)
+        write!(f, "{}: {}", inner.kind, escape_invisible(&inner.message))
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { self.debug_fields(f) } else { self.debug_causes(f) }
+    }
+}
+
+impl Error {
+    /// The causes are shown by `Display`: `Debug` output of foreign errors is where URLs with signatures and headers
+    /// with tokens turn up.
+    fn debug_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = self.source();
+        if source.is_some() {
+            f.write_str("\n\nCaused by:")?;
+        }
+        while let Some(cause) = source {
+            write!(f, "\n    {}", escape_invisible(&cause.to_string()))?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+
+    fn debug_fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
         let mut debug = f.debug_struct("Error");
         debug.field("kind", &inner.kind).field("message", &inner.message);
@@ -368,10 +425,8 @@ impl fmt::Debug for Error {
             debug.field("key", key);
         }
         debug.field("retryable", &inner.retryable);
-        // The source's Display, not its Debug: Debug output of foreign errors is where URLs with
-        // signatures and headers with tokens turn up.
         if let Some(source) = &inner.source {
-            debug.field("source", &format_args!("{source}"));
+            debug.field("source", &format_args!("{}", escape_invisible(&source.to_string())));
         }
         debug.finish()
     }
@@ -446,4 +501,52 @@ fn from_operating_system(error: std::io::Error) -> Error {
     let passing = matches!(error.kind(), Io::Interrupted | Io::WouldBlock | Io::ResourceBusy);
     let retryable = passing || kind.passes_by_itself();
     Error::new(kind, message).with_retryable(retryable).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cause whose `Debug` shows what its `Display` hides.
+    struct Cause(Option<Box<Cause>>);
+
+    impl fmt::Display for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(if self.0.is_some() { "no connection" } else { "refused\nby the host" })
+        }
+    }
+
+    impl fmt::Debug for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("https://user:CANARY@host/?signature=CANARY")
+        }
+    }
+
+    impl StdError for Cause {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.0.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn debug_prints_the_message_and_the_causes_as_a_main_function_shows_them() {
+        let plain = Error::not_found().with_operation(Operation::Open).with_key("a").with_driver("fs");
+        assert_eq!(format!("{plain:?}"), r#"open "a" on fs: NotFound: no such object"#);
+        let error = Error::unexpected("no answer", Cause(Some(Box::new(Cause(None)))));
+        let expected = "Unexpected: no answer\n\nCaused by:\n    no connection\n    refused\\nby the host";
+        assert_eq!(format!("{error:?}"), expected);
+        let fields = format!("{error:#?}");
+        assert!(fields.contains("kind: Unexpected") && fields.contains("source: no connection"), "{fields}");
+        assert!(!format!("{error:?}{error:#?}{error}").contains("CANARY"));
+    }
+
+    #[test]
+    fn what_is_invisible_in_a_message_is_escaped() {
+        let error =
+            Error::new(ErrorKind::Unexpected, "the server says \u{202e}\u{1b}[2J\nok").with_key("a\u{2028}\u{e0041}b");
+        let shown = r#""a\u{2028}\u{e0041}b": Unexpected: the server says \u{202e}\u{1b}[2J\nok"#;
+        assert_eq!(error.to_string(), shown);
+        assert_eq!(format!("{error:?}"), shown);
+        assert_eq!(error.message(), "the server says \u{202e}\u{1b}[2J\nok");
+    }
 }

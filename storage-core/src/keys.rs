@@ -1,5 +1,6 @@
 //! Making keys: safe names for uploads, names that nobody has taken.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -7,9 +8,13 @@ use jiff::fmt::strtime;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, MAX_KEY_BYTES};
+use crate::text::{is_invisible, is_visible_mark};
 
-/// The most bytes that a made name has: what every file system holds, with room to spare.
+/// The most bytes of a sanitised name. A suffix comes on top; every file system holds 255.
 const MAX_NAME_BYTES: usize = 150;
+
+/// The most bytes of its extension.
+const MAX_EXTENSION_BYTES: usize = 32;
 
 /// How many random characters make a name unguessable (80 bits) ...
 const UNIQUE_CHARS: usize = 16;
@@ -50,9 +55,11 @@ pub fn dated(template: &str, time: SystemTime) -> Result<String> {
 
 /// A file name of a stranger as one safe segment of a key.
 ///
-/// Takes what follows the last slash or backslash; keeps letters and digits of any script, `.`, `_` and `-`;
-/// makes a dash of everything else; drops dots and dashes at the ends, so that nothing is hidden or an option;
-/// puts the extension in lower case; shortens the rest to fit 150 bytes. If nothing is left, it is `file`.
+/// Takes what follows the last slash or backslash; keeps letters and digits of any script with their combining
+/// marks, `.`, `_` and `-`; drops what is invisible (joiners, marks of direction); makes a dash of everything else;
+/// drops dots and dashes at the ends, so that nothing is hidden or an option; puts the extension in lower case; shortens the rest to fit 150 bytes. If nothing is left,
+/// it is `file`. A name for which Windows opens a device, with whatever extensions (`nul.tar.gz`), gets an
+/// underscore: `nul_.tar.gz`. Applied to its own result, it changes nothing.
 ///
 /// ```
 /// use storage_core::keys::sanitised;
@@ -66,21 +73,35 @@ pub fn sanitised(file_name: &str) -> String {
     let name = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut safe = String::new();
     for c in name.chars() {
-        if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') {
+        if is_invisible(c) && !c.is_control() {
+            continue;
+        }
+        let is_kept = match c {
+            '.' | '_' | '-' => true,
+            // Without its letter a mark would join the character before it.
+            c if is_visible_mark(c) => !safe.is_empty() && !safe.ends_with(['.', '_', '-']),
+            c => c.is_alphanumeric(),
+        };
+        if is_kept {
             safe.push(c);
         } else if !safe.ends_with('-') {
             safe.push('-');
         }
     }
+    let safe = safe.trim_end_matches(['.', '-']);
     let (stem, extension) = match safe.rsplit_once('.') {
         Some((stem, extension)) => (stem, extension.trim_matches('-').to_lowercase()),
-        None => (&*safe, String::new()),
+        None => (safe, String::new()),
     };
     let stem = stem.trim_matches(['.', '-']);
     let stem = if stem.is_empty() { "file" } else { stem };
-    // Windows opens a device for these names, whatever the extension.
-    let stem = if is_windows_device(stem) { format!("{stem}_") } else { stem.to_owned() };
-    shortened(&stem, &extension)
+    shortened(&without_device(stem), &extension)
+}
+
+/// Windows opens a device for these names, whatever follows the first dot.
+fn without_device(stem: &str) -> Cow<'_, str> {
+    let (base, rest) = stem.split_at(stem.find('.').unwrap_or(stem.len()));
+    if is_windows_device(base) { Cow::Owned(format!("{base}_{rest}")) } else { Cow::Borrowed(stem) }
 }
 
 /// Another key beside one that is taken: `a/photo.png` becomes `a/photo_x7k2m9q.png`.
@@ -117,25 +138,41 @@ fn with_suffix(name: &str, separator: char, chars: usize) -> Result<String> {
 }
 
 fn shortened(stem: &str, extension: &str) -> String {
-    let extension = cut(extension, 32);
-    let stem = cut(stem, MAX_NAME_BYTES - extension.len()).trim_end_matches(['.', '-']);
-    if extension.is_empty() { stem.to_owned() } else { format!("{stem}.{extension}") }
+    let extension = cut(extension, MAX_EXTENSION_BYTES).trim_end_matches('-');
+    let dot = usize::from(!extension.is_empty());
+    let stem = cut(stem, MAX_NAME_BYTES - extension.len() - dot).trim_end_matches(['.', '-']);
+    // A cut may leave a device's name, if one letter with many marks followed it.
+    let stem = without_device(stem);
+    if extension.is_empty() { stem.into_owned() } else { format!("{stem}.{extension}") }
 }
 
+/// Cuts a text to at most `max` bytes: between a letter and its marks only if nothing else would be left.
 fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &text[..end]
+    let start = &text[..end];
+    if !text[end..].starts_with(is_visible_mark) {
+        return start;
+    }
+    let letter = start.char_indices().rev().find(|(_, c)| !is_visible_mark(*c));
+    letter.map(|(at, _)| &start[..at]).filter(|whole| !whole.is_empty()).unwrap_or(start)
 }
 
-fn is_windows_device(stem: &str) -> bool {
-    let base = stem.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    match base.as_str() {
-        "con" | "prn" | "aux" | "nul" => true,
-        other => matches!(other.as_bytes(), [b'c', b'o', b'm', b'0'..=b'9'] | [b'l', b'p', b't', b'0'..=b'9']),
+/// Returns whether a name up to its first dot is that of a device ("Naming Files, Paths, and Namespaces"): `CON`,
+/// `PRN`, `AUX`, `NUL`, `COM0` to `COM9`, `LPT0` to `LPT9`, also with one of the superscript digits of Latin-1.
+fn is_windows_device(base: &str) -> bool {
+    let base = base.to_ascii_lowercase();
+    if matches!(base.as_str(), "con" | "prn" | "aux" | "nul") {
+        return true;
     }
+    let port = base.strip_prefix("com").or_else(|| base.strip_prefix("lpt"));
+    port.and_then(|port| only(port.chars())).is_some_and(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³'))
+}
+
+fn only(mut chars: std::str::Chars<'_>) -> Option<char> {
+    chars.next().filter(|_| chars.next().is_none())
 }
 
 /// Random text of lower-case letters and digits, five bits a character, from the system's generator.
@@ -191,6 +228,72 @@ mod tests {
         assert_eq!(sanitised("con.txt"), "con_.txt");
         assert!(sanitised(&"é".repeat(1000)).len() <= MAX_NAME_BYTES);
         assert!(sanitised(&format!("a.{}", "é".repeat(1000))).len() <= MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn letters_keep_their_combining_marks() {
+        for name in ["Cafe\u{301}.txt", "हिन्दी.txt", "ภาษาไทย.txt", "தமிழ்.txt", "Việt.txt", "עִבְרִית.txt"]
+        {
+            assert_eq!(sanitised(name), name);
+        }
+        assert_eq!(sanitised("a \u{301}b"), "a-b");
+        assert_eq!(sanitised("\u{301}a.\u{301}txt"), "a.txt");
+        assert_eq!(sanitised("می\u{200c}خواهم"), "میخواهم");
+        assert_eq!(sanitised("a\u{202e}gpj.exe"), "agpj.exe");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_letters_with_their_marks() {
+        let cut = sanitised(&format!("{}.txt", "e\u{301}".repeat(100)));
+        assert!(cut.len() <= MAX_NAME_BYTES && cut.ends_with("e\u{301}.txt"), "{cut}");
+        // One letter with too many marks.
+        let cut = sanitised(&format!("a{}.txt", "\u{301}".repeat(100)));
+        assert!(cut.len() <= MAX_NAME_BYTES && cut.starts_with("a\u{301}") && cut.ends_with(".txt"), "{cut}");
+    }
+
+    #[test]
+    fn a_sanitised_name_has_at_most_150_bytes_with_its_dot() {
+        assert_eq!(sanitised(&format!("{}.txt", "a".repeat(200))).len(), MAX_NAME_BYTES);
+        assert_eq!(sanitised(&"a".repeat(200)).len(), MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn a_name_that_windows_opens_as_a_device_is_changed_whatever_follows_its_first_dot() {
+        for (name, safe) in [
+            ("nul.tar.gz", "nul_.tar.gz"),
+            ("NUL", "NUL_"),
+            ("COM¹.txt", "COM¹_.txt"),
+            ("lpt9.a.b.c", "lpt9_.a.b.c"),
+            ("com0", "com0_"),
+            ("com10.txt", "com10.txt"),
+            ("null.txt", "null.txt"),
+            ("a.con", "a.con"),
+        ] {
+            assert_eq!(sanitised(name), safe);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_name_becomes_one_harmless_segment_of_bounded_length(
+            name in "(\\PC|[\u{300}-\u{36f}\u{200b}-\u{200f}\u{0}-\u{20}./\\\\-]|con|NUL|com1|LPT¹){0,90}"
+        ) {
+            let safe = sanitised(&name);
+            proptest::prop_assert!(safe.len() <= MAX_NAME_BYTES);
+            proptest::prop_assert!(!safe.starts_with(['.', '-']) && !safe.ends_with(['.', '-']));
+            proptest::prop_assert!(!safe.chars().any(is_invisible));
+            proptest::prop_assert!(!is_windows_device(safe.split('.').next().unwrap_or_default()));
+            proptest::prop_assert_eq!(Key::new(safe.as_str()).unwrap().segments().count(), 1);
+            proptest::prop_assert_eq!(sanitised(&safe), safe.clone());
+            let unique = unique("a", &name).unwrap();
+            proptest::prop_assert!(unique.name().len() <= 255);
+        }
+
+        #[test]
+        fn a_short_name_of_letters_and_marks_stays_as_it_is(name in "[a-zäöüक-हก-ฮ][a-zäöü0-9\u{300}-\u{34e}क-हिी्ก-ฮ่-๋]{0,20}") {
+            proptest::prop_assume!(!is_windows_device(&name));
+            proptest::prop_assert_eq!(sanitised(&name), name);
+        }
     }
 
     #[test]

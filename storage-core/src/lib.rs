@@ -12,7 +12,7 @@
 //!
 //! let storage = Memory::storage();
 //! let meta = storage.save("avatars/ada.txt", "hello").create_new().await?;
-//! assert_eq!(meta.content_type(), Some("text/plain"));
+//! assert_eq!(meta.content_type(), Some("text/plain; charset=utf-8"));
 //! assert_eq!(storage.open("avatars/ada.txt").await?.text().await?, "hello");
 //! # Ok(()) }
 //! ```
@@ -21,7 +21,7 @@
 //!
 //! | module or type | what it is for |
 //! |---|---|
-//! | [`Storage`], [`Save`], [`Open`], [`List`], [`DeleteAll`] | what applications call |
+//! | [`Storage`], [`Save`], [`Open`], [`List`], [`DeleteAll`], [`DeletePrefix`] | what applications call |
 //! | [`Key`], [`Prefix`], [`keys`] | names of objects, and making them |
 //! | [`ObjectMeta`], [`Metadata`], [`ETag`], [`Checksums`] | what is known of an object |
 //! | [`Payload`], [`Object`] | bytes on their way in, and out |
@@ -39,6 +39,8 @@ mod checksum;
 pub mod config;
 pub mod content_type;
 mod delete_all;
+mod delete_prefix;
+mod deletions;
 mod driver;
 mod entry;
 mod error;
@@ -61,12 +63,15 @@ mod registry;
 mod response;
 pub mod signed_url;
 mod storage;
+mod text;
 mod timestamp;
+mod unknown_size;
 mod waits;
 
 pub use async_trait::async_trait;
 pub use checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
 pub use delete_all::DeleteAll;
+pub use delete_prefix::DeletePrefix;
 pub use driver::{Capabilities, Driver, DriverInfo, MAX_DELETE_MANY, delete_one_by_one};
 pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
 pub use error::{BoxError, Error, ErrorKind, Operation, Result, innermost};
@@ -86,6 +91,8 @@ pub use received::{header_text, percent_decoded};
 pub use registry::{Context, Registry};
 pub use response::ResponseMeta;
 pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
+pub use text::{escape_invisible, escape_invisible_in_json};
 pub use timestamp::{floor_to_second, format_time, parse_time};
+pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use waits::Waits;

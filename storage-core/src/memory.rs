@@ -180,6 +180,11 @@ impl Driver for Memory {
             .collect()
     }
 
+    /// Has no folder markers.
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        Ok(())
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let (memory, of_prefix) = (self.clone(), prefix.clone());
         let pages = stream::unfold(Some(None), move |after: Option<Option<Key>>| {

@@ -189,10 +189,12 @@ impl Payload {
         self
     }
 
-    /// The first bytes, at most `n`, without taking them away.
+    /// Returns the first bytes, at most `n`, without taking them away. They are fewer where the payload ends, or where its
+    /// stream fails; the stream's reader gets that error after the bytes before it. Of a stream no chunk is taken after
+    /// those that show it to be larger than [`with_max_size`](Self::with_max_size) allows.
     ///
     /// # Errors
-    /// What the stream or the file says.
+    /// What the file says.
     pub async fn peek(&mut self, n: usize) -> Result<Bytes> {
         match &mut self.body {
             Body::Bytes(bytes) => Ok(bytes.slice(..bytes.len().min(n))),
@@ -209,11 +211,19 @@ impl Payload {
             Body::Stream(chunks) => {
                 let mut start = BytesMut::new();
                 let mut taken = Vec::new();
-                while start.len() < n
-                    && let Some(chunk) = chunks.try_next().await?
+                let max_size = self.checks.max_size.and_then(|max| usize::try_from(max).ok());
+                let enough = n.min(max_size.unwrap_or(n).saturating_add(1));
+                while start.len() < enough
+                    && let Some(chunk) = chunks.next().await
                 {
-                    start.extend_from_slice(&chunk[..chunk.len().min(n - start.len())]);
-                    taken.push(Ok(chunk));
+                    let failed = chunk.is_err();
+                    if let Ok(chunk) = &chunk {
+                        start.extend_from_slice(&chunk[..chunk.len().min(n - start.len())]);
+                    }
+                    taken.push(chunk);
+                    if failed {
+                        break;
+                    }
                 }
                 let rest = std::mem::replace(chunks, stream::empty().boxed());
                 *chunks = stream::iter(taken).chain(rest).boxed();

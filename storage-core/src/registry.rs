@@ -42,7 +42,13 @@ type ReadUrl = Arc<dyn Fn(&Url) -> Result<Options> + Send + Sync>;
 pub struct Registry {
     drivers: BTreeMap<String, Build>,
     schemes: BTreeMap<String, (String, ReadUrl)>,
+    /// Names of drivers and schemes that exist, but not here, and what to do to have them.
+    missing: BTreeMap<String, String>,
 }
+
+/// How many storages may stand one behind the other. Each is a driver around a driver, so the stack of every call
+/// grows with them.
+const MAX_DEPTH: usize = 16;
 
 impl Registry {
     /// A registry that knows no driver.
@@ -90,6 +96,28 @@ impl Registry {
         self
     }
 
+    /// Names a driver that is not registered and its URL schemes, for errors: `what_to_do` says how to get it, as in
+    /// "enable the feature `s3`". A driver or scheme of the same name that is registered takes precedence.
+    ///
+    /// ```
+    /// use storage_core::Registry;
+    ///
+    /// let mut registry = Registry::with_memory();
+    /// registry.note_missing("tape", &["tape"], "use the crate tape-storage");
+    /// let error = registry.open_url("tape:1").unwrap_err();
+    /// assert_eq!(error.message(), "unknown URL scheme tape: use the crate tape-storage; known are memory:");
+    /// ```
+    pub fn note_missing(&mut self, driver: &str, schemes: &[&str], what_to_do: &str) -> &mut Self {
+        for name in [driver].iter().chain(schemes) {
+            self.missing.insert((*name).to_owned(), what_to_do.to_owned());
+        }
+        self
+    }
+
+    fn way_to(&self, name: &str) -> String {
+        self.missing.get(name).map_or_else(String::new, |what_to_do| format!(": {what_to_do}"))
+    }
+
     /// The names of the registered drivers, sorted.
     pub fn drivers(&self) -> impl Iterator<Item = &str> {
         self.drivers.keys().map(String::as_str)
@@ -103,8 +131,8 @@ impl Registry {
     /// Builds the storage that a URL names.
     ///
     /// # Errors
-    /// `InvalidConfig` for what is no URL, an unknown scheme, user name or password in the URL, an option that is
-    /// unknown, doubled or wrong; and what the driver says.
+    /// `InvalidConfig` for what is no URL, an unknown scheme, user name, password or a secret option in the URL, an
+    /// option that is unknown, doubled or wrong; and what the driver says.
     pub fn open_url(&self, url: &str) -> Result<Storage> {
         self.open_config(&self.config_of_url(url)?)
     }
@@ -114,14 +142,14 @@ impl Registry {
     /// # Errors
     /// `InvalidConfig`, and what the driver says.
     pub fn open_config(&self, config: &StorageConfig) -> Result<Storage> {
-        Building::new(self, &StoragesConfig::new()).build(config, None)
+        Building::new(self, &StoragesConfig::new()).build(config, None).map(|(storage, _)| storage)
     }
 
     /// Builds one of the named storages, and those it refers to.
     ///
     /// # Errors
-    /// `InvalidConfig` if there is none of that name, or if storages refer to each other in a circle, which is shown;
-    /// and what the drivers say.
+    /// `InvalidConfig` if there is none of that name, if storages refer to each other in a circle, which is shown, or
+    /// if more than 16 stand one behind the other; and what the drivers say.
     pub fn open_named(&self, configs: &StoragesConfig, name: &str) -> Result<Storage> {
         Building::new(self, configs).named(name)
     }
@@ -162,7 +190,7 @@ impl Registry {
             Error::config(if self.drivers.contains_key(scheme) {
                 format!("driver {scheme} has no URL form: configure it in a config file")
             } else {
-                format!("unknown URL scheme {scheme}; known are {}", self.scheme_list())
+                format!("unknown URL scheme {scheme}{}; known are {}", self.way_to(scheme), self.scheme_list())
             })
         })?;
         let mut options = read(&url)?;
@@ -171,6 +199,7 @@ impl Registry {
                 return Err(Error::config(format!("option {name} is given twice in the URL")));
             }
         }
+        options.mark_as_url();
         StorageConfig::new(driver.clone(), options)
     }
 
@@ -214,7 +243,10 @@ impl Context<'_> {
     pub fn storage(&self, value: &Value) -> Result<Storage> {
         match value {
             Value::String(name) => self.building.named(name),
-            Value::Table(table) => self.building.build(&StorageConfig::from_options(table.clone())?, None),
+            Value::Table(table) => {
+                let config = StorageConfig::from_options(table.clone())?;
+                self.building.build(&config, None).map(|(storage, _)| storage)
+            }
             _ => Err(Error::config("a storage is referred to by its name or given as a table")),
         }
     }
@@ -225,32 +257,48 @@ impl Context<'_> {
 struct Building<'a> {
     registry: &'a Registry,
     configs: &'a StoragesConfig,
-    done: RefCell<BTreeMap<String, Storage>>,
+    /// With its height: how many storages stand behind one another in it, itself included.
+    done: RefCell<BTreeMap<String, (Storage, usize)>>,
     under_way: RefCell<Vec<String>>,
+    /// For each storage under way, named or inline, the greatest height of those it refers to so far.
+    heights: RefCell<Vec<usize>>,
 }
 
 impl<'a> Building<'a> {
     fn new(registry: &'a Registry, configs: &'a StoragesConfig) -> Self {
-        Self { registry, configs, done: RefCell::default(), under_way: RefCell::default() }
+        let (done, under_way, heights) = Default::default();
+        Self { registry, configs, done, under_way, heights }
     }
 
     fn named(&self, name: &str) -> Result<Storage> {
-        if let Some(storage) = self.done.borrow().get(name) {
+        if let Some((storage, height)) = self.done.borrow().get(name) {
+            self.refers_to(*height);
             return Ok(storage.clone());
         }
         let config = self.configs.get(name).ok_or_else(|| self.unknown(name))?;
         self.enter(name)?;
         let built = self.build(config, Some(name));
         self.under_way.borrow_mut().pop();
-        let storage = built?;
-        self.done.borrow_mut().insert(name.to_owned(), storage.clone());
+        let (storage, height) = built?;
+        self.done.borrow_mut().insert(name.to_owned(), (storage.clone(), height));
         Ok(storage)
+    }
+
+    /// Records that the storage under way refers to one of this height.
+    fn refers_to(&self, height: usize) {
+        if let Some(highest) = self.heights.borrow_mut().last_mut() {
+            *highest = height.max(*highest);
+        }
     }
 
     fn unknown(&self, name: &str) -> Error {
         let known: Vec<_> = self.configs.names().collect();
         let known =
             if known.is_empty() { "none is configured".to_owned() } else { format!("known are {}", known.join(", ")) };
+        // Of a URL nothing is shown: there may be a password in it.
+        if name.contains(':') {
+            return Error::config(format!("a storage is referred to by its name, and a URL is none; {known}"));
+        }
         Error::config(format!("no storage is called {name:?}; {known}"))
     }
 
@@ -264,8 +312,18 @@ impl<'a> Building<'a> {
         Ok(())
     }
 
-    fn build(&self, config: &StorageConfig, name: Option<&str>) -> Result<Storage> {
-        self.build_layers(config).map_err(|error| match name {
+    /// Builds a storage; also returns its height.
+    fn build(&self, config: &StorageConfig, name: Option<&str>) -> Result<(Storage, usize)> {
+        // On the way down, so that the stack of this recursion is bounded too.
+        if self.heights.borrow().len() >= MAX_DEPTH {
+            return Err(too_deep());
+        }
+        self.heights.borrow_mut().push(0);
+        let built = self.build_layers(config);
+        let height = self.heights.borrow_mut().pop().unwrap_or_default() + 1;
+        self.refers_to(height);
+        let built = built.and_then(|storage| if height > MAX_DEPTH { Err(too_deep()) } else { Ok((storage, height)) });
+        built.map_err(|error| match name {
             Some(name) => error.with_context(&format!("[storages.{name}]")),
             None => error,
         })
@@ -275,11 +333,15 @@ impl<'a> Building<'a> {
         let StorageConfig { driver, common, options } = config;
         let build = self.registry.drivers.get(driver).ok_or_else(|| {
             let known = self.registry.drivers().collect::<Vec<_>>().join(", ");
-            Error::config(format!("unknown driver {driver:?}; known are {known}"))
+            Error::config(format!("unknown driver {driver:?}{}; known are {known}", self.registry.way_to(driver)))
         })?;
         let inner = build(options.clone(), &Context { building: self, common })?;
         Ok(Storage::from_arc(wrapped(inner, common)?))
     }
+}
+
+fn too_deep() -> Error {
+    Error::config(format!("more than {MAX_DEPTH} storages refer to each other in a row; let them refer to fewer"))
 }
 
 /// Puts the common options around a driver, innermost first.

@@ -32,6 +32,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::Sha256;
 use url::Url;
 
+use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
 use crate::key::Key;
@@ -79,12 +80,19 @@ impl SigningKey {
     /// A key from a secret of at least [`MIN_SIGNING_KEY_BYTES`] bytes.
     ///
     /// # Errors
-    /// `InvalidConfig` for a shorter one.
+    /// `InvalidConfig` for a shorter one, and for one of fewer than 6 different bytes, such as spaces or zeros: links
+    /// could be forged by guessing it.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self> {
         let secret = secret.as_ref();
         if secret.len() < MIN_SIGNING_KEY_BYTES {
             return Err(Error::config(
                 "signing_key: a secret needs at least 16 bytes; make one with: openssl rand -hex 32",
+            ));
+        }
+        if config::is_trivial(secret) {
+            return Err(Error::config(
+                "signing_key: nearly all bytes of the secret are the same, so it can be guessed; make one with: openssl \
+                 rand -hex 32",
             ));
         }
         let mac = Hmac::new_from_slice(secret)
@@ -156,21 +164,24 @@ impl SigningKey {
     /// `PermissionDenied`, with a reason that tells a legitimate user enough and a forger nothing.
     pub fn verify(&self, method: UrlMethod, key: &Key, query: &str, now: SystemTime) -> Result<Grant> {
         let (claims, signature) = Claims::parse(query)?;
-        let signature = hex::decode(&signature).ok_or_else(|| denied("the link's signature is not valid"))?;
+        // In one form alone, as documented: else a link would have many URLs.
+        let is_lower = !signature.bytes().any(|byte| byte.is_ascii_uppercase());
+        let signature = hex::decode(&signature).filter(|_| is_lower);
+        let signature = signature.ok_or_else(|| denied("the link's signature is not valid"))?;
         self.mac(key, &claims).verify_slice(&signature).map_err(|_| denied("the link's signature is not valid"))?;
         let allowed = claims.method == method.as_str() || (claims.method == "GET" && method == UrlMethod::Head);
         if !allowed {
             return Err(denied("the link is for another method"));
         }
         // Signed by us, so it parses; and if it did not, it would be refused.
-        if claims.expires.parse().map_or(true, |expires: u64| unix_seconds(now) > expires) {
-            return Err(denied("the link has expired"));
-        }
+        let expires = claims.expires.parse().ok().filter(|&expires: &u64| unix_seconds(now) <= expires);
+        let expires = expires.ok_or_else(|| denied("the link has expired"))?;
         let given = |text: String| (!text.is_empty()).then_some(text);
         Ok(Grant {
             content_disposition: given(claims.disposition),
             content_type: given(claims.content_type),
             content_length: claims.length.parse().ok(),
+            expires_at: UNIX_EPOCH.checked_add(Duration::from_secs(expires)),
         })
     }
 
@@ -199,6 +210,9 @@ pub struct Grant {
     pub content_type: Option<String>,
     /// PUT: the length to insist on.
     pub content_length: Option<u64>,
+    /// The last second in which the link works. A link that a server makes in its place must not work
+    /// for longer.
+    pub expires_at: Option<SystemTime>,
 }
 
 #[derive(Default)]
@@ -300,6 +314,9 @@ mod tests {
     #[test]
     fn a_link_ends_with_its_last_second() {
         let link = query(|_| {});
+        let grant = signer().verify(UrlMethod::Get, &key("a/b c.png"), &link, SystemTime::now()).unwrap();
+        let left = grant.expires_at.unwrap().duration_since(SystemTime::now()).unwrap();
+        assert!(left <= Duration::from_secs(60), "{left:?}");
         assert!(
             signer()
                 .verify(UrlMethod::Get, &key("a/b c.png"), &link, SystemTime::now() + Duration::from_secs(59))
@@ -360,12 +377,29 @@ mod tests {
             format!("{upload}&x-storage-length=1"),
             upload.replace("X-Storage-Method=PUT", "X-Storage-Method=GET"),
             upload.replace("Signature=", "Signature=00"),
+            upper_case_signature(&upload),
             String::new(),
         ];
         for query in &tampered {
             refused(UrlMethod::Put, "a/b c.png", query, now);
         }
         assert!(signer().verify(UrlMethod::Put, &key("a/b c.png"), &format!("{upload}&v=2"), now).is_ok());
+    }
+
+    fn upper_case_signature(query: &str) -> String {
+        let (before, signature) = query.split_once("Signature=").unwrap();
+        let upper = signature.to_uppercase();
+        assert_ne!(signature, upper, "a signature without letters");
+        format!("{before}Signature={upper}")
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_refused() {
+        for secret in ["                ", "0000000000000000", "abcabcabcabcabcabc"] {
+            let error = SigningKey::new(secret).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.message().contains("can be guessed"), "{error}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use futures_util::{StreamExt, stream};
 use crate::checksum::{Checksum, ChecksumAlgorithm};
 use crate::content_type;
 use crate::delete_all::DeleteAll;
+use crate::delete_prefix::DeletePrefix;
 use crate::driver::{Driver, DriverInfo};
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -163,9 +164,48 @@ impl Storage {
         DeleteAll::new(self.clone(), keys.map(IntoKey::into_key).boxed())
     }
 
+    /// Removes everything below a directory, such as `"avatars/"`: objects and folder markers. See
+    /// [`DeletePrefix`].
+    ///
+    /// The prefix ends in `/`, so that `avatars/` does not remove `avatars-old/x`. Any other one is
+    /// `InvalidInput`, and so is `""`: call [`delete_everything`](Self::delete_everything).
+    pub fn delete_prefix(&self, prefix: impl IntoPrefix) -> DeletePrefix {
+        DeletePrefix::new(self.clone(), prefix.into_prefix().and_then(checked_directory))
+    }
+
+    /// Removes every object and every folder marker of this storage: see [`DeletePrefix`].
+    ///
+    /// Of a storage that [`prefixed`](Self::prefixed) has made, that is what is below its prefix.
+    pub fn delete_everything(&self) -> DeletePrefix {
+        DeletePrefix::new(self.clone(), Ok(Prefix::empty()))
+    }
+
+    /// Removes a folder marker, which [`List::with_folder_markers`] shows. Succeeds if there is none.
+    ///
+    /// Only the marker goes; the objects below it stay. Backends without folder markers do nothing.
+    /// Dropped, the marker is gone or still there.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the name does not end in `/`, `Conflict` if the object of that name is not
+    /// empty, `PermissionDenied` and the like.
+    pub async fn delete_folder_marker(&self, marker: impl IntoPrefix) -> Result<()> {
+        let marker = marker.into_prefix().and_then(|marker| match marker.as_str() {
+            "" => Ok(marker),
+            _ => checked_directory(marker),
+        });
+        let marker = marker.map_err(|error| self.told(error, Operation::Delete, ""))?;
+        let deleted = self.driver.delete_folder_marker(&marker).await;
+        deleted.map_err(|error| self.told(error, Operation::Delete, marker.as_str()))
+    }
+
     /// Lists the objects whose keys begin with a prefix: see [`List`]. `""` lists all.
     pub fn list(&self, prefix: impl IntoPrefix) -> List {
-        List { storage: self.clone(), prefix: prefix.into_prefix(), options: ListOptions::default() }
+        List {
+            storage: self.clone(),
+            prefix: prefix.into_prefix(),
+            options: ListOptions::default(),
+            folder_markers: false,
+        }
     }
 
     /// Copies an object within this storage: see [`struct@Copy`].
@@ -184,8 +224,26 @@ impl Storage {
     }
 
     pub(crate) fn checked(&self, operation: Operation, key: Result<Key>) -> Result<Key> {
-        key.map_err(|error| error.with_operation(operation).with_driver(self.info.name.clone()))
+        key.map_err(|error| self.with_driver(error, operation))
     }
+
+    /// Adds operation and driver to an error that has a key or concerns none.
+    pub(crate) fn with_driver(&self, error: Error, operation: Operation) -> Error {
+        error.with_operation(operation).with_driver(self.info.name.clone())
+    }
+}
+
+/// Refuses a prefix that does not name a directory.
+fn checked_directory(prefix: Prefix) -> Result<Prefix> {
+    if prefix.as_str().ends_with('/') {
+        return Ok(prefix);
+    }
+    let message = if prefix.is_empty() {
+        "an empty prefix means every object of the storage: call delete_everything if that is what you want".to_owned()
+    } else {
+        format!("{prefix:?} also begins the keys of other directories: write \"{prefix}/\" for what is inside")
+    };
+    Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
 }
 
 impl fmt::Debug for Storage {
@@ -411,6 +469,7 @@ pub struct List {
     storage: Storage,
     prefix: Result<Prefix>,
     options: ListOptions,
+    folder_markers: bool,
 }
 
 impl List {
@@ -426,22 +485,28 @@ impl List {
         self
     }
 
+    /// Yields folder markers too, as [`Entry::FolderMarker`]. Without it they are passed over, and
+    /// [`Entries::folder_markers`] counts them.
+    pub fn with_folder_markers(mut self) -> Self {
+        self.folder_markers = true;
+        self
+    }
+
     /// The entries, in byte order of their names.
     #[must_use]
     pub fn entries(self) -> Entries {
-        let Self { storage, prefix, options } = self;
+        let Self { storage, prefix, options, folder_markers } = self;
         let prefix = prefix.and_then(|prefix| match options.delimiter.as_deref() {
             Some("") => {
                 Err(Error::new(ErrorKind::InvalidInput, "the delimiter is empty: leave it unset to list all levels"))
             }
             _ => Ok(prefix),
         });
-        match prefix {
-            Ok(prefix) => {
-                Entries { entries: storage.driver.list(&prefix, &options), prefix: prefix.to_string(), storage }
-            }
-            Err(error) => Entries { entries: stream::iter([Err(error)]).boxed(), prefix: String::new(), storage },
-        }
+        let (entries, prefix) = match prefix {
+            Ok(prefix) => (storage.driver.list(&prefix, &options), prefix.to_string()),
+            Err(error) => (stream::iter([Err(error)]).boxed(), String::new()),
+        };
+        Entries { entries, prefix, storage, yields_folder_markers: folder_markers, folder_markers: 0 }
     }
 }
 
@@ -450,16 +515,25 @@ pub struct Entries {
     entries: EntryStream,
     prefix: String,
     storage: Storage,
+    yields_folder_markers: bool,
+    folder_markers: u64,
 }
 
 impl Entries {
-    /// The next entry; `None` at the end. An `InvalidKey` error tells of one odd name, and the listing goes on;
-    /// after any other error it ends. Cancel-safe: an entry that was not returned is not lost.
+    /// Returns the next entry; `None` at the end.
+    ///
+    /// After an error that [continues the listing](Error::listing_continues) the next entries follow:
+    /// one name is not a valid key, or one directory cannot be read. What is at and below the error's
+    /// key is unknown. Any other error is the last item. A program that deletes what a listing lacks
+    /// must keep what is unknown.
+    ///
+    /// Cancel-safe: an entry that was not returned is not lost.
     pub async fn next(&mut self) -> Option<Result<Entry>> {
         StreamExt::next(self).await
     }
 
-    /// All entries in memory: for listings known to be short.
+    /// All entries in memory: for listings known to be short. Folder markers are no entries and no
+    /// errors.
     ///
     /// # Errors
     /// The first error item, odd names included.
@@ -470,14 +544,30 @@ impl Entries {
         }
         Ok(all)
     }
+
+    /// Returns how many [folder markers](Entry::FolderMarker) the listing has met so far.
+    #[must_use]
+    pub fn folder_markers(&self) -> u64 {
+        self.folder_markers
+    }
 }
 
 impl Stream for Entries {
     type Item = Result<Entry>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let entry = self.entries.poll_next_unpin(cx);
-        entry.map_err(|error| self.storage.told(error, Operation::List, &self.prefix))
+        loop {
+            let entry = std::task::ready!(self.entries.poll_next_unpin(cx));
+            if let Some(Ok(Entry::FolderMarker(_))) = &entry {
+                self.folder_markers += 1;
+                if !self.yields_folder_markers {
+                    continue;
+                }
+            }
+            let told =
+                entry.map(|entry| entry.map_err(|error| self.storage.told(error, Operation::List, &self.prefix)));
+            return Poll::Ready(told);
+        }
     }
 }
 

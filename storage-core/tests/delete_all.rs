@@ -15,6 +15,7 @@ use storage_core::{
     delete_one_by_one,
 };
 use storage_testkit::faults::Faults;
+use storage_testkit::foreign::Foreign;
 use tokio::sync::mpsc;
 
 fn storage(scripted: &Scripted) -> Storage {
@@ -253,4 +254,49 @@ async fn one_by_one_means_sixteen_at_a_time_and_answers_in_order() {
     let failed: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| answer.is_err()).map(|(at, _)| at).collect();
     assert_eq!((answers.len(), failed), (40, vec![20]));
     assert_eq!((held.fired(), denied.fired(), faults.calls(Operation::Delete)), (1, 1, 40));
+}
+
+#[tokio::test]
+async fn a_prefix_is_deleted_in_batches_with_its_folder_markers_and_failures_in_their_places() {
+    let scripted = Scripted::with_objects(&[("d/1", ""), ("d/2", "kept"), ("d/3", "")]).await;
+    let denied = Error::new(ErrorKind::PermissionDenied, "not yours");
+    scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(denied), Fault::Pass]);
+    let storage =
+        Storage::new(Foreign::new(scripted.arc()).folder_marker("d/").folder_marker("d/2/").folder_marker("e/"));
+    let mut deleted = storage.delete_prefix("d/");
+    let mut told = Vec::new();
+    while let Some(entry) = deleted.next().await {
+        told.push(entry.map_or_else(
+            |error| format!("{:?} {}: {}", error.operation(), error.kind(), error.key().unwrap_or_default()),
+            |entry| entry.name().to_owned(),
+        ));
+    }
+    assert_eq!(told, ["d/", "d/1", "Some(Delete) PermissionDenied: d/2", "d/2/", "d/3"]);
+    assert_eq!(scripted.text("d/2").await, "kept");
+    let left = storage.list("").with_folder_markers().entries().collect().await.unwrap();
+    assert_eq!(left.iter().map(Entry::name).collect::<Vec<_>>(), ["d/2", "e/"]);
+    assert!(scripted.asked().contains(&"delete_many d/1 d/2 d/3".to_owned()), "{:?}", scripted.asked());
+    scripted.assert_script_done();
+}
+
+#[tokio::test]
+async fn a_folder_marker_is_not_deleted_as_a_key() {
+    let marker = Entry::FolderMarker(Prefix::new("d/").unwrap());
+    let error = Key::try_from(marker).unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some("d/")));
+    assert!(error.message().contains("delete_folder_marker"), "{error}");
+}
+
+#[tokio::test]
+async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
+    let scripted = Scripted::with_objects(&[("a/1", ""), ("ab/1", ""), ("b", "")]).await;
+    let storage = storage(&scripted);
+    for (prefix, way_out) in [("", "delete_everything"), ("a", "\"a/\""), ("a/1", "\"a/1/\""), ("b", "\"b/\"")] {
+        let error = storage.delete_prefix(prefix).finish().await.unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::InvalidInput, Some(Operation::Delete)), "{prefix}");
+        assert!(error.message().contains(way_out), "{error}");
+    }
+    let error = storage.delete_prefix("/").finish().await.unwrap_err();
+    assert_eq!((error.kind(), error.driver()), (ErrorKind::InvalidKey, Some("scripted")));
+    assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
 }

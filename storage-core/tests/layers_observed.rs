@@ -8,6 +8,7 @@ mod scripted;
 mod tracing_log;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use scripted::{BodyKind, End, Fault, Scripted, passing};
 use storage_core::layers::Observed;
 use storage_core::{Error, ErrorKind, Operation, Payload, Result, Storage};
+use storage_testkit::foreign::Foreign;
 use tracing::Level;
 use tracing_log::{Line, Log};
 
@@ -232,6 +234,22 @@ mod metrics_are {
     }
 
     #[test]
+    fn an_unreadable_directory_of_a_listing_that_continues() {
+        let (metrics, log) = observe(Level::WARN, || async {
+            let scripted = Scripted::with_objects(&[("a", ""), ("b/1", ""), ("c/1", ""), ("d", "")]).await;
+            let storage = Storage::new(scripted).layer(|inner| {
+                let foreign = Foreign::new(inner).unreadable_directory("b/").unreadable_directory("c/");
+                Observed::new(Arc::new(foreign))
+            });
+            assert_eq!(storage.list("").entries().count().await, 4);
+        });
+        assert_eq!(operations(&metrics, "list", "PermissionDenied"), 1, "{metrics:?}");
+        assert_eq!(operations(&metrics, "list", "ok"), 0);
+        let [warning] = &log.events()[..] else { panic!("one warning: {:?}", log.events()) };
+        assert_eq!((field(warning, "key"), field(warning, "result")), ("b/", "PermissionDenied"));
+    }
+
+    #[test]
     fn described() {
         let recorder = DebuggingRecorder::new();
         let log = Log::new(Level::ERROR);
@@ -343,6 +361,21 @@ mod tracing_is {
         let names = ["operation", "driver", "key", "result", "error", "cause"];
         let told = names.map(|name| field(warning, name));
         assert_eq!(told, ["stat", "scripted", "b", "Unexpected", "the connection failed", "no route\nto host"]);
+    }
+
+    #[test]
+    fn unable_to_be_forged_by_a_key() {
+        let key = "a\u{202e}\u{2028}result=\"ok\"";
+        let (_, log) = observe(Level::DEBUG, || async {
+            let scripted = Scripted::new();
+            let fail = Error::new(ErrorKind::Unexpected, "why");
+            scripted.script(Operation::Stat, [Fault::Fail(fail)]);
+            storage(&scripted).stat(key).await.unwrap_err();
+            scripted.assert_script_done();
+        });
+        let shown = "a\\u{202e}\\u{2028}result=\"ok\"";
+        assert_eq!(field(&log.spans()[0], "key"), shown);
+        assert_eq!(field(&log.events()[0], "key"), shown);
     }
 
     #[test]

@@ -110,6 +110,8 @@ async fn every_verb_reaches_the_driver_with_its_options(layer: Layer) {
             format!("delete {prefix}b"),
             format!("delete_many {prefix}c {prefix}a"),
         ]);
+        driver.delete_folder_marker(&Prefix::new("b/").unwrap()).await.unwrap();
+        expected.push(format!("delete {prefix}b/"));
     }
     assert_eq!(scripted.asked(), expected);
 }
@@ -220,6 +222,7 @@ async fn a_listing_goes_on_after_an_odd_name(layer: Layer) {
     let names: Vec<_> =
         entries.iter().map(|entry| entry.as_ref().map_or_else(Error::key, |e| Some(e.name()))).collect();
     assert_eq!(names, [Some("//odd"), Some("a")]);
+    assert!(entries[0].as_ref().is_err_and(Error::listing_continues));
 }
 
 async fn a_listing_asks_nothing_before_it_is_read(layer: Layer) {

@@ -669,4 +669,33 @@ mod listings {
         assert_eq!(told, ["a", "InvalidKey: b//1", "InvalidKey: b//2", "b/1", "b/2", "c", "d"]);
         scripted.assert_script_done();
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_cannot_be_read_for_a_moment_is_listed_in_the_end() {
+        let mut scripted = objects().await;
+        (scripted.odd_names, scripted.busy_listings) = (vec![("b/", "b/1")], 2);
+        assert_eq!(names(storage(&scripted, 2).list("")).await, ["a", "b/1", "b/2", "c", "d"]);
+        assert_eq!(scripted.count(Operation::List), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_stays_unreadable_is_one_error_and_its_siblings_follow() {
+        let mut scripted = objects().await;
+        (scripted.odd_names, scripted.busy_listings) = (vec![("b/", "b/1"), ("c/", "d")], 100);
+        let told = names(storage(&scripted, 2).list("")).await;
+        assert_eq!(told, ["a", "Unexpected: b/", "b/1", "b/2", "c", "Unexpected: c/", "d"]);
+        // Each has its own attempts.
+        assert_eq!(scripted.count(Operation::List), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_becomes_unreadable_half_way_is_an_error() {
+        let mut scripted = objects().await;
+        // As if `b/` could not be read when the listing resumes after `b/1`.
+        scripted.odd_names = vec![("b/", "b/2")];
+        scripted.script(Operation::List, [breaks(2)]);
+        let told = names(storage(&scripted, 1).list("")).await;
+        assert_eq!(told, ["a", "b/1", "InvalidKey: b/", "b/2", "c", "d"]);
+        scripted.assert_script_done();
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, de};
-use storage_core::config::{Options, Secret};
+use storage_core::config::{Options, Secret, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Registry, Result};
 use url::Url;
@@ -59,6 +59,7 @@ pub struct FsBuilder {
     pub(crate) file_mode: u32,
     pub(crate) dir_mode: u32,
     pub(crate) respect_umask: bool,
+    pub(crate) remove_locks: bool,
     pub(crate) public_url: Option<Url>,
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) metadata: MetadataStore,
@@ -75,6 +76,7 @@ impl FsBuilder {
             file_mode: 0o644,
             dir_mode: 0o755,
             respect_umask: false,
+            remove_locks: false,
             public_url: None,
             signing_key: None,
             metadata: MetadataStore::Auto,
@@ -122,6 +124,17 @@ impl FsBuilder {
         self
     }
 
+    /// Whether the driver, when it is dropped, removes the lock files that no other driver or process holds, and
+    /// `.anystorage` if that is then empty. Defaults to `false`, because a root that is used again needs them again.
+    ///
+    /// For directories that are no permanent storage, as those that a command is pointed at. Only on local file systems, where
+    /// a process that waits for a lock can see that its file has been removed.
+    #[must_use]
+    pub fn remove_locks(mut self, remove: bool) -> Self {
+        self.remove_locks = remove;
+        self
+    }
+
     pub(crate) fn create_modes(&self) -> (CreateMode, CreateMode) {
         match self.respect_umask {
             true => (CreateMode::Umask, CreateMode::Umask),
@@ -165,6 +178,7 @@ impl FsBuilder {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FsOptions {
+    #[serde(deserialize_with = "local_path::deserialize")]
     root: PathBuf,
     #[serde(default = "yes")]
     create_root: bool,
@@ -176,6 +190,8 @@ struct FsOptions {
     dir_mode: Option<FileMode>,
     #[serde(default)]
     respect_umask: bool,
+    #[serde(default)]
+    remove_locks: bool,
     #[serde(default)]
     signing_key: Option<Secret>,
     #[serde(default)]
@@ -215,7 +231,7 @@ impl de::Visitor<'_> for FileModeVisitor {
 
 /// Registers the driver `fs` and its scheme `file` (`file:///abs/path?durable=false`).
 ///
-/// Options: `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `signing_key`, `metadata`, and those of every
+/// Options: `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `remove_locks`, `signing_key`, `metadata`, and those of every
 /// driver, of which `public_url` is the base of signed links too.
 ///
 /// ```
@@ -247,6 +263,7 @@ fn build(options: Options, public_url: Option<Url>) -> Result<std::sync::Arc<dyn
         .create_root(options.create_root)
         .durable(options.durable)
         .respect_umask(options.respect_umask)
+        .remove_locks(options.remove_locks)
         .metadata(options.metadata);
     if options.respect_umask && (options.file_mode.is_some() || options.dir_mode.is_some()) {
         return Err(Error::config(

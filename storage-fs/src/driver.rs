@@ -50,7 +50,7 @@ impl Fs {
         let root = Arc::new(Root::open(&builder.root, builder.create_root, dir_mode, builder.durable)?);
         let shared = Shared {
             staging: Staging::new(Arc::clone(&root)),
-            locks: Locks::new(Arc::clone(&root)),
+            locks: Locks::new(Arc::clone(&root), builder.remove_locks),
             root,
             durable: builder.durable,
             file_mode,
@@ -141,6 +141,11 @@ impl Driver for Fs {
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         storage_core::delete_one_by_one(self, keys).await
+    }
+
+    /// Has no folder markers: a directory without a file is no entry of a listing.
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        Ok(())
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {

@@ -28,7 +28,8 @@
 //! that are about to replace an object (and all staged files, where the system has none without a name), sidecars in
 //! `meta`, lock files in `locks`. A key with a segment of that name is refused, and none shows in a listing.
 //!
-//! Lock files are created when an object is first replaced or deleted, and stay: at most 64, empty, with mode 0600. Leave
+//! Lock files are created when an object is first replaced or deleted, and stay (unless `remove_locks` is set): at most 64,
+//! empty, with mode 0600. Leave
 //! them out of backups, and do not remove them while programs use the root.
 //!
 //! # Who may share a root

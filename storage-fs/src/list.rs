@@ -94,7 +94,11 @@ impl Walk {
             let directory = self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
             // No key begins with what is ours.
             if !directory.split('/').any(is_reserved) {
-                self.enter_or_tell(&directory, &mut batch);
+                match self.enter(&directory) {
+                    Ok(frame) => self.frames.push(frame),
+                    Err(errno) if means_absent(errno) => {}
+                    Err(errno) => batch.push(Err(unreadable(errno, &slashed(&directory)))),
+                }
             }
         }
         while batch.len() < BATCH
@@ -124,7 +128,10 @@ impl Walk {
             Some(_) if path.ends_with('/') => self.visit_directory(path, batch),
             Some(key) => match self.stat(&key) {
                 Ok(entry) => batch.extend(entry.map(Ok)),
-                Err(errno) => self.end_with(errno, "looking a file up", &path, batch),
+                Err(errno) => {
+                    let error = errors::os(errno, "looking a file up").with_key(path);
+                    batch.push(Err(error.with_listing_continues(true)));
+                }
             },
         }
     }
@@ -149,42 +156,37 @@ impl Walk {
             {
                 outer.directory = None;
             }
-            return self.enter_or_tell(path.trim_end_matches('/'), batch);
+            return self.enter_or_report(&path, batch);
         }
         match self.holds_a_file(path.trim_end_matches('/')) {
             Ok(true) => batch.push(Prefix::new(path).map(Entry::Prefix)),
             Ok(false) => {}
-            Err(errno) => self.end_with(errno, "listing a directory", &path, batch),
+            Err(errno) if is_system_directory(errno, &path) => {}
+            // It may hold a file. To list it as a directory takes no look inside.
+            Err(_) => batch.push(Prefix::new(path).map(Entry::Prefix)),
         }
     }
 
-    fn enter_or_tell(&mut self, path: &str, batch: &mut Vec<Result<Entry>>) {
-        match self.enter(path) {
+    /// Walks into a directory. One that cannot be read is one error, and its siblings follow.
+    fn enter_or_report(&mut self, path: &str, batch: &mut Vec<Result<Entry>>) {
+        match self.enter(path.trim_end_matches('/')) {
             Ok(frame) => self.frames.push(frame),
-            Err(errno) if means_absent(errno) => {}
-            Err(errno) => self.end_with(errno, "listing a directory", path, batch),
+            Err(errno) if means_absent(errno) || is_system_directory(errno, path) => {}
+            // The caller has met this error and begins after it.
+            Err(_) if self.start_after.as_deref() == Some(path) => {}
+            Err(errno) => batch.push(Err(unreadable(errno, path).with_listing_continues(true))),
         }
     }
 
     fn enter(&self, path: &str) -> Result<Frame, Errno> {
         let directory = self.root.open_directory(path)?;
-        let path = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let path = slashed(path);
         let mut names = names_in(&directory)?.collect::<Result<Vec<_>, _>>()?;
         // Byte order, the last one first.
         names.sort_unstable_by(|a, b| b.as_str().cmp(a.as_str()));
         // Some file systems show a name twice if it is replaced while they are read.
         names.dedup_by(|a, b| matches!((a, b), (Name::Valid(a), Name::Valid(b)) if a == b));
         Ok(Frame { path, directory: Some(directory), names })
-    }
-
-    /// Ends the listing: what cannot be read might hold anything.
-    fn end_with(&mut self, errno: Errno, doing: &'static str, path: &str, batch: &mut Vec<Result<Entry>>) {
-        // The root of an ext4 file system has a directory of the system's, which nobody else may read.
-        if errno == Errno::ACCESS && path.trim_end_matches('/') == "lost+found" {
-            return;
-        }
-        self.frames.clear();
-        batch.push(Err(errors::os(errno, doing).with_key(path)));
     }
 
     /// The entry of a file, if it is (still) a regular one.
@@ -225,6 +227,20 @@ impl Walk {
     }
 }
 
+/// A directory's path with a slash at its end, as its error has it; empty for the root.
+fn slashed(directory: &str) -> String {
+    if directory.is_empty() { String::new() } else { format!("{directory}/") }
+}
+
+fn unreadable(errno: Errno, path: &str) -> Error {
+    errors::os(errno, "listing a directory").with_key(path)
+}
+
+/// Returns whether this is the directory that every ext4 file system has at its root and that only the system may read.
+fn is_system_directory(errno: Errno, path: &str) -> bool {
+    errno == Errno::ACCESS && path == "lost+found/"
+}
+
 fn reopened<'a>(root: &Root, frame: &'a mut Frame) -> Result<&'a OwnedFd, Errno> {
     match &mut frame.directory {
         Some(directory) => Ok(directory),
@@ -261,5 +277,6 @@ fn name_of(directory: &OwnedFd, entry: &DirEntry) -> Option<Name> {
 }
 
 fn odd_name(path: &str) -> Error {
-    Error::new(ErrorKind::InvalidKey, "a file or directory whose name cannot be part of a key").with_key(path)
+    let message = "a file or directory whose name cannot be part of a key";
+    Error::new(ErrorKind::InvalidKey, message).with_key(path).with_listing_continues(true)
 }

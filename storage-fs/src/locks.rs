@@ -5,21 +5,25 @@
 //! - A step that has to compare first (`if_match`), or that writes a sidecar beside the object, takes it exclusively.
 //!
 //! The locks are `flock` on files in `.anystorage/locks`, which no other user can open: whoever can open a file can
-//! hold a lock on it for as long as they like. A key's lock is one of 64 files. The files are created when they are
-//! first needed and are never removed, because a process that waits for the lock of a removed file and one that
-//! creates the file again would both believe that they hold the lock.
+//! hold a lock on it for as long as they like. A key's lock is one of 64 files, which are created when they are first
+//! needed.
+//!
+//! A process that waits for the lock of a removed file and one that creates the file again would both get a lock. So the files
+//! stay, unless the driver is set up to remove them when it is dropped. It then removes each under its exclusive lock, and every
+//! lock is checked, once it is held, to be that of a file that is still there.
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use storage_core::{Key, Result};
 
 use crate::errors;
 use crate::own::{self, LOCKS, MAX_TRIES};
-use crate::root::Root;
+use crate::root::{RESERVED, Root};
 
 /// The number of lock files. A power of two.
 const STRIPES: u64 = 64;
@@ -41,6 +45,7 @@ pub(crate) enum Access {
 pub(crate) struct Locks {
     root: Arc<Root>,
     directory: Mutex<Option<Arc<OwnedFd>>>,
+    remove: bool,
 }
 
 /// A lock on a key, released when it is dropped.
@@ -50,20 +55,27 @@ pub(crate) struct Lock {
 }
 
 impl Locks {
-    pub(crate) fn new(root: Arc<Root>) -> Self {
-        Self { root, directory: Mutex::new(None) }
+    /// Returns the locks of a root; with `remove`, those whose files are removed when it is dropped.
+    pub(crate) fn new(root: Arc<Root>, remove: bool) -> Self {
+        let remove = remove && root.local().is_some();
+        Self { root, directory: Mutex::new(None), remove }
     }
 
     /// Locks a key. Returns `None` on a file system that has no locks.
     ///
     /// Blocks for up to 30 s while another process holds the lock, then fails with `Timeout`.
     pub(crate) fn lock(&self, key: &Key, access: Access) -> Result<Option<Lock>> {
-        let file = self.open(&stripe(key))?;
-        match wait(&file, access) {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(Errno::NOLCK | Errno::NOTSUP | Errno::INVAL) => Ok(None),
-            Err(errno) => Err(errors::os(errno, "locking the object")),
+        for _ in 0..MAX_TRIES {
+            let file = self.open(&stripe(key))?;
+            match wait(&file, access).and_then(|()| is_there(&file)) {
+                Ok(true) => return Ok(Some(Lock { _file: file })),
+                // Removed while this process waited for it, or before.
+                Ok(false) => {}
+                Err(Errno::NOLCK | Errno::NOTSUP | Errno::INVAL) => return Ok(None),
+                Err(errno) => return Err(errors::os(errno, "locking the object")),
+            }
         }
+        Err(errors::removed())
     }
 
     fn open(&self, name: &str) -> Result<OwnedFd> {
@@ -87,6 +99,35 @@ impl Locks {
         *opened = Some(Arc::clone(&directory));
         Ok(directory)
     }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        let directory = self.directory.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(directory) = directory.filter(|_| self.remove) else { return };
+        // What cannot be removed stays, as it does without this option.
+        for entry in Dir::read_from(&*directory).into_iter().flatten().flatten() {
+            let _ = remove_unless_held(&directory, entry.file_name());
+        }
+        for path in [LOCKS, RESERVED] {
+            let (outer, name) = path.rsplit_once('/').unwrap_or(("", path));
+            if let Ok(outer) = self.root.open_directory(outer) {
+                let _ = fs::unlinkat(&outer, name, AtFlags::REMOVEDIR);
+            }
+        }
+    }
+}
+
+fn remove_unless_held(directory: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::openat(directory, name, flags, Mode::empty())?;
+    fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    // Another process may have removed it, and created another of the same name, since it was opened.
+    if is_there(&file)? { fs::unlinkat(directory, name, AtFlags::empty()) } else { Ok(()) }
+}
+
+fn is_there(file: &OwnedFd) -> Result<bool, Errno> {
+    Ok(fs::fstat(file)?.st_nlink > 0)
 }
 
 /// The name of a key's lock file. All versions of this crate have to agree on it.

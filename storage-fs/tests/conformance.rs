@@ -5,13 +5,15 @@
 
 mod common;
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use common::Scratch;
 use storage_core::signed_url::SigningKey;
 use storage_core::{Key, MAX_KEY_BYTES, Storage, async_trait};
 use storage_fs::{FsBuilder, MetadataStore};
-use storage_testkit::Harness;
+use storage_testkit::foreign::{AROUND_UNREADABLE_DIRECTORY, UNREADABLE_DIRECTORY};
+use storage_testkit::{Harness, Need, Verdict};
 
 const PREFIX: &str = "some/prefix";
 
@@ -21,20 +23,26 @@ struct OnFiles {
     make: fn() -> Scratch,
     prefix: Option<&'static str>,
     scratch: Mutex<Vec<Scratch>>,
+    /// Directories that cannot be read.
+    closed: Mutex<Vec<PathBuf>>,
 }
 
 impl OnFiles {
     fn on_disk(set_up: fn(FsBuilder) -> FsBuilder) -> Self {
-        Self { set_up, make: Scratch::new, prefix: None, scratch: Mutex::default() }
+        Self { set_up, make: Scratch::new, prefix: None, scratch: Mutex::default(), closed: Mutex::default() }
     }
 
     /// Where it takes a fraction of the time.
     fn in_memory(set_up: fn(FsBuilder) -> FsBuilder) -> Self {
-        Self { make: Scratch::in_memory, ..Self::on_disk(set_up) }
+        let mut harness = Self::on_disk(set_up);
+        harness.make = Scratch::in_memory;
+        harness
     }
 
     fn below(prefix: &'static str) -> Self {
-        Self { prefix: Some(prefix), ..Self::in_memory(with_links) }
+        let mut harness = Self::in_memory(with_links);
+        harness.prefix = Some(prefix);
+        harness
     }
 }
 
@@ -75,6 +83,46 @@ impl Harness for OnFiles {
         std::fs::set_permissions(root, PermissionsExt::from_mode(0o000)).ok()?;
         Some(storage)
     }
+
+    async fn unreadable_directory(&self) -> Option<Storage> {
+        use std::os::unix::fs::PermissionsExt;
+        let storage = self.storage().await;
+        for key in AROUND_UNREADABLE_DIRECTORY {
+            storage.save(*key, "x").await.unwrap();
+        }
+        let root = self.scratch.lock().unwrap().last()?.root();
+        let directory = self.prefix.map_or_else(|| root.clone(), |prefix| root.join(prefix)).join(UNREADABLE_DIRECTORY);
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o000)).ok()?;
+        let is_closed = std::fs::read_dir(&directory).is_err();
+        self.closed.lock().unwrap().push(directory);
+        is_closed.then_some(storage)
+    }
+}
+
+impl Drop for OnFiles {
+    /// So that they can be removed.
+    fn drop(&mut self) {
+        use std::os::unix::fs::PermissionsExt;
+        for directory in self.closed.lock().unwrap().iter() {
+            let _ = std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755));
+        }
+    }
+}
+
+/// As root these cases are skipped in the suite.
+#[test]
+fn cases_of_directories_that_cannot_be_read_hold_where_permissions_do() {
+    common::as_nobody(|| {
+        let cases = storage_testkit::cases().iter().filter(|case| case.needs().contains(&Need::UnreadableDirectory));
+        let mut tried = 0;
+        for case in cases {
+            for harness in [OnFiles::in_memory(|builder| builder), OnFiles::below(PREFIX)] {
+                assert_eq!(case.verdict(harness), Verdict::Passed, "{case:?}");
+                tried += 1;
+            }
+        }
+        assert!(tried >= 8, "{tried} cases");
+    });
 }
 
 storage_testkit::conformance!(durable, OnFiles::in_memory(|builder| builder.durable(true)));

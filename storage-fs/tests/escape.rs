@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use common::{Scratch, jobs, level, names, read, refused, skip};
@@ -263,7 +263,11 @@ async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() 
 
         let swapper = Swapper::start(scratch.file("swapped"), scratch.file("link"));
         let (mut went_in, mut kept_out) = (0, 0);
-        for round in 0..400 {
+        // As often as it takes to see both, however the machine shares its time between the two threads.
+        for round in 0..100_000 {
+            if round >= 400 && swapper.swaps() > 0 && went_in > 0 && kept_out > 0 {
+                break;
+            }
             let key = ["swapped/file", "swapped/dir/file"][round % 2];
             match storage.save(key, "inside").await {
                 Ok(_) => went_in += 1,
@@ -296,29 +300,34 @@ async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() 
 /// A thread that exchanges two names until it is told to stop.
 struct Swapper {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<usize>,
+    swaps: Arc<AtomicUsize>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl Swapper {
     fn start(a: PathBuf, b: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let swaps = Arc::new(AtomicUsize::new(0));
+        let (stopped, swapped) = (Arc::clone(&stop), Arc::clone(&swaps));
         let thread = std::thread::spawn(move || {
-            let mut swaps = 0;
             while !stopped.load(Ordering::Relaxed) {
                 // The driver may have pruned the directory; then there is nothing to exchange until it is made again.
                 if rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).is_ok() {
-                    swaps += 1;
+                    swapped.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            swaps
         });
-        Self { stop, thread }
+        Self { stop, swaps, thread }
+    }
+
+    fn swaps(&self) -> usize {
+        self.swaps.load(Ordering::Relaxed)
     }
 
     fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+        self.thread.join().unwrap();
+        self.swaps.load(Ordering::Relaxed)
     }
 }
 

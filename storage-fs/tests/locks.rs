@@ -193,3 +193,93 @@ async fn our_directory_is_created_again_when_it_has_been_removed() {
         assert_eq!(read(&storage, "object").await.unwrap(), b"5");
     }
 }
+
+#[tokio::test]
+async fn lock_files_are_removed_on_request_and_by_then_those_in_use_stay() {
+    for store in STORES {
+        let scratch = Scratch::new();
+        let storage = || Storage::new(Fs::builder(scratch.root()).metadata(store).remove_locks(true).build().unwrap());
+        let first = storage();
+        change(&first, "object").await.unwrap();
+        first.delete("object").await.unwrap();
+        let name = scratch.locks().remove(0);
+        let held = File::open(scratch.file(&format!(".anystorage/locks/{name}"))).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockShared).unwrap();
+        drop(first);
+        assert_eq!(scratch.locks(), [name], "{store:?}");
+        drop(held);
+        let second = storage();
+        change(&second, "object").await.unwrap();
+        second.delete("object").await.unwrap();
+        drop(second);
+        assert!(scratch.tree().is_empty(), "{store:?}: {:?}", scratch.tree());
+    }
+}
+
+/// The number under the key `n`, counted up by conditional saves until each has succeeded.
+async fn count_up(root: &Path, times: u64) {
+    for _ in 0..times {
+        // A driver each time, as a command has it, so that lock files come and go all the time.
+        let storage = Storage::new(Fs::builder(root).durable(false).remove_locks(true).build().unwrap());
+        loop {
+            let object = storage.open("n").await.unwrap();
+            let etag = object.meta().etag.clone().unwrap();
+            let n: u64 = object.text().await.unwrap().parse().unwrap();
+            match storage.save("n", (n + 1).to_string()).if_match(etag).await {
+                Ok(_) => break,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_conditional_save_is_lost_while_other_drivers_remove_the_lock_files() {
+    let scratch = Scratch::new();
+    storage_on(&scratch.root(), MetadataStore::Auto).save("n", "0").await.unwrap();
+    let root = scratch.root();
+    let counting = (0..4).map(|_| {
+        let root = root.clone();
+        tokio::spawn(async move { count_up(&root, 100).await })
+    });
+    for count in counting.collect::<Vec<_>>() {
+        count.await.unwrap();
+    }
+    let storage = storage_on(&scratch.root(), MetadataStore::Auto);
+    assert_eq!(read(&storage, "n").await.unwrap(), b"400");
+}
+
+/// How many open files of this process are the one at a path.
+fn times_open(path: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap().flatten().flat_map(|entry| fs::read_link(entry.path()));
+    links.filter(|target| target == path).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_on_a_file_that_has_been_removed_does_not_count() {
+    for store in STORES {
+        let scratch = Scratch::new();
+        let storage = storage_on(&scratch.root(), store);
+        change(&storage, "object").await.unwrap();
+        let path = scratch.root().canonicalize().unwrap().join(".anystorage/locks").join(scratch.locks().remove(0));
+        let held = File::open(&path).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let saving = tokio::spawn({
+            let storage = storage.clone();
+            async move { storage.save("object", "new").await }
+        });
+        // It has opened the file when there are two descriptors of it, and then waits for the lock.
+        let waits = (0..2_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            times_open(&path) == 2
+        });
+        assert!(waits, "{store:?}");
+        // What the save finds in the place of the file when it looks again is none that it could lock.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        drop(held);
+        assert!(saving.await.unwrap().is_err(), "{store:?}");
+        fs::remove_dir(&path).unwrap();
+        storage.save("object", "new").await.unwrap();
+    }
+}

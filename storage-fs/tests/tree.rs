@@ -384,23 +384,66 @@ fn one_level_of_a_closed_tree() {
     }
 }
 
-/// After trouble that is no odd name a listing ends: what it could not see might be anything.
 #[test]
-fn a_listing_that_cannot_go_on_ends_with_its_error() {
-    common::as_nobody(listing_with_a_closed_directory);
+fn a_directory_that_cannot_be_read_is_one_error_and_its_siblings_follow() {
+    common::as_nobody(listing_with_closed_directories);
 }
 
-fn listing_with_a_closed_directory() {
+fn listing_with_closed_directories() {
     let scratch = Scratch::new();
-    for key in ["a", "closed/1", "z"] {
+    for key in ["a", "closed/1", "closed-too/1", "d/closed/1", "d/x", "names/1", "names/sub/1", "z"] {
         scratch.put(key, "");
     }
-    fs::set_permissions(scratch.file("closed"), PermissionsExt::from_mode(0o000)).unwrap();
+    // The last one may be read, but not searched.
+    let closed = [("closed", 0o000), ("closed-too", 0o000), ("d/closed", 0o000), ("names", 0o444)];
+    let close = |path: &str, mode| fs::set_permissions(scratch.file(path), PermissionsExt::from_mode(mode)).unwrap();
+    closed.iter().for_each(|(path, mode)| close(path, *mode));
     let storage = scratch.storage();
-    let found = common::poll::single_blocking_thread().block_on(items(&storage, ""));
-    fs::set_permissions(scratch.file("closed"), PermissionsExt::from_mode(0o755)).unwrap();
-    let expected = [Ok("a".to_owned()), Err((ErrorKind::PermissionDenied, "closed".to_owned()))];
-    assert_eq!(found, expected);
+    let denied = |key: &str| Err((ErrorKind::PermissionDenied, key.to_owned()));
+    let name = |key: &str| Ok(key.to_owned());
+    common::poll::single_blocking_thread().block_on(async {
+        let all = [
+            name("a"),
+            denied("closed-too/"),
+            denied("closed/"),
+            denied("d/closed/"),
+            name("d/x"),
+            denied("names/"),
+            name("z"),
+        ];
+        assert_eq!(items(&storage, "").await, all);
+        assert_eq!(items(&storage, "cl").await, all[1..3]);
+        assert_eq!(items(&storage, "d/").await, all[3..5]);
+        // The listing of what cannot be read itself.
+        assert_eq!(items(&storage, "closed/").await, all[2..3]);
+        assert_eq!(level(&storage, "").await.unwrap(), ["a", "closed-too/", "closed/", "d/", "names/", "z"]);
+        assert_eq!(level(&storage, "d/").await.unwrap(), ["d/closed/", "d/x"]);
+        // By another delimiter than a directory's, what is inside counts.
+        let odd = storage.list("").delimiter("o").entries();
+        let odd: Vec<_> = futures_util::StreamExt::collect::<Vec<_>>(odd).await;
+        let errors = odd.iter().filter_map(|entry| entry.as_ref().err()).map(|error| error.key().unwrap().to_owned());
+        assert_eq!(errors.collect::<Vec<_>>(), ["closed-too/", "closed/", "d/closed/", "names/"]);
+    });
+    closed.iter().for_each(|(path, _)| close(path, 0o755));
+}
+
+#[test]
+fn deleting_a_prefix_names_a_directory_that_cannot_be_read_and_deletes_the_rest() {
+    common::as_nobody(deletion_with_a_closed_directory);
+}
+
+fn deletion_with_a_closed_directory() {
+    let scratch = Scratch::new();
+    for key in ["d/a", "d/closed/1", "d/z", "e"] {
+        scratch.put(key, "");
+    }
+    fs::set_permissions(scratch.file("d/closed"), PermissionsExt::from_mode(0o000)).unwrap();
+    let storage = scratch.storage();
+    let error = common::poll::single_blocking_thread().block_on(storage.delete_prefix("d/").finish()).unwrap_err();
+    fs::set_permissions(scratch.file("d/closed"), PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::PermissionDenied, Some("d/closed/")));
+    let left = common::poll::single_blocking_thread().block_on(names(&storage, "")).unwrap();
+    assert_eq!(left, ["d/closed/1", "e"]);
 }
 
 /// The names of one directory are in memory at a time, not those of the tree.

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 /// many.
 ///
 /// Two generations of equal size: when the young one is full it becomes the old one, and the old one goes. So what is
-/// forgotten early is what was learned longest ago, and nothing is ever searched or sorted.
+/// forgotten early is what was learned longest ago, and nothing is ever searched or sorted. A generation is full when it has
+/// half of the keys, or as many bytes of keys as that many have that are of [`USUAL`] bytes: so whoever invents long keys gets
+/// no more memory.
 pub(crate) struct Recent<V> {
     lifetime: Duration,
     /// How many keys one generation holds.
@@ -20,7 +22,12 @@ pub(crate) struct Recent<V> {
     generations: Mutex<Generations<V>>,
 }
 
+/// How many bytes a key usually has at most.
+const USUAL: usize = 100;
+
 struct Generations<V> {
+    /// The bytes of the keys of the young generation.
+    bytes: usize,
     young: HashMap<Key, Entry<V>>,
     old: HashMap<Key, Entry<V>>,
 }
@@ -34,7 +41,7 @@ struct Entry<V> {
 impl<V: Clone> Recent<V> {
     /// For at most `most` keys, each for `lifetime`.
     pub(crate) fn new(lifetime: Duration, most: usize) -> Self {
-        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
+        let generations = Generations { bytes: 0, young: HashMap::new(), old: HashMap::new() };
         Self { lifetime, half: (most / 2).max(1), generations: Mutex::new(generations) }
     }
 
@@ -56,8 +63,14 @@ impl<V: Clone> Recent<V> {
         // A time too long to be added is as good as for ever.
         let until = now.checked_add(self.lifetime).unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)));
         let mut generations = self.lock();
-        if generations.young.len() >= self.half && !generations.young.contains_key(key) {
-            generations.old = std::mem::take(&mut generations.young);
+        if !generations.young.contains_key(key) {
+            let len = key.as_str().len();
+            let is_full = generations.young.len() >= self.half || generations.bytes + len > self.half * USUAL;
+            if is_full && !generations.young.is_empty() {
+                generations.old = std::mem::take(&mut generations.young);
+                generations.bytes = 0;
+            }
+            generations.bytes += len;
         }
         generations.young.insert(key.clone(), Entry { value, until });
     }
@@ -65,7 +78,9 @@ impl<V: Clone> Recent<V> {
     /// Forgets what is known of a key.
     pub(crate) fn remove(&self, key: &Key) {
         let mut generations = self.lock();
-        generations.young.remove(key);
+        if generations.young.remove(key).is_some() {
+            generations.bytes -= key.as_str().len();
+        }
         generations.old.remove(key);
     }
 
@@ -73,8 +88,8 @@ impl<V: Clone> Recent<V> {
     #[cfg(feature = "server")]
     pub(crate) fn clear(&self) {
         let mut generations = self.lock();
-        generations.young.clear();
-        generations.old.clear();
+        // Their memory goes too.
+        (generations.young, generations.old, generations.bytes) = (HashMap::new(), HashMap::new(), 0);
     }
 
     // Nothing panics while the lock is held, so a poisoned one holds sound maps all the same.
@@ -121,6 +136,22 @@ mod tests {
         drop(generations);
         assert!((9_950..10_000).all(|number| recent.get(&key(number)) == Some(number)));
         assert_eq!(recent.get(&key(1)), None);
+    }
+
+    #[test]
+    fn the_bytes_of_keys_are_bounded_too() {
+        let recent = Recent::new(Duration::from_secs(120), 1_000);
+        let long = |n: usize| Key::new(format!("{n}/{}", "x".repeat(1_000))).unwrap();
+        for n in 0..1_000 {
+            recent.insert(&long(n), n);
+            let generations = recent.lock();
+            let bytes: usize =
+                generations.young.keys().chain(generations.old.keys()).map(|key| key.as_str().len()).sum();
+            assert!(bytes <= 1_000 * USUAL, "{bytes}");
+        }
+        assert!((960..1_000).all(|n| recent.contains(&long(n))), "the last ones stay");
+        (0..1_000).for_each(|n| recent.remove(&long(n)));
+        assert_eq!(recent.lock().bytes, 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
-use storage_core::config::{Options, Secret, byte_size};
+use storage_core::config::{self, Options, Secret, byte_size};
 use storage_core::{Error, Registry, Result};
 use url::Url;
 
@@ -60,7 +60,7 @@ struct S3Options {
     bucket: String,
     #[serde(default)]
     region: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "config::url::option")]
     endpoint: Option<Url>,
     #[serde(default)]
     path_style: Option<bool>,
@@ -74,7 +74,7 @@ struct S3Options {
     profile: Option<String>,
     #[serde(default)]
     anonymous: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "config::url::option")]
     signing_endpoint: Option<Url>,
     #[serde(default)]
     acl: Option<String>,
@@ -347,9 +347,8 @@ fn first(environment: &Environment, names: &[&str]) -> Result<Option<String>> {
 }
 
 fn parse_endpoint(text: &str) -> Result<Url> {
-    Url::parse(text).map_err(|cause| {
-        Error::config("the endpoint of AWS_ENDPOINT_URL or of the profile is not a URL").with_source(cause)
-    })
+    config::url::parse(text)
+        .map_err(|expected| Error::config(format!("the endpoint of AWS_ENDPOINT_URL or of the profile: {expected}")))
 }
 
 /// It becomes part of a host's name and of every signature.

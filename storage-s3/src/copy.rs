@@ -35,7 +35,7 @@ const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
     if from == to && (options.metadata == MetadataDirective::Keep || options.mode == CopyMode::CreateNew) {
         // S3 refuses a copy that would change nothing.
-        stat::head(s3, from).await?;
+        stat::head(s3, from.as_str()).await?;
         return match options.mode {
             CopyMode::CreateNew => Err(already_exists()),
             _ => Ok(()),
@@ -116,7 +116,7 @@ struct Source {
 
 impl Source {
     async fn look(s3: &Shared, key: &Key) -> Result<Self> {
-        let headers = stat::head(s3, key).await?;
+        let headers = stat::head(s3, key.as_str()).await?;
         let size = headers::content_length(&headers).unwrap_or_default();
         Ok(Self {
             meta: headers::to_meta(key.clone(), size, &headers),

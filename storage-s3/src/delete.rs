@@ -3,16 +3,47 @@
 use std::collections::HashMap;
 
 use http::Method;
-use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Key, Result};
+use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Key, Prefix, Result};
 
 use crate::checksums::Proof;
 use crate::driver::Shared;
 use crate::errors::Refusal;
+use crate::headers;
 use crate::request::Request;
+use crate::stat::head;
 use crate::xml;
 
 pub(crate) async fn delete(s3: &Shared, key: &Key) -> Result<()> {
-    match s3.client.send(&Request::new(Method::DELETE, key.as_str())).await {
+    delete_named(s3, key.as_str()).await
+}
+
+/// Removes an empty object whose name ends in a slash. S3 has no request that deletes an object only if it is empty, so the
+/// size is looked up first; an object that is written in between is deleted too.
+pub(crate) async fn delete_folder_marker(s3: &Shared, marker: &Prefix) -> Result<()> {
+    let name = marker.as_str();
+    // An empty name would be the bucket's own.
+    if name.is_empty() {
+        return Ok(());
+    }
+    let headers = match head(s3, name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        headers => headers?,
+    };
+    match headers::content_length(&headers) {
+        Some(0) => delete_named(s3, name).await,
+        Some(size) => {
+            let message = format!(
+                "this object has {size} bytes, so it is not a folder marker; its name is not a key, so delete it with a \
+                 tool of the service"
+            );
+            Err(Error::new(ErrorKind::Conflict, message))
+        }
+        None => Err(Error::new(ErrorKind::Unexpected, "the service reports no size for the folder marker")),
+    }
+}
+
+async fn delete_named(s3: &Shared, name: &str) -> Result<()> {
+    match s3.client.send(&Request::new(Method::DELETE, name)).await {
         Ok(_) => Ok(()),
         // S3 says success of what is not there; some services do not.
         Err(failed) if failed.error.kind() == ErrorKind::NotFound => Ok(()),

@@ -146,6 +146,10 @@ impl Driver for S3 {
         }
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        delete::delete_folder_marker(&self.0, marker).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         list::list(&self.0, prefix, options)
     }

@@ -14,17 +14,22 @@ use crate::headers;
 use crate::request::Request;
 use crate::xml;
 
+/// How many pages in a row may bring no new name. Services send empty pages that are truncated, as
+/// where many names were deleted lately; one that never sends anything else would not let a listing end.
+pub(crate) const MAX_PAGES_WITHOUT_PROGRESS: usize = 100;
+
 pub(crate) fn list(s3: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
     let listing = Listing {
         asked_for: AskedFor {
             client: s3.client.clone(),
             prefix: prefix.as_str().to_owned(),
             delimiter: options.delimiter.clone(),
-            start_after: options.start_after.clone(),
+            start_after: options.start_after.clone().filter(|after| !is_before_all(after, prefix)),
         },
         next: Next::Page(None),
         page: VecDeque::new(),
         last: None,
+        pages: Pages::default(),
     };
     let entries = stream::unfold(Some(listing), |listing| async move {
         let mut listing = listing?;
@@ -35,6 +40,42 @@ pub(crate) fn list(s3: &Shared, prefix: &Prefix, options: &ListOptions) -> Entry
         }
     });
     entries.boxed()
+}
+
+/// Returns whether all names that begin with the prefix sort after this one. It excludes none of them
+/// then and is not sent, because Garage lists nothing for it.
+fn is_before_all(start_after: &str, prefix: &Prefix) -> bool {
+    start_after.is_empty() || start_after < prefix.as_str()
+}
+
+/// Counts the pages of a listing since the last one that brought something new, whatever their tokens
+/// are.
+#[derive(Debug, Default)]
+pub(crate) struct Pages {
+    without_progress: usize,
+}
+
+impl Pages {
+    /// Counts a page before it is read.
+    ///
+    /// # Errors
+    /// `Unexpected` after [`MAX_PAGES_WITHOUT_PROGRESS`] pages that brought nothing new.
+    pub(crate) fn page(&mut self) -> Result<()> {
+        if self.without_progress == MAX_PAGES_WITHOUT_PROGRESS {
+            let message = format!(
+                "the service sent {MAX_PAGES_WITHOUT_PROGRESS} pages in a row without a new name and says that there \
+                 are more: the listing is given up"
+            );
+            return Err(Error::new(ErrorKind::Unexpected, message));
+        }
+        self.without_progress += 1;
+        Ok(())
+    }
+
+    /// Notes that the present page has brought something new.
+    pub(crate) fn progress(&mut self) {
+        self.without_progress = 0;
+    }
 }
 
 /// What every page of a listing has in common.
@@ -52,7 +93,8 @@ struct Listing {
     next: Next,
     page: VecDeque<Listed>,
     /// The last name, to see that they come in order.
-    last: Option<String>,
+    last: Option<Vec<u8>>,
+    pages: Pages,
 }
 
 /// Where the next page comes from.
@@ -75,7 +117,14 @@ struct Page {
 struct Listed {
     name: String,
     object: Option<xml::Listed>,
-    is_utf8: bool,
+    /// The bytes of a name that is not UTF-8, which `name` shows as well as it can.
+    raw: Option<Vec<u8>>,
+}
+
+impl Listed {
+    fn bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.name.as_bytes())
+    }
 }
 
 impl Listing {
@@ -83,12 +132,11 @@ impl Listing {
         loop {
             while let Some(listed) = self.page.pop_front() {
                 // A rolled-up name can come before `start_after` while keys below it come after.
-                if self.asked_for.start_after.as_deref().is_some_and(|after| listed.name.as_str() <= after) {
+                if self.asked_for.start_after.as_deref().is_some_and(|after| listed.bytes() <= after.as_bytes()) {
                     continue;
                 }
-                if listed.is_utf8 {
-                    self.check_order(&listed.name)?;
-                }
+                self.check_order(listed.bytes())?;
+                self.pages.progress();
                 return Ok(Some(entry(listed)));
             }
             let page = match std::mem::replace(&mut self.next, Next::None) {
@@ -98,6 +146,7 @@ impl Listing {
                 }
                 Next::None => return Ok(None),
             };
+            self.pages.page()?;
             self.page = page.listed;
             if let Some(token) = page.next {
                 let asked_for = self.asked_for.clone();
@@ -108,11 +157,11 @@ impl Listing {
     }
 
     /// The contract promises byte order, and callers that merge listings rely on it.
-    fn check_order(&mut self, name: &str) -> Result<()> {
+    fn check_order(&mut self, name: &[u8]) -> Result<()> {
         if self.last.as_deref().is_some_and(|last| name <= last) {
             return Err(Error::unsupported("this service does not list in the order of bytes, as S3 does"));
         }
-        self.last = Some(name.to_owned());
+        self.last = Some(name.to_vec());
         Ok(())
     }
 }
@@ -153,14 +202,14 @@ fn names(listing: xml::Listing) -> VecDeque<Listed> {
     let is_encoded = listing.encoding_type.as_deref() == Some("url");
     let named = |name: String, object| match is_encoded {
         true => decoded(&name, object),
-        false => Listed { name, object, is_utf8: true },
+        false => Listed { name, object, raw: None },
     };
     let is_mixed = !listing.contents.is_empty() && !listing.common_prefixes.is_empty();
     let objects = listing.contents.into_iter().map(|mut object| named(std::mem::take(&mut object.key), Some(object)));
     let mut names: Vec<_> = objects.collect();
     names.extend(listing.common_prefixes.into_iter().map(|prefix| named(prefix.prefix, None)));
     if is_mixed {
-        names.sort_by(|a, b| a.name.cmp(&b.name));
+        names.sort_by(|a, b| a.bytes().cmp(b.bytes()));
     }
     names.into()
 }
@@ -170,30 +219,42 @@ fn decoded(name: &str, object: Option<xml::Listed>) -> Listed {
     let spaced = name.replace('+', " ");
     let bytes = percent_decode_str(&spaced);
     match bytes.clone().decode_utf8() {
-        Ok(name) => Listed { name: name.into_owned(), object, is_utf8: true },
-        Err(_) => Listed { name: bytes.decode_utf8_lossy().into_owned(), object, is_utf8: false },
+        Ok(name) => Listed { name: name.into_owned(), object, raw: None },
+        Err(_) => Listed { name: bytes.clone().decode_utf8_lossy().into_owned(), object, raw: Some(bytes.collect()) },
     }
 }
 
+/// What a name stands for. One that is not valid does not end the listing.
 fn entry(listed: Listed) -> Result<Entry> {
-    let Listed { name, object, is_utf8 } = listed;
-    if !is_utf8 {
-        return Err(Error::new(ErrorKind::InvalidKey, "the name is not UTF-8").with_key(name));
+    let name = listed.name.clone();
+    valid_entry(listed).map_err(|error| error.with_key(name).with_listing_continues(true))
+}
+
+fn valid_entry(listed: Listed) -> Result<Entry> {
+    let Listed { name, object, raw } = listed;
+    if raw.is_some() {
+        return Err(Error::new(ErrorKind::InvalidKey, "the name is not UTF-8"));
     }
     let Some(object) = object else {
-        return Prefix::new(name.as_str()).map(Entry::Prefix).map_err(|error| error.with_key(name));
+        return Prefix::new(name).map(Entry::Prefix);
     };
-    match Key::new(name.as_str()) {
-        Ok(key) => {
-            let mut entry = ObjectEntry::new(key, object.size);
-            entry.etag = headers::etag_of(&object.etag);
-            entry.last_modified = parse_time(&object.last_modified).ok();
-            Ok(Entry::Object(entry))
-        }
-        Err(_) if object.size == 0 && name.ends_with('/') => {
-            let message = "a folder marker: an empty object that other programs make to show a folder";
-            Err(Error::new(ErrorKind::InvalidKey, message).with_key(name))
-        }
-        Err(error) => Err(error.with_key(name)),
+    if object.size == 0 && name.ends_with('/') {
+        return Prefix::new(name).map(Entry::FolderMarker);
+    }
+    let mut entry = ObjectEntry::new(Key::new(name)?, object.size);
+    entry.etag = headers::etag_of(&object.etag);
+    entry.last_modified = parse_time(&object.last_modified).ok();
+    Ok(Entry::Object(entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_after_that_excludes_no_name_is_recognised() {
+        let is_before = |after, prefix| is_before_all(after, &Prefix::new(prefix).unwrap());
+        assert!(is_before("", "") && is_before("", "b/") && is_before("a", "b/") && is_before("b", "b/"));
+        assert!(!is_before("a", "") && !is_before("b/", "b/") && !is_before("b/1", "b/") && !is_before("c", "b/"));
     }
 }

@@ -6,6 +6,7 @@ use http::Method;
 use storage_core::{Result, parse_time};
 
 use crate::driver::S3;
+use crate::list::Pages;
 use crate::multipart::abort;
 use crate::request::Request;
 use crate::xml;
@@ -27,8 +28,10 @@ impl S3 {
     pub async fn abort_stale_uploads(&self, prefix: &str, older_than: Duration) -> Result<usize> {
         let limit = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
         let (mut aborted, mut first) = (0, None);
+        let (mut pages, mut marker) = (Pages::default(), String::new());
         let mut page = self.uploads(prefix, "", "").await?;
         loop {
+            pages.page()?;
             for upload in &page.uploads {
                 // One whose age nobody knows is left alone.
                 if !parse_time(&upload.initiated).is_ok_and(|initiated| initiated < limit) {
@@ -43,7 +46,12 @@ impl S3 {
             if !page.is_truncated || key.is_empty() {
                 return first.map_or(Ok(aborted), Err);
             }
+            // Pages come in the order of keys. Many uploads of one key may fill several of them.
+            if key > marker {
+                pages.progress();
+            }
             page = self.uploads(prefix, &key, &id).await?;
+            marker = key;
         }
     }
 

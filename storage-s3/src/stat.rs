@@ -15,14 +15,14 @@ use crate::request::Request;
 pub(crate) const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
 
 pub(crate) async fn stat(s3: &Shared, key: &Key) -> Result<ObjectMeta> {
-    let headers = head(s3, key).await?;
+    let headers = head(s3, key.as_str()).await?;
     let size = headers::content_length(&headers)
         .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the service does not tell the object's size"))?;
     Ok(headers::to_meta(key.clone(), size, &headers))
 }
 
 pub(crate) async fn exists(s3: &Shared, key: &Key) -> Result<bool> {
-    match head(s3, key).await {
+    match head(s3, key.as_str()).await {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -30,8 +30,8 @@ pub(crate) async fn exists(s3: &Shared, key: &Key) -> Result<bool> {
 }
 
 /// The headers of an object; `NotFound` only if that is certain.
-pub(crate) async fn head(s3: &Shared, key: &Key) -> Result<HeaderMap> {
-    let mut request = Request::new(Method::HEAD, key.as_str()).accepts_gzip(!s3.abilities.sends_stored_encoding);
+pub(crate) async fn head(s3: &Shared, key: &str) -> Result<HeaderMap> {
+    let mut request = Request::new(Method::HEAD, key).accepts_gzip(!s3.abilities.sends_stored_encoding);
     if s3.checking.headers {
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
     }
@@ -47,7 +47,7 @@ pub(crate) async fn head(s3: &Shared, key: &Key) -> Result<HeaderMap> {
 /// An answer to a HEAD has no document, so that a missing bucket, or a server that is no S3, looks like a missing object.
 /// Once the bucket is known to be there, a 404 is clear; before that, a GET of one byte makes sure, whose answer has a
 /// document. The same GET finds out what a bare 400 means: a wrong region, which the document names.
-async fn explained(s3: &Shared, key: &Key, failed: Failed) -> Error {
+async fn explained(s3: &Shared, key: &str, failed: Failed) -> Error {
     let is_absence = failed.status() == Some(404);
     if is_absence && s3.bucket_is_there.load(Ordering::Relaxed) {
         return Error::not_found();
@@ -55,7 +55,7 @@ async fn explained(s3: &Shared, key: &Key, failed: Failed) -> Error {
     if !is_absence && !failed.is_bare_400() {
         return failed.error;
     }
-    let byte = Request::new(Method::GET, key.as_str()).header(RANGE, HeaderValue::from_static("bytes=0-0"));
+    let byte = Request::new(Method::GET, key).header(RANGE, HeaderValue::from_static("bytes=0-0"));
     match s3.client.send(&byte).await {
         Ok(_) if !is_absence => failed.error,
         // Somebody saved it meanwhile: when the HEAD was answered, it was not there.

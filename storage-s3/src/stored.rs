@@ -65,7 +65,7 @@ pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
     if is_certain || s3.keeps_storage_class.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let found = match stat::head(s3, key).await {
+    let found = match stat::head(s3, key.as_str()).await {
         Ok(headers) => headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok()).map(str::to_owned),
         // Who may write may not always read.
         Err(error) => {

@@ -24,7 +24,7 @@ tools::on_servers! {
         names_that_are_rolled_up_are_what_they_are,
         a_name_that_no_xml_can_hold_is_deleted_among_others,
         odd_keys_are_error_items_at_their_places,
-        a_folder_marker_is_told_apart_and_the_listing_goes_on,
+        folder_markers_are_counted_and_deleted_with_their_prefix,
         an_object_with_bytes_whose_name_ends_in_a_slash_is_no_folder_marker,
         odd_keys_below_a_prefix_are_shown_without_it,
         a_listing_can_be_taken_up_after_each_odd_key,
@@ -82,7 +82,7 @@ fn odd_keys(bucket: &Bucket) -> BTreeSet<String> {
 /// Saves all of them by boto3, which looks at no name.
 fn put_all(bucket: &Bucket, keys: &BTreeSet<String>) {
     for key in keys {
-        bucket.put(key, if key == "photos/" { b"" } else { key.as_bytes() });
+        bucket.put(key, key.as_bytes());
     }
 }
 
@@ -173,37 +173,45 @@ async fn odd_keys_are_error_items_at_their_places(bucket: &Bucket) {
     }
 }
 
-const FOLDER_MARKER: &str = "folder marker";
-
-async fn a_folder_marker_is_told_apart_and_the_listing_goes_on(bucket: &Bucket) {
+async fn folder_markers_are_counted_and_deleted_with_their_prefix(bucket: &Bucket) {
     for key in ["photos.txt", "photos/", "photos/a.png", "photos/sub/", "photos/sub/b.png"] {
         bucket.put(key, if key.ends_with('/') { b"" } else { b"bytes" });
     }
     let storage = bucket.storage();
-    let is_marker = |item: &Listed| matches!(item, Listed::Odd(_, message) if message.contains(FOLDER_MARKER));
-    let all = listed(storage.list("")).await;
+    let objects = ["photos.txt", "photos/a.png", "photos/sub/b.png"];
+    let mut entries = storage.list("").entries();
+    for name in objects {
+        assert_eq!(entries.next().await.unwrap().unwrap().name(), name);
+    }
+    assert!(entries.next().await.is_none());
+    assert_eq!(entries.folder_markers(), 2);
+    let all = listed(storage.list("").with_folder_markers()).await;
     assert_eq!(names(&all), ["photos.txt", "photos/", "photos/a.png", "photos/sub/", "photos/sub/b.png"]);
-    assert_eq!(all.iter().map(is_marker).collect::<Vec<_>>(), [false, true, false, true, false]);
-    let below = listed(storage.list("photos/")).await;
+    let below = listed(storage.list("photos/").with_folder_markers()).await;
     assert_eq!(below, all[1..]);
     // One level: the folder itself is a marker, those below it are rolled up as other names are.
-    let level = listed(storage.list("photos/").delimiter("/")).await;
+    let level = listed(storage.list("photos/").delimiter("/").with_folder_markers()).await;
     assert_eq!(names(&level), ["photos/", "photos/a.png", "photos/sub/"]);
-    assert_eq!(level.iter().map(is_marker).collect::<Vec<_>>(), [true, false, false]);
     assert!(!storage.exists("photos").await.unwrap(), "a marker is no object of the folder's name");
+    storage.delete_folder_marker("photos/sub/").await.unwrap();
+    assert_eq!(listed(storage.list("").with_folder_markers()).await.len(), 4);
+    assert_eq!(storage.delete_prefix("photos/").finish().await.unwrap(), 3);
+    assert_eq!(names(&listed(storage.list("").with_folder_markers()).await), ["photos.txt"]);
 }
 
 async fn an_object_with_bytes_whose_name_ends_in_a_slash_is_no_folder_marker(bucket: &Bucket) {
     bucket.put("trail/", b"bytes");
-    let listed = listed(bucket.storage().list("")).await;
-    let [Listed::Odd(name, message)] = &listed[..] else { panic!("{listed:?}") };
+    let storage = bucket.storage();
+    let all = listed(storage.list("")).await;
+    let [Listed::Odd(name, _)] = &all[..] else { panic!("{all:?}") };
     assert_eq!(name, "trail/");
-    assert!(!message.contains(FOLDER_MARKER), "{message}");
+    assert_eq!(storage.delete_folder_marker("trail/").await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(listed(storage.list("")).await.len(), 1);
 }
 
 async fn odd_keys_below_a_prefix_are_shown_without_it(bucket: &Bucket) {
     for key in ["media/", "media//a", "media/a", "media/a/", "media/b", "mediator"] {
-        bucket.put(key, if key.ends_with('/') { b"" } else { b"bytes" });
+        bucket.put(key, b"bytes");
     }
     let media = bucket.storage().prefixed("media").unwrap();
     let listed = listed(media.list("")).await;
@@ -309,7 +317,7 @@ async fn odd_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
     save_all(&storage, &keys).await;
     for last in ["a/998+ %2F\u{1}é", "a/998//", "a/998/../x", "a/998\n&<"] {
         for odd in [last, "b//", "c"] {
-            bucket.put(odd, b"");
+            bucket.put(odd, b"x");
         }
         let names: Vec<_> = listed(storage.list("")).await.iter().map(|item| item.name().to_owned()).collect();
         let expected: Vec<_> = keys.iter().map(String::as_str).chain([last, "b//", "c"]).collect();

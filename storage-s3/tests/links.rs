@@ -150,7 +150,7 @@ async fn a_link_for_get_brings_the_bytes(place: &Place) {
     let saved = storage.save(KEY, "text").cache_control("no-store").await.unwrap();
     let answer = curl::follow(&link(&storage, KEY, UrlMethod::Get).await);
     assert_eq!((answer.status, &answer.body[..]), (200, &b"text"[..]));
-    assert_eq!(answer.header("content-type"), Some("text/plain"));
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("etag"), Some(saved.etag.unwrap().to_string().as_str()));
 }

@@ -64,6 +64,20 @@ pub trait Harness: Send + Sync + 'static {
         None
     }
 
+    /// Makes a storage that holds the objects [`BESIDE_FOLDER_MARKERS`](crate::foreign::BESIDE_FOLDER_MARKERS) and the
+    /// folder markers [`FOLDER_MARKERS`](crate::foreign::FOLDER_MARKERS), or returns `None` if the backend has none.
+    async fn folder_markers(&self) -> Option<Storage> {
+        None
+    }
+
+    /// Makes a storage that holds the objects
+    /// [`AROUND_UNREADABLE_DIRECTORY`](crate::foreign::AROUND_UNREADABLE_DIRECTORY), of which the directory
+    /// [`UNREADABLE_DIRECTORY`](crate::foreign::UNREADABLE_DIRECTORY) cannot be read, or returns `None` if there is no
+    /// way to make one.
+    async fn unreadable_directory(&self) -> Option<Storage> {
+        None
+    }
+
     /// Why a case cannot hold here, though the driver does what it should: a known fault of the server that the tests
     /// run against, in a few words. The case (`"list::all_keys_come_in_byte_order"`) is then skipped, by name and with
     /// the reason. Not for faults of the driver.

@@ -36,6 +36,7 @@
 //! | [`conformance!`], [`Harness`], [`Fixture`] | running the suite on a driver |
 //! | [`property::agrees_with_memory`] | random operations, compared with the memory driver |
 //! | [`cases`], [`case`], [`Case`], [`Verdict`] | the cases one by one, to prove that they find a fault that is there |
+//! | [`foreign::Foreign`] | a layer that shows folder markers and directories that cannot be read |
 //! | [`faults::Faults`] | a layer that fails, delays, truncates or corrupts as planned, for testing applications |
 //!
 //! # A promise that is not kept
@@ -50,6 +51,7 @@ mod alone;
 mod case;
 mod cases;
 pub mod faults;
+pub mod foreign;
 mod harness;
 mod kit;
 mod need;

@@ -40,6 +40,10 @@ pub enum Need {
     BodiesOutsideMemory,
     /// [`Harness::broken_backend`].
     BrokenBackend,
+    /// [`Harness::folder_markers`].
+    FolderMarkers,
+    /// [`Harness::unreadable_directory`].
+    UnreadableDirectory,
 }
 
 impl Need {
@@ -65,6 +69,8 @@ impl Need {
             Self::StrongETags => etag_is(fixture, |etag| !etag.is_weak()).await,
             Self::BodiesOutsideMemory => !harness.keeps_bodies_in_memory(),
             Self::BrokenBackend => harness.broken_backend().await.is_some(),
+            Self::FolderMarkers => harness.folder_markers().await.is_some(),
+            Self::UnreadableDirectory => harness.unreadable_directory().await.is_some(),
         }
     }
 }
@@ -97,6 +103,8 @@ impl fmt::Display for Need {
             Self::StrongETags => "the driver's ETags are weak",
             Self::BodiesOutsideMemory => "the driver keeps its objects in memory",
             Self::BrokenBackend => "the harness makes no broken backend",
+            Self::FolderMarkers => "the harness makes no folder markers",
+            Self::UnreadableDirectory => "the harness makes no directory that cannot be read",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use anystorage::{Entry, Error, ErrorKind, ObjectEntry, floor_to_second, format_time};
 
+use crate::copy::say_folder_markers;
 use crate::exit::{Exit, Failure};
 use crate::location::Location;
 use crate::output::Output;
@@ -41,8 +42,9 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     while let Some(entry) = entries.next().await {
         nothing = false;
         match entry {
+            Ok(entry) if args.json => output.json(&json(&entry))?,
             Ok(entry) => output.line(&line(&entry, &args))?,
-            // One odd name is not the end of the listing; after other errors the stream ends by itself.
+            // An odd name or an unreadable directory does not end the listing; after other errors the stream ends.
             Err(error) => {
                 output.flush()?;
                 exit = place.entry_failure(&error).tell();
@@ -50,6 +52,9 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         }
     }
     output.flush()?;
+    if args.recursive {
+        say_folder_markers(entries.folder_markers());
+    }
     // That no key begins with this is an answer; a path that leads nowhere is a mistake.
     if nothing && place.local && !place.text.is_empty() {
         return Err(place.failure(&Error::new(ErrorKind::NotFound, "no regular file or directory here")));
@@ -57,10 +62,15 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     Ok(exit)
 }
 
+fn json(entry: &Entry) -> serde_json::Value {
+    match entry {
+        Entry::Object(object) => serde_json::json!(object),
+        other => serde_json::json!({ "prefix": other.name() }),
+    }
+}
+
 fn line(entry: &Entry, args: &Args) -> String {
     match entry {
-        Entry::Object(object) if args.json => serde_json::json!(object).to_string(),
-        other if args.json => serde_json::json!({ "prefix": other.name() }).to_string(),
         Entry::Object(object) if args.long => long(&object.size.to_string(), &time(object), object.key.as_str()),
         other if args.long => long("-", "-", other.name()),
         other => other.name().to_owned(),

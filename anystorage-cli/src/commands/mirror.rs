@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anystorage::http_cache::server::{Day, ExportFormat, Handle, Server, export};
+use anystorage::http_cache::server::{Day, ExportFormat, Handle, Server, check, export};
 use anystorage::{Loader, MirrorSetup};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit::{Exit, Failure};
 
@@ -14,7 +18,7 @@ pub(crate) struct Args {
     /// The mirror's configuration: listen, cache_dir, max_size, origin, ...
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Only read the configuration and say whether it is sound
+    /// Only check whether the mirror could start: configuration, directories, addresses, and whether origin responds
     #[arg(long, conflicts_with = "export")]
     check: bool,
     /// Only write what was downloaded, by day and key, as a table: csv or jsonl
@@ -29,11 +33,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(level()).init();
+    log();
     let shown = args.config.display();
     let failure = |error: anystorage::Error| Failure::at(&shown, &error);
     let MirrorSetup { config, origin, .. } = read(&args.config).map_err(failure)?;
     if args.check {
+        check(config, &origin).map_err(failure)?;
         return Ok(Exit::Done);
     }
     if let Some(format) = args.export {
@@ -55,10 +60,15 @@ fn read(path: &Path) -> anystorage::Result<MirrorSetup> {
     Loader::new().mirror_file(path)
 }
 
-/// From the environment, as other servers have it: `RUST_LOG=debug`.
-fn level() -> tracing_subscriber::filter::LevelFilter {
+/// Logs to standard error, by a level from the environment, as other servers have it: `RUST_LOG=debug`.
+fn log() {
     let wanted = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
-    wanted.unwrap_or(tracing_subscriber::filter::LevelFilter::INFO)
+    let level = wanted.unwrap_or(LevelFilter::INFO);
+    // The mirror logs that origin failed, once for all who wait for it. The storage would log it too, before.
+    let storages = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::ERROR) };
+    let filter = Targets::new().with_default(level).with_target("storage_core::layers::observed", storages);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use anystorage::{Error, ErrorKind, Key};
 use futures_util::stream;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, say};
 use crate::location::Location;
 use crate::place::Place;
 use crate::places::{Places, Want};
@@ -12,34 +12,38 @@ use crate::same::same_storage;
 /// Up to how many locations are looked below: more of them come from a script, and each look is a request.
 const LOOKED_BELOW: usize = 8;
 
-/// Delete objects. One that is not there is fine
+/// Delete objects, or with -r directories. What is not there is fine
 ///
 /// Keys are taken literally: `rm 'media:x/*'` deletes the object of that name. If there is none, that is an error; so is a name
 /// below which there are objects (looked for with up to eight locations).
+///
+/// With -r each location is a directory, whether or not it ends in a slash: `rm -r media:a` deletes `a/1` and `a/b/2`,
+/// and neither `a` nor `ab`. Folder markers of S3 consoles go too. What could not be deleted is named, and the rest is
+/// deleted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The objects
+    /// Delete everything below a directory
+    #[arg(short, long)]
+    recursive: bool,
+    /// With -r, allow a location that names a whole storage: `media:`
+    #[arg(long, requires = "recursive")]
+    everything: bool,
+    /// The objects, or the directories
     #[arg(value_name = "LOC", required = true)]
     locations: Vec<Location>,
 }
 
 pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
+    if args.recursive {
+        return delete_directories(&args, places).await;
+    }
     // All are looked up first: a mistake in the last one is found before the first is deleted.
     let mut groups: Vec<Vec<(Key, Place)>> = Vec::new();
-    for location in &args.locations {
-        match places.find(location, Want::Existing) {
-            // Where the directory is not, the file is not.
-            Err(failure) if failure.means_absent() => {}
-            found => {
-                let place = found?;
-                if !place.text.is_empty() && place.names_directory() {
-                    return Err(Failure::usage(format!(
-                        "{place}: a directory: anystorage rm -r {place} deletes all below it"
-                    )));
-                }
-                join(&mut groups, (place.key()?, place));
-            }
+    for place in found(&args.locations, places, Want::Existing)? {
+        if !place.text.is_empty() && place.names_directory() {
+            return Err(Failure::usage(format!("{place}: a directory: anystorage rm -r {place} deletes all below it")));
         }
+        join(&mut groups, (place.key()?, place));
     }
     // What was certainly meant otherwise, likewise.
     let few = args.locations.len() <= LOOKED_BELOW;
@@ -53,6 +57,77 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         }
     }
     Ok(exit)
+}
+
+/// The places, except those that certainly hold nothing.
+fn found(locations: &[Location], places: &mut Places, want: Want) -> Result<Vec<Place>, Failure> {
+    let mut all = Vec::new();
+    for location in locations {
+        match places.find(location, want) {
+            // Where the directory is not, the file is not.
+            Err(failure) if failure.means_absent() => {}
+            found => all.push(found?),
+        }
+    }
+    Ok(all)
+}
+
+async fn delete_directories(args: &Args, places: &mut Places) -> Result<Exit, Failure> {
+    let mut directories = Vec::new();
+    for place in found(&args.locations, places, Want::Subtree)? {
+        let directory = place.directory()?;
+        if directory.text.is_empty() && !args.everything {
+            return Err(Failure::usage(format!(
+                "{directory} is a whole storage: add --everything to delete all that is in it"
+            )));
+        }
+        directories.push(directory);
+    }
+    let mut exit = Exit::Done;
+    for directory in directories {
+        match delete_directory(&directory).await? {
+            Exit::Done => {}
+            failed => exit = failed,
+        }
+    }
+    Ok(exit)
+}
+
+/// Deletes all that is below a directory. Names what stays, and goes on.
+async fn delete_directory(directory: &Place) -> Result<Exit, Failure> {
+    let mut deleted = match directory.text.as_str() {
+        "" => directory.storage.delete_everything(),
+        _ => directory.storage.delete_prefix(directory.prefix()?),
+    };
+    let (mut gone, mut failed) = (0_u64, 0_u64);
+    while let Some(entry) = deleted.next().await {
+        match entry {
+            Ok(_) => gone += 1,
+            Err(error) => {
+                failed += 1;
+                let place = error.key().map_or_else(|| directory.clone(), |key| directory.with_text(key));
+                place.failure(&error).tell();
+            }
+        }
+    }
+    if failed > 0 {
+        say(&format!("{failed} not deleted, {gone} deleted"));
+        return Ok(Exit::Failed);
+    }
+    if gone == 0 && !directory.text.is_empty() {
+        refuse_object(directory).await?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Fails if the directory that was named is an object, which is still there.
+async fn refuse_object(directory: &Place) -> Result<(), Failure> {
+    let object = directory.with_text(directory.text.trim_end_matches('/'));
+    if object.storage.exists(object.key()?).await.map_err(|error| object.failure(&error))? {
+        let message = format!("nothing is below this, but {object} is an object: delete it without -r");
+        return Err(Failure::at(directory, &Error::new(ErrorKind::NotFound, message)));
+    }
+    Ok(())
 }
 
 /// Refuses a name that no object has and that means several objects in a shell: a pattern or a directory.

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     let fields = fields(&meta).map_err(|error| place.failure(&error))?;
     let mut output = Output::new();
     if args.json {
-        output.line(&fields.to_string())?;
+        output.json(&fields)?;
     } else {
         write_fields(&mut output, "", &fields)?;
     }

@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     let link = asked_for(&args, &place)?.await.map_err(|error| place.failure(&error))?;
     let mut output = Output::new();
     if args.json {
-        output.line(&as_json(&link).to_string())?;
+        output.json(&as_json(&link))?;
     } else {
         output.line(link.as_str())?;
         for (name, value) in &link.fields {

@@ -215,3 +215,32 @@ fn without_r_a_directory_is_refused() {
         assert_eq!(sandbox.run(&["cp", from, "backup:x"]).code, Some(2), "{from}");
     }
 }
+
+#[test]
+fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_copied() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    for key in ["media:a", "media:closed/b", "media:d/e", "media:z"] {
+        sandbox.put(key, "x");
+    }
+    let close = |mode| {
+        std::fs::set_permissions(sandbox.path("media/closed"), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    sandbox.give_to_nobody();
+    close(0o000);
+    let copied = sandbox.run_as_nobody(&["cp", "-r", "media:", "backup:"]);
+    let listed = sandbox.run_as_nobody(&["ls", "-r", "media:"]);
+    let level = sandbox.run_as_nobody(&["ls", "media:"]).done();
+    let deleted = sandbox.run_as_nobody(&["rm", "-r", "--everything", "media:"]);
+    close(0o755);
+    assert_eq!((copied.code, listed.code, deleted.code), (Some(1), Some(1), Some(1)), "{copied:?}");
+    assert!(copied.err.starts_with("anystorage: media:closed/: "), "{}", copied.err);
+    assert!(copied.err.ends_with("anystorage: 1 not copied, 3 copied\n"), "{}", copied.err);
+    assert!(listed.err.starts_with("anystorage: media:closed/: "), "{}", listed.err);
+    assert_eq!(String::from_utf8(listed.out).unwrap(), "a\nd/e\nz\n");
+    assert_eq!(level, "a\nclosed/\nd/\nz\n");
+    assert!(deleted.err.starts_with("anystorage: media:closed/: "), "{}", deleted.err);
+    assert!(deleted.err.ends_with("anystorage: 1 not deleted, 3 deleted\n"), "{}", deleted.err);
+    assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "a\nd/e\nz\n");
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "closed/b\n");
+}

@@ -166,6 +166,16 @@ fn a_hangup_has_it_read_its_configuration_again() {
 }
 
 #[test]
+fn an_error_of_the_configuration_names_its_file_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("mirror.toml", "max_size = 1");
+    for file in ["mirror.toml", "nonesuch.toml"] {
+        let said = sandbox.run(&["mirror", file]).failed(2);
+        assert_eq!(said.matches(file).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn a_configuration_is_checked_without_serving() {
     let sandbox = Sandbox::new();
     sandbox.write("mirror.toml", configured(FILES, ""));
@@ -179,9 +189,43 @@ fn a_configuration_is_checked_without_serving() {
         assert!(line.contains("mirror.toml") && line.contains(named), "{line}");
         assert!(!line.contains(TOKEN) && !line.contains("short"), "{line}");
     }
+    // A file is where the directory should be.
+    let nowhere = configured(FILES, "").replace("cache_dir = \"cache\"", "cache_dir = \"mirror.toml/cache\"");
+    sandbox.write("mirror.toml", nowhere);
+    let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(2);
+    assert!(line.contains("cache_dir"), "{line}");
     sandbox.write("mirror.toml", "listen = \"127.0.0.1:0\"\ncache_dir = \"cache\"\nmax_size = \"1GiB\"\n");
     let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(2);
     assert!(line.contains("origin is missing"), "{line}");
+}
+
+#[test]
+fn a_check_fails_where_origin_does_not_respond() {
+    let sandbox = Sandbox::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let origin = format!("driver = \"http\"\nbase_url = \"http://{free}/\"\nretries = 0");
+    sandbox.write("mirror.toml", configured(&origin, ""));
+    let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(1);
+    assert!(line.contains("origin: no connection"), "{line}");
+}
+
+#[test]
+fn an_origin_that_fails_is_one_line_in_the_log_with_the_status_that_the_client_got() {
+    let sandbox = Sandbox::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let origin = format!("driver = \"http\"\nbase_url = \"http://{free}/\"\nretries = 0");
+    sandbox.write("mirror.toml", configured(&origin, ""));
+    for request in ["GET /a", "HEAD /a"] {
+        let mut mirror = Mirror::start(&sandbox);
+        let status = mirror.ask(request);
+        assert!(status.starts_with("HTTP/1.1 50"), "{status}");
+        mirror.signal("TERM");
+        let mut log = String::new();
+        mirror.log.read_to_string(&mut log).unwrap();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+        assert_eq!(lines.len(), 1, "{request}: {lines:#?}");
+        assert!(lines[0].contains("origin failed") && !lines[0].contains("500"), "{lines:?}");
+    }
 }
 
 #[test]

@@ -55,13 +55,29 @@ fn stat_shows_all_that_is_known() {
 }
 
 #[test]
+fn invisible_characters_are_escaped_in_text_and_json_stays_json() {
+    let sandbox = Sandbox::new();
+    let key = "a\u{202e}gpj\u{2028}\u{200b}.exe";
+    sandbox.put(&format!("media:{key}"), "x");
+    let lines = sandbox.run(&["ls", "media:"]).done();
+    assert_eq!(lines, "a\\u{202e}gpj\\u{2028}\\u{200b}.exe\n");
+    for arguments in [&["ls", "--json", "media:"][..], &["stat", "--json", &format!("media:{key}")]] {
+        let json = sandbox.run(arguments).done();
+        assert!(json.is_ascii(), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["key"], key);
+    }
+    let said = sandbox.run(&["cat", &format!("media:b{key}")]).failed(1);
+    assert!(said.contains("ba\\u{202e}gpj") && !said.contains('\u{202e}'), "{said}");
+}
+
+#[test]
 fn stat_in_json_has_the_names_of_the_library_on_one_line() {
     let shown = sandbox().run(&["stat", "--json", "media:a/text.txt"]).done();
     assert_eq!(shown.lines().count(), 1);
     let meta: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(meta["key"], "a/text.txt");
     assert_eq!(meta["size"], 10);
-    assert_eq!(meta["content_type"], "text/plain");
+    assert_eq!(meta["content_type"], "text/plain; charset=utf-8");
     assert!(meta["etag"].as_str().unwrap().starts_with('"'));
     assert!(meta["last_modified"].as_str().unwrap().ends_with('Z'));
     assert!(shown.starts_with(r#"{"key":"#), "{shown}");

@@ -70,7 +70,12 @@ fn every_command_works_on_a_bucket() {
     assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "a b/ü?.txt\ncss/style.css\n");
     assert!(s3.run(&["ls", "-l", "bucket:css/"]).done().contains("             7  20"));
     let shown = s3.run(&["stat", "bucket:css/style.css"]).done();
-    for line in ["size: 7", "content_type: text/css", "cache_control: no-store", "user_metadata.author: Löveläce"] {
+    for line in [
+        "size: 7",
+        "content_type: text/css; charset=utf-8",
+        "cache_control: no-store",
+        "user_metadata.author: Löveläce",
+    ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} is missing in {shown}");
     }
     assert_eq!(s3.run(&["exists", "bucket:css/style.css"]).silent(), 0);

@@ -8,7 +8,7 @@ fn put_saves_a_file_and_guesses_its_type() {
     sandbox.write("style.css", "body {}");
     assert_eq!(sandbox.run(&["put", "style.css", "media:css/style.css"]).done(), "");
     assert_eq!(sandbox.read("media/css/style.css"), "body {}");
-    assert!(sandbox.run(&["stat", "media:css/style.css"]).done().contains("content_type: text/css\n"));
+    assert!(sandbox.run(&["stat", "media:css/style.css"]).done().contains("content_type: text/css; charset=utf-8\n"));
 }
 
 #[test]
@@ -34,6 +34,19 @@ fn put_makes_the_directories_of_a_local_path() {
     let url = format!("file://{}/by/url/", sandbox.path("").display());
     sandbox.run(&["put", "a.png", &url]).done();
     assert_eq!(sandbox.read("by/url/a.png"), "a");
+}
+
+#[test]
+fn nothing_of_the_driver_stays_in_a_local_directory() {
+    let sandbox = Sandbox::new();
+    sandbox.write("local", "local");
+    std::fs::create_dir(sandbox.path("dir")).unwrap();
+    sandbox.run(&["put", "local", "./dir/a"]).done();
+    sandbox.run(&["put", "local", "./dir/a"]).done();
+    sandbox.run(&["cp", "./dir/a", "./dir/b"]).done();
+    sandbox.run(&["mv", "./dir/a", "./dir/b"]).done();
+    sandbox.run(&["rm", "./dir/b"]).done();
+    assert_eq!(std::fs::read_dir(sandbox.path("dir")).unwrap().count(), 0);
 }
 
 /// The permission bits of a local file or directory.
@@ -236,4 +249,70 @@ fn rm_of_a_symlink_touches_neither_it_nor_what_it_leads_to() {
     std::os::unix::fs::symlink("target", sandbox.path("link")).unwrap();
     assert!(sandbox.run(&["rm", "./link"]).failed(2).contains("symlink"));
     assert_eq!(sandbox.read("link"), "kept");
+}
+
+#[test]
+fn rm_r_deletes_what_is_below_a_directory_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    for (gone, kept) in
+        [("media:a", "media:"), ("media:a/", "media:"), ("./media/a", "media:"), ("./media/a/", "media:")]
+    {
+        for key in ["a/1", "a/b/2", "a.png", "ab/3", "z"] {
+            sandbox.put(&format!("media:{key}"), "x");
+        }
+        sandbox.run(&["rm", "-r", gone]).done();
+        assert_eq!(sandbox.run(&["ls", "-r", kept]).done(), "a.png\nab/3\nz\n", "{gone}");
+        assert!(!sandbox.is_there("media/a"), "{gone}");
+    }
+    // Several at once, and what is not there is fine.
+    sandbox.run(&["rm", "-r", "media:ab", "media:nothing", "./no/such/directory", "./media/none"]).done();
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a.png\nz\n");
+}
+
+#[test]
+fn rm_r_of_a_whole_storage_asks_for_everything() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a/b", "x");
+    for whole in ["media:", ".", "./"] {
+        let said = sandbox.run(&["rm", "-r", "media:a", whole]).failed(2);
+        assert!(said.contains("--everything"), "{whole}: {said}");
+    }
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a/b\n");
+    sandbox.run(&["rm", "-r", "--everything", "media:"]).done();
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "");
+    assert_eq!(sandbox.run(&["rm", "--everything", "media:"]).code, Some(2));
+}
+
+#[test]
+fn rm_r_of_an_object_says_how_to_delete_it() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "x");
+    for object in ["media:a", "./media/a"] {
+        let said = sandbox.run(&["rm", "-r", object]).failed(1);
+        assert!(said.contains("delete it without -r"), "{said}");
+    }
+    assert_eq!(sandbox.cat("media:a"), "x");
+}
+
+#[test]
+fn rm_r_names_what_it_cannot_delete_and_goes_on() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:d/1", "x");
+    sandbox.put("media:d/2", "x");
+    sandbox.write("media/d/line\nbreak", "odd");
+    let run = sandbox.run(&["rm", "-r", "media:d", "frozen:d"]);
+    assert_eq!(run.code, Some(1));
+    let lines: Vec<_> = run.err.lines().collect();
+    assert!(lines[0].starts_with(r"anystorage: media:d/line\nbreak: ") && lines[0].contains("InvalidKey"), "{lines:?}");
+    assert_eq!(lines[1], "anystorage: 1 not deleted, 2 deleted");
+    assert_eq!(sandbox.run(&["ls", "media:d/"]).code, Some(1));
+}
+
+#[test]
+fn rm_r_of_a_symlink_touches_neither_it_nor_what_it_leads_to() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:d/1", "x");
+    std::os::unix::fs::symlink("media/d", sandbox.path("link")).unwrap();
+    assert!(sandbox.run(&["rm", "-r", "./link"]).failed(2).contains("symlink"));
+    assert!(sandbox.is_there("link") && sandbox.is_there("media/d/1"));
 }

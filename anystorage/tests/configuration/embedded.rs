@@ -62,6 +62,23 @@ fn mistakes_are_told_as_for_a_file() {
 }
 
 #[test]
+fn a_secret_that_is_the_name_of_a_variable_is_refused() {
+    let token = |token: &str| -> StoragesConfig {
+        let token = serde_json::to_string(token).unwrap();
+        serde_json::from_str(&format!(r#"{{"default": {{"driver": "probe", "root": "x", "token": {token}}}}}"#))
+            .unwrap()
+    };
+    let said = refused(loader().config(&token("${TOKEN}")).open_all().unwrap_err());
+    assert!(
+        said.starts_with("[storages.default]: option token: it holds ${, but nothing replaces variables"),
+        "{said}"
+    );
+    loader().config(&token("$${TOKEN}")).open_all().unwrap();
+    let text = "[storages.default]\ndriver='alias'\norigin={driver='probe', root='x', token='$${TOKEN}'}";
+    loader().toml_str(text).unwrap().open_all().unwrap();
+}
+
+#[test]
 fn the_short_cut_builds_with_the_drivers_of_this_crate() {
     let app: App = serde_json::from_str(JSON).unwrap();
     let said = refused(Storages::from_config(&app.storages).unwrap_err());

@@ -1,5 +1,7 @@
 //! Storages that refer to each other.
 
+use std::fmt::Write as _;
+
 use super::support::{read, refusal, refused};
 
 #[tokio::test]
@@ -43,6 +45,40 @@ fn a_circle_is_refused_and_shown() {
     assert!(said.ends_with("storages refer to each other in a circle: b -> c -> b"), "{said}");
     let said = refusal("[storages.default]\ndriver='alias'\norigin='default'");
     assert!(said.ends_with("in a circle: default -> default"), "{said}");
+}
+
+/// Storages `s0000`, `s0001`, ..., each of which refers to the next one, and the last to a probe.
+fn chain(count: usize) -> String {
+    let mut text = String::new();
+    for number in 1..count {
+        writeln!(text, "[storages.s{:04}]\ndriver='alias'\norigin='s{number:04}'", number - 1).unwrap();
+    }
+    text + &format!("[storages.s{:04}]\ndriver='probe'\nroot='x'\n", count - 1)
+}
+
+#[test]
+fn a_long_chain_of_storages_is_refused_and_overflows_no_stack() {
+    read(&chain(16)).open_all().unwrap();
+    for count in [17, 3000] {
+        let definitions = read(&chain(count));
+        // From the far end, and with all that are behind it already built.
+        for said in [definitions.open("s0000").unwrap_err(), definitions.open_all().unwrap_err()] {
+            let said = refused(said);
+            assert!(said.contains("more than 16 storages refer to each other in a row"), "{said}");
+        }
+    }
+    // Named the other way round, each is built before the one that refers to it.
+    let mut text = "[storages.s0000]\ndriver='probe'\nroot='x'\n".to_owned();
+    for number in 1..17 {
+        writeln!(text, "[storages.s{number:04}]\ndriver='alias'\norigin='s{:04}'", number - 1).unwrap();
+    }
+    assert!(refused(read(&text).open_all().unwrap_err()).contains("more than 16 storages"));
+    let mut inline = "{driver='probe', root='x'}".to_owned();
+    for _ in 0..20 {
+        inline = format!("{{driver='alias', origin={inline}}}");
+    }
+    let said = refusal(&format!("[storages.default]\ndriver='alias'\norigin={inline}"));
+    assert!(said.contains("more than 16 storages"), "{said}");
 }
 
 #[test]

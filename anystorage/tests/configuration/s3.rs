@@ -45,6 +45,17 @@ async fn link(storage: &Storage) -> String {
 }
 
 #[test]
+fn an_endpoint_without_a_scheme_is_refused_with_what_to_write_and_never_shown() {
+    for option in ["endpoint", "signing_endpoint"] {
+        for value in ["'s3.example.org'", "'localhost:9000'", "4711"] {
+            let said = refusal(&format!("{option} = {value}"));
+            assert!(said.contains(&format!("option {option}: expected a whole URL, with https://")), "{said}");
+            assert!(!said.contains(value.trim_matches('\'')), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_table_with_all_options_is_a_storage() {
     let storage = opened(
         r#"

@@ -59,6 +59,7 @@ fn no_error_of_a_file_shows_a_value() {
         "storages = 'CANARY-6f1e'",
         "[storages.default]\ndriver = ['CANARY-6f1e']",
         "[storages.default]\ndriver = 'alias'\norigin = ['CANARY-6f1e']",
+        "[storages.default]\ndriver = 'alias'\norigin = 'https://ada:CANARY-6f1e@example.com/'",
         "[storages.default]\ndriver = 'alias'\norigin = { driver = 'probe', level = 'CANARY-6f1e' }",
     ] {
         let error = loader().toml_str(text).and_then(|definitions| definitions.open_all()).expect_err(text);

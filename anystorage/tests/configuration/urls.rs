@@ -40,6 +40,23 @@ fn user_name_and_password_are_refused() {
 }
 
 #[test]
+fn a_secret_option_is_refused_in_every_url() {
+    let said = refusal("probe:/x?token=hunter2");
+    assert!(said.starts_with("option token: a URL holds no secrets: set it in a config file"), "{said}");
+    let environment = anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?token=hunter2");
+    let said = refused(loader().with_environment(environment).open("media").unwrap_err());
+    assert!(said.contains("a URL holds no secrets"), "{said}");
+}
+
+#[cfg(all(unix, feature = "fs"))]
+#[test]
+fn a_file_url_holds_no_signing_key() {
+    let url = "file:///nonesuch?signing_key=0123456789abcdef&public_url=https://example.com/";
+    let said = refused(anystorage::open(url).unwrap_err());
+    assert!(said.contains("option signing_key: a URL holds no secrets"), "{said}");
+}
+
+#[test]
 fn a_fragment_is_refused() {
     assert!(refusal("probe:/x#y").contains("%23"));
 }
@@ -82,6 +99,16 @@ async fn a_file_url_opens_a_directory() {
     let storage = anystorage::open(&url).unwrap();
     storage.save("x/y.txt", "hello").await.unwrap();
     assert_eq!(std::fs::read_to_string(root.join("x/y.txt")).unwrap(), "hello");
+}
+
+#[cfg(all(unix, feature = "fs"))]
+#[test]
+fn a_root_that_only_a_shell_would_expand_is_refused_with_what_to_write() {
+    for root in ["~/media", "$HOME/media"] {
+        let text = format!("[storages.default]\ndriver = 'fs'\nroot = '{root}'");
+        let said = refused(anystorage::Storages::from_toml_str(&text).unwrap_err());
+        assert!(said.starts_with("[storages.default]: option root: ") && said.contains("${HOME}/..."), "{said}");
+    }
 }
 
 #[cfg(all(unix, feature = "fs"))]

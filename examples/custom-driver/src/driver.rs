@@ -109,6 +109,10 @@ impl Driver for Redb {
         }
     }
 
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        Ok(())
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let start = match &options.start_after {
             Some(after) if after.as_str() >= prefix.as_str() => Bound::Excluded(after.clone()),

@@ -36,7 +36,7 @@ impl Place {
             if !key.value().starts_with(within.as_str()) {
                 return Ok(Some((page, Self::End)));
             }
-            page.push(entry(key.value(), record.value())?);
+            page.push(entry(key.value(), record.value()));
             last = Some(key.value().to_owned());
         }
         let next = last.map_or(Self::End, |last| Self::After(objects, last));
@@ -44,15 +44,12 @@ impl Place {
     }
 }
 
-/// A key that breaks a rule is one error item, and the listing goes on; a record that cannot be read ends it.
-fn entry(name: &str, record: &[u8]) -> Result<Result<Entry>> {
-    let key = match Key::new(name) {
-        Ok(key) => key,
-        Err(odd) => return Ok(Err(odd)),
-    };
-    let meta = Record::read(record).and_then(|record| record.into_meta(key)).map_err(|error| error.with_key(name))?;
+/// An odd key, or a record that cannot be read, is one error item, and the listing continues.
+fn entry(name: &str, record: &[u8]) -> Result<Entry> {
+    let meta = Key::new(name).and_then(|key| Record::read(record)?.into_meta(key));
+    let meta = meta.map_err(|error| error.with_key(name).with_listing_continues(true))?;
     let mut entry = ObjectEntry::new(meta.key, meta.size);
     entry.etag = meta.etag;
     entry.last_modified = meta.last_modified;
-    Ok(Ok(Entry::Object(entry)))
+    Ok(Entry::Object(entry))
 }

@@ -24,7 +24,7 @@ async fn comes_back_as_it_went(app: &App) {
 
     let shown = app.shown().await;
     let told: Vec<_> = shown.iter().map(|file| (&*file.size, &*file.kind)).collect();
-    assert_eq!(told, [("3145745 bytes", "image/png"), ("6 bytes", "text/plain")]);
+    assert_eq!(told, [("3145745 bytes", "image/png"), ("6 bytes", "text/plain; charset=utf-8")]);
     assert!(shown[0].name.starts_with("My-Photo-") && shown[0].name.ends_with(".png"), "{shown:?}");
     let answer = app.get(&shown[0].link).await;
     assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"].to_str().unwrap()), (200, &"image/png"));
@@ -157,7 +157,7 @@ async fn a_connection_that_breaks_off_leaves_nothing() {
     assert!(!answer.starts_with(b"HTTP/1.1 303"), "{}", String::from_utf8_lossy(&answer));
 
     // What the save had begun may be taken away a moment after the connection.
-    for _ in 0..100 {
+    for _ in 0..1_200 {
         if app.on_the_disk().is_empty() {
             break;
         }
@@ -285,7 +285,7 @@ async fn an_uploaded_page_is_downloaded_and_has_no_rights_though_its_browser_cal
         .await;
     let shown = app.shown().await;
     let kinds: Vec<_> = shown.iter().map(|file| &*file.kind).collect();
-    assert_eq!(kinds, ["text/html", "image/svg+xml", "application/xhtml+xml"]);
+    assert_eq!(kinds, ["text/html; charset=utf-8", "image/svg+xml", "application/xhtml+xml"]);
     for file in &shown {
         let answer = app.get(&file.link).await;
         let headers = answer.headers();
@@ -299,7 +299,7 @@ async fn an_uploaded_page_is_downloaded_and_has_no_rights_though_its_browser_cal
 async fn a_script_without_an_extension_is_text() {
     let app = App::in_memory();
     app.upload(&[("page", b"<!DOCTYPE html><script>document.title = 'owned'</script>")]).await;
-    assert_eq!(app.shown().await[0].kind, "text/plain");
+    assert_eq!(app.shown().await[0].kind, "text/plain; charset=utf-8");
 }
 
 #[tokio::test]

@@ -73,9 +73,9 @@ fn plain_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, 
 /// `Cache-Control` as people know it, `cache_control` as the field is called.
 fn field_names(value: Value) -> Value {
     match value {
-        Value::Table(Options(table)) => {
-            let names = table.into_iter().map(|(name, value)| (name.to_ascii_lowercase().replace('-', "_"), value));
-            Value::Table(Options(names.collect()))
+        Value::Table(Options { values, origin }) => {
+            let names = values.into_iter().map(|(name, value)| (name.to_ascii_lowercase().replace('-', "_"), value));
+            Value::Table(Options { values: names.collect(), origin })
         }
         other => other,
     }

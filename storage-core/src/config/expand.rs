@@ -1,9 +1,11 @@
 //! `${VAR}` in the strings of a configuration.
 
-use super::options::{Options, Value};
+use super::options::{Options, Origin, Value};
 use crate::error::{Error, Result};
 
 /// Replaces `${VAR}` in every string below a table by what `lookup` answers. `$${` stands for `${` itself.
+///
+/// After it a [`Secret`](super::Secret) may hold `${`, which is a text like any other then.
 ///
 /// Happens after the file has been parsed, so a variable's value is text and cannot become syntax; what was put
 /// in is not looked at again.
@@ -20,7 +22,8 @@ use crate::error::{Error, Result};
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 pub fn expand_variables(options: &mut Options, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
-    for (name, value) in &mut options.0 {
+    options.origin = Origin::Expanded;
+    for (name, value) in &mut options.values {
         expand_value(value, lookup).map_err(|error| Error::config(format!("option {name}: {}", error.message())))?;
     }
     Ok(())

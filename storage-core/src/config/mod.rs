@@ -21,9 +21,11 @@
 pub mod byte_size;
 mod common;
 mod expand;
+pub mod local_path;
 mod options;
 mod parse;
 mod secret;
+pub mod url;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +37,7 @@ pub use expand::expand_variables;
 pub use options::{Options, Value};
 pub use parse::duration;
 pub use secret::Secret;
+pub(crate) use secret::is_trivial;
 
 use crate::error::{Error, Result};
 
@@ -132,7 +135,7 @@ impl fmt::Debug for StoragesConfig {
 impl<'de> Deserialize<'de> for StoragesConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut all = Self::new();
-        for (name, value) in Options::deserialize(deserializer)?.0 {
+        for (name, value) in Options::deserialize(deserializer)?.values {
             let config = StorageConfig::from_value(value)
                 .map_err(|error| de::Error::custom(format!("[storages.{name}]: {}", error.message())))?;
             all.insert(name, config);

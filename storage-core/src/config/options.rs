@@ -43,12 +43,14 @@ impl Value {
     /// Whether a message shows this value, or one inside it. A short text counts only between quotes, since any
     /// sentence may hold it.
     pub(super) fn is_quoted_in(&self, message: &str) -> bool {
+        let shows = |text: &str| message.contains(&format!("{text:?}")) || (text.len() >= 8 && message.contains(text));
         match self {
-            Self::String(text) => {
-                message.contains(&format!("{text:?}")) || (text.len() >= 8 && message.contains(text.as_str()))
-            }
+            Self::String(text) => shows(text),
+            // Where a text is wanted, a number is read as one.
+            Self::Integer(number) => shows(&number.to_string()),
+            Self::Float(number) => shows(&number.to_string()),
             Self::Array(items) => items.iter().any(|item| item.is_quoted_in(message)),
-            Self::Table(table) => table.0.values().any(|item| item.is_quoted_in(message)),
+            Self::Table(table) => table.values.values().any(|item| item.is_quoted_in(message)),
             _ => false,
         }
     }
@@ -111,8 +113,43 @@ impl From<Options> for Value {
 /// assert!(error.message().contains("root, create_root"), "{error}");
 /// # Ok::<(), storage_core::Error>(())
 /// ```
-#[derive(Clone, Default, PartialEq)]
-pub struct Options(pub(super) BTreeMap<String, Value>);
+#[derive(Clone, Default)]
+pub struct Options {
+    pub(super) values: BTreeMap<String, Value>,
+    pub(super) origin: Origin,
+}
+
+/// Where the values of a table come from: on it depends which texts a [`Secret`](super::Secret) takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From a format in which `${VAR}` has no meaning.
+    #[default]
+    Given,
+    /// From a format whose variables have been replaced.
+    Expanded,
+    /// From a URL.
+    Url,
+}
+
+impl Origin {
+    /// Names the origin in a table on its way through serde, as a key that no option has.
+    pub(super) const MARKER: &'static str = "$anystorage::origin";
+
+    pub(super) fn from_number(number: i64) -> Self {
+        match number {
+            1 => Self::Expanded,
+            2 => Self::Url,
+            _ => Self::Given,
+        }
+    }
+}
+
+/// Options are the same if their values are, wherever those come from.
+impl PartialEq for Options {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+}
 
 impl Options {
     /// None.
@@ -130,18 +167,23 @@ impl Options {
 
     /// Adds an option; answers the value it had.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
-        self.0.insert(name.into(), value.into())
+        self.values.insert(name.into(), value.into())
     }
 
     /// The value of an option.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.values.get(name)
     }
 
     /// Takes an option out.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name)
+        self.values.remove(name)
+    }
+
+    /// Marks the options as those of a URL, which holds no secrets.
+    pub(crate) fn mark_as_url(&mut self) {
+        self.origin = Origin::Url;
     }
 
     /// Reads the options into a driver's own struct, which should be `#[serde(deny_unknown_fields)]`.
@@ -150,10 +192,11 @@ impl Options {
     /// but text.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option, and for an unknown one lists those that `driver` knows. Values
-    /// are never shown.
+    /// `InvalidConfig` that names the option, and for an unknown one lists those that `driver` knows; for a
+    /// [`Secret`](super::Secret) that comes from a URL, or holds `${` where no variables are replaced. Values are
+    /// never shown.
     pub fn read<T: DeserializeOwned>(self, driver: &str) -> Result<T> {
-        T::deserialize(ValueDeserializer(Value::Table(self))).map_err(|error: ConfigError| error.told(Some(driver)))
+        T::deserialize(ValueDeserializer::of(self)).map_err(|error: ConfigError| error.told(Some(driver)))
     }
 
     /// As [`read`](Self::read), for a table that is no driver's: the options of a server, say.
@@ -161,7 +204,7 @@ impl Options {
     /// # Errors
     /// `InvalidConfig` that names the option, and for an unknown one lists the known. Values are never shown.
     pub fn read_table<T: DeserializeOwned>(self) -> Result<T> {
-        T::deserialize(ValueDeserializer(Value::Table(self))).map_err(|error: ConfigError| error.told(None))
+        T::deserialize(ValueDeserializer::of(self)).map_err(|error: ConfigError| error.told(None))
     }
 }
 
@@ -171,13 +214,13 @@ impl IntoIterator for Options {
     type IntoIter = std::collections::btree_map::IntoIter<String, Value>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.values.into_iter()
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.0).finish()
+        f.debug_map().entries(&self.values).finish()
     }
 }
 
@@ -211,9 +254,12 @@ impl<'de> Deserialize<'de> for Options {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        deserializer.deserialize_newtype_struct(VALUE, ValueVisitor)
     }
 }
+
+/// Asks our own deserializer to say where tables come from.
+pub(super) const VALUE: &str = "$anystorage::Value";
 
 struct ValueVisitor;
 
@@ -222,6 +268,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a boolean, a number, a string, a list or a table")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
@@ -257,12 +307,15 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut table = BTreeMap::new();
+        let (mut values, mut origin) = (BTreeMap::new(), Origin::Given);
         // What is null in formats that have it is not set.
         while let Some((name, value)) = map.next_entry::<String, Option<Value>>()? {
-            table.extend(value.map(|value| (name, value)));
+            match value {
+                Some(Value::Integer(number)) if name == Origin::MARKER => origin = Origin::from_number(number),
+                value => values.extend(value.map(|value| (name, value))),
+            }
         }
-        Ok(Value::Table(Options(table)))
+        Ok(Value::Table(Options { values, origin }))
     }
 }
 
@@ -282,6 +335,6 @@ impl Serialize for Value {
 
 impl Serialize for Options {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(&self.0)
+        serializer.collect_map(&self.values)
     }
 }

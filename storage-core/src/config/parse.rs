@@ -9,7 +9,8 @@ use serde::de::value::SeqDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::options::Value;
+use super::options::{Options, Origin, VALUE, Value};
+use super::secret::{self, SECRET};
 
 /// A duration as people write it (`"90s"`, `"15m"`, `"1h 30m"`), for `#[serde(deserialize_with)]`; a plain number is
 /// seconds.
@@ -130,13 +131,36 @@ fn kind_of(found: &de::Unexpected<'_>) -> &'static str {
 }
 
 /// Reads one value.
-pub(super) struct ValueDeserializer(pub(super) Value);
+pub(super) struct ValueDeserializer {
+    value: Value,
+    /// That of the table which holds the value.
+    origin: Origin,
+    /// Whether tables are read with the [`Origin::MARKER`], for [`Value`].
+    marks: bool,
+}
 
-impl<'de> IntoDeserializer<'de, ConfigError> for Value {
-    type Deserializer = ValueDeserializer;
+impl ValueDeserializer {
+    pub(super) fn of(options: Options) -> Self {
+        Self { origin: options.origin, value: Value::Table(options), marks: false }
+    }
 
-    fn into_deserializer(self) -> ValueDeserializer {
-        ValueDeserializer(self)
+    fn secret<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        let text = match (self.origin, &self.value) {
+            (Origin::Url, _) => return Err(ConfigError::bad(secret::IN_URL)),
+            // As bytes, which a secret takes for the text itself.
+            (Origin::Expanded, Value::String(text)) => text.clone(),
+            (Origin::Expanded, Value::Integer(number)) => number.to_string(),
+            _ => return visitor.visit_newtype_struct(self),
+        };
+        visitor.visit_byte_buf(text.into_bytes())
+    }
+}
+
+impl<'de> IntoDeserializer<'de, ConfigError> for ValueDeserializer {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
@@ -144,7 +168,7 @@ impl<'de> IntoDeserializer<'de, ConfigError> for Value {
 macro_rules! or_from_text {
     ($($method:ident, $visit:ident, $type:ty;)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
-            match &self.0 {
+            match &self.value {
                 Value::String(text) => match text.parse::<$type>() {
                     Ok(value) => visitor.$visit(value),
                     Err(_) => self.deserialize_any(visitor),
@@ -159,17 +183,22 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
     type Error = ConfigError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
-        match self.0 {
+        let Self { value, origin, marks } = self;
+        match value {
             Value::Bool(value) => visitor.visit_bool(value),
             Value::Integer(value) => visitor.visit_i64(value),
             Value::Float(value) => visitor.visit_f64(value),
             Value::String(value) => visitor.visit_string(value),
             Value::Array(items) => {
-                let mut items = SeqDeserializer::new(items.into_iter());
+                let items = items.into_iter().map(|value| Self { value, origin, marks });
+                let mut items = SeqDeserializer::new(items);
                 let value = visitor.visit_seq(&mut items)?;
                 items.end().map(|()| value)
             }
-            Value::Table(table) => visitor.visit_map(Table { entries: table.0.into_iter(), entry: None }),
+            Value::Table(Options { values, origin }) => {
+                let marker = marks.then(|| (Origin::MARKER.to_owned(), Value::Integer(origin as i64)));
+                visitor.visit_map(Table { marker, entries: values.into_iter(), entry: None, origin, marks })
+            }
         }
     }
 
@@ -189,7 +218,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
 
     /// A number where a text is wanted is the text that it is written as: `timeout = 30`, `bucket = 2026`.
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
-        match self.0 {
+        match self.value {
             Value::Integer(value) => visitor.visit_string(value.to_string()),
             _ => self.deserialize_any(visitor),
         }
@@ -205,10 +234,14 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ConfigError> {
-        visitor.visit_newtype_struct(self)
+        match name {
+            SECRET => self.secret(visitor),
+            VALUE => visitor.visit_newtype_struct(Self { marks: true, ..self }),
+            _ => visitor.visit_newtype_struct(self),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -217,7 +250,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ConfigError> {
-        match self.0 {
+        match self.value {
             Value::String(variant) => visitor.visit_enum(variant.into_deserializer()),
             other => Err(ConfigError::bad(format!("expected a string, found {}", other.kind()))),
         }
@@ -230,15 +263,18 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
 
 /// The options of a table, one after the other. Puts an option's name into the errors about it.
 struct Table {
+    marker: Option<(String, Value)>,
     entries: btree_map::IntoIter<String, Value>,
     entry: Option<(String, Value)>,
+    origin: Origin,
+    marks: bool,
 }
 
 impl<'de> MapAccess<'de> for Table {
     type Error = ConfigError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ConfigError> {
-        self.entry = self.entries.next();
+        self.entry = self.marker.take().or_else(|| self.entries.next());
         let Some((name, _)) = &self.entry else { return Ok(None) };
         seed.deserialize(name.clone().into_deserializer()).map(Some)
     }
@@ -246,6 +282,7 @@ impl<'de> MapAccess<'de> for Table {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ConfigError> {
         let (name, value) = self.entry.take().ok_or_else(|| ConfigError::bad("a value without a name"))?;
         let hidden = value.clone();
-        seed.deserialize(ValueDeserializer(value)).map_err(|error| error.without(&hidden).below(&name))
+        let value = ValueDeserializer { value, origin: self.origin, marks: self.marks };
+        seed.deserialize(value).map_err(|error| error.without(&hidden).below(&name))
     }
 }

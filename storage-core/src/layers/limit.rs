@@ -108,6 +108,11 @@ impl Driver for Limit {
         self.inner.delete_many(keys).await
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        let _place = self.place().await;
+        self.inner.delete_folder_marker(marker).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let entries = self.inner.list(prefix, options);
         let taking_turns = stream::unfold((self.clone(), entries), |(limit, mut entries)| async {

@@ -26,6 +26,7 @@ use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
+use crate::text::escape_invisible;
 
 const OPERATIONS: &str = "storage_operations_total";
 const SECONDS: &str = "storage_operation_seconds";
@@ -58,6 +59,9 @@ const BYTES: &str = "storage_bytes_total";
 ///
 /// The deletion of many objects at once is one operation `delete`, with the fields `keys` and `failed` (how many) in place of
 /// `key`; its result is `ok` if no key failed, else that of one that did.
+///
+/// A listing that continues after errors an operator should know of (an unreadable directory) sends an event for the
+/// first of them, with its key, and has that error's kind as its result.
 ///
 /// An `open` ends when the object is there; a body that fails later is an event of its own. A `list` is one operation
 /// from the first entry asked for until its end, an error, or until it is dropped, which is `ok`: who has read enough
@@ -130,7 +134,7 @@ impl Call {
             "storage",
             operation = operation.as_str(),
             driver = &**driver,
-            key,
+            key = &*escape_invisible(key),
             result = tracing::field::Empty
         );
         Self::of(driver, operation, span)
@@ -162,6 +166,14 @@ impl Call {
             Some(error) if trouble => warn(error, self.operation, &self.driver, key, elapsed),
             _ => tracing::debug!(result, ?elapsed),
         });
+    }
+
+    /// Ends an operation whose failure has had its event.
+    fn end_as(mut self, kind: ErrorKind) {
+        self.ended = true;
+        let (result, elapsed) = (kind.as_str(), self.count(kind.as_str()));
+        self.span.record("result", result);
+        self.span.in_scope(|| tracing::debug!(result, ?elapsed));
     }
 
     fn count(&self, result: &'static str) -> Duration {
@@ -216,7 +228,7 @@ fn warn(error: &Error, operation: Operation, driver: &str, key: &str, elapsed: D
     tracing::warn!(
         operation = operation.as_str(),
         driver,
-        key,
+        key = &*escape_invisible(key),
         result = error.kind().as_str(),
         ?elapsed,
         error = error.message(),
@@ -250,7 +262,9 @@ fn observed_body(
         Err(error) if is_trouble(error) => {
             warn(error, Operation::Open, &driver, key.as_str(), opened.elapsed());
         }
-        Err(error) => tracing::debug!(key = key.as_str(), result = error.kind().as_str(), "the body failed"),
+        Err(error) => {
+            tracing::debug!(key = &*escape_invisible(key.as_str()), result = error.kind().as_str(), "the body failed")
+        }
     });
     seen.boxed()
 }
@@ -262,6 +276,8 @@ struct Listing {
     prefix: Prefix,
     /// From the first poll until the end.
     call: Option<Call>,
+    /// The kind of the first error after which the listing continued and that an operator should know.
+    first: Option<ErrorKind>,
     done: bool,
 }
 
@@ -269,8 +285,20 @@ impl Listing {
     fn end(&mut self, error: Option<&Error>) {
         self.done = true;
         if let Some(call) = self.call.take() {
-            call.end(self.prefix.as_str(), error, error.is_some_and(is_trouble));
+            match (error, self.first) {
+                // The event has been sent, so only the result is left to record.
+                (None, Some(kind)) => call.end_as(kind),
+                _ => call.end(self.prefix.as_str(), error, error.is_some_and(is_trouble)),
+            }
         }
+    }
+
+    /// Notes an error after which the listing continues. One event a listing, as for many deletes.
+    fn note(&mut self, error: &Error) {
+        let Some(call) = self.call.as_ref().filter(|_| self.first.is_none() && is_trouble(error)) else { return };
+        self.first = Some(error.kind());
+        let key = error.key().unwrap_or(self.prefix.as_str());
+        call.span.in_scope(|| warn(error, Operation::List, &self.driver, key, call.started.elapsed()));
     }
 }
 
@@ -286,9 +314,9 @@ impl Stream for Listing {
         let entry = std::task::ready!(call.span.in_scope(|| this.entries.poll_next_unpin(cx)));
         match &entry {
             None => this.end(None),
-            // An odd name does not end the listing.
-            Some(Err(error)) if error.kind() != ErrorKind::InvalidKey => this.end(Some(error)),
-            Some(_) => {}
+            Some(Err(error)) if error.listing_continues() => this.note(error),
+            Some(Err(error)) => this.end(Some(error)),
+            Some(Ok(_)) => {}
         }
         Poll::Ready(entry)
     }
@@ -368,10 +396,14 @@ impl Driver for Observed {
         answers
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.observe(Operation::Delete, marker.as_str(), self.inner.delete_folder_marker(marker)).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let entries = self.inner.list(prefix, options);
         let (driver, prefix) = (self.driver.clone(), prefix.clone());
-        Listing { entries, driver, prefix, call: None, done: false }.boxed()
+        Listing { entries, driver, prefix, call: None, first: None, done: false }.boxed()
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {

@@ -77,6 +77,10 @@ impl Prefixed {
                 Some(rest) => Ok(Entry::Prefix(Prefix::new(rest)?)),
                 None => Err(foreign(prefix.as_str())),
             },
+            Ok(Entry::FolderMarker(marker)) => match marker.as_str().strip_prefix(&*self.prefix) {
+                Some(rest) => Ok(Entry::FolderMarker(Prefix::new(rest)?)),
+                None => Err(foreign(marker.as_str())),
+            },
             Err(error) => Err(self.outside_error(error)),
         }
     }
@@ -134,6 +138,11 @@ impl Driver for Prefixed {
             Err(error) => Some(Err(error)),
         });
         outside.collect()
+    }
+
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        let inside = Prefix::new(format!("{}{marker}", self.prefix)).map_err(|_| self.too_long(marker.as_str()))?;
+        self.inner.delete_folder_marker(&inside).await.map_err(|error| self.outside_error(error))
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {

@@ -65,6 +65,10 @@ impl Driver for PublicUrl {
         self.inner.delete_many(keys).await
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.inner.delete_folder_marker(marker).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.inner.list(prefix, options)
     }

@@ -72,6 +72,10 @@ impl Driver for ReadOnly {
         keys.iter().map(|_| refused()).collect()
     }
 
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        refused()
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.inner.list(prefix, options)
     }

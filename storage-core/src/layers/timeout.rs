@@ -231,6 +231,10 @@ impl Driver for Timeout {
         }
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.change(self.inner.delete_folder_marker(marker)).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         bounded(self.inner.list(prefix, options), self.after, "more of the listing")
     }

@@ -84,6 +84,8 @@ pub(crate) struct Scripted {
     pub(crate) answers_for: usize,
     /// Errors about odd names that a listing tells before the entry of that name.
     pub(crate) odd_names: Vec<(&'static str, &'static str)>,
+    /// How many listings have these errors, which pass; 0 if all have them.
+    pub(crate) busy_listings: usize,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -110,6 +112,7 @@ impl Scripted {
             saves_in_task: false,
             answers_for: usize::MAX,
             odd_names: Vec::new(),
+            busy_listings: 0,
             shared: Arc::default(),
         }
     }
@@ -290,11 +293,17 @@ impl Scripted {
 
     /// The entries with the odd names among them.
     fn with_odd_names(&self, entries: EntryStream) -> EntryStream {
-        let odd_names = self.odd_names.clone();
+        let passes = self.busy_listings > 0;
+        let has_passed = passes && self.count(Operation::List) > self.busy_listings;
+        let odd_names = if has_passed { Vec::new() } else { self.odd_names.clone() };
         let entries = entries.flat_map(move |entry| {
             let name = entry.as_ref().map_or("", Entry::name);
             let odd = odd_names.iter().filter(|(_, before)| *before == name);
-            let odd = odd.map(|(odd, _)| Err(Error::new(ErrorKind::InvalidKey, "an odd name").with_key(*odd)));
+            let odd = odd.map(|(odd, _)| {
+                let kind = if passes { ErrorKind::Unexpected } else { ErrorKind::InvalidKey };
+                let error = Error::new(kind, "an odd name").with_key(*odd).with_retryable(passes);
+                Err(error.with_listing_continues(true))
+            });
             let odd: Vec<_> = odd.collect();
             stream::iter(odd.into_iter().chain([entry]))
         });
@@ -428,6 +437,10 @@ impl Driver for Scripted {
         answers.truncate(self.answers_for);
         under_way.answered = true;
         answers
+    }
+
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.act(Operation::Delete, marker.to_string(), self.memory.delete_folder_marker(marker)).await
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {

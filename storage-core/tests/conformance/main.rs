@@ -11,6 +11,9 @@ use std::time::Duration;
 use storage_core::layers::{Defaults, Limit, Observed, PublicUrl, Retry, Timeout};
 use storage_core::{Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Operation, Storage, async_trait};
 use storage_testkit::faults::Faults;
+use storage_testkit::foreign::{
+    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign, UNREADABLE_DIRECTORY,
+};
 use storage_testkit::{Fixture, Harness};
 
 use linked::Linked;
@@ -60,6 +63,32 @@ impl Harness for Layered {
             faults.on(verb).fail(ErrorKind::PermissionDenied);
         }
         Some((self.layers)(&Memory::storage().layer(|inner| faults.layer(inner))))
+    }
+
+    async fn folder_markers(&self) -> Option<Storage> {
+        let leave = |inner| FOLDER_MARKERS.iter().fold(inner, |it: Foreign, name| it.folder_marker(self.inside(name)));
+        Some(self.with_foreign(BESIDE_FOLDER_MARKERS, leave).await)
+    }
+
+    async fn unreadable_directory(&self) -> Option<Storage> {
+        let leave = |inner: Foreign| inner.unreadable_directory(self.inside(UNREADABLE_DIRECTORY));
+        Some(self.with_foreign(AROUND_UNREADABLE_DIRECTORY, leave).await)
+    }
+}
+
+impl Layered {
+    /// A name as the memory driver has it.
+    fn inside(&self, name: &str) -> String {
+        if self.prefix_len == 0 { name.to_owned() } else { format!("{PREFIX}/{name}") }
+    }
+
+    /// The layers around a memory in which other programs have left something.
+    async fn with_foreign(&self, keys: &[&str], leave: impl FnOnce(Foreign) -> Foreign) -> Storage {
+        let memory = Memory::storage();
+        for key in keys {
+            memory.save(self.inside(key), "x").await.unwrap();
+        }
+        (self.layers)(&memory.layer(|inner| leave(Foreign::new(inner))))
     }
 }
 

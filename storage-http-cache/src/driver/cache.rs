@@ -146,6 +146,10 @@ impl Driver for HttpCache {
         write::delete_many(&self.0, keys).await
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.0.origin.delete_folder_marker(marker).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let entries = self.0.origin.list(prefix, options).map(|entry| {
             entry.map(|entry| match entry {

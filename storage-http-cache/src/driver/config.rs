@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, de};
-use storage_core::config::{Options, Secret, Value, byte_size, duration};
+use storage_core::config::{self, Options, Secret, Value, byte_size, duration};
 use storage_core::layers::PublicUrl;
 use storage_core::signed_url::SigningKey;
 use storage_core::{Capabilities, Context, Driver, DriverInfo, Error, Registry, Result, Storage};
-use url::Url;
+use url::{Host, Url};
 
 use super::breaker::BreakerSettings;
 use super::bypass::Until;
@@ -69,6 +69,7 @@ struct Tuning {
     header_timeout: Duration,
     idle_timeout: Duration,
     token: Option<Secret>,
+    allow_http: bool,
     on_save: Option<OnSave>,
     min_size: u64,
     signing_key: Option<SigningKey>,
@@ -87,6 +88,7 @@ impl Default for Tuning {
             header_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(10),
             token: None,
+            allow_http: false,
             on_save: None,
             min_size: 0,
             signing_key: None,
@@ -126,6 +128,9 @@ impl HttpCacheBuilder {
         idle_timeout: Duration => idle_timeout;
         /// The token that the mirrors' admin routes ask for.
         token: impl Into<String> => Some(Secret::new(token));
+        /// Whether the token may be sent without TLS, to a URL that begins with `http://`: only in a network that you trust.
+        /// An address of this machine (`localhost`, `127.0.0.1`, `[::1]`) needs no permission. `false` by default.
+        allow_http: bool => allow_http;
         /// What the mirrors hear of after a save; by default they purge if there is a token, else nothing.
         on_save: OnSave => Some(on_save);
         /// Objects with fewer bytes skip the mirrors, as soon as their size is known: an object whose size nobody has
@@ -158,6 +163,7 @@ impl HttpCacheBuilder {
             return Err(Error::config("option mirror: name at least one"));
         }
         tuning.check()?;
+        tuning.check_where_the_token_goes(&mirrors)?;
         let token = tuning.token.as_ref().map(bearer).transpose()?;
         let admin = tuning.admin.as_ref().map(|url| checked("admin", url)).transpose()?;
         let settings = tuning.mirror_settings();
@@ -180,6 +186,12 @@ impl HttpCacheBuilder {
             origin: origin.info().capabilities,
         };
         status::describe();
+        if !links.leads_to_mirrors() {
+            tracing::info!(
+                "links lead to origin and not to the mirror, since origin is not public and neither `public = true` nor \
+                 `signing_key` is set"
+            );
+        }
         Ok(HttpCache::from_shared(Shared {
             info: info(&built, origin.info(), links.capabilities()),
             origin: Arc::clone(origin.driver()),
@@ -228,6 +240,22 @@ impl Tuning {
         Ok(())
     }
 
+    /// A token that anybody on the way can read is everybody's.
+    fn check_where_the_token_goes(&self, mirrors: &[Url]) -> Result<()> {
+        if self.token.is_none() || self.allow_http {
+            return Ok(());
+        }
+        let targets = self.admin.as_ref().map_or(mirrors, std::slice::from_ref);
+        match targets.iter().find(|url| url.scheme() == "http" && !is_this_machine(url)) {
+            None => Ok(()),
+            Some(url) => Err(Error::config(format!(
+                "option token: it would be sent to {} without TLS, where others can read it; use an https:// URL, or set \
+                 allow_http = true if you trust the network",
+                url.host_str().unwrap_or_default()
+            ))),
+        }
+    }
+
     fn mirror_settings(&self) -> MirrorSettings {
         let by_default = if self.token.is_some() { OnSave::Purge } else { OnSave::None };
         let on_save = self.on_save.unwrap_or(by_default);
@@ -251,6 +279,16 @@ fn bearer(token: &Secret) -> Result<HeaderValue> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| bad())?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Whether what is sent to a URL does not leave this machine.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 /// A URL that keys can be put behind, and that may be shown.
@@ -285,6 +323,8 @@ struct HttpCacheOptions {
     #[serde(default)]
     token: Option<Secret>,
     #[serde(default)]
+    allow_http: bool,
+    #[serde(default)]
     on_save: Option<OnSave>,
     #[serde(default, deserialize_with = "byte_size::option")]
     min_size: Option<u64>,
@@ -298,14 +338,14 @@ struct HttpCacheOptions {
     breaker_open: Option<Duration>,
     #[serde(default, deserialize_with = "duration::option")]
     key_penalty: Option<Duration>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "config::url::option")]
     admin: Option<Url>,
 }
 
 /// Registers the driver `http-cache`. It has no URL form, since it refers to another storage.
 ///
 /// Options: `mirror` (a URL, or a list of them), `origin` (the name of another storage, or a table), `verify`, `memo`,
-/// `header_timeout`, `idle_timeout`, `token`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`,
+/// `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`,
 /// `breaker_open`, `key_penalty`, `admin`, and those of every driver. Of these, `public_url` is where origin's objects are
 /// publicly shown: the links that are made while the mirror is down.
 ///
@@ -343,6 +383,7 @@ fn build(options: Options, context: &Context<'_>) -> Result<Arc<dyn Driver>> {
         header_timeout: options.header_timeout.unwrap_or(default.header_timeout),
         idle_timeout: options.idle_timeout.unwrap_or(default.idle_timeout),
         token: options.token,
+        allow_http: options.allow_http,
         on_save: options.on_save,
         min_size: options.min_size.unwrap_or(default.min_size),
         signing_key: options.signing_key.map(|secret| SigningKey::new(secret.expose())).transpose()?,
@@ -375,14 +416,13 @@ impl<'de> de::Visitor<'de> for MirrorsVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Mirrors, E> {
-        let url = Url::parse(text).map_err(|cause| E::custom(format!("not a URL: {cause}")))?;
-        Ok(Mirrors(vec![url]))
+        Ok(Mirrors(vec![config::url::parse(text).map_err(E::custom)?]))
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Mirrors, A::Error> {
         let mut urls = Vec::new();
-        while let Some(url) = seq.next_element()? {
-            urls.push(url);
+        while let Some(url) = seq.next_element::<String>()? {
+            urls.push(config::url::parse(&url).map_err(de::Error::custom)?);
         }
         Ok(Mirrors(urls))
     }

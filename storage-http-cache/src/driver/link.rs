@@ -1,6 +1,6 @@
 //! `url`: where a browser gets an object, or takes one.
 
-use storage_core::{Capabilities, ErrorKind, Key, Link, Result, UrlMethod, UrlOptions};
+use storage_core::{Capabilities, Error, ErrorKind, Key, Link, Result, UrlMethod, UrlOptions};
 
 use super::cache::Shared;
 use super::mirror::Mirror;
@@ -50,6 +50,28 @@ impl LinkPolicy {
         }
     }
 
+    /// Whether any link leads to a mirror.
+    pub(crate) fn leads_to_mirrors(self) -> bool {
+        self.public || self.signs || self.origin.public_url
+    }
+
+    /// Adds to an error of origin, which cannot make a link, how the mirror's could take its place.
+    fn explained(self, options: &UrlOptions, error: Error) -> Error {
+        let is_download = matches!(options.method, UrlMethod::Get | UrlMethod::Head);
+        if error.kind() != ErrorKind::Unsupported || !is_download {
+            return error;
+        }
+        let way_out = match (self.signs, options.expires_in) {
+            (true, None) => "the mirror has a signing_key: ask for a link that expires",
+            (true, Some(_)) => return error,
+            (false, _) => {
+                "no link leads to the mirror either: set `public = true` for it if everybody may read the mirror, or \
+                 `signing_key` on both sides"
+            }
+        };
+        Error::unsupported(format!("{}; {way_out}", error.message())).with_source(error)
+    }
+
     /// Whether origin cannot make the link, so that the mirror's is better than none.
     fn is_mirrors_alone(self, options: &UrlOptions) -> bool {
         match options.expires_in {
@@ -60,7 +82,9 @@ impl LinkPolicy {
 }
 
 pub(crate) async fn url(cache: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
-    let Some(form) = cache.links.form(options) else { return cache.origin.url(key, options).await };
+    let Some(form) = cache.links.form(options) else {
+        return cache.origin.url(key, options).await.map_err(|error| cache.links.explained(options, error));
+    };
     if !cache.known.skips_mirror(key) {
         for mirror in cache.mirrors_for(key) {
             // One that cannot be signed so, since it is to work for too long, origin may sign.
@@ -136,6 +160,25 @@ mod tests {
                 assert_eq!(policy.form(&options(method, true)), signed, "signed {method:?}, {policy:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_origin_that_makes_no_link_is_explained_by_what_would_lead_to_the_mirror() {
+        let explained = |policy: LinkPolicy, options: &UrlOptions, error: Error| {
+            policy.explained(options, error).message().to_owned()
+        };
+        let refused = || Error::unsupported("set public_url");
+        for signed in [false, true] {
+            let message = explained(policy(false, false, false, false), &options(UrlMethod::Get, signed), refused());
+            assert!(message.contains("set public_url") && message.contains("public = true"), "{message}");
+        }
+        let message = explained(policy(false, true, false, true), &options(UrlMethod::Get, false), refused());
+        assert!(message.contains("expires"), "{message}");
+        let upload = explained(policy(false, false, false, false), &options(UrlMethod::Put, true), refused());
+        assert_eq!(upload, "set public_url");
+        let failed = Error::new(ErrorKind::Timeout, "no response");
+        let failed = explained(policy(false, false, false, false), &options(UrlMethod::Get, false), failed);
+        assert_eq!(failed, "no response");
     }
 
     #[test]

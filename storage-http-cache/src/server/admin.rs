@@ -87,15 +87,17 @@ impl Admin {
         }
     }
 
-    pub(super) fn prefetch(&self, method: &Method, headers: &HeaderMap, path: &str) -> Response<Body> {
+    /// Whether the object is here, and if not, whether it is on its way.
+    pub(super) async fn prefetch(&self, method: &Method, headers: &HeaderMap, path: &str) -> Response<Body> {
         if let Some(refusal) = self.refused(method, &Method::POST, headers) {
             return refusal;
         }
         match key_of(path) {
             Ok(key) => {
                 self.mirror.missing.remove(&key);
-                let available = self.mirror.is_ready(&key);
-                json(StatusCode::ACCEPTED, &serde_json::json!({ "available": available }))
+                let available = self.mirror.is_ready(&key).await;
+                let fetching = self.mirror.is_fetching(&key);
+                json(StatusCode::ACCEPTED, &serde_json::json!({ "available": available, "fetching": fetching }))
             }
             Err(error) => failure(method, &error),
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
-use storage_core::config::{Secret, byte_size, duration};
+use storage_core::config::{Secret, byte_size, duration, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Result};
 
@@ -34,6 +34,7 @@ pub struct MirrorConfig {
     /// Where the public routes are served.
     pub listen: SocketAddr,
     /// Where objects are kept. The mirror owns the directory.
+    #[serde(deserialize_with = "local_path::deserialize")]
     pub cache_dir: PathBuf,
     /// The most bytes that are kept on the disk.
     #[serde(deserialize_with = "byte_size::deserialize")]
@@ -41,9 +42,13 @@ pub struct MirrorConfig {
     /// Larger objects are passed through. The default is a tenth of `max_size`.
     #[serde(default, deserialize_with = "byte_size::option")]
     pub max_object_size: Option<u64>,
-    /// How much memory small objects that are asked for often may have. The default is 64 MiB.
+    /// How much memory small objects that are asked for often, and their metadata, may have. The default is 64 MiB.
     #[serde(default = "default_memory", deserialize_with = "byte_size::deserialize")]
     pub memory: u64,
+    /// The most bytes of memory for the index, in which each kept object has a place: about 200 bytes and those of its key.
+    /// Where they do not suffice, objects leave as they do where the disk does not. Defaults to 512 MiB.
+    #[serde(default = "default_index_memory", deserialize_with = "byte_size::deserialize")]
+    pub index_memory: u64,
     /// The beginnings of the keys that are served. All if absent.
     pub allow: Option<Vec<String>>,
     /// How long an object is served without asking origin, where origin does not say: one duration, or a table from content
@@ -65,17 +70,20 @@ pub struct MirrorConfig {
     pub redirect_on_miss: bool,
     /// Where purging, metrics and status are served. With a token but without this: on `listen`.
     pub admin_listen: Option<SocketAddr>,
-    /// Who may use them: `Authorization: Bearer <token>`. At least 16 bytes.
+    /// Who may use them: `Authorization: Bearer <token>`. At least 16 visible ASCII characters, 6 of
+    /// them different.
     pub admin_token: Option<Secret>,
     /// A file that gets a line for each request, in the Combined Log Format and two words more: how the cache answered, and
     /// milliseconds. `"-"` is the standard output. A reload opens the file anew, so that it can be moved away before.
+    #[serde(default, deserialize_with = "local_path::option")]
     pub access_log: Option<PathBuf>,
     /// How many days the analytics keep: downloads and bytes of each key. Beside the cache, in `analytics` below `cache_dir`,
     /// and not part of `max_size`. The default is 400; 0 counts nothing.
     #[serde(default = "default_analytics_days")]
     pub analytics_days: usize,
-    /// The addresses of proxies in front, which are believed when they tell in `X-Forwarded-For` who asks. Without it, all who
-    /// come by a proxy seem to be one client, to the access log and the analytics. The default is none.
+    /// The addresses of proxies in front. Their `Forwarded` (RFC 7239) or `X-Forwarded-For` names the client; if both are there
+    /// and name different ones, neither counts. Without this option, all who come by a proxy seem to be one client, to the
+    /// access log, the analytics and `max_connections_per_client`. The default is none.
     #[serde(default)]
     pub trusted_proxies: Vec<IpAddr>,
     /// With it, only links that were signed with it are answered. Without it every object under `allow` is public.
@@ -85,6 +93,15 @@ pub struct MirrorConfig {
     /// The most connections at a time. The default is 10,000.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
+    /// The most connections at a time of one client: an IPv4 address, or the first 64 bits of an IPv6 address. More are
+    /// closed at once. Those of `trusted_proxies` are not counted. Defaults to a tenth of `max_connections`.
+    pub max_connections_per_client: Option<usize>,
+    /// How many bytes a second a client has to take of a response, on average, while bytes wait for it; slower ones are cut. A
+    /// client may take nothing for 60 seconds, and for a second longer for as many bytes as this that it has taken, up to 10
+    /// minutes: so a listener may pause. Defaults to 1 KiB; 0 sets no minimum, and a client that takes anything may then
+    /// pause for 10 minutes.
+    #[serde(default = "default_min_rate", deserialize_with = "byte_size::deserialize")]
+    pub min_rate: u64,
 }
 
 /// The option `ttl`.
@@ -152,6 +169,14 @@ fn default_memory() -> u64 {
     64 << 20
 }
 
+fn default_index_memory() -> u64 {
+    512 << 20
+}
+
+fn default_min_rate() -> u64 {
+    1024
+}
+
 fn default_negative_ttl() -> Duration {
     Duration::from_secs(10)
 }
@@ -192,6 +217,9 @@ impl MirrorConfig {
         if !self.admin_token.as_ref().is_none_or(is_fit) {
             return bad("admin_token: at least 16 visible ASCII characters; make one with: openssl rand -hex 32");
         }
+        if self.admin_token.as_ref().is_some_and(Secret::is_trivial) {
+            return bad("admin_token: nearly all its characters are the same; make one with: openssl rand -hex 32");
+        }
         if self.admin_listen.is_some() && self.admin_token.is_none() {
             return bad("admin_listen: needs admin_token as well");
         }
@@ -200,6 +228,9 @@ impl MirrorConfig {
         }
         if self.workers == Some(0) || self.max_connections == 0 {
             return bad("workers and max_connections: at least 1");
+        }
+        if self.max_connections_per_client == Some(0) {
+            return bad("max_connections_per_client: at least 1; leave it out for a tenth of max_connections");
         }
         if self.allow.as_ref().is_some_and(Vec::is_empty) {
             return bad("allow: is empty, so that nothing would be served; leave it out for all keys");
@@ -218,6 +249,7 @@ impl MirrorConfig {
             ("max_size", self.max_size != other.max_size),
             ("max_object_size", self.max_object_size != other.max_object_size),
             ("memory", self.memory != other.memory),
+            ("index_memory", self.index_memory != other.index_memory),
             ("ttl", self.ttl != other.ttl),
             ("negative_ttl", self.negative_ttl != other.negative_ttl),
             ("stale_if_error", self.stale_if_error != other.stale_if_error),
@@ -235,6 +267,10 @@ impl MirrorConfig {
 
     pub(crate) fn max_object_size(&self) -> u64 {
         self.max_object_size.unwrap_or(self.max_size / 10)
+    }
+
+    pub(crate) fn max_connections_per_client(&self) -> usize {
+        self.max_connections_per_client.unwrap_or(self.max_connections / 10).max(1)
     }
 
     pub(crate) fn freshness(&self) -> Result<Defaults> {

@@ -39,4 +39,6 @@ pub(crate) struct Counters {
     /// Bodies whose reading went on at origin.
     pub(crate) rescued: Counter,
     pub(crate) purges: Counter,
+    /// Connections of clients that had too many.
+    pub(crate) refused_connections: Counter,
 }

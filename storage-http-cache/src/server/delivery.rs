@@ -4,15 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{AGE, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY, VIA};
 use http::{Method, Response, StatusCode};
-use storage_core::{Error, ErrorKind, Key, Result};
-use storage_http::serve::{Body, Overrides, Source, failure, plain, respond};
+use storage_core::{Error, ErrorKind, Key, Link, Result};
+use storage_http::serve::{Body, Overrides, Source, failure_response, plain, respond};
 
+use super::flight::log_failure;
 use super::mirror::{Found, Handling};
 use super::record::Verdict;
 use super::site::{Site, not_found};
-use super::version::{Held, Version};
+use super::version::{Held, Passing, Version};
 
-/// How long the link works that a miss is redirected to, where origin signs.
+/// The greatest `Age` (RFC 9111, section 1.2.2).
+const MAX_AGE: u64 = 1 << 31;
+/// How long the link works that a miss is redirected to, where origin signs, and the client's own link does not end before.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -25,8 +28,8 @@ pub(super) struct Delivery<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) key: &'a Key,
     pub(super) overrides: Overrides,
-    /// Whether it is answered because of a signed link.
-    pub(super) by_link: bool,
+    /// When the signed link ends because of which it is answered. `None` if everybody may read.
+    pub(super) link_ends: Option<SystemTime>,
     /// Whether whoever asks has the token: then headers tell the metadata as it is stored, and nothing else.
     pub(super) is_program: bool,
 }
@@ -36,8 +39,15 @@ impl Delivery<'_> {
         let method = self.method;
         let (mut response, verdict) = match self.try_answer().await {
             Ok(answer) => answer,
-            Err(error) if error.kind() == ErrorKind::NotFound => (failed(method, &error, false), Verdict::Missing),
-            Err(error) => (failed(method, &error, false), Verdict::Failed),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.site.mirror.counters.missing.add(1);
+                (missing(true), Verdict::Missing)
+            }
+            Err(error) => {
+                let response = failed(&error, false);
+                log_failure(self.key, &error, Some(response.status().as_u16()));
+                (response, Verdict::Failed)
+            }
         };
         response.headers_mut().append(VIA, VIA_US);
         (respond::finish(method, response), verdict)
@@ -45,40 +55,35 @@ impl Delivery<'_> {
 
     async fn try_answer(&self) -> Result<(Response<Body>, Verdict)> {
         let mirror = &self.site.mirror;
-        // Whether it is there origin can tell without sending it.
-        if *self.method == Method::HEAD && !mirror.has(self.key) {
-            return Ok((self.pass("head").await?, Verdict::Passed));
-        }
-        if self.site.redirect_on_miss && !mirror.has(self.key) && !mirror.missing.contains(self.key) {
-            mirror.is_ready(self.key);
-            return Ok((self.redirected().await?, Verdict::Miss));
+        if !mirror.has(self.key) && !mirror.missing.contains(self.key) {
+            // Whether it is there origin can tell without sending it.
+            if *self.method == Method::HEAD {
+                return Ok((self.pass("head").await?, Verdict::Passed));
+            }
+            if let Some(redirection) = self.redirected().await? {
+                return Ok((redirection, Verdict::Miss));
+            }
         }
         match mirror.find(self.key).await {
             Found::Version(version, handling) => Ok((self.deliver(version, handling).await?, handling.into())),
             Found::Pass(why) => Ok((self.pass(why).await?, Verdict::Passed)),
             Found::Missing { asked } => {
                 mirror.counters.missing.add(1);
-                let mut response = not_found();
-                let status =
-                    if asked { "anystorage; fwd=uri-miss; fwd-status=404" } else { "anystorage; hit; detail=missing" };
-                response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static(status));
-                Ok((response, Verdict::Missing))
+                Ok((missing(asked), Verdict::Missing))
             }
+            // The fetch that failed has been logged, once for all who waited for it.
             Found::Failed { error, had_stale } => {
                 mirror.counters.failed.add(1);
-                Ok((failed(self.method, &error, had_stale), Verdict::Failed))
+                Ok((failed(&error, had_stale), Verdict::Failed))
             }
         }
     }
 
     async fn deliver(&self, version: Version, handling: Handling) -> Result<Response<Body>> {
-        let age = match &version {
-            Version::Kept(_, meta) => SystemTime::now().duration_since(meta.validated_at).unwrap_or_default(),
-            Version::Arriving(_) => Duration::ZERO,
-        };
+        let age = version.age().as_secs();
         let held = Held { mirror: self.site.mirror.clone(), version };
         let mut response = self.read(&held, status(handling)).await?;
-        response.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
+        set_age(&mut response, age);
         self.site.mirror.count(handling, response.body().len().unwrap_or(0));
         Ok(response)
     }
@@ -93,7 +98,7 @@ impl Delivery<'_> {
         if self.is_program {
             // No cache on the way may hand it to a browser.
             headers.append(VARY, HeaderValue::from_static("authorization"));
-        } else if self.by_link {
+        } else if self.link_ends.is_some() {
             respond::make_private(headers);
         }
         Ok(response)
@@ -104,31 +109,86 @@ impl Delivery<'_> {
         self.site.mirror.counters.passed.add(1);
         let detail = format!("anystorage; fwd=miss; detail=\"{why}\"");
         let status = HeaderValue::from_str(&detail).unwrap_or(HeaderValue::from_static("anystorage; fwd=miss"));
-        self.read(self.site.origin(), status).await
+        let origin = Passing::new(self.site.origin());
+        let mut response = self.read(&origin, status).await?;
+        // An origin that is a cache itself states how old its copy is; the next cache has to know (RFC 9111, section 5.1).
+        if let Some(age) = origin.age() {
+            set_age(&mut response, age);
+        }
+        Ok(response)
     }
 
-    /// To origin's own URL of it: a signed one, or the public one if it does not sign.
-    async fn redirected(&self) -> Result<Response<Body>> {
-        self.site.mirror.counters.misses.add(1);
-        let signed = self.site.origin().url(self.key).expires_in(REDIRECT_LIFETIME).await;
-        let link = match signed {
-            Err(error) if error.kind() == ErrorKind::Unsupported => self.site.origin().url(self.key).await?,
-            link => link?,
-        };
+    /// A redirection to origin's own URL, while the object is fetched. `None` if there is to be none, or if origin has no link
+    /// that says as much as the one that the client came with.
+    async fn redirected(&self) -> Result<Option<Response<Body>>> {
+        if !self.site.redirect_on_miss {
+            return Ok(None);
+        }
+        let Some(link) = self.link_at_origin().await? else { return Ok(None) };
+        let mirror = &self.site.mirror;
+        mirror.is_ready(self.key).await;
+        mirror.counters.misses.add(1);
         let location = HeaderValue::from_str(link.as_str())
             .map_err(|cause| Error::unexpected("origin's link is no header", cause))?;
         let mut response = plain(StatusCode::FOUND, "");
         response.headers_mut().insert(LOCATION, location);
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static("anystorage; fwd=uri-miss"));
-        Ok(response)
+        Ok(Some(response))
+    }
+
+    /// Origin's own URL of the object: a signed one with the type and the disposition of the client's link, that ends with it;
+    /// or, for an object that everybody may read here, the public one if origin does not sign.
+    async fn link_at_origin(&self) -> Result<Option<Link>> {
+        let Some(lifetime) = redirect_lifetime(self.link_ends, SystemTime::now()) else { return Ok(None) };
+        let mut signed = self.site.origin().url(self.key).expires_in(lifetime);
+        if let Some(disposition) = &self.overrides.content_disposition {
+            signed = signed.response_content_disposition(disposition);
+        }
+        if let Some(content_type) = &self.overrides.content_type {
+            signed = signed.response_content_type(content_type);
+        }
+        let link = match signed.await {
+            // A public link would work for everybody and for ever.
+            Err(error) if error.kind() == ErrorKind::Unsupported && self.link_ends.is_none() => {
+                self.site.origin().url(self.key).await
+            }
+            link => link,
+        };
+        match link {
+            Ok(link) => Ok(Some(link)),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// What a client is told when origin fails: that it was origin (502, 504), not this server. With a stale answer that must
-/// not be given it is 504 (RFC 9111, section 5.2.2.2).
-fn failed(method: &Method, error: &Error, had_stale: bool) -> Response<Body> {
-    let mut response = failure(method, error);
+/// How long a link to origin may work in place of one that ends at this time; `None` if it is over. Signed links count whole
+/// seconds.
+fn redirect_lifetime(link_ends: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
+    let left = match link_ends {
+        Some(end) => Duration::from_secs(end.duration_since(now).unwrap_or_default().as_secs()),
+        None => REDIRECT_LIFETIME,
+    };
+    (!left.is_zero()).then(|| left.min(REDIRECT_LIFETIME))
+}
+
+fn set_age(response: &mut Response<Body>, age: u64) {
+    response.headers_mut().insert(AGE, HeaderValue::from(age.min(MAX_AGE)));
+}
+
+/// There is no such object. Whether origin was asked for this request.
+fn missing(asked: bool) -> Response<Body> {
+    let mut response = not_found();
+    let status = if asked { "anystorage; fwd=uri-miss; fwd-status=404" } else { "anystorage; hit; detail=missing" };
+    response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static(status));
+    response
+}
+
+/// What a client gets when origin fails: that it was origin (502, 504), not this server. With a stale answer that must
+/// not be given it is 504 (RFC 9111, section 5.2.2.2). Logs nothing: whoever met the failure does.
+fn failed(error: &Error, had_stale: bool) -> Response<Body> {
+    let mut response = failure_response(error);
     if had_stale {
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     } else if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
@@ -156,4 +216,21 @@ fn status(handling: Handling) -> HeaderValue {
         Handling::Miss { collapsed: true } => "anystorage; fwd=uri-miss; fwd-status=200; stored; collapsed",
     };
     HeaderValue::from_static(fixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_origin_ends_with_the_link_that_it_stands_in_for() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let left = |seconds| redirect_lifetime(Some(now + Duration::from_secs(seconds)), now);
+        assert_eq!(left(60), Some(Duration::from_secs(60)));
+        assert_eq!(left(24 * 60 * 60), Some(REDIRECT_LIFETIME));
+        assert_eq!(left(0), None);
+        assert_eq!(redirect_lifetime(Some(now - Duration::from_secs(1)), now), None);
+        assert_eq!(redirect_lifetime(Some(now + Duration::from_millis(1_900)), now), Some(Duration::from_secs(1)));
+        assert_eq!(redirect_lifetime(None, now), Some(REDIRECT_LIFETIME));
+    }
 }

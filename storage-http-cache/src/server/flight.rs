@@ -5,17 +5,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage};
+use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage, escape_invisible};
 use tokio::sync::watch;
 
 use super::freshness;
 use super::mirror::Mirror;
 use super::off_thread::off_thread;
-use super::store::{Entry, EntryMeta, Fill, Filling, Tail};
+use super::store::{EntryMeta, Fill, Filling, Tail};
+use super::version::Kept;
 
 /// How long origin may take to begin an answer, whatever its own driver thinks of it.
 const ORIGIN_PATIENCE: Duration = Duration::from_secs(60);
@@ -30,7 +31,7 @@ pub(crate) enum Landing {
     /// Bytes are arriving.
     Filling(Arc<Progress>),
     /// The object is kept: it has arrived, or origin says that the old version is still current.
-    Kept(Arc<Entry>, Arrival),
+    Kept(Kept, Arrival),
     /// Origin has an object that is not kept here.
     NotKept(&'static str),
     /// Origin has none.
@@ -51,6 +52,7 @@ pub(crate) enum Arrival {
 pub(crate) struct Progress {
     pub(crate) meta: Arc<ObjectMeta>,
     pub(crate) tail: Tail,
+    received_at: Instant,
     written: watch::Receiver<Written>,
 }
 
@@ -83,6 +85,12 @@ impl Progress {
         Ok((written.bytes > position).then_some(written.bytes))
     }
 
+    /// Returns how old the object is: the age of origin's response, and the time since.
+    pub(crate) fn age(&self) -> Duration {
+        let came_with = self.meta.response.map_or(Duration::ZERO, |response| response.age);
+        came_with.saturating_add(self.received_at.elapsed())
+    }
+
     /// How much has been written.
     pub(crate) fn written(&self) -> u64 {
         self.written.borrow().bytes
@@ -99,7 +107,7 @@ pub(crate) struct Flight {
 
 impl Flight {
     /// Sets out for an object. `known` is the version that is here, to be fetched only if origin has another.
-    pub(crate) fn begin(mirror: &Arc<Mirror>, key: &Key, known: Option<Arc<Entry>>) -> Self {
+    pub(crate) fn begin(mirror: &Arc<Mirror>, key: &Key, known: Option<Kept>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (sender, landing) = watch::channel(None);
@@ -133,7 +141,7 @@ struct Pilot {
     mirror: Arc<Mirror>,
     key: Key,
     number: u64,
-    known: Option<Arc<Entry>>,
+    known: Option<Kept>,
     sender: watch::Sender<Option<Landing>>,
 }
 
@@ -160,10 +168,10 @@ impl Pilot {
 
     async fn ask(&self) -> Result<Object> {
         self.mirror.counters.origin_requests.add(1);
-        let mut open = self.mirror.origin.open(&self.key);
+        let mut open = self.mirror.origin.open(&self.key).allow_unknown_size();
         if let Some(known) = &self.known {
-            let meta = known.meta();
-            match (&meta.object.etag, meta.object.last_modified) {
+            let object = &known.meta.object;
+            match (&object.etag, object.last_modified) {
                 (Some(etag), _) => open = open.if_none_match(etag.clone()),
                 (None, Some(modified)) => open = open.if_modified_since(modified),
                 (None, None) => {}
@@ -179,25 +187,28 @@ impl Pilot {
         let mirror = &self.mirror;
         Some(match (error.kind(), &self.known) {
             (ErrorKind::NotModified, Some(known)) => {
-                let mut meta = (*known.meta()).clone();
-                meta.validated_at = SystemTime::now();
+                let mut meta = (*known.meta).clone();
                 // The word that nothing has changed is of the bytes. Whether they may still be kept, and for how long, the
-                // metadata says.
+                // metadata says, and how old that is. Where it cannot be had, the age is taken to be the one of before.
+                let mut response = meta.response();
                 if let Ok(Ok(now)) = tokio::time::timeout(ORIGIN_PATIENCE, mirror.origin.stat(&self.key)).await
                     && (now.size, &now.etag) == (meta.object.size, &meta.object.etag)
                 {
-                    if !freshness::may_keep(&now.metadata) {
+                    if !freshness::may_keep(&now) {
                         self.forget().await;
                         return Some(self.not_kept("origin forbids it"));
                     }
+                    response = now.response;
                     meta.object.metadata = now.metadata;
                 }
-                let (store, entry) = (mirror.store.clone(), Arc::clone(known));
-                // What cannot be written down is known until the next start.
+                meta.validated(SystemTime::now(), response);
+                let kept = Kept { entry: Arc::clone(&known.entry), meta: Arc::new(meta.clone()) };
+                let (store, entry) = (mirror.store.clone(), Arc::clone(&known.entry));
+                // What cannot be written down is known as long as it is in memory.
                 if let Err(error) = off_thread(move || store.refresh(&entry, meta)).await {
-                    tracing::warn!(key = %self.key, %error, "the cache could not be told that an entry is current");
+                    tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "the cache could not be told that an entry is current");
                 }
-                Landing::Kept(Arc::clone(known), Arrival::NotModified)
+                Landing::Kept(kept, Arrival::NotModified)
             }
             (ErrorKind::NotFound, _) => {
                 self.forget().await;
@@ -206,7 +217,7 @@ impl Pilot {
             }
             _ => {
                 mirror.counters.origin_failures.add(1);
-                tracing::warn!(key = %self.key, %error, "origin failed");
+                log_failure(&self.key, &error, None);
                 Landing::Failed(Arc::new(error))
             }
         })
@@ -215,21 +226,32 @@ impl Pilot {
     /// Lets go of the version that origin has no longer.
     async fn forget(&self) {
         if let Some(known) = &self.known {
-            let (store, known) = (self.mirror.store.clone(), Arc::clone(known));
+            let (store, known) = (self.mirror.store.clone(), Arc::clone(&known.entry));
             // Origin has said that it is gone: what stays on the disk is asked about again before it is served.
             if let Err(error) = off_thread(move || store.remove(&known)).await {
-                tracing::warn!(key = %self.key, %error, "an entry could not be removed");
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "an entry could not be removed");
             }
         }
     }
 
     /// `None` if the end has been told.
-    async fn receive(&self, object: Object, fill: Fill) -> Option<Landing> {
-        let meta = Arc::new(object.meta().clone());
-        if !freshness::may_keep(&meta.metadata) {
+    async fn receive(&self, mut object: Object, fill: Fill) -> Option<Landing> {
+        if !freshness::may_keep(object.meta()) {
             self.forget().await;
             return Some(self.not_kept("origin forbids it"));
         }
+        if object.meta().known_size().is_none() {
+            // Nothing is served of it before it is whole, since only then its size is known.
+            object = match self.spooled(object).await {
+                Ok(object) => object,
+                Err(error) if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::StorageFull) => {
+                    self.forget().await;
+                    return Some(self.not_kept(why_not(&error)));
+                }
+                Err(error) => return self.refused(error).await,
+            };
+        }
+        let meta = Arc::new(object.meta().clone());
         if object.content_length() != meta.size {
             self.forget().await;
             return Some(self.not_kept("origin sent a part"));
@@ -238,20 +260,22 @@ impl Pilot {
         let filling = match off_thread(move || fill.create(entry_meta)).await {
             Ok(filling) => filling,
             Err(error) => {
-                tracing::debug!(key = %self.key, %error, "not kept");
+                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "not kept");
                 // What is here is not what origin has any more.
                 self.forget().await;
-                return Some(self.not_kept(if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }));
+                return Some(self.not_kept(why_not(&error)));
             }
         };
         let (told, written) = watch::channel(Written { bytes: 0, is_broken: false, is_wrong: false });
-        let progress = Arc::new(Progress { meta: Arc::clone(&meta), tail: filling.tail(), written });
+        let (tail, received_at) = (filling.tail(), Instant::now());
+        let progress = Arc::new(Progress { meta: Arc::clone(&meta), tail, received_at, written });
         self.sender.send_replace(Some(Landing::Filling(progress)));
         match self.fill(object, filling, &told).await {
-            Ok(entry) => Some(Landing::Kept(entry, Arrival::Fetched)),
+            // One that has left already was read to its end by those who wait for it.
+            Ok(kept) => kept.map(|kept| Landing::Kept(kept, Arrival::Fetched)),
             Err(error) => {
                 self.mirror.counters.broken_fills.add(1);
-                tracing::warn!(key = %self.key, %error, "a fill broke off");
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "a fill broke off");
                 told.send_modify(|written| {
                     written.is_broken = true;
                     written.is_wrong = error.kind() == ErrorKind::Integrity;
@@ -261,12 +285,30 @@ impl Pilot {
         }
     }
 
+    /// Receives an object of unknown size. Those who wait for it wait until it is whole.
+    async fn spooled(&self, object: Object) -> Result<Object> {
+        let meta = object.meta().clone();
+        let store = self.mirror.store.clone();
+        let mut spool = off_thread(move || store.spool()).await?;
+        let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
+        while let Some(ready) = chunks.next().await {
+            let ready = ready.into_iter().collect::<Result<Vec<Bytes>>>()?;
+            spool = off_thread(move || {
+                ready.iter().try_for_each(|chunk| spool.write(chunk))?;
+                Ok(spool)
+            })
+            .await?;
+        }
+        spool.into_object(meta)
+    }
+
     fn not_kept(&self, why: &'static str) -> Landing {
         self.mirror.learn_passing(&self.key, self.number, why);
         Landing::NotKept(why)
     }
 
-    async fn fill(&self, object: Object, mut filling: Filling, told: &watch::Sender<Written>) -> Result<Arc<Entry>> {
+    /// Receives the body and keeps it. `None` if what is kept has left already.
+    async fn fill(&self, object: Object, mut filling: Filling, told: &watch::Sender<Written>) -> Result<Option<Kept>> {
         let meta = object.meta().clone();
         let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
         let mut resumed = 0;
@@ -286,7 +328,7 @@ impl Pilot {
                 if resumed > RESUMPTIONS || !error.is_retryable() {
                     return Err(error);
                 }
-                tracing::debug!(key = %self.key, %error, "taken up again");
+                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "taken up again");
                 chunks = rest(&self.mirror.origin, &meta, filling.written()).await?.ready_chunks(CHUNKS_AT_A_TIME);
             }
         }
@@ -297,8 +339,22 @@ impl Pilot {
             // Kept or not, it is right.
             told.send_modify(|written| written.bytes = meta.size);
         }
-        committed
+        let (store, entry) = (self.mirror.store.clone(), committed?);
+        // A newer version may have come first: then its metadata counts, not this one's.
+        let kept = off_thread(move || store.meta(&entry).map(|meta| Kept { entry, meta })).await;
+        Ok(kept.inspect_err(|error| tracing::debug!(%error, "not kept for long")).ok())
     }
+}
+
+/// Logs that origin failed: one line for all who wait for the same, and the status if one client alone did.
+pub(crate) fn log_failure(key: &Key, error: &Error, status: Option<u16>) {
+    // As text, which subscribers escape: it may quote what a stranger sent.
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(key = &*escape_invisible(key.as_str()), %error, cause, status, "origin failed");
+}
+
+fn why_not(error: &Error) -> &'static str {
+    if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }
 }
 
 /// Writes chunks, away from the threads that serve.

@@ -4,30 +4,73 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::HeaderMap;
 
-/// Where a request comes from: whoever is connected, or, if that is a trusted proxy, whoever it says. The last address in
-/// `X-Forwarded-For` that is not a trusted proxy's; what stands before it the client may have made up.
+/// Returns where a request comes from: the address that is connected, or, if that is a trusted proxy's, the last address that
+/// is not a trusted proxy's in `Forwarded` (RFC 7239) or `X-Forwarded-For`. What stands before it the client may have made up.
+///
+/// A proxy sets one of the headers and hands on the other as the client made it up. So if both are there and name different
+/// clients, neither counts.
 pub(crate) fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
-    let mut address = peer.ip().to_canonical();
-    if trusted.is_empty() {
-        return address;
+    let peer = peer.ip().to_canonical();
+    if !trusted.contains(&peer) {
+        return peer;
     }
-    let values: Vec<_> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
-    for forwarded in values.iter().rev().flat_map(|value| value.rsplit(',')) {
-        if !trusted.contains(&address) {
+    let x_forwarded = values(headers, "x-forwarded-for");
+    let x_forwarded = walk(peer, x_forwarded.iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim), trusted);
+    let forwarded = values(headers, "forwarded");
+    let elements = forwarded.iter().rev().flat_map(|value| split_outside_quotes(value, ',').into_iter().rev());
+    let forwarded = walk(peer, elements.map(|element| parameter(element, "for").unwrap_or_default()), trusted);
+    match (x_forwarded, forwarded) {
+        (Some(client), None) | (None, Some(client)) => client,
+        (Some(client), Some(same)) if client == same => client,
+        _ => peer,
+    }
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+}
+
+/// Goes back from the peer through what each proxy says, as long as that is a trusted one. `None` if there is nothing to go
+/// through.
+fn walk<'a>(peer: IpAddr, nodes: impl Iterator<Item = &'a str>, trusted: &[IpAddr]) -> Option<IpAddr> {
+    let mut address = None;
+    for node in nodes {
+        if !trusted.contains(&address.unwrap_or(peer)) {
             break;
         }
-        match parse_address(forwarded.trim()) {
-            Some(next) => address = next,
-            None => break,
+        match parse_address(node) {
+            Some(next) => address = Some(next),
+            // It hides who asked: whoever named it is the last that is known.
+            None => return Some(address.unwrap_or(peer)),
         }
     }
     address
 }
 
-/// Some proxies tell the port as well.
+/// Some proxies name the port as well.
 fn parse_address(text: &str) -> Option<IpAddr> {
-    let address = text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()?;
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()?;
     Some(address.to_canonical())
+}
+
+/// The value of a parameter in an element of `Forwarded`: `for="[2001:db8::1]:4711";proto=https`. Values of addresses have no
+/// escaped characters.
+fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = split_outside_quotes(element, ';');
+    let mut pairs = pairs.into_iter().filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(found, _)| found.trim().eq_ignore_ascii_case(name))?;
+    let value = value.trim();
+    Some(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
+}
+
+fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let mut is_quoted = false;
+    let at_separator = |c: char| {
+        is_quoted ^= c == '"';
+        c == separator && !is_quoted
+    };
+    text.split(at_separator).map(str::trim).collect()
 }
 
 #[cfg(test)]
@@ -35,9 +78,14 @@ mod tests {
     use super::*;
 
     fn from(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+        let headers: Vec<_> = forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect();
+        by(peer, &headers, trusted)
+    }
+
+    fn by(peer: &str, given: &[(&'static str, &str)], trusted: &[&str]) -> String {
         let mut headers = HeaderMap::new();
-        for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+        for (name, value) in given {
+            headers.append(*name, value.parse().unwrap());
         }
         let trusted: Vec<IpAddr> = trusted.iter().map(|address| address.parse().unwrap()).collect();
         client_address(SocketAddr::new(peer.parse().unwrap(), 1), &headers, &trusted).to_string()
@@ -65,5 +113,32 @@ mod tests {
         assert_eq!(from("127.0.0.1", &["8.8.8.8, 198.51.100.1"], &trusted), "198.51.100.1");
         assert_eq!(from("127.0.0.1", &["8.8.8.8", "198.51.100.1"], &trusted), "198.51.100.1");
         assert_eq!(from("127.0.0.1", &["8.8.8.8, nonsense"], &trusted), "127.0.0.1");
+    }
+
+    #[test]
+    fn forwarded_names_the_client_as_rfc_7239_has_it() {
+        let trusted = ["127.0.0.1", "10.0.0.1"];
+        let of = |value| by("127.0.0.1", &[("forwarded", value)], &trusted);
+        assert_eq!(of("for=198.51.100.1;proto=https;by=10.0.0.1"), "198.51.100.1");
+        assert_eq!(of("proto=http; For=\"198.51.100.1:4711\""), "198.51.100.1");
+        assert_eq!(of("for=\"[2001:db8::1]:4711\""), "2001:db8::1");
+        assert_eq!(of("for=\"[2001:db8::1]\""), "2001:db8::1");
+        assert_eq!(of("for=8.8.8.8, for=198.51.100.1, for=10.0.0.1"), "198.51.100.1");
+        assert_eq!(of("for=198.51.100.1;by=\"x,y;for=8.8.8.8\""), "198.51.100.1", "a quoted text is one value");
+        for hidden in ["for=unknown", "for=_secret", "proto=https", "", "for=\"", "for=198.51.100.1, for=unknown"] {
+            assert_eq!(of(hidden), "127.0.0.1", "{hidden}");
+        }
+        assert_eq!(by("192.0.2.1", &[("forwarded", "for=198.51.100.1")], &trusted), "192.0.2.1", "not by a proxy");
+    }
+
+    #[test]
+    fn a_header_that_the_proxy_hands_on_unseen_names_no_client() {
+        let trusted = ["127.0.0.1"];
+        let both = |forwarded, x_forwarded| {
+            by("127.0.0.1", &[("forwarded", forwarded), ("x-forwarded-for", x_forwarded)], &trusted)
+        };
+        assert_eq!(both("for=198.51.100.1", "198.51.100.1"), "198.51.100.1");
+        assert_eq!(both("for=8.8.8.8", "198.51.100.1"), "127.0.0.1");
+        assert_eq!(both("for=unknown", "198.51.100.1"), "127.0.0.1");
     }
 }

@@ -19,17 +19,16 @@ use storage_core::{Error, ErrorKind, Result, Storage};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_io_timeout::TimeoutStream;
 
+use super::clients::{Clients, Connected};
 use super::config::MirrorConfig;
 use super::mirror::Mirror;
+use super::paced::Paced;
 use super::record::Records;
 use super::site::{Door, Site};
 
 /// How long the headers of a request may take, and how long a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client may take nothing of an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many headers a request may have, ...
 const MAX_HEADERS: usize = 100;
 /// ... and how long all of them may be. Also how much of an answer waits in memory for its client: one block is enough.
@@ -65,6 +64,7 @@ pub struct Server {
     listen: SocketAddr,
     admin_listen: Option<SocketAddr>,
     connections: Arc<Semaphore>,
+    clients: Arc<Clients>,
 }
 
 /// A hold on a server that runs: to stop it, or to give it another configuration.
@@ -105,7 +105,7 @@ impl Server {
             config: Arc::new(RwLock::new(config)),
             stop: watch::Sender::new(false),
         };
-        Ok(Self { handle, public, admin, listen, admin_listen, connections })
+        Ok(Self { handle, public, admin, listen, admin_listen, connections, clients: Arc::default() })
     }
 
     /// Where the public routes are: with the port that the system chose, if `listen` has port 0.
@@ -155,7 +155,8 @@ impl Server {
                 Door::Public => Arc::clone(&self.connections),
                 Door::Admin => Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             };
-            let worker = Worker { handle: self.handle.clone(), door, connections };
+            let clients = Arc::clone(&self.clients);
+            let worker = Worker { handle: self.handle.clone(), door, connections, clients };
             let started = thread::Builder::new().name(format!("mirror-{number}")).spawn(move || worker.run(listener));
             threads.push(started?);
         }
@@ -183,7 +184,7 @@ impl Handle {
     ///
     /// # Errors
     /// `InvalidConfig` if the new one is wrong, or changes what cannot change while the server runs: `listen`,
-    /// `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`, `analytics_days`, `workers`, `max_connections`,
+    /// `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`, `index_memory`, `analytics_days`, `workers`, `max_connections`,
     /// the TTLs; or if its `access_log` cannot be opened. Then the present one stays.
     pub fn reload(&self, config: MirrorConfig) -> Result<()> {
         let config = config.validated()?;
@@ -246,11 +247,16 @@ fn listener(address: SocketAddr, shared: bool) -> std::io::Result<StdListener> {
     Ok(socket.into())
 }
 
+/// A client has as many connections as it may have.
+#[derive(Debug)]
+struct TooMany;
+
 /// A thread that serves connections.
 struct Worker {
     handle: Handle,
     door: Door,
     connections: Arc<Semaphore>,
+    clients: Arc<Clients>,
 }
 
 impl Worker {
@@ -284,9 +290,10 @@ impl Worker {
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
+                    let Ok(client) = self.admit(peer) else { continue };
                     let connection = graceful.watch(self.connection(stream, peer));
                     tokio::spawn(async move {
-                        let _permit = permit;
+                        let _while_it_lasts = (permit, client);
                         if let Err(error) = connection.await {
                             tracing::debug!(%error, "a connection ended");
                         }
@@ -307,6 +314,22 @@ impl Worker {
         Ok((stream, peer, permit))
     }
 
+    /// Counts the connection as one of its client's, unless there is no limit for it.
+    ///
+    /// # Errors
+    /// If the client has too many: then the connection is to be closed.
+    fn admit(&self, peer: SocketAddr) -> Result<Option<Connected>, TooMany> {
+        let site = self.handle.site();
+        let Some(most) = site.connection_limit(peer.ip()).filter(|_| self.door == Door::Public) else {
+            return Ok(None);
+        };
+        let connected = self.clients.connect(peer.ip(), most);
+        if connected.is_none() {
+            site.mirror.counters.refused_connections.add(1);
+        }
+        connected.map(Some).ok_or(TooMany)
+    }
+
     fn connection(
         &self,
         stream: TcpStream,
@@ -316,8 +339,7 @@ impl Worker {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let stream = Paced::new(stream, self.handle.site().min_rate);
         let (handle, door) = (self.handle.clone(), self.door);
         let service = service_fn(move |request: Request<Incoming>| {
             let site = handle.site();
@@ -332,6 +354,6 @@ impl Worker {
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_BUFFER)
             .half_close(false)
-            .serve_connection(TokioIo::new(Box::pin(stream)), service)
+            .serve_connection(TokioIo::new(stream), service)
     }
 }

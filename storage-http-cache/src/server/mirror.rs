@@ -12,8 +12,8 @@ use super::counters::{Counter, Counters};
 use super::flight::{Arrival, Flight, Landing};
 use super::freshness::{Defaults, Freshness, State};
 use super::off_thread::off_thread;
-use super::store::{Entry, Limits, Store};
-use super::version::Version;
+use super::store::{Entry, EntryMeta, Limits, OPEN_FILES, Store};
+use super::version::{Kept, Version};
 use crate::recent::Recent;
 
 /// How many keys without an object, or with one that is not kept, are remembered.
@@ -24,8 +24,6 @@ const NOT_KEPT_FOR: Duration = Duration::from_secs(60);
 const PATIENCE_WITH_STALE: Duration = Duration::from_millis(800);
 /// How many fetches may be under way. Each has a task, a connection and a file.
 const MAX_FLIGHTS: usize = 512;
-/// A clock that was put back by less than this is none the wiser.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// A cache of an origin's objects.
 pub(crate) struct Mirror {
@@ -74,9 +72,13 @@ impl Mirror {
     /// # Errors
     /// `InvalidConfig`; what the operating system says about the directory.
     pub(crate) fn open(config: &MirrorConfig, origin: Storage) -> Result<Arc<Self>> {
-        let mut limits = Limits::new(config.max_size);
-        limits.max_object_size = Some(config.max_object_size());
-        limits.memory = config.memory;
+        let limits = Limits {
+            max_size: config.max_size,
+            max_object_size: Some(config.max_object_size()),
+            memory: config.memory,
+            index_memory: config.index_memory,
+            open_files: OPEN_FILES,
+        };
         let (store, recovered) = Store::open(&config.cache_dir, limits)?;
         let (objects, bytes) = (recovered.objects, recovered.bytes);
         tracing::info!(objects, bytes, dropped = recovered.dropped, partial = recovered.partial, "the cache is open");
@@ -93,30 +95,30 @@ impl Mirror {
 
     /// What there is to answer a request with. Waits for origin only if it must.
     pub(crate) async fn find(self: &Arc<Self>, key: &Key) -> Found {
-        let Some(entry) = self.store.get(key.as_str()) else {
+        let Some(kept) = self.look_up(self.store.get(key.as_str())).await else {
             return self.miss(key).await;
         };
-        let (freshness, age) = self.judge(key, &entry);
+        let (freshness, age) = self.judge(key, &kept.meta);
         match freshness.state(age) {
             State::Fresh => {
                 let ttl = freshness.lifetime.saturating_sub(age);
-                kept(&entry, Handling::Hit { ttl })
+                Found::Version(Version::Kept(kept), Handling::Hit { ttl })
             }
             State::StaleWhileRevalidate => {
-                self.join(key, Some(&entry));
-                kept(&entry, Handling::StaleWhileRevalidate)
+                self.join(key, Some(&kept));
+                Found::Version(Version::Kept(kept), Handling::StaleWhileRevalidate)
             }
-            State::Stale => self.revalidate(key, &entry, freshness.serves_errors(age)).await,
+            State::Stale => self.revalidate(key, &kept, freshness.serves_errors(age)).await,
         }
     }
 
     /// Whether an object is here, so that a request for it will not wait; if not, it is fetched.
-    pub(crate) fn is_ready(self: &Arc<Self>, key: &Key) -> bool {
-        match self.store.peek(key.as_str()) {
-            Some(entry) => {
-                let (freshness, age) = self.judge(key, &entry);
+    pub(crate) async fn is_ready(self: &Arc<Self>, key: &Key) -> bool {
+        match self.look_up(self.store.peek(key.as_str())).await {
+            Some(kept) => {
+                let (freshness, age) = self.judge(key, &kept.meta);
                 if freshness.state(age) != State::Fresh {
-                    self.join(key, Some(&entry));
+                    self.join(key, Some(&kept));
                 }
                 freshness.serves_errors(age) || freshness.state(age) != State::Stale
             }
@@ -128,6 +130,25 @@ impl Mirror {
                 false
             }
         }
+    }
+
+    /// Whether an object is on its way from origin.
+    pub(crate) fn is_fetching(&self, key: &Key) -> bool {
+        self.flights().get(key).is_some_and(|flight| !flight.is_abandoned())
+    }
+
+    /// An entry with its metadata; `None` if there is none, or if it cannot be read and is as good as none.
+    async fn look_up(&self, entry: Option<Arc<Entry>>) -> Option<Kept> {
+        let entry = entry?;
+        let meta = match self.store.try_meta(&entry) {
+            Some(meta) => Ok(meta),
+            None => {
+                let (store, entry) = (self.store.clone(), Arc::clone(&entry));
+                off_thread(move || store.meta(&entry)).await
+            }
+        };
+        let meta = meta.inspect_err(|error| tracing::debug!(%error, "metadata cannot be read")).ok()?;
+        Some(Kept { entry, meta })
     }
 
     /// Forgets an object. Fills under way go to those who wait for them and are not kept.
@@ -185,16 +206,10 @@ impl Mirror {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How fresh an entry may be, and how old it is. One from the future is as old as can be: the clock was put back.
-    fn judge(&self, key: &Key, entry: &Entry) -> (Freshness, Duration) {
-        let meta = entry.meta();
-        let freshness = self.freshness.of(key, &meta.object.metadata, meta.validated_at);
-        let age = match SystemTime::now().duration_since(meta.validated_at) {
-            Ok(age) => age,
-            Err(ahead) if ahead.duration() < CLOCK_TOLERANCE => Duration::ZERO,
-            Err(_) => Duration::MAX,
-        };
-        (freshness, age)
+    /// How fresh an entry may be, and how old it is.
+    fn judge(&self, key: &Key, meta: &EntryMeta) -> (Freshness, Duration) {
+        let freshness = self.freshness.of(key, &meta.object.metadata, meta.date.unwrap_or(meta.validated_at));
+        (freshness, meta.age_at(SystemTime::now()))
     }
 
     /// Whether there are so many flights that none for this key can be added.
@@ -204,7 +219,7 @@ impl Mirror {
     }
 
     /// The flight for a key, and whether it was under way already.
-    fn join(self: &Arc<Self>, key: &Key, known: Option<&Arc<Entry>>) -> (Flight, bool) {
+    fn join(self: &Arc<Self>, key: &Key, known: Option<&Kept>) -> (Flight, bool) {
         let mut flights = self.flights();
         if let Some(flight) = flights.get(key).filter(|flight| !flight.is_abandoned()) {
             return (flight.clone(), true);
@@ -230,13 +245,14 @@ impl Mirror {
     }
 
     /// `may_be_stale` if the version that is here may be served when origin fails.
-    async fn revalidate(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>, may_be_stale: bool) -> Found {
-        let (flight, collapsed) = self.join(key, Some(entry));
+    async fn revalidate(self: &Arc<Self>, key: &Key, kept: &Kept, may_be_stale: bool) -> Found {
+        let stale = || Found::Version(Version::Kept(kept.clone()), Handling::StaleIfError);
+        let (flight, collapsed) = self.join(key, Some(kept));
         let landing = if may_be_stale {
             // It goes on behind. Whoever reads from us gives up soon, and would find no origin either.
             match tokio::time::timeout(PATIENCE_WITH_STALE, flight.landing()).await {
                 Ok(landing) => landing,
-                Err(_) => return kept(entry, Handling::StaleIfError),
+                Err(_) => return stale(),
             }
         } else {
             flight.landing().await
@@ -245,7 +261,7 @@ impl Mirror {
             // That origin refuses an object is no failure (RFC 5861, section 4): it may have been withdrawn, or deleted.
             let is_refused = error.kind() == ErrorKind::PermissionDenied;
             if may_be_stale && !is_refused {
-                return kept(entry, Handling::StaleIfError);
+                return stale();
             }
             Found::Failed { error: again(&error), had_stale: !is_refused }
         })
@@ -306,11 +322,17 @@ impl Mirror {
             counter("broken_fills_total", "Fetches that broke off.", &counters.broken_fills),
             counter("rescued_total", "Bodies that went on at origin.", &counters.rescued),
             counter("purges_total", "Purges.", &counters.purges),
+            counter(
+                "refused_connections_total",
+                "Connections of clients that had too many.",
+                &counters.refused_connections,
+            ),
             gauge("in_flight", "Fetches under way.", self.in_flight() as u64),
             gauge("objects", "Objects kept.", usage.objects),
             gauge("bytes", "Bytes on the disk.", usage.bytes),
             gauge("reserved_bytes", "Bytes promised to fetches.", usage.reserved),
-            gauge("memory_bytes", "Bytes of small objects in memory.", usage.memory),
+            gauge("memory_bytes", "Bytes of objects and metadata in memory.", usage.memory + usage.metadata),
+            gauge("index_bytes", "Bytes of memory of the index, an estimate.", usage.index),
             gauge("open_files", "Files kept open.", usage.open_files),
             ("evicted_total", "counter", "Objects that made room.", usage.evicted_objects),
             ("evicted_bytes_total", "counter", "Bytes of objects that made room.", usage.evicted_bytes),
@@ -319,16 +341,12 @@ impl Mirror {
     }
 }
 
-fn kept(entry: &Arc<Entry>, handling: Handling) -> Found {
-    Found::Version(Version::kept(entry), handling)
-}
-
 /// What a flight has brought; `fetched` is how what came from origin is to be called.
 fn found(landing: Landing, fetched: Handling) -> std::result::Result<Found, Arc<Error>> {
     match landing {
-        Landing::Filling(progress) => Ok(Found::Version(Version::arriving(progress), fetched)),
-        Landing::Kept(entry, Arrival::NotModified) => Ok(kept(&entry, Handling::Revalidated)),
-        Landing::Kept(entry, Arrival::Fetched) => Ok(kept(&entry, fetched)),
+        Landing::Filling(progress) => Ok(Found::Version(Version::Arriving(progress), fetched)),
+        Landing::Kept(kept, Arrival::NotModified) => Ok(Found::Version(Version::Kept(kept), Handling::Revalidated)),
+        Landing::Kept(kept, Arrival::Fetched) => Ok(Found::Version(Version::Kept(kept), fetched)),
         Landing::NotKept(why) => Ok(Found::Pass(why)),
         Landing::Missing => Ok(Found::Missing { asked: true }),
         Landing::Failed(error) => Err(error),

@@ -13,6 +13,8 @@
 mod access_log;
 mod admin;
 mod analytics;
+mod check;
+mod clients;
 mod config;
 mod counters;
 mod delivery;
@@ -22,6 +24,7 @@ mod freshness;
 mod listen;
 mod mirror;
 mod off_thread;
+mod paced;
 mod record;
 mod site;
 mod status;
@@ -29,5 +32,6 @@ pub(crate) mod store;
 mod version;
 
 pub use analytics::{Day, ExportFormat, export};
+pub use check::check;
 pub use config::{MirrorConfig, Ttl};
 pub use listen::{Handle, Server};

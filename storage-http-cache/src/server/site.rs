@@ -50,6 +50,8 @@ pub(crate) struct Site {
     pub(super) redirect_on_miss: bool,
     allow: Option<Vec<String>>,
     trusted_proxies: Vec<IpAddr>,
+    max_connections_per_client: usize,
+    pub(super) min_rate: u64,
     signing_key: Option<SigningKey>,
     admin: Option<Admin>,
     /// Whether the public listener serves the administration too.
@@ -105,12 +107,19 @@ impl Site {
             redirect_on_miss: config.redirect_on_miss,
             allow: config.allow.clone(),
             trusted_proxies: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
+            max_connections_per_client: config.max_connections_per_client(),
+            min_rate: config.min_rate,
             signing_key: config.signing_key()?,
             admin: Admin::new(config, &mirror, &records),
             admin_is_public: config.admin_listen.is_none(),
             mirror,
             records,
         })
+    }
+
+    /// How many connections an address may have; `None` if there is no limit for it.
+    pub(super) fn connection_limit(&self, peer: IpAddr) -> Option<usize> {
+        (!self.trusted_proxies.contains(&peer.to_canonical())).then_some(self.max_connections_per_client)
     }
 
     /// Answers a request, whatever it is. It is recorded when the body has ended.
@@ -132,9 +141,9 @@ impl Site {
         match (route, admin) {
             (Route::Health, _) => healthy(method),
             (Route::Object(path), _) if door == Door::Public => self.object(method, path, query, headers, entry).await,
-            (Route::Verify(path), _) if door == Door::Public => self.verify(method, path, query),
+            (Route::Verify(path), _) if door == Door::Public => self.verify(method, path, query).await,
             (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
-            (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path),
+            (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path).await,
             (Route::Metrics, Some(admin)) => admin.metrics(method, headers),
             (Route::Status, Some(admin)) => admin.status(method, headers).await,
             (Route::Analytics, Some(admin)) => admin.analytics(method, headers, query).await,
@@ -159,23 +168,24 @@ impl Site {
             Ok(admitted) => admitted,
             Err(error) => return refusal(method, &error),
         };
-        let by_link = self.signing_key.is_some();
+        // Each link has an end; without one it would end at once.
+        let link_ends = self.signing_key.is_some().then(|| grant.expires_at.unwrap_or(SystemTime::UNIX_EPOCH));
         let overrides = Overrides::from(grant);
         let is_program = self.admin.as_ref().is_some_and(|admin| admin.is_program(headers));
-        let delivery = Delivery { site: self, method, headers, key: &key, overrides, by_link, is_program };
+        let delivery = Delivery { site: self, method, headers, key: &key, overrides, link_ends, is_program };
         let (response, verdict) = delivery.answer().await;
         entry.is_for(key, verdict);
         response
     }
 
     /// The original protocol's answer, to the letter.
-    fn verify(&self, method: &Method, path: &str, query: &str) -> Response<Body> {
+    async fn verify(&self, method: &Method, path: &str, query: &str) -> Response<Body> {
         if *method != Method::GET && *method != Method::HEAD {
             return method_not_allowed("GET, HEAD");
         }
         match self.admit(UrlMethod::Get, path, query) {
             Ok((key, _)) => {
-                let available = self.mirror.is_ready(&key);
+                let available = self.mirror.is_ready(&key).await;
                 verified(StatusCode::OK, available, key.as_str(), None)
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => refusal(method, &error),

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use storage_core::{ErrorKind, Key, Object, ObjectMeta, ObjectStream, OpenOptions, Result};
+use storage_core::{ErrorKind, Key, Object, ObjectMeta, ObjectStream, OpenOptions, Result, Storage};
 use storage_http::serve::Source;
 
 use super::flight::{self, Progress};
@@ -17,27 +19,73 @@ use super::store::{BLOCK, Entry, EntryMeta, MAX_IN_MEMORY, Reader};
 /// does not wait for what comes before.
 const FAR_AHEAD: u64 = 32 << 20;
 
+/// An object that is kept, and its metadata as of when it was looked up.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) meta: Arc<EntryMeta>,
+}
+
 /// One version of an object.
 #[derive(Debug, Clone)]
 pub(crate) enum Version {
-    Kept(Arc<Entry>, Arc<EntryMeta>),
+    Kept(Kept),
     Arriving(Arc<Progress>),
 }
 
 impl Version {
-    pub(crate) fn kept(entry: &Arc<Entry>) -> Self {
-        Self::Kept(Arc::clone(entry), entry.meta())
-    }
-
-    pub(crate) fn arriving(progress: Arc<Progress>) -> Self {
-        Self::Arriving(progress)
-    }
-
     pub(crate) fn meta(&self) -> &ObjectMeta {
         match self {
-            Self::Kept(_, meta) => &meta.object,
+            Self::Kept(kept) => &kept.meta.object,
             Self::Arriving(progress) => &progress.meta,
         }
+    }
+
+    /// Returns how old the version is (`current_age`, RFC 9111, section 4.2.3).
+    pub(crate) fn age(&self) -> Duration {
+        match self {
+            Self::Kept(kept) => kept.meta.age_at(SystemTime::now()),
+            Self::Arriving(progress) => progress.age(),
+        }
+    }
+}
+
+/// Origin, asked for an object that is not kept. Remembers how old the response is that it got.
+#[derive(Debug, Clone)]
+pub(crate) struct Passing {
+    origin: Storage,
+    /// Whole seconds and one; 0 is none.
+    age: Arc<AtomicU64>,
+}
+
+impl Passing {
+    pub(crate) fn new(origin: &Storage) -> Self {
+        Self { origin: origin.clone(), age: Arc::default() }
+    }
+
+    /// Returns the age of the last response, or `None` if it states none: then origin is no cache.
+    pub(crate) fn age(&self) -> Option<u64> {
+        self.age.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    fn note(&self, meta: &ObjectMeta) {
+        let age = meta.response.map_or(0, |response| response.age.as_secs());
+        // Without an age worth a header there is none: that of a response that came straight from its source.
+        self.age.store(if age == 0 { 0 } else { age.saturating_add(1) }, Ordering::Relaxed);
+    }
+}
+
+impl Source for Passing {
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        let meta = self.origin.stat(key).await?;
+        self.note(&meta);
+        Ok(meta)
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        let object = Source::open(&self.origin, key, options).await?;
+        self.note(object.meta());
+        Ok(object)
     }
 }
 
@@ -62,7 +110,7 @@ impl Source for Held {
             None => 0..meta.size,
         };
         let meta = meta.clone();
-        if let Version::Kept(entry, _) = &self.version
+        if let Version::Kept(Kept { entry, .. }) = &self.version
             && entry.size() <= MAX_IN_MEMORY
             && let Some(whole) = self.whole(entry).await
         {
@@ -115,7 +163,7 @@ enum From {
 impl Body {
     async fn open(held: Held, left: Range<u64>) -> Self {
         let from = match &held.version {
-            Version::Kept(entry, _) => reader(&held.mirror, entry).await.map_or(From::Nobody, From::Kept),
+            Version::Kept(Kept { entry, .. }) => reader(&held.mirror, entry).await.map_or(From::Nobody, From::Kept),
             Version::Arriving(progress) if is_far_ahead(progress, &left) => From::Nobody,
             Version::Arriving(progress) => From::Arriving(Arc::clone(progress)),
         };

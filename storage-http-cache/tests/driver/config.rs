@@ -58,6 +58,7 @@ fn every_option_is_read() {
         .with("header_timeout", "1s")
         .with("idle_timeout", "5s")
         .with("token", "a-token")
+        .with("allow_http", true)
         .with("on_save", "prefetch")
         .with("min_size", "64KiB")
         .with("signing_key", "a secret of many bytes")
@@ -93,6 +94,23 @@ fn what_makes_no_sense_is_refused_with_the_way_out() {
     refused(options().with("signing_key", "short"), &["signing_key", "16 bytes"]);
     let both = options().with("public", true).with("signing_key", "a secret of many bytes");
     refused(both, &["public", "signing_key"]);
+}
+
+#[test]
+fn a_token_is_not_sent_without_tls_unless_that_is_allowed() {
+    let with_token = |url: &str| options().with("mirror", url).with("token", "a-token");
+    refused(with_token("http://m.example.com/"), &["token", "m.example.com", "allow_http = true"]);
+    refused(with_token("http://192.0.2.1/"), &["allow_http"]);
+    refused(with_token("https://m.example.com/").with("admin", "http://admin.example.com/"), &["admin.example.com"]);
+    let one_of_two = ["https://m1.example.com/", "http://m2.example.com/"].map(Value::from).to_vec();
+    refused(options().with("mirror", Value::Array(one_of_two)).with("token", "a-token"), &["m2.example.com"]);
+    open(with_token("http://m.example.com/").with("allow_http", true)).unwrap();
+    open(options().with("mirror", "http://m.example.com/")).unwrap();
+    // The token goes to the other address alone.
+    open(with_token("http://m.example.com/").with("admin", "https://admin.example.com/")).unwrap();
+    for this_machine in ["http://127.0.0.1:8080/", "http://localhost/", "http://[::1]:8080/"] {
+        open(with_token(this_machine)).unwrap();
+    }
 }
 
 #[test]

@@ -181,6 +181,10 @@ impl Driver for Careless {
         self.0.delete_many(keys).await
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.0.delete_folder_marker(marker).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.0.list(prefix, options)
     }

@@ -1,10 +1,13 @@
 //! Misses: one fetch for all who ask, whatever happens to it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_core::signed_url::SigningKey;
+use storage_core::{ErrorKind, Key, Memory, Operation, Storage, UrlMethod, UrlOptions};
 use tokio::sync::Semaphore;
 
 use crate::common::{Mirror, cache_status, faulty, pattern};
@@ -160,6 +163,90 @@ async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
     assert_eq!(mirror.figure("objects").await, 0);
 }
 
+/// An origin whose bodies end with a last chunk, so that it states no size. Counts what it has sent.
+async fn without_length(len: usize) -> (Origin, Arc<AtomicUsize>) {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let origin = Origin::start(move |request| {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut steps = vec![Step::text(head)];
+        if request.starts_with("GET") {
+            counted.fetch_add(1, Ordering::SeqCst);
+            steps.push(Step::text(format!("{len:x}\r\n")));
+            steps.push(Step::Send(pattern(len)));
+            steps.push(Step::text("\r\n0\r\n\r\n"));
+        }
+        steps
+    })
+    .await;
+    (origin, sent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_without_a_length_is_kept_once_it_is_whole() {
+    let (origin, sent) = without_length(LARGE).await;
+    let mirror = Arc::new(Mirror::of(origin.storage(), json!({ "max_size": "16MiB", "max_object_size": "8MiB" })));
+    let asked = (0..10).map(|_| {
+        let mirror = Arc::clone(&mirror);
+        tokio::spawn(async move { mirror.get("/a").send().await.unwrap().bytes().await.unwrap() })
+    });
+    for body in join_all(asked).await {
+        assert!(body.unwrap() == pattern(LARGE));
+    }
+    mirror.until("in_flight", 0).await;
+    assert_eq!((mirror.figure("objects").await, mirror.figure("reserved_bytes").await), (1, 0));
+    let answer = mirror.get("/a").header("range", "bytes=10-19").send().await.unwrap();
+    assert!(cache_status(&answer).contains("hit"), "{}", cache_status(&answer));
+    assert_eq!(answer.bytes().await.unwrap(), pattern(LARGE)[10..20]);
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_cannot_fill_the_disk_through_an_origin_that_states_no_length() {
+    let cache = tempfile::TempDir::new().unwrap();
+    let (origin, _) = without_length(LARGE).await;
+    let options = json!({ "max_size": "4MiB", "max_object_size": "2MiB" });
+    let mirror = Mirror::at(cache.path(), origin.storage(), options);
+    // More than may be kept, and readers who read nothing of it.
+    let mut readers = Vec::new();
+    for number in 0..10 {
+        let answer = mirror.get(&format!("/{number}")).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert!(!answer.headers().contains_key("content-length"));
+        readers.push(answer);
+        let kept = mirror.figure("bytes").await + mirror.figure("reserved_bytes").await;
+        assert!(kept <= 4 << 20, "{kept} bytes");
+        assert!(files_below(cache.path()) <= 5 << 20, "{} bytes", files_below(cache.path()));
+    }
+    // What is passed through is whole all the same.
+    for reader in readers {
+        assert!(reader.bytes().await.unwrap() == pattern(LARGE));
+    }
+    assert_eq!(mirror.figure("objects").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_of_an_object_without_a_length_says_none_and_receives_nothing() {
+    let (origin, _) = without_length(LARGE).await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    for _ in 0..3 {
+        let answer = mirror.client.head(format!("{}/a", mirror.url)).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert!(!answer.headers().contains_key("content-length"), "{:?}", answer.headers());
+    }
+    assert_eq!(mirror.figure("origin_bytes_total").await, 0);
+}
+
+/// The bytes of all files below a directory.
+fn files_below(directory: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => files_below(&entry.path()),
+        found => found.map_or(0, |found| found.len()),
+    };
+    entries.map(size).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_passed_through() {
     let origin = Memory::storage();
@@ -307,6 +394,56 @@ async fn a_miss_can_be_sent_to_origin_while_it_fills() {
     assert_eq!(answer.headers()["location"], "https://origin.example.com/files/a%20b.txt");
     mirror.until("objects", 1).await;
     assert_eq!(mirror.fetch("/a%20b.txt").await.2, "hello");
+}
+
+/// An origin of files that signs its links, at an address of its own.
+fn signing_origin(files: &tempfile::TempDir) -> (Storage, SigningKey) {
+    let key = SigningKey::new("the signing key of origin").unwrap();
+    let public = "https://origin.example.com/files/".parse().unwrap();
+    let fs = storage_fs::Fs::builder(files.path()).public_url(public).signing_key(key.clone());
+    (Storage::new(fs.build().unwrap()), key)
+}
+
+const SECRET: &str = "the signing key of the mirror";
+
+/// The path of a link to the private mirror that works for a minute, and makes a browser download a table.
+fn minute_link(key: &str) -> String {
+    let mut options = UrlOptions::default();
+    options.expires_in = Some(Duration::from_secs(60));
+    options.response_content_disposition = Some("attachment; filename=t.csv".to_owned());
+    options.response_content_type = Some("text/csv".to_owned());
+    let link = SigningKey::new(SECRET).unwrap();
+    let link = link.sign(&"http://a/".parse().unwrap(), &Key::new(key).unwrap(), &options).unwrap().url;
+    format!("{}?{}", link.path(), link.query().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirection_to_origin_says_as_much_as_the_signed_link_and_ends_with_it() {
+    let files = tempfile::TempDir::new().unwrap();
+    let (origin, signing_key) = signing_origin(&files);
+    origin.save("a.txt", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true, "signing_key": SECRET }));
+    let answer = mirror.get(&minute_link("a.txt")).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 302);
+    let location: reqwest::Url = answer.headers()["location"].to_str().unwrap().parse().unwrap();
+    let verify = |now| signing_key.verify(UrlMethod::Get, &Key::new("a.txt").unwrap(), location.query().unwrap(), now);
+    let grant = verify(SystemTime::now()).unwrap();
+    assert_eq!(grant.content_disposition.as_deref(), Some("attachment; filename=t.csv"));
+    assert_eq!(grant.content_type.as_deref(), Some("text/csv"));
+    verify(SystemTime::now() + Duration::from_secs(62)).unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_mirror_does_not_send_its_clients_to_a_public_link() {
+    let files = tempfile::TempDir::new().unwrap();
+    let public = "https://origin.example.com/files/".parse().unwrap();
+    let origin = Storage::new(storage_fs::Fs::builder(files.path()).public_url(public).build().unwrap());
+    origin.save("a.txt", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true, "signing_key": SECRET }));
+    let answer = mirror.get(&minute_link("a.txt")).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(answer.headers()["content-disposition"], "attachment; filename=t.csv");
+    assert_eq!(answer.text().await.unwrap(), "hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,11 @@
 //! How long what is kept is served, and what then.
 
 use serde_json::json;
-use storage_core::{ErrorKind, Memory, Operation};
+use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_http::Http;
 
-use crate::common::{Mirror, faulty};
+use crate::common::{Mirror, cache_status, faulty};
+use crate::origin::{Origin, Step, head};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stale_is_revalidated_by_one_conditional_request() {
@@ -173,5 +175,107 @@ async fn a_confirmation_brings_the_metadata_of_now() {
     origin.copy("a", "a").metadata(private).await.unwrap();
     let (_, cache, _) = mirror.fetch("/a").await;
     assert!(cache.contains("origin forbids it"), "{cache}");
+    assert_eq!(mirror.figure("objects").await, 0);
+}
+
+/// An origin whose every response has these headers.
+async fn sending(headers: &'static str) -> Origin {
+    Origin::start(move |_| vec![head(5, headers), Step::text("hello")]).await
+}
+
+fn age(answer: &reqwest::Response) -> u64 {
+    answer.headers()["age"].to_str().unwrap().parse().unwrap()
+}
+
+/// For how many seconds a hit is fresh still.
+fn ttl(answer: &reqwest::Response) -> u64 {
+    let status = cache_status(answer);
+    let ttl = status.strip_prefix("anystorage; hit; ttl=").unwrap_or_else(|| panic!("no hit: {status}"));
+    ttl.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_age_of_origins_response_counts_also_after_a_restart() {
+    let cache = tempfile::TempDir::new().unwrap();
+    let origin = sending("Cache-Control: max-age=1000\r\nAge: 600\r\n").await;
+    let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
+    let arriving = mirror.get("/a").send().await.unwrap();
+    assert!((600..700).contains(&age(&arriving)), "{}", age(&arriving));
+    arriving.text().await.unwrap();
+    mirror.until("in_flight", 0).await;
+    let hit = mirror.get("/a").send().await.unwrap();
+    assert!((600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)), "{:?}", hit.headers());
+    drop(mirror);
+    let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
+    let hit = mirror.get("/a").send().await.unwrap();
+    assert!((600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)), "{:?}", hit.headers());
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_old_when_it_came_is_not_fresh() {
+    let origin = sending("Cache-Control: max-age=60\r\nAge: 60\r\n").await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    mirror.fetch("/a").await;
+    mirror.until("in_flight", 0).await;
+    let (_, cache, _) = mirror.fetch("/a").await;
+    assert!(cache.contains("fwd=stale"), "{cache}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_mirrors_in_a_row_serve_an_object_for_one_lifetime() {
+    let origin = sending("Cache-Control: max-age=1000\r\nAge: 600\r\n").await;
+    let inner = Mirror::of(origin.storage(), json!({}));
+    inner.fetch("/a").await;
+    inner.until("in_flight", 0).await;
+    let base = format!("{}/", inner.url).parse().unwrap();
+    let outer = Mirror::of(Storage::new(Http::builder(base).build().unwrap()), json!({}));
+    // Passed on by HEAD, as it arrives, and kept.
+    let passed = outer.client.head(format!("{}/a", outer.url)).send().await.unwrap();
+    assert!((600..700).contains(&age(&passed)), "{:?}", passed.headers());
+    let arriving = outer.get("/a").send().await.unwrap();
+    assert!((600..700).contains(&age(&arriving)), "{:?}", arriving.headers());
+    arriving.text().await.unwrap();
+    outer.until("in_flight", 0).await;
+    let hit = outer.get("/a").send().await.unwrap();
+    assert!((600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)), "{:?}", hit.headers());
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expires_counts_by_the_clock_of_origin() {
+    let dates = "Date: Wed, 01 Jan 2098 00:00:00 GMT\r\nExpires: Wed, 01 Jan 2098 00:10:00 GMT\r\n";
+    let mirror = Mirror::of(sending(dates).await.storage(), json!({}));
+    mirror.fetch("/a").await;
+    mirror.until("in_flight", 0).await;
+    let hit = mirror.get("/a").send().await.unwrap();
+    assert!((500..=600).contains(&ttl(&hit)) && age(&hit) < 100, "{:?}", hit.headers());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_expires_in_the_last_second_of_9999_is_kept() {
+    let cache = tempfile::TempDir::new().unwrap();
+    let origin = sending("Expires: Fri, 31 Dec 9999 23:59:59 GMT\r\n").await;
+    let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
+    mirror.fetch("/a").await;
+    mirror.until("in_flight", 0).await;
+    drop(mirror);
+    let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
+    let hit = mirror.get("/a").send().await.unwrap();
+    assert!(ttl(&hit) > 1 << 31, "{:?}", hit.headers());
+    // Brought to the last second that every form of time can write.
+    assert!(hit.headers()["expires"].to_str().unwrap().contains("Dec 9999"), "{:?}", hit.headers());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_varies_with_everything_is_not_reused() {
+    let origin = sending("Cache-Control: max-age=1000\r\nVary: *\r\n").await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    for _ in 0..2 {
+        let (_, cache, body) = mirror.fetch("/a").await;
+        assert!(cache.contains("origin forbids it"), "{cache}");
+        assert_eq!(body, "hello");
+        mirror.until("in_flight", 0).await;
+    }
     assert_eq!(mirror.figure("objects").await, 0);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use storage_core::{ErrorKind, Memory, Operation, Storage};
-use storage_http_cache::server::Server;
+use storage_http_cache::server::{Server, check};
 use tempfile::TempDir;
 
 use crate::common::{Mirror, config, faulty};
@@ -67,10 +67,13 @@ fn a_wrong_option_is_named() {
         (json!({ "max_size": 0 }), "max_size"),
         (json!({ "max_object_size": "2GiB" }), "max_object_size"),
         (json!({ "admin_token": "short" }), "admin_token"),
+        (json!({ "admin_token": "0000000000000000" }), "admin_token"),
         (json!({ "signing_key": "short" }), "signing_key"),
+        (json!({ "signing_key": "                " }), "signing_key"),
         (json!({ "allow": [] }), "allow"),
         (json!({ "ttl": { "mp3": "1h" } }), "ttl"),
         (json!({ "workers": 0 }), "workers"),
+        (json!({ "max_connections_per_client": 0 }), "max_connections_per_client"),
     ];
     for (options, name) in wrong {
         let cache = TempDir::new().unwrap();
@@ -79,4 +82,53 @@ fn a_wrong_option_is_named() {
         assert!(error.message().contains(name), "{error}");
         assert!(!error.message().contains("short"), "{error}");
     }
+}
+
+#[test]
+fn a_check_names_what_would_keep_the_mirror_from_starting_and_leaves_nothing() {
+    let cache = TempDir::new().unwrap();
+    let file = cache.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let wrong = [
+        (json!({ "cache_dir": file.join("cache") }), "cache_dir"),
+        (json!({ "access_log": cache.path().join("no/such/directory/log") }), "access_log"),
+        (json!({ "listen": "192.0.2.1:80" }), "listen"),
+        (json!({ "admin_listen": "192.0.2.1:80" }), "admin_listen"),
+        (json!({ "max_size": 0 }), "max_size"),
+    ];
+    for (options, name) in wrong {
+        let error = check(config(cache.path(), options), &Memory::storage()).unwrap_err();
+        assert!(error.message().contains(name), "{name}: {error}");
+    }
+    check(config(&cache.path().join("new"), json!({})), &Memory::storage()).unwrap();
+    assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1, "the file alone");
+}
+
+#[test]
+fn a_check_asks_origin_and_a_mirror_that_runs_is_not_disturbed() {
+    let cache = TempDir::new().unwrap();
+    let (origin, faults) = faulty();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mirror = Mirror::at(cache.path(), origin.clone(), json!({}));
+    check(config(cache.path(), json!({})), &origin).unwrap();
+    let asked = faults.calls(Operation::Open);
+    assert_eq!(asked, 1);
+    for (kind, passes) in [
+        (ErrorKind::InvalidConfig, false),
+        (ErrorKind::Unauthenticated, false),
+        (ErrorKind::Unexpected, false),
+        // Whoever may not list gets this for all that is missing.
+        (ErrorKind::PermissionDenied, true),
+    ] {
+        faults.clear();
+        let fails = faults.on(Operation::Open).fail(kind);
+        let checked = check(config(cache.path(), json!({})), &origin);
+        assert_eq!((checked.is_ok(), fails.fired()), (passes, 1), "{kind:?}");
+        assert!(checked.err().is_none_or(|error| error.message().contains("origin")), "{kind:?}");
+    }
+    faults.clear();
+    runtime.block_on(async {
+        origin.save("a", "hello").await.unwrap();
+        assert_eq!(mirror.fetch("/a").await.2, "hello");
+    });
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use storage_core::signed_url::SigningKey;
-use storage_core::{Key, Memory, UrlOptions};
+use storage_core::{Key, Memory, Operation, UrlOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::common::{Mirror, TOKEN};
+use crate::common::{Mirror, PATIENCE, TOKEN, cache_status, faulty};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_speaks_the_original_protocol() {
@@ -78,6 +78,8 @@ async fn keys_that_look_alike_are_kept_apart() {
     }
     // A query is no part of the key: it cannot fill the disk with copies.
     assert_eq!(mirror.fetch("/x.mp3?v=2").await.2, "this is x.mp3");
+    // A client has all of an object a moment before it is kept.
+    mirror.until("in_flight", 0).await;
     assert_eq!(mirror.figure("objects").await, keys.len() as u64);
 }
 
@@ -189,12 +191,99 @@ async fn head_tells_what_get_would_and_fetches_nothing() {
         assert_eq!(answer.status().as_u16(), 200);
         assert_eq!(
             (&answer.headers()["content-length"], &answer.headers()["content-type"]),
-            (&"5".parse().unwrap(), &"text/plain".parse().unwrap())
+            (&"5".parse().unwrap(), &"text/plain; charset=utf-8".parse().unwrap())
         );
         assert_eq!(answer.text().await.unwrap(), "");
         assert_eq!(mirror.figure("origin_requests_total").await, 0);
     }
     assert_eq!(mirror.client.head(format!("{}/nope", mirror.url)).send().await.unwrap().status().as_u16(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_of_a_missing_object_says_missing_and_asks_origin_no_more_than_get() {
+    let (origin, faults) = faulty();
+    let mirror = Mirror::of(origin, json!({ "negative_ttl": "1h" }));
+    let head = async || {
+        let answer = mirror.client.head(format!("{}/nope", mirror.url)).send().await.unwrap();
+        (answer.status().as_u16(), cache_status(&answer))
+    };
+    assert_eq!(head().await, (404, "anystorage; fwd=uri-miss; fwd-status=404".to_owned()));
+    assert_eq!(mirror.fetch("/nope").await.0.as_u16(), 404);
+    mirror.until("in_flight", 0).await;
+    let asked = faults.calls(Operation::Stat);
+    assert_eq!(head().await, (404, "anystorage; hit; detail=missing".to_owned()));
+    assert_eq!(faults.calls(Operation::Stat), asked);
+    assert_eq!((mirror.figure("missing_total").await, mirror.figure("failed_total").await), (3, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefetch_reports_what_is_being_fetched() {
+    let (origin, faults) = faulty();
+    origin.save("a", "hello").await.unwrap();
+    let held = faults.on(Operation::Open).call(1).hold();
+    let mirror = Mirror::of(origin, json!({}));
+    let prefetch = async |path: &str| {
+        let text = mirror.post(path).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    for _ in 0..2 {
+        assert_eq!(prefetch("/prefetch/a").await, json!({ "available": false, "fetching": true }));
+    }
+    held.reached().await;
+    held.release();
+    mirror.until("in_flight", 0).await;
+    assert_eq!(prefetch("/prefetch/a").await, json!({ "available": true, "fetching": false }));
+    assert_eq!(faults.calls(Operation::Open), 1);
+}
+
+/// Sends a request on a connection, and says whether there was a response: a connection that is refused is closed.
+async fn is_served(stream: &mut TcpStream) -> bool {
+    if stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.is_err() {
+        return false;
+    }
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ok\n") {
+        match stream.read_u8().await {
+            Ok(byte) => answer.push(byte),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+async fn connected(mirror: &Mirror) -> TcpStream {
+    TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_no_more_connections_than_it_may() {
+    let mirror = Mirror::of(Memory::storage(), json!({ "max_connections_per_client": 2 }));
+    let (mut first, mut second) = (connected(&mirror).await, connected(&mirror).await);
+    assert!(is_served(&mut first).await && is_served(&mut second).await);
+    assert!(!is_served(&mut connected(&mirror).await).await);
+    assert!(is_served(&mut first).await, "those that it has go on");
+    drop(second);
+    // The server learns of that in a moment.
+    let served_again = async {
+        let mut third = connected(&mirror).await;
+        while !is_served(&mut third).await {
+            third = connected(&mirror).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, served_again).await.expect("there is room for another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_has_as_many_connections_as_it_wants() {
+    let options = json!({ "max_connections_per_client": 2, "trusted_proxies": ["127.0.0.1"] });
+    let mirror = Mirror::of(Memory::storage(), options);
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let mut stream = connected(&mirror).await;
+        assert!(is_served(&mut stream).await);
+        held.push(stream);
+    }
+    assert_eq!(mirror.figure("refused_connections_total").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

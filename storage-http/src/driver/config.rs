@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
-use storage_core::config::{Options, Secret, byte_size, duration};
+use storage_core::config::{self, Options, Secret, byte_size, duration};
 use storage_core::{Error, Registry, Result};
 use url::Url;
 
@@ -246,6 +246,7 @@ fn headers(options: Vec<(String, Secret)>) -> Result<HeaderMap> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HttpOptions {
+    #[serde(deserialize_with = "config::url::deserialize")]
     base_url: Url,
     #[serde(default)]
     writable: bool,

@@ -19,6 +19,7 @@ pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> Ent
         wanted: Wanted { prefix: prefix.as_str().to_owned(), options: options.clone(), rolled_up: None },
         levels: Vec::new(),
         has_begun: false,
+        empty_directories: 0,
     };
     let entries = stream::unfold(Some(walk), |walk| async move {
         let mut walk = walk?;
@@ -32,6 +33,10 @@ pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> Ent
     roll_up(entries.fuse(), prefix, options)
 }
 
+/// How many directories in a row may hold no file. A server that links directories in circles, or makes them up, would not
+/// let a listing end.
+const MAX_EMPTY_DIRECTORIES: usize = 100_000;
+
 /// A listing under way.
 struct Walk {
     http: Shared,
@@ -39,6 +44,8 @@ struct Walk {
     /// The directories that the walk is in, the innermost last, with what is still to come in each, the next one last.
     levels: Vec<Vec<Name>>,
     has_begun: bool,
+    /// How many directories have been asked for since the last object.
+    empty_directories: usize,
 }
 
 /// Something in a directory, by its whole name: a key, or the beginning of keys if it ends in a slash.
@@ -69,33 +76,65 @@ impl Walk {
                 continue;
             };
             if let Some(odd) = name.found.odd {
-                return Ok(Some(Err(Error::new(ErrorKind::InvalidKey, odd).with_key(name.text))));
+                let error = Error::new(ErrorKind::InvalidKey, odd).with_key(name.text);
+                return Ok(Some(Err(error.with_listing_continues(true))));
             }
             if name.found.is_directory {
                 // What is no beginning of a key has none below it.
                 if let Err(error) = Prefix::new(name.text.as_str()) {
-                    return Ok(Some(Err(error)));
+                    return Ok(Some(Err(error.with_listing_continues(true))));
                 }
-                if self.wanted.has_below(&name.text) {
-                    self.enter(&name.text).await?;
+                if self.wanted.has_below(&name.text)
+                    && let Err(error) = self.enter(&name.text).await
+                {
+                    return self.unreadable(error, name.text).map(Some);
                 }
                 continue;
             }
             let key = match Key::new(name.text.as_str()) {
                 Ok(key) => key,
-                Err(error) => return Ok(Some(Err(error))),
+                Err(error) => return Ok(Some(Err(error.with_listing_continues(true)))),
             };
-            if self.wanted.is(&name.text)
-                && let Some(entry) = self.entry(key, &name.found).await?
-            {
-                return Ok(Some(Ok(Entry::Object(entry))));
+            if !self.wanted.is(&name.text) {
+                continue;
+            }
+            if let Some(prefix) = self.wanted.rolled_up(&name.text) {
+                self.empty_directories = 0;
+                return Ok(Some(Prefix::new(prefix).map(Entry::Prefix)));
+            }
+            match self.entry(key, &name.found).await {
+                Ok(Some(entry)) => {
+                    self.empty_directories = 0;
+                    return Ok(Some(Ok(Entry::Object(entry))));
+                }
+                Ok(None) => {}
+                Err(error) => return concerns_one_name(error, name.text).map(Err).map(Some),
             }
         }
         Ok(None)
     }
 
+    /// What becomes of a directory that cannot be read. One level needs no look into it: it may hold an object.
+    fn unreadable(&mut self, error: Error, directory: String) -> Result<Result<Entry>> {
+        let error = concerns_one_name(error, directory)?;
+        match error.key().and_then(|directory| self.wanted.rolled_up(directory)) {
+            Some(prefix) => {
+                self.wanted.rolled_up = Some(prefix.clone());
+                Ok(Prefix::new(prefix).map(Entry::Prefix))
+            }
+            None => Ok(Err(error)),
+        }
+    }
+
     /// Goes into a directory. It may have gone since it was seen.
     async fn enter(&mut self, directory: &str) -> Result<()> {
+        if self.empty_directories == MAX_EMPTY_DIRECTORIES {
+            let message = format!(
+                "the server listed {MAX_EMPTY_DIRECTORIES} directories in a row without a file: the listing is given up"
+            );
+            return Err(Error::new(ErrorKind::Unexpected, message).with_key(directory).with_retryable(true));
+        }
+        self.empty_directories += 1;
         let found = self.http.webdav.list(&self.http.client, directory).await?;
         let mut names: Vec<_> = found.into_iter().flatten().map(|found| Name::new(directory, found)).collect();
         names.sort_by(|a, b| b.text.cmp(&a.text));
@@ -125,6 +164,14 @@ impl Walk {
     }
 }
 
+/// Turns the refusal of one name into an error after which the listing continues.
+///
+/// # Errors
+/// The error itself if it may pass: the next names would meet it too, and the listing can be taken up again.
+fn concerns_one_name(error: Error, name: String) -> Result<Error> {
+    if error.is_retryable() { Err(error) } else { Ok(error.with_key(name).with_listing_continues(true)) }
+}
+
 impl Name {
     fn new(directory: &str, found: Found) -> Self {
         let slash = if found.is_directory { "/" } else { "" };
@@ -147,12 +194,17 @@ impl Wanted {
         if !key.starts_with(&self.prefix) || self.is_rolled_up(key) {
             return false;
         }
-        if let Some(delimiter) = self.options.delimiter.as_deref()
-            && let Some(at) = key[self.prefix.len()..].find(delimiter)
-        {
-            self.rolled_up = Some(key[..self.prefix.len() + at + delimiter.len()].to_owned());
+        if let Some(prefix) = self.rolled_up(key) {
+            self.rolled_up = Some(prefix);
         }
         true
+    }
+
+    /// What a name is rolled up into.
+    fn rolled_up(&self, name: &str) -> Option<String> {
+        let delimiter = self.options.delimiter.as_deref()?;
+        let at = name.strip_prefix(&self.prefix)?.find(delimiter)?;
+        Some(name[..self.prefix.len() + at + delimiter.len()].to_owned())
     }
 
     fn is_rolled_up(&self, name: &str) -> bool {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::TRANSFER_ENCODING;
-use storage_core::{Error, ErrorKind, ObjectMeta, Result};
+use storage_core::{Error, ErrorKind, ObjectMeta, Result, UnknownSize};
 
 use super::client::Answer;
 
@@ -109,7 +109,7 @@ impl Drop for Reservation {
 /// Counts the bytes of a short body. Of a longer one no more is read.
 ///
 /// # Errors
-/// `Unsupported` if there are more than 64 KiB; what reading meets.
+/// `Unsupported`, caused by [`UnknownSize`], if there are more than 64 KiB; what reading meets.
 pub(crate) async fn measure(mut answer: Answer) -> Result<u64> {
     let mut size = 0;
     while let Some(chunk) = answer.next().await? {
@@ -118,7 +118,8 @@ pub(crate) async fn measure(mut answer: Answer) -> Result<u64> {
             return Err(Error::unsupported(
                 "the server does not state how long the object is, and it has more than 64 KiB, which are not read to \
                  measure it: have the server send Content-Length",
-            ));
+            )
+            .with_source(UnknownSize));
         }
     }
     Ok(size)

@@ -155,6 +155,11 @@ impl Driver for Http {
         delete_one_by_one(self, keys).await
     }
 
+    /// Sends nothing: servers of files have no folder markers, and a DELETE would remove the directory with all its files.
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        self.check_writable()
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         list::list(&self.0, prefix, options)
     }

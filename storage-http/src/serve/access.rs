@@ -1,9 +1,9 @@
 //! Who may do what: everybody, or whoever has a signed link.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use storage_core::signed_url::Grant;
-use storage_core::{Key, UrlMethod};
+use storage_core::{Key, UrlMethod, escape_invisible};
 use url::form_urlencoded;
 
 use super::settings::Settings;
@@ -14,6 +14,16 @@ pub(super) struct Admitted {
     pub(super) grant: Grant,
     /// Whether it has a link, so that the answer is not for everybody.
     pub(super) by_link: bool,
+}
+
+impl Admitted {
+    /// Returns for how long a link may work that stands in for the one of the request: not longer than
+    /// that, in whole seconds, and at least one.
+    pub(super) fn at_most(&self, lifetime: Duration) -> Duration {
+        let Some(end) = self.grant.expires_at.filter(|_| self.by_link) else { return lifetime };
+        let left = Duration::from_secs(end.duration_since(SystemTime::now()).unwrap_or_default().as_secs());
+        lifetime.min(left).max(Duration::from_secs(1))
+    }
 }
 
 impl Settings {
@@ -30,7 +40,7 @@ impl Settings {
         match signing_key.verify(method, key, query, SystemTime::now()) {
             Ok(grant) => Some(Admitted { grant, by_link: !self.public_reads }),
             Err(error) => {
-                tracing::debug!(%key, reason = error.message(), "a link was refused");
+                tracing::debug!(key = &*escape_invisible(key.as_str()), reason = error.message(), "a link was refused");
                 None
             }
         }

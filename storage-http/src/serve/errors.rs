@@ -35,12 +35,25 @@ pub fn method_not_allowed(allowed: &'static str) -> Response<Body> {
 /// where the client only reads.
 #[must_use]
 pub fn failure(method: &Method, error: &Error) -> Response<Body> {
-    let (status, text) = told(error.kind(), method == Method::PUT);
+    let response = response(error, method == Method::PUT);
+    let status = response.status();
     if status.is_server_error() {
         tracing::error!(%method, %error, status = status.as_u16(), "a request failed");
     } else {
         tracing::debug!(%method, %error, status = status.as_u16(), "a request was refused");
     }
+    response
+}
+
+/// Makes the response of [`failure`] to a GET or HEAD, and logs nothing: for a server that changes the status, and logs what it
+/// sends.
+#[must_use]
+pub fn failure_response(error: &Error) -> Response<Body> {
+    response(error, false)
+}
+
+fn response(error: &Error, uploads: bool) -> Response<Body> {
+    let (status, text) = told(error.kind(), uploads);
     let mut response = plain(status, text);
     if let Some(wait) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));

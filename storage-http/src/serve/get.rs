@@ -9,7 +9,7 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER, VARY,
 };
 use http::{Method, Response, StatusCode};
-use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
+use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result, UnknownSize};
 
 use super::body::{Body, OpenRange};
 use super::conditions;
@@ -28,7 +28,7 @@ const ATTEMPTS: usize = 3;
 ///
 /// A request for everything, or for one range without conditions, is one `open` of the source, HEAD is one `stat`, other
 /// requests are a `stat` and what they need after that. An object of unknown size is sent whole and without a length; where
-/// `stat` is `Unsupported` because of the size, the object is opened and not read. The answer is of one version, even if the object is replaced between
+/// `stat` fails because of the size ([`UnknownSize`]), the object is opened and not read. The answer is of one version, even if the object is replaced between
 /// two calls.
 ///
 /// ```
@@ -91,8 +91,7 @@ impl<S: Source> Read<'_, S> {
             return match self.source.stat(self.key).await {
                 Ok(meta) => Ok(self.head(&meta)),
                 // Its headers are known without its size. The body is not read.
-                Err(error) if has_no_size(&error) => Ok(self.head(self.open_whole().await?.meta())),
-                Err(error) => Err(error),
+                Err(error) => Ok(self.head(self.open_without_size(error).await?.meta())),
             };
         }
         let asked = ranges::asked(self.headers).unwrap_or_default();
@@ -191,8 +190,8 @@ impl<S: Source> Read<'_, S> {
     /// `None` if the object is not what it was any more.
     async fn try_look_and_get(&self) -> Result<Option<Response<Body>>> {
         let meta = match self.source.stat(self.key).await {
-            Err(error) if has_no_size(&error) => return self.get_whole().await.map(Some),
-            looked => looked?,
+            Ok(meta) => meta,
+            Err(error) => return self.get_without_size(error).await.map(Some),
         };
         let sent = self.sent(&meta);
         let range = match self.decide(&meta, sent) {
@@ -212,8 +211,8 @@ impl<S: Source> Read<'_, S> {
     }
 
     /// Decides about an object whose size cannot be looked up, by the metadata that comes with its bytes.
-    async fn get_whole(&self) -> Result<Response<Body>> {
-        let object = self.open_whole().await?;
+    async fn get_without_size(&self, error: Error) -> Result<Response<Body>> {
+        let object = self.open_without_size(error).await?;
         let sent = self.sent(object.meta());
         Ok(match self.decide(object.meta(), sent) {
             Decision::NotModified => respond::not_modified(self.content_headers(object.meta(), sent)),
@@ -222,7 +221,12 @@ impl<S: Source> Read<'_, S> {
         })
     }
 
-    async fn open_whole(&self) -> Result<Object> {
+    /// Opens an object whose `stat` failed because its size is not known before its last byte. Returns the error of `stat` if
+    /// that is not the cause.
+    async fn open_without_size(&self, error: Error) -> Result<Object> {
+        if !UnknownSize::is_cause_of(&error) {
+            return Err(error);
+        }
         let mut options = OpenOptions::default();
         options.allow_unknown_size = true;
         self.source.open(self.key, &options).await
@@ -293,11 +297,6 @@ fn options(version: Option<&ETag>, range: Option<ByteRange>) -> OpenOptions {
 
 fn has_size(meta: &ObjectMeta) -> bool {
     meta.known_size().is_some()
-}
-
-/// Whether a look at an object failed because its size cannot be known before its last byte.
-fn has_no_size(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unsupported
 }
 
 fn is_encoded(meta: &ObjectMeta) -> bool {

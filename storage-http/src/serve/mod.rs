@@ -46,7 +46,7 @@ pub use body::{Body, Chunks, OpenRange};
 pub use conditions::{Verdict, evaluate, is_conditional, range_applies};
 pub use content::{Active, Overrides, Policy, is_active};
 pub use encoding::Encoded;
-pub use errors::{failure, method_not_allowed, plain};
+pub use errors::{failure, failure_response, method_not_allowed, plain};
 pub use get::Reader;
 pub use key::key_of;
 pub use malformed::malformed;
@@ -301,7 +301,7 @@ impl Serve {
     ) -> Result<Response<Body>> {
         let mut link = self.settings.storage.url(key);
         if let Redirect::Signed(lifetime) = redirect {
-            link = link.expires_in(lifetime).method(method);
+            link = link.expires_in(admitted.at_most(lifetime)).method(method);
             if let Some(disposition) = &admitted.grant.content_disposition {
                 link = link.response_content_disposition(disposition);
             }

@@ -28,7 +28,7 @@ async fn one_range_is_that_part() {
         assert_eq!((answer.status, answer.text()), (StatusCode::PARTIAL_CONTENT, text), "{range}");
         assert_eq!(answer.header("content-range"), part, "{range}");
         assert_eq!(answer.header("content-length"), text.len().to_string(), "{range}");
-        assert_eq!(answer.header("content-type"), "text/plain");
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
     }
 }
 
@@ -78,7 +78,7 @@ async fn several_ranges_are_parts_of_one_document() {
     let found: Vec<_> =
         parts.iter().map(|part| (part.range.clone(), std::str::from_utf8(&part.bytes).unwrap())).collect();
     assert_eq!(found, [(5..7, "56"), (0..2, "01"), (9..10, "9")]);
-    assert!(parts.iter().all(|part| part.size == 10 && part.content_type == "text/plain"));
+    assert!(parts.iter().all(|part| part.size == 10 && part.content_type == "text/plain; charset=utf-8"));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn an_object_is_sent_with_its_headers_and_its_length() {
     let answer = get(&Serve::new(storage), "/a%20b/%C3%A9.txt", &[]).await;
     assert_eq!((answer.status, answer.text()), (StatusCode::OK, "hello"));
     assert_eq!(answer.header("content-length"), "5");
-    assert_eq!(answer.header("content-type"), "text/plain");
+    assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
     assert_eq!(answer.header("cache-control"), "max-age=9");
     assert_eq!(answer.header("content-language"), "de");
     assert_eq!(answer.header("accept-ranges"), "bytes");
@@ -69,7 +69,7 @@ async fn conditions_do_not_make_an_object() {
 async fn a_query_of_others_changes_nothing() {
     let serve = Serve::new(one_object("hello").await);
     let answer = get(&serve, "/a.txt?v=2&X-Storage-Disposition=inline&X-Storage-Type=text/html", &[]).await;
-    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "text/plain"));
+    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "text/plain; charset=utf-8"));
     assert!(!answer.headers.contains_key("content-disposition"));
 }
 

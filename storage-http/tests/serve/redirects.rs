@@ -72,6 +72,18 @@ async fn what_a_link_to_here_says_of_the_answer_the_link_to_there_says_too() {
 }
 
 #[tokio::test]
+async fn a_link_to_there_works_no_longer_than_the_link_to_here() {
+    let (_root, storage) = signing_storage();
+    let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE * 60)).signing_key(signing_key());
+    let link = link("a.txt", |options| options.expires_in = Some(MINUTE));
+    let location: Url = get(&serve, &link, &[]).await.header("location").parse().unwrap();
+    let (key, now) = (Key::new("a.txt").unwrap(), std::time::SystemTime::now());
+    assert!(elsewhere().verify(UrlMethod::Get, &key, location.query().unwrap(), now).is_ok());
+    let later = now + MINUTE + Duration::from_secs(2);
+    assert!(elsewhere().verify(UrlMethod::Get, &key, location.query().unwrap(), later).is_err());
+}
+
+#[tokio::test]
 async fn what_a_public_url_cannot_say_is_answered_from_here() {
     let storage = one_object("hello").await;
     let storage = storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap()));

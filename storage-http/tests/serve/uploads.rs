@@ -49,7 +49,7 @@ async fn an_upload_is_stored_and_answered_with_its_etag() {
     assert_eq!((answer.status, answer.header("content-length")), (StatusCode::CREATED, "0"));
     let meta = storage.stat("dir/a b.txt").await.unwrap();
     assert_eq!(answer.header("etag"), meta.etag.as_ref().unwrap().to_string());
-    assert_eq!((meta.size, meta.content_type()), (5, Some("text/plain")));
+    assert_eq!((meta.size, meta.content_type()), (5, Some("text/plain; charset=utf-8")));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use storage_core::{Entries, Entry, Error, ErrorKind, Storage};
@@ -204,6 +205,182 @@ async fn a_listing_that_would_never_end_is_an_error() {
         assert_eq!((names.len(), error.unwrap().kind()), (0, ErrorKind::Unexpected));
         assert!(listed.proxy.count(LIST) <= 2, "{} requests", listed.proxy.count(LIST));
     }
+}
+
+/// Of the request that asks for a page, what is to be continued.
+fn after(asked: &Asked) -> usize {
+    token(asked).map_or(0, |token| token.parse().unwrap())
+}
+
+/// A listing on a service of few words, with all requests that it takes.
+async fn listing_on(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (Vec<String>, Option<Error>, usize) {
+    let proxy = Proxy::scripted(script);
+    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let storage = Storage::new(builder.anonymous(true).build().unwrap());
+    let (names, error) = in_time(names(storage.list("").start_after("a").entries())).await;
+    (names, error, proxy.count(LIST))
+}
+
+#[tokio::test]
+async fn a_listing_of_pages_without_a_new_name_comes_to_an_end() {
+    let counting = |asked: &Asked| page_below("", &[], Some(&(after(asked) + 1).to_string()));
+    let alternating = |asked: &Asked| page_below("", &[], Some(if after(asked) == 1 { "2" } else { "1" }));
+    // What is not after the beginning is nothing new.
+    let before = |asked: &Asked| page_below("", &["a"], Some(&(after(asked) + 1).to_string()));
+    for script in [counting, alternating, before] {
+        let (names, error, requests) = listing_on(script).await;
+        let error = error.unwrap();
+        assert_eq!((names.len(), error.kind(), error.is_retryable()), (0, ErrorKind::Unexpected, false));
+        assert!(error.message().contains("100 pages"), "{error}");
+        assert!((100..=101).contains(&requests), "{requests} requests");
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_not_utf_8_and_come_again_are_an_error() {
+    let page = |asked: &Asked| {
+        let next = if after(asked) == 1 { "2" } else { "1" };
+        let document = format!(
+            "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
+             <NextContinuationToken>{next}</NextContinuationToken>\
+             <Contents><Key>%FE</Key><Size>1</Size></Contents><Contents><Key>%FF</Key><Size>1</Size></Contents>\
+             </ListBucketResult>"
+        );
+        Answer::new(200, document)
+    };
+    let proxy = Proxy::scripted(page);
+    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let mut entries = Storage::new(builder.anonymous(true).build().unwrap()).list("").entries();
+    for _ in 0..2 {
+        let error = entries.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.listing_continues()), (ErrorKind::InvalidKey, true));
+    }
+    let error = entries.next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.listing_continues()), (ErrorKind::Unsupported, false));
+    assert!(entries.next().await.is_none());
+}
+
+#[tokio::test]
+async fn empty_pages_between_names_are_passed_over() {
+    let script = |asked: &Asked| match after(asked) {
+        150 => page_below("", &["c"], None),
+        75 => page_below("", &["b"], Some("76")),
+        page => page_below("", &[], Some(&(page + 1).to_string())),
+    };
+    let (names, error, requests) = listing_on(script).await;
+    assert_eq!((names, error.map(|error| error.kind()), requests), (vec!["b".to_owned(), "c".to_owned()], None, 151));
+}
+
+#[tokio::test]
+async fn unfinished_uploads_of_pages_without_an_end_are_given_up() {
+    let page = |asked: &Asked| {
+        let query = asked.uri().query().unwrap_or_default();
+        let next = if query.contains("upload-id-marker=1") { "2" } else { "1" };
+        let document = format!(
+            "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>a</NextKeyMarker>\
+             <NextUploadIdMarker>{next}</NextUploadIdMarker></ListMultipartUploadsResult>"
+        );
+        Answer::new(200, document)
+    };
+    let proxy = Proxy::scripted(page);
+    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let s3 = builder.anonymous(true).build().unwrap();
+    let error = in_time(s3.abort_stale_uploads("", Duration::ZERO)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
+    let requests = proxy.look(|record| record.count("*"));
+    assert!((100..=102).contains(&requests), "{requests} requests");
+}
+
+/// Garage lists nothing when `start-after` sorts before the prefix.
+#[tokio::test]
+async fn a_start_after_that_excludes_nothing_is_not_sent() {
+    for (prefix, after, is_sent) in [
+        ("b/", "a", false),
+        ("b/", "b", false),
+        ("b/", "", false),
+        ("", "", false),
+        ("b/", "b/", true),
+        ("b/", "b/1", true),
+        ("", "a", true),
+    ] {
+        let proxy = Proxy::scripted(|_| page_below("b/", &["2"], None));
+        let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+        let storage = Storage::new(builder.anonymous(true).build().unwrap());
+        let (names, error) = names(storage.list(prefix).start_after(after).entries()).await;
+        assert_eq!((names, error.map(|error| error.kind())), (vec!["b/2".to_owned()], None));
+        let sent = proxy.look(|record| record.of(LIST).any(|seen| seen.target.contains("start-after")));
+        assert_eq!(sent, is_sent, "prefix {prefix:?}, after {after:?}");
+    }
+}
+
+/// A bucket with folder markers: `d/` and `d/e/`, an object `d/1`, and `d/f/`, which is not empty.
+fn with_folder_markers(asked: &Asked) -> Answer {
+    let sized = |name: &str, size: u8| format!("<Contents><Key>{name}</Key><Size>{size}</Size></Contents>");
+    match (asked.method().as_str(), asked.uri().path()) {
+        ("GET", "/bucket" | "/bucket/") => {
+            let contents = sized("d/", 0) + &sized("d/1", 1) + &sized("d/e/", 0) + &sized("d/f/", 5);
+            Answer::new(200, format!("<ListBucketResult>{contents}</ListBucketResult>"))
+        }
+        ("HEAD", "/bucket/d/" | "/bucket/d/e/") => Answer::new(200, "").header("content-length", "0"),
+        ("HEAD", "/bucket/d/f/") => Answer::new(200, "").header("content-length", "5"),
+        ("DELETE", _) => Answer::new(204, ""),
+        ("POST", _) => Answer::new(200, "<DeleteResult></DeleteResult>"),
+        _ => Answer::error(404, "NoSuchKey"),
+    }
+}
+
+/// What was deleted, one by one.
+fn deleted(proxy: &Proxy) -> Vec<String> {
+    proxy.look(|record| {
+        let deleted = record.of("*").filter(|seen| seen.method == "DELETE");
+        deleted.map(|seen| seen.target.clone()).collect()
+    })
+}
+
+#[tokio::test]
+async fn folder_markers_are_counted_and_an_object_with_content_is_an_odd_name() {
+    let proxy = Proxy::scripted(with_folder_markers);
+    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let storage = Storage::new(builder.anonymous(true).build().unwrap());
+    let mut entries = storage.list("d/").entries();
+    assert_eq!(entries.next().await.unwrap().unwrap().name(), "d/1");
+    let error = entries.next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.key(), error.listing_continues()), (ErrorKind::InvalidKey, Some("d/f/"), true));
+    assert!(entries.next().await.is_none());
+    assert_eq!(entries.folder_markers(), 2);
+}
+
+#[tokio::test]
+async fn a_folder_marker_is_deleted_only_if_it_is_empty() {
+    let proxy = Proxy::scripted(with_folder_markers);
+    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let storage = Storage::new(builder.anonymous(true).build().unwrap());
+    storage.delete_folder_marker("d/e/").await.unwrap();
+    storage.delete_folder_marker("none/").await.unwrap();
+    let error = storage.delete_folder_marker("d/f/").await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("d/f/")));
+    // An empty name would be the bucket.
+    storage.delete_folder_marker("").await.unwrap();
+    assert_eq!(deleted(&proxy), ["/bucket/d/e/"]);
+}
+
+#[tokio::test]
+async fn deleting_a_prefix_removes_its_folder_markers_and_names_what_stays() {
+    let proxy = Proxy::scripted(with_folder_markers);
+    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let storage = Storage::new(builder.anonymous(true).build().unwrap());
+    let mut removal = storage.delete_prefix("d/");
+    let (mut gone, mut stay) = (Vec::new(), Vec::new());
+    while let Some(entry) = removal.next().await {
+        match entry {
+            Ok(entry) => gone.push(entry.name().to_owned()),
+            Err(error) => stay.push(error.key().unwrap().to_owned()),
+        }
+    }
+    assert_eq!((gone, stay), (vec!["d/".to_owned(), "d/1".to_owned(), "d/e/".to_owned()], vec!["d/f/".to_owned()]));
+    let mut deleted = deleted(&proxy);
+    deleted.sort_unstable();
+    assert_eq!(deleted, ["/bucket/d/", "/bucket/d/1", "/bucket/d/e/"]);
 }
 
 #[tokio::test]

@@ -76,16 +76,20 @@ where
             if let Some(_writing) = writing {
                 return write_all(&seed, overwrites).await;
             }
-            while !done.load(Ordering::SeqCst) {
+            // Once at least, even if all versions are there before this reader gets to run.
+            loop {
+                let is_last = done.load(Ordering::SeqCst);
                 read(storage.clone()).await?;
                 reads.fetch_add(1, Ordering::Relaxed);
+                if is_last {
+                    return Ok(());
+                }
                 tokio::task::yield_now().await;
             }
-            Ok(())
         }
     });
     ended.await.into_iter().collect::<Checked>()?;
-    assert!(reads.load(Ordering::Relaxed) > 0, "nobody read anything");
+    assert!(reads.load(Ordering::Relaxed) >= READERS, "each reader reads at least once");
     assert_eq!(read_version(&kit.storage, KEY).await?, overwrites);
     Ok(())
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use storage_core::{Entry, Result, Storage};
+use storage_core::{Entry, ErrorKind, List, Result, Storage};
 
 use crate::case::Checked;
-use crate::kit::{Kit, names_of};
+use crate::foreign::{BESIDE_FOLDER_MARKERS, FOLDER_MARKERS};
+use crate::kit::{Kit, names_of, refused};
 use crate::support::content::pattern;
 
 /// Names whose order differs between "by segment", "by locale" and "by byte".
@@ -334,5 +335,105 @@ pub(crate) async fn a_listing_that_is_dropped_half_way_does_no_harm(kit: &Kit) -
         drop(kit.storage.list("").entries());
     }
     assert_eq!(kit.names("").await?, stored);
+    Ok(())
+}
+
+/// The storage of the harness with folder markers in it.
+async fn with_folder_markers(kit: &Kit) -> Storage {
+    kit.harness.folder_markers().await.expect("the harness makes folder markers")
+}
+
+/// The storage of the harness with a directory that cannot be read.
+async fn with_an_unreadable_directory(kit: &Kit) -> Storage {
+    kit.harness.unreadable_directory().await.expect("the harness makes a directory that cannot be read")
+}
+
+/// Names in their order; what was an error has a `!` before its key.
+async fn items(list: List) -> Vec<String> {
+    let mut entries = list.entries();
+    let mut items = Vec::new();
+    while let Some(entry) = entries.next().await {
+        items.push(match entry {
+            Ok(entry) => entry.name().to_owned(),
+            Err(error) => {
+                assert!(error.listing_continues(), "the listing ends with {error}");
+                format!("!{}", error.key().expect("the error names what cannot be read"))
+            }
+        });
+    }
+    items
+}
+
+pub(crate) async fn folder_markers_are_counted_and_are_neither_entries_nor_errors(kit: &Kit) -> Checked {
+    let storage = with_folder_markers(kit).await;
+    let mut entries = storage.list("").entries();
+    let mut listed = Vec::new();
+    while let Some(entry) = entries.next().await {
+        listed.push(entry?);
+    }
+    assert_eq!(names_of(listed), BESIDE_FOLDER_MARKERS);
+    assert_eq!(entries.folder_markers(), FOLDER_MARKERS.len() as u64);
+    assert_eq!(names_of(storage.list("b/").entries().collect().await?), ["b/1", "b/c/2"]);
+    // A directory that holds a marker alone is a directory.
+    assert_eq!(names_of(storage.list("").delimiter("/").entries().collect().await?), ["a", "b/", "d", "e/"]);
+    assert_eq!(names_of(storage.list("b/").delimiter("/").entries().collect().await?), ["b/1", "b/c/"]);
+    assert!(storage.list("e/").entries().collect().await?.is_empty());
+    Ok(())
+}
+
+pub(crate) async fn folder_markers_are_listed_on_request_in_their_places(kit: &Kit) -> Checked {
+    let storage = with_folder_markers(kit).await;
+    let all = storage.list("").with_folder_markers().entries().collect().await?;
+    for entry in &all {
+        assert_eq!(matches!(entry, Entry::FolderMarker(_)), entry.name().ends_with('/'), "{entry:?}");
+    }
+    let all = names_of(all);
+    assert_eq!(all, ["a", "b/", "b/1", "b/c/", "b/c/2", "d", "e/"]);
+    for after in &all {
+        let rest = storage.list("").start_after(after.as_str()).with_folder_markers().entries().collect().await?;
+        let expected: Vec<_> = all.iter().filter(|name| *name > after).cloned().collect();
+        assert_eq!(names_of(rest), expected, "after {after:?}");
+    }
+    let level = storage.list("b/").delimiter("/").with_folder_markers().entries().collect().await?;
+    assert!(matches!(&level[..], [Entry::FolderMarker(_), Entry::Object(_), Entry::Prefix(_)]), "{level:?}");
+    Ok(())
+}
+
+pub(crate) async fn a_folder_marker_is_deleted_and_what_is_below_it_stays(kit: &Kit) -> Checked {
+    let storage = with_folder_markers(kit).await;
+    storage.delete_folder_marker("b/").await?;
+    // There is none, or it is gone already.
+    for name in ["b/", "none/", "b/c/2/", ""] {
+        storage.delete_folder_marker(name).await?;
+    }
+    let left = storage.list("").with_folder_markers().entries().collect().await?;
+    assert_eq!(names_of(left), ["a", "b/1", "b/c/", "b/c/2", "d", "e/"]);
+    refused(storage.delete_folder_marker("a").await, ErrorKind::InvalidInput);
+    assert!(storage.exists("a").await?);
+    Ok(())
+}
+
+pub(crate) async fn a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues(kit: &Kit) -> Checked {
+    let storage = with_an_unreadable_directory(kit).await;
+    assert_eq!(items(storage.list("")).await, ["a", "!b/", "b0", "c/1"]);
+    assert_eq!(items(storage.list("b")).await, ["!b/", "b0"]);
+    assert_eq!(items(storage.list("c/")).await, ["c/1"]);
+    assert!(storage.list("b/").entries().collect().await.is_err(), "what cannot be read is listed as empty");
+    assert!(storage.list("").entries().collect().await.is_err(), "an incomplete listing is taken for a complete one");
+    Ok(())
+}
+
+pub(crate) async fn one_level_shows_a_directory_that_cannot_be_read(kit: &Kit) -> Checked {
+    let storage = with_an_unreadable_directory(kit).await;
+    assert_eq!(items(storage.list("").delimiter("/")).await, ["a", "b/", "b0", "c/"]);
+    Ok(())
+}
+
+/// What comes after `b/5` is as unknown as what comes before. Who has met the error goes on after its key.
+pub(crate) async fn a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it(kit: &Kit) -> Checked {
+    let storage = with_an_unreadable_directory(kit).await;
+    assert_eq!(items(storage.list("").start_after("b/5")).await, ["!b/", "b0", "c/1"]);
+    assert_eq!(items(storage.list("").start_after("b/")).await, ["b0", "c/1"]);
+    assert_eq!(items(storage.list("").start_after("b0")).await, ["c/1"]);
     Ok(())
 }

@@ -155,7 +155,14 @@ pub(crate) async fn expires_is_kept_in_whole_seconds(kit: &Kit) -> Checked {
 }
 
 pub(crate) async fn the_content_type_is_guessed_from_the_key(kit: &Kit) -> Checked {
-    for (key, expected) in [("a.png", "image/png"), ("a.CSS", "text/css"), ("a.svg", "image/svg+xml")] {
+    let guesses = [
+        ("a.png", "image/png"),
+        ("a.CSS", "text/css; charset=utf-8"),
+        ("a.svg", "image/svg+xml"),
+        ("a.woff", "font/woff"),
+        ("a.mjs", "text/javascript; charset=utf-8"),
+    ];
+    for (key, expected) in guesses {
         kit.seed.save(key, "not what the name says").await?;
         assert_eq!(kit.storage.stat(key).await?.content_type(), Some(expected), "{key}");
     }
@@ -166,8 +173,8 @@ pub(crate) async fn the_content_type_is_read_out_of_the_first_bytes(kit: &Kit) -
     let jpeg = b"\xff\xd8\xff\xe0\x00\x10JFIF\0";
     let samples: [(&str, &'static [u8], &str); 4] = [
         ("cover", jpeg, "image/jpeg"),
-        ("notes", b"plain words", "text/plain"),
-        ("page", b"<!DOCTYPE html><html><script>", "text/plain"),
+        ("notes", b"plain words", "text/plain; charset=utf-8"),
+        ("page", b"<!DOCTYPE html><html><script>", "text/plain; charset=utf-8"),
         ("nothing", b"", "application/octet-stream"),
     ];
     for (key, bytes, expected) in samples {

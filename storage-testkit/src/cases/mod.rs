@@ -14,6 +14,7 @@ mod copy;
 mod create_new;
 mod delete;
 mod delete_all;
+mod delete_prefix;
 mod errors;
 mod if_match;
 mod keys;
@@ -136,6 +137,12 @@ macro_rules! __all_cases {
                 odd_keys_are_gone_and_those_like_them_stay [Write];
                 of_1200_keys_all_that_are_there_are_gone [Write];
             }
+            delete_prefix {
+                all_below_the_prefix_is_gone_and_its_neighbours_stay [Write, List];
+                everything_is_gone_when_everything_is_asked_for [Write, List];
+                folder_markers_are_gone_and_other_prefixes_keep_theirs [Write, List, FolderMarkers];
+                what_cannot_be_read_is_named_and_the_rest_is_gone [Write, List, UnreadableDirectory];
+            }
             list {
                 an_empty_storage_lists_nothing [Seed, List];
                 all_keys_come_in_byte_order [Seed, List];
@@ -159,6 +166,12 @@ macro_rules! __all_cases {
                 a_listing_of_2300_objects_is_complete_and_in_order [Seed, List];
                 what_is_there_throughout_is_listed_once [Seed, List];
                 a_listing_that_is_dropped_half_way_does_no_harm [Seed, List];
+                folder_markers_are_counted_and_are_neither_entries_nor_errors [List, FolderMarkers];
+                folder_markers_are_listed_on_request_in_their_places [List, FolderMarkers];
+                a_folder_marker_is_deleted_and_what_is_below_it_stays [Write, List, FolderMarkers];
+                a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues [List, UnreadableDirectory];
+                one_level_shows_a_directory_that_cannot_be_read [List, UnreadableDirectory];
+                a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it [List, UnreadableDirectory];
             }
             copy {
                 the_copy_has_the_bytes_and_the_source_stays [Write, Copy];

@@ -28,8 +28,8 @@ impl Faulty {
     }
 
     /// A call of a verb that streams nothing.
-    async fn call<'a, T>(&self, operation: Operation, key: &Key, call: BoxFuture<'a, Result<T>>) -> Result<T> {
-        let due = self.faults.of_call(operation, key.as_str());
+    async fn call<'a, T>(&self, operation: Operation, key: &str, call: BoxFuture<'a, Result<T>>) -> Result<T> {
+        let due = self.faults.of_call(operation, key);
         before(&due).await?;
         after(&due, call.await)
     }
@@ -112,15 +112,15 @@ impl Driver for Faulty {
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.call(Operation::Stat, key, self.inner.stat(key)).await
+        self.call(Operation::Stat, key.as_str(), self.inner.stat(key)).await
     }
 
     async fn exists(&self, key: &Key) -> Result<bool> {
-        self.call(Operation::Exists, key, self.inner.exists(key)).await
+        self.call(Operation::Exists, key.as_str(), self.inner.exists(key)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.call(Operation::Delete, key, self.inner.delete(key)).await
+        self.call(Operation::Delete, key.as_str(), self.inner.delete(key)).await
     }
 
     /// A call for each key: those that are not to fail reach the driver together.
@@ -140,6 +140,10 @@ impl Driver for Faulty {
         answers.collect()
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.call(Operation::Delete, marker.as_str(), self.inner.delete_folder_marker(marker)).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let (faults, name) = (self.faults.clone(), prefix.to_string());
         let entries = self.inner.list(prefix, options);
@@ -155,10 +159,10 @@ impl Driver for Faulty {
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        self.call(Operation::Copy, from, self.inner.copy(from, to, options)).await
+        self.call(Operation::Copy, from.as_str(), self.inner.copy(from, to, options)).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        self.call(Operation::Url, key, self.inner.url(key, options)).await
+        self.call(Operation::Url, key.as_str(), self.inner.url(key, options)).await
     }
 }

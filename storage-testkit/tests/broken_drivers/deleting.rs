@@ -30,6 +30,7 @@ fn a_deletion_that_does_nothing_is_caught() {
         "delete_all::all_that_a_listing_yields_is_gone_and_the_rest_stays",
         "delete_all::each_key_has_its_answer_in_its_place",
         "delete_all::a_key_that_is_given_twice_is_gone",
+        "delete_prefix::everything_is_gone_when_everything_is_asked_for",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }

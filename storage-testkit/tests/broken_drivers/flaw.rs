@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use futures_util::TryStreamExt;
@@ -12,15 +12,41 @@ use storage_core::{
     ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions,
     async_trait,
 };
+use storage_testkit::foreign::{
+    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign, UNREADABLE_DIRECTORY,
+};
 use storage_testkit::{Harness, Verdict, case};
 
 /// The memory driver, with links.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sound {
     pub(crate) memory: Memory,
+    /// The same, with what other programs have left in it.
+    pub(crate) foreign: Foreign,
+}
+
+impl Default for Sound {
+    fn default() -> Self {
+        Self::with(|foreign| foreign)
+    }
 }
 
 impl Sound {
+    fn with(leave: impl FnOnce(Foreign) -> Foreign) -> Self {
+        let memory = Memory::new();
+        let foreign = leave(Foreign::new(Arc::new(memory.clone())));
+        Self { memory, foreign }
+    }
+
+    /// With objects in it.
+    async fn holding(leave: impl FnOnce(Foreign) -> Foreign, keys: &[&str]) -> Self {
+        let sound = Self::with(leave);
+        for key in keys {
+            Storage::new(sound.memory.clone()).save(*key, "x").await.unwrap();
+        }
+        sound
+    }
+
     pub(crate) fn signer() -> Result<SigningKey> {
         SigningKey::new("a secret for tests alone")
     }
@@ -100,8 +126,12 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         answers
     }
 
+    async fn delete_folder_marker(&self, inner: &Sound, marker: &Prefix) -> Result<()> {
+        inner.foreign.delete_folder_marker(marker).await
+    }
+
     fn list(&self, inner: &Sound, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        inner.memory.list(prefix, options)
+        inner.foreign.list(prefix, options)
     }
 
     async fn copy(&self, inner: &Sound, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
@@ -175,6 +205,10 @@ impl<F: Flaw> Driver for Broken<F> {
         self.flaw.delete_many(&self.inner, keys).await
     }
 
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.flaw.delete_folder_marker(&self.inner, marker).await
+    }
+
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         self.flaw.list(&self.inner, prefix, options)
     }
@@ -213,6 +247,18 @@ impl<F: Flaw> Harness for Of<F> {
 
     async fn broken_backend(&self) -> Option<Storage> {
         F::broken_backend()
+    }
+
+    async fn folder_markers(&self) -> Option<Storage> {
+        let leave = |foreign: Foreign| FOLDER_MARKERS.iter().fold(foreign, |it, name| it.folder_marker(*name));
+        let inner = Sound::holding(leave, BESIDE_FOLDER_MARKERS).await;
+        Some(Storage::new(Broken { flaw: F::default(), inner }))
+    }
+
+    async fn unreadable_directory(&self) -> Option<Storage> {
+        let leave = |foreign: Foreign| foreign.unreadable_directory(UNREADABLE_DIRECTORY);
+        let inner = Sound::holding(leave, AROUND_UNREADABLE_DIRECTORY).await;
+        Some(Storage::new(Broken { flaw: F::default(), inner }))
     }
 
     fn secrets(&self) -> Vec<String> {

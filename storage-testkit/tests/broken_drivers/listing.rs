@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use storage_core::{
-    Driver, ETag, Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, Storage, roll_up,
+    Driver, ETag, Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, Storage,
+    async_trait, roll_up,
 };
 use tokio::sync::Semaphore;
 
@@ -485,4 +486,151 @@ impl Flaw for TroubleIsEmpty {
 #[test]
 fn a_listing_that_swallows_errors_is_caught() {
     caught::<TroubleIsEmpty>(&["errors::list_does_not_take_trouble_for_an_empty_storage"]);
+}
+
+flawed_list!(EndsAfterErrors, |inner, prefix, options| {
+    let entries = inner.foreign.list(prefix, options);
+    let ending = stream::unfold(Some(entries), |entries| async {
+        let mut entries = entries?;
+        let entry = entries.next().await?;
+        let rest = entry.is_ok().then_some(entries);
+        Some((entry, rest))
+    });
+    ending.boxed()
+});
+
+#[test]
+fn a_listing_that_ends_after_an_error_that_continues_is_caught() {
+    caught::<EndsAfterErrors>(&[
+        "list::a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues",
+        "delete_prefix::what_cannot_be_read_is_named_and_the_rest_is_gone",
+    ]);
+}
+
+flawed_list!(UnmarkedErrors, |inner, prefix, options| {
+    inner.foreign.list(prefix, options).map_err(|error| error.with_listing_continues(false)).boxed()
+});
+
+#[test]
+fn an_error_that_does_not_say_that_the_listing_continues_is_caught() {
+    caught::<UnmarkedErrors>(&["list::a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues"]);
+}
+
+flawed_list!(HidesErrors, |inner, prefix, options| {
+    let entries = inner.foreign.list(prefix, options);
+    entries.filter(|entry| future::ready(!entry.as_ref().is_err_and(Error::listing_continues))).boxed()
+});
+
+#[test]
+fn a_directory_that_is_passed_over_without_an_error_is_caught() {
+    caught::<HidesErrors>(&[
+        "list::a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues",
+        "list::a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it",
+    ]);
+}
+
+flawed_list!(SkipsErrorsBeforeStart, |inner, prefix, options| {
+    let after = options.start_after.clone().unwrap_or_default();
+    let entries = inner.foreign.list(prefix, options);
+    let is_kept = move |error: &Error| error.key().is_some_and(|key| key > after.as_str());
+    entries.filter(move |entry| future::ready(entry.as_ref().err().is_none_or(&is_kept))).boxed()
+});
+
+#[test]
+fn an_error_that_is_left_out_because_its_key_is_before_the_start_is_caught() {
+    caught::<SkipsErrorsBeforeStart>(&[
+        "list::a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it",
+    ]);
+}
+
+flawed_list!(LooksIntoDirectories, |inner, prefix, options| {
+    roll_up(inner.foreign.list(prefix, &ListOptions::default()), prefix, options)
+});
+
+#[test]
+fn a_level_that_looks_into_what_cannot_be_read_is_caught() {
+    caught::<LooksIntoDirectories>(&["list::one_level_shows_a_directory_that_cannot_be_read"]);
+}
+
+flawed_list!(MarkersAreErrors, |inner, prefix, options| {
+    let entries = inner.foreign.list(prefix, options).map(|entry| match entry {
+        Ok(Entry::FolderMarker(name)) => {
+            let error = Error::new(ErrorKind::InvalidKey, "a folder marker").with_key(name.as_str());
+            Err(error.with_listing_continues(true))
+        }
+        entry => entry,
+    });
+    entries.boxed()
+});
+
+#[test]
+fn folder_markers_that_are_errors_are_caught() {
+    caught::<MarkersAreErrors>(&[
+        "list::folder_markers_are_counted_and_are_neither_entries_nor_errors",
+        "list::folder_markers_are_listed_on_request_in_their_places",
+        "delete_prefix::folder_markers_are_gone_and_other_prefixes_keep_theirs",
+    ]);
+}
+
+flawed_list!(HidesMarkers, |inner, prefix, options| {
+    let entries = inner.foreign.list(prefix, options);
+    entries.try_filter(|entry| future::ready(!matches!(entry, Entry::FolderMarker(_)))).boxed()
+});
+
+#[test]
+fn folder_markers_that_are_hidden_are_caught() {
+    caught::<HidesMarkers>(&[
+        "list::folder_markers_are_counted_and_are_neither_entries_nor_errors",
+        "delete_prefix::folder_markers_are_gone_and_other_prefixes_keep_theirs",
+    ]);
+}
+
+/// Deletes a directory where a marker was meant, as a file system would.
+#[derive(Default)]
+struct MarkersAreDirectories;
+
+#[async_trait]
+impl Flaw for MarkersAreDirectories {
+    async fn delete_folder_marker(&self, inner: &Sound, marker: &Prefix) -> Result<()> {
+        inner.foreign.delete_folder_marker(marker).await?;
+        let below: Vec<Entry> = inner.memory.list(marker, &ListOptions::default()).try_collect().await?;
+        for object in below.into_iter().filter_map(Entry::into_object) {
+            inner.memory.delete(&object.key).await?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_folder_marker_that_takes_its_directory_along_is_caught() {
+    caught::<MarkersAreDirectories>(&["list::a_folder_marker_is_deleted_and_what_is_below_it_stays"]);
+}
+
+/// Says that a marker is gone, and leaves it.
+#[derive(Default)]
+struct MarkersStay;
+
+#[async_trait]
+impl Flaw for MarkersStay {
+    async fn delete_folder_marker(&self, _inner: &Sound, _marker: &Prefix) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_folder_marker_that_stays_is_caught() {
+    caught::<MarkersStay>(&[
+        "list::a_folder_marker_is_deleted_and_what_is_below_it_stays",
+        "delete_prefix::folder_markers_are_gone_and_other_prefixes_keep_theirs",
+    ]);
+}
+
+flawed_list!(IgnoresLastSlash, |inner, prefix, options| {
+    let text = prefix.as_str().trim_end_matches('/').to_owned();
+    matching(inner, prefix, options, move |name| name.starts_with(&text))
+});
+
+#[test]
+fn a_prefix_whose_slash_is_ignored_is_caught() {
+    caught::<IgnoresLastSlash>(&["delete_prefix::all_below_the_prefix_is_gone_and_its_neighbours_stay"]);
 }

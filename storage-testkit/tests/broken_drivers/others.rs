@@ -69,6 +69,10 @@ impl Driver for InTrouble {
         keys.iter().map(|_| self.answer(Verb::DeleteMany, Ok(()))).collect()
     }
 
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        self.answer(Verb::Delete, Ok(()))
+    }
+
     fn list(&self, _prefix: &Prefix, _options: &ListOptions) -> EntryStream {
         match self.answer(Verb::List, Ok(())) {
             Ok(()) => stream::empty().boxed(),

@@ -80,6 +80,10 @@ impl Driver for Spool {
         delete_one_by_one(self, keys).await
     }
 
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        Ok(())
+    }
+
     fn list(&self, _prefix: &Prefix, _options: &ListOptions) -> EntryStream {
         stream::iter([Err(Error::unsupported("a spool is not listed"))]).boxed()
     }

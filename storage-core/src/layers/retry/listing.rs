@@ -1,13 +1,14 @@
 //! A listing that begins again after the last entry when it breaks off.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
 use super::backoff::Attempts;
 use crate::driver::Driver;
-use crate::entry::{Entry, EntryStream};
-use crate::error::{Error, ErrorKind, Result};
+use crate::entry::{Entry, EntryStream, is_behind};
+use crate::error::{Error, Result};
 use crate::key::Prefix;
 use crate::options::ListOptions;
 
@@ -20,14 +21,20 @@ pub(super) struct Relisting {
     told: Told,
 }
 
+/// How many errors are remembered one by one.
+const REMEMBERED: usize = 1000;
+
 /// What the caller has been told.
 #[derive(Default)]
 struct Told {
     /// The name of the last entry; empty before the first.
     last: String,
-    /// How many odd names since then, but for those that sort before it.
-    odd: usize,
-    /// How many of those are still to come once more, until a new entry shows that nothing else will.
+    /// Hashes of the errors passed on since then, except those that sort before it.
+    errors: Vec<u64>,
+    /// How many more there were than are remembered.
+    more_errors: usize,
+    /// Set while the entries that follow may have been passed on before: how many errors of those that are not
+    /// remembered are still to come once more.
     again: Option<usize>,
 }
 
@@ -43,7 +50,7 @@ impl Relisting {
         stream::unfold(Some((self, first)), |listing| async {
             let (mut relisting, mut entries) = listing?;
             let entry = relisting.next(&mut entries).await?;
-            let goes_on = !matches!(&entry, Err(error) if !is_odd_name(error));
+            let goes_on = entry.as_ref().err().is_none_or(Error::listing_continues);
             Some((entry, goes_on.then_some((relisting, entries))))
         })
         .fuse()
@@ -59,10 +66,17 @@ impl Relisting {
                     return Some(Ok(entry));
                 }
                 Ok(_) => {}
-                Err(error) if is_odd_name(&error) => {
-                    if self.told.is_new_odd_name(error.key()) {
-                        self.attempts.progress();
-                        return Some(Err(error));
+                Err(error) if error.listing_continues() => {
+                    if !self.told.is_new_error(&error) {
+                        continue;
+                    }
+                    match self.attempts.after(error).await {
+                        Ok(()) => *entries = self.begin_again(),
+                        Err(error) => {
+                            self.told.error(&error);
+                            self.attempts.progress();
+                            return Some(Err(error));
+                        }
                     }
                 }
                 Err(error) => match self.attempts.after(error).await {
@@ -77,14 +91,9 @@ impl Relisting {
         if !self.told.last.is_empty() {
             self.options.start_after = Some(self.told.last.clone());
         }
-        self.told.again = Some(self.told.odd);
+        self.told.again = Some(self.told.more_errors);
         self.inner.list(&self.prefix, &self.options)
     }
-}
-
-/// The one error after which a listing goes on.
-fn is_odd_name(error: &Error) -> bool {
-    error.kind() == ErrorKind::InvalidKey
 }
 
 impl Told {
@@ -96,22 +105,40 @@ impl Told {
     fn entry(&mut self, name: &str) {
         self.last.clear();
         self.last.push_str(name);
-        (self.odd, self.again) = (0, None);
+        self.errors.clear();
+        (self.more_errors, self.again) = (0, None);
     }
 
-    /// An odd name is no place to begin again at: what can be told of it need not sort as it does. So those since the
-    /// last entry are counted and left out the second time; and so are all before it, if the driver tells them again.
-    fn is_new_odd_name(&mut self, name: Option<&str>) -> bool {
-        let before = name.is_some_and(|name| name <= self.last.as_str());
-        match &mut self.again {
-            Some(_) if before => return false,
-            Some(again) if *again > 0 => {
-                *again -= 1;
-                return false;
-            }
-            _ => {}
+    /// Returns whether an error after which the listing continues is to be passed on.
+    ///
+    /// A listing cannot resume after such an error, because the name it shows may sort differently from the raw one. So
+    /// those since the last entry are remembered and left out the second time, and so are all before it, if the driver
+    /// yields them again.
+    fn is_new_error(&mut self, error: &Error) -> bool {
+        let Some(again) = &mut self.again else { return true };
+        if is_behind(error, &self.last) || self.errors.contains(&hash_of(error)) {
+            return false;
         }
-        self.odd += usize::from(!before);
-        true
+        let is_new = *again == 0;
+        *again = again.saturating_sub(1);
+        is_new
     }
+
+    /// Remembers an error that is passed on.
+    fn error(&mut self, error: &Error) {
+        if is_behind(error, &self.last) {
+            return;
+        }
+        if self.errors.len() < REMEMBERED {
+            self.errors.push(hash_of(error));
+        } else {
+            self.more_errors += 1;
+        }
+    }
+}
+
+fn hash_of(error: &Error) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (error.kind(), error.key()).hash(&mut hasher);
+    hasher.finish()
 }

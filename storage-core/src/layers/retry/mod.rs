@@ -38,6 +38,7 @@ use crate::payload::Payload;
 /// | `copy` | if it may overwrite |
 /// | `open` | always; and a body that breaks off goes on where it did |
 /// | `list` | from after the last entry, so that none is told twice or left out |
+/// | an error after which a listing continues | likewise; passed on when the attempts are used up |
 ///
 /// A conditional save is left alone because a failure does not say that nothing happened: if the first attempt
 /// has succeeded and its answer was lost, the second would report the caller's own object as another's. Only
@@ -137,6 +138,10 @@ impl Driver for Retry {
             answers.into_iter().zip(again).for_each(|(answer, again)| *answer = again);
         }
         answers
+    }
+
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.backoff.run(Operation::Delete, || self.inner.delete_folder_marker(marker)).await
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {

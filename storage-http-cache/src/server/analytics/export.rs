@@ -49,7 +49,7 @@ impl FromStr for ExportFormat {
 /// | | |
 /// |---|---|
 /// | `day` | in UTC: that on which the answer ended |
-/// | `key` | none (CSV: empty) in the row of all keys for which there was no room: those after the first million of a day |
+/// | `key` | none (CSV: empty) in the row of all keys for which there was no room: those after the first million of a day, or after 64 MiB of keys |
 /// | `downloads` | clients who were sent something of it, see below |
 /// | `downloads_by_request` | how many of these are no clients, but requests, since there were too many clients to remember |
 /// | `requests` | GETs that were answered with the object or a part of it (200, 206) |

@@ -120,7 +120,9 @@ impl Analytics {
         let new = read(&self.files, day, self.bounds)?;
         let over = std::mem::replace(&mut *self.today(), new);
         past.push_back(over.closed());
-        if past.len() > MOST_UNSAVED {
+        // The last day is always kept; those before it as long as they are few, in days and in keys.
+        let keys = |past: &VecDeque<Tally>| past.iter().map(Tally::len).sum::<usize>();
+        while past.len() > MOST_UNSAVED || (past.len() > 1 && keys(past) > self.bounds.keys) {
             tracing::error!("the analytics of a day are lost, since the disk could not be written for too long");
             past.pop_front();
         }

@@ -1,5 +1,6 @@
 //! [`Tally`]: what a day has come to, in bounded memory.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
@@ -53,14 +54,17 @@ pub(crate) struct Row {
 pub(super) struct Bounds {
     /// Keys; what comes after them is counted together.
     pub(super) keys: usize,
+    /// Bytes of keys; the same.
+    pub(super) key_bytes: usize,
     /// Pairs of a key and a client who has been counted.
     pub(super) clients: usize,
 }
 
 impl Default for Bounds {
-    /// Some 200 MB at the very most.
+    /// Some 250 MB at the very most: for a key 16 bytes, its own, and 48 of counts, for its place and for a client 20 each, and
+    /// what a growing list has unused.
     fn default() -> Self {
-        Self { keys: 1_000_000, clients: 1_000_000 }
+        Self { keys: 1_000_000, key_bytes: 64 * 1024 * 1024, clients: 1_000_000 }
     }
 }
 
@@ -71,7 +75,9 @@ pub(super) struct Tally {
     bounds: Bounds,
     /// Keys stay where they are, so that others may go through them page by page while more come.
     rows: Vec<(Key, Counts)>,
-    places: HashMap<Key, usize>,
+    /// Where the row of a key is, by its hash, so that a key is in memory once.
+    places: HashMap<u64, u32>,
+    key_bytes: usize,
     other: Counts,
     /// Who has been counted for what. Hashes with a salt that is forgotten with the day.
     seen: HashSet<u64>,
@@ -86,6 +92,7 @@ impl Tally {
             bounds,
             rows: Vec::new(),
             places: HashMap::new(),
+            key_bytes: 0,
             other: Counts::default(),
             seen: HashSet::new(),
             salt: RandomState::new(),
@@ -134,14 +141,27 @@ impl Tally {
     }
 
     fn add(&mut self, key: &Key, counts: &Counts) {
-        if let Some(&place) = self.places.get(key) {
-            self.rows[place].1.add(counts);
-        } else if self.rows.len() < self.bounds.keys {
-            self.places.insert(key.clone(), self.rows.len());
-            self.rows.push((key.clone(), *counts));
-        } else {
-            self.other.add(counts);
+        let has_room =
+            self.rows.len() < self.bounds.keys && self.key_bytes + key.as_str().len() <= self.bounds.key_bytes;
+        match self.places.entry(self.salt.hash_one(key)) {
+            Entry::Occupied(place) => match self.rows.get_mut(*place.get() as usize) {
+                Some((found, row)) if found == key => row.add(counts),
+                // Two keys of one hash, which a day hardly ever has: the second is counted with those for whom there is no room.
+                _ => self.other.add(counts),
+            },
+            Entry::Vacant(place) if has_room => {
+                // There are fewer than `bounds.keys`.
+                place.insert(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+                self.key_bytes += key.as_str().len();
+                self.rows.push((key.clone(), *counts));
+            }
+            Entry::Vacant(_) => self.other.add(counts),
         }
+    }
+
+    /// How many keys it holds.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// Puts back what was written down.
@@ -236,7 +256,7 @@ mod tests {
 
     #[test]
     fn with_too_many_clients_a_request_from_the_first_byte_is_a_download() {
-        let mut tally = tally(Bounds { keys: 10, clients: 2 });
+        let mut tally = tally(Bounds { keys: 10, clients: 2, ..Bounds::default() });
         for client in 0..4 {
             for status in [200, 206, 206] {
                 tally.count(&record("a", client, status, 100));
@@ -248,8 +268,22 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_too_long_together_are_counted_together() {
+        let mut tally = tally(Bounds { key_bytes: 2 * 1024, ..Bounds::default() });
+        for n in 0..10 {
+            for _ in 0..2 {
+                tally.count(&record(&format!("{n}{}", "x".repeat(1000)), 1, 200, 10));
+            }
+        }
+        assert_eq!((tally.len(), tally.key_bytes), (2, 2002));
+        assert_eq!(counts(&tally, None).requests, 16);
+        tally.count(&record("short", 1, 200, 10));
+        assert_eq!(counts(&tally, Some("short")).requests, 1, "what fits still has a row");
+    }
+
+    #[test]
     fn keys_for_whom_there_is_no_room_are_counted_together() {
-        let mut tally = tally(Bounds { keys: 2, clients: 100 });
+        let mut tally = tally(Bounds { keys: 2, clients: 100, ..Bounds::default() });
         for key in ["a", "b", "c", "d", "a"] {
             tally.count(&record(key, 1, 200, 10));
         }
@@ -261,7 +295,7 @@ mod tests {
     fn every_row_is_on_one_page() {
         for rows in [0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE] {
             for more in [0, 1] {
-                let mut tally = tally(Bounds { keys: rows, clients: 1 });
+                let mut tally = tally(Bounds { keys: rows, clients: 1, ..Bounds::default() });
                 for number in 0..rows + more {
                     tally.count(&record(&number.to_string(), 1, 200, 1));
                 }

@@ -44,8 +44,7 @@ impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let in_context = |error: io::Error| Error::from(error).with_context(&format!("cache_dir {}", path.display()));
         sys::make_directory(path).map_err(in_context)?;
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(in_context)?;
+        let lock = sys::open_private(&path.join(LOCK)).map_err(in_context)?;
         if !take(&lock).map_err(in_context)? {
             let path = path.display();
             let message = format!("cache_dir {path}: another process uses it: give each mirror a directory of its own");
@@ -181,6 +180,23 @@ mod tests {
         assert!(error.message().contains("another process"), "{error}");
         drop(first);
         Directory::open(dir.path()).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_other_user_can_take_the_lock() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let dir = tempfile::tempdir().unwrap();
+        let lock = dir.path().join("lock");
+        // As an earlier version left it.
+        fs::write(&lock, "").unwrap();
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+        drop(Directory::open(dir.path()).unwrap());
+        assert_eq!(mode(&lock), 0o600);
+        fs::remove_file(&lock).unwrap();
+        drop(Directory::open(dir.path()).unwrap());
+        assert_eq!(mode(&lock), 0o600);
     }
 
     #[cfg(unix)]

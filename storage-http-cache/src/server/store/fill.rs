@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
-use storage_core::{Checksum, Error, ErrorKind, Hasher, Result};
+use storage_core::{Checksum, Error, ErrorKind, Hasher, Result, escape_invisible};
 
 use super::Shared;
 use super::buffers::Buffers;
@@ -166,7 +166,7 @@ impl Filling {
     fn publish(mut self, sums: Box<[u64]>) -> Result<Arc<Entry>> {
         let Self { fill, layout, .. } = &self;
         let shared = Arc::clone(&fill.shared);
-        let entry = Arc::new(Entry::new(Arc::clone(&fill.key), fill.id, *layout, self.meta.clone()));
+        let entry = Arc::new(Entry::new(&*fill.key, fill.id, *layout));
         let course = Arc::clone(&fill.course);
         let replaced = {
             let _no_purge_now = course.committing();
@@ -185,6 +185,7 @@ impl Filling {
         };
         self.hold.spend(entry.weight());
         shared.keep_open(&entry, &Arc::new(Handle::new(Arc::clone(&self.partial.file), sums)));
+        shared.keep_metadata(&entry, self.meta.clone());
         if let Some(old) = replaced {
             shared.removed(old.weight(), &[old]);
         }
@@ -228,18 +229,29 @@ impl Tail {
 
 /// Bytes of the disk that are held for a fill, given back when it is dropped.
 #[derive(Debug)]
-struct Hold {
+pub(super) struct Hold {
     shared: Arc<Shared>,
     bytes: u64,
 }
 
 impl Hold {
-    fn take(shared: &Arc<Shared>, bytes: u64) -> Result<Self> {
+    pub(super) fn take(shared: &Arc<Shared>, bytes: u64) -> Result<Self> {
         let full = || Error::new(ErrorKind::StorageFull, "fills under way have been promised all of max_size");
         let room = shared.index().make_room(bytes).ok_or_else(full)?;
         let hold = Self { shared: Arc::clone(shared), bytes };
         shared.removed(room.held - bytes, &room.left);
         Ok(hold)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Holds more bytes.
+    pub(super) fn grow(&mut self, bytes: u64) -> Result<()> {
+        let mut more = Self::take(&self.shared, bytes)?;
+        self.bytes += std::mem::take(&mut more.bytes);
+        Ok(())
     }
 
     /// These bytes are an entry's now.
@@ -256,7 +268,7 @@ impl Drop for Hold {
 
 /// The file of a fill, removed when this is dropped unless it became that of an entry.
 #[derive(Debug)]
-struct Partial {
+pub(super) struct Partial {
     shared: Arc<Shared>,
     file: Arc<File>,
     id: u64,
@@ -264,7 +276,11 @@ struct Partial {
 }
 
 impl Partial {
-    fn create(shared: &Arc<Shared>, id: u64) -> Result<Self> {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn create(shared: &Arc<Shared>, id: u64) -> Result<Self> {
         let file = sys::create_file(&shared.directory.fill_file(id))?;
         Ok(Self { shared: Arc::clone(shared), file: Arc::new(file), id, published: false })
     }
@@ -279,7 +295,7 @@ impl Partial {
     /// Removes it again from where it was published.
     fn withdraw(&mut self, entry: &Entry) {
         if let Err(error) = self.shared.directory.remove(entry) {
-            tracing::warn!(key = entry.key(), %error, "a file could not be removed from the cache");
+            tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a file could not be removed from the cache");
         }
     }
 }

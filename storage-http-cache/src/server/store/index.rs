@@ -12,7 +12,7 @@ use std::hash::BuildHasher;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::{ByKey, Entry};
 use super::limits::Usage;
 use super::order::Order;
 use super::s3fifo::{S3Fifo, Ticket};
@@ -20,21 +20,18 @@ use super::s3fifo::{S3Fifo, Ticket};
 #[derive(Debug)]
 pub(super) struct Index {
     max: u64,
-    entries: HashMap<Arc<str>, Slot>,
+    /// The most bytes of memory that the entries may take, as they estimate it themselves.
+    max_memory: u64,
+    entries: HashMap<ByKey, Ticket>,
     /// The same in order, for prefixes.
-    keys: BTreeSet<Arc<str>>,
+    keys: BTreeSet<ByKey>,
     queue: S3Fifo<Arc<Entry>>,
     used: u64,
     held: u64,
+    memory: u64,
     evicted_objects: u64,
     evicted_bytes: u64,
     corrupt: u64,
-}
-
-#[derive(Debug)]
-struct Slot {
-    entry: Arc<Entry>,
-    ticket: Ticket,
 }
 
 /// Room that was made.
@@ -56,14 +53,16 @@ pub(super) enum Placed {
 }
 
 impl Index {
-    pub(super) fn new(max: u64) -> Self {
+    pub(super) fn new(max: u64, max_memory: u64) -> Self {
         Self {
             max,
+            max_memory,
             entries: HashMap::new(),
             keys: BTreeSet::new(),
             queue: S3Fifo::new(max),
             used: 0,
             held: 0,
+            memory: 0,
             evicted_objects: 0,
             evicted_bytes: 0,
             corrupt: 0,
@@ -72,18 +71,20 @@ impl Index {
 
     /// The entry of a key, counted as a hit.
     pub(super) fn get(&mut self, key: &str) -> Option<Arc<Entry>> {
-        let slot = self.entries.get(key)?;
-        self.queue.hit(slot.ticket);
-        slot.entry.count_hit();
-        Some(Arc::clone(&slot.entry))
+        let (ByKey(entry), ticket) = self.entries.get_key_value(key)?;
+        self.queue.hit(*ticket);
+        entry.count_hit();
+        Some(Arc::clone(entry))
     }
 
     /// The entry of a key, without counting.
     pub(super) fn peek(&self, key: &str) -> Option<Arc<Entry>> {
-        self.entries.get(key).map(|slot| Arc::clone(&slot.entry))
+        self.entries.get_key_value(key).map(|(ByKey(entry), _)| Arc::clone(entry))
     }
 
     /// Holds bytes for the caller, and lets entries leave for it. `None`, and nothing leaves, if others hold too much.
+    /// Entries leave too where there are too many for the memory of the index: each that is added has made room
+    /// before, so that their number exceeds the limit by the fills under way at most.
     pub(super) fn make_room(&mut self, bytes: u64) -> Option<Room> {
         if self.held.saturating_add(bytes) > self.max {
             return None;
@@ -99,12 +100,13 @@ impl Index {
     /// Lets entries leave until the rest takes this little.
     fn evict_down_to(&mut self, used: u64) -> Vec<Arc<Entry>> {
         let mut left = Vec::new();
-        while self.used > used
+        while (self.used > used || self.memory > self.max_memory)
             && let Some(entry) = self.queue.evict()
         {
             self.entries.remove(entry.key());
             self.keys.remove(entry.key());
             self.used -= entry.weight();
+            self.memory -= entry.footprint();
             self.evicted_objects += 1;
             self.evicted_bytes += entry.weight();
             left.push(entry);
@@ -124,12 +126,16 @@ impl Index {
 
     /// Puts in an entry whose bytes are held.
     pub(super) fn place(&mut self, entry: &Arc<Entry>) -> Placed {
-        if let Some(slot) = self.entries.get_mut(entry.key()) {
-            if slot.entry.id() > entry.id() {
-                return Placed::Superseded(Arc::clone(&slot.entry));
+        if let Some((ByKey(old), &ticket)) = self.entries.get_key_value(entry.key()) {
+            let old = Arc::clone(old);
+            if old.id() > entry.id() {
+                return Placed::Superseded(old);
             }
-            self.queue.replace(slot.ticket, Arc::clone(entry), entry.weight());
-            let old = std::mem::replace(&mut slot.entry, Arc::clone(entry));
+            self.queue.replace(ticket, Arc::clone(entry), entry.weight());
+            // The key of a table is the entry itself, which inserting an equal one would not replace.
+            self.entries.remove(entry.key());
+            self.entries.insert(ByKey(Arc::clone(entry)), ticket);
+            self.keys.replace(ByKey(Arc::clone(entry)));
             self.held = self.held - entry.weight() + old.weight();
             self.used = self.used + entry.weight() - old.weight();
             return Placed::New(Some(old));
@@ -156,24 +162,26 @@ impl Index {
     /// Adds an entry of a new key; with hits, to those that have proved their worth.
     fn add(&mut self, entry: Arc<Entry>, hits: Option<u8>) {
         let (name, weight) = (self.entries.hasher().hash_one(entry.key()), entry.weight());
+        self.memory += entry.footprint();
         let ticket = match hits {
             Some(hits) => self.queue.insert_proven(Arc::clone(&entry), name, weight, hits),
             None => self.queue.insert(Arc::clone(&entry), name, weight),
         };
         self.used += weight;
-        self.keys.insert(entry.shared_key());
-        self.entries.insert(entry.shared_key(), Slot { entry, ticket });
+        self.keys.insert(ByKey(Arc::clone(&entry)));
+        self.entries.insert(ByKey(entry), ticket);
     }
 
     /// Takes out an entry whose file is removed, unless another version has its place. Whether it was there.
     pub(super) fn remove(&mut self, entry: &Entry) -> bool {
-        if self.entries.get(entry.key()).is_none_or(|slot| slot.entry.id() != entry.id()) {
+        if self.entries.get_key_value(entry.key()).is_none_or(|(ByKey(found), _)| found.id() != entry.id()) {
             return false;
         }
-        if let Some(slot) = self.entries.remove(entry.key()) {
+        if let Some(ticket) = self.entries.remove(entry.key()) {
             self.keys.remove(entry.key());
-            self.queue.remove(slot.ticket);
+            self.queue.remove(ticket);
             self.used -= entry.weight();
+            self.memory -= entry.footprint();
         }
         true
     }
@@ -191,8 +199,8 @@ impl Index {
             Some(key) => Bound::Excluded(key),
             None => Bound::Included(prefix),
         };
-        let matching = self.keys.range::<str, _>((start, Bound::Unbounded)).take_while(|key| key.starts_with(prefix));
-        matching.take(most).filter_map(|key| self.peek(key)).collect()
+        let following = self.keys.range::<str, _>((start, Bound::Unbounded)).map(|ByKey(entry)| entry);
+        following.take_while(|entry| entry.key().starts_with(prefix)).take(most).map(Arc::clone).collect()
     }
 
     /// The numbers of the entries that have proved their worth, with their hits, from the oldest on.
@@ -206,6 +214,7 @@ impl Index {
             bytes: self.used,
             objects: self.entries.len() as u64,
             reserved: self.held,
+            index: self.memory,
             evicted_objects: self.evicted_objects,
             evicted_bytes: self.evicted_bytes,
             corrupt: self.corrupt,
@@ -216,25 +225,18 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
-    use storage_core::{Key, ObjectMeta};
-
     use super::super::layout::{Layout, PAGE};
-    use super::super::meta::EntryMeta;
     use super::*;
 
     const SIZE: u64 = PAGE as u64;
 
     /// An entry that takes three pages.
     fn entry(id: u64) -> Arc<Entry> {
-        let key = format!("{id}");
-        let meta = EntryMeta::fetched(ObjectMeta::new(Key::new(key.as_str()).unwrap(), SIZE), SystemTime::now());
-        Arc::new(Entry::new(key.into(), id, Layout::new(PAGE, SIZE).unwrap(), meta))
+        Arc::new(Entry::new(format!("{id}"), id, Layout::new(PAGE, SIZE).unwrap()))
     }
 
     fn with_entries(ids: std::ops::Range<u64>, max: u64) -> Index {
-        let mut index = Index::new(max);
+        let mut index = Index::new(max, u64::MAX);
         for entry in ids.map(entry) {
             let room = index.make_room(entry.weight()).unwrap();
             assert_eq!((room.held, room.left.len()), (entry.weight(), 0));
@@ -275,9 +277,10 @@ mod tests {
         let weight = entry(0).weight();
         let mut index = with_entries(0..1, 10 * weight);
         let (old, later) = (index.peek("0").unwrap(), entry(0));
-        let newer = Arc::new(Entry::new("0".into(), 5, later.layout(), (*later.meta()).clone()));
+        let newer = Arc::new(Entry::new("0", 5, later.layout()));
         index.make_room(weight).unwrap();
         assert!(matches!(index.place(&newer), Placed::New(Some(replaced)) if replaced.id() == 0));
+        assert!(index.page("", None, 10).iter().all(|entry| entry.id() == 5), "the tree has the newer one too");
         assert_eq!((index.used, index.held), (weight, weight), "the file of the old one is there still");
         assert!(!index.remove(&old) && !index.remove_corrupt(&old));
         index.release(weight);
@@ -286,5 +289,27 @@ mod tests {
         assert!(index.remove(&newer));
         assert_eq!((index.used, index.usage().objects, index.usage().corrupt), (0, 0, 0));
         assert!(index.page("", None, 10).is_empty());
+    }
+
+    #[test]
+    fn entries_leave_when_the_index_takes_more_memory_than_it_may() {
+        let each = entry(0).footprint();
+        let mut index = Index::new(u64::MAX / 2, 10 * each);
+        for entry in (0..10).map(entry) {
+            index.make_room(entry.weight()).unwrap();
+            index.place(&entry);
+        }
+        assert_eq!((index.usage().objects, index.usage().index), (10, 10 * each));
+        for entry in (10..1_000).map(|id| Arc::new(Entry::new(format!("long/{id:04}"), id, entry(0).layout()))) {
+            let room = index.make_room(entry.weight()).unwrap();
+            index.release(room.held - entry.weight());
+            index.place(&entry);
+            assert!(index.memory <= 11 * each + 8, "by the one fill under way at most");
+        }
+        assert!(index.usage().evicted_objects >= 990);
+        while let Some(entry) = index.page("", None, 1).pop() {
+            assert!(index.remove(&entry));
+        }
+        assert_eq!(index.usage().index, 0, "what was added is taken away again");
     }
 }

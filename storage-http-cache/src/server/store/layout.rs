@@ -49,15 +49,17 @@ pub(super) fn crc(bytes: &[u8]) -> u64 {
 /// Where what is in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
-    header: u32,
     size: u64,
+    /// In pages, of which a header has few: there is a layout in memory for each kept object.
+    header_pages: u8,
 }
 
 impl Layout {
     /// For a header and a body of these lengths; `None` if nothing holds that.
     pub(super) fn new(header: usize, size: u64) -> Option<Self> {
-        let header = u32::try_from(header).ok().filter(|_| header <= MAX_HEADER)?;
-        (size <= MAX_BODY).then_some(Self { header, size })
+        let is_possible = header <= MAX_HEADER && header.is_multiple_of(PAGE) && size <= MAX_BODY;
+        let header_pages = u8::try_from(header / PAGE).ok()?;
+        is_possible.then_some(Self { size, header_pages })
     }
 
     /// The length of the body.
@@ -67,7 +69,7 @@ impl Layout {
 
     /// Where the body begins.
     pub(super) fn body(&self) -> u64 {
-        u64::from(self.header)
+        u64::from(self.header_pages) * PAGE as u64
     }
 
     /// How many blocks the body has.

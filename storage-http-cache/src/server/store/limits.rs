@@ -1,5 +1,8 @@
 //! What a store may take, and what it tells about itself.
 
+/// How many files are kept open, unless a test chooses otherwise.
+pub(crate) const OPEN_FILES: u64 = 512;
+
 /// The bounds of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
@@ -8,16 +11,20 @@ pub(crate) struct Limits {
     pub(crate) max_size: u64,
     /// The largest body that is kept.
     pub(crate) max_object_size: Option<u64>,
-    /// The most bytes of bodies kept in memory.
+    /// The most bytes of memory for bodies and metadata that are asked for again.
     pub(crate) memory: u64,
+    /// The most bytes of memory for the index, in which each entry has a place, whatever is asked for.
+    pub(crate) index_memory: u64,
     /// The most files kept open beyond those that are being read.
     pub(crate) open_files: u64,
 }
 
 impl Limits {
-    /// This much on the disk, 64 MiB in memory, 512 open files.
+    /// This much on the disk, 64 MiB of memory for what is asked for again, 512 MiB for the index, 512 open files.
+    #[cfg(test)]
     pub(crate) fn new(max_size: u64) -> Self {
-        Self { max_size, max_object_size: None, memory: 64 * 1024 * 1024, open_files: 512 }
+        let mib = 1024 * 1024;
+        Self { max_size, max_object_size: None, memory: 64 * mib, index_memory: 512 * mib, open_files: OPEN_FILES }
     }
 }
 
@@ -50,8 +57,12 @@ pub(crate) struct Usage {
     pub(crate) evicted_bytes: u64,
     /// Entries that were removed since they were broken.
     pub(crate) corrupt: u64,
-    /// What the bodies in memory take.
+    /// What the bodies in memory take, ...
     pub(crate) memory: u64,
+    /// ... and what the metadata does.
+    pub(crate) metadata: u64,
+    /// What the index takes in memory, as an estimate.
+    pub(crate) index: u64,
     /// Files that are kept open.
     pub(crate) open_files: u64,
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::Shared;
 use super::entry::Entry;
 use super::layout::BLOCK;
+use super::pool;
 
 /// The largest body that is kept in memory as a whole.
 pub(crate) const MAX_IN_MEMORY: u64 = 2 * BLOCK as u64;
@@ -52,7 +53,7 @@ impl Shared {
     }
 
     fn keep(&self, entry: &Entry, index: u64, bytes: &Bytes, weight: usize) {
-        self.memory.insert((entry.id(), index), bytes.clone(), weight as u64);
+        self.memory.insert((entry.id(), index), bytes.clone(), weight as u64 + pool::OVERHEAD);
         // Whoever let it go may have come before.
         if entry.is_gone() {
             self.memory.remove((entry.id(), index));

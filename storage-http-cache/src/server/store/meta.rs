@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use storage_core::{Checksums, ETag, Key, Metadata, ObjectMeta};
+use storage_core::{Checksums, ETag, Key, Metadata, ObjectMeta, ResponseMeta};
+
+/// A clock that was put back by less than this counts as right.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// What is known of a kept object, and of how fresh the knowledge is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,12 @@ pub(crate) struct EntryMeta {
     pub(crate) fetched_at: SystemTime,
     /// When origin last said that the body is current, in whole milliseconds.
     pub(crate) validated_at: SystemTime,
+    /// The age that origin's response had then, in whole milliseconds: more than zero where origin is
+    /// a cache itself (RFC 9111, section 4.2.3).
+    pub(crate) age: Duration,
+    /// The `Date` of that response, in whole milliseconds: `Expires` counts from it (RFC 9111, section
+    /// 4.2.1). `None` where origin is not an HTTP server.
+    pub(crate) date: Option<SystemTime>,
     /// What the server wants to find again. Nothing here looks at it.
     pub(crate) extra: BTreeMap<String, String>,
 }
@@ -22,13 +31,63 @@ pub(crate) struct EntryMeta {
 impl EntryMeta {
     /// Of an object that was fetched just now.
     pub(crate) fn fetched(object: ObjectMeta, now: SystemTime) -> Self {
+        let response = object.response;
         let now = from_millis(millis(now));
-        Self { object, fetched_at: now, validated_at: now, extra: BTreeMap::new() }
+        let (age, date) = (Duration::ZERO, None);
+        let mut meta = Self { object, fetched_at: now, validated_at: now, age, date, extra: BTreeMap::new() };
+        meta.validated(now, response);
+        meta
+    }
+
+    /// Notes that origin has said at this time that the body is current, in a response of this age.
+    pub(crate) fn validated(&mut self, now: SystemTime, response: Option<ResponseMeta>) {
+        self.validated_at = from_millis(millis(now));
+        let age = response.map_or(Duration::ZERO, |response| response.age);
+        self.age = Duration::from_millis(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        self.date = response.map(|response| from_millis(millis(response.date)));
+    }
+
+    /// Returns what is known of the response that the metadata came with, as of then.
+    pub(crate) fn response(&self) -> Option<ResponseMeta> {
+        self.date.map(|date| ResponseMeta::new(self.age, date))
+    }
+
+    /// Returns how old the response is at a time (`current_age`, RFC 9111, section 4.2.3). Never less
+    /// than the age that it came with. One from the future is as old as can be, because the clock was
+    /// put back; smaller backward steps of it are ignored.
+    pub(crate) fn age_at(&self, now: SystemTime) -> Duration {
+        match now.duration_since(self.validated_at) {
+            Ok(kept_for) => self.age.saturating_add(kept_for),
+            Err(ahead) if ahead.duration() < CLOCK_TOLERANCE => self.age,
+            Err(_) => Duration::MAX,
+        }
+    }
+
+    /// How many bytes its texts have, about: what it takes in memory besides its own size.
+    pub(super) fn text_len(&self) -> usize {
+        const NODE: usize = 64;
+        let object = &self.object;
+        let metadata = &object.metadata;
+        let texts = [
+            &metadata.content_type,
+            &metadata.content_encoding,
+            &metadata.content_disposition,
+            &metadata.content_language,
+            &metadata.cache_control,
+        ];
+        let pairs = metadata.user_metadata.iter().chain(&self.extra);
+        object.key.as_str().len()
+            + object.etag.as_ref().map_or(0, |etag| etag.opaque().len())
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + pairs.map(|(name, value)| name.len() + value.len() + NODE).sum::<usize>()
+            + object.checksums.iter().count() * NODE
     }
 
     /// As JSON, for the entry of this key.
     pub(super) fn to_json(&self, key: &str) -> serde_json::Result<Vec<u8>> {
-        let object = self.object.clone();
+        let mut object = self.object.clone();
+        // In seconds, since the last days of 9999 have no form as text.
+        let expires = object.metadata.expires.take();
         serde_json::to_vec(&Written {
             key: key.to_owned(),
             object: (object.key != *key).then_some(object.key),
@@ -36,9 +95,12 @@ impl EntryMeta {
             etag: object.etag,
             last_modified: object.last_modified.and_then(since_epoch),
             metadata: object.metadata,
+            expires: expires.and_then(since_epoch).map(|(seconds, _)| seconds),
             checksums: object.checksums,
             fetched_at: millis(self.fetched_at),
             validated_at: millis(self.validated_at),
+            age: self.age.as_millis() as u64,
+            date: self.date.map(millis),
             extra: self.extra.clone(),
         })
     }
@@ -55,9 +117,13 @@ impl EntryMeta {
             whole.checked_add(Duration::from_nanos(u64::from(nanos)))
         });
         object.metadata = written.metadata;
+        if let Some(seconds) = written.expires {
+            object.metadata.expires = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        }
         object.checksums = written.checksums;
         let (fetched_at, validated_at) = (from_millis(written.fetched_at), from_millis(written.validated_at));
-        Ok((written.key, Self { object, fetched_at, validated_at, extra: written.extra }))
+        let (age, date) = (Duration::from_millis(written.age), written.date.map(from_millis));
+        Ok((written.key, Self { object, fetched_at, validated_at, age, date, extra: written.extra }))
     }
 }
 
@@ -76,13 +142,27 @@ struct Written {
     last_modified: Option<(u64, u32)>,
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     metadata: Metadata,
+    /// Seconds since 1970. In the metadata, as text, in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
     #[serde(default, skip_serializing_if = "Checksums::is_empty")]
     checksums: Checksums,
     /// Milliseconds since 1970.
     fetched_at: u64,
     validated_at: u64,
+    /// Milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    age: u64,
+    /// Milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    date: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     extra: BTreeMap<String, String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// `None` before 1970, which no HTTP server says and no comparison of validators survives.
@@ -115,7 +195,11 @@ mod tests {
         object.last_modified = Some(UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789));
         object.metadata = Metadata::new().content_type("audio/mpeg").user("name", "Ada Löveläce");
         object.checksums.insert(Checksum::of(ChecksumAlgorithm::Sha256, b"hello"));
+        // The last second that HTTP can write, which is none of RFC 3339's in every time zone.
+        object.metadata.expires = Some(UNIX_EPOCH + Duration::from_secs(253_402_300_799));
+        object.response = Some(ResponseMeta::new(Duration::from_millis(59_500), UNIX_EPOCH + Duration::from_secs(7)));
         let mut full = EntryMeta::fetched(object, SystemTime::now());
+        assert_eq!((full.age.as_millis(), full.date), (59_500, Some(UNIX_EPOCH + Duration::from_secs(7))));
         full.validated_at += Duration::from_millis(1500);
         full.extra.insert("source".to_owned(), "origin".to_owned());
         for meta in [bare, full] {
@@ -124,6 +208,28 @@ mod tests {
                 assert_eq!(EntryMeta::from_json(&json).unwrap(), (key.to_owned(), meta.clone()));
             }
         }
+    }
+
+    #[test]
+    fn metadata_of_an_earlier_version_is_read() {
+        let json =
+            br#"{"key":"a","size":1,"metadata":{"expires":"2096-10-02T07:06:40Z"},"fetched_at":1,"validated_at":2}"#;
+        let (_, meta) = EntryMeta::from_json(json).unwrap();
+        assert_eq!(meta.object.metadata.expires, Some(UNIX_EPOCH + Duration::from_secs(4_000_000_000)));
+        assert_eq!((meta.age, meta.date), (Duration::ZERO, None));
+    }
+
+    #[test]
+    fn the_age_is_what_the_response_came_with_and_the_time_since() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let mut object = ObjectMeta::new(Key::new("a").unwrap(), 1);
+        object.response = Some(ResponseMeta::new(Duration::from_secs(59), now));
+        let meta = EntryMeta::fetched(object, now);
+        let seconds = Duration::from_secs;
+        assert_eq!(meta.age_at(now), seconds(59));
+        assert_eq!(meta.age_at(now + seconds(10)), seconds(69));
+        assert_eq!(meta.age_at(now - seconds(30)), seconds(59), "a small backward step");
+        assert_eq!(meta.age_at(now - seconds(3600)), Duration::MAX, "a clock that was put back");
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //!
 //! # The course of a request
 //!
-//! [`Store::get`] finds the entry; the body of a small one is in memory ([`Store::hot`]), or comes as a whole
+//! [`Store::get`] finds the entry, and [`Store::try_meta`] (where that would wait [`Store::meta`]) its metadata; the body of a small one is in memory ([`Store::hot`]), or comes as a whole
 //! ([`Store::try_load`], and where that would wait [`Store::load`]); that of a large one comes block by block from a
 //! [`Reader`]. An error of kind `NotFound` or `Integrity` means that the entry has left: the request is a miss. A miss
 //! begins a [`Fill`] *before* it asks origin, has it create a [`Filling`] once the metadata is known, writes to it what
@@ -28,6 +28,7 @@ mod entry;
 mod fill;
 mod fills;
 mod index;
+mod known;
 mod layout;
 mod limits;
 mod memory;
@@ -38,6 +39,7 @@ mod purge;
 mod read;
 mod recover;
 mod s3fifo;
+mod spool;
 mod sys;
 #[cfg(test)]
 mod tests;
@@ -48,7 +50,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use storage_core::{Error, Result};
+use storage_core::Result;
 
 use buffers::Buffers;
 use directory::Directory;
@@ -60,10 +62,13 @@ use read::Handle;
 pub(crate) use entry::Entry;
 pub(crate) use fill::{Fill, Filling, Tail};
 pub(crate) use layout::BLOCK;
-pub(crate) use limits::{Limits, Recovered, Usage};
+pub(crate) use limits::{Limits, OPEN_FILES, Recovered, Usage};
 pub(crate) use memory::MAX_IN_MEMORY;
 pub(crate) use meta::EntryMeta;
 pub(crate) use read::Reader;
+
+/// Which part of the memory is for metadata: one in this many.
+const METADATA_SHARE: u64 = 8;
 
 /// How many entries are looked at with the lock held when all are gone through.
 const PAGE: usize = 512;
@@ -81,6 +86,8 @@ struct Shared {
     fills: Fills,
     handles: Pool<Arc<Handle>>,
     memory: Pool<Bytes>,
+    metadata: Pool<Arc<EntryMeta>>,
+    headers: [Mutex<()>; known::HEADER_LOCKS],
     buffers: Arc<Buffers>,
     last_id: AtomicU64,
     // The last, so that its lock is let go when all else is closed.
@@ -97,13 +104,15 @@ impl Store {
         let directory = Directory::open(path)?;
         let found = recover::recover(&directory)?;
         let order = order::take(&directory.order());
-        let mut index = Index::new(limits.max_size);
+        let mut index = Index::new(limits.max_size, limits.index_memory);
         index.put_back_all(found.entries, order.as_ref());
         let shared = Shared {
             index: Mutex::new(index),
             fills: Fills::default(),
             handles: Pool::new(limits.open_files),
-            memory: Pool::new(limits.memory),
+            memory: Pool::new(limits.memory - limits.memory / METADATA_SHARE),
+            metadata: Pool::new(limits.memory / METADATA_SHARE),
+            headers: Default::default(),
             buffers: Arc::default(),
             last_id: AtomicU64::new(found.last_id),
             limits,
@@ -132,32 +141,12 @@ impl Store {
         Fill::begin(&self.shared, key)
     }
 
-    /// Gives an entry newer metadata, when origin said that the body is current. Waits for the disk. Whether it is on
-    /// the disk too: if it does not fit in its place, or the entry has left, only those who hold the entry see it.
-    ///
-    /// # Errors
-    /// What the operating system says; those who hold the entry see the new metadata all the same.
-    pub(crate) fn refresh(&self, entry: &Entry, meta: EntryMeta) -> Result<bool> {
-        let unwritable = |cause| Error::unexpected("the metadata cannot be written", cause);
-        let json = meta.to_json(entry.key()).map_err(unwritable)?;
-        let _no_other = entry.writing_header();
-        entry.set_meta(meta);
-        // At most MAX_HEADER.
-        let Some(header) = layout::encode_header(&json, entry.layout().body() as usize) else { return Ok(false) };
-        let path = self.shared.directory.entry_file(entry.key(), entry.id());
-        match std::fs::File::options().write(true).open(path) {
-            // Torn by a crash, it makes the next start drop the entry.
-            Ok(file) => sys::write_all_at(&file, &header, 0).map(|()| true).map_err(Error::from),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// What is in the store, and what has happened since it was opened.
     pub(crate) fn usage(&self) -> Usage {
         let shared = &self.shared;
         let usage = shared.index().usage();
-        Usage { memory: shared.memory.weight(), open_files: shared.handles.weight(), ..usage }
+        let (memory, metadata) = (shared.memory.weight(), shared.metadata.weight());
+        Usage { memory, metadata, open_files: shared.handles.len(), ..usage }
     }
 
     /// All entries, by key. What comes or goes meanwhile may be among them or not.
@@ -173,9 +162,16 @@ impl Store {
 
     /// The entries that were asked for most since the store was opened, at most `n`.
     pub(crate) fn top(&self, n: usize) -> Vec<Arc<Entry>> {
-        let mut all: Vec<_> = self.entries().map(|entry| (std::cmp::Reverse(entry.hits()), entry)).collect();
-        all.sort_by_key(|(hits, _)| *hits);
-        all.into_iter().take(n).map(|(_, entry)| entry).collect()
+        // By hits, and among equals the first by key. No more are held than are wanted.
+        let mut top: Vec<Arc<Entry>> = Vec::with_capacity(n.saturating_add(1));
+        for entry in self.entries() {
+            let at = top.partition_point(|better| better.hits() >= entry.hits());
+            if at < n {
+                top.truncate(n - 1);
+                top.insert(at, entry);
+            }
+        }
+        top
     }
 }
 

@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::layout::crc;
+use super::sys;
 
 const MAGIC: &[u8; 8] = b"ANYCORD1";
 
@@ -29,7 +30,9 @@ pub(super) fn write(path: &Path, proven: &[(u64, u8)]) -> io::Result<()> {
     let sum = crc(&bytes[8..]);
     bytes[..8].copy_from_slice(&sum.to_le_bytes());
     let part = path.with_extension("new");
-    fs::write(&part, &bytes)?;
+    let mut file = sys::open_private(&part)?;
+    file.set_len(0)?;
+    file.write_all(&bytes)?;
     fs::rename(&part, path)
 }
 

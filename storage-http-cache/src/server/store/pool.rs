@@ -6,6 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::s3fifo::{S3Fifo, Ticket};
 
+/// What a value takes besides its bytes: its places in the table and the queue, with their unused room.
+pub(super) const OVERHEAD: u64 = 192;
+
 /// What a value is of: the number of an entry, and which of its blocks.
 pub(super) type Place = (u64, u64);
 
@@ -66,6 +69,11 @@ impl<V: Clone> Pool<V> {
     pub(super) fn remove(&self, place: Place) {
         let value = self.lock().take(place);
         drop(value);
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> u64 {
+        self.lock().values.len() as u64
     }
 
     /// What all values weigh.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage_core::{Error, Result};
+use storage_core::{Error, Result, escape_invisible};
 
 use super::entry::Entry;
 use super::{Shared, Store};
@@ -31,11 +31,11 @@ impl Store {
     /// As [`purge`](Self::purge); some entries may be gone then.
     pub(crate) fn purge_prefix(&self, prefix: &str) -> Result<usize> {
         self.shared.fills.purge_prefix(prefix);
-        let (mut purged, mut after) = (0, None);
+        let (mut purged, mut after) = (0, None::<Arc<Entry>>);
         loop {
-            let page = self.shared.index().page(prefix, after.as_deref(), PAGE);
+            let page = self.shared.index().page(prefix, after.as_ref().map(|entry| entry.key()), PAGE);
             let Some(last) = page.last() else { return Ok(purged) };
-            after = Some(last.shared_key());
+            after = Some(Arc::clone(last));
             purged += self.shared.purge_all(&page)?;
         }
     }
@@ -80,7 +80,7 @@ impl Shared {
     /// Removes an entry that was found broken, and counts it.
     pub(super) fn remove_corrupt(&self, entry: &Entry) {
         if let Err(error) = self.directory.remove(entry) {
-            tracing::warn!(key = entry.key(), %error, "a broken entry could not be removed from the cache");
+            tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a broken entry could not be removed from the cache");
         }
         self.let_go(entry);
         self.index().remove_corrupt(entry);
@@ -91,7 +91,7 @@ impl Shared {
         let mut stuck = 0;
         for entry in entries {
             if let Err(error) = self.directory.remove(entry) {
-                tracing::warn!(key = entry.key(), %error, "a file could not be removed from the cache");
+                tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a file could not be removed from the cache");
                 stuck += entry.weight();
             }
             self.let_go(entry);
@@ -107,5 +107,6 @@ impl Shared {
         entry.set_gone();
         self.let_go_of_file(entry);
         self.let_go_of_bytes(entry);
+        self.let_go_of_metadata(entry);
     }
 }

@@ -20,6 +20,9 @@ use super::layout::{BLOCK, Broken, Layout, crc};
 use super::memory::MAX_IN_MEMORY;
 use super::sys;
 
+/// How many bytes of checksums weigh as much as an open file: those of an object of a gigabyte.
+const SUMS_AS_A_FILE: u64 = 64 * 1024;
+
 /// The open file of an entry, and the checksums of its blocks.
 #[derive(Debug)]
 pub(super) struct Handle {
@@ -55,7 +58,7 @@ impl Handle {
 
 /// Why an entry cannot be read.
 #[derive(Debug)]
-enum Trouble {
+pub(super) enum Trouble {
     Broken(Broken),
     Io(io::Error),
 }
@@ -81,6 +84,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// The open file.
+    pub(super) fn file(&self) -> &File {
+        &self.handle.file
+    }
+
     /// How many blocks of [`BLOCK`] bytes there are; the last may be shorter.
     #[cfg(test)]
     pub(super) fn blocks(&self) -> u64 {
@@ -225,7 +233,11 @@ impl super::Store {
 impl Shared {
     /// Keeps a file open, unless its entry is gone: then its space is to be free when its last reader is done.
     pub(super) fn keep_open(&self, entry: &Entry, handle: &Arc<Handle>) {
-        self.handles.insert((entry.id(), 0), Arc::clone(handle), 1);
+        // The checksums of a large object are counted as if they were files: so those of all that are open together take
+        // no more memory than `SUMS_AS_A_FILE` times the limit.
+        let sums = handle.sums.len() as u64 * 8 / SUMS_AS_A_FILE;
+        let weight = (1 + sums).min(self.limits.open_files.max(1));
+        self.handles.insert((entry.id(), 0), Arc::clone(handle), weight);
         if entry.is_gone() {
             self.let_go_of_file(entry);
         }
@@ -236,7 +248,7 @@ impl Shared {
     }
 
     /// What trouble with reading an entry means for it, and what to tell.
-    fn trouble(&self, entry: &Entry, trouble: Trouble) -> Error {
+    pub(super) fn trouble(&self, entry: &Entry, trouble: Trouble) -> Error {
         match trouble {
             Trouble::Broken(Broken(what)) => {
                 tracing::warn!(key = entry.key(), what, "an entry of the cache is broken, and is removed");

@@ -3,11 +3,9 @@
 //! Of each file the header is read and the length compared. The body is compared with its checksums when it is read,
 //! not here: that would take as long as reading all of it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use storage_core::{Error, Result};
 
@@ -63,14 +61,14 @@ fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Resu
         let (file, name) = file.map(|file| (file.path(), file.file_name()))?;
         let Some((rest, id)) = name.to_str().and_then(parse_entry_name) else {
             // Whoever put it here may need it.
-            tracing::warn!(file = %file.display(), "a file in cache_dir is none of the cache; it is left alone");
+            tracing::warn!(?file, "a file in cache_dir is none of the cache; it is left alone");
             continue;
         };
         found.last_id = found.last_id.max(id);
         match read_entry(&file, (shelf, rest), id)? {
             Ok(entry) => found.entries.push(entry),
             Err(Broken(what)) => {
-                tracing::warn!(file = %file.display(), what, "an entry of the cache is broken, and is removed");
+                tracing::warn!(?file, what, "an entry of the cache is broken, and is removed");
                 fs::remove_file(&file)?;
                 found.recovered.dropped += 1;
             }
@@ -81,16 +79,19 @@ fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Resu
 
 /// Of two versions of a key, as a crash between naming one and removing the other leaves them, the earlier goes.
 fn keep_latest(directory: &Directory, found: &mut Found) -> io::Result<()> {
-    found.entries.sort_unstable_by_key(Entry::id);
-    let mut latest: BTreeMap<Arc<str>, Entry> = BTreeMap::new();
+    let by_key = |a: &Entry, b: &Entry| a.key().cmp(b.key()).then(b.id().cmp(&a.id()));
+    found.entries.sort_unstable_by(by_key);
+    let mut latest: Vec<Entry> = Vec::with_capacity(found.entries.len());
     for entry in found.entries.drain(..) {
-        if let Some(earlier) = latest.insert(entry.shared_key(), entry) {
-            directory.remove(&earlier)?;
+        if latest.last().is_some_and(|later| later.key() == entry.key()) {
+            directory.remove(&entry)?;
             found.recovered.partial += 1;
+        } else {
+            latest.push(entry);
         }
     }
-    found.entries.extend(latest.into_values());
-    found.entries.sort_unstable_by_key(Entry::id);
+    latest.sort_unstable_by_key(Entry::id);
+    found.entries = latest;
     Ok(())
 }
 
@@ -123,5 +124,5 @@ fn decode_entry(header: &[u8], file_len: u64, at: (&str, &str), id: u64) -> Resu
     }
     let layout = Layout::new(header.len(), meta.object.size).filter(|layout| layout.file_len() == file_len);
     let layout = layout.ok_or(Broken("the file has another length than its header says"))?;
-    Ok(Entry::new(key.into(), id, layout, meta))
+    Ok(Entry::new(key, id, layout))
 }

@@ -20,7 +20,7 @@ const WORTH_KEEPING: u8 = 2;
 /// The place of an item, from [`S3Fifo::insert`] until it is removed or evicted. Used after that it may name another
 /// item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket(usize);
+pub(super) struct Ticket(u32);
 
 /// The order in which items of given weights leave. Decides who leaves, not when: the caller knows the limits.
 #[derive(Debug)]
@@ -28,56 +28,61 @@ pub(super) struct S3Fifo<T> {
     /// What may be in `small` before items leave from there.
     small_share: u64,
     nodes: Vec<Node<T>>,
-    free: Vec<usize>,
+    /// The first of the nodes that are free, which are linked by `newer`.
+    free: u32,
     lists: [List; 2],
     ghost: Ghost,
 }
 
-const NIL: usize = usize::MAX;
-const SMALL: usize = 0;
-const MAIN: usize = 1;
+/// No node. There are fewer than this many, since each needs more memory than a machine has.
+const NIL: u32 = u32::MAX;
+const SMALL: u8 = 0;
+const MAIN: u8 = 1;
 
+/// In few bytes: there is one for each item.
 #[derive(Debug)]
 struct Node<T> {
     /// `None` in a node that is free.
     item: Option<T>,
-    name: u64,
     weight: u64,
+    name: u32,
+    older: u32,
+    newer: u32,
     hits: u8,
-    list: usize,
-    older: usize,
-    newer: usize,
+    list: u8,
 }
 
 impl<T> S3Fifo<T> {
     /// Empty, for items that weigh `capacity` together.
     pub(super) fn new(capacity: u64) -> Self {
         let ghost = Ghost::default();
-        Self { small_share: capacity / 10, nodes: Vec::new(), free: Vec::new(), lists: [List::EMPTY; 2], ghost }
+        Self { small_share: capacity / 10, nodes: Vec::new(), free: NIL, lists: [List::EMPTY; 2], ghost }
     }
 
-    /// Takes in a new item. The name is what a later item with the same meaning will have too (a hash of its key).
+    /// Takes in a new item. The name is what a later item with the same meaning will have too (a hash of its key). Its
+    /// lower half is kept: two items of one name do no harm.
     pub(super) fn insert(&mut self, item: T, name: u64, weight: u64) -> Ticket {
+        let name = name as u32;
         let list = if self.ghost.forget(name) { MAIN } else { SMALL };
         self.push(Node { item: Some(item), name, weight, hits: 0, list, older: NIL, newer: NIL })
     }
 
     /// Takes in an item that had proved its worth before, with the hits it had: the newest of `main`.
     pub(super) fn insert_proven(&mut self, item: T, name: u64, weight: u64, hits: u8) -> Ticket {
-        let hits = hits.min(MOST_HITS);
+        let (hits, name) = (hits.min(MOST_HITS), name as u32);
         self.push(Node { item: Some(item), name, weight, hits, list: MAIN, older: NIL, newer: NIL })
     }
 
     /// Counts a hit.
     pub(super) fn hit(&mut self, ticket: Ticket) {
-        let node = &mut self.nodes[ticket.0];
+        let node = &mut self.nodes[ticket.0 as usize];
         node.hits = (node.hits + 1).min(MOST_HITS);
     }
 
     /// Puts another item (a newer version) in the place of one, which it answers. The hits stay.
     pub(super) fn replace(&mut self, ticket: Ticket, item: T, weight: u64) -> Option<T> {
-        let node = &mut self.nodes[ticket.0];
-        let list = &mut self.lists[node.list];
+        let node = &mut self.nodes[ticket.0 as usize];
+        let list = &mut self.lists[usize::from(node.list)];
         list.weight = list.weight - node.weight + weight;
         node.weight = weight;
         node.item.replace(item)
@@ -86,18 +91,19 @@ impl<T> S3Fifo<T> {
     /// Takes an item out, leaving no ghost.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<T> {
         let Ticket(at) = ticket;
-        self.lists[self.nodes[at].list].take(&mut self.nodes, at);
-        self.free.push(at);
-        self.nodes[at].item.take()
+        self.unlink(at);
+        let node = &mut self.nodes[at as usize];
+        node.newer = std::mem::replace(&mut self.free, at);
+        node.item.take()
     }
 
     /// Takes out the item that is worth least; `None` if there is none.
     pub(super) fn evict(&mut self) -> Option<T> {
         loop {
-            let list =
-                if self.lists[MAIN].len == 0 || self.lists[SMALL].weight > self.small_share { SMALL } else { MAIN };
-            let at = self.lists[list].oldest;
-            let node = self.nodes.get_mut(at)?;
+            let [small, main] = &self.lists;
+            let list = if main.len == 0 || small.weight > self.small_share { SMALL } else { MAIN };
+            let at = self.lists[usize::from(list)].oldest;
+            let node = self.nodes.get_mut(at as usize)?;
             if list == SMALL && node.hits >= WORTH_KEEPING {
                 node.hits = 0;
                 self.move_to_main(at);
@@ -106,7 +112,7 @@ impl<T> S3Fifo<T> {
                 self.move_to_main(at);
             } else {
                 if list == SMALL {
-                    self.ghost.remember(node.name, self.lists[MAIN].len);
+                    self.ghost.remember(node.name, self.lists[usize::from(MAIN)].len);
                 }
                 return self.remove(Ticket(at));
             }
@@ -120,42 +126,54 @@ impl<T> S3Fifo<T> {
 
     /// The items of `main` with their hits, from the oldest on.
     pub(super) fn proven(&self) -> impl Iterator<Item = (&T, u8)> {
-        let mut at = self.lists[MAIN].oldest;
+        let mut at = self.lists[usize::from(MAIN)].oldest;
         std::iter::from_fn(move || {
-            let node = self.nodes.get(at)?;
+            let node = self.nodes.get(at as usize)?;
             at = node.newer;
             Some((node.item.as_ref()?, node.hits))
         })
     }
 
     fn push(&mut self, node: Node<T>) -> Ticket {
-        let list = node.list;
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.nodes[at] = node;
+        let list = usize::from(node.list);
+        let at = match self.nodes.get_mut(self.free as usize) {
+            Some(free) => {
+                let at = std::mem::replace(&mut self.free, free.newer);
+                *free = node;
                 at
             }
             None => {
+                let at = u32::try_from(self.nodes.len()).unwrap_or(NIL);
+                if self.nodes.len() == self.nodes.capacity() {
+                    // An eighth more, not as much again: what is unused of it is memory too.
+                    self.nodes.reserve_exact(self.nodes.len() / 8 + 16);
+                }
                 self.nodes.push(node);
-                self.nodes.len() - 1
+                at
             }
         };
         self.lists[list].push(&mut self.nodes, at);
         Ticket(at)
     }
 
-    fn move_to_main(&mut self, at: usize) {
-        self.lists[self.nodes[at].list].take(&mut self.nodes, at);
-        self.nodes[at].list = MAIN;
-        self.lists[MAIN].push(&mut self.nodes, at);
+    /// Takes a node out of its list.
+    fn unlink(&mut self, at: u32) {
+        let list = usize::from(self.nodes[at as usize].list);
+        self.lists[list].take(&mut self.nodes, at);
+    }
+
+    fn move_to_main(&mut self, at: u32) {
+        self.unlink(at);
+        self.nodes[at as usize].list = MAIN;
+        self.lists[usize::from(MAIN)].push(&mut self.nodes, at);
     }
 }
 
 /// A queue through the nodes.
 #[derive(Debug, Clone, Copy)]
 struct List {
-    oldest: usize,
-    newest: usize,
+    oldest: u32,
+    newest: u32,
     weight: u64,
     len: usize,
 }
@@ -164,25 +182,25 @@ impl List {
     const EMPTY: Self = Self { oldest: NIL, newest: NIL, weight: 0, len: 0 };
 
     /// Appends a node as the newest.
-    fn push<T>(&mut self, nodes: &mut [Node<T>], at: usize) {
-        let node = &mut nodes[at];
+    fn push<T>(&mut self, nodes: &mut [Node<T>], at: u32) {
+        let node = &mut nodes[at as usize];
         (node.older, node.newer) = (self.newest, NIL);
         self.weight += node.weight;
         self.len += 1;
-        match nodes.get_mut(self.newest) {
+        match nodes.get_mut(self.newest as usize) {
             Some(newest) => newest.newer = at,
             None => self.oldest = at,
         }
         self.newest = at;
     }
 
-    fn take<T>(&mut self, nodes: &mut [Node<T>], at: usize) {
-        let Node { older, newer, weight, .. } = nodes[at];
-        match nodes.get_mut(older) {
+    fn take<T>(&mut self, nodes: &mut [Node<T>], at: u32) {
+        let Node { older, newer, weight, .. } = nodes[at as usize];
+        match nodes.get_mut(older as usize) {
             Some(older) => older.newer = newer,
             None => self.oldest = newer,
         }
-        match nodes.get_mut(newer) {
+        match nodes.get_mut(newer as usize) {
             Some(newer) => newer.older = older,
             None => self.newest = older,
         }
@@ -195,17 +213,18 @@ impl List {
 #[derive(Debug, Default)]
 struct Ghost {
     /// With the turn in which each was remembered. A name that was forgotten stays here until it is the oldest.
-    order: VecDeque<(u64, u64)>,
-    turns: HashMap<u64, u64>,
-    turn: u64,
+    order: VecDeque<(u32, u32)>,
+    turns: HashMap<u32, u32>,
+    /// Wraps around, long after what had the same number has left.
+    turn: u32,
 }
 
 impl Ghost {
     /// As many as there are items in `main`, the paper says. While there are few, a few more cost nothing.
     const LEAST: usize = 64;
 
-    fn remember(&mut self, name: u64, most: usize) {
-        self.turn += 1;
+    fn remember(&mut self, name: u32, most: usize) {
+        self.turn = self.turn.wrapping_add(1);
         self.order.push_back((name, self.turn));
         self.turns.insert(name, self.turn);
         while self.order.len() > most.max(Self::LEAST) {
@@ -218,7 +237,7 @@ impl Ghost {
     }
 
     /// Whether the name was remembered.
-    fn forget(&mut self, name: u64) -> bool {
+    fn forget(&mut self, name: u32) -> bool {
         self.turns.remove(&name).is_some()
     }
 }
@@ -276,9 +295,9 @@ mod tests {
         }
         assert!(queue.ghost.order.len() <= Ghost::LEAST && queue.ghost.turns.len() <= Ghost::LEAST);
         queue.insert(0, 0, 10);
-        assert_eq!(queue.lists[MAIN].len, 0, "long forgotten");
+        assert_eq!(queue.lists[1].len, 0, "long forgotten");
         queue.insert(9_999, 9_999, 10);
-        assert_eq!(queue.lists[MAIN].len, 1);
+        assert_eq!(queue.lists[1].len, 1);
     }
 
     #[test]

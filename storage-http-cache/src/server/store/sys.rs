@@ -21,6 +21,24 @@ pub(super) fn create_file(path: &Path) -> io::Result<File> {
     options.create_new(true).read(true).write(true).open(path)
 }
 
+/// Opens a file for writing that no other user can open, and so none can lock. It is made if it is missing; one that others
+/// could open has its mode changed.
+pub(super) fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let file = options.mode(0o600).open(path)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    options.open(path)
+}
+
 /// Puts on the disk which names a directory holds.
 #[cfg(unix)]
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {

@@ -188,3 +188,71 @@ async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken
     hostile.assert_fired();
     peer.assert_fired();
 }
+
+/// A tree in which one directory and one file are refused.
+fn with_refusals(asked: &Asked) -> Reply {
+    match (&*asked.method, &*asked.path) {
+        (_, "/files/") => {
+            let there = ["a", "e", "no-size"].map(|name| response(&format!("/files/{name}"), FILE)).concat();
+            let there = there + &["b", "c"].map(|name| response(&format!("/files/{name}/"), DIRECTORY)).concat();
+            multistatus(&(there + &response("/files/d", "<d:resourcetype/>")))
+        }
+        (_, "/files/c/") => multistatus(&response("/files/c/1", FILE)),
+        (_, "/files/b/" | "/files/d") => Reply::new("403 Forbidden", "", b"").fault(),
+        _ => Reply::new("404 Not Found", "", b""),
+    }
+}
+
+#[tokio::test]
+async fn a_directory_or_a_file_that_is_refused_is_one_error_and_the_listing_continues() {
+    let peer = Peer::start(|asked, _| with_refusals(asked)).await;
+    let mut entries = peer.storage().list("").entries();
+    let mut items = Vec::new();
+    while let Some(entry) = entries.next().await {
+        items.push(match entry {
+            Ok(entry) => entry.name().to_owned(),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+                assert!(error.listing_continues(), "{error}");
+                format!("!{}", error.key().unwrap())
+            }
+        });
+    }
+    assert_eq!(items, ["a", "!b/", "c/1", "!d", "e", "no-size"]);
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn one_level_shows_a_directory_that_is_refused() {
+    let peer = Peer::start(|asked, _| with_refusals(asked)).await;
+    let mut entries = peer.storage().list("").delimiter("/").entries();
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next().await {
+        names.extend(entry.ok().map(|entry| entry.name().to_owned()));
+    }
+    assert_eq!(names, ["a", "b/", "c/", "e", "no-size"]);
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn trouble_that_may_pass_ends_a_listing_so_that_it_can_be_taken_up_again() {
+    let peer = Peer::start(|asked, _| match &*asked.path {
+        "/files/b/" => Reply::new("503 Service Unavailable", "", b"").fault(),
+        _ => with_refusals(asked),
+    })
+    .await;
+    let mut entries = peer.storage().list("").entries();
+    assert_eq!(entries.next().await.unwrap().unwrap().name(), "a");
+    let error = entries.next().await.unwrap().unwrap_err();
+    assert!(error.is_retryable() && !error.listing_continues(), "{error:?}");
+    assert!(entries.next().await.is_none());
+    peer.assert_fired();
+}
+
+/// A DELETE would remove the directory with all that is in it.
+#[tokio::test]
+async fn no_request_is_sent_for_a_folder_marker() {
+    let peer = Peer::start(|asked, _| with_refusals(asked)).await;
+    peer.writable().delete_folder_marker("c/").await.unwrap();
+    assert!(peer.asked().is_empty(), "{:?}", peer.asked());
+}

@@ -31,7 +31,7 @@ async fn a_known_size_is_told_and_an_unknown_one_is_chunked() {
     storage.save("a", "").await.unwrap();
     let asked = peer.asked();
     assert_eq!(asked[0].path, "/files/a/b%20c.txt");
-    assert_eq!(asked[0].header("content-type"), Some("text/plain"));
+    assert_eq!(asked[0].header("content-type"), Some("text/plain; charset=utf-8"));
     let told: Vec<_> = asked.iter().map(|asked| asked.header("content-length")).collect();
     assert_eq!(told, [Some("5"), None, Some("5"), Some("0")]);
     assert!(asked[..3].iter().all(|asked| asked.is_whole && asked.body == b"hello"));

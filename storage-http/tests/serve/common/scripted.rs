@@ -77,6 +77,10 @@ impl Driver for Scripted {
         keys.iter().map(|_| Err(Error::unsupported("scripted"))).collect()
     }
 
+    async fn delete_folder_marker(&self, _: &Prefix) -> Result<()> {
+        Err(Error::unsupported("scripted"))
+    }
+
     fn list(&self, _: &Prefix, _: &ListOptions) -> EntryStream {
         Box::pin(futures_util::stream::iter([Err(Error::unsupported("scripted"))]))
     }

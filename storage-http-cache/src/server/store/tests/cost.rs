@@ -32,7 +32,7 @@ fn the_cost_of_a_hit() {
     measure("get", |n| drop(black_box(store.get(key(n)))));
     measure("get + meta + hot", |n| {
         let entry = store.get(key(n)).unwrap();
-        black_box((entry.meta(), store.hot(&entry).unwrap()));
+        black_box((store.try_meta(&entry).unwrap(), store.hot(&entry).unwrap()));
     });
     measure("a miss", |n| drop(black_box(store.get(&keys[n as usize % keys.len()][1..]))));
     drop(store);

@@ -140,7 +140,7 @@ fn read_all(path: &Path, room: u64, partial: &mut u64) -> HashMap<String, u64> {
             let found = read(&store, &entry).unwrap();
             let version = version_of(&found);
             assert!(found == body(entry.key(), version), "{} version {version} is torn", entry.key());
-            assert_eq!(entry.meta().object.size, found.len() as u64);
+            assert_eq!(store.meta(&entry).unwrap().object.size, found.len() as u64);
             (entry.key().to_owned(), version)
         })
         .collect();

@@ -21,6 +21,7 @@ fn child() {
         "churn" => super::crash::churn_for_ever,
         "full disk" => super::full_disk::full_disk,
         "no inodes" => super::full_disk::no_inodes,
+        "footprint" => super::footprint::report_growth,
         _ => panic!("no job {wanted}"),
     };
     job(Path::new(&path));

@@ -5,6 +5,7 @@ mod cost;
 mod crash;
 mod eviction;
 mod filling;
+mod footprint;
 mod full_disk;
 mod jobs;
 mod property;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::pool::OVERHEAD;
 use super::*;
 
 #[test]
@@ -83,7 +84,7 @@ fn a_small_body_that_is_asked_for_again_is_kept_in_memory() {
             assert_eq!(store.load(&entry).unwrap(), body);
         }
     }
-    assert_eq!(store.usage().memory, 200_000);
+    assert_eq!(store.usage().memory, 200_000 + OVERHEAD);
     let entry = store.get("key").unwrap();
     assert_eq!(store.hot(&entry).unwrap(), body);
     fill(&store, "key", b"new");
@@ -122,7 +123,7 @@ fn blocks_of_a_larger_object_that_is_asked_for_again_are_kept_in_memory() {
     for kept in [0, 11, 11] {
         store.get("key").unwrap();
         assert_eq!(read(&store, &entry).unwrap(), body);
-        assert_eq!(store.usage().memory, kept * BLOCK as u64);
+        assert_eq!(store.usage().memory, kept * (BLOCK as u64 + OVERHEAD));
     }
     // They are not read again.
     fs::write(only_file(&scratch.path()), vec![0; body.len() + 10_000]).unwrap();
@@ -188,28 +189,76 @@ fn newer_metadata_is_seen_at_once_and_after_a_restart() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     let entry = fill(&store, "key", b"body");
-    let mut meta = (*entry.meta()).clone();
+    let mut meta = (*store.meta(&entry).unwrap()).clone();
     meta.validated_at += Duration::from_secs(3600);
     meta.object.metadata.cache_control = Some("max-age=60".to_owned());
     assert!(store.refresh(&entry, meta.clone()).unwrap());
-    assert_eq!(*store.get("key").unwrap().meta(), meta);
+    assert_eq!(*store.meta(&store.get("key").unwrap()).unwrap(), meta);
     drop((store, entry));
 
     let store = scratch.open(MIB);
     let entry = store.get("key").unwrap();
-    assert_eq!((&*entry.meta(), read(&store, &entry).unwrap()), (&meta, b"body".to_vec()));
-    // What does not fit is known until the next restart.
+    assert_eq!((&*store.meta(&entry).unwrap(), read(&store, &entry).unwrap()), (&meta, b"body".to_vec()));
+    // What does not fit is known as long as it is in memory.
     let mut large = meta.clone();
     large.extra.insert("note".to_owned(), "x".repeat(5_000));
     assert!(!store.refresh(&entry, large.clone()).unwrap());
-    assert_eq!(*store.get("key").unwrap().meta(), large);
+    assert_eq!(*store.meta(&store.get("key").unwrap()).unwrap(), large);
     drop((store, entry));
     let store = scratch.open(MIB);
     let entry = store.get("key").unwrap();
-    assert_eq!(*entry.meta(), meta);
+    assert_eq!(*store.meta(&entry).unwrap(), meta);
     store.purge("key").unwrap();
     assert!(!store.refresh(&entry, meta).unwrap(), "it is gone");
     assert!(entry_files(&scratch.path()).is_empty());
+}
+
+#[test]
+fn metadata_that_is_not_in_memory_is_read_from_the_file() {
+    let scratch = Scratch::in_memory();
+    let mut limits = Limits::new(64 * MIB);
+    limits.memory = 0;
+    let (store, _) = scratch.open_with(limits);
+    let kept: Vec<_> = (0..50).map(|n| fill(&store, &format!("{n}"), &pattern(n, 100))).collect();
+    assert_eq!((store.usage().memory, store.usage().metadata), (0, 0));
+    for (n, entry) in kept.iter().enumerate() {
+        assert_eq!(store.meta(entry).unwrap().object.key.as_str(), format!("{n}"));
+    }
+    // Refreshed, it is on the disk alone.
+    let mut newer = (*store.meta(&kept[7]).unwrap()).clone();
+    newer.validated_at += Duration::from_secs(3600);
+    assert!(store.refresh(&kept[7], newer.clone()).unwrap());
+    assert_eq!(*store.meta(&kept[7]).unwrap(), newer);
+}
+
+#[test]
+fn metadata_in_memory_is_bounded() {
+    let scratch = Scratch::in_memory();
+    let mut limits = Limits::new(64 * MIB);
+    limits.memory = 64 * 1024;
+    let (store, _) = scratch.open_with(limits);
+    for n in 0..100 {
+        let entry = fill(&store, &format!("{n}"), b"");
+        store.meta(&entry).unwrap();
+        assert!(store.usage().metadata <= 8 * 1024);
+    }
+    assert!(store.usage().metadata > 4 * 1024, "or nothing was kept");
+}
+
+#[test]
+fn an_entry_whose_header_is_broken_leaves_when_its_metadata_is_read() {
+    let scratch = Scratch::in_memory();
+    let mut limits = Limits::new(MIB);
+    limits.memory = 0;
+    let (store, _) = scratch.open_with(limits);
+    let entry = fill(&store, "key", b"body");
+    let file = fs::File::options().write(true).open(only_file(&scratch.path())).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"x", 30).unwrap();
+    assert!(store.try_meta(&entry).is_none());
+    refused(store.meta(&entry), ErrorKind::Integrity);
+    assert!(store.get("key").is_none());
+    assert_eq!((store.usage().corrupt, store.usage().index), (1, 0));
+    refused(store.meta(&entry), ErrorKind::NotFound);
 }
 
 #[test]

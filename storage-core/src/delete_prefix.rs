@@ -1,0 +1,92 @@
+//! [`DeletePrefix`]: the removal of all that is below a directory.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+
+use crate::deletions::Deletions;
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::key::Prefix;
+use crate::storage::Storage;
+
+/// The removal of all objects and [folder markers](Entry::FolderMarker) below a directory, which has
+/// not begun yet: a `Stream` of the entries that are gone, in the order of the listing.
+///
+/// It continues after failures. What cannot be removed is one error item with its name as the key:
+/// an object that the backend refuses to delete, a name that is not a valid key (`InvalidKey`: delete
+/// it with the backend's own tools), a directory that cannot be read. After an error that ends the
+/// listing, the rest stays.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let storage = storage_core::Memory::storage();
+/// storage.save("tmp/1", "").await?;
+/// storage.save("tmp/a/2", "").await?;
+/// storage.save("tmp.txt", "").await?;
+/// assert_eq!(storage.delete_prefix("tmp/").finish().await?, 2);
+/// assert!(storage.exists("tmp.txt").await?);
+/// # Ok(()) }
+/// ```
+///
+/// Objects that are saved below the directory in the meantime may stay. Requests, memory and the
+/// order of events are those of [`DeleteAll`](crate::DeleteAll): batches of up to 1,000, four at a
+/// time. Nothing is removed before it is polled, and when it is dropped it stops: of the batches
+/// under way, each object is gone or still there.
+#[must_use = "nothing is deleted until it is read or finished"]
+pub struct DeletePrefix(Deletions<Entry>);
+
+impl DeletePrefix {
+    pub(crate) fn new(storage: Storage, prefix: Result<Prefix>) -> Self {
+        let entries = match prefix {
+            Ok(prefix) => storage.list(prefix).with_folder_markers().entries().map(removable).boxed(),
+            Err(error) => stream::iter([Err(error.with_operation(Operation::Delete))]).boxed(),
+        };
+        Self(Deletions::new(storage, entries))
+    }
+
+    /// Returns the next entry that is gone, or the error of one that is not; `None` at the end.
+    ///
+    /// Cancel-safe: an entry that was not returned is not lost.
+    pub async fn next(&mut self) -> Option<Result<Entry>> {
+        StreamExt::next(self).await
+    }
+
+    /// Removes all that is left and returns how many objects and folder markers are gone.
+    ///
+    /// Dropping the future stops it, as dropping the stream does.
+    ///
+    /// # Errors
+    /// The first one, after all the others have been tried; its message says how many failed.
+    pub async fn finish(self) -> Result<u64> {
+        self.0.finish("entries").await
+    }
+}
+
+/// Refuses what a listing of all levels does not yield.
+fn removable(entry: Result<Entry>) -> Result<Entry> {
+    match entry {
+        Ok(Entry::Prefix(prefix)) => {
+            let message = "the driver rolled up keys in a listing without a delimiter: what is below this stays";
+            Err(Error::new(ErrorKind::Unexpected, message).with_key(prefix.as_str()))
+        }
+        entry => entry,
+    }
+}
+
+impl Stream for DeletePrefix {
+    type Item = Result<Entry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for DeletePrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeletePrefix").field("storage", self.0.storage()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! Escapes text from other programs before it is shown to people, and classifies its characters.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
+/// Escapes every character of a text that a reader cannot see, or that changes how the rest is shown.
+///
+/// These are control characters (Cc), which can forge a line or command a terminal; format characters (Cf),
+/// among them those that reverse the direction of text; line and paragraph separators (U+2028, U+2029); and
+/// the characters that Unicode calls default-ignorable, which are invisible. Each becomes an escape as in
+/// Rust's source code: `\n`, `\u{202e}`. All other text stays as it is, so the result is for people and not
+/// for parsing: a backslash is not escaped.
+///
+/// Use it for everything that is printed and came from elsewhere: keys, metadata, messages of servers.
+///
+/// ```
+/// use storage_core::escape_invisible;
+///
+/// assert_eq!(escape_invisible("grüße ☺"), "grüße ☺");
+/// assert_eq!(escape_invisible("a\nb\u{202e}gpj.exe"), "a\\nb\\u{202e}gpj.exe");
+/// ```
+#[must_use]
+pub fn escape_invisible(text: &str) -> Cow<'_, str> {
+    escape(text, |escaped, c| escaped.extend(c.escape_default()))
+}
+
+/// As [`escape_invisible`], for JSON: each such character becomes `\uXXXX`, two of them beyond U+FFFF, as RFC 8259,
+/// section 7, has it. JSON that was valid stays valid and means the same, if it stands on one line.
+///
+/// ```
+/// use storage_core::escape_invisible_in_json;
+///
+/// assert_eq!(escape_invisible_in_json("\"a\u{9b}\u{e0001}\""), "\"a\\u009b\\udb40\\udc01\"");
+/// ```
+#[must_use]
+pub fn escape_invisible_in_json(json: &str) -> Cow<'_, str> {
+    escape(json, |escaped, c| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(escaped, "\\u{unit:04x}");
+        }
+    })
+}
+
+fn escape(text: &str, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    if !text.chars().any(is_invisible) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_invisible(c) {
+            write(&mut escaped, c);
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Returns whether [`escape_invisible`] escapes a character.
+pub(crate) fn is_invisible(c: char) -> bool {
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    matches!(category, Control | Format | LineSeparator | ParagraphSeparator)
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+/// Returns whether a character belongs to the one before it: an accent of decomposed text, a vowel sign or virama of
+/// Indic scripts (general category M). Variation selectors, which are invisible, do not count.
+pub(crate) fn is_visible_mark(c: char) -> bool {
+    !c.is_ascii()
+        && GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))
+        && !is_invisible(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped() {
+        for (c, shown) in [
+            ('\0', "\\u{0}"),
+            ('\u{1b}', "\\u{1b}"),
+            ('\u{9b}', "\\u{9b}"),
+            ('\u{ad}', "\\u{ad}"),
+            ('\u{200b}', "\\u{200b}"),
+            ('\u{200f}', "\\u{200f}"),
+            ('\u{2028}', "\\u{2028}"),
+            ('\u{2029}', "\\u{2029}"),
+            ('\u{202e}', "\\u{202e}"),
+            ('\u{2066}', "\\u{2066}"),
+            ('\u{3164}', "\\u{3164}"),
+            ('\u{feff}', "\\u{feff}"),
+            ('\u{fe0f}', "\\u{fe0f}"),
+            ('\u{e0061}', "\\u{e0061}"),
+        ] {
+            assert_eq!(escape_invisible(&format!("a{c}b")), format!("a{shown}b"));
+            let json = serde_json::Value::from(format!("a{c}b")).to_string();
+            let escaped = escape_invisible_in_json(&json);
+            assert!(!escaped.contains(c) && escaped.contains("\\u"), "{escaped}");
+            assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), format!("a{c}b"));
+        }
+    }
+
+    #[test]
+    fn what_can_be_seen_stays_as_it_is() {
+        for text in ["", "a b\\n\"'", "grüße", "e\u{301}", "日本語\u{3000}", "हिन्दी", "☺", "a\u{a0}b"]
+        {
+            assert!(matches!(escape_invisible(text), Cow::Borrowed(same) if same == text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! [`Foreign`]: a storage with what other programs have left in it: folder markers, and directories that
+//! cannot be read.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use storage_core::{
+    CopyOptions, Driver, DriverInfo, Entry, EntryStream, Error, ErrorKind, Key, Link, ListOptions, Object, ObjectMeta,
+    OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, roll_up,
+};
+
+/// The folder markers of [`Harness::folder_markers`](crate::Harness::folder_markers).
+pub const FOLDER_MARKERS: &[&str] = &["b/", "b/c/", "e/"];
+
+/// The objects beside them.
+pub const BESIDE_FOLDER_MARKERS: &[&str] = &["a", "b/1", "b/c/2", "d"];
+
+/// The directory of [`Harness::unreadable_directory`](crate::Harness::unreadable_directory).
+pub const UNREADABLE_DIRECTORY: &str = "b/";
+
+/// The objects around it and in it.
+pub const AROUND_UNREADABLE_DIRECTORY: &[&str] = &["a", "b/1", "b0", "c/1"];
+
+/// A layer that shows more in its listings than its driver holds. For a driver that shares nothing with
+/// others, and listings that fit in memory.
+#[derive(Debug, Clone)]
+pub struct Foreign {
+    inner: Arc<dyn Driver>,
+    folder_markers: Arc<Mutex<BTreeSet<String>>>,
+    unreadable: Vec<String>,
+}
+
+impl Foreign {
+    /// Wraps a driver.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Driver>) -> Self {
+        Self { inner, folder_markers: Arc::default(), unreadable: Vec::new() }
+    }
+
+    /// Adds a folder marker, `photos/`. Clones share the markers.
+    #[must_use]
+    pub fn folder_marker(self, name: impl Into<String>) -> Self {
+        self.markers().insert(name.into());
+        self
+    }
+
+    /// Hides what is below a directory, `photos/`, and lists an error in its place.
+    #[must_use]
+    pub fn unreadable_directory(mut self, name: impl Into<String>) -> Self {
+        self.unreadable.push(name.into());
+        self
+    }
+
+    fn markers(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.folder_markers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The listing of all levels, in order.
+    async fn entries(self, prefix: Prefix, by_directory: bool) -> Vec<Result<Entry>> {
+        let is_hidden = |name: &str| self.unreadable.iter().any(|directory| name.starts_with(directory.as_str()));
+        let mut all: Vec<(String, Result<Entry>)> = Vec::new();
+        let mut inner = self.inner.list(&prefix, &ListOptions::default());
+        while let Some(entry) = inner.next().await {
+            match entry {
+                Ok(entry) if is_hidden(entry.name()) => {}
+                Ok(entry) => all.push((entry.name().to_owned(), Ok(entry))),
+                Err(error) => return vec![Err(error)],
+            }
+        }
+        let markers: Vec<_> = self.markers().iter().filter(|name| !is_hidden(name)).cloned().collect();
+        all.extend(markers.into_iter().map(|name| (name.clone(), Prefix::new(name).map(Entry::FolderMarker))));
+        for name in &self.unreadable {
+            // One level is listed without a look into the directory.
+            let is_rolled_up = by_directory && name.len() > prefix.as_str().len();
+            let item = if is_rolled_up { Prefix::new(name.as_str()).map(Entry::Prefix) } else { Err(denied(name)) };
+            all.push((name.clone(), item));
+        }
+        all.retain(|(name, _)| name.starts_with(prefix.as_str()));
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.into_iter().map(|(_, item)| item).collect()
+    }
+}
+
+fn denied(name: &str) -> Error {
+    let error = Error::new(ErrorKind::PermissionDenied, "this directory cannot be read");
+    error.with_key(name).with_listing_continues(true)
+}
+
+#[async_trait]
+impl Driver for Foreign {
+    fn info(&self) -> DriverInfo {
+        self.inner.info()
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        self.inner.save(key, payload, options).await
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        self.inner.open(key, options).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        self.inner.stat(key).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        self.inner.exists(key).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.inner.delete(key).await
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        self.inner.delete_many(keys).await
+    }
+
+    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
+        self.markers().remove(marker.as_str());
+        Ok(())
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        let by_directory = options.delimiter.as_deref() == Some("/");
+        let entries = self.clone().entries(prefix.clone(), by_directory);
+        roll_up(stream::once(entries).flat_map(stream::iter), prefix, options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
+        self.inner.copy(from, to, options).await
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        self.inner.url(key, options).await
+    }
+}
