@@ -85,10 +85,18 @@ impl Refusal {
 
     /// Whether the same request may succeed later.
     pub(crate) fn may_pass(&self) -> bool {
+        if self.is_key_too_long_for_lmdb() {
+            return false;
+        }
         self.was_not_begun()
             || matches!(self.code.as_str(), "RequestTimeout" | "OperationAborted" | "BadDigest" | "InternalError")
             || self.code.starts_with("XAmzContent")
             || matches!(self.status, 500 | 502 | 504)
+    }
+
+    /// Whether Garage cannot hold the key in LMDB. It says so as a failure that may pass (503).
+    fn is_key_too_long_for_lmdb(&self) -> bool {
+        self.message.contains("MDB_BAD_VALSIZE")
     }
 
     /// Whether the service certainly has not done what it was asked.
@@ -169,6 +177,11 @@ impl Refusal {
     fn verdict(&self) -> (ErrorKind, Option<String>) {
         if let Some(advice) = self.wrong_region() {
             return (ErrorKind::InvalidConfig, Some(advice));
+        }
+        if self.is_key_too_long_for_lmdb() {
+            let advice =
+                "the service keeps keys in LMDB, of at most 479 bytes with Garage: use shorter keys or prefixes";
+            return (ErrorKind::InvalidKey, Some(advice.to_owned()));
         }
         if self.code == "RequestTimeTooSkewed" {
             return (ErrorKind::Unauthenticated, Some(self.clock_advice()));
@@ -424,6 +437,15 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::TooLarge);
             assert!(error.message().contains("2 KB") && error.message().contains("Garage: 91"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_that_lmdb_cannot_hold_is_invalid_and_not_tried_again() {
+        let body = "<Error><Code>ServiceUnavailable</Code><Message>Internal error: Could not reach quorum of 1. \
+                    DB error: LMDB: MDB_BAD_VALSIZE: Unsupported size of key/DB name/data</Message></Error>";
+        let error = error(503, &[], body);
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::InvalidKey, false), "{error}");
+        assert!(error.message().contains("479 bytes"), "{error}");
     }
 
     #[test]

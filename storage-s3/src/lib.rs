@@ -25,7 +25,7 @@
 //! | list | 1 GET for each 1,000 keys |
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | url | none |
-//! | [`S3::probe`] | about 70 |
+//! | `S3::probe`, `anystorage config check` | about 70 |
 //!
 //! # How promises are kept
 //!

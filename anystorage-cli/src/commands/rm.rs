@@ -1,9 +1,12 @@
 //! `rm`: objects away.
 
+use std::path::Path;
+
 use anystorage::{Error, ErrorKind, Key};
 use futures_util::stream;
 
 use crate::exit::{Exit, Failure, say};
+use crate::links;
 use crate::location::Location;
 use crate::place::Place;
 use crate::places::{Places, Want};
@@ -110,6 +113,7 @@ async fn delete_directory(directory: &Place) -> Result<Exit, Failure> {
             }
         }
     }
+    failed += name_specials(directory).await;
     if failed > 0 {
         say(&format!("{failed} not deleted, {gone} deleted"));
         return Ok(Exit::Failed);
@@ -118,6 +122,22 @@ async fn delete_directory(directory: &Place) -> Result<Exit, Failure> {
         refuse_object(directory).await?;
     }
     Ok(Exit::Done)
+}
+
+/// Names the symlinks and special files below a local directory, which are no objects and so are still there. Returns their
+/// number.
+async fn name_specials(directory: &Place) -> u64 {
+    if !directory.local {
+        return 0;
+    }
+    let mut count = 0;
+    let mut specials = links::specials(Path::new(&directory.storage.info().location).join(&directory.text));
+    while let Some(special) = specials.recv().await {
+        count += 1;
+        let error = Error::unsupported("a symlink or special file, not deleted: rm -r deletes regular files only");
+        directory.with_text(format!("{}{}", directory.text, special.name)).failure(&error).tell();
+    }
+    count
 }
 
 /// Fails if the directory that was named is an object, which is still there.
@@ -150,7 +170,7 @@ async fn refuse_other_meaning(key: &Key, place: &Place, looks_below: bool) -> Re
 
 async fn has_objects_below(place: &Place) -> Result<bool, Failure> {
     let below = place.with_text(format!("{}/", place.text));
-    match place.storage.list(below.prefix()?).entries().next().await {
+    match place.storage.list(below.prefix()?).with_folder_markers().entries().next().await {
         None => Ok(false),
         Some(Ok(_)) => Ok(true),
         // Who may delete need not be allowed to list; a delete by name is no more than was asked for.

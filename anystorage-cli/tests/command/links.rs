@@ -121,6 +121,18 @@ fn special_files_are_named() {
 }
 
 #[test]
+fn symlinks_that_stay_when_a_local_directory_is_deleted_are_named_and_not_followed() {
+    let sandbox = sandbox();
+    let run = sandbox.run(&["rm", "-r", "./dir"]);
+    assert_eq!(named(&run).len(), 4, "{}", run.err);
+    for name in ["below/to-directory", "broken", "to-file"] {
+        assert!(run.err.contains(&format!("dir/{name}: a symlink or special file, not deleted")), "{}", run.err);
+    }
+    assert!(run.err.ends_with("anystorage: 3 not deleted, 1 deleted\n"), "{}", run.err);
+    assert_eq!(sandbox.read("outside/c") + &sandbox.read("outside/deep/b"), "cb");
+}
+
+#[test]
 fn the_options_about_links_are_for_directories_and_exclude_each_other() {
     let sandbox = Sandbox::new();
     sandbox.write("a", "a");

@@ -168,7 +168,7 @@ impl Pilot {
 
     async fn ask(&self) -> Result<Object> {
         self.mirror.counters.origin_requests.add(1);
-        let mut open = self.mirror.origin.open(&self.key);
+        let mut open = self.mirror.origin.open(&self.key).allow_unknown_size();
         if let Some(known) = &self.known {
             let object = &known.meta.object;
             match (&object.etag, object.last_modified) {
@@ -235,12 +235,23 @@ impl Pilot {
     }
 
     /// `None` if the end has been told.
-    async fn receive(&self, object: Object, fill: Fill) -> Option<Landing> {
-        let meta = Arc::new(object.meta().clone());
-        if !freshness::may_keep(&meta) {
+    async fn receive(&self, mut object: Object, fill: Fill) -> Option<Landing> {
+        if !freshness::may_keep(object.meta()) {
             self.forget().await;
             return Some(self.not_kept("origin forbids it"));
         }
+        if object.meta().known_size().is_none() {
+            // Nothing is served of it before it is whole, since only then its size is known.
+            object = match self.spooled(object).await {
+                Ok(object) => object,
+                Err(error) if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::StorageFull) => {
+                    self.forget().await;
+                    return Some(self.not_kept(why_not(&error)));
+                }
+                Err(error) => return self.refused(error).await,
+            };
+        }
+        let meta = Arc::new(object.meta().clone());
         if object.content_length() != meta.size {
             self.forget().await;
             return Some(self.not_kept("origin sent a part"));
@@ -252,7 +263,7 @@ impl Pilot {
                 tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "not kept");
                 // What is here is not what origin has any more.
                 self.forget().await;
-                return Some(self.not_kept(if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }));
+                return Some(self.not_kept(why_not(&error)));
             }
         };
         let (told, written) = watch::channel(Written { bytes: 0, is_broken: false, is_wrong: false });
@@ -272,6 +283,23 @@ impl Pilot {
                 None
             }
         }
+    }
+
+    /// Receives an object of unknown size. Those who wait for it wait until it is whole.
+    async fn spooled(&self, object: Object) -> Result<Object> {
+        let meta = object.meta().clone();
+        let store = self.mirror.store.clone();
+        let mut spool = off_thread(move || store.spool()).await?;
+        let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
+        while let Some(ready) = chunks.next().await {
+            let ready = ready.into_iter().collect::<Result<Vec<Bytes>>>()?;
+            spool = off_thread(move || {
+                ready.iter().try_for_each(|chunk| spool.write(chunk))?;
+                Ok(spool)
+            })
+            .await?;
+        }
+        spool.into_object(meta)
     }
 
     fn not_kept(&self, why: &'static str) -> Landing {
@@ -323,6 +351,10 @@ pub(crate) fn log_failure(key: &Key, error: &Error, status: Option<u16>) {
     // As text, which subscribers escape: it may quote what a stranger sent.
     let cause = std::error::Error::source(error).map(ToString::to_string);
     tracing::warn!(key = &*escape_invisible(key.as_str()), %error, cause, status, "origin failed");
+}
+
+fn why_not(error: &Error) -> &'static str {
+    if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }
 }
 
 /// Writes chunks, away from the threads that serve.

@@ -1,6 +1,7 @@
 //! Misses: one fetch for all who ask, whatever happens to it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
@@ -160,6 +161,90 @@ async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
     assert_eq!((status.as_u16(), &*body), (200, "hello"));
     mirror.until("in_flight", 0).await;
     assert_eq!(mirror.figure("objects").await, 0);
+}
+
+/// An origin whose bodies end with a last chunk, so that it states no size. Counts what it has sent.
+async fn without_length(len: usize) -> (Origin, Arc<AtomicUsize>) {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let origin = Origin::start(move |request| {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut steps = vec![Step::text(head)];
+        if request.starts_with("GET") {
+            counted.fetch_add(1, Ordering::SeqCst);
+            steps.push(Step::text(format!("{len:x}\r\n")));
+            steps.push(Step::Send(pattern(len)));
+            steps.push(Step::text("\r\n0\r\n\r\n"));
+        }
+        steps
+    })
+    .await;
+    (origin, sent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_without_a_length_is_kept_once_it_is_whole() {
+    let (origin, sent) = without_length(LARGE).await;
+    let mirror = Arc::new(Mirror::of(origin.storage(), json!({ "max_size": "16MiB", "max_object_size": "8MiB" })));
+    let asked = (0..10).map(|_| {
+        let mirror = Arc::clone(&mirror);
+        tokio::spawn(async move { mirror.get("/a").send().await.unwrap().bytes().await.unwrap() })
+    });
+    for body in join_all(asked).await {
+        assert!(body.unwrap() == pattern(LARGE));
+    }
+    mirror.until("in_flight", 0).await;
+    assert_eq!((mirror.figure("objects").await, mirror.figure("reserved_bytes").await), (1, 0));
+    let answer = mirror.get("/a").header("range", "bytes=10-19").send().await.unwrap();
+    assert!(cache_status(&answer).contains("hit"), "{}", cache_status(&answer));
+    assert_eq!(answer.bytes().await.unwrap(), pattern(LARGE)[10..20]);
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_cannot_fill_the_disk_through_an_origin_that_states_no_length() {
+    let cache = tempfile::TempDir::new().unwrap();
+    let (origin, _) = without_length(LARGE).await;
+    let options = json!({ "max_size": "4MiB", "max_object_size": "2MiB" });
+    let mirror = Mirror::at(cache.path(), origin.storage(), options);
+    // More than may be kept, and readers who read nothing of it.
+    let mut readers = Vec::new();
+    for number in 0..10 {
+        let answer = mirror.get(&format!("/{number}")).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert!(!answer.headers().contains_key("content-length"));
+        readers.push(answer);
+        let kept = mirror.figure("bytes").await + mirror.figure("reserved_bytes").await;
+        assert!(kept <= 4 << 20, "{kept} bytes");
+        assert!(files_below(cache.path()) <= 5 << 20, "{} bytes", files_below(cache.path()));
+    }
+    // What is passed through is whole all the same.
+    for reader in readers {
+        assert!(reader.bytes().await.unwrap() == pattern(LARGE));
+    }
+    assert_eq!(mirror.figure("objects").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_of_an_object_without_a_length_says_none_and_receives_nothing() {
+    let (origin, _) = without_length(LARGE).await;
+    let mirror = Mirror::of(origin.storage(), json!({}));
+    for _ in 0..3 {
+        let answer = mirror.client.head(format!("{}/a", mirror.url)).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert!(!answer.headers().contains_key("content-length"), "{:?}", answer.headers());
+    }
+    assert_eq!(mirror.figure("origin_bytes_total").await, 0);
+}
+
+/// The bytes of all files below a directory.
+fn files_below(directory: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => files_below(&entry.path()),
+        found => found.map_or(0, |found| found.len()),
+    };
+    entries.map(size).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ pub(crate) const NO_SERVER: &str = "no server is named by STORAGE_S3_TEST_ENDPOI
 pub(crate) fn of_quirks(quirks: &str) -> &'static [Fault] {
     match quirks {
         "ceph" => CEPH,
+        "garage" => GARAGE,
         _ => &[],
     }
 }
@@ -29,7 +30,7 @@ pub(crate) fn find(faults: &'static [Fault], case: &str) -> Option<&'static str>
 
 /// All faults of all servers.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
-    S3S_FS.iter().chain(CEPH).flat_map(|fault| fault.cases).copied()
+    S3S_FS.iter().chain(CEPH).chain(GARAGE).flat_map(|fault| fault.cases).copied()
 }
 
 /// s3s-fs 0.14.1.
@@ -129,3 +130,9 @@ const CEPH: &[Fault] = &[
         cases: &["metadata::user_metadata_may_have_any_token_for_a_name"],
     },
 ];
+
+/// Garage 2.5.0.
+const GARAGE: &[Fault] = &[Fault {
+    why: "Garage takes no request with more than 100 headers, and each piece of user metadata is one",
+    cases: &["metadata::as_much_user_metadata_as_is_allowed_is_kept"],
+}];

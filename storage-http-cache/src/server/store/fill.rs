@@ -229,18 +229,29 @@ impl Tail {
 
 /// Bytes of the disk that are held for a fill, given back when it is dropped.
 #[derive(Debug)]
-struct Hold {
+pub(super) struct Hold {
     shared: Arc<Shared>,
     bytes: u64,
 }
 
 impl Hold {
-    fn take(shared: &Arc<Shared>, bytes: u64) -> Result<Self> {
+    pub(super) fn take(shared: &Arc<Shared>, bytes: u64) -> Result<Self> {
         let full = || Error::new(ErrorKind::StorageFull, "fills under way have been promised all of max_size");
         let room = shared.index().make_room(bytes).ok_or_else(full)?;
         let hold = Self { shared: Arc::clone(shared), bytes };
         shared.removed(room.held - bytes, &room.left);
         Ok(hold)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Holds more bytes.
+    pub(super) fn grow(&mut self, bytes: u64) -> Result<()> {
+        let mut more = Self::take(&self.shared, bytes)?;
+        self.bytes += std::mem::take(&mut more.bytes);
+        Ok(())
     }
 
     /// These bytes are an entry's now.
@@ -257,7 +268,7 @@ impl Drop for Hold {
 
 /// The file of a fill, removed when this is dropped unless it became that of an entry.
 #[derive(Debug)]
-struct Partial {
+pub(super) struct Partial {
     shared: Arc<Shared>,
     file: Arc<File>,
     id: u64,
@@ -265,7 +276,11 @@ struct Partial {
 }
 
 impl Partial {
-    fn create(shared: &Arc<Shared>, id: u64) -> Result<Self> {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn create(shared: &Arc<Shared>, id: u64) -> Result<Self> {
         let file = sys::create_file(&shared.directory.fill_file(id))?;
         Ok(Self { shared: Arc::clone(shared), file: Arc::new(file), id, published: false })
     }

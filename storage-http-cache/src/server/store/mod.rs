@@ -39,6 +39,7 @@ mod purge;
 mod read;
 mod recover;
 mod s3fifo;
+mod spool;
 mod sys;
 #[cfg(test)]
 mod tests;

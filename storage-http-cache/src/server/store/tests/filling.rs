@@ -203,6 +203,34 @@ fn making_room_evicts_what_is_least_worth() {
 }
 
 #[test]
+fn an_object_of_unknown_size_takes_part_in_the_limit_while_it_is_received() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(8 * MIB);
+    fill(&store, "old", &pattern(1, 3 * MIB as usize));
+    let mut spool = store.spool().unwrap();
+    for _ in 0..4 {
+        spool.write(&pattern(2, MIB as usize)).unwrap();
+        let usage = store.usage();
+        assert!(usage.bytes + usage.reserved <= 8 * MIB, "{usage:?}");
+    }
+    refused(spool.write(b"x"), ErrorKind::TooLarge);
+    // Another finds no room beside it, and then does.
+    let mut other = store.spool().unwrap();
+    for _ in 0..3 {
+        other.write(&pattern(3, MIB as usize)).unwrap();
+    }
+    assert!(store.get("old").is_none(), "it made room");
+    refused(other.write(&pattern(3, MIB as usize)), ErrorKind::StorageFull);
+    drop(other);
+    let object = spool.into_object(ObjectMeta::new(Key::new("key").unwrap(), 0)).unwrap();
+    assert_eq!(object.meta().size, 4 * MIB);
+    assert!(store.usage().reserved >= 4 * MIB);
+    drop(object);
+    assert_eq!(store.usage().reserved, 0);
+    assert!(fill_files(&scratch.path()).is_empty());
+}
+
+#[test]
 fn metadata_has_its_limits() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
