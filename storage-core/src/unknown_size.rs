@@ -15,7 +15,7 @@ impl UnknownSize {
     /// Returns whether this is the direct cause of an error.
     #[must_use]
     pub fn is_cause_of(error: &Error) -> bool {
-        error.source().is_some_and(|cause| cause.is::<Self>())
+        error.source().is_some_and(<dyn StdError>::is::<Self>)
     }
 }
 

@@ -263,7 +263,7 @@ fn observed_body(
             warn(error, Operation::Open, &driver, key.as_str(), opened.elapsed());
         }
         Err(error) => {
-            tracing::debug!(key = &*escape_invisible(key.as_str()), result = error.kind().as_str(), "the body failed")
+            tracing::debug!(key = &*escape_invisible(key.as_str()), result = error.kind().as_str(), "the body failed");
         }
     });
     seen.boxed()
