@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RANGE};
@@ -157,15 +157,17 @@ impl Client {
             // Our own server then tells the metadata as it is stored. A mirror that does not purge itself may be anybody's.
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
+        let mut sent_at = Instant::now();
         let mut response = self.send(request).await?;
         if let Some(place) = self.place_of(key, &response) {
             let mut request = reqwest::Request::new(Method::GET, place);
             *request.headers_mut() = conditions(options)?;
+            sent_at = Instant::now();
             response = self.send(request).await?;
         }
         let status = response.status();
         match status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => self.answer(key, options.range, response),
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => self.answer(key, options.range, sent_at, response),
             StatusCode::NOT_MODIFIED if is_conditional(options) => Ok(Reply::NotModified),
             // A redirection to elsewhere leads to the source, which we know better. A failed condition or range may be one of an
             // old version.
@@ -192,7 +194,7 @@ impl Client {
         (place.origin() == self.base.origin() && is_its_own).then_some(place)
     }
 
-    fn answer(&self, key: &Key, wanted: Option<ByteRange>, response: Response) -> Result<Reply> {
+    fn answer(&self, key: &Key, wanted: Option<ByteRange>, sent_at: Instant, response: Response) -> Result<Reply> {
         let headers = response.headers();
         let length = wire::content_length(headers);
         let told = match response.status() {
@@ -223,8 +225,11 @@ impl Client {
             let message = "the mirror sends other bytes than it was asked for";
             return if is_all { Ok(Reply::NotHere) } else { Err(Error::new(ErrorKind::Unexpected, message)) };
         }
+        let mut meta = headers::to_meta(key.clone(), size, headers);
+        // A cache in front of this storage counts the time that the object spent in the mirror.
+        meta.response = Some(wire::response_meta(headers, sent_at.elapsed()));
         Ok(Reply::Here(Box::new(Answer {
-            meta: headers::to_meta(key.clone(), size, headers),
+            meta,
             range,
             is_ours: headers::is_ours(headers),
             body: Incoming { response, idle_timeout: self.idle_timeout },

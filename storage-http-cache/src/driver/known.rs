@@ -198,6 +198,8 @@ impl Known {
         let mut meta = ObjectMeta::clone(&known);
         // Not every backend tells the time of a save at once.
         meta.last_modified = meta.last_modified.or(told.last_modified);
+        // The age is that of the response which carries the body.
+        meta.response = told.response;
         Comparison::Agrees(Box::new(meta))
     }
 }

@@ -293,3 +293,18 @@ async fn stat_and_exists_ask_origin_whatever_the_mirror_has() {
     assert_eq!(scene.storage.stat(KEY).await.unwrap().size, 3);
     assert_eq!(scene.mirror.count("GET /download/"), 1);
 }
+
+#[tokio::test]
+async fn an_object_from_the_mirror_carries_the_age_of_the_mirrors_response() {
+    let scene = Scene::new(|_| Act::Close);
+    let stored = scene.object(KEY, BODY).await;
+    scene.mirror.now(move |_| Answer::object(&stored, BODY).header("age", "59").into());
+    for round in ["the driver knows nothing of the object", "origin has stated its metadata"] {
+        let object = scene.storage.open(KEY).await.unwrap();
+        let age = object.meta().response.map(|response| response.age).unwrap_or_default();
+        assert!(age >= Duration::from_secs(59), "{round}: {age:?}");
+        assert_eq!(object.bytes().await.unwrap(), BODY);
+        scene.storage.stat(KEY).await.unwrap();
+    }
+    assert_eq!(scene.opened_at_origin(), 0);
+}
