@@ -4,8 +4,8 @@
 //! - A step that replaces or removes an object takes the key's lock shared.
 //! - A step that has to compare first (`if_match`), or that writes a sidecar beside the object, takes it exclusively.
 //!
-//! The locks are `flock` on files in `.anystorage/locks`, which no other user can open: whoever can open a file can
-//! hold a lock on it for as long as they like. A key's lock is one of 64 files, which are created when they are first
+//! The locks are `flock` on files in `.anystorage/locks`, which no other user can open: a user who can open a
+//! file can hold a lock on it without a limit. A key's lock is one of 64 files, which are created when they are first
 //! needed.
 //!
 //! A process that waits for the lock of a removed file and one that creates the file again would both get a lock. So the files

@@ -96,7 +96,7 @@ async fn our_directory_is_closed_to_other_users_before_it_is_used() {
     }
 }
 
-/// Whoever may write to the root could create the directory first, and hold the locks in it.
+/// A user who may write to the root could create the directory first, and hold the locks in it.
 #[test]
 fn our_directory_is_not_used_if_it_belongs_to_another_user() {
     if !is_root() {

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 ///
 /// Two generations of equal size: when the young one is full it becomes the old one, and the old one goes. So what is
 /// forgotten early is what was learned longest ago, and nothing is ever searched or sorted. A generation is full when it has
-/// half of the keys, or as many bytes of keys as that many have that are of [`USUAL`] bytes: so whoever invents long keys gets
-/// no more memory.
+/// half of the keys, or as many bytes of keys as that many have that are of [`USUAL`] bytes: so a client
+/// that invents long keys gets no more memory.
 pub(crate) struct Recent<V> {
     lifetime: Duration,
     /// How many keys one generation holds.

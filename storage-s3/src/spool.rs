@@ -32,7 +32,8 @@ pub(crate) struct Spooled {
 ///
 /// # Errors
 /// `TooLarge` above 1 GiB; `StorageFull` if the temporary directory, or its share for this driver, is full;
-/// `Unsupported` for a body whose end cannot be told from a break of the connection; what reading meets.
+/// `Unsupported` for a body without a marked end, which could be a broken connection; errors of reading
+/// the body.
 pub(crate) async fn collect(s3: &Shared, mut answer: Answer) -> Result<Spooled> {
     check_end(&answer.headers)?;
     let mut spooled = Spooled { file: blocking(|| Ok(tempfile::tempfile()?)).await?, size: 0, rooms: Vec::new() };

@@ -122,7 +122,7 @@ async fn without_credentials_what_is_public_is_read(bucket: &Bucket) {
     assert_eq!(storage.stat("a").await.unwrap().size, 4);
 }
 
-/// Has nobody be allowed to do this with the bucket and what is in it. Returns whether the service has policies; without
+/// Forbids every user this action on the bucket and its objects. Returns whether the service has policies; without
 /// them the test is skipped.
 fn deny(bucket: &Bucket, action: &str) -> bool {
     let (objects, itself) = (format!("arn:aws:s3:::{}/*", bucket.name()), format!("arn:aws:s3:::{}", bucket.name()));

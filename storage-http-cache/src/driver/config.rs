@@ -240,7 +240,7 @@ impl Tuning {
         Ok(())
     }
 
-    /// A token that anybody on the way can read is everybody's.
+    /// Refuses a token that would cross a network in clear text.
     fn check_where_the_token_goes(&self, mirrors: &[Url]) -> Result<()> {
         if self.token.is_none() || self.allow_http {
             return Ok(());

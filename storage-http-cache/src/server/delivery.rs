@@ -186,7 +186,7 @@ fn missing(asked: bool) -> Response<Body> {
 }
 
 /// What a client gets when origin fails: that it was origin (502, 504), not this server. With a stale answer that must
-/// not be given it is 504 (RFC 9111, section 5.2.2.2). Logs nothing: whoever met the failure does.
+/// not be given it is 504 (RFC 9111, section 5.2.2.2). Logs nothing: the code that met the failure does.
 fn failed(error: &Error, had_stale: bool) -> Response<Body> {
     let mut response = failure_response(error);
     if had_stale {

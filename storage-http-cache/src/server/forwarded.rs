@@ -40,7 +40,7 @@ fn walk<'a>(peer: IpAddr, nodes: impl Iterator<Item = &'a str>, trusted: &[IpAdd
         }
         match parse_address(node) {
             Some(next) => address = Some(next),
-            // It hides who asked: whoever named it is the last that is known.
+            // The client is hidden, so the proxy that hides it is the last known address.
             None => return Some(address.unwrap_or(peer)),
         }
     }

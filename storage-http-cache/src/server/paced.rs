@@ -23,7 +23,7 @@ const MOST: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
     stream: S,
-    /// Bytes a second. 0 is no minimum: whoever takes anything may wait for as long as anybody.
+    /// In bytes per second. 0 means no minimum.
     min_rate: u64,
     credit: Duration,
     blocked_since: Option<Instant>,

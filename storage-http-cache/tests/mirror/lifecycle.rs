@@ -117,7 +117,7 @@ fn a_check_asks_origin_and_a_mirror_that_runs_is_not_disturbed() {
         (ErrorKind::InvalidConfig, false),
         (ErrorKind::Unauthenticated, false),
         (ErrorKind::Unexpected, false),
-        // Whoever may not list gets this for all that is missing.
+        // A key without the right to list gets this for every missing object.
         (ErrorKind::PermissionDenied, true),
     ] {
         faults.clear();

@@ -1,6 +1,6 @@
 //! [`decode`]: the body of an object that is stored compressed, decoded as it streams, within limits.
 //!
-//! Whoever may upload an object chooses its bytes, and a few bytes can cost much processor time. Two things keep that from
+//! A user who uploads an object chooses its bytes, and a few bytes can cost much processor time. Two things keep that from
 //! stopping a server: decoding pauses after every [`PAUSE_AFTER`] bytes of input, so that other tasks of the thread run; and
 //! it ends with an error where the input is out of all proportion to what it decodes to.
 

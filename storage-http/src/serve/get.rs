@@ -147,7 +147,7 @@ impl<S: Source> Read<'_, S> {
     fn decide(&self, meta: &ObjectMeta, sent: Sent) -> Decision {
         let decision = respond::decide(self.method, self.headers, &shown(meta, sent));
         match decision {
-            // Nothing tells where a range of it is.
+            // Without a size, a range has no positions.
             Decision::Part(_) | Decision::Parts(_) | Decision::NotSatisfiable if !has_size(meta) => Decision::Whole,
             // What is not sent as it is stored has no ranges.
             Decision::Part(_) | Decision::Parts(_) | Decision::NotSatisfiable if sent != Sent::AsStored => {

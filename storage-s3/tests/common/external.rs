@@ -84,7 +84,7 @@ impl External {
     }
 }
 
-/// Whether the profile of a driver has canned ACLs; tells of the tests that are skipped without them.
+/// Returns whether the profile of a driver has canned ACLs. Prints a note about skipped tests if it has none.
 pub(crate) fn has_acls(builder: &S3Builder) -> bool {
     match builder.clone().acl("private").build() {
         Ok(_) => true,
@@ -95,7 +95,7 @@ pub(crate) fn has_acls(builder: &S3Builder) -> bool {
     }
 }
 
-/// Whether the profile of a storage has signed forms; tells of the tests that are skipped without them.
+/// Returns whether the profile of a storage has signed forms. Prints a note about skipped tests if it has none.
 pub(crate) fn has_forms(storage: &Storage) -> bool {
     let has_forms = storage.info().capabilities.signed_post;
     if !has_forms {
@@ -104,7 +104,7 @@ pub(crate) fn has_forms(storage: &Storage) -> bool {
     has_forms
 }
 
-/// Whether the profile of a storage heeds the conditions of saves; tells of the tests that are skipped otherwise.
+/// Returns whether the profile of a storage heeds the conditions of saves. Prints a note about skipped tests if not.
 pub(crate) fn heeds_conditions(storage: &Storage) -> bool {
     let capabilities = storage.info().capabilities;
     let heeds = capabilities.create_new && capabilities.save_if_match;

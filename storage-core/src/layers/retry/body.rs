@@ -30,7 +30,8 @@ pub(super) struct Resuming {
 }
 
 impl Resuming {
-    /// For the body of an object just opened. `None` without a strong ETag, or without a size, which tells where it ends.
+    /// Creates it for the body of an object just opened. Returns `None` without a strong ETag, and
+    /// without a size, which marks the end of the body.
     pub(super) fn new(inner: &Arc<dyn Driver>, key: &Key, object: &Object, attempts: Attempts) -> Option<Self> {
         object.meta().known_size()?;
         let etag = object.meta().strong_etag()?.clone();

@@ -28,7 +28,7 @@ impl Store {
         }
         let reader = self.reader(entry)?;
         let _not_while_it_is_written = self.shared.header(entry);
-        // Whoever wrote the header has put the metadata there.
+        // The task that wrote the header has put the metadata there.
         if let Some(meta) = self.shared.metadata.get((entry.id(), 0)) {
             return Ok(meta);
         }
