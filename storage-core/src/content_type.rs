@@ -6,8 +6,9 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::payload::Payload;
 
-/// The number of first bytes that a guess looks at.
-pub const SNIFF_BYTES: usize = 512;
+/// The number of first bytes that a guess looks at: those in which HTML has to declare its encoding (HTML Living
+/// Standard, section 4.2.5.4).
+pub const SNIFF_BYTES: usize = 1024;
 
 const UNKNOWN: &str = "application/octet-stream";
 const TEXT: &str = "text/plain";
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn text_cut_in_the_middle_of_a_character_is_text() {
-        assert_eq!(guess("notes", &"€".repeat(200).as_bytes()[..SNIFF_BYTES]), "text/plain; charset=utf-8");
+        assert_eq!(guess("notes", &"€".repeat(400).as_bytes()[..SNIFF_BYTES]), "text/plain; charset=utf-8");
     }
 
     #[test]
@@ -389,6 +390,8 @@ mod tests {
         assert_eq!(guess("a.txt", b"\xff\xfea\x00"), "text/plain");
         assert_eq!(guess("a.txt", b""), "text/plain");
         assert_eq!(guess("a.html", b"<!DOCTYPE html><meta charset=iso-8859-1>"), "text/html");
+        let late = format!("<!DOCTYPE html><!--{}--><meta charset=iso-8859-1>", "-".repeat(900));
+        assert_eq!(guess("a.html", late.as_bytes()), "text/html");
         assert_eq!(guess("a.xml", b"<?xml version='1.0' encoding='latin1'?>"), "text/xml");
         assert_eq!(guess("a.css", b"@charset \"koi8-r\";"), "text/css");
         assert_eq!(guess("a.json", b"{}"), "application/json");

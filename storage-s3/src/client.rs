@@ -196,7 +196,10 @@ impl Client {
     /// Whether the request may succeed with other credentials than those that were refused, and there are others by now.
     async fn has_other_credentials(&self, failed: &Failed) -> bool {
         match (&self.0.renewal, &failed.refused_with) {
-            (Some(renewal), Some(refused)) => renewal.renewed(refused).await.is_some(),
+            (Some(renewal), Some(refused)) => {
+                let is_named = failed.refusal.as_deref().is_some_and(|refusal| !refusal.is_bare());
+                renewal.renewed(refused, is_named).await.is_some()
+            }
             _ => false,
         }
     }

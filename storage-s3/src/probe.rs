@@ -24,7 +24,8 @@ impl S3 {
     ///
     /// A probe cannot prove that a service never lets two racing writers win; it finds services that ignore a condition.
     ///
-    /// Dropping the future leaves objects behind, which a listing of `anystorage-probe-` shows.
+    /// Dropping the future leaves objects behind, which a listing of `anystorage-probe-` shows. In a bucket with versioning
+    /// the deleted versions stay, as after every deletion.
     ///
     /// ```no_run
     /// # async fn example() -> storage_core::Result<()> {
@@ -45,8 +46,12 @@ impl S3 {
         let mut trial = Trial::new(self.shared(), directory);
         let tried = trial.run().await;
         let tidied = trial.tidy().await;
-        let findings = tried?;
-        tidied?;
-        Ok(ProbeReport::new(findings, self.shared().abilities))
+        match (tried, tidied) {
+            (Ok(findings), Ok(())) => Ok(ProbeReport::new(findings, self.shared().abilities)),
+            (Ok(_), Err(left)) => Err(left),
+            (Err(error), Ok(())) => Err(error),
+            // Both matter: why it failed, and what is left behind.
+            (Err(error), Err(left)) => Err(error.with_note(left.message())),
+        }
     }
 }

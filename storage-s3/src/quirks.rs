@@ -72,11 +72,6 @@ impl Quirks {
     /// The profile of a service that is known by its host name.
     fn of_host(host: &str) -> Option<Self> {
         const KNOWN: &[(&str, Quirks)] = &[
-            // Those of regions, dual stack, FIPS and VPC endpoints included ("Amazon S3 endpoints and quotas").
-            ("amazonaws.com", Quirks::None),
-            ("amazonaws.com.cn", Quirks::None),
-            ("amazonaws.eu", Quirks::None),
-            ("api.aws", Quirks::None),
             ("r2.cloudflarestorage.com", Quirks::R2),
             ("backblazeb2.com", Quirks::B2),
             ("storage.googleapis.com", Quirks::Gcs),
@@ -84,9 +79,10 @@ impl Quirks {
             ("digitaloceanspaces.com", Quirks::Spaces),
         ];
         let host = host.strip_suffix('.').unwrap_or(host);
-        let is_below =
-            |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        KNOWN.iter().find(|(domain, _)| is_below(domain)).map(|(_, quirks)| *quirks)
+        if is_s3_of_aws(host) {
+            return Some(Self::None);
+        }
+        KNOWN.iter().find(|(domain, _)| below(host, domain).is_some()).map(|(_, quirks)| *quirks)
     }
 
     /// What the service can do; `host` is the endpoint's, if one is set.
@@ -122,6 +118,43 @@ impl Quirks {
             Self::Wasabi | Self::Spaces => all.without_checksums().without_conditions(),
         }
     }
+}
+
+/// Returns what stands before a domain in a host name, empty for the domain itself. `None` for a host of another domain.
+fn below<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
+    let rest = host.strip_suffix(domain)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
+}
+
+/// Returns whether a host is S3 of AWS ("Amazon S3 endpoints and quotas"): `s3`, or a name that begins with `s3-` or
+/// `s3express-`, perhaps followed by `dualstack`, a region and `vpce`, in a domain of AWS. What stands before it is a
+/// bucket, an access point or a VPC endpoint.
+///
+/// The domain alone proves nothing: the machines and load balancers of all customers have names there too
+/// (`ec2-203-0-113-25.compute-1.amazonaws.com`), and may run any service.
+fn is_s3_of_aws(host: &str) -> bool {
+    const DOMAINS: &[&str] = &[
+        "amazonaws.com",
+        "amazonaws.com.cn",
+        "amazonaws.eu",
+        "api.aws",
+        // The partitions without an internet connection.
+        "c2s.ic.gov",
+        "sc2s.sgov.gov",
+        "csp.hci.ic.gov",
+        "cloud.adc-e.uk",
+    ];
+    let Some(names) = DOMAINS.iter().find_map(|domain| below(host, domain)) else { return false };
+    let service = names.rsplit('.').find(|name| !matches!(*name, "vpce" | "dualstack") && !is_region(name));
+    service.is_some_and(|name| name == "s3" || name.starts_with("s3-") || name.starts_with("s3express-"))
+}
+
+/// Returns whether a name is formed as a region's is: `eu-west-1`, `us-gov-east-1`. Not S3's older names, `s3-eu-west-1`.
+fn is_region(name: &str) -> bool {
+    let is_numbered = name.rsplit_once('-').is_some_and(|(place, number)| {
+        place.contains('-') && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    is_numbered && !name.starts_with("s3")
 }
 
 /// What a service can do.
@@ -235,8 +268,40 @@ mod tests {
             "s3-fips.dualstack.us-east-1.amazonaws.com.",
             "bucket.vpce-1a2b3c4d-5e6f.s3.us-east-1.vpce.amazonaws.com",
             "s3.cn-north-1.amazonaws.com.cn",
+            "s3-eu-west-1.amazonaws.com",
+            "s3-external-1.amazonaws.com",
+            "s3.us-gov-west-1.amazonaws.com",
+            "s3.dualstack.ap-southeast-2.amazonaws.com",
+            "s3-accelerate.amazonaws.com",
+            "s3-accelerate.dualstack.amazonaws.com",
+            "name-123456789012.s3-accesspoint.eu-central-1.amazonaws.com",
+            "alias.mrap.accesspoint.s3-global.amazonaws.com",
+            "accesspoint.vpce-1a2b3c4d.s3.us-west-2.vpce.amazonaws.com",
+            "s3express-use1-az4.us-east-1.amazonaws.com",
+            "s3.dualstack.cn-northwest-1.amazonaws.com.cn",
+            "s3.us-iso-east-1.c2s.ic.gov",
+            "s3.us-isob-east-1.sc2s.sgov.gov",
+            "s3.eusc-de-east-1.amazonaws.eu",
         ] {
             assert_eq!(Quirks::Auto.abilities(Some(host)), Abilities::ALL, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_customers_machine_at_aws_is_not_taken_for_s3() {
+        for host in [
+            "amazonaws.com",
+            "ec2-203-0-113-25.compute-1.amazonaws.com",
+            "ec2-203-0-113-25.eu-west-1.compute.amazonaws.com",
+            "s3-garage-0123456789.elb.eu-west-1.amazonaws.com",
+            "s3-garage-0123456789.eu-west-1.elb.amazonaws.com",
+            "abc123.execute-api.eu-west-1.amazonaws.com",
+            "vpce-1a2b3c4d.vpce-svc-5e6f.us-east-1.vpce.amazonaws.com",
+            "nots3.eu-west-1.amazonaws.com",
+            "s3.eu-west-1.notamazonaws.com",
+        ] {
+            let abilities = Quirks::Auto.abilities(Some(host));
+            assert!(!abilities.is_known && !abilities.conditional_put, "{host}");
         }
     }
 

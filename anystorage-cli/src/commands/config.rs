@@ -113,16 +113,27 @@ impl Checked<'_> {
             Err(error) => return self.note::<()>("save", Err(error)).map(|_| false),
         };
         let saved = storage.save(key.clone(), BODY).await;
-        if self.note("save", saved)?.is_none() {
-            return Ok(false);
+        let failed = saved.is_err();
+        self.note("save", saved)?;
+        if failed {
+            return self.tidy(storage, &key).await.map(|()| false);
         }
         let read = self.note("read", read(storage, &key).await)?;
         let deleted = self.note("delete", delete(storage, &key).await)?;
         Ok(read.is_some() && deleted.is_some())
     }
 
+    /// Deletes what a failed save may have stored all the same, as where a service ignores an option.
+    async fn tidy(&mut self, storage: &Storage, key: &Key) -> Result<(), Failure> {
+        match storage.delete(key.clone()).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.note::<()>("delete", Err(error)).map(drop),
+        }
+    }
+
     async fn s3(&mut self, config: &StorageConfig) -> Result<(), Failure> {
-        let prefix = config.common.prefix.as_deref().map(|prefix| format!("{}/", prefix.trim_matches('/')));
+        let prefix = config.common.prefix.as_deref().map(|prefix| prefix.trim_matches('/'));
+        let prefix = prefix.filter(|prefix| !prefix.is_empty()).map(|prefix| format!("{prefix}/"));
         let bucket = S3Builder::from_options(config.options.clone()).and_then(S3Builder::build);
         let probed = match bucket {
             Ok(bucket) => bucket.probe(&prefix.unwrap_or_default()).await,

@@ -107,3 +107,26 @@ fn a_profile_that_fits_is_said_to_fit() {
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert_eq!(lines(&ran.out).last().unwrap(), "bucket: the profile in use fits");
 }
+
+#[test]
+fn a_save_that_fails_after_the_object_was_stored_leaves_nothing_behind() {
+    let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
+    // The server stores the object and does not confirm its encryption.
+    let ran = run(&mut bucket(&sandbox, served.name(), "quirks = 'none'\nsse = 'AES256'"));
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("the object is stored") && ran.err.contains("sse"), "{}", ran.err);
+    let mut list = sandbox.command(&["ls", "-r", "bucket:"]);
+    list.env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+    assert_eq!(run(list.env("HOME", sandbox.path(""))).done(), "");
+}
+
+#[test]
+fn a_bucket_with_an_empty_prefix_is_probed() {
+    let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
+    let mut check = bucket(&sandbox, served.name(), "quirks = 'garage'");
+    let config = std::fs::read_to_string(sandbox.path("storages.toml")).unwrap();
+    sandbox.write("storages.toml", config.replace("some/where", ""));
+    let ran = run(&mut check);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert!(lines(&ran.out).contains(&"bucket: probe: ok".to_owned()), "{:?}", ran.out);
+}

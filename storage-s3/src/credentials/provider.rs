@@ -98,6 +98,10 @@ impl<S: Source> Cached<S> {
         Some(Arc::clone(&held.credential))
     }
 
+    fn holds_with_known_end(&self, refused: &AwsCredential) -> bool {
+        self.state().held.as_ref().is_some_and(|held| held.expires.is_some() && *held.credential == *refused)
+    }
+
     async fn get(&self) -> Result<Arc<AwsCredential>, Failure> {
         match self.look() {
             Look::Good(credential) => Ok(credential),
@@ -241,14 +245,19 @@ impl fmt::Debug for Fixed {
 pub(crate) trait Renewal: fmt::Debug + Send + Sync {
     /// Asks the source again and returns other credentials than the refused ones, or `None` if it has no others.
     ///
-    /// Asks at most once in 30 s, because a service may refuse requests for other reasons. Dropping the future drops
-    /// the question.
-    async fn renewed(&self, refused: &AwsCredential) -> Option<Arc<AwsCredential>>;
+    /// Asks at most once in 30 s, because a service may refuse requests for other reasons. `is_named` says whether the
+    /// service names the credentials as its reason. If it does not, as to a HEAD of an object that the policy hides,
+    /// credentials whose end is known are kept: new ones would change every stable link, and cost a request to STS or
+    /// a run of a credential process, each time. Dropping the future drops the question.
+    async fn renewed(&self, refused: &AwsCredential, is_named: bool) -> Option<Arc<AwsCredential>>;
 }
 
 #[async_trait]
 impl<S: Source> Renewal for Cached<S> {
-    async fn renewed(&self, refused: &AwsCredential) -> Option<Arc<AwsCredential>> {
+    async fn renewed(&self, refused: &AwsCredential, is_named: bool) -> Option<Arc<AwsCredential>> {
+        if !is_named && self.holds_with_known_end(refused) {
+            return None;
+        }
         let _alone = self.asking.lock().await;
         if let Some(other) = self.held_other_than(refused) {
             return Some(other);

@@ -64,6 +64,11 @@ impl Trial {
         let (if_match, quoted) = self.if_match(&object).await;
         note("if_match", Some(Ability::ConditionalPut), if_match);
         note("if_match with a quoted ETag", Some(Ability::QuotedEtags), quoted);
+        note(
+            "if_match with an ETag without quotes",
+            Some(Ability::UnquotedEtags),
+            self.if_match_without_quotes(&object).await,
+        );
         note("create_new of an upload in parts", Some(Ability::ConditionalComplete), self.complete(&object).await);
         note("create_new of a copy", Some(Ability::ConditionalCopy), self.conditional_copy(&object).await);
         note("a copy with other metadata", None, self.copy(&object).await);
@@ -153,6 +158,18 @@ impl Trial {
                 (self.unquoted(there, etag).await, Ok(ProbeOutcome::Refused(error.message().to_owned())))
             }
             Err(error) => (Err(error), ignored("not tried")),
+        }
+    }
+
+    async fn if_match_without_quotes(&self, there: &Key) -> Tried {
+        match self.unquoted(there, ETag::strong(NO_ETAG)?).await {
+            Ok(_) => return ignored("an object of another ETag was replaced"),
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
+            Err(error) => return Err(error),
+        }
+        match stat::stat(&self.bold, there).await?.etag {
+            Some(etag) => self.unquoted(there, etag).await,
+            None => ignored("the object has no ETag"),
         }
     }
 

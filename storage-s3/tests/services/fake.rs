@@ -232,7 +232,8 @@ fn holds(state: &State, key: &str, asked: &Asked, bare: bool) -> bool {
         return there.is_none();
     }
     let Some(wanted) = asked.headers().get("if-match").map(|wanted| wanted.to_str().unwrap()) else { return true };
-    there.is_some_and(|object| if bare { object.etag.trim_matches('"') == wanted } else { object.etag == wanted })
+    let wanted = if bare { wanted } else { wanted.trim_matches('"') };
+    there.is_some_and(|object| object.etag.trim_matches('"') == wanted)
 }
 
 /// What is kept of a request's headers.

@@ -4,6 +4,7 @@ use storage_core::ErrorKind;
 use storage_s3::{ProbeOutcome, ProbeReport, Quirks};
 
 use crate::fake::{Fake, Lack};
+use crate::fault_proxy::{Answer, Fault};
 
 /// No service that the driver knows the host name of.
 async fn probed(fake: &Fake, quirks: Quirks) -> ProbeReport {
@@ -73,6 +74,24 @@ async fn a_service_that_refuses_what_others_do_is_reported_with_its_words() {
         assert!(matches!(refused, ProbeOutcome::Refused(why) if why.contains("NotImplemented")), "{what}: {refused:?}");
     }
     assert_eq!(report.suggestion(), Some(Quirks::Gcs));
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_deletes_what_it_stored_or_names_it() {
+    let fake = Fake::without(&[]);
+    // The object is stored, but the response says otherwise.
+    let denied = Fault::alter(|answer| *answer = Answer::error(403, "AccessDenied"));
+    let saved = fake.proxy.on("PutObject").then(denied);
+    let error = fake.driver(Quirks::None).probe("").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert_eq!(fake.left(), (Vec::new(), 0));
+    saved.assert_fired();
+
+    let kept = fake.proxy.on("DeleteObject").then(Fault::Say(Answer::error(403, "AccessDenied")));
+    let error = fake.driver(Quirks::None).probe("").await.unwrap_err();
+    assert!(error.message().contains("left below anystorage-probe-"), "{error}");
+    assert_eq!(fake.left().0.len(), 1);
+    kept.assert_fired();
 }
 
 #[tokio::test]

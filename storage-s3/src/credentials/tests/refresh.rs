@@ -13,7 +13,7 @@ use storage_core::{Error, ErrorKind};
 use tokio::sync::Semaphore;
 
 use crate::credentials::failure::{Failure, Tried};
-use crate::credentials::provider::{Cached, Fetched, Source};
+use crate::credentials::provider::{Cached, Fetched, Renewal, Source};
 
 const HOUR: u64 = 3600;
 
@@ -123,6 +123,19 @@ async fn credentials_are_asked_for_once_and_again_five_minutes_before_their_end(
     setup.at(HOUR - 300);
     assert_eq!(setup.get().await.unwrap(), "B");
     assert_eq!(setup.asked(), 2);
+}
+
+/// A HEAD that is refused does not say why: often the policy does not allow it.
+#[tokio::test]
+async fn credentials_with_a_known_end_are_renewed_early_only_if_the_refusal_names_them() {
+    let setup = Setup::new([until("A", HOUR), until("B", 2 * HOUR)]);
+    let first = setup.provider.get_credential().await.unwrap();
+    assert!(Renewal::renewed(&*setup.provider, &first, false).await.is_none());
+    assert_eq!(setup.asked(), 1);
+    let second = Renewal::renewed(&*setup.provider, &first, true).await.unwrap();
+    assert_eq!((second.key_id.as_str(), setup.asked()), ("B", 2));
+    let also_second = Renewal::renewed(&*setup.provider, &first, false).await.unwrap();
+    assert_eq!((also_second.key_id.as_str(), setup.asked()), ("B", 2));
 }
 
 #[tokio::test]
