@@ -23,7 +23,7 @@ async fn what_is_left_open_is_filled_in() {
     let scripted = Scripted::new();
     let saved = storage(&scripted).save("a.css", "body {}").user_metadata("author", "ada").await.unwrap();
     let expected = Metadata::new()
-        .content_type("text/css")
+        .content_type("text/css; charset=utf-8")
         .cache_control("max-age=60")
         .content_language("en")
         .user("author", "ada")

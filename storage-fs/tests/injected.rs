@@ -334,13 +334,14 @@ fn a_fault_at_any_call_of_a_read_is_told_and_nothing_is_taken_for_absent() {
 fn a_small_file_that_is_truncated_while_it_is_opened_is_an_error() {
     with_strace(async {
         let scratch = Scratch::in_memory();
-        scratch.put("theirs.txt", "another program's");
+        // The name decides the type of an image, so that the first read is that of the body.
+        scratch.put("theirs.png", "another program's");
         let storage = scratch.storage();
         let trace = Trace::start(Thread::Blocking, "pread64", Some("pread64:retval=0:when=1")).await.unwrap();
-        let error = read(&storage, "theirs.txt").await.unwrap_err();
+        let error = read(&storage, "theirs.png").await.unwrap_err();
         assert!(trace.stop().iter().any(|line| line.contains("(INJECTED)")), "it did not fire");
         assert!(error.is_retryable(), "{error}");
-        assert_eq!(read(&storage, "theirs.txt").await.unwrap(), b"another program's");
+        assert_eq!(read(&storage, "theirs.png").await.unwrap(), b"another program's");
     });
 }
 
