@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     // All are looked up first: a mistake in the last one is found before the first is deleted.
     let mut groups: Vec<Vec<(Key, Place)>> = Vec::new();
     for place in found(&args.locations, places, Want::Existing)? {
-        if !place.text.is_empty() && place.names_directory() {
+        if place.names_directory() && (place.local || !place.text.is_empty()) {
             return Err(Failure::usage(format!("{place}: a directory: anystorage rm -r {place} deletes all below it")));
         }
         join(&mut groups, (place.key()?, place));

@@ -169,8 +169,10 @@ fn a_directory_where_an_object_is_meant_is_refused_with_the_command_that_takes_o
         assert!(said.contains(&format!("{from}: a directory")) || said.contains("./dir/: a directory"), "{said}");
         assert!(said.contains("anystorage cp -r"), "{said}");
     }
-    let said = sandbox.run(&["rm", "media:dir/"]).failed(2);
-    assert!(said.contains("anystorage rm -r media:dir/"), "{said}");
+    for (directory, shown) in [("media:dir/", "media:dir/"), ("./dir", "./dir/"), ("./dir/", "./dir/")] {
+        let said = sandbox.run(&["rm", directory]).failed(2);
+        assert!(said.contains(&format!("{shown}: a directory: anystorage rm -r {shown} ")), "{said}");
+    }
 }
 
 #[test]
