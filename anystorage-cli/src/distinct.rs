@@ -35,7 +35,7 @@ pub(crate) enum Destination {
 /// `Conflict` if the destination may be the source. `NotFound` if there is no source; any error of looking.
 pub(crate) async fn look(from: (&Storage, &Key), to: (&Storage, &Key)) -> Result<Destination> {
     let ((source, from_key), (target, to_key)) = (from, to);
-    if same_storage(source, target) && never_one_name(from_key, to_key) {
+    if same_storage(source, target) && keys_are_names(source) && never_one_name(from_key, to_key) {
         return Ok(Destination::Distinct);
     }
     let before = source.stat(from_key).await?;
@@ -69,6 +69,12 @@ pub(crate) async fn check(destination: Destination, source: &ObjectMeta, to: (&S
         return Err(Error::new(ErrorKind::Conflict, message));
     }
     Ok(())
+}
+
+/// Whether an object of a storage has one key. A server behind a URL may have links between its files, or read names in
+/// ways of its own. The driver `fs` follows no links.
+fn keys_are_names(storage: &Storage) -> bool {
+    matches!(&*storage.info().name, "fs" | "memory" | "s3")
 }
 
 /// Whether two keys of one storage are two objects for certain. Some file systems ignore case, and some normalise Unicode.

@@ -42,7 +42,10 @@ pub struct DeletePrefix(Deletions<Entry>);
 impl DeletePrefix {
     pub(crate) fn new(storage: Storage, prefix: Result<Prefix>) -> Self {
         let entries = match prefix {
-            Ok(prefix) => storage.list(prefix).with_folder_markers().entries().map(removable).boxed(),
+            Ok(prefix) => {
+                let entries = storage.list(prefix.clone()).with_folder_markers().entries();
+                entries.map(move |entry| removable(entry, &prefix)).boxed()
+            }
             Err(error) => stream::iter([Err(error.with_operation(Operation::Delete))]).boxed(),
         };
         Self(Deletions::new(storage, entries))
@@ -66,9 +69,14 @@ impl DeletePrefix {
     }
 }
 
-/// Refuses what a listing of all levels does not yield.
-fn removable(entry: Result<Entry>) -> Result<Entry> {
+/// Refuses what a listing of all levels below the prefix does not yield. A server that ignores the prefix would
+/// otherwise cost all objects of the storage.
+fn removable(entry: Result<Entry>, prefix: &Prefix) -> Result<Entry> {
     match entry {
+        Ok(entry) if !entry.name().starts_with(prefix.as_str()) => {
+            let message = format!("the driver listed a name that does not begin with {prefix:?}: it stays");
+            Err(Error::new(ErrorKind::Unexpected, message).with_key(entry.name()))
+        }
         Ok(Entry::Prefix(prefix)) => {
             let message = "the driver rolled up keys in a listing without a delimiter: what is below this stays";
             Err(Error::new(ErrorKind::Unexpected, message).with_key(prefix.as_str()))

@@ -300,3 +300,14 @@ async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
     assert_eq!((error.kind(), error.driver()), (ErrorKind::InvalidKey, Some("scripted")));
     assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
 }
+
+#[tokio::test]
+async fn what_a_driver_lists_outside_the_prefix_is_not_deleted() {
+    let mut scripted = Scripted::with_objects(&[("d/1", ""), ("elsewhere", "kept")]).await;
+    scripted.answers_with = Some("elsewhere");
+    let error = storage(&scripted).delete_prefix("d/").finish().await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Unexpected, Some("elsewhere")));
+    assert!(error.message().contains("does not begin with"), "{error}");
+    assert_eq!(scripted.text("elsewhere").await, "kept");
+    assert!(!scripted.asked().iter().any(|call| call.starts_with("delete")), "{:?}", scripted.asked());
+}

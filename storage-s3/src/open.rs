@@ -1,7 +1,7 @@
 //! `open`: one GET, whose body goes on where a connection breaks off.
 
 use std::ops::Range;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::stream;
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
@@ -15,6 +15,9 @@ use crate::headers;
 use crate::request::Request;
 use crate::spool::{self, Spooled};
 use crate::stat::{CHECKSUM_MODE, stat};
+
+/// The last second of the year 9999, since 1970.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
     let answer = match s3.client.send(&request(s3, key, options)?).await {
@@ -52,8 +55,8 @@ fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Reque
         let etag = ETag::strong(etag.opaque())?;
         request = request.header(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
     } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 has no form in HTTP, and is before every object's.
-        let since = httpdate::fmt_http_date(since.max(UNIX_EPOCH));
+        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every object's.
+        let since = httpdate::fmt_http_date(since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND));
         request = request.header(IF_MODIFIED_SINCE, headers::header_value(&since)?);
     }
     Ok(request)

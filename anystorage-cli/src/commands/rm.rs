@@ -17,8 +17,8 @@ const LOOKED_BELOW: usize = 8;
 
 /// Delete objects, or with -r directories. What is not there is fine
 ///
-/// Keys are taken literally: `rm 'media:x/*'` deletes the object of that name. If there is none, that is an error; so is a name
-/// below which there are objects (looked for with up to eight locations).
+/// Keys are taken literally: `rm 'media:x/*'` deletes the object of that name. If there is none, that is an error; so is the
+/// name of a directory (looked for with up to eight locations).
 ///
 /// With -r each location is a directory, whether or not it ends in a slash: `rm -r media:a` deletes `a/1` and `a/b/2`,
 /// and neither `a` nor `ab`. Folder markers of S3 consoles go too. What could not be deleted is named, and the rest is
@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     // All are looked up first: a mistake in the last one is found before the first is deleted.
     let mut groups: Vec<Vec<(Key, Place)>> = Vec::new();
     for place in found(&args.locations, places, Want::Existing)? {
-        if !place.text.is_empty() && place.names_directory() {
+        if place.names_directory() && (place.local || !place.text.is_empty()) {
             return Err(Failure::usage(format!("{place}: a directory: anystorage rm -r {place} deletes all below it")));
         }
         join(&mut groups, (place.key()?, place));
@@ -154,7 +154,7 @@ async fn refuse_object(directory: &Place) -> Result<(), Failure> {
 /// A delete would find nothing and succeed.
 async fn refuse_other_meaning(key: &Key, place: &Place, looks_below: bool) -> Result<(), Failure> {
     let is_pattern = key.as_str().contains(['*', '?', '[']);
-    let is_directory = looks_below && !is_pattern && has_objects_below(place).await?;
+    let is_directory = looks_below && !is_pattern && is_directory(place).await?;
     if !is_pattern && !is_directory {
         return Ok(());
     }
@@ -163,18 +163,20 @@ async fn refuse_other_meaning(key: &Key, place: &Place, looks_below: bool) -> Re
     }
     let message = match is_pattern {
         true => "no such object: patterns are not expanded".to_owned(),
-        false => format!("no such object, but objects are below it: anystorage rm -r {place}/ deletes them all"),
+        false => format!("no such object, but it is a directory: anystorage rm -r {place}/ deletes all below it"),
     };
     Err(place.failure(&Error::new(ErrorKind::NotFound, message)))
 }
 
-async fn has_objects_below(place: &Place) -> Result<bool, Failure> {
+/// Whether anything is below a name: an object, a folder marker, or what cannot be read or named.
+async fn is_directory(place: &Place) -> Result<bool, Failure> {
     let below = place.with_text(format!("{}/", place.text));
     match place.storage.list(below.prefix()?).with_folder_markers().entries().next().await {
         None => Ok(false),
         Some(Ok(_)) => Ok(true),
-        // Who may delete need not be allowed to list; a delete by name is no more than was asked for.
-        Some(Err(_)) => Ok(false),
+        // An error of one name below is something below. Of any other: a program that may delete need not be allowed to
+        // list, and a delete by name is no more than was asked for.
+        Some(Err(error)) => Ok(error.listing_continues()),
     }
 }
 

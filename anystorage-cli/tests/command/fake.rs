@@ -14,8 +14,8 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Starts it with a function from the head of a request to the status line and headers of the response. GET has the body
-    /// `hello`.
+    /// Starts it with a function from the head of a request, in lower case, to the status line and headers of the response. GET
+    /// has the body `hello`. A response that has its own body, after an empty line, is sent as it is.
     pub(crate) fn start(respond: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -37,6 +37,11 @@ impl Fake {
     pub(crate) fn storage(&self, name: &str, host: &str) -> String {
         let port = self.address.port();
         format!("[storages.{name}]\ndriver = 'http'\nbase_url = 'http://{host}:{port}/'\nwritable = true\n")
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The methods of all requests so far.
@@ -61,7 +66,10 @@ fn serve(stream: TcpStream, respond: &impl Fn(&str) -> String, seen: &Mutex<Vec<
     std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
     let body = if method == "get" { "hello" } else { "" };
     let length = if matches!(&*method, "get" | "head") { 5 } else { 0 };
-    let response = format!("{}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}", respond(&head));
+    let response = match respond(&head) {
+        whole if whole.contains("\r\n\r\n") => whole,
+        start => format!("{start}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"),
+    };
     reader.get_mut().write_all(response.as_bytes())
 }
 

@@ -109,6 +109,20 @@ fn a_file_that_is_moved_between_two_names_of_one_server_is_neither_written_nor_d
     }
 }
 
+/// A server may show one file under two paths, by a link between its directories.
+#[test]
+fn a_file_that_is_moved_between_two_paths_of_one_server_is_neither_written_nor_deleted() {
+    let sandbox = Sandbox::new();
+    let fake = Fake::start(|_| {
+        "HTTP/1.1 200 OK\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\nETag: \"a\"\r\n".to_owned()
+    });
+    sandbox.write("storages.toml", fake.storage("a", "127.0.0.1"));
+    let said = sandbox.run(&["mv", "a:here/k.txt", "a:there/k.txt"]).failed(1);
+    assert!(said.contains("may be the same object; nothing was changed"), "{said}");
+    let methods = fake.methods();
+    assert!(methods.iter().all(|method| method == "head" || method == "options"), "{methods:?}");
+}
+
 #[test]
 fn a_destination_that_becomes_the_source_between_the_look_and_the_copy_does_not_cost_it() {
     let sandbox = Sandbox::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::fake::Fake;
 use crate::server::{ACCESS_KEY_ID, Bucket, SECRET_ACCESS_KEY, Server};
 use crate::support::{Run, Sandbox, run};
 
@@ -195,6 +196,35 @@ fn a_directory_goes_to_a_bucket_and_back() {
     s3.run(&["cp", "-r", "bucket:site/b", "./back"]).done();
     assert_eq!(s3.sandbox.read("back/d/e.txt"), "b/d/e.txt");
     assert!(s3.run(&["cp", "-r", "bucket:site", &s3.url("site/again")]).failed(1).contains("inside the other"));
+}
+
+/// A console shows an empty folder by a marker, an empty object `photos/`.
+#[test]
+fn rm_of_a_name_below_which_only_a_folder_marker_is_deletes_nothing_and_rm_r_deletes_the_marker() {
+    let respond = |head: &str| {
+        let (status, body) = match head.split(' ').next() {
+            Some("get") => {
+                let marker = "<Contents><Key>photos/</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+                              <ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><Size>0</Size></Contents>";
+                ("200 OK", format!("<ListBucketResult>{marker}</ListBucketResult>"))
+            }
+            Some("head") if !head.contains("photos/ ") => ("404 Not Found", String::new()),
+            _ => ("200 OK", String::new()),
+        };
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    };
+    let (sandbox, fake) = (Sandbox::new(), Fake::start(respond));
+    let config = format!(
+        "[storages.bucket]\ndriver = 's3'\nbucket = 'b'\nendpoint = 'http://{}'\nquirks = 'minio'\nallow_http = true\n\
+         anonymous = true\n",
+        fake.address()
+    );
+    sandbox.write("storages.toml", config);
+    let said = sandbox.run(&["rm", "bucket:photos"]).failed(1);
+    assert!(said.contains("it is a directory: anystorage rm -r bucket:photos/ "), "{said}");
+    assert!(!fake.methods().contains(&"delete".to_owned()), "{:?}", fake.methods());
+    assert_eq!(sandbox.run(&["rm", "-r", "bucket:photos"]).silent(), 0);
+    assert!(fake.methods().contains(&"delete".to_owned()), "{:?}", fake.methods());
 }
 
 #[test]

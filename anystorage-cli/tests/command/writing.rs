@@ -169,8 +169,10 @@ fn a_directory_where_an_object_is_meant_is_refused_with_the_command_that_takes_o
         assert!(said.contains(&format!("{from}: a directory")) || said.contains("./dir/: a directory"), "{said}");
         assert!(said.contains("anystorage cp -r"), "{said}");
     }
-    let said = sandbox.run(&["rm", "media:dir/"]).failed(2);
-    assert!(said.contains("anystorage rm -r media:dir/"), "{said}");
+    for (directory, shown) in [("media:dir/", "media:dir/"), ("./dir", "./dir/"), ("./dir/", "./dir/")] {
+        let said = sandbox.run(&["rm", directory]).failed(2);
+        assert!(said.contains(&format!("{shown}: a directory: anystorage rm -r {shown} ")), "{said}");
+    }
 }
 
 #[test]
@@ -205,7 +207,12 @@ fn rm_of_a_pattern_or_a_directory_says_what_is_there_and_deletes_nothing() {
         assert!(said.contains(&format!("{pattern}: no such object: patterns are not expanded")), "{said}");
     }
     let said = sandbox.run(&["rm", "media:y", "media:x"]).failed(1);
-    assert!(said.contains("media:x: no such object, but objects are below it: anystorage rm -r media:x/"), "{said}");
+    assert!(said.contains("media:x: no such object, but it is a directory: anystorage rm -r media:x/ "), "{said}");
+    // What is below cannot be deleted by a key either.
+    sandbox.write("media/odd/line\nbreak", "odd");
+    let said = sandbox.run(&["rm", "media:y", "media:odd"]).failed(1);
+    assert!(said.contains("media:odd: no such object, but it is a directory"), "{said}");
+    std::fs::remove_dir_all(sandbox.path("media/odd")).unwrap();
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "x/1\ny\n");
 }
 

@@ -29,6 +29,8 @@ const MAX_VERDICT: usize = 64 * 1024;
 /// For how long the links that the driver itself follows are signed, and for how long they stay the same, so that a cache
 /// in front of the mirror knows them again.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
+/// The last second of the year 9999, since 1970.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 /// Of the encodings that an object may be stored in, any will do; of an encoding that is made for us, none is needed.
 const AS_STORED: HeaderValue = HeaderValue::from_static("identity, *");
 
@@ -414,8 +416,9 @@ fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
         // The comparison is the weak one (RFC 9110, section 13.1.2), but some servers compare the text.
         headers.insert(IF_NONE_MATCH, header_value(&ETag::strong(etag.opaque())?.to_string())?);
     } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 has no form in HTTP, and is before every object's.
-        headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since.max(UNIX_EPOCH)))?);
+        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every object's.
+        let since = since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND);
+        headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since))?);
     }
     Ok(headers)
 }

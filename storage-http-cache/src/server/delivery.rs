@@ -1,8 +1,8 @@
 //! [`Delivery`]: the answer to a GET or HEAD of an object.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{AGE, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY, VIA};
+use http::header::{AGE, CACHE_CONTROL, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY, VIA};
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ErrorKind, Key, Link, Result};
 use storage_http::serve::{Body, Overrides, Source, failure_response, plain, respond};
@@ -15,6 +15,8 @@ use super::version::{Held, Passing, Version};
 
 /// The greatest `Age` (RFC 9111, section 1.2.2).
 const MAX_AGE: u64 = 1 << 31;
+/// The last second of the year 9999, since 1970.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 /// How long the link works that a miss is redirected to, where origin signs, and the client's own link does not end before.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
@@ -80,10 +82,13 @@ impl Delivery<'_> {
     }
 
     async fn deliver(&self, version: Version, handling: Handling) -> Result<Response<Body>> {
-        let age = version.age().as_secs();
+        let (age, date) = (version.age().as_secs(), version.date());
         let held = Held { mirror: self.site.mirror.clone(), version };
         let mut response = self.read(&held, status(handling)).await?;
         set_age(&mut response, age);
+        if let Some(date) = date {
+            set_date(&mut response, date);
+        }
         self.site.mirror.count(handling, response.body().len().unwrap_or(0));
         Ok(response)
     }
@@ -112,8 +117,12 @@ impl Delivery<'_> {
         let origin = Passing::new(self.site.origin());
         let mut response = self.read(&origin, status).await?;
         // An origin that is a cache itself states how old its copy is; the next cache has to know (RFC 9111, section 5.1).
-        if let Some(age) = origin.age() {
-            set_age(&mut response, age);
+        if let Some(of_origin) = origin.response() {
+            set_date(&mut response, of_origin.date);
+            // Without an age worth a header there is none: that of a response that came straight from its source.
+            if of_origin.age.as_secs() > 0 {
+                set_age(&mut response, of_origin.age.as_secs());
+            }
         }
         Ok(response)
     }
@@ -175,6 +184,15 @@ fn redirect_lifetime(link_ends: Option<SystemTime>, now: SystemTime) -> Option<D
 
 fn set_age(response: &mut Response<Body>, age: u64) {
     response.headers_mut().insert(AGE, HeaderValue::from(age.min(MAX_AGE)));
+}
+
+/// Sends the `Date` of the response that the object came with: the next cache, and the client's own, counts `Expires` from it
+/// (RFC 9111, section 4.2.1).
+fn set_date(response: &mut Response<Body>, date: SystemTime) {
+    let date = httpdate::fmt_http_date(date.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND));
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        response.headers_mut().insert(DATE, date);
+    }
 }
 
 /// There is no such object. Whether origin was asked for this request.

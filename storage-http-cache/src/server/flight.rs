@@ -236,6 +236,8 @@ impl Pilot {
 
     /// `None` if the end has been told.
     async fn receive(&self, mut object: Object, fill: Fill) -> Option<Landing> {
+        // The age of the response counts from here, also where its body is received before it is kept.
+        let (received_at, fetched_at) = (Instant::now(), SystemTime::now());
         if !freshness::may_keep(object.meta()) {
             self.forget().await;
             return Some(self.not_kept("origin forbids it"));
@@ -256,7 +258,7 @@ impl Pilot {
             self.forget().await;
             return Some(self.not_kept("origin sent a part"));
         }
-        let entry_meta = EntryMeta::fetched((*meta).clone(), SystemTime::now());
+        let entry_meta = EntryMeta::fetched((*meta).clone(), fetched_at);
         let filling = match off_thread(move || fill.create(entry_meta)).await {
             Ok(filling) => filling,
             Err(error) => {
@@ -267,7 +269,7 @@ impl Pilot {
             }
         };
         let (told, written) = watch::channel(Written { bytes: 0, is_broken: false, is_wrong: false });
-        let (tail, received_at) = (filling.tail(), Instant::now());
+        let tail = filling.tail();
         let progress = Arc::new(Progress { meta: Arc::clone(&meta), tail, received_at, written });
         self.sender.send_replace(Some(Landing::Filling(progress)));
         match self.fill(object, filling, &told).await {

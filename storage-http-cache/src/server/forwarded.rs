@@ -1,5 +1,6 @@
 //! Where a request comes from, also behind a proxy.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::HeaderMap;
@@ -26,8 +27,10 @@ pub(crate) fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[I
     }
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+/// The values of a header. One that is not text counts too: left out, it would leave the other header alone to name the
+/// client, and that one the client may have made up.
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<Cow<'a, str>> {
+    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
 }
 
 /// Goes back from the peer through what each proxy says, as long as that is a trusted one. `None` if there is nothing to go
@@ -54,14 +57,33 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// The value of a parameter in an element of `Forwarded`: `for="[2001:db8::1]:4711";proto=https`. Values of addresses have no
-/// escaped characters.
+/// Returns the value of a parameter in an element of `Forwarded`: `for="[2001:db8::1]:4711";proto=https`. Values of addresses
+/// have no escaped characters.
+///
+/// Returns `None` for an element that is malformed anywhere. A client may send half of a quoted text, and what the proxy
+/// appends is then read as the other half, in one element with an address that the client chose.
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    let pairs = split_outside_quotes(element, ';');
-    let mut pairs = pairs.into_iter().filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.find(|(found, _)| found.trim().eq_ignore_ascii_case(name))?;
-    let value = value.trim();
-    Some(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
+    let mut wanted = None;
+    for pair in split_outside_quotes(element, ';').into_iter().filter(|pair| !pair.is_empty()) {
+        let (found, value) = pair.split_once('=')?;
+        let (found, value) = (found.trim(), unquoted(value.trim())?);
+        if !found.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+            return None;
+        }
+        if found.eq_ignore_ascii_case(name) {
+            wanted = wanted.or(Some(value));
+        }
+    }
+    wanted
+}
+
+/// Returns the text of a value in quotes or without. `None` if there is a quote anywhere else.
+fn unquoted(value: &str) -> Option<&str> {
+    let text = match value.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"')?,
+        None => value,
+    };
+    (!text.contains('"')).then_some(text)
 }
 
 fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
@@ -85,7 +107,7 @@ mod tests {
     fn by(peer: &str, given: &[(&'static str, &str)], trusted: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in given {
-            headers.append(*name, value.parse().unwrap());
+            headers.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let trusted: Vec<IpAddr> = trusted.iter().map(|address| address.parse().unwrap()).collect();
         client_address(SocketAddr::new(peer.parse().unwrap(), 1), &headers, &trusted).to_string()
@@ -140,5 +162,24 @@ mod tests {
         assert_eq!(both("for=198.51.100.1", "198.51.100.1"), "198.51.100.1");
         assert_eq!(both("for=8.8.8.8", "198.51.100.1"), "127.0.0.1");
         assert_eq!(both("for=unknown", "198.51.100.1"), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_header_that_is_not_ascii_does_not_leave_the_other_to_name_the_client() {
+        let trusted = ["127.0.0.1"];
+        let headers = [("forwarded", "for=8.8.8.8"), ("x-forwarded-for", "\u{e9}, 198.51.100.1")];
+        assert_eq!(by("127.0.0.1", &headers, &trusted), "127.0.0.1");
+        assert_eq!(by("127.0.0.1", &headers[1..], &trusted), "198.51.100.1", "the proxy has appended it");
+    }
+
+    #[test]
+    fn a_quote_that_the_client_left_open_does_not_swallow_what_the_proxy_appends() {
+        for begun in ["for=8.8.8.8;x=\"", "for=8.8.8.8;x=y\"", "for=8.8.8.8;\"", "for=8.8.8.8;x\"", "\";for=8.8.8.8"] {
+            for appended in ["for=198.51.100.1", "for=\"198.51.100.1:4711\"", "for=\"198.51.100.1\";host=\"a\\\"b\""] {
+                let value = format!("{begun}, {appended}");
+                let found = by("127.0.0.1", &[("forwarded", value.as_str())], &["127.0.0.1"]);
+                assert_eq!(found, "127.0.0.1", "{value}");
+            }
+        }
     }
 }

@@ -208,7 +208,7 @@ impl Mirror {
 
     /// How fresh an entry may be, and how old it is.
     fn judge(&self, key: &Key, meta: &EntryMeta) -> (Freshness, Duration) {
-        let freshness = self.freshness.of(key, &meta.object.metadata, meta.date.unwrap_or(meta.validated_at));
+        let freshness = self.freshness.of(key, &meta.object.metadata, meta.response_date());
         (freshness, meta.age_at(SystemTime::now()))
     }
 

@@ -1,13 +1,12 @@
 //! [`Version`]: one version of an object, kept or arriving, as something to read from.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use storage_core::{ErrorKind, Key, Object, ObjectMeta, ObjectStream, OpenOptions, Result, Storage};
+use storage_core::{ErrorKind, Key, Object, ObjectMeta, ObjectStream, OpenOptions, ResponseMeta, Result, Storage};
 use storage_http::serve::Source;
 
 use super::flight::{self, Progress};
@@ -48,30 +47,35 @@ impl Version {
             Self::Arriving(progress) => progress.age(),
         }
     }
+
+    /// Returns the `Date` of the response that the version came with (RFC 9110, section 6.6.1), or `None` if that is now.
+    pub(crate) fn date(&self) -> Option<SystemTime> {
+        match self {
+            Self::Kept(kept) => Some(kept.meta.response_date()),
+            Self::Arriving(progress) => progress.meta.response.map(|response| response.date),
+        }
+    }
 }
 
-/// Origin, asked for an object that is not kept. Remembers how old the response is that it got.
+/// Origin, asked for an object that is not kept. Remembers how old the last response was.
 #[derive(Debug, Clone)]
 pub(crate) struct Passing {
     origin: Storage,
-    /// Whole seconds and one; 0 is none.
-    age: Arc<AtomicU64>,
+    response: Arc<Mutex<Option<ResponseMeta>>>,
 }
 
 impl Passing {
     pub(crate) fn new(origin: &Storage) -> Self {
-        Self { origin: origin.clone(), age: Arc::default() }
+        Self { origin: origin.clone(), response: Arc::default() }
     }
 
-    /// Returns the age of the last response, or `None` if it states none: then origin is no cache.
-    pub(crate) fn age(&self) -> Option<u64> {
-        self.age.load(Ordering::Relaxed).checked_sub(1)
+    /// Returns the age and the date of the last response, or `None` if origin is not an HTTP server.
+    pub(crate) fn response(&self) -> Option<ResponseMeta> {
+        *self.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, meta: &ObjectMeta) {
-        let age = meta.response.map_or(0, |response| response.age.as_secs());
-        // Without an age worth a header there is none: that of a response that came straight from its source.
-        self.age.store(if age == 0 { 0 } else { age.saturating_add(1) }, Ordering::Relaxed);
+        *self.response.lock().unwrap_or_else(PoisonError::into_inner) = meta.response;
     }
 }
 

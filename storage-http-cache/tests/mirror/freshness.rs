@@ -1,8 +1,12 @@
 //! How long what is kept is served, and what then.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::json;
 use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_http::Http;
+use tokio::sync::Semaphore;
 
 use crate::common::{Mirror, cache_status, faulty};
 use crate::origin::{Origin, Step, head};
@@ -250,6 +254,52 @@ async fn expires_counts_by_the_clock_of_origin() {
     mirror.until("in_flight", 0).await;
     let hit = mirror.get("/a").send().await.unwrap();
     assert!((500..=600).contains(&ttl(&hit)) && age(&hit) < 100, "{:?}", hit.headers());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_mirrors_in_a_row_count_expires_by_the_clock_of_origin() {
+    let dates = "Date: Wed, 01 Jan 2098 00:00:00 GMT\r\nExpires: Wed, 01 Jan 2098 00:10:00 GMT\r\nAge: 300\r\n";
+    let origin = sending(dates).await;
+    let inner = Mirror::of(origin.storage(), json!({}));
+    let base = format!("{}/", inner.url).parse().unwrap();
+    let outer = Mirror::of(Storage::new(Http::builder(base).build().unwrap()), json!({}));
+    let sent = outer.client.head(format!("{}/a", outer.url)).send().await.unwrap();
+    assert_eq!(sent.headers()["date"], "Wed, 01 Jan 2098 00:00:00 GMT", "passed on twice");
+    let arriving = outer.get("/a").send().await.unwrap();
+    assert_eq!(arriving.headers()["date"], "Wed, 01 Jan 2098 00:00:00 GMT");
+    arriving.text().await.unwrap();
+    outer.until("in_flight", 0).await;
+    let hit = outer.get("/a").send().await.unwrap();
+    assert_eq!(hit.headers()["date"], "Wed, 01 Jan 2098 00:00:00 GMT");
+    assert!((300..400).contains(&age(&hit)) && (200..=300).contains(&ttl(&hit)), "{:?}", hit.headers());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_in_which_an_object_without_a_length_is_received_counts_to_its_age() {
+    let gate = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&gate);
+    let origin = Origin::start(move |_| {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n";
+        vec![Step::text(head), Step::text("5\r\nhello\r\n"), Step::Wait(Arc::clone(&waits)), Step::text("0\r\n\r\n")]
+    })
+    .await;
+    let mirror = Arc::new(Mirror::of(origin.storage(), json!({})));
+    let asked = tokio::spawn({
+        let mirror = Arc::clone(&mirror);
+        async move { mirror.get("/a").send().await.unwrap() }
+    });
+    while origin.requests() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The age is in whole seconds of the real clock, so one has to pass.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    gate.add_permits(1);
+    let arriving = asked.await.unwrap();
+    assert!(age(&arriving) >= 1, "{:?}", arriving.headers());
+    assert_eq!(arriving.text().await.unwrap(), "hello");
+    mirror.until("in_flight", 0).await;
+    let hit = mirror.get("/a").send().await.unwrap();
+    assert!(age(&hit) >= 1 && cache_status(&hit).contains("hit"), "{:?}", hit.headers());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ pub enum Encoded {
     /// gets what can be decoded decoded, which is safe for simple programs, and else what is stored.
     ///
     /// The body breaks off if the stored bytes are out of all proportion to what they decode to: more than 1 MiB and 64 times
-    /// the output; more than 10,000 members of gzip and one for 256 bytes of output; or an output of more than 64 MiB and 256
+    /// the output; more than 10,000 members of gzip and one for 64 bytes of output; or an output of more than 64 MiB and 256
     /// times the input.
     #[default]
     Decode,

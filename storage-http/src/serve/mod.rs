@@ -314,7 +314,7 @@ impl Serve {
             .map_err(|cause| storage_core::Error::unexpected("the link is no header", cause))?;
         let mut response = plain(StatusCode::FOUND, "");
         response.headers_mut().insert(LOCATION, location);
-        if redirect == Redirect::Public {
+        if redirect == Redirect::Public && !admitted.by_link {
             response.headers_mut().remove(CACHE_CONTROL);
         }
         Ok(response)

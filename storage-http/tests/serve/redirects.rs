@@ -98,6 +98,15 @@ async fn what_a_public_url_cannot_say_is_answered_from_here() {
 }
 
 #[tokio::test]
+async fn a_redirection_that_needs_a_link_is_not_for_caches() {
+    let storage = one_object("hello").await;
+    let storage = storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap()));
+    let serve = Serve::new(storage).redirect(Redirect::Public).signing_key(signing_key());
+    let answer = get(&serve, &link("a.txt", |_| {}), &[]).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::FOUND, "no-store"));
+}
+
+#[tokio::test]
 async fn without_a_link_to_here_there_is_none_to_there() {
     let (_root, storage) = signing_storage();
     let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE)).signing_key(signing_key());

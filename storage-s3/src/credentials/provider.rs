@@ -21,6 +21,9 @@ pub(super) trait Source: Send + Sync + 'static {
     /// The longest that an answer may take.
     const LIMIT: Duration;
 
+    /// How long after an answer without an end the source is asked again. `None`: never.
+    const LOOK_AGAIN: Option<Duration> = None;
+
     /// Asks. May be dropped at any point.
     fn fetch(&self) -> impl Future<Output = Result<Fetched, Failure>> + Send;
 }
@@ -86,9 +89,10 @@ impl<S: Source> Cached<S> {
         Self { source, name, tried, clock, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
     }
 
-    /// With credentials that are at hand already, which never end.
+    /// With credentials that are at hand already, of which no end is known.
     pub(super) fn holding(self, credential: AwsCredential) -> Self {
-        self.state().held = Some(Held { credential: Arc::new(credential), expires: None, refresh_at: None });
+        let refresh_at = S::LOOK_AGAIN.map(|after| self.now() + after);
+        self.state().held = Some(Held { credential: Arc::new(credential), expires: None, refresh_at });
         self
     }
 
@@ -164,7 +168,7 @@ impl<S: Source> Cached<S> {
     fn checked(&self, fetched: Fetched) -> Result<Held, Failure> {
         let now = self.now();
         let refresh_at = match fetched.expires.map(|expires| (expires, expires.duration_since(now))) {
-            None => None,
+            None => S::LOOK_AGAIN.map(|after| now + after),
             Some((expires, Ok(left))) if !left.is_zero() => Some(expires - MARGIN.min(left / 4)),
             Some((expires, _)) => {
                 return Err(Failure::new(format!(

@@ -1,4 +1,4 @@
-//! Keys in a profile that end, and that a tool writes anew whenever somebody logs in.
+//! Keys in a profile, which a tool may write anew whenever somebody logs in.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +17,9 @@ pub(super) struct WrittenKeys {
 
 impl Source for WrittenKeys {
     const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A program that only signs links never learns that its keys were replaced: nothing refuses them.
+    const LOOK_AGAIN: Option<Duration> = Some(Duration::from_secs(5 * 60));
 
     async fn fetch(&self) -> Result<Fetched, Failure> {
         let (env, profile) = (self.env.clone(), self.profile.clone());

@@ -100,9 +100,7 @@ impl Index {
     /// Lets entries leave until the rest takes this little.
     fn evict_down_to(&mut self, used: u64) -> Vec<Arc<Entry>> {
         let mut left = Vec::new();
-        while (self.used > used || self.memory > self.max_memory)
-            && let Some(entry) = self.queue.evict()
-        {
+        while let Some(entry) = self.next_to_leave(used) {
             self.entries.remove(entry.key());
             self.keys.remove(entry.key());
             self.used -= entry.weight();
@@ -112,6 +110,17 @@ impl Index {
             left.push(entry);
         }
         left
+    }
+
+    /// Takes out of the queue what leaves next, or `None` once the rest takes this little of the disk, and not too much memory.
+    fn next_to_leave(&mut self, used: u64) -> Option<Arc<Entry>> {
+        if self.used > used {
+            self.queue.evict()
+        } else if self.memory > self.max_memory {
+            self.queue.evict_one_of_many()
+        } else {
+            None
+        }
     }
 
     /// Gives back bytes that were held.
@@ -311,5 +320,21 @@ mod tests {
             assert!(index.remove(&entry));
         }
         assert_eq!(index.usage().index, 0, "what was added is taken away again");
+    }
+
+    #[test]
+    fn what_is_asked_for_outlives_a_scan_where_memory_is_the_limit() {
+        let mut index = Index::new(u64::MAX / 2, 10 * entry(0).footprint());
+        for id in 0..1_000 {
+            let entry = entry(id);
+            let room = index.make_room(entry.weight()).unwrap();
+            index.release(room.held - entry.weight());
+            index.place(&entry);
+            if id == 0 {
+                (0..2).for_each(|_| drop(index.get("0").unwrap()));
+            }
+        }
+        assert!(index.usage().evicted_objects >= 980);
+        assert!(index.peek("0").is_some());
     }
 }

@@ -52,6 +52,11 @@ impl EntryMeta {
         self.date.map(|date| ResponseMeta::new(self.age, date))
     }
 
+    /// Returns the time from which `Expires` counts: the `Date` of the response, or when it came if it has none.
+    pub(crate) fn response_date(&self) -> SystemTime {
+        self.date.unwrap_or(self.validated_at)
+    }
+
     /// Returns how old the response is at a time (`current_age`, RFC 9111, section 4.2.3). Never less
     /// than the age that it came with. One from the future is as old as can be, because the clock was
     /// put back; smaller backward steps of it are ignored.

@@ -99,9 +99,19 @@ impl<T> S3Fifo<T> {
 
     /// Takes out the item that is worth least; `None` if there is none.
     pub(super) fn evict(&mut self) -> Option<T> {
+        self.evict_beyond(self.small_share)
+    }
+
+    /// As [`evict`](Self::evict), where the items are too many, not too heavy. Then `small` may have a tenth of what all
+    /// items weigh: by the capacity, it would never be full, and only items of `main` would leave.
+    pub(super) fn evict_one_of_many(&mut self) -> Option<T> {
+        self.evict_beyond(self.small_share.min(self.weight() / 10))
+    }
+
+    fn evict_beyond(&mut self, small_share: u64) -> Option<T> {
         loop {
             let [small, main] = &self.lists;
-            let list = if main.len == 0 || small.weight > self.small_share { SMALL } else { MAIN };
+            let list = if main.len == 0 || small.weight > small_share { SMALL } else { MAIN };
             let at = self.lists[usize::from(list)].oldest;
             let node = self.nodes.get_mut(at as usize)?;
             if list == SMALL && node.hits >= WORTH_KEEPING {

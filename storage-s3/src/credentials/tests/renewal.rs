@@ -1,9 +1,17 @@
 //! Credentials in a profile that another program writes anew: they are read again when the service refuses the old ones.
 
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use object_store::CredentialProvider;
 use storage_core::{ErrorKind, Storage};
 
 use super::Home;
 use super::server::{Asked, Reply, Server};
+use crate::credentials::failure::Tried;
+use crate::credentials::keys;
+use crate::credentials::provider::Cached;
+use crate::credentials::written::WrittenKeys;
 use crate::{Quirks, S3Builder};
 
 fn profile(key_id: &str, token: &str) -> String {
@@ -94,4 +102,29 @@ async fn keys_that_are_gone_from_the_file_serve_as_long_as_they_are_accepted() {
     home.file(".aws/credentials", "");
     storage.delete("a").await.unwrap();
     assert_eq!(server.asked().len(), 1);
+}
+
+/// A program that only signs links sends nothing that could be refused.
+#[tokio::test]
+async fn a_profile_without_an_end_is_read_again_every_five_minutes() {
+    let home = Home::new().credentials(&profile("KEY", "old-token"));
+    let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
+    let clock = Arc::clone(&now);
+    let written = WrittenKeys { env: home.env(), profile: "default".to_owned() };
+    let cached = Cached::with_clock(written, "profile", Tried::default(), Arc::new(move || *clock.lock().unwrap()));
+    let cached = cached.holding(keys::credential("KEY", "canary", Some("old-token")).unwrap());
+    let at = |seconds| *now.lock().unwrap() = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let token = async || cached.get_credential().await.unwrap().token.clone().unwrap();
+    for (renewed, written_at) in [("new-token", 0), ("newer-token", 300)] {
+        let before = token().await;
+        home.file(".aws/credentials", &profile("KEY", renewed));
+        at(written_at + 299);
+        assert_eq!(token().await, before);
+        at(written_at + 300);
+        assert_eq!(token().await, renewed);
+    }
+    // What cannot be read any more is no reason to drop the last keys.
+    home.file(".aws/credentials", "");
+    at(3_600);
+    assert_eq!(token().await, "newer-token");
 }
