@@ -44,7 +44,7 @@ pub(crate) async fn look(from: (&Storage, &Key), to: (&Storage, &Key)) -> Result
         Err(error) => Err(error.with_context("the destination cannot be looked at, and may be the source")),
         Ok(there) if may_be_one(&before, &there) => {
             let message = "source and destination have one size and one time, so they may be the same object; nothing was \
-                           changed";
+                           changed: if you know that they are two, delete one with anystorage rm";
             Err(Error::new(ErrorKind::Conflict, message))
         }
         Ok(_) => {
@@ -64,8 +64,8 @@ pub(crate) async fn check(destination: Destination, source: &ObjectMeta, to: (&S
     }
     let (target, key) = to;
     if may_be_one(source, &target.stat(key).await?) {
-        let message = "copied, but source and destination have one size and one time, so they may be the same object: the \
-                       source was kept";
+        let message = "copied, but source and destination have one size and one time, so they may be the same object; the \
+                       source was kept: if you know that they are two, delete it with anystorage rm";
         return Err(Error::new(ErrorKind::Conflict, message));
     }
     Ok(())

@@ -67,7 +67,7 @@ impl Locks {
     pub(crate) fn lock(&self, key: &Key, access: Access) -> Result<Option<Lock>> {
         for _ in 0..MAX_TRIES {
             let file = self.open(&stripe(key))?;
-            match wait(&file, access).and_then(|()| is_there(&file)) {
+            match wait(&file, access).and_then(|()| self.is_current(&file)) {
                 Ok(true) => return Ok(Some(Lock { _file: file })),
                 // Removed while this process waited for it, or before.
                 Ok(false) => {}
@@ -76,6 +76,12 @@ impl Locks {
             }
         }
         Err(errors::removed())
+    }
+
+    /// Returns whether a locked file is still the one that other processes open. Lock files are removed on local file
+    /// systems alone; others may report no number of links.
+    fn is_current(&self, file: &OwnedFd) -> Result<bool, Errno> {
+        if self.root.local().is_none() { Ok(true) } else { is_there(file) }
     }
 
     fn open(&self, name: &str) -> Result<OwnedFd> {
