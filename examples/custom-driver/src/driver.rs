@@ -1,4 +1,4 @@
-//! [`Redb`]: the ten verbs.
+//! [`Redb`]: the eleven verbs.
 
 use std::ops::Bound;
 
