@@ -113,7 +113,7 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// first poll until after the last is listed once.
     ///
     /// An error is the last item, unless the driver marks it with
-    /// [`Error::with_listing_continues`]. It does so when the trouble concerns one name, which is the
+    /// [`Error::with_listing_continues`](crate::Error::with_listing_continues). It does so when the trouble concerns one name, which is the
     /// error's key, and the rest can be listed:
     ///
     /// - a name that is not a valid key (`InvalidKey`, with the raw name);
