@@ -42,7 +42,7 @@ async function filesAreUploadedAndComeBack(page) {
   assert.equal(page.url(), `${url}/`);
   const shown = await files(page);
   assert.deepEqual(shown.map(({ size, kind }) => [size, kind]), [
-    ["6 bytes", "text/plain"],
+    ["6 bytes", "text/plain; charset=utf-8"],
     ["4194306 bytes", "application/json"],
   ]);
   assert.match(shown[0].name, /^My-notes-1-[0-9a-z]{16}\.txt$/);
