@@ -41,11 +41,7 @@ fn save_under_umask(root: &Path) {
             let builder = Fs::builder(&base).file_mode(0o640).dir_mode(0o750).metadata(store).durable(false);
             let storage = Storage::new(builder.build().unwrap());
             common::poll::single_blocking_thread().block_on(async {
-                storage.save("a/b/memory", "1").await.unwrap();
-                storage.save("a/stream", common::payloads::streaming(vec![b'x'; 3_000_000], 65_536)).await.unwrap();
-                storage.save("a/new", "1").create_new().await.unwrap();
-                storage.save("a/new", "1").unique_name().await.unwrap();
-                storage.copy("a/new", "c/d/copy").await.unwrap();
+                save_in_every_way(&storage).await;
                 storage.save("a/new", "2").await.unwrap();
             });
             // Replacing an object takes it everywhere.
@@ -60,6 +56,14 @@ fn save_under_umask(root: &Path) {
     jobs::tell("saved");
 }
 
+async fn save_in_every_way(storage: &Storage) {
+    storage.save("a/b/memory", "1").await.unwrap();
+    storage.save("a/stream", common::payloads::streaming(vec![b'x'; 3_000_000], 65_536)).await.unwrap();
+    storage.save("a/new", "1").create_new().await.unwrap();
+    storage.save("a/new", "1").unique_name().await.unwrap();
+    storage.copy("a/new", "c/d/copy").await.unwrap();
+}
+
 /// Saves in every way there is, in a process whose umask is to be respected.
 fn save_with_the_umask(root: &Path) {
     for umask in [0o002, 0o027, 0o077] {
@@ -69,11 +73,7 @@ fn save_with_the_umask(root: &Path) {
             let builder = Fs::builder(&base).respect_umask(true).metadata(store).durable(false);
             let storage = Storage::new(builder.build().unwrap());
             common::poll::single_blocking_thread().block_on(async {
-                storage.save("a/b/memory", "1").await.unwrap();
-                storage.save("a/stream", common::payloads::streaming(vec![b'x'; 3_000_000], 65_536)).await.unwrap();
-                storage.save("a/new", "1").create_new().await.unwrap();
-                storage.save("a/new", "1").unique_name().await.unwrap();
-                storage.copy("a/new", "c/d/copy").await.unwrap();
+                save_in_every_way(&storage).await;
                 for path in ["", "a", "a/b", "c/d"] {
                     assert_eq!(mode(base.join(path)), 0o777 & !umask, "{path:?}");
                 }

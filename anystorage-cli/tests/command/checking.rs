@@ -13,11 +13,11 @@ fn lines(out: &[u8]) -> Vec<String> {
 fn every_storage_is_listed_saved_to_read_and_deleted_from() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a.txt", "a");
-    let told = sandbox.run(&["config", "check"]).done();
+    let printed = sandbox.run(&["config", "check"]).done();
     for name in ["media", "backup", "linked"] {
         for step in ["configuration", "list", "save", "read", "delete"] {
             let line = format!("{name}: {step}: ok");
-            assert!(told.lines().any(|told| told == line), "{line} is missing in {told}");
+            assert!(printed.lines().any(|printed| printed == line), "{line} is missing in {printed}");
         }
     }
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a.txt\n");
@@ -28,9 +28,9 @@ fn every_storage_is_listed_saved_to_read_and_deleted_from() {
 fn a_read_only_storage_is_only_read() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a.txt", "a");
-    let told = sandbox.run(&["config", "check", "frozen"]).done();
-    assert!(told.contains("frozen: read: ok\n") && !told.contains("save: ok"), "{told}");
-    assert!(told.lines().all(|line| line.starts_with("frozen: ")), "{told}");
+    let printed = sandbox.run(&["config", "check", "frozen"]).done();
+    assert!(printed.contains("frozen: read: ok\n") && !printed.contains("save: ok"), "{printed}");
+    assert!(printed.lines().all(|line| line.starts_with("frozen: ")), "{printed}");
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn what_fails_is_named_and_the_rest_is_tried_all_the_same() {
     assert_eq!(ran.code, Some(1));
     assert!(lines(&ran.out).contains(&"good: delete: ok".to_owned()), "{}", ran.err);
     for (name, why) in [("unset", "GONE is not set"), ("wrong", "unknown option rot"), ("no-directory", "")] {
-        let told = ran.err.lines().find(|line| line.starts_with(&format!("anystorage: {name}: ")));
-        assert!(told.is_some_and(|line| line.contains(why)), "{name}: {}", ran.err);
+        let printed = ran.err.lines().find(|line| line.starts_with(&format!("anystorage: {name}: ")));
+        assert!(printed.is_some_and(|line| line.contains(why)), "{name}: {}", ran.err);
     }
     assert_eq!(sandbox.run(&["config", "check", "good"]).code, Some(0));
 }
@@ -80,10 +80,10 @@ fn a_bucket_at_an_unknown_host_is_probed_and_the_profile_to_set_is_printed() {
     let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
     let ran = run(&mut bucket(&sandbox, served.name(), ""));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    let told = lines(&ran.out);
+    let printed = lines(&ran.out);
     let ignored = "bucket: create_new of a copy: ignored: the object that was there was overwritten";
-    assert!(told.iter().any(|line| line == ignored), "{told:#?}");
-    assert!(told.last().unwrap().starts_with("bucket: set quirks = \""), "{told:#?}");
+    assert!(printed.iter().any(|line| line == ignored), "{printed:#?}");
+    assert!(printed.last().unwrap().starts_with("bucket: set quirks = \""), "{printed:#?}");
     let below = served.requests().take();
     assert!(below.contains_key("CompleteMultipartUpload"), "{below:?}");
     let mut list = sandbox.command(&["ls", "-r", "bucket:"]);

@@ -191,7 +191,7 @@ fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
 
 fn save(state: &mut State, key: String, asked: &Asked, lacks: &dyn Fn(Lack) -> bool) -> Answer {
     let header = |name: &str| asked.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-    let is = |algorithm, told: &str| BASE64.encode(Checksum::of(algorithm, asked.body()).value()) == told;
+    let is = |algorithm, value: &str| BASE64.encode(Checksum::of(algorithm, asked.body()).value()) == value;
     let crc = header("x-amz-checksum-crc64nvme");
     if !lacks(Lack::Checksums) && crc.is_some_and(|crc| !is(ChecksumAlgorithm::Crc64Nvme, &crc)) {
         return Answer::error(400, "BadDigest");

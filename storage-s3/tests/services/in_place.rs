@@ -77,13 +77,14 @@ async fn a_copy_by_ranges_takes_the_tags_along() {
     fake.set_header("a", "x-amz-tagging-count", "2");
     let tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>c&amp;d</Value></Tag>\
                 <Tag><Key>e</Key><Value></Value></Tag></TagSet></Tagging>";
-    let told = fake.proxy.on("*").only(|asked| asked.uri().query().is_some_and(|query| query.starts_with("tagging")));
-    let told = told.then(Fault::Say(Answer::new(200, tags)));
+    let tagging =
+        fake.proxy.on("*").only(|asked| asked.uri().query().is_some_and(|query| query.starts_with("tagging")));
+    let tagging = tagging.then(Fault::Say(Answer::new(200, tags)));
     storage.copy("a", "b").metadata(Metadata::new()).await.unwrap();
     let sent = fake.proxy.look(|record| {
         let seen = record.of("CreateMultipartUpload").last().unwrap();
         seen.headers["x-amz-tagging"].to_str().unwrap().to_owned()
     });
     assert_eq!(sent, "a%20b=c%26d&e=");
-    told.assert_fired();
+    tagging.assert_fired();
 }
