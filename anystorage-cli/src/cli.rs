@@ -11,8 +11,9 @@ use crate::until_interrupted;
 
 /// List, copy and link to files in any storage.
 ///
-/// A location is NAME:KEY (a storage of the configuration file or of STORAGE_<NAME>_URL), a URL (s3://bucket/key,
-/// file:///abs/dir/file), or a local path (./x, /x); - is standard input or output.
+/// A location is NAME:KEY (a storage of the configuration file or of STORAGE_<NAME>_URL), a URL
+/// (s3://bucket/key, file:///abs/dir/file), or a local path (./x, /x); - is standard input or
+/// output.
 #[derive(Debug, Parser)]
 #[command(
     name = "anystorage",

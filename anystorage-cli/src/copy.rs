@@ -16,8 +16,8 @@ use crate::same::{overlapping, same_object, same_storage};
 /// How many failures are remembered for the end; any further one is told at once.
 const REMEMBERED: usize = 1000;
 
-/// Copies one object with its metadata: by the storage's own means where both ends are one storage, else as a stream.
-/// Returns what was known of the source when it was read.
+/// Copies one object with its metadata: by the storage's own means where both ends are one storage,
+/// else as a stream. Returns what was known of the source when it was read.
 ///
 /// The source's checksums have to hold for the copy too.
 pub(crate) async fn copy_object(
@@ -29,8 +29,9 @@ pub(crate) async fn copy_object(
     let ((source, from_key), (target, to_key)) = (from, to);
     if same_storage(source, target) && source.info().capabilities.copy {
         let before = source.stat(from_key).await?;
-        // `Storage::copy` takes no condition on the source's version. Metadata that is derived from one version must not be
-        // stored with the bytes of another, so such a copy reads both from one stream.
+        // `Storage::copy` takes no condition on the source's version. Metadata that is derived from
+        // one version must not be stored with the bytes of another, so such a copy reads both from
+        // one stream.
         if !metadata.would_change(&before.metadata) {
             match source.copy(from_key, to_key).await {
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
@@ -56,7 +57,10 @@ pub(crate) fn refuse_same(from: &Place, to: &Place) -> Result<(), Failure> {
     if same_object(from, to) {
         return Err(Failure::at(
             &format!("{from} -> {to}"),
-            &Error::new(ErrorKind::Conflict, "source and destination are the same object; nothing was changed"),
+            &Error::new(
+                ErrorKind::Conflict,
+                "source and destination are the same object; nothing was changed",
+            ),
         ));
     }
     Ok(())
@@ -81,7 +85,13 @@ pub(crate) async fn copy_directory(
     if overlapping(from, to) {
         return Err(Failure::at(&format!("{from} -> {to}"), &inside()));
     }
-    let tally = Tally { progress: Progress::objects(), done: 0, failed: 0, folder_markers: 0, remembered: Vec::new() };
+    let tally = Tally {
+        progress: Progress::objects(),
+        done: 0,
+        failed: 0,
+        folder_markers: 0,
+        remembered: Vec::new(),
+    };
     let mut copying = Copying { places, to, tree, tally, holders: Vec::new() };
     copying.directory(from, to).await?;
     let folder_markers = copying.tally.folder_markers;
@@ -95,12 +105,17 @@ pub(crate) async fn copy_directory(
 /// Mentions the folder markers that a command has passed over.
 pub(crate) fn say_folder_markers(count: u64) {
     if count > 0 {
-        say(&format!("{count} folder markers passed over: they are no objects, and rm -r deletes them"));
+        say(&format!(
+            "{count} folder markers passed over: they are no objects, and rm -r deletes them"
+        ));
     }
 }
 
 fn inside() -> Error {
-    Error::new(ErrorKind::Conflict, "one lies inside the other, so the copies would be copied again")
+    Error::new(
+        ErrorKind::Conflict,
+        "one lies inside the other, so the copies would be copied again",
+    )
 }
 
 /// A copy of a directory under way.
@@ -110,7 +125,8 @@ struct Copying<'a> {
     to: &'a Place,
     tree: &'a Tree<'a>,
     tally: Tally,
-    /// The directories of the symlinks that were followed to where the copy is now, the outermost first.
+    /// The directories of the symlinks that were followed to where the copy is now, the outermost
+    /// first.
     holders: Vec<PathBuf>,
 }
 
@@ -132,7 +148,8 @@ impl Copying<'_> {
         if !from.local || tree.links == Links::Skip {
             return Ok(());
         }
-        let mut specials = links::specials(Path::new(&from.storage.info().location).join(&from.text));
+        let mut specials =
+            links::specials(Path::new(&from.storage.info().location).join(&from.text));
         while let Some(special) = specials.recv().await {
             self.special(&special, from, to).await;
         }
@@ -152,17 +169,21 @@ impl Copying<'_> {
                 let message = "a symlink, not copied: --follow copies what it leads to, --skip-links leaves it out";
                 Error::unsupported(message)
             }
-            Kind::Other(what) => Error::unsupported(format!("{what}, not copied: --skip-links leaves it out")),
-            Kind::Unnameable => {
-                Error::new(ErrorKind::InvalidKey, "a symlink or special file whose name is not UTF-8 text")
+            Kind::Other(what) => {
+                Error::unsupported(format!("{what}, not copied: --skip-links leaves it out"))
             }
+            Kind::Unnameable => Error::new(
+                ErrorKind::InvalidKey,
+                "a symlink or special file whose name is not UTF-8 text",
+            ),
         };
         self.tally.count(Err(at.failure(&refused)));
     }
 
     async fn follow(&mut self, at: &Place, target: &Target, to: &Place) {
         if !target.file_type.is_file() && !target.file_type.is_dir() {
-            let message = format!("a symlink to {}, not copied", links::described(target.file_type));
+            let message =
+                format!("a symlink to {}, not copied", links::described(target.file_type));
             return self.tally.count(Err(at.failure(&Error::unsupported(message))));
         }
         if target.file_type.is_dir() && target.is_loop(&self.holders) {
@@ -177,7 +198,8 @@ impl Copying<'_> {
             let copied = self.file(&followed, to).await;
             return self.tally.count(copied);
         }
-        // Also what lies around the whole destination, whatever its name there: the copies would be found in it.
+        // Also what lies around the whole destination, whatever its name there: the copies would be
+        // found in it.
         if overlapping(&followed, self.to) {
             return self.tally.count(Err(Failure::at(&format!("{at} -> {}", self.to), &inside())));
         }
@@ -194,7 +216,9 @@ impl Copying<'_> {
         let (from_key, to_key) = (from.key()?, to.key()?);
         let ends = ((&from.storage, &from_key), (&to.storage, &to_key));
         let copied = copy_object(ends.0, ends.1, self.tree.metadata, &self.tally.progress).await;
-        copied.map(|_| Copied::Object).map_err(|error| Failure::at(&format!("{from} -> {to}"), &error))
+        copied
+            .map(|_| Copied::Object)
+            .map_err(|error| Failure::at(&format!("{from} -> {to}"), &error))
     }
 }
 
@@ -204,16 +228,26 @@ fn leads_nowhere(cause: &std::io::Error) -> Error {
         std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
         _ => ErrorKind::Unsupported,
     };
-    Error::new(kind, format!("a symlink that cannot be followed: {cause}; --skip-links leaves it out"))
+    Error::new(
+        kind,
+        format!("a symlink that cannot be followed: {cause}; --skip-links leaves it out"),
+    )
 }
 
-/// Why a directory has nothing to copy. Keys may begin with its name all the same, and `ls` shows them.
+/// Why a directory has nothing to copy. Keys may begin with its name all the same, and `ls` shows
+/// them.
 async fn nothing_below(from: &Place) -> Failure {
     let name = from.with_text(from.text.trim_end_matches('/'));
     let told = |message: String| Failure::at(from, &Error::new(ErrorKind::NotFound, message));
-    let (Ok(key), Ok(prefix)) = (name.key(), name.prefix()) else { return told("nothing is below this".to_owned()) };
+    let (Ok(key), Ok(prefix)) = (name.key(), name.prefix()) else {
+        return told("nothing is below this".to_owned());
+    };
     match from.storage.exists(key).await {
-        Ok(true) => return told(format!("nothing is below this, but {name} is an object: copy it without -r")),
+        Ok(true) => {
+            return told(format!(
+                "nothing is below this, but {name} is an object: copy it without -r"
+            ));
+        }
         Ok(false) => {}
         Err(error) => return name.failure(&error),
     }
@@ -249,12 +283,14 @@ async fn copy_entry(
     let rest = source.as_str().strip_prefix(from.text.as_str()).unwrap_or(source.as_str());
     let target = to.with_text(format!("{}{rest}", to.text));
     let copied = match Key::new(target.text.as_str()) {
-        Ok(key) => {
-            copy_object((&from.storage, &source), (&to.storage, &key), metadata, progress).await.map(|_| Copied::Object)
-        }
+        Ok(key) => copy_object((&from.storage, &source), (&to.storage, &key), metadata, progress)
+            .await
+            .map(|_| Copied::Object),
         Err(error) => Err(error),
     };
-    copied.map_err(|error| Failure::at(&format!("{} -> {target}", from.with_text(source.as_str())), &error))
+    copied.map_err(|error| {
+        Failure::at(&format!("{} -> {target}", from.with_text(source.as_str())), &error)
+    })
 }
 
 /// What became of the objects.
@@ -313,7 +349,9 @@ mod tests {
         let key = Key::new("a").unwrap();
         source.save(&key, "hello").compute_checksum(ChecksumAlgorithm::Sha256).await.unwrap();
         let progress = Progress::bytes(false, None);
-        copy_object((&source, &key), (&target, &key), &MetadataArgs::default(), &progress).await.unwrap();
+        copy_object((&source, &key), (&target, &key), &MetadataArgs::default(), &progress)
+            .await
+            .unwrap();
         let copied = target.stat(&key).await.unwrap();
         let expected = Checksum::of(ChecksumAlgorithm::Sha256, b"hello");
         assert_eq!(copied.checksums.get(ChecksumAlgorithm::Sha256), Some(&expected));
@@ -325,7 +363,8 @@ mod tests {
         let (a, b) = (Key::new("a").unwrap(), Key::new("b").unwrap());
         storage.save(&a, "hello").user_metadata("k", "v").await.unwrap();
         let (metadata, progress) = (MetadataArgs::default(), Progress::bytes(false, None));
-        let before = copy_object((&storage, &a), (&storage, &b), &metadata, &progress).await.unwrap();
+        let before =
+            copy_object((&storage, &a), (&storage, &b), &metadata, &progress).await.unwrap();
         assert_eq!(before, storage.stat(&a).await.unwrap());
         assert_eq!(storage.stat(&b).await.unwrap().metadata, before.metadata);
     }

@@ -1,14 +1,19 @@
-//! The proof that a move needs before it deletes its source: that the destination is another object.
+//! The proof that a move needs before it deletes its source: that the destination is another
+//! object.
 //!
-//! Names prove little. One bucket has several host names, one directory several mounts, a server shows files that a path
-//! reaches too, and a cache shows the objects of another storage. So a move looks at the objects:
+//! Names prove little. One bucket has several host names, one directory several mounts, a server
+//! shows files that a path reaches too, and a cache shows the objects of another storage. So a move
+//! looks at the objects:
 //!
-//! 1. Before the copy it looks at the destination. If nothing is there, it cannot be the source. If an object is there whose
-//!    size and time could be those of the source, it may be the source: nothing is changed.
-//! 2. After the copy the source still has to be the version that was copied ([`crate::commands::mv`]); and where an object
-//!    was there before, source and destination have to differ in their times.
+//! 1. Before the copy it looks at the destination. If nothing is there, it cannot be the source. If
+//!    an object is there whose size and time could be those of the source, it may be the source:
+//!    nothing is changed.
+//! 2. After the copy the source still has to be the version that was copied
+//!    ([`crate::commands::mv`]); and where an object was there before, source and destination have
+//!    to differ in their times.
 //!
-//! ETags are compared only to find that two objects may be one: one object can have several, since each server makes its own.
+//! ETags are compared only to find that two objects may be one: one object can have several, since
+//! each server makes its own.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,15 +29,17 @@ const COARSE: Duration = Duration::from_secs(2);
 pub(crate) enum Destination {
     /// It is certainly not the source.
     Distinct,
-    /// Another object is there. Whether it has not become the source in between is to be seen after the copy.
+    /// Another object is there. Whether it has not become the source in between is to be seen after
+    /// the copy.
     Occupied,
 }
 
-/// Looks at the destination before a move. Waits for at most two seconds if an object is there and the source is so new that
-/// the copy could get the same time.
+/// Looks at the destination before a move. Waits for at most two seconds if an object is there and
+/// the source is so new that the copy could get the same time.
 ///
 /// # Errors
-/// `Conflict` if the destination may be the source. `NotFound` if there is no source; any error of looking.
+/// `Conflict` if the destination may be the source. `NotFound` if there is no source; any error of
+/// looking.
 pub(crate) async fn look(from: (&Storage, &Key), to: (&Storage, &Key)) -> Result<Destination> {
     let ((source, from_key), (target, to_key)) = (from, to);
     if same_storage(source, target) && keys_are_names(source) && never_one_name(from_key, to_key) {
@@ -41,7 +48,9 @@ pub(crate) async fn look(from: (&Storage, &Key), to: (&Storage, &Key)) -> Result
     let before = source.stat(from_key).await?;
     match target.stat(to_key).await {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Destination::Distinct),
-        Err(error) => Err(error.with_context("the destination cannot be looked at, and may be the source")),
+        Err(error) => {
+            Err(error.with_context("the destination cannot be looked at, and may be the source"))
+        }
         Ok(there) if may_be_one(&before, &there) => {
             let message = "source and destination have one size and one time, so they may be the same object; nothing was \
                            changed: if you know that they are two, delete one with anystorage rm";
@@ -58,7 +67,11 @@ pub(crate) async fn look(from: (&Storage, &Key), to: (&Storage, &Key)) -> Result
 ///
 /// # Errors
 /// `Conflict` if they may be one; any error of looking.
-pub(crate) async fn check(destination: Destination, source: &ObjectMeta, to: (&Storage, &Key)) -> Result<()> {
+pub(crate) async fn check(
+    destination: Destination,
+    source: &ObjectMeta,
+    to: (&Storage, &Key),
+) -> Result<()> {
     if destination == Destination::Distinct {
         return Ok(());
     }
@@ -71,21 +84,24 @@ pub(crate) async fn check(destination: Destination, source: &ObjectMeta, to: (&S
     Ok(())
 }
 
-/// Whether an object of a storage has one key. A server behind a URL may have links between its files, or read names in
-/// ways of its own. The driver `fs` follows no links.
+/// Whether an object of a storage has one key. A server behind a URL may have links between its
+/// files, or read names in ways of its own. The driver `fs` follows no links.
 fn keys_are_names(storage: &Storage) -> bool {
     matches!(&*storage.info().name, "fs" | "memory" | "s3")
 }
 
-/// Whether two keys of one storage are two objects for certain. Some file systems ignore case, and some normalise Unicode.
+/// Whether two keys of one storage are two objects for certain. Some file systems ignore case, and
+/// some normalise Unicode.
 fn never_one_name(a: &Key, b: &Key) -> bool {
     let (a, b) = (a.as_str(), b.as_str());
     a.is_ascii() && b.is_ascii() && !a.eq_ignore_ascii_case(b)
 }
 
-/// Whether two views could be of one object. Its size is the same in all of them; its time too, up to rounding.
+/// Whether two views could be of one object. Its size is the same in all of them; its time too, up
+/// to rounding.
 fn may_be_one(a: &ObjectMeta, b: &ObjectMeta) -> bool {
-    a.size == b.size && a.last_modified.zip(b.last_modified).is_none_or(|(a, b)| may_be_one_time(a, b))
+    a.size == b.size
+        && a.last_modified.zip(b.last_modified).is_none_or(|(a, b)| may_be_one_time(a, b))
 }
 
 fn may_be_one_time(a: SystemTime, b: SystemTime) -> bool {
@@ -98,14 +114,17 @@ fn may_be_one_time(a: SystemTime, b: SystemTime) -> bool {
 
 /// Whether a time has a fraction of a second.
 fn is_precise(time: SystemTime) -> bool {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_else(|error| error.duration());
+    let since =
+        time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_else(|error| error.duration());
     since.subsec_nanos() != 0
 }
 
-/// How long to wait until an object that is written then has certainly another time, in whole seconds too.
+/// How long to wait until an object that is written then has certainly another time, in whole
+/// seconds too.
 fn until_coarsely_past(modified: Option<SystemTime>, now: SystemTime) -> Duration {
     let Some(modified) = modified else { return Duration::ZERO };
-    // A time in the future is that of a clock that is ahead; by that clock, the copy will be as much later.
+    // A time in the future is that of a clock that is ahead; by that clock, the copy will be as
+    // much later.
     COARSE.saturating_sub(now.duration_since(modified).unwrap_or_default())
 }
 
@@ -128,7 +147,10 @@ mod tests {
         let precise = seen(5, Some(at(100, 999_999_999)));
         // Cut, rounded up, and not known.
         for time in [Some(at(100, 999_999_999)), Some(at(100, 0)), Some(at(101, 0)), None] {
-            assert!(may_be_one(&precise, &seen(5, time)) && may_be_one(&seen(5, time), &precise), "{time:?}");
+            assert!(
+                may_be_one(&precise, &seen(5, time)) && may_be_one(&seen(5, time), &precise),
+                "{time:?}"
+            );
         }
         assert!(may_be_one(&seen(5, None), &seen(5, None)));
     }
@@ -152,15 +174,25 @@ mod tests {
         a.save(&key, "hello").await.unwrap();
         let source = a.stat(&key).await.unwrap();
         let error = check(Destination::Occupied, &source, (&b, &key)).await.unwrap_err();
-        assert!(error.kind() == ErrorKind::Conflict && error.message().contains("the source was kept"), "{error}");
+        assert!(
+            error.kind() == ErrorKind::Conflict && error.message().contains("the source was kept"),
+            "{error}"
+        );
         let error = look((&a, &key), (&b, &key)).await.unwrap_err();
-        assert!(error.kind() == ErrorKind::Conflict && error.message().contains("nothing was changed"), "{error}");
-        assert_eq!(look((&a, &key), (&b, &Key::new("other").unwrap())).await.unwrap(), Destination::Distinct);
+        assert!(
+            error.kind() == ErrorKind::Conflict && error.message().contains("nothing was changed"),
+            "{error}"
+        );
+        assert_eq!(
+            look((&a, &key), (&b, &Key::new("other").unwrap())).await.unwrap(),
+            Destination::Distinct
+        );
     }
 
     #[test]
     fn keys_that_a_file_system_could_take_for_one_name_are_not_proved_to_be_two() {
-        let distinct = |a: &str, b: &str| never_one_name(&Key::new(a).unwrap(), &Key::new(b).unwrap());
+        let distinct =
+            |a: &str, b: &str| never_one_name(&Key::new(a).unwrap(), &Key::new(b).unwrap());
         assert!(distinct("a/b", "a/c"));
         assert!(!distinct("a/b", "A/b") && !distinct("é", "e\u{301}"));
     }
@@ -169,7 +201,10 @@ mod tests {
     fn the_wait_ends_when_a_copy_has_another_time_in_whole_seconds() {
         let now = at(1_000, 0);
         assert_eq!(until_coarsely_past(Some(at(900, 0)), now), Duration::ZERO);
-        assert_eq!(until_coarsely_past(Some(at(999, 500_000_000)), now), Duration::from_millis(1_500));
+        assert_eq!(
+            until_coarsely_past(Some(at(999, 500_000_000)), now),
+            Duration::from_millis(1_500)
+        );
         assert_eq!(until_coarsely_past(Some(at(2_000, 0)), now), COARSE);
         assert_eq!(until_coarsely_past(None, now), Duration::ZERO);
     }

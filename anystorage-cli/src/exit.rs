@@ -106,7 +106,8 @@ fn described(place: &str, error: &Error) -> String {
     let colon = if place.ends_with(':') { "" } else { ":" };
     // Of a file that cannot be read the message names the place itself.
     let message = error.message();
-    let message = message.strip_prefix(place).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
+    let message =
+        message.strip_prefix(place).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
     let mut line = format!("{place}{colon} {message}");
     let mut source = error.source();
     while let Some(cause) = source {
@@ -114,7 +115,9 @@ fn described(place: &str, error: &Error) -> String {
         source = cause.source();
     }
     let _ = write!(line, " ({}", error.kind());
-    if let Some(operation) = error.operation().filter(|operation| *operation != Operation::Configure) {
+    if let Some(operation) =
+        error.operation().filter(|operation| *operation != Operation::Configure)
+    {
         let _ = write!(line, ", {operation}");
     }
     if let Some(driver) = error.driver() {
@@ -142,6 +145,9 @@ mod tests {
     fn a_place_that_the_message_names_is_shown_once() {
         let error = Error::config("mirror.toml: cannot be read");
         assert_eq!(described("mirror.toml", &error), "mirror.toml: cannot be read (InvalidConfig)");
-        assert_eq!(described("other", &error), "other: mirror.toml: cannot be read (InvalidConfig)");
+        assert_eq!(
+            described("other", &error),
+            "other: mirror.toml: cannot be read (InvalidConfig)"
+        );
     }
 }

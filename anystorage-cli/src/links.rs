@@ -1,5 +1,6 @@
-//! What a local directory holds that is no object: symlinks, FIFOs, sockets, devices. The driver `fs` passes over them, since
-//! nothing may lead out of a storage; a copy of a directory names them, or follows the links when it is asked to.
+//! What a local directory holds that is no object: symlinks, FIFOs, sockets, devices. The driver
+//! `fs` passes over them, since nothing may lead out of a storage; a copy of a directory names
+//! them, or follows the links when it is asked to.
 
 use std::fs::FileType;
 use std::io;
@@ -51,20 +52,23 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Whether following the link leads back to where it lies, or where one of the links lies that led here.
+    /// Whether following the link leads back to where it lies, or where one of the links lies that
+    /// led here.
     pub(crate) fn is_loop(&self, holders: &[PathBuf]) -> bool {
         holders.iter().chain([&self.holder]).any(|holder| holder.starts_with(&self.path))
     }
 }
 
-/// Finds everything special below a directory, in no particular order, on a thread of its own. Memory is bounded by the depth
-/// of the tree. What cannot be read is passed over: the listing of the storage names it.
+/// Finds everything special below a directory, in no particular order, on a thread of its own.
+/// Memory is bounded by the depth of the tree. What cannot be read is passed over: the listing of
+/// the storage names it.
 ///
 /// Dropping the receiver ends the search.
 pub(crate) fn specials(root: PathBuf) -> mpsc::Receiver<Special> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
-        let entries = WalkDir::new(&root).min_depth(1).into_iter().filter_entry(|entry| !is_reserved(entry));
+        let entries =
+            WalkDir::new(&root).min_depth(1).into_iter().filter_entry(|entry| !is_reserved(entry));
         for special in entries.flatten().filter_map(|entry| special(&root, &entry)) {
             if sender.blocking_send(special).is_err() {
                 return;
@@ -151,7 +155,11 @@ mod tests {
         let names: Vec<_> = found.iter().map(|special| &*special.name).collect();
         assert_eq!(names, ["a/b/link", "a/up", "broken"]);
         let Kind::Symlink(Ok(target)) = &found[0].kind else { panic!("{found:?}") };
-        assert!(target.file_type.is_file() && target.path.ends_with("root/file") && target.holder.ends_with("a/b"));
+        assert!(
+            target.file_type.is_file()
+                && target.path.ends_with("root/file")
+                && target.holder.ends_with("a/b")
+        );
         let Kind::Symlink(Ok(target)) = &found[1].kind else { panic!("{found:?}") };
         assert!(target.is_loop(&[]));
         assert!(matches!(found[2].kind, Kind::Symlink(Err(_))), "{found:?}");

@@ -47,7 +47,8 @@ impl FromStr for Location {
 }
 
 fn is_path(text: &str) -> bool {
-    let relative = matches!(text, "." | "..") || ["./", "../"].iter().any(|start| text.starts_with(start));
+    let relative =
+        matches!(text, "." | "..") || ["./", "../"].iter().any(|start| text.starts_with(start));
     // On Windows C:\x is a path too, and .\x.
     let windows = cfg!(windows) && (text.starts_with(".\\") || text.starts_with("..\\"));
     relative || windows || Path::new(text).is_absolute()
@@ -104,7 +105,12 @@ mod tests {
 
     #[test]
     fn what_has_two_slashes_behind_the_colon_is_a_url() {
-        for text in ["file:///abs/dir/file", "s3://bucket/key", "s3://bucket", "file:///a?public_url=https://x/"] {
+        for text in [
+            "file:///abs/dir/file",
+            "s3://bucket/key",
+            "s3://bucket",
+            "file:///a?public_url=https://x/",
+        ] {
             assert_eq!(read(text), Location::Url(text.to_owned()));
         }
     }

@@ -27,7 +27,9 @@ use crate::exit::{Exit, Failure};
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(said) if said.use_stderr() => return usage::failure(&said, std::env::args_os()).tell().into(),
+        Err(said) if said.use_stderr() => {
+            return usage::failure(&said, std::env::args_os()).tell().into();
+        }
         Err(help) => {
             // Nobody is left to tell if this cannot be written.
             let _ = help.print();

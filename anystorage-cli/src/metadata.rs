@@ -1,4 +1,5 @@
-//! The options of `cp` and `mv` about metadata: what the copy has where the source's cannot be kept as it is.
+//! The options of `cp` and `mv` about metadata: what the copy has where the source's cannot be kept
+//! as it is.
 
 use anystorage::{Error, ErrorKind, Metadata, Result};
 
@@ -11,8 +12,15 @@ pub(crate) struct MetadataArgs {
     /// Content-Type of the copy, in place of the source's
     #[arg(long, value_name = "T", value_parser = content_type)]
     content_type: Option<String>,
-    /// Metadata that is invalid (Content-Type: jpg): keep, which is an error if it cannot be kept, or drop-invalid
-    #[arg(long, value_name = "HOW", value_enum, default_value = "keep", hide_possible_values = true)]
+    /// Metadata that is invalid (Content-Type: jpg): keep, which is an error if it cannot be kept,
+    /// or drop-invalid
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value = "keep",
+        hide_possible_values = true
+    )]
     metadata: Invalid,
 }
 
@@ -34,17 +42,24 @@ impl MetadataArgs {
         metadata
     }
 
-    /// Returns whether a copy would have other metadata than its source, so that a storage cannot simply keep it.
+    /// Returns whether a copy would have other metadata than its source, so that a storage cannot
+    /// simply keep it.
     pub(crate) fn would_change(&self, source: &Metadata) -> bool {
         let other_type = self.content_type.is_some() && self.content_type != source.content_type;
-        other_type || (self.metadata == Invalid::DropInvalid && !source.clone().valid_part().1.is_empty())
+        other_type
+            || (self.metadata == Invalid::DropInvalid && !source.clone().valid_part().1.is_empty())
     }
 
     /// Returns the copy's metadata. Names on standard error what is dropped.
     ///
     /// # Errors
     /// `InvalidInput` if a field is invalid and no option decides about it.
-    pub(crate) fn of_copy(&self, place: &str, source: &Metadata, progress: &Progress) -> Result<Metadata> {
+    pub(crate) fn of_copy(
+        &self,
+        place: &str,
+        source: &Metadata,
+        progress: &Progress,
+    ) -> Result<Metadata> {
         let mut wanted = source.clone();
         if self.content_type.is_some() {
             wanted.content_type.clone_from(&self.content_type);
@@ -54,7 +69,9 @@ impl MetadataArgs {
             Invalid::Keep => refused.first().map_or(Ok(valid), |error| Err(not_kept(error))),
             Invalid::DropInvalid => {
                 for error in &refused {
-                    progress.suspend(|| say(&format!("{place}: dropped from the metadata: {}", error.message())));
+                    progress.suspend(|| {
+                        say(&format!("{place}: dropped from the metadata: {}", error.message()))
+                    });
                 }
                 Ok(valid)
             }
@@ -81,7 +98,10 @@ mod tests {
     use super::*;
 
     fn invalid() -> Metadata {
-        Metadata::new().content_type("jpg").content_disposition("attachment; filename=é.jpg").cache_control("no-store")
+        Metadata::new()
+            .content_type("jpg")
+            .content_disposition("attachment; filename=é.jpg")
+            .cache_control("no-store")
     }
 
     fn copied(arguments: &MetadataArgs) -> Result<Metadata> {
@@ -93,9 +113,13 @@ mod tests {
         let said = copied(&MetadataArgs::default()).unwrap_err().to_string();
         assert!(said.contains("content_type: ") && said.contains("--content-type"), "{said}");
         assert!(said.contains("--metadata drop-invalid"), "{said}");
-        let typed = MetadataArgs { content_type: Some("image/jpeg".to_owned()), ..MetadataArgs::default() };
+        let typed =
+            MetadataArgs { content_type: Some("image/jpeg".to_owned()), ..MetadataArgs::default() };
         let said = copied(&typed).unwrap_err().to_string();
-        assert!(said.contains("content_disposition: ") && !said.contains("--content-type"), "{said}");
+        assert!(
+            said.contains("content_disposition: ") && !said.contains("--content-type"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -111,7 +135,8 @@ mod tests {
         assert!(!MetadataArgs::default().would_change(&invalid()));
         let dropping = MetadataArgs { content_type: None, metadata: Invalid::DropInvalid };
         assert!(dropping.would_change(&invalid()) && !dropping.would_change(&Metadata::new()));
-        let typed = MetadataArgs { content_type: Some("text/css".to_owned()), ..MetadataArgs::default() };
+        let typed =
+            MetadataArgs { content_type: Some("text/css".to_owned()), ..MetadataArgs::default() };
         assert!(typed.would_change(&Metadata::new()));
         assert!(!typed.would_change(&Metadata::new().content_type("text/css")));
     }

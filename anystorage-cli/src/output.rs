@@ -1,4 +1,5 @@
-//! Standard output: lines, JSON, bodies. A pipe that nobody reads any more ends the command quietly.
+//! Standard output: lines, JSON, bodies. A pipe that nobody reads any more ends the command
+//! quietly.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
@@ -22,7 +23,11 @@ impl Output {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         let lock = stdout.lock();
-        if terminal { Self::Terminal(lock) } else { Self::Buffered(BufWriter::with_capacity(64 * 1024, lock)) }
+        if terminal {
+            Self::Terminal(lock)
+        } else {
+            Self::Buffered(BufWriter::with_capacity(64 * 1024, lock))
+        }
     }
 
     fn writer(&mut self) -> &mut dyn Write {
@@ -38,7 +43,8 @@ impl Output {
         self.bytes(b"\n")
     }
 
-    /// Writes JSON as one line. Its invisible characters are escaped as JSON has it, so it stays valid.
+    /// Writes JSON as one line. Its invisible characters are escaped as JSON has it, so it stays
+    /// valid.
     pub(crate) fn json(&mut self, value: &serde_json::Value) -> Result<(), Failure> {
         self.bytes(escape_invisible_in_json(&value.to_string()).as_bytes())?;
         self.bytes(b"\n")
@@ -50,7 +56,11 @@ impl Output {
     }
 
     /// Writes a body as it streams in.
-    pub(crate) async fn body<S>(&mut self, place: &impl std::fmt::Display, chunks: S) -> Result<(), Failure>
+    pub(crate) async fn body<S>(
+        &mut self,
+        place: &impl std::fmt::Display,
+        chunks: S,
+    ) -> Result<(), Failure>
     where
         S: Stream<Item = anystorage::Result<Bytes>>,
     {
@@ -81,13 +91,14 @@ fn failed(error: io::Error) -> Failure {
     Failure::local("standard output", &error.into())
 }
 
-/// Returns a text whose invisible characters are escaped: they could forge a line or command a terminal.
+/// Returns a text whose invisible characters are escaped: they could forge a line or command a
+/// terminal.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     escape_invisible(text)
 }
 
-/// Whether standard output goes to a file: then standard error may show a progress bar. A pager or another program at
-/// the end of a pipe would be disturbed by it.
+/// Whether standard output goes to a file: then standard error may show a progress bar. A pager or
+/// another program at the end of a pipe would be disturbed by it.
 #[cfg(unix)]
 pub(crate) fn goes_to_file() -> bool {
     use std::os::fd::AsFd;
@@ -102,7 +113,10 @@ pub(crate) fn goes_to_file() -> bool {
 }
 
 /// Writes an object to standard output, with a progress bar if that goes to a file.
-pub(crate) async fn write_object(place: &impl std::fmt::Display, object: Object) -> Result<(), Failure> {
+pub(crate) async fn write_object(
+    place: &impl std::fmt::Display,
+    object: Object,
+) -> Result<(), Failure> {
     let progress = crate::progress::Progress::bytes(goes_to_file(), Some(object.content_length()));
     Output::new().body(place, progress.watch(object.into_stream())).await
 }

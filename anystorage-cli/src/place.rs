@@ -66,7 +66,8 @@ impl Place {
         Failure::at(self, error)
     }
 
-    /// A key that could name nothing was typed: a mistake in the command line, whatever the storage.
+    /// A key that could name nothing was typed: a mistake in the command line, whatever the
+    /// storage.
     fn mistyped(&self, error: &Error) -> Failure {
         Failure::usage(format!("{self}: {} ({})", error.message(), error.kind()))
     }
@@ -74,7 +75,9 @@ impl Place {
     /// The failure of an entry of a listing: at its own key, if the error tells one.
     pub(crate) fn entry_failure(&self, error: &Error) -> Failure {
         match error.key() {
-            Some(key) if error.operation() == Some(Operation::List) => self.with_text(key).failure(error),
+            Some(key) if error.operation() == Some(Operation::List) => {
+                self.with_text(key).failure(error)
+            }
             _ => self.failure(error),
         }
     }

@@ -42,12 +42,19 @@ impl Places {
     /// With a configuration file in place of the one that `STORAGE_CONFIG` names.
     pub(crate) fn new(config: Option<PathBuf>) -> Result<Self, Failure> {
         let named = config.is_some();
-        let environment =
-            config.map_or_else(Environment::process, |file| Environment::process().with("STORAGE_CONFIG", file));
+        let environment = config.map_or_else(Environment::process, |file| {
+            Environment::process().with("STORAGE_CONFIG", file)
+        });
         let registry = anystorage::registry();
         let loader = Loader::new().with_registry(registry.clone()).with_environment(environment);
-        let mut places =
-            Self { loader, registry, definitions: None, named: Vec::new(), rooted: Vec::new(), last_followed: None };
+        let mut places = Self {
+            loader,
+            registry,
+            definitions: None,
+            named: Vec::new(),
+            rooted: Vec::new(),
+            last_followed: None,
+        };
         // A file that was asked for has to be there, needed or not.
         if named {
             places.definitions()?;
@@ -62,8 +69,13 @@ impl Places {
                 "-: standard input or output is no place in a storage: write NAME:KEY, a URL or a path",
             )),
             Location::Named { name, key } => {
-                let is_url = !self.definitions()?.contains(name) && self.registry.schemes().any(|known| known == name);
-                if is_url { self.url(&format!("{name}:{key}"), want) } else { self.named(name, key) }
+                let is_url = !self.definitions()?.contains(name)
+                    && self.registry.schemes().any(|known| known == name);
+                if is_url {
+                    self.url(&format!("{name}:{key}"), want)
+                } else {
+                    self.named(name, key)
+                }
             }
             Location::Url(text) => self.url(text, want),
             Location::Path(path) => self.path(path, want),
@@ -73,19 +85,22 @@ impl Places {
     /// The definitions of all storages, which are read when they are first needed.
     pub(crate) fn definitions(&mut self) -> Result<&Definitions, Failure> {
         if self.definitions.is_none() {
-            self.definitions = Some(self.loader.env().map_err(|error| Failure::at(&"configuration", &error))?);
+            self.definitions =
+                Some(self.loader.env().map_err(|error| Failure::at(&"configuration", &error))?);
         }
         self.definitions.as_ref().ok_or_else(|| Failure::usage("no configuration"))
     }
 
     fn named(&mut self, name: &str, key: &str) -> Result<Place, Failure> {
         let label = format!("{name}:");
-        let known = self.named.iter().find(|(known, _)| known == name).map(|(_, storage)| storage.clone());
+        let known =
+            self.named.iter().find(|(known, _)| known == name).map(|(_, storage)| storage.clone());
         let storage = match known {
             Some(storage) => storage,
             None => {
                 let opened = self.definitions()?.open(name);
-                let storage = opened.map_err(|error| Failure::at(&format!("{name}:{key}"), &error))?;
+                let storage =
+                    opened.map_err(|error| Failure::at(&format!("{name}:{key}"), &error))?;
                 self.named.push((name.to_owned(), storage.clone()));
                 storage
             }
@@ -98,15 +113,21 @@ impl Places {
         let told = |error: Error| Failure::at(&shown, &error);
         // Refuses what is no URL of a storage, and secrets in it, before anything of it is used.
         let config = self.registry.config_of_url(text).map_err(told)?;
-        let url = Url::parse(text).map_err(|error| told(Error::config("not a URL").with_source(error)))?;
+        let url = Url::parse(text)
+            .map_err(|error| told(Error::config("not a URL").with_source(error)))?;
         if url.scheme() == "file" {
-            let path = url.to_file_path().map_err(|()| told(Error::config("not a path of this machine")))?;
+            let path = url
+                .to_file_path()
+                .map_err(|()| told(Error::config("not a path of this machine")))?;
             let (directory, name) = split(&path, url.path().ends_with('/'), want);
-            let label = Url::from_directory_path(std::path::absolute(&directory).unwrap_or(directory.clone()));
+            let label = Url::from_directory_path(
+                std::path::absolute(&directory).unwrap_or(directory.clone()),
+            );
             let label = label.map_or_else(|()| shown.to_string(), String::from);
             return self.directory(config, &directory, label, name);
         }
-        let (root, name) = split_url(url).ok_or_else(|| told(Error::config("the name is not UTF-8 text")))?;
+        let (root, name) =
+            split_url(url).ok_or_else(|| told(Error::config("the name is not UTF-8 text")))?;
         let config = self.registry.config_of_url(root.as_str()).map_err(told)?;
         let storage = self.open(config).map_err(told)?;
         Ok(Place { storage, label: location::shown(root).to_string(), text: name, local: false })
@@ -115,9 +136,11 @@ impl Places {
     fn path(&mut self, path: &Path, want: Want) -> Result<Place, Failure> {
         let text = path.to_string_lossy();
         let (directory, name) = split(path, text.ends_with(std::path::is_separator), want);
-        let config = StorageConfig::new("fs", Options::new()).map_err(|error| Failure::at(&text, &error))?;
+        let config =
+            StorageConfig::new("fs", Options::new()).map_err(|error| Failure::at(&text, &error))?;
         let label = directory.display().to_string();
-        let label = if label.ends_with(std::path::is_separator) { label } else { format!("{label}/") };
+        let label =
+            if label.ends_with(std::path::is_separator) { label } else { format!("{label}/") };
         self.directory(config, &directory, label, name)
     }
 
@@ -131,9 +154,11 @@ impl Places {
     ) -> Result<Place, Failure> {
         let shown = format!("{label}{name}");
         let told = |error: Error| Failure::at(&shown, &error);
-        // Said here, where it is known that a symlink was named; to the driver it is no object, and so not there.
+        // Said here, where it is known that a symlink was named; to the driver it is no object, and
+        // so not there.
         if directory.join(&name).is_symlink() && !name.is_empty() {
-            let message = "a symlink, which a storage does not follow: name the file that it leads to";
+            let message =
+                "a symlink, which a storage does not follow: name the file that it leads to";
             return Err(told(Error::new(ErrorKind::InvalidInput, message)));
         }
         let root = root_of(directory).map_err(told)?;
@@ -142,17 +167,20 @@ impl Places {
         if config.options.get("remove_locks").is_none() {
             config.options.insert("remove_locks", true);
         }
-        // The files of a local path are those of its user, with the permissions that other programs give them; unless the query of
-        // a URL has others.
-        if ["file_mode", "dir_mode", "respect_umask"].iter().all(|option| config.options.get(option).is_none()) {
+        // The files of a local path are those of its user, with the permissions that other programs
+        // give them; unless the query of a URL has others.
+        if ["file_mode", "dir_mode", "respect_umask"]
+            .iter()
+            .all(|option| config.options.get(option).is_none())
+        {
             config.options.insert("respect_umask", true);
         }
         let storage = self.open(config).map_err(told)?;
         Ok(Place { storage, label, text: name, local: true })
     }
 
-    /// The place of a file or directory that a symlink leads to, all links resolved. Of its storages only the last one stays
-    /// open, since there can be as many as there are links.
+    /// The place of a file or directory that a symlink leads to, all links resolved. Of its
+    /// storages only the last one stays open, since there can be as many as there are links.
     pub(crate) fn followed(&mut self, path: &Path) -> Result<Place, Failure> {
         let known = self.rooted.len();
         if let Some(last) = self.last_followed.take() {
@@ -176,10 +204,11 @@ impl Places {
     }
 }
 
-/// The directory to root a storage at, and the name in it: nothing, if the path itself is a directory.
+/// The directory to root a storage at, and the name in it: nothing, if the path itself is a
+/// directory.
 ///
-/// What is to be written may have directories that do not exist yet. They become part of the name, so that the driver
-/// makes them with the object, and nothing is made if there is none in the end.
+/// What is to be written may have directories that do not exist yet. They become part of the name,
+/// so that the driver makes them with the object, and nothing is made if there is none in the end.
 fn split(path: &Path, slash_at_end: bool, want: Want) -> (PathBuf, String) {
     let is_root = match want {
         Want::Subtree => false,
@@ -207,21 +236,22 @@ fn last_off(path: &Path) -> Option<(&Path, &str)> {
     Some((if parent.as_os_str().is_empty() { Path::new(".") } else { parent }, name))
 }
 
-/// The same for a URL that is no file's: what stands before its path is the storage, the same one for all paths, so that
-/// it copies within itself.
+/// The same for a URL that is no file's: what stands before its path is the storage, the same one
+/// for all paths, so that it copies within itself.
 fn split_url(url: Url) -> Option<(Url, String)> {
     if url.cannot_be_a_base() {
         return Some((url, String::new()));
     }
     let path = url.path();
-    let text = percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8().ok()?.into_owned();
+    let text =
+        percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8().ok()?.into_owned();
     let mut root = url;
     root.set_path("/");
     Some((root, text))
 }
 
-/// The directory as the driver gets it: the same text for the same directory, so that both ends of a copy are seen
-/// to be one storage.
+/// The directory as the driver gets it: the same text for the same directory, so that both ends of
+/// a copy are seen to be one storage.
 fn root_of(directory: &Path) -> Result<String, Error> {
     let absent = || Error::new(ErrorKind::NotFound, "no such directory");
     let root = std::fs::canonicalize(directory).map_err(|cause| match cause.kind() {
@@ -231,7 +261,9 @@ fn root_of(directory: &Path) -> Result<String, Error> {
     if !root.is_dir() {
         return Err(absent());
     }
-    root.into_os_string().into_string().map_err(|_| Error::config("the directory's name is not UTF-8 text"))
+    root.into_os_string()
+        .into_string()
+        .map_err(|_| Error::config("the directory's name is not UTF-8 text"))
 }
 
 #[cfg(test)]
@@ -249,7 +281,10 @@ mod tests {
 
     #[test]
     fn a_url_is_rooted_at_what_stands_before_its_path() {
-        assert_eq!(url("s3://bucket/a/b%20c.png?region=x"), pair("s3://bucket/?region=x", "a/b c.png"));
+        assert_eq!(
+            url("s3://bucket/a/b%20c.png?region=x"),
+            pair("s3://bucket/?region=x", "a/b c.png")
+        );
         assert_eq!(url("s3://bucket/a/"), pair("s3://bucket/", "a/"));
         assert_eq!(url("s3://bucket//a"), pair("s3://bucket/", "/a"));
         assert_eq!(url("s3://bucket"), pair("s3://bucket/", ""));

@@ -50,7 +50,12 @@ impl Progress {
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         set_style(&bar, template);
-        Self(Some(Arc::new(Shown { bar, many, start: Instant::now(), visible: AtomicBool::new(false) })))
+        Self(Some(Arc::new(Shown {
+            bar,
+            many,
+            start: Instant::now(),
+            visible: AtomicBool::new(false),
+        })))
     }
 
     /// Tells the size of the one body, once it is known.
@@ -83,8 +88,8 @@ impl Progress {
         Object::from_stream(meta, range, self.watch(object.into_stream()))
     }
 
-    /// Counts the bytes of a payload. Only where somebody watches: a payload that is watched is a stream, which a
-    /// storage with `retries` cannot send again.
+    /// Counts the bytes of a payload. Only where somebody watches: a payload that is watched is a
+    /// stream, which a storage with `retries` cannot send again.
     pub(crate) fn payload(&self, payload: Payload) -> Payload {
         if self.0.is_none() {
             return payload;

@@ -1,5 +1,6 @@
-//! Whether two places are one and the same, also where they were reached in two ways: a named storage and a local
-//! path, say. A move onto itself would lose the object, a recursive copy into itself would not end.
+//! Whether two places are one and the same, also where they were reached in two ways: a named
+//! storage and a local path, say. A move onto itself would lose the object, a recursive copy into
+//! itself would not end.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub(crate) fn overlapping(a: &Place, b: &Place) -> bool {
     both.is_some_and(|(a, b)| a.starts_with(&b) || b.starts_with(&a))
 }
 
-/// Where both are, in texts that can be compared; `None` if they have nothing to do with each other.
+/// Where both are, in texts that can be compared; `None` if they have nothing to do with each
+/// other.
 fn whereabouts(a: &Place, b: &Place) -> Option<(String, String)> {
     if same_storage(&a.storage, &b.storage) {
         return Some((a.text.clone(), b.text.clone()));
@@ -42,7 +44,11 @@ fn whereabouts(a: &Place, b: &Place) -> Option<(String, String)> {
 
 fn absolute(place: &Place) -> String {
     let info = place.storage.info();
-    let location = if info.name == "fs" { canonical(Path::new(&info.location)) } else { info.location.clone() };
+    let location = if info.name == "fs" {
+        canonical(Path::new(&info.location))
+    } else {
+        info.location.clone()
+    };
     format!("{}/{}", location.trim_end_matches('/'), place.text)
 }
 
@@ -68,7 +74,12 @@ mod tests {
     use super::*;
 
     fn place(storage: &Storage, text: &str) -> Place {
-        Place { storage: storage.clone(), label: "x:".to_owned(), text: text.to_owned(), local: false }
+        Place {
+            storage: storage.clone(),
+            label: "x:".to_owned(),
+            text: text.to_owned(),
+            local: false,
+        }
     }
 
     fn directory(root: &Path, text: &str) -> Place {
@@ -90,13 +101,18 @@ mod tests {
         std::fs::create_dir_all(&below).unwrap();
         assert!(same_object(&directory(&root, "below/a"), &directory(&below, "a")));
         assert!(!same_object(&directory(&root, "a"), &directory(&below, "a")));
-        let prefixed =
-            Place { storage: directory(&root, "").storage.prefixed("below").unwrap(), ..directory(&root, "a") };
+        let prefixed = Place {
+            storage: directory(&root, "").storage.prefixed("below").unwrap(),
+            ..directory(&root, "a")
+        };
         assert!(same_object(&prefixed, &directory(&below, "a")));
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink(&root, scratch.path().join("link")).unwrap();
-            assert!(same_object(&directory(&scratch.path().join("link"), "below/a"), &directory(&below, "a")));
+            assert!(same_object(
+                &directory(&scratch.path().join("link"), "below/a"),
+                &directory(&below, "a")
+            ));
         }
     }
 
@@ -104,11 +120,22 @@ mod tests {
     fn directories_overlap_if_one_lies_in_the_other() {
         let storage = Memory::storage();
         let overlap = |a, b| overlapping(&place(&storage, a), &place(&storage, b));
-        assert!(overlap("a/", "a/") && overlap("a/", "a/b/") && overlap("a/b/", "a/") && overlap("", "a/"));
+        assert!(
+            overlap("a/", "a/")
+                && overlap("a/", "a/b/")
+                && overlap("a/b/", "a/")
+                && overlap("", "a/")
+        );
         assert!(!overlap("a/", "ab/") && !overlap("a/", "b/"));
         let scratch = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(scratch.path().join("a")).unwrap();
-        assert!(overlapping(&directory(scratch.path(), ""), &directory(&scratch.path().join("a"), "b/")));
-        assert!(!overlapping(&directory(scratch.path(), "b/"), &directory(&scratch.path().join("a"), "")));
+        assert!(overlapping(
+            &directory(scratch.path(), ""),
+            &directory(&scratch.path().join("a"), "b/")
+        ));
+        assert!(!overlapping(
+            &directory(scratch.path(), "b/"),
+            &directory(&scratch.path().join("a"), "")
+        ));
     }
 }

@@ -1,5 +1,5 @@
-//! Ends the command on Ctrl-C or SIGTERM so that nothing half-written stays: what is going on is dropped, which removes
-//! its unfinished files.
+//! Ends the command on Ctrl-C or SIGTERM so that nothing half-written stays: what is going on is
+//! dropped, which removes its unfinished files.
 
 use std::future::pending;
 use std::io;
@@ -15,7 +15,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often it is looked whether that is done.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Answers how to exit when a signal arrives. Not at all without one, nor where signals cannot be waited for.
+/// Answers how to exit when a signal arrives. Not at all without one, nor where signals cannot be
+/// waited for.
 ///
 /// From its first poll on, a signal no longer kills the process.
 pub(crate) async fn interrupted() -> Exit {
@@ -34,8 +35,9 @@ pub(crate) async fn interrupted() -> Exit {
     }
 }
 
-/// Waits for what goes on in the background, once the rest has been dropped: an upload to S3 is aborted there. Connections
-/// that nobody uses cannot be told from it, so it may be all of the grace, in which the process ends.
+/// Waits for what goes on in the background, once the rest has been dropped: an upload to S3 is
+/// aborted there. Connections that nobody uses cannot be told from it, so it may be all of the
+/// grace, in which the process ends.
 pub(crate) async fn tidied() {
     let tasks = Handle::current().metrics();
     // One of them is the task that ends the process.
@@ -47,7 +49,8 @@ pub(crate) async fn tidied() {
 #[cfg(unix)]
 fn signal() -> io::Result<impl Future<Output = Exit> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => Exit::Interrupted,

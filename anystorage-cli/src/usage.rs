@@ -12,7 +12,10 @@ pub(crate) fn failure(said: &clap::Error, arguments: impl Iterator<Item = OsStri
     let text = said.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let paragraphs = text.split("\n\n").map(joined);
-    let told: Vec<_> = paragraphs.take_while(|paragraph| !closes(paragraph)).filter(|told| !told.is_empty()).collect();
+    let told: Vec<_> = paragraphs
+        .take_while(|paragraph| !closes(paragraph))
+        .filter(|told| !told.is_empty())
+        .collect();
     let command = command_of(arguments).map(|name| format!("{name} ")).unwrap_or_default();
     Failure::usage(format!("{}; see anystorage {command}--help", told.join("; ")))
 }

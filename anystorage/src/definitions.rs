@@ -8,8 +8,9 @@ use storage_core::{Error, ErrorKind, Registry, Result, Storage};
 
 use crate::storages::{Storages, unknown};
 
-/// Storages as a configuration defines them. Each is built when it is asked for, with those that it refers to, so a
-/// mistake elsewhere in the configuration is in nobody's way: for tools that use one storage of many.
+/// Storages as a configuration defines them. Each is built when it is asked for, with those that it
+/// refers to, so a mistake elsewhere in the configuration is in nobody's way: for tools that use
+/// one storage of many.
 ///
 /// ```
 /// # if !anystorage::registry().drivers().any(|driver| driver == "memory") { return Ok(()); }
@@ -42,10 +43,20 @@ pub struct Definitions {
 
 impl Definitions {
     pub(crate) fn new(registry: Registry) -> Self {
-        Self { registry, sound: StoragesConfig::new(), broken: BTreeMap::new(), origins: BTreeMap::new() }
+        Self {
+            registry,
+            sound: StoragesConfig::new(),
+            broken: BTreeMap::new(),
+            origins: BTreeMap::new(),
+        }
     }
 
-    pub(crate) fn insert(&mut self, name: &str, origin: Option<&str>, config: Result<StorageConfig>) {
+    pub(crate) fn insert(
+        &mut self,
+        name: &str,
+        origin: Option<&str>,
+        config: Result<StorageConfig>,
+    ) {
         if let Some(origin) = origin {
             self.origins.insert(name.to_owned(), origin.to_owned());
         }
@@ -59,7 +70,8 @@ impl Definitions {
 
     /// The names, sorted, of all storages: those that cannot be built included.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let mut names: Vec<_> = self.sound.names().chain(self.broken.keys().map(String::as_str)).collect();
+        let mut names: Vec<_> =
+            self.sound.names().chain(self.broken.keys().map(String::as_str)).collect();
         names.sort_unstable();
         names.into_iter()
     }
@@ -70,8 +82,8 @@ impl Definitions {
         self.sound.get(name).is_some() || self.broken.contains_key(name)
     }
 
-    /// Returns the configuration of a storage, with `${VAR}` replaced. `None` if there is none of that name, or if it
-    /// could not be read: [`open`](Self::open) says why.
+    /// Returns the configuration of a storage, with `${VAR}` replaced. `None` if there is none of
+    /// that name, or if it could not be read: [`open`](Self::open) says why.
     #[must_use]
     pub fn config(&self, name: &str) -> Option<&StorageConfig> {
         self.sound.get(name)
@@ -80,8 +92,8 @@ impl Definitions {
     /// Builds one storage, and those it refers to. Every call builds anew.
     ///
     /// # Errors
-    /// `InvalidConfig` if there is none of that name, if what defines it is wrong, or if storages refer to each other
-    /// in a circle, which is shown; and what the drivers say.
+    /// `InvalidConfig` if there is none of that name, if what defines it is wrong, or if storages
+    /// refer to each other in a circle, which is shown; and what the drivers say.
     pub fn open(&self, name: &str) -> Result<Storage> {
         if let Some(reason) = self.broken.get(name) {
             return Err(self.placed(name, Error::config(reason.clone())));
@@ -113,14 +125,17 @@ impl Definitions {
         }
     }
 
-    /// An error of building one storage, with where that is defined. If another one could not be read, this one may
-    /// have failed for want of it, and that is said too.
+    /// An error of building one storage, with where that is defined. If another one could not be
+    /// read, this one may have failed for want of it, and that is said too.
     fn explained(&self, name: &str, error: Error) -> Error {
         let mut error = self.placed(name, error);
         if error.kind() == ErrorKind::InvalidConfig {
             for (other, reason) in &self.broken {
                 // The file is named once, at the beginning, if both are defined there.
-                let origin = self.origins.get(other).filter(|origin| Some(*origin) != self.origins.get(name));
+                let origin = self
+                    .origins
+                    .get(other)
+                    .filter(|origin| Some(*origin) != self.origins.get(name));
                 let origin = origin.map_or_else(String::new, |origin| format!("{origin}: "));
                 error = error.with_note(&format!("{other} was left out ({origin}{reason})"));
             }
@@ -132,6 +147,8 @@ impl Definitions {
 /// Names, and nothing of what defines them.
 impl fmt::Debug for Definitions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Definitions").field("names", &self.names().collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("Definitions")
+            .field("names", &self.names().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }

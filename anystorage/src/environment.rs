@@ -55,14 +55,19 @@ impl Environment {
 
     /// A value as text.
     pub(crate) fn text(name: &str, value: OsString) -> Result<String> {
-        value.into_string().map_err(|_| Error::config(format!("the environment variable {name} is not UTF-8 text")))
+        value.into_string().map_err(|_| {
+            Error::config(format!("the environment variable {name} is not UTF-8 text"))
+        })
     }
 
     /// The names of all variables. Values are not looked at.
     pub(crate) fn names(&self) -> Vec<String> {
-        let process = self.process.then(std::env::vars_os).into_iter().flatten().map(|(name, _)| name);
-        let mut names: Vec<_> =
-            process.chain(self.given.keys().cloned()).filter_map(|name| name.into_string().ok()).collect();
+        let process =
+            self.process.then(std::env::vars_os).into_iter().flatten().map(|(name, _)| name);
+        let mut names: Vec<_> = process
+            .chain(self.given.keys().cloned())
+            .filter_map(|name| name.into_string().ok())
+            .collect();
         names.sort_unstable();
         names.dedup();
         names

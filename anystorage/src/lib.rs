@@ -1,6 +1,7 @@
 //! One storage API for Rust applications; the backend is a line of configuration.
 //!
-//! An application saves, opens, checks, lists, deletes and links to files without knowing where they live:
+//! An application saves, opens, checks, lists, deletes and links to files without knowing where
+//! they live:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> anystorage::Result<()> {
@@ -23,8 +24,9 @@
 //! | storages that are built only when one is needed | [`Loader`] and [`Definitions`] |
 //! | a driver of your own | [`registry`], [`Registry::register`], then [`Loader::with_registry`] |
 //!
-//! A configuration file has a table for each storage. `driver` chooses, the rest are that driver's options and those
-//! that every driver takes: `prefix`, `read_only`, `public_url`, `timeout`, `retries`, `default_headers`.
+//! A configuration file has a table for each storage. `driver` chooses, the rest are that driver's
+//! options and those that every driver takes: `prefix`, `read_only`, `public_url`, `timeout`,
+//! `retries`, `default_headers`.
 //!
 //! ```toml
 //! [storages.default]
@@ -50,20 +52,21 @@
 //! | `http` | `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers`, `allow_http` |
 //! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `admin`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty` |
 //!
-//! What they mean is told by the builders of the drivers, in the modules `fs`, `s3`, `http` and `http_cache`.
+//! What they mean is told by the builders of the drivers, in the modules `fs`, `s3`, `http` and
+//! `http_cache`.
 //!
-//! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which names it and lists
-//!   the known ones. No value is ever shown: it may be a secret.
-//! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${` itself. A `root` that begins
-//!   with `~` or `$` is refused: write `"${HOME}/media"`.
+//! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which
+//!   names it and lists the known ones. No value is ever shown: it may be a secret.
+//! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${`
+//!   itself. A `root` that begins with `~` or `$` is refused: write `"${HOME}/media"`.
 //! - At most 16 storages refer to each other in a row.
-//! - `STORAGE_CONFIG` names a configuration file, and `STORAGE_<NAME>_URL` defines a storage or replaces one of the
-//!   file: `STORAGE_DEFAULT_URL=file:///tmp/media`.
+//! - `STORAGE_CONFIG` names a configuration file, and `STORAGE_<NAME>_URL` defines a storage or
+//!   replaces one of the file: `STORAGE_DEFAULT_URL=file:///tmp/media`.
 //! - A URL's query holds options by name: `file:///var/lib/app/media?read_only=true`,
-//!   `s3://example-media/media?region=eu-west-1`. A URL holds no secrets: user name and password in it are refused, and
-//!   so is every option that is a secret (`signing_key`, `secret_access_key`).
-//! - The driver `s3` also reads what AWS tools read (`AWS_REGION`, `AWS_PROFILE`, `~/.aws/config`, ...). Those are
-//!   variables of the process, whatever [`Environment`] a [`Loader`] is given.
+//!   `s3://example-media/media?region=eu-west-1`. A URL holds no secrets: user name and password in
+//!   it are refused, and so is every option that is a secret (`signing_key`, `secret_access_key`).
+//! - The driver `s3` also reads what AWS tools read (`AWS_REGION`, `AWS_PROFILE`, `~/.aws/config`,
+//!   ...). Those are variables of the process, whatever [`Environment`] a [`Loader`] is given.
 //!
 //! # Features
 //!
@@ -78,7 +81,8 @@
 //! | `mirror` | the mirror server, in module `http_cache`; [`Loader::mirror_file`] reads its configuration |
 //! | `aws-config` | for `s3`: AWS profiles with single sign-on, roles and processes |
 //!
-//! What this crate re-exports from `storage-core` is described there too, with the contract that every driver holds.
+//! What this crate re-exports from `storage-core` is described there too, with the contract that
+//! every driver holds.
 
 mod definitions;
 mod environment;
@@ -111,7 +115,8 @@ pub use loader::Loader;
 pub use mirror::MirrorSetup;
 pub use storages::Storages;
 
-/// A registry with the drivers of the enabled features. Add drivers of your own with [`Registry::register`].
+/// A registry with the drivers of the enabled features. Add drivers of your own with
+/// [`Registry::register`].
 #[must_use]
 pub fn registry() -> Registry {
     #[cfg(feature = "memory")]
@@ -156,16 +161,19 @@ fn named_with_missing_features(mut registry: Registry) -> Registry {
     ];
     for (driver, schemes) in drivers {
         // A driver has the name of its feature.
-        let what_to_do = format!("this program is built without it; enable the feature {driver:?} of anystorage");
+        let what_to_do = format!(
+            "this program is built without it; enable the feature {driver:?} of anystorage"
+        );
         registry.note_missing(driver, schemes, &what_to_do);
     }
     registry
 }
 
-/// Opens one storage: by its URL, or by its name in the environment (`STORAGE_<NAME>_URL`, or a table of the file
-/// that `STORAGE_CONFIG` names). What has a colon is a URL.
+/// Opens one storage: by its URL, or by its name in the environment (`STORAGE_<NAME>_URL`, or a
+/// table of the file that `STORAGE_CONFIG` names). What has a colon is a URL.
 ///
-/// Only what this storage needs is built; see [`Storages`] to check a whole configuration at start-up.
+/// Only what this storage needs is built; see [`Storages`] to check a whole configuration at
+/// start-up.
 ///
 /// ```
 /// let error = anystorage::open("ftp://example.com/").unwrap_err();
@@ -195,14 +203,22 @@ mod tests {
         ] {
             let said = registry.open_url(url).unwrap_err();
             let scheme = url.split(':').next().unwrap_or_default();
-            let expected = format!("unknown URL scheme {scheme}: this program is built without it; enable the feature");
+            let expected = format!(
+                "unknown URL scheme {scheme}: this program is built without it; enable the feature"
+            );
             assert!(said.message().starts_with(&expected), "{said}");
-            assert!(said.message().contains(&format!("the feature {driver:?} of anystorage")), "{said}");
+            assert!(
+                said.message().contains(&format!("the feature {driver:?} of anystorage")),
+                "{said}"
+            );
         }
         for driver in ["memory", "fs", "s3", "http", "http-cache"] {
             let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
             let said = registry.open_config(&config).unwrap_err();
-            assert!(said.message().contains(&format!("enable the feature {driver:?} of anystorage")), "{said}");
+            assert!(
+                said.message().contains(&format!("enable the feature {driver:?} of anystorage")),
+                "{said}"
+            );
         }
     }
 

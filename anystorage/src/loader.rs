@@ -15,8 +15,9 @@ use crate::toml_text;
 /// Names a configuration file.
 const CONFIG: &str = "STORAGE_CONFIG";
 
-/// Reads what defines storages. [`Storages`](crate::Storages) has short cuts for the usual case; use this with
-/// drivers of your own, with an environment that is not the process's, or to build storages one by one.
+/// Reads what defines storages. [`Storages`](crate::Storages) has short cuts for the usual case;
+/// use this with drivers of your own, with an environment that is not the process's, or to build
+/// storages one by one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -63,17 +64,19 @@ impl Loader {
         self
     }
 
-    /// Reads the `[storages.*]` tables of a TOML document. Its other tables belong to the application and are not
-    /// looked at. `${VAR}` inside a string is replaced by that environment variable.
+    /// Reads the `[storages.*]` tables of a TOML document. Its other tables belong to the
+    /// application and are not looked at. `${VAR}` inside a string is replaced by that environment
+    /// variable.
     ///
     /// # Errors
-    /// `InvalidConfig` with the line if the text is not TOML, or if there is no `storages` table. A mistake inside one
-    /// storage's table shows when that storage is built.
+    /// `InvalidConfig` with the line if the text is not TOML, or if there is no `storages` table. A
+    /// mistake inside one storage's table shows when that storage is built.
     pub fn toml_str(&self, text: &str) -> Result<Definitions> {
         Ok(self.define(tables(text, None)?))
     }
 
-    /// Reads the `[storages.*]` tables of a TOML file, as [`toml_str`](Self::toml_str) does. Blocks while it reads.
+    /// Reads the `[storages.*]` tables of a TOML file, as [`toml_str`](Self::toml_str) does. Blocks
+    /// while it reads.
     ///
     /// # Errors
     /// As [`toml_str`](Self::toml_str), with the file's name; `InvalidConfig` if it cannot be read.
@@ -81,12 +84,13 @@ impl Loader {
         Ok(self.define(tables_of_file(path.as_ref())?))
     }
 
-    /// Reads what the environment names: the file of `STORAGE_CONFIG`, and the storages of `STORAGE_<NAME>_URL`, which
-    /// come before those of the file.
+    /// Reads what the environment names: the file of `STORAGE_CONFIG`, and the storages of
+    /// `STORAGE_<NAME>_URL`, which come before those of the file.
     ///
-    /// `STORAGE_USER_UPLOADS_URL` replaces the storage of the file that is called `user_uploads`, or `user-uploads`, or
-    /// in any other way that a variable's name cannot tell apart; if there is none, it defines `user_uploads`. A
-    /// variable that is empty counts as unset. Nothing set is no error, but then there is no storage.
+    /// `STORAGE_USER_UPLOADS_URL` replaces the storage of the file that is called `user_uploads`,
+    /// or `user-uploads`, or in any other way that a variable's name cannot tell apart; if there is
+    /// none, it defines `user_uploads`. A variable that is empty counts as unset. Nothing set is no
+    /// error, but then there is no storage.
     ///
     /// # Errors
     /// As [`toml_file`](Self::toml_file).
@@ -146,7 +150,9 @@ impl Loader {
     fn read(&self, name: &str, source: Source) -> (Option<String>, Result<StorageConfig>) {
         match source {
             Source::Table { file, table } => {
-                let config = self.read_table(table).map_err(|error| error.with_context(&format!("[storages.{name}]")));
+                let config = self
+                    .read_table(table)
+                    .map_err(|error| error.with_context(&format!("[storages.{name}]")));
                 (file, config)
             }
             Source::Variable { variable, url } => {
@@ -159,7 +165,9 @@ impl Loader {
 
     fn read_table(&self, table: Value) -> Result<StorageConfig> {
         let Value::Table(options) = table else {
-            return Err(Error::config("expected a table, as in driver = \"fs\" on a line of its own below this name"));
+            return Err(Error::config(
+                "expected a table, as in driver = \"fs\" on a line of its own below this name",
+            ));
         };
         StorageConfig::from_options(self.expanded(options)?)
     }
@@ -171,14 +179,16 @@ impl Loader {
             let value = self.environment.get(name)?;
             Environment::text(name, value).map_err(|error| not_text.set(Some(error))).ok()
         };
-        expand_variables(&mut options, &lookup).map_err(|missing| not_text.take().unwrap_or(missing))?;
+        expand_variables(&mut options, &lookup)
+            .map_err(|missing| not_text.take().unwrap_or(missing))?;
         Ok(options)
     }
 
     /// The storages of `[storages.*]` tables.
     #[cfg(feature = "mirror")]
     pub(crate) fn definitions_of(&self, storages: Options) -> Definitions {
-        let tables = storages.into_iter().map(|(name, table)| (name, Source::Table { file: None, table }));
+        let tables =
+            storages.into_iter().map(|(name, table)| (name, Source::Table { file: None, table }));
         self.define(tables.collect())
     }
 
@@ -209,7 +219,10 @@ fn tables(text: &str, file: Option<&str>) -> Result<Sources> {
         Some(toml::Value::Table(storages)) => Ok(storages
             .into_iter()
             .map(|(name, table)| {
-                (name, Source::Table { file: file.map(str::to_owned), table: toml_text::value(table) })
+                (
+                    name,
+                    Source::Table { file: file.map(str::to_owned), table: toml_text::value(table) },
+                )
             })
             .collect()),
         Some(_) => Err(Error::config("storages: expected tables, as in [storages.default]")),
@@ -229,7 +242,8 @@ fn replaced(sources: &Sources, name: &str, variable: &str) -> Result<String> {
     if sources.contains_key(&plain) {
         return Ok(plain);
     }
-    let spelt_so: Vec<_> = sources.keys().filter(|known| spelling(known) == spelling(name)).collect();
+    let spelt_so: Vec<_> =
+        sources.keys().filter(|known| spelling(known) == spelling(name)).collect();
     match *spelt_so {
         [] => Ok(plain),
         [only] => Ok(only.clone()),

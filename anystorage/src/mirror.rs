@@ -1,4 +1,5 @@
-//! The configuration of a mirror server: a file with the mirror's options, its origin, and the storages that origin needs.
+//! The configuration of a mirror server: a file with the mirror's options, its origin, and the
+//! storages that origin needs.
 
 use std::path::Path;
 
@@ -9,7 +10,8 @@ use storage_http_cache::server::MirrorConfig;
 use crate::loader::Loader;
 use crate::toml_text;
 
-/// What a mirror server needs: pass both to [`Server::bind`](storage_http_cache::server::Server::bind).
+/// What a mirror server needs: pass both to
+/// [`Server::bind`](storage_http_cache::server::Server::bind).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MirrorSetup {
@@ -20,8 +22,8 @@ pub struct MirrorSetup {
 }
 
 impl Loader {
-    /// Reads a mirror's configuration: its options, and `origin`, which is the name of a `[storages.*]` table of the same
-    /// text, a URL, or a table itself.
+    /// Reads a mirror's configuration: its options, and `origin`, which is the name of a
+    /// `[storages.*]` table of the same text, a URL, or a table itself.
     ///
     /// ```
     /// # use anystorage::Loader;
@@ -48,7 +50,9 @@ impl Loader {
         };
         let storages = document.remove("storages");
         let Some(origin) = document.remove("origin") else {
-            return Err(Error::config("option origin is missing: a storage's name, a URL, or a table [origin]"));
+            return Err(Error::config(
+                "option origin is missing: a storage's name, a URL, or a table [origin]",
+            ));
         };
         let origin = self.origin(origin, storages).map_err(|error| error.with_context("origin"))?;
         let options = self.expanded(document)?;
@@ -62,8 +66,9 @@ impl Loader {
     pub fn mirror_file(&self, path: impl AsRef<Path>) -> Result<MirrorSetup> {
         let path = path.as_ref();
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| Error::config(format!("{shown}: cannot be read")).with_source(cause))?;
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            Error::config(format!("{shown}: cannot be read")).with_source(cause)
+        })?;
         self.mirror_str(&text).map_err(|error| error.with_context(&shown))
     }
 
@@ -71,7 +76,9 @@ impl Loader {
         let storages = match storages {
             Some(Value::Table(storages)) => storages,
             None => Options::new(),
-            Some(_) => return Err(Error::config("storages: expected tables, as in [storages.media]")),
+            Some(_) => {
+                return Err(Error::config("storages: expected tables, as in [storages.media]"));
+            }
         };
         match origin {
             Value::String(url) if url.contains(':') => self.registry().open_url(&url),

@@ -9,10 +9,11 @@ use storage_core::{Error, Result, Storage};
 
 use crate::loader::Loader;
 
-/// The named storages of an application, all built, so that a mistake in the configuration shows at start-up.
+/// The named storages of an application, all built, so that a mistake in the configuration shows at
+/// start-up.
 ///
-/// Cheap to clone. Storages that refer to one and the same storage share it. With drivers of your own, begin with
-/// [`Loader::with_registry`].
+/// Cheap to clone. Storages that refer to one and the same storage share it. With drivers of your
+/// own, begin with [`Loader::with_registry`].
 ///
 /// ```
 /// # if !anystorage::registry().drivers().any(|driver| driver == "memory") { return Ok(()); }
@@ -52,7 +53,8 @@ impl Storages {
         Loader::new().toml_file(path)?.open_all()
     }
 
-    /// Builds what the environment names, with `STORAGE_CONFIG` and `STORAGE_<NAME>_URL`: see [`Loader::env`].
+    /// Builds what the environment names, with `STORAGE_CONFIG` and `STORAGE_<NAME>_URL`: see
+    /// [`Loader::env`].
     ///
     /// # Errors
     /// As [`from_toml_file`](Self::from_toml_file).
@@ -62,8 +64,8 @@ impl Storages {
 
     /// Builds the storages of an application's own configuration, whatever its format.
     ///
-    /// `${VAR}` has no meaning here: what replaces variables, if anything, is whatever read the configuration. A secret
-    /// that still holds `${` is refused.
+    /// `${VAR}` has no meaning here: what replaces variables, if anything, is whatever read the
+    /// configuration. A secret that still holds `${` is refused.
     ///
     /// # Errors
     /// As [`from_toml_str`](Self::from_toml_str).

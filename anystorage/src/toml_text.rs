@@ -11,14 +11,19 @@ pub(crate) fn parse(text: &str) -> Result<toml::Table> {
     toml::from_str(text).map_err(|error| told(text, &error))
 }
 
-/// Neither the parser's whole message, which quotes the line, nor the error as a source: the line may hold a secret.
+/// Neither the parser's whole message, which quotes the line, nor the error as a source: the line
+/// may hold a secret.
 fn told(text: &str, error: &toml::de::Error) -> Error {
     let start = error.span().map_or(0, |span| span.start);
     let before = text.get(..start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     // The one kind of message that quotes a value tells of a number that does not fit.
-    let reason = if error.message().starts_with("invalid type") { "the number is too large" } else { error.message() };
+    let reason = if error.message().starts_with("invalid type") {
+        "the number is too large"
+    } else {
+        error.message()
+    };
     Error::config(format!("line {line}, column {column}: {reason}"))
 }
 

@@ -1,5 +1,5 @@
-//! The manual, `docs/s3.md`: its code is compiled and its configuration read, and what it tells of options, services and
-//! costs is what there is.
+//! The manual, `docs/s3.md`: its code is compiled and its configuration read, and what it tells of
+//! options, services and costs is what there is.
 
 #![cfg(feature = "s3")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
@@ -53,9 +53,13 @@ async fn clean_up() -> Result<usize> {
 }
 
 async fn upload_form(storage: &Storage, user: &str) -> Result<String> {
-    // A picture of at most 5 MB, under a name of the browser's choice in a directory of the user's own.
+    // A picture of at most 5 MB, under a name of the browser's choice in a directory of the user's
+    // own.
     let form = storage.url(format!("uploads/{user}")).method(UrlMethod::Post).any_name();
-    let form = form.expires_in(Duration::from_secs(600)).content_type("image/*").content_length_range(1..=5_000_000);
+    let form = form
+        .expires_in(Duration::from_secs(600))
+        .content_type("image/*")
+        .content_length_range(1..=5_000_000);
     let form = form.await?;
     Ok(serde_json::json!({ "url": form.as_str(), "fields": form.fields }).to_string())
 }
@@ -73,11 +77,15 @@ async fn its_form_is_what_its_page_expects() {
     let config = "[storages.default]\ndriver = 's3'\nbucket = 'media'\nregion = 'eu-west-1'\naccess_key_id = 'AKTEST'\n\
                   endpoint = 'https://s3.example.com'\nsecret_access_key = 'CANARY-6f1e'";
     let storage = Loader::new().toml_str(config).unwrap().open("default").unwrap();
-    let form: serde_json::Value = serde_json::from_str(&upload_form(&storage, "ada").await.unwrap()).unwrap();
+    let form: serde_json::Value =
+        serde_json::from_str(&upload_form(&storage, "ada").await.unwrap()).unwrap();
     assert_eq!(form["url"], "https://s3.example.com/media/");
     let fields: Vec<(String, String)> = serde_json::from_value(form["fields"].clone()).unwrap();
     let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
-    assert!(names.contains(&"key") && names.contains(&"policy") && names.contains(&"x-amz-signature"), "{names:?}");
+    assert!(
+        names.contains(&"key") && names.contains(&"policy") && names.contains(&"x-amz-signature"),
+        "{names:?}"
+    );
     // The page adds it.
     assert!(!names.contains(&"Content-Type"), "{names:?}");
 }
@@ -103,8 +111,10 @@ fn its_tables_are_storages() {
     let mut found = 0;
     for block in blocks("toml").iter().filter(|block| block.contains("[storages.")) {
         let variables = block.split("${").skip(1).map(|rest| rest.split('}').next().unwrap());
-        let environment = variables.fold(Environment::empty(), |known, name| known.with(name, "a-value"));
-        let storages = Loader::new().with_environment(environment).toml_str(block).unwrap().open_all();
+        let environment =
+            variables.fold(Environment::empty(), |known, name| known.with(name, "a-value"));
+        let storages =
+            Loader::new().with_environment(environment).toml_str(block).unwrap().open_all();
         found += storages.expect(block).names().count();
     }
     assert!(found >= 9, "{found}");

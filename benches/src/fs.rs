@@ -50,7 +50,13 @@ fn root(dir: &Path, name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
     Ok((scratch, root))
 }
 
-async fn save_small(dir: &Path, rounds: usize, title: String, durable: bool, callers: usize) -> Result<()> {
+async fn save_small(
+    dir: &Path,
+    rounds: usize,
+    title: String,
+    durable: bool,
+    callers: usize,
+) -> Result<()> {
     let count = match (durable, callers) {
         (true, 1) => 200,
         (true, _) => 1_000,
@@ -58,15 +64,18 @@ async fn save_small(dir: &Path, rounds: usize, title: String, durable: bool, cal
     };
     let bytes = Bytes::from(vec![7; SMALL]);
     let mut table = Table::new(title, count as f64, "saves/s");
-    // ext4 does not use an inode again within five seconds, and passes by each of them to find another: what an earlier
-    // table has removed would be this one's burden. So nothing is removed before the table is done.
+    // ext4 does not use an inode again within five seconds, and passes by each of them to find
+    // another: what an earlier table has removed would be this one's burden. So nothing is removed
+    // before the table is done.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let scratch = tempfile::tempdir_in(dir)?;
     for round in 0..rounds {
         let root = scratch.path().join(round.to_string());
         std::fs::create_dir(&root)?;
-        let mut all: Vec<Box<dyn Peer>> =
-            vec![peers::ours(&root.join("ours"), durable), peers::object_store(&root.join("object_store"), durable)];
+        let mut all: Vec<Box<dyn Peer>> = vec![
+            peers::ours(&root.join("ours"), durable),
+            peers::object_store(&root.join("object_store"), durable),
+        ];
         if !durable {
             all.push(peers::opendal(&root.join("opendal")));
         }
@@ -90,7 +99,8 @@ async fn read_small(dir: &Path, rounds: usize, title: String, callers: usize) ->
     for n in 0..FILES {
         ours.save(&format!("{n}.png"), Bytes::from(vec![7; SMALL])).await?;
     }
-    let all = [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
+    let all =
+        [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
     let mut table = Table::new(title, READS as f64, "reads/s");
     for round in 0..rounds {
         for peer in in_turn(&all, round) {
@@ -110,7 +120,8 @@ async fn read_large(dir: &Path, rounds: usize) -> Result<()> {
     let (_scratch, root) = root(dir, "large")?;
     let ours = peers::ours(&root, false);
     std::fs::write(root.join("large.bin"), vec![7; LARGE as usize])?;
-    let all = [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
+    let all =
+        [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
     let mut table = Table::new("open and read 1 GiB, streamed", LARGE as f64 / 1e9, "GB/s");
     for round in 0..rounds {
         for peer in in_turn(&all, round) {
@@ -141,7 +152,11 @@ async fn list(dir: &Path, rounds: usize) -> Result<()> {
     let (_scratch, root) = root(dir, "list")?;
     make_tree(&root)?;
     let all = [peers::ours(&root, false), peers::object_store(&root, false), peers::opendal(&root)];
-    let mut table = Table::new("list 200,000 files in 2,000 directories, sorted", LISTED_FILES as f64, "files/s");
+    let mut table = Table::new(
+        "list 200,000 files in 2,000 directories, sorted",
+        LISTED_FILES as f64,
+        "files/s",
+    );
     for round in 0..rounds {
         for peer in in_turn(&all, round) {
             assert_eq!(table.time(peer.name(), peer.list()).await?, LISTED_FILES);

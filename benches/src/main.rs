@@ -1,11 +1,13 @@
-//! Measures the drivers beside their peers, in the same run, and prints the tables of `docs/benchmarks.md`.
+//! Measures the drivers beside their peers, in the same run, and prints the tables of
+//! `docs/benchmarks.md`.
 //!
-//! Each workload is run by every peer in turn, round after round, and the ratio to ours is taken within each round:
-//! so a machine whose speed drifts, as shared ones do, shifts all sides alike. The median over the rounds is what
-//! counts.
+//! Each workload is run by every peer in turn, round after round, and the ratio to ours is taken
+//! within each round: so a machine whose speed drifts, as shared ones do, shifts all sides alike.
+//! The median over the rounds is what counts.
 //!
-//! `cargo run --release -- fs` runs all of the file system workloads; `--only save` some of them; `memory` measures peak
-//! memory, each case in a process of its own. `mirror` measures the mirror server beside nginx. `s3` does both for the S3 driver, on a server that is there.
+//! `cargo run --release -- fs` runs all of the file system workloads; `--only save` some of them;
+//! `memory` measures peak memory, each case in a process of its own. `mirror` measures the mirror
+//! server beside nginx. `s3` does both for the S3 driver, on a server that is there.
 
 mod fs;
 mod memory;

@@ -1,5 +1,5 @@
-//! Peak memory: each case in a process of its own, by the kernel's account (`VmHWM`), as growth over what the process had
-//! before.
+//! Peak memory: each case in a process of its own, by the kernel's account (`VmHWM`), as growth
+//! over what the process had before.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,8 +17,11 @@ const CASES: [&str; 3] = ["save-4-gib-stream", "read-4-gib", "list-200000"];
 pub fn run(dir: &Path) -> Result<()> {
     println!("\n### Peak memory growth\n\n| case | MiB |\n|-|-|");
     for case in CASES {
-        let output =
-            Command::new(std::env::current_exe()?).arg("--dir").arg(dir).args(["memory-case", case]).output()?;
+        let output = Command::new(std::env::current_exe()?)
+            .arg("--dir")
+            .arg(dir)
+            .args(["memory-case", case])
+            .output()?;
         if !output.status.success() {
             return Err(format!("{case}: {}", String::from_utf8_lossy(&output.stderr)).into());
         }
@@ -66,11 +69,15 @@ pub async fn case(dir: &Path, case: &str) -> Result<()> {
 }
 
 trait MapChunks {
-    fn map_chunks(self) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static;
+    fn map_chunks(
+        self,
+    ) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static;
 }
 
 impl<S: futures_util::Stream + Send + 'static> MapChunks for S {
-    fn map_chunks(self) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    fn map_chunks(
+        self,
+    ) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
         use futures_util::StreamExt;
         self.map(|_| Ok(Bytes::from(vec![7; 64 * 1024])))
     }

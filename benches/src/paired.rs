@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 
-/// The peers, another one first in each round, and every second round backwards: whoever comes first pays for what the
-/// one before has left to do, and whoever comes after a peer of its kind finds the caches warm.
+/// The peers, another one first in each round, and every second round backwards: whoever comes
+/// first pays for what the one before has left to do, and whoever comes after a peer of its kind
+/// finds the caches warm.
 pub fn in_turn<T>(all: &[T], round: usize) -> Vec<&T> {
     let mut turn: Vec<_> = all.iter().cycle().skip(round / 2 % all.len()).take(all.len()).collect();
     if round % 2 == 1 {
@@ -19,7 +20,8 @@ pub fn in_turn<T>(all: &[T], round: usize) -> Vec<&T> {
 struct Row {
     name: String,
     times: Vec<Duration>,
-    /// Processor time of all threads, and of programs that were run, which other programs on the machine hardly disturb.
+    /// Processor time of all threads, and of programs that were run, which other programs on the
+    /// machine hardly disturb.
     processor: Vec<Duration>,
 }
 
@@ -41,7 +43,11 @@ impl Table {
     pub async fn time<T>(&mut self, name: &str, run: impl Future<Output = T>) -> T {
         let (start, processor, children) = (Instant::now(), ProcessTime::now(), children());
         let done = run.await;
-        self.note(name, start.elapsed(), processor.elapsed() + self::children().saturating_sub(children));
+        self.note(
+            name,
+            start.elapsed(),
+            processor.elapsed() + self::children().saturating_sub(children),
+        );
         done
     }
 
@@ -52,20 +58,30 @@ impl Table {
                 row.times.push(time);
                 row.processor.push(processor);
             }
-            None => self.rows.push(Row { name: name.to_owned(), times: vec![time], processor: vec![processor] }),
+            None => self.rows.push(Row {
+                name: name.to_owned(),
+                times: vec![time],
+                processor: vec![processor],
+            }),
         }
     }
 
     /// Prints the times themselves, for what is no rate.
     pub fn print_times(&self) {
         println!("\n### {}\n", self.title);
-        println!("| | median ms (min to max) | this / ours (median of the rounds, min to max) |\n|-|-|-|");
+        println!(
+            "| | median ms (min to max) | this / ours (median of the rounds, min to max) |\n|-|-|-|"
+        );
         let Some(ours) = self.rows.first() else { return };
         for row in &self.rows {
             let (min, mid, max) = median(row.times.iter().map(|time| time.as_secs_f64() * 1e3));
             let pairs = row.times.iter().zip(&ours.times);
-            let (least, ratio, most) = median(pairs.map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64()));
-            println!("| {} | {mid:.1} ({min:.1} to {max:.1}) | {ratio:.2} ({least:.2} to {most:.2}) |", row.name);
+            let (least, ratio, most) =
+                median(pairs.map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64()));
+            println!(
+                "| {} | {mid:.1} ({min:.1} to {max:.1}) | {ratio:.2} ({least:.2} to {most:.2}) |",
+                row.name
+            );
         }
     }
 
@@ -80,8 +96,11 @@ impl Table {
         let Some(ours) = self.rows.first() else { return };
         for row in &self.rows {
             let rate = self.amount / median(row.times.iter().map(Duration::as_secs_f64)).1;
-            let ratios =
-                row.times.iter().zip(&ours.times).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
+            let ratios = row
+                .times
+                .iter()
+                .zip(&ours.times)
+                .map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
             let (min, mid, max) = median(ratios);
             let work = row
                 .processor
@@ -89,12 +108,17 @@ impl Table {
                 .zip(&ours.processor)
                 .map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
             let work = median(work).1;
-            println!("| {} | {} | {mid:.2} ({min:.2} to {max:.2}) | {work:.2} |", row.name, shown(rate));
+            println!(
+                "| {} | {} | {mid:.2} ({min:.2} to {max:.2}) | {work:.2} |",
+                row.name,
+                shown(rate)
+            );
         }
     }
 }
 
-/// Processor time of the programs that have ended (`cutime` and `cstime`, in hundredths of a second).
+/// Processor time of the programs that have ended (`cutime` and `cstime`, in hundredths of a
+/// second).
 fn children() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name, in parentheses, may hold spaces.

@@ -18,7 +18,8 @@ pub trait Peer: Send + Sync {
 
     async fn save(&self, key: &str, bytes: Bytes) -> Result<()>;
 
-    /// Opens an object and reads it whole, chunk by chunk where the peer streams; answers its length.
+    /// Opens an object and reads it whole, chunk by chunk where the peer streams; answers its
+    /// length.
     async fn read(&self, key: &str) -> Result<u64>;
 
     /// Opens a small object into memory, by the peer's shortest way.
@@ -29,7 +30,8 @@ pub trait Peer: Send + Sync {
 }
 
 pub fn ours(root: &Path, durable: bool) -> Box<dyn Peer> {
-    let driver = Fs::builder(root).durable(durable).build().expect("a directory of the benchmark's own");
+    let driver =
+        Fs::builder(root).durable(durable).build().expect("a directory of the benchmark's own");
     Box::new(Ours(Storage::new(driver)))
 }
 

@@ -1,8 +1,8 @@
-//! Writing a local file so that its old content stays until the new one is complete. For files of the
-//! application, outside any storage.
+//! Writing a local file so that its old content stays until the new one is complete. For files of
+//! the application, outside any storage.
 //!
-//! Invariant: until the rename, the new content is readable by its owner alone. A private file is replaced by a private one,
-//! and at no moment lies beside it in a file that others may read.
+//! Invariant: until the rename, the new content is readable by its owner alone. A private file is
+//! replaced by a private one, and at no moment lies beside it in a file that others may read.
 
 use std::fs::File;
 use std::io::{ErrorKind as Io, Write};
@@ -17,8 +17,9 @@ use crate::keys;
 
 /// Writes all chunks to a temporary file beside `path`, syncs it and renames it over `path`.
 ///
-/// The file gets the permissions and, as far as the process may set them, the owner and the group of the file that it
-/// replaces; a new file gets those that any program's new file in this directory gets (umask, default ACL).
+/// The file gets the permissions and, as far as the process may set them, the owner and the group
+/// of the file that it replaces; a new file gets those that any program's new file in this
+/// directory gets (umask, default ACL).
 pub(crate) async fn write(path: &Path, chunks: impl Stream<Item = Result<Bytes>>) -> Result<()> {
     let path = path.to_owned();
     let mut target = blocking(move || Target::open(&path)).await?;
@@ -34,7 +35,9 @@ pub(crate) async fn write(path: &Path, chunks: impl Stream<Item = Result<Bytes>>
     blocking(move || target.commit()).await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|join| Error::unexpected("writing the file did not finish", join))?
@@ -76,7 +79,8 @@ impl Target {
 
     fn commit(self) -> Result<()> {
         let Some(mut part) = self.part else { return Ok(()) };
-        // Now and not when the write began: the file may have been made, or made private, since then.
+        // Now and not when the write began: the file may have been made, or made private, since
+        // then.
         match std::fs::metadata(&part.path) {
             Ok(old) if old.is_file() => permissions::set_as(&self.file, &old)?,
             Ok(old) if old.is_dir() => return Err(is_directory(&part.path)),
@@ -139,11 +143,13 @@ mod permissions {
 
     /// Gives a file the permission bits of any new file in its directory.
     ///
-    /// An empty file shows which these are. The umask alone can be read only by changing it for all threads, and does not
-    /// count where the directory has a default ACL.
+    /// An empty file shows which these are. The umask alone can be read only by changing it for all
+    /// threads, and does not count where the directory has a default ACL.
     pub(super) fn set_as_new(file: &File, path: &Path) -> Result<()> {
         let sample = Part { part: beside(path)?, path: path.to_owned(), committed: false };
-        let mode = File::options().write(true).create_new(true).open(&sample.part)?.metadata()?.mode() & 0o777;
+        let mode =
+            File::options().write(true).create_new(true).open(&sample.part)?.metadata()?.mode()
+                & 0o777;
         Ok(file.set_permissions(Permissions::from_mode(mode))?)
     }
 }

@@ -96,7 +96,11 @@ impl Checksum {
         }
         Err(Error::new(
             ErrorKind::InvalidInput,
-            format!("a {algorithm} checksum has {} bytes, not {}", algorithm.value_len(), value.len()),
+            format!(
+                "a {algorithm} checksum has {} bytes, not {}",
+                algorithm.value_len(),
+                value.len()
+            ),
         ))
     }
 
@@ -128,7 +132,10 @@ impl Checksum {
 
     fn from_hex(algorithm: ChecksumAlgorithm, text: &str) -> Result<Self> {
         let value = hex::decode(text).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, format!("{text:?} is not a {algorithm} value in hexadecimal"))
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("{text:?} is not a {algorithm} value in hexadecimal"),
+            )
         })?;
         Self::new(algorithm, value)
     }
@@ -214,7 +221,9 @@ impl<'de> Deserialize<'de> for Checksums {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         BTreeMap::<ChecksumAlgorithm, String>::deserialize(deserializer)?
             .into_iter()
-            .map(|(algorithm, value)| Checksum::from_hex(algorithm, &value).map_err(de::Error::custom))
+            .map(|(algorithm, value)| {
+                Checksum::from_hex(algorithm, &value).map_err(de::Error::custom)
+            })
             .collect()
     }
 }
@@ -246,7 +255,9 @@ impl Hasher {
         Self(match algorithm {
             ChecksumAlgorithm::Sha256 => State::Sha256(Sha256::new()),
             ChecksumAlgorithm::Md5 => State::Md5(Md5::new()),
-            ChecksumAlgorithm::Crc64Nvme => State::Crc64Nvme(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme)),
+            ChecksumAlgorithm::Crc64Nvme => {
+                State::Crc64Nvme(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme))
+            }
         })
     }
 
@@ -263,15 +274,18 @@ impl Hasher {
     #[must_use]
     pub fn finish(self) -> Checksum {
         match self.0 {
-            State::Sha256(state) => {
-                Checksum { algorithm: ChecksumAlgorithm::Sha256, value: state.finalize().as_slice().into() }
-            }
-            State::Md5(state) => {
-                Checksum { algorithm: ChecksumAlgorithm::Md5, value: state.finalize().as_slice().into() }
-            }
-            State::Crc64Nvme(state) => {
-                Checksum { algorithm: ChecksumAlgorithm::Crc64Nvme, value: Box::from(state.finalize().to_be_bytes()) }
-            }
+            State::Sha256(state) => Checksum {
+                algorithm: ChecksumAlgorithm::Sha256,
+                value: state.finalize().as_slice().into(),
+            },
+            State::Md5(state) => Checksum {
+                algorithm: ChecksumAlgorithm::Md5,
+                value: state.finalize().as_slice().into(),
+            },
+            State::Crc64Nvme(state) => Checksum {
+                algorithm: ChecksumAlgorithm::Crc64Nvme,
+                value: Box::from(state.finalize().to_be_bytes()),
+            },
         }
     }
 }
@@ -288,9 +302,14 @@ mod tests {
 
     #[test]
     fn values_agree_with_the_published_test_vectors() {
-        let check = |algorithm, expected: &str| assert_eq!(Checksum::of(algorithm, b"123456789").to_hex(), expected);
+        let check = |algorithm, expected: &str| {
+            assert_eq!(Checksum::of(algorithm, b"123456789").to_hex(), expected)
+        };
         // FIPS 180 / RFC 1321 suites; CRC-64/NVME's "check" value in the CRC catalogue.
-        check(ChecksumAlgorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225");
+        check(
+            ChecksumAlgorithm::Sha256,
+            "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
+        );
         check(ChecksumAlgorithm::Md5, "25f9e794323b453885f5181f1b624d0b");
         check(ChecksumAlgorithm::Crc64Nvme, "ae8b14860a799888");
     }

@@ -6,17 +6,17 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::payload::Payload;
 
-/// The number of first bytes that a guess looks at: those in which HTML has to declare its encoding (HTML Living
-/// Standard, section 4.2.5.4).
+/// The number of first bytes that a guess looks at: those in which HTML has to declare its encoding
+/// (HTML Living Standard, section 4.2.5.4).
 pub const SNIFF_BYTES: usize = 1024;
 
 const UNKNOWN: &str = "application/octet-stream";
 const TEXT: &str = "text/plain";
 const MPEG_TS: &str = "video/mp2t";
 
-/// Types by extension, sorted, where `mime_guess` has none, an outdated one, or one of another format
-/// that has the same extension. The types are those of IANA's registry ("Media Types"), or where it has
-/// none, the one in common use.
+/// Types by extension, sorted, where `mime_guess` has none, an outdated one, or one of another
+/// format that has the same extension. The types are those of IANA's registry ("Media Types"), or
+/// where it has none, the one in common use.
 const CORRECTED: &[(&str, &str)] = &[
     ("3mf", "model/3mf"),
     ("adt", "audio/aac"),
@@ -84,8 +84,8 @@ const CORRECTED_SNIFFED: &[(&str, &str)] = &[
     ("audio/x-wav", "audio/wav"),
 ];
 
-/// Returns the content type that a key's extension implies, or `application/octet-stream` if it implies
-/// none. The types of text come without a charset, which only the bytes can show.
+/// Returns the content type that a key's extension implies, or `application/octet-stream` if it
+/// implies none. The types of text come without a charset, which only the bytes can show.
 ///
 /// ```
 /// # use storage_core::{content_type, Key};
@@ -100,14 +100,15 @@ pub fn of_key(key: &Key) -> String {
     }
 }
 
-/// Returns the content type of an object that was saved without one: by extension, else by the first
-/// bytes. `start` is the beginning of the object; at most [`SNIFF_BYTES`] of it are looked at.
+/// Returns the content type of an object that was saved without one: by extension, else by the
+/// first bytes. `start` is the beginning of the object; at most [`SNIFF_BYTES`] of it are looked
+/// at.
 ///
 /// A `text/` type gets `; charset=utf-8` if the bytes are UTF-8, unless they declare an encoding
 /// themselves (HTML, XML and CSS can): browsers take text without a charset for windows-1252.
 ///
-/// Types that a browser executes (HTML, SVG, XML, scripts) are never read out of the bytes, since that
-/// would let uploaders of files without an extension choose one: such bytes are `text/plain`.
+/// Types that a browser executes (HTML, SVG, XML, scripts) are never read out of the bytes, since
+/// that would let uploaders of files without an extension choose one: such bytes are `text/plain`.
 ///
 /// ```
 /// # use storage_core::{content_type, Key};
@@ -141,7 +142,11 @@ pub fn is_told_by_key(key: &Key) -> bool {
 }
 
 pub(crate) async fn of_payload(key: &Key, payload: &mut Payload) -> Result<String> {
-    if is_told_by_key(key) { Ok(of_key(key)) } else { Ok(of_bytes(key, &payload.peek(SNIFF_BYTES).await?)) }
+    if is_told_by_key(key) {
+        Ok(of_key(key))
+    } else {
+        Ok(of_bytes(key, &payload.peek(SNIFF_BYTES).await?))
+    }
 }
 
 enum ByExtension {
@@ -152,14 +157,18 @@ enum ByExtension {
 }
 
 fn by_extension(key: &Key) -> ByExtension {
-    let Some(extension) = key.extension().map(str::to_ascii_lowercase) else { return ByExtension::None };
-    // `go.mod` is text; so the extension of a video format that hardly exists any more says nothing.
+    let Some(extension) = key.extension().map(str::to_ascii_lowercase) else {
+        return ByExtension::None;
+    };
+    // `go.mod` is text; so the extension of a video format that hardly exists any more says
+    // nothing.
     match extension.as_str() {
         "ts" | "mts" => return ByExtension::VideoOrText,
         "mod" => return ByExtension::None,
         _ => {}
     }
-    let kind = corrected(CORRECTED, &extension).or_else(|| mime_guess::from_ext(&extension).first_raw());
+    let kind =
+        corrected(CORRECTED, &extension).or_else(|| mime_guess::from_ext(&extension).first_raw());
     kind.map_or(ByExtension::None, ByExtension::Certain)
 }
 
@@ -181,15 +190,16 @@ fn is_text_type(kind: &str) -> bool {
 }
 
 fn with_charset<'a>(kind: &'a str, start: &[u8]) -> Cow<'a, str> {
-    if is_text_type(kind) && !start.is_empty() && is_text(start) && !declares_encoding(kind, start) {
+    if is_text_type(kind) && !start.is_empty() && is_text(start) && !declares_encoding(kind, start)
+    {
         Cow::Owned(format!("{kind}; charset=utf-8"))
     } else {
         Cow::Borrowed(kind)
     }
 }
 
-/// Returns whether the bytes name an encoding, which a charset in the header would override: `<meta charset>` in
-/// HTML, `encoding=` in XML, `@charset` in CSS.
+/// Returns whether the bytes name an encoding, which a charset in the header would override: `<meta
+/// charset>` in HTML, `encoding=` in XML, `@charset` in CSS.
 fn declares_encoding(kind: &str, start: &[u8]) -> bool {
     let can_declare = ["html", "xml", "css"].iter().any(|format| kind.contains(format));
     let start = String::from_utf8_lossy(start).to_ascii_lowercase();
@@ -244,7 +254,10 @@ mod tests {
 
     #[test]
     fn text_cut_in_the_middle_of_a_character_is_text() {
-        assert_eq!(guess("notes", &"€".repeat(400).as_bytes()[..SNIFF_BYTES]), "text/plain; charset=utf-8");
+        assert_eq!(
+            guess("notes", &"€".repeat(400).as_bytes()[..SNIFF_BYTES]),
+            "text/plain; charset=utf-8"
+        );
     }
 
     #[test]
@@ -361,7 +374,11 @@ mod tests {
         ];
         for (extension, kind) in types {
             assert_eq!(of_key(&Key::new(format!("a.{extension}")).unwrap()), kind, "{extension}");
-            assert_eq!(of_key(&Key::new(format!("a.{}", extension.to_uppercase())).unwrap()), kind, "{extension}");
+            assert_eq!(
+                of_key(&Key::new(format!("a.{}", extension.to_uppercase())).unwrap()),
+                kind,
+                "{extension}"
+            );
         }
     }
 
@@ -407,7 +424,11 @@ mod tests {
             ("m4a", b"\0\0\0\x20ftypM4A \0\0\0\0"),
         ];
         for (extension, start) in samples {
-            assert_eq!(guess("a", start), of_key(&Key::new(format!("a.{extension}")).unwrap()), "{extension}");
+            assert_eq!(
+                guess("a", start),
+                of_key(&Key::new(format!("a.{extension}")).unwrap()),
+                "{extension}"
+            );
         }
     }
 }

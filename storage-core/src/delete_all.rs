@@ -13,11 +13,12 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::storage::Storage;
 
-/// The removal of many objects, which has not begun yet: a `Stream` of the keys that are gone, in the order in which they
-/// were given. That there was no object is fine, as for [`delete`](Storage::delete).
+/// The removal of many objects, which has not begun yet: a `Stream` of the keys that are gone, in
+/// the order in which they were given. That there was no object is fine, as for
+/// [`delete`](Storage::delete).
 ///
-/// A key that cannot be removed, or is none, is one error item, which carries the key, and the rest goes on. So is
-/// an error in the stream of keys: a listing can be handed on as it is.
+/// A key that cannot be removed, or is none, is one error item, which carries the key, and the rest
+/// goes on. So is an error in the stream of keys: a listing can be handed on as it is.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -29,10 +30,11 @@ use crate::storage::Storage;
 /// # Ok(()) }
 /// ```
 ///
-/// Keys are removed up to 1,000 at a time, and up to four such batches are under way together. A batch that is not full
-/// goes off when nothing else is under way, so that a slow source is not waited for. Memory is bounded whatever the
-/// number of keys. Nothing is removed, and no key is asked for, before it is polled, and
-/// when it is dropped it stops: of the batches under way, each object is gone or still there.
+/// Keys are removed up to 1,000 at a time, and up to four such batches are under way together. A
+/// batch that is not full goes off when nothing else is under way, so that a slow source is not
+/// waited for. Memory is bounded whatever the number of keys. Nothing is removed, and no key is
+/// asked for, before it is polled, and when it is dropped it stops: of the batches under way, each
+/// object is gone or still there.
 #[must_use = "nothing is deleted until it is read or finished"]
 pub struct DeleteAll(Deletions<Key>);
 
@@ -41,8 +43,8 @@ impl DeleteAll {
         Self(Deletions::new(storage, keys))
     }
 
-    /// The next key that is gone, or why one is not; `None` at the end. Cancel-safe: a key that was not returned is not
-    /// lost.
+    /// The next key that is gone, or why one is not; `None` at the end. Cancel-safe: a key that was
+    /// not returned is not lost.
     pub async fn next(&mut self) -> Option<Result<Key>> {
         StreamExt::next(self).await
     }

@@ -13,13 +13,13 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::Prefix;
 use crate::storage::Storage;
 
-/// The removal of all objects and [folder markers](Entry::FolderMarker) below a directory, which has
-/// not begun yet: a `Stream` of the entries that are gone, in the order of the listing.
+/// The removal of all objects and [folder markers](Entry::FolderMarker) below a directory, which
+/// has not begun yet: a `Stream` of the entries that are gone, in the order of the listing.
 ///
 /// It continues after failures. What cannot be removed is one error item with its name as the key:
-/// an object that the backend refuses to delete, a name that is not a valid key (`InvalidKey`: delete
-/// it with the backend's own tools), a directory that cannot be read. After an error that ends the
-/// listing, the rest stays.
+/// an object that the backend refuses to delete, a name that is not a valid key (`InvalidKey`:
+/// delete it with the backend's own tools), a directory that cannot be read. After an error that
+/// ends the listing, the rest stays.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -69,12 +69,13 @@ impl DeletePrefix {
     }
 }
 
-/// Refuses what a listing of all levels below the prefix does not yield. A server that ignores the prefix would
-/// otherwise cost all objects of the storage.
+/// Refuses what a listing of all levels below the prefix does not yield. A server that ignores the
+/// prefix would otherwise cost all objects of the storage.
 fn removable(entry: Result<Entry>, prefix: &Prefix) -> Result<Entry> {
     match entry {
         Ok(entry) if !entry.name().starts_with(prefix.as_str()) => {
-            let message = format!("the driver listed a name that does not begin with {prefix:?}: it stays");
+            let message =
+                format!("the driver listed a name that does not begin with {prefix:?}: it stays");
             Err(Error::new(ErrorKind::Unexpected, message).with_key(entry.name()))
         }
         Ok(Entry::Prefix(prefix)) => {

@@ -94,7 +94,8 @@ impl<T: Target> Deletions<T> {
         match first {
             None => Ok(deleted),
             Some(error) if failed == 1 => Err(error),
-            Some(error) => Err(error.with_context(&format!("the first of {failed} errors, {deleted} {what} are gone"))),
+            Some(error) => Err(error
+                .with_context(&format!("the first of {failed} errors, {deleted} {what} are gone"))),
         }
     }
 
@@ -125,11 +126,14 @@ impl<T: Target> Deletions<T> {
 }
 
 async fn delete_batch<T: Target>(storage: Storage, batch: Vec<Result<T>>) -> Vec<Result<T>> {
-    let keys: Vec<_> = batch.iter().flatten().filter_map(|target| target.object().cloned()).collect();
-    let markers: Vec<_> = batch.iter().flatten().filter_map(|target| target.folder_marker().cloned()).collect();
+    let keys: Vec<_> =
+        batch.iter().flatten().filter_map(|target| target.object().cloned()).collect();
+    let markers: Vec<_> =
+        batch.iter().flatten().filter_map(|target| target.folder_marker().cloned()).collect();
     let driver = storage.driver();
     let answers = if keys.is_empty() { Vec::new() } else { driver.delete_many(&keys).await };
-    let of_markers: Vec<_> = markers.iter().map(|marker| driver.delete_folder_marker(marker)).collect();
+    let of_markers: Vec<_> =
+        markers.iter().map(|marker| driver.delete_folder_marker(marker)).collect();
     let of_markers: Vec<_> = stream::iter(of_markers).buffered(FOLDER_MARKERS).collect().await;
     let (mut answers, mut of_markers) = (answers.into_iter(), of_markers.into_iter());
     let results = batch.into_iter().map(|target| {
@@ -149,7 +153,10 @@ async fn delete_batch<T: Target>(storage: Storage, batch: Vec<Result<T>>) -> Vec
 
 /// If the driver returns too few results, the remaining keys count as failed.
 fn no_answer() -> Result<()> {
-    Err(Error::new(ErrorKind::Unexpected, "the driver said nothing of this key: it may be gone or not"))
+    Err(Error::new(
+        ErrorKind::Unexpected,
+        "the driver said nothing of this key: it may be gone or not",
+    ))
 }
 
 impl<T: Target> Stream for Deletions<T> {

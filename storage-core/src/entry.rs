@@ -24,12 +24,12 @@ pub enum Entry {
     /// The common beginning, delimiter included, of one or more keys. With the delimiter `/` also a
     /// directory that cannot be read, or that holds a folder marker alone.
     Prefix(Prefix),
-    /// A folder marker: an empty object whose name ends in `/`, which consoles of S3 services make to
-    /// show an empty folder. It is not an object of the contract, because its name is not a [`Key`].
-    /// [`Storage::list`](crate::Storage::list) passes over markers and counts them unless
+    /// A folder marker: an empty object whose name ends in `/`, which consoles of S3 services make
+    /// to show an empty folder. It is not an object of the contract, because its name is not a
+    /// [`Key`]. [`Storage::list`](crate::Storage::list) passes over markers and counts them unless
     /// [`List::with_folder_markers`](crate::List::with_folder_markers) asks for them. The prefix is
-    /// the marker's name and ends in `/`. Through [`Prefixed`](crate::layers::Prefixed) the marker of
-    /// the prefix itself has an empty name.
+    /// the marker's name and ends in `/`. Through [`Prefixed`](crate::layers::Prefixed) the marker
+    /// of the prefix itself has an empty name.
     FolderMarker(Prefix),
 }
 
@@ -53,8 +53,9 @@ impl Entry {
     }
 }
 
-/// The key of an object, so that a listing can be handed on to [`Storage::delete_all`](crate::Storage::delete_all).
-/// `InvalidInput` for a common beginning or a folder marker, which are not objects.
+/// The key of an object, so that a listing can be handed on to
+/// [`Storage::delete_all`](crate::Storage::delete_all). `InvalidInput` for a common beginning or a
+/// folder marker, which are not objects.
 impl TryFrom<Entry> for Key {
     type Error = Error;
 
@@ -66,7 +67,8 @@ impl TryFrom<Entry> for Key {
                 Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
             }
             Entry::FolderMarker(marker) => {
-                let message = "a folder marker is not an object: delete it with delete_folder_marker";
+                let message =
+                    "a folder marker is not an object: delete it with delete_folder_marker";
                 Err(Error::new(ErrorKind::InvalidInput, message).with_key(marker.as_str()))
             }
         }
@@ -107,8 +109,9 @@ impl ObjectEntry {
     }
 }
 
-/// Applies `delimiter` and `start_after` to a recursive listing that is sorted by key and holds only
-/// what matches `prefix`: for drivers whose backend does not do it, or not for every delimiter.
+/// Applies `delimiter` and `start_after` to a recursive listing that is sorted by key and holds
+/// only what matches `prefix`: for drivers whose backend does not do it, or not for every
+/// delimiter.
 ///
 /// Errors pass through at their place, except those that
 /// [continue the listing](Error::listing_continues) and concern only names before `start_after`.
@@ -125,7 +128,8 @@ where
         future::ready(match entry {
             Ok(entry) => {
                 let entry = roll_up_entry(entry, prefix_len, delimiter.as_deref());
-                let repeated = matches!(&entry, Entry::Prefix(prefix) if last_prefix.as_ref() == Some(prefix));
+                let repeated =
+                    matches!(&entry, Entry::Prefix(prefix) if last_prefix.as_ref() == Some(prefix));
                 let skipped = start_after.as_deref().is_some_and(|after| entry.name() <= after);
                 if let Entry::Prefix(prefix) = &entry {
                     last_prefix = Some(prefix.clone());
@@ -133,7 +137,8 @@ where
                 (!repeated && !skipped).then_some(Ok(entry))
             }
             Err(error) => {
-                let is_skipped = start_after.as_deref().is_some_and(|after| is_behind(&error, after));
+                let is_skipped =
+                    start_after.as_deref().is_some_and(|after| is_behind(&error, after));
                 (!is_skipped).then_some(Err(error))
             }
         })
@@ -153,7 +158,9 @@ pub(crate) fn is_behind(error: &Error, after: &str) -> bool {
 fn roll_up_entry(entry: Entry, prefix_len: usize, delimiter: Option<&str>) -> Entry {
     let Some(delimiter) = delimiter else { return entry };
     let name = entry.name();
-    let Some(at) = name.get(prefix_len..).and_then(|rest| rest.find(delimiter)) else { return entry };
+    let Some(at) = name.get(prefix_len..).and_then(|rest| rest.find(delimiter)) else {
+        return entry;
+    };
     match Prefix::new(&name[..prefix_len + at + delimiter.len()]) {
         Ok(prefix) => Entry::Prefix(prefix),
         // The beginning of a key is a prefix by its definition.

@@ -1,8 +1,8 @@
 //! The one error type of every driver, layer and handle.
 //!
 //! An [`Error`] says what kind of trouble it is ([`ErrorKind`]: what a program branches on), which
-//! operation on which driver and key met it, and what to do about it. It prints one level; the cause
-//! is reached through [`std::error::Error::source`].
+//! operation on which driver and key met it, and what to do about it. It prints one level; the
+//! cause is reached through [`std::error::Error::source`].
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -17,8 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A boxed cause.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
-/// For drivers: what is at the bottom of an error, as text: what the system or TLS says. The layers above repeat it, and those
-/// of HTTP clients print URLs, which may be signed.
+/// For drivers: what is at the bottom of an error, as text: what the system or TLS says. The layers
+/// above repeat it, and those of HTTP clients print URLs, which may be signed.
 ///
 /// ```
 /// let error = storage_core::Error::unexpected("no answer", "connection refused");
@@ -43,11 +43,13 @@ pub enum ErrorKind {
     NotFound,
     /// `create_new` found an object under the key.
     AlreadyExists,
-    /// The state of the backend forbids the key: on a file system `a` and `a/b` cannot both be files.
+    /// The state of the backend forbids the key: on a file system `a` and `a/b` cannot both be
+    /// files.
     Conflict,
     /// An `if_match` condition did not hold.
     PreconditionFailed,
-    /// An `if_none_match` or `if_modified_since` condition of an open held: the caller's copy is current.
+    /// An `if_none_match` or `if_modified_since` condition of an open held: the caller's copy is
+    /// current.
     NotModified,
     /// The requested range has no byte in common with the object (RFC 9110, section 15.5.17).
     RangeNotSatisfiable,
@@ -165,14 +167,14 @@ impl fmt::Display for Operation {
 
 /// Any failure of a storage.
 ///
-/// `Display` prints one line without the source:
-/// `open "avatars/ada.png" on fs: NotFound: no such object`. `Debug` prints the same line and below it
-/// the causes, one a line, so that `fn main() -> storage_core::Result<()>` ends with a readable
-/// message; `{:#?}` prints the fields.
+/// `Display` prints one line without the source: `open "avatars/ada.png" on fs: NotFound: no such
+/// object`. `Debug` prints the same line and below it the causes, one a line, so that `fn main() ->
+/// storage_core::Result<()>` ends with a readable message; `{:#?}` prints the fields.
 ///
-/// Keys and messages are printed with [`escape_invisible`](crate::escape_invisible), so that a hostile
-/// one cannot forge a log line or command a terminal. No credential appears in it: drivers put none
-/// into messages and pass no source whose `Display` prints one. `Debug` of a source is never used.
+/// Keys and messages are printed with [`escape_invisible`](crate::escape_invisible), so that a
+/// hostile one cannot forge a log line or command a terminal. No credential appears in it: drivers
+/// put none into messages and pass no source whose `Display` prints one. `Debug` of a source is
+/// never used.
 ///
 /// ```
 /// use storage_core::{Error, ErrorKind};
@@ -277,11 +279,11 @@ impl Error {
 
     /// Returns whether the listing that yielded this error continues after it.
     ///
-    /// If `true`, the error concerns one name, which [`key`](Self::key) returns: a name that is not a
-    /// valid key, a file that cannot be looked up, or a directory that cannot be read (then the key
-    /// ends in `/`). What lies at and below that name is unknown; the rest of the listing follows. If
-    /// `false`, the listing ends with this error. Defaults to `false`; drivers set it. It has no
-    /// meaning outside listings.
+    /// If `true`, the error concerns one name, which [`key`](Self::key) returns: a name that is not
+    /// a valid key, a file that cannot be looked up, or a directory that cannot be read (then the
+    /// key ends in `/`). What lies at and below that name is unknown; the rest of the listing
+    /// follows. If `false`, the listing ends with this error. Defaults to `false`; drivers set it.
+    /// It has no meaning outside listings.
     #[must_use]
     pub fn listing_continues(&self) -> bool {
         self.0.listing_continues
@@ -396,8 +398,8 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// The causes are shown by `Display`: `Debug` output of foreign errors is where URLs with signatures and headers
-    /// with tokens turn up.
+    /// The causes are shown by `Display`: `Debug` output of foreign errors is where URLs with
+    /// signatures and headers with tokens turn up.
     fn debug_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
         let mut source = self.source();
@@ -445,7 +447,8 @@ impl From<std::convert::Infallible> for Error {
     }
 }
 
-/// For readers (`AsyncRead`, `std::io`), which know `io::Error` alone. The `Error` is its inner error.
+/// For readers (`AsyncRead`, `std::io`), which know `io::Error` alone. The `Error` is its inner
+/// error.
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         use std::io::ErrorKind as Io;
@@ -458,15 +461,17 @@ impl From<Error> for std::io::Error {
             ErrorKind::StorageFull => Io::StorageFull,
             ErrorKind::TooLarge => Io::FileTooLarge,
             ErrorKind::Integrity => Io::InvalidData,
-            ErrorKind::InvalidKey | ErrorKind::InvalidInput | ErrorKind::InvalidConfig => Io::InvalidInput,
+            ErrorKind::InvalidKey | ErrorKind::InvalidInput | ErrorKind::InvalidConfig => {
+                Io::InvalidInput
+            }
             _ => Io::Other,
         };
         Self::new(kind, error)
     }
 }
 
-/// What the operating system says, in the kinds of the contract. An [`Error`] that travelled through
-/// a reader comes back as it was.
+/// What the operating system says, in the kinds of the contract. An [`Error`] that travelled
+/// through a reader comes back as it was.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         match error.downcast::<Error>() {
@@ -481,16 +486,22 @@ fn from_operating_system(error: std::io::Error) -> Error {
     let (kind, message) = match error.kind() {
         Io::NotFound => (ErrorKind::NotFound, "no such file"),
         Io::AlreadyExists => (ErrorKind::AlreadyExists, "a file is already there"),
-        Io::PermissionDenied => {
-            (ErrorKind::PermissionDenied, "the operating system denies access: check owner and mode")
+        Io::PermissionDenied => (
+            ErrorKind::PermissionDenied,
+            "the operating system denies access: check owner and mode",
+        ),
+        Io::ReadOnlyFilesystem => {
+            (ErrorKind::PermissionDenied, "the file system is mounted read-only")
         }
-        Io::ReadOnlyFilesystem => (ErrorKind::PermissionDenied, "the file system is mounted read-only"),
         Io::TimedOut => (ErrorKind::Timeout, "the operating system gave up waiting"),
-        Io::StorageFull => {
-            (ErrorKind::StorageFull, "no space or no inodes left on the device: free some and try again")
-        }
+        Io::StorageFull => (
+            ErrorKind::StorageFull,
+            "no space or no inodes left on the device: free some and try again",
+        ),
         Io::QuotaExceeded => (ErrorKind::StorageFull, "the disk quota is used up"),
-        Io::FileTooLarge => (ErrorKind::TooLarge, "larger than the file system or a resource limit allows"),
+        Io::FileTooLarge => {
+            (ErrorKind::TooLarge, "larger than the file system or a resource limit allows")
+        }
         Io::InvalidFilename => (ErrorKind::InvalidKey, "the file system cannot hold this name"),
         Io::NotADirectory | Io::IsADirectory | Io::DirectoryNotEmpty => {
             (ErrorKind::Conflict, "a file and a directory would need the same name")
@@ -530,20 +541,25 @@ mod tests {
 
     #[test]
     fn debug_prints_the_message_and_the_causes_as_a_main_function_shows_them() {
-        let plain = Error::not_found().with_operation(Operation::Open).with_key("a").with_driver("fs");
+        let plain =
+            Error::not_found().with_operation(Operation::Open).with_key("a").with_driver("fs");
         assert_eq!(format!("{plain:?}"), r#"open "a" on fs: NotFound: no such object"#);
         let error = Error::unexpected("no answer", Cause(Some(Box::new(Cause(None)))));
-        let expected = "Unexpected: no answer\n\nCaused by:\n    no connection\n    refused\\nby the host";
+        let expected =
+            "Unexpected: no answer\n\nCaused by:\n    no connection\n    refused\\nby the host";
         assert_eq!(format!("{error:?}"), expected);
         let fields = format!("{error:#?}");
-        assert!(fields.contains("kind: Unexpected") && fields.contains("source: no connection"), "{fields}");
+        assert!(
+            fields.contains("kind: Unexpected") && fields.contains("source: no connection"),
+            "{fields}"
+        );
         assert!(!format!("{error:?}{error:#?}{error}").contains("CANARY"));
     }
 
     #[test]
     fn what_is_invisible_in_a_message_is_escaped() {
-        let error =
-            Error::new(ErrorKind::Unexpected, "the server says \u{202e}\u{1b}[2J\nok").with_key("a\u{2028}\u{e0041}b");
+        let error = Error::new(ErrorKind::Unexpected, "the server says \u{202e}\u{1b}[2J\nok")
+            .with_key("a\u{2028}\u{e0041}b");
         let shown = r#""a\u{2028}\u{e0041}b": Unexpected: the server says \u{202e}\u{1b}[2J\nok"#;
         assert_eq!(error.to_string(), shown);
         assert_eq!(format!("{error:?}"), shown);

@@ -10,9 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The validator of one version of an object.
 ///
-/// A strong tag differs whenever the bytes differ. A weak one (`W/"..."`) only tells what its driver
-/// could see, a size and a time say; no splice of two ranges may rely on it, and `if_match` never
-/// matches it.
+/// A strong tag differs whenever the bytes differ. A weak one (`W/"..."`) only tells what its
+/// driver could see, a size and a time say; no splice of two ranges may rely on it, and `if_match`
+/// never matches it.
 ///
 /// ```
 /// use storage_core::ETag;
@@ -48,7 +48,8 @@ impl ETag {
     }
 
     fn checked(opaque: &str, weak: bool) -> Result<Self> {
-        let legal = |c: char| c == '!' || ('#'..='~').contains(&c) || (c > '\u{7f}' && !c.is_control());
+        let legal =
+            |c: char| c == '!' || ('#'..='~').contains(&c) || (c > '\u{7f}' && !c.is_control());
         if opaque.chars().all(legal) {
             Ok(Self { opaque: Arc::from(opaque), weak })
         } else {

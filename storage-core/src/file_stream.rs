@@ -1,8 +1,8 @@
-//! Reading an open file as a stream: large positional reads on the blocking pool, into the same buffer again where the
-//! consumer is done with it.
+//! Reading an open file as a stream: large positional reads on the blocking pool, into the same
+//! buffer again where the consumer is done with it.
 //!
-//! Nothing is read ahead of the consumer: the kernel does that, and a second buffer would push the first one out of the
-//! processor's cache.
+//! Nothing is read ahead of the consumer: the kernel does that, and a second buffer would push the
+//! first one out of the processor's cache.
 
 use std::fs::File;
 use std::future::Future;
@@ -16,8 +16,8 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::task::JoinHandle;
 
-/// The size of one read, and what a stream holds in memory: large enough that the hop to the blocking pool costs little
-/// beside the copy.
+/// The size of one read, and what a stream holds in memory: large enough that the hop to the
+/// blocking pool costs little beside the copy.
 const CHUNK: usize = 1024 * 1024;
 
 /// The bytes of a range of a file. Ends early, without an error, where the file does: whoever knows
@@ -29,8 +29,8 @@ pub(crate) struct FileStream {
     file: Arc<File>,
     rest: Range<u64>,
     reading: Option<JoinHandle<io::Result<BytesMut>>>,
-    /// The chunk that was handed out last. When its receiver has dropped it, it becomes the next buffer, warm and without
-    /// being zeroed again.
+    /// The chunk that was handed out last. When its receiver has dropped it, it becomes the next
+    /// buffer, warm and without being zeroed again.
     lent: Option<Bytes>,
 }
 
@@ -74,7 +74,8 @@ impl Stream for FileStream {
             self.start_read();
         }
         let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
-        let read = ready!(Pin::new(reading).poll(cx)).unwrap_or_else(|join| Err(io::Error::other(join)));
+        let read =
+            ready!(Pin::new(reading).poll(cx)).unwrap_or_else(|join| Err(io::Error::other(join)));
         self.reading = None;
         match read {
             Ok(buffer) if buffer.is_empty() => {
@@ -94,8 +95,8 @@ impl Stream for FileStream {
     }
 }
 
-/// Fills the buffer from a position of the file, in as few calls as the system needs, without moving
-/// the file's cursor. Fewer bytes than asked for mean that the file ends there.
+/// Fills the buffer from a position of the file, in as few calls as the system needs, without
+/// moving the file's cursor. Fewer bytes than asked for mean that the file ends there.
 pub(crate) fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -1,8 +1,8 @@
 //! [`Key`] and [`Prefix`]: the names of objects, checked once, here.
 //!
-//! Every driver receives these types and nothing else, so no driver meets a `..`, an empty segment or
-//! a control character. The rules come from what every backend can hold without rewriting (S3 object
-//! keys are at most 1024 bytes of UTF-8; a file system has no empty, `.` or `..` names).
+//! Every driver receives these types and nothing else, so no driver meets a `..`, an empty segment
+//! or a control character. The rules come from what every backend can hold without rewriting (S3
+//! object keys are at most 1024 bytes of UTF-8; a file system has no empty, `.` or `..` names).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -86,8 +86,8 @@ impl Key {
 
 /// A beginning of keys, taken literally, byte by byte, as on S3.
 ///
-/// `avatars/a` finds `avatars/ada.png`; `avatars` finds `avatars-old/x` too: write `avatars/` to mean
-/// the directory. There is no glob meaning. The empty prefix finds everything.
+/// `avatars/a` finds `avatars/ada.png`; `avatars` finds `avatars-old/x` too: write `avatars/` to
+/// mean the directory. There is no glob meaning. The empty prefix finds everything.
 ///
 /// A text that no key can begin with (`/x`, `a//`, `../`, more than 1024 bytes) is refused rather
 /// than answered with an empty listing, since it is always a mistake.
@@ -289,9 +289,19 @@ mod tests {
 
     #[test]
     fn odd_but_legal_names_are_keys() {
-        for text in
-            ["a", "...", "a/.hidden", " leading space", "trailing ", "a\\b", "%2e%2e", "ünï/☺", "-", "a?b#c", "*"]
-        {
+        for text in [
+            "a",
+            "...",
+            "a/.hidden",
+            " leading space",
+            "trailing ",
+            "a\\b",
+            "%2e%2e",
+            "ünï/☺",
+            "-",
+            "a?b#c",
+            "*",
+        ] {
             assert_eq!(Key::new(text).unwrap(), text);
         }
         assert!(Key::new("k".repeat(MAX_KEY_BYTES)).is_ok());
@@ -301,8 +311,8 @@ mod tests {
     fn names_that_no_backend_can_hold_unchanged_are_refused() {
         let long = "k".repeat(MAX_KEY_BYTES + 1);
         for text in [
-            "", "/", "/a", "a/", "a//b", ".", "..", "a/.", "a/..", "../a", "a/../b", "./a", "a\0b", "a\nb", "a\u{7f}",
-            "a\u{85}b", &long,
+            "", "/", "/a", "a/", "a//b", ".", "..", "a/.", "a/..", "../a", "a/../b", "./a", "a\0b",
+            "a\nb", "a\u{7f}", "a\u{85}b", &long,
         ] {
             let error = Key::new(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidKey, "{text:?}");

@@ -22,10 +22,11 @@ const UNIQUE_CHARS: usize = 16;
 /// ... and how many tell one name from its twin, as Django has it.
 const ALTERNATIVE_CHARS: usize = 7;
 
-/// A key for an upload that no other upload has and nobody can guess: the sanitised file name with 80 random bits
-/// before its extension, below a directory.
+/// A key for an upload that no other upload has and nobody can guess: the sanitised file name with
+/// 80 random bits before its extension, below a directory.
 ///
-/// The directory may hold `strftime` directives (`%Y`, `%m`, `%d`, ...), filled in with the present time in UTC.
+/// The directory may hold `strftime` directives (`%Y`, `%m`, `%d`, ...), filled in with the present
+/// time in UTC.
 ///
 /// ```
 /// let key = storage_core::keys::unique("avatars/%Y", "C:\\Users\\ada\\My Photo.PNG")?;
@@ -42,24 +43,29 @@ pub fn unique(directory: &str, file_name: &str) -> Result<Key> {
     in_directory(&dated(directory, SystemTime::now())?, &name)
 }
 
-/// Fills in the `strftime` directives of a template with a time, in UTC: `"%Y/%m/%d"` gives `"2026/12/01"`.
+/// Fills in the `strftime` directives of a template with a time, in UTC: `"%Y/%m/%d"` gives
+/// `"2026/12/01"`.
 ///
 /// # Errors
 /// `InvalidInput` for an unknown directive; a plain percent sign is written `%%`.
 pub fn dated(template: &str, time: SystemTime) -> Result<String> {
-    let bad =
-        |cause| Error::new(ErrorKind::InvalidInput, format!("{template:?} is not a date template")).with_source(cause);
+    let bad = |cause| {
+        Error::new(ErrorKind::InvalidInput, format!("{template:?} is not a date template"))
+            .with_source(cause)
+    };
     let time = Timestamp::try_from(time).map_err(bad)?;
     strtime::format(template, time).map_err(bad)
 }
 
 /// A file name of a stranger as one safe segment of a key.
 ///
-/// Takes what follows the last slash or backslash; keeps letters and digits of any script with their combining
-/// marks, `.`, `_` and `-`; drops what is invisible (joiners, marks of direction); makes a dash of everything else;
-/// drops dots and dashes at the ends, so that nothing is hidden or an option; puts the extension in lower case; shortens the rest to fit 150 bytes. If nothing is left,
-/// it is `file`. A name for which Windows opens a device, with whatever extensions (`nul.tar.gz`), gets an
-/// underscore: `nul_.tar.gz`. Applied to its own result, it changes nothing.
+/// Takes what follows the last slash or backslash; keeps letters and digits of any script with
+/// their combining marks, `.`, `_` and `-`; drops what is invisible (joiners, marks of direction);
+/// makes a dash of everything else; drops dots and dashes at the ends, so that nothing is hidden or
+/// an option; puts the extension in lower case; shortens the rest to fit 150 bytes. If nothing is
+/// left, it is `file`. A name for which Windows opens a device, with whatever extensions
+/// (`nul.tar.gz`), gets an underscore: `nul_.tar.gz`. Applied to its own result, it changes
+/// nothing.
 ///
 /// ```
 /// use storage_core::keys::sanitised;
@@ -118,7 +124,8 @@ fn in_directory(directory: &str, name: &str) -> Result<Key> {
     if directory.is_empty() {
         return Key::new(name);
     }
-    // Where a long directory leaves too little room, the name's beginning gives way: its end is what differs.
+    // Where a long directory leaves too little room, the name's beginning gives way: its end is
+    // what differs.
     let room = MAX_KEY_BYTES.saturating_sub(directory.len() + 1);
     let mut start = name.len().saturating_sub(room.max(1));
     while !name.is_char_boundary(start) {
@@ -131,7 +138,10 @@ fn with_suffix(name: &str, separator: char, chars: usize) -> Result<String> {
     let random = random_text(chars)?;
     Ok(match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => {
-            format!("{}{separator}{random}.{extension}", cut(stem, MAX_NAME_BYTES.saturating_sub(extension.len())))
+            format!(
+                "{}{separator}{random}.{extension}",
+                cut(stem, MAX_NAME_BYTES.saturating_sub(extension.len()))
+            )
         }
         _ => format!("{}{separator}{random}", cut(name, MAX_NAME_BYTES)),
     })
@@ -146,7 +156,8 @@ fn shortened(stem: &str, extension: &str) -> String {
     if extension.is_empty() { stem.into_owned() } else { format!("{stem}.{extension}") }
 }
 
-/// Cuts a text to at most `max` bytes: between a letter and its marks only if nothing else would be left.
+/// Cuts a text to at most `max` bytes: between a letter and its marks only if nothing else would be
+/// left.
 fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
@@ -160,22 +171,25 @@ fn cut(text: &str, max: usize) -> &str {
     letter.map(|(at, _)| &start[..at]).filter(|whole| !whole.is_empty()).unwrap_or(start)
 }
 
-/// Returns whether a name up to its first dot is that of a device ("Naming Files, Paths, and Namespaces"): `CON`,
-/// `PRN`, `AUX`, `NUL`, `COM0` to `COM9`, `LPT0` to `LPT9`, also with one of the superscript digits of Latin-1.
+/// Returns whether a name up to its first dot is that of a device ("Naming Files, Paths, and
+/// Namespaces"): `CON`, `PRN`, `AUX`, `NUL`, `COM0` to `COM9`, `LPT0` to `LPT9`, also with one of
+/// the superscript digits of Latin-1.
 fn is_windows_device(base: &str) -> bool {
     let base = base.to_ascii_lowercase();
     if matches!(base.as_str(), "con" | "prn" | "aux" | "nul") {
         return true;
     }
     let port = base.strip_prefix("com").or_else(|| base.strip_prefix("lpt"));
-    port.and_then(|port| only(port.chars())).is_some_and(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³'))
+    port.and_then(|port| only(port.chars()))
+        .is_some_and(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³'))
 }
 
 fn only(mut chars: std::str::Chars<'_>) -> Option<char> {
     chars.next().filter(|_| chars.next().is_none())
 }
 
-/// Random text of lower-case letters and digits, five bits a character, from the system's generator.
+/// Random text of lower-case letters and digits, five bits a character, from the system's
+/// generator.
 ///
 /// # Errors
 /// `Unexpected` if the system has no random numbers.
@@ -197,7 +211,8 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
 }
 
 fn fill_random(bytes: &mut [u8]) -> Result<()> {
-    getrandom::fill(bytes).map_err(|cause| Error::unexpected("the system has no random numbers", cause))
+    getrandom::fill(bytes)
+        .map_err(|cause| Error::unexpected("the system has no random numbers", cause))
 }
 
 #[cfg(test)]
@@ -232,7 +247,8 @@ mod tests {
 
     #[test]
     fn letters_keep_their_combining_marks() {
-        for name in ["Cafe\u{301}.txt", "हिन्दी.txt", "ภาษาไทย.txt", "தமிழ்.txt", "Việt.txt", "עִבְרִית.txt"]
+        for name in
+            ["Cafe\u{301}.txt", "हिन्दी.txt", "ภาษาไทย.txt", "தமிழ்.txt", "Việt.txt", "עִבְרִית.txt"]
         {
             assert_eq!(sanitised(name), name);
         }
@@ -248,7 +264,10 @@ mod tests {
         assert!(cut.len() <= MAX_NAME_BYTES && cut.ends_with("e\u{301}.txt"), "{cut}");
         // One letter with too many marks.
         let cut = sanitised(&format!("a{}.txt", "\u{301}".repeat(100)));
-        assert!(cut.len() <= MAX_NAME_BYTES && cut.starts_with("a\u{301}") && cut.ends_with(".txt"), "{cut}");
+        assert!(
+            cut.len() <= MAX_NAME_BYTES && cut.starts_with("a\u{301}") && cut.ends_with(".txt"),
+            "{cut}"
+        );
     }
 
     #[test]
@@ -308,7 +327,11 @@ mod tests {
     fn an_alternative_stays_in_its_directory_and_keeps_its_extension() {
         let key = alternative(&Key::new("a/photo.tar.gz").unwrap()).unwrap();
         assert!(key.as_str().starts_with("a/photo.tar_") && key.as_str().ends_with(".gz"), "{key}");
-        for odd in ["a/.env".to_owned(), format!("{}/{}", "d".repeat(900), "n".repeat(123)), "k".repeat(1024)] {
+        for odd in [
+            "a/.env".to_owned(),
+            format!("{}/{}", "d".repeat(900), "n".repeat(123)),
+            "k".repeat(1024),
+        ] {
             let key = Key::new(odd).unwrap();
             assert_ne!(alternative(&key).unwrap(), key);
         }

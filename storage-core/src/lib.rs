@@ -1,10 +1,12 @@
 //! The storage contract of anystorage.
 //!
-//! Applications hold a [`Storage`] and save, open, check, delete and link to objects without knowing where they
-//! live. Backends implement the small [`Driver`] trait, and so do [`layers`], which wrap a driver to change one
-//! thing about it. A [`Registry`] builds storages from configuration.
+//! Applications hold a [`Storage`] and save, open, check, delete and link to objects without
+//! knowing where they live. Backends implement the small [`Driver`] trait, and so do [`layers`],
+//! which wrap a driver to change one thing about it. A [`Registry`] builds storages from
+//! configuration.
 //!
-//! Most applications depend on the `anystorage` crate, which re-exports this one and adds the drivers.
+//! Most applications depend on the `anystorage` crate, which re-exports this one and adds the
+//! drivers.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -32,7 +34,8 @@
 //! | [`Memory`] | the driver for tests, and the model of the contract |
 //! | [`signed_url`] | the format of signed links to our own servers |
 //!
-//! Everything runs on a Tokio runtime: files are read on its blocking pool, and timeouts are its timers.
+//! Everything runs on a Tokio runtime: files are read on its blocking pool, and timeouts are its
+//! timers.
 
 mod atomic_file;
 mod checksum;
@@ -83,7 +86,8 @@ pub use memory::Memory;
 pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMeta};
 pub use object::{Object, ObjectReader, ObjectStream};
 pub use options::{
-    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions, UrlMethod, UrlOptions,
+    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions,
+    UrlMethod, UrlOptions,
 };
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;

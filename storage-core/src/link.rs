@@ -9,8 +9,8 @@ use crate::options::UrlMethod;
 
 /// A link to an object, with what its user must know to follow it.
 ///
-/// Displayed as the whole URL. A signed link is a credential: its `Debug` form, which ends up in logs,
-/// leaves the query and the fields out.
+/// Displayed as the whole URL. A signed link is a credential: its `Debug` form, which ends up in
+/// logs, leaves the query and the fields out.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
@@ -18,12 +18,13 @@ pub struct Link {
     pub url: Url,
     /// The method it is for.
     pub method: UrlMethod,
-    /// Headers that must be sent with the request, as they are part of the signature. Lower-case names.
+    /// Headers that must be sent with the request, as they are part of the signature. Lower-case
+    /// names.
     pub headers: Vec<(String, String)>,
     /// When it stops working; unset for a public link.
     pub expires_at: Option<SystemTime>,
-    /// For POST: the fields of the form, to be sent in this order and before the file, whose field is `file`. Credentials as
-    /// the URL of other links is.
+    /// For POST: the fields of the form, to be sent in this order and before the file, whose field
+    /// is `file`. Credentials as the URL of other links is.
     pub fields: Vec<(String, String)>,
 }
 
@@ -31,7 +32,13 @@ impl Link {
     /// A public link for GET.
     #[must_use]
     pub fn public(url: Url) -> Self {
-        Self { url, method: UrlMethod::Get, headers: Vec::new(), expires_at: None, fields: Vec::new() }
+        Self {
+            url,
+            method: UrlMethod::Get,
+            headers: Vec::new(),
+            expires_at: None,
+            fields: Vec::new(),
+        }
     }
 
     /// A signed link.

@@ -12,8 +12,8 @@ use crate::storage::Storage;
 
 /// A link that has not been made yet. Await it for a [`Link`].
 ///
-/// Without [`expires_in`](Self::expires_in) it is the public link (`Unsupported` unless the storage has a
-/// `public_url`); with it, a signed one. A signed link is never replaced by a public one.
+/// Without [`expires_in`](Self::expires_in) it is the public link (`Unsupported` unless the storage
+/// has a `public_url`); with it, a signed one. A signed link is never replaced by a public one.
 #[derive(Debug)]
 #[must_use = "no link is made until it is awaited"]
 pub struct LinkTo {
@@ -51,8 +51,8 @@ impl LinkTo {
         self
     }
 
-    /// Binds an upload to this `Content-Type`. For POST, `image/*` takes any type that begins with `image/`,
-    /// also `image/svg+xml`, which can hold scripts.
+    /// Binds an upload to this `Content-Type`. For POST, `image/*` takes any type that begins with
+    /// `image/`, also `image/svg+xml`, which can hold scripts.
     pub fn content_type(mut self, value: impl Into<String>) -> Self {
         self.options.content_type = Some(value.into());
         self
@@ -70,16 +70,18 @@ impl LinkTo {
         self
     }
 
-    /// Takes the key for a directory: the upload may have any name below `key/`, the one of the user's own file for
-    /// instance. Whoever has the link can replace all that is there. Links for POST only.
+    /// Takes the key for a directory: the upload may have any name below `key/`, the one of the
+    /// user's own file for instance. Whoever has the link can replace all that is there. Links for
+    /// POST only.
     pub fn any_name(mut self) -> Self {
         self.options.any_name = true;
         self
     }
 
-    /// Has all calls within a window of this length (whole seconds, counted from the Unix epoch) answer the same link, so
-    /// that browsers and CDNs can cache what it leads to. It works for at least the time of [`expires_in`](Self::expires_in)
-    /// from now, and longer than that by at most the window. Signed links only.
+    /// Has all calls within a window of this length (whole seconds, counted from the Unix epoch)
+    /// answer the same link, so that browsers and CDNs can cache what it leads to. It works for at
+    /// least the time of [`expires_in`](Self::expires_in) from now, and longer than that by at most
+    /// the window. Signed links only.
     pub fn stable_for(mut self, window: Duration) -> Self {
         self.options.stable_for = Some(window);
         self
@@ -98,15 +100,24 @@ fn check_link(options: &UrlOptions) -> Result<()> {
     let bad = |message: &'static str| Err(Error::new(ErrorKind::InvalidInput, message));
     let signed = options.expires_in.is_some();
     let uploads = matches!(options.method, UrlMethod::Put | UrlMethod::Post);
-    let overrides = options.response_content_disposition.is_some() || options.response_content_type.is_some();
+    let overrides =
+        options.response_content_disposition.is_some() || options.response_content_type.is_some();
     let bound = options.content_type.is_some() || options.content_length.is_some();
     match options.method {
         UrlMethod::Put if !signed => return bad("a link for PUT needs expires_in"),
         UrlMethod::Post if !signed => return bad("a link for POST needs expires_in"),
-        _ if uploads && overrides => return bad("response headers can be chosen on links for GET only"),
-        _ if !uploads && bound => return bad("content type and length bind links for uploading only"),
-        _ if overrides && !signed => return bad("response headers can be chosen on signed links only: set expires_in"),
-        _ if options.stable_for.is_some() && !signed => return bad("signed links alone are stable: set expires_in"),
+        _ if uploads && overrides => {
+            return bad("response headers can be chosen on links for GET only");
+        }
+        _ if !uploads && bound => {
+            return bad("content type and length bind links for uploading only");
+        }
+        _ if overrides && !signed => {
+            return bad("response headers can be chosen on signed links only: set expires_in");
+        }
+        _ if options.stable_for.is_some() && !signed => {
+            return bad("signed links alone are stable: set expires_in");
+        }
         _ => {}
     }
     let a_second = Duration::from_secs(1);
@@ -119,7 +130,8 @@ fn check_link(options: &UrlOptions) -> Result<()> {
     check_form(options)?;
     let mut headers = Metadata::new();
     headers.content_disposition.clone_from(&options.response_content_disposition);
-    headers.content_type = options.response_content_type.clone().or_else(|| options.content_type.clone());
+    headers.content_type =
+        options.response_content_type.clone().or_else(|| options.content_type.clone());
     headers.validated().map(|_| ())
 }
 
@@ -128,7 +140,9 @@ fn check_form(options: &UrlOptions) -> Result<()> {
     let bad = |message: &'static str| Err(Error::new(ErrorKind::InvalidInput, message));
     let post = options.method == UrlMethod::Post;
     match (&options.content_length_range, options.content_type.as_deref()) {
-        (Some(_), _) if !post => return bad("a range of lengths binds links for POST only: PUT takes content_length"),
+        (Some(_), _) if !post => {
+            return bad("a range of lengths binds links for POST only: PUT takes content_length");
+        }
         (Some(range), _) if range.is_empty() => return bad("the range of lengths is empty"),
         (_, Some("*/*")) => return bad("leave content_type unset to take any type"),
         _ => {}

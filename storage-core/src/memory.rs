@@ -21,7 +21,8 @@ use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{
-    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions, UrlOptions,
+    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions,
+    UrlOptions,
 };
 use crate::payload::Payload;
 use crate::storage::Storage;
@@ -107,7 +108,9 @@ impl Memory {
             None => Bound::Included(prefix.as_str()),
         };
         let objects = self.read();
-        let matching = objects.range::<str, _>((start, Bound::Unbounded)).take_while(|(key, _)| prefix.matches(key));
+        let matching = objects
+            .range::<str, _>((start, Bound::Unbounded))
+            .take_while(|(key, _)| prefix.matches(key));
         matching.take(PAGE).map(|(_, stored)| Ok(Entry::Object(entry_of(&stored.meta)))).collect()
     }
 }
@@ -117,11 +120,16 @@ fn already_exists() -> Error {
 }
 
 fn check_version(present: Option<&Arc<Stored>>, wanted: &ETag) -> Result<()> {
-    let matches = present.and_then(|stored| stored.meta.etag.as_ref()).is_some_and(|etag| etag.strong_eq(wanted));
+    let matches = present
+        .and_then(|stored| stored.meta.etag.as_ref())
+        .is_some_and(|etag| etag.strong_eq(wanted));
     if matches {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::PreconditionFailed, format!("the object is not the version {wanted}")))
+    Err(Error::new(
+        ErrorKind::PreconditionFailed,
+        format!("the object is not the version {wanted}"),
+    ))
 }
 
 fn entry_of(meta: &ObjectMeta) -> ObjectEntry {
@@ -152,7 +160,12 @@ impl Driver for Memory {
         let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
         let bytes = match (usize::try_from(range.start), usize::try_from(range.end)) {
             (Ok(start), Ok(end)) => stored.bytes.slice(start..end),
-            _ => return Err(Error::new(ErrorKind::RangeNotSatisfiable, "the range does not fit in memory")),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::RangeNotSatisfiable,
+                    "the range does not fit in memory",
+                ));
+            }
         };
         Ok(Object::from_bytes(stored.meta.clone(), range, bytes))
     }
@@ -215,6 +228,8 @@ impl Driver for Memory {
     }
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
-        Err(Error::unsupported("objects in memory have no links; set public_url if a web server shows them"))
+        Err(Error::unsupported(
+            "objects in memory have no links; set public_url if a web server shows them",
+        ))
     }
 }

@@ -1,5 +1,5 @@
-//! What is kept beside the bytes: [`Metadata`] (given by whoever saves) and [`ObjectMeta`] (all that is
-//! known of a stored object).
+//! What is kept beside the bytes: [`Metadata`] (given by whoever saves) and [`ObjectMeta`] (all
+//! that is known of a stored object).
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -13,8 +13,8 @@ use crate::key::Key;
 use crate::response::ResponseMeta;
 use crate::timestamp;
 
-/// The most bytes that the names and values of user metadata may have together (S3's limit, "Working
-/// with object metadata").
+/// The most bytes that the names and values of user metadata may have together (S3's limit,
+/// "Working with object metadata").
 pub const MAX_USER_METADATA_BYTES: usize = 2048;
 
 /// The most bytes one header of [`Metadata`] may have.
@@ -40,7 +40,8 @@ pub struct Metadata {
     /// `Content-Type`. Guessed when an object is saved without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// `Content-Encoding`: how the stored bytes are encoded (`gzip`). The bytes are stored as given.
+    /// `Content-Encoding`: how the stored bytes are encoded (`gzip`). The bytes are stored as
+    /// given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_encoding: Option<String>,
     /// `Content-Disposition`: `attachment; filename="report.pdf"`.
@@ -142,7 +143,8 @@ impl Metadata {
         }
     }
 
-    /// Checks every value and brings `expires` to whole seconds, so that each driver stores the same.
+    /// Checks every value and brings `expires` to whole seconds, so that each driver stores the
+    /// same.
     ///
     /// [`Storage`](crate::Storage) calls it; a driver need not.
     ///
@@ -153,11 +155,12 @@ impl Metadata {
         refused.into_iter().next().map_or(Ok(valid), Err)
     }
 
-    /// Removes each field that [`validated`](Self::validated) refuses. Returns the rest, which is valid, and an error of
-    /// kind `InvalidInput` for each field that was removed: which one, and why.
+    /// Removes each field that [`validated`](Self::validated) refuses. Returns the rest, which is
+    /// valid, and an error of kind `InvalidInput` for each field that was removed: which one, and
+    /// why.
     ///
-    /// For copies of objects that another program stored with metadata that no header may carry. User metadata that is
-    /// too large in sum is removed as a whole.
+    /// For copies of objects that another program stored with metadata that no header may carry.
+    /// User metadata that is too large in sum is removed as a whole.
     ///
     /// ```
     /// use storage_core::Metadata;
@@ -193,7 +196,9 @@ impl Metadata {
             self.user_metadata.clear();
             refused.push(error);
         }
-        self.expires = self.expires.and_then(|time| timestamp::whole_seconds(time).map_err(|e| refused.push(e)).ok());
+        self.expires = self
+            .expires
+            .and_then(|time| timestamp::whole_seconds(time).map_err(|e| refused.push(e)).ok());
         (self, refused)
     }
 }
@@ -209,11 +214,14 @@ fn check_header(name: &str, value: &str) -> Result<()> {
     if value.len() > MAX_HEADER_BYTES {
         return Err(bad(name, "the value has more than 1024 bytes"));
     }
-    // RFC 9110, section 5.5: a field value holds visible ASCII with spaces inside. Anything else would
-    // be changed or refused by one server or another on its way.
+    // RFC 9110, section 5.5: a field value holds visible ASCII with spaces inside. Anything else
+    // would be changed or refused by one server or another on its way.
     let visible = |byte: u8| (0x20..0x7f).contains(&byte);
     if !value.bytes().all(visible) {
-        return Err(bad(name, "the value holds a control or non-ASCII character; encode it (RFC 8187 for file names)"));
+        return Err(bad(
+            name,
+            "the value holds a control or non-ASCII character; encode it (RFC 8187 for file names)",
+        ));
     }
     if value.trim() != value {
         return Err(bad(name, "the value begins or ends with a space"));
@@ -227,9 +235,14 @@ fn check_header(name: &str, value: &str) -> Result<()> {
 fn check_user_entry(name: &str, value: &str) -> Result<()> {
     let field = format!("user_metadata {name:?}");
     // RFC 9110, section 5.6.2 (token), in lower case.
-    let token = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let token = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    };
     if name.is_empty() || !name.bytes().all(token) {
-        return Err(bad(&field, "a name has lower-case ASCII letters, digits and !#$%&'*+-.^_`|~ only"));
+        return Err(bad(
+            &field,
+            "a name has lower-case ASCII letters, digits and !#$%&'*+-.^_`|~ only",
+        ));
     }
     if value.chars().any(char::is_control) {
         return Err(bad(&field, "a value has no control characters"));
@@ -253,14 +266,16 @@ fn check_user_size(entries: &BTreeMap<String, String>) -> Result<()> {
 
 /// All that is known of a stored object.
 ///
-/// Serialised with these field names; the fields of `metadata` stand beside the others. `response` is neither
-/// serialised nor compared, because it differs from one request for the same object to the next.
+/// Serialised with these field names; the fields of `metadata` stand beside the others. `response`
+/// is neither serialised nor compared, because it differs from one request for the same object to
+/// the next.
 #[derive(Debug, Clone, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ObjectMeta {
     /// The object's key.
     pub key: Key,
-    /// The length of the stored bytes. [`UNKNOWN_SIZE`](Self::UNKNOWN_SIZE) only in objects that were opened with
+    /// The length of the stored bytes. [`UNKNOWN_SIZE`](Self::UNKNOWN_SIZE) only in objects that
+    /// were opened with
     /// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
     pub size: u64,
     /// The version's validator. Strong where the driver can promise it.
@@ -275,8 +290,8 @@ pub struct ObjectMeta {
     /// The checksums that were computed or verified when the object was saved.
     #[serde(skip_serializing_if = "Checksums::is_empty")]
     pub checksums: Checksums,
-    /// What the HTTP response that carried this metadata states about its freshness. `None` from drivers that read no HTTP
-    /// responses, and in listings. Not stored.
+    /// What the HTTP response that carried this metadata states about its freshness. `None` from
+    /// drivers that read no HTTP responses, and in listings. Not stored.
     #[serde(skip)]
     pub response: Option<ResponseMeta>,
 }
@@ -295,8 +310,9 @@ impl PartialEq for ObjectMeta {
 }
 
 impl ObjectMeta {
-    /// The `size` of an object whose size is not known before its last byte, as of an HTTP response without a length. Larger
-    /// than every object, so that code that expects a size fails instead of losing bytes.
+    /// The `size` of an object whose size is not known before its last byte, as of an HTTP response
+    /// without a length. Larger than every object, so that code that expects a size fails instead
+    /// of losing bytes.
     pub const UNKNOWN_SIZE: u64 = u64::MAX;
 
     /// Returns the size, or `None` for [`UNKNOWN_SIZE`](Self::UNKNOWN_SIZE).
@@ -319,7 +335,8 @@ impl ObjectMeta {
         }
     }
 
-    /// The ETag, if it is a strong one: by which bytes of two answers are known to be of one version.
+    /// The ETag, if it is a strong one: by which bytes of two answers are known to be of one
+    /// version.
     #[must_use]
     pub fn strong_etag(&self) -> Option<&ETag> {
         self.etag.as_ref().filter(|etag| !etag.is_weak())
@@ -344,8 +361,14 @@ mod tests {
 
     #[test]
     fn a_header_that_could_split_a_response_is_refused() {
-        assert!(refused(Metadata::new().cache_control("no-store\r\nSet-Cookie: a=b")).contains("cache_control"));
-        assert!(refused(Metadata::new().content_disposition("attachment; filename=\"é\"")).contains("RFC 8187"));
+        assert!(
+            refused(Metadata::new().cache_control("no-store\r\nSet-Cookie: a=b"))
+                .contains("cache_control")
+        );
+        assert!(
+            refused(Metadata::new().content_disposition("attachment; filename=\"é\""))
+                .contains("RFC 8187")
+        );
         assert!(refused(Metadata::new().content_type("png")).contains("type/subtype"));
         assert!(refused(Metadata::new().content_encoding("")).contains("unset"));
     }
@@ -353,12 +376,20 @@ mod tests {
     #[test]
     fn user_metadata_is_what_every_backend_can_carry() {
         assert!(
-            Metadata::new().user("Author", "Ada Löveläce").validated().unwrap().user_metadata.contains_key("author")
+            Metadata::new()
+                .user("Author", "Ada Löveläce")
+                .validated()
+                .unwrap()
+                .user_metadata
+                .contains_key("author")
         );
         assert!(refused(Metadata::new().user("a b", "x")).contains("a b"));
         assert!(refused(Metadata::new().user("", "x")).contains("name"));
         assert!(refused(Metadata::new().user("a", " x")).contains("white space"));
-        assert!(refused(Metadata::new().user("a", "x".repeat(MAX_USER_METADATA_BYTES))).contains("2049"));
+        assert!(
+            refused(Metadata::new().user("a", "x".repeat(MAX_USER_METADATA_BYTES)))
+                .contains("2049")
+        );
     }
 
     #[test]
@@ -374,8 +405,12 @@ mod tests {
         let (valid, removed) = given.valid_part();
         assert_eq!(valid, Metadata::new().content_language("en").user("good", "1"));
         assert_eq!(valid.clone().validated().unwrap(), valid);
-        let named: Vec<_> = removed.iter().map(|error| error.message().split(':').next().unwrap()).collect();
-        assert_eq!(named, ["content_type", "content_disposition", "user_metadata \"bad\"", "expires"]);
+        let named: Vec<_> =
+            removed.iter().map(|error| error.message().split(':').next().unwrap()).collect();
+        assert_eq!(
+            named,
+            ["content_type", "content_disposition", "user_metadata \"bad\"", "expires"]
+        );
     }
 
     #[test]
@@ -388,7 +423,12 @@ mod tests {
     #[test]
     fn metadata_reads_back_from_json_as_it_was() {
         let expires = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
-        let metadata = Metadata::new().content_type("image/png").expires(expires).user("a", "b").validated().unwrap();
+        let metadata = Metadata::new()
+            .content_type("image/png")
+            .expires(expires)
+            .user("a", "b")
+            .validated()
+            .unwrap();
         let json = serde_json::to_string(&metadata).unwrap();
         assert!(json.contains("2096-10-02T07:06:40Z"), "{json}");
         assert_eq!(serde_json::from_str::<Metadata>(&json).unwrap(), metadata);
@@ -398,7 +438,8 @@ mod tests {
     fn what_a_response_states_of_itself_is_neither_compared_nor_serialised() {
         let plain = ObjectMeta::new(Key::new("a").unwrap(), 1);
         let mut aged = plain.clone();
-        aged.response = Some(ResponseMeta::new(std::time::Duration::from_secs(59), SystemTime::UNIX_EPOCH));
+        aged.response =
+            Some(ResponseMeta::new(std::time::Duration::from_secs(59), SystemTime::UNIX_EPOCH));
         assert_eq!(plain, aged);
         assert_eq!(serde_json::to_string(&plain).unwrap(), serde_json::to_string(&aged).unwrap());
         aged.size = 2;

@@ -28,9 +28,9 @@ const MAX_TRUSTED_SIZE: u64 = 4 * 1024 * 1024;
 
 /// An open object: its metadata, and the bytes of the range that was asked for.
 ///
-/// The metadata belongs to the bytes: an object that is overwritten while it is read goes on as the old
-/// version or fails, it never becomes a mixture. A body that ends early is an error, never a short
-/// success. Dropping an object, or a stream made of it, stops reading.
+/// The metadata belongs to the bytes: an object that is overwritten while it is read goes on as the
+/// old version or fails, it never becomes a mixture. A body that ends early is an error, never a
+/// short success. Dropping an object, or a stream made of it, stops reading.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -84,11 +84,12 @@ impl Object {
         Self::new(meta, range, Body::Stream(chunks.boxed()))
     }
 
-    /// For drivers: a whole object of which no size is known before its last byte. Sets the size of the metadata to
-    /// [`ObjectMeta::UNKNOWN_SIZE`]. Only for callers that set
+    /// For drivers: a whole object of which no size is known before its last byte. Sets the size of
+    /// the metadata to [`ObjectMeta::UNKNOWN_SIZE`]. Only for callers that set
     /// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
     ///
-    /// The stream itself has to fail where the body breaks off: without a size nothing else notices.
+    /// The stream itself has to fail where the body breaks off: without a size nothing else
+    /// notices.
     pub fn from_stream_of_unknown_size<S>(mut meta: ObjectMeta, chunks: S) -> Self
     where
         S: Stream<Item = Result<Bytes>> + Send + 'static,
@@ -97,7 +98,8 @@ impl Object {
         Self::from_stream(meta, 0..ObjectMeta::UNKNOWN_SIZE, chunks)
     }
 
-    /// For drivers: keeps a value until the body is dropped or read to its end, a reservation of disk space for example.
+    /// For drivers: keeps a value until the body is dropped or read to its end, a reservation of
+    /// disk space for example.
     #[must_use]
     pub fn with_guard(mut self, guard: impl Any + Send + Sync) -> Self {
         self.guard = Some(Box::new(guard));
@@ -110,20 +112,22 @@ impl Object {
         &self.meta
     }
 
-    /// The positions of the bytes that the body yields: all of the object's unless a range was asked for.
+    /// The positions of the bytes that the body yields: all of the object's unless a range was
+    /// asked for.
     #[must_use]
     pub fn range(&self) -> Range<u64> {
         self.range.clone()
     }
 
-    /// How many bytes the body yields. [`ObjectMeta::UNKNOWN_SIZE`] if the size of the object is not known.
+    /// How many bytes the body yields. [`ObjectMeta::UNKNOWN_SIZE`] if the size of the object is
+    /// not known.
     #[must_use]
     pub fn content_length(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// The open file behind the body, for a server that sends [`range`](Self::range) of it without copying
-    /// (`sendfile`). `None` if the bytes come from elsewhere or are in memory already.
+    /// The open file behind the body, for a server that sends [`range`](Self::range) of it without
+    /// copying (`sendfile`). `None` if the bytes come from elsewhere or are in memory already.
     ///
     /// The file's cursor is nobody's: read at positions.
     #[must_use]
@@ -141,8 +145,8 @@ impl Object {
         self
     }
 
-    /// Wraps the chunks of a body that streams, for a layer that watches or repairs it. Bodies in memory or
-    /// in a file are left as they are.
+    /// Wraps the chunks of a body that streams, for a layer that watches or repairs it. Bodies in
+    /// memory or in a file are left as they are.
     #[must_use]
     pub fn map_stream<F>(mut self, wrap: F) -> Self
     where
@@ -159,10 +163,11 @@ impl Object {
         self
     }
 
-    /// The body as a stream of non-empty chunks, [`content_length`](Self::content_length) bytes together.
+    /// The body as a stream of non-empty chunks, [`content_length`](Self::content_length) bytes
+    /// together.
     ///
-    /// Fewer or more bytes than that end it with an error (retryable, since a connection that breaks off
-    /// is the usual cause).
+    /// Fewer or more bytes than that end it with an error (retryable, since a connection that
+    /// breaks off is the usual cause).
     ///
     /// The body of an object of unknown size is as long as it is.
     #[must_use]
@@ -189,7 +194,8 @@ impl Object {
         StreamReader::new(self.into_stream())
     }
 
-    /// The whole body in memory, however large: see [`bytes_up_to`](Self::bytes_up_to) for objects of strangers.
+    /// The whole body in memory, however large: see [`bytes_up_to`](Self::bytes_up_to) for objects
+    /// of strangers.
     ///
     /// # Errors
     /// Any kind that reading can meet; nothing partial is returned.
@@ -200,8 +206,8 @@ impl Object {
     /// The whole body in memory, if it has at most `max` bytes.
     ///
     /// # Errors
-    /// `TooLarge` before anything is read if it has more, or while it is read if its size is not known; else as
-    /// [`bytes`](Self::bytes).
+    /// `TooLarge` before anything is read if it has more, or while it is read if its size is not
+    /// known; else as [`bytes`](Self::bytes).
     pub async fn bytes_up_to(self, max: u64) -> Result<Bytes> {
         if self.meta.known_size().is_none() {
             return self.collect(max).await;
@@ -213,11 +219,13 @@ impl Object {
         }
         match self.body {
             Body::Bytes(bytes) if bytes.len() as u64 == len => Ok(bytes),
-            Body::File(file) => {
-                read_whole(file, self.range).await.map_err(|error| in_body(error, self.meta.key.as_str(), self.driver))
-            }
+            Body::File(file) => read_whole(file, self.range)
+                .await
+                .map_err(|error| in_body(error, self.meta.key.as_str(), self.driver)),
             _ => {
-                let mut all = BytesMut::with_capacity(usize::try_from(len.min(MAX_TRUSTED_SIZE)).unwrap_or(0));
+                let mut all = BytesMut::with_capacity(
+                    usize::try_from(len.min(MAX_TRUSTED_SIZE)).unwrap_or(0),
+                );
                 let mut chunks = self.into_stream();
                 while let Some(chunk) = chunks.try_next().await? {
                     // A body that is one chunk is handed on as it is.
@@ -239,7 +247,11 @@ impl Object {
         while let Some(chunk) = chunks.try_next().await? {
             if (all.len() + chunk.len()) as u64 > max {
                 let message = format!("the body has more than the {max} bytes that were asked for");
-                return Err(in_body(Error::new(ErrorKind::TooLarge, message), &chunks.key, chunks.driver.clone()));
+                return Err(in_body(
+                    Error::new(ErrorKind::TooLarge, message),
+                    &chunks.key,
+                    chunks.driver.clone(),
+                ));
             }
             all.extend_from_slice(&chunk);
         }
@@ -253,17 +265,19 @@ impl Object {
     pub async fn text(self) -> Result<String> {
         let key = self.meta.key.clone();
         let bytes = self.bytes().await?;
-        String::from_utf8(Vec::from(bytes))
-            .map_err(|cause| Error::unexpected("the object is not UTF-8 text", cause).with_key(key.as_str()))
+        String::from_utf8(Vec::from(bytes)).map_err(|cause| {
+            Error::unexpected("the object is not UTF-8 text", cause).with_key(key.as_str())
+        })
     }
 
-    /// Writes the body to a local file: to a temporary file beside it first, which replaces the old file only when it is
-    /// complete.
+    /// Writes the body to a local file: to a temporary file beside it first, which replaces the old
+    /// file only when it is complete.
     ///
-    /// Until then only the owner can read the temporary file. It gets the permission bits of the file that it replaces,
-    /// and its owner and group as far as the process may set them (where it may not set the group, the group gets the
-    /// permissions of others). A new file gets the permissions of any new file (umask, default ACL). What is no regular
-    /// file (a FIFO, a device) is written to as it is; a symlink is followed.
+    /// Until then only the owner can read the temporary file. It gets the permission bits of the
+    /// file that it replaces, and its owner and group as far as the process may set them (where it
+    /// may not set the group, the group gets the permissions of others). A new file gets the
+    /// permissions of any new file (umask, default ACL). What is no regular file (a FIFO, a device)
+    /// is written to as it is; a symlink is followed.
     ///
     /// Dropping the future leaves the old file, or, in its last moment, the new one.
     ///
@@ -283,12 +297,14 @@ async fn read_whole(file: Arc<File>, range: Range<u64>) -> Result<Bytes> {
         all.truncate(read);
         Ok(all)
     });
-    let all = read.await.map_err(|join| Error::unexpected("reading the file did not finish", join))??;
+    let all =
+        read.await.map_err(|join| Error::unexpected("reading the file did not finish", join))??;
     if all.len() < len { Err(ended_early((len - all.len()) as u64)) } else { Ok(all.freeze()) }
 }
 
 fn ended_early(missing: u64) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early")).with_retryable(true)
+    Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early"))
+        .with_retryable(true)
 }
 
 fn in_body(error: Error, key: &str, driver: Option<Cow<'static, str>>) -> Error {
@@ -301,7 +317,10 @@ fn in_body(error: Error, key: &str, driver: Option<Cow<'static, str>>) -> Error 
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object").field("meta", &self.meta).field("range", &self.range).finish_non_exhaustive()
+        f.debug_struct("Object")
+            .field("meta", &self.meta)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
     }
 }
 
@@ -321,8 +340,8 @@ impl From<Object> for Payload {
     }
 }
 
-/// The body of an [`Object`] as an `AsyncRead`. Errors are `io::Error`s whose inner error is an [`Error`];
-/// `Error::from` gives it back.
+/// The body of an [`Object`] as an `AsyncRead`. Errors are `io::Error`s whose inner error is an
+/// [`Error`]; `Error::from` gives it back.
 pub type ObjectReader = StreamReader<ObjectStream, Bytes>;
 
 /// The body of an [`Object`] as a stream: see [`Object::into_stream`].
@@ -392,6 +411,9 @@ impl Stream for ObjectStream {
 
 impl fmt::Debug for ObjectStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectStream").field("key", &self.key).field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("ObjectStream")
+            .field("key", &self.key)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
     }
 }

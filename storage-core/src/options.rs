@@ -21,10 +21,11 @@ pub enum SaveMode {
     Overwrite,
     /// Fails with `AlreadyExists`. Of any number of concurrent callers exactly one succeeds.
     CreateNew,
-    /// Replaces it if it is still this version, else fails with `PreconditionFailed`; so also if there is no object.
+    /// Replaces it if it is still this version, else fails with `PreconditionFailed`; so also if
+    /// there is no object.
     IfMatch(ETag),
-    /// Leaves it and saves under another key, made by [`keys::alternative`](crate::keys::alternative).
-    /// The returned metadata says which.
+    /// Leaves it and saves under another key, made by
+    /// [`keys::alternative`](crate::keys::alternative). The returned metadata says which.
     UniqueName,
 }
 
@@ -48,14 +49,15 @@ pub struct OpenOptions {
     pub if_match: Option<ETag>,
     /// Only another version than this one (weak comparison), else `NotModified`.
     pub if_none_match: Option<ETag>,
-    /// Only if saved after this time, in whole seconds, else `NotModified`. Ignored beside `if_none_match`
-    /// (RFC 9110, section 13.1.3).
+    /// Only if saved after this time, in whole seconds, else `NotModified`. Ignored beside
+    /// `if_none_match` (RFC 9110, section 13.1.3).
     pub if_modified_since: Option<SystemTime>,
-    /// Whether the object may have [`ObjectMeta::UNKNOWN_SIZE`], for callers that only pass the bytes on. `false` by
-    /// default: then a driver of a backend that states no size finds it out, by collecting the body in a temporary file
-    /// for example, or fails.
+    /// Whether the object may have [`ObjectMeta::UNKNOWN_SIZE`], for callers that only pass the
+    /// bytes on. `false` by default: then a driver of a backend that states no size finds it out,
+    /// by collecting the body in a temporary file for example, or fails.
     ///
-    /// An object of unknown size is whole, whatever `range` asks for. Drivers may ignore this option.
+    /// An object of unknown size is whole, whatever `range` asks for. Drivers may ignore this
+    /// option.
     pub allow_unknown_size: bool,
 }
 
@@ -66,8 +68,8 @@ impl OpenOptions {
         self.if_match.is_some() || self.if_none_match.is_some() || self.if_modified_since.is_some()
     }
 
-    /// Evaluates the conditions against an object, in the order of RFC 9110, section 13.2.2: for drivers
-    /// whose backend does not.
+    /// Evaluates the conditions against an object, in the order of RFC 9110, section 13.2.2: for
+    /// drivers whose backend does not.
     ///
     /// # Errors
     /// `PreconditionFailed` or `NotModified`.
@@ -75,11 +77,16 @@ impl OpenOptions {
         if let Some(wanted) = &self.if_match
             && !meta.etag.as_ref().is_some_and(|etag| etag.strong_eq(wanted))
         {
-            return Err(Error::new(ErrorKind::PreconditionFailed, format!("the object is not the version {wanted}")));
+            return Err(Error::new(
+                ErrorKind::PreconditionFailed,
+                format!("the object is not the version {wanted}"),
+            ));
         }
         let unchanged = match (&self.if_none_match, self.if_modified_since, meta.last_modified) {
             (Some(known), _, _) => meta.etag.as_ref().is_some_and(|etag| etag.weak_eq(known)),
-            (None, Some(since), Some(modified)) => floor_to_second(modified) <= floor_to_second(since),
+            (None, Some(since), Some(modified)) => {
+                floor_to_second(modified) <= floor_to_second(since)
+            }
             _ => false,
         };
         if unchanged {
@@ -97,8 +104,8 @@ fn unix_seconds(time: SystemTime) -> u64 {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListOptions {
-    /// Keys that have this text after the prefix are rolled up into one entry up to and including it.
-    /// Never empty.
+    /// Keys that have this text after the prefix are rolled up into one entry up to and including
+    /// it. Never empty.
     pub delimiter: Option<String>,
     /// Only entries whose name (key or rolled-up prefix) sorts after this text, byte by byte.
     pub start_after: Option<String>,
@@ -170,29 +177,34 @@ impl UrlMethod {
 pub struct UrlOptions {
     /// What the link is for.
     pub method: UrlMethod,
-    /// How long a signed link works. Unset: the public link, which works as long as the object is there.
+    /// How long a signed link works. Unset: the public link, which works as long as the object is
+    /// there.
     pub expires_in: Option<Duration>,
     /// The `Content-Disposition` that the answer shall have. Signed links for GET only.
     pub response_content_disposition: Option<String>,
     /// The `Content-Type` that the answer shall have. Signed links for GET only.
     pub response_content_type: Option<String>,
-    /// The `Content-Type` that an upload must have. Links for uploading only. For POST, `image/*` is any type that begins
-    /// with `image/`: see [`content_type_prefix`](Self::content_type_prefix).
+    /// The `Content-Type` that an upload must have. Links for uploading only. For POST, `image/*`
+    /// is any type that begins with `image/`: see
+    /// [`content_type_prefix`](Self::content_type_prefix).
     pub content_type: Option<String>,
     /// The exact length that an upload must have. Links for PUT only.
     pub content_length: Option<u64>,
     /// The lengths that an upload may have. Links for POST only. Never empty.
     pub content_length_range: Option<RangeInclusive<u64>>,
-    /// The key names a directory, and an upload may have any name below `key/`. Links for POST only.
+    /// The key names a directory, and an upload may have any name below `key/`. Links for POST
+    /// only.
     pub any_name: bool,
-    /// All calls within a window of this length, counted from the Unix epoch, get the same link. Signed links only.
+    /// All calls within a window of this length, counted from the Unix epoch, get the same link.
+    /// Signed links only.
     pub stable_for: Option<Duration>,
 }
 
 impl UrlOptions {
-    /// From when a signed link counts and for how long it works from then on: from `now`, for `expires_in`; with
-    /// `stable_for`, from the beginning of the window that `now` is in, and longer by the window. So a link works for
-    /// at least `expires_in` from now, and the same calls in one window have the same answer.
+    /// From when a signed link counts and for how long it works from then on: from `now`, for
+    /// `expires_in`; with `stable_for`, from the beginning of the window that `now` is in, and
+    /// longer by the window. So a link works for at least `expires_in` from now, and the same calls
+    /// in one window have the same answer.
     ///
     /// # Errors
     /// `InvalidInput` without `expires_in`.
@@ -222,7 +234,8 @@ impl UrlOptions {
         }
     }
 
-    /// What the type of an upload has to begin with, if it is not bound to one type alone: `Some("image/")` of `image/*`.
+    /// What the type of an upload has to begin with, if it is not bound to one type alone:
+    /// `Some("image/")` of `image/*`.
     #[must_use]
     pub fn content_type_prefix(&self) -> Option<&str> {
         self.content_type.as_deref()?.strip_suffix('*').filter(|prefix| prefix.ends_with('/'))

@@ -27,8 +27,9 @@ const SLICE: usize = 1024 * 1024;
 /// The bytes to save: in memory, in a file on disk, or from a stream whose size may be unknown.
 ///
 /// A payload knows what must hold for it (its declared size, a largest size, expected checksums).
-/// [`into_stream`](Self::into_stream) checks all of it on the way, so a driver that aborts its save when
-/// the stream yields an error, as it must anyway, never stores bytes that are not what they should be.
+/// [`into_stream`](Self::into_stream) checks all of it on the way, so a driver that aborts its save
+/// when the stream yields an error, as it must anyway, never stores bytes that are not what they
+/// should be.
 ///
 /// ```
 /// use storage_core::Payload;
@@ -69,43 +70,50 @@ impl Payload {
         Self::new(Body::Bytes(bytes), Some(size))
     }
 
-    /// A stream of chunks, of unknown size unless [`with_size`](Self::with_size) tells it. An error of the
-    /// stream fails the save and leaves nothing behind.
+    /// A stream of chunks, of unknown size unless [`with_size`](Self::with_size) tells it. An error
+    /// of the stream fails the save and leaves nothing behind.
     pub fn from_stream<S, B, E>(chunks: S) -> Self
     where
         S: Stream<Item = Result<B, E>> + Send + 'static,
         B: Into<Bytes>,
         E: Into<BoxError>,
     {
-        let chunks = chunks.map(|chunk| chunk.map(Into::into).map_err(|cause| source_failed(cause.into())));
+        let chunks =
+            chunks.map(|chunk| chunk.map(Into::into).map_err(|cause| source_failed(cause.into())));
         Self::new(Body::Stream(chunks.boxed()), None)
     }
 
-    /// All that a reader yields. Its size is unknown unless [`with_size`](Self::with_size) tells it.
+    /// All that a reader yields. Its size is unknown unless [`with_size`](Self::with_size) tells
+    /// it.
     pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
         Self::from_stream(ReaderStream::with_capacity(reader, READER_CHUNK))
     }
 
     /// A regular file on the local disk, opened now and read while it is saved. Can be replayed.
     ///
-    /// A file that becomes shorter in between fails the save with `Integrity`; what is appended is not
-    /// saved.
+    /// A file that becomes shorter in between fails the save with `Integrity`; what is appended is
+    /// not saved.
     ///
     /// # Errors
     /// What the operating system says; `InvalidInput` for a directory or a special file.
     pub async fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let opened = tokio::task::spawn_blocking(move || {
-            // Looked at before it is opened: opening a FIFO would block until somebody writes to it.
+            // Looked at before it is opened: opening a FIFO would block until somebody writes to
+            // it.
             if !std::fs::metadata(&path)?.is_file() {
-                return Err(Error::new(ErrorKind::InvalidInput, format!("{} is not a regular file", path.display())));
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("{} is not a regular file", path.display()),
+                ));
             }
             let file = File::open(&path)?;
             let size = file.metadata()?.len();
             Ok((file, size))
         });
-        let (file, size) =
-            opened.await.map_err(|join| Error::unexpected("opening the file did not finish", join))??;
+        let (file, size) = opened
+            .await
+            .map_err(|join| Error::unexpected("opening the file did not finish", join))??;
         Ok(Self::new(Body::File(Arc::new(file)), Some(size)))
     }
 
@@ -116,8 +124,8 @@ impl Payload {
         self
     }
 
-    /// Sets the largest size that is accepted. A larger payload fails the save with `TooLarge`, as soon as
-    /// that is known.
+    /// Sets the largest size that is accepted. A larger payload fails the save with `TooLarge`, as
+    /// soon as that is known.
     #[must_use]
     pub fn with_max_size(mut self, max_size: u64) -> Self {
         self.checks.max_size = Some(max_size);
@@ -151,8 +159,9 @@ impl Payload {
         &self.checks.expected
     }
 
-    /// The checksums that are to be computed and kept with the object, beside the expected ones: for a driver that has to
-    /// announce them before the bytes. [`PayloadStream::checksums`] tells all of them after the bytes.
+    /// The checksums that are to be computed and kept with the object, beside the expected ones:
+    /// for a driver that has to announce them before the bytes. [`PayloadStream::checksums`] tells
+    /// all of them after the bytes.
     #[must_use]
     pub fn computed_checksums(&self) -> &[ChecksumAlgorithm] {
         &self.checks.computed
@@ -164,7 +173,8 @@ impl Payload {
         !matches!(self.body, Body::Stream(_))
     }
 
-    /// The same payload once more, for a second try. `None` for a stream, which can be read only once.
+    /// The same payload once more, for a second try. `None` for a stream, which can be read only
+    /// once.
     #[must_use]
     pub fn replay(&self) -> Option<Self> {
         let body = match &self.body {
@@ -175,7 +185,8 @@ impl Payload {
         Some(Self { body, size: self.size, checks: self.checks.clone() })
     }
 
-    /// Wraps the chunks, for a layer that watches or changes them; the checks stay behind the wrapper.
+    /// Wraps the chunks, for a layer that watches or changes them; the checks stay behind the
+    /// wrapper.
     ///
     /// Bytes in memory and files are left as they are: nothing about them can stall.
     #[must_use]
@@ -189,9 +200,10 @@ impl Payload {
         self
     }
 
-    /// Returns the first bytes, at most `n`, without taking them away. They are fewer where the payload ends, or where its
-    /// stream fails; the stream's reader gets that error after the bytes before it. Of a stream no chunk is taken after
-    /// those that show it to be larger than [`with_max_size`](Self::with_max_size) allows.
+    /// Returns the first bytes, at most `n`, without taking them away. They are fewer where the
+    /// payload ends, or where its stream fails; the stream's reader gets that error after the bytes
+    /// before it. Of a stream no chunk is taken after those that show it to be larger than
+    /// [`with_max_size`](Self::with_max_size) allows.
     ///
     /// # Errors
     /// What the file says.
@@ -206,7 +218,8 @@ impl Payload {
                     start.truncate(read);
                     Ok(start.freeze())
                 });
-                read.await.map_err(|join| Error::unexpected("reading the file did not finish", join))?
+                read.await
+                    .map_err(|join| Error::unexpected("reading the file did not finish", join))?
             }
             Body::Stream(chunks) => {
                 let mut start = BytesMut::new();
@@ -238,7 +251,9 @@ impl Payload {
         let check = RunningChecks::new(self.size, self.checks);
         let chunks = match self.body {
             Body::Bytes(bytes) => slices(bytes).boxed(),
-            Body::File(file) => FileStream::new(file, 0..self.size.unwrap_or(u64::MAX)).map_err(Error::from).boxed(),
+            Body::File(file) => {
+                FileStream::new(file, 0..self.size.unwrap_or(u64::MAX)).map_err(Error::from).boxed()
+            }
             Body::Stream(chunks) => chunks,
         };
         PayloadStream { chunks, check, outcome: None }
@@ -250,7 +265,9 @@ impl Payload {
     /// Gives the payload back if they are not.
     pub fn into_memory(self) -> Result<InMemory, Self> {
         match self.body {
-            Body::Bytes(bytes) => Ok(InMemory { bytes, check: RunningChecks::new(self.size, self.checks) }),
+            Body::Bytes(bytes) => {
+                Ok(InMemory { bytes, check: RunningChecks::new(self.size, self.checks) })
+            }
             body => Err(Self { body, ..self }),
         }
     }
@@ -272,7 +289,8 @@ impl Payload {
     }
 }
 
-/// The bytes in pieces that are hashed in a moment, so that a large payload does not hold up the runtime.
+/// The bytes in pieces that are hashed in a moment, so that a large payload does not hold up the
+/// runtime.
 fn slices(mut bytes: Bytes) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     stream::poll_fn(move |_| {
         let next = bytes.split_to(bytes.len().min(SLICE));
@@ -294,7 +312,10 @@ impl fmt::Debug for Payload {
             Body::File(_) => "file",
             Body::Stream(_) => "stream",
         };
-        f.debug_struct("Payload").field("from", &body).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Payload")
+            .field("from", &body)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
     }
 }
 
@@ -349,8 +370,8 @@ impl InMemory {
 
 /// The chunks of a payload, none of them empty, checked as they pass.
 ///
-/// After the last chunk it yields `None` if all checks held, else one error (`Integrity`, `TooLarge`).
-/// A driver makes nothing visible before it has seen the `None`.
+/// After the last chunk it yields `None` if all checks held, else one error (`Integrity`,
+/// `TooLarge`). A driver makes nothing visible before it has seen the `None`.
 pub struct PayloadStream {
     chunks: BoxStream<'static, Result<Bytes>>,
     check: RunningChecks,
@@ -377,8 +398,10 @@ impl PayloadStream {
 
     fn fail(&mut self, error: Error) -> Result<Bytes> {
         // A driver that polls on after an error must not take the rest for the whole.
-        self.chunks =
-            stream::repeat_with(|| Err(Error::new(ErrorKind::Integrity, "the payload failed before"))).boxed();
+        self.chunks = stream::repeat_with(|| {
+            Err(Error::new(ErrorKind::Integrity, "the payload failed before"))
+        })
+        .boxed();
         Err(error)
     }
 }
@@ -424,7 +447,8 @@ struct RunningChecks {
 
 impl RunningChecks {
     fn new(size: Option<u64>, checks: Checks) -> Self {
-        let mut algorithms: Vec<_> = checks.expected.iter().map(Checksum::algorithm).chain(checks.computed).collect();
+        let mut algorithms: Vec<_> =
+            checks.expected.iter().map(Checksum::algorithm).chain(checks.computed).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
         let hashers = algorithms.into_iter().map(Hasher::new).collect();
@@ -433,8 +457,12 @@ impl RunningChecks {
 
     fn take_in(&mut self, chunk: &[u8]) -> Result<()> {
         self.seen += chunk.len() as u64;
-        if let Some(max) = self.max_size.filter(|&max| self.seen.max(self.size.unwrap_or(0)) > max) {
-            return Err(Error::new(ErrorKind::TooLarge, format!("the payload has more than the {max} bytes allowed")));
+        if let Some(max) = self.max_size.filter(|&max| self.seen.max(self.size.unwrap_or(0)) > max)
+        {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("the payload has more than the {max} bytes allowed"),
+            ));
         }
         if let Some(size) = self.size.filter(|&size| self.seen > size) {
             return Err(Error::new(
@@ -453,7 +481,8 @@ impl RunningChecks {
         }
         let found: Checksums = self.hashers.drain(..).map(Hasher::finish).collect();
         for expected in &self.expected {
-            if let Some(found) = found.get(expected.algorithm()).filter(|found| *found != expected) {
+            if let Some(found) = found.get(expected.algorithm()).filter(|found| *found != expected)
+            {
                 return Err(Error::new(
                     ErrorKind::Integrity,
                     format!("the bytes have {found}, not {expected} as expected"),

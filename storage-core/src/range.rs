@@ -8,8 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// A request for some of an object's bytes, with the meaning of RFC 9110, section 14.1.2.
 ///
 /// Positions are bytes of the stored representation, counted from 0. An end past the last byte is
-/// brought back to it; a start past the last byte is `RangeNotSatisfiable`, and so is any range of an
-/// empty object.
+/// brought back to it; a start past the last byte is `RangeNotSatisfiable`, and so is any range of
+/// an empty object.
 ///
 /// ```
 /// use storage_core::ByteRange;
@@ -50,8 +50,8 @@ impl ByteRange {
         }
     }
 
-    /// For drivers: the same bytes of any object there can be, in positions that every server can read. Some fail to read
-    /// the digits of greater ones.
+    /// For drivers: the same bytes of any object there can be, in positions that every server can
+    /// read. Some fail to read the digits of greater ones.
     ///
     /// ```
     /// # use storage_core::ByteRange;

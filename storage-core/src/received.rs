@@ -21,8 +21,8 @@ impl Metadata {
     /// - Several lines of `Content-Encoding`, `Content-Language` and `Cache-Control` are one list
     ///   (RFC 9110, section 5.3). Of the other headers the first line counts.
     /// - `aws-chunked` is removed from `Content-Encoding`: it describes how S3 clients sent a body.
-    /// - An `Expires` that is no valid HTTP date has passed (RFC 9111, section 5.3) and reads as the
-    ///   Unix epoch.
+    /// - An `Expires` that is no valid HTTP date has passed (RFC 9111, section 5.3) and reads as
+    ///   the Unix epoch.
     ///
     /// ```
     /// use storage_core::Metadata;
@@ -115,7 +115,8 @@ fn expires(value: &str) -> SystemTime {
 
 fn stored_encoding(list: String) -> Option<String> {
     let codings = || list.split(',').map(str::trim);
-    let is_stored = |coding: &&str| !coding.is_empty() && !coding.eq_ignore_ascii_case(TRANSFER_CODING);
+    let is_stored =
+        |coding: &&str| !coding.is_empty() && !coding.eq_ignore_ascii_case(TRANSFER_CODING);
     if codings().all(|coding| is_stored(&coding)) {
         return Some(list);
     }
@@ -135,23 +136,38 @@ mod tests {
 
     #[test]
     fn an_empty_header_is_an_absent_one() {
-        let names =
-            ["content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires"];
+        let names = [
+            "content-type",
+            "content-encoding",
+            "content-disposition",
+            "content-language",
+            "cache-control",
+            "expires",
+        ];
         for value in [&b""[..], b"  ", b"\t"] {
             let read = Metadata::from_headers(names.map(|name| (name, value)));
             assert_eq!(read, Metadata::new(), "{value:?}");
         }
-        assert_eq!(read(&[("cache-control", b""), ("cache-control", b"no-store")]).cache_control.unwrap(), "no-store");
-        assert_eq!(read(&[("content-type", b""), ("content-type", b"a/b")]).content_type.unwrap(), "a/b");
+        assert_eq!(
+            read(&[("cache-control", b""), ("cache-control", b"no-store")]).cache_control.unwrap(),
+            "no-store"
+        );
+        assert_eq!(
+            read(&[("content-type", b""), ("content-type", b"a/b")]).content_type.unwrap(),
+            "a/b"
+        );
     }
 
     #[test]
     fn the_coding_of_a_transfer_is_removed_from_the_content_encoding() {
-        let encoding = |value: &str| read(&[("Content-Encoding", value.as_bytes())]).content_encoding;
+        let encoding =
+            |value: &str| read(&[("Content-Encoding", value.as_bytes())]).content_encoding;
         for none in ["aws-chunked", "aws-chunked,", "AWS-Chunked", ",", " , aws-chunked ,"] {
             assert_eq!(encoding(none), None, "{none}");
         }
-        for gzip in ["gzip", "gzip,aws-chunked", "aws-chunked, gzip", "gzip,", "gzip , Aws-Chunked,"] {
+        for gzip in
+            ["gzip", "gzip,aws-chunked", "aws-chunked, gzip", "gzip,", "gzip , Aws-Chunked,"]
+        {
             assert_eq!(encoding(gzip).as_deref(), Some("gzip"), "{gzip}");
         }
         assert_eq!(encoding("gzip,br").as_deref(), Some("gzip,br"));
@@ -162,14 +178,28 @@ mod tests {
     #[test]
     fn an_expires_that_is_no_http_date_has_passed() {
         let expires = |value: &str| read(&[("expires", value.as_bytes())]).expires;
-        for odd in ["0", "-1", "never", "Sun, 06 Nov 1994 8:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 CET", "1994-11-06"] {
+        for odd in [
+            "0",
+            "-1",
+            "never",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "1994-11-06",
+        ] {
             assert_eq!(expires(odd), Some(UNIX_EPOCH), "{odd}");
         }
         let time = Some(UNIX_EPOCH + Duration::from_secs(784_111_777));
-        for form in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+        for form in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
             assert_eq!(expires(form), time, "{form}");
         }
-        assert_eq!(read(&[("expires", b"0"), ("expires", b"Sun, 06 Nov 1994 08:49:37 GMT")]).expires, Some(UNIX_EPOCH));
+        assert_eq!(
+            read(&[("expires", b"0"), ("expires", b"Sun, 06 Nov 1994 08:49:37 GMT")]).expires,
+            Some(UNIX_EPOCH)
+        );
     }
 
     #[test]
@@ -178,7 +208,10 @@ mod tests {
         assert_eq!(httpdate::fmt_http_date(read.expires.unwrap()), "Fri, 31 Dec 9999 23:59:59 GMT");
         assert!(serde_json::to_string(&read).unwrap().contains("9999-12-30T21:59:59Z"));
         let saved = read.validated().unwrap();
-        assert_eq!(httpdate::fmt_http_date(saved.expires.unwrap()), "Thu, 30 Dec 9999 21:59:59 GMT");
+        assert_eq!(
+            httpdate::fmt_http_date(saved.expires.unwrap()),
+            "Thu, 30 Dec 9999 21:59:59 GMT"
+        );
     }
 
     #[test]
@@ -198,7 +231,10 @@ mod tests {
 
     #[test]
     fn no_control_character_of_a_response_is_passed_on() {
-        let odd = read(&[("content-disposition", b"attachment;\tfilename=a\x85\x9bb"), ("cache-control", b"\xc2\x85")]);
+        let odd = read(&[
+            ("content-disposition", b"attachment;\tfilename=a\x85\x9bb"),
+            ("cache-control", b"\xc2\x85"),
+        ]);
         assert_eq!(odd.content_disposition.as_deref(), Some("attachment; filename=a  b"));
         assert_eq!(odd.cache_control, None);
         let mut metadata = Metadata::new();

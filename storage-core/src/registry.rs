@@ -19,8 +19,8 @@ type ReadUrl = Arc<dyn Fn(&Url) -> Result<Options> + Send + Sync>;
 
 /// Drivers by name, and URL schemes by driver.
 ///
-/// A plain value: a third-party driver registers the same way as ours, and two registries do not know of each
-/// other.
+/// A plain value: a third-party driver registers the same way as ours, and two registries do not
+/// know of each other.
 ///
 /// ```
 /// use storage_core::{Memory, Registry};
@@ -46,8 +46,8 @@ pub struct Registry {
     missing: BTreeMap<String, String>,
 }
 
-/// How many storages may stand one behind the other. Each is a driver around a driver, so the stack of every call
-/// grows with them.
+/// How many storages may stand one behind the other. Each is a driver around a driver, so the stack
+/// of every call grows with them.
 const MAX_DEPTH: usize = 16;
 
 impl Registry {
@@ -67,17 +67,17 @@ impl Registry {
         });
         registry.register_scheme("memory", "memory", |url| match url.path() {
             "" if !url.has_authority() => Ok(Options::new()),
-            _ => {
-                Err(Error::config("a memory URL is memory: and nothing else, but for options, as in memory:?prefix=a"))
-            }
+            _ => Err(Error::config(
+                "a memory URL is memory: and nothing else, but for options, as in memory:?prefix=a",
+            )),
         });
         registry
     }
 
     /// Registers a driver, or replaces the one of that name.
     ///
-    /// `build` reads its own options with [`Options::read`]; those of [`CommonOptions`] are taken out before, and put
-    /// around the driver as layers after.
+    /// `build` reads its own options with [`Options::read`]; those of [`CommonOptions`] are taken
+    /// out before, and put around the driver as layers after.
     pub fn register<F>(&mut self, name: impl Into<String>, build: F) -> &mut Self
     where
         F: Fn(Options, &Context<'_>) -> Result<Arc<dyn Driver>> + Send + Sync + 'static,
@@ -86,9 +86,14 @@ impl Registry {
         self
     }
 
-    /// Registers a URL scheme for a driver. `read` makes options of what stands before the query; the query's
-    /// parameters are added by name.
-    pub fn register_scheme<F>(&mut self, scheme: impl Into<String>, driver: impl Into<String>, read: F) -> &mut Self
+    /// Registers a URL scheme for a driver. `read` makes options of what stands before the query;
+    /// the query's parameters are added by name.
+    pub fn register_scheme<F>(
+        &mut self,
+        scheme: impl Into<String>,
+        driver: impl Into<String>,
+        read: F,
+    ) -> &mut Self
     where
         F: Fn(&Url) -> Result<Options> + Send + Sync + 'static,
     {
@@ -96,8 +101,9 @@ impl Registry {
         self
     }
 
-    /// Names a driver that is not registered and its URL schemes, for errors: `what_to_do` says how to get it, as in
-    /// "enable the feature `s3`". A driver or scheme of the same name that is registered takes precedence.
+    /// Names a driver that is not registered and its URL schemes, for errors: `what_to_do` says how
+    /// to get it, as in "enable the feature `s3`". A driver or scheme of the same name that is
+    /// registered takes precedence.
     ///
     /// ```
     /// use storage_core::Registry;
@@ -131,8 +137,8 @@ impl Registry {
     /// Builds the storage that a URL names.
     ///
     /// # Errors
-    /// `InvalidConfig` for what is no URL, an unknown scheme, user name, password or a secret option in the URL, an
-    /// option that is unknown, doubled or wrong; and what the driver says.
+    /// `InvalidConfig` for what is no URL, an unknown scheme, user name, password or a secret
+    /// option in the URL, an option that is unknown, doubled or wrong; and what the driver says.
     pub fn open_url(&self, url: &str) -> Result<Storage> {
         self.open_config(&self.config_of_url(url)?)
     }
@@ -148,8 +154,8 @@ impl Registry {
     /// Builds one of the named storages, and those it refers to.
     ///
     /// # Errors
-    /// `InvalidConfig` if there is none of that name, if storages refer to each other in a circle, which is shown, or
-    /// if more than 16 stand one behind the other; and what the drivers say.
+    /// `InvalidConfig` if there is none of that name, if storages refer to each other in a circle,
+    /// which is shown, or if more than 16 stand one behind the other; and what the drivers say.
     pub fn open_named(&self, configs: &StoragesConfig, name: &str) -> Result<Storage> {
         Building::new(self, configs).named(name)
     }
@@ -170,8 +176,11 @@ impl Registry {
     pub fn config_of_url(&self, text: &str) -> Result<StorageConfig> {
         // The text itself is not shown in any error: it may hold a password.
         let url = Url::parse(text).map_err(|cause| {
-            Error::config(format!("not a URL of a storage; a URL begins with one of {}", self.scheme_list()))
-                .with_source(cause)
+            Error::config(format!(
+                "not a URL of a storage; a URL begins with one of {}",
+                self.scheme_list()
+            ))
+            .with_source(cause)
         })?;
         let scheme = url.scheme();
         // The parser takes file:media for file:///media, a directory that nobody meant.
@@ -184,13 +193,19 @@ impl Registry {
             )));
         }
         if url.fragment().is_some() {
-            return Err(Error::config(format!("a {scheme} URL with a '#': write it as %23 if it belongs to the name")));
+            return Err(Error::config(format!(
+                "a {scheme} URL with a '#': write it as %23 if it belongs to the name"
+            )));
         }
         let (driver, read) = self.schemes.get(scheme).ok_or_else(|| {
             Error::config(if self.drivers.contains_key(scheme) {
                 format!("driver {scheme} has no URL form: configure it in a config file")
             } else {
-                format!("unknown URL scheme {scheme}{}; known are {}", self.way_to(scheme), self.scheme_list())
+                format!(
+                    "unknown URL scheme {scheme}{}; known are {}",
+                    self.way_to(scheme),
+                    self.scheme_list()
+                )
             })
         })?;
         let mut options = read(&url)?;
@@ -229,8 +244,8 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The options that every driver takes, as configured for this one. A driver that makes public links itself, or
-    /// needs the base of signed ones, reads `public_url` here.
+    /// The options that every driver takes, as configured for this one. A driver that makes public
+    /// links itself, or needs the base of signed ones, reads `public_url` here.
     #[must_use]
     pub fn common(&self) -> &CommonOptions {
         self.common
@@ -260,7 +275,8 @@ struct Building<'a> {
     /// With its height: how many storages stand behind one another in it, itself included.
     done: RefCell<BTreeMap<String, (Storage, usize)>>,
     under_way: RefCell<Vec<String>>,
-    /// For each storage under way, named or inline, the greatest height of those it refers to so far.
+    /// For each storage under way, named or inline, the greatest height of those it refers to so
+    /// far.
     heights: RefCell<Vec<usize>>,
 }
 
@@ -293,11 +309,16 @@ impl<'a> Building<'a> {
 
     fn unknown(&self, name: &str) -> Error {
         let known: Vec<_> = self.configs.names().collect();
-        let known =
-            if known.is_empty() { "none is configured".to_owned() } else { format!("known are {}", known.join(", ")) };
+        let known = if known.is_empty() {
+            "none is configured".to_owned()
+        } else {
+            format!("known are {}", known.join(", "))
+        };
         // Of a URL nothing is shown: there may be a password in it.
         if name.contains(':') {
-            return Error::config(format!("a storage is referred to by its name, and a URL is none; {known}"));
+            return Error::config(format!(
+                "a storage is referred to by its name, and a URL is none; {known}"
+            ));
         }
         Error::config(format!("no storage is called {name:?}; {known}"))
     }
@@ -306,7 +327,9 @@ impl<'a> Building<'a> {
         let mut under_way = self.under_way.borrow_mut();
         if let Some(start) = under_way.iter().position(|other| other == name) {
             let circle = [&under_way[start..], &[name.to_owned()]].concat().join(" -> ");
-            return Err(Error::config(format!("storages refer to each other in a circle: {circle}")));
+            return Err(Error::config(format!(
+                "storages refer to each other in a circle: {circle}"
+            )));
         }
         under_way.push(name.to_owned());
         Ok(())
@@ -322,7 +345,9 @@ impl<'a> Building<'a> {
         let built = self.build_layers(config);
         let height = self.heights.borrow_mut().pop().unwrap_or_default() + 1;
         self.refers_to(height);
-        let built = built.and_then(|storage| if height > MAX_DEPTH { Err(too_deep()) } else { Ok((storage, height)) });
+        let built = built.and_then(|storage| {
+            if height > MAX_DEPTH { Err(too_deep()) } else { Ok((storage, height)) }
+        });
         built.map_err(|error| match name {
             Some(name) => error.with_context(&format!("[storages.{name}]")),
             None => error,
@@ -333,7 +358,10 @@ impl<'a> Building<'a> {
         let StorageConfig { driver, common, options } = config;
         let build = self.registry.drivers.get(driver).ok_or_else(|| {
             let known = self.registry.drivers().collect::<Vec<_>>().join(", ");
-            Error::config(format!("unknown driver {driver:?}{}; known are {known}", self.registry.way_to(driver)))
+            Error::config(format!(
+                "unknown driver {driver:?}{}; known are {known}",
+                self.registry.way_to(driver)
+            ))
         })?;
         let inner = build(options.clone(), &Context { building: self, common })?;
         Ok(Storage::from_arc(wrapped(inner, common)?))
@@ -341,7 +369,9 @@ impl<'a> Building<'a> {
 }
 
 fn too_deep() -> Error {
-    Error::config(format!("more than {MAX_DEPTH} storages refer to each other in a row; let them refer to fewer"))
+    Error::config(format!(
+        "more than {MAX_DEPTH} storages refer to each other in a row; let them refer to fewer"
+    ))
 }
 
 /// Puts the common options around a driver, innermost first.
@@ -354,7 +384,10 @@ fn wrapped(inner: Arc<dyn Driver>, common: &CommonOptions) -> Result<Arc<dyn Dri
     }
     if let Some(prefix) = &common.prefix {
         let prefixed = layers::Prefixed::new(driver, prefix);
-        driver = Arc::new(prefixed.map_err(|error| Error::config(format!("option prefix: {}", error.message())))?);
+        driver = Arc::new(
+            prefixed
+                .map_err(|error| Error::config(format!("option prefix: {}", error.message())))?,
+        );
     }
     if let Some(headers) = &common.default_headers {
         driver = Arc::new(layers::Defaults::new(driver, headers.clone()));

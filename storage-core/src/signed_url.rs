@@ -15,14 +15,16 @@
 //! | `X-Storage-Length` | PUT: the exact length the upload must have |
 //! | `X-Storage-Signature` | the signature, 64 lower-case hexadecimal digits |
 //!
-//! The signature is HMAC-SHA-256 (RFC 2104) with the signing key over the lines, joined by `\n`: the text
-//! `anystorage-v1`, the method, the expiry, the key (not encoded), the disposition, the type, the length;
-//! a parameter that is not there is an empty line. Neither keys nor headers can hold a line feed, so no
-//! two requests have the same text. Host and path prefix are not signed: a front may rewrite them. So give every storage
-//! a signing key of its own, or a link to one is good for the same key of another.
+//! The signature is HMAC-SHA-256 (RFC 2104) with the signing key over the lines, joined by `\n`:
+//! the text `anystorage-v1`, the method, the expiry, the key (not encoded), the disposition, the
+//! type, the length; a parameter that is not there is an empty line. Neither keys nor headers can
+//! hold a line feed, so no two requests have the same text. Host and path prefix are not signed: a
+//! front may rewrite them. So give every storage a signing key of its own, or a link to one is good
+//! for the same key of another.
 //!
-//! All six parameters take part; a verifier refuses any other `X-Storage-` parameter, one that is there
-//! twice, and a method that is not the signed one: a link for downloading is no link for uploading.
+//! All six parameters take part; a verifier refuses any other `X-Storage-` parameter, one that is
+//! there twice, and a method that is not the signed one: a link for downloading is no link for
+//! uploading.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,7 +55,8 @@ const LENGTH: &str = "X-Storage-Length";
 const SIGNATURE: &str = "X-Storage-Signature";
 
 /// What RFC 3986, section 2.3, calls unreserved, and the slash between segments, stay as they are.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The URL of a key below a base URL, every segment percent-encoded.
 ///
@@ -80,8 +83,8 @@ impl SigningKey {
     /// A key from a secret of at least [`MIN_SIGNING_KEY_BYTES`] bytes.
     ///
     /// # Errors
-    /// `InvalidConfig` for a shorter one, and for one of fewer than 6 different bytes, such as spaces or zeros: links
-    /// could be forged by guessing it.
+    /// `InvalidConfig` for a shorter one, and for one of fewer than 6 different bytes, such as
+    /// spaces or zeros: links could be forged by guessing it.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self> {
         let secret = secret.as_ref();
         if secret.len() < MIN_SIGNING_KEY_BYTES {
@@ -103,8 +106,8 @@ impl SigningKey {
     /// Makes a signed link to a key below `base`.
     ///
     /// # Errors
-    /// `InvalidInput` if the expiry is missing or, with the window of a stable link, longer than [`MAX_EXPIRY`];
-    /// `Unsupported` for POST.
+    /// `InvalidInput` if the expiry is missing or, with the window of a stable link, longer than
+    /// [`MAX_EXPIRY`]; `Unsupported` for POST.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -125,7 +128,9 @@ impl SigningKey {
     /// ```
     pub fn sign(&self, base: &Url, key: &Key, options: &UrlOptions) -> Result<Link> {
         if options.method == UrlMethod::Post {
-            return Err(Error::unsupported("links to our own servers upload with PUT, not with a form"));
+            return Err(Error::unsupported(
+                "links to our own servers upload with PUT, not with a form",
+            ));
         }
         let (from, lifetime) = options.signing_window(SystemTime::now())?;
         if lifetime > MAX_EXPIRY {
@@ -140,9 +145,13 @@ impl SigningKey {
             method: options.method.as_str().to_owned(),
             expires: expires.to_string(),
             disposition: options.response_content_disposition.clone().unwrap_or_default(),
-            content_type: if is_put { &options.content_type } else { &options.response_content_type }
-                .clone()
-                .unwrap_or_default(),
+            content_type: if is_put {
+                &options.content_type
+            } else {
+                &options.response_content_type
+            }
+            .clone()
+            .unwrap_or_default(),
             length: options.content_length.map(|length| length.to_string()).unwrap_or_default(),
         };
         let signature = hex::encode(&self.mac(key, &claims).finalize().into_bytes());
@@ -150,31 +159,48 @@ impl SigningKey {
         claims.append_to(&mut url, &signature);
         let mut link = Link::signed(url, options.method, UNIX_EPOCH + Duration::from_secs(expires));
         if is_put {
-            link.headers.extend(options.content_type.iter().map(|value| ("content-type".to_owned(), value.clone())));
-            link.headers
-                .extend(options.content_length.iter().map(|value| ("content-length".to_owned(), value.to_string())));
+            link.headers.extend(
+                options.content_type.iter().map(|value| ("content-type".to_owned(), value.clone())),
+            );
+            link.headers.extend(
+                options
+                    .content_length
+                    .iter()
+                    .map(|value| ("content-length".to_owned(), value.to_string())),
+            );
         }
         Ok(link)
     }
 
-    /// Checks the query of a request for a key. Deny by default: whatever is missing, doubled, unknown, expired or
-    /// forged is refused, in constant time as far as the signature is concerned.
+    /// Checks the query of a request for a key. Deny by default: whatever is missing, doubled,
+    /// unknown, expired or forged is refused, in constant time as far as the signature is
+    /// concerned.
     ///
     /// # Errors
     /// `PermissionDenied`, with a reason that tells a legitimate user enough and a forger nothing.
-    pub fn verify(&self, method: UrlMethod, key: &Key, query: &str, now: SystemTime) -> Result<Grant> {
+    pub fn verify(
+        &self,
+        method: UrlMethod,
+        key: &Key,
+        query: &str,
+        now: SystemTime,
+    ) -> Result<Grant> {
         let (claims, signature) = Claims::parse(query)?;
         // In one form alone, as documented: else a link would have many URLs.
         let is_lower = !signature.bytes().any(|byte| byte.is_ascii_uppercase());
         let signature = hex::decode(&signature).filter(|_| is_lower);
         let signature = signature.ok_or_else(|| denied("the link's signature is not valid"))?;
-        self.mac(key, &claims).verify_slice(&signature).map_err(|_| denied("the link's signature is not valid"))?;
-        let allowed = claims.method == method.as_str() || (claims.method == "GET" && method == UrlMethod::Head);
+        self.mac(key, &claims)
+            .verify_slice(&signature)
+            .map_err(|_| denied("the link's signature is not valid"))?;
+        let allowed = claims.method == method.as_str()
+            || (claims.method == "GET" && method == UrlMethod::Head);
         if !allowed {
             return Err(denied("the link is for another method"));
         }
         // Signed by us, so it parses; and if it did not, it would be refused.
-        let expires = claims.expires.parse().ok().filter(|&expires: &u64| unix_seconds(now) <= expires);
+        let expires =
+            claims.expires.parse().ok().filter(|&expires: &u64| unix_seconds(now) <= expires);
         let expires = expires.ok_or_else(|| denied("the link has expired"))?;
         let given = |text: String| (!text.is_empty()).then_some(text);
         Ok(Grant {
@@ -187,7 +213,9 @@ impl SigningKey {
 
     fn mac(&self, key: &Key, claims: &Claims) -> Hmac<Sha256> {
         let Claims { method, expires, disposition, content_type, length } = claims;
-        let text = format!("anystorage-v1\n{method}\n{expires}\n{key}\n{disposition}\n{content_type}\n{length}");
+        let text = format!(
+            "anystorage-v1\n{method}\n{expires}\n{key}\n{disposition}\n{content_type}\n{length}"
+        );
         let mut mac = self.0.clone();
         mac.update(text.as_bytes());
         mac
@@ -210,8 +238,8 @@ pub struct Grant {
     pub content_type: Option<String>,
     /// PUT: the length to insist on.
     pub content_length: Option<u64>,
-    /// The last second in which the link works. A link that a server makes in its place must not work
-    /// for longer.
+    /// The last second in which the link works. A link that a server makes in its place must not
+    /// work for longer.
     pub expires_at: Option<SystemTime>,
 }
 
@@ -236,7 +264,11 @@ impl Claims {
                 TYPE => &mut claims.content_type,
                 LENGTH => &mut claims.length,
                 SIGNATURE => &mut signature,
-                other if other.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("X-Storage-")) => {
+                other
+                    if other
+                        .get(..10)
+                        .is_some_and(|start| start.eq_ignore_ascii_case("X-Storage-")) =>
+                {
                     return Err(denied("the link has an unknown parameter"));
                 }
                 // Others belong to whoever put them there (a cache buster, say) and change nothing.
@@ -263,7 +295,8 @@ impl Claims {
             (LENGTH, &*self.length),
             (SIGNATURE, signature),
         ];
-        url.query_pairs_mut().extend_pairs(parameters.into_iter().filter(|(_, value)| !value.is_empty()));
+        url.query_pairs_mut()
+            .extend_pairs(parameters.into_iter().filter(|(_, value)| !value.is_empty()));
     }
 }
 
@@ -288,9 +321,12 @@ mod tests {
     }
 
     fn query(set: impl FnOnce(&mut UrlOptions)) -> String {
-        let mut options = UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
+        let mut options =
+            UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
         set(&mut options);
-        let link = signer().sign(&"https://example.com/m/".parse().unwrap(), &key("a/b c.png"), &options).unwrap();
+        let link = signer()
+            .sign(&"https://example.com/m/".parse().unwrap(), &key("a/b c.png"), &options)
+            .unwrap();
         link.url.query().unwrap().to_owned()
     }
 
@@ -314,12 +350,18 @@ mod tests {
     #[test]
     fn a_link_ends_with_its_last_second() {
         let link = query(|_| {});
-        let grant = signer().verify(UrlMethod::Get, &key("a/b c.png"), &link, SystemTime::now()).unwrap();
+        let grant =
+            signer().verify(UrlMethod::Get, &key("a/b c.png"), &link, SystemTime::now()).unwrap();
         let left = grant.expires_at.unwrap().duration_since(SystemTime::now()).unwrap();
         assert!(left <= Duration::from_secs(60), "{left:?}");
         assert!(
             signer()
-                .verify(UrlMethod::Get, &key("a/b c.png"), &link, SystemTime::now() + Duration::from_secs(59))
+                .verify(
+                    UrlMethod::Get,
+                    &key("a/b c.png"),
+                    &link,
+                    SystemTime::now() + Duration::from_secs(59)
+                )
                 .is_ok()
         );
         let late = SystemTime::now() + Duration::from_secs(62);
@@ -329,7 +371,8 @@ mod tests {
     #[test]
     fn a_stable_link_is_signed_for_its_window_and_works_for_the_whole_time_asked() {
         let (base, key) = ("https://example.com/m/".parse().unwrap(), key("a/b c.png"));
-        let mut options = UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
+        let mut options =
+            UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
         let week = Duration::from_secs(6 * 24 * 60 * 60);
         options.stable_for = Some(week);
         let now = SystemTime::now();
@@ -337,7 +380,9 @@ mod tests {
         let ends = unix_seconds(link.expires_at.unwrap());
         assert_eq!((ends - 60) % week.as_secs(), 0, "the end tells more than the window");
         let query = link.url.query().unwrap();
-        assert!(signer().verify(UrlMethod::Get, &key, query, now + Duration::from_secs(60)).is_ok());
+        assert!(
+            signer().verify(UrlMethod::Get, &key, query, now + Duration::from_secs(60)).is_ok()
+        );
         let late = now + week + Duration::from_secs(62);
         assert!(refused(UrlMethod::Get, "a/b c.png", query, late).contains("expired"));
     }
@@ -345,16 +390,26 @@ mod tests {
     #[test]
     fn what_cannot_be_signed_is_refused() {
         let sign = |set: fn(&mut UrlOptions)| {
-            let mut options = UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
+            let mut options =
+                UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
             set(&mut options);
-            signer().sign(&"https://example.com/m/".parse().unwrap(), &key("a"), &options).unwrap_err().kind()
+            signer()
+                .sign(&"https://example.com/m/".parse().unwrap(), &key("a"), &options)
+                .unwrap_err()
+                .kind()
         };
         assert_eq!(sign(|options| options.method = UrlMethod::Post), ErrorKind::Unsupported);
         assert_eq!(sign(|options| options.expires_in = None), ErrorKind::InvalidInput);
-        assert_eq!(sign(|options| options.expires_in = Some(MAX_EXPIRY * 2)), ErrorKind::InvalidInput);
+        assert_eq!(
+            sign(|options| options.expires_in = Some(MAX_EXPIRY * 2)),
+            ErrorKind::InvalidInput
+        );
         // Together they are longer than a link may work.
         assert_eq!(sign(|options| options.stable_for = Some(MAX_EXPIRY)), ErrorKind::InvalidInput);
-        assert_eq!(sign(|options| options.stable_for = Some(Duration::MAX)), ErrorKind::InvalidInput);
+        assert_eq!(
+            sign(|options| options.stable_for = Some(Duration::MAX)),
+            ErrorKind::InvalidInput
+        );
     }
 
     #[test]
@@ -366,7 +421,10 @@ mod tests {
             options.content_length = Some(10);
         });
         let grant = signer().verify(UrlMethod::Put, &key("a/b c.png"), &upload, now).unwrap();
-        assert_eq!((grant.content_type.as_deref(), grant.content_length), (Some("image/png"), Some(10)));
+        assert_eq!(
+            (grant.content_type.as_deref(), grant.content_length),
+            (Some("image/png"), Some(10))
+        );
         let tampered = [
             upload.replace("Length=10", "Length=11"),
             upload.replace("image%2Fpng", "text%2Fhtml"),
@@ -383,7 +441,11 @@ mod tests {
         for query in &tampered {
             refused(UrlMethod::Put, "a/b c.png", query, now);
         }
-        assert!(signer().verify(UrlMethod::Put, &key("a/b c.png"), &format!("{upload}&v=2"), now).is_ok());
+        assert!(
+            signer()
+                .verify(UrlMethod::Put, &key("a/b c.png"), &format!("{upload}&v=2"), now)
+                .is_ok()
+        );
     }
 
     fn upper_case_signature(query: &str) -> String {
@@ -405,15 +467,18 @@ mod tests {
     #[test]
     fn a_value_cannot_pose_as_two() {
         // "inline\ntext/html" as disposition signs the same text as "inline" and "text/html" would.
-        let forged =
-            "X-Storage-Method=GET&X-Storage-Expires=9999999999&X-Storage-Disposition=a%0Ab&X-Storage-Signature=00";
+        let forged = "X-Storage-Method=GET&X-Storage-Expires=9999999999&X-Storage-Disposition=a%0Ab&X-Storage-Signature=00";
         assert!(refused(UrlMethod::Get, "a", forged, SystemTime::now()).contains("broken"));
     }
 
     #[test]
     fn another_secret_signs_otherwise_and_a_short_one_is_refused() {
         let other = SigningKey::new("fedcba9876543210").unwrap();
-        assert!(other.verify(UrlMethod::Get, &key("a/b c.png"), &query(|_| {}), SystemTime::now()).is_err());
+        assert!(
+            other
+                .verify(UrlMethod::Get, &key("a/b c.png"), &query(|_| {}), SystemTime::now())
+                .is_err()
+        );
         assert_eq!(SigningKey::new("short").unwrap_err().kind(), ErrorKind::InvalidConfig);
     }
 }

@@ -1,7 +1,7 @@
 //! [`Storage`]: the handle that applications hold, and the builders its verbs return.
 //!
-//! Everything that is the same for all drivers happens here, once: arguments are checked, content types
-//! guessed, errors told apart by operation, driver and key.
+//! Everything that is the same for all drivers happens here, once: arguments are checked, content
+//! types guessed, errors told apart by operation, driver and key.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -28,7 +28,9 @@ use crate::link::Link;
 use crate::link_to::LinkTo;
 use crate::metadata::{Metadata, ObjectMeta};
 use crate::object::Object;
-use crate::options::{CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions};
+use crate::options::{
+    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions,
+};
 use crate::payload::Payload;
 use crate::range::ByteRange;
 
@@ -49,8 +51,8 @@ use crate::range::ByteRange;
 /// # Ok(()) }
 /// ```
 ///
-/// Every error names the operation, the driver and the key. A key can be given as text (checked when the
-/// verb runs: `InvalidKey`) or as a [`Key`].
+/// Every error names the operation, the driver and the key. A key can be given as text (checked
+/// when the verb runs: `InvalidKey`) or as a [`Key`].
 #[derive(Clone)]
 pub struct Storage {
     driver: Arc<dyn Driver>,
@@ -120,7 +122,12 @@ impl Storage {
 
     /// Saves an object: see [`Save`]. Answers the metadata of what is stored.
     pub fn save(&self, key: impl IntoKey, payload: impl Into<Payload>) -> Save {
-        Save { storage: self.clone(), key: key.into_key(), payload: payload.into(), options: SaveOptions::default() }
+        Save {
+            storage: self.clone(),
+            key: key.into_key(),
+            payload: payload.into(),
+            options: SaveOptions::default(),
+        }
     }
 
     /// Opens an object: see [`Open`].
@@ -134,7 +141,10 @@ impl Storage {
     /// `NotFound` if there is none.
     pub async fn stat(&self, key: impl IntoKey) -> Result<ObjectMeta> {
         let key = self.checked(Operation::Stat, key.into_key())?;
-        self.driver.stat(&key).await.map_err(|error| self.told(error, Operation::Stat, key.as_str()))
+        self.driver
+            .stat(&key)
+            .await
+            .map_err(|error| self.told(error, Operation::Stat, key.as_str()))
     }
 
     /// Whether there is an object; `false` only when that is certain.
@@ -143,7 +153,10 @@ impl Storage {
     /// Any doubt: no permission, a timeout, a failure.
     pub async fn exists(&self, key: impl IntoKey) -> Result<bool> {
         let key = self.checked(Operation::Exists, key.into_key())?;
-        self.driver.exists(&key).await.map_err(|error| self.told(error, Operation::Exists, key.as_str()))
+        self.driver
+            .exists(&key)
+            .await
+            .map_err(|error| self.told(error, Operation::Exists, key.as_str()))
     }
 
     /// Removes an object. That there is none is `Ok`.
@@ -152,7 +165,10 @@ impl Storage {
     /// `PermissionDenied` and the like; then the object is still there.
     pub async fn delete(&self, key: impl IntoKey) -> Result<()> {
         let key = self.checked(Operation::Delete, key.into_key())?;
-        self.driver.delete(&key).await.map_err(|error| self.told(error, Operation::Delete, key.as_str()))
+        self.driver
+            .delete(&key)
+            .await
+            .map_err(|error| self.told(error, Operation::Delete, key.as_str()))
     }
 
     /// Removes many objects, in as few requests as the backend needs: see [`DeleteAll`].
@@ -180,7 +196,8 @@ impl Storage {
         DeletePrefix::new(self.clone(), Ok(Prefix::empty()))
     }
 
-    /// Removes a folder marker, which [`List::with_folder_markers`] shows. Succeeds if there is none.
+    /// Removes a folder marker, which [`List::with_folder_markers`] shows. Succeeds if there is
+    /// none.
     ///
     /// Only the marker goes; the objects below it stay. Backends without folder markers do nothing.
     /// Dropped, the marker is gone or still there.
@@ -210,7 +227,12 @@ impl Storage {
 
     /// Copies an object within this storage: see [`struct@Copy`].
     pub fn copy(&self, from: impl IntoKey, to: impl IntoKey) -> Copy {
-        Copy { storage: self.clone(), from: from.into_key(), to: to.into_key(), options: CopyOptions::default() }
+        Copy {
+            storage: self.clone(),
+            from: from.into_key(),
+            to: to.into_key(),
+            options: CopyOptions::default(),
+        }
     }
 
     /// Makes a link to an object: see [`LinkTo`]. Does not look whether it exists.
@@ -241,14 +263,19 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
     let message = if prefix.is_empty() {
         "an empty prefix means every object of the storage: call delete_everything if that is what you want".to_owned()
     } else {
-        format!("{prefix:?} also begins the keys of other directories: write \"{prefix}/\" for what is inside")
+        format!(
+            "{prefix:?} also begins the keys of other directories: write \"{prefix}/\" for what is inside"
+        )
     };
     Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
 }
 
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Storage").field("driver", &self.info.name).field("location", &self.info.location).finish()
+        f.debug_struct("Storage")
+            .field("driver", &self.info.name)
+            .field("location", &self.info.location)
+            .finish()
     }
 }
 
@@ -284,8 +311,9 @@ where
     }
 }
 
-/// A save that has not been sent off yet. Await it for the metadata of what is stored, as far as the backend tells it at
-/// a save: key, size, ETag and checksums, but not `last_modified` everywhere.
+/// A save that has not been sent off yet. Await it for the metadata of what is stored, as far as
+/// the backend tells it at a save: key, size, ETag and checksums, but not `last_modified`
+/// everywhere.
 ///
 /// All or nothing: a reader sees the old object or the new one, whole; if the payload fails or the
 /// future is dropped, the old object is untouched and nothing is left behind.
@@ -301,25 +329,29 @@ pub struct Save {
 }
 
 impl Save {
-    /// `AlreadyExists` if there is an object already. Of any number of concurrent callers one succeeds.
+    /// `AlreadyExists` if there is an object already. Of any number of concurrent callers one
+    /// succeeds.
     pub fn create_new(mut self) -> Self {
         self.options.mode = SaveMode::CreateNew;
         self
     }
 
-    /// `PreconditionFailed` unless the object is this version. `Unsupported` where the backend has no such condition.
+    /// `PreconditionFailed` unless the object is this version. `Unsupported` where the backend has
+    /// no such condition.
     pub fn if_match(mut self, etag: ETag) -> Self {
         self.options.mode = SaveMode::IfMatch(etag);
         self
     }
 
-    /// Never replaces: if the key is taken, the object is saved under a similar one. The answer says which.
+    /// Never replaces: if the key is taken, the object is saved under a similar one. The answer
+    /// says which.
     pub fn unique_name(mut self) -> Self {
         self.options.mode = SaveMode::UniqueName;
         self
     }
 
-    /// Sets all metadata at once, as when copying from another storage. Later setters change single fields.
+    /// Sets all metadata at once, as when copying from another storage. Later setters change single
+    /// fields.
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.options.metadata = metadata;
         self
@@ -366,8 +398,8 @@ impl Save {
         self
     }
 
-    /// Refuses other bytes than those with this checksum, with `Integrity`; nothing is left of them. The
-    /// checksum is kept with the object.
+    /// Refuses other bytes than those with this checksum, with `Integrity`; nothing is left of
+    /// them. The checksum is kept with the object.
     pub fn expect_checksum(mut self, checksum: Checksum) -> Self {
         self.payload = self.payload.with_expected_checksum(checksum);
         self
@@ -390,7 +422,8 @@ impl Save {
         let told = |error| storage.told(error, Operation::Save, key.as_str());
         // A storage that cannot be written to refuses before anybody waits for the first bytes.
         if options.metadata.content_type.is_none() && storage.info.capabilities.write {
-            options.metadata.content_type = Some(content_type::of_payload(&key, &mut payload).await.map_err(told)?);
+            options.metadata.content_type =
+                Some(content_type::of_payload(&key, &mut payload).await.map_err(told)?);
         }
         options.metadata = options.metadata.validated().map_err(told)?;
         storage.driver.save(&key, payload, &options).await.map_err(told)
@@ -497,20 +530,28 @@ impl List {
     pub fn entries(self) -> Entries {
         let Self { storage, prefix, options, folder_markers } = self;
         let prefix = prefix.and_then(|prefix| match options.delimiter.as_deref() {
-            Some("") => {
-                Err(Error::new(ErrorKind::InvalidInput, "the delimiter is empty: leave it unset to list all levels"))
-            }
+            Some("") => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the delimiter is empty: leave it unset to list all levels",
+            )),
             _ => Ok(prefix),
         });
         let (entries, prefix) = match prefix {
             Ok(prefix) => (storage.driver.list(&prefix, &options), prefix.to_string()),
             Err(error) => (stream::iter([Err(error)]).boxed(), String::new()),
         };
-        Entries { entries, prefix, storage, yields_folder_markers: folder_markers, folder_markers: 0 }
+        Entries {
+            entries,
+            prefix,
+            storage,
+            yields_folder_markers: folder_markers,
+            folder_markers: 0,
+        }
     }
 }
 
-/// The entries of a listing: a `Stream`, with [`next`](Self::next) at hand for those who need no more.
+/// The entries of a listing: a `Stream`, with [`next`](Self::next) at hand for those who need no
+/// more.
 pub struct Entries {
     entries: EntryStream,
     prefix: String,
@@ -522,10 +563,10 @@ pub struct Entries {
 impl Entries {
     /// Returns the next entry; `None` at the end.
     ///
-    /// After an error that [continues the listing](Error::listing_continues) the next entries follow:
-    /// one name is not a valid key, or one directory cannot be read. What is at and below the error's
-    /// key is unknown. Any other error is the last item. A program that deletes what a listing lacks
-    /// must keep what is unknown.
+    /// After an error that [continues the listing](Error::listing_continues) the next entries
+    /// follow: one name is not a valid key, or one directory cannot be read. What is at and below
+    /// the error's key is unknown. Any other error is the last item. A program that deletes what a
+    /// listing lacks must keep what is unknown.
     ///
     /// Cancel-safe: an entry that was not returned is not lost.
     pub async fn next(&mut self) -> Option<Result<Entry>> {
@@ -564,8 +605,9 @@ impl Stream for Entries {
                     continue;
                 }
             }
-            let told =
-                entry.map(|entry| entry.map_err(|error| self.storage.told(error, Operation::List, &self.prefix)));
+            let told = entry.map(|entry| {
+                entry.map_err(|error| self.storage.told(error, Operation::List, &self.prefix))
+            });
             return Poll::Ready(told);
         }
     }
@@ -573,14 +615,17 @@ impl Stream for Entries {
 
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entries").field("storage", &self.storage).field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("Entries")
+            .field("storage", &self.storage)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
 /// A copy that has not been sent off yet. Await it.
 ///
-/// All or nothing, as a [`Save`]. It answers nothing of the copy, since not every backend tells: [`stat`](Storage::stat)
-/// does.
+/// All or nothing, as a [`Save`]. It answers nothing of the copy, since not every backend tells:
+/// [`stat`](Storage::stat) does.
 #[derive(Debug)]
 #[must_use = "nothing is copied until it is awaited"]
 pub struct Copy {
@@ -597,8 +642,8 @@ impl Copy {
         self
     }
 
-    /// Gives the copy this metadata in place of the source's. Without a content type, one is guessed from the
-    /// destination's key.
+    /// Gives the copy this metadata in place of the source's. Without a content type, one is
+    /// guessed from the destination's key.
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.options.metadata = MetadataDirective::Replace(metadata);
         self
@@ -609,8 +654,10 @@ impl Copy {
         let from = storage.checked(Operation::Copy, from)?;
         let to = storage.checked(Operation::Copy, to)?;
         let told = |error: Error| {
-            let is_about_the_copy =
-                matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict | ErrorKind::StorageFull);
+            let is_about_the_copy = matches!(
+                error.kind(),
+                ErrorKind::AlreadyExists | ErrorKind::Conflict | ErrorKind::StorageFull
+            );
             let key = if is_about_the_copy { &to } else { &from };
             storage.told(error, Operation::Copy, key.as_str())
         };

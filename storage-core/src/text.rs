@@ -6,15 +6,17 @@ use std::fmt::Write as _;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Escapes every character of a text that a reader cannot see, or that changes how the rest is shown.
+/// Escapes every character of a text that a reader cannot see, or that changes how the rest is
+/// shown.
 ///
-/// These are control characters (Cc), which can forge a line or command a terminal; format characters (Cf),
-/// among them those that reverse the direction of text; line and paragraph separators (U+2028, U+2029); and
-/// the characters that Unicode calls default-ignorable, which are invisible. Each becomes an escape as in
-/// Rust's source code: `\n`, `\u{202e}`. All other text stays as it is, so the result is for people and not
-/// for parsing: a backslash is not escaped.
+/// These are control characters (Cc), which can forge a line or command a terminal; format
+/// characters (Cf), among them those that reverse the direction of text; line and paragraph
+/// separators (U+2028, U+2029); and the characters that Unicode calls default-ignorable, which are
+/// invisible. Each becomes an escape as in Rust's source code: `\n`, `\u{202e}`. All other text
+/// stays as it is, so the result is for people and not for parsing: a backslash is not escaped.
 ///
-/// Use it for everything that is printed and came from elsewhere: keys, metadata, messages of servers.
+/// Use it for everything that is printed and came from elsewhere: keys, metadata, messages of
+/// servers.
 ///
 /// ```
 /// use storage_core::escape_invisible;
@@ -27,8 +29,9 @@ pub fn escape_invisible(text: &str) -> Cow<'_, str> {
     escape(text, |escaped, c| escaped.extend(c.escape_default()))
 }
 
-/// As [`escape_invisible`], for JSON: each such character becomes `\uXXXX`, two of them beyond U+FFFF, as RFC 8259,
-/// section 7, has it. JSON that was valid stays valid and means the same, if it stands on one line.
+/// As [`escape_invisible`], for JSON: each such character becomes `\uXXXX`, two of them beyond
+/// U+FFFF, as RFC 8259, section 7, has it. JSON that was valid stays valid and means the same, if
+/// it stands on one line.
 ///
 /// ```
 /// use storage_core::escape_invisible_in_json;
@@ -70,8 +73,9 @@ pub(crate) fn is_invisible(c: char) -> bool {
         || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Returns whether a character belongs to the one before it: an accent of decomposed text, a vowel sign or virama of
-/// Indic scripts (general category M). Variation selectors, which are invisible, do not count.
+/// Returns whether a character belongs to the one before it: an accent of decomposed text, a vowel
+/// sign or virama of Indic scripts (general category M). Variation selectors, which are invisible,
+/// do not count.
 pub(crate) fn is_visible_mark(c: char) -> bool {
     !c.is_ascii()
         && GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))
@@ -110,9 +114,13 @@ mod tests {
 
     #[test]
     fn what_can_be_seen_stays_as_it_is() {
-        for text in ["", "a b\\n\"'", "grüße", "e\u{301}", "日本語\u{3000}", "हिन्दी", "☺", "a\u{a0}b"]
+        for text in
+            ["", "a b\\n\"'", "grüße", "e\u{301}", "日本語\u{3000}", "हिन्दी", "☺", "a\u{a0}b"]
         {
-            assert!(matches!(escape_invisible(text), Cow::Borrowed(same) if same == text), "{text:?}");
+            assert!(
+                matches!(escape_invisible(text), Cow::Borrowed(same) if same == text),
+                "{text:?}"
+            );
         }
     }
 }

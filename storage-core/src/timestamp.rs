@@ -6,11 +6,12 @@ use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The last second before 9999-12-30T22:00:00Z. HTTP can write a day more (a year has four digits: RFC 9110, section
-/// 5.6.7), but not every offset from UTC could.
+/// The last second before 9999-12-30T22:00:00Z. HTTP can write a day more (a year has four digits:
+/// RFC 9110, section 5.6.7), but not every offset from UTC could.
 const LAST_SECOND: u64 = 253_402_207_199;
 
-/// Reads an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one (`2026-12-01T00:00:00Z`).
+/// Reads an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one
+/// (`2026-12-01T00:00:00Z`).
 ///
 /// # Errors
 /// `InvalidInput` if it is neither.
@@ -25,8 +26,11 @@ pub fn parse_time(text: &str) -> Result<SystemTime> {
         return Ok(time);
     }
     let timestamp: Timestamp = text.parse().map_err(|cause: jiff::Error| {
-        Error::new(ErrorKind::InvalidInput, format!("{text:?} is neither an HTTP date nor an RFC 3339 time"))
-            .with_source(cause)
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("{text:?} is neither an HTTP date nor an RFC 3339 time"),
+        )
+        .with_source(cause)
     })?;
     Ok(SystemTime::from(timestamp))
 }
@@ -45,7 +49,8 @@ pub fn format_time(time: SystemTime) -> String {
     }
 }
 
-/// Returns the start of the second that a time lies in, also before 1970: a time as HTTP and many listings show it.
+/// Returns the start of the second that a time lies in, also before 1970: a time as HTTP and many
+/// listings show it.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -67,18 +72,28 @@ pub fn floor_to_second(time: SystemTime) -> SystemTime {
 /// The last second that HTTP can write: 9999-12-31T23:59:59Z. Servers send it for "never".
 const LAST_HTTP_SECOND: u64 = 253_402_300_799;
 
-/// Cuts a time to whole seconds, as `Expires` travels. The last day of HTTP becomes the last second that can be stored.
+/// Cuts a time to whole seconds, as `Expires` travels. The last day of HTTP becomes the last second
+/// that can be stored.
 pub(crate) fn whole_seconds(time: SystemTime) -> Result<SystemTime> {
-    let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok().filter(|&s| s <= LAST_HTTP_SECOND);
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map(|since| since.as_secs())
+        .ok()
+        .filter(|&s| s <= LAST_HTTP_SECOND);
     let seconds = seconds.map(|seconds| seconds.min(LAST_SECOND));
     seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)).ok_or_else(|| {
-        Error::new(ErrorKind::InvalidInput, "expires: the time must lie between 1970 and the last days of 9999")
+        Error::new(
+            ErrorKind::InvalidInput,
+            "expires: the time must lie between 1970 and the last days of 9999",
+        )
     })
 }
 
-/// The last day of HTTP cannot be written in every offset from UTC; it is written as the second before it.
+/// The last day of HTTP cannot be written in every offset from UTC; it is written as the second
+/// before it.
 fn storable(time: SystemTime) -> SystemTime {
-    let is_last_day = time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() <= LAST_HTTP_SECOND);
+    let is_last_day =
+        time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() <= LAST_HTTP_SECOND);
     if is_last_day { time.min(UNIX_EPOCH + Duration::from_secs(LAST_SECOND)) } else { time }
 }
 
@@ -88,7 +103,10 @@ pub(crate) mod option {
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(crate) fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => match jiff::Timestamp::try_from(super::storable(*time)) {
                 Ok(timestamp) => serializer.serialize_some(&timestamp.to_string()),
@@ -99,7 +117,9 @@ pub(crate) mod option {
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(|text| super::parse_time(&text).map_err(de::Error::custom)).transpose()
     }

@@ -5,9 +5,9 @@ use std::fmt;
 
 use crate::error::Error;
 
-/// The cause of an `Unsupported` error of `stat`: the backend states no size, and the object would have to be read to its end to
-/// find it out. A caller that can do without a size opens the object with
-/// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
+/// The cause of an `Unsupported` error of `stat`: the backend states no size, and the object would
+/// have to be read to its end to find it out. A caller that can do without a size opens the object
+/// with [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownSize;
 

@@ -11,10 +11,12 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait before any, and the longest that a server is granted that asks for one.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// For drivers: the waits between attempts, random up to a limit that doubles ("full jitter"), so that many clients do not
-/// come back at the same moment. Five attempts without progress, after at most 0.1 s, 0.2 s, ... each.
+/// For drivers: the waits between attempts, random up to a limit that doubles ("full jitter"), so
+/// that many clients do not come back at the same moment. Five attempts without progress, after at
+/// most 0.1 s, 0.2 s, ... each.
 ///
-/// The layer [`Retry`](crate::layers::Retry) repeats whole calls. This is for what a driver repeats inside one.
+/// The layer [`Retry`](crate::layers::Retry) repeats whole calls. This is for what a driver repeats
+/// inside one.
 ///
 /// ```
 /// let mut waits = storage_core::Waits::default();
@@ -26,15 +28,16 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// How long to wait before the next attempt: at least as long as the server asked for, up to 20 s. `None` if there shall
-    /// be none.
+    /// How long to wait before the next attempt: at least as long as the server asked for, up to 20
+    /// s. `None` if there shall be none.
     pub fn next(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
         if self.attempts == RETRIES {
             return None;
         }
         let limit = FIRST_WAIT.saturating_mul(1 << self.attempts).min(LONGEST_WAIT);
         self.attempts += 1;
-        let share = keys::random_bytes::<2>().map_or(1.0, |bytes| f64::from(u16::from_be_bytes(bytes)) / 65535.0);
+        let share = keys::random_bytes::<2>()
+            .map_or(1.0, |bytes| f64::from(u16::from_be_bytes(bytes)) / 65535.0);
         Some(limit.mul_f64(share).max(asked_for.unwrap_or_default().min(LONGEST_WAIT)))
     }
 
@@ -51,7 +54,8 @@ mod tests {
     #[test]
     fn attempts_come_to_an_end_and_no_wait_is_longer_than_allowed() {
         let mut waits = Waits::default();
-        let all: Vec<_> = std::iter::from_fn(|| waits.next(Some(Duration::from_secs(3600)))).take(100).collect();
+        let all: Vec<_> =
+            std::iter::from_fn(|| waits.next(Some(Duration::from_secs(3600)))).take(100).collect();
         assert_eq!(all.len(), RETRIES as usize);
         assert!(all.iter().all(|wait| *wait == LONGEST_WAIT));
         waits.reset();

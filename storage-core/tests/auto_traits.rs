@@ -1,8 +1,8 @@
 //! What can be sent to and shared between threads (C-SEND-SYNC). Checked when this compiles.
 
 use storage_core::{
-    DeleteAll, Entries, Error, Key, Link, Memory, Object, ObjectMeta, ObjectStream, Payload, Prefix, Registry, Save,
-    Storage,
+    DeleteAll, Entries, Error, Key, Link, Memory, Object, ObjectMeta, ObjectStream, Payload,
+    Prefix, Registry, Save, Storage,
 };
 
 fn is_send<T: Send>() {}

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::{FutureExt, StreamExt, stream};
 use scripted::{End, Fault, Scripted};
 use storage_core::{
-    DeleteAll, Entry, Error, ErrorKind, Key, MAX_DELETE_MANY, Memory, Operation, Prefix, Result, Storage,
-    delete_one_by_one,
+    DeleteAll, Entry, Error, ErrorKind, Key, MAX_DELETE_MANY, Memory, Operation, Prefix, Result,
+    Storage, delete_one_by_one,
 };
 use storage_testkit::faults::Faults;
 use storage_testkit::foreign::Foreign;
@@ -34,13 +34,22 @@ fn numbers(keys: usize) -> impl Iterator<Item = String> + Send + 'static {
 
 /// The keys that are gone, and the kinds of the errors.
 fn told(answers: &[Result<Key>]) -> Vec<Result<&str, (ErrorKind, Option<&str>)>> {
-    answers.iter().map(|answer| answer.as_ref().map(Key::as_str).map_err(|error| (error.kind(), error.key()))).collect()
+    answers
+        .iter()
+        .map(|answer| answer.as_ref().map(Key::as_str).map_err(|error| (error.kind(), error.key())))
+        .collect()
 }
 
 /// A stream of what is sent.
-fn channel() -> (mpsc::UnboundedSender<&'static str>, impl futures_core::Stream<Item = &'static str> + Send + 'static) {
+fn channel() -> (
+    mpsc::UnboundedSender<&'static str>,
+    impl futures_core::Stream<Item = &'static str> + Send + 'static,
+) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }))
+    (
+        sender,
+        stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }),
+    )
 }
 
 /// Polls once for the next key.
@@ -50,7 +59,8 @@ fn poll(deletion: &mut DeleteAll) -> Option<Option<Result<Key>>> {
 
 #[tokio::test]
 async fn nothing_is_taken_or_deleted_before_it_is_polled() {
-    let (scripted, taken) = (Scripted::with_objects(&[("a", "")]).await, Arc::new(AtomicUsize::new(0)));
+    let (scripted, taken) =
+        (Scripted::with_objects(&[("a", "")]).await, Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&taken);
     let keys = stream::iter(["a"]).inspect(move |_| {
         counter.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +76,8 @@ async fn nothing_is_taken_or_deleted_before_it_is_polled() {
 #[tokio::test]
 async fn keys_go_a_thousand_at_a_time_and_come_back_in_their_order() {
     let scripted = Scripted::new();
-    let answers: Vec<_> = storage(&scripted).delete_all(stream::iter(numbers(2_500))).collect().await;
+    let answers: Vec<_> =
+        storage(&scripted).delete_all(stream::iter(numbers(2_500))).collect().await;
     assert_eq!(batches(&scripted), [1000, 1000, 500]);
     let gone: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().to_string()).collect();
     assert_eq!(gone, numbers(2_500).collect::<Vec<_>>());
@@ -107,7 +118,11 @@ async fn a_request_that_is_slower_than_the_next_is_answered_first_all_the_same()
     let held = faults.on(Operation::Delete).of("7").hold();
     let mut deletion = storage.delete_all(stream::iter(numbers(2_000)));
     assert!(poll(&mut deletion).is_none());
-    assert_eq!((held.fired(), faults.calls(Operation::Delete)), (1, 8 + 1_000), "the second went past the first");
+    assert_eq!(
+        (held.fired(), faults.calls(Operation::Delete)),
+        (1, 8 + 1_000),
+        "the second went past the first"
+    );
     held.release();
     let answers: Vec<_> = deletion.map(|answer| answer.unwrap().to_string()).collect().await;
     assert_eq!(answers, numbers(2_000).collect::<Vec<_>>());
@@ -159,7 +174,8 @@ async fn a_key_that_cannot_be_removed_is_one_error_with_the_key() {
     let scripted = Scripted::with_objects(&[("a", ""), ("b", "text"), ("c", "")]).await;
     let denied = Error::new(ErrorKind::PermissionDenied, "not yours");
     scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(denied), Fault::Pass]);
-    let answers: Vec<_> = storage(&scripted).delete_all(stream::iter(["a", "b", "c"])).collect().await;
+    let answers: Vec<_> =
+        storage(&scripted).delete_all(stream::iter(["a", "b", "c"])).collect().await;
     assert_eq!(told(&answers), [Ok("a"), Err((ErrorKind::PermissionDenied, Some("b"))), Ok("c")]);
     let error = answers[1].as_ref().unwrap_err();
     assert_eq!((error.operation(), error.driver()), (Some(Operation::Delete), Some("scripted")));
@@ -169,7 +185,8 @@ async fn a_key_that_cannot_be_removed_is_one_error_with_the_key() {
 
 #[tokio::test]
 async fn a_listing_can_be_handed_on_with_its_odd_names_and_its_end() {
-    let mut scripted = Scripted::with_objects(&[("tmp/a", ""), ("tmp/b", ""), ("tmp/c", "kept")]).await;
+    let mut scripted =
+        Scripted::with_objects(&[("tmp/a", ""), ("tmp/b", ""), ("tmp/c", "kept")]).await;
     scripted.odd_names = vec![("tmp//odd", "tmp/b")];
     let lost = Error::new(ErrorKind::Timeout, "no more of the listing");
     // The odd name counts too.
@@ -206,7 +223,10 @@ async fn finish_tries_all_and_tells_the_first_error_and_how_many_there_were() {
     let keys = || stream::iter(["a", "b", "c", "d"]);
     assert_eq!(storage.delete_all(keys()).finish().await.unwrap(), 4);
 
-    scripted.script(Operation::Delete, [Fault::Pass, fail(ErrorKind::Conflict), fail(ErrorKind::Timeout)]);
+    scripted.script(
+        Operation::Delete,
+        [Fault::Pass, fail(ErrorKind::Conflict), fail(ErrorKind::Timeout)],
+    );
     let error = storage.delete_all(keys()).finish().await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("b")));
     assert_eq!(error.message(), "the first of 2 errors, 2 keys are gone: why");
@@ -251,7 +271,12 @@ async fn one_by_one_means_sixteen_at_a_time_and_answers_in_order() {
     let denied = faults.on(Operation::Delete).of("20").fail(ErrorKind::PermissionDenied);
     held.release();
     let answers = delete_one_by_one(&driver, &keys).await;
-    let failed: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| answer.is_err()).map(|(at, _)| at).collect();
+    let failed: Vec<_> = answers
+        .iter()
+        .enumerate()
+        .filter(|(_, answer)| answer.is_err())
+        .map(|(at, _)| at)
+        .collect();
     assert_eq!((answers.len(), failed), (40, vec![20]));
     assert_eq!((held.fired(), denied.fired(), faults.calls(Operation::Delete)), (1, 1, 40));
 }
@@ -261,13 +286,21 @@ async fn a_prefix_is_deleted_in_batches_with_its_folder_markers_and_failures_in_
     let scripted = Scripted::with_objects(&[("d/1", ""), ("d/2", "kept"), ("d/3", "")]).await;
     let denied = Error::new(ErrorKind::PermissionDenied, "not yours");
     scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(denied), Fault::Pass]);
-    let storage =
-        Storage::new(Foreign::new(scripted.arc()).folder_marker("d/").folder_marker("d/2/").folder_marker("e/"));
+    let storage = Storage::new(
+        Foreign::new(scripted.arc()).folder_marker("d/").folder_marker("d/2/").folder_marker("e/"),
+    );
     let mut deleted = storage.delete_prefix("d/");
     let mut told = Vec::new();
     while let Some(entry) = deleted.next().await {
         told.push(entry.map_or_else(
-            |error| format!("{:?} {}: {}", error.operation(), error.kind(), error.key().unwrap_or_default()),
+            |error| {
+                format!(
+                    "{:?} {}: {}",
+                    error.operation(),
+                    error.kind(),
+                    error.key().unwrap_or_default()
+                )
+            },
             |entry| entry.name().to_owned(),
         ));
     }
@@ -275,7 +308,11 @@ async fn a_prefix_is_deleted_in_batches_with_its_folder_markers_and_failures_in_
     assert_eq!(scripted.text("d/2").await, "kept");
     let left = storage.list("").with_folder_markers().entries().collect().await.unwrap();
     assert_eq!(left.iter().map(Entry::name).collect::<Vec<_>>(), ["d/2", "e/"]);
-    assert!(scripted.asked().contains(&"delete_many d/1 d/2 d/3".to_owned()), "{:?}", scripted.asked());
+    assert!(
+        scripted.asked().contains(&"delete_many d/1 d/2 d/3".to_owned()),
+        "{:?}",
+        scripted.asked()
+    );
     scripted.assert_script_done();
 }
 
@@ -291,9 +328,15 @@ async fn a_folder_marker_is_not_deleted_as_a_key() {
 async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
     let scripted = Scripted::with_objects(&[("a/1", ""), ("ab/1", ""), ("b", "")]).await;
     let storage = storage(&scripted);
-    for (prefix, way_out) in [("", "delete_everything"), ("a", "\"a/\""), ("a/1", "\"a/1/\""), ("b", "\"b/\"")] {
+    for (prefix, way_out) in
+        [("", "delete_everything"), ("a", "\"a/\""), ("a/1", "\"a/1/\""), ("b", "\"b/\"")]
+    {
         let error = storage.delete_prefix(prefix).finish().await.unwrap_err();
-        assert_eq!((error.kind(), error.operation()), (ErrorKind::InvalidInput, Some(Operation::Delete)), "{prefix}");
+        assert_eq!(
+            (error.kind(), error.operation()),
+            (ErrorKind::InvalidInput, Some(Operation::Delete)),
+            "{prefix}"
+        );
         assert!(error.message().contains(way_out), "{error}");
     }
     let error = storage.delete_prefix("/").finish().await.unwrap_err();
@@ -309,5 +352,9 @@ async fn what_a_driver_lists_outside_the_prefix_is_not_deleted() {
     assert_eq!((error.kind(), error.key()), (ErrorKind::Unexpected, Some("elsewhere")));
     assert!(error.message().contains("does not begin with"), "{error}");
     assert_eq!(scripted.text("elsewhere").await, "kept");
-    assert!(!scripted.asked().iter().any(|call| call.starts_with("delete")), "{:?}", scripted.asked());
+    assert!(
+        !scripted.asked().iter().any(|call| call.starts_with("delete")),
+        "{:?}",
+        scripted.asked()
+    );
 }

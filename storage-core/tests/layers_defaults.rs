@@ -21,7 +21,8 @@ fn storage(scripted: &Scripted) -> Storage {
 #[tokio::test]
 async fn what_is_left_open_is_filled_in() {
     let scripted = Scripted::new();
-    let saved = storage(&scripted).save("a.css", "body {}").user_metadata("author", "ada").await.unwrap();
+    let saved =
+        storage(&scripted).save("a.css", "body {}").user_metadata("author", "ada").await.unwrap();
     let expected = Metadata::new()
         .content_type("text/css; charset=utf-8")
         .cache_control("max-age=60")
@@ -34,8 +35,10 @@ async fn what_is_left_open_is_filled_in() {
 
 #[tokio::test]
 async fn what_is_given_stays() {
-    let save =
-        storage(&Scripted::new()).save("a.css", "body {}").cache_control("no-store").user_metadata("team", "ops");
+    let save = storage(&Scripted::new())
+        .save("a.css", "body {}")
+        .cache_control("no-store")
+        .user_metadata("team", "ops");
     let saved = save.await.unwrap().metadata;
     assert_eq!(saved.cache_control.as_deref(), Some("no-store"));
     assert_eq!(saved.user_metadata["team"], "ops");

@@ -1,4 +1,5 @@
-//! The limit layer: who holds a place, and for how long. Futures are polled by hand, so nothing depends on time.
+//! The limit layer: who holds a place, and for how long. Futures are polled by hand, so nothing
+//! depends on time.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -202,7 +203,8 @@ async fn a_save_holds_its_place_while_it_waits_for_its_source() {
     let scripted = Scripted::new();
     let storage = storage(&scripted, 1);
     let (chunks, source) = tokio::sync::oneshot::channel();
-    let source = stream::once(source).map(|chunk| chunk.map_err(|cause| Error::unexpected("no chunk", cause)));
+    let source = stream::once(source)
+        .map(|chunk| chunk.map_err(|cause| Error::unexpected("no chunk", cause)));
     let payload = Payload::from_stream(source);
     let mut save = storage.save("a", payload).content_type("text/plain").into_future();
     assert!(poll(&mut save).is_none());

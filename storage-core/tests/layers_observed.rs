@@ -28,15 +28,23 @@ const SECRET: &str = "do-not-tell";
 type Metrics = BTreeMap<String, u64>;
 
 /// Runs an application, and answers what it was told meanwhile.
-fn observe<F: Future<Output = ()>>(level: Level, application: impl FnOnce() -> F) -> (Metrics, Log) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+fn observe<F: Future<Output = ()>>(
+    level: Level,
+    application: impl FnOnce() -> F,
+) -> (Metrics, Log) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
     let (recorder, log) = (DebuggingRecorder::new(), Log::new(level));
     tracing::subscriber::with_default(log.clone(), || {
         metrics::with_local_recorder(&recorder, || runtime.block_on(application()));
     });
     let mut metrics = Metrics::new();
     for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
-        let mut labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let mut labels: Vec<_> =
+            key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         labels.sort();
         let value = match (key.kind(), value) {
             (MetricKind::Counter, DebugValue::Counter(count)) => count,
@@ -53,7 +61,9 @@ fn storage(scripted: &Scripted) -> Storage {
 }
 
 fn operations(metrics: &Metrics, operation: &str, result: &str) -> u64 {
-    let name = format!("storage_operations_total{{driver=scripted,operation={operation},result={result}}}");
+    let name = format!(
+        "storage_operations_total{{driver=scripted,operation={operation},result={result}}}"
+    );
     metrics.get(&name).copied().unwrap_or_default()
 }
 
@@ -72,7 +82,9 @@ fn field<'a>(line: &'a Line, name: &str) -> &'a str {
 }
 
 fn chunks(chunks: &'static [&'static str]) -> Payload {
-    Payload::from_stream(stream::iter(chunks.iter().map(|chunk| Ok::<_, Error>(Bytes::from_static(chunk.as_bytes())))))
+    Payload::from_stream(stream::iter(
+        chunks.iter().map(|chunk| Ok::<_, Error>(Bytes::from_static(chunk.as_bytes()))),
+    ))
 }
 
 async fn every_verb_once(storage: Storage) {
@@ -95,9 +107,16 @@ mod metrics_are {
     fn one_count_and_one_time_for_each_operation() {
         let (metrics, _) = observe(Level::ERROR, || every_verb_once(storage(&Scripted::new())));
         for verb in VERBS {
-            assert_eq!((operations(&metrics, verb, "ok"), seconds(&metrics, verb)), (1, 1), "{verb}");
+            assert_eq!(
+                (operations(&metrics, verb, "ok"), seconds(&metrics, verb)),
+                (1, 1),
+                "{verb}"
+            );
         }
-        assert_eq!((bytes(&metrics, "in"), bytes(&metrics, "out")), (SECRET.len() as u64, SECRET.len() as u64));
+        assert_eq!(
+            (bytes(&metrics, "in"), bytes(&metrics, "out")),
+            (SECRET.len() as u64, SECRET.len() as u64)
+        );
         assert_eq!(metrics.len(), 2 * VERBS.len() + 2, "{metrics:?}");
     }
 
@@ -110,7 +129,10 @@ mod metrics_are {
             assert_eq!(storage.delete_all(keys()).finish().await.unwrap(), 3);
             let fail = |kind| Fault::Fail(Error::new(kind, "why"));
             // The trouble speaks, though it is not the first to fail.
-            scripted.script(Operation::Delete, [Fault::Pass, fail(ErrorKind::Conflict), fail(ErrorKind::StorageFull)]);
+            scripted.script(
+                Operation::Delete,
+                [Fault::Pass, fail(ErrorKind::Conflict), fail(ErrorKind::StorageFull)],
+            );
             storage.delete_all(keys()).finish().await.unwrap_err();
             scripted.script(Operation::Delete, [fail(ErrorKind::Conflict)]);
             storage.delete_all(keys()).finish().await.unwrap_err();
@@ -119,14 +141,23 @@ mod metrics_are {
             scripted.assert_script_done();
         });
         let results = ["ok", "StorageFull", "Conflict", "cancelled"];
-        assert_eq!(results.map(|result| operations(&metrics, "delete", result)), [1; 4], "{metrics:?}");
+        assert_eq!(
+            results.map(|result| operations(&metrics, "delete", result)),
+            [1; 4],
+            "{metrics:?}"
+        );
         assert_eq!(seconds(&metrics, "delete"), 4);
         let spans = log.spans();
         assert_eq!(spans.len(), 4);
         let names = ["operation", "driver", "keys", "failed", "result"];
         let told: Vec<_> = spans.iter().map(|span| names.map(|name| field(span, name))).collect();
         let line = |failed, result| ["delete", "scripted", "3", failed, result];
-        let expected = [line("0", "ok"), line("2", "StorageFull"), line("1", "Conflict"), line("", "cancelled")];
+        let expected = [
+            line("0", "ok"),
+            line("2", "StorageFull"),
+            line("1", "Conflict"),
+            line("", "cancelled"),
+        ];
         assert_eq!(told, expected);
         let events = log.events();
         let levels: Vec<_> = events.iter().map(|event| event.level).collect();
@@ -138,7 +169,10 @@ mod metrics_are {
     fn labelled_with_the_kind_of_the_error() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let scripted = Scripted::new();
-            scripted.script(Operation::Delete, [Fault::Fail(Error::new(ErrorKind::StorageFull, "full"))]);
+            scripted.script(
+                Operation::Delete,
+                [Fault::Fail(Error::new(ErrorKind::StorageFull, "full"))],
+            );
             let storage = storage(&scripted);
             storage.stat("a").await.unwrap_err();
             storage.stat("b").await.unwrap_err();
@@ -160,7 +194,10 @@ mod metrics_are {
         });
         assert_eq!((operations(&metrics, "stat", "cancelled"), seconds(&metrics, "stat")), (1, 1));
         assert_eq!(field(&log.spans()[0], "result"), "cancelled");
-        assert_eq!((log.events()[0].level, field(&log.events()[0], "result")), (Level::DEBUG, "cancelled"));
+        assert_eq!(
+            (log.events()[0].level, field(&log.events()[0], "result")),
+            (Level::DEBUG, "cancelled")
+        );
     }
 
     #[test]
@@ -168,7 +205,11 @@ mod metrics_are {
         let (metrics, _) = observe(Level::ERROR, || async {
             let scripted = Scripted::new();
             let storage = storage(&scripted);
-            storage.save("a", chunks(&["0123", "456789"])).content_type("text/plain").await.unwrap();
+            storage
+                .save("a", chunks(&["0123", "456789"]))
+                .content_type("text/plain")
+                .await
+                .unwrap();
             let mut body = storage.open("a").await.unwrap().into_stream();
             body.next().await.unwrap().unwrap();
             body.next().await.unwrap().unwrap();
@@ -180,7 +221,8 @@ mod metrics_are {
     fn the_bytes_of_a_stream_whose_save_fails_as_far_as_they_were_taken() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let scripted = Scripted::new();
-            scripted.script(Operation::Save, [Fault::Break { after: 1, with: End::Error(passing()) }]);
+            scripted
+                .script(Operation::Save, [Fault::Break { after: 1, with: End::Error(passing()) }]);
             let payload = chunks(&["0123", "456789"]);
             storage(&scripted).save("a", payload).content_type("text/plain").await.unwrap_err();
             scripted.assert_script_done();
@@ -216,7 +258,11 @@ mod metrics_are {
             scripted.odd_names = vec![("//odd", "b")];
             scripted.script(
                 Operation::List,
-                [Fault::Pass, Fault::Pass, Fault::Break { after: 1, with: End::Error(Error::not_found()) }],
+                [
+                    Fault::Pass,
+                    Fault::Pass,
+                    Fault::Break { after: 1, with: End::Error(Error::not_found()) },
+                ],
             );
             let storage = storage(&scripted);
             assert_eq!(storage.list("").entries().count().await, 3);
@@ -236,9 +282,11 @@ mod metrics_are {
     #[test]
     fn an_unreadable_directory_of_a_listing_that_continues() {
         let (metrics, log) = observe(Level::WARN, || async {
-            let scripted = Scripted::with_objects(&[("a", ""), ("b/1", ""), ("c/1", ""), ("d", "")]).await;
+            let scripted =
+                Scripted::with_objects(&[("a", ""), ("b/1", ""), ("c/1", ""), ("d", "")]).await;
             let storage = Storage::new(scripted).layer(|inner| {
-                let foreign = Foreign::new(inner).unreadable_directory("b/").unreadable_directory("c/");
+                let foreign =
+                    Foreign::new(inner).unreadable_directory("b/").unreadable_directory("c/");
                 Observed::new(Arc::new(foreign))
             });
             assert_eq!(storage.list("").entries().count().await, 4);
@@ -280,7 +328,10 @@ mod tracing_is {
             let key = if verb == "list" { "" } else { "a" };
             let told = ["operation", "driver", "key", "result"].map(|name| field(span, name));
             assert_eq!(told, [verb, "scripted", key, "ok"]);
-            assert_eq!((event.level, event.within, field(event, "result")), (Level::DEBUG, Some(n), "ok"));
+            assert_eq!(
+                (event.level, event.within, field(event, "result")),
+                (Level::DEBUG, Some(n), "ok")
+            );
             assert!(event.fields.contains_key("elapsed"));
         }
     }
@@ -299,8 +350,12 @@ mod tracing_is {
             scripted.assert_script_done();
         });
         let events = log.events();
-        let places: Vec<_> = events.iter().map(|event| (field(event, "message"), event.within)).collect();
-        assert_eq!(places, [("trying again", Some(0)), ("", Some(0)), ("trying again", Some(1)), ("", Some(1))]);
+        let places: Vec<_> =
+            events.iter().map(|event| (field(event, "message"), event.within)).collect();
+        assert_eq!(
+            places,
+            [("trying again", Some(0)), ("", Some(0)), ("trying again", Some(1)), ("", Some(1))]
+        );
         assert_eq!(field(&events[0], "error"), "the connection was reset");
     }
 
@@ -339,7 +394,11 @@ mod tracing_is {
             let events = log.events();
             assert_eq!(events.len(), 1, "{kind}");
             let level = if loud.contains(&kind) { Level::WARN } else { Level::DEBUG };
-            assert_eq!((events[0].level, field(&events[0], "result")), (level, kind.as_str()), "{kind}");
+            assert_eq!(
+                (events[0].level, field(&events[0], "result")),
+                (level, kind.as_str()),
+                "{kind}"
+            );
             assert_eq!(field(&log.spans()[0], "result"), kind.as_str());
         }
     }
@@ -360,7 +419,10 @@ mod tracing_is {
         let [warning] = &log.events()[..] else { panic!("one warning: {:?}", log.events()) };
         let names = ["operation", "driver", "key", "result", "error", "cause"];
         let told = names.map(|name| field(warning, name));
-        assert_eq!(told, ["stat", "scripted", "b", "Unexpected", "the connection failed", "no route\nto host"]);
+        assert_eq!(
+            told,
+            ["stat", "scripted", "b", "Unexpected", "the connection failed", "no route\nto host"]
+        );
     }
 
     #[test]
@@ -381,8 +443,13 @@ mod tracing_is {
     #[test]
     fn no_warning_about_the_callers_own_stream() {
         let (_, log) = observe(Level::DEBUG, || async {
-            let broken = stream::iter([Ok(Bytes::from_static(b"text")), Err(std::io::Error::other("client gone"))]);
-            let save = storage(&Scripted::new()).save("a", Payload::from_stream(broken)).content_type("text/plain");
+            let broken = stream::iter([
+                Ok(Bytes::from_static(b"text")),
+                Err(std::io::Error::other("client gone")),
+            ]);
+            let save = storage(&Scripted::new())
+                .save("a", Payload::from_stream(broken))
+                .content_type("text/plain");
             assert_eq!(save.await.unwrap_err().kind(), ErrorKind::Unexpected);
         });
         let [event] = &log.events()[..] else { panic!("one event: {:?}", log.events()) };
@@ -393,14 +460,16 @@ mod tracing_is {
     fn an_event_about_a_body_that_fails_after_it_was_opened() {
         let (metrics, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::with_objects(&[("a", "01234567")]).await;
-            scripted.script(Operation::Open, [Fault::Break { after: 1, with: End::Error(passing()) }]);
+            scripted
+                .script(Operation::Open, [Fault::Break { after: 1, with: End::Error(passing()) }]);
             storage(&scripted).open("a").await.unwrap().bytes().await.unwrap_err();
             scripted.assert_script_done();
         });
         let events = log.events();
         assert_eq!(events.len(), 2);
         assert_eq!((events[0].level, field(&events[0], "result")), (Level::DEBUG, "ok"));
-        let told = ["operation", "driver", "key", "result", "error"].map(|name| field(&events[1], name));
+        let told =
+            ["operation", "driver", "key", "result", "error"].map(|name| field(&events[1], name));
         assert_eq!(told, ["open", "scripted", "a", "Unexpected", "the connection was reset"]);
         assert_eq!((events[1].level, events[1].within), (Level::WARN, None));
         assert_eq!(operations(&metrics, "open", "ok"), 1);
@@ -443,5 +512,9 @@ fn a_call_that_is_polled_by_hand_leaves_no_span_entered() {
     });
     let delete = log.spans().iter().position(|span| field(span, "operation") == "delete");
     assert!(delete.is_some());
-    assert_eq!(log.events()[0].within, delete, "the event of the delete came first, within its own span");
+    assert_eq!(
+        log.events()[0].within,
+        delete,
+        "the event of the delete came first, within its own span"
+    );
 }

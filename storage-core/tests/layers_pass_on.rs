@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use scripted::{BodyKind, End, Fault, RESPONSE, Scripted};
-use storage_core::layers::{Defaults, Limit, Observed, Prefixed, PublicUrl, ReadOnly, Retry, Timeout};
+use storage_core::layers::{
+    Defaults, Limit, Observed, Prefixed, PublicUrl, ReadOnly, Retry, Timeout,
+};
 use storage_core::{
-    ByteRange, Capabilities, ChecksumAlgorithm, CopyMode, CopyOptions, Driver, ETag, Error, ErrorKind, Key,
-    ListOptions, Metadata, MetadataDirective, OpenOptions, Operation, Payload, Prefix, Result, SaveMode, SaveOptions,
-    UrlMethod, UrlOptions,
+    ByteRange, Capabilities, ChecksumAlgorithm, CopyMode, CopyOptions, Driver, ETag, Error,
+    ErrorKind, Key, ListOptions, Metadata, MetadataDirective, OpenOptions, Operation, Payload,
+    Prefix, Result, SaveMode, SaveOptions, UrlMethod, UrlOptions,
 };
 
 type Inner = Arc<dyn Driver>;
@@ -30,8 +32,13 @@ struct Layer {
     capabilities: fn(&mut Capabilities),
 }
 
-const PLAIN: Layer =
-    Layer { wrap: |inner| inner, prefix: "", writes: true, location: "scripted:here", capabilities: |_| {} };
+const PLAIN: Layer = Layer {
+    wrap: |inner| inner,
+    prefix: "",
+    writes: true,
+    location: "scripted:here",
+    capabilities: |_| {},
+};
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -103,7 +110,12 @@ async fn every_verb_reaches_the_driver_with_its_options(layer: Layer) {
         driver.save(&key("b"), Payload::from("bb"), &save_options()).await.unwrap();
         driver.copy(&key("b"), &key("c"), &copy_options()).await.unwrap();
         driver.delete(&key("b")).await.unwrap();
-        driver.delete_many(&[key("c"), key("a")]).await.into_iter().collect::<Result<()>>().unwrap();
+        driver
+            .delete_many(&[key("c"), key("a")])
+            .await
+            .into_iter()
+            .collect::<Result<()>>()
+            .unwrap();
         expected.extend([
             format!("save {prefix}b {:?}", save_options()),
             format!("copy {prefix}b {prefix}c {:?}", copy_options()),
@@ -127,7 +139,10 @@ async fn every_answer_comes_back_whole(layer: Layer) {
     assert_eq!(meta, inside);
     assert_eq!(meta.response, Some(RESPONSE), "stat");
     let object = driver.open(&key("a"), &open_options()).await.unwrap();
-    assert_eq!((object.meta().key.as_str(), object.meta().etag.clone()), ("a", inside.etag.clone()));
+    assert_eq!(
+        (object.meta().key.as_str(), object.meta().etag.clone()),
+        ("a", inside.etag.clone())
+    );
     assert_eq!((object.range(), object.meta().size), (1..6, 10));
     assert_eq!(object.meta().response, Some(RESPONSE), "open");
     assert_eq!(object.text().await.unwrap(), "12345");
@@ -142,23 +157,33 @@ async fn every_answer_comes_back_whole(layer: Layer) {
     if layer.writes {
         let payload = Payload::from("bb").with_computed_checksum(ChecksumAlgorithm::Md5);
         let saved = driver.save(&key("b"), payload, &save_options()).await.unwrap();
-        assert_eq!((saved.key.as_str(), saved.size, saved.content_type()), ("b", 2, Some("text/x-test")));
+        assert_eq!(
+            (saved.key.as_str(), saved.size, saved.content_type()),
+            ("b", 2, Some("text/x-test"))
+        );
         assert!(saved.checksums.get(ChecksumAlgorithm::Md5).is_some());
         driver.copy(&key("b"), &key("c"), &copy_options()).await.unwrap();
         let copied = driver.stat(&key("c")).await.unwrap();
-        assert_eq!((copied.key.as_str(), copied.size, copied.content_type()), ("c", 2, Some("text/x-copy")));
+        assert_eq!(
+            (copied.key.as_str(), copied.size, copied.content_type()),
+            ("c", 2, Some("text/x-copy"))
+        );
         driver.delete(&key("b")).await.unwrap();
         assert!(!driver.exists(&key("b")).await.unwrap());
         let answers = driver.delete_many(&[key("a"), key("missing"), key("c")]).await;
         assert!(matches!(answers[..], [Ok(()), Ok(()), Ok(())]), "{answers:?}");
-        assert!(!driver.exists(&key("a")).await.unwrap() && !driver.exists(&key("c")).await.unwrap());
+        assert!(
+            !driver.exists(&key("a")).await.unwrap() && !driver.exists(&key("c")).await.unwrap()
+        );
     }
 }
 
 /// A kind that says nothing passes, a cause, and the key that a driver says of its own accord.
 fn final_error(layer: Layer) -> Error {
     let cause = std::io::Error::other("the cause");
-    Error::new(ErrorKind::StorageFull, "full").with_source(cause).with_key(format!("{}said", layer.prefix))
+    Error::new(ErrorKind::StorageFull, "full")
+        .with_source(cause)
+        .with_key(format!("{}said", layer.prefix))
 }
 
 fn assert_whole<T>(answer: Result<T>, verb: Operation) {
@@ -180,10 +205,16 @@ async fn every_error_comes_back_whole(layer: Layer) {
     assert_whole(driver.open(&key("a"), &OpenOptions::default()).await, Open);
     assert_whole(driver.stat(&key("a")).await, Stat);
     assert_whole(driver.exists(&key("a")).await, Exists);
-    assert_whole(driver.list(&Prefix::empty(), &ListOptions::default()).next().await.unwrap(), List);
+    assert_whole(
+        driver.list(&Prefix::empty(), &ListOptions::default()).next().await.unwrap(),
+        List,
+    );
     assert_whole(driver.url(&key("a"), &url_options()).await, Url);
     if layer.writes {
-        assert_whole(driver.save(&key("a"), Payload::from(""), &SaveOptions::default()).await, Save);
+        assert_whole(
+            driver.save(&key("a"), Payload::from(""), &SaveOptions::default()).await,
+            Save,
+        );
         assert_whole(driver.copy(&key("a"), &key("b"), &CopyOptions::default()).await, Copy);
         assert_whole(driver.delete(&key("a")).await, Delete);
         scripted.script(Delete, [Fault::Pass, Fault::Fail(final_error(layer)), Fault::Pass]);
@@ -198,8 +229,10 @@ async fn every_error_comes_back_whole(layer: Layer) {
 async fn an_error_in_the_middle_of_a_body_or_a_listing_comes_back_whole(layer: Layer) {
     let scripted = scripted(layer).await;
     let driver = (layer.wrap)(scripted.arc());
-    scripted.script(Operation::Open, [Fault::Break { after: 1, with: End::Error(final_error(layer)) }]);
-    scripted.script(Operation::List, [Fault::Break { after: 1, with: End::Error(final_error(layer)) }]);
+    scripted
+        .script(Operation::Open, [Fault::Break { after: 1, with: End::Error(final_error(layer)) }]);
+    scripted
+        .script(Operation::List, [Fault::Break { after: 1, with: End::Error(final_error(layer)) }]);
 
     let mut body = driver.open(&key("a"), &OpenOptions::default()).await.unwrap().into_stream();
     assert_eq!(body.next().await.unwrap().unwrap(), "0123");
@@ -219,8 +252,10 @@ async fn a_listing_goes_on_after_an_odd_name(layer: Layer) {
     scripted.odd_names = vec![("//odd", before)];
     let driver = (layer.wrap)(scripted.arc());
     let entries: Vec<_> = driver.list(&Prefix::empty(), &ListOptions::default()).collect().await;
-    let names: Vec<_> =
-        entries.iter().map(|entry| entry.as_ref().map_or_else(Error::key, |e| Some(e.name()))).collect();
+    let names: Vec<_> = entries
+        .iter()
+        .map(|entry| entry.as_ref().map_or_else(Error::key, |e| Some(e.name())))
+        .collect();
     assert_eq!(names, [Some("//odd"), Some("a")]);
     assert!(entries[0].as_ref().is_err_and(Error::listing_continues));
 }
@@ -245,7 +280,8 @@ async fn a_body_in_a_file_stays_one(layer: Layer) {
 async fn a_body_in_memory_is_handed_on_as_it_is(layer: Layer) {
     let scripted = scripted(layer).await;
     scripted.bodies_are(BodyKind::Memory);
-    let inside = scripted.memory.open(&key(&format!("{}a", layer.prefix)), &open_options()).await.unwrap();
+    let inside =
+        scripted.memory.open(&key(&format!("{}a", layer.prefix)), &open_options()).await.unwrap();
     let object = (layer.wrap)(scripted.arc()).open(&key("a"), &open_options()).await.unwrap();
     let (inside, outside) = (inside.bytes().await.unwrap(), object.bytes().await.unwrap());
     assert_eq!(inside.as_ptr(), outside.as_ptr(), "the bytes were copied");

@@ -1,4 +1,5 @@
-//! The prefix layer: what stands before keys inside never shows outside, and nothing beside the prefix is reached.
+//! The prefix layer: what stands before keys inside never shows outside, and nothing beside the
+//! prefix is reached.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -53,10 +54,19 @@ async fn only_what_is_below_the_prefix_is_listed() {
     let scripted = with_neighbours().await;
     let media = storage(&scripted, "media");
     assert_eq!(names(&media.list("").entries().collect().await.unwrap()), ["a", "b/1", "b/2"]);
-    assert_eq!(names(&media.list("").delimiter("/").entries().collect().await.unwrap()), ["a", "b/"]);
+    assert_eq!(
+        names(&media.list("").delimiter("/").entries().collect().await.unwrap()),
+        ["a", "b/"]
+    );
     assert_eq!(names(&media.list("b").entries().collect().await.unwrap()), ["b/1", "b/2"]);
-    assert_eq!(names(&media.list("").start_after("b/1").entries().collect().await.unwrap()), ["b/2"]);
-    assert_eq!(names(&media.list("").start_after("").entries().collect().await.unwrap()), ["a", "b/1", "b/2"]);
+    assert_eq!(
+        names(&media.list("").start_after("b/1").entries().collect().await.unwrap()),
+        ["b/2"]
+    );
+    assert_eq!(
+        names(&media.list("").start_after("").entries().collect().await.unwrap()),
+        ["a", "b/1", "b/2"]
+    );
 }
 
 #[tokio::test]
@@ -125,7 +135,10 @@ async fn a_key_that_is_too_long_with_the_prefix_is_refused_before_the_driver_is_
     ] {
         assert_eq!(error.kind(), ErrorKind::InvalidKey);
         assert_eq!(error.key(), Some(too_long.as_str()));
-        assert!(error.message().contains("\"media/\"") && error.message().contains("1024"), "{error}");
+        assert!(
+            error.message().contains("\"media/\"") && error.message().contains("1024"),
+            "{error}"
+        );
     }
     assert_eq!(scripted.asked().len(), asked);
 }
@@ -137,12 +150,19 @@ async fn of_many_keys_those_that_are_too_long_have_their_own_error_and_the_other
     scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(inside), Fault::Pass]);
     let too_long = "k".repeat(MAX_KEY_BYTES);
     let keys = [too_long.as_str(), "a", "b/1", too_long.as_str(), "b/2"].map(str::to_owned);
-    let answers = storage(&scripted, "media").delete_all(stream::iter(keys.clone())).collect::<Vec<_>>().await;
-    let kinds = answers.iter().map(|answer| answer.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
+    let answers = storage(&scripted, "media")
+        .delete_all(stream::iter(keys.clone()))
+        .collect::<Vec<_>>()
+        .await;
+    let kinds =
+        answers.iter().map(|answer| answer.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
     let (long, denied) = (Some(ErrorKind::InvalidKey), Some(ErrorKind::PermissionDenied));
     assert_eq!(kinds, [long, None, denied, long, None]);
     for (answer, key) in answers.iter().zip(&keys) {
-        assert_eq!(answer.as_ref().map_or_else(Error::key, |gone| Some(gone.as_str())), Some(key.as_str()));
+        assert_eq!(
+            answer.as_ref().map_or_else(Error::key, |gone| Some(gone.as_str())),
+            Some(key.as_str())
+        );
     }
     assert_eq!(scripted.asked(), ["delete_many media/a media/b/1 media/b/2"]);
     scripted.assert_script_done();
@@ -152,8 +172,12 @@ async fn of_many_keys_those_that_are_too_long_have_their_own_error_and_the_other
 async fn a_key_that_the_driver_forgets_is_not_taken_for_gone() {
     let mut scripted = with_neighbours().await;
     scripted.answers_for = 1;
-    let answers = storage(&scripted, "media").delete_all(stream::iter(["a", "b/1", "b/2"])).collect::<Vec<_>>().await;
-    let kinds = answers.iter().map(|answer| answer.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
+    let answers = storage(&scripted, "media")
+        .delete_all(stream::iter(["a", "b/1", "b/2"]))
+        .collect::<Vec<_>>()
+        .await;
+    let kinds =
+        answers.iter().map(|answer| answer.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
     assert_eq!(kinds, [None, Some(ErrorKind::Unexpected), Some(ErrorKind::Unexpected)]);
     assert_eq!(answers[2].as_ref().unwrap_err().key(), Some("b/2"));
 }

@@ -29,7 +29,10 @@ async fn a_public_link_is_the_base_and_the_key_encoded() {
 
 #[tokio::test]
 async fn a_public_link_for_the_headers_is_the_same() {
-    let link = Storage::new(layer(&Scripted::new(), "https://cdn.example")).url("a").method(UrlMethod::Head).await;
+    let link = Storage::new(layer(&Scripted::new(), "https://cdn.example"))
+        .url("a")
+        .method(UrlMethod::Head)
+        .await;
     let link = link.unwrap();
     assert_eq!((link.as_str(), link.method), ("https://cdn.example/a", UrlMethod::Head));
 }
@@ -39,7 +42,8 @@ async fn a_signed_link_is_never_replaced_by_a_public_one() {
     let scripted = Scripted::new();
     let storage = Storage::new(layer(&scripted, "https://cdn.example"));
     for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put, UrlMethod::Post] {
-        let link = storage.url("a").method(method).expires_in(Duration::from_secs(9)).await.unwrap();
+        let link =
+            storage.url("a").method(method).expires_in(Duration::from_secs(9)).await.unwrap();
         assert_eq!(link.as_str(), "https://inner.example/a");
     }
     assert_eq!(scripted.count(Operation::Url), 4);
@@ -51,7 +55,10 @@ async fn a_link_for_uploading_is_never_a_public_one() {
     for method in [UrlMethod::Put, UrlMethod::Post] {
         let mut options = UrlOptions::default();
         options.method = method;
-        let link = layer(&scripted, "https://cdn.example").url(&Key::new("a").unwrap(), &options).await.unwrap();
+        let link = layer(&scripted, "https://cdn.example")
+            .url(&Key::new("a").unwrap(), &options)
+            .await
+            .unwrap();
         assert_eq!(link.as_str(), "https://inner.example/a");
     }
 }

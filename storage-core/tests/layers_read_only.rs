@@ -32,7 +32,9 @@ async fn what_changes_the_storage_is_refused_and_never_reaches_the_driver() {
     assert_eq!(answers.len(), 2);
     answers.into_iter().for_each(assert_refused);
     assert_refused(storage.copy("a", "b").await);
-    assert_refused(storage.copy("a", "a").metadata(Metadata::new().content_type("text/html")).await);
+    assert_refused(
+        storage.copy("a", "a").metadata(Metadata::new().content_type("text/html")).await,
+    );
     for method in [UrlMethod::Put, UrlMethod::Post] {
         assert_refused(storage.url("a").method(method).expires_in(Duration::from_secs(9)).await);
     }
@@ -45,7 +47,8 @@ async fn links_for_reading_are_the_drivers() {
     let scripted = Scripted::new();
     let storage = Storage::new(ReadOnly::new(scripted.arc()));
     for method in [UrlMethod::Get, UrlMethod::Head] {
-        let link = storage.url("a").method(method).expires_in(Duration::from_secs(9)).await.unwrap();
+        let link =
+            storage.url("a").method(method).expires_in(Duration::from_secs(9)).await.unwrap();
         assert_eq!(link.as_str(), "https://inner.example/a");
     }
 }

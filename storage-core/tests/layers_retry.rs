@@ -1,4 +1,5 @@
-//! The retry layer: what is tried again, what is not, and how bodies and listings go on. The clock jumps ahead.
+//! The retry layer: what is tried again, what is not, and how bodies and listings go on. The clock
+//! jumps ahead.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -11,7 +12,9 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use scripted::{BodyKind, CHUNK, End, Fault, Scripted, passing};
 use storage_core::layers::{Retry, Timeout};
-use storage_core::{ByteRange, ETag, Entry, Error, ErrorKind, Object, Operation, Payload, Result, Storage};
+use storage_core::{
+    ByteRange, ETag, Entry, Error, ErrorKind, Object, Operation, Payload, Result, Storage,
+};
 use tokio::time::Instant;
 
 const TEXT: &str = "0123456789abcdef";
@@ -112,7 +115,10 @@ mod calls {
         let first = [Fault::Fail(passing()), Fault::Fail(lasting()), Fault::Fail(passing())];
         let second = [Fault::Pass, Fault::Fail(passing())];
         scripted.script(Operation::Delete, first.into_iter().chain(second));
-        assert_eq!(delete_three(&storage(&scripted, 2)).await, [None, Some("not yours".to_owned()), None]);
+        assert_eq!(
+            delete_three(&storage(&scripted, 2)).await,
+            [None, Some("not yours".to_owned()), None]
+        );
         assert_eq!(scripted.asked(), ["delete_many a b c", "delete_many a c", "delete_many c"]);
         assert_eq!(scripted.text("b").await, TEXT);
         scripted.assert_script_done();
@@ -139,7 +145,8 @@ mod calls {
     #[tokio::test(start_paused = true)]
     async fn of_many_keys_the_longest_wish_to_be_left_alone_is_honoured() {
         let scripted = Scripted::new();
-        let slow_down = |seconds| Fault::Fail(rate_limited().with_retry_after(Duration::from_secs(seconds)));
+        let slow_down =
+            |seconds| Fault::Fail(rate_limited().with_retry_after(Duration::from_secs(seconds)));
         scripted.script(Operation::Delete, [Fault::Fail(passing()), slow_down(30), slow_down(5)]);
         let begin = Instant::now();
         assert_eq!(delete_three(&storage(&scripted, 1)).await, [None, None, None]);
@@ -166,7 +173,10 @@ mod calls {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
             scripted.script(verb, [Fault::Fail(passing()), Fault::Fail(lasting())]);
-            assert_eq!(kind_of(run(&storage(&scripted, 9), verb).await), ErrorKind::PermissionDenied);
+            assert_eq!(
+                kind_of(run(&storage(&scripted, 9), verb).await),
+                ErrorKind::PermissionDenied
+            );
             assert_eq!(scripted.count(verb), 2, "{verb}");
         }
         scripted.assert_script_done();
@@ -227,7 +237,8 @@ mod waiting {
     async fn the_longest_of_backoffs_is_no_overflow() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         scripted.script(Operation::Stat, fail(passing, 40));
-        let retry = Retry::new(scripted.arc(), u32::MAX).with_backoff(Duration::from_nanos(1), Duration::MAX);
+        let retry = Retry::new(scripted.arc(), u32::MAX)
+            .with_backoff(Duration::from_nanos(1), Duration::MAX);
         time_of_a_stat(&scripted, retry).await;
     }
 
@@ -239,7 +250,10 @@ mod waiting {
             scripted.script(Operation::Stat, [Fault::Fail(error)]);
             let time = time_of_a_stat(&scripted, Retry::new(scripted.arc(), 1)).await;
             let least = Duration::from_secs(least);
-            assert!(time >= least && time <= least + Duration::from_millis(102), "asked for {asked}, waited {time:?}");
+            assert!(
+                time >= least && time <= least + Duration::from_millis(102),
+                "asked for {asked}, waited {time:?}"
+            );
         }
     }
 
@@ -263,7 +277,10 @@ mod saves {
     #[tokio::test(start_paused = true)]
     async fn the_second_attempt_has_the_whole_payload_and_its_checks() {
         let scripted = Scripted::new();
-        scripted.script(Operation::Save, [Fault::Break { after: 1, with: End::Error(passing()) }, Fault::Pass]);
+        scripted.script(
+            Operation::Save,
+            [Fault::Break { after: 1, with: End::Error(passing()) }, Fault::Pass],
+        );
         storage(&scripted, 1).save("a", TEXT).await.unwrap();
         assert_eq!(scripted.text("a").await, TEXT);
 
@@ -279,7 +296,10 @@ mod saves {
         std::fs::write(file.path(), TEXT).unwrap();
         let scripted = Scripted::new();
         scripted.script(Operation::Save, fail(passing, 2));
-        storage(&scripted, 2).save("a", Payload::from_file(file.path()).await.unwrap()).await.unwrap();
+        storage(&scripted, 2)
+            .save("a", Payload::from_file(file.path()).await.unwrap())
+            .await
+            .unwrap();
         assert_eq!(scripted.text("a").await, TEXT);
         scripted.assert_script_done();
     }
@@ -328,7 +348,10 @@ mod saves {
         for (scripted, save) in conditional_saves().await {
             scripted.script(Operation::Save, [Fault::Lose(passing())]);
             let error = save.await.unwrap_err();
-            assert_eq!((error.kind(), error.message()), (ErrorKind::Unexpected, "the connection was reset"));
+            assert_eq!(
+                (error.kind(), error.message()),
+                (ErrorKind::Unexpected, "the connection was reset")
+            );
             assert_eq!(scripted.count(Operation::Save), 2, "the first made `there`");
             scripted.assert_script_done();
         }
@@ -350,7 +373,10 @@ mod saves {
         let storage = storage(&scripted, 3);
         scripted.script(Operation::Copy, [Fault::Fail(rate_limited()), Fault::Lose(passing())]);
         let error = storage.copy("a", "b").create_new().await.unwrap_err();
-        assert_eq!((error.kind(), error.message()), (ErrorKind::Unexpected, "the connection was reset"));
+        assert_eq!(
+            (error.kind(), error.message()),
+            (ErrorKind::Unexpected, "the connection was reset")
+        );
         assert_eq!(scripted.count(Operation::Copy), 2);
 
         scripted.script(Operation::Copy, [Fault::Lose(passing())]);
@@ -384,8 +410,11 @@ mod bodies {
         let scripted = object().await;
         scripted.script(Operation::Open, [breaks(1), breaks(0), breaks(2)]);
         assert_eq!(storage(&scripted, 2).open("a").await.unwrap().text().await.unwrap(), TEXT);
-        let rest =
-            |from: usize| format!("range: Some(FromTo({from}, 16)), if_match: Some(ETag(\"0\")), if_none_match: None");
+        let rest = |from: usize| {
+            format!(
+                "range: Some(FromTo({from}, 16)), if_match: Some(ETag(\"0\")), if_none_match: None"
+            )
+        };
         let asked = scripted.asked();
         assert_eq!(asked.len(), 4);
         assert!(asked[1].contains(&rest(CHUNK)), "{asked:?}");
@@ -411,7 +440,9 @@ mod bodies {
         assert_eq!(open.await.unwrap().text().await.unwrap(), "6789abcdef");
         let last = scripted.asked().pop().unwrap();
         assert!(
-            last.contains("range: Some(FromTo(10, 16)), if_match: Some(ETag(\"0\")), if_none_match: None"),
+            last.contains(
+                "range: Some(FromTo(10, 16)), if_match: Some(ETag(\"0\")), if_none_match: None"
+            ),
             "{last}"
         );
         scripted.assert_script_done();
@@ -526,7 +557,10 @@ mod bodies {
     async fn passing_trouble_after_the_last_byte_is_none_but_a_failed_check_is() {
         let scripted = object().await;
         let corrupt = Error::new(ErrorKind::Integrity, "the checksum differs");
-        scripted.script(Operation::Open, [breaks(4), Fault::Break { after: 4, with: End::Error(corrupt) }]);
+        scripted.script(
+            Operation::Open,
+            [breaks(4), Fault::Break { after: 4, with: End::Error(corrupt) }],
+        );
         let (text, error) = read(storage(&scripted, 3).open("a").await).await;
         assert_eq!((text.as_str(), error.is_none()), (TEXT, true));
         let (text, error) = read(storage(&scripted, 3).open("a").await).await;
@@ -578,7 +612,8 @@ mod listings {
         scripted.script(Operation::List, [breaks(2), breaks(0), breaks(1)]);
         assert_eq!(names(storage(&scripted, 2).list("")).await, ["a", "b/1", "b/2", "c", "d"]);
         let asked = scripted.asked();
-        let after: Vec<_> = asked.iter().map(|call| call.split_once("start_after: ").unwrap().1).collect();
+        let after: Vec<_> =
+            asked.iter().map(|call| call.split_once("start_after: ").unwrap().1).collect();
         assert_eq!(after, ["None }", "Some(\"b/1\") }", "Some(\"b/1\") }", "Some(\"b/2\") }"]);
         scripted.assert_script_done();
     }
@@ -587,7 +622,10 @@ mod listings {
     async fn rolled_up_prefixes_are_told_once() {
         let scripted = objects().await;
         scripted.script(Operation::List, [breaks(1), breaks(1), breaks(1)]);
-        assert_eq!(names(storage(&scripted, 1).list("").delimiter("/")).await, ["a", "b/", "c", "d"]);
+        assert_eq!(
+            names(storage(&scripted, 1).list("").delimiter("/")).await,
+            ["a", "b/", "c", "d"]
+        );
         scripted.assert_script_done();
     }
 
@@ -596,7 +634,10 @@ mod listings {
         let mut scripted = objects().await;
         scripted.ignores_start_after = true;
         scripted.script(Operation::List, [breaks(2), breaks(3)]);
-        assert_eq!(names(storage(&scripted, 1).list("").delimiter("/")).await, ["a", "b/", "c", "d"]);
+        assert_eq!(
+            names(storage(&scripted, 1).list("").delimiter("/")).await,
+            ["a", "b/", "c", "d"]
+        );
         scripted.assert_script_done();
     }
 
@@ -649,12 +690,18 @@ mod listings {
                 let mut scripted = objects().await;
                 scripted.ignores_start_after = tells_all_again;
                 // One alone, two in a row, and one that, made readable, does not sort where it is.
-                scripted.odd_names = vec![("b//1", "b/1"), ("b/1//", "b/2"), ("b/1//\u{fffd}", "b/2"), ("*", "d")];
+                scripted.odd_names =
+                    vec![("b//1", "b/1"), ("b/1//", "b/2"), ("b/1//\u{fffd}", "b/2"), ("*", "d")];
                 scripted.script(Operation::List, [breaks(at), Fault::Pass]);
                 let told = names(storage(&scripted, 1).list("")).await;
-                // The price: if the listing breaks off right before the last one, it is taken for told.
-                let expected: Vec<_> = all.into_iter().filter(|name| at != 7 || *name != "InvalidKey: *").collect();
-                assert_eq!(told, expected, "broke off after {at}, all told again: {tells_all_again}");
+                // The price: if the listing breaks off right before the last one, it is taken for
+                // told.
+                let expected: Vec<_> =
+                    all.into_iter().filter(|name| at != 7 || *name != "InvalidKey: *").collect();
+                assert_eq!(
+                    told, expected,
+                    "broke off after {at}, all told again: {tells_all_again}"
+                );
                 scripted.assert_script_done();
             }
         }

@@ -28,7 +28,10 @@ fn assert_timed_out<T>(answer: Result<T>) -> Error {
     let Err(error) = answer else { panic!("it did not time out") };
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!(error.is_retryable());
-    assert!(error.message().contains("10s") && error.message().contains("option timeout"), "{error}");
+    assert!(
+        error.message().contains("10s") && error.message().contains("option timeout"),
+        "{error}"
+    );
     error
 }
 
@@ -42,7 +45,9 @@ fn paced(chunks: usize, pace: Duration) -> Payload {
 }
 
 fn ready(chunks: usize) -> Payload {
-    Payload::from_stream(stream::iter((0..chunks).map(|_| Ok::<_, Error>(Bytes::from_static(b"chunk")))))
+    Payload::from_stream(stream::iter(
+        (0..chunks).map(|_| Ok::<_, Error>(Bytes::from_static(b"chunk"))),
+    ))
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,14 +83,22 @@ async fn many_deletes_have_the_time_once_for_each_hundred_keys() {
         let scripted = Scripted::new();
         scripted.script(Operation::Delete, [Fault::Stall]);
         let begin = Instant::now();
-        let answers: Vec<_> =
-            storage(&scripted).delete_all(stream::iter((0..keys).map(|key| key.to_string()))).collect().await;
+        let answers: Vec<_> = storage(&scripted)
+            .delete_all(stream::iter((0..keys).map(|key| key.to_string())))
+            .collect()
+            .await;
         assert_eq!(begin.elapsed().as_secs(), u64::from(allowed) * AFTER.as_secs(), "{keys} keys");
         assert_eq!(answers.len(), keys as usize);
         for (key, answer) in answers.into_iter().enumerate() {
             let error = answer.unwrap_err();
-            assert_eq!((error.kind(), error.key()), (ErrorKind::Timeout, Some(key.to_string().as_str())));
-            assert!(error.is_retryable() && error.message().contains("may have happened"), "{error}");
+            assert_eq!(
+                (error.kind(), error.key()),
+                (ErrorKind::Timeout, Some(key.to_string().as_str()))
+            );
+            assert!(
+                error.is_retryable() && error.message().contains("may have happened"),
+                "{error}"
+            );
         }
         assert_eq!((scripted.abandoned(), scripted.under_way()), (1, 0));
         scripted.assert_script_done();
@@ -97,7 +110,10 @@ async fn a_large_body_may_take_longer_altogether() {
     let mut scripted = Scripted::with_objects(&[("a", "0123456789abcdef")]).await;
     scripted.pace = ALMOST;
     let begin = Instant::now();
-    assert_eq!(storage(&scripted).open("a").await.unwrap().text().await.unwrap(), "0123456789abcdef");
+    assert_eq!(
+        storage(&scripted).open("a").await.unwrap().text().await.unwrap(),
+        "0123456789abcdef"
+    );
     assert!(begin.elapsed() > AFTER * 3, "the body was not slow");
 }
 
@@ -166,7 +182,11 @@ async fn a_slow_source_of_a_save_is_waited_for() {
     for in_task in [false, true] {
         let mut scripted = Scripted::new();
         scripted.saves_in_task = in_task;
-        let saved = storage(&scripted).save("a", paced(3, LONGER)).content_type("text/plain").await.unwrap();
+        let saved = storage(&scripted)
+            .save("a", paced(3, LONGER))
+            .content_type("text/plain")
+            .await
+            .unwrap();
         assert_eq!(saved.size, 15);
         assert_eq!(scripted.text("a").await, "chunkchunkchunk");
     }
@@ -202,7 +222,9 @@ async fn a_driver_that_stalls_after_a_slow_source_gets_the_time_from_then_on() {
     let scripted = Scripted::new();
     scripted.script(Operation::Save, [Fault::Break { after: 2, with: End::Stall }]);
     let begin = Instant::now();
-    assert_timed_out(storage(&scripted).save("a", paced(3, LONGER)).content_type("text/plain").await);
+    assert_timed_out(
+        storage(&scripted).save("a", paced(3, LONGER)).content_type("text/plain").await,
+    );
     assert_eq!(begin.elapsed().as_secs(), (LONGER * 2 + AFTER).as_secs());
     scripted.assert_script_done();
 }
@@ -213,7 +235,9 @@ async fn a_driver_that_stops_waiting_for_the_source_is_on_the_clock_again() {
     let scripted = Scripted::new();
     scripted.script(Operation::Save, [Fault::GiveUpSource(patience)]);
     let begin = Instant::now();
-    assert_timed_out(storage(&scripted).save("a", paced(1, LONGER)).content_type("text/plain").await);
+    assert_timed_out(
+        storage(&scripted).save("a", paced(1, LONGER)).content_type("text/plain").await,
+    );
     assert_eq!(begin.elapsed().as_secs(), (patience + AFTER).as_secs());
     scripted.assert_script_done();
 }

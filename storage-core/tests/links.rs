@@ -48,8 +48,14 @@ async fn links_for_uploading_are_signed() {
 async fn response_headers_are_for_signed_links_for_get() {
     assert!(refusal(|link| link.response_content_type("a/b")).await.contains("set expires_in"));
     for upload in [put, post] {
-        assert!(refusal(|link| upload(link).response_content_type("a/b")).await.contains("GET only"));
-        assert!(refusal(|link| upload(link).response_content_disposition("inline")).await.contains("GET only"));
+        assert!(
+            refusal(|link| upload(link).response_content_type("a/b")).await.contains("GET only")
+        );
+        assert!(
+            refusal(|link| upload(link).response_content_disposition("inline"))
+                .await
+                .contains("GET only")
+        );
     }
 }
 
@@ -92,7 +98,11 @@ async fn stable_links_are_signed_and_have_a_window() {
 #[tokio::test]
 async fn what_is_asked_reaches_the_driver() {
     let form = asked(|link| {
-        post(link).content_type("image/*").content_length_range(1..=5_000_000).any_name().stable_for(10 * MINUTE)
+        post(link)
+            .content_type("image/*")
+            .content_length_range(1..=5_000_000)
+            .any_name()
+            .stable_for(10 * MINUTE)
     });
     let mut options = UrlOptions::default();
     options.method = UrlMethod::Post;
@@ -102,8 +112,16 @@ async fn what_is_asked_reaches_the_driver() {
     options.any_name = true;
     options.stable_for = Some(10 * MINUTE);
     assert_eq!(form.await, format!("url a {options:?}"));
-    assert!(asked(|link| put(link).content_type("a/b").content_length(5)).await.contains("content_length: Some(5)"));
-    assert!(asked(|link| link.expires_in(MINUTE).stable_for(MINUTE)).await.contains("stable_for: Some(60s)"));
+    assert!(
+        asked(|link| put(link).content_type("a/b").content_length(5))
+            .await
+            .contains("content_length: Some(5)")
+    );
+    assert!(
+        asked(|link| link.expires_in(MINUTE).stable_for(MINUTE))
+            .await
+            .contains("stable_for: Some(60s)")
+    );
     assert!(asked(|link| post(link).content_length_range(7..=7)).await.contains("Some(7..=7)"));
 }
 
@@ -134,7 +152,10 @@ fn at(second: u64) -> SystemTime {
 #[test]
 fn a_link_that_is_not_stable_counts_from_now() {
     assert_eq!(window(12_345, MINUTE, None), (12_345, 60));
-    assert_eq!(UrlOptions::default().signing_window(at(1)).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(
+        UrlOptions::default().signing_window(at(1)).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
 }
 
 #[test]
@@ -153,13 +174,20 @@ fn a_stable_link_counts_from_the_beginning_of_its_window_and_lasts_longer_by_it(
 fn a_stable_link_works_at_least_as_long_as_was_asked() {
     for (now, stable_for) in (990..1_010).flat_map(|now| (1..50).map(move |window| (now, window))) {
         let (from, lifetime) = window(now, MINUTE, Some(Duration::from_secs(stable_for)));
-        assert!(from + lifetime >= now + 60 && from + lifetime <= now + 60 + stable_for, "{now}, {stable_for}");
+        assert!(
+            from + lifetime >= now + 60 && from + lifetime <= now + 60 + stable_for,
+            "{now}, {stable_for}"
+        );
     }
 }
 
 #[test]
 fn neither_query_nor_fields_of_a_link_show_in_its_debug_form() {
-    let mut form = Link::signed("https://example.com/?Signature=secret".parse().unwrap(), UrlMethod::Post, at(1));
+    let mut form = Link::signed(
+        "https://example.com/?Signature=secret".parse().unwrap(),
+        UrlMethod::Post,
+        at(1),
+    );
     form.fields = vec![("policy".into(), "secret".into())];
     assert!(!format!("{form:?}").contains("secret"), "{form:?}");
     assert_eq!(form.method.as_str(), "POST");

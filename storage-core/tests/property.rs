@@ -38,15 +38,26 @@ fn a_prefix_changes_no_answer() {
 
 #[test]
 fn two_prefixes_change_no_answer() {
-    agrees_with_memory(Layered(|storage| storage.prefixed("a").unwrap().prefixed("a").unwrap()), SEQUENCES);
+    agrees_with_memory(
+        Layered(|storage| storage.prefixed("a").unwrap().prefixed("a").unwrap()),
+        SEQUENCES,
+    );
 }
 
 #[test]
 fn all_layers_together_change_no_answer() {
     let layers = |storage: &Storage| {
-        let storage = storage.layer(|inner| PublicUrl::new(inner, "https://example.com".parse().unwrap()));
-        let storage = storage.layer(|inner| Defaults::new(inner, Metadata::new())).layer(|inner| Limit::new(inner, 4));
-        storage.layer(timeout).layer(|inner| Retry::new(inner, 2)).layer(Observed::new).prefixed("a").unwrap()
+        let storage =
+            storage.layer(|inner| PublicUrl::new(inner, "https://example.com".parse().unwrap()));
+        let storage = storage
+            .layer(|inner| Defaults::new(inner, Metadata::new()))
+            .layer(|inner| Limit::new(inner, 4));
+        storage
+            .layer(timeout)
+            .layer(|inner| Retry::new(inner, 2))
+            .layer(Observed::new)
+            .prefixed("a")
+            .unwrap()
     };
     agrees_with_memory(Layered(layers), SEQUENCES);
 }

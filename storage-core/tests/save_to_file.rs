@@ -18,7 +18,9 @@ async fn save(text: &'static str, path: impl AsRef<Path>) -> storage_core::Resul
 }
 
 fn names(directory: &Path) -> Vec<String> {
-    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.collect()
 }
 
@@ -45,8 +47,8 @@ fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Saves over `a` in a directory. While the body is held back after its first byte, `look` gets the path of the
-/// temporary file; then the save ends.
+/// Saves over `a` in a directory. While the body is held back after its first byte, `look` gets the
+/// path of the temporary file; then the save ends.
 async fn save_and_look(directory: &Path, look: impl FnOnce(&Path)) {
     let (more, rest) = tokio::sync::oneshot::channel::<()>();
     let (arrived, first_is_written) = tokio::sync::oneshot::channel::<()>();
@@ -61,7 +63,10 @@ async fn save_and_look(directory: &Path, look: impl FnOnce(&Path)) {
     let object = Object::from_stream(meta, 0..3, first.chain(second));
     let saving = tokio::spawn(object.save_to_file(directory.join("a")));
     first_is_written.await.unwrap();
-    let part = names(directory).into_iter().find(|name| name.ends_with(".part")).expect("a temporary file");
+    let part = names(directory)
+        .into_iter()
+        .find(|name| name.ends_with(".part"))
+        .expect("a temporary file");
     look(&directory.join(part));
     more.send(()).unwrap();
     saving.await.unwrap().unwrap();
@@ -90,7 +95,10 @@ async fn a_file_that_is_made_private_while_it_is_replaced_stays_private() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("a");
     fs::write(&path, "old").unwrap();
-    save_and_look(scratch.path(), |_| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap()).await;
+    save_and_look(scratch.path(), |_| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap()
+    })
+    .await;
     assert_eq!(mode(path), 0o600);
 }
 
@@ -172,7 +180,8 @@ async fn a_body_that_fails_leaves_the_old_file_and_nothing_beside_it() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("a");
     fs::write(&path, "old").unwrap();
-    let chunks = stream::iter([Ok(Bytes::from("ne")), Err(Error::new(ErrorKind::Unexpected, "broke off"))]);
+    let chunks =
+        stream::iter([Ok(Bytes::from("ne")), Err(Error::new(ErrorKind::Unexpected, "broke off"))]);
     let meta = ObjectMeta::new(Key::new("a").unwrap(), 3);
     let error = Object::from_stream(meta, 0..3, chunks).save_to_file(&path).await.unwrap_err();
     assert_eq!(error.message(), "broke off");

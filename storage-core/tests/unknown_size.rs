@@ -13,7 +13,8 @@ use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, Payload, Result};
 
 fn object(chunks: Vec<Result<&'static str>>) -> Object {
     let meta = ObjectMeta::new(Key::new("a").unwrap(), 0);
-    let chunks = chunks.into_iter().map(|chunk| chunk.map(|text| Bytes::from_static(text.as_bytes())));
+    let chunks =
+        chunks.into_iter().map(|chunk| chunk.map(|text| Bytes::from_static(text.as_bytes())));
     Object::from_stream_of_unknown_size(meta, stream::iter(chunks.collect::<Vec<_>>()))
 }
 

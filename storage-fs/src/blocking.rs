@@ -38,5 +38,7 @@ where
     let waiting = Waiting::default();
     let _caller = Caller(waiting.clone());
     let done = tokio::task::spawn_blocking(move || work(&waiting)).await;
-    done.unwrap_or_else(|join| Err(Error::unexpected("the work was interrupted: the runtime is shutting down", join)))
+    done.unwrap_or_else(|join| {
+        Err(Error::unexpected("the work was interrupted: the runtime is shutting down", join))
+    })
 }

@@ -1,9 +1,10 @@
-//! The short cut for what the kernel has in memory: small files that are read often are opened and read right on the
-//! calling thread, which takes less time than the hop to the blocking pool.
+//! The short cut for what the kernel has in memory: small files that are read often are opened and
+//! read right on the calling thread, which takes less time than the hop to the blocking pool.
 //!
-//! Every step is one that answers "not without waiting" (`EAGAIN`) rather than wait: `openat2` with `RESOLVE_CACHED`,
-//! `preadv2` with `RWF_NOWAIT`. On any such answer, and on any error, the caller takes the long way. Only on local file
-//! systems, where opening a file whose inode is in memory asks nobody; a mount below the root is not entered.
+//! Every step is one that answers "not without waiting" (`EAGAIN`) rather than wait: `openat2` with
+//! `RESOLVE_CACHED`, `preadv2` with `RWF_NOWAIT`. On any such answer, and on any error, the caller
+//! takes the long way. Only on local file systems, where opening a file whose inode is in memory
+//! asks nobody; a mount below the root is not entered.
 
 use std::fs::File;
 use std::ops::Range;
@@ -81,7 +82,8 @@ mod sys {
         .union(ResolveFlags::NO_XDEV)
         .union(ResolveFlags::CACHED);
 
-    /// Opens a regular file whose path and inode are in memory. Looked at first: see `Root::open_file`.
+    /// Opens a regular file whose path and inode are in memory. Looked at first: see
+    /// `Root::open_file`.
     pub(super) fn open(root: BorrowedFd<'_>, path: &str) -> Option<(OwnedFd, Stat)> {
         look(root, path)?;
         open_as(root, path, OFlags::RDONLY | OFlags::NONBLOCK)

@@ -1,13 +1,16 @@
 //! The moment in which a staged file becomes an object.
 //!
-//! A file whose metadata is inside it takes a free place without a lock. Everything else happens under the key's
-//! lock: see [`crate::locks`]. Where a file system has no locks, `if_match` is refused.
+//! A file whose metadata is inside it takes a free place without a lock. Everything else happens
+//! under the key's lock: see [`crate::locks`]. Where a file system has no locks, `if_match` is
+//! refused.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, Mode, Stat};
 use rustix::io::Errno;
-use storage_core::{Checksums, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, SaveMode, keys};
+use storage_core::{
+    Checksums, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, SaveMode, keys,
+};
 
 use crate::blocking::Waiting;
 use crate::config::CreateMode;
@@ -90,7 +93,9 @@ impl Commit<'_> {
             }
             SaveMode::IfMatch(wanted) => {
                 let Some(_lock) = self.lock(self.key, Access::Exclusive)? else {
-                    return Err(Error::unsupported("this file system has no locks, which if_match needs"));
+                    return Err(Error::unsupported(
+                        "this file system has no locks, which if_match needs",
+                    ));
                 };
                 let mut sidecar = Sidecar::new(self.fs, self.key, kept);
                 self.in_directory(|directory| {
@@ -114,9 +119,12 @@ impl Commit<'_> {
         !matches!(self.fs.root.open_parent(self.key), Err(Errno::NOTDIR | Errno::LOOP))
     }
 
-    /// Puts the object in its directory, which is made where it is missing, and made again as often as another process
-    /// removes it: `put` then returns `NOENT`.
-    fn in_directory(&self, mut put: impl FnMut(&OwnedFd) -> Result<Result<Key, Errno>>) -> Result<Key> {
+    /// Puts the object in its directory, which is made where it is missing, and made again as often
+    /// as another process removes it: `put` then returns `NOENT`.
+    fn in_directory(
+        &self,
+        mut put: impl FnMut(&OwnedFd) -> Result<Result<Key, Errno>>,
+    ) -> Result<Key> {
         for _ in 0..MAX_TRIES {
             let made = match self.fs.root.make_parent(self.key) {
                 Ok(made) => made,
@@ -213,13 +221,17 @@ impl Commit<'_> {
 
     fn sync(&self, made: &Made) -> Result<()> {
         let synced = self.fs.root.sync(made);
-        synced.map_err(|errno| errors::os(errno, "the object is in its place, but its directory was not synced"))
+        synced.map_err(|errno| {
+            errors::os(errno, "the object is in its place, but its directory was not synced")
+        })
     }
 }
 
-/// The record of a staged file on its way into the key's sidecar. Does nothing for a record that is in the file itself.
+/// The record of a staged file on its way into the key's sidecar. Does nothing for a record that is
+/// in the file itself.
 ///
-/// The holder has the key's lock exclusively. Dropped without an object to belong to, the record is removed again.
+/// The holder has the key's lock exclusively. Dropped without an object to belong to, the record is
+/// removed again.
 struct Sidecar<'a> {
     fs: &'a Shared,
     key: &'a Key,
@@ -247,15 +259,19 @@ impl<'a> Sidecar<'a> {
         Self { fs, key, new, state: SidecarState::Untouched }
     }
 
-    /// Writes the record beside that of the file in place. Once is enough where there is none: so the time in which
-    /// the object's directory is empty, and may be removed, is short.
+    /// Writes the record beside that of the file in place. Once is enough where there is none: so
+    /// the time in which the object's directory is empty, and may be removed, is short.
     fn write(&mut self, present: Option<&Stat>) -> Result<()> {
         let Some(new) = self.new else { return Ok(()) };
-        let old = present.map(|stat| metadata::in_sidecar(self.fs, self.key, stat)).transpose()?.flatten();
+        let old = present
+            .map(|stat| metadata::in_sidecar(self.fs, self.key, stat))
+            .transpose()?
+            .flatten();
         if old.is_none() && self.state == SidecarState::Written {
             return Ok(());
         }
-        self.state = if old.is_none() { SidecarState::Written } else { SidecarState::WrittenBeside };
+        self.state =
+            if old.is_none() { SidecarState::Written } else { SidecarState::WrittenBeside };
         metadata::write_sidecar(self.fs, self.key, new, old.as_ref())
     }
 
@@ -275,16 +291,19 @@ impl Drop for Sidecar<'_> {
     }
 }
 
-/// Gives a staged file the owner and the group of the file that it is to replace, as far as the process may do that. Returns
-/// the permission bits of that file; where the group remains another one, it gets no more than others get.
+/// Gives a staged file the owner and the group of the file that it is to replace, as far as the
+/// process may do that. Returns the permission bits of that file; where the group remains another
+/// one, it gets no more than others get.
 #[allow(clippy::unnecessary_cast, reason = "the field's type differs between systems")]
 fn mode_of_successor(staged: &Staged, stat: &Stat, present: &Stat) -> u32 {
     let mode = present.st_mode as u32 & 0o777;
     if (stat.st_uid, stat.st_gid) == (present.st_uid, present.st_gid) {
         return mode;
     }
-    let (owner, group) = (Some(fs::Uid::from_raw(present.st_uid)), Some(fs::Gid::from_raw(present.st_gid)));
-    let given = fs::fchown(staged.fd(), owner, group).or_else(|_| fs::fchown(staged.fd(), None, group));
+    let (owner, group) =
+        (Some(fs::Uid::from_raw(present.st_uid)), Some(fs::Gid::from_raw(present.st_gid)));
+    let given =
+        fs::fchown(staged.fd(), owner, group).or_else(|_| fs::fchown(staged.fd(), None, group));
     match given.is_ok() || stat.st_gid == present.st_gid {
         true => mode,
         false => (mode & !0o070) | ((mode & 0o007) << 3),
@@ -299,7 +318,8 @@ fn look(directory: &OwnedFd, key: &Key) -> Result<Option<Stat>> {
     }
 }
 
-/// Removes what is no object from an object's place, if that is an empty directory; anything else is a conflict.
+/// Removes what is no object from an object's place, if that is an empty directory; anything else
+/// is a conflict.
 fn make_way(directory: &OwnedFd, key: &Key, present: &Stat) -> Result<()> {
     if is_regular(present) {
         return Ok(());
@@ -313,7 +333,8 @@ fn make_way(directory: &OwnedFd, key: &Key, present: &Stat) -> Result<()> {
     }
 }
 
-/// As [`make_way`], if not even an object may be there. Nothing at all is well, too: somebody has deleted it.
+/// As [`make_way`], if not even an object may be there. Nothing at all is well, too: somebody has
+/// deleted it.
 fn make_free(directory: &OwnedFd, key: &Key) -> Result<()> {
     match look(directory, key)? {
         Some(stat) if is_regular(&stat) => Err(errors::already_exists()),

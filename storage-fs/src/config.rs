@@ -14,7 +14,8 @@ use url::Url;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MetadataStore {
-    /// In an extended attribute; in a sidecar where the file system has none or the metadata is too large for one.
+    /// In an extended attribute; in a sidecar where the file system has none or the metadata is too
+    /// large for one.
     #[default]
     Auto,
     /// In an extended attribute. Where that is impossible, saves are `Unsupported`.
@@ -66,7 +67,8 @@ pub struct FsBuilder {
 }
 
 impl FsBuilder {
-    /// The defaults: the root is created, saves are durable, files have mode 0644 and directories 0755.
+    /// The defaults: the root is created, saves are durable, files have mode 0644 and
+    /// directories 0755.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
@@ -90,8 +92,8 @@ impl FsBuilder {
         self
     }
 
-    /// Whether file, directory and newly made ancestors are synced before a save answers. Without it a save is
-    /// still atomic against crashes of the program, but not against a loss of power.
+    /// Whether file, directory and newly made ancestors are synced before a save answers. Without
+    /// it a save is still atomic against crashes of the program, but not against a loss of power.
     #[must_use]
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
@@ -112,23 +114,27 @@ impl FsBuilder {
         self
     }
 
-    /// Whether files and directories get their permission bits as those of other programs do, in place of
-    /// [`file_mode`](Self::file_mode) and [`dir_mode`](Self::dir_mode). Defaults to `false`.
+    /// Whether files and directories get their permission bits as those of other programs do, in
+    /// place of [`file_mode`](Self::file_mode) and [`dir_mode`](Self::dir_mode). Defaults to
+    /// `false`.
     ///
-    /// A new file gets 0666 and a new directory 0777, less the umask of the process (or the default ACL of the directory). An
-    /// object that replaces another keeps its permission bits, and its owner and group as far as the process may set them;
-    /// where it may not set the group, the group gets the permissions of others.
+    /// A new file gets 0666 and a new directory 0777, less the umask of the process (or the default
+    /// ACL of the directory). An object that replaces another keeps its permission bits, and its
+    /// owner and group as far as the process may set them; where it may not set the group, the
+    /// group gets the permissions of others.
     #[must_use]
     pub fn respect_umask(mut self, respect: bool) -> Self {
         self.respect_umask = respect;
         self
     }
 
-    /// Whether the driver, when it is dropped, removes the lock files that no other driver or process holds, and
-    /// `.anystorage` if that is then empty. Defaults to `false`, because a root that is used again needs them again.
+    /// Whether the driver, when it is dropped, removes the lock files that no other driver or
+    /// process holds, and `.anystorage` if that is then empty. Defaults to `false`, because a root
+    /// that is used again needs them again.
     ///
-    /// For directories that are no permanent storage, as those that a command is pointed at. Only on local file systems, where
-    /// a process that waits for a lock can see that its file has been removed.
+    /// For directories that are no permanent storage, as those that a command is pointed at. Only
+    /// on local file systems, where a process that waits for a lock can see that its file has been
+    /// removed.
     #[must_use]
     pub fn remove_locks(mut self, remove: bool) -> Self {
         self.remove_locks = remove;
@@ -149,8 +155,8 @@ impl FsBuilder {
         self
     }
 
-    /// The secret for signed links, in the format of [`storage_core::signed_url`]. They are served by whoever
-    /// verifies that format, not by a plain web server.
+    /// The secret for signed links, in the format of [`storage_core::signed_url`]. They are served
+    /// by whoever verifies that format, not by a plain web server.
     #[must_use]
     pub fn signing_key(mut self, key: SigningKey) -> Self {
         self.signing_key = Some(key);
@@ -167,7 +173,8 @@ impl FsBuilder {
     /// Opens the root. Blocks for a moment.
     ///
     /// # Errors
-    /// `InvalidConfig` if the root is missing and not to be created, or is no directory; `PermissionDenied`.
+    /// `InvalidConfig` if the root is missing and not to be created, or is no directory;
+    /// `PermissionDenied`.
     #[cfg(unix)]
     pub fn build(self) -> Result<crate::Fs> {
         crate::Fs::open(self)
@@ -223,16 +230,17 @@ impl de::Visitor<'_> for FileModeVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<FileMode, E> {
         let mode = u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8).ok();
-        mode.filter(|mode| *mode <= 0o777)
-            .map(FileMode)
-            .ok_or_else(|| E::custom("expected permission bits in octal and quoted, as in \"0640\""))
+        mode.filter(|mode| *mode <= 0o777).map(FileMode).ok_or_else(|| {
+            E::custom("expected permission bits in octal and quoted, as in \"0640\"")
+        })
     }
 }
 
 /// Registers the driver `fs` and its scheme `file` (`file:///abs/path?durable=false`).
 ///
-/// Options: `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `remove_locks`, `signing_key`, `metadata`, and those of every
-/// driver, of which `public_url` is the base of signed links too.
+/// Options: `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`,
+/// `remove_locks`, `signing_key`, `metadata`, and those of every driver, of which `public_url` is
+/// the base of signed links too.
 ///
 /// ```
 /// # let scratch = tempfile::tempdir().unwrap();
@@ -253,11 +261,17 @@ fn root_of(url: &Url) -> Result<String> {
     if url.host().is_some() {
         return Err(bad());
     }
-    url.to_file_path().ok().and_then(|path| path.into_os_string().into_string().ok()).ok_or_else(bad)
+    url.to_file_path()
+        .ok()
+        .and_then(|path| path.into_os_string().into_string().ok())
+        .ok_or_else(bad)
 }
 
 #[cfg(unix)]
-fn build(options: Options, public_url: Option<Url>) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
+fn build(
+    options: Options,
+    public_url: Option<Url>,
+) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
     let options: FsOptions = options.read("fs")?;
     let mut builder = FsBuilder::new(options.root)
         .create_root(options.create_root)
@@ -278,7 +292,9 @@ fn build(options: Options, public_url: Option<Url>) -> Result<std::sync::Arc<dyn
     }
     if let Some(secret) = options.signing_key {
         if public_url.is_none() {
-            return Err(Error::config("option signing_key needs public_url too: signed links begin with it"));
+            return Err(Error::config(
+                "option signing_key needs public_url too: signed links begin with it",
+            ));
         }
         builder = builder.signing_key(SigningKey::new(secret.expose())?);
     }
@@ -287,6 +303,9 @@ fn build(options: Options, public_url: Option<Url>) -> Result<std::sync::Arc<dyn
 }
 
 #[cfg(not(unix))]
-fn build(_options: Options, _public_url: Option<Url>) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
+fn build(
+    _options: Options,
+    _public_url: Option<Url>,
+) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
     Err(Error::unsupported("the fs driver does not support this operating system yet"))
 }

@@ -11,14 +11,15 @@ use crate::metadata;
 use crate::root::is_regular;
 
 pub(crate) fn delete(shared: &Shared, key: &Key) -> Result<()> {
-    // Without the lock: where there is nothing to delete, there is nothing to lock, and the tree stays as it is.
+    // Without the lock: where there is nothing to delete, there is nothing to lock, and the tree
+    // stays as it is.
     if !shared.root.look(key)?.is_some_and(|stat| is_regular(&stat)) {
         return Ok(());
     }
     // No process that compares and replaces may see the object before and act after.
     let lock = match shared.locks.lock(key, Access::Shared) {
-        // A full disk has no room for a lock file that is not there yet. So no other process holds this lock, and
-        // deleting is the way to make room.
+        // A full disk has no room for a lock file that is not there yet. So no other process holds
+        // this lock, and deleting is the way to make room.
         Err(error) if error.kind() == ErrorKind::StorageFull => None,
         locked => locked?,
     };
@@ -35,7 +36,8 @@ pub(crate) fn delete(shared: &Shared, key: &Key) -> Result<()> {
     }
 }
 
-/// Returns whether there was a file to remove. What is not a regular file is not an object and stays.
+/// Returns whether there was a file to remove. What is not a regular file is not an object and
+/// stays.
 fn unlink(shared: &Shared, key: &Key) -> Result<bool, Errno> {
     let directory = shared.root.open_parent(key)?;
     let has_sidecar = metadata::has_sidecar(shared, key)?;

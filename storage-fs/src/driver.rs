@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use storage_core::signed_url::{self, SigningKey};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions, Object, ObjectMeta,
-    OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod, UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod, UrlOptions,
+    async_trait,
 };
 use url::Url;
 
@@ -47,7 +48,8 @@ impl Fs {
 
     pub(crate) fn open(builder: FsBuilder) -> Result<Self> {
         let (file_mode, dir_mode) = builder.create_modes();
-        let root = Arc::new(Root::open(&builder.root, builder.create_root, dir_mode, builder.durable)?);
+        let root =
+            Arc::new(Root::open(&builder.root, builder.create_root, dir_mode, builder.durable)?);
         let shared = Shared {
             staging: Staging::new(Arc::clone(&root)),
             locks: Locks::new(Arc::clone(&root), builder.remove_locks),
@@ -64,9 +66,9 @@ impl Fs {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Removes what killed processes have left in the staging directory, if it is older than `age` and no living
-    /// process holds it; answers how many files. The driver does so itself, with an hour, when it is set up, and
-    /// every hour in which it stages files there.
+    /// Removes what killed processes have left in the staging directory, if it is older than `age`
+    /// and no living process holds it; answers how many files. The driver does so itself, with an
+    /// hour, when it is set up, and every hour in which it stages files there.
     ///
     /// # Errors
     /// What the operating system says.
@@ -162,14 +164,20 @@ impl Driver for Fs {
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         self.shared.root.check(key)?;
         let Some(base) = &self.shared.public_url else {
-            return Err(Error::unsupported("no links without public_url: name the web server that shows the root"));
+            return Err(Error::unsupported(
+                "no links without public_url: name the web server that shows the root",
+            ));
         };
         match (options.expires_in, &self.shared.signing_key) {
             (Some(_), Some(signing_key)) => signing_key.sign(base, key, options),
             (Some(_), None) => Err(Error::unsupported("signed links need signing_key")),
             (None, _) => {
                 let mut link = Link::public(signed_url::public_url(base, key));
-                link.method = if options.method == UrlMethod::Head { UrlMethod::Head } else { UrlMethod::Get };
+                link.method = if options.method == UrlMethod::Head {
+                    UrlMethod::Head
+                } else {
+                    UrlMethod::Get
+                };
                 Ok(link)
             }
         }

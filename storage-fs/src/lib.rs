@@ -1,13 +1,16 @@
 //! The local file system driver of anystorage.
 //!
-//! - **What is saved is a plain file at the plain path** below the root, so that any web server can serve it; and
-//!   any regular file below the root whose name is a valid key is an object, whoever wrote it.
-//! - **Atomic**: a save is staged beside the objects, with its metadata, and renamed into place. Readers see the old
-//!   version or the new one; a crash at any instant leaves one of them.
-//! - **Durable**, unless turned off: file, directory and newly made ancestors are on the disk before a save answers.
-//! - **Confined**: nothing leads out of the root, no symlink is followed, nothing but regular files is opened.
-//! - **Metadata** (content type, headers, user metadata, checksums, ETag) is kept in one extended attribute, or in
-//!   a sidecar where the file system has none.
+//! - **What is saved is a plain file at the plain path** below the root, so that any web server can
+//!   serve it; and any regular file below the root whose name is a valid key is an object, whoever
+//!   wrote it.
+//! - **Atomic**: a save is staged beside the objects, with its metadata, and renamed into place.
+//!   Readers see the old version or the new one; a crash at any instant leaves one of them.
+//! - **Durable**, unless turned off: file, directory and newly made ancestors are on the disk
+//!   before a save answers.
+//! - **Confined**: nothing leads out of the root, no symlink is followed, nothing but regular files
+//!   is opened.
+//! - **Metadata** (content type, headers, user metadata, checksums, ETag) is kept in one extended
+//!   attribute, or in a sidecar where the file system has none.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,45 +27,50 @@
 //!
 //! # What is ours below the root
 //!
-//! One directory, `.anystorage` (mode 0700), made when it is needed and removed when it is empty: in `staging` the files
-//! that are about to replace an object (and all staged files, where the system has none without a name), sidecars in
-//! `meta`, lock files in `locks`. A key with a segment of that name is refused, and none shows in a listing.
+//! One directory, `.anystorage` (mode 0700), made when it is needed and removed when it is empty:
+//! in `staging` the files that are about to replace an object (and all staged files, where the
+//! system has none without a name), sidecars in `meta`, lock files in `locks`. A key with a segment
+//! of that name is refused, and none shows in a listing.
 //!
-//! Lock files are created when an object is first replaced or deleted, and stay (unless `remove_locks` is set): at most 64,
-//! empty, with mode 0600. Leave
-//! them out of backups, and do not remove them while programs use the root.
+//! Lock files are created when an object is first replaced or deleted, and stay (unless
+//! `remove_locks` is set): at most 64, empty, with mode 0600. Leave them out of backups, and do not
+//! remove them while programs use the root.
 //!
 //! # Who may share a root
 //!
-//! - Any number of tasks, drivers and processes of one user. They have to name the same directory as the root, because
-//!   their locks are below it, and run the same version of this crate, or one that its changelog names as compatible.
+//! - Any number of tasks, drivers and processes of one user. They have to name the same directory
+//!   as the root, because their locks are below it, and run the same version of this crate, or one
+//!   that its changelog names as compatible.
 //! - The superuser too: what it creates in `.anystorage` is handed over to the owner of the root.
-//! - Other users may read objects, as far as modes allow, and save new ones where they may write. To replace or delete
-//!   an object they would need the lock files, which are closed to them: that is `PermissionDenied`. Run the programs of
-//!   several users as one, or give each a root of its own. `.anystorage` is not used if it belongs to a user who is
-//!   neither the one of the process nor the owner of the root, and it is closed to others if it is open to them.
+//! - Other users may read objects, as far as modes allow, and save new ones where they may write.
+//!   To replace or delete an object they would need the lock files, which are closed to them: that
+//!   is `PermissionDenied`. Run the programs of several users as one, or give each a root of its
+//!   own. `.anystorage` is not used if it belongs to a user who is neither the one of the process
+//!   nor the owner of the root, and it is closed to others if it is open to them.
 //!
 //! # Behaviour to know of
 //!
 //! - `a` and `a/b` cannot both be files: the second save is a `Conflict` and changes nothing.
-//! - Deleting the last object of a directory removes the directory, and its parents as far as they are empty.
-//! - Two drivers whose roots are inside each other do not lock each other out: `if_match` through one does not see a save
-//!   through the other in time.
-//! - Another program that changes a file in place keeps its headers, but the ETag becomes one that is derived from
-//!   size and times, and checksums are dropped (unless it puts back the old time to the nanosecond). It also breaks the promise that a reader sees one version: replace
-//!   files by renaming.
-//! - ETags of what we saved are strong. A file of another program gets one from its inode, size and times, which is
-//!   weak during the two seconds in which a change could go unnoticed.
+//! - Deleting the last object of a directory removes the directory, and its parents as far as they
+//!   are empty.
+//! - Two drivers whose roots are inside each other do not lock each other out: `if_match` through
+//!   one does not see a save through the other in time.
+//! - Another program that changes a file in place keeps its headers, but the ETag becomes one that
+//!   is derived from size and times, and checksums are dropped (unless it puts back the old time to
+//!   the nanosecond). It also breaks the promise that a reader sees one version: replace files by
+//!   renaming.
+//! - ETags of what we saved are strong. A file of another program gets one from its inode, size and
+//!   times, which is weak during the two seconds in which a change could go unnoticed.
 //! - A listing tells no ETags, since each would cost opening the file.
-//! - Extended attributes hold about 4 KB on ext4. Larger metadata goes to a sidecar (`metadata = "auto"`) or is refused
-//!   (`"xattr"`).
-//! - On file systems without user extended attributes (older NFS, FAT), `"auto"` uses sidecars; those belong to this
-//!   driver and are not copied along by other tools.
+//! - Extended attributes hold about 4 KB on ext4. Larger metadata goes to a sidecar (`metadata =
+//!   "auto"`) or is refused (`"xattr"`).
+//! - On file systems without user extended attributes (older NFS, FAT), `"auto"` uses sidecars;
+//!   those belong to this driver and are not copied along by other tools.
 //! - The root is opened once. A directory that takes its name later is not noticed.
 //!
-//! Linux is where all this is proved. Other Unix systems use the same calls but for `openat2`, which is replaced by
-//! a walk from directory to directory; they are not tested. Windows is not supported: building the driver there is an
-//! error that says so.
+//! Linux is where all this is proved. Other Unix systems use the same calls but for `openat2`,
+//! which is replaced by a walk from directory to directory; they are not tested. Windows is not
+//! supported: building the driver there is an error that says so.
 
 #[cfg(unix)]
 mod blocking;

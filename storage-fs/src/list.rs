@@ -1,8 +1,8 @@
 //! `list`: a walk through the tree in byte order of the whole key.
 //!
-//! A directory `x` sorts as `x/`, which is where its keys begin: so `a-b`, `a.b` and `a/b` interleave as their bytes
-//! do, though the names alone would not. At any time the names of the directories on the way to the present one are
-//! in memory, no more.
+//! A directory `x` sorts as `x/`, which is where its keys begin: so `a-b`, `a.b` and `a/b`
+//! interleave as their bytes do, though the names alone would not. At any time the names of the
+//! directories on the way to the present one are in memory, no more.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use rustix::fs::{self, AtFlags, Dir, DirEntry, FileType};
 use rustix::io::Errno;
-use storage_core::{Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, roll_up};
+use storage_core::{
+    Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, roll_up,
+};
 
 use crate::blocking;
 use crate::driver::Shared;
@@ -21,7 +23,8 @@ use crate::version::Version;
 /// How many entries one trip to the blocking pool brings.
 const BATCH: usize = 512;
 
-/// How many directories on the way stay open; those further out are opened again when the walk comes back.
+/// How many directories on the way stay open; those further out are opened again when the walk
+/// comes back.
 const MAX_OPEN: usize = 16;
 
 pub(crate) fn list(shared: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
@@ -30,7 +33,10 @@ pub(crate) fn list(shared: &Shared, prefix: &Prefix, options: &ListOptions) -> E
     let walk = Walk {
         root: Arc::clone(&shared.root),
         prefix: prefix.as_str().to_owned(),
-        start_after: options.start_after.clone().filter(|_| by_directory || options.delimiter.is_none()),
+        start_after: options
+            .start_after
+            .clone()
+            .filter(|_| by_directory || options.delimiter.is_none()),
         by_directory,
         frames: Vec::new(),
         has_begun: false,
@@ -50,7 +56,11 @@ pub(crate) fn list(shared: &Shared, prefix: &Prefix, options: &ListOptions) -> E
         }
     });
     let entries = batches.flatten();
-    if by_directory || options.delimiter.is_none() { entries.boxed() } else { roll_up(entries, prefix, options) }
+    if by_directory || options.delimiter.is_none() {
+        entries.boxed()
+    } else {
+        roll_up(entries, prefix, options)
+    }
 }
 
 struct Walk {
@@ -91,7 +101,8 @@ impl Walk {
     fn next_batch(&mut self) -> Vec<Result<Entry>> {
         let mut batch = Vec::with_capacity(BATCH);
         if !std::mem::replace(&mut self.has_begun, true) {
-            let directory = self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
+            let directory =
+                self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
             // No key begins with what is ours.
             if !directory.split('/').any(is_reserved) {
                 match self.enter(&directory) {
@@ -139,10 +150,13 @@ impl Walk {
     /// Whether anything at or below a path belongs into the listing.
     fn may_match(&self, path: &str) -> bool {
         let is_directory = path.ends_with('/');
-        let in_prefix = path.starts_with(&self.prefix) || (is_directory && self.prefix.starts_with(path));
+        let in_prefix =
+            path.starts_with(&self.prefix) || (is_directory && self.prefix.starts_with(path));
         let after = match &self.start_after {
             None => true,
-            Some(after) if is_directory && !self.by_directory => path > after.as_str() || after.starts_with(path),
+            Some(after) if is_directory && !self.by_directory => {
+                path > after.as_str() || after.starts_with(path)
+            }
             Some(after) => path > after.as_str(),
         };
         in_prefix && after
@@ -222,7 +236,9 @@ impl Walk {
             }
         }
         drop(directory);
-        let mut found = inner.iter().map(|name| self.holds_a_file(&format!("{path}/{}", name.trim_end_matches('/'))));
+        let mut found = inner
+            .iter()
+            .map(|name| self.holds_a_file(&format!("{path}/{}", name.trim_end_matches('/'))));
         found.find(|found| !matches!(found, Ok(false))).unwrap_or(Ok(false))
     }
 }
@@ -236,7 +252,8 @@ fn unreadable(errno: Errno, path: &str) -> Error {
     errors::os(errno, "listing a directory").with_key(path)
 }
 
-/// Returns whether this is the directory that every ext4 file system has at its root and that only the system may read.
+/// Returns whether this is the directory that every ext4 file system has at its root and that only
+/// the system may read.
 fn is_system_directory(errno: Errno, path: &str) -> bool {
     errno == Errno::ACCESS && path == "lost+found/"
 }
@@ -248,7 +265,8 @@ fn reopened<'a>(root: &Root, frame: &'a mut Frame) -> Result<&'a OwnedFd, Errno>
     }
 }
 
-/// The names of the files and directories in a directory, as they are read; nothing else is ever an object.
+/// The names of the files and directories in a directory, as they are read; nothing else is ever an
+/// object.
 fn names_in(directory: &OwnedFd) -> Result<impl Iterator<Item = Result<Name, Errno>>, Errno> {
     let entries = Dir::read_from(directory)?;
     Ok(entries.filter_map(move |entry| entry.map(|entry| name_of(directory, &entry)).transpose()))

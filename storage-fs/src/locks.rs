@@ -89,7 +89,9 @@ impl Locks {
             let directory = self.directory()?;
             match open_or_create(&directory, name) {
                 // The directory was removed.
-                Err(Errno::NOENT) => *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = None,
+                Err(Errno::NOENT) => {
+                    *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = None
+                }
                 opened => return opened.map_err(errors::own_directory),
             }
         }
@@ -153,7 +155,12 @@ fn open_or_create(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
         Err(Errno::NOENT) => {}
         opened => return opened,
     }
-    match fs::openat(directory, name, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(FILE_MODE)) {
+    match fs::openat(
+        directory,
+        name,
+        flags | OFlags::CREATE | OFlags::EXCL,
+        Mode::from_raw_mode(FILE_MODE),
+    ) {
         Ok(file) => {
             // The umask may have removed bits.
             fs::fchmod(&file, Mode::from_raw_mode(FILE_MODE))?;
@@ -197,7 +204,10 @@ mod tests {
     /// Processes of different versions share a root only if they agree on these names.
     #[test]
     fn the_lock_file_of_a_key_never_changes() {
-        assert_eq!([stripe_of("a"), stripe_of("photos/ada.png"), stripe_of("é")], ["00", "19", "06"]);
+        assert_eq!(
+            [stripe_of("a"), stripe_of("photos/ada.png"), stripe_of("é")],
+            ["00", "19", "06"]
+        );
         assert_eq!(stripe_of("Photos/ADA.png"), stripe_of("photos/ada.png"));
     }
 

@@ -1,13 +1,15 @@
 //! Metadata on disk: the record, and the two places where it is kept.
 //!
-//! A record is written before its file is renamed into place, so the two appear together. It holds the version
-//! ([`Version`]) of the file that it belongs to:
+//! A record is written before its file is renamed into place, so the two appear together. It holds
+//! the version ([`Version`]) of the file that it belongs to:
 //!
-//! - In the extended attribute `user.anystorage` it is part of the inode. If another program has changed the file in
-//!   place since, the headers still hold, but the ETag and the checksums do not.
-//! - A sidecar, `.anystorage/meta/<SHA-256 of the key>`, holds the records of the present version and of the one
-//!   before, so that there is no moment in which the file in place has none. Only the record of the exact version
-//!   counts: a sidecar is never mistaken for that of another version.
+//! - In the extended attribute `user.anystorage` it is part of the inode. If another program has
+//!   changed the file in place since, the headers still hold, but the ETag and the checksums do
+//!   not.
+//! - A sidecar, `.anystorage/meta/<SHA-256 of the key>`, holds the records of the present version
+//!   and of the one before, so that there is no moment in which the file in place has none. Only
+//!   the record of the exact version counts: a sidecar is never mistaken for that of another
+//!   version.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,7 +20,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use storage_core::{
-    Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, content_type,
+    Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta,
+    Result, content_type,
 };
 
 use crate::config::MetadataStore;
@@ -28,7 +31,8 @@ use crate::own::{MAX_TRIES, META};
 use crate::staged::{Id, Staged, hex};
 use crate::version::{Version, foreign_etag};
 
-/// The extended attribute. Its name is short because it shares the little room in an inode with the record.
+/// The extended attribute. Its name is short because it shares the little room in an inode with the
+/// record.
 const ATTRIBUTE: &str = "user.anystorage";
 
 /// The first byte of a record, to be counted up when its form changes.
@@ -39,8 +43,8 @@ const MAX_SIDECAR_BYTES: usize = 64 * 1024;
 
 /// All that we keep of one version of a file. The order of the fields is the form on disk.
 ///
-/// Small, since an inode of ext4 has room for about 60 bytes; for a larger record the file system needs another block, to
-/// be written and read with the file.
+/// Small, since an inode of ext4 has room for about 60 bytes; for a larger record the file system
+/// needs another block, to be written and read with the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     size: u64,
@@ -58,7 +62,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(version: &Version, etag: Id, metadata: &Metadata, checksums: &Checksums) -> Self {
+    pub(crate) fn new(
+        version: &Version,
+        etag: Id,
+        metadata: &Metadata,
+        checksums: &Checksums,
+    ) -> Self {
         let expires = metadata.expires.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Self {
             size: version.size,
@@ -71,7 +80,10 @@ impl Record {
             cache_control: metadata.cache_control.clone(),
             expires: expires.map(|since| since.as_secs()),
             user_metadata: metadata.user_metadata.clone().into_iter().collect(),
-            checksums: checksums.iter().map(|sum| (number_of(sum.algorithm()), sum.value().to_vec())).collect(),
+            checksums: checksums
+                .iter()
+                .map(|sum| (number_of(sum.algorithm()), sum.value().to_vec()))
+                .collect(),
         }
     }
 
@@ -94,16 +106,16 @@ impl Record {
         metadata.content_disposition = set(&self.content_disposition);
         metadata.content_language = set(&self.content_language);
         metadata.cache_control = set(&self.cache_control);
-        metadata.expires = self.expires.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+        metadata.expires =
+            self.expires.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
         metadata.user_metadata = self.user_metadata.iter().cloned().collect();
         metadata.validated().ok()
     }
 
     fn checksums(&self) -> Checksums {
-        let known = self
-            .checksums
-            .iter()
-            .filter_map(|(number, value)| Checksum::new(algorithm_of(*number)?, value.clone()).ok());
+        let known = self.checksums.iter().filter_map(|(number, value)| {
+            Checksum::new(algorithm_of(*number)?, value.clone()).ok()
+        });
         known.collect()
     }
 }
@@ -116,15 +128,17 @@ pub(crate) struct Entry {
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    postcard::to_extend(value, vec![FORM]).map_err(|cause| Error::unexpected("the metadata cannot be encoded", cause))
+    postcard::to_extend(value, vec![FORM])
+        .map_err(|cause| Error::unexpected("the metadata cannot be encoded", cause))
 }
 
 /// `None` for what we have not written: another program's, or a later form of ours.
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match bytes.split_first() {
-        Some((&FORM, value)) => {
-            postcard::take_from_bytes(value).ok().filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
-        }
+        Some((&FORM, value)) => postcard::take_from_bytes(value)
+            .ok()
+            .filter(|(_, rest)| rest.is_empty())
+            .map(|(value, _)| value),
         _ => None,
     }
 }
@@ -156,16 +170,23 @@ pub(crate) enum Kept {
 }
 
 /// Keeps the record of a staged file, as far as that can be done before its place is settled.
-pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Record) -> Result<Kept> {
+pub(crate) fn keep(
+    store: MetadataStore,
+    staged: &Staged,
+    inode: u64,
+    record: Record,
+) -> Result<Kept> {
     if store == MetadataStore::Sidecar {
         return Ok(Kept::ForSidecar(Box::new(Entry { inode, record })));
     }
     let bytes = encode(&record)?;
     match fs::fsetxattr(staged.fd(), ATTRIBUTE, &bytes, XattrFlags::empty()) {
         Ok(()) => Ok(Kept::InFile),
-        // "No space" may mean the room for attributes in an inode as well as the disk; on a full disk the sidecar
-        // fails too, and says so.
-        Err(Errno::NOTSUP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if store == MetadataStore::Auto => {
+        // "No space" may mean the room for attributes in an inode as well as the disk; on a full
+        // disk the sidecar fails too, and says so.
+        Err(Errno::NOTSUP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE)
+            if store == MetadataStore::Auto =>
+        {
             Ok(Kept::ForSidecar(Box::new(Entry { inode, record })))
         }
         Err(Errno::NOTSUP) => Err(Error::unsupported(
@@ -179,9 +200,14 @@ pub(crate) fn keep(store: MetadataStore, staged: &Staged, inode: u64, record: Re
     }
 }
 
-/// Puts the record of a version that is about to be renamed into place into the key's sidecar, beside the one of the
-/// version that is in place now. The caller holds the key's lock exclusively.
-pub(crate) fn write_sidecar(fs: &Shared, key: &Key, new: &Entry, present: Option<&Entry>) -> Result<()> {
+/// Puts the record of a version that is about to be renamed into place into the key's sidecar,
+/// beside the one of the version that is in place now. The caller holds the key's lock exclusively.
+pub(crate) fn write_sidecar(
+    fs: &Shared,
+    key: &Key,
+    new: &Entry,
+    present: Option<&Entry>,
+) -> Result<()> {
     let entries: Vec<_> = std::iter::once(new).chain(present).collect();
     let mut staged = Staged::create(&fs.staging, key, fs.file_mode.of_new_file())?;
     staged.write(&encode(&entries)?)?;
@@ -197,7 +223,8 @@ pub(crate) fn write_sidecar(fs: &Shared, key: &Key, new: &Entry, present: Option
             Err(errno) => return Err(errors::os(errno, "renaming the sidecar into place")),
             Ok(()) if fs.durable => {
                 let synced = rustix::fs::fsync(&meta);
-                return synced.map_err(|errno| errors::os(errno, "syncing the directory of sidecars"));
+                return synced
+                    .map_err(|errno| errors::os(errno, "syncing the directory of sidecars"));
             }
             Ok(()) => return Ok(()),
         }
@@ -213,7 +240,9 @@ pub(crate) fn in_sidecar(fs: &Shared, key: &Key, stat: &Stat) -> Result<Option<E
 /// Returns whether a key has a sidecar. The caller holds the key's lock.
 pub(crate) fn has_sidecar(fs: &Shared, key: &Key) -> Result<bool, Errno> {
     let meta = fs.root.open_directory(META);
-    match meta.and_then(|meta| rustix::fs::statat(&meta, sidecar_name(key), AtFlags::SYMLINK_NOFOLLOW)) {
+    match meta
+        .and_then(|meta| rustix::fs::statat(&meta, sidecar_name(key), AtFlags::SYMLINK_NOFOLLOW))
+    {
         Ok(_) => Ok(true),
         Err(errno) if means_absent(errno) => Ok(false),
         Err(errno) => Err(errno),
@@ -235,12 +264,13 @@ pub(crate) enum Found {
     Meta(ObjectMeta),
     /// Another program wrote the file.
     NoRecord,
-    /// The key's sidecar does not know this version: either another program wrote the file, or it was replaced after it was
-    /// opened and its record has gone.
+    /// The key's sidecar does not know this version: either another program wrote the file, or it
+    /// was replaced after it was opened and its record has gone.
     Unsure,
 }
 
-/// The metadata that an open file carries itself; `None` if it carries none that we would have written.
+/// The metadata that an open file carries itself; `None` if it carries none that we would have
+/// written.
 pub(crate) fn meta_in_file(key: &Key, file: &OwnedFd, stat: &Stat) -> Result<Option<ObjectMeta>> {
     let Some(record) = read_attribute(file)? else { return Ok(None) };
     let whole = record.is_of(&Version::of(stat));
@@ -256,7 +286,9 @@ pub(crate) fn find_meta(fs: &Shared, key: &Key, file: &OwnedFd, stat: &Stat) -> 
         return Ok(Found::NoRecord);
     }
     let entry = in_sidecar(fs, key, stat)?;
-    if let Some(meta) = entry.map(|entry| meta_of(key, stat, &entry.record, true)).transpose()?.flatten() {
+    if let Some(meta) =
+        entry.map(|entry| meta_of(key, stat, &entry.record, true)).transpose()?.flatten()
+    {
         return Ok(Found::Meta(meta));
     }
     // As a rule there are no sidecars at all, and so nothing that could have gone.
@@ -281,8 +313,8 @@ pub(crate) fn foreign_meta(key: &Key, file: &OwnedFd, stat: &Stat) -> Result<Obj
     Ok(meta)
 }
 
-/// The metadata that a record tells of a file; `whole` if the file is exactly the version that it was written for.
-/// `None` if the record does not hold what we would have written.
+/// The metadata that a record tells of a file; `whole` if the file is exactly the version that it
+/// was written for. `None` if the record does not hold what we would have written.
 fn meta_of(key: &Key, stat: &Stat, record: &Record, whole: bool) -> Result<Option<ObjectMeta>> {
     let Some(metadata) = record.metadata() else { return Ok(None) };
     let mut meta = blank(key, stat);
@@ -313,7 +345,9 @@ fn read_attribute(file: &OwnedFd) -> Result<Option<Record>> {
     loop {
         match fs::fgetxattr(file, ATTRIBUTE, rustix::buffer::spare_capacity(&mut bytes)) {
             Ok(_) => return Ok(decode(&bytes)),
-            Err(Errno::RANGE) if bytes.capacity() < MAX_SIDECAR_BYTES => bytes.reserve(MAX_SIDECAR_BYTES),
+            Err(Errno::RANGE) if bytes.capacity() < MAX_SIDECAR_BYTES => {
+                bytes.reserve(MAX_SIDECAR_BYTES)
+            }
             Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => return Ok(None),
             Err(errno) => return Err(errors::os(errno, "reading the metadata")),
         }
@@ -327,10 +361,9 @@ fn sidecar_name(key: &Key) -> String {
 fn read_sidecar(fs: &Shared, key: &Key) -> Result<Vec<Entry>> {
     let path = format!("{}/{}", META, sidecar_name(key));
     let mut bytes = Vec::with_capacity(MAX_SIDECAR_BYTES);
-    let read = fs
-        .root
-        .open_below(&path, OFlags::RDONLY | OFlags::NONBLOCK)
-        .and_then(|sidecar| rustix::io::pread(&sidecar, rustix::buffer::spare_capacity(&mut bytes), 0));
+    let read = fs.root.open_below(&path, OFlags::RDONLY | OFlags::NONBLOCK).and_then(|sidecar| {
+        rustix::io::pread(&sidecar, rustix::buffer::spare_capacity(&mut bytes), 0)
+    });
     match read {
         Ok(_) => Ok(decode(&bytes).unwrap_or_default()),
         Err(errno) if means_absent(errno) => Ok(Vec::new()),
@@ -345,7 +378,12 @@ mod tests {
     #[test]
     fn an_empty_value_in_a_record_is_an_absent_one() {
         let version = Version { size: 1, modified: 2, inode: 3, time: UNIX_EPOCH };
-        let mut record = Record::new(&version, Id::default(), &Metadata::new().user("a", "b"), &Checksums::new());
+        let mut record = Record::new(
+            &version,
+            Id::default(),
+            &Metadata::new().user("a", "b"),
+            &Checksums::new(),
+        );
         record.content_encoding = Some(String::new());
         record.cache_control = Some(String::new());
         assert_eq!(record.metadata(), Some(Metadata::new().user("a", "b")));

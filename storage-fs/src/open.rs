@@ -48,7 +48,10 @@ pub(crate) fn check_version(fs: &Shared, key: &Key, wanted: &ETag) -> Result<()>
     if present.is_some_and(|etag| etag.strong_eq(wanted)) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::PreconditionFailed, format!("the object is not the version {wanted}")))
+    Err(Error::new(
+        ErrorKind::PreconditionFailed,
+        format!("the object is not the version {wanted}"),
+    ))
 }
 
 /// Opens a file and finds the metadata of exactly this version of it.
@@ -58,9 +61,11 @@ pub(crate) fn open_with_meta(fs: &Shared, key: &Key) -> Result<(OwnedFd, ObjectM
         let (file, stat) = fs.root.open_file(key)?;
         match metadata::find_meta(fs, key, &file, &stat)? {
             Found::Meta(meta) => return Ok((file, meta)),
-            // The same version twice without a record: there is none. Else the file was replaced in between, and its
-            // record with it.
-            Found::Unsure if before.as_ref().is_none_or(|before| !is_same(before, &stat)) => before = Some(stat),
+            // The same version twice without a record: there is none. Else the file was replaced in
+            // between, and its record with it.
+            Found::Unsure if before.as_ref().is_none_or(|before| !is_same(before, &stat)) => {
+                before = Some(stat)
+            }
             Found::NoRecord | Found::Unsure => {
                 let meta = metadata::foreign_meta(key, &file, &stat)?;
                 return Ok((file, meta));
@@ -91,5 +96,6 @@ fn read(file: &OwnedFd, range: Range<u64>) -> Result<Bytes> {
 }
 
 fn shortened() -> Error {
-    Error::new(ErrorKind::Integrity, "another program made the file shorter while it was read").with_retryable(true)
+    Error::new(ErrorKind::Integrity, "another program made the file shorter while it was read")
+        .with_retryable(true)
 }

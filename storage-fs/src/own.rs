@@ -1,7 +1,9 @@
-//! The directory `.anystorage` below the root: it belongs to this driver and is closed to other users.
+//! The directory `.anystorage` below the root: it belongs to this driver and is closed to other
+//! users.
 //!
-//! A user who can open a file can lock it, list it or read it. So the directory has mode 0700, and it belongs either to
-//! the user of this process or to the owner of the root. Below it, the modes of files and directories no longer matter.
+//! A user who can open a file can lock it, list it or read it. So the directory has mode 0700, and
+//! it belongs either to the user of this process or to the owner of the root. Below it, the modes
+//! of files and directories no longer matter.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,8 +26,8 @@ pub(crate) const MAX_TRIES: usize = 100;
 
 /// Opens one of the directories above, and creates what is missing on the way to it.
 ///
-/// Fails with `PermissionDenied` if `.anystorage` belongs to another user, or is open to other users and cannot be
-/// closed to them.
+/// Fails with `PermissionDenied` if `.anystorage` belongs to another user, or is open to other
+/// users and cannot be closed to them.
 pub(crate) fn open_directory(root: &Root, path: &str) -> Result<Made> {
     for _ in 0..MAX_TRIES {
         match try_open_directory(root, path) {
@@ -64,10 +66,11 @@ fn check(own: &OwnedFd, root_owner: u32) -> Result<u32, Errno> {
     Ok(stat.st_uid)
 }
 
-/// Gives a new file or directory to the owner of the directory around it, if this process may do that.
+/// Gives a new file or directory to the owner of the directory around it, if this process may do
+/// that.
 ///
-/// Without it, a command that the superuser runs once would leave files that the owner of the root cannot open. Call it
-/// only for a file that this process has created, or for an empty directory.
+/// Without it, a command that the superuser runs once would leave files that the owner of the root
+/// cannot open. Call it only for a file that this process has created, or for an empty directory.
 pub(crate) fn hand_over(made: impl AsFd, owner: u32) {
     let user = rustix::process::geteuid();
     if user.is_root() && user.as_raw() != owner {

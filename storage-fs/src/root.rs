@@ -1,5 +1,6 @@
-//! The root directory and the ways below it. All paths of the driver are resolved here, relative to an open
-//! directory, and none follows a symlink: whatever is planted in the tree, or swapped while we look, nothing leads out.
+//! The root directory and the ways below it. All paths of the driver are resolved here, relative to
+//! an open directory, and none follows a symlink: whatever is planted in the tree, or swapped while
+//! we look, nothing leads out.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ pub(crate) const RESERVED: &str = ".anystorage";
 /// The longest name that the common file systems hold.
 const MAX_NAME_BYTES: usize = 255;
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// An open root.
 #[derive(Debug)]
@@ -36,8 +38,8 @@ pub(crate) struct Made {
     pub(crate) directory: OwnedFd,
     /// Whether it, or one on the way to it, is new.
     pub(crate) is_new: bool,
-    /// What has to be synced besides, opened in advance: when the object is in its place, nothing but the syncing itself
-    /// may fail.
+    /// What has to be synced besides, opened in advance: when the object is in its place, nothing
+    /// but the syncing itself may fail.
     way: Vec<Unsettled>,
 }
 
@@ -49,19 +51,27 @@ struct Unsettled {
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path, create: bool, dir_mode: CreateMode, durable: bool) -> Result<Self> {
+    pub(crate) fn open(
+        path: &Path,
+        create: bool,
+        dir_mode: CreateMode,
+        durable: bool,
+    ) -> Result<Self> {
         let shown = path.display();
         if path.as_os_str().is_empty() {
             return Err(Error::config("option root is empty: name a directory"));
         }
         if create && !path.is_dir() {
-            create_root(path, dir_mode)
-                .map_err(|cause| Error::config(format!("root {shown} cannot be created")).with_source(cause))?;
+            create_root(path, dir_mode).map_err(|cause| {
+                Error::config(format!("root {shown} cannot be created")).with_source(cause)
+            })?;
         }
         // The root itself may be a symlink: it is the administrator's word, not a key's.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::NOENT => Error::config(format!("root {shown} does not exist: create it or set create_root = true")),
+            Errno::NOENT => Error::config(format!(
+                "root {shown} does not exist: create it or set create_root = true"
+            )),
             Errno::NOTDIR => Error::config(format!("root {shown} is not a directory")),
             other => errors::os(other, "opening the root").with_context(&format!("root {shown}")),
         })?;
@@ -70,7 +80,8 @@ impl Root {
         Ok(Self { directory, path: path.to_owned(), dir_mode, is_local, unsynced })
     }
 
-    /// The open root, if it is on a file system that needs no other machine or process to open a file.
+    /// The open root, if it is on a file system that needs no other machine or process to open a
+    /// file.
     pub(crate) fn local(&self) -> Option<BorrowedFd<'_>> {
         self.is_local.then(|| self.directory.as_fd())
     }
@@ -119,7 +130,9 @@ impl Root {
 
     /// What is at a key's place, without opening it; `None` if there is certainly nothing.
     pub(crate) fn look(&self, key: &Key) -> Result<Option<Stat>> {
-        let found = self.open_parent(key).and_then(|parent| fs::statat(&parent, key.name(), AtFlags::SYMLINK_NOFOLLOW));
+        let found = self
+            .open_parent(key)
+            .and_then(|parent| fs::statat(&parent, key.name(), AtFlags::SYMLINK_NOFOLLOW));
         match found {
             Ok(stat) => Ok(Some(stat)),
             Err(errno) if means_absent(errno) => Ok(None),
@@ -129,24 +142,27 @@ impl Root {
 
     /// Opens a key's file for reading, if it is a regular one.
     ///
-    /// It is looked at first, since opening a device or a FIFO can have effects; and again when it is open, since it
-    /// may have been swapped in between. (The first look may see through a symlink on the way, the opening does not.)
+    /// It is looked at first, since opening a device or a FIFO can have effects; and again when it
+    /// is open, since it may have been swapped in between. (The first look may see through a
+    /// symlink on the way, the opening does not.)
     pub(crate) fn open_file(&self, key: &Key) -> Result<(OwnedFd, Stat)> {
-        let opened = fs::statat(&self.directory, key.as_str(), AtFlags::SYMLINK_NOFOLLOW).and_then(|stat| {
-            if !is_regular(&stat) {
-                return Err(Errno::NOENT);
-            }
-            let file = self.open_below(key.as_str(), OFlags::RDONLY | OFlags::NONBLOCK)?;
-            let stat = fs::fstat(&file)?;
-            if is_regular(&stat) { Ok((file, stat)) } else { Err(Errno::NOENT) }
-        });
+        let opened =
+            fs::statat(&self.directory, key.as_str(), AtFlags::SYMLINK_NOFOLLOW).and_then(|stat| {
+                if !is_regular(&stat) {
+                    return Err(Errno::NOENT);
+                }
+                let file = self.open_below(key.as_str(), OFlags::RDONLY | OFlags::NONBLOCK)?;
+                let stat = fs::fstat(&file)?;
+                if is_regular(&stat) { Ok((file, stat)) } else { Err(Errno::NOENT) }
+            });
         opened.map_err(|errno| match means_absent(errno) {
             true => Error::not_found(),
             false => errors::os(errno, "opening the file"),
         })
     }
 
-    /// Opens the directory for a key's file and makes what is missing on the way, with the mode that was asked for.
+    /// Opens the directory for a key's file and makes what is missing on the way, with the mode
+    /// that was asked for.
     pub(crate) fn make_parent(&self, key: &Key) -> Result<Made, Errno> {
         match self.open_parent(key) {
             Err(Errno::NOENT) => {}
@@ -166,7 +182,9 @@ impl Root {
                 Err(Errno::NOENT) => {
                     is_new = true;
                     let make = || make_step(&directory, segment, mode);
-                    self.unsynced.as_ref().map_or_else(make, |unsynced| unsynced.add(inner, make))?
+                    self.unsynced
+                        .as_ref()
+                        .map_or_else(make, |unsynced| unsynced.add(inner, make))?
                 }
                 opened => opened?,
             };
@@ -199,17 +217,24 @@ impl Root {
         Ok(())
     }
 
-    /// Removes the directories on the way to a key as far as they are empty, from the innermost out.
+    /// Removes the directories on the way to a key as far as they are empty, from the innermost
+    /// out.
     ///
-    /// No lock is needed: the file system removes a directory only if it is empty, and a save that has opened a
-    /// directory fails to put its object there after that, and makes the directory again.
+    /// No lock is needed: the file system removes a directory only if it is empty, and a save that
+    /// has opened a directory fails to put its object there after that, and makes the directory
+    /// again.
     pub(crate) fn prune(&self, key: &Key) {
         let mut path = key.parent();
         while let Some(directory) = path {
             let (outer, name) = directory.rsplit_once('/').unwrap_or(("", directory));
-            let remove = || self.open_directory(outer).and_then(|outer| remove_if_empty(&outer, name));
-            let removed = self.unsynced.as_ref().map_or_else(remove, |unsynced| unsynced.remove(directory, remove));
-            // One that is not there has been removed, or was never made; those around it may still be empty.
+            let remove =
+                || self.open_directory(outer).and_then(|outer| remove_if_empty(&outer, name));
+            let removed = self
+                .unsynced
+                .as_ref()
+                .map_or_else(remove, |unsynced| unsynced.remove(directory, remove));
+            // One that is not there has been removed, or was never made; those around it may still
+            // be empty.
             if !matches!(removed, Ok(()) | Err(Errno::NOENT)) {
                 return;
             }
@@ -221,7 +246,8 @@ impl Root {
 #[cfg(target_os = "linux")]
 fn is_local(directory: &OwnedFd) -> bool {
     /// ext2 to ext4, XFS, Btrfs, tmpfs, F2FS, overlayfs: see statfs(2).
-    const LOCAL: [u64; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630];
+    const LOCAL: [u64; 6] =
+        [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630];
     #[allow(clippy::unnecessary_cast, reason = "the field's type differs between machines")]
     fs::fstatfs(directory).is_ok_and(|about| LOCAL.contains(&(about.f_type as u64 & 0xffff_ffff)))
 }
@@ -266,8 +292,10 @@ fn create_one(directory: &Path, mode: CreateMode) -> std::io::Result<()> {
         (Err(error), _) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         (Err(error), _) => return Err(error),
     }
-    // What is saved below is to outlast a loss of power. A directory above that may not be read cannot be synced.
-    let outer = directory.parent().filter(|outer| !outer.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What is saved below is to outlast a loss of power. A directory above that may not be read
+    // cannot be synced.
+    let outer =
+        directory.parent().filter(|outer| !outer.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let _ = std::fs::File::open(outer).and_then(|outer| outer.sync_all());
     Ok(())
 }
@@ -300,9 +328,12 @@ fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd
     static MISSING: AtomicBool = AtomicBool::new(false);
 
     if !MISSING.load(Ordering::Relaxed) {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         match fs::openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::NOSYS | Errno::PERM) if fs::openat2(root, ".", DIRECTORY, Mode::empty(), resolve).is_err() => {
+            Err(Errno::NOSYS | Errno::PERM)
+                if fs::openat2(root, ".", DIRECTORY, Mode::empty(), resolve).is_err() =>
+            {
                 MISSING.store(true, Ordering::Relaxed);
             }
             opened => return opened,

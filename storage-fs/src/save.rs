@@ -1,5 +1,5 @@
-//! `save`: staging the payload, in one trip to the blocking pool where it is small or in memory, else in large
-//! steps that overlap with receiving.
+//! `save`: staging the payload, in one trip to the blocking pool where it is small or in memory,
+//! else in large steps that overlap with receiving.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rustix::io::Errno;
 use storage_core::{
-    Checksums, Error, ErrorKind, InMemory, Key, ObjectMeta, Payload, PayloadStream, Result, SaveMode, SaveOptions,
+    Checksums, Error, ErrorKind, InMemory, Key, ObjectMeta, Payload, PayloadStream, Result,
+    SaveMode, SaveOptions,
 };
 use tokio::task::JoinHandle;
 
@@ -19,11 +20,16 @@ use crate::open;
 use crate::root::{is_directory, is_regular};
 use crate::staged::Staged;
 
-/// How much is gathered before it is written: one trip to the blocking pool, a few system calls. Twice as much is
-/// in memory at a time, since one batch is received while another is written.
+/// How much is gathered before it is written: one trip to the blocking pool, a few system calls.
+/// Twice as much is in memory at a time, since one batch is received while another is written.
 const BATCH: usize = 1024 * 1024;
 
-pub(crate) async fn save(fs: Arc<Shared>, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+pub(crate) async fn save(
+    fs: Arc<Shared>,
+    key: &Key,
+    payload: Payload,
+    options: &SaveOptions,
+) -> Result<ObjectMeta> {
     fs.root.check_new(key)?;
     let place = Place { fs, key: key.clone(), options: options.clone() };
     match payload.into_memory() {
@@ -43,14 +49,21 @@ struct Place {
 impl Place {
     fn save_memory(&self, memory: InMemory, waiting: &Waiting) -> Result<ObjectMeta> {
         let (bytes, checksums) = memory.checked()?;
-        let mut staged = Staged::create(&self.fs.staging, &self.key, self.fs.file_mode.of_new_file())?;
+        let mut staged =
+            Staged::create(&self.fs.staging, &self.key, self.fs.file_mode.of_new_file())?;
         staged.write(&bytes)?;
         self.commit(staged, checksums, waiting)
     }
 
-    fn commit(&self, staged: Staged, checksums: Checksums, waiting: &Waiting) -> Result<ObjectMeta> {
+    fn commit(
+        &self,
+        staged: Staged,
+        checksums: Checksums,
+        waiting: &Waiting,
+    ) -> Result<ObjectMeta> {
         let Self { fs, key, options } = self;
-        Commit { fs, key, mode: &options.mode, metadata: &options.metadata, checksums, waiting }.run(staged)
+        Commit { fs, key, mode: &options.mode, metadata: &options.metadata, checksums, waiting }
+            .run(staged)
     }
 
     /// Says what the commit would say, before an upload is received in vain. The commit decides.
@@ -64,9 +77,13 @@ impl Place {
             SaveMode::CreateNew if is_object => Err(errors::already_exists()),
             SaveMode::IfMatch(wanted) => match is_object {
                 true => open::check_version(&self.fs, &self.key, wanted),
-                false => Err(Error::new(ErrorKind::PreconditionFailed, "there is no object to replace")),
+                false => {
+                    Err(Error::new(ErrorKind::PreconditionFailed, "there is no object to replace"))
+                }
             },
-            SaveMode::Overwrite if present.as_ref().is_some_and(|stat| !is_directory(stat) && !is_object) => {
+            SaveMode::Overwrite
+                if present.as_ref().is_some_and(|stat| !is_directory(stat) && !is_object) =>
+            {
                 Err(errors::in_the_way())
             }
             _ => Ok(()),
@@ -77,7 +94,8 @@ impl Place {
         let mut staged = match staged {
             Some(staged) => staged,
             None => {
-                let staged = Staged::create(&self.fs.staging, &self.key, self.fs.file_mode.of_new_file())?;
+                let staged =
+                    Staged::create(&self.fs.staging, &self.key, self.fs.file_mode.of_new_file())?;
                 staged.lock();
                 staged
             }
@@ -93,7 +111,8 @@ async fn save_stream(place: Place, mut chunks: PayloadStream) -> Result<ObjectMe
     let mut writing: Option<JoinHandle<Result<Staged>>> = None;
     loop {
         let received = Batch::receive(&mut chunks).await;
-        // What is being written is waited for in any case: then, when we answer, it is done or gone.
+        // What is being written is waited for in any case: then, when we answer, it is done or
+        // gone.
         let staged = match writing.take() {
             Some(writing) => Some(joined(writing).await),
             None => None,

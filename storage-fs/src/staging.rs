@@ -1,8 +1,9 @@
 //! The directory `.anystorage/staging`, and the sweeping of what a killed process has left there.
 //!
-//! Invariant: a file in the staging directory belongs to a living [`Staged`](crate::staged::Staged), or to a process that
-//! was killed. While a stream is being received, its file is locked (`flock`), so that a sweep can tell the two
-//! apart; files that are staged in one go live for moments and are told apart by their age.
+//! Invariant: a file in the staging directory belongs to a living
+//! [`Staged`](crate::staged::Staged), or to a process that was killed. While a stream is being
+//! received, its file is locked (`flock`), so that a sweep can tell the two apart; files that are
+//! staged in one go live for moments and are told apart by their age.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,11 +75,16 @@ impl Staging {
         Ok(directory)
     }
 
-    /// Opens an empty file without a name, and tells how to name it; `None` where that cannot be done.
+    /// Opens an empty file without a name, and tells how to name it; `None` where that cannot be
+    /// done.
     ///
-    /// In the directory where it is to go, if that is there already: file systems put on the disk side by side what is
-    /// made in one directory.
-    pub(crate) fn open_unnamed(&self, key: &Key, mode: u32) -> Result<Option<(OwnedFd, Naming)>, Errno> {
+    /// In the directory where it is to go, if that is there already: file systems put on the disk
+    /// side by side what is made in one directory.
+    pub(crate) fn open_unnamed(
+        &self,
+        key: &Key,
+        mode: u32,
+    ) -> Result<Option<(OwnedFd, Naming)>, Errno> {
         self.unnamed.open(self.root.open_parent(key).ok(), self.root.directory(), mode)
     }
 
@@ -90,24 +96,24 @@ impl Staging {
     /// Removes debris that is older than `age`; answers how many files.
     pub(crate) fn sweep(&self, age: Duration) -> Result<usize> {
         match self.root.open_directory(STAGING) {
-            Ok(directory) => {
-                sweep(&directory, age).map_err(|errno| errors::os(errno, "sweeping the staging directory"))
-            }
+            Ok(directory) => sweep(&directory, age)
+                .map_err(|errno| errors::os(errno, "sweeping the staging directory")),
             Err(errno) if errors::means_absent(errno) => Ok(0),
             Err(errno) => Err(errors::os(errno, "opening the staging directory")),
         }
     }
 }
 
-/// Removes our directory where it is empty, so that nothing of ours stays below a root that was used once, by a
-/// command say. Whoever needs it makes it again.
+/// Removes our directory where it is empty, so that nothing of ours stays below a root that was
+/// used once, by a command say. Whoever needs it makes it again.
 impl Drop for Staging {
     fn drop(&mut self) {
         let used = self.opened.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if !used {
             return;
         }
-        // Each by its name in an open directory: by a path, a link that was put in the way would be followed.
+        // Each by its name in an open directory: by a path, a link that was put in the way would be
+        // followed.
         for path in [STAGING, META, RESERVED] {
             let (outer, name) = path.rsplit_once('/').unwrap_or(("", path));
             if let Ok(outer) = self.root.open_directory(outer) {
@@ -125,7 +131,9 @@ fn sweep(directory: &OwnedFd, age: Duration) -> Result<usize, Errno> {
         if name.to_bytes().starts_with(b".") {
             continue;
         }
-        if is_debris(directory, name, age) && fs::unlinkat(directory, name, AtFlags::empty()).is_ok() {
+        if is_debris(directory, name, age)
+            && fs::unlinkat(directory, name, AtFlags::empty()).is_ok()
+        {
             removed += 1;
         }
     }
@@ -144,7 +152,9 @@ fn is_locked(directory: &OwnedFd, name: &std::ffi::CStr) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match fs::openat(directory, name, flags, Mode::empty()) {
         // Where locks do not work, the age guards alone.
-        Ok(file) => fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK),
+        Ok(file) => {
+            fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+        }
         // Too many open files, say: it may well be alive.
         Err(_) => true,
     }

@@ -24,7 +24,12 @@ mod linux {
     }
 
     impl Naming {
-        pub(crate) fn link(self, file: &File, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+        pub(crate) fn link(
+            self,
+            file: &File,
+            directory: BorrowedFd<'_>,
+            name: &str,
+        ) -> Result<(), Errno> {
             match self {
                 Self::ByDescriptor => fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH),
                 Self::ThroughProc => {
@@ -42,7 +47,8 @@ mod linux {
     }
 
     impl Unnamed {
-        /// Opens an empty file in one of the directories, the first that lets us; the last one is the root.
+        /// Opens an empty file in one of the directories, the first that lets us; the last one is
+        /// the root.
         pub(crate) fn open(
             &self,
             parent: Option<OwnedFd>,
@@ -53,22 +59,26 @@ mod linux {
                 return Ok(None);
             }
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            let open = |directory: &OwnedFd| fs::openat(directory, ".", flags, Mode::from_raw_mode(mode));
-            // Whatever is wrong with the parent (it may have been removed, it may be a mount) need not be wrong with the root.
-            let file = match parent.and_then(|parent| open(&parent).ok()).map_or_else(|| open(root), Ok) {
-                // The last two are what kernels say that do not know the flag.
-                Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) => {
-                    self.naming.get_or_init(|| None);
-                    return Ok(None);
-                }
-                opened => opened?,
-            };
+            let open =
+                |directory: &OwnedFd| fs::openat(directory, ".", flags, Mode::from_raw_mode(mode));
+            // Whatever is wrong with the parent (it may have been removed, it may be a mount) need
+            // not be wrong with the root.
+            let file =
+                match parent.and_then(|parent| open(&parent).ok()).map_or_else(|| open(root), Ok) {
+                    // The last two are what kernels say that do not know the flag.
+                    Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) => {
+                        self.naming.get_or_init(|| None);
+                        return Ok(None);
+                    }
+                    opened => opened?,
+                };
             let naming = self.naming.get_or_init(|| find_naming(&file, root));
             Ok(naming.map(|naming| (file, naming)))
         }
     }
 
-    /// A link to a name that is taken fails, but by that only once all else has been found in order.
+    /// A link to a name that is taken fails, but by that only once all else has been found in
+    /// order.
     fn find_naming(file: &OwnedFd, root: &OwnedFd) -> Option<Naming> {
         let file = File::from(file.try_clone().ok()?);
         let works = |naming: &Naming| naming.link(&file, root.as_fd(), ".") == Err(Errno::EXIST);
@@ -87,7 +97,12 @@ mod none {
     pub(crate) enum Naming {}
 
     impl Naming {
-        pub(crate) fn link(self, _file: &File, _directory: BorrowedFd<'_>, _name: &str) -> Result<(), Errno> {
+        pub(crate) fn link(
+            self,
+            _file: &File,
+            _directory: BorrowedFd<'_>,
+            _name: &str,
+        ) -> Result<(), Errno> {
             match self {}
         }
     }

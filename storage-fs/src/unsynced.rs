@@ -1,7 +1,8 @@
 //! Directories that have been made but are perhaps not on the disk yet.
 //!
-//! An object is durable only when the way to it is. Whoever saves into a directory that another save has just made cannot
-//! rely on that one to sync it in time, so each looks here and syncs what it needs.
+//! An object is durable only when the way to it is. Whoever saves into a directory that another
+//! save has just made cannot rely on that one to sync it in time, so each looks here and syncs what
+//! it needs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,9 +26,13 @@ impl Unsynced {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Creates a directory and notes it, as one step for all threads: a thread that finds the directory finds the
-    /// note too.
-    pub(crate) fn add<T, E>(&self, path: &str, create: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    /// Creates a directory and notes it, as one step for all threads: a thread that finds the
+    /// directory finds the note too.
+    pub(crate) fn add<T, E>(
+        &self,
+        path: &str,
+        create: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut made = self.lock();
         let created = create()?;
         made.count += 1;
@@ -36,9 +41,13 @@ impl Unsynced {
         Ok(created)
     }
 
-    /// Removes a directory and its note, as one step for all threads: the note of a directory that another thread
-    /// creates in its place stays.
-    pub(crate) fn remove(&self, path: &str, remove: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    /// Removes a directory and its note, as one step for all threads: the note of a directory that
+    /// another thread creates in its place stays.
+    pub(crate) fn remove(
+        &self,
+        path: &str,
+        remove: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
         let mut made = self.lock();
         let removed = remove();
         if matches!(removed, Ok(()) | Err(Errno::NOENT)) {
@@ -53,8 +62,10 @@ impl Unsynced {
         if made.directories.is_empty() {
             return Vec::new();
         }
-        let ancestors = std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(outer, _)| outer));
-        let known = ancestors.filter_map(|path| made.directories.get(path).map(|number| (path.to_owned(), *number)));
+        let ancestors =
+            std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(outer, _)| outer));
+        let known = ancestors
+            .filter_map(|path| made.directories.get(path).map(|number| (path.to_owned(), *number)));
         known.collect()
     }
 
@@ -83,7 +94,8 @@ mod tests {
         for path in ["a", "a/b/c", "x"] {
             unsynced.note(path);
         }
-        let names: Vec<_> = unsynced.on_the_way("a/b/c").into_iter().map(|(path, _)| path).collect();
+        let names: Vec<_> =
+            unsynced.on_the_way("a/b/c").into_iter().map(|(path, _)| path).collect();
         assert_eq!(names, ["a/b/c", "a"]);
         assert!(unsynced.on_the_way("").is_empty());
     }
@@ -107,7 +119,8 @@ mod tests {
         assert_eq!(unsynced.on_the_way("a").len(), 1);
     }
 
-    /// Else an object that is saved below it would be acknowledged before its directory is on the disk.
+    /// Else an object that is saved below it would be acknowledged before its directory is on the
+    /// disk.
     #[test]
     fn removing_a_directory_keeps_the_note_of_one_that_is_created_in_its_place() {
         let unsynced = Unsynced::default();

@@ -1,4 +1,5 @@
-//! A future that is dropped, at whatever point, has happened completely or not at all, and leaves nothing behind.
+//! A future that is dropped, at whatever point, has happened completely or not at all, and leaves
+//! nothing behind.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -24,7 +25,10 @@ async fn version(storage: &Storage) -> Option<u8> {
         Err(error) => panic!("{error}"),
     };
     let version: u8 = object.meta().metadata.user_metadata["version"].parse().unwrap();
-    assert!(object.bytes().await.unwrap() == pattern(version.into(), LEN), "version {version} is torn");
+    assert!(
+        object.bytes().await.unwrap() == pattern(version.into(), LEN),
+        "version {version} is torn"
+    );
     Some(version)
 }
 
@@ -65,7 +69,11 @@ fn a_write_dropped_at_any_point_has_happened_or_not() {
                 let (mut before, mut after) = (0, 0);
                 for times in 0.. {
                     if !matches!(way, Way::CreateNew) {
-                        storage.save(KEY, pattern(1, LEN)).user_metadata("version", "1").await.unwrap();
+                        storage
+                            .save(KEY, pattern(1, LEN))
+                            .user_metadata("version", "1")
+                            .await
+                            .unwrap();
                     }
                     let old = version(&storage).await;
                     let payload = Payload::from_file(&source).await.unwrap();
@@ -73,7 +81,11 @@ fn a_write_dropped_at_any_point_has_happened_or_not() {
                     settled().await;
                     settled().await;
 
-                    assert!(scratch.staged().is_empty(), "{way:?} after {times} polls: {:?}", scratch.staged());
+                    assert!(
+                        scratch.staged().is_empty(),
+                        "{way:?} after {times} polls: {:?}",
+                        scratch.staged()
+                    );
                     let there = version(&storage).await;
                     match polled {
                         Polled::Done(done) => {

@@ -1,4 +1,5 @@
-//! Keys that stand in each other's way, and callers that race each other: tasks, drivers and processes on one root.
+//! Keys that stand in each other's way, and callers that race each other: tasks, drivers and
+//! processes on one root.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -22,7 +23,8 @@ fn storage_on(root: &Path, store: MetadataStore) -> Storage {
     Storage::new(Fs::builder(root).durable(false).metadata(store).build().unwrap())
 }
 
-/// Tries every way to put an object in a place that cannot have one, and looks that nothing has changed.
+/// Tries every way to put an object in a place that cannot have one, and looks that nothing has
+/// changed.
 async fn assert_no_place(scratch: &Scratch, store: MetadataStore, key: &str) {
     let storage = storage_on(&scratch.root(), store);
     storage.save("source", "source").await.unwrap();
@@ -160,7 +162,8 @@ async fn of_an_object_and_one_below_it_saved_at_once_one_is_told_of_the_conflict
     }
 }
 
-/// Tasks that save and delete in one directory, which is empty again and again: none fails, nobody loses an object.
+/// Tasks that save and delete in one directory, which is empty again and again: none fails, nobody
+/// loses an object.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pruning_never_fails_a_save_nor_takes_its_object() {
     for store in STORES {
@@ -178,7 +181,11 @@ async fn pruning_never_fails_a_save_nor_takes_its_object() {
                             1 => storage.save(&key, body.clone()).create_new().await.unwrap(),
                             _ => storage.save(&key, streaming(body.clone(), 3)).await.unwrap(),
                         };
-                        assert_eq!(read(&storage, &key).await.unwrap(), body.as_bytes(), "{key} {round}");
+                        assert_eq!(
+                            read(&storage, &key).await.unwrap(),
+                            body.as_bytes(),
+                            "{key} {round}"
+                        );
                         storage.delete(&key).await.unwrap();
                         assert!(!storage.exists(&key).await.unwrap());
                     }
@@ -215,7 +222,11 @@ async fn a_delete_that_races_a_save_leaves_the_new_object_its_metadata() {
                 tokio::spawn(async move {
                     for round in 0..300 {
                         let name = format!("{saver}-{round}");
-                        storage.save("d/k", name.clone()).user_metadata("name", name).await.unwrap();
+                        storage
+                            .save("d/k", name.clone())
+                            .user_metadata("name", name)
+                            .await
+                            .unwrap();
                         assert_belongs_together(&storage).await;
                     }
                     storage
@@ -227,7 +238,11 @@ async fn a_delete_that_races_a_save_leaves_the_new_object_its_metadata() {
             storages.push(task.await.unwrap());
         }
         storages[0].delete("d/k").await.unwrap();
-        assert!(scratch.plain_tree().is_empty() && scratch.sidecars().is_empty(), "{:?}", scratch.tree());
+        assert!(
+            scratch.plain_tree().is_empty() && scratch.sidecars().is_empty(),
+            "{:?}",
+            scratch.tree()
+        );
     }
 }
 
@@ -255,7 +270,11 @@ async fn drivers_that_come_and_go_do_not_fail_each_other() {
                     for round in 0..150 {
                         let storage = storage_on(&root, store);
                         let key = format!("{task}");
-                        storage.save(&key, format!("{round}")).user_metadata("n", format!("{round}")).await.unwrap();
+                        storage
+                            .save(&key, format!("{round}"))
+                            .user_metadata("n", format!("{round}"))
+                            .await
+                            .unwrap();
                         let meta = storage.stat(&key).await.unwrap();
                         assert_eq!(meta.metadata.user_metadata["n"], format!("{round}"));
                         storage.delete(&key).await.unwrap();
@@ -279,7 +298,8 @@ const TASKS: usize = 8;
 fn of_racing_processes_exactly_one_creates_each_object() {
     for job in ["create new", "create new in sidecars"] {
         let scratch = Scratch::new();
-        let racers = Running::start_together((0..PROCESSES).map(|_| jobs::job(job, &scratch.root())));
+        let racers =
+            Running::start_together((0..PROCESSES).map(|_| jobs::job(job, &scratch.root())));
         let mut winners: HashMap<String, Vec<String>> = HashMap::new();
         for line in racers.into_iter().flat_map(Running::finish) {
             let (key, body) = line.split_once(' ').unwrap();
@@ -302,11 +322,21 @@ fn create_new(root: &Path, store: MetadataStore) {
             let racers: Vec<_> = (0..TASKS)
                 .map(|task| {
                     let storage = storage.clone();
-                    let (key, body) = (format!("d/{race}"), format!("process {} task {task}", std::process::id()));
+                    let (key, body) = (
+                        format!("d/{race}"),
+                        format!("process {} task {task}", std::process::id()),
+                    );
                     tokio::spawn(async move {
-                        match storage.save(&key, body.clone()).user_metadata("by", body.clone()).create_new().await {
+                        match storage
+                            .save(&key, body.clone())
+                            .user_metadata("by", body.clone())
+                            .create_new()
+                            .await
+                        {
                             Ok(_) => jobs::tell(&format!("{key} {body}")),
-                            Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}"),
+                            Err(error) => {
+                                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}")
+                            }
                         }
                         // Whoever has won, the object is there, with what belongs to it.
                         let object = storage.open(&key).await.unwrap();
@@ -327,12 +357,17 @@ const COUNTERS: usize = 3;
 
 #[test]
 fn increments_by_if_match_from_several_processes_are_all_counted() {
-    for (job, store) in [("count", MetadataStore::Auto), ("count in sidecars", MetadataStore::Sidecar)] {
+    for (job, store) in
+        [("count", MetadataStore::Auto), ("count in sidecars", MetadataStore::Sidecar)]
+    {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(storage.save("d/counter", "0").user_metadata("count", "0").into_future()).unwrap();
-        let counters = Running::start_together((0..PROCESSES).map(|_| jobs::job(job, &scratch.root())));
+        runtime
+            .block_on(storage.save("d/counter", "0").user_metadata("count", "0").into_future())
+            .unwrap();
+        let counters =
+            Running::start_together((0..PROCESSES).map(|_| jobs::job(job, &scratch.root())));
         counters.into_iter().for_each(|counter| drop(counter.finish()));
         let object = runtime.block_on(storage.open("d/counter").into_future()).unwrap();
         let expected = (PROCESSES * COUNTERS * INCREMENTS).to_string();
@@ -368,7 +403,12 @@ async fn increment(storage: &Storage) {
         let object = storage.open("d/counter").await.unwrap();
         let etag = object.meta().etag.clone().unwrap();
         let next = (object.text().await.unwrap().parse::<u64>().unwrap() + 1).to_string();
-        match storage.save("d/counter", next.clone()).user_metadata("count", next).if_match(etag).await {
+        match storage
+            .save("d/counter", next.clone())
+            .user_metadata("count", next)
+            .if_match(etag)
+            .await
+        {
             Ok(_) => return,
             Err(error) => assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error}"),
         }

@@ -1,5 +1,5 @@
-//! The conformance suite on the driver, in each of its ways to keep metadata, and behind a prefix with
-//! links.
+//! The conformance suite on the driver, in each of its ways to keep metadata, and behind a prefix
+//! with links.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -29,7 +29,13 @@ struct OnFiles {
 
 impl OnFiles {
     fn on_disk(set_up: fn(FsBuilder) -> FsBuilder) -> Self {
-        Self { set_up, make: Scratch::new, prefix: None, scratch: Mutex::default(), closed: Mutex::default() }
+        Self {
+            set_up,
+            make: Scratch::new,
+            prefix: None,
+            scratch: Mutex::default(),
+            closed: Mutex::default(),
+        }
     }
 
     /// Where it takes a fraction of the time.
@@ -64,8 +70,10 @@ impl Harness for OnFiles {
     }
 
     fn refuses(&self, key: &Key) -> bool {
-        let is_too_long = key.as_str().len() + self.prefix.map_or(0, |prefix| prefix.len() + 1) > MAX_KEY_BYTES;
-        is_too_long || key.segments().any(|segment| segment.len() > 255 || segment == common::RESERVED)
+        let is_too_long =
+            key.as_str().len() + self.prefix.map_or(0, |prefix| prefix.len() + 1) > MAX_KEY_BYTES;
+        is_too_long
+            || key.segments().any(|segment| segment.len() > 255 || segment == common::RESERVED)
     }
 
     fn is_tree(&self) -> bool {
@@ -91,7 +99,10 @@ impl Harness for OnFiles {
             storage.save(*key, "x").await.unwrap();
         }
         let root = self.scratch.lock().unwrap().last()?.root();
-        let directory = self.prefix.map_or_else(|| root.clone(), |prefix| root.join(prefix)).join(UNREADABLE_DIRECTORY);
+        let directory = self
+            .prefix
+            .map_or_else(|| root.clone(), |prefix| root.join(prefix))
+            .join(UNREADABLE_DIRECTORY);
         std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o000)).ok()?;
         let is_closed = std::fs::read_dir(&directory).is_err();
         self.closed.lock().unwrap().push(directory);
@@ -113,7 +124,9 @@ impl Drop for OnFiles {
 #[test]
 fn cases_of_directories_that_cannot_be_read_hold_where_permissions_do() {
     common::as_nobody(|| {
-        let cases = storage_testkit::cases().iter().filter(|case| case.needs().contains(&Need::UnreadableDirectory));
+        let cases = storage_testkit::cases()
+            .iter()
+            .filter(|case| case.needs().contains(&Need::UnreadableDirectory));
         let mut tried = 0;
         for case in cases {
             for harness in [OnFiles::in_memory(|builder| builder), OnFiles::below(PREFIX)] {
@@ -127,8 +140,14 @@ fn cases_of_directories_that_cannot_be_read_hold_where_permissions_do() {
 
 storage_testkit::conformance!(durable, OnFiles::in_memory(|builder| builder.durable(true)));
 storage_testkit::conformance!(not_durable, OnFiles::on_disk(|builder| builder));
-storage_testkit::conformance!(in_sidecars, OnFiles::in_memory(|builder| builder.metadata(MetadataStore::Sidecar)));
-storage_testkit::conformance!(in_attributes, OnFiles::in_memory(|builder| builder.metadata(MetadataStore::Xattr)));
+storage_testkit::conformance!(
+    in_sidecars,
+    OnFiles::in_memory(|builder| builder.metadata(MetadataStore::Sidecar))
+);
+storage_testkit::conformance!(
+    in_attributes,
+    OnFiles::in_memory(|builder| builder.metadata(MetadataStore::Xattr))
+);
 storage_testkit::conformance!(below_a_prefix, OnFiles::below(PREFIX));
 
 /// Runs some themes of the suite once more, in a process in which a system call is missing.
@@ -141,14 +160,26 @@ fn once_more(strace: Option<&[&str]>, themes: &[&str]) {
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}");
     for theme in themes {
-        assert!(told.contains(&format!("test not_durable::{theme}::")), "no case of {theme}:\n{told}");
+        assert!(
+            told.contains(&format!("test not_durable::{theme}::")),
+            "no case of {theme}:\n{told}"
+        );
     }
 }
 
 /// As on file systems without `O_TMPFILE`.
 #[test]
 fn writing_where_every_staged_file_has_a_name() {
-    let themes = ["save", "create_new", "unique_name", "if_match", "copy", "checksums", "metadata", "cancellation"];
+    let themes = [
+        "save",
+        "create_new",
+        "unique_name",
+        "if_match",
+        "copy",
+        "checksums",
+        "metadata",
+        "cancellation",
+    ];
     once_more(common::trace::without_unnamed_files(), &themes);
 }
 

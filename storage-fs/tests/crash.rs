@@ -1,5 +1,6 @@
-//! Processes killed at any instant (SIGKILL) leave whole objects, no acknowledged one is lost, and what they leave
-//! behind is in the staging directory, from where it is swept without touching living uploads.
+//! Processes killed at any instant (SIGKILL) leave whole objects, no acknowledged one is lost, and
+//! what they leave behind is in the staging directory, from where it is swept without touching
+//! living uploads.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -30,7 +31,8 @@ fn storage_on(root: &Path, store: MetadataStore, durable: bool) -> Storage {
     Storage::new(Fs::builder(root).metadata(store).durable(durable).build().unwrap())
 }
 
-/// Writes until it is killed. Tells of every version before it is begun and after it is acknowledged.
+/// Writes until it is killed. Tells of every version before it is begun and after it is
+/// acknowledged.
 fn write_for_ever(root: &Path, store: MetadataStore, durable: bool) {
     let storage = storage_on(root, store, durable);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
@@ -125,7 +127,11 @@ impl Told {
         for (key, version) in &self.versions {
             let object = match storage.open(key.as_str()).await {
                 Ok(object) => object,
-                Err(error) if error.kind() == ErrorKind::NotFound && self.deleting.contains(key) => continue,
+                Err(error)
+                    if error.kind() == ErrorKind::NotFound && self.deleting.contains(key) =>
+                {
+                    continue;
+                }
                 Err(error) => panic!("{key} version {version}: {error}"),
             };
             let found: u64 = object.meta().metadata.user_metadata["version"].parse().unwrap();
@@ -140,10 +146,17 @@ async fn assert_whole(storage: &Storage) {
         let object = storage.open(key.as_str()).await.unwrap();
         let meta = object.meta().clone();
         let bytes = object.bytes().await.unwrap();
-        let version = meta.metadata.user_metadata.get("version").unwrap_or_else(|| panic!("{key} has no metadata"));
+        let version = meta
+            .metadata
+            .user_metadata
+            .get("version")
+            .unwrap_or_else(|| panic!("{key} has no metadata"));
         let source = if key == "copies/copy" { "source" } else { &key };
         let len = if key == "d/streamed" { LARGE } else { SMALL };
-        assert!(bytes == body(source, version.parse().unwrap(), len), "{key} version {version} is torn");
+        assert!(
+            bytes == body(source, version.parse().unwrap(), len),
+            "{key} version {version} is torn"
+        );
         let mut hasher = storage_core::Hasher::new(ChecksumAlgorithm::Sha256);
         hasher.update(&bytes);
         assert_eq!(meta.checksums.get(ChecksumAlgorithm::Sha256), Some(&hasher.finish()), "{key}");
@@ -176,7 +189,8 @@ fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills
         });
         assert_only_objects_and_staging(&scratch, store);
         if kill % 10 == 9 {
-            // In another process: the staged file of a living upload shall be one as those of the dead.
+            // In another process: the staged file of a living upload shall be one as those of the
+            // dead.
             let mut command = jobs::job_under(wrapper, "sweep", &scratch.root());
             command.env("STAGED", scratch.staged().len().to_string());
             command.env("STAGED_BY_A_LIVING", usize::from(is_named).to_string());
@@ -205,16 +219,22 @@ fn spin(time: Duration) {
 fn assert_only_objects_and_staging(scratch: &Scratch, store: MetadataStore) {
     for path in scratch.tree().iter().filter(|path| !path.ends_with('/')) {
         let is_sidecar = store == MetadataStore::Sidecar && path.starts_with(".anystorage/meta/");
-        let is_known = ["small", "d/streamed", "source", "copies/copy", "comes/and/goes"].contains(&&**path);
+        let is_known =
+            ["small", "d/streamed", "source", "copies/copy", "comes/and/goes"].contains(&&**path);
         let is_new = path.starts_with("new/") && path.ends_with("/object");
         assert!(
-            is_known || is_new || is_sidecar || common::is_lock_file(path) || path.starts_with(".anystorage/staging/"),
+            is_known
+                || is_new
+                || is_sidecar
+                || common::is_lock_file(path)
+                || path.starts_with(".anystorage/staging/"),
             "{path}"
         );
     }
 }
 
-/// With an upload under way in this process: the debris of the dead goes, the upload stays and succeeds.
+/// With an upload under way in this process: the debris of the dead goes, the upload stays and
+/// succeeds.
 fn sweep_beside_a_living_upload(root: &Path) {
     let number = |name| std::env::var(name).unwrap().parse::<usize>().unwrap();
     let (dead, living) = (number("STAGED"), number("STAGED_BY_A_LIVING"));
@@ -259,7 +279,9 @@ fn the_same_with_sidecars() {
 
 #[test]
 fn the_same_where_every_staged_file_has_a_name() {
-    let Some(strace) = trace::without_unnamed_files() else { return skip("strace cannot run a program here") };
+    let Some(strace) = trace::without_unnamed_files() else {
+        return skip("strace cannot run a program here");
+    };
     kill_again_and_again(strace, "write", MetadataStore::Auto, 20);
 }
 

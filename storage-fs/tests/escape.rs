@@ -1,5 +1,6 @@
-//! Nothing leads out of the root: symlinks planted in the tree, directories swapped for symlinks while we work, and
-//! files that are no files. What must not be touched is a canary directory of the test's own.
+//! Nothing leads out of the root: symlinks planted in the tree, directories swapped for symlinks
+//! while we work, and files that are no files. What must not be touched is a canary directory of
+//! the test's own.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -19,7 +20,8 @@ use storage_fs::MetadataStore;
 
 const SECRET: &[u8] = b"this is outside of the root";
 
-/// A directory beside the root, with what an attacker would like to reach. Times long ago tell whether it was read.
+/// A directory beside the root, with what an attacker would like to reach. Times long ago tell
+/// whether it was read.
 struct Canary {
     path: PathBuf,
     before: Vec<(String, Vec<u8>)>,
@@ -61,7 +63,9 @@ impl Canary {
 
     fn unread(&self) -> bool {
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        self.all().iter().all(|path| fs::symlink_metadata(path).unwrap().accessed().unwrap() == long_ago)
+        self.all()
+            .iter()
+            .all(|path| fs::symlink_metadata(path).unwrap().accessed().unwrap() == long_ago)
     }
 
     #[track_caller]
@@ -75,14 +79,15 @@ impl Canary {
 /// Names and contents of a tree.
 fn contents(root: &Path) -> Vec<(String, Vec<u8>)> {
     let read = |path: String| {
-        let bytes = if path.ends_with('/') { Vec::new() } else { fs::read(root.join(&path)).unwrap() };
+        let bytes =
+            if path.ends_with('/') { Vec::new() } else { fs::read(root.join(&path)).unwrap() };
         (path, bytes)
     };
     common::tree(root).into_iter().map(read).collect()
 }
 
-/// Tries everything on a key that leads out, or would if links were followed. `is_place` if the link is the key's own
-/// last segment, else a segment on the way.
+/// Tries everything on a key that leads out, or would if links were followed. `is_place` if the
+/// link is the key's own last segment, else a segment on the way.
 async fn assert_leads_nowhere(storage: &Storage, key: &str) {
     refused(storage.open(key).await, ErrorKind::NotFound);
     refused(storage.stat(key).await, ErrorKind::NotFound);
@@ -174,7 +179,9 @@ async fn the_walk_without_openat2_leads_nowhere_either() {
     fs::create_dir(scratch.file("dir")).unwrap();
     symlink("../../canary", scratch.file("dir/canary")).unwrap();
 
-    let Some(strace) = common::trace::without_openat2() else { return skip("strace cannot run a program here") };
+    let Some(strace) = common::trace::without_openat2() else {
+        return skip("strace cannot run a program here");
+    };
     let told = jobs::finish(jobs::job_under(strace, "without openat2", &scratch.root()));
     assert_eq!(told, ["inside", "done"]);
     canary.assert_untouched();
@@ -190,7 +197,15 @@ fn without_openat2(root: &Path) {
     let storage = Storage::new(storage_fs::Fs::builder(root).durable(false).build().unwrap());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         jobs::tell(&storage.open("inside").await.unwrap().text().await.unwrap());
-        for key in ["file", "canary", "dir/canary", "canary/file", "canary/dir/file", "dir/canary/file", "canary/new"] {
+        for key in [
+            "file",
+            "canary",
+            "dir/canary",
+            "canary/file",
+            "canary/dir/file",
+            "dir/canary/file",
+            "canary/new",
+        ] {
             assert_leads_nowhere(&storage, key).await;
         }
         assert_eq!(names(&storage, "").await.unwrap(), ["inside"]);
@@ -222,7 +237,8 @@ async fn our_directory_planted_as_a_link_is_not_followed() {
             let fs = scratch.builder().metadata(store).build().unwrap();
             fs.sweep(Duration::ZERO).await.ok();
             let storage = Storage::new(fs);
-            // Where the link is not in the way, the save may succeed; it never goes through the link.
+            // Where the link is not in the way, the save may succeed; it never goes through the
+            // link.
             for key in ["new", "there", "a/b"] {
                 storage.save(key, "1").await.ok();
                 storage.save(key, "2").create_new().await.ok();
@@ -240,7 +256,8 @@ async fn our_directory_planted_as_a_link_is_not_followed() {
 async fn our_directory_swapped_for_a_link_is_not_tidied_up_behind_it() {
     let scratch = Scratch::new();
     let canary = Canary::beside(&scratch);
-    let storage = scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
+    let storage =
+        scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
     storage.save("a", "1").await.unwrap();
     storage.delete("a").await.unwrap();
     fs::rename(scratch.file(".anystorage"), scratch.file("moved")).unwrap();
@@ -249,7 +266,8 @@ async fn our_directory_swapped_for_a_link_is_not_tidied_up_behind_it() {
     canary.assert_untouched();
 }
 
-/// A directory is swapped for a link to the canary and back, as fast as it goes, while everything is tried through it.
+/// A directory is swapped for a link to the canary and back, as fast as it goes, while everything
+/// is tried through it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() {
     for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
@@ -263,7 +281,8 @@ async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() 
 
         let swapper = Swapper::start(scratch.file("swapped"), scratch.file("link"));
         let (mut went_in, mut kept_out) = (0, 0);
-        // As often as it takes to see both, however the machine shares its time between the two threads.
+        // As often as it takes to see both, however the machine shares its time between the two
+        // threads.
         for round in 0..100_000 {
             if round >= 400 && swapper.swaps() > 0 && went_in > 0 && kept_out > 0 {
                 break;
@@ -292,7 +311,10 @@ async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() 
         let swaps = swapper.stop();
         canary.assert_untouched();
         // Else the test has shown nothing.
-        assert!(swaps > 0 && went_in > 0 && kept_out > 0, "{swaps} swaps, {went_in} in, {kept_out} out");
+        assert!(
+            swaps > 0 && went_in > 0 && kept_out > 0,
+            "{swaps} swaps, {went_in} in, {kept_out} out"
+        );
         assert!(scratch.staged().is_empty());
     }
 }
@@ -311,7 +333,8 @@ impl Swapper {
         let (stopped, swapped) = (Arc::clone(&stop), Arc::clone(&swaps));
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                // The driver may have pruned the directory; then there is nothing to exchange until it is made again.
+                // The driver may have pruned the directory; then there is nothing to exchange until
+                // it is made again.
                 if rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).is_ok() {
                     swapped.fetch_add(1, Ordering::Relaxed);
                 }

@@ -1,4 +1,5 @@
-//! ETags are strong validators, and metadata belongs to the version it was saved with, whatever other programs do.
+//! ETags are strong validators, and metadata belongs to the version it was saved with, whatever
+//! other programs do.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -50,7 +51,8 @@ async fn open_stat_and_save_tell_the_same_etag_for_every_store_and_size() {
     }
 }
 
-/// Right after our save, so often that many of the changes fall into the same tick of the kernel's clock.
+/// Right after our save, so often that many of the changes fall into the same tick of the kernel's
+/// clock.
 #[tokio::test]
 async fn a_change_in_place_by_another_program_changes_the_etag() {
     for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
@@ -58,14 +60,25 @@ async fn a_change_in_place_by_another_program_changes_the_etag() {
         let storage = scratch.builder().metadata(store).build().map(Storage::new).unwrap();
         for round in 0..500 {
             let sum = ChecksumAlgorithm::Sha256;
-            let saved = storage.save("css", "a {}").content_type("text/css").compute_checksum(sum).await.unwrap();
+            let saved = storage
+                .save("css", "a {}")
+                .content_type("text/css")
+                .compute_checksum(sum)
+                .await
+                .unwrap();
             let file = File::options().write(true).open(scratch.file("css")).unwrap();
             file.write_all_at(b"b {}", 0).unwrap();
             let found = storage.stat("css").await.unwrap();
             assert_ne!(found.etag, saved.etag, "round {round} of {store:?}");
             assert!(found.checksums.is_empty(), "round {round} of {store:?}");
-            refused(storage.open("css").if_match(saved.etag.clone().unwrap()).await, ErrorKind::PreconditionFailed);
-            refused(storage.save("css", "c {}").if_match(saved.etag.unwrap()).await, ErrorKind::PreconditionFailed);
+            refused(
+                storage.open("css").if_match(saved.etag.clone().unwrap()).await,
+                ErrorKind::PreconditionFailed,
+            );
+            refused(
+                storage.save("css", "c {}").if_match(saved.etag.unwrap()).await,
+                ErrorKind::PreconditionFailed,
+            );
             assert_eq!(read(&storage, "css").await.unwrap(), b"b {}");
         }
     }
@@ -78,7 +91,12 @@ async fn a_file_that_was_changed_in_place_keeps_its_headers() {
         return skip("this file system keeps no user attributes");
     }
     let storage = scratch.storage();
-    storage.save("page", "<p>").content_type("text/x-special").user_metadata("a", "b").await.unwrap();
+    storage
+        .save("page", "<p>")
+        .content_type("text/x-special")
+        .user_metadata("a", "b")
+        .await
+        .unwrap();
     fs::write(scratch.file("page"), "<p>changed").unwrap();
     let found = storage.stat("page").await.unwrap();
     assert_eq!((found.size, found.content_type()), (10, Some("text/x-special")));
@@ -99,7 +117,11 @@ async fn a_file_made_anew_on_the_same_inode_has_nothing_of_the_old_one() {
             fs::write(scratch.file("k.txt"), "5678").unwrap();
             reused += usize::from(fs::metadata(scratch.file("k.txt")).unwrap().ino() == inode);
             let found = storage.stat("k.txt").await.unwrap();
-            assert_eq!(found.content_type(), Some("text/plain; charset=utf-8"), "round {round} of {store:?}");
+            assert_eq!(
+                found.content_type(),
+                Some("text/plain; charset=utf-8"),
+                "round {round} of {store:?}"
+            );
             assert!(seen.insert(saved.etag.unwrap()));
             assert!(seen.insert(found.etag.unwrap()), "round {round} of {store:?}");
         }
@@ -155,7 +177,8 @@ async fn a_foreign_file_has_a_weak_etag_while_it_is_young_and_a_strong_one_later
     let storage = scratch.storage();
     let mut young = etag(&storage, "k").await;
     for _ in 0..100 {
-        // Where the machine took longer than the two seconds to look, it is written and looked at again.
+        // Where the machine took longer than the two seconds to look, it is written and looked at
+        // again.
         let changed = fs::metadata(scratch.file("k")).unwrap().modified().unwrap();
         if young.is_weak() || changed + Duration::from_secs(2) > SystemTime::now() {
             break;
@@ -176,7 +199,10 @@ async fn a_foreign_file_has_a_weak_etag_while_it_is_young_and_a_strong_one_later
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert!(old.weak_eq(&young), "the same version");
-    assert!(fs::metadata(scratch.file("k")).unwrap().modified().unwrap() + Duration::from_secs(2) < SystemTime::now());
+    assert!(
+        fs::metadata(scratch.file("k")).unwrap().modified().unwrap() + Duration::from_secs(2)
+            < SystemTime::now()
+    );
     storage.save("k", "ours").if_match(old).await.unwrap();
 }
 
@@ -187,11 +213,23 @@ async fn a_planted_attribute_that_is_garbage_is_ignored() {
         return skip("this file system keeps no user attributes");
     }
     let storage = scratch.storage();
-    storage.save("real", "1234").content_type("text/x-real").user_metadata("name", "value").await.unwrap();
+    storage
+        .save("real", "1234")
+        .content_type("text/x-real")
+        .user_metadata("name", "value")
+        .await
+        .unwrap();
     let real = attribute(&scratch.file("real"));
     assert!(real.windows(11).any(|part| part == b"text/x-real"), "or the test plants nothing");
 
-    let mut planted = vec![Vec::new(), vec![0], vec![1], vec![1; 300], vec![255; 3000], b"content_type=x".to_vec()];
+    let mut planted = vec![
+        Vec::new(),
+        vec![0],
+        vec![1],
+        vec![1; 300],
+        vec![255; 3000],
+        b"content_type=x".to_vec(),
+    ];
     planted.extend((0..real.len()).map(|len| real[..len].to_vec()));
     planted.push([&[2], &real[1..]].concat());
     planted.push([&real[..], b"more"].concat());
@@ -227,16 +265,22 @@ async fn an_attribute_taken_from_another_object_does_not_bring_its_etag() {
 #[tokio::test]
 async fn a_planted_sidecar_that_is_garbage_is_ignored() {
     let scratch = Scratch::new();
-    let storage = scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
+    let storage =
+        scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
     storage.save("k.css", "1234").content_type("text/x-ours").await.unwrap();
     let [name] = &scratch.sidecars()[..] else { panic!("{:?}", scratch.sidecars()) };
     let sidecar = scratch.file(".anystorage/meta").join(name);
     let real = fs::read(&sidecar).unwrap();
-    let mut planted = vec![vec![1; 100_000], vec![255; 10], replaced(&real, b"text/x-ours", b"text/\r\nour:")];
+    let mut planted =
+        vec![vec![1; 100_000], vec![255; 10], replaced(&real, b"text/x-ours", b"text/\r\nour:")];
     planted.extend((0..real.len()).map(|len| real[..len].to_vec()));
     for bytes in planted {
         fs::write(&sidecar, &bytes).unwrap();
-        assert_eq!(storage.stat("k.css").await.unwrap().content_type(), Some("text/css; charset=utf-8"), "{bytes:?}");
+        assert_eq!(
+            storage.stat("k.css").await.unwrap().content_type(),
+            Some("text/css; charset=utf-8"),
+            "{bytes:?}"
+        );
     }
     fs::write(&sidecar, &real).unwrap();
     assert_eq!(storage.stat("k.css").await.unwrap().content_type(), Some("text/x-ours"));
@@ -276,7 +320,8 @@ async fn metadata_survives_a_copy_of_the_tree_that_keeps_attributes() {
 #[tokio::test]
 async fn sidecars_that_are_copied_along_are_not_taken_for_those_of_other_files() {
     let scratch = Scratch::new();
-    let storage = scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
+    let storage =
+        scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
     let saved = save_with_everything(&storage).await;
     let copy = scratch.path().join("copy");
     fs::create_dir_all(copy.join(".anystorage/meta")).unwrap();
@@ -295,7 +340,8 @@ async fn sidecars_that_are_copied_along_are_not_taken_for_those_of_other_files()
 async fn attributes_are_found_whatever_store_is_configured() {
     let scratch = Scratch::new();
     let saved = save_with_everything(&scratch.storage()).await;
-    let storage = scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
+    let storage =
+        scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
     assert_eq!(storage.stat("k").await.unwrap(), saved);
     let again = storage.save("k", "again").user_metadata("a", "2").await.unwrap();
     assert_eq!(scratch.storage().stat("k").await.unwrap(), again);
@@ -303,10 +349,14 @@ async fn attributes_are_found_whatever_store_is_configured() {
 
 async fn save_with_everything(storage: &Storage) -> ObjectMeta {
     let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
-    let save = storage.save("k", "content").content_type("text/x-special").content_encoding("identity");
-    let save = save.content_disposition("attachment").content_language("de").cache_control("no-store");
+    let save =
+        storage.save("k", "content").content_type("text/x-special").content_encoding("identity");
+    let save =
+        save.content_disposition("attachment").content_language("de").cache_control("no-store");
     let save = save.expires(expires).user_metadata("a", "ä").user_metadata("b", "");
-    let saved = save.compute_checksum(ChecksumAlgorithm::Md5).compute_checksum(ChecksumAlgorithm::Crc64Nvme);
+    let saved = save
+        .compute_checksum(ChecksumAlgorithm::Md5)
+        .compute_checksum(ChecksumAlgorithm::Crc64Nvme);
     let saved = saved.await.unwrap();
     assert_eq!(storage.stat("k").await.unwrap(), saved);
     saved

@@ -1,5 +1,6 @@
-//! When the system says no: full disks, read-only mounts, denied access, exhausted limits, missing features. The error
-//! is clear, the old object is intact, nothing is left behind, and afterwards all works again.
+//! When the system says no: full disks, read-only mounts, denied access, exhausted limits, missing
+//! features. The error is clear, the old object is intact, nothing is left behind, and afterwards
+//! all works again.
 //!
 //! Mounts are made in a namespace of the job's own and end with it.
 #![cfg(target_os = "linux")]
@@ -52,11 +53,13 @@ fn mounts_with(way: &[&str]) -> bool {
 
 /// In a job: mounts a file system; `false` where that is not to be had.
 fn mount(kind: &str, options: &str, at: &Path) -> bool {
-    let mount = Command::new("mount").args(["-t", kind, "-o", options, "test"]).arg(at).output().unwrap();
+    let mount =
+        Command::new("mount").args(["-t", kind, "-o", options, "test"]).arg(at).output().unwrap();
     mount.status.success()
 }
 
-/// In a job: changes a mount. The mount and not the file system, which root in a namespace may not change.
+/// In a job: changes a mount. The mount and not the file system, which root in a namespace may not
+/// change.
 fn remount(options: &str, at: &Path) {
     let options = format!("remount,bind,{options}");
     let mount = Command::new("mount").args(["-o", &options]).arg(at).output().unwrap();
@@ -74,7 +77,10 @@ const OLD: &str = "d/old";
 impl Before {
     /// Saves the object that shall survive.
     async fn with_an_object(root: &Path, storage: &Storage) -> Self {
-        let save = storage.save(OLD, pattern(1, 100_000)).content_type("text/x-old").user_metadata("name", "old");
+        let save = storage
+            .save(OLD, pattern(1, 100_000))
+            .content_type("text/x-old")
+            .user_metadata("name", "old");
         Self { meta: save.await.unwrap(), tree: objects(root) }
     }
 
@@ -96,7 +102,8 @@ fn locks(root: &Path) -> Vec<String> {
 }
 
 fn assert_nothing_staged(root: &Path) {
-    let staged: Vec<_> = objects(root).into_iter().filter(|path| path.contains("staging")).collect();
+    let staged: Vec<_> =
+        objects(root).into_iter().filter(|path| path.contains("staging")).collect();
     assert!(staged.is_empty(), "{staged:?}");
 }
 
@@ -154,7 +161,8 @@ fn no_inodes(root: &Path) {
             fs::write(root.join("theirs"), "another program's").unwrap();
             let filler = root.join("filler");
             fs::create_dir(&filler).unwrap();
-            let used = (0..).take_while(|n| File::create(filler.join(n.to_string())).is_ok()).count();
+            let used =
+                (0..).take_while(|n| File::create(filler.join(n.to_string())).is_ok()).count();
             assert!(used > 5);
             assert_all_fail(&storage, 10_000, ErrorKind::StorageFull).await;
             assert_all_fail(&storage, 0, ErrorKind::StorageFull).await;
@@ -210,16 +218,25 @@ fn no_attributes(root: &Path) {
     single_blocking_thread().block_on(async {
         let storage = storage_on(root, MetadataStore::Auto);
         let before = Before::with_an_object(root, &storage).await;
-        assert_eq!(before.tree.iter().filter(|path| path.starts_with(".anystorage/meta/")).count(), 1);
+        assert_eq!(
+            before.tree.iter().filter(|path| path.starts_with(".anystorage/meta/")).count(),
+            1
+        );
         storage.copy(OLD, "copy").await.unwrap();
         assert_eq!(storage.stat("copy").await.unwrap().metadata, before.meta.metadata);
         storage.delete("copy").await.unwrap();
         before.assert_intact(root, &storage).await;
 
-        // Its clock moves in ticks, so that only the precise time of our files tells a change within one.
+        // Its clock moves in ticks, so that only the precise time of our files tells a change
+        // within one.
         for round in 0..300 {
             let saved = storage.save("tick", "1234").user_metadata("n", "1").await.unwrap();
-            File::options().write(true).open(root.join("tick")).unwrap().write_all_at(b"5678", 0).unwrap();
+            File::options()
+                .write(true)
+                .open(root.join("tick"))
+                .unwrap()
+                .write_all_at(b"5678", 0)
+                .unwrap();
             assert_ne!(storage.stat("tick").await.unwrap().etag, saved.etag, "round {round}");
         }
         storage.delete("tick").await.unwrap();
@@ -274,7 +291,9 @@ fn mount_below(root: &Path) {
 fn deny_access() {
     let scratch = Scratch::new();
     let root = scratch.root();
-    let close = |path: &str, mode| fs::set_permissions(root.join(path), PermissionsExt::from_mode(mode)).unwrap();
+    let close = |path: &str, mode| {
+        fs::set_permissions(root.join(path), PermissionsExt::from_mode(mode)).unwrap()
+    };
     single_blocking_thread().block_on(async {
         for store in STORES {
             let storage = storage_on(&root, store);
@@ -290,7 +309,10 @@ fn deny_access() {
 
             close("closed", 0o555);
             refused(storage.save("closed/object", "new").await, ErrorKind::PermissionDenied);
-            refused(storage.save("closed/new", streaming("new", 1)).await, ErrorKind::PermissionDenied);
+            refused(
+                storage.save("closed/new", streaming("new", 1)).await,
+                ErrorKind::PermissionDenied,
+            );
             refused(storage.save("closed/new/object", "new").await, ErrorKind::PermissionDenied);
             refused(storage.copy(OLD, "closed/copy").await, ErrorKind::PermissionDenied);
             refused(storage.delete("closed/object").await, ErrorKind::PermissionDenied);
@@ -331,7 +353,8 @@ fn deny_access() {
     });
 }
 
-/// With so many descriptors left: whatever cannot be done says so, and nothing is taken for missing.
+/// With so many descriptors left: whatever cannot be done says so, and nothing is taken for
+/// missing.
 fn too_many_open_files(root: &Path) {
     single_blocking_thread().block_on(async {
         for store in STORES {
@@ -344,18 +367,26 @@ fn too_many_open_files(root: &Path) {
                     let listed = items(&storage, "").await;
                     let found = match &listed[..] {
                         [Ok(name)] if name == OLD => Ok(()),
-                        [.., Err((kind, _))] => Err(storage_core::Error::new(*kind, "").with_retryable(true)),
+                        [.., Err((kind, _))] => {
+                            Err(storage_core::Error::new(*kind, "").with_retryable(true))
+                        }
                         other => panic!("{other:?}"),
                     };
                     [
                         ("list", found),
-                        ("open", read(&storage, OLD).await.map(|bytes| assert_eq!(bytes.len(), 100_000))),
+                        (
+                            "open",
+                            read(&storage, OLD).await.map(|bytes| assert_eq!(bytes.len(), 100_000)),
+                        ),
                         ("stat", storage.stat(OLD).await.map(|meta| assert_eq!(meta, before.meta))),
                         ("exists", storage.exists(OLD).await.map(|there| assert!(there))),
                         ("save", storage.save("new/dir/object", "x").await.map(drop)),
                         (
                             "stream",
-                            storage.save("new/dir/stream", streaming(pattern(1, 3_000_000), 65_536)).await.map(drop),
+                            storage
+                                .save("new/dir/stream", streaming(pattern(1, 3_000_000), 65_536))
+                                .await
+                                .map(drop),
                         ),
                         ("copy", storage.copy(OLD, "new/dir/copy").await),
                         ("delete", storage.delete("new/dir/object").await),
@@ -365,7 +396,11 @@ fn too_many_open_files(root: &Path) {
                     let Err(error) = result else { continue };
                     failures += 1;
                     assert!(error.is_retryable(), "{call} with {left} left: {error}");
-                    assert_eq!(error.kind(), ErrorKind::Unexpected, "{call} with {left} left: {error}");
+                    assert_eq!(
+                        error.kind(),
+                        ErrorKind::Unexpected,
+                        "{call} with {left} left: {error}"
+                    );
                 }
                 for key in ["new/dir/object", "new/dir/stream", "new/dir/copy"] {
                     storage.delete(key).await.unwrap();
@@ -396,7 +431,8 @@ fn file_size_limit(root: &Path) {
             let storage = storage_on(root, store);
             let before = Before::with_an_object(root, &storage).await;
             let limit = getrlimit(Resource::Fsize);
-            setrlimit(Resource::Fsize, Rlimit { current: Some(50_000), maximum: limit.maximum }).unwrap();
+            setrlimit(Resource::Fsize, Rlimit { current: Some(50_000), maximum: limit.maximum })
+                .unwrap();
             assert_all_fail(&storage, 60_000, ErrorKind::TooLarge).await;
             assert_all_fail(&storage, 3_000_000, ErrorKind::TooLarge).await;
             storage.save("small", pattern(1, 50_000)).await.unwrap();
@@ -496,7 +532,11 @@ async fn metadata_larger_than_an_attribute_is_kept_or_refused() {
     assert!(storage.stat("copy").await.unwrap().metadata.user_metadata.is_empty());
     storage.delete("large").await.unwrap();
     storage.delete("copy").await.unwrap();
-    assert!(scratch.plain_tree().is_empty() && scratch.sidecars().is_empty(), "{:?}", scratch.tree());
+    assert!(
+        scratch.plain_tree().is_empty() && scratch.sidecars().is_empty(),
+        "{:?}",
+        scratch.tree()
+    );
 
     let strict = storage_on(&scratch.root(), MetadataStore::Xattr);
     match strict.save("large", "1").metadata(metadata).await {

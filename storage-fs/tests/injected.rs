@@ -1,5 +1,5 @@
-//! A fault at each system call of each verb, injected with strace: the error is clear, the old object is intact, nothing
-//! is left behind, and nothing is taken for absent.
+//! A fault at each system call of each verb, injected with strace: the error is clear, the old
+//! object is intact, nothing is left behind, and nothing is taken for absent.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -114,7 +114,9 @@ struct World {
 impl World {
     async fn new(store: MetadataStore, what: String, fault: Fault) -> Self {
         let scratch = Scratch::in_memory();
-        let storage = |durable| Storage::new(scratch.builder().durable(durable).metadata(store).build().unwrap());
+        let storage = |durable| {
+            Storage::new(scratch.builder().durable(durable).metadata(store).build().unwrap())
+        };
         // By another driver, so that the one under test begins from the beginning.
         let first = storage(false);
         let old = first.save(OLD, pattern(1, SIZE)).user_metadata("version", "old").await.unwrap();
@@ -125,8 +127,15 @@ impl World {
     }
 }
 
-/// Counts the calls that a verb makes, then tries it with a fault at each of them. Answers how many faults fired.
-async fn with_each<F>(thread: Thread, verb: Verb, store: MetadataStore, faults: &[Fault], check: F) -> usize
+/// Counts the calls that a verb makes, then tries it with a fault at each of them. Answers how many
+/// faults fired.
+async fn with_each<F>(
+    thread: Thread,
+    verb: Verb,
+    store: MetadataStore,
+    faults: &[Fault],
+    check: F,
+) -> usize
 where
     F: AsyncFn(&World, Result<()>),
 {
@@ -142,10 +151,17 @@ where
         for at in 1..=count {
             let what = format!("{verb:?} in {store:?} with {error} at {call} {at} of {count}");
             let world = World::new(store, what, (call, error)).await;
-            let trace = Trace::start(thread, call, Some(&format!("{call}:error={error}:when={at}"))).await.unwrap();
+            let trace =
+                Trace::start(thread, call, Some(&format!("{call}:error={error}:when={at}")))
+                    .await
+                    .unwrap();
             let result = run(verb, &world).await;
             let lines = trace.stop();
-            assert!(lines.iter().any(|line| line.contains("(INJECTED)")), "{}: it did not fire", world.what);
+            assert!(
+                lines.iter().any(|line| line.contains("(INJECTED)")),
+                "{}: it did not fire",
+                world.what
+            );
             check(&world, result).await;
             fired += 1;
         }
@@ -178,7 +194,8 @@ async fn run(verb: Verb, world: &World) -> Result<()> {
     save.user_metadata("version", "new").await.map(drop)
 }
 
-/// A listing that meets an error ends with it, or continues and leaves out only what is at or below its key.
+/// A listing that meets an error ends with it, or continues and leaves out only what is at or below
+/// its key.
 async fn list(listing: storage_core::List, expected: &[&str]) -> Result<()> {
     let mut entries = listing.entries();
     let (mut found, mut first) = (Vec::new(), None);
@@ -229,7 +246,12 @@ impl World {
             "ENOLCK" if error.kind() == ErrorKind::Unsupported => (ErrorKind::Unsupported, false),
             _ => (ErrorKind::Unexpected, false),
         };
-        assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{}: {error}", self.what);
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (kind, retryable),
+            "{}: {error}",
+            self.what
+        );
     }
 
     async fn check_write(&self, verb: Verb, result: Result<()>) {
@@ -241,7 +263,8 @@ impl World {
             Ok(()) => true,
             Err(error) => {
                 self.check_error(error);
-                // All that can fail after the object has got its place is the syncing of directories.
+                // All that can fail after the object has got its place is the syncing of
+                // directories.
                 self.fault.0 == "fsync" && error.message().contains("is in its place")
             }
         };
@@ -337,7 +360,9 @@ fn a_small_file_that_is_truncated_while_it_is_opened_is_an_error() {
         // The name decides the type of an image, so that the first read is that of the body.
         scratch.put("theirs.png", "another program's");
         let storage = scratch.storage();
-        let trace = Trace::start(Thread::Blocking, "pread64", Some("pread64:retval=0:when=1")).await.unwrap();
+        let trace = Trace::start(Thread::Blocking, "pread64", Some("pread64:retval=0:when=1"))
+            .await
+            .unwrap();
         let error = read(&storage, "theirs.png").await.unwrap_err();
         assert!(trace.stop().iter().any(|line| line.contains("(INJECTED)")), "it did not fire");
         assert!(error.is_retryable(), "{error}");
@@ -345,7 +370,8 @@ fn a_small_file_that_is_truncated_while_it_is_opened_is_an_error() {
     });
 }
 
-/// What is tried on the calling thread before the long way is taken only ever leads to the long way.
+/// What is tried on the calling thread before the long way is taken only ever leads to the long
+/// way.
 #[test]
 fn a_fault_on_the_short_way_of_a_read_is_nothing() {
     in_both_stores(&[Open, Stat, Exists], async |verb, store| {
@@ -363,17 +389,22 @@ async fn calls_of(world: &World, verb: Verb, calls: &str) -> Vec<String> {
     let root = format!("<{}", world.scratch.root().display());
     let shown = |line: String| {
         let (call, arguments) = line.split_once('(').unwrap_or_default();
-        let path = arguments.rsplit_once(&root).map_or("", |(_, path)| path.split('>').next().unwrap_or_default());
+        let path = arguments
+            .rsplit_once(&root)
+            .map_or("", |(_, path)| path.split('>').next().unwrap_or_default());
         // A file without a name is shown by its number.
         let path = if path.contains("/#") || path.contains("staging/") { "/staged" } else { path };
         format!("{call} {path}/")
     };
-    // The first save finds out how files without a name can be given one, by a link that cannot succeed.
-    let is_probe = |line: &String| line.starts_with("getppid") || line.contains("\".\", AT_EMPTY_PATH");
+    // The first save finds out how files without a name can be given one, by a link that cannot
+    // succeed.
+    let is_probe =
+        |line: &String| line.starts_with("getppid") || line.contains("\".\", AT_EMPTY_PATH");
     trace.stop().into_iter().filter(|line| !is_probe(line)).map(shown).collect()
 }
 
-/// In the order that makes a difference when the power fails: the bytes first, then the name, then the directories.
+/// In the order that makes a difference when the power fails: the bytes first, then the name, then
+/// the directories.
 #[test]
 fn a_durable_write_syncs_what_has_changed_in_order() {
     with_strace(async {
@@ -384,7 +415,10 @@ fn a_durable_write_syncs_what_has_changed_in_order() {
         }
         let made = ["fsync /staged/", "linkat /n/e/", "fsync /n/e/", "fsync /n/", "fsync /"];
         assert_eq!(calls_of(&world, CreateNew, calls).await, made);
-        assert_eq!(calls_of(&world, Delete, calls).await, ["unlinkat /d/", "fsync /d/", "unlinkat /"]);
+        assert_eq!(
+            calls_of(&world, Delete, calls).await,
+            ["unlinkat /d/", "fsync /d/", "unlinkat /"]
+        );
 
         let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
         let over = calls_of(&world, Overwrite, calls).await;
@@ -396,9 +430,18 @@ fn a_durable_write_syncs_what_has_changed_in_order() {
         let over = calls_of(&world, Overwrite, calls).await;
         let (first, last) = (over.first().unwrap(), &over[over.len() - 4..]);
         assert_eq!(first, "fsync /staged/");
-        let expected = ["renameat /.anystorage/meta/", "fsync /.anystorage/meta/", "renameat /d/", "fsync /d/"];
+        let expected = [
+            "renameat /.anystorage/meta/",
+            "fsync /.anystorage/meta/",
+            "renameat /d/",
+            "fsync /d/",
+        ];
         assert_eq!(*last, expected, "{over:?}");
-        assert_eq!(over.iter().filter(|call| *call == "fsync /staged/").count(), 2, "the sidecar too: {over:?}");
+        assert_eq!(
+            over.iter().filter(|call| *call == "fsync /staged/").count(),
+            2,
+            "the sidecar too: {over:?}"
+        );
     });
 }
 

@@ -45,7 +45,8 @@ async fn locks_on_directories_and_files_that_all_users_can_read_stop_no_change()
         let scratch = Scratch::new();
         scratch.put("d/object", "0");
         let storage = storage_on(&scratch.root(), store);
-        let held: Vec<_> = ["", "d", "d/object"].map(|path| File::open(scratch.file(path)).unwrap()).into();
+        let held: Vec<_> =
+            ["", "d", "d/object"].map(|path| File::open(scratch.file(path)).unwrap()).into();
         for file in &held {
             flock(file, FlockOperation::NonBlockingLockExclusive).unwrap();
         }
@@ -115,7 +116,10 @@ fn our_directory_is_not_used_if_it_belongs_to_another_user() {
             let saved = storage.save("d/object", "1").await.unwrap();
             for error in [
                 refused(storage.save("d/object", "2").await, ErrorKind::PermissionDenied),
-                refused(storage.save("d/object", "2").if_match(saved.etag.unwrap()).await, ErrorKind::PermissionDenied),
+                refused(
+                    storage.save("d/object", "2").if_match(saved.etag.unwrap()).await,
+                    ErrorKind::PermissionDenied,
+                ),
                 refused(storage.delete("d/object").await, ErrorKind::PermissionDenied),
             ] {
                 assert!(error.message().contains(".anystorage"), "{error}");
@@ -198,7 +202,11 @@ async fn our_directory_is_created_again_when_it_has_been_removed() {
 async fn lock_files_are_removed_on_request_and_by_then_those_in_use_stay() {
     for store in STORES {
         let scratch = Scratch::new();
-        let storage = || Storage::new(Fs::builder(scratch.root()).metadata(store).remove_locks(true).build().unwrap());
+        let storage = || {
+            Storage::new(
+                Fs::builder(scratch.root()).metadata(store).remove_locks(true).build().unwrap(),
+            )
+        };
         let first = storage();
         change(&first, "object").await.unwrap();
         first.delete("object").await.unwrap();
@@ -220,7 +228,8 @@ async fn lock_files_are_removed_on_request_and_by_then_those_in_use_stay() {
 async fn count_up(root: &Path, times: u64) {
     for _ in 0..times {
         // A driver each time, as a command has it, so that lock files come and go all the time.
-        let storage = Storage::new(Fs::builder(root).durable(false).remove_locks(true).build().unwrap());
+        let storage =
+            Storage::new(Fs::builder(root).durable(false).remove_locks(true).build().unwrap());
         loop {
             let object = storage.open("n").await.unwrap();
             let etag = object.meta().etag.clone().unwrap();
@@ -251,7 +260,10 @@ async fn no_conditional_save_is_lost_while_other_drivers_remove_the_lock_files()
 
 /// How many open files of this process are the one at a path.
 fn times_open(path: &Path) -> usize {
-    let links = fs::read_dir("/proc/self/fd").unwrap().flatten().flat_map(|entry| fs::read_link(entry.path()));
+    let links = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .flatten()
+        .flat_map(|entry| fs::read_link(entry.path()));
     links.filter(|target| target == path).count()
 }
 
@@ -261,7 +273,12 @@ async fn a_lock_on_a_file_that_has_been_removed_does_not_count() {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
         change(&storage, "object").await.unwrap();
-        let path = scratch.root().canonicalize().unwrap().join(".anystorage/locks").join(scratch.locks().remove(0));
+        let path = scratch
+            .root()
+            .canonicalize()
+            .unwrap()
+            .join(".anystorage/locks")
+            .join(scratch.locks().remove(0));
         let held = File::open(&path).unwrap();
         flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
         let saving = tokio::spawn({

@@ -38,7 +38,8 @@ fn save_under_umask(root: &Path) {
         rustix::process::umask(Mode::from_raw_mode(umask));
         for (name, store) in [("auto", MetadataStore::Auto), ("sidecar", MetadataStore::Sidecar)] {
             let base = root.join(format!("{umask:o}-{name}/made/on the way"));
-            let builder = Fs::builder(&base).file_mode(0o640).dir_mode(0o750).metadata(store).durable(false);
+            let builder =
+                Fs::builder(&base).file_mode(0o640).dir_mode(0o750).metadata(store).durable(false);
             let storage = Storage::new(builder.build().unwrap());
             common::poll::single_blocking_thread().block_on(async {
                 save_in_every_way(&storage).await;
@@ -58,7 +59,10 @@ fn save_under_umask(root: &Path) {
 
 async fn save_in_every_way(storage: &Storage) {
     storage.save("a/b/memory", "1").await.unwrap();
-    storage.save("a/stream", common::payloads::streaming(vec![b'x'; 3_000_000], 65_536)).await.unwrap();
+    storage
+        .save("a/stream", common::payloads::streaming(vec![b'x'; 3_000_000], 65_536))
+        .await
+        .unwrap();
     storage.save("a/new", "1").create_new().await.unwrap();
     storage.save("a/new", "1").unique_name().await.unwrap();
     storage.copy("a/new", "c/d/copy").await.unwrap();
@@ -83,7 +87,8 @@ fn save_with_the_umask(root: &Path) {
                 // What is there keeps its mode, in every way to replace it.
                 for bits in [0o600, 0o664] {
                     for path in ["a/b/memory", "a/stream", "a/new"] {
-                        fs::set_permissions(base.join(path), fs::Permissions::from_mode(bits)).unwrap();
+                        fs::set_permissions(base.join(path), fs::Permissions::from_mode(bits))
+                            .unwrap();
                     }
                     storage.save("a/b/memory", "2").await.unwrap();
                     let etag = storage.stat("a/stream").await.unwrap().etag.unwrap();
@@ -111,7 +116,8 @@ fn respect_umask_excludes_explicit_modes() {
     let scratch = Scratch::new();
     assert!(open(options(&scratch).with("respect_umask", true)).is_ok());
     for option in ["file_mode", "dir_mode"] {
-        let error = open(options(&scratch).with("respect_umask", true).with(option, "0700")).unwrap_err();
+        let error =
+            open(options(&scratch).with("respect_umask", true).with(option, "0700")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains("respect_umask"), "{error}");
     }
@@ -137,14 +143,20 @@ fn modes_are_explicit_whatever_the_umask() {
 #[test]
 #[ignore = "runs in child processes of the other tests"]
 fn child() {
-    jobs::run(&[("save under umask", save_under_umask), ("save with the umask", save_with_the_umask)]);
+    jobs::run(&[
+        ("save under umask", save_under_umask),
+        ("save with the umask", save_with_the_umask),
+    ]);
 }
 
 #[tokio::test]
 async fn the_defaults_are_readable_for_a_web_server() {
     let scratch = Scratch::bare();
     scratch.storage().save("a/b", "1").await.unwrap();
-    assert_eq!((mode(scratch.root()), mode(scratch.file("a")), mode(scratch.file("a/b"))), (0o755, 0o755, 0o644));
+    assert_eq!(
+        (mode(scratch.root()), mode(scratch.file("a")), mode(scratch.file("a/b"))),
+        (0o755, 0o755, 0o644)
+    );
 }
 
 #[tokio::test]
@@ -192,7 +204,9 @@ fn files_can_be_read_only() {
         let scratch = Scratch::new();
         common::poll::single_blocking_thread().block_on(async {
             for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
-                let storage = Storage::new(scratch.builder().file_mode(0o444).metadata(store).build().unwrap());
+                let storage = Storage::new(
+                    scratch.builder().file_mode(0o444).metadata(store).build().unwrap(),
+                );
                 let stream = common::payloads::streaming(vec![b'x'; 3_000_000], 65_536);
                 storage.save("k", stream).user_metadata("a", "b").await.unwrap();
                 storage.copy("k", "copy").await.unwrap();
@@ -208,7 +222,8 @@ fn files_can_be_read_only() {
 async fn modes_can_be_given_in_octal_by_configuration() {
     for given in [Value::from("0640"), Value::from("640"), Value::from("0o640")] {
         let scratch = Scratch::bare();
-        let storage = open(options(&scratch).with("file_mode", given).with("dir_mode", "0750")).unwrap();
+        let storage =
+            open(options(&scratch).with("file_mode", given).with("dir_mode", "0750")).unwrap();
         storage.save("a/b", "1").await.unwrap();
         assert_eq!((mode(scratch.file("a")), mode(scratch.file("a/b"))), (0o750, 0o640));
     }
@@ -243,7 +258,16 @@ fn wrong_options_are_refused_and_named() {
         assert!(error.to_string().contains(name), "{name}: {error}");
     }
     let error = refused(open(options(&scratch).with("rot", "/srv")), ErrorKind::InvalidConfig);
-    for known in ["root", "create_root", "durable", "file_mode", "dir_mode", "signing_key", "metadata", "public_url"] {
+    for known in [
+        "root",
+        "create_root",
+        "durable",
+        "file_mode",
+        "dir_mode",
+        "signing_key",
+        "metadata",
+        "public_url",
+    ] {
         assert!(error.message().contains(known), "{error}");
     }
     let error = refused(open(Options::new()), ErrorKind::InvalidConfig);
@@ -255,7 +279,8 @@ fn wrong_options_are_refused_and_named() {
 #[test]
 fn a_missing_root_is_made_or_refused_as_configured() {
     let scratch = Scratch::bare();
-    let error = refused(open(options(&scratch).with("create_root", false)), ErrorKind::InvalidConfig);
+    let error =
+        refused(open(options(&scratch).with("create_root", false)), ErrorKind::InvalidConfig);
     assert!(error.message().contains("create_root"), "{error}");
     assert!(error.message().contains(scratch.root().to_str().unwrap()), "{error}");
     assert!(!scratch.root().exists());
@@ -303,14 +328,18 @@ async fn a_file_url_names_the_root_and_its_query_the_options() {
     let encoded = format!("{}/a%20root/%C3%BC%23%25%3F%26", scratch.path().display());
     for url in [
         format!("file://{encoded}?durable=false&file_mode=0600&dir_mode=0700&create_root=false"),
-        format!("file://localhost{encoded}?durable=false&file_mode=600&dir_mode=700&metadata=sidecar"),
+        format!(
+            "file://localhost{encoded}?durable=false&file_mode=600&dir_mode=700&metadata=sidecar"
+        ),
     ] {
         let storage = registry().open_url(&url).unwrap();
         storage.save("d/k", "1").await.unwrap();
         assert_eq!((mode(root.join("d")), mode(root.join("d/k"))), (0o700, 0o600), "{url}");
         storage.delete("d/k").await.unwrap();
     }
-    let storage = registry().open_url(&format!("file://{encoded}?prefix=p&public_url=https://example.com/")).unwrap();
+    let storage = registry()
+        .open_url(&format!("file://{encoded}?prefix=p&public_url=https://example.com/"))
+        .unwrap();
     storage.save("k", "1").await.unwrap();
     assert!(root.join("p/k").is_file());
     assert_eq!(storage.url("k").await.unwrap().as_str(), "https://example.com/p/k");
@@ -350,11 +379,16 @@ async fn links_need_what_they_are_made_of() {
     let bare = open(options(&scratch)).unwrap();
     refused(bare.url("k").await, ErrorKind::Unsupported);
     let public = open(options(&scratch).with("public_url", "https://example.com/media")).unwrap();
-    assert_eq!(public.url("a b/ü").await.unwrap().as_str(), "https://example.com/media/a%20b/%C3%BC");
+    assert_eq!(
+        public.url("a b/ü").await.unwrap().as_str(),
+        "https://example.com/media/a%20b/%C3%BC"
+    );
     let hour = std::time::Duration::from_secs(3600);
     refused(public.url("k").expires_in(hour).await, ErrorKind::Unsupported);
     let secret = "0123456789abcdef0123456789abcdef";
-    let signing = options(&scratch).with("public_url", "https://example.com/media").with("signing_key", secret);
+    let signing = options(&scratch)
+        .with("public_url", "https://example.com/media")
+        .with("signing_key", secret);
     let link = open(signing).unwrap().url("k").expires_in(hour).await.unwrap();
     assert!(link.as_str().starts_with("https://example.com/media/k?"), "{link}");
     assert!(!format!("{link:?} {link}").contains(secret));
@@ -367,12 +401,14 @@ async fn a_secret_does_not_show_in_errors_and_debug_output() {
     let wrong = options(&scratch).with("signing_key", secret).with("durable", "perhaps");
     let error = refused(open(wrong), ErrorKind::InvalidConfig);
     assert!(!format!("{error} {error:?}").contains(secret));
-    let signing = options(&scratch).with("public_url", "https://example.com/").with("signing_key", secret);
+    let signing =
+        options(&scratch).with("public_url", "https://example.com/").with("signing_key", secret);
     let storage = open(signing).unwrap();
     assert!(!format!("{storage:?} {:?}", storage.driver()).contains(secret));
 }
 
-/// What is saved from a file on disk is copied, never linked: a later change of that file is its own.
+/// What is saved from a file on disk is copied, never linked: a later change of that file is its
+/// own.
 #[tokio::test]
 async fn a_file_that_was_saved_is_independent_of_its_source() {
     let scratch = Scratch::new();

@@ -1,5 +1,5 @@
-//! How reading goes: in large steps, small files in one trip to the blocking pool, the open file within reach; and never
-//! a short success.
+//! How reading goes: in large steps, small files in one trip to the blocking pool, the open file
+//! within reach; and never a short success.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -32,7 +32,9 @@ fn a_large_object_is_read_in_large_steps() {
         let bytes = pattern(1, 64 * MIB);
         storage.save("large", bytes.clone()).await.unwrap();
         let thread = blocking_thread().await;
-        let Some(before) = reads_of(thread) else { return skip("this kernel does not count reads") };
+        let Some(before) = reads_of(thread) else {
+            return skip("this kernel does not count reads");
+        };
 
         let mut found = Vec::with_capacity(bytes.len());
         let mut chunks = storage.open("large").await.unwrap().into_stream();
@@ -66,13 +68,15 @@ fn a_large_object_is_written_and_copied_in_large_steps() {
         assert!((1..400).contains(&streamed), "{streamed} calls for 64 MiB in chunks of 8 KiB");
         let (read_before, written_before) = (reads_of(thread).unwrap(), writes(thread).unwrap());
         storage.copy("large", "copy").await.unwrap();
-        let copied = reads_of(thread).unwrap() - read_before + writes(thread).unwrap() - written_before;
+        let copied =
+            reads_of(thread).unwrap() - read_before + writes(thread).unwrap() - written_before;
         assert!(copied < 200, "{copied} calls to copy 64 MiB");
         assert!(fs::read(scratch.file("copy")).unwrap() == pattern(1, 64 * MIB));
     });
 }
 
-/// Whatever the kernel has in memory or not: at most one trip, and for large ones the test notices more.
+/// Whatever the kernel has in memory or not: at most one trip, and for large ones the test notices
+/// more.
 #[test]
 fn a_small_object_takes_at_most_one_trip_to_the_blocking_pool() {
     for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
@@ -83,24 +87,28 @@ fn a_small_object_takes_at_most_one_trip_to_the_blocking_pool() {
             let storage = scratch.builder().metadata(store).build().map(Storage::new).unwrap();
             for size in [0, 1, 4 * 1024, 100 * 1024] {
                 let bytes = pattern(2, size);
-                let (saving, saved) = trips(storage.save("small", bytes.clone()).into_future()).await;
+                let (saving, saved) =
+                    trips(storage.save("small", bytes.clone()).into_future()).await;
                 saved.unwrap();
                 assert_eq!(saving, 1, "trips to save {size} bytes");
                 let open = async { storage.open("small").await?.bytes().await };
                 let (reading, found) = trips(open).await;
                 assert_eq!(found.unwrap(), bytes);
-                // What is cached needs none, but a larger one is read on the pool after it was opened without.
+                // What is cached needs none, but a larger one is read on the pool after it was
+                // opened without.
                 assert!(reading <= 1, "{reading} trips to read {size} bytes");
                 assert!(trips(storage.stat("small")).await.0 <= 1);
                 assert!(trips(storage.exists("small")).await.0 <= 1);
                 assert!(trips(storage.delete("small")).await.0 <= 1);
             }
-            let (reading, found) = trips(async { storage.open("theirs").await?.text().await }).await;
+            let (reading, found) =
+                trips(async { storage.open("theirs").await?.text().await }).await;
             assert_eq!((reading, &*found.unwrap()), (1, "a file of another program"));
 
             // The control.
             storage.save("large", pattern(3, 8 * MIB)).await.unwrap();
-            let stream = async { storage.open("large").await?.into_stream().try_collect::<Vec<_>>().await };
+            let stream =
+                async { storage.open("large").await?.into_stream().try_collect::<Vec<_>>().await };
             assert!(trips(stream).await.0 > 4);
         });
     }
@@ -157,7 +165,8 @@ async fn a_file_that_is_truncated_while_it_is_read_is_an_error() {
     let storage = scratch.storage();
     for left in [0, MIB as u64, 4 * MIB as u64 - 1] {
         storage.save("k", pattern(6, 4 * MIB)).await.unwrap();
-        let (whole, streamed) = (storage.open("k").await.unwrap(), storage.open("k").await.unwrap());
+        let (whole, streamed) =
+            (storage.open("k").await.unwrap(), storage.open("k").await.unwrap());
         let ranged = storage.open("k").range(3 * MIB as u64..).await.unwrap();
         File::options().write(true).open(scratch.file("k")).unwrap().set_len(left).unwrap();
 

@@ -1,5 +1,5 @@
-//! Trees: files that others wrote are objects, what we write are plain files, and a listing is in byte order of the
-//! whole key whatever the tree looks like.
+//! Trees: files that others wrote are objects, what we write are plain files, and a listing is in
+//! byte order of the whole key whatever the tree looks like.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -23,7 +23,10 @@ async fn a_file_that_another_program_wrote_is_an_object() {
     let meta = storage.stat("photos/2026/ada.png").await.unwrap();
     assert_eq!((meta.size, meta.content_type()), (20, Some("image/png")));
     assert_eq!(names(&storage, "").await.unwrap(), ["photos/2026/ada.png"]);
-    assert_eq!(storage.open("photos/2026/ada.png").range(4..10).await.unwrap().text().await.unwrap(), "really");
+    assert_eq!(
+        storage.open("photos/2026/ada.png").range(4..10).await.unwrap().text().await.unwrap(),
+        "really"
+    );
     storage.copy("photos/2026/ada.png", "copy.png").await.unwrap();
     assert_eq!(fs::read(scratch.file("copy.png")).unwrap(), b"not really a picture");
     storage.delete("photos/2026/ada.png").await.unwrap();
@@ -60,9 +63,11 @@ async fn our_directory_is_gone_when_the_driver_is() {
     assert_eq!(scratch.tree(), ["a"]);
 }
 
-/// A lock file that came and went could be locked twice: by its name, and by the name of the one before.
+/// A lock file that came and went could be locked twice: by its name, and by the name of the one
+/// before.
 #[tokio::test]
-async fn all_that_stays_beside_the_objects_is_the_lock_files_of_those_that_were_replaced_or_deleted() {
+async fn all_that_stays_beside_the_objects_is_the_lock_files_of_those_that_were_replaced_or_deleted()
+ {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     storage.save("a", "1").await.unwrap();
@@ -71,7 +76,8 @@ async fn all_that_stays_beside_the_objects_is_the_lock_files_of_those_that_were_
     storage.delete("b").await.unwrap();
     drop(storage);
     assert_eq!(scratch.locks().len(), 2);
-    let left: Vec<_> = scratch.tree().into_iter().filter(|path| !common::is_lock_file(path)).collect();
+    let left: Vec<_> =
+        scratch.tree().into_iter().filter(|path| !common::is_lock_file(path)).collect();
     assert_eq!(left, [".anystorage/", ".anystorage/locks/", "a"]);
 }
 
@@ -90,8 +96,9 @@ async fn a_root_that_is_only_read_stays_as_it_is() {
 async fn a_listing_is_in_byte_order_of_the_whole_key() {
     let scratch = Scratch::new();
     let keys = [
-        "a-b", "a.b", "a/b", "a/b-", "a/b.c/d", "a/c", "a0", "aa/a", "A/z", "b", "b-/x", "b./x", "b /x", "ab/c/d-e",
-        "ab/c/d/e", "ab/c/d.e", "ab/c-/d", "ü/x", "ü-", "ü0", "a!/x", "a!0", "zz",
+        "a-b", "a.b", "a/b", "a/b-", "a/b.c/d", "a/c", "a0", "aa/a", "A/z", "b", "b-/x", "b./x",
+        "b /x", "ab/c/d-e", "ab/c/d/e", "ab/c/d.e", "ab/c-/d", "ü/x", "ü-", "ü0", "a!/x", "a!0",
+        "zz",
     ];
     for key in keys {
         if key != "b" {
@@ -103,7 +110,8 @@ async fn a_listing_is_in_byte_order_of_the_whole_key() {
     let storage = scratch.storage();
     assert_eq!(names(&storage, "").await.unwrap(), expected);
     for prefix in ["a", "a/", "a/b", "ab/c/d", "ü", "b", "nothing", "a/b.c/d", "ab/c/d/"] {
-        let below: Vec<_> = expected.iter().copied().filter(|key| key.starts_with(prefix)).collect();
+        let below: Vec<_> =
+            expected.iter().copied().filter(|key| key.starts_with(prefix)).collect();
         assert_eq!(names(&storage, prefix).await.unwrap(), below, "{prefix}");
     }
 }
@@ -112,22 +120,28 @@ async fn a_listing_is_in_byte_order_of_the_whole_key() {
 #[tokio::test]
 async fn start_after_and_delimiter_agree_with_filtering_all_keys() {
     let scratch = Scratch::new();
-    let keys = ["a", "b-c", "b.c", "b/c", "b/c-/d", "b/d/e", "b/d/f", "b/e", "b0/a", "c/c/c/c", "c/c/c0"];
+    let keys =
+        ["a", "b-c", "b.c", "b/c", "b/c-/d", "b/d/e", "b/d/f", "b/e", "b0/a", "c/c/c/c", "c/c/c0"];
     for key in keys {
         scratch.put(key, "");
     }
     let storage = scratch.storage();
-    let starts =
-        ["", "a", "b", "b-", "b/", "b/c", "b/c-/", "b/c-/d", "b/d", "b/d/", "b/d/e", "b/d/z", "b/z", "c/c/c/", "z"];
+    let starts = [
+        "", "a", "b", "b-", "b/", "b/c", "b/c-/", "b/c-/d", "b/d", "b/d/", "b/d/e", "b/d/z", "b/z",
+        "c/c/c/", "z",
+    ];
     for prefix in ["", "b", "b/", "b/d", "b/d/", "c/c"] {
         for start in starts {
             let after = |name: &str| start.is_empty() || name > start;
-            let expected: Vec<_> = keys.into_iter().filter(|key| key.starts_with(prefix) && after(key)).collect();
-            let listing = storage.list(prefix).start_after(start).entries().collect().await.unwrap();
+            let expected: Vec<_> =
+                keys.into_iter().filter(|key| key.starts_with(prefix) && after(key)).collect();
+            let listing =
+                storage.list(prefix).start_after(start).entries().collect().await.unwrap();
             let found: Vec<_> = listing.iter().map(Entry::name).collect();
             assert_eq!(found, expected, "{prefix:?} after {start:?}");
 
-            let mut rolled: Vec<_> = keys.into_iter().filter(|key| key.starts_with(prefix)).collect::<Vec<_>>();
+            let mut rolled: Vec<_> =
+                keys.into_iter().filter(|key| key.starts_with(prefix)).collect::<Vec<_>>();
             for name in &mut rolled {
                 if let Some(at) = name[prefix.len()..].find('/') {
                     *name = &name[..=prefix.len() + at];
@@ -135,7 +149,14 @@ async fn start_after_and_delimiter_agree_with_filtering_all_keys() {
             }
             rolled.dedup();
             rolled.retain(|name| after(name));
-            let listing = storage.list(prefix).delimiter("/").start_after(start).entries().collect().await.unwrap();
+            let listing = storage
+                .list(prefix)
+                .delimiter("/")
+                .start_after(start)
+                .entries()
+                .collect()
+                .await
+                .unwrap();
             let found: Vec<_> = listing.iter().map(Entry::name).collect();
             assert_eq!(found, rolled, "level of {prefix:?} after {start:?}");
         }
@@ -172,9 +193,15 @@ async fn odd_names_are_one_error_each_and_the_listing_goes_on() {
     assert_eq!(fine, ["a", "d/fine", "z"]);
     let odd: Vec<_> = found.into_iter().filter_map(Result::err).collect();
     assert_eq!(odd.len(), 3, "{odd:?}");
-    assert!(odd.iter().all(|(kind, key)| *kind == ErrorKind::InvalidKey && !key.is_empty()), "{odd:?}");
+    assert!(
+        odd.iter().all(|(kind, key)| *kind == ErrorKind::InvalidKey && !key.is_empty()),
+        "{odd:?}"
+    );
     assert!(odd.iter().any(|(_, key)| key == "c\nd"), "{odd:?}");
-    assert!(items(&storage, "d/").await.iter().all(Result::is_ok), "an odd name elsewhere is no matter");
+    assert!(
+        items(&storage, "d/").await.iter().all(Result::is_ok),
+        "an odd name elsewhere is no matter"
+    );
 }
 
 /// A path of more bytes than a key has can be made step by step.
@@ -202,7 +229,9 @@ async fn a_path_longer_than_a_key_is_one_error_and_the_listing_goes_on() {
 async fn a_name_longer_than_the_file_system_holds_is_refused_on_saving_and_absent_on_reading() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
-    for long in ["x".repeat(256), format!("{}/file", "y".repeat(256)), format!("a/{}", "ü".repeat(128))] {
+    for long in
+        ["x".repeat(256), format!("{}/file", "y".repeat(256)), format!("a/{}", "ü".repeat(128))]
+    {
         refused(storage.save(&long, "1").await, ErrorKind::InvalidKey);
         refused(storage.open(&long).await, ErrorKind::NotFound);
         assert!(!storage.exists(&long).await.unwrap());
@@ -226,13 +255,22 @@ async fn our_directory_never_shows_and_cannot_be_addressed() {
     assert_eq!(names(&storage, "").await.unwrap(), ["app/.anystorage-not", "app/file"]);
     assert_eq!(level(&storage, "").await.unwrap(), ["app/"]);
     assert_eq!(level(&storage, "app/").await.unwrap(), ["app/.anystorage-not", "app/file"]);
-    for prefix in [".anystorage", ".anystorage/", ".anystorage/s", ".anystorage/staging/", "app/.anystorage/meta/p"] {
+    for prefix in [
+        ".anystorage",
+        ".anystorage/",
+        ".anystorage/s",
+        ".anystorage/staging/",
+        "app/.anystorage/meta/p",
+    ] {
         assert_eq!(names(&storage, prefix).await.unwrap(), names_beginning(prefix), "{prefix}");
         assert_eq!(level(&storage, prefix).await.unwrap(), names_beginning(prefix), "{prefix}");
     }
-    for key in
-        [".anystorage", ".anystorage/meta/planted", ".AnyStorage/staging/planted", "app/.anystorage/meta/planted"]
-    {
+    for key in [
+        ".anystorage",
+        ".anystorage/meta/planted",
+        ".AnyStorage/staging/planted",
+        "app/.anystorage/meta/planted",
+    ] {
         refused(storage.open(key).await, ErrorKind::InvalidKey);
         refused(storage.stat(key).await, ErrorKind::InvalidKey);
         refused(storage.exists(key).await, ErrorKind::InvalidKey);
@@ -313,7 +351,8 @@ async fn a_deep_tree_is_walked_in_order() {
     assert_eq!(read(&storage, &expected[399]).await.unwrap(), b"0");
 }
 
-/// Listings go to the disk in batches; an object at the seam must not be lost, doubled or be taken for the end.
+/// Listings go to the disk in batches; an object at the seam must not be lost, doubled or be taken
+/// for the end.
 #[tokio::test]
 async fn a_listing_of_any_length_is_whole() {
     let scratch = Scratch::new();
@@ -359,7 +398,8 @@ async fn a_listing_during_overwrites_shows_each_object_once() {
     }
 }
 
-/// What lies two levels below may not even be searched: a listing of one level does not notice, one of all levels does.
+/// What lies two levels below may not even be searched: a listing of one level does not notice, one
+/// of all levels does.
 #[test]
 fn a_listing_of_one_level_does_not_walk_the_subtrees() {
     common::as_nobody(one_level_of_a_closed_tree);
@@ -370,7 +410,11 @@ fn one_level_of_a_closed_tree() {
     for directory in ["a", "b"] {
         scratch.put(&format!("{directory}/file"), "");
         scratch.put(&format!("{directory}/closed/file"), "");
-        fs::set_permissions(scratch.file(&format!("{directory}/closed")), PermissionsExt::from_mode(0o000)).unwrap();
+        fs::set_permissions(
+            scratch.file(&format!("{directory}/closed")),
+            PermissionsExt::from_mode(0o000),
+        )
+        .unwrap();
     }
     let storage = scratch.storage();
     let runtime = common::poll::single_blocking_thread();
@@ -391,12 +435,15 @@ fn a_directory_that_cannot_be_read_is_one_error_and_its_siblings_follow() {
 
 fn listing_with_closed_directories() {
     let scratch = Scratch::new();
-    for key in ["a", "closed/1", "closed-too/1", "d/closed/1", "d/x", "names/1", "names/sub/1", "z"] {
+    for key in ["a", "closed/1", "closed-too/1", "d/closed/1", "d/x", "names/1", "names/sub/1", "z"]
+    {
         scratch.put(key, "");
     }
     // The last one may be read, but not searched.
     let closed = [("closed", 0o000), ("closed-too", 0o000), ("d/closed", 0o000), ("names", 0o444)];
-    let close = |path: &str, mode| fs::set_permissions(scratch.file(path), PermissionsExt::from_mode(mode)).unwrap();
+    let close = |path: &str, mode| {
+        fs::set_permissions(scratch.file(path), PermissionsExt::from_mode(mode)).unwrap()
+    };
     closed.iter().for_each(|(path, mode)| close(path, *mode));
     let storage = scratch.storage();
     let denied = |key: &str| Err((ErrorKind::PermissionDenied, key.to_owned()));
@@ -416,12 +463,18 @@ fn listing_with_closed_directories() {
         assert_eq!(items(&storage, "d/").await, all[3..5]);
         // The listing of what cannot be read itself.
         assert_eq!(items(&storage, "closed/").await, all[2..3]);
-        assert_eq!(level(&storage, "").await.unwrap(), ["a", "closed-too/", "closed/", "d/", "names/", "z"]);
+        assert_eq!(
+            level(&storage, "").await.unwrap(),
+            ["a", "closed-too/", "closed/", "d/", "names/", "z"]
+        );
         assert_eq!(level(&storage, "d/").await.unwrap(), ["d/closed/", "d/x"]);
         // By another delimiter than a directory's, what is inside counts.
         let odd = storage.list("").delimiter("o").entries();
         let odd: Vec<_> = futures_util::StreamExt::collect::<Vec<_>>(odd).await;
-        let errors = odd.iter().filter_map(|entry| entry.as_ref().err()).map(|error| error.key().unwrap().to_owned());
+        let errors = odd
+            .iter()
+            .filter_map(|entry| entry.as_ref().err())
+            .map(|error| error.key().unwrap().to_owned());
         assert_eq!(errors.collect::<Vec<_>>(), ["closed-too/", "closed/", "d/closed/", "names/"]);
     });
     closed.iter().for_each(|(path, _)| close(path, 0o755));
@@ -439,7 +492,9 @@ fn deletion_with_a_closed_directory() {
     }
     fs::set_permissions(scratch.file("d/closed"), PermissionsExt::from_mode(0o000)).unwrap();
     let storage = scratch.storage();
-    let error = common::poll::single_blocking_thread().block_on(storage.delete_prefix("d/").finish()).unwrap_err();
+    let error = common::poll::single_blocking_thread()
+        .block_on(storage.delete_prefix("d/").finish())
+        .unwrap_err();
     fs::set_permissions(scratch.file("d/closed"), PermissionsExt::from_mode(0o755)).unwrap();
     assert_eq!((error.kind(), error.key()), (ErrorKind::PermissionDenied, Some("d/closed/")));
     let left = common::poll::single_blocking_thread().block_on(names(&storage, "")).unwrap();
@@ -462,7 +517,10 @@ fn the_memory_of_a_listing_is_bounded_by_the_widest_directory() {
     assert_eq!(listed.parse::<usize>().unwrap(), DIRECTORIES * FILES);
     let growth: usize = growth.parse().unwrap();
     let all_names = DIRECTORIES * FILES * long_name(0).len() / 1024;
-    assert!(growth < all_names / 3, "peak memory grew by {growth} KiB; all names have {all_names} KiB");
+    assert!(
+        growth < all_names / 3,
+        "peak memory grew by {growth} KiB; all names have {all_names} KiB"
+    );
 }
 
 const DIRECTORIES: usize = 100;

@@ -1,7 +1,10 @@
-//! The cache tier: a cheap server in front of a dear origin, which may die at any moment without a reader noticing.
+//! The cache tier: a cheap server in front of a dear origin, which may die at any moment without a
+//! reader noticing.
 //!
-//! - [`HttpCache`] (feature `driver`) reads from the mirror and falls back to origin, also in the middle of a body.
-//! - [`server`] (feature `server`) is the mirror, which fills itself from origin on the first request.
+//! - [`HttpCache`] (feature `driver`) reads from the mirror and falls back to origin, also in the
+//!   middle of a body.
+//! - [`server`] (feature `server`) is the mirror, which fills itself from origin on the first
+//!   request.
 
 #[cfg(feature = "driver")]
 mod driver;
@@ -11,4 +14,6 @@ mod recent;
 pub mod server;
 
 #[cfg(feature = "driver")]
-pub use driver::{HttpCache, HttpCacheBuilder, MirrorState, MirrorStatus, OnSave, Status, Verify, register};
+pub use driver::{
+    HttpCache, HttpCacheBuilder, MirrorState, MirrorStatus, OnSave, Status, Verify, register,
+};

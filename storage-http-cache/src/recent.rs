@@ -8,13 +8,14 @@ use std::time::Duration;
 use storage_core::Key;
 use tokio::time::Instant;
 
-/// A value for each of the keys that were learned of last. Each is forgotten after its time, and earlier if there are too
-/// many.
+/// A value for each of the keys that were learned of last. Each is forgotten after its time, and
+/// earlier if there are too many.
 ///
-/// Two generations of equal size: when the young one is full it becomes the old one, and the old one goes. So what is
-/// forgotten early is what was learned longest ago, and nothing is ever searched or sorted. A generation is full when it has
-/// half of the keys, or as many bytes of keys as that many have that are of [`USUAL`] bytes: so a client
-/// that invents long keys gets no more memory.
+/// Two generations of equal size: when the young one is full it becomes the old one, and the old
+/// one goes. So what is forgotten early is what was learned longest ago, and nothing is ever
+/// searched or sorted. A generation is full when it has half of the keys, or as many bytes of keys
+/// as that many have that are of [`USUAL`] bytes: so a client that invents long keys gets no more
+/// memory.
 pub(crate) struct Recent<V> {
     lifetime: Duration,
     /// How many keys one generation holds.
@@ -61,11 +62,14 @@ impl<V: Clone> Recent<V> {
     pub(crate) fn insert(&self, key: &Key, value: V) {
         let now = Instant::now();
         // A time too long to be added is as good as for ever.
-        let until = now.checked_add(self.lifetime).unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)));
+        let until = now
+            .checked_add(self.lifetime)
+            .unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)));
         let mut generations = self.lock();
         if !generations.young.contains_key(key) {
             let len = key.as_str().len();
-            let is_full = generations.young.len() >= self.half || generations.bytes + len > self.half * USUAL;
+            let is_full =
+                generations.young.len() >= self.half || generations.bytes + len > self.half * USUAL;
             if is_full && !generations.young.is_empty() {
                 generations.old = std::mem::take(&mut generations.young);
                 generations.bytes = 0;
@@ -89,7 +93,8 @@ impl<V: Clone> Recent<V> {
     pub(crate) fn clear(&self) {
         let mut generations = self.lock();
         // Their memory goes too.
-        (generations.young, generations.old, generations.bytes) = (HashMap::new(), HashMap::new(), 0);
+        (generations.young, generations.old, generations.bytes) =
+            (HashMap::new(), HashMap::new(), 0);
     }
 
     // Nothing panics while the lock is held, so a poisoned one holds sound maps all the same.
@@ -145,8 +150,12 @@ mod tests {
         for n in 0..1_000 {
             recent.insert(&long(n), n);
             let generations = recent.lock();
-            let bytes: usize =
-                generations.young.keys().chain(generations.old.keys()).map(|key| key.as_str().len()).sum();
+            let bytes: usize = generations
+                .young
+                .keys()
+                .chain(generations.old.keys())
+                .map(|key| key.as_str().len())
+                .sum();
             assert!(bytes <= 1_000 * USUAL, "{bytes}");
         }
         assert!((960..1_000).all(|n| recent.contains(&long(n))), "the last ones stay");

@@ -1,7 +1,8 @@
-//! Storages and HTTP: serve any [`Storage`](storage_core::Storage) to browsers, and use any file server as one.
+//! Storages and HTTP: serve any [`Storage`](storage_core::Storage) to browsers, and use any file
+//! server as one.
 //!
-//! - [`Serve`] (feature `serve`) is a service for whichever HTTP server an application has: ranges, conditions, safe
-//!   headers, signed links for downloads and uploads.
+//! - [`Serve`] (feature `serve`) is a service for whichever HTTP server an application has: ranges,
+//!   conditions, safe headers, signed links for downloads and uploads.
 //! - [`Http`] (feature `driver`) is a driver whose objects are files of an HTTP server.
 
 #[cfg(feature = "driver")]

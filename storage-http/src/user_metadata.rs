@@ -1,7 +1,9 @@
-//! User metadata as headers, there and back: `X-Storage-Meta-<name>`, as the server tells it and the driver reads it.
+//! User metadata as headers, there and back: `X-Storage-Meta-<name>`, as the server tells it and
+//! the driver reads it.
 //!
-//! A header holds visible ASCII alone, and metadata any text: a value is percent-encoded UTF-8. Spaces are encoded as well,
-//! since those at the ends of a header's value, or several in a row, do not survive every proxy.
+//! A header holds visible ASCII alone, and metadata any text: a value is percent-encoded UTF-8.
+//! Spaces are encoded as well, since those at the ends of a header's value, or several in a row, do
+//! not survive every proxy.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +26,10 @@ pub(crate) fn to_header(name: &str, value: &str) -> Option<(HeaderName, HeaderVa
 }
 
 /// All user metadata among the headers. What was not encoded by [`to_header`] is taken as it is.
-#[cfg_attr(not(feature = "driver"), allow(dead_code, reason = "only the driver reads user metadata"))]
+#[cfg_attr(
+    not(feature = "driver"),
+    allow(dead_code, reason = "only the driver reads user metadata")
+)]
 pub(crate) fn from_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     let told = headers.iter().filter_map(|(name, value)| {
         let name = name.as_str().strip_prefix(PREFIX).filter(|name| !name.is_empty())?;
@@ -43,10 +48,23 @@ mod tests {
 
     #[test]
     fn any_text_reads_back_as_it_was() {
-        for text in
-            ["", "plain", "100%", "%20", "%zz", " a  b ", "Löveläce", "日本語 ☺", "a=b; c=\"d\", e\\f", "=?UTF-8?B?"]
-        {
-            assert_eq!(back("name", text), BTreeMap::from([("name".to_owned(), text.to_owned())]), "{text:?}");
+        for text in [
+            "",
+            "plain",
+            "100%",
+            "%20",
+            "%zz",
+            " a  b ",
+            "Löveläce",
+            "日本語 ☺",
+            "a=b; c=\"d\", e\\f",
+            "=?UTF-8?B?",
+        ] {
+            assert_eq!(
+                back("name", text),
+                BTreeMap::from([("name".to_owned(), text.to_owned())]),
+                "{text:?}"
+            );
         }
     }
 
@@ -61,7 +79,10 @@ mod tests {
     #[test]
     fn what_a_stranger_sends_is_taken_as_it_is() {
         let read = |value: &'static [u8]| {
-            let headers = [(HeaderName::from_static("x-storage-meta-a"), HeaderValue::from_bytes(value).unwrap())];
+            let headers = [(
+                HeaderName::from_static("x-storage-meta-a"),
+                HeaderValue::from_bytes(value).unwrap(),
+            )];
             from_headers(&headers.into_iter().collect()).remove("a")
         };
         assert_eq!(read(b"100%").as_deref(), Some("100%"));
@@ -71,8 +92,10 @@ mod tests {
 
     #[test]
     fn other_headers_are_no_user_metadata() {
-        let headers = [("x-storage-meta-", "a"), ("x-storage-method", "b"), ("content-type", "text/plain")];
-        let headers = headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let headers =
+            [("x-storage-meta-", "a"), ("x-storage-method", "b"), ("content-type", "text/plain")];
+        let headers = headers
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         assert!(from_headers(&headers.into_iter().collect()).is_empty());
     }
 }

@@ -35,9 +35,15 @@ async fn both() -> (Storage, Storage) {
 #[tokio::test]
 async fn an_object_arrives_with_its_metadata() {
     let (origin, http) = both().await;
-    let saved = origin.save("ä/a b%.txt", "0123456789").content_type("text/plain").cache_control("max-age=60");
+    let saved = origin
+        .save("ä/a b%.txt", "0123456789")
+        .content_type("text/plain")
+        .cache_control("max-age=60");
     let saved = saved.content_language("de").user_metadata("author", "Ada Löveläce").await.unwrap();
-    for meta in [http.stat("ä/a b%.txt").await.unwrap(), http.open("ä/a b%.txt").await.unwrap().meta().clone()] {
+    for meta in [
+        http.stat("ä/a b%.txt").await.unwrap(),
+        http.open("ä/a b%.txt").await.unwrap().meta().clone(),
+    ] {
         assert_eq!((meta.size, &meta.etag, &meta.metadata), (10, &saved.etag, &saved.metadata));
     }
     assert_eq!(http.open("ä/a b%.txt").range(2..4).await.unwrap().text().await.unwrap(), "23");
@@ -48,7 +54,12 @@ async fn an_object_arrives_with_its_metadata() {
 async fn an_encoded_object_arrives_as_it_is_stored() {
     let (origin, http) = both().await;
     // Whoever decoded it would find that it is no gzip.
-    origin.save("a.txt.gz", "0123456789").content_type("text/plain").content_encoding("gzip").await.unwrap();
+    origin
+        .save("a.txt.gz", "0123456789")
+        .content_type("text/plain")
+        .content_encoding("gzip")
+        .await
+        .unwrap();
     let object = http.open("a.txt.gz").await.unwrap();
     assert_eq!(object.meta().metadata.content_encoding.as_deref(), Some("gzip"));
     assert_eq!(object.text().await.unwrap(), "0123456789");
@@ -66,9 +77,16 @@ async fn serve_without_lengths(chunks: usize) -> Serve {
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
             let service = service_fn(move |_| {
-                let chunks = (0..chunks).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(CHUNK))));
-                let response = Response::builder().header("etag", "\"v1\"").header("content-type", "text/plain");
-                async move { Ok::<_, Infallible>(response.body(StreamBody::new(stream::iter(chunks))).unwrap()) }
+                let chunks = (0..chunks)
+                    .map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(CHUNK))));
+                let response = Response::builder()
+                    .header("etag", "\"v1\"")
+                    .header("content-type", "text/plain");
+                async move {
+                    Ok::<_, Infallible>(
+                        response.body(StreamBody::new(stream::iter(chunks))).unwrap(),
+                    )
+                }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
         }
@@ -77,11 +95,18 @@ async fn serve_without_lengths(chunks: usize) -> Serve {
     Serve::new(Storage::new(Http::builder(url).max_spool_size(0).build().unwrap()))
 }
 
-async fn answer(serve: &Serve, method: Method, headers: &[(&str, &str)]) -> (http::response::Parts, usize) {
+async fn answer(
+    serve: &Serve,
+    method: Method,
+    headers: &[(&str, &str)],
+) -> (http::response::Parts, usize) {
     let request = headers
         .iter()
-        .fold(Request::builder().method(method).uri("/a"), |request, (name, value)| request.header(*name, *value));
-    let (head, body) = serve.answer(request.body(Full::<Bytes>::default()).unwrap()).await.into_parts();
+        .fold(Request::builder().method(method).uri("/a"), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+    let (head, body) =
+        serve.answer(request.body(Full::<Bytes>::default()).unwrap()).await.into_parts();
     (head, body.collect().await.unwrap().to_bytes().len())
 }
 
@@ -121,7 +146,10 @@ async fn head_and_failed_conditions_of_an_object_without_a_length_do_not_downloa
         assert_eq!((head.status, length), (status, 0), "{headers:?}");
         if status != StatusCode::PRECONDITION_FAILED {
             assert_eq!(head.headers["etag"], "\"v1\"");
-            assert!(!head.headers.contains_key("content-length") && !head.headers.contains_key("accept-ranges"));
+            assert!(
+                !head.headers.contains_key("content-length")
+                    && !head.headers.contains_key("accept-ranges")
+            );
         }
         if status != StatusCode::OK {
             assert_eq!(answer(&serve, Method::GET, headers).await.0.status, status, "{headers:?}");

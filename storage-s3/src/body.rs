@@ -1,15 +1,17 @@
 //! [`Body`]: the bytes of an open object, in order, whatever becomes of the connections they arrive on.
 //!
-//! A connection that breaks off or stalls is replaced by another that goes on at the next byte, on the condition that the
-//! object is still the same version. A large object is read over several connections, once its reader has shown that it
-//! reads on, and as far as there is room.
+//! A connection that breaks off or stalls is replaced by another that goes on at the next byte, on
+//! the condition that the object is still the same version. A large object is read over several
+//! connections, once its reader has shown that it reads on, and as far as there is room.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result, Waits};
+use storage_core::{
+    Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result, Waits,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::Room;
@@ -132,7 +134,8 @@ impl Body {
         Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
 
-    /// Finds where the next bytes come from. An error is final: each request has been tried again as often as any other.
+    /// Finds where the next bytes come from. An error is final: each request has been tried again
+    /// as often as any other.
     async fn go_on(&mut self) -> Result<()> {
         // Where a connection broke off, what is ahead does not come next.
         let is_next = self.ahead.front().is_some_and(|ahead| ahead.range.start == self.left.start);
@@ -141,7 +144,8 @@ impl Body {
 
     async fn take_ahead(&mut self) -> Result<()> {
         let Some(Ahead { task, room, range }) = self.ahead.pop_front() else { return Ok(()) };
-        let outcome = task.await.map_err(|join| Error::unexpected("reading a range did not finish", join))?;
+        let outcome =
+            task.await.map_err(|join| Error::unexpected("reading a range did not finish", join))?;
         let Ok(mut chunks) = outcome else {
             // What became of it shows when it is read again, over a connection of its own.
             self.answer = Some(self.version()?.get(range).await?);
@@ -165,7 +169,9 @@ impl Body {
     }
 
     fn version(&self) -> Result<&Version> {
-        self.version.as_ref().ok_or_else(|| Error::new(ErrorKind::Unexpected, "the object has no strong ETag"))
+        self.version
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the object has no strong ETag"))
     }
 
     /// Waits before another attempt; gives up after several without progress.
@@ -181,15 +187,19 @@ impl Body {
         }
     }
 
-    /// Asks for further ranges, if the reader has read a part's worth, and there is room. Where there is none, the one
-    /// connection does.
+    /// Asks for further ranges, if the reader has read a part's worth, and there is room. Where
+    /// there is none, the one connection does.
     fn read_ahead(&mut self) {
         let part = self.s3.part_size;
         let Some(version) = &self.version else { return };
         while self.read >= part && self.ahead.len() + 1 < self.s3.concurrency {
             let is_alone = self.ahead.is_empty() && self.answer.is_some();
             // A connection that is open brings another part, while the others begin.
-            let start = if is_alone { self.planned.min(self.left.start.saturating_add(part)) } else { self.planned };
+            let start = if is_alone {
+                self.planned.min(self.left.start.saturating_add(part))
+            } else {
+                self.planned
+            };
             let range = start..start.saturating_add(part).min(self.left.end);
             if range.is_empty() {
                 return;
@@ -207,7 +217,9 @@ impl Body {
         if hasher.finish() == expected {
             return Ok(());
         }
-        let message = format!("the bytes that arrived do not have the checksum {expected} that the service keeps");
+        let message = format!(
+            "the bytes that arrived do not have the checksum {expected} that the service keeps"
+        );
         Err(Error::new(ErrorKind::Integrity, message))
     }
 }

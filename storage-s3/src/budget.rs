@@ -27,7 +27,8 @@ impl Budget {
         Self { units: Arc::new(Semaphore::new(total as usize)), total }
     }
 
-    /// Waits until there is room; whoever asks first gets it first. Who asks for more than there is gets all.
+    /// Waits until there is room; whoever asks first gets it first. Who asks for more than there is
+    /// gets all.
     pub(crate) async fn wait(&self, bytes: u64) -> Option<Room> {
         let permit = Arc::clone(&self.units).acquire_many_owned(units(bytes).min(self.total)).await;
         // The semaphore is never closed.

@@ -15,11 +15,12 @@ const MUCH: u64 = 256 * 1024;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ChecksumMode {
-    /// CRC-64/NVME: a fraction of the others' cost, and S3 keeps it for the whole object, however it was uploaded. The
-    /// default where the service takes it.
+    /// CRC-64/NVME: a fraction of the others' cost, and S3 keeps it for the whole object, however
+    /// it was uploaded. The default where the service takes it.
     Crc64Nvme,
-    /// SHA-256, which is also part of the request's signature: so even a connection without TLS cannot be tampered with.
-    /// The default where the service takes no checksum headers, since every service checks signatures.
+    /// SHA-256, which is also part of the request's signature: so even a connection without TLS
+    /// cannot be tampered with. The default where the service takes no checksum headers, since
+    /// every service checks signatures.
     Sha256,
     /// `Content-MD5`.
     Md5,
@@ -54,7 +55,8 @@ impl Checking {
         }
     }
 
-    /// The algorithm as S3 names it when an upload is created, where parts have checksum headers at all.
+    /// The algorithm as S3 names it when an upload is created, where parts have checksum headers at
+    /// all.
     pub(crate) fn name_for_parts(self) -> Option<&'static str> {
         match self.mode {
             ChecksumMode::Crc64Nvme if self.headers => Some("CRC64NVME"),
@@ -64,7 +66,11 @@ impl Checking {
     }
 
     /// Computes a body's checksum, unless it is known.
-    pub(crate) async fn proof(self, body: &Chunks, known: Option<&Checksum>) -> Result<Option<Proof>> {
+    pub(crate) async fn proof(
+        self,
+        body: &Chunks,
+        known: Option<&Checksum>,
+    ) -> Result<Option<Proof>> {
         let Some(algorithm) = self.algorithm() else { return Ok(None) };
         let checksum = match known.filter(|checksum| checksum.algorithm() == algorithm) {
             Some(known) => known.clone(),
@@ -103,7 +109,8 @@ impl WholeCrc {
     /// Appends a part.
     pub(crate) fn append(&mut self, part: &Checksum, len: u64) {
         if let Ok(bytes) = part.value().try_into() {
-            self.crc = checksum_combine(CrcAlgorithm::Crc64Nvme, self.crc, u64::from_be_bytes(bytes), len);
+            self.crc =
+                checksum_combine(CrcAlgorithm::Crc64Nvme, self.crc, u64::from_be_bytes(bytes), len);
         }
     }
 
@@ -119,7 +126,8 @@ mod tests {
 
     #[test]
     fn the_checksum_of_the_whole_is_that_of_its_parts_together() {
-        let bytes: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+        let bytes: Vec<u8> =
+            (0..100_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
         for cuts in [vec![0], vec![1, 50_000, 99_999], vec![100_000], vec![30, 30]] {
             let mut whole = WholeCrc::default();
             let mut start = 0;

@@ -23,8 +23,8 @@ const ADDED_HEADERS: usize = 8;
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// The most that is read of an answer that says what went wrong.
 const MAX_REFUSAL: usize = 64 * 1024;
-/// The most that is read of a document: a page of 1,000 keys of 1,024 bytes, each percent-encoded and with what
-/// belongs to it.
+/// The most that is read of a document: a page of 1,000 keys of 1,024 bytes, each percent-encoded
+/// and with what belongs to it.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
 /// Sends requests to one bucket. Cheap to clone.
@@ -102,7 +102,13 @@ impl Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, refusal: None, may_have_happened: false, not_begun: false, refused_with: None }
+        Self {
+            error,
+            refusal: None,
+            may_have_happened: false,
+            not_begun: false,
+            refused_with: None,
+        }
     }
 }
 
@@ -135,7 +141,8 @@ impl Client {
     pub(crate) async fn credential(&self) -> Result<Option<Arc<AwsCredential>>> {
         match &self.0.credentials {
             Some(provider) => {
-                let credential = provider.get_credential().await.map_err(crate::credentials::error)?;
+                let credential =
+                    provider.get_credential().await.map_err(crate::credentials::error)?;
                 check_credential(&credential)?;
                 Ok(Some(credential))
             }
@@ -148,8 +155,8 @@ impl Client {
         self.attempts(request, || self.attempt(request)).await
     }
 
-    /// Sends a request whose answer is a document. An error in an answer of success is one, as it is where the service
-    /// began to answer before it had finished.
+    /// Sends a request whose answer is a document. An error in an answer of success is one, as it
+    /// is where the service began to answer before it had finished.
     pub(crate) async fn document(&self, request: &Request<'_>) -> Result<Document, Failed> {
         self.attempts(request, || async {
             let mut answer = self.attempt(request).await?;
@@ -162,7 +169,11 @@ impl Client {
         .await
     }
 
-    async fn attempts<T, F>(&self, request: &Request<'_>, attempt: impl Fn() -> F) -> Result<T, Failed>
+    async fn attempts<T, F>(
+        &self,
+        request: &Request<'_>,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Failed>
     where
         F: Future<Output = Result<T, Failed>>,
     {
@@ -179,7 +190,11 @@ impl Client {
                 is_renewed = true;
                 continue;
             }
-            let wait = if failed.may_be_repeated(request.repeat) { waits.next(failed.wait()) } else { None };
+            let wait = if failed.may_be_repeated(request.repeat) {
+                waits.next(failed.wait())
+            } else {
+                None
+            };
             let Some(wait) = wait else { return Err(failed) };
             may_have_happened |= !failed.not_begun;
             tracing::debug!(
@@ -193,7 +208,8 @@ impl Client {
         }
     }
 
-    /// Whether the request may succeed with other credentials than those that were refused, and there are others by now.
+    /// Whether the request may succeed with other credentials than those that were refused, and
+    /// there are others by now.
     async fn has_other_credentials(&self, failed: &Failed) -> bool {
         match (&self.0.renewal, &failed.refused_with) {
             (Some(renewal), Some(refused)) => {
@@ -219,7 +235,11 @@ impl Client {
             return Ok(answer);
         }
         // What cannot be read of an error's document is no reason to hide the error.
-        let body = if request.method == Method::HEAD { Bytes::new() } else { answer.read_start(MAX_REFUSAL).await };
+        let body = if request.method == Method::HEAD {
+            Bytes::new()
+        } else {
+            answer.read_start(MAX_REFUSAL).await
+        };
         let refusal = Refusal::read(status, &answer.headers, &body);
         let refused_with = credential.clone().filter(|_| refusal.may_be_of_old_credentials());
         Err(Failed { refused_with, ..failed(refusal, credential.as_deref()) })
@@ -235,7 +255,10 @@ impl Client {
         self.refused(refusal).await.error
     }
 
-    async fn signed(&self, request: &Request<'_>) -> Result<(reqwest::Request, Option<Arc<AwsCredential>>)> {
+    async fn signed(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<(reqwest::Request, Option<Arc<AwsCredential>>)> {
         let inner = &*self.0;
         let url = inner.bucket.url(request.key, &request.query);
         let credential = self.credential().await?;
@@ -252,7 +275,8 @@ impl Client {
             // After the signature, because front ends of Google change this header on its way.
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        let url = Url::parse(&url).map_err(|cause| Error::unexpected("the request has no valid URL", cause))?;
+        let url = Url::parse(&url)
+            .map_err(|cause| Error::unexpected("the request has no valid URL", cause))?;
         let mut signed = reqwest::Request::new(request.method.clone(), url);
         *signed.headers_mut() = headers;
         if len > 0 {
@@ -261,8 +285,8 @@ impl Client {
         Ok((signed, credential))
     }
 
-    /// Signs what is in the headers, and the body by its SHA-256, if that was computed. Otherwise its checksum is part of
-    /// the signature, which is a header like others.
+    /// Signs what is in the headers, and the body by its SHA-256, if that was computed. Otherwise
+    /// its checksum is part of the signature, which is a header like others.
     fn sign(
         &self,
         url: &str,
@@ -272,8 +296,9 @@ impl Client {
     ) -> Result<HeaderMap> {
         let mut unsigned = HttpRequest::new(HttpRequestBody::empty());
         *unsigned.method_mut() = request.method.clone();
-        *unsigned.uri_mut() =
-            url.parse().map_err(|cause| Error::unexpected("the request has no valid URL", format!("{cause}")))?;
+        *unsigned.uri_mut() = url.parse().map_err(|cause| {
+            Error::unexpected("the request has no valid URL", format!("{cause}"))
+        })?;
         *unsigned.headers_mut() = headers;
         let digest = request.digest.as_ref().map(Checksum::value);
         AwsAuthorizer::new(credential, "s3", self.region())
@@ -288,11 +313,17 @@ impl Client {
         let place = host.split('/').nth(2).unwrap_or_default().to_owned();
         let is_connect = cause.is_connect();
         let error = if is_connect {
-            Error::new(ErrorKind::Unexpected, format!("no connection to {place}: check endpoint, network and TLS"))
+            Error::new(
+                ErrorKind::Unexpected,
+                format!("no connection to {place}: check endpoint, network and TLS"),
+            )
         } else if cause.is_timeout() {
             Error::new(ErrorKind::Timeout, format!("{place} gave no answer in time"))
         } else {
-            Error::new(ErrorKind::Unexpected, format!("the connection to {place} broke off before an answer came"))
+            Error::new(
+                ErrorKind::Unexpected,
+                format!("the connection to {place} broke off before an answer came"),
+            )
         };
         let error = error.with_retryable(true).with_source(innermost(&cause.without_url()));
         Failed { not_begun: is_connect, ..Failed::from(error) }
@@ -301,7 +332,10 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("bucket", &self.0.bucket).field("region", &self.0.region).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("bucket", &self.0.bucket)
+            .field("region", &self.0.region)
+            .finish_non_exhaustive()
     }
 }
 
@@ -332,7 +366,8 @@ fn no_answer(limit: Duration) -> Error {
 }
 
 impl Answer {
-    /// The next piece of the body. One that stalls is `Timeout`, one that breaks off an error that may pass.
+    /// The next piece of the body. One that stalls is `Timeout`, one that breaks off an error that
+    /// may pass.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         match tokio::time::timeout(BODY_PATIENCE, self.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),

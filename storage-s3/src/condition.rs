@@ -24,9 +24,9 @@ impl Condition {
     pub(crate) fn put_on<'a>(&self, request: Request<'a>, quoted: bool) -> Result<Request<'a>> {
         match self {
             Self::Always => Ok(request),
-            Self::Missing => {
-                Ok(request.header(IF_NONE_MATCH, HeaderValue::from_static("*")).repeat(Repeat::IfNotBegun))
-            }
+            Self::Missing => Ok(request
+                .header(IF_NONE_MATCH, HeaderValue::from_static("*"))
+                .repeat(Repeat::IfNotBegun)),
             Self::Is(etag) => {
                 let value = if quoted {
                     headers::header_value(&etag.to_string())?
@@ -43,13 +43,18 @@ impl Condition {
         let is_met = failed.error.kind() != ErrorKind::PreconditionFailed;
         match self {
             Self::Always => failed.error,
-            Self::Missing if !is_met => Error::new(ErrorKind::AlreadyExists, "there is an object already"),
+            Self::Missing if !is_met => {
+                Error::new(ErrorKind::AlreadyExists, "there is an object already")
+            }
             // Of an object that is gone S3 says that there is none.
-            Self::Is(etag) if !is_met || failed.error.kind() == ErrorKind::NotFound => not_this(etag),
-            _ if failed.error.is_retryable() && failed.leaves_open() => failed
-                .error
-                .with_retryable(false)
-                .with_context("whether the object was saved is not known: look before trying again"),
+            Self::Is(etag) if !is_met || failed.error.kind() == ErrorKind::NotFound => {
+                not_this(etag)
+            }
+            _ if failed.error.is_retryable() && failed.leaves_open() => {
+                failed.error.with_retryable(false).with_context(
+                    "whether the object was saved is not known: look before trying again",
+                )
+            }
             _ => failed.error,
         }
     }

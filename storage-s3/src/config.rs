@@ -28,8 +28,8 @@ const SMALLEST_PART: u64 = 5 * MIB;
 const LARGEST_PART: u64 = 5 * 1024 * MIB;
 const PART_SIZE: u64 = 8 * MIB;
 const CONCURRENCY: usize = 8;
-/// The memory that the parts of all saves of a driver may take together, and as much again those of all reads. A reader
-/// that takes its time keeps what it has, which no save may have to wait for.
+/// The memory that the parts of all saves of a driver may take together, and as much again those of
+/// all reads. A reader that takes its time keeps what it has, which no save may have to wait for.
 const MEMORY: u64 = 128 * MIB;
 /// Where a bucket is if nobody says.
 const REGION: &str = "us-east-1";
@@ -136,13 +136,15 @@ impl S3Builder {
     }
 
     setters! {
-        /// The bucket's region. Else that of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile, else `us-east-1`.
+        /// The bucket's region. Else that of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile,
+        /// else `us-east-1`.
         region: impl Into<String> => Some(region.into());
-        /// Where the service is: `https://s3.example.com`. Else `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or the
-        /// profile's, else AWS.
+        /// Where the service is: `https://s3.example.com`. Else `AWS_ENDPOINT_URL_S3`,
+        /// `AWS_ENDPOINT_URL`, or the profile's, else AWS.
         endpoint: Url => Some(endpoint);
         /// Whether the bucket is in the path of a URL (`https://host/bucket/key`) or in its host
-        /// (`https://bucket.host/key`). The path is the default for an endpoint that is set, the host for AWS.
+        /// (`https://bucket.host/key`). The path is the default for an endpoint that is set, the
+        /// host for AWS.
         path_style: bool => Some(path_style);
         /// The access key's id; the secret goes with it.
         access_key_id: impl Into<String> => Some(Secret::new(access_key_id));
@@ -154,8 +156,8 @@ impl S3Builder {
         profile: impl Into<String> => Some(profile.into());
         /// Whether requests are sent without a signature, as to a public bucket.
         anonymous: bool => anonymous;
-        /// The host that browsers know the service by, for signed links, where it is another than the one this program
-        /// talks to.
+        /// The host that browsers know the service by, for signed links, where it is another than
+        /// the one this program talks to.
         signing_endpoint: Url => Some(signing_endpoint);
         /// The canned ACL of every object that is saved or copied: `public-read`.
         acl: impl Into<String> => Some(acl.into());
@@ -167,18 +169,20 @@ impl S3Builder {
         storage_class: impl Into<String> => Some(storage_class.into());
         /// The checksum of every body that is sent.
         checksum: ChecksumMode => Some(checksum);
-        /// The size of a part in bytes, 5 MiB to 5 GiB; 8 MiB by default. What is smaller is saved by one request.
+        /// The size of a part in bytes, 5 MiB to 5 GiB; 8 MiB by default. What is smaller is saved
+        /// by one request.
         part_size: u64 => Some(part_size);
         /// How many parts of one object are on their way at once; 8 by default.
         concurrency: usize => Some(concurrency);
-        /// The profile of the service: what it lacks. Defaults to [`Quirks::Auto`], by the endpoint's host name.
+        /// The profile of the service: what it lacks. Defaults to [`Quirks::Auto`], by the
+        /// endpoint's host name.
         quirks: Quirks => quirks;
         /// Whether an endpoint may be reached without TLS.
         allow_http: bool => allow_http;
     }
 
-    /// Reads the options of the driver's own, as configuration has them: those that [`register`] lists, without those of
-    /// every driver.
+    /// Reads the options of the driver's own, as configuration has them: those that [`register`]
+    /// lists, without those of every driver.
     ///
     /// # Errors
     /// `InvalidConfig` that names the option.
@@ -186,15 +190,16 @@ impl S3Builder {
         Ok(Self { options: options.read("s3")?, public_url: None, largest_copy: copy::LARGEST })
     }
 
-    /// Where the bucket is publicly shown: a CNAME, a CDN, the bucket itself if it is public. The base of public links.
+    /// Where the bucket is publicly shown: a CNAME, a CDN, the bucket itself if it is public. The
+    /// base of public links.
     #[must_use]
     pub fn public_url(mut self, base: Url) -> Self {
         self.public_url = Some(base);
         self
     }
 
-    /// The largest object that one request copies; larger ones are copied by ranges. 5 GiB unless set: for tests, which
-    /// have no such object.
+    /// The largest object that one request copies; larger ones are copied by ranges. 5 GiB unless
+    /// set: for tests, which have no such object.
     #[doc(hidden)]
     #[must_use]
     pub fn largest_copy(mut self, bytes: u64) -> Self {
@@ -204,8 +209,9 @@ impl S3Builder {
 
     /// Makes the driver. Reads the profile files, if there are any; sends nothing.
     ///
-    /// What is not set comes from the environment, by the names that AWS tools use. Credentials are looked for in the
-    /// options, the environment, the profile files, then in what a container or an instance is given.
+    /// What is not set comes from the environment, by the names that AWS tools use. Credentials are
+    /// looked for in the options, the environment, the profile files, then in what a container or
+    /// an instance is given.
     ///
     /// # Errors
     /// `InvalidConfig` that names the option.
@@ -234,7 +240,11 @@ impl S3Builder {
         check_region(&region)?;
         let endpoint = match &options.endpoint {
             Some(endpoint) => Some(endpoint.clone()),
-            None => environment.endpoint_of("S3")?.or(found.endpoint).map(|text| parse_endpoint(&text)).transpose()?,
+            None => environment
+                .endpoint_of("S3")?
+                .or(found.endpoint)
+                .map(|text| parse_endpoint(&text))
+                .transpose()?,
         };
         let bucket = options.bucket_at(endpoint.as_ref(), &region, "endpoint")?;
         let signing_bucket = match &options.signing_endpoint {
@@ -242,16 +252,26 @@ impl S3Builder {
             None => bucket.clone(),
         };
         let abilities = options.quirks.abilities(endpoint.as_ref().and_then(Url::host_str));
-        let default = if abilities.checksum_headers { ChecksumMode::Crc64Nvme } else { ChecksumMode::Sha256 };
+        let default =
+            if abilities.checksum_headers { ChecksumMode::Crc64Nvme } else { ChecksumMode::Sha256 };
         let part_size = options.checked_part_size()?;
         Ok(S3::new(Inner {
             can_sign: found.provider.is_some(),
-            client: Client::new(http.client_for(bucket.host()), bucket, region, found.provider, found.renewal),
+            client: Client::new(
+                http.client_for(bucket.host()),
+                bucket,
+                region,
+                found.provider,
+                found.renewal,
+            ),
             signing_bucket,
             public_url,
             object_headers: options.object_headers(abilities)?,
             abilities,
-            checking: Checking { mode: options.checksum.unwrap_or(default), headers: abilities.checksum_headers },
+            checking: Checking {
+                mode: options.checksum.unwrap_or(default),
+                headers: abilities.checksum_headers,
+            },
             part_size,
             concurrency: options.checked_concurrency()?,
             save_budget: Budget::new(MEMORY),
@@ -279,18 +299,30 @@ impl fmt::Debug for S3Builder {
 impl S3Options {
     fn bucket_at(&self, endpoint: Option<&Url>, region: &str, option: &str) -> Result<Bucket> {
         let Some(endpoint) = endpoint else {
-            return Bucket::at_aws(&self.bucket, region, self.path_style.unwrap_or_else(|| self.bucket.contains('.')));
+            return Bucket::at_aws(
+                &self.bucket,
+                region,
+                self.path_style.unwrap_or_else(|| self.bucket.contains('.')),
+            );
         };
         match endpoint.scheme() {
             "https" => {}
             "http" if self.allow_http => {}
             "http" => {
-                return Err(Error::config(format!("option {option}: without TLS (http) only if allow_http = true")));
+                return Err(Error::config(format!(
+                    "option {option}: without TLS (http) only if allow_http = true"
+                )));
             }
-            _ => return Err(Error::config(format!("option {option}: a URL that begins with https:// or http://"))),
+            _ => {
+                return Err(Error::config(format!(
+                    "option {option}: a URL that begins with https:// or http://"
+                )));
+            }
         }
         if !endpoint.username().is_empty() || endpoint.password().is_some() {
-            return Err(Error::config(format!("option {option}: a URL without user name and password")));
+            return Err(Error::config(format!(
+                "option {option}: a URL without user name and password"
+            )));
         }
         if endpoint.query().is_some() || endpoint.fragment().is_some() {
             return Err(Error::config(format!("option {option}: a URL without a query")));
@@ -301,7 +333,9 @@ impl S3Options {
     fn checked_part_size(&self) -> Result<u64> {
         match self.part_size.unwrap_or(PART_SIZE) {
             size if (SMALLEST_PART..=LARGEST_PART).contains(&size) => Ok(size),
-            _ => Err(Error::config("option part_size: from 5 MiB (5242880) to 5 GiB, which is what S3 takes")),
+            _ => Err(Error::config(
+                "option part_size: from 5 MiB (5242880) to 5 GiB, which is what S3 takes",
+            )),
         }
     }
 
@@ -313,8 +347,12 @@ impl S3Options {
     }
 
     fn object_headers(&self, abilities: Abilities) -> Result<HeaderMap> {
-        if self.sse_kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms")) {
-            return Err(Error::config("option sse_kms_key_id needs sse = \"aws:kms\" (or \"aws:kms:dsse\")"));
+        if self.sse_kms_key_id.is_some()
+            && !self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms"))
+        {
+            return Err(Error::config(
+                "option sse_kms_key_id needs sse = \"aws:kms\" (or \"aws:kms:dsse\")",
+            ));
         }
         let options = [
             ("acl", "x-amz-acl", &self.acl),
@@ -328,7 +366,9 @@ impl S3Options {
             abilities.check_option(option)?;
             let legal = |byte: u8| (0x21..0x7f).contains(&byte);
             if value.is_empty() || !value.bytes().all(legal) {
-                return Err(Error::config(format!("option {option}: not a value that a header can have")));
+                return Err(Error::config(format!(
+                    "option {option}: not a value that a header can have"
+                )));
             }
             object_headers.insert(HeaderName::from_static(header), headers::header_value(value)?);
         }
@@ -347,8 +387,9 @@ fn first(environment: &Environment, names: &[&str]) -> Result<Option<String>> {
 }
 
 fn parse_endpoint(text: &str) -> Result<Url> {
-    config::url::parse(text)
-        .map_err(|expected| Error::config(format!("the endpoint of AWS_ENDPOINT_URL or of the profile: {expected}")))
+    config::url::parse(text).map_err(|expected| {
+        Error::config(format!("the endpoint of AWS_ENDPOINT_URL or of the profile: {expected}"))
+    })
 }
 
 /// It becomes part of a host's name and of every signature.
@@ -362,9 +403,10 @@ fn check_region(region: &str) -> Result<()> {
 
 /// Registers the driver `s3` and its scheme (`s3://bucket/prefix?region=eu-west-1`).
 ///
-/// Options: `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`,
-/// `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`,
-/// `quirks`, `allow_http`, and those of every driver (`prefix`, `public_url`, ...).
+/// Options: `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`,
+/// `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`,
+/// `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http`, and those of
+/// every driver (`prefix`, `public_url`, ...).
 ///
 /// ```
 /// let mut registry = storage_core::Registry::new();
@@ -383,20 +425,25 @@ pub fn register(registry: &mut Registry) {
 
 fn options_of(url: &Url) -> Result<Options> {
     let bucket = url.host_str().filter(|host| !host.is_empty());
-    let bucket = bucket.ok_or_else(|| Error::config("an S3 URL is s3://bucket or s3://bucket/prefix"))?;
+    let bucket =
+        bucket.ok_or_else(|| Error::config("an S3 URL is s3://bucket or s3://bucket/prefix"))?;
     if url.port().is_some() {
-        return Err(Error::config("an S3 URL has a bucket where others have a host: set endpoint=... in its query"));
+        return Err(Error::config(
+            "an S3 URL has a bucket where others have a host: set endpoint=... in its query",
+        ));
     }
-    if let Some((secret, _)) =
-        url.query_pairs().find(|(name, _)| matches!(&**name, "access_key_id" | "secret_access_key" | "session_token"))
-    {
+    if let Some((secret, _)) = url.query_pairs().find(|(name, _)| {
+        matches!(&**name, "access_key_id" | "secret_access_key" | "session_token")
+    }) {
         return Err(Error::config(format!(
             "an S3 URL with {secret}: secrets come from the environment, a profile or a config file"
         )));
     }
     let mut options = Options::new().with("bucket", bucket);
     let prefix = percent_encoding::percent_decode_str(url.path().trim_matches('/')).decode_utf8();
-    let prefix = prefix.map_err(|cause| Error::config("the prefix of an S3 URL is not UTF-8").with_source(cause))?;
+    let prefix = prefix.map_err(|cause| {
+        Error::config("the prefix of an S3 URL is not UTF-8").with_source(cause)
+    })?;
     if !prefix.is_empty() {
         options.insert("prefix", prefix.into_owned());
     }

@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use storage_core::{
-    Checksums, CopyMode, CopyOptions, Error, ErrorKind, Key, Metadata, MetadataDirective, ObjectMeta, OpenOptions,
-    Payload, Result, SaveMode, SaveOptions,
+    Checksums, CopyMode, CopyOptions, Error, ErrorKind, Key, Metadata, MetadataDirective,
+    ObjectMeta, OpenOptions, Payload, Result, SaveMode, SaveOptions,
 };
 
 use crate::checksums::{Checking, ChecksumMode};
@@ -33,7 +33,9 @@ const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-    if from == to && (options.metadata == MetadataDirective::Keep || options.mode == CopyMode::CreateNew) {
+    if from == to
+        && (options.metadata == MetadataDirective::Keep || options.mode == CopyMode::CreateNew)
+    {
         // S3 refuses a copy that would change nothing.
         stat::head(s3, from.as_str()).await?;
         return match options.mode {
@@ -52,7 +54,8 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
             return Ok(done);
         }
     }
-    Err(Error::new(ErrorKind::Conflict, "the source was replaced all the time").with_retryable(true))
+    Err(Error::new(ErrorKind::Conflict, "the source was replaced all the time")
+        .with_retryable(true))
 }
 
 fn already_exists() -> Error {
@@ -72,8 +75,8 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
     }
     let answer = s3.client.document(&request).await;
     let copied = answer.and_then(|answer| {
-        let _: xml::Copied =
-            xml::proof("CopyObjectResult", &answer.body).map_err(|error| error.with_context("the copy may be made"))?;
+        let _: xml::Copied = xml::proof("CopyObjectResult", &answer.body)
+            .map_err(|error| error.with_context("the copy may be made"))?;
         Ok(answer.headers)
     });
     match copied {
@@ -82,7 +85,9 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
             stored::check_storage_class(s3, to).await?;
             Ok(Some(()))
         }
-        Err(failed) if failed.error.kind() == ErrorKind::PreconditionFailed => settle(s3, to, options, failed).await,
+        Err(failed) if failed.error.kind() == ErrorKind::PreconditionFailed => {
+            settle(s3, to, options, failed).await
+        }
         Err(failed) if failed.refusal.as_deref().is_some_and(Refusal::may_be_too_large) => {
             let source = Source::look(s3, from).await?;
             if source.meta.size <= s3.largest_copy {
@@ -94,8 +99,14 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
     }
 }
 
-/// Finds out which of two conditions did not hold: that there is no destination, or that the source is what it was.
-async fn settle(s3: &Shared, to: &Key, options: &CopyOptions, failed: Failed) -> Result<Option<()>> {
+/// Finds out which of two conditions did not hold: that there is no destination, or that the source
+/// is what it was.
+async fn settle(
+    s3: &Shared,
+    to: &Key,
+    options: &CopyOptions,
+    failed: Failed,
+) -> Result<Option<()>> {
     if options.mode == CopyMode::CreateNew && stat::exists(s3, to).await? {
         return Err(already_exists());
     }
@@ -126,8 +137,8 @@ impl Source {
         })
     }
 
-    /// The copy's headers. A copy onto itself keeps what the caller did not name: S3 would take away the storage class,
-    /// the encryption and the redirection with the old metadata.
+    /// The copy's headers. A copy onto itself keeps what the caller did not name: S3 would take
+    /// away the storage class, the encryption and the redirection with the old metadata.
     fn headers(&self, s3: &Shared, to: &Key, metadata: &Metadata) -> Result<HeaderMap> {
         let mut headers = headers::of_metadata(metadata, &self.kept, s3.abilities.underscores)?;
         if self.meta.key == *to {
@@ -154,7 +165,8 @@ fn request<'a>(
     source: Option<&Source>,
 ) -> Result<Request<'a>> {
     let copy_source = headers::header_value(&s3.client.bucket().copy_source(from.as_str()))?;
-    let mut request = Request::new(Method::PUT, to.as_str()).header(SOURCE, copy_source).patiently();
+    let mut request =
+        Request::new(Method::PUT, to.as_str()).header(SOURCE, copy_source).patiently();
     request = match (&options.metadata, source) {
         (MetadataDirective::Replace(metadata), Some(source)) => request
             .header(DIRECTIVE, HeaderValue::from_static("REPLACE"))
@@ -176,9 +188,17 @@ pub(crate) async fn in_ranges(s3: &Shared, from: &Key, to: &Key) -> Result<()> {
 }
 
 /// An upload whose parts are ranges of the source.
-async fn by_ranges(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions, source: &Source) -> Result<Option<()>> {
+async fn by_ranges(
+    s3: &Shared,
+    from: &Key,
+    to: &Key,
+    options: &CopyOptions,
+    source: &Source,
+) -> Result<Option<()>> {
     if !s3.abilities.part_copy {
-        return Err(Error::unsupported("this service copies no objects above 5 GiB: read and save it"));
+        return Err(Error::unsupported(
+            "this service copies no objects above 5 GiB: read and save it",
+        ));
     }
     let metadata = match &options.metadata {
         MetadataDirective::Replace(metadata) => metadata,
@@ -190,7 +210,8 @@ async fn by_ranges(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions, sou
         headers.insert(TAGGING, tags(s3, from).await?);
     }
     let mut upload = Upload::create(&s3.client, to, headers, unchecked).await?;
-    let copied = upload.run_all(ranges(s3, from, source, &upload)?.into_iter(), s3.concurrency).await;
+    let copied =
+        upload.run_all(ranges(s3, from, source, &upload)?.into_iter(), s3.concurrency).await;
     let completed = match copied {
         Ok(()) => upload.complete(&condition(options), s3.abilities.quoted_etags).await,
         Err(error) => Err(error),
@@ -207,8 +228,8 @@ async fn by_ranges(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions, sou
     }
 }
 
-/// The tags of an object, as the header `x-amz-tagging` of an upload has them. A copy in one request carries them along
-/// by itself.
+/// The tags of an object, as the header `x-amz-tagging` of an upload has them. A copy in one
+/// request carries them along by itself.
 async fn tags(s3: &Shared, key: &Key) -> Result<HeaderValue> {
     let request = Request::new(Method::GET, key.as_str()).query("tagging", "");
     let document = s3.client.document(&request).await?;
@@ -234,8 +255,12 @@ fn ranges(
             let end = start.saturating_add(step).min(size);
             let mut headers = source.condition()?;
             headers.insert(SOURCE, copy_source.clone());
-            headers.insert(SOURCE_RANGE, headers::header_value(&format!("bytes={start}-{}", end - 1))?);
-            let (client, key, id) = (upload.client().clone(), upload.key().clone(), upload.id().to_owned());
+            headers.insert(
+                SOURCE_RANGE,
+                headers::header_value(&format!("bytes={start}-{}", end - 1))?,
+            );
+            let (client, key, id) =
+                (upload.client().clone(), upload.key().clone(), upload.id().to_owned());
             Ok(async move {
                 let text = number.to_string();
                 let request = Request::new(Method::PUT, key.as_str())

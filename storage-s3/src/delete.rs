@@ -17,8 +17,9 @@ pub(crate) async fn delete(s3: &Shared, key: &Key) -> Result<()> {
     delete_named(s3, key.as_str()).await
 }
 
-/// Removes an empty object whose name ends in a slash. S3 has no request that deletes an object only if it is empty, so the
-/// size is looked up first; an object that is written in between is deleted too.
+/// Removes an empty object whose name ends in a slash. S3 has no request that deletes an object
+/// only if it is empty, so the size is looked up first; an object that is written in between is
+/// deleted too.
 pub(crate) async fn delete_folder_marker(s3: &Shared, marker: &Prefix) -> Result<()> {
     let name = marker.as_str();
     // An empty name would be the bucket's own.
@@ -38,7 +39,10 @@ pub(crate) async fn delete_folder_marker(s3: &Shared, marker: &Prefix) -> Result
             );
             Err(Error::new(ErrorKind::Conflict, message))
         }
-        None => Err(Error::new(ErrorKind::Unexpected, "the service reports no size for the folder marker")),
+        None => Err(Error::new(
+            ErrorKind::Unexpected,
+            "the service reports no size for the folder marker",
+        )),
     }
 }
 
@@ -58,9 +62,10 @@ pub(crate) fn can_be_one_request(s3: &Shared, keys: &[Key]) -> bool {
 
 pub(crate) async fn delete_many(s3: &Shared, keys: &[Key]) -> Vec<Result<()>> {
     match delete_at_once(s3, keys).await {
-        Ok(failures) => {
-            keys.iter().map(|key| failures.get(key.as_str()).map_or(Ok(()), |error| Err(copy_of(error)))).collect()
-        }
+        Ok(failures) => keys
+            .iter()
+            .map(|key| failures.get(key.as_str()).map_or(Ok(()), |error| Err(copy_of(error))))
+            .collect(),
         // The one failure is every key's.
         Err(error) => keys.iter().map(|_| Err(copy_of(&error))).collect(),
     }
@@ -73,7 +78,8 @@ async fn delete_at_once(s3: &Shared, keys: &[Key]) -> Result<HashMap<String, Err
     // The one request that S3 does not take without a checksum; this one every service knows.
     let checksum = Checksum::of(ChecksumAlgorithm::Md5, &body);
     let proof = Proof { checksum, in_header: true, in_signature: false };
-    let request = Request::new(Method::POST, "").query("delete", "").body(body).verified_by(&proof)?;
+    let request =
+        Request::new(Method::POST, "").query("delete", "").body(body).verified_by(&proof)?;
     let answer = s3.client.document(&request).await?;
     let deleted: xml::Deleted = xml::answer("DeleteResult", &answer.body)
         .map_err(|error| error.with_context("the objects may be deleted, some or all"))?;
@@ -89,7 +95,8 @@ async fn delete_at_once(s3: &Shared, keys: &[Key]) -> Result<HashMap<String, Err
 }
 
 fn copy_of(error: &Error) -> Error {
-    let copy = Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
+    let copy =
+        Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
     match error.retry_after() {
         Some(wait) => copy.with_retry_after(wait),
         None => copy,

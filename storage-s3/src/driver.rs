@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use http::HeaderMap;
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object, ObjectMeta,
-    OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
+    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object,
+    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    delete_one_by_one,
 };
 use url::Url;
 
@@ -21,7 +22,8 @@ use crate::{copy, delete, link, list, open, save, stat};
 
 /// A bucket as a driver. Cheap to clone; all clones share connections and memory limits.
 ///
-/// Made by [`S3Builder`], or by configuration once [`register`](crate::register) has told a registry of it.
+/// Made by [`S3Builder`], or by configuration once [`register`](crate::register) has told a
+/// registry of it.
 #[derive(Clone)]
 pub struct S3(Shared);
 

@@ -4,7 +4,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use storage_core::{Error, Result};
 use url::Url;
 
-/// All but the unreserved characters of RFC 3986, as Signature Version 4 wants it ("Create a canonical request").
+/// All but the unreserved characters of RFC 3986, as Signature Version 4 wants it ("Create a
+/// canonical request").
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same, but for the slashes of a key.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
@@ -13,7 +14,8 @@ const PATH: &AsciiSet = &QUERY.remove(b'/');
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bucket {
     name: String,
-    /// Without a slash at its end: `https://bucket.s3.eu-west-1.amazonaws.com`, `http://127.0.0.1:9000/bucket`.
+    /// Without a slash at its end: `https://bucket.s3.eu-west-1.amazonaws.com`,
+    /// `http://127.0.0.1:9000/bucket`.
     base: String,
     is_at_aws: bool,
 }
@@ -23,15 +25,18 @@ impl Bucket {
     pub(crate) fn at_aws(name: &str, region: &str, path_style: bool) -> Result<Self> {
         // Beijing and Ningxia have a domain of their own ("Amazon S3 endpoints and quotas").
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let endpoint = Url::parse(&format!("https://s3.{region}.{domain}"))
-            .map_err(|cause| Error::config("option region: not the name of a region").with_source(cause))?;
+        let endpoint = Url::parse(&format!("https://s3.{region}.{domain}")).map_err(|cause| {
+            Error::config("option region: not the name of a region").with_source(cause)
+        })?;
         Ok(Self { is_at_aws: true, ..Self::at(name, &endpoint, path_style)? })
     }
 
     /// A bucket at an endpoint: below its path, or as its host's first label.
     pub(crate) fn at(name: &str, endpoint: &Url, path_style: bool) -> Result<Self> {
         check_name(name)?;
-        let host = endpoint.host_str().ok_or_else(|| Error::config("option endpoint: a URL without a host"))?;
+        let host = endpoint
+            .host_str()
+            .ok_or_else(|| Error::config("option endpoint: a URL without a host"))?;
         let scheme = endpoint.scheme();
         let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
         let path = endpoint.path().trim_end_matches('/');
@@ -43,7 +48,8 @@ impl Bucket {
         Ok(Self { name: name.to_owned(), base, is_at_aws: false })
     }
 
-    /// Where it is, for people: `s3://media` at AWS, else its URL, since two services may have buckets of one name.
+    /// Where it is, for people: `s3://media` at AWS, else its URL, since two services may have
+    /// buckets of one name.
     pub(crate) fn location(&self) -> String {
         if self.is_at_aws { format!("s3://{}", self.name) } else { self.base.clone() }
     }
@@ -115,13 +121,25 @@ mod tests {
 
     #[test]
     fn the_bucket_is_in_the_path_or_in_the_host() {
-        assert_eq!(bucket("http://127.0.0.1:9000", true).url("a/b", &[]), "http://127.0.0.1:9000/media/a/b");
-        assert_eq!(bucket("https://s3.example.com/", false).url("a", &[]), "https://media.s3.example.com/a");
-        assert_eq!(bucket("https://example.com/s3/", true).url("a", &[]), "https://example.com/s3/media/a");
+        assert_eq!(
+            bucket("http://127.0.0.1:9000", true).url("a/b", &[]),
+            "http://127.0.0.1:9000/media/a/b"
+        );
+        assert_eq!(
+            bucket("https://s3.example.com/", false).url("a", &[]),
+            "https://media.s3.example.com/a"
+        );
+        assert_eq!(
+            bucket("https://example.com/s3/", true).url("a", &[]),
+            "https://example.com/s3/media/a"
+        );
         let aws = Bucket::at_aws("media", "cn-north-1", false).unwrap();
         assert_eq!(aws.url("", &[]), "https://media.s3.cn-north-1.amazonaws.com.cn/");
         assert_eq!(aws.location(), "s3://media");
-        assert_eq!(bucket("https://example.com/s3/", true).location(), "https://example.com/s3/media");
+        assert_eq!(
+            bucket("https://example.com/s3/", true).location(),
+            "https://example.com/s3/media"
+        );
     }
 
     #[test]
@@ -133,8 +151,12 @@ mod tests {
 
     #[test]
     fn every_character_of_a_key_but_the_slash_is_taken_literally() {
-        let url = bucket("http://h", true).url("a b/%2e%2e/c+d?e#é", &[("list-type", "2"), ("prefix", "a&b=/")]);
-        assert_eq!(url, "http://h/media/a%20b/%252e%252e/c%2Bd%3Fe%23%C3%A9?list-type=2&prefix=a%26b%3D%2F");
+        let url = bucket("http://h", true)
+            .url("a b/%2e%2e/c+d?e#é", &[("list-type", "2"), ("prefix", "a&b=/")]);
+        assert_eq!(
+            url,
+            "http://h/media/a%20b/%252e%252e/c%2Bd%3Fe%23%C3%A9?list-type=2&prefix=a%26b%3D%2F"
+        );
         // A parser of URLs leaves it as it is.
         assert_eq!(Url::parse(&url).unwrap().as_str(), url);
     }

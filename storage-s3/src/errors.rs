@@ -1,4 +1,5 @@
-//! What S3 says went wrong, in the kinds of the contract, with S3's code and request id in the message.
+//! What S3 says went wrong, in the kinds of the contract, with S3's code and request id in the
+//! message.
 
 use std::time::{Duration, SystemTime};
 
@@ -48,8 +49,11 @@ impl Refusal {
     /// Reads an answer's status, headers and the beginning of its body.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let document: Document = xml::read(body).unwrap_or_default();
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let or_header = |text: String, name| if text.is_empty() { header(name).unwrap_or_default() } else { text };
+        let header =
+            |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let or_header = |text: String, name| {
+            if text.is_empty() { header(name).unwrap_or_default() } else { text }
+        };
         Self {
             status: status.as_u16(),
             code: document.code,
@@ -62,7 +66,8 @@ impl Refusal {
         }
     }
 
-    /// An error inside an answer whose status says success, as it may come after a long copy or completion.
+    /// An error inside an answer whose status says success, as it may come after a long copy or
+    /// completion.
     pub(crate) fn in_success(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let refusal = Self::read(StatusCode::OK, headers, body);
         (xml::root(body).as_deref() == Some("Error")).then_some(refusal)
@@ -89,7 +94,10 @@ impl Refusal {
             return false;
         }
         self.was_not_begun()
-            || matches!(self.code.as_str(), "RequestTimeout" | "OperationAborted" | "BadDigest" | "InternalError")
+            || matches!(
+                self.code.as_str(),
+                "RequestTimeout" | "OperationAborted" | "BadDigest" | "InternalError"
+            )
             || self.code.starts_with("XAmzContent")
             || matches!(self.status, 500 | 502 | 504)
     }
@@ -116,11 +124,12 @@ impl Refusal {
 
     /// Whether the service may have done what it was asked, and failed afterwards.
     pub(crate) fn leaves_open(&self) -> bool {
-        self.code == "InternalError" || (matches!(self.status, 500 | 502 | 504) && !self.was_not_begun())
+        self.code == "InternalError"
+            || (matches!(self.status, 500 | 502 | 504) && !self.was_not_begun())
     }
 
-    /// Without what the request was signed with, should the service have sent any of it back. To be called before anything is
-    /// shown, or cut: half of a secret would not be known again.
+    /// Without what the request was signed with, should the service have sent any of it back. To be
+    /// called before anything is shown, or cut: half of a secret would not be known again.
     pub(crate) fn without_secrets(self, credential: &AwsCredential) -> Self {
         let clean = |text| without_secrets(text, credential);
         Self {
@@ -133,12 +142,18 @@ impl Refusal {
         }
     }
 
-    /// Whether the service may accept the same request with newer credentials. A refusal of a HEAD has no document, so
-    /// it is known by its status alone.
+    /// Whether the service may accept the same request with newer credentials. A refusal of a HEAD
+    /// has no document, so it is known by its status alone.
     pub(crate) fn may_be_of_old_credentials(&self) -> bool {
-        const CODES: &[&str] =
-            &["ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"];
-        CODES.contains(&self.code.as_str()) || (self.is_bare() && matches!(self.status, 400 | 401 | 403))
+        const CODES: &[&str] = &[
+            "ExpiredToken",
+            "InvalidAccessKeyId",
+            "InvalidToken",
+            "SignatureDoesNotMatch",
+            "TokenRefreshRequired",
+        ];
+        CODES.contains(&self.code.as_str())
+            || (self.is_bare() && matches!(self.status, 400 | 401 | 403))
     }
 
     /// Whether the response names neither a code nor the bucket's region.
@@ -160,7 +175,8 @@ impl Refusal {
         }
     }
 
-    /// `NoSuchBucket (404): The specified bucket does not exist [request 4442587FB7D0A2F9, host ...]`.
+    /// `NoSuchBucket (404): The specified bucket does not exist [request 4442587FB7D0A2F9, host
+    /// ...]`.
     fn said(&self) -> String {
         let code = if self.code.is_empty() { "the service answers" } else { &self.code };
         let mut said = format!("{} ({})", shown(code), self.status);
@@ -179,8 +195,7 @@ impl Refusal {
             return (ErrorKind::InvalidConfig, Some(advice));
         }
         if self.is_key_too_long_for_lmdb() {
-            let advice =
-                "the service keeps keys in LMDB, of at most 479 bytes with Garage: use shorter keys or prefixes";
+            let advice = "the service keeps keys in LMDB, of at most 479 bytes with Garage: use shorter keys or prefixes";
             return (ErrorKind::InvalidKey, Some(advice.to_owned()));
         }
         if self.code == "RequestTimeTooSkewed" {
@@ -204,7 +219,8 @@ impl Refusal {
             "IncorrectEndpoint",
         ];
         let is_redirect = matches!(self.status, 301 | 302 | 307 | 308);
-        // A HEAD has no document; that the service tells a region beside a 400 is its way to say it.
+        // A HEAD has no document; that the service tells a region beside a 400 is its way to say
+        // it.
         let is_told = self.status == 400 && self.code.is_empty() && self.region.is_some();
         if !is_redirect && !is_told && !CODES.contains(&self.code.as_str()) {
             return None;
@@ -241,7 +257,9 @@ fn retry_after(text: &str) -> Option<Duration> {
 fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
     Some(match code {
         "NoSuchKey" => (ErrorKind::NotFound, ""),
-        "NoSuchBucket" => (ErrorKind::InvalidConfig, "create the bucket, or mend the option bucket"),
+        "NoSuchBucket" => {
+            (ErrorKind::InvalidConfig, "create the bucket, or mend the option bucket")
+        }
         "InvalidBucketName" => (ErrorKind::InvalidConfig, "mend the option bucket"),
         "AccessDenied" => (
             ErrorKind::PermissionDenied,
@@ -249,22 +267,31 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
              not there; some services also say it of an unknown key: check access_key_id and secret_access_key",
         ),
         "AccountProblem" | "AllAccessDisabled" | "NotSignedUp" => (ErrorKind::PermissionDenied, ""),
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidSecurity" | "MissingAuthenticationToken" => {
-            (ErrorKind::Unauthenticated, "check access_key_id and secret_access_key, or where they come from")
-        }
-        "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken" | "RequestExpired" => {
-            (ErrorKind::Unauthenticated, "the credentials have expired or are not of this service: get new ones")
-        }
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "InvalidSecurity"
+        | "MissingAuthenticationToken" => (
+            ErrorKind::Unauthenticated,
+            "check access_key_id and secret_access_key, or where they come from",
+        ),
+        "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken" | "RequestExpired" => (
+            ErrorKind::Unauthenticated,
+            "the credentials have expired or are not of this service: get new ones",
+        ),
         // Another save of the key completed or aborted it, or a rule of the bucket.
         "NoSuchUpload" => (
             ErrorKind::Conflict,
             "another write of the key, or a lifecycle rule of the bucket, ended this upload: save again",
         ),
         "PreconditionFailed" => (ErrorKind::PreconditionFailed, ""),
-        "ConditionalRequestConflict" => (ErrorKind::Conflict, "another save of the key was under way: try again"),
+        "ConditionalRequestConflict" => {
+            (ErrorKind::Conflict, "another save of the key was under way: try again")
+        }
         "InvalidRange" => (ErrorKind::RangeNotSatisfiable, ""),
         // What AWS, Ceph and MinIO say of a key that they cannot hold.
-        "KeyTooLongError" | "InvalidObjectName" | "XMinioInvalidObjectName" => (ErrorKind::InvalidKey, ""),
+        "KeyTooLongError" | "InvalidObjectName" | "XMinioInvalidObjectName" => {
+            (ErrorKind::InvalidKey, "")
+        }
         "InvalidArgument" | "InvalidTag" => (ErrorKind::InvalidInput, ""),
         "MetadataTooLarge" => (ErrorKind::TooLarge, METADATA_LIMIT),
         "EntityTooLarge" | "MaxMessageLengthExceeded" => (ErrorKind::TooLarge, ""),
@@ -275,9 +302,10 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
             ErrorKind::InvalidConfig,
             "the bucket has ACLs disabled, as new ones have: leave the option acl away and use a bucket policy",
         ),
-        "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
-            (ErrorKind::Integrity, "the bytes changed on their way")
-        }
+        "BadDigest"
+        | "InvalidDigest"
+        | "XAmzContentSHA256Mismatch"
+        | "XAmzContentChecksumMismatch" => (ErrorKind::Integrity, "the bytes changed on their way"),
         "SlowDown"
         | "SlowDownRead"
         | "SlowDownWrite"
@@ -285,11 +313,16 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
         | "RequestLimitExceeded"
         | "TooManyRequests" => (ErrorKind::RateLimited, ""),
         "RequestTimeout" => (ErrorKind::Timeout, ""),
-        "QuotaExceeded" | "XMinioStorageFull" | "StorageFull" | "InsufficientStorage" => (ErrorKind::StorageFull, ""),
-        "NotImplemented" | "UnsupportedOperation" | "MethodNotAllowed" => {
-            (ErrorKind::Unsupported, "the service cannot do this: the option quirks may name a profile for it")
+        "QuotaExceeded" | "XMinioStorageFull" | "StorageFull" | "InsufficientStorage" => {
+            (ErrorKind::StorageFull, "")
         }
-        "InvalidObjectState" => (ErrorKind::Unsupported, "the object is archived: restore it first"),
+        "NotImplemented" | "UnsupportedOperation" | "MethodNotAllowed" => (
+            ErrorKind::Unsupported,
+            "the service cannot do this: the option quirks may name a profile for it",
+        ),
+        "InvalidObjectState" => {
+            (ErrorKind::Unsupported, "the object is archived: restore it first")
+        }
         _ => return None,
     })
 }
@@ -319,7 +352,8 @@ fn by_status(status: u16, is_bare: bool) -> (ErrorKind, &'static str) {
 
 /// Text of the service on one line, at most so long.
 fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut shown: String =
+        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if shown.len() < text.len() {
         shown.push_str("...");
     }
@@ -328,7 +362,8 @@ fn shown(text: &str) -> String {
 
 /// Takes out what authenticates, and what was made with it: 64 digits in a row are a signature.
 fn without_secrets(mut message: String, credential: &AwsCredential) -> String {
-    let secrets = [Some(&credential.secret_key), credential.token.as_ref(), Some(&credential.key_id)];
+    let secrets =
+        [Some(&credential.secret_key), credential.token.as_ref(), Some(&credential.key_id)];
     for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
         message = message.replace(secret.as_str(), "***");
     }
@@ -354,14 +389,17 @@ mod tests {
     fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
         let headers = headers
             .iter()
-            .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).unwrap()))
+            .map(|(name, value)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).unwrap())
+            })
             .collect();
         let credential = AwsCredential {
             key_id: "AKCANARY".to_owned(),
             secret_key: "canary-secret".to_owned(),
             token: Some("canary-token".to_owned()),
         };
-        let refusal = Refusal::read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes());
+        let refusal =
+            Refusal::read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes());
         refusal.without_secrets(&credential).into_error()
     }
 
@@ -380,9 +418,12 @@ mod tests {
 
     #[test]
     fn the_right_region_is_told_wherever_the_service_tells_it() {
-        let malformed = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
+        let malformed =
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
         let region = ("x-amz-bucket-region", "eu-west-1");
-        for error in [error(400, &[], malformed), error(301, &[region], ""), error(400, &[region], "")] {
+        for error in
+            [error(400, &[], malformed), error(301, &[region], ""), error(400, &[region], "")]
+        {
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
             assert!(error.message().contains("set region = \"eu-west-1\""), "{error}");
         }
@@ -393,9 +434,13 @@ mod tests {
     fn a_clock_that_is_off_is_named_as_the_cause() {
         let there = SystemTime::now() - Duration::from_secs(3600);
         let date = httpdate::fmt_http_date(there);
-        let error = error(403, &[("date", &date)], "<Error><Code>RequestTimeTooSkewed</Code></Error>");
+        let error =
+            error(403, &[("date", &date)], "<Error><Code>RequestTimeTooSkewed</Code></Error>");
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-        assert!(error.message().contains("clock is 36") && error.message().contains("s ahead of"), "{error}");
+        assert!(
+            error.message().contains("clock is 36") && error.message().contains("s ahead of"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -413,29 +458,45 @@ mod tests {
 
     #[test]
     fn absence_is_said_only_where_the_service_names_it() {
-        assert_eq!(error(404, &[], "<Error><Code>NoSuchKey</Code></Error>").kind(), ErrorKind::NotFound);
+        assert_eq!(
+            error(404, &[], "<Error><Code>NoSuchKey</Code></Error>").kind(),
+            ErrorKind::NotFound
+        );
         assert_eq!(error(404, &[], "<html>not found</html>").kind(), ErrorKind::Unexpected);
         assert_eq!(error(404, &[], "").kind(), ErrorKind::Unexpected);
     }
 
     #[test]
     fn what_may_pass_can_be_tried_again() {
-        for (status, code) in [(503, "SlowDown"), (500, "InternalError"), (429, ""), (400, "RequestTimeout"), (502, "")]
-        {
+        for (status, code) in [
+            (503, "SlowDown"),
+            (500, "InternalError"),
+            (429, ""),
+            (400, "RequestTimeout"),
+            (502, ""),
+        ] {
             assert!(
                 error(status, &[], &format!("<Error><Code>{code}</Code></Error>")).is_retryable(),
                 "{status} {code}"
             );
         }
         assert!(!error(403, &[], "<Error><Code>AccessDenied</Code></Error>").is_retryable());
-        assert_eq!(error(503, &[("retry-after", "7")], "").retry_after(), Some(Duration::from_secs(7)));
+        assert_eq!(
+            error(503, &[("retry-after", "7")], "").retry_after(),
+            Some(Duration::from_secs(7))
+        );
     }
 
     #[test]
     fn too_much_metadata_is_too_large_and_names_the_limit() {
-        for error in [error(431, &[], ""), error(400, &[], "<Error><Code>MetadataTooLarge</Code></Error>")] {
+        for error in
+            [error(431, &[], ""), error(400, &[], "<Error><Code>MetadataTooLarge</Code></Error>")]
+        {
             assert_eq!(error.kind(), ErrorKind::TooLarge);
-            assert!(error.message().contains("2 KB") && error.message().contains("Garage: 91"), "{error}");
+            assert!(
+                error.message().contains("2 KB") && error.message().contains("Garage: 91"),
+                "{error}"
+            );
         }
     }
 
@@ -460,6 +521,9 @@ mod tests {
         let none = HeaderMap::new();
         let body = b"<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code></Error>";
         assert!(Refusal::in_success(&none, body).unwrap().may_pass());
-        assert!(Refusal::in_success(&none, b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>").is_none());
+        assert!(
+            Refusal::in_success(&none, b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>")
+                .is_none()
+        );
     }
 }

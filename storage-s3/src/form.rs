@@ -27,7 +27,9 @@ pub(crate) fn signed(
     credential: &AwsCredential,
 ) -> Result<Link> {
     if !s3.abilities.forms {
-        return Err(Error::unsupported("this service takes no uploads by form: make a link for PUT"));
+        return Err(Error::unsupported(
+            "this service takes no uploads by form: make a link for PUT",
+        ));
     }
     let scope = Scope::new(window, s3.client.region());
     if key.as_str().contains(FILE_NAME) {
@@ -45,10 +47,12 @@ pub(crate) fn signed(
         // Which one it is the page has to say, in a field of its own.
         (Some(prefix), _) => form.beginning_with("Content-Type", prefix),
         (None, Some(exact)) => form.exactly("Content-Type", exact, true),
-        // Any type, and a field for those who say none: a condition on a field that is missing does not hold.
+        // Any type, and a field for those who say none: a condition on a field that is missing does
+        // not hold.
         (None, None) => {
             form.beginning_with("Content-Type", "");
-            let guess = if options.any_name { ANY_TYPE.to_owned() } else { content_type::of_key(key) };
+            let guess =
+                if options.any_name { ANY_TYPE.to_owned() } else { content_type::of_key(key) };
             form.fields.push(("Content-Type".to_owned(), guess));
         }
     }
@@ -66,7 +70,9 @@ pub(crate) fn signed(
     if let Some(token) = &credential.token {
         form.exactly("x-amz-security-token", token, true);
     }
-    if let Some((name, _)) = form.fields.iter().find(|(name, value)| name != "key" && value.contains(FILE_NAME)) {
+    if let Some((name, _)) =
+        form.fields.iter().find(|(name, value)| name != "key" && value.contains(FILE_NAME))
+    {
         return Err(has_file_name(&format!("the field {name}")));
     }
     let policy = json!({ "expiration": scope.until, "conditions": form.conditions });
@@ -81,7 +87,8 @@ pub(crate) fn signed(
     Ok(link)
 }
 
-/// S3 replaces the text in every field of a form, so the object would get another name, or the upload be refused.
+/// S3 replaces the text in every field of a form, so the object would get another name, or the
+/// upload be refused.
 fn has_file_name(what: &str) -> Error {
     Error::unsupported(format!(
         "{what} contains the text {FILE_NAME}, which a service replaces by the file's name in a form: make a link for PUT"
@@ -135,7 +142,8 @@ impl Scope {
     fn sign(&self, credential: &AwsCredential, text: &str) -> String {
         let secret = format!("AWS4{}", credential.secret_key);
         let parts = [self.date.as_str(), &self.region, "s3", "aws4_request", text];
-        let signature = parts.iter().fold(secret.into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+        let signature =
+            parts.iter().fold(secret.into_bytes(), |key, part| hmac(&key, part.as_bytes()));
         signature.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -174,27 +182,47 @@ mod tests {
         );
     }
 
-    fn form_of(key: &str, set_up: impl FnOnce(&mut UrlOptions), builder: crate::S3Builder) -> Result<Link> {
-        let s3 = builder.region("us-east-1").access_key_id("AKIA").secret_access_key("secret").build().unwrap();
+    fn form_of(
+        key: &str,
+        set_up: impl FnOnce(&mut UrlOptions),
+        builder: crate::S3Builder,
+    ) -> Result<Link> {
+        let s3 = builder
+            .region("us-east-1")
+            .access_key_id("AKIA")
+            .secret_access_key("secret")
+            .build()
+            .unwrap();
         let mut options = UrlOptions::default();
         set_up(&mut options);
         let from: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let lifetime = Duration::from_secs(60);
         let window = Window { from, lifetime, until: SystemTime::from(from) + lifetime };
-        let credential = AwsCredential { key_id: "AKIA".to_owned(), secret_key: "secret".to_owned(), token: None };
+        let credential = AwsCredential {
+            key_id: "AKIA".to_owned(),
+            secret_key: "secret".to_owned(),
+            token: None,
+        };
         signed(s3.shared(), &Key::new(key).unwrap(), &options, window, &credential)
     }
 
-    /// A service replaces the text in every field ("Form fields" of "Browser-Based Uploads Using POST").
+    /// A service replaces the text in every field ("Form fields" of "Browser-Based Uploads Using
+    /// POST").
     #[test]
     fn no_field_of_a_form_contains_the_text_that_stands_for_the_files_name() {
         let bucket = || crate::S3Builder::new("media");
-        for (key, any_name) in [("a/${filename}", false), ("${filename}", false), ("a${filename}b", true)] {
+        for (key, any_name) in
+            [("a/${filename}", false), ("${filename}", false), ("a${filename}b", true)]
+        {
             let error = form_of(key, |options| options.any_name = any_name, bucket()).unwrap_err();
             assert_eq!(error.kind(), storage_core::ErrorKind::Unsupported, "{key}: {error}");
-            assert!(error.message().contains("${filename}") && error.message().contains("PUT"), "{error}");
+            assert!(
+                error.message().contains("${filename}") && error.message().contains("PUT"),
+                "{error}"
+            );
         }
-        let content_type = |options: &mut UrlOptions| options.content_type = Some("text/${filename}".to_owned());
+        let content_type =
+            |options: &mut UrlOptions| options.content_type = Some("text/${filename}".to_owned());
         let error = form_of("a", content_type, bucket()).unwrap_err();
         assert!(error.message().contains("Content-Type"), "{error}");
         assert!(form_of("a", |_| {}, bucket().storage_class("X${filename}")).is_err());

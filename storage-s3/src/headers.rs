@@ -1,8 +1,9 @@
 //! Metadata as HTTP headers, there and back.
 //!
-//! User metadata travels as `x-amz-meta-` headers. A value that is not plain ASCII is an encoded word (RFC 2047), as S3
-//! itself shows such values ("Working with object metadata"). Checksums that were asked for are kept beside it, under
-//! names of our own, since S3 keeps only one and some services none.
+//! User metadata travels as `x-amz-meta-` headers. A value that is not plain ASCII is an encoded
+//! word (RFC 2047), as S3 itself shows such values ("Working with object metadata"). Checksums that
+//! were asked for are kept beside it, under names of our own, since S3 keeps only one and some
+//! services none.
 
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -10,12 +11,13 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use storage_core::{
-    Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, header_text,
+    Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta,
+    Result, header_text,
 };
 
 const USER: &str = "x-amz-meta-";
@@ -25,7 +27,8 @@ const CHECKSUM: &str = "anystorage-";
 const ALGORITHMS: [ChecksumAlgorithm; 3] =
     [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Md5, ChecksumAlgorithm::Crc64Nvme];
 
-/// The header that carries a checksum which S3 verifies and keeps; MD5 has `Content-MD5` in its stead.
+/// The header that carries a checksum which S3 verifies and keeps; MD5 has `Content-MD5` in its
+/// stead.
 pub(crate) fn checksum_header(algorithm: ChecksumAlgorithm) -> Option<HeaderName> {
     match algorithm {
         ChecksumAlgorithm::Sha256 => Some(HeaderName::from_static("x-amz-checksum-sha256")),
@@ -41,7 +44,11 @@ pub(crate) fn base64_of(checksum: &Checksum) -> String {
 }
 
 /// The headers that store metadata and checksums with an object.
-pub(crate) fn of_metadata(metadata: &Metadata, checksums: &Checksums, underscores: bool) -> Result<HeaderMap> {
+pub(crate) fn of_metadata(
+    metadata: &Metadata,
+    checksums: &Checksums,
+    underscores: bool,
+) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(8);
     let standard = [
         (CONTENT_TYPE, &metadata.content_type),
@@ -62,7 +69,9 @@ pub(crate) fn of_metadata(metadata: &Metadata, checksums: &Checksums, underscore
         if name.starts_with(CHECKSUM) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("user_metadata {name:?}: names that begin with {CHECKSUM} are the driver's own"),
+                format!(
+                    "user_metadata {name:?}: names that begin with {CHECKSUM} are the driver's own"
+                ),
             ));
         }
         if !underscores && name.contains('_') {
@@ -87,30 +96,36 @@ pub(crate) fn keep_checksums(headers: &mut HeaderMap, checksums: &Checksums) -> 
 
 fn user_header(name: &str) -> Result<HeaderName> {
     HeaderName::from_str(&format!("{USER}{name}")).map_err(|cause| {
-        Error::new(ErrorKind::InvalidInput, format!("user_metadata {name:?}: no header can have this name"))
-            .with_source(cause)
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("user_metadata {name:?}: no header can have this name"),
+        )
+        .with_source(cause)
     })
 }
 
 /// A value that came from somewhere else than our own code.
 pub(crate) fn header_value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text)
-        .map_err(|cause| Error::new(ErrorKind::InvalidInput, "a header cannot hold this value").with_source(cause))
+    HeaderValue::from_str(text).map_err(|cause| {
+        Error::new(ErrorKind::InvalidInput, "a header cannot hold this value").with_source(cause)
+    })
 }
 
-/// Plain text as it is, anything else as an encoded word. What looks like one is encoded too, so that it reads back.
+/// Plain text as it is, anything else as an encoded word. What looks like one is encoded too, so
+/// that it reads back.
 fn encoded_word(value: &str) -> String {
     let is_plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && !value.contains("=?");
     if is_plain { value.to_owned() } else { format!("=?UTF-8?B?{}?=", BASE64.encode(value)) }
 }
 
-/// Reads encoded words, ours and those of others: `=?UTF-8?B?...?=` and `=?UTF-8?Q?...?=`, one or several with white
-/// space between them (RFC 2047, section 6.2). What is none is taken as it is, and so is what would decode to control
-/// characters, which metadata cannot hold.
+/// Reads encoded words, ours and those of others: `=?UTF-8?B?...?=` and `=?UTF-8?Q?...?=`, one or
+/// several with white space between them (RFC 2047, section 6.2). What is none is taken as it is,
+/// and so is what would decode to control characters, which metadata cannot hold.
 fn decoded_words(value: &str) -> String {
     let words = value.split_ascii_whitespace().map(decoded_word);
     let decoded = match words.collect::<Option<Vec<_>>>() {
-        // Several words may share a character between them, so bytes are joined before they become text.
+        // Several words may share a character between them, so bytes are joined before they become
+        // text.
         Some(words) if !words.is_empty() => String::from_utf8(words.concat()).ok(),
         _ => None,
     };
@@ -152,7 +167,9 @@ pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
     let mut meta = ObjectMeta::new(key, size);
     meta.etag = etag(headers);
     meta.last_modified = date(headers, &LAST_MODIFIED);
-    meta.metadata = Metadata::from_headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    meta.metadata = Metadata::from_headers(
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+    );
     for (name, value) in headers {
         if let Some(name) = name.as_str().strip_prefix(USER) {
             take_user(&mut meta, name, &header_text(value.as_bytes()));
@@ -163,7 +180,9 @@ pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
 }
 
 fn take_user(meta: &mut ObjectMeta, name: &str, value: &str) {
-    let known = name.strip_prefix(CHECKSUM).and_then(|algorithm| ChecksumAlgorithm::from_str(algorithm).ok());
+    let known = name
+        .strip_prefix(CHECKSUM)
+        .and_then(|algorithm| ChecksumAlgorithm::from_str(algorithm).ok());
     match known {
         Some(algorithm) => {
             if let Ok(checksum) = format!("{algorithm}:{value}").parse() {
@@ -176,7 +195,8 @@ fn take_user(meta: &mut ObjectMeta, name: &str, value: &str) {
     }
 }
 
-/// The checksums that the service keeps of whole objects. One of a multipart upload's parts (`COMPOSITE`) is of no use.
+/// The checksums that the service keeps of whole objects. One of a multipart upload's parts
+/// (`COMPOSITE`) is of no use.
 fn take_checksums(meta: &mut ObjectMeta, headers: &HeaderMap) {
     if headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "COMPOSITE") {
         return;
@@ -189,13 +209,17 @@ fn take_checksums(meta: &mut ObjectMeta, headers: &HeaderMap) {
 }
 
 /// The checksum that the service computed or verified.
-pub(crate) fn native_checksum(headers: &HeaderMap, algorithm: ChecksumAlgorithm) -> Option<Checksum> {
+pub(crate) fn native_checksum(
+    headers: &HeaderMap,
+    algorithm: ChecksumAlgorithm,
+) -> Option<Checksum> {
     let value = headers.get(checksum_header(algorithm)?)?.to_str().ok()?;
     // A composite one ends in a hyphen and the number of parts, which is no base64.
     Checksum::new(algorithm, BASE64.decode(value).ok()?).ok()
 }
 
-/// The checksums of ours among an object's metadata: those that a copy with other metadata has to carry along.
+/// The checksums of ours among an object's metadata: those that a copy with other metadata has to
+/// carry along.
 pub(crate) fn kept_checksums(headers: &HeaderMap) -> Checksums {
     let kept = ALGORITHMS.into_iter().filter_map(|algorithm| {
         let value = headers.get(format!("{USER}{CHECKSUM}{algorithm}"))?.to_str().ok()?;
@@ -209,10 +233,12 @@ pub(crate) fn etag(headers: &HeaderMap) -> Option<ETag> {
     etag_of(headers.get(ETAG)?.to_str().ok()?)
 }
 
-/// The ETag of what was saved just now. Every service tells it, and something that is no S3 does not.
+/// The ETag of what was saved just now. Every service tells it, and something that is no S3 does
+/// not.
 pub(crate) fn new_etag(headers: &HeaderMap) -> Result<ETag> {
     etag(headers).ok_or_else(|| {
-        let message = "the service does not say which version it has saved: is the endpoint an S3 service?";
+        let message =
+            "the service does not say which version it has saved: is the endpoint an S3 service?";
         Error::new(ErrorKind::Unexpected, message)
     })
 }
@@ -229,7 +255,13 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime>
 
 /// The length of the answer's body.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
 }
 
 /// Whether the answer has the header of its length at all.
@@ -239,17 +271,27 @@ pub(crate) fn has_content_length(headers: &HeaderMap) -> bool {
 
 /// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
 pub(crate) fn content_range(headers: &HeaderMap) -> Option<(std::ops::Range<u64>, u64)> {
-    let (positions, size) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    let (positions, size) =
+        headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = positions.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
+    let (first, last, size): (u64, u64, u64) =
+        (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
     let end = last.checked_add(1)?;
     (first <= last && end <= size && size != ObjectMeta::UNKNOWN_SIZE).then_some((first..end, size))
 }
 
-/// The size of the whole object in a `Content-Range`, whatever its positions are: `bytes */1234` and what some services
-/// send of an empty object.
+/// The size of the whole object in a `Content-Range`, whatever its positions are: `bytes */1234`
+/// and what some services send of an empty object.
 pub(crate) fn content_range_size(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?.1.parse().ok()
+    headers
+        .get(CONTENT_RANGE)?
+        .to_str()
+        .ok()?
+        .strip_prefix("bytes ")?
+        .split_once('/')?
+        .1
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -274,7 +316,8 @@ mod tests {
             .user("umlaut", "Löveläce, Ada")
             .user("like-a-word", "=?UTF-8?B?eA==?=")
             .user("empty", "");
-        let checksums: Checksums = ALGORITHMS.into_iter().map(|algorithm| Checksum::of(algorithm, b"x")).collect();
+        let checksums: Checksums =
+            ALGORITHMS.into_iter().map(|algorithm| Checksum::of(algorithm, b"x")).collect();
         let headers = of_metadata(&metadata, &checksums, true).unwrap();
         let meta = to_meta(key(), 1, &headers);
         assert_eq!(meta.metadata, metadata);
@@ -286,7 +329,13 @@ mod tests {
     fn encoded_words_of_other_clients_are_read() {
         assert_eq!(decoded_words("=?UTF-8?Q?L=C3=B6ve_l=C3=A4ce?="), "Löve läce");
         assert_eq!(decoded_words("=?utf-8?b?w6k=?= =?UTF-8?B?w6k=?="), "éé");
-        for odd in ["=?UTF-8?B?***?=", "=?latin-1?Q?=E9?=", "=?UTF-8?X?a?=", "=?UTF-8?B?/w==?=", "a =?UTF-8?B?w6k=?="] {
+        for odd in [
+            "=?UTF-8?B?***?=",
+            "=?latin-1?Q?=E9?=",
+            "=?UTF-8?X?a?=",
+            "=?UTF-8?B?/w==?=",
+            "a =?UTF-8?B?w6k=?=",
+        ] {
             assert_eq!(decoded_words(odd), odd);
         }
     }
@@ -294,10 +343,16 @@ mod tests {
     #[test]
     fn a_name_of_the_drivers_own_is_refused() {
         let own = Metadata::new().user("anystorage-sha256", "x");
-        assert_eq!(of_metadata(&own, &Checksums::new(), true).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(
+            of_metadata(&own, &Checksums::new(), true).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
         let underscore = Metadata::new().user("a_b", "x");
         assert!(of_metadata(&underscore, &Checksums::new(), true).is_ok());
-        assert_eq!(of_metadata(&underscore, &Checksums::new(), false).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(
+            of_metadata(&underscore, &Checksums::new(), false).unwrap_err().kind(),
+            ErrorKind::Unsupported
+        );
     }
 
     #[test]
@@ -356,7 +411,11 @@ mod tests {
     #[test]
     fn an_invalid_expires_is_kept_as_one_that_has_passed() {
         for odd in ["0", "Sun, 06 Nov 1994 8:49:37 GMT"] {
-            assert_eq!(read(&[("expires", odd)]), Metadata::new().expires(SystemTime::UNIX_EPOCH), "{odd}");
+            assert_eq!(
+                read(&[("expires", odd)]),
+                Metadata::new().expires(SystemTime::UNIX_EPOCH),
+                "{odd}"
+            );
         }
         assert_eq!(read(&[("expires", "")]), Metadata::new());
     }
@@ -364,7 +423,9 @@ mod tests {
     #[test]
     fn encoded_words_that_hold_control_characters_stay_encoded() {
         // "\r\nSet-Cookie: a=b", a tab between letters, and U+0085.
-        for word in ["=?UTF-8?B?DQpTZXQtQ29va2llOiBhPWI=?=", "=?UTF-8?Q?a=09b?=", "=?UTF-8?B?woU=?="] {
+        for word in
+            ["=?UTF-8?B?DQpTZXQtQ29va2llOiBhPWI=?=", "=?UTF-8?Q?a=09b?=", "=?UTF-8?B?woU=?="]
+        {
             let metadata = read(&[("x-amz-meta-a", word)]);
             assert_eq!(metadata, Metadata::new().user("a", word));
             assert!(metadata.validated().is_ok());

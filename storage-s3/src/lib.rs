@@ -10,7 +10,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Most applications name the driver in their configuration ([`register`]); [`S3Builder`] is for the others.
+//! Most applications name the driver in their configuration ([`register`]); [`S3Builder`] is for
+//! the others.
 //!
 //! # What each verb costs
 //!
@@ -29,25 +30,32 @@
 //!
 //! # How promises are kept
 //!
-//! - **All or nothing**: an object becomes visible with the answer to its PUT, or to the completion of its upload. An upload
-//!   that fails or whose save is dropped is aborted; [`S3::abort_stale_uploads`] finds those whose process died.
-//! - **Conditions** (`create_new`, `if_match`) are S3's own, and as race-free as they are. A conditional request whose answer
-//!   was lost is not repeated: the error says that the outcome is not known.
-//! - **Checksums** go along with every body and are verified by the service ([`ChecksumMode`]); what S3 keeps of an object is
-//!   verified when all of it is read. Checksums that the caller asks for are kept as user metadata `anystorage-...`.
-//! - **Options** that every object is saved with are not lost silently: where a service does not confirm the encryption of
-//!   `sse`, or does not show the `storage_class`, the save fails.
-//! - **Reading** goes on at the next byte where a connection breaks off, on the condition that the object is the same version.
-//! - **Memory**: the parts of all saves of a driver take at most 128 MiB, and so do those that are read ahead. A payload that stalls
-//!   in the middle of a part does not count, lest it hold up others.
-//! - **Listings** are in byte order, which is checked. What is no key of the contract (`a//b`, `a/`, `..`) is an error item
-//!   that carries the raw name; a folder marker, the empty object `a/`, is told apart by its message.
+//! - **All or nothing**: an object becomes visible with the answer to its PUT, or to the completion
+//!   of its upload. An upload that fails or whose save is dropped is aborted;
+//!   [`S3::abort_stale_uploads`] finds those whose process died.
+//! - **Conditions** (`create_new`, `if_match`) are S3's own, and as race-free as they are. A
+//!   conditional request whose answer was lost is not repeated: the error says that the outcome is
+//!   not known.
+//! - **Checksums** go along with every body and are verified by the service ([`ChecksumMode`]);
+//!   what S3 keeps of an object is verified when all of it is read. Checksums that the caller asks
+//!   for are kept as user metadata `anystorage-...`.
+//! - **Options** that every object is saved with are not lost silently: where a service does not
+//!   confirm the encryption of `sse`, or does not show the `storage_class`, the save fails.
+//! - **Reading** goes on at the next byte where a connection breaks off, on the condition that the
+//!   object is the same version.
+//! - **Memory**: the parts of all saves of a driver take at most 128 MiB, and so do those that are
+//!   read ahead. A payload that stalls in the middle of a part does not count, lest it hold up
+//!   others.
+//! - **Listings** are in byte order, which is checked. What is no key of the contract (`a//b`,
+//!   `a/`, `..`) is an error item that carries the raw name; a folder marker, the empty object
+//!   `a/`, is told apart by its message.
 //!
 //! # Where to look
 //!
-//! A file for each verb (`save`, `open`, `stat`, `list`, `copy`, `delete`, `link`), above these: `client` (signing, sending,
-//! trying again), `request`, `errors` (S3's codes in the contract's kinds), `headers` (metadata, there and back), `xml`
-//! (documents), `endpoint` (URLs), `credentials`, `quirks`.
+//! A file for each verb (`save`, `open`, `stat`, `list`, `copy`, `delete`, `link`), above these:
+//! `client` (signing, sending, trying again), `request`, `errors` (S3's codes in the contract's
+//! kinds), `headers` (metadata, there and back), `xml` (documents), `endpoint` (URLs),
+//! `credentials`, `quirks`.
 
 mod body;
 mod budget;

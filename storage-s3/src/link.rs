@@ -11,7 +11,8 @@ use url::Url;
 use crate::driver::Shared;
 use crate::form;
 
-/// The longest that a signature of version 4 holds ("Authenticating Requests: Using Query Parameters").
+/// The longest that a signature of version 4 holds ("Authenticating Requests: Using Query
+/// Parameters").
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// From when and for how long a signature holds.
@@ -35,7 +36,9 @@ pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<
         UrlMethod::Head => signed(s3, key, options, rusty_s3::Method::Head, window, &credential),
         UrlMethod::Put => signed(s3, key, options, rusty_s3::Method::Put, window, &credential),
         UrlMethod::Post => form::signed(s3, key, options, window, &credential),
-        other => Err(Error::unsupported(format!("the S3 driver makes no links for {}", other.as_str()))),
+        other => {
+            Err(Error::unsupported(format!("the S3 driver makes no links for {}", other.as_str())))
+        }
     }
 }
 
@@ -53,13 +56,20 @@ fn public(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
 fn window(options: &UrlOptions) -> Result<Window> {
     let (from, lifetime) = options.signing_window(SystemTime::now())?;
     if lifetime > LONGEST {
-        let what = if options.stable_for.is_some() { "expires_in and stable_for together" } else { "expires_in" };
-        let message = format!("{what}: a link of S3 works for at most 7 days; use public_url for what is public");
+        let what = if options.stable_for.is_some() {
+            "expires_in and stable_for together"
+        } else {
+            "expires_in"
+        };
+        let message = format!(
+            "{what}: a link of S3 works for at most 7 days; use public_url for what is public"
+        );
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     // The signature counts in whole seconds.
     let lifetime = Duration::from_secs(lifetime.as_secs());
-    let from = Timestamp::try_from(from).map_err(|cause| Error::unexpected("this machine's clock is off", cause))?;
+    let from = Timestamp::try_from(from)
+        .map_err(|cause| Error::unexpected("this machine's clock is off", cause))?;
     let from = Timestamp::from_second(from.as_second()).unwrap_or(from);
     Ok(Window { from, lifetime, until: SystemTime::from(from) + lifetime })
 }
@@ -78,9 +88,13 @@ fn signed(
         ("response-content-disposition", &options.response_content_disposition),
         ("response-content-type", &options.response_content_type),
     ];
-    let query = query.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value)));
-    let headers =
-        if options.method == UrlMethod::Put { upload_headers(&s3.object_headers, options) } else { Vec::new() };
+    let query =
+        query.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value)));
+    let headers = if options.method == UrlMethod::Put {
+        upload_headers(&s3.object_headers, options)
+    } else {
+        Vec::new()
+    };
     let url = rusty_s3::signing::sign(
         &window.from,
         method,
@@ -98,14 +112,21 @@ fn signed(
     Ok(link)
 }
 
-/// What an upload has to say, by name: what it is bound to, and what every object of the storage is saved with.
+/// What an upload has to say, by name: what it is bound to, and what every object of the storage is
+/// saved with.
 fn upload_headers(object_headers: &HeaderMap, options: &UrlOptions) -> Vec<(String, String)> {
     let mut headers: Vec<_> = object_headers
         .iter()
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
         .collect();
-    headers.extend(options.content_type.iter().map(|value| ("content-type".to_owned(), value.clone())));
-    headers.extend(options.content_length.iter().map(|value| ("content-length".to_owned(), value.to_string())));
+    headers.extend(
+        options.content_type.iter().map(|value| ("content-type".to_owned(), value.clone())),
+    );
+    headers.extend(
+        options.content_length.iter().map(|value| ("content-length".to_owned(), value.to_string())),
+    );
     headers.sort();
     headers
 }

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use futures_util::{StreamExt, stream};
 use http::Method;
 use percent_encoding::percent_decode_str;
-use storage_core::{Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, parse_time};
+use storage_core::{
+    Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, parse_time,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
@@ -15,7 +17,8 @@ use crate::request::Request;
 use crate::xml;
 
 /// How many pages in a row may bring no new name. Services send empty pages that are truncated, as
-/// where many names were deleted lately; one that never sends anything else would not let a listing end.
+/// where many names were deleted lately; one that never sends anything else would not let a listing
+/// end.
 pub(crate) const MAX_PAGES_WITHOUT_PROGRESS: usize = 100;
 
 pub(crate) fn list(s3: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
@@ -42,14 +45,14 @@ pub(crate) fn list(s3: &Shared, prefix: &Prefix, options: &ListOptions) -> Entry
     entries.boxed()
 }
 
-/// Returns whether all names that begin with the prefix sort after this one. It excludes none of them
-/// then and is not sent, because Garage lists nothing for it.
+/// Returns whether all names that begin with the prefix sort after this one. It excludes none of
+/// them then and is not sent, because Garage lists nothing for it.
 fn is_before_all(start_after: &str, prefix: &Prefix) -> bool {
     start_after.is_empty() || start_after < prefix.as_str()
 }
 
-/// Counts the pages of a listing since the last one that brought something new, whatever their tokens
-/// are.
+/// Counts the pages of a listing since the last one that brought something new, whatever their
+/// tokens are.
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
     without_progress: usize,
@@ -132,7 +135,12 @@ impl Listing {
         loop {
             while let Some(listed) = self.page.pop_front() {
                 // A rolled-up name can come before `start_after` while keys below it come after.
-                if self.asked_for.start_after.as_deref().is_some_and(|after| listed.bytes() <= after.as_bytes()) {
+                if self
+                    .asked_for
+                    .start_after
+                    .as_deref()
+                    .is_some_and(|after| listed.bytes() <= after.as_bytes())
+                {
                     continue;
                 }
                 self.check_order(listed.bytes())?;
@@ -141,9 +149,9 @@ impl Listing {
             }
             let page = match std::mem::replace(&mut self.next, Next::None) {
                 Next::Page(token) => self.asked_for.page(token.as_deref()).await?,
-                Next::OnItsWay(task) => {
-                    task.await.map_err(|join| Error::unexpected("asking for a page did not finish", join))??
-                }
+                Next::OnItsWay(task) => task.await.map_err(|join| {
+                    Error::unexpected("asking for a page did not finish", join)
+                })??,
                 Next::None => return Ok(None),
             };
             self.pages.page()?;
@@ -159,7 +167,9 @@ impl Listing {
     /// The contract promises byte order, and callers that merge listings rely on it.
     fn check_order(&mut self, name: &[u8]) -> Result<()> {
         if self.last.as_deref().is_some_and(|last| name <= last) {
-            return Err(Error::unsupported("this service does not list in the order of bytes, as S3 does"));
+            return Err(Error::unsupported(
+                "this service does not list in the order of bytes, as S3 does",
+            ));
         }
         self.last = Some(name.to_vec());
         Ok(())
@@ -168,7 +178,8 @@ impl Listing {
 
 impl AskedFor {
     async fn page(&self, token: Option<&str>) -> Result<Page> {
-        let mut request = Request::new(Method::GET, "").query("list-type", "2").query("encoding-type", "url");
+        let mut request =
+            Request::new(Method::GET, "").query("list-type", "2").query("encoding-type", "url");
         if !self.prefix.is_empty() {
             request = request.query("prefix", &self.prefix);
         }
@@ -184,7 +195,10 @@ impl AskedFor {
         let listing: xml::Listing = xml::answer("ListBucketResult", &document.body)?;
         let next = match (listing.is_truncated, &listing.next_continuation_token) {
             (true, None) => {
-                return Err(Error::new(ErrorKind::Unexpected, "a page of the listing does not say how it goes on"));
+                return Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "a page of the listing does not say how it goes on",
+                ));
             }
             (true, Some(next)) if Some(next.as_str()) == token => {
                 return Err(Error::new(ErrorKind::Unexpected, "the listing goes in a circle"));
@@ -205,7 +219,10 @@ fn names(listing: xml::Listing) -> VecDeque<Listed> {
         false => Listed { name, object, raw: None },
     };
     let is_mixed = !listing.contents.is_empty() && !listing.common_prefixes.is_empty();
-    let objects = listing.contents.into_iter().map(|mut object| named(std::mem::take(&mut object.key), Some(object)));
+    let objects = listing
+        .contents
+        .into_iter()
+        .map(|mut object| named(std::mem::take(&mut object.key), Some(object)));
     let mut names: Vec<_> = objects.collect();
     names.extend(listing.common_prefixes.into_iter().map(|prefix| named(prefix.prefix, None)));
     if is_mixed {
@@ -220,7 +237,11 @@ fn decoded(name: &str, object: Option<xml::Listed>) -> Listed {
     let bytes = percent_decode_str(&spaced);
     match bytes.clone().decode_utf8() {
         Ok(name) => Listed { name: name.into_owned(), object, raw: None },
-        Err(_) => Listed { name: bytes.clone().decode_utf8_lossy().into_owned(), object, raw: Some(bytes.collect()) },
+        Err(_) => Listed {
+            name: bytes.clone().decode_utf8_lossy().into_owned(),
+            object,
+            raw: Some(bytes.collect()),
+        },
     }
 }
 
@@ -254,7 +275,17 @@ mod tests {
     #[test]
     fn a_start_after_that_excludes_no_name_is_recognised() {
         let is_before = |after, prefix| is_before_all(after, &Prefix::new(prefix).unwrap());
-        assert!(is_before("", "") && is_before("", "b/") && is_before("a", "b/") && is_before("b", "b/"));
-        assert!(!is_before("a", "") && !is_before("b/", "b/") && !is_before("b/1", "b/") && !is_before("c", "b/"));
+        assert!(
+            is_before("", "")
+                && is_before("", "b/")
+                && is_before("a", "b/")
+                && is_before("b", "b/")
+        );
+        assert!(
+            !is_before("a", "")
+                && !is_before("b/", "b/")
+                && !is_before("b/1", "b/")
+                && !is_before("c", "b/")
+        );
     }
 }

@@ -37,12 +37,15 @@ pub(crate) struct PartSizes {
 }
 
 impl PartSizes {
-    /// Parts of at least `part_size` for a payload of this size; `may_differ` if the service takes parts of several sizes.
+    /// Parts of at least `part_size` for a payload of this size; `may_differ` if the service takes
+    /// parts of several sizes.
     pub(crate) fn new(part_size: u64, size: Option<u64>, may_differ: bool) -> Self {
         match size {
-            Some(size) => {
-                Self { part_size, first: part_size.max(size.div_ceil(MAX_PARTS).next_multiple_of(MIB)), grow: false }
-            }
+            Some(size) => Self {
+                part_size,
+                first: part_size.max(size.div_ceil(MAX_PARTS).next_multiple_of(MIB)),
+                grow: false,
+            },
             None => Self { part_size, first: part_size, grow: may_differ },
         }
     }
@@ -64,7 +67,8 @@ impl PartSizes {
     }
 }
 
-/// An upload under way. Dropping it aborts it in the background: nothing of it is left, and nothing was ever visible.
+/// An upload under way. Dropping it aborts it in the background: nothing of it is left, and nothing
+/// was ever visible.
 #[derive(Debug)]
 pub(crate) struct Upload {
     client: Client,
@@ -94,12 +98,18 @@ pub(crate) struct Completed {
 }
 
 impl Upload {
-    /// Creates an upload. The request is not given up when the future is dropped: an upload whose name nobody learnt could
-    /// not be aborted.
-    pub(crate) async fn create(client: &Client, key: &Key, headers: HeaderMap, checking: Checking) -> Result<Self> {
+    /// Creates an upload. The request is not given up when the future is dropped: an upload whose
+    /// name nobody learnt could not be aborted.
+    pub(crate) async fn create(
+        client: &Client,
+        key: &Key,
+        headers: HeaderMap,
+        checking: Checking,
+    ) -> Result<Self> {
         let (client, key) = (client.clone(), key.clone());
         let creating = tokio::spawn(async move {
-            let mut request = Request::new(Method::POST, key.as_str()).query("uploads", "").headers(headers);
+            let mut request =
+                Request::new(Method::POST, key.as_str()).query("uploads", "").headers(headers);
             if let Some(name) = checking.name_for_parts() {
                 request = request.header(CHECKSUM_ALGORITHM, HeaderValue::from_static(name));
             }
@@ -110,8 +120,15 @@ impl Upload {
             let created: xml::Created = xml::proof("InitiateMultipartUploadResult", &answer.body)?;
             let is_encrypted = stored::check_encryption(&request.headers, &answer.headers);
             let (tasks, parts) = (JoinSet::new(), BTreeMap::new());
-            let upload =
-                Self { client, key: key.clone(), id: created.upload_id, checking, tasks, parts, is_over: false };
+            let upload = Self {
+                client,
+                key: key.clone(),
+                id: created.upload_id,
+                checking,
+                tasks,
+                parts,
+                is_over: false,
+            };
             match is_encrypted {
                 Ok(()) => Ok(upload),
                 Err(error) => {
@@ -120,7 +137,9 @@ impl Upload {
                 }
             }
         });
-        creating.await.map_err(|join| Error::unexpected("creating an upload did not finish", join))?
+        creating
+            .await
+            .map_err(|join| Error::unexpected("creating an upload did not finish", join))?
     }
 
     pub(crate) fn key(&self) -> &Key {
@@ -185,19 +204,23 @@ impl Upload {
     }
 
     fn note(&mut self, sent: Result<Result<Sent>, tokio::task::JoinError>) -> Result<()> {
-        let sent = sent.map_err(|join| Error::unexpected("sending a part did not finish", join))??;
+        let sent =
+            sent.map_err(|join| Error::unexpected("sending a part did not finish", join))??;
         self.parts.insert(sent.number, sent);
         Ok(())
     }
 
     fn send(&mut self, number: usize, part: Part) {
-        let (client, key, id, checking) = (self.client.clone(), self.key.clone(), self.id.clone(), self.checking);
+        let (client, key, id, checking) =
+            (self.client.clone(), self.key.clone(), self.id.clone(), self.checking);
         self.tasks.spawn(async move {
             let Part { chunks, room } = part;
             let proof = checking.proof(&chunks, None).await?;
             let len = chunks.len();
             let text = number.to_string();
-            let mut request = Request::new(Method::PUT, key.as_str()).query("partNumber", &text).query("uploadId", &id);
+            let mut request = Request::new(Method::PUT, key.as_str())
+                .query("partNumber", &text)
+                .query("uploadId", &id);
             request = request.body(chunks);
             if let Some(proof) = &proof {
                 request = request.verified_by(proof)?;
@@ -209,13 +232,19 @@ impl Upload {
                 number,
                 len,
                 etag,
-                checksum: proof.filter(|proof| proof.in_header).map(|Proof { checksum, .. }| checksum),
+                checksum: proof
+                    .filter(|proof| proof.in_header)
+                    .map(|Proof { checksum, .. }| checksum),
             })
         });
     }
 
     /// Runs copies of ranges as parts, several at once.
-    pub(crate) async fn run_all<F>(&mut self, copies: impl Iterator<Item = F>, concurrency: usize) -> Result<()>
+    pub(crate) async fn run_all<F>(
+        &mut self,
+        copies: impl Iterator<Item = F>,
+        concurrency: usize,
+    ) -> Result<()>
     where
         F: Future<Output = Result<Sent>> + Send + 'static,
     {
@@ -232,12 +261,20 @@ impl Upload {
     }
 
     /// Makes the object visible, if the condition holds.
-    pub(crate) async fn complete(&mut self, condition: &Condition, quoted: bool) -> Result<Completed> {
+    pub(crate) async fn complete(
+        &mut self,
+        condition: &Condition,
+        quoted: bool,
+    ) -> Result<Completed> {
         let size = self.parts.values().map(|part| part.len).sum();
-        let document = xml::Complete { parts: self.parts.values().map(|part| self.listed(part)).collect() };
+        let document =
+            xml::Complete { parts: self.parts.values().map(|part| self.listed(part)).collect() };
         let body = xml::write("CompleteMultipartUpload", &document)?;
         let id = self.id.clone();
-        let mut request = Request::new(Method::POST, self.key.as_str()).query("uploadId", &id).body(body).patiently();
+        let mut request = Request::new(Method::POST, self.key.as_str())
+            .query("uploadId", &id)
+            .body(body)
+            .patiently();
         request = condition.put_on(request, quoted)?;
         let whole = self.whole_crc()?;
         if let Some(whole) = &whole {
@@ -249,17 +286,24 @@ impl Upload {
         let outcome = client.document(&request).await;
         let etag = match outcome {
             Ok(answer) => {
-                let completed = xml::proof::<xml::Completed>("CompleteMultipartUploadResult", &answer.body)
-                    .map_err(|error| condition.explain(error.with_context("the object may be stored").into()))?;
+                let completed =
+                    xml::proof::<xml::Completed>("CompleteMultipartUploadResult", &answer.body)
+                        .map_err(|error| {
+                            condition.explain(error.with_context("the object may be stored").into())
+                        })?;
                 self.is_over = true;
                 headers::etag_of(&completed.etag)
             }
-            Err(failed) => self.completed_before(failed).await.map_err(|failed| not_completed(condition, failed))?,
+            Err(failed) => self
+                .completed_before(failed)
+                .await
+                .map_err(|failed| not_completed(condition, failed))?,
         };
         Ok(Completed { etag, size })
     }
 
-    /// When the answer to a completion is lost and it is tried again, the upload is gone if the first attempt did it.
+    /// When the answer to a completion is lost and it is tried again, the upload is gone if the
+    /// first attempt did it.
     async fn completed_before(&mut self, failed: Failed) -> Result<Option<ETag>, Failed> {
         if !is_gone(&failed) || !failed.may_have_happened {
             return Err(failed);
@@ -276,7 +320,10 @@ impl Upload {
 
     fn listed(&self, part: &Sent) -> xml::Part {
         let of = |algorithm| {
-            part.checksum.as_ref().filter(|checksum| checksum.algorithm() == algorithm).map(headers::base64_of)
+            part.checksum
+                .as_ref()
+                .filter(|checksum| checksum.algorithm() == algorithm)
+                .map(headers::base64_of)
         };
         xml::Part {
             part_number: part.number,
@@ -300,7 +347,8 @@ impl Upload {
         whole.finish().map(Some)
     }
 
-    /// Aborts, and waits until it is done. The upload's own trouble is what the caller is to hear of.
+    /// Aborts, and waits until it is done. The upload's own trouble is what the caller is to hear
+    /// of.
     pub(crate) async fn abort(mut self) {
         self.tasks.shutdown().await;
         abort_after_all(&self.client, &self.key, &self.id).await;
@@ -315,7 +363,8 @@ impl Drop for Upload {
             return;
         }
         let mut tasks = std::mem::take(&mut self.tasks);
-        let (client, key, id) = (self.client.clone(), self.key.clone(), std::mem::take(&mut self.id));
+        let (client, key, id) =
+            (self.client.clone(), self.key.clone(), std::mem::take(&mut self.id));
         // Without a runtime there is nobody to abort it: `abort_stale_uploads` finds it later.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
@@ -343,14 +392,15 @@ fn not_completed(condition: &Condition, failed: Failed) -> Error {
     }
 }
 
-/// The error of a part. Without its upload nothing of the save is left, so that it can be made again.
+/// The error of a part. Without its upload nothing of the save is left, so that it can be made
+/// again.
 pub(crate) fn of_part(failed: Failed) -> Error {
     let is_gone = is_gone(&failed);
     if is_gone { failed.error.with_retryable(true) } else { failed.error }
 }
 
-/// Aborts an upload. A part that was just arriving may outlive the first attempt ("AbortMultipartUpload"), so a second one
-/// makes sure.
+/// Aborts an upload. A part that was just arriving may outlive the first attempt
+/// ("AbortMultipartUpload"), so a second one makes sure.
 pub(crate) async fn abort(client: &Client, key: &str, id: &str) -> Result<()> {
     for _ in 0..2 {
         let request = Request::new(Method::DELETE, key).query("uploadId", id);
@@ -363,7 +413,8 @@ pub(crate) async fn abort(client: &Client, key: &str, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Aborts an upload of a save that has failed or is gone, so that nobody is to hear of further trouble.
+/// Aborts an upload of a save that has failed or is gone, so that nobody is to hear of further
+/// trouble.
 async fn abort_after_all(client: &Client, key: &Key, id: &str) {
     if let Err(error) = abort(client, key.as_str(), id).await {
         tracing::warn!(%error, "an upload could not be aborted; abort_stale_uploads finds it");

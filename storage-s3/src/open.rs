@@ -6,7 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_util::stream;
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use storage_core::{ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
+use storage_core::{
+    ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result,
+};
 
 use crate::body::Body;
 use crate::client::Answer;
@@ -39,7 +41,8 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
 }
 
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
-    let mut request = Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.abilities.sends_stored_encoding);
+    let mut request =
+        Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.abilities.sends_stored_encoding);
     if let Some(range) = options.range {
         request = request.header(RANGE, headers::header_value(&range.representable().to_string())?);
     } else if s3.checking.headers {
@@ -50,20 +53,21 @@ fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Reque
         request = request.header(IF_MATCH, headers::header_value(&etag.to_string())?);
     }
     if let Some(etag) = &options.if_none_match {
-        // The comparison is the weak one (RFC 9110, section 13.1.2), and all ETags of S3 are strong: some services compare
-        // the text.
+        // The comparison is the weak one (RFC 9110, section 13.1.2), and all ETags of S3 are
+        // strong: some services compare the text.
         let etag = ETag::strong(etag.opaque())?;
         request = request.header(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
     } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every object's.
+        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every
+        // object's.
         let since = httpdate::fmt_http_date(since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND));
         request = request.header(IF_MODIFIED_SINCE, headers::header_value(&since)?);
     }
     Ok(request)
 }
 
-/// Conditions are evaluated before the range (RFC 9110, section 13.2.2). Some services do not, so that a range that the
-/// object does not have, asked for on a condition, is looked at once more.
+/// Conditions are evaluated before the range (RFC 9110, section 13.2.2). Some services do not, so
+/// that a range that the object does not have, asked for on a condition, is looked at once more.
 async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotModified => Error::new(ErrorKind::NotModified, "the object has not changed"),
@@ -77,8 +81,8 @@ async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) 
     }
 }
 
-/// Streams an object whose response has no `Content-Length`, for a caller that needs no size. A body that breaks off is not
-/// taken up again, because no range of it can be asked for.
+/// Streams an object whose response has no `Content-Length`, for a caller that needs no size. A
+/// body that breaks off is not taken up again, because no range of it can be asked for.
 fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
     spool::check_end(&answer.headers)?;
     let meta = decoded_meta(key, ObjectMeta::UNKNOWN_SIZE, &answer.headers);
@@ -90,8 +94,14 @@ fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object>
     Ok(Object::from_stream_of_unknown_size(meta, chunks))
 }
 
-/// Collects an object whose response has no `Content-Length`, as where a service or a proxy decodes it on the way.
-async fn collected(s3: &Shared, key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
+/// Collects an object whose response has no `Content-Length`, as where a service or a proxy decodes
+/// it on the way.
+async fn collected(
+    s3: &Shared,
+    key: &Key,
+    options: &OpenOptions,
+    answer: Answer,
+) -> Result<Object> {
     let headers = answer.headers.clone();
     // Fails before the bytes are waited for.
     options.check(&headers::to_meta(key.clone(), 0, &headers))?;
@@ -101,15 +111,16 @@ async fn collected(s3: &Shared, key: &Key, options: &OpenOptions, answer: Answer
     Ok(Object::from_file(meta, range, file).with_guard(rooms))
 }
 
-/// The metadata of an object that was perhaps decoded on the way: checksums of the stored bytes say nothing about it.
+/// The metadata of an object that was perhaps decoded on the way: checksums of the stored bytes say
+/// nothing about it.
 fn decoded_meta(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
     let mut meta = headers::to_meta(key.clone(), size, headers);
     meta.checksums = Checksums::new();
     meta
 }
 
-/// The positions of the answer's bytes and the size of the whole object, checked against what was asked for. `None` for
-/// a response that does not say how long it is.
+/// The positions of the answer's bytes and the size of the whole object, checked against what was
+/// asked for. `None` for a response that does not say how long it is.
 fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
     let told = match answer.status {
         StatusCode::PARTIAL_CONTENT => headers::content_range(&answer.headers),
@@ -124,14 +135,19 @@ fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u6
         if let (Some(wanted), Some(size)) = (wanted, headers::content_range_size(&answer.headers)) {
             wanted.resolve(size)?;
         }
-        return Err(Error::new(ErrorKind::Unexpected, "the service does not tell which bytes it sends"));
+        return Err(Error::new(
+            ErrorKind::Unexpected,
+            "the service does not tell which bytes it sends",
+        ));
     };
     let expected = match wanted {
         Some(wanted) => wanted.resolve(size)?,
         None => 0..size,
     };
     if range != expected {
-        let message = format!("the service sends the bytes {range:?} of {size}, not {expected:?} as it was asked to");
+        let message = format!(
+            "the service sends the bytes {range:?} of {size}, not {expected:?} as it was asked to"
+        );
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
     Ok(Some((range, size)))

@@ -9,8 +9,8 @@ use storage_core::{Checksums, PayloadStream, Result};
 use crate::budget::{Budget, Room};
 use crate::request::Chunks;
 
-/// Chunks from this size on are sent as they are; smaller ones are gathered, lest a part be made of thousands, each
-/// keeping a larger buffer alive.
+/// Chunks from this size on are sent as they are; smaller ones are gathered, lest a part be made of
+/// thousands, each keeping a larger buffer alive.
 const LARGE: usize = 32 * 1024;
 /// How much is gathered at a time.
 const GATHERED: usize = 1024 * 1024;
@@ -52,8 +52,8 @@ impl Parts {
 
     /// The next `size` bytes; fewer at the end only.
     ///
-    /// Waits for room before it gathers, so that many saves at once do not take all memory. A payload that stalls on the
-    /// way gives its room back: it must not hold up others.
+    /// Waits for room before it gathers, so that many saves at once do not take all memory. A
+    /// payload that stalls on the way gives its room back: it must not hold up others.
     pub(crate) async fn next(&mut self, size: u64) -> Result<Part> {
         let wanted = usize::try_from(size).unwrap_or(usize::MAX);
         let stream = match &mut self.source {
@@ -103,7 +103,8 @@ impl Parts {
         }
     }
 
-    /// The same, for whoever holds a part until it is known: a payload that stalls gives the part's room back.
+    /// The same, for whoever holds a part until it is known: a payload that stalls gives the part's
+    /// room back.
     pub(crate) async fn is_at_end_after(&mut self, part: &mut Part) -> Result<bool> {
         if let Ok(known) = tokio::time::timeout(STALL, self.is_at_end()).await {
             return known;
@@ -190,7 +191,10 @@ mod tests {
         for chunk in [1_000, 40_000, 333_333, 1_000_000] {
             let chunks = bytes.chunks(chunk).map(Bytes::copy_from_slice).collect();
             let cut = all(parts(chunks), 300_000).await;
-            assert_eq!(cut.iter().map(Vec::len).collect::<Vec<_>>(), [300_000, 300_000, 300_000, 100_000]);
+            assert_eq!(
+                cut.iter().map(Vec::len).collect::<Vec<_>>(),
+                [300_000, 300_000, 300_000, 100_000]
+            );
             assert_eq!(cut.concat(), bytes);
         }
     }
@@ -213,7 +217,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_payload_that_stalls_gives_its_room_back() {
         let budget = Budget::new(100);
-        let chunks = stream::iter([Ok::<_, Error>(Bytes::from_static(b"x"))]).chain(stream::pending());
+        let chunks =
+            stream::iter([Ok::<_, Error>(Bytes::from_static(b"x"))]).chain(stream::pending());
         let mut stalled = Parts::of_stream(Payload::from_stream(chunks).into_stream(), &budget);
         let waiting = tokio::spawn(async move { stalled.next(100).await.map(|_| ()) });
         // There is room for one only.

@@ -16,19 +16,21 @@ use storage_core::{Error, Result};
 /// | `ceph` | SHA-256 in the signature; ETags in conditions of saves without quotes; a save with `if_match` that loses a race is answered with `UnknownError`, which is looked into; no condition on completing a multipart upload; no condition on copies; no `_` in names of user metadata, which it would change to `-` |
 /// | `wasabi`, `spaces` | SHA-256 in the signature; no conditional saves and copies |
 ///
-/// What a profile says is lacking is `Unsupported`, or done another way that keeps the promise: see the crate's
-/// documentation, verb by verb. An option that a profile's service ignores is `InvalidConfig`.
+/// What a profile says is lacking is `Unsupported`, or done another way that keeps the promise: see
+/// the crate's documentation, verb by verb. An option that a profile's service ignores is
+/// `InvalidConfig`.
 ///
-/// `auto` goes by the endpoint's host name: AWS, R2, B2, Google, Wasabi and Spaces are known by it. Any other endpoint
-/// may be a service that ignores the condition of a save and overwrites the object, so conditional saves
-/// (`create_new`, `if_match`, `unique_name`) are `Unsupported` there until a profile is named. `none` is a profile too:
-/// name it for a service that does all that AWS does. [`S3::probe`](crate::S3::probe) and `anystorage config check`
-/// find out which profile fits.
+/// `auto` goes by the endpoint's host name: AWS, R2, B2, Google, Wasabi and Spaces are known by it.
+/// Any other endpoint may be a service that ignores the condition of a save and overwrites the
+/// object, so conditional saves (`create_new`, `if_match`, `unique_name`) are `Unsupported` there
+/// until a profile is named. `none` is a profile too: name it for a service that does all that AWS
+/// does. [`S3::probe`](crate::S3::probe) and `anystorage config check` find out which profile fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Quirks {
-    /// The profile of the endpoint's host name. For an unknown host: [`Quirks::None`] without conditional saves.
+    /// The profile of the endpoint's host name. For an unknown host: [`Quirks::None`] without
+    /// conditional saves.
     #[default]
     Auto,
     /// AWS, and what does as AWS does.
@@ -95,17 +97,30 @@ impl Quirks {
                 Some(None) => Abilities { is_known: false, ..all.without_conditions() },
             },
             Self::None => all,
-            Self::R2 => {
-                Abilities { parts_of_any_size: false, acl: false, conditional_copy: false, forms: false, ..all }
-            }
-            Self::B2 => Abilities { forms: false, acl: false, ..all.without_checksums().without_conditions() },
+            Self::R2 => Abilities {
+                parts_of_any_size: false,
+                acl: false,
+                conditional_copy: false,
+                forms: false,
+                ..all
+            },
+            Self::B2 => Abilities {
+                forms: false,
+                acl: false,
+                ..all.without_checksums().without_conditions()
+            },
             Self::Gcs => Abilities {
                 bulk_delete: false,
                 part_copy: false,
                 sends_stored_encoding: false,
                 ..all.without_checksums().without_conditions()
             },
-            Self::Garage => Abilities { acl: false, sse: false, storage_class: false, ..all.without_conditions() },
+            Self::Garage => Abilities {
+                acl: false,
+                sse: false,
+                storage_class: false,
+                ..all.without_conditions()
+            },
             Self::Minio => Abilities { acl: false, conditional_copy: false, ..all },
             Self::Ceph => Abilities {
                 quoted_etags: false,
@@ -120,18 +135,19 @@ impl Quirks {
     }
 }
 
-/// Returns what stands before a domain in a host name, empty for the domain itself. `None` for a host of another domain.
+/// Returns what stands before a domain in a host name, empty for the domain itself. `None` for a
+/// host of another domain.
 fn below<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
     let rest = host.strip_suffix(domain)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
 }
 
-/// Returns whether a host is S3 of AWS ("Amazon S3 endpoints and quotas"): `s3`, or a name that begins with `s3-` or
-/// `s3express-`, perhaps followed by `dualstack`, a region and `vpce`, in a domain of AWS. What stands before it is a
-/// bucket, an access point or a VPC endpoint.
+/// Returns whether a host is S3 of AWS ("Amazon S3 endpoints and quotas"): `s3`, or a name that
+/// begins with `s3-` or `s3express-`, perhaps followed by `dualstack`, a region and `vpce`, in a
+/// domain of AWS. What stands before it is a bucket, an access point or a VPC endpoint.
 ///
-/// The domain alone proves nothing: the machines and load balancers of all customers have names there too
-/// (`ec2-203-0-113-25.compute-1.amazonaws.com`), and may run any service.
+/// The domain alone proves nothing: the machines and load balancers of all customers have names
+/// there too (`ec2-203-0-113-25.compute-1.amazonaws.com`), and may run any service.
 fn is_s3_of_aws(host: &str) -> bool {
     const DOMAINS: &[&str] = &[
         "amazonaws.com",
@@ -145,14 +161,20 @@ fn is_s3_of_aws(host: &str) -> bool {
         "cloud.adc-e.uk",
     ];
     let Some(names) = DOMAINS.iter().find_map(|domain| below(host, domain)) else { return false };
-    let service = names.rsplit('.').find(|name| !matches!(*name, "vpce" | "dualstack") && !is_region(name));
-    service.is_some_and(|name| name == "s3" || name.starts_with("s3-") || name.starts_with("s3express-"))
+    let service =
+        names.rsplit('.').find(|name| !matches!(*name, "vpce" | "dualstack") && !is_region(name));
+    service.is_some_and(|name| {
+        name == "s3" || name.starts_with("s3-") || name.starts_with("s3express-")
+    })
 }
 
-/// Returns whether a name is formed as a region's is: `eu-west-1`, `us-gov-east-1`. Not S3's older names, `s3-eu-west-1`.
+/// Returns whether a name is formed as a region's is: `eu-west-1`, `us-gov-east-1`. Not S3's older
+/// names, `s3-eu-west-1`.
 fn is_region(name: &str) -> bool {
     let is_numbered = name.rsplit_once('-').is_some_and(|(place, number)| {
-        place.contains('-') && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+        place.contains('-')
+            && !number.is_empty()
+            && number.bytes().all(|digit| digit.is_ascii_digit())
     });
     is_numbered && !name.starts_with("s3")
 }
@@ -180,7 +202,8 @@ pub(crate) struct Abilities {
     pub(crate) acl: bool,
     /// Takes form uploads by a signed policy.
     pub(crate) forms: bool,
-    /// Says that it was a lost race when a conditional save loses one; else it is a 500 without a reason.
+    /// Says that it was a lost race when a conditional save loses one; else it is a 500 without a
+    /// reason.
     pub(crate) tells_lost_races: bool,
     /// Keeps an underscore in the name of user metadata.
     pub(crate) underscores: bool,
@@ -219,21 +242,33 @@ impl Abilities {
     }
 
     fn without_conditions(self) -> Self {
-        Self { conditional_put: false, conditional_complete: false, conditional_copy: false, ..self }
+        Self {
+            conditional_put: false,
+            conditional_complete: false,
+            conditional_copy: false,
+            ..self
+        }
     }
 
-    /// Refuses an option that the service would not honour: one of `acl`, `sse`, `sse_kms_key_id`, `storage_class`.
+    /// Refuses an option that the service would not honour: one of `acl`, `sse`, `sse_kms_key_id`,
+    /// `storage_class`.
     ///
     /// # Errors
     /// `InvalidConfig` that names the option.
     pub(crate) fn check_option(self, option: &str) -> Result<()> {
         let refused = match option {
             "acl" if !self.acl => "this service has no canned ACLs",
-            "sse" | "sse_kms_key_id" if !self.sse => "this service ignores it and would store the object as it is",
-            "storage_class" if !self.storage_class => "this service ignores it, because it has one storage class",
+            "sse" | "sse_kms_key_id" if !self.sse => {
+                "this service ignores it and would store the object as it is"
+            }
+            "storage_class" if !self.storage_class => {
+                "this service ignores it, because it has one storage class"
+            }
             _ => return Ok(()),
         };
-        Err(Error::config(format!("option {option}: {refused}; remove the option, or name another profile in quirks")))
+        Err(Error::config(format!(
+            "option {option}: {refused}; remove the option, or name another profile in quirks"
+        )))
     }
 
     /// The error of a conditional save that the service would not heed, or may not heed.
@@ -307,12 +342,25 @@ mod tests {
 
     #[test]
     fn an_unknown_host_has_no_conditions_until_a_profile_is_named() {
-        for host in ["notstorage.googleapis.com", "127.0.0.1", "garage.example.com", "amazonaws.com.example.com"] {
+        for host in [
+            "notstorage.googleapis.com",
+            "127.0.0.1",
+            "garage.example.com",
+            "amazonaws.com.example.com",
+        ] {
             let abilities = Quirks::Auto.abilities(Some(host));
-            assert_eq!(abilities, Abilities { is_known: false, ..Abilities::ALL.without_conditions() }, "{host}");
+            assert_eq!(
+                abilities,
+                Abilities { is_known: false, ..Abilities::ALL.without_conditions() },
+                "{host}"
+            );
             let said = abilities.no_conditions();
             assert_eq!(said.kind(), storage_core::ErrorKind::Unsupported);
-            assert!(said.message().contains("quirks") && said.message().contains("anystorage config check"), "{said}");
+            assert!(
+                said.message().contains("quirks")
+                    && said.message().contains("anystorage config check"),
+                "{said}"
+            );
             assert_eq!(Quirks::None.abilities(Some(host)), Abilities::ALL);
         }
     }

@@ -15,8 +15,8 @@ use crate::headers;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same where the service has much to do before it answers: completing an upload, copying.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
-/// What a connection carries at least, in bytes a second: one of several on a slow line. A peer that acknowledges nothing at
-/// all is given up much earlier, by TCP.
+/// What a connection carries at least, in bytes a second: one of several on a slow line. A peer
+/// that acknowledges nothing at all is given up much earlier, by TCP.
 const SLOWEST: u64 = 4 * 1024;
 
 /// When a request may be sent again.
@@ -24,8 +24,8 @@ const SLOWEST: u64 = 4 * 1024;
 pub(crate) enum Repeat {
     /// Whenever a failure may pass: what happens twice is as if it happened once.
     Always,
-    /// Only if the service has certainly not begun. If an answer is lost, the second attempt of a conditional save would
-    /// take the first one's object for somebody else's.
+    /// Only if the service has certainly not begun. If an answer is lost, the second attempt of a
+    /// conditional save would take the first one's object for somebody else's.
     IfNotBegun,
 }
 
@@ -41,7 +41,8 @@ pub(crate) struct Request<'a> {
     pub(crate) digest: Option<Checksum>,
     pub(crate) repeat: Repeat,
     pub(crate) patience: Duration,
-    /// Whether an object that is stored with `Content-Encoding: gzip` is to be sent so. Otherwise Google decodes it.
+    /// Whether an object that is stored with `Content-Encoding: gzip` is to be sent so. Otherwise
+    /// Google decodes it.
     pub(crate) accepts_gzip: bool,
 }
 
@@ -79,7 +80,8 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Has the service verify the body, by a header or by the signature, which every service checks.
+    /// Has the service verify the body, by a header or by the signature, which every service
+    /// checks.
     pub(crate) fn verified_by(mut self, proof: &Proof) -> Result<Self> {
         if proof.in_signature {
             self.digest = Some(proof.checksum.clone());
@@ -144,7 +146,8 @@ impl Chunks {
             [one] => reqwest::Body::from(one.clone()),
             _ => {
                 let chunks = self.chunks;
-                let each = (0..chunks.len()).map(move |index| Ok::<_, std::convert::Infallible>(chunks[index].clone()));
+                let each = (0..chunks.len())
+                    .map(move |index| Ok::<_, std::convert::Infallible>(chunks[index].clone()));
                 reqwest::Body::wrap_stream(stream::iter(each))
             }
         }

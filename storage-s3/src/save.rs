@@ -1,7 +1,10 @@
 //! `save`: one PUT for what fits into a part, a multipart upload for what does not.
 
 use http::{HeaderMap, Method};
-use storage_core::{Checksums, ETag, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions, keys};
+use storage_core::{
+    Checksums, ETag, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions,
+    keys,
+};
 
 use crate::client::Failed;
 use crate::condition::{Condition, not_this};
@@ -14,7 +17,8 @@ use crate::stored;
 
 /// From this size on the checks of a payload in memory are left to a thread that may block.
 const MUCH: usize = 256 * 1024;
-/// How many other names are tried for one that is taken. Each is random: the first is hardly ever taken.
+/// How many other names are tried for one that is taken. Each is random: the first is hardly ever
+/// taken.
 const OTHER_NAMES: usize = 20;
 
 /// A payload that has begun to be read.
@@ -34,7 +38,12 @@ enum Known {
     Expected(Checksums),
 }
 
-pub(crate) async fn save(s3: &Shared, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+pub(crate) async fn save(
+    s3: &Shared,
+    key: &Key,
+    payload: Payload,
+    options: &SaveOptions,
+) -> Result<ObjectMeta> {
     let condition = condition(s3, &options.mode)?;
     // What can be refused is refused before anybody sends a byte.
     let headers = object_headers(s3, options)?;
@@ -43,7 +52,8 @@ pub(crate) async fn save(s3: &Shared, key: &Key, payload: Payload, options: &Sav
         let checksums = begun.all_checksums();
         return match options.mode {
             SaveMode::UniqueName => {
-                put_under_a_free_name(s3, key, headers, begun.first.chunks, checksums, options).await
+                put_under_a_free_name(s3, key, headers, begun.first.chunks, checksums, options)
+                    .await
             }
             _ => put(s3, key, headers, begun.first.chunks, checksums, options, &condition).await,
         };
@@ -63,7 +73,11 @@ fn condition(s3: &Shared, mode: &SaveMode) -> Result<Condition> {
         SaveMode::IfMatch(etag) if etag.is_weak() => return Err(not_this(etag)),
         SaveMode::IfMatch(etag) => Condition::Is(etag.clone()),
         SaveMode::CreateNew | SaveMode::UniqueName => Condition::Missing,
-        other => return Err(Error::unsupported(format!("the S3 driver does not know the save mode {other:?}"))),
+        other => {
+            return Err(Error::unsupported(format!(
+                "the S3 driver does not know the save mode {other:?}"
+            )));
+        }
     };
     if s3.abilities.conditional_put {
         return Ok(condition);
@@ -75,15 +89,22 @@ fn condition(s3: &Shared, mode: &SaveMode) -> Result<Condition> {
 async fn begin(s3: &Shared, payload: Payload) -> Result<Begun> {
     let size = payload.size();
     let expected: Checksums = payload.expected_checksums().iter().cloned().collect();
-    let is_all_known = payload.computed_checksums().iter().all(|algorithm| expected.get(*algorithm).is_some());
+    let is_all_known =
+        payload.computed_checksums().iter().all(|algorithm| expected.get(*algorithm).is_some());
     // A second reading tells the checksums beforehand, where there can be one.
-    let again = if is_all_known || size.is_some_and(|size| size <= s3.part_size) { None } else { payload.replay() };
+    let again = if is_all_known || size.is_some_and(|size| size <= s3.part_size) {
+        None
+    } else {
+        payload.replay()
+    };
     let (mut rest, mut checksums) = match payload.into_memory() {
         Ok(memory) => {
             let needs_hashing = !expected.is_empty() || !is_all_known;
             let (bytes, checksums) = if memory.len() >= MUCH && needs_hashing {
                 let checking = tokio::task::spawn_blocking(|| memory.checked());
-                checking.await.map_err(|join| Error::unexpected("hashing did not finish", join))??
+                checking
+                    .await
+                    .map_err(|join| Error::unexpected("hashing did not finish", join))??
             } else {
                 memory.checked()?
             };
@@ -121,12 +142,19 @@ impl Begun {
 
 /// What is said of an object before its bytes, but for their checksums.
 fn object_headers(s3: &Shared, options: &SaveOptions) -> Result<HeaderMap> {
-    let mut headers = headers::of_metadata(&options.metadata, &Checksums::new(), s3.abilities.underscores)?;
+    let mut headers =
+        headers::of_metadata(&options.metadata, &Checksums::new(), s3.abilities.underscores)?;
     headers.extend(s3.object_headers.clone());
     Ok(headers)
 }
 
-fn meta(key: &Key, size: u64, etag: Option<ETag>, options: &SaveOptions, checksums: Checksums) -> ObjectMeta {
+fn meta(
+    key: &Key,
+    size: u64,
+    etag: Option<ETag>,
+    options: &SaveOptions,
+    checksums: Checksums,
+) -> ObjectMeta {
     let mut meta = ObjectMeta::new(key.clone(), size);
     meta.etag = etag;
     meta.metadata = options.metadata.clone();
@@ -160,13 +188,20 @@ async fn put(
             stored::check_storage_class(s3, key).await?;
             Ok(meta(key, size, Some(etag), options, checksums))
         }
-        Err(failed) => Err(lost_race(s3, key, condition, &failed).await.unwrap_or_else(|| condition.explain(failed))),
+        Err(failed) => Err(lost_race(s3, key, condition, &failed)
+            .await
+            .unwrap_or_else(|| condition.explain(failed))),
     }
 }
 
-/// Ceph forgets to say why it did not replace an object that another save had just replaced. That the object is another
-/// version by now shows it.
-async fn lost_race(s3: &Shared, key: &Key, condition: &Condition, failed: &Failed) -> Option<Error> {
+/// Ceph forgets to say why it did not replace an object that another save had just replaced. That
+/// the object is another version by now shows it.
+async fn lost_race(
+    s3: &Shared,
+    key: &Key,
+    condition: &Condition,
+    failed: &Failed,
+) -> Option<Error> {
     let Condition::Is(etag) = condition else { return None };
     if s3.abilities.tells_lost_races || failed.code() != "UnknownError" {
         return None;
@@ -189,7 +224,9 @@ async fn put_under_a_free_name(
     for _ in 0..OTHER_NAMES {
         let (headers, body, checksums) = (headers.clone(), body.clone(), checksums.clone());
         match put(s3, &name, headers, body, checksums, options, &Condition::Missing).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => name = keys::alternative(key)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                name = keys::alternative(key)?
+            }
             done => return done,
         }
     }
@@ -215,8 +252,11 @@ fn no_free_name() -> Error {
 /// The parts of an upload belong to one key, so another one cannot be tried with them.
 fn taken_meanwhile(error: Error) -> Error {
     if error.kind() == ErrorKind::AlreadyExists {
-        return Error::new(ErrorKind::Conflict, "somebody took the name during the upload: save it again")
-            .with_retryable(true);
+        return Error::new(
+            ErrorKind::Conflict,
+            "somebody took the name during the upload: save it again",
+        )
+        .with_retryable(true);
     }
     error
 }

@@ -1,5 +1,5 @@
-//! Objects whose response does not say how long they are: they are collected in a temporary file, because an object of
-//! the contract has a size before its first byte is read.
+//! Objects whose response does not say how long they are: they are collected in a temporary file,
+//! because an object of the contract has a size before its first byte is read.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,7 +20,8 @@ pub(crate) const ROOM: u64 = 2 * MOST;
 /// How much is written at a time: each time costs a trip to the threads that may block.
 const AT_A_TIME: u64 = 1024 * 1024;
 
-/// A collected body. Its file has no name and goes with the last handle; dropping it gives its room back.
+/// A collected body. Its file has no name and goes with the last handle; dropping it gives its room
+/// back.
 pub(crate) struct Spooled {
     pub(crate) file: File,
     pub(crate) size: u64,
@@ -31,12 +32,13 @@ pub(crate) struct Spooled {
 /// Collects the body of a response without a length.
 ///
 /// # Errors
-/// `TooLarge` above 1 GiB; `StorageFull` if the temporary directory, or its share for this driver, is full;
-/// `Unsupported` for a body without a marked end, which could be a broken connection; errors of reading
-/// the body.
+/// `TooLarge` above 1 GiB; `StorageFull` if the temporary directory, or its share for this driver,
+/// is full; `Unsupported` for a body without a marked end, which could be a broken connection;
+/// errors of reading the body.
 pub(crate) async fn collect(s3: &Shared, mut answer: Answer) -> Result<Spooled> {
     check_end(&answer.headers)?;
-    let mut spooled = Spooled { file: blocking(|| Ok(tempfile::tempfile()?)).await?, size: 0, rooms: Vec::new() };
+    let mut spooled =
+        Spooled { file: blocking(|| Ok(tempfile::tempfile()?)).await?, size: 0, rooms: Vec::new() };
     let (mut gathered, mut chunks) = (0, Vec::new());
     while let Some(chunk) = answer.next().await? {
         gathered = added(gathered, &chunk)?;
@@ -49,13 +51,14 @@ pub(crate) async fn collect(s3: &Shared, mut answer: Answer) -> Result<Spooled> 
     write(s3, spooled, chunks, gathered).await
 }
 
-/// A chunked body has an end of its own (RFC 9112, section 7.1). One that ends with its connection may be half of the
-/// object.
+/// A chunked body has an end of its own (RFC 9112, section 7.1). One that ends with its connection
+/// may be half of the object.
 ///
 /// # Errors
 /// `Unsupported` for such a body, and for one that is compressed for its transfer.
 pub(crate) fn check_end(headers: &HeaderMap) -> Result<()> {
-    let coding = headers.get(TRANSFER_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase());
+    let coding =
+        headers.get(TRANSFER_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase());
     if coding.as_deref() == Some(b"chunked") {
         return Ok(());
     }
@@ -93,11 +96,16 @@ async fn write(s3: &Shared, mut spooled: Spooled, chunks: Vec<Bytes>, len: u64) 
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    let done = done.map_err(|join| Error::unexpected("collecting the object did not finish", join))?;
+    let done =
+        done.map_err(|join| Error::unexpected("collecting the object did not finish", join))?;
     done.map_err(|error| {
-        error.with_context("in the temporary directory, where an object without a length is collected")
+        error.with_context(
+            "in the temporary directory, where an object without a length is collected",
+        )
     })
 }
 
@@ -109,7 +117,9 @@ mod tests {
 
     #[test]
     fn a_body_that_ends_with_its_connection_is_refused() {
-        let of = |coding: &'static str| [(TRANSFER_ENCODING, HeaderValue::from_static(coding))].into_iter().collect();
+        let of = |coding: &'static str| {
+            [(TRANSFER_ENCODING, HeaderValue::from_static(coding))].into_iter().collect()
+        };
         assert!(check_end(&of("Chunked")).is_ok());
         for headers in [HeaderMap::new(), of("gzip, chunked"), of("gzip")] {
             assert_eq!(check_end(&headers).unwrap_err().kind(), ErrorKind::Unsupported);
@@ -120,7 +130,10 @@ mod tests {
     fn more_than_is_collected_is_too_large() {
         assert_eq!(added(MOST - 1, &Bytes::from_static(b"x")).unwrap(), MOST);
         for size in [MOST, u64::MAX] {
-            assert_eq!(added(size, &Bytes::from_static(b"x")).unwrap_err().kind(), ErrorKind::TooLarge);
+            assert_eq!(
+                added(size, &Bytes::from_static(b"x")).unwrap_err().kind(),
+                ErrorKind::TooLarge
+            );
         }
     }
 }

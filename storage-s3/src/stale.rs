@@ -12,19 +12,20 @@ use crate::request::Request;
 use crate::xml;
 
 impl S3 {
-    /// Aborts the multipart uploads below a prefix (`""` for all of the bucket) that were begun longer ago than this, and
-    /// answers how many.
+    /// Aborts the multipart uploads below a prefix (`""` for all of the bucket) that were begun
+    /// longer ago than this, and answers how many.
     ///
-    /// A save that fails or is dropped aborts its upload itself; one whose process or machine died leaves it behind,
-    /// invisible and paid for. Run this once a day, or give the bucket a lifecycle rule
-    /// (`AbortIncompleteMultipartUpload`), which does the same. The time must be longer than any upload takes: other
-    /// programs' uploads are aborted too.
+    /// A save that fails or is dropped aborts its upload itself; one whose process or machine died
+    /// leaves it behind, invisible and paid for. Run this once a day, or give the bucket a
+    /// lifecycle rule (`AbortIncompleteMultipartUpload`), which does the same. The time must be
+    /// longer than any upload takes: other programs' uploads are aborted too.
     ///
     /// Dropping the future leaves the rest for the next time.
     ///
     /// # Errors
-    /// `Unsupported` where the service does not list uploads, `PermissionDenied` and the like. Where it is but the aborting
-    /// that fails, the first such error, after all the others have been tried.
+    /// `Unsupported` where the service does not list uploads, `PermissionDenied` and the like.
+    /// Where it is but the aborting that fails, the first such error, after all the others have
+    /// been tried.
     pub async fn abort_stale_uploads(&self, prefix: &str, older_than: Duration) -> Result<usize> {
         let limit = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
         let (mut aborted, mut first) = (0, None);
@@ -55,14 +56,22 @@ impl S3 {
         }
     }
 
-    async fn uploads(&self, prefix: &str, key_marker: &str, id_marker: &str) -> Result<xml::Uploads> {
+    async fn uploads(
+        &self,
+        prefix: &str,
+        key_marker: &str,
+        id_marker: &str,
+    ) -> Result<xml::Uploads> {
         let mut request = Request::new(Method::GET, "").query("uploads", "");
-        for (name, value) in [("prefix", prefix), ("key-marker", key_marker), ("upload-id-marker", id_marker)] {
+        for (name, value) in
+            [("prefix", prefix), ("key-marker", key_marker), ("upload-id-marker", id_marker)]
+        {
             if !value.is_empty() {
                 request = request.query(name, value);
             }
         }
-        let document = self.shared().client.document(&request).await.map_err(|failed| failed.error)?;
+        let document =
+            self.shared().client.document(&request).await.map_err(|failed| failed.error)?;
         xml::answer("ListMultipartUploadsResult", &document.body)
     }
 }

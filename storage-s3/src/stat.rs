@@ -16,8 +16,9 @@ pub(crate) const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-chec
 
 pub(crate) async fn stat(s3: &Shared, key: &Key) -> Result<ObjectMeta> {
     let headers = head(s3, key.as_str()).await?;
-    let size = headers::content_length(&headers)
-        .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the service does not tell the object's size"))?;
+    let size = headers::content_length(&headers).ok_or_else(|| {
+        Error::new(ErrorKind::Unexpected, "the service does not tell the object's size")
+    })?;
     Ok(headers::to_meta(key.clone(), size, &headers))
 }
 
@@ -31,7 +32,8 @@ pub(crate) async fn exists(s3: &Shared, key: &Key) -> Result<bool> {
 
 /// The headers of an object; `NotFound` only if that is certain.
 pub(crate) async fn head(s3: &Shared, key: &str) -> Result<HeaderMap> {
-    let mut request = Request::new(Method::HEAD, key).accepts_gzip(!s3.abilities.sends_stored_encoding);
+    let mut request =
+        Request::new(Method::HEAD, key).accepts_gzip(!s3.abilities.sends_stored_encoding);
     if s3.checking.headers {
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
     }
@@ -44,9 +46,10 @@ pub(crate) async fn head(s3: &Shared, key: &str) -> Result<HeaderMap> {
     }
 }
 
-/// An answer to a HEAD has no document, so that a missing bucket, or a server that is no S3, looks like a missing object.
-/// Once the bucket is known to be there, a 404 is clear; before that, a GET of one byte makes sure, whose answer has a
-/// document. The same GET finds out what a bare 400 means: a wrong region, which the document names.
+/// An answer to a HEAD has no document, so that a missing bucket, or a server that is no S3, looks
+/// like a missing object. Once the bucket is known to be there, a 404 is clear; before that, a GET
+/// of one byte makes sure, whose answer has a document. The same GET finds out what a bare 400
+/// means: a wrong region, which the document names.
 async fn explained(s3: &Shared, key: &str, failed: Failed) -> Error {
     let is_absence = failed.status() == Some(404);
     if is_absence && s3.bucket_is_there.load(Ordering::Relaxed) {

@@ -1,5 +1,6 @@
-//! Proof that the service heeded what every object is saved with: the options `sse`, `sse_kms_key_id` and
-//! `storage_class`. A service that does not know such a header ignores it and stores the object without.
+//! Proof that the service heeded what every object is saved with: the options `sse`,
+//! `sse_kms_key_id` and `storage_class`. A service that does not know such a header ignores it and
+//! stores the object without.
 
 use std::sync::atomic::Ordering;
 
@@ -15,7 +16,8 @@ const SSE_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryptio
 const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 /// The class that services do not mention in the headers of an object ("HeadObject").
 const STANDARD: &str = "STANDARD";
-/// The headers of an object that a copy with other metadata loses, unless it repeats them ("CopyObject").
+/// The headers of an object that a copy with other metadata loses, unless it repeats them
+/// ("CopyObject").
 const LOST_BY_REPLACING: [HeaderName; 5] = [
     SSE,
     SSE_KEY,
@@ -24,8 +26,8 @@ const LOST_BY_REPLACING: [HeaderName; 5] = [
     HeaderName::from_static("x-amz-website-redirect-location"),
 ];
 
-/// Checks that the response confirms the encryption that the request asked for ("PutObject", "CopyObject",
-/// "CreateMultipartUpload").
+/// Checks that the response confirms the encryption that the request asked for ("PutObject",
+/// "CopyObject", "CreateMultipartUpload").
 ///
 /// # Errors
 /// `Unsupported` if it does not.
@@ -49,16 +51,18 @@ pub(crate) fn check_encryption(sent: &HeaderMap, answer: &HeaderMap) -> Result<(
 
 /// The same for a request that has stored an object already.
 pub(crate) fn check_encryption_of_stored(sent: &HeaderMap, answer: &HeaderMap) -> Result<()> {
-    check_encryption(sent, answer).map_err(|error| error.with_context("the object is stored, and maybe unencrypted"))
+    check_encryption(sent, answer)
+        .map_err(|error| error.with_context("the object is stored, and maybe unencrypted"))
 }
 
-/// Checks that the service keeps the storage class of the option, by an object that was just saved. Sends a HEAD once
-/// for each driver, and none to AWS, which refuses what it does not know.
+/// Checks that the service keeps the storage class of the option, by an object that was just saved.
+/// Sends a HEAD once for each driver, and none to AWS, which refuses what it does not know.
 ///
 /// # Errors
 /// `Unsupported` if the service shows another class or none.
 pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
-    let Some(wanted) = s3.object_headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok()) else {
+    let Some(wanted) = s3.object_headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok())
+    else {
         return Ok(());
     };
     let is_certain = wanted == STANDARD || s3.client.bucket().is_at_aws();
@@ -66,7 +70,9 @@ pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
         return Ok(());
     }
     let found = match stat::head(s3, key.as_str()).await {
-        Ok(headers) => headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok()).map(str::to_owned),
+        Ok(headers) => {
+            headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok()).map(str::to_owned)
+        }
         // Who may write may not always read.
         Err(error) => {
             tracing::debug!(%error, "the storage class of a saved object could not be looked at");
@@ -89,20 +95,23 @@ pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
 }
 
 async fn listed_class(s3: &Shared, key: &Key) -> Result<Option<String>> {
-    let request = Request::new(Method::GET, "").query("list-type", "2").query("prefix", key.as_str());
+    let request =
+        Request::new(Method::GET, "").query("list-type", "2").query("prefix", key.as_str());
     let document = s3.client.document(&request.query("max-keys", "1")).await?;
     let listing: xml::Listing = xml::answer("ListBucketResult", &document.body)?;
     let first = listing.contents.into_iter().next().filter(|listed| listed.key == key.as_str());
     Ok(first.and_then(|listed| listed.storage_class))
 }
 
-/// The headers that a copy of an object onto itself has to repeat, so that it changes the metadata alone; those of the
-/// options win.
+/// The headers that a copy of an object onto itself has to repeat, so that it changes the metadata
+/// alone; those of the options win.
 pub(crate) fn kept_in_place(s3: &Shared, source: &HeaderMap) -> HeaderMap {
     let is_set = |option: &HeaderName| s3.object_headers.contains_key(option);
     let may_send = |name: &HeaderName| match name.as_str() {
         name if name.starts_with(SSE.as_str()) => s3.abilities.sse && !is_set(&SSE),
-        name if name == STORAGE_CLASS.as_str() => s3.abilities.storage_class && !is_set(&STORAGE_CLASS),
+        name if name == STORAGE_CLASS.as_str() => {
+            s3.abilities.storage_class && !is_set(&STORAGE_CLASS)
+        }
         _ => true,
     };
     let kept = LOST_BY_REPLACING.into_iter().filter(may_send);
@@ -114,15 +123,21 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), http::HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), http::HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
     fn encryption_that_the_service_does_not_confirm_is_unsupported() {
         let aes = headers(&[(SSE, "AES256")]);
         let kms = headers(&[(SSE, "aws:kms"), (SSE_KEY, "a-key")]);
-        let kms_of_another_name = headers(&[(SSE, "aws:kms"), (SSE_KEY, "arn:aws:kms:eu-west-1:1:key/a-key")]);
-        for (sent, answer) in [(&HeaderMap::new(), &HeaderMap::new()), (&aes, &aes), (&kms, &kms_of_another_name)] {
+        let kms_of_another_name =
+            headers(&[(SSE, "aws:kms"), (SSE_KEY, "arn:aws:kms:eu-west-1:1:key/a-key")]);
+        for (sent, answer) in
+            [(&HeaderMap::new(), &HeaderMap::new()), (&aes, &aes), (&kms, &kms_of_another_name)]
+        {
             assert!(check_encryption(sent, answer).is_ok());
         }
         let without_key = headers(&[(SSE, "aws:kms")]);

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use object_store::ClientOptions;
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
+};
 use reqwest::redirect::Policy;
 use storage_core::{Error, Result, async_trait};
 
@@ -15,8 +17,8 @@ const IDLE: Duration = Duration::from_secs(15);
 /// How many headers an answer may have. User metadata of 2 KiB can be hundreds.
 const MAX_HEADERS: usize = 1024;
 
-/// A client that does as it is told: it follows no redirection, decodes no body, and keeps no cookie. What goes to this
-/// machine goes through no proxy. Cheap to clone.
+/// A client that does as it is told: it follows no redirection, decodes no body, and keeps no
+/// cookie. What goes to this machine goes through no proxy. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
@@ -28,7 +30,10 @@ impl Http {
     pub(crate) fn new() -> Result<Self> {
         let built = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|cause| {
-                Error::unexpected("no HTTP client: are the system's root certificates installed?", cause)
+                Error::unexpected(
+                    "no HTTP client: are the system's root certificates installed?",
+                    cause,
+                )
             })
         };
         Ok(Self { client: built(builder())?, direct: built(builder().no_proxy())? })
@@ -68,8 +73,11 @@ impl HttpConnector for Http {
 impl HttpService for Http {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         // What containers and instances are told by their own machine is not for a proxy to see.
-        let client =
-            if is_of_this_machine(request.uri().host().unwrap_or_default()) { &self.direct } else { &self.client };
+        let client = if is_of_this_machine(request.uri().host().unwrap_or_default()) {
+            &self.direct
+        } else {
+            &self.client
+        };
         client.call(request).await
     }
 }
@@ -78,9 +86,12 @@ impl HttpService for Http {
 fn is_of_this_machine(host: &str) -> bool {
     match host.trim_start_matches('[').trim_end_matches(']').parse() {
         Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
-        // The instance's metadata by IPv6 are at fd00:ec2::254, those of containers at fd00:ec2::23.
+        // The instance's metadata by IPv6 are at fd00:ec2::254, those of containers at
+        // fd00:ec2::23.
         Ok(IpAddr::V6(address)) => {
-            address.is_loopback() || address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0xec2]
+            address.is_loopback()
+                || address.is_unicast_link_local()
+                || address.segments()[..2] == [0xfd00, 0xec2]
         }
         Err(_) => host == "localhost",
     }
@@ -92,7 +103,8 @@ mod tests {
 
     #[test]
     fn what_the_machine_tells_goes_through_no_proxy() {
-        let is_direct = |uri: &str| is_of_this_machine(uri.parse::<http::Uri>().unwrap().host().unwrap());
+        let is_direct =
+            |uri: &str| is_of_this_machine(uri.parse::<http::Uri>().unwrap().host().unwrap());
         for uri in [
             "http://169.254.169.254/latest",
             "http://169.254.170.2/v2",

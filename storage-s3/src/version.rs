@@ -38,7 +38,10 @@ impl Version {
         }
         let told = headers::content_range(&answer.headers);
         if answer.status != StatusCode::PARTIAL_CONTENT || told != Some((range, self.size)) {
-            return Err(Error::new(ErrorKind::Unexpected, "the service sends other bytes than those it was asked for"));
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "the service sends other bytes than those it was asked for",
+            ));
         }
         Ok(answer)
     }
@@ -76,17 +79,23 @@ pub(crate) fn too_long() -> Error {
 }
 
 pub(crate) fn ended_early(missing: u64) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("the answer ended {missing} bytes early")).with_retryable(true)
+    Error::new(ErrorKind::Unexpected, format!("the answer ended {missing} bytes early"))
+        .with_retryable(true)
 }
 
 fn explained(error: Error) -> Error {
     match error.kind() {
         ErrorKind::PreconditionFailed => replaced(),
-        ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "the object was deleted while it was read"),
+        ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, "the object was deleted while it was read")
+        }
         _ => error,
     }
 }
 
 fn replaced() -> Error {
-    Error::new(ErrorKind::PreconditionFailed, "the object was replaced while it was read: open it again")
+    Error::new(
+        ErrorKind::PreconditionFailed,
+        "the object was replaced while it was read: open it again",
+    )
 }

@@ -12,22 +12,23 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     quick_xml::de::from_str(std::str::from_utf8(body).ok()?).ok()
 }
 
-/// Reads the document of an answer that said success, by the name of its root: what else there is may look like an empty
-/// listing, or like success without a word.
+/// Reads the document of an answer that said success, by the name of its root: what else there is
+/// may look like an empty listing, or like success without a word.
 pub(crate) fn answer<T: DeserializeOwned>(name: &str, body: &[u8]) -> Result<T> {
     let root = root(body);
     let document = if root.as_deref() == Some(name) { read(body) } else { None };
     document.ok_or_else(|| wrong_document(name, root.as_deref()))
 }
 
-/// A document that is believed under any name of its root but `Error`, by what only success carries.
+/// A document that is believed under any name of its root but `Error`, by what only success
+/// carries.
 pub(crate) trait Proof: DeserializeOwned {
     /// Whether it carries that.
     fn is_proof(&self) -> bool;
 }
 
-/// Reads the document of an answer that said success. Some services give its root another name: such a document is
-/// accepted for what it carries.
+/// Reads the document of an answer that said success. Some services give its root another name:
+/// such a document is accepted for what it carries.
 pub(crate) fn proof<T: Proof>(name: &str, body: &[u8]) -> Result<T> {
     let root = root(body);
     let document = match root.as_deref() {
@@ -46,8 +47,9 @@ fn wrong_document(expected: &str, found: Option<&str>) -> Error {
         }
         None => "no XML".to_owned(),
     };
-    let message =
-        format!("the service's answer should be a document {expected} and has {found}: is the endpoint an S3 service?");
+    let message = format!(
+        "the service's answer should be a document {expected} and has {found}: is the endpoint an S3 service?"
+    );
     Error::unexpected(message, "unreadable XML").with_retryable(true)
 }
 
@@ -262,7 +264,10 @@ mod tests {
     fn a_key_is_escaped_and_its_spaces_are_kept() {
         let document = Delete { objects: vec![ToDelete { key: " a&<b> " }], quiet: true };
         let text = write("Delete", &document).unwrap();
-        assert_eq!(text, "<Delete><Object><Key> a&amp;&lt;b&gt; </Key></Object><Quiet>true</Quiet></Delete>");
+        assert_eq!(
+            text,
+            "<Delete><Object><Key> a&amp;&lt;b&gt; </Key></Object><Quiet>true</Quiet></Delete>"
+        );
     }
 
     #[test]
@@ -276,7 +281,10 @@ mod tests {
         )
         .unwrap();
         assert!(page.is_truncated);
-        assert_eq!(page.contents.iter().map(|listed| listed.key.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(
+            page.contents.iter().map(|listed| listed.key.as_str()).collect::<Vec<_>>(),
+            ["a", "c"]
+        );
         assert_eq!((page.contents[0].size, page.contents[0].etag.as_str()), (3, "\"e\""));
         assert_eq!(page.common_prefixes[0].prefix, "b/");
     }
@@ -290,8 +298,10 @@ mod tests {
 
     #[test]
     fn a_document_of_another_name_is_accepted_for_what_only_success_carries() {
-        let completed = |body: &str| proof::<Completed>("CompleteMultipartUploadResult", body.as_bytes());
-        let named = "<CompleteMultipartUploadResponse><ETag>e-2</ETag></CompleteMultipartUploadResponse>";
+        let completed =
+            |body: &str| proof::<Completed>("CompleteMultipartUploadResult", body.as_bytes());
+        let named =
+            "<CompleteMultipartUploadResponse><ETag>e-2</ETag></CompleteMultipartUploadResponse>";
         assert_eq!(completed(named).unwrap().etag, "e-2");
         assert!(completed("<CompleteMultipartUploadResult/>").is_ok());
         for (body, found) in [
@@ -304,10 +314,23 @@ mod tests {
             let error = completed(body).unwrap_err();
             assert!(error.message().contains(found), "{body}: {error}");
         }
-        assert!(proof::<Created>("InitiateMultipartUploadResult", b"<Other><UploadId/></Other>").is_err());
-        assert!(proof::<Created>("InitiateMultipartUploadResult", b"<Other><UploadId>u</UploadId></Other>").is_ok());
         assert!(
-            proof::<Copied>("CopyObjectResult", b"<CopyObjectResponse><ETag>e</ETag></CopyObjectResponse>").is_ok()
+            proof::<Created>("InitiateMultipartUploadResult", b"<Other><UploadId/></Other>")
+                .is_err()
+        );
+        assert!(
+            proof::<Created>(
+                "InitiateMultipartUploadResult",
+                b"<Other><UploadId>u</UploadId></Other>"
+            )
+            .is_ok()
+        );
+        assert!(
+            proof::<Copied>(
+                "CopyObjectResult",
+                b"<CopyObjectResponse><ETag>e</ETag></CopyObjectResponse>"
+            )
+            .is_ok()
         );
     }
 
@@ -315,7 +338,9 @@ mod tests {
     fn a_document_of_another_name_is_not_taken_for_an_empty_one() {
         assert!(answer::<Listing>("ListBucketResult", b"<html><body/></html>").is_err());
         assert!(answer::<Listing>("ListBucketResult", b"").is_err());
-        assert!(answer::<Listing>("ListBucketResult", b"<ListBucketResult><IsTruncated>false").is_err());
+        assert!(
+            answer::<Listing>("ListBucketResult", b"<ListBucketResult><IsTruncated>false").is_err()
+        );
         assert!(answer::<Listing>("ListBucketResult", b"<ListBucketResult/>").is_ok());
     }
 }

@@ -1,4 +1,5 @@
-//! awscli and this driver, in one bucket: what one saves, the other reads, with the same headers and bytes.
+//! awscli and this driver, in one bucket: what one saves, the other reads, with the same headers
+//! and bytes.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -79,7 +80,8 @@ fn text(path: &Path) -> &str {
 }
 
 async fn awscli_reads_what_one_request_saved(bucket: &Bucket) {
-    let saved = bucket.storage().save("dir/a b+é.css", "body {}").metadata(metadata()).await.unwrap();
+    let saved =
+        bucket.storage().save("dir/a b+é.css", "body {}").metadata(metadata()).await.unwrap();
     let (answer, body) = get(bucket, "dir/a b+é.css");
     assert_headers(&answer);
     assert_eq!(body, b"body {}");
@@ -90,7 +92,8 @@ async fn awscli_reads_what_one_request_saved(bucket: &Bucket) {
 async fn awscli_reads_what_was_saved_in_parts(bucket: &Bucket) {
     let storage = Storage::new(bucket.builder().part_size(5 * MIB as u64).build().unwrap());
     let whole = bytes(12 * MIB);
-    let chunks = whole.chunks(100_000).map(|chunk| Ok::<_, Error>(chunk.to_vec())).collect::<Vec<_>>();
+    let chunks =
+        whole.chunks(100_000).map(|chunk| Ok::<_, Error>(chunk.to_vec())).collect::<Vec<_>>();
     let payload = Payload::from_stream(futures_util::stream::iter(chunks));
     let saved = storage.save("large.css", payload).metadata(metadata()).await.unwrap();
     let (answer, body) = get(bucket, "large.css");
@@ -137,17 +140,24 @@ async fn awscli_reads_a_copy_with_its_metadata(bucket: &Bucket) {
     assert_headers(&answer);
     assert_eq!(body, b"text");
 
-    storage.copy("a b+é", "replaced").metadata(Metadata::new().content_type("text/x-other")).await.unwrap();
+    storage
+        .copy("a b+é", "replaced")
+        .metadata(Metadata::new().content_type("text/x-other"))
+        .await
+        .unwrap();
     let (answer, body) = get(bucket, "replaced");
     assert_eq!(body, b"text");
     assert_eq!(answer["ContentType"], "text/x-other");
-    for gone in ["ContentEncoding", "ContentDisposition", "ContentLanguage", "CacheControl", "Expires"] {
+    for gone in
+        ["ContentEncoding", "ContentDisposition", "ContentLanguage", "CacheControl", "Expires"]
+    {
         assert_eq!(answer[gone], Value::Null, "{answer}");
     }
     assert_eq!(answer["Metadata"], json!({}));
 }
 
-/// What tells awscli of the metadata. It takes ASCII alone for the user's own, so that others write encoded words.
+/// What tells awscli of the metadata. It takes ASCII alone for the user's own, so that others write
+/// encoded words.
 const HEADERS: &[&str] = &[
     "--content-type",
     "text/css; charset=utf-8",
@@ -169,7 +179,10 @@ async fn what_put_object_saved_is_read(bucket: &Bucket) {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "body {}").unwrap();
-    let saved = bucket.s3api("put-object", &[&["--key", "dir/a b+é.css", "--body", text(&file)], HEADERS].concat());
+    let saved = bucket.s3api(
+        "put-object",
+        &[&["--key", "dir/a b+é.css", "--body", text(&file)], HEADERS].concat(),
+    );
     let storage = bucket.storage();
     let object = storage.open("dir/a b+é.css").await.unwrap();
     assert_eq!(object.meta().metadata, metadata());
@@ -192,7 +205,14 @@ async fn what_awscli_uploaded_in_parts_is_read(bucket: &Bucket) {
     assert!(object.meta().etag.as_ref().unwrap().opaque().ends_with("-3"), "three parts were sent");
     assert!(object.bytes().await.unwrap() == whole);
     let border = 8 * MIB as u64;
-    let part = storage.open("large.css").range(border - 2..border + 2).await.unwrap().bytes().await.unwrap();
+    let part = storage
+        .open("large.css")
+        .range(border - 2..border + 2)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     assert_eq!(part, whole[8 * MIB - 2..8 * MIB + 2]);
 }
 
@@ -206,8 +226,17 @@ async fn what_awscli_copied_is_read_with_its_metadata(bucket: &Bucket) {
 }
 
 /// Names that are written otherwise in URLs, in XML or in a shell.
-const NAMES: [&str; 9] =
-    ["a b", "a%20b", "a&<b>\"'", "a+b", "dir/a.txt", "dir/sub/#?;=@$!*().txt", "dir/é/naïve.txt", "e\u{301}", "😀.png"];
+const NAMES: [&str; 9] = [
+    "a b",
+    "a%20b",
+    "a&<b>\"'",
+    "a+b",
+    "dir/a.txt",
+    "dir/sub/#?;=@$!*().txt",
+    "dir/é/naïve.txt",
+    "e\u{301}",
+    "😀.png",
+];
 
 async fn a_tree_that_awscli_synced_up_is_read(bucket: &Bucket) {
     let directory = TempDir::new().unwrap();
@@ -218,7 +247,8 @@ async fn a_tree_that_awscli_synced_up_is_read(bucket: &Bucket) {
     }
     bucket.s3(&["sync", text(&directory.path().join("tree")), "s3://{}/tree"]);
     let storage = bucket.storage().prefixed("tree").unwrap();
-    let names: Vec<_> = listed(storage.list("")).await.iter().map(|item| item.name().to_owned()).collect();
+    let names: Vec<_> =
+        listed(storage.list("")).await.iter().map(|item| item.name().to_owned()).collect();
     assert_eq!(names, NAMES);
     for name in NAMES {
         assert_eq!(storage.open(name).await.unwrap().text().await.unwrap(), name);
@@ -250,7 +280,8 @@ async fn an_object_that_awscli_replaced_is_another_version(bucket: &Bucket) {
     assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error}");
     let error = storage.save("a", "third").if_match(first).await.unwrap_err();
     let heeds_conditions = storage.info().capabilities.save_if_match;
-    let refused = if heeds_conditions { ErrorKind::PreconditionFailed } else { ErrorKind::Unsupported };
+    let refused =
+        if heeds_conditions { ErrorKind::PreconditionFailed } else { ErrorKind::Unsupported };
     assert_eq!(error.kind(), refused, "{error}");
     assert_eq!(get(bucket, "a").1, b"second");
 }
@@ -318,11 +349,15 @@ async fn of_two_uploads_only_the_one_that_is_old_enough_is_aborted(bucket: &Buck
 }
 
 async fn an_upload_whose_key_no_xml_can_hold_keeps_no_other_from_being_aborted(bucket: &Bucket) {
-    bucket.try_boto("create_multipart_upload", json!({ "Key": "a\u{1}b" })).expect_err("boto3 cannot read the answer");
+    bucket
+        .try_boto("create_multipart_upload", json!({ "Key": "a\u{1}b" }))
+        .expect_err("boto3 cannot read the answer");
     for key in [" space ", "a\nb", "z"] {
         bucket.boto("create_multipart_upload", json!({ "Key": key }));
     }
-    bucket.try_boto("list_multipart_uploads", json!({})).expect_err("boto3 cannot read this either");
+    bucket
+        .try_boto("list_multipart_uploads", json!({}))
+        .expect_err("boto3 cannot read this either");
     let s3 = bucket.builder().build().unwrap();
     assert!(s3.abort_stale_uploads("", Duration::ZERO).await.unwrap() > 3);
     assert!(uploads(bucket).is_empty());
@@ -331,7 +366,8 @@ async fn an_upload_whose_key_no_xml_can_hold_keeps_no_other_from_being_aborted(b
 async fn uploads_on_several_pages_are_all_aborted(bucket: &Bucket) {
     // A page has at most 1,000; those of one key are told apart by their ids.
     for number in 0..1_010 {
-        bucket.boto("create_multipart_upload", json!({ "Key": format!("key +é {}", number / 500) }));
+        bucket
+            .boto("create_multipart_upload", json!({ "Key": format!("key +é {}", number / 500) }));
     }
     let s3 = bucket.builder().build().unwrap();
     assert_eq!(s3.abort_stale_uploads("key", Duration::ZERO).await.unwrap(), 1_010);

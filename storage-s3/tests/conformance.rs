@@ -47,7 +47,8 @@ impl InProcess {
     }
 
     fn storage_on(&self, builder: S3Builder) -> Storage {
-        let storage = Storage::new((self.set_up)(builder).public_url(public_url()).build().unwrap());
+        let storage =
+            Storage::new((self.set_up)(builder).public_url(public_url()).build().unwrap());
         match self.prefix {
             Some(prefix) => storage.prefixed(prefix).unwrap(),
             None => storage,
@@ -90,7 +91,8 @@ impl Harness for InProcess {
     }
 }
 
-/// Storages on the server that the environment names: a prefix each, which is tidied up when the harness ends.
+/// Storages on the server that the environment names: a prefix each, which is tidied up when the
+/// harness ends.
 struct Beside {
     set_up: fn(S3Builder) -> S3Builder,
     external: Option<&'static External>,

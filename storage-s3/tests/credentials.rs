@@ -1,5 +1,5 @@
-//! Credentials from the environment of a process, as requests to S3 carry them. Each test runs once more in a process of its
-//! own, which has the variables that the test is about, and no others.
+//! Credentials from the environment of a process, as requests to S3 carry them. Each test runs once
+//! more in a process of its own, which has the variables that the test is about, and no others.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -21,14 +21,23 @@ fn is_inside() -> bool {
 /// Runs a test of this file in a process with these variables alone.
 fn run_inside(test: &str, home: &Path, variables: &[(&str, &str)]) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test]).env_clear().env("HOME", home).env(INSIDE, "1").envs(variables.iter().copied());
+    command
+        .args(["--exact", test])
+        .env_clear()
+        .env("HOME", home)
+        .env(INSIDE, "1")
+        .envs(variables.iter().copied());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
-/// A service that takes every DELETE, and gives `/credentials` to whoever knows the token. Answers its URL, and the heads of
-/// the requests that came.
+/// A service that takes every DELETE, and gives `/credentials` to whoever knows the token. Answers
+/// its URL, and the heads of the requests that came.
 fn service() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -56,7 +65,10 @@ fn answer(head: &str) -> String {
         true => ("403 Forbidden", ""),
         false => ("204 No Content", ""),
     };
-    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn built() -> Result<S3, Error> {
@@ -99,7 +111,8 @@ async fn a_container_signs_with_what_its_agent_gives() {
     ];
     run_inside("a_container_signs_with_what_its_agent_gives", home.path(), &variables);
     assert_eq!(signers(&heads), vec![("CONTAINER".to_owned(), true); 3]);
-    let asked = heads.lock().unwrap().iter().filter(|head| head.starts_with("GET /credentials ")).count();
+    let asked =
+        heads.lock().unwrap().iter().filter(|head| head.starts_with("GET /credentials ")).count();
     assert_eq!(asked, 1);
 }
 
@@ -108,7 +121,10 @@ async fn a_container_that_is_refused_says_so_and_sends_nothing() {
     if is_inside() {
         let error = storage().delete("a").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
-        assert!(error.message().contains("container") && error.message().contains("403"), "{error}");
+        assert!(
+            error.message().contains("container") && error.message().contains("403"),
+            "{error}"
+        );
         assert!(!format!("{error:?}").contains("canary"), "{error:?}");
         return;
     }

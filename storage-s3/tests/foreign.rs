@@ -1,5 +1,5 @@
-//! Objects that other clients made, with names and headers that this driver would not write: each is read as what it is, or
-//! told of as what it is not, and none keeps the others from being seen.
+//! Objects that other clients made, with names and headers that this driver would not write: each
+//! is read as what it is, or told of as what it is not, and none keeps the others from being seen.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -71,8 +71,8 @@ fn keys() -> BTreeSet<String> {
 /// Names that the contract refuses.
 fn odd_keys(bucket: &Bucket) -> BTreeSet<String> {
     let odd = [
-        ".", "..", "../up", "./a", "/", "//", "/lead", "a/../b", "a//b", "a/.", "a\tb", "a\nb", "a\rb", "a\u{1}b",
-        "a\u{7f}b", "a\u{85}b", "photos/", "trail/",
+        ".", "..", "../up", "./a", "/", "//", "/lead", "a/../b", "a//b", "a/.", "a\tb", "a\nb",
+        "a\rb", "a\u{1}b", "a\u{7f}b", "a\u{85}b", "photos/", "trail/",
     ];
     // moto takes what follows a line break for something else than the name.
     let fits = |key: &&str| !bucket.server().is_moto() || !key.contains('\n');
@@ -94,18 +94,26 @@ async fn an_object_in_parts_is_read_whole_and_by_ranges(bucket: &Bucket) {
     let parts = [bytes(5 * MIB), bytes(6 * MIB), vec![7; 1]];
     let whole = parts.concat();
     let key = "dir/in parts +é";
-    let created = bucket.boto("create_multipart_upload", json!({ "Key": key, "ContentType": "image/x-parts" }));
+    let created = bucket
+        .boto("create_multipart_upload", json!({ "Key": key, "ContentType": "image/x-parts" }));
     let id = &created["UploadId"];
     let mut sent = Vec::new();
     for (part, number) in parts.iter().zip(1..) {
-        let arguments = json!({ "Key": key, "UploadId": id, "PartNumber": number, "Body": boto::body(part) });
-        sent.push(json!({ "PartNumber": number, "ETag": bucket.boto("upload_part", arguments)["ETag"] }));
+        let arguments =
+            json!({ "Key": key, "UploadId": id, "PartNumber": number, "Body": boto::body(part) });
+        sent.push(
+            json!({ "PartNumber": number, "ETag": bucket.boto("upload_part", arguments)["ETag"] }),
+        );
     }
     let parts = json!({ "Parts": sent });
-    bucket.boto("complete_multipart_upload", json!({ "Key": key, "UploadId": id, "MultipartUpload": parts }));
+    bucket.boto(
+        "complete_multipart_upload",
+        json!({ "Key": key, "UploadId": id, "MultipartUpload": parts }),
+    );
 
     // Read over several connections.
-    let storage = Storage::new(bucket.builder().part_size(5 * MIB as u64).concurrency(3).build().unwrap());
+    let storage =
+        Storage::new(bucket.builder().part_size(5 * MIB as u64).concurrency(3).build().unwrap());
     let object = storage.open(key).await.unwrap();
     assert_eq!(object.meta().size, whole.len() as u64);
     assert_eq!(object.meta().content_type(), Some("image/x-parts"));
@@ -117,7 +125,10 @@ async fn an_object_in_parts_is_read_whole_and_by_ranges(bucket: &Bucket) {
         ((MIB as u64..).into(), &whole[MIB..]),
     ];
     for (range, expected) in borders {
-        assert!(storage.open(key).range(range).await.unwrap().bytes().await.unwrap() == expected, "{range}");
+        assert!(
+            storage.open(key).range(range).await.unwrap().bytes().await.unwrap() == expected,
+            "{range}"
+        );
     }
 }
 
@@ -143,7 +154,10 @@ async fn names_that_are_rolled_up_are_what_they_are(bucket: &Bucket) {
     let level = keys.iter().map(|key| key.find('/').map_or(key.as_str(), |slash| &key[..=slash]));
     let level: BTreeSet<_> = level.collect();
     let storage = bucket.storage();
-    assert_eq!(names(&listed(storage.list("").delimiter("/")).await), level.into_iter().collect::<Vec<_>>());
+    assert_eq!(
+        names(&listed(storage.list("").delimiter("/")).await),
+        level.into_iter().collect::<Vec<_>>()
+    );
     let below = listed(storage.list("dir é +%/").delimiter("/")).await;
     assert_eq!(names(&below), ["dir é +%/...", "dir é +%/.hidden"]);
     // Any text can be a delimiter, and a name be cut anywhere.
@@ -152,7 +166,8 @@ async fn names_that_are_rolled_up_are_what_they_are(bucket: &Bucket) {
     assert_eq!(names(&cut), expected);
 }
 
-/// XML has no way to write it, so that it cannot be in the document that names what is to be deleted.
+/// XML has no way to write it, so that it cannot be in the document that names what is to be
+/// deleted.
 async fn a_name_that_no_xml_can_hold_is_deleted_among_others(bucket: &Bucket) {
     let keys = BTreeSet::from(["a", "b\u{fffe}", "c"].map(str::to_owned));
     put_all(bucket, &keys);
@@ -186,7 +201,10 @@ async fn folder_markers_are_counted_and_deleted_with_their_prefix(bucket: &Bucke
     assert!(entries.next().await.is_none());
     assert_eq!(entries.folder_markers(), 2);
     let all = listed(storage.list("").with_folder_markers()).await;
-    assert_eq!(names(&all), ["photos.txt", "photos/", "photos/a.png", "photos/sub/", "photos/sub/b.png"]);
+    assert_eq!(
+        names(&all),
+        ["photos.txt", "photos/", "photos/a.png", "photos/sub/", "photos/sub/b.png"]
+    );
     let below = listed(storage.list("photos/").with_folder_markers()).await;
     assert_eq!(below, all[1..]);
     // One level: the folder itself is a marker, those below it are rolled up as other names are.
@@ -205,7 +223,10 @@ async fn an_object_with_bytes_whose_name_ends_in_a_slash_is_no_folder_marker(buc
     let all = listed(storage.list("")).await;
     let [Listed::Odd(name, _)] = &all[..] else { panic!("{all:?}") };
     assert_eq!(name, "trail/");
-    assert_eq!(storage.delete_folder_marker("trail/").await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(
+        storage.delete_folder_marker("trail/").await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
     assert_eq!(listed(storage.list("")).await.len(), 1);
 }
 
@@ -216,7 +237,10 @@ async fn odd_keys_below_a_prefix_are_shown_without_it(bucket: &Bucket) {
     let media = bucket.storage().prefixed("media").unwrap();
     let listed = listed(media.list("")).await;
     assert_eq!(names(&listed), ["", "/a", "a", "a/", "b"]);
-    assert_eq!(listed.iter().map(Listed::is_odd).collect::<Vec<_>>(), [true, true, false, true, false]);
+    assert_eq!(
+        listed.iter().map(Listed::is_odd).collect::<Vec<_>>(),
+        [true, true, false, true, false]
+    );
 }
 
 async fn a_listing_can_be_taken_up_after_each_odd_key(bucket: &Bucket) {
@@ -263,7 +287,10 @@ async fn delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest(b
     assert_eq!(told, expected);
     assert_eq!(names(&listed(storage.list("")).await), odd.iter().collect::<Vec<_>>());
     let failed = storage.delete_all(storage.list("").entries()).finish().await.unwrap_err();
-    assert!(failed.message().contains(&format!("{} errors, 0 keys are gone", odd.len())), "{failed}");
+    assert!(
+        failed.message().contains(&format!("{} errors, 0 keys are gone", odd.len())),
+        "{failed}"
+    );
 }
 
 async fn encoded_words_are_read_as_the_text_they_are(bucket: &Bucket) {
@@ -274,7 +301,8 @@ async fn encoded_words_are_read_as_the_text_they_are(bucket: &Bucket) {
         "other-charset": "=?ISO-8859-1?Q?=E9?=",
         "plain": "a = ?",
     });
-    bucket.boto("put_object", json!({ "Key": "a", "Body": boto::body(b"x"), "Metadata": metadata }));
+    bucket
+        .boto("put_object", json!({ "Key": "a", "Body": boto::body(b"x"), "Metadata": metadata }));
     let read = bucket.storage().stat("a").await.unwrap().metadata.user_metadata;
     let read: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let expected = [
@@ -288,7 +316,9 @@ async fn encoded_words_are_read_as_the_text_they_are(bucket: &Bucket) {
 }
 
 async fn how_a_body_was_sent_is_not_taken_for_its_encoding(bucket: &Bucket) {
-    for (key, encoding) in [("plain", "aws-chunked"), ("packed", "gzip,aws-chunked"), ("kept", "br")] {
+    for (key, encoding) in
+        [("plain", "aws-chunked"), ("packed", "gzip,aws-chunked"), ("kept", "br")]
+    {
         let body = boto::body(b"bytes");
         bucket.boto("put_object", json!({ "Key": key, "Body": body, "ContentEncoding": encoding }));
     }
@@ -312,14 +342,16 @@ async fn save_all(storage: &Storage, keys: &[String]) {
 
 async fn odd_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
     let storage = bucket.storage();
-    // A page has 1,000 names: the first one ends in an odd one, with which the next page is asked for.
+    // A page has 1,000 names: the first one ends in an odd one, with which the next page is asked
+    // for.
     let keys: Vec<_> = (0..999).map(|number| format!("a/{number:03}")).collect();
     save_all(&storage, &keys).await;
     for last in ["a/998+ %2F\u{1}é", "a/998//", "a/998/../x", "a/998\n&<"] {
         for odd in [last, "b//", "c"] {
             bucket.put(odd, b"x");
         }
-        let names: Vec<_> = listed(storage.list("")).await.iter().map(|item| item.name().to_owned()).collect();
+        let names: Vec<_> =
+            listed(storage.list("")).await.iter().map(|item| item.name().to_owned()).collect();
         let expected: Vec<_> = keys.iter().map(String::as_str).chain([last, "b//", "c"]).collect();
         assert_eq!(names, expected);
         bucket.boto("delete_object", json!({ "Key": last }));
@@ -331,7 +363,8 @@ async fn odd_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
 
 async fn delete_all_of_2500_keys_answers_for_each_in_order(bucket: &Bucket) {
     let storage = bucket.storage();
-    let keys: Vec<_> = (0..2_500).map(|number| format!("a&<{}/{number:04} +é", number % 7)).collect();
+    let keys: Vec<_> =
+        (0..2_500).map(|number| format!("a&<{}/{number:04} +é", number % 7)).collect();
     save_all(&storage, &keys).await;
     storage.save("stays", "x").await.unwrap();
     // In another order than they are listed in, and some of them twice.
@@ -349,12 +382,14 @@ async fn headers_that_no_client_of_ours_would_send_are_read(bucket: &Bucket) {
         return;
     }
     let storage = bucket.storage();
-    let link = storage.url("a").method(UrlMethod::Put).expires_in(Duration::from_secs(60)).await.unwrap();
+    let link =
+        storage.url("a").method(UrlMethod::Put).expires_in(Duration::from_secs(60)).await.unwrap();
     let directory = TempDir::new().unwrap();
     let (file, headers) = (directory.path().join("file"), directory.path().join("headers"));
     std::fs::write(&file, "bytes").unwrap();
     // An expiry that is no date, as many servers are told to say, and text in Latin-1 and in UTF-8.
-    let odd = b"Expires: 0\nContent-Disposition: inline; filename=\"\xe9\"\nx-amz-meta-name: \xc3\xa9\n";
+    let odd =
+        b"Expires: 0\nContent-Disposition: inline; filename=\"\xe9\"\nx-amz-meta-name: \xc3\xa9\n";
     std::fs::write(&headers, odd).unwrap();
     let answer = curl::put(&link, &file, &[&format!("@{}", headers.display())]);
     assert_eq!(answer.status, 200, "{answer:?}");

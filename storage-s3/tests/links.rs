@@ -22,7 +22,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A key with what is encoded otherwise in one place or another.
 const KEY: &str = "a dir/b+c %2F&é?#'*!()[]~.txt";
 
-/// Where a test works: a bucket in this process, or a corner of the bucket that the environment names.
+/// Where a test works: a bucket in this process, or a corner of the bucket that the environment
+/// names.
 enum Place {
     InProcess(Bucket),
     External(&'static External, Mutex<Vec<Corner>>),
@@ -34,7 +35,11 @@ impl Place {
     }
 
     fn external() -> Option<Self> {
-        if curl::is_there() { Some(Self::External(External::get()?, Mutex::default())) } else { None }
+        if curl::is_there() {
+            Some(Self::External(External::get()?, Mutex::default()))
+        } else {
+            None
+        }
     }
 
     fn builder(&self) -> S3Builder {
@@ -62,8 +67,8 @@ impl Place {
     }
 }
 
-/// Makes tests of functions, each in a place of its own: one on the server that the environment names, and of those that
-/// the server in this process can hold another one there.
+/// Makes tests of functions, each in a place of its own: one on the server that the environment
+/// names, and of those that the server in this process can hold another one there.
 macro_rules! in_places {
     (both: $($both:ident),+; external: $($external:ident),+;) => {
         tests! { in_process: $($both),+ }
@@ -200,13 +205,17 @@ async fn a_link_that_was_tampered_with_is_refused(place: &Place) {
     for key in ["mine", "yours"] {
         storage.save(key, "text").await.unwrap();
     }
-    let good = storage.url("mine").expires_in(MINUTE).response_content_type("text/plain").await.unwrap();
+    let good =
+        storage.url("mine").expires_in(MINUTE).response_content_type("text/plain").await.unwrap();
     assert_eq!(curl::follow(&good).status, 200);
     let changes = [
         ("mine", "yours"),
         ("X-Amz-Expires=60", "X-Amz-Expires=600"),
         ("response-content-type=text%2Fplain", "response-content-type=text%2Fhtml"),
-        ("response-content-type=text%2Fplain", "response-content-type=text%2Fplain&response-cache-control=no-store"),
+        (
+            "response-content-type=text%2Fplain",
+            "response-content-type=text%2Fplain&response-cache-control=no-store",
+        ),
         ("X-Amz-SignedHeaders=host", "X-Amz-SignedHeaders=host%3Brange"),
     ];
     for (from, to) in changes {
@@ -233,7 +242,13 @@ async fn a_link_for_put_takes_what_it_is_bound_to(place: &Place) {
 
 async fn a_link_for_put_refuses_another_type(place: &Place) {
     let storage = place.storage();
-    let mut link = storage.url(KEY).method(UrlMethod::Put).expires_in(MINUTE).content_type("image/png").await.unwrap();
+    let mut link = storage
+        .url(KEY)
+        .method(UrlMethod::Put)
+        .expires_in(MINUTE)
+        .content_type("image/png")
+        .await
+        .unwrap();
     let (_directory, file) = file(b"bytes");
     link.headers = Vec::new();
     assert_refused(&curl::put(&link, &file, &["content-type: text/html"]));
@@ -243,7 +258,8 @@ async fn a_link_for_put_refuses_another_type(place: &Place) {
 
 async fn a_link_for_put_refuses_another_length(place: &Place) {
     let storage = place.storage();
-    let mut link = storage.url(KEY).method(UrlMethod::Put).expires_in(MINUTE).content_length(5).await.unwrap();
+    let mut link =
+        storage.url(KEY).method(UrlMethod::Put).expires_in(MINUTE).content_length(5).await.unwrap();
     link.headers = Vec::new();
     for bytes in [&b"shor"[..], b"longer"] {
         let (_directory, file) = file(bytes);
@@ -267,7 +283,8 @@ async fn a_link_for_put_that_binds_nothing_takes_anything(place: &Place) {
 async fn stable_links_are_the_same_and_work(place: &Place) {
     let storage = place.storage();
     storage.save(KEY, "text").await.unwrap();
-    let stable = async || storage.url(KEY).expires_in(MINUTE).stable_for(24 * 60 * MINUTE).await.unwrap();
+    let stable =
+        async || storage.url(KEY).expires_in(MINUTE).stable_for(24 * 60 * MINUTE).await.unwrap();
     let mut links = [stable().await, stable().await];
     if links[0] != links[1] {
         // A new window has just begun.
@@ -314,7 +331,8 @@ async fn a_form_takes_what_it_is_bound_to(place: &Place) {
     if !has_forms(&storage) {
         return;
     }
-    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_type("image/png");
+    let form =
+        storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_type("image/png");
     let form = form.content_length_range(5..=10).await.unwrap();
     for bytes in [&b"bytes"[..], b"0123456789"] {
         let (_directory, file) = file(bytes);
@@ -330,7 +348,13 @@ async fn a_form_refuses_what_is_too_large_or_too_small(place: &Place) {
     if !has_forms(&storage) {
         return;
     }
-    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_length_range(5..=10).await.unwrap();
+    let form = storage
+        .url(KEY)
+        .method(UrlMethod::Post)
+        .expires_in(MINUTE)
+        .content_length_range(5..=10)
+        .await
+        .unwrap();
     for (bytes, code) in [(&b"01234567890"[..], "EntityTooLarge"), (b"shor", "EntityTooSmall")] {
         let (_directory, file) = file(bytes);
         let answer = curl::post(&form, file.to_str().unwrap());
@@ -344,9 +368,18 @@ async fn a_form_refuses_another_type(place: &Place) {
     if !has_forms(&storage) {
         return;
     }
-    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_type("image/png").await.unwrap();
+    let form = storage
+        .url(KEY)
+        .method(UrlMethod::Post)
+        .expires_in(MINUTE)
+        .content_type("image/png")
+        .await
+        .unwrap();
     let (_directory, file) = file(b"bytes");
-    assert_refused(&curl::post(&with_field(&form, "Content-Type", "text/html"), file.to_str().unwrap()));
+    assert_refused(&curl::post(
+        &with_field(&form, "Content-Type", "text/html"),
+        file.to_str().unwrap(),
+    ));
     assert!(!storage.exists(KEY).await.unwrap());
 }
 
@@ -355,7 +388,13 @@ async fn a_form_for_a_kind_of_types_takes_those_alone(place: &Place) {
     if !has_forms(&storage) {
         return;
     }
-    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_type("image/*").await.unwrap();
+    let form = storage
+        .url(KEY)
+        .method(UrlMethod::Post)
+        .expires_in(MINUTE)
+        .content_type("image/*")
+        .await
+        .unwrap();
     let (_directory, file) = file(b"bytes");
     let file = file.to_str().unwrap();
     assert_refused(&curl::post(&with_field(&form, "Content-Type", "text/html"), file));
@@ -373,7 +412,11 @@ async fn a_form_that_binds_no_type_takes_any(place: &Place) {
     let (_directory, file) = file(b"bytes");
     let file = file.to_str().unwrap();
     assert_taken(&curl::post(&form, file));
-    assert_eq!(storage.stat(KEY).await.unwrap().content_type(), Some("text/plain"), "guessed from the key");
+    assert_eq!(
+        storage.stat(KEY).await.unwrap().content_type(),
+        Some("text/plain"),
+        "guessed from the key"
+    );
     assert_taken(&curl::post(&with_field(&form, "Content-Type", "image/webp"), file));
     assert_eq!(storage.stat(KEY).await.unwrap().content_type(), Some("image/webp"));
 }
@@ -398,16 +441,28 @@ async fn a_form_for_any_name_takes_those_below_its_directory_alone(place: &Place
         return;
     }
     let directory_of_the_user = "uploads/7 +é";
-    let form = storage.url(directory_of_the_user).method(UrlMethod::Post).expires_in(MINUTE).any_name().await.unwrap();
+    let form = storage
+        .url(directory_of_the_user)
+        .method(UrlMethod::Post)
+        .expires_in(MINUTE)
+        .any_name()
+        .await
+        .unwrap();
     let (_directory, file) = file(b"bytes");
     let file = file.to_str().unwrap();
     // The browser tells the file's name, which takes the place of `${filename}`.
     assert_taken(&curl::post(&form, file));
-    assert_eq!(text(&storage, &format!("{directory_of_the_user}/from the user.bin")).await, "bytes");
+    assert_eq!(
+        text(&storage, &format!("{directory_of_the_user}/from the user.bin")).await,
+        "bytes"
+    );
     let key = &form.fields.iter().find(|(name, _)| name == "key").unwrap().1;
     let below = key.replace("${filename}", "sub/another & name.txt");
     assert_taken(&curl::post(&with_field(&form, "key", &below), file));
-    assert_eq!(text(&storage, &format!("{directory_of_the_user}/sub/another & name.txt")).await, "bytes");
+    assert_eq!(
+        text(&storage, &format!("{directory_of_the_user}/sub/another & name.txt")).await,
+        "bytes"
+    );
     for outside in ["uploads/7 +ée.txt", "uploads/8/a.txt", "uploads/7 +é"] {
         let outside = key.replace("uploads/7 +é/${filename}", outside);
         assert_refused(&curl::post(&with_field(&form, "key", &outside), file));
@@ -420,7 +475,8 @@ async fn an_expired_form_is_refused(place: &Place) {
     if !has_forms(&storage) {
         return;
     }
-    let form = storage.url(KEY).method(UrlMethod::Post).expires_in(Duration::from_secs(1)).await.unwrap();
+    let form =
+        storage.url(KEY).method(UrlMethod::Post).expires_in(Duration::from_secs(1)).await.unwrap();
     let (_directory, file) = file(b"bytes");
     expiry_of(&form).await;
     assert_refused(&curl::post(&form, file.to_str().unwrap()));
@@ -432,8 +488,20 @@ async fn a_form_that_was_tampered_with_is_refused(place: &Place) {
     if !has_forms(&storage) {
         return;
     }
-    let small = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_length_range(1..=2).await.unwrap();
-    let large = storage.url(KEY).method(UrlMethod::Post).expires_in(MINUTE).content_length_range(1..=9).await.unwrap();
+    let small = storage
+        .url(KEY)
+        .method(UrlMethod::Post)
+        .expires_in(MINUTE)
+        .content_length_range(1..=2)
+        .await
+        .unwrap();
+    let large = storage
+        .url(KEY)
+        .method(UrlMethod::Post)
+        .expires_in(MINUTE)
+        .content_length_range(1..=9)
+        .await
+        .unwrap();
     let (_directory, file) = file(b"bytes");
     // The policy of one form with the signature of the other.
     let policy = &large.fields.iter().find(|(name, _)| name == "policy").unwrap().1;
@@ -472,7 +540,10 @@ async fn an_upload_by_link_or_form_is_public_where_saves_are(place: &Place) {
     let storage = place.storage_with(|builder| builder.acl("public-read"));
     let (_directory, file) = file(b"bytes");
     assert_taken(&curl::put(&link(&storage, "put", UrlMethod::Put).await, &file, &[]));
-    assert_taken(&curl::post(&link(&storage, "post", UrlMethod::Post).await, file.to_str().unwrap()));
+    assert_taken(&curl::post(
+        &link(&storage, "post", UrlMethod::Post).await,
+        file.to_str().unwrap(),
+    ));
     for key in ["put", "post"] {
         let answer = curl(&[without_query(&link(&storage, key, UrlMethod::Get).await)]);
         assert_eq!((answer.status, &answer.body[..]), (200, &b"bytes"[..]), "{key}");
@@ -486,7 +557,10 @@ async fn an_upload_by_link_has_to_say_what_every_object_is_saved_with(place: &Pl
     let storage = place.storage_with(|builder| builder.acl("private").storage_class("STANDARD"));
     let (_directory, file) = file(b"bytes");
     assert_taken(&curl::put(&link(&storage, "put", UrlMethod::Put).await, &file, &[]));
-    assert_taken(&curl::post(&link(&storage, "post", UrlMethod::Post).await, file.to_str().unwrap()));
+    assert_taken(&curl::post(
+        &link(&storage, "post", UrlMethod::Post).await,
+        file.to_str().unwrap(),
+    ));
     let mut put = link(&storage, KEY, UrlMethod::Put).await;
     put.headers = Vec::new();
     assert_refused(&curl::put(&put, &file, &[]));

@@ -1,5 +1,6 @@
-//! What RadosGW does not show of S3. On moto: ACLs, encryption, storage classes, versions, and conditions. On the server in
-//! this process: the checksums that are sent, which it verifies and keeps.
+//! What RadosGW does not show of S3. On moto: ACLs, encryption, storage classes, versions, and
+//! conditions. On the server in this process: the checksums that are sent, which it verifies and
+//! keeps.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -13,7 +14,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::server::Server;
 use serde_json::{Value, json};
-use storage_core::{Checksum, ChecksumAlgorithm, Checksums, Error, ErrorKind, Metadata, Payload, Storage, UrlMethod};
+use storage_core::{
+    Checksum, ChecksumAlgorithm, Checksums, Error, ErrorKind, Metadata, Payload, Storage, UrlMethod,
+};
 use storage_s3::{ChecksumMode, Quirks, S3Builder};
 use tempfile::TempDir;
 use tools::{Bucket, boto, bytes, curl, listed};
@@ -70,10 +73,17 @@ async fn save_in_every_way(bucket: &Bucket, set_up: impl Fn(S3Builder) -> S3Buil
     storage.save(SMALL, "text").await.unwrap();
     storage.save(LARGE, stream_of(&bytes(6 * MIB))).await.unwrap();
     storage.copy(SMALL, COPY).await.unwrap();
-    storage.copy(SMALL, REPLACED).metadata(Metadata::new().content_type("text/x-other")).await.unwrap();
+    storage
+        .copy(SMALL, REPLACED)
+        .metadata(Metadata::new().content_type("text/x-other"))
+        .await
+        .unwrap();
     let by_ranges = in_small_parts(set_up(builder(bucket)).largest_copy(5 * MIB as u64));
     by_ranges.copy(LARGE, BY_RANGES).metadata(Metadata::new()).await.unwrap();
-    assert!(storage.stat(BY_RANGES).await.unwrap().etag.unwrap().opaque().ends_with("-2"), "two ranges were copied");
+    assert!(
+        storage.stat(BY_RANGES).await.unwrap().etag.unwrap().opaque().ends_with("-2"),
+        "two ranges were copied"
+    );
 }
 
 const ALL: [&str; 5] = [SMALL, LARGE, COPY, REPLACED, BY_RANGES];
@@ -83,7 +93,8 @@ fn is_public(bucket: &Bucket, key: &str) -> bool {
     // moto fails where it was told nothing when an upload was created.
     let Ok(acl) = bucket.try_boto("get_object_acl", json!({ "Key": key })) else { return false };
     acl["Grants"].as_array().unwrap().iter().any(|grant| {
-        grant["Grantee"]["URI"] == "http://acs.amazonaws.com/groups/global/AllUsers" && grant["Permission"] == "READ"
+        grant["Grantee"]["URI"] == "http://acs.amazonaws.com/groups/global/AllUsers"
+            && grant["Permission"] == "READ"
     })
 }
 
@@ -150,7 +161,8 @@ fn in_base64(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> String {
     BASE64.encode(Checksum::of(algorithm, bytes).value())
 }
 
-/// Saves a small object and one in parts on the server in this process, and answers what is kept of them.
+/// Saves a small object and one in parts on the server in this process, and answers what is kept of
+/// them.
 async fn checksums_of(mode: ChecksumMode, small: &'static [u8], large: &[u8]) -> [Checksums; 2] {
     let bucket = Server::get().bucket();
     let storage = in_small_parts(bucket.builder().checksum(mode));
@@ -190,14 +202,22 @@ async fn md5_and_none_leave_no_checksum() {
 
 async fn a_checksum_that_boto_sent_is_told_and_verified(bucket: &Bucket) {
     let storage = storage_of(bucket);
-    bucket.boto("put_object", json!({ "Key": "a", "Body": boto::body(b"text"), "ChecksumAlgorithm": "SHA256" }));
+    bucket.boto(
+        "put_object",
+        json!({ "Key": "a", "Body": boto::body(b"text"), "ChecksumAlgorithm": "SHA256" }),
+    );
     let told = storage.stat("a").await.unwrap().checksums;
-    assert_eq!(told.get(ChecksumAlgorithm::Sha256), Some(&Checksum::of(ChecksumAlgorithm::Sha256, b"text")));
+    assert_eq!(
+        told.get(ChecksumAlgorithm::Sha256),
+        Some(&Checksum::of(ChecksumAlgorithm::Sha256, b"text"))
+    );
     assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");
-    // An object whose checksum is another than that of its bytes: moto does not compare, so that there can be one.
+    // An object whose checksum is another than that of its bytes: moto does not compare, so that
+    // there can be one.
     let wrong = in_base64(ChecksumAlgorithm::Sha256, b"other");
     let body = boto::body(b"text");
-    let object = json!({ "Key": "b", "Body": body, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": wrong });
+    let object =
+        json!({ "Key": "b", "Body": body, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": wrong });
     bucket.boto("put_object", object);
     let error = storage.open("b").await.unwrap().text().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
@@ -205,7 +225,8 @@ async fn a_checksum_that_boto_sent_is_told_and_verified(bucket: &Bucket) {
 
 async fn a_checksum_of_parts_is_not_taken_for_the_objects(bucket: &Bucket) {
     let large = bytes(6 * MIB);
-    let created = bucket.boto("create_multipart_upload", json!({ "Key": "a", "ChecksumAlgorithm": "SHA256" }));
+    let created = bucket
+        .boto("create_multipart_upload", json!({ "Key": "a", "ChecksumAlgorithm": "SHA256" }));
     let id = &created["UploadId"];
     let mut parts = Vec::new();
     for (part, number) in large.chunks(5 * MIB).zip(1..) {
@@ -217,7 +238,10 @@ async fn a_checksum_of_parts_is_not_taken_for_the_objects(bucket: &Bucket) {
         parts.push(json!({ "PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": sum }));
     }
     let parts = json!({ "Parts": parts });
-    bucket.boto("complete_multipart_upload", json!({ "Key": "a", "UploadId": id, "MultipartUpload": parts }));
+    bucket.boto(
+        "complete_multipart_upload",
+        json!({ "Key": "a", "UploadId": id, "MultipartUpload": parts }),
+    );
     let object = storage_of(bucket).open("a").await.unwrap();
     assert!(object.meta().checksums.is_empty());
     assert!(object.bytes().await.unwrap() == large);
@@ -285,7 +309,10 @@ async fn what_is_not_there_matches_no_etag(bucket: &Bucket) {
 }
 
 fn keep_versions(bucket: &Bucket) {
-    bucket.boto("put_bucket_versioning", json!({ "VersioningConfiguration": { "Status": "Enabled" } }));
+    bucket.boto(
+        "put_bucket_versioning",
+        json!({ "VersioningConfiguration": { "Status": "Enabled" } }),
+    );
 }
 
 /// The bytes of all versions of an object that the bucket keeps, the newest first.
@@ -293,7 +320,8 @@ fn versions(bucket: &Bucket, key: &str) -> Vec<String> {
     let answer = bucket.boto("list_object_versions", json!({ "Prefix": key }));
     let versions = answer["Versions"].as_array().cloned().unwrap_or_default();
     let read = |version: &Value| {
-        let object = bucket.boto("get_object", json!({ "Key": key, "VersionId": version["VersionId"] }));
+        let object =
+            bucket.boto("get_object", json!({ "Key": key, "VersionId": version["VersionId"] }));
         String::from_utf8(boto::bytes(&object)).unwrap()
     };
     versions.iter().map(read).collect()

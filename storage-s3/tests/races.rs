@@ -1,5 +1,5 @@
-//! Conditional saves raced by many writers, on the server that the environment names: its promise, not ours, and the
-//! reason that applications can do without locks.
+//! Conditional saves raced by many writers, on the server that the environment names: its promise,
+//! not ours, and the reason that applications can do without locks.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -44,8 +44,15 @@ async fn race(len: usize, save: impl Fn(Bytes) -> Save) -> Vec<Result<ObjectMeta
     ended
 }
 
-/// Asserts that one writer won, that the others were told so in this way, and that the winner's object is there.
-async fn one_won(storage: &Storage, key: &str, len: usize, ended: Vec<Result<ObjectMeta>>, told: ErrorKind) {
+/// Asserts that one writer won, that the others were told so in this way, and that the winner's
+/// object is there.
+async fn one_won(
+    storage: &Storage,
+    key: &str,
+    len: usize,
+    ended: Vec<Result<ObjectMeta>>,
+    told: ErrorKind,
+) {
     let mut winners = Vec::new();
     for (writer, ended) in ended.into_iter().enumerate() {
         match ended {
@@ -53,13 +60,19 @@ async fn one_won(storage: &Storage, key: &str, len: usize, ended: Vec<Result<Obj
             Err(error) => assert_eq!(error.kind(), told, "{error}"),
         }
     }
-    let [(winner, saved)] = &winners[..] else { panic!("{key}: these writers all won: {winners:?}") };
+    let [(winner, saved)] = &winners[..] else {
+        panic!("{key}: these writers all won: {winners:?}")
+    };
     let object = storage.open(key).await.unwrap();
     assert_eq!(object.meta().etag, saved.etag, "{key}: the winner was told of another version");
-    assert!(object.bytes().await.unwrap() == body_of(*winner, len), "{key}: the winner's bytes are not there");
+    assert!(
+        object.bytes().await.unwrap() == body_of(*winner, len),
+        "{key}: the winner's bytes are not there"
+    );
 }
 
-/// A part of the bucket for one test; `None` if no server is named, or if its profile heeds no conditions.
+/// A part of the bucket for one test; `None` if no server is named, or if its profile heeds no
+/// conditions.
 fn corner() -> Option<Corner> {
     let storage = Storage::new(External::get()?.builder().part_size(PART as u64).build().unwrap());
     heeds_conditions(&storage).then(|| Corner::of(&storage))
@@ -88,7 +101,8 @@ async fn of_16_writers_exactly_one_replaces_the_version_in_each_of_40_rounds() {
     }
 }
 
-/// Whether the service heeds the condition of what is larger than a part. If it does not, the driver refuses at once.
+/// Whether the service heeds the condition of what is larger than a part. If it does not, the
+/// driver refuses at once.
 async fn can_be_large(storage: &Storage) -> bool {
     match storage.save("probe", body_of(0, PART + 1)).create_new().await {
         Ok(_) => true,
@@ -124,7 +138,8 @@ async fn of_16_writers_of_several_parts_exactly_one_replaces_the_version() {
     for round in 0..LARGE_ROUNDS {
         let key = format!("{round}.bin");
         let version = storage.save(&*key, "the version that all mean").await.unwrap().etag.unwrap();
-        let ended = race(PART + 1, |body| storage.save(&*key, body).if_match(version.clone())).await;
+        let ended =
+            race(PART + 1, |body| storage.save(&*key, body).if_match(version.clone())).await;
         one_won(&storage, &key, PART + 1, ended, ErrorKind::PreconditionFailed).await;
     }
 }
@@ -136,9 +151,14 @@ async fn of_16_writers_of_one_name_each_gets_an_object_of_its_own() {
     for round in 0..5 {
         let key = format!("{round}.txt");
         let mut names = Vec::new();
-        for (writer, saved) in race(100, |body| storage.save(&*key, body).unique_name()).await.into_iter().enumerate() {
+        for (writer, saved) in
+            race(100, |body| storage.save(&*key, body).unique_name()).await.into_iter().enumerate()
+        {
             let saved = saved.unwrap();
-            assert!(storage.open(saved.key.clone()).await.unwrap().bytes().await.unwrap() == body_of(writer, 100));
+            assert!(
+                storage.open(saved.key.clone()).await.unwrap().bytes().await.unwrap()
+                    == body_of(writer, 100)
+            );
             names.push(saved.key);
         }
         names.sort();

@@ -77,9 +77,21 @@ async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
     let storage = built(bucket.builder().secret_access_key("a/wrong+secret"));
     for (verb, error) in failures(&storage).await {
         if is_told_by_status(verb) {
-            assert_refused(verb, &error, ErrorKind::PermissionDenied, "the service answers (403)", ONE_OR_THE_OTHER);
+            assert_refused(
+                verb,
+                &error,
+                ErrorKind::PermissionDenied,
+                "the service answers (403)",
+                ONE_OR_THE_OTHER,
+            );
         } else {
-            assert_refused(verb, &error, ErrorKind::Unauthenticated, "SignatureDoesNotMatch (403)", CHECK_THE_KEY);
+            assert_refused(
+                verb,
+                &error,
+                ErrorKind::Unauthenticated,
+                "SignatureDoesNotMatch (403)",
+                CHECK_THE_KEY,
+            );
         }
         assert!(!format!("{error} {error:?}").contains("wrong+secret"), "{verb}");
     }
@@ -89,15 +101,32 @@ async fn an_unknown_access_key_is_told_by_every_verb(bucket: &Bucket) {
     let storage = built(bucket.builder().access_key_id("AKNOBODY"));
     for (verb, error) in failures(&storage).await {
         if is_told_by_status(verb) {
-            assert_refused(verb, &error, ErrorKind::PermissionDenied, "the service answers (403)", ONE_OR_THE_OTHER);
+            assert_refused(
+                verb,
+                &error,
+                ErrorKind::PermissionDenied,
+                "the service answers (403)",
+                ONE_OR_THE_OTHER,
+            );
         } else {
-            assert_refused(verb, &error, ErrorKind::Unauthenticated, "InvalidAccessKeyId (403)", CHECK_THE_KEY);
+            assert_refused(
+                verb,
+                &error,
+                ErrorKind::Unauthenticated,
+                "InvalidAccessKeyId (403)",
+                CHECK_THE_KEY,
+            );
         }
     }
 }
 
 fn anonymous(bucket: &Bucket) -> Storage {
-    built(S3Builder::new(bucket.name()).endpoint(bucket.server().endpoint()).allow_http(true).anonymous(true))
+    built(
+        S3Builder::new(bucket.name())
+            .endpoint(bucket.server().endpoint())
+            .allow_http(true)
+            .anonymous(true),
+    )
 }
 
 async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
@@ -105,9 +134,21 @@ async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
     let storage = anonymous(bucket);
     for (verb, error) in failures(&storage).await {
         if is_told_by_status(verb) {
-            assert_refused(verb, &error, ErrorKind::PermissionDenied, "the service answers (403)", ONE_OR_THE_OTHER);
+            assert_refused(
+                verb,
+                &error,
+                ErrorKind::PermissionDenied,
+                "the service answers (403)",
+                ONE_OR_THE_OTHER,
+            );
         } else {
-            assert_refused(verb, &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+            assert_refused(
+                verb,
+                &error,
+                ErrorKind::PermissionDenied,
+                "AccessDenied (403)",
+                MEND_THE_POLICY,
+            );
         }
     }
 }
@@ -122,10 +163,11 @@ async fn without_credentials_what_is_public_is_read(bucket: &Bucket) {
     assert_eq!(storage.stat("a").await.unwrap().size, 4);
 }
 
-/// Forbids every user this action on the bucket and its objects. Returns whether the service has policies; without
-/// them the test is skipped.
+/// Forbids every user this action on the bucket and its objects. Returns whether the service has
+/// policies; without them the test is skipped.
 fn deny(bucket: &Bucket, action: &str) -> bool {
-    let (objects, itself) = (format!("arn:aws:s3:::{}/*", bucket.name()), format!("arn:aws:s3:::{}", bucket.name()));
+    let (objects, itself) =
+        (format!("arn:aws:s3:::{}/*", bucket.name()), format!("arn:aws:s3:::{}", bucket.name()));
     let statement = json!({ "Effect": "Deny", "Principal": "*", "Action": action, "Resource": [objects, itself] });
     let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
     match bucket.try_boto("put_bucket_policy", json!({ "Policy": policy.to_string() })) {
@@ -146,15 +188,33 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
     }
     for payload in [vec![0; 1], vec![0; 9 << 20]] {
         let error = storage.save("a", payload).await.unwrap_err();
-        assert_refused("save", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+        assert_refused(
+            "save",
+            &error,
+            ErrorKind::PermissionDenied,
+            "AccessDenied (403)",
+            MEND_THE_POLICY,
+        );
     }
     let error = storage.copy("a", "b").await.unwrap_err();
-    assert_refused("copy", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    assert_refused(
+        "copy",
+        &error,
+        ErrorKind::PermissionDenied,
+        "AccessDenied (403)",
+        MEND_THE_POLICY,
+    );
     assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");
 
     assert!(deny(bucket, "s3:DeleteObject"));
     let error = storage.delete("a").await.unwrap_err();
-    assert_refused("delete", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    assert_refused(
+        "delete",
+        &error,
+        ErrorKind::PermissionDenied,
+        "AccessDenied (403)",
+        MEND_THE_POLICY,
+    );
     let mut deleted = storage.delete_all(futures_util::stream::iter(["a", "b"]));
     while let Some(key) = deleted.next().await {
         assert_eq!(key.unwrap_err().kind(), ErrorKind::PermissionDenied);
@@ -163,7 +223,13 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
 
     assert!(deny(bucket, "s3:ListBucket"));
     let error = storage.list("").entries().next().await.unwrap().unwrap_err();
-    assert_refused("list", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    assert_refused(
+        "list",
+        &error,
+        ErrorKind::PermissionDenied,
+        "AccessDenied (403)",
+        MEND_THE_POLICY,
+    );
     bucket.boto("delete_bucket_policy", json!({}));
 }
 
@@ -176,7 +242,12 @@ async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) 
     assert!(storage.exists("a").await.unwrap());
     for error in [storage.exists("b").await.unwrap_err(), storage.open("b").await.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
-        assert!(error.message().contains("without s3:ListBucket this is also said of what is not there"), "{error}");
+        assert!(
+            error
+                .message()
+                .contains("without s3:ListBucket this is also said of what is not there"),
+            "{error}"
+        );
     }
 }
 
@@ -189,7 +260,13 @@ async fn a_stale_upload_that_may_not_be_aborted_is_told(bucket: &Bucket) {
         return;
     }
     let error = s3.abort_stale_uploads("", Duration::ZERO).await.unwrap_err();
-    assert_refused("abort", &error, ErrorKind::PermissionDenied, "AccessDenied (403)", MEND_THE_POLICY);
+    assert_refused(
+        "abort",
+        &error,
+        ErrorKind::PermissionDenied,
+        "AccessDenied (403)",
+        MEND_THE_POLICY,
+    );
     bucket.boto("delete_bucket_policy", json!({}));
     assert_eq!(s3.abort_stale_uploads("", Duration::ZERO).await.unwrap(), 2);
 }

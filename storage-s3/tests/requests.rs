@@ -38,8 +38,17 @@ impl Shop {
     fn new() -> Self {
         let bucket = Server::get().bucket();
         let proxy = Proxy::below(&Front::before_s3s_fs(&Server::get().endpoint()), "");
-        let builder = bucket.builder().part_size(PART as u64).largest_copy(PART as u64).endpoint(proxy.endpoint());
-        Self { proxy, storage: Storage::new(builder.build().unwrap()), seen: Cell::new(0), _bucket: bucket }
+        let builder = bucket
+            .builder()
+            .part_size(PART as u64)
+            .largest_copy(PART as u64)
+            .endpoint(proxy.endpoint());
+        Self {
+            proxy,
+            storage: Storage::new(builder.build().unwrap()),
+            seen: Cell::new(0),
+            _bucket: bucket,
+        }
     }
 
     /// What has come since the last time.
@@ -61,15 +70,22 @@ impl Shop {
     }
 }
 
-/// What the documentation says that a verb costs: the part of its row that begins so, up to the next semicolon.
+/// What the documentation says that a verb costs: the part of its row that begins so, up to the
+/// next semicolon.
 #[track_caller]
 fn row(verb: &str, beginning: &str) -> String {
     let documentation = include_str!("../src/lib.rs");
-    let rows =
-        documentation.lines().filter_map(|line| line.strip_prefix("//! | ")?.strip_suffix(" |")?.split_once(" | "));
-    let (_, text) = rows.into_iter().find(|(name, _)| *name == verb).unwrap_or_else(|| panic!("no row: {verb}"));
+    let rows = documentation
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | ")?.strip_suffix(" |")?.split_once(" | "));
+    let (_, text) = rows
+        .into_iter()
+        .find(|(name, _)| *name == verb)
+        .unwrap_or_else(|| panic!("no row: {verb}"));
     let clause = text.split("; ").find(|clause| clause.starts_with(beginning));
-    clause.unwrap_or_else(|| panic!("{verb}: nothing begins with {beginning:?} in {text:?}")).to_owned()
+    clause
+        .unwrap_or_else(|| panic!("{verb}: nothing begins with {beginning:?} in {text:?}"))
+        .to_owned()
 }
 
 /// The numbers in a text like `a HEAD, 2 POST and a PUT for each part`, with so many parts.
@@ -97,14 +113,19 @@ fn documented(verb: &str) -> Counts {
 }
 
 fn streaming(len: usize) -> Payload {
-    let chunks = (0..len).step_by(MIB).map(move |start| Ok::<_, Error>(vec![7; (len - start).min(MIB)]));
+    let chunks =
+        (0..len).step_by(MIB).map(move |start| Ok::<_, Error>(vec![7; (len - start).min(MIB)]));
     Payload::from_stream(stream::iter(chunks))
 }
 
 #[test]
 fn numbers_are_read_as_they_are_written() {
-    let expected = [("HEAD", 1), ("POST", 2), ("PUT", 4)].map(|(method, number)| (method.to_owned(), number));
-    assert_eq!(numbers("above 5 GiB a HEAD, 2 POST and a PUT for each part, and a PUT before", 3), expected.into());
+    let expected =
+        [("HEAD", 1), ("POST", 2), ("PUT", 4)].map(|(method, number)| (method.to_owned(), number));
+    assert_eq!(
+        numbers("above 5 GiB a HEAD, 2 POST and a PUT for each part, and a PUT before", 3),
+        expected.into()
+    );
     assert_eq!(numbers("none", 3), Counts::new());
 }
 
@@ -201,7 +222,8 @@ async fn a_copy_that_is_too_large_for_one_request_is_one_for_each_range_and_a_fe
     shop.storage.copy("a", "b").metadata(Metadata::new().content_type("a/b")).await.unwrap();
     shop.costs(&numbers(with_metadata, 3));
     // What AWS says of an object above 5 GiB, and the server in this process of none.
-    let too_large = shop.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
+    let too_large =
+        shop.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
     shop.storage.copy("a", "c").await.unwrap();
     shop.costs(&numbers(&text, 3));
     assert_eq!(too_large.fired(), 1);
@@ -210,7 +232,8 @@ async fn a_copy_that_is_too_large_for_one_request_is_one_for_each_range_and_a_fe
 /// Saves 2,500 empty objects.
 async fn fill(storage: &Storage) -> Vec<String> {
     let keys: Vec<_> = (0..2_500).map(|number| format!("{number:04}")).collect();
-    let saves = stream::iter(keys.clone()).map(|key| async { storage.save(key, "").await.map(drop) });
+    let saves =
+        stream::iter(keys.clone()).map(|key| async { storage.save(key, "").await.map(drop) });
     saves.buffer_unordered(16).try_collect::<()>().await.unwrap();
     keys
 }
@@ -231,7 +254,11 @@ async fn a_listing_and_a_deletion_are_one_request_for_a_thousand_keys() {
     while names.len() < 1_000 {
         names.push(entries.next().await.unwrap().unwrap().name().to_owned());
         if names.len() == 1 {
-            shop.proxy.until("the second page", |record| record.count_at("ListObjectsV2", Reached::Held) == 1).await;
+            shop.proxy
+                .until("the second page", |record| {
+                    record.count_at("ListObjectsV2", Reached::Held) == 1
+                })
+                .await;
         }
     }
     assert_eq!((held.fired(), shop.proxy.count("ListObjectsV2")), (1, 2));
@@ -257,8 +284,8 @@ async fn a_link_is_no_request() {
     shop.costs(&documented("url"));
 }
 
-/// The memory that the parts of all saves of a driver may take, as the documentation has it; those that are read ahead the
-/// same.
+/// The memory that the parts of all saves of a driver may take, as the documentation has it; those
+/// that are read ahead the same.
 const ROOM: usize = 128 * MIB;
 const CHUNK: usize = 64 * 1024;
 
@@ -301,16 +328,20 @@ fn swallow(asked: &Asked) -> Answer {
     let body = match asked.method().as_str() {
         "POST" if query.starts_with("uploads=") => {
             let id = asked.uri().path().rsplit('/').next().unwrap();
-            format!("<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>")
+            format!(
+                "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+            )
         }
-        "POST" => "<CompleteMultipartUploadResult><ETag>e-2</ETag></CompleteMultipartUploadResult>".to_owned(),
+        "POST" => "<CompleteMultipartUploadResult><ETag>e-2</ETag></CompleteMultipartUploadResult>"
+            .to_owned(),
         _ => String::new(),
     };
     Answer::new(200, body).header("etag", "\"e\"")
 }
 
 fn of_proxy(proxy: &Proxy) -> S3Builder {
-    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let builder =
+        S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     builder.anonymous(true).checksum(ChecksumMode::None)
 }
 
@@ -323,11 +354,17 @@ async fn saves_of_64_streams_at_once_hold_no_more_than_the_documented_memory() {
     let held = proxy.on("UploadPart").then(Fault::HoldAnswer(gate.clone()));
     let watch = Arc::<Watch>::default();
     let saves: Vec<_> = (0..SAVES)
-        .map(|number| tokio::spawn(storage.save(format!("{number}.bin"), counted(16 * MIB, &watch)).into_future()))
+        .map(|number| {
+            tokio::spawn(
+                storage.save(format!("{number}.bin"), counted(16 * MIB, &watch)).into_future(),
+            )
+        })
         .collect();
     // No part is answered until there is room for none any more.
     let parts = ROOM / (8 * MIB);
-    proxy.until("full room", move |record| record.count_at("UploadPart", Reached::Held) == parts).await;
+    proxy
+        .until("full room", move |record| record.count_at("UploadPart", Reached::Held) == parts)
+        .await;
     gate.open();
     for save in try_join_all(saves).await.unwrap() {
         assert_eq!(save.unwrap().size, 16 * MIB as u64);
@@ -336,7 +373,10 @@ async fn saves_of_64_streams_at_once_hold_no_more_than_the_documented_memory() {
     let most = watch.most.load(Ordering::SeqCst);
     // Each save has read a chunk before it asks for room, and one to see whether there is more.
     let bound = ROOM + 2 * SAVES * CHUNK;
-    assert!((ROOM..=bound).contains(&most), "{most} bytes were held at once, in place of {ROOM} to {bound}");
+    assert!(
+        (ROOM..=bound).contains(&most),
+        "{most} bytes were held at once, in place of {ROOM} to {bound}"
+    );
     assert_eq!(watch.held.load(Ordering::SeqCst), 0);
 }
 
@@ -344,12 +384,16 @@ async fn saves_of_64_streams_at_once_hold_no_more_than_the_documented_memory() {
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![7; 8 * PART].into());
 
 fn serve(asked: &Asked) -> Answer {
-    let range = asked.headers().get("range").map(|range| range.to_str().unwrap().strip_prefix("bytes=").unwrap());
+    let range = asked
+        .headers()
+        .get("range")
+        .map(|range| range.to_str().unwrap().strip_prefix("bytes=").unwrap());
     let answer = match range.map(|range| range.split_once('-').unwrap()) {
         None => Answer::new(200, LARGE.clone()),
         Some((first, last)) => {
             let part = LARGE.slice(first.parse().unwrap()..last.parse::<usize>().unwrap() + 1);
-            Answer::new(206, part).header("content-range", &format!("bytes {first}-{last}/{}", LARGE.len()))
+            Answer::new(206, part)
+                .header("content-range", &format!("bytes {first}-{last}/{}", LARGE.len()))
         }
     };
     answer.header("etag", "\"e\"")
@@ -380,7 +424,8 @@ async fn readers_that_pause_have_no_more_read_ahead_than_the_documented_memory()
     // Each would have seven parts read ahead, but for the others.
     let most = ROOM / PART;
     let (first, ranges) = proxy.look(|record| {
-        let ranges = record.of("GetObject").filter(|seen| seen.headers.contains_key("range")).count();
+        let ranges =
+            record.of("GetObject").filter(|seen| seen.headers.contains_key("range")).count();
         (record.count("GetObject") - ranges, ranges)
     });
     assert_eq!(first, READERS);

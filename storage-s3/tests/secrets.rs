@@ -1,5 +1,5 @@
-//! Nothing that authenticates shows anywhere: not in errors and what caused them, not in `Debug`, not in what any crate logs
-//! at any level, whatever a server answers.
+//! Nothing that authenticates shows anywhere: not in errors and what caused them, not in `Debug`,
+//! not in what any crate logs at any level, whatever a server answers.
 //!
 //! All secrets have a word in common that is nowhere else, so that parts of one are noticed too.
 
@@ -47,7 +47,9 @@ impl Told {
     fn begin() -> Self {
         static LOG: LazyLock<Log> = LazyLock::new(|| {
             let log = Log::default();
-            let writer = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone());
+            let writer = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_writer(log.clone());
             // Some crates use the older of the two ways to log.
             tracing_log::LogTracer::init().unwrap();
             tracing::subscriber::set_global_default(writer.finish()).unwrap();
@@ -151,7 +153,8 @@ impl Echo {
         Self { proxy, signatures }
     }
 
-    /// Answers everything with an error that repeats all there is, wherever the driver reads something.
+    /// Answers everything with an error that repeats all there is, wherever the driver reads
+    /// something.
     fn error(status: u16, code: &'static str) -> Self {
         let token = TOKEN.as_str();
         Self::start(move |_, all| {
@@ -255,7 +258,8 @@ async fn no_error_inside_an_answer_of_success_shows_a_secret() {
     let echo = Echo::start(|asked, all| {
         let token = TOKEN.as_str();
         let query = asked.uri().query().unwrap_or_default();
-        let error = format!("<Error><Code>AccessDenied</Code><Message>{token} {all}</Message></Error>");
+        let error =
+            format!("<Error><Code>AccessDenied</Code><Message>{token} {all}</Message></Error>");
         let answer = match asked.method().as_str() {
             "POST" if query.starts_with("uploads=") => {
                 "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>".to_owned()
@@ -279,7 +283,11 @@ async fn no_error_inside_an_answer_of_success_shows_a_secret() {
         storage.list("").entries().next().await.unwrap().unwrap_err(),
     ];
     errors.extend(
-        storage.delete_all(stream::iter(["a", "b"])).filter_map(async |key| key.err()).collect::<Vec<_>>().await,
+        storage
+            .delete_all(stream::iter(["a", "b"]))
+            .filter_map(async |key| key.err())
+            .collect::<Vec<_>>()
+            .await,
     );
     assert_eq!(errors.len(), 4, "{errors:?}");
     errors.iter().for_each(|error| told.error(error));
@@ -305,7 +313,10 @@ async fn no_error_of_a_connection_shows_a_secret() {
         let broken = echo.proxy.on("*").then(fault);
         let storage = Storage::new(echo.builder().build().unwrap());
         // What cannot be said over a connection is said of it.
-        for error in [storage.save("a", "body").await.err(), storage.list("").entries().collect().await.err()] {
+        for error in [
+            storage.save("a", "body").await.err(),
+            storage.list("").entries().collect().await.err(),
+        ] {
             told.error(&error.unwrap());
         }
         broken.assert_fired();
@@ -313,7 +324,8 @@ async fn no_error_of_a_connection_shows_a_secret() {
     }));
     let signatures = signatures.await.concat();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let storage = Storage::new(builder(&format!("http://{nobody}").parse().unwrap()).build().unwrap());
+    let storage =
+        Storage::new(builder(&format!("http://{nobody}").parse().unwrap()).build().unwrap());
     told.error(&storage.stat("a").await.unwrap_err());
     told.has("no connection to 127.0.0.1");
     told.has("TRACE");
@@ -323,16 +335,19 @@ async fn no_error_of_a_connection_shows_a_secret() {
 #[tokio::test]
 async fn no_link_that_is_printed_for_programmers_is_one_that_works() {
     let told = Told::begin();
-    let storage = Storage::new(builder(&"https://s3.example.com".parse().unwrap()).build().unwrap());
+    let storage =
+        Storage::new(builder(&"https://s3.example.com".parse().unwrap()).build().unwrap());
     let mut signatures = Vec::new();
     for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put, UrlMethod::Post] {
-        let link = storage.url("a").method(method).expires_in(Duration::from_secs(60)).await.unwrap();
+        let link =
+            storage.url("a").method(method).expires_in(Duration::from_secs(60)).await.unwrap();
         let in_query = link.url.query_pairs().find(|(name, _)| name == "X-Amz-Signature");
         let in_form = link.fields.iter().find(|(name, _)| name == "x-amz-signature");
         signatures.extend(in_query.map(|(_, signature)| signature.into_owned()));
         signatures.extend(in_form.map(|(_, signature)| signature.clone()));
         told.debug(&link);
-        let too_long = storage.url("a").method(method).expires_in(Duration::from_secs(8 * 24 * 60 * 60)).await;
+        let too_long =
+            storage.url("a").method(method).expires_in(Duration::from_secs(8 * 24 * 60 * 60)).await;
         told.error(&too_long.unwrap_err());
     }
     assert_eq!(signatures.len(), 4);
@@ -365,8 +380,11 @@ fn no_driver_and_no_builder_shows_what_it_was_given() {
 #[tokio::test]
 async fn no_secret_that_fits_into_no_header_is_shown() {
     let told = Told::begin();
-    for (id, token) in [(format!("{KEY_ID}\n"), TOKEN.clone()), (KEY_ID.to_owned(), format!("{SECRET}\r\nx: y"))] {
-        let builder = builder(&"http://127.0.0.1:9".parse().unwrap()).access_key_id(id).session_token(token);
+    for (id, token) in
+        [(format!("{KEY_ID}\n"), TOKEN.clone()), (KEY_ID.to_owned(), format!("{SECRET}\r\nx: y"))]
+    {
+        let builder =
+            builder(&"http://127.0.0.1:9".parse().unwrap()).access_key_id(id).session_token(token);
         match builder.build() {
             Ok(driver) => told.error(&Storage::new(driver).stat("a").await.unwrap_err()),
             Err(error) => told.error(&error),
@@ -389,7 +407,8 @@ fn no_configuration_that_is_refused_is_quoted() {
     ] {
         told.error(&registry.open_url(&odd).unwrap_err());
     }
-    let options = || Options::new().with("bucket", "b").with("region", "r").with("secret_access_key", SECRET);
+    let options =
+        || Options::new().with("bucket", "b").with("region", "r").with("secret_access_key", SECRET);
     let with_key = || options().with("access_key_id", KEY_ID);
     for wrong in [
         options(),

@@ -46,8 +46,8 @@ impl Case {
         self.needs.contains(&Need::BodiesOutsideMemory)
     }
 
-    /// Tries it on a fresh storage of the harness and says how it went, without panicking: to prove that a
-    /// suite finds a fault that is there.
+    /// Tries it on a fresh storage of the harness and says how it went, without panicking: to prove
+    /// that a suite finds a fault that is there.
     ///
     /// Runs on a Tokio runtime of its own, so it must not be called from within one.
     pub fn verdict(&self, harness: impl Harness) -> Verdict {
@@ -144,17 +144,21 @@ impl From<Error> for Failure {
 
 fn causes(error: &Error) -> String {
     let first = std::error::Error::source(error);
-    std::iter::successors(first, |cause| cause.source()).map(|cause| format!("; caused by: {cause}")).collect()
+    std::iter::successors(first, |cause| cause.source())
+        .map(|cause| format!("; caused by: {cause}"))
+        .collect()
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it panicked".to_owned())
 }
 
 /// Runs a future to its end on a multi-threaded runtime, for the tests that the macro makes.
 pub(crate) fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no Tokio runtime: {error}"));
     let output = runtime.block_on(future);
     // A driver's call that hangs in the blocking pool must not hang the test as well.

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, Entry, EntryStream, Error, ErrorKind, Key, Link, ListOptions, Object, ObjectMeta,
-    OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, roll_up,
+    CopyOptions, Driver, DriverInfo, Entry, EntryStream, Error, ErrorKind, Key, Link, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, roll_up,
 };
 
 /// The folder markers of [`Harness::folder_markers`](crate::Harness::folder_markers).
@@ -23,8 +23,8 @@ pub const UNREADABLE_DIRECTORY: &str = "b/";
 /// The objects around it and in it.
 pub const AROUND_UNREADABLE_DIRECTORY: &[&str] = &["a", "b/1", "b0", "c/1"];
 
-/// A layer that shows more in its listings than its driver holds. For a driver that shares nothing with
-/// others, and listings that fit in memory.
+/// A layer that shows more in its listings than its driver holds. For a driver that shares nothing
+/// with others, and listings that fit in memory.
 #[derive(Debug, Clone)]
 pub struct Foreign {
     inner: Arc<dyn Driver>,
@@ -59,7 +59,9 @@ impl Foreign {
 
     /// The listing of all levels, in order.
     async fn entries(self, prefix: Prefix, by_directory: bool) -> Vec<Result<Entry>> {
-        let is_hidden = |name: &str| self.unreadable.iter().any(|directory| name.starts_with(directory.as_str()));
+        let is_hidden = |name: &str| {
+            self.unreadable.iter().any(|directory| name.starts_with(directory.as_str()))
+        };
         let mut all: Vec<(String, Result<Entry>)> = Vec::new();
         let mut inner = self.inner.list(&prefix, &ListOptions::default());
         while let Some(entry) = inner.next().await {
@@ -69,12 +71,21 @@ impl Foreign {
                 Err(error) => return vec![Err(error)],
             }
         }
-        let markers: Vec<_> = self.markers().iter().filter(|name| !is_hidden(name)).cloned().collect();
-        all.extend(markers.into_iter().map(|name| (name.clone(), Prefix::new(name).map(Entry::FolderMarker))));
+        let markers: Vec<_> =
+            self.markers().iter().filter(|name| !is_hidden(name)).cloned().collect();
+        all.extend(
+            markers
+                .into_iter()
+                .map(|name| (name.clone(), Prefix::new(name).map(Entry::FolderMarker))),
+        );
         for name in &self.unreadable {
             // One level is listed without a look into the directory.
             let is_rolled_up = by_directory && name.len() > prefix.as_str().len();
-            let item = if is_rolled_up { Prefix::new(name.as_str()).map(Entry::Prefix) } else { Err(denied(name)) };
+            let item = if is_rolled_up {
+                Prefix::new(name.as_str()).map(Entry::Prefix)
+            } else {
+                Err(denied(name))
+            };
             all.push((name.clone(), item));
         }
         all.retain(|(name, _)| name.starts_with(prefix.as_str()));

@@ -27,9 +27,13 @@ impl Kit {
         self.storage.open(key).await?.bytes().await
     }
 
-    /// Saves an object whose key the backend may refuse. `None` if it was refused, as the harness announced; then
-    /// the key leads nowhere.
-    pub(crate) async fn try_seed(&self, key: &str, payload: impl Into<Payload>) -> Result<Option<ObjectMeta>> {
+    /// Saves an object whose key the backend may refuse. `None` if it was refused, as the harness
+    /// announced; then the key leads nowhere.
+    pub(crate) async fn try_seed(
+        &self,
+        key: &str,
+        payload: impl Into<Payload>,
+    ) -> Result<Option<ObjectMeta>> {
         let refusal = match self.seed.save(key, payload).await {
             Ok(meta) => return Ok(Some(meta)),
             Err(error) => error,
@@ -50,8 +54,8 @@ impl Kit {
         Ok(None)
     }
 
-    /// Saves small objects under those of the keys that the backend can hold together, and tells which, in byte
-    /// order.
+    /// Saves small objects under those of the keys that the backend can hold together, and tells
+    /// which, in byte order.
     pub(crate) async fn seed_keys(&self, keys: &[&str]) -> Result<Vec<String>> {
         let mut stored = Vec::new();
         for key in keys {
@@ -73,10 +77,13 @@ impl Kit {
         Ok(names_of(self.storage.list(prefix).delimiter(delimiter).entries().collect().await?))
     }
 
-    /// Asserts that these are all the objects there are: no debris, no loss. Where the driver does not list, the
-    /// objects themselves are looked for.
+    /// Asserts that these are all the objects there are: no debris, no loss. Where the driver does
+    /// not list, the objects themselves are looked for.
     #[track_caller]
-    pub(crate) fn holds_only<'a>(&'a self, keys: &'a [&'a str]) -> impl Future<Output = Result<()>> + 'a {
+    pub(crate) fn holds_only<'a>(
+        &'a self,
+        keys: &'a [&'a str],
+    ) -> impl Future<Output = Result<()>> + 'a {
         let place = std::panic::Location::caller();
         async move {
             if self.storage.info().capabilities.list {

@@ -1,7 +1,7 @@
 //! The conformance suite that every anystorage driver runs, and a driver that fails on purpose.
 //!
-//! Whoever writes a driver adds this crate to the dev-dependencies, says how to make a storage, and gets
-//! every promise of the contract as a test of its own, named as a sentence:
+//! Whoever writes a driver adds this crate to the dev-dependencies, says how to make a storage, and
+//! gets every promise of the contract as a test of its own, named as a sentence:
 //!
 //! ```
 //! // tests/conformance.rs
@@ -23,10 +23,11 @@
 //! ```
 //!
 //! `cargo test` then runs `my_driver::save::a_failed_stream_leaves_the_old_object`,
-//! `my_driver::create_new::of_32_racers_exactly_one_wins`, and some two hundred others. Which of them apply, the suite
-//! reads from the driver's [`Capabilities`](storage_core::Capabilities) and from what [`Harness`] lets its author say;
-//! the rest are skipped, and the test `my_driver::skipped_cases_are_named` names them (`-- --nocapture` shows it). So is a
-//! case that a known fault of the server under the driver makes impossible, with the reason that
+//! `my_driver::create_new::of_32_racers_exactly_one_wins`, and some two hundred others. Which of
+//! them apply, the suite reads from the driver's [`Capabilities`](storage_core::Capabilities) and
+//! from what [`Harness`] lets its author say; the rest are skipped, and the test
+//! `my_driver::skipped_cases_are_named` names them (`-- --nocapture` shows it). So is a case that a
+//! known fault of the server under the driver makes impossible, with the reason that
 //! [`Harness::excuses`] gives.
 //!
 //! # Where to look
@@ -41,11 +42,12 @@
 //!
 //! # A promise that is not kept
 //!
-//! A case fails with the call and the values that betray it. To try one again: `cargo test my_driver::list`. Cases share
-//! nothing: each makes its own harness, its own storage, and its own runtime of several threads.
+//! A case fails with the call and the values that betray it. To try one again: `cargo test
+//! my_driver::list`. Cases share nothing: each makes its own harness, its own storage, and its own
+//! runtime of several threads.
 //!
-//! Races are run several times, but a race that is won a thousand times can be lost the next time: a case that fails
-//! now and then has found something.
+//! Races are run several times, but a race that is won a thousand times can be lost the next time:
+//! a case that fails now and then has found something.
 
 mod alone;
 mod case;

@@ -50,8 +50,10 @@ impl Need {
     /// Whether it is there.
     pub(crate) async fn is_met(self, harness: &dyn Harness, fixture: &Fixture) -> bool {
         let seed = fixture.seed.info().capabilities;
-        let Capabilities { write, list, copy, create_new, save_if_match, .. } = fixture.storage.info().capabilities;
-        let Capabilities { public_url, signed_get, signed_put, signed_post, .. } = fixture.storage.info().capabilities;
+        let Capabilities { write, list, copy, create_new, save_if_match, .. } =
+            fixture.storage.info().capabilities;
+        let Capabilities { public_url, signed_get, signed_put, signed_post, .. } =
+            fixture.storage.info().capabilities;
         match self {
             Self::Seed => seed.write,
             Self::Write => write,
@@ -75,7 +77,8 @@ impl Need {
     }
 }
 
-/// Looks at the ETag of an object, since no capability tells of it, and takes the object away again.
+/// Looks at the ETag of an object, since no capability tells of it, and takes the object away
+/// again.
 async fn etag_is(fixture: &Fixture, test: impl Fn(&storage_core::ETag) -> bool) -> bool {
     const PROBE: &str = "probe.bin";
     let there = fixture.seed.save(PROBE, "probe").await.is_ok();

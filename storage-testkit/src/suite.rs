@@ -8,9 +8,10 @@ use crate::need::Need;
 
 /// Makes a module of tests out of the suite: one `#[test]` for every case, named as a sentence.
 ///
-/// The second argument is an expression of a type that implements [`Harness`](crate::Harness). It is evaluated once
-/// in each test, outside of any runtime. A case that does not apply to the driver says so on standard output (`cargo test --
-/// --nocapture` shows it); the test `skipped_cases_are_named` tells all of them at once.
+/// The second argument is an expression of a type that implements [`Harness`](crate::Harness). It
+/// is evaluated once in each test, outside of any runtime. A case that does not apply to the driver
+/// says so on standard output (`cargo test -- --nocapture` shows it); the test
+/// `skipped_cases_are_named` tells all of them at once.
 ///
 /// ```
 /// use storage_core::{Memory, Storage, async_trait};
@@ -76,8 +77,8 @@ pub fn case(name: &str) -> Case {
     *found.unwrap_or_else(|| panic!("there is no case {name:?}"))
 }
 
-/// Tries one case on a fresh storage of the harness: the body of the tests that the macro makes. `test` is the full
-/// path of the test.
+/// Tries one case on a fresh storage of the harness: the body of the tests that the macro makes.
+/// `test` is the full path of the test.
 #[doc(hidden)]
 pub fn check(test: &str, name: &str, harness: impl Harness) {
     if case(name).measures_memory() && !harness.keeps_bodies_in_memory() {
@@ -99,7 +100,8 @@ fn report(name: &str, harness: impl Harness) {
 /// Tells which cases do not apply to a driver: the body of a test that the macro makes.
 ///
 /// # Panics
-/// If the harness gives no way to fill the storage, since hardly a case applies then and nothing is proved.
+/// If the harness gives no way to fill the storage, since hardly a case applies then and nothing is
+/// proved.
 #[doc(hidden)]
 pub fn name_skipped(harness: &impl Harness) {
     let skipped = crate::case::skipped(harness);

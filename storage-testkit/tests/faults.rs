@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
-use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Memory, Operation, Payload, Storage};
+use storage_core::{
+    Checksum, ChecksumAlgorithm, Error, ErrorKind, Memory, Operation, Payload, Storage,
+};
 use storage_testkit::faults::Faults;
 
 fn staged() -> (Storage, Faults) {
@@ -76,7 +78,8 @@ async fn of_many_deletes_each_key_is_a_call() {
     }
     let denied = faults.on(Operation::Delete).of("b").fail(ErrorKind::PermissionDenied);
     let lost = faults.on(Operation::Delete).call(3).lose_answer(ErrorKind::Timeout);
-    let answers: Vec<_> = storage.delete_all(stream::iter(["a", "b", "c", "d"])).map(kind).collect().await;
+    let answers: Vec<_> =
+        storage.delete_all(stream::iter(["a", "b", "c", "d"])).map(kind).collect().await;
     assert_eq!(answers, [None, Some(ErrorKind::PermissionDenied), Some(ErrorKind::Timeout), None]);
     assert_eq!((denied.fired(), lost.fired(), faults.calls(Operation::Delete)), (1, 1, 4));
     let left = storage.list("").entries().collect().await.unwrap();
@@ -116,7 +119,9 @@ async fn trouble_that_passes_is_over_after_n_calls_of_the_key() {
 #[tokio::test]
 async fn an_error_of_ones_own_is_passed_on() {
     let (storage, faults) = staged();
-    faults.on(Operation::Stat).fail_with(|| Error::new(ErrorKind::RateLimited, "slow down").with_retryable(false));
+    faults
+        .on(Operation::Stat)
+        .fail_with(|| Error::new(ErrorKind::RateLimited, "slow down").with_retryable(false));
     let error = storage.stat("a").await.unwrap_err();
     assert_eq!((error.message(), error.is_retryable()), ("slow down", false));
 }

@@ -10,7 +10,8 @@ use crate::places::{Places, Want};
 /// Write an object to standard output
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these bytes, counted from 0 as in HTTP: 0-99 the first hundred, 100- the rest, -100 the last hundred
+    /// Only these bytes, counted from 0 as in HTTP: 0-99 the first hundred, 100- the rest, -100 the
+    /// last hundred
     #[arg(long, value_name = "A-B", value_parser = range, allow_hyphen_values = true)]
     range: Option<ByteRange>,
     /// The object
@@ -56,7 +57,19 @@ mod tests {
         assert_eq!(range("100-").unwrap(), ByteRange::From(100));
         assert_eq!(range("-100").unwrap(), ByteRange::Last(100));
         assert_eq!(range("0-18446744073709551615").unwrap(), ByteRange::FromTo(0, u64::MAX));
-        for bad in ["", "-", "5", "a-b", "9-3", "-0", "+1-2", "1-2-3", "1 - 2", "0-18446744073709551616", "0-9,20-29"] {
+        for bad in [
+            "",
+            "-",
+            "5",
+            "a-b",
+            "9-3",
+            "-0",
+            "+1-2",
+            "1-2-3",
+            "1 - 2",
+            "0-18446744073709551616",
+            "0-9,20-29",
+        ] {
             assert!(range(bad).is_err(), "{bad}");
         }
     }

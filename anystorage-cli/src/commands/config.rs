@@ -19,10 +19,12 @@ pub(crate) enum Command {
 
 /// Try each storage: list it, save, read and delete an object of its own
 ///
-/// The object is below anystorage-probe-... and is deleted again. A read-only storage is only read. For S3 it also tries
-/// conditions, checksums, copies and bulk deletes, and prints the line `quirks` to set. Prints a line for each step.
+/// The object is below anystorage-probe-... and is deleted again. A read-only storage is only read.
+/// For S3 it also tries conditions, checksums, copies and bulk deletes, and prints the line
+/// `quirks` to set. Prints a line for each step.
 ///
-/// Exit: 0 all storages work, 1 one of them does not, 2 usage, or a configuration file that cannot be read.
+/// Exit: 0 all storages work, 1 one of them does not, 2 usage, or a configuration file that cannot
+/// be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The storages to try; without names, all of them
@@ -41,7 +43,10 @@ pub(crate) async fn check(args: &Args, places: &mut Places) -> Result<Exit, Fail
     }
     if let Some(unknown) = names.iter().find(|name| !definitions.contains(name)) {
         let known: Vec<_> = definitions.names().collect();
-        return Err(Failure::usage(format!("no storage is called {unknown:?}; known are {}", known.join(", "))));
+        return Err(Failure::usage(format!(
+            "no storage is called {unknown:?}; known are {}",
+            known.join(", ")
+        )));
     }
     let mut exit = Exit::Done;
     for name in &names {
@@ -123,7 +128,8 @@ impl Checked<'_> {
         Ok(read.is_some() && deleted.is_some())
     }
 
-    /// Deletes what a failed save may have stored all the same, as where a service ignores an option.
+    /// Deletes what a failed save may have stored all the same, as where a service ignores an
+    /// option.
     async fn tidy(&mut self, storage: &Storage, key: &Key) -> Result<(), Failure> {
         match storage.delete(key.clone()).await {
             Ok(()) => Ok(()),
@@ -167,7 +173,9 @@ impl Checked<'_> {
         match report.suggestion() {
             Some(quirks) => self.line(&format!("set quirks = {:?}", quirks.as_str())),
             None if broken.is_empty() => self.line("the profile in use fits"),
-            None => self.line("no profile fits this service: use none of what is ignored, or another service"),
+            None => self.line(
+                "no profile fits this service: use none of what is ignored, or another service",
+            ),
         }
     }
 
@@ -193,7 +201,8 @@ impl Checked<'_> {
 }
 
 fn probe_key() -> Result<Key, Error> {
-    let random: String = keys::random_bytes::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let random: String =
+        keys::random_bytes::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect();
     Key::new(format!("anystorage-probe-{random}/object"))
 }
 
@@ -208,7 +217,10 @@ async fn read(storage: &Storage, key: &Key) -> Result<(), Error> {
 async fn delete(storage: &Storage, key: &Key) -> Result<(), Error> {
     storage.delete(key.clone()).await?;
     if storage.exists(key.clone()).await? {
-        return Err(Error::new(ErrorKind::Unexpected, "the object is still there after its deletion"));
+        return Err(Error::new(
+            ErrorKind::Unexpected,
+            "the object is still there after its deletion",
+        ));
     }
     Ok(())
 }

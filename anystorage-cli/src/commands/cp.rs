@@ -14,9 +14,10 @@ use anystorage::Payload;
 
 /// Copy an object, or with -r a directory, with metadata
 ///
-/// The object's name is added to a destination that ends in a slash. With -r both are directories, whether or not
-/// they end in one: `cp -r media:a backup:b` copies `a/1.png` to `b/1.png`, and neither `a.png` nor `ab/2.png`. Every
-/// object that could not be copied is named at the end, and so is every symlink and special file below a local directory.
+/// The object's name is added to a destination that ends in a slash. With -r both are directories,
+/// whether or not they end in one: `cp -r media:a backup:b` copies `a/1.png` to `b/1.png`, and
+/// neither `a.png` nor `ab/2.png`. Every object that could not be copied is named at the end, and
+/// so is every symlink and special file below a local directory.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Copy all objects below a directory
@@ -44,7 +45,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
     match (&args.from, &args.to) {
         (Location::Standard, Location::Standard) => {
-            return Err(Failure::usage("name a storage: standard input to standard output is what cat does"));
+            return Err(Failure::usage(
+                "name a storage: standard input to standard output is what cat does",
+            ));
         }
         (Location::Standard, _) | (_, Location::Standard) if args.recursive => {
             return Err(Failure::usage("-r copies from storage to storage: name two locations"));
@@ -59,7 +62,11 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
                 (_, true) => Links::Skip,
                 _ => Links::Refuse,
             };
-            let tree = Tree { concurrency: usize::from(args.concurrency), links, metadata: &args.metadata };
+            let tree = Tree {
+                concurrency: usize::from(args.concurrency),
+                links,
+                metadata: &args.metadata,
+            };
             copy_directory(places, &from, &to, &tree).await?;
         }
         (from, to) => {
@@ -68,17 +75,25 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
             let (from_key, to_key) = (from.key()?, to.key()?);
             let ends = ((&from.storage, &from_key), (&to.storage, &to_key));
             let copied = copy_object(ends.0, ends.1, &args.metadata, &progress).await;
-            copied.map_err(|error| Failure::at(&format!("{from} -> {to}"), &error).with_exit(Exit::Failed))?;
+            copied.map_err(|error| {
+                Failure::at(&format!("{from} -> {to}"), &error).with_exit(Exit::Failed)
+            })?;
         }
     }
     Ok(Exit::Done)
 }
 
 /// Source and destination of one object, found not to be the same.
-pub(crate) fn both(places: &mut Places, from: &Location, to: &Location) -> Result<(Place, Place), Failure> {
+pub(crate) fn both(
+    places: &mut Places,
+    from: &Location,
+    to: &Location,
+) -> Result<(Place, Place), Failure> {
     let from = places.find(from, Want::Existing)?;
     if from.names_directory() {
-        return Err(Failure::usage(format!("{from}: a directory: anystorage cp -r copies all objects below it")));
+        return Err(Failure::usage(format!(
+            "{from}: a directory: anystorage cp -r copies all objects below it"
+        )));
     }
     let name = from.key()?.name().to_owned();
     let to = places.find(to, Want::NewObject)?.or_below(&name);
@@ -87,7 +102,11 @@ pub(crate) fn both(places: &mut Places, from: &Location, to: &Location) -> Resul
     Ok((from, to))
 }
 
-async fn from_standard_input(places: &mut Places, to: &Location, metadata: &MetadataArgs) -> Result<(), Failure> {
+async fn from_standard_input(
+    places: &mut Places,
+    to: &Location,
+    metadata: &MetadataArgs,
+) -> Result<(), Failure> {
     let to = places.find(to, Want::NewObject)?;
     let payload = Payload::from_reader(tokio::io::stdin());
     let save = to.storage.save(to.key()?, payload).metadata(metadata.of_new());

@@ -16,8 +16,8 @@ use crate::progress::Progress;
 
 /// Write an object to a local file
 ///
-/// The file is replaced when all has arrived; until then the old one stays. What is no regular file, as a pipe, is
-/// written to.
+/// The file is replaced when all has arrived; until then the old one stays. What is no regular
+/// file, as a pipe, is written to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The object
@@ -47,10 +47,13 @@ fn file_for(destination: &Path, key: &Key) -> Result<PathBuf, Failure> {
     if !ends_in_slash && !destination.is_dir() {
         return Ok(destination.to_owned());
     }
-    // A name that is harmless on one system may lead elsewhere on another, as `a\..\b` does on Windows.
+    // A name that is harmless on one system may lead elsewhere on another, as `a\..\b` does on
+    // Windows.
     let mut parts = Path::new(key.name()).components();
     match (parts.next(), parts.next()) {
-        (Some(Component::Normal(name)), None) if name == OsStr::new(key.name()) => Ok(destination.join(name)),
+        (Some(Component::Normal(name)), None) if name == OsStr::new(key.name()) => {
+            Ok(destination.join(name))
+        }
         _ => Err(Failure::usage(format!("{key}: not the name of a file here: name the file too"))),
     }
 }
@@ -72,7 +75,8 @@ async fn save(object: Object, path: &Path) -> anystorage::Result<()> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         std::fs::create_dir_all(directory).map_err(Error::from)?;
     }
-    // As with standard output: whoever reads a pipe or has a terminal there would be disturbed by a bar.
+    // As with standard output: whoever reads a pipe or has a terminal there would be disturbed by a
+    // bar.
     let wanted = path.metadata().map_or(true, |meta| meta.is_file());
     let progress = Progress::bytes(wanted, Some(object.content_length()));
     progress.object(object).save_to_file(path).await

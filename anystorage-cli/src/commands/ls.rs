@@ -10,9 +10,9 @@ use crate::places::{Places, Want};
 
 /// List keys in byte order, one level or all
 ///
-/// Directories end in a slash. A key is a literal beginning, as on S3: `ls media:avatars/a` finds `avatars/ada.png`;
-/// write `media:avatars/` for what is inside. A local path that is a directory lists what is inside;
-/// one that leads to nothing is an error.
+/// Directories end in a slash. A key is a literal beginning, as on S3: `ls media:avatars/a` finds
+/// `avatars/ada.png`; write `media:avatars/` for what is inside. A local path that is a directory
+/// lists what is inside; one that leads to nothing is an error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// List all levels
@@ -44,7 +44,8 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         match entry {
             Ok(entry) if args.json => output.json(&json(&entry))?,
             Ok(entry) => output.line(&line(&entry, &args))?,
-            // An odd name or an unreadable directory does not end the listing; after other errors the stream ends.
+            // An odd name or an unreadable directory does not end the listing; after other errors
+            // the stream ends.
             Err(error) => {
                 output.flush()?;
                 exit = place.entry_failure(&error).tell();
@@ -57,7 +58,9 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     }
     // That no key begins with this is an answer; a path that leads nowhere is a mistake.
     if nothing && place.local && !place.text.is_empty() {
-        return Err(place.failure(&Error::new(ErrorKind::NotFound, "no regular file or directory here")));
+        return Err(
+            place.failure(&Error::new(ErrorKind::NotFound, "no regular file or directory here"))
+        );
     }
     Ok(exit)
 }
@@ -71,7 +74,9 @@ fn json(entry: &Entry) -> serde_json::Value {
 
 fn line(entry: &Entry, args: &Args) -> String {
     match entry {
-        Entry::Object(object) if args.long => long(&object.size.to_string(), &time(object), object.key.as_str()),
+        Entry::Object(object) if args.long => {
+            long(&object.size.to_string(), &time(object), object.key.as_str())
+        }
         other if args.long => long("-", "-", other.name()),
         other => other.name().to_owned(),
     }
@@ -81,7 +86,8 @@ fn long(size: &str, time: &str, name: &str) -> String {
     format!("{size:>14}  {time:<20}  {name}")
 }
 
-/// In whole seconds, so that all lines are equally long; the second in which it was, also before 1970.
+/// In whole seconds, so that all lines are equally long; the second in which it was, also
+/// before 1970.
 fn time(object: &ObjectEntry) -> String {
     object.last_modified.map_or_else(|| "-".to_owned(), |time| format_time(floor_to_second(time)))
 }

@@ -12,13 +12,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit::{Exit, Failure};
 
-/// Serve an origin's files from a cache that fills itself, until SIGTERM or Ctrl-C; SIGHUP reads the configuration again
+/// Serve an origin's files from a cache that fills itself, until SIGTERM or Ctrl-C; SIGHUP reads
+/// the configuration again
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// The mirror's configuration: listen, cache_dir, max_size, origin, ...
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Only check whether the mirror could start: configuration, directories, addresses, and whether origin responds
+    /// Only check whether the mirror could start: configuration, directories, addresses, and
+    /// whether origin responds
     #[arg(long, conflicts_with = "export")]
     check: bool,
     /// Only write what was downloaded, by day and key, as a table: csv or jsonl
@@ -45,11 +47,13 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         // What the server has not written down yet, at most a minute's worth, is not in it.
         let mut table = std::io::BufWriter::new(std::io::stdout().lock());
         export(&config.cache_dir, args.from, args.to, format, &mut table).map_err(failure)?;
-        std::io::Write::flush(&mut table).map_err(|error| Failure::local("standard output", &error.into()))?;
+        std::io::Write::flush(&mut table)
+            .map_err(|error| Failure::local("standard output", &error.into()))?;
         return Ok(Exit::Done);
     }
     let server = Server::bind(config, origin).map_err(failure)?;
-    obey_signals(server.handle(), args.config.clone()).map_err(|error| Failure::local("signals", &error.into()))?;
+    obey_signals(server.handle(), args.config.clone())
+        .map_err(|error| Failure::local("signals", &error.into()))?;
     tracing::info!(listen = %server.local_addr(), admin = ?server.admin_addr(), "the mirror serves");
     server.run().map_err(failure)?;
     tracing::info!("the mirror has stopped");
@@ -60,13 +64,16 @@ fn read(path: &Path) -> anystorage::Result<MirrorSetup> {
     Loader::new().mirror_file(path)
 }
 
-/// Logs to standard error, by a level from the environment, as other servers have it: `RUST_LOG=debug`.
+/// Logs to standard error, by a level from the environment, as other servers have it:
+/// `RUST_LOG=debug`.
 fn log() {
     let wanted = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
     let level = wanted.unwrap_or(LevelFilter::INFO);
-    // The mirror logs that origin failed, once for all who wait for it. The storage would log it too, before.
+    // The mirror logs that origin failed, once for all who wait for it. The storage would log it
+    // too, before.
     let storages = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::ERROR) };
-    let filter = Targets::new().with_default(level).with_target("storage_core::layers::observed", storages);
+    let filter =
+        Targets::new().with_default(level).with_target("storage_core::layers::observed", storages);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
@@ -77,7 +84,11 @@ fn obey_signals(handle: Handle, config: PathBuf) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut stop, mut interrupt, mut reload) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        )
     };
     let watch = async move {
         loop {
@@ -116,6 +127,8 @@ fn obey_signals(handle: Handle, _config: PathBuf) -> std::io::Result<()> {
 fn reread(handle: &Handle, path: &Path) {
     match read(path).and_then(|setup| handle.reload(setup.config)) {
         Ok(()) => tracing::info!("the configuration was read again"),
-        Err(error) => tracing::error!(%error, "the configuration was not read again; the old one stays"),
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not read again; the old one stays")
+        }
     }
 }

@@ -14,8 +14,9 @@ use crate::progress::Progress;
 
 /// Move an object, with metadata
 ///
-/// The object's name is added to a destination that ends in a slash. The source is deleted when the copy is complete and
-/// proved to be another object; if the two may be one under two names, the source is kept.
+/// The object's name is added to a destination that ends in a slash. The source is deleted when the
+/// copy is complete and proved to be another object; if the two may be one under two names, the
+/// source is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -31,21 +32,31 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
     let (from, to) = both(places, &args.from, &args.to)?;
     if !from.storage.info().capabilities.write {
-        let message = "the source's storage is read-only, so nothing was moved; anystorage cp copies";
-        return Err(Failure::at(&format!("{from} -> {to}"), &Error::new(ErrorKind::PermissionDenied, message)));
+        let message =
+            "the source's storage is read-only, so nothing was moved; anystorage cp copies";
+        return Err(Failure::at(
+            &format!("{from} -> {to}"),
+            &Error::new(ErrorKind::PermissionDenied, message),
+        ));
     }
     let (from_key, to_key) = (from.key()?, to.key()?);
     let moved = move_object((&from, &from_key), (&to, &to_key), &args.metadata).await;
-    moved.map_err(|error| Failure::at(&format!("{from} -> {to}"), &error).with_exit(Exit::Failed))?;
+    moved
+        .map_err(|error| Failure::at(&format!("{from} -> {to}"), &error).with_exit(Exit::Failed))?;
     Ok(Exit::Done)
 }
 
-async fn move_object(from: (&Place, &Key), to: (&Place, &Key), metadata: &MetadataArgs) -> Result<()> {
+async fn move_object(
+    from: (&Place, &Key),
+    to: (&Place, &Key),
+    metadata: &MetadataArgs,
+) -> Result<()> {
     let ends = ((&from.0.storage, from.1), (&to.0.storage, to.1));
     let destination = distinct::look(ends.0, ends.1).await?;
     let copied = copy_object(ends.0, ends.1, metadata, &Progress::bytes(true, None)).await?;
-    // What is deleted is what was copied, and nothing newer: an object that was saved meanwhile has no copy yet, and one that
-    // the copy itself replaced (the same object, reached in another way) is all there is.
+    // What is deleted is what was copied, and nothing newer: an object that was saved meanwhile has
+    // no copy yet, and one that the copy itself replaced (the same object, reached in another way)
+    // is all there is.
     match ends.0.0.stat(from.1).await {
         Ok(now) if is_version(&now, &copied) => {
             distinct::check(destination, &now, ends.1).await?;

@@ -85,14 +85,17 @@ async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
     match source {
         Some(path) if path.is_dir() => {
             let shown = shown(path);
-            let message =
-                format!("a directory, not a regular file: anystorage cp -r {shown} LOC copies all files below it");
+            let message = format!(
+                "a directory, not a regular file: anystorage cp -r {shown} LOC copies all files below it"
+            );
             Err(Failure::local(&shown, &Error::new(ErrorKind::InvalidInput, message)))
         }
         Some(path) => Payload::from_file(path).await.map_err(|error| {
             let shown = path.display().to_string();
             if error.kind() == ErrorKind::NotFound && shown.contains(':') {
-                return Failure::usage(format!("{shown}: no such local file; anystorage cp copies between storages"));
+                return Failure::usage(format!(
+                    "{shown}: no such local file; anystorage cp copies between storages"
+                ));
             }
             Failure::local(&shown, &error)
         }),
@@ -103,8 +106,8 @@ async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
 /// A path as `cp` takes it: one that is relative begins with a dot.
 fn shown(path: &Path) -> String {
     let text = path.display().to_string();
-    let is_location =
-        path.is_absolute() || matches!(path.components().next(), Some(Component::CurDir | Component::ParentDir));
+    let is_location = path.is_absolute()
+        || matches!(path.components().next(), Some(Component::CurDir | Component::ParentDir));
     if is_location { text } else { format!("./{text}") }
 }
 

@@ -12,17 +12,18 @@ use crate::place::Place;
 use crate::places::{Places, Want};
 use crate::same::same_storage;
 
-/// Up to how many locations are looked below: more of them come from a script, and each look is a request.
+/// Up to how many locations are looked below: more of them come from a script, and each look is a
+/// request.
 const LOOKED_BELOW: usize = 8;
 
 /// Delete objects, or with -r directories. What is not there is fine
 ///
-/// Keys are taken literally: `rm 'media:x/*'` deletes the object of that name. If there is none, that is an error; so is the
-/// name of a directory (looked for with up to eight locations).
+/// Keys are taken literally: `rm 'media:x/*'` deletes the object of that name. If there is none,
+/// that is an error; so is the name of a directory (looked for with up to eight locations).
 ///
-/// With -r each location is a directory, whether or not it ends in a slash: `rm -r media:a` deletes `a/1` and `a/b/2`,
-/// and neither `a` nor `ab`. Folder markers of S3 consoles go too. What could not be deleted is named, and the rest is
-/// deleted.
+/// With -r each location is a directory, whether or not it ends in a slash: `rm -r media:a` deletes
+/// `a/1` and `a/b/2`, and neither `a` nor `ab`. Folder markers of S3 consoles go too. What could
+/// not be deleted is named, and the rest is deleted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Delete everything below a directory
@@ -44,7 +45,9 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     let mut groups: Vec<Vec<(Key, Place)>> = Vec::new();
     for place in found(&args.locations, places, Want::Existing)? {
         if place.names_directory() && (place.local || !place.text.is_empty()) {
-            return Err(Failure::usage(format!("{place}: a directory: anystorage rm -r {place} deletes all below it")));
+            return Err(Failure::usage(format!(
+                "{place}: a directory: anystorage rm -r {place} deletes all below it"
+            )));
         }
         join(&mut groups, (place.key()?, place));
     }
@@ -108,7 +111,8 @@ async fn delete_directory(directory: &Place) -> Result<Exit, Failure> {
             Ok(_) => gone += 1,
             Err(error) => {
                 failed += 1;
-                let place = error.key().map_or_else(|| directory.clone(), |key| directory.with_text(key));
+                let place =
+                    error.key().map_or_else(|| directory.clone(), |key| directory.with_text(key));
                 place.failure(&error).tell();
             }
         }
@@ -124,17 +128,20 @@ async fn delete_directory(directory: &Place) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Names the symlinks and special files below a local directory, which are no objects and so are still there. Returns their
-/// number.
+/// Names the symlinks and special files below a local directory, which are no objects and so are
+/// still there. Returns their number.
 async fn name_specials(directory: &Place) -> u64 {
     if !directory.local {
         return 0;
     }
     let mut count = 0;
-    let mut specials = links::specials(Path::new(&directory.storage.info().location).join(&directory.text));
+    let mut specials =
+        links::specials(Path::new(&directory.storage.info().location).join(&directory.text));
     while let Some(special) = specials.recv().await {
         count += 1;
-        let error = Error::unsupported("a symlink or special file, not deleted: rm -r deletes regular files only");
+        let error = Error::unsupported(
+            "a symlink or special file, not deleted: rm -r deletes regular files only",
+        );
         directory.with_text(format!("{}{}", directory.text, special.name)).failure(&error).tell();
     }
     count
@@ -144,14 +151,15 @@ async fn name_specials(directory: &Place) -> u64 {
 async fn refuse_object(directory: &Place) -> Result<(), Failure> {
     let object = directory.with_text(directory.text.trim_end_matches('/'));
     if object.storage.exists(object.key()?).await.map_err(|error| object.failure(&error))? {
-        let message = format!("nothing is below this, but {object} is an object: delete it without -r");
+        let message =
+            format!("nothing is below this, but {object} is an object: delete it without -r");
         return Err(Failure::at(directory, &Error::new(ErrorKind::NotFound, message)));
     }
     Ok(())
 }
 
-/// Refuses a name that no object has and that means several objects in a shell: a pattern or a directory.
-/// A delete would find nothing and succeed.
+/// Refuses a name that no object has and that means several objects in a shell: a pattern or a
+/// directory. A delete would find nothing and succeed.
 async fn refuse_other_meaning(key: &Key, place: &Place, looks_below: bool) -> Result<(), Failure> {
     let is_pattern = key.as_str().contains(['*', '?', '[']);
     let is_directory = looks_below && !is_pattern && is_directory(place).await?;
@@ -163,7 +171,9 @@ async fn refuse_other_meaning(key: &Key, place: &Place, looks_below: bool) -> Re
     }
     let message = match is_pattern {
         true => "no such object: patterns are not expanded".to_owned(),
-        false => format!("no such object, but it is a directory: anystorage rm -r {place}/ deletes all below it"),
+        false => format!(
+            "no such object, but it is a directory: anystorage rm -r {place}/ deletes all below it"
+        ),
     };
     Err(place.failure(&Error::new(ErrorKind::NotFound, message)))
 }
@@ -174,8 +184,8 @@ async fn is_directory(place: &Place) -> Result<bool, Failure> {
     match place.storage.list(below.prefix()?).with_folder_markers().entries().next().await {
         None => Ok(false),
         Some(Ok(_)) => Ok(true),
-        // An error of one name below is something below. Of any other: a program that may delete need not be allowed to
-        // list, and a delete by name is no more than was asked for.
+        // An error of one name below is something below. Of any other: a program that may delete
+        // need not be allowed to list, and a delete by name is no more than was asked for.
         Some(Err(error)) => Ok(error.listing_continues()),
     }
 }

@@ -34,7 +34,8 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
 }
 
 fn fields(meta: &ObjectMeta) -> anystorage::Result<Value> {
-    serde_json::to_value(meta).map_err(|cause| Error::new(ErrorKind::Unexpected, "cannot be shown").with_source(cause))
+    serde_json::to_value(meta)
+        .map_err(|cause| Error::new(ErrorKind::Unexpected, "cannot be shown").with_source(cause))
 }
 
 /// `name: value`, with the names of the JSON form; those of inner tables behind a dot.

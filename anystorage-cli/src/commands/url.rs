@@ -15,9 +15,9 @@ use crate::places::{Places, Want};
 
 /// Print a link to an object: the public one, or with --expires a signed one
 ///
-/// A link for POST is the address of a form, and then its fields, one a line, to be sent in this order and before the
-/// file: `curl -F NAME=VALUE ... -F file=@photo.png URL`. For a location that ends in a slash, the upload may have any
-/// name below it.
+/// A link for POST is the address of a form, and then its fields, one a line, to be sent in this
+/// order and before the file: `curl -F NAME=VALUE ... -F file=@photo.png URL`. For a location that
+/// ends in a slash, the upload may have any name below it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How long a signed link works: 90s, 15m, 1h 30m
@@ -68,7 +68,9 @@ fn asked_for(args: &Args, place: &Place) -> Result<LinkTo, Failure> {
     let method = args.method;
     if matches!(method, UrlMethod::Put | UrlMethod::Post) && args.expires.is_none() {
         let method = method.as_str();
-        let message = format!("a link for {method} has to be a signed one: add --expires, as in --expires 15m");
+        let message = format!(
+            "a link for {method} has to be a signed one: add --expires, as in --expires 15m"
+        );
         return Err(Failure::usage(format!("{place}: {message}")));
     }
     let directory = place.text.strip_suffix('/').filter(|_| method == UrlMethod::Post);
@@ -90,7 +92,9 @@ fn asked_for(args: &Args, place: &Place) -> Result<LinkTo, Failure> {
         None => Ok(link),
         Some(range) if method == UrlMethod::Post => Ok(link.content_length_range(range.clone())),
         Some(range) if range.start() == range.end() => Ok(link.content_length(*range.start())),
-        Some(_) => Err(Failure::usage(format!("{place}: only a link for POST takes a range of lengths"))),
+        Some(_) => {
+            Err(Failure::usage(format!("{place}: only a link for POST takes a range of lengths")))
+        }
     }
 }
 
@@ -117,13 +121,16 @@ fn method(text: &str) -> Result<UrlMethod, String> {
 }
 
 fn length(text: &str) -> Result<RangeInclusive<u64>, String> {
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let number = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    };
     let range = match text.split_once('-') {
         Some((from, to)) => number(from).zip(number(to)),
         None => number(text).map(|exact| (exact, exact)),
     };
     let range = range.filter(|(from, to)| from <= to).map(|(from, to)| from..=to);
-    range.ok_or_else(|| "write a number of bytes, as in 5000000, or A-B, as in 1-5000000".to_owned())
+    range
+        .ok_or_else(|| "write a number of bytes, as in 5000000, or A-B, as in 1-5000000".to_owned())
 }
 
 #[cfg(test)]
@@ -134,7 +141,9 @@ mod tests {
     fn a_length_is_a_number_or_two() {
         assert_eq!(length("5").unwrap(), 5..=5);
         assert_eq!(length("0-5000000").unwrap(), 0..=5_000_000);
-        for bad in ["", "-", "-5", "5-", "9-3", "+5", "1-2-3", "1 - 2", "5MB", "18446744073709551616"] {
+        for bad in
+            ["", "-", "-5", "5-", "9-3", "+5", "1-2-3", "1 - 2", "5MB", "18446744073709551616"]
+        {
             assert!(length(bad).is_err(), "{bad}");
         }
     }

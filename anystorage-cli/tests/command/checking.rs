@@ -17,7 +17,10 @@ fn every_storage_is_listed_saved_to_read_and_deleted_from() {
     for name in ["media", "backup", "linked"] {
         for step in ["configuration", "list", "save", "read", "delete"] {
             let line = format!("{name}: {step}: ok");
-            assert!(printed.lines().any(|printed| printed == line), "{line} is missing in {printed}");
+            assert!(
+                printed.lines().any(|printed| printed == line),
+                "{line} is missing in {printed}"
+            );
         }
     }
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a.txt\n");
@@ -45,8 +48,11 @@ fn what_fails_is_named_and_the_rest_is_tried_all_the_same() {
     let ran = sandbox.run(&["config", "check"]);
     assert_eq!(ran.code, Some(1));
     assert!(lines(&ran.out).contains(&"good: delete: ok".to_owned()), "{}", ran.err);
-    for (name, why) in [("unset", "GONE is not set"), ("wrong", "unknown option rot"), ("no-directory", "")] {
-        let printed = ran.err.lines().find(|line| line.starts_with(&format!("anystorage: {name}: ")));
+    for (name, why) in
+        [("unset", "GONE is not set"), ("wrong", "unknown option rot"), ("no-directory", "")]
+    {
+        let printed =
+            ran.err.lines().find(|line| line.starts_with(&format!("anystorage: {name}: ")));
         assert!(printed.is_some_and(|line| line.contains(why)), "{name}: {}", ran.err);
     }
     assert_eq!(sandbox.run(&["config", "check", "good"]).code, Some(0));
@@ -56,7 +62,10 @@ fn what_fails_is_named_and_the_rest_is_tried_all_the_same() {
 fn a_name_that_is_not_configured_is_usage() {
     let sandbox = Sandbox::new();
     let said = sandbox.run(&["config", "check", "nothing"]).failed(2);
-    assert!(said.contains("\"nothing\"") && said.contains("known are backup, frozen, linked, media"), "{said}");
+    assert!(
+        said.contains("\"nothing\"") && said.contains("known are backup, frozen, linked, media"),
+        "{said}"
+    );
     let said = run(sandbox.command(&["config", "check"]).env_remove("STORAGE_CONFIG")).failed(2);
     assert!(said.contains("STORAGE_CONFIG"), "{said}");
 }
@@ -81,7 +90,8 @@ fn a_bucket_at_an_unknown_host_is_probed_and_the_profile_to_set_is_printed() {
     let ran = run(&mut bucket(&sandbox, served.name(), ""));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     let printed = lines(&ran.out);
-    let ignored = "bucket: create_new of a copy: ignored: the object that was there was overwritten";
+    let ignored =
+        "bucket: create_new of a copy: ignored: the object that was there was overwritten";
     assert!(printed.iter().any(|line| line == ignored), "{printed:#?}");
     assert!(printed.last().unwrap().starts_with("bucket: set quirks = \""), "{printed:#?}");
     let below = served.requests().take();
@@ -96,7 +106,11 @@ fn a_profile_that_promises_too_much_fails_the_check() {
     let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
     let ran = run(&mut bucket(&sandbox, served.name(), "quirks = 'none'"));
     assert_eq!(ran.code, Some(1), "{}", ran.err);
-    assert!(ran.err.contains("relies on what the service does not do: ") && ran.err.contains("copy"), "{}", ran.err);
+    assert!(
+        ran.err.contains("relies on what the service does not do: ") && ran.err.contains("copy"),
+        "{}",
+        ran.err
+    );
     assert!(lines(&ran.out).last().unwrap().starts_with("bucket: set quirks = \""));
 }
 

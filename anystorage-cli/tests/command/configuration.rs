@@ -9,7 +9,10 @@ fn an_option_names_a_file_in_place_of_the_variables() {
     sandbox.put("media:a", "a");
     assert_eq!(sandbox.run(&["--config", "other.toml", "cat", "other:a"]).done(), "a");
     let said = sandbox.run(&["--config", "other.toml", "cat", "media:a"]).failed(2);
-    assert!(said.ends_with(r#"media:a: no storage is called "media"; known are other (InvalidConfig)"#), "{said}");
+    assert!(
+        said.ends_with(r#"media:a: no storage is called "media"; known are other (InvalidConfig)"#),
+        "{said}"
+    );
 }
 
 #[test]
@@ -18,9 +21,15 @@ fn a_variable_defines_or_replaces_a_storage() {
     sandbox.put("backup:a", "from backup");
     let url = format!("file://{}", sandbox.path("backup").display());
     for (variable, location) in [("STORAGE_MEDIA_URL", "media:a"), ("STORAGE_NEW_URL", "new:a")] {
-        assert_eq!(run(sandbox.command(&["cat", location]).env(variable, &url)).done(), "from backup");
+        assert_eq!(
+            run(sandbox.command(&["cat", location]).env(variable, &url)).done(),
+            "from backup"
+        );
         let mut with_option = sandbox.command(&["--config", "storages.toml", "cat", location]);
-        assert_eq!(run(with_option.env(variable, &url).env_remove("STORAGE_CONFIG")).done(), "from backup");
+        assert_eq!(
+            run(with_option.env(variable, &url).env_remove("STORAGE_CONFIG")).done(),
+            "from backup"
+        );
     }
 }
 
@@ -35,7 +44,10 @@ fn no_configuration_at_all_says_how_to_give_one() {
 fn a_path_needs_no_configuration() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a.txt", "a");
-    assert_eq!(run(sandbox.command(&["ls", "./dir"]).env("STORAGE_CONFIG", "nothing.toml")).done(), "a.txt\n");
+    assert_eq!(
+        run(sandbox.command(&["ls", "./dir"]).env("STORAGE_CONFIG", "nothing.toml")).done(),
+        "a.txt\n"
+    );
     // But a file that was asked for has to be there.
     let said = sandbox.run(&["--config", "nothing.toml", "ls", "./dir"]).failed(2);
     assert!(said.contains("nothing.toml: cannot be read"), "{said}");
@@ -59,7 +71,9 @@ fn a_storage_is_not_in_the_way_of_another() {
     );
     let said = sandbox.run(&["cat", "wrong:a"]).failed(2);
     assert!(
-        said.contains("storages.toml: [storages.wrong]: unknown option rot of driver fs; known are root"),
+        said.contains(
+            "storages.toml: [storages.wrong]: unknown option rot of driver fs; known are root"
+        ),
         "{said}"
     );
 }
@@ -76,7 +90,8 @@ fn a_syntax_error_tells_the_line() {
 fn variables_are_replaced_in_the_file() {
     let sandbox = Sandbox::new();
     sandbox.write("storages.toml", "[storages.media]\ndriver = 'fs'\nroot = '${WHERE}/x'");
-    let output = run(sandbox.command(&["put", "storages.toml", "media:a"]).env("WHERE", "by-variable"));
+    let output =
+        run(sandbox.command(&["put", "storages.toml", "media:a"]).env("WHERE", "by-variable"));
     output.done();
     assert!(sandbox.is_there("by-variable/x/a"));
 }

@@ -7,16 +7,32 @@ fn an_object_is_copied_with_its_metadata() {
     let sandbox = Sandbox::new();
     sandbox
         .feed(
-            &["put", "--content-type", "text/x-odd", "--cache-control", "no-store", "--meta", "k=v", "-", "media:a"],
+            &[
+                "put",
+                "--content-type",
+                "text/x-odd",
+                "--cache-control",
+                "no-store",
+                "--meta",
+                "k=v",
+                "-",
+                "media:a",
+            ],
             b"1",
         )
         .done();
     // Within one storage, to another one, to a file, and from there.
-    for (from, to) in [("media:a", "media:b"), ("media:a", "backup:a"), ("backup:a", "./out/a"), ("./out/a", "media:c")]
-    {
+    for (from, to) in [
+        ("media:a", "media:b"),
+        ("media:a", "backup:a"),
+        ("backup:a", "./out/a"),
+        ("./out/a", "media:c"),
+    ] {
         assert_eq!(sandbox.run(&["cp", from, to]).done(), "");
         let shown = sandbox.run(&["stat", to]).done();
-        for line in ["size: 1", "content_type: text/x-odd", "cache_control: no-store", "user_metadata.k: v"] {
+        for line in
+            ["size: 1", "content_type: text/x-odd", "cache_control: no-store", "user_metadata.k: v"]
+        {
             assert!(shown.lines().any(|shown| shown == line), "{to}: {line} is missing in {shown}");
         }
     }
@@ -40,9 +56,12 @@ fn a_dash_is_standard_input_or_output() {
     let sandbox = Sandbox::new();
     sandbox.feed(&["cp", "-", "media:a"], b"piped").done();
     assert_eq!(sandbox.run(&["cp", "media:a", "-"]).done(), "piped");
-    for wrong in
-        [&["cp", "-", "-"][..], &["cp", "-r", "-", "media:"], &["cp", "-r", "media:", "-"], &["cp", "-", "media:"]]
-    {
+    for wrong in [
+        &["cp", "-", "-"][..],
+        &["cp", "-r", "-", "media:"],
+        &["cp", "-r", "media:", "-"],
+        &["cp", "-", "media:"],
+    ] {
         assert_eq!(sandbox.run(wrong).code, Some(2), "{wrong:?}");
     }
 }
@@ -84,7 +103,9 @@ fn a_copy_onto_itself_is_refused_and_loses_nothing() {
 fn a_directory_is_copied_whole() {
     let sandbox = Sandbox::new();
     for key in ["a/1.txt", "a/b/2.txt", "ab/3.txt", "c"] {
-        sandbox.feed(&["put", "--meta", "k=v", "-", &format!("media:{key}")], key.as_bytes()).done();
+        sandbox
+            .feed(&["put", "--meta", "k=v", "-", &format!("media:{key}")], key.as_bytes())
+            .done();
     }
     assert_eq!(sandbox.run(&["cp", "-r", "media:a", "backup:x"]).done(), "");
     assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "x/1.txt\nx/b/2.txt\n");
@@ -122,7 +143,10 @@ fn more_objects_than_are_copied_at_a_time_are_all_copied() {
     assert_eq!(keys.lines().count(), 200);
     assert_eq!(sandbox.cat("backup:123"), "123");
     for wrong in ["0", "many", "-1"] {
-        assert_eq!(sandbox.run(&["cp", "-r", "--concurrency", wrong, "media:", "backup:"]).code, Some(2));
+        assert_eq!(
+            sandbox.run(&["cp", "-r", "--concurrency", wrong, "media:", "backup:"]).code,
+            Some(2)
+        );
     }
 }
 
@@ -139,7 +163,8 @@ fn a_key_that_fails_is_listed_and_the_others_are_copied() {
     let lines: Vec<_> = run.err.lines().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(
-        lines[0].starts_with("anystorage: media:b/c -> backup:b/c: ") && lines[0].contains("Conflict"),
+        lines[0].starts_with("anystorage: media:b/c -> backup:b/c: ")
+            && lines[0].contains("Conflict"),
         "{lines:?}"
     );
     assert_eq!(lines[1], "anystorage: 1 not copied, 2 copied");
@@ -158,11 +183,16 @@ fn an_object_that_cannot_be_read_is_listed() {
         sandbox.write("media/odd\nname", "odd");
     } else {
         sandbox.put("media:odd", "odd");
-        std::fs::set_permissions(sandbox.path("media/odd"), std::fs::Permissions::from_mode(0o000)).unwrap();
+        std::fs::set_permissions(sandbox.path("media/odd"), std::fs::Permissions::from_mode(0o000))
+            .unwrap();
     }
     let run = sandbox.run(&["cp", "-r", "media:", "backup:"]);
     assert_eq!(run.code, Some(1));
-    assert!(run.err.contains("media:odd") && run.err.ends_with("anystorage: 1 not copied, 2 copied\n"), "{}", run.err);
+    assert!(
+        run.err.contains("media:odd") && run.err.ends_with("anystorage: 1 not copied, 2 copied\n"),
+        "{}",
+        run.err
+    );
     assert_eq!(sandbox.run(&["ls", "backup:"]).done(), "a\nz\n");
 }
 
@@ -224,7 +254,11 @@ fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_copied() {
         sandbox.put(key, "x");
     }
     let close = |mode| {
-        std::fs::set_permissions(sandbox.path("media/closed"), std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::set_permissions(
+            sandbox.path("media/closed"),
+            std::fs::Permissions::from_mode(mode),
+        )
+        .unwrap();
     };
     sandbox.give_to_nobody();
     close(0o000);

@@ -5,7 +5,10 @@ use crate::support::{Run, Sandbox};
 const CANARY: &str = "CANARY-6f1e-0123456789abcdef0123";
 
 fn assert_hidden(what: &str, run: &Run) {
-    assert!(!run.err.contains(CANARY) && !String::from_utf8_lossy(&run.out).contains(CANARY), "{what}: {run:?}");
+    assert!(
+        !run.err.contains(CANARY) && !String::from_utf8_lossy(&run.out).contains(CANARY),
+        "{what}: {run:?}"
+    );
 }
 
 #[test]
@@ -20,13 +23,21 @@ fn an_error_is_one_line_with_place_kind_and_way_out() {
 #[test]
 fn usage_is_explained() {
     let sandbox = Sandbox::new();
-    for arguments in [&[][..], &["nonsense"], &["ls"], &["cp", "media:a"], &["ls", "--nonsense", "media:"]] {
+    for arguments in
+        [&[][..], &["nonsense"], &["ls"], &["cp", "media:a"], &["ls", "--nonsense", "media:"]]
+    {
         let said = sandbox.run(arguments).failed(2);
         assert!(said.contains("; see anystorage ") && said.ends_with("--help"), "{said}");
     }
     for (arguments, line) in [
-        (&["cp", "media:a"][..], "the following required arguments were not provided: <LOC>; see anystorage cp --help"),
-        (&["lss"], "unrecognized subcommand 'lss'; tip: a similar subcommand exists: 'ls'; see anystorage --help"),
+        (
+            &["cp", "media:a"][..],
+            "the following required arguments were not provided: <LOC>; see anystorage cp --help",
+        ),
+        (
+            &["lss"],
+            "unrecognized subcommand 'lss'; tip: a similar subcommand exists: 'ls'; see anystorage --help",
+        ),
         (
             &["cat", "--range", "x", "media:a"],
             "invalid value 'x' for '--range <A-B>': write A-B, A- or -N with positions counted from 0, A not beyond B; \
@@ -37,7 +48,10 @@ fn usage_is_explained() {
     }
     let help = sandbox.run(&["--help"]).done();
     for command in ["ls", "stat", "exists", "cat", "put", "get", "cp", "mv", "rm", "url"] {
-        assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}");
+        assert!(
+            help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))),
+            "{command}"
+        );
     }
     assert!(sandbox.run(&["--version"]).done().starts_with("anystorage "));
 }
@@ -59,7 +73,10 @@ fn no_mistake_in_a_configuration_shows_a_secret() {
         "signing_key = '{}'\nprefix = '../x'",
     ] {
         let lines = lines.replace("{}", CANARY);
-        sandbox.write("storages.toml", format!("[storages.media]\ndriver = 'fs'\nroot = 'media'\n{lines}"));
+        sandbox.write(
+            "storages.toml",
+            format!("[storages.media]\ndriver = 'fs'\nroot = 'media'\n{lines}"),
+        );
         let run = sandbox.run(&["ls", "media:"]);
         assert_eq!(run.code, Some(2), "{lines}: {run:?}");
         assert_hidden(&lines, &run);
@@ -81,7 +98,8 @@ fn no_mistake_in_a_location_shows_a_secret() {
         "s3://ada:{}@buc ket/x",
         "memory:?prefix=a&token={}",
     ] {
-        let url = url.replace("{}", CANARY).replace("ROOT", &sandbox.path("").display().to_string());
+        let url =
+            url.replace("{}", CANARY).replace("ROOT", &sandbox.path("").display().to_string());
         for command in ["ls", "stat", "exists"] {
             let run = sandbox.run(&[command, &url]);
             assert_ne!(run.code, Some(0), "{command} {url}");
@@ -116,7 +134,12 @@ fn a_secret_that_works_is_not_shown_either() {
 fn what_is_mistyped_forges_no_line() {
     let sandbox = Sandbox::new();
     for text in ["a\nb", "a\n\nUsage: b", "\u{1b}[31m", "a\r\nb"] {
-        for arguments in [&[text][..], &["ls", text], &["url", "--expires", text, "media:a"], &["ls", "media:", text]] {
+        for arguments in [
+            &[text][..],
+            &["ls", text],
+            &["url", "--expires", text, "media:a"],
+            &["ls", "media:", text],
+        ] {
             let said = sandbox.run(arguments).failed(2);
             assert!(!said.contains(['\u{1b}', '\r']), "{said:?}");
         }

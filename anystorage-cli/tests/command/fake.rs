@@ -1,4 +1,5 @@
-//! An HTTP server that responds to every request with the result of a function, and records the methods.
+//! An HTTP server that responds to every request with the result of a function, and records the
+//! methods.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,12 +15,14 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Starts it with a function from the head of a request, in lower case, to the status line and headers of the response. GET
-    /// has the body `hello`. A response that has its own body, after an empty line, is sent as it is.
+    /// Starts it with a function from the head of a request, in lower case, to the status line and
+    /// headers of the response. GET has the body `hello`. A response that has its own body, after
+    /// an empty line, is sent as it is.
     pub(crate) fn start(respond: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (ended, methods) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Vec<String>>>::default());
+        let (ended, methods) =
+            (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Vec<String>>>::default());
         let (end, seen) = (Arc::clone(&ended), Arc::clone(&methods));
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -36,7 +39,9 @@ impl Fake {
     /// A storage of the configuration that is this server under one of its names.
     pub(crate) fn storage(&self, name: &str, host: &str) -> String {
         let port = self.address.port();
-        format!("[storages.{name}]\ndriver = 'http'\nbase_url = 'http://{host}:{port}/'\nwritable = true\n")
+        format!(
+            "[storages.{name}]\ndriver = 'http'\nbase_url = 'http://{host}:{port}/'\nwritable = true\n"
+        )
     }
 
     /// Where it listens.
@@ -50,7 +55,11 @@ impl Fake {
     }
 }
 
-fn serve(stream: TcpStream, respond: &impl Fn(&str) -> String, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(
+    stream: TcpStream,
+    respond: &impl Fn(&str) -> String,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

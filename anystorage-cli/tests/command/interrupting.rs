@@ -31,7 +31,12 @@ fn an_interrupted_get_leaves_the_old_file_and_no_other() {
     let sandbox = Sandbox::new();
     // Large, but a hole: what takes long is the writing, and that never gets far.
     sandbox.write("media/large", "");
-    std::fs::File::options().write(true).open(sandbox.path("media/large")).unwrap().set_len(4 << 30).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(sandbox.path("media/large"))
+        .unwrap()
+        .set_len(4 << 30)
+        .unwrap();
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         sandbox.write("out/file", "old");
         let mut child = sandbox.command(&["get", "media:large", "out/file"]).spawn().unwrap();

@@ -41,7 +41,8 @@ fn symlinks_are_named_and_the_rest_is_copied() {
         let lines = named(&run);
         assert_eq!(lines.len(), 4, "{lines:?}");
         for name in ["below/to-directory", "broken", "to-file"] {
-            let line = lines.iter().find(|line| line.contains(&format!("dir/{name}: a symlink"))).unwrap();
+            let line =
+                lines.iter().find(|line| line.contains(&format!("dir/{name}: a symlink"))).unwrap();
             assert!(line.contains("--follow") && line.contains("--skip-links"), "{line}");
         }
         assert!(run.err.ends_with("anystorage: 3 not copied, 1 copied\n"), "{}", run.err);
@@ -64,7 +65,10 @@ fn what_symlinks_lead_to_is_copied_on_request_with_its_metadata() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(run.err.contains("dir/broken: a symlink that cannot be followed: "), "{}", run.err);
     assert!(run.err.ends_with("anystorage: 1 not copied, 4 copied\n"), "{}", run.err);
-    assert_eq!(listed(&sandbox), "x/a\nx/below/to-directory/c\nx/below/to-directory/deep/b\nx/to-file\n");
+    assert_eq!(
+        listed(&sandbox),
+        "x/a\nx/below/to-directory/c\nx/below/to-directory/deep/b\nx/to-file\n"
+    );
     assert_eq!(sandbox.cat("media:x/below/to-directory/deep/b"), "b");
     assert!(sandbox.run(&["stat", "media:x/to-file"]).done().contains("user_metadata.k: v\n"));
     std::fs::remove_file(sandbox.path("dir/broken")).unwrap();
@@ -111,7 +115,11 @@ fn special_files_are_named() {
     symlink("pipe", sandbox.path("dir/to-pipe")).unwrap();
     let run = sandbox.run(&["cp", "-r", "./dir", "media:x"]);
     assert_eq!(named(&run).len(), 4, "{}", run.err);
-    for line in ["dir/pipe: a FIFO, not copied", "dir/socket: a socket, not copied", "dir/to-pipe: a symlink"] {
+    for line in [
+        "dir/pipe: a FIFO, not copied",
+        "dir/socket: a socket, not copied",
+        "dir/to-pipe: a symlink",
+    ] {
         assert!(run.err.contains(line), "{}", run.err);
     }
     let run = sandbox.run(&["cp", "-r", "--follow", "./dir", "media:x"]);
@@ -126,7 +134,11 @@ fn symlinks_that_stay_when_a_local_directory_is_deleted_are_named_and_not_follow
     let run = sandbox.run(&["rm", "-r", "./dir"]);
     assert_eq!(named(&run).len(), 4, "{}", run.err);
     for name in ["below/to-directory", "broken", "to-file"] {
-        assert!(run.err.contains(&format!("dir/{name}: a symlink or special file, not deleted")), "{}", run.err);
+        assert!(
+            run.err.contains(&format!("dir/{name}: a symlink or special file, not deleted")),
+            "{}",
+            run.err
+        );
     }
     assert!(run.err.ends_with("anystorage: 3 not deleted, 1 deleted\n"), "{}", run.err);
     assert_eq!(sandbox.read("outside/c") + &sandbox.read("outside/deep/b"), "cb");

@@ -44,7 +44,8 @@ fn a_local_directory_lists_what_is_inside() {
 fn a_local_path_that_leads_to_nothing_is_an_error() {
     let sandbox = sandbox();
     let url = format!("file://{}", sandbox.path("none").display());
-    for location in ["./none", "./none/", "./none/deeper", "./media/none", &url, &format!("{url}/")] {
+    for location in ["./none", "./none/", "./none/deeper", "./media/none", &url, &format!("{url}/")]
+    {
         let said = sandbox.run(&["ls", location]).failed(1);
         assert!(said.contains("none") && said.contains("NotFound"), "{said}");
     }
@@ -58,7 +59,8 @@ fn a_local_path_that_leads_to_nothing_is_an_error() {
 #[test]
 fn the_long_form_shows_size_and_time() {
     let listed = sandbox().run(&["ls", "-l", "media:a/"]).done();
-    let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        listed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["-", "-", "a/b/"]);
     let [size, time, key] = lines[1][..] else { panic!("{listed}") };
     assert_eq!((size, key), ("7", "a/x.txt"));
@@ -69,7 +71,8 @@ fn the_long_form_shows_size_and_time() {
 #[test]
 fn json_has_an_object_a_line_with_the_names_of_the_library() {
     let listed = sandbox().run(&["ls", "--json", "media:a/"]).done();
-    let lines: Vec<serde_json::Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0], serde_json::json!({ "prefix": "a/b/" }));
     assert_eq!(lines[1]["key"], "a/x.txt");
     assert_eq!(lines[1]["size"], 7);
@@ -86,7 +89,11 @@ fn an_odd_name_is_told_and_the_listing_goes_on() {
     assert_eq!(run.code, Some(1));
     assert_eq!(String::from_utf8(run.out).unwrap(), "a-b\na.txt\na/\navatars/\nz.txt\n");
     assert_eq!(run.err.lines().count(), 1, "{}", run.err);
-    assert!(run.err.contains(r"media:line\nbreak: ") && run.err.contains("InvalidKey"), "{}", run.err);
+    assert!(
+        run.err.contains(r"media:line\nbreak: ") && run.err.contains("InvalidKey"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -99,10 +106,17 @@ fn a_time_before_1970_is_shown_as_it_is() {
     let sandbox = Sandbox::new();
     sandbox.put("media:old", "x");
     let old = std::time::UNIX_EPOCH - std::time::Duration::from_millis(315_619_200_500 - 1_000);
-    std::fs::File::options().write(true).open(sandbox.path("media/old")).unwrap().set_modified(old).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(sandbox.path("media/old"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
     let listed = sandbox.run(&["ls", "-l", "media:"]).done();
     assert!(listed.contains("1960-01-01T00:00:00Z"), "{listed}");
-    for arguments in [&["ls", "--json", "media:"][..], &["stat", "--json", "media:old"], &["stat", "media:old"]] {
+    for arguments in
+        [&["ls", "--json", "media:"][..], &["stat", "--json", "media:old"], &["stat", "media:old"]]
+    {
         let shown = sandbox.run(arguments).done();
         assert!(shown.contains("1960-01-01T00:00:00.5Z"), "{shown}");
     }

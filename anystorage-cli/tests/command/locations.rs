@@ -23,7 +23,8 @@ fn a_storage_a_path_and_a_url_lead_to_the_same_object() {
         "file://{root}/media/dir/a%20b.txt?durable=false",
     ] {
         let up = "../".repeat(root.matches('/').count());
-        let location = location.replace("../{root}", &format!("{up}{root}")).replace("{root}", &root);
+        let location =
+            location.replace("../{root}", &format!("{up}{root}")).replace("{root}", &root);
         assert_eq!(sandbox.cat(&location), "here", "{location}");
     }
 }
@@ -32,9 +33,12 @@ fn a_storage_a_path_and_a_url_lead_to_the_same_object() {
 fn the_query_of_a_url_holds_options() {
     let sandbox = sandbox();
     let root = sandbox.path("media").display().to_string();
-    let link = sandbox.run(&["url", &format!("file://{root}/dir/x?public_url=https://example.com/d/")]).done();
+    let link = sandbox
+        .run(&["url", &format!("file://{root}/dir/x?public_url=https://example.com/d/")])
+        .done();
     assert_eq!(link, "https://example.com/d/x\n");
-    let said = sandbox.feed(&["put", "-", &format!("file://{root}/dir/x?read_only=true")], b"x").failed(1);
+    let said =
+        sandbox.feed(&["put", "-", &format!("file://{root}/dir/x?read_only=true")], b"x").failed(1);
     assert!(said.contains("PermissionDenied"), "{said}");
     let listed = sandbox.run(&["ls", "-r", &format!("file://{root}/?prefix=dir")]).done();
     assert_eq!(listed, "a b.txt\n");
@@ -65,9 +69,14 @@ fn a_key_may_look_like_an_option_or_a_url() {
 fn nothing_leads_out_of_a_storage() {
     let sandbox = sandbox();
     sandbox.write("canary", "out of reach");
-    for location in
-        ["media:../canary", "media:dir/../../canary", "media:/canary", "media:..", "media:dir/..", "media:./x"]
-    {
+    for location in [
+        "media:../canary",
+        "media:dir/../../canary",
+        "media:/canary",
+        "media:..",
+        "media:dir/..",
+        "media:./x",
+    ] {
         let said = sandbox.run(&["cat", location]).failed(2);
         assert!(said.contains("InvalidKey"), "{said}");
         assert_eq!(sandbox.feed(&["put", "-", location], b"x").code, Some(2), "{location}");

@@ -21,7 +21,8 @@ mod support;
 mod terminal;
 mod writing;
 
-// The server of storage-s3's own tests, of which there is one. What it needs beside it is expected to be its neighbour.
+// The server of storage-s3's own tests, of which there is one. What it needs beside it is expected
+// to be its neighbour.
 #[allow(dead_code, reason = "it can do more than these tests need")]
 #[path = "../../../storage-s3/tests/common/requests.rs"]
 mod requests;

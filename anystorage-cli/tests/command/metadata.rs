@@ -3,7 +3,8 @@
 use crate::fake::Fake;
 use crate::support::Sandbox;
 
-/// A sandbox with the storage `web`, whose only object `a.jpg` has two invalid headers and a valid one.
+/// A sandbox with the storage `web`, whose only object `a.jpg` has two invalid headers and a valid
+/// one.
 fn sandbox() -> (Sandbox, Fake) {
     let sandbox = Sandbox::new();
     let fake = Fake::start(|_| {
@@ -20,15 +21,27 @@ fn sandbox() -> (Sandbox, Fake) {
 fn metadata_that_no_storage_may_keep_is_an_error_that_names_the_options() {
     let (sandbox, fake) = sandbox();
     for command in ["cp", "mv"] {
-        for how in [&[command, "web:a.jpg", "media:a.jpg"][..], &[command, "--metadata", "keep", "web:a.jpg", "media:"]]
-        {
+        for how in [
+            &[command, "web:a.jpg", "media:a.jpg"][..],
+            &[command, "--metadata", "keep", "web:a.jpg", "media:"],
+        ] {
             let said = sandbox.run(how).failed(1);
-            assert!(said.contains("web:a.jpg -> media:a.jpg: ") && said.contains("content_type: "), "{said}");
-            assert!(said.contains("--content-type") && said.contains("--metadata drop-invalid"), "{said}");
+            assert!(
+                said.contains("web:a.jpg -> media:a.jpg: ") && said.contains("content_type: "),
+                "{said}"
+            );
+            assert!(
+                said.contains("--content-type") && said.contains("--metadata drop-invalid"),
+                "{said}"
+            );
         }
     }
-    let said = sandbox.run(&["cp", "--content-type", "image/jpeg", "web:a.jpg", "media:"]).failed(1);
-    assert!(said.contains("content_disposition: ") && said.contains("--metadata drop-invalid"), "{said}");
+    let said =
+        sandbox.run(&["cp", "--content-type", "image/jpeg", "web:a.jpg", "media:"]).failed(1);
+    assert!(
+        said.contains("content_disposition: ") && said.contains("--metadata drop-invalid"),
+        "{said}"
+    );
     assert_eq!(sandbox.run(&["ls", "media:"]).done(), "");
     assert!(!fake.methods().iter().any(|method| method == "delete"));
 }
@@ -40,17 +53,31 @@ fn what_is_dropped_is_named_and_the_rest_is_kept() {
     assert_eq!(run.code, Some(0), "{}", run.err);
     let lines: Vec<_> = run.err.lines().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines[0].starts_with("anystorage: a.jpg: dropped from the metadata: content_type: "), "{lines:?}");
+    assert!(
+        lines[0].starts_with("anystorage: a.jpg: dropped from the metadata: content_type: "),
+        "{lines:?}"
+    );
     assert!(lines[1].contains("content_disposition: "), "{lines:?}");
     let shown = sandbox.run(&["stat", "media:a.jpg"]).done();
-    assert!(shown.contains("cache_control: no-store\n") && !shown.contains("content_disposition"), "{shown}");
+    assert!(
+        shown.contains("cache_control: no-store\n") && !shown.contains("content_disposition"),
+        "{shown}"
+    );
     assert!(shown.contains("content_type: image/jpeg\n"), "{shown}");
 }
 
 #[test]
 fn a_content_type_that_is_given_takes_the_place_of_the_invalid_one() {
     let (sandbox, fake) = sandbox();
-    let run = sandbox.run(&["mv", "--content-type", "image/png", "--metadata", "drop-invalid", "web:a.jpg", "media:b"]);
+    let run = sandbox.run(&[
+        "mv",
+        "--content-type",
+        "image/png",
+        "--metadata",
+        "drop-invalid",
+        "web:a.jpg",
+        "media:b",
+    ]);
     assert_eq!((run.code, run.err.lines().count()), (Some(0), 1), "{}", run.err);
     assert!(sandbox.run(&["stat", "media:b"]).done().contains("content_type: image/png\n"));
     assert!(fake.methods().iter().any(|method| method == "delete"));

@@ -48,15 +48,17 @@ impl Mirror {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        let sent =
+            Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     /// The answer to a request, headers and all.
     fn ask(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        let head =
-            format!("{request} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
@@ -90,7 +92,8 @@ fn read_until(stream: &mut TcpStream, end: &[u8]) {
 }
 
 fn files_below(directory: &Path) -> usize {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let entries =
+        std::fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
     entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
 }
 
@@ -128,7 +131,8 @@ fn killed_after_a_fill_it_comes_back_warm() {
 fn killed_during_a_fill_it_keeps_nothing_of_it() {
     let sandbox = Sandbox::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin = format!("driver = \"http\"\nbase_url = \"http://{}/\"", listener.local_addr().unwrap());
+    let origin =
+        format!("driver = \"http\"\nbase_url = \"http://{}/\"", listener.local_addr().unwrap());
     sandbox.write("mirror.toml", configured(&origin, ""));
     let mirror = Mirror::start(&sandbox);
     let mut reader = TcpStream::connect(&mirror.address).unwrap();
@@ -181,20 +185,26 @@ fn a_configuration_is_checked_without_serving() {
     sandbox.write("mirror.toml", configured(FILES, ""));
     assert_eq!(sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).done(), "");
     assert!(!sandbox.is_there("cache"));
-    for (more, named) in
-        [("max_sizes = 1", "max_sizes"), ("ttl = \"soon\"", "ttl"), ("signing_key = \"short\"", "signing_key")]
-    {
+    for (more, named) in [
+        ("max_sizes = 1", "max_sizes"),
+        ("ttl = \"soon\"", "ttl"),
+        ("signing_key = \"short\"", "signing_key"),
+    ] {
         sandbox.write("mirror.toml", configured(FILES, more));
         let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(2);
         assert!(line.contains("mirror.toml") && line.contains(named), "{line}");
         assert!(!line.contains(TOKEN) && !line.contains("short"), "{line}");
     }
     // A file is where the directory should be.
-    let nowhere = configured(FILES, "").replace("cache_dir = \"cache\"", "cache_dir = \"mirror.toml/cache\"");
+    let nowhere =
+        configured(FILES, "").replace("cache_dir = \"cache\"", "cache_dir = \"mirror.toml/cache\"");
     sandbox.write("mirror.toml", nowhere);
     let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(2);
     assert!(line.contains("cache_dir"), "{line}");
-    sandbox.write("mirror.toml", "listen = \"127.0.0.1:0\"\ncache_dir = \"cache\"\nmax_size = \"1GiB\"\n");
+    sandbox.write(
+        "mirror.toml",
+        "listen = \"127.0.0.1:0\"\ncache_dir = \"cache\"\nmax_size = \"1GiB\"\n",
+    );
     let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(2);
     assert!(line.contains("origin is missing"), "{line}");
 }
@@ -222,7 +232,8 @@ fn an_origin_that_fails_is_one_line_in_the_log_with_the_status_that_the_client_g
         mirror.signal("TERM");
         let mut log = String::new();
         mirror.log.read_to_string(&mut log).unwrap();
-        let lines: Vec<_> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+        let lines: Vec<_> =
+            log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
         assert_eq!(lines.len(), 1, "{request}: {lines:#?}");
         assert!(lines[0].contains("origin failed") && !lines[0].contains("500"), "{lines:?}");
     }
@@ -242,6 +253,8 @@ fn what_was_downloaded_is_written_as_a_table() {
     let lines: Vec<_> = table.lines().collect();
     assert!(lines[0].starts_with("day,key,downloads,"), "{table}");
     assert!(lines[1].contains("\"a.txt\",1,"), "{table}");
-    let none = sandbox.run(&["mirror", "--config", "mirror.toml", "--export", "jsonl", "--to", "2020-01-01"]).done();
+    let none = sandbox
+        .run(&["mirror", "--config", "mirror.toml", "--export", "jsonl", "--to", "2020-01-01"])
+        .done();
     assert_eq!(none, "");
 }

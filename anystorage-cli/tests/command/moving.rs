@@ -55,7 +55,10 @@ fn a_source_that_cannot_be_deleted_is_told_and_nothing_is_lost() {
     let script = "mkdir frozen; mount --bind media frozen; mount -o remount,bind,ro frozen; \
                   exec \"$0\" mv ./frozen/a backup:a";
     if let Some(said) = with_mounts(&sandbox, script) {
-        assert!(said.contains("./frozen/a -> backup:a: ") && said.contains("PermissionDenied"), "{said}");
+        assert!(
+            said.contains("./frozen/a -> backup:a: ") && said.contains("PermissionDenied"),
+            "{said}"
+        );
         assert_eq!(sandbox.cat("backup:a"), "both");
     }
     assert_eq!(sandbox.cat("media:a"), "both");
@@ -101,11 +104,17 @@ fn a_file_that_is_moved_between_two_names_of_one_server_is_neither_written_nor_d
     for etag in etags {
         let sandbox = Sandbox::new();
         let fake = Fake::start(move |head| format!("{ok}{}", etag(head)));
-        sandbox.write("storages.toml", fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"));
+        sandbox.write(
+            "storages.toml",
+            fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"),
+        );
         let said = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
         assert!(said.contains("may be the same object; nothing was changed"), "{said}");
         let methods = fake.methods();
-        assert!(methods.iter().all(|method| method == "head" || method == "options"), "{methods:?}");
+        assert!(
+            methods.iter().all(|method| method == "head" || method == "options"),
+            "{methods:?}"
+        );
     }
 }
 
@@ -114,7 +123,8 @@ fn a_file_that_is_moved_between_two_names_of_one_server_is_neither_written_nor_d
 fn a_file_that_is_moved_between_two_paths_of_one_server_is_neither_written_nor_deleted() {
     let sandbox = Sandbox::new();
     let fake = Fake::start(|_| {
-        "HTTP/1.1 200 OK\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\nETag: \"a\"\r\n".to_owned()
+        "HTTP/1.1 200 OK\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\nETag: \"a\"\r\n"
+            .to_owned()
     });
     sandbox.write("storages.toml", fake.storage("a", "127.0.0.1"));
     let said = sandbox.run(&["mv", "a:here/k.txt", "a:there/k.txt"]).failed(1);
@@ -133,19 +143,25 @@ fn a_destination_that_becomes_the_source_between_the_look_and_the_copy_does_not_
         let year = if is_first { "Mon, 02 Dec 2019" } else { "Tue, 01 Dec 2020" };
         format!("HTTP/1.1 200 OK\r\nLast-Modified: {year} 00:00:00 GMT\r\nETag: \"a\"\r\n")
     });
-    sandbox.write("storages.toml", fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"));
+    sandbox
+        .write("storages.toml", fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"));
     let said = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
     assert!(said.contains("the source was kept"), "{said}");
     let methods = fake.methods();
-    assert!(methods.contains(&"put".to_owned()) && !methods.contains(&"delete".to_owned()), "{methods:?}");
+    assert!(
+        methods.contains(&"put".to_owned()) && !methods.contains(&"delete".to_owned()),
+        "{methods:?}"
+    );
 }
 
 #[test]
 fn a_source_without_a_time_is_kept_where_an_object_of_its_size_is_in_its_place() {
     let sandbox = Sandbox::new();
     let fake = Fake::start(|_| "HTTP/1.1 200 OK\r\n".to_owned());
-    sandbox
-        .write("storages.toml", fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n");
+    sandbox.write(
+        "storages.toml",
+        fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
+    );
     sandbox.put("media:k", "HELLO");
     sandbox.run(&["mv", "a:k.txt", "media:k"]).failed(1);
     assert!(!fake.methods().iter().any(|method| method == "delete"));
@@ -159,8 +175,10 @@ fn a_destination_that_cannot_be_looked_at_is_not_written() {
         true => "HTTP/1.1 403 Forbidden\r\n".to_owned(),
         false => "HTTP/1.1 200 OK\r\n".to_owned(),
     });
-    sandbox
-        .write("storages.toml", fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n");
+    sandbox.write(
+        "storages.toml",
+        fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
+    );
     sandbox.put("media:k", "kept");
     let said = sandbox.run(&["mv", "media:k", "a:k.txt"]).failed(1);
     assert!(said.contains("cannot be looked at") && said.contains("PermissionDenied"), "{said}");
@@ -200,7 +218,8 @@ fn directories_are_refused() {
     assert_eq!(sandbox.cat("media:a/b"), "b");
 }
 
-/// What the command says that ends a shell script with mounts of its own, and fails. `None` where nobody may mount.
+/// What the command says that ends a shell script with mounts of its own, and fails. `None` where
+/// nobody may mount.
 fn with_mounts(sandbox: &Sandbox, script: &str) -> Option<String> {
     let run = Command::new("unshare")
         .args(["--mount", "--map-root-user", "sh", "-ec", script, env!("CARGO_BIN_EXE_anystorage")])

@@ -38,9 +38,13 @@ fn a_reader_that_has_enough_ends_the_command_quietly() {
 fn a_reader_that_is_gone_from_the_start_is_no_failure() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
-    for arguments in
-        [&["stat", "media:a"][..], &["cat", "media:a"], &["ls", "media:"], &["--help"], &["url", "linked:a"]]
-    {
+    for arguments in [
+        &["stat", "media:a"][..],
+        &["cat", "media:a"],
+        &["ls", "media:"],
+        &["--help"],
+        &["url", "linked:a"],
+    ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = sandbox.command(arguments).stdout(Stdio::from(writer)).output().unwrap();
@@ -67,16 +71,18 @@ fn an_error_is_told_even_if_nobody_listens() {
     let sandbox = Sandbox::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let status = sandbox.command(&["cat", "media:nothing"]).stderr(Stdio::from(writer)).status().unwrap();
+    let status =
+        sandbox.command(&["cat", "media:nothing"]).stderr(Stdio::from(writer)).status().unwrap();
     assert_eq!(status.code(), Some(1));
 }
 
 #[test]
 fn a_command_that_failed_does_not_wait_for_its_input() {
     let sandbox = Sandbox::new();
-    let mut child = sandbox.command(&["put", "-", "frozen:a.txt"]).stdin(Stdio::piped()).spawn().unwrap();
-    // Never written to and never closed before the command has ended. (The name tells the type, so that nothing has to
-    // be read for it.)
+    let mut child =
+        sandbox.command(&["put", "-", "frozen:a.txt"]).stdin(Stdio::piped()).spawn().unwrap();
+    // Never written to and never closed before the command has ended. (The name tells the type, so
+    // that nothing has to be read for it.)
     let stdin = child.stdin.take().unwrap();
     let status = child.wait().unwrap();
     drop(stdin);

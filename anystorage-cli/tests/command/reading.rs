@@ -61,7 +61,8 @@ fn invisible_characters_are_escaped_in_text_and_json_stays_json() {
     sandbox.put(&format!("media:{key}"), "x");
     let lines = sandbox.run(&["ls", "media:"]).done();
     assert_eq!(lines, "a\\u{202e}gpj\\u{2028}\\u{200b}.exe\n");
-    for arguments in [&["ls", "--json", "media:"][..], &["stat", "--json", &format!("media:{key}")]] {
+    for arguments in [&["ls", "--json", "media:"][..], &["stat", "--json", &format!("media:{key}")]]
+    {
         let json = sandbox.run(arguments).done();
         assert!(json.is_ascii(), "{json}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["key"], key);
@@ -97,7 +98,8 @@ fn exists_answers_with_its_exit_code_alone() {
 #[test]
 fn exists_tells_trouble_from_no() {
     let sandbox = sandbox();
-    for location in ["nonesuch:a", "media:../a", "media:", "media:a/", "-", "file.txt", "ftp://x/y"] {
+    for location in ["nonesuch:a", "media:../a", "media:", "media:a/", "-", "file.txt", "ftp://x/y"]
+    {
         let code = sandbox.run(&["exists", location]).code;
         assert!(code >= Some(2), "{location}: {code:?}");
     }
@@ -159,7 +161,10 @@ fn a_get_that_fails_leaves_the_old_file() {
     let said = sandbox.run(&["get", "media:nothing", "old.txt"]).failed(1);
     assert!(said.contains("media:nothing: ") && said.contains("NotFound"), "{said}");
     assert_eq!(sandbox.read("old.txt"), "old");
-    let left: Vec<_> = std::fs::read_dir(sandbox.path("")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(sandbox.path(""))
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("part")), "{left:?}");
 }
 
@@ -173,9 +178,14 @@ fn url_prints_a_public_link() {
 fn url_prints_a_signed_link_for_a_time_and_a_method() {
     let sandbox = sandbox();
     let get = sandbox.run(&["url", "--expires", "15m", "linked:a/text.txt"]).done();
-    let put = sandbox.run(&["url", "--expires", "15m", "--method", "put", "linked:a/text.txt"]).done();
+    let put =
+        sandbox.run(&["url", "--expires", "15m", "--method", "put", "linked:a/text.txt"]).done();
     for link in [&get, &put] {
-        assert!(link.starts_with("https://media.example.com/files/a/text.txt?") && link.lines().count() == 1, "{link}");
+        assert!(
+            link.starts_with("https://media.example.com/files/a/text.txt?")
+                && link.lines().count() == 1,
+            "{link}"
+        );
     }
     assert_ne!(get, put);
     let said = sandbox.run(&["url", "--method", "PUT", "linked:a"]).failed(2);
@@ -194,7 +204,9 @@ fn url_says_what_to_configure() {
 #[test]
 fn what_cannot_be_written_is_a_failure() {
     let sandbox = sandbox();
-    for arguments in [&["cat", "media:a/text.txt"][..], &["ls", "media:"], &["stat", "media:a/text.txt"]] {
+    for arguments in
+        [&["cat", "media:a/text.txt"][..], &["ls", "media:"], &["stat", "media:a/text.txt"]]
+    {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = sandbox.command(arguments).stdout(Stdio::from(full)).output().unwrap();
         let said = Run::from(output).failed(1);

@@ -31,14 +31,19 @@ impl S3 {
     /// The URL of a key, with what belongs into its query.
     fn url(&self, key: &str) -> String {
         let endpoint = Server::get().endpoint();
-        format!("s3://{}/{key}?endpoint={endpoint}&allow_http=true&quirks=minio&region=us-east-1", self.bucket.name())
+        format!(
+            "s3://{}/{key}?endpoint={endpoint}&allow_http=true&quirks=minio&region=us-east-1",
+            self.bucket.name()
+        )
     }
 
     /// The command with keys in its environment, and nothing of whoever runs this.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.sandbox.command(arguments);
         command.env("HOME", self.sandbox.path("")).env("THE_SECRET", SECRET_ACCESS_KEY);
-        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+        command
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
         command
     }
 
@@ -65,7 +70,16 @@ impl S3 {
 fn every_command_works_on_a_bucket() {
     let s3 = S3::new();
     s3.sandbox.write("style.css", "body {}");
-    s3.run(&["put", "--cache-control", "no-store", "--meta", "author=Löveläce", "style.css", "bucket:css/"]).done();
+    s3.run(&[
+        "put",
+        "--cache-control",
+        "no-store",
+        "--meta",
+        "author=Löveläce",
+        "style.css",
+        "bucket:css/",
+    ])
+    .done();
     s3.put("bucket:a b/ü?.txt", "0123456789");
     assert_eq!(s3.run(&["ls", "bucket:"]).done(), "a b/\ncss/\n");
     assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "a b/ü?.txt\ncss/style.css\n");
@@ -87,8 +101,15 @@ fn every_command_works_on_a_bucket() {
     s3.run(&["cp", "bucket:css/style.css", "media:"]).done();
     s3.run(&["mv", "media:style.css", "bucket:new/"]).done();
     let shown = s3.run(&["stat", "bucket:new/style.css"]).done();
-    assert!(shown.contains("cache_control: no-store") && shown.contains("user_metadata.author: Löveläce"), "{shown}");
-    assert_eq!(s3.run(&["rm", "bucket:new/style.css", "bucket:css/style.css", "bucket:nothing"]).silent(), 0);
+    assert!(
+        shown.contains("cache_control: no-store")
+            && shown.contains("user_metadata.author: Löveläce"),
+        "{shown}"
+    );
+    assert_eq!(
+        s3.run(&["rm", "bucket:new/style.css", "bucket:css/style.css", "bucket:nothing"]).silent(),
+        0
+    );
     assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "a b/ü?.txt\n");
 }
 
@@ -130,7 +151,8 @@ fn a_bucket_copies_within_itself() {
 fn an_object_is_not_lost_when_it_is_moved_between_two_addresses_of_its_bucket() {
     let s3 = S3::new();
     let config = s3.sandbox.read("storages.toml");
-    let again = config.replace("[storages.bucket]", "[storages.again]").replace("127.0.0.1", "localhost");
+    let again =
+        config.replace("[storages.bucket]", "[storages.again]").replace("127.0.0.1", "localhost");
     let again = again.split("[storages.media]").next().unwrap();
     s3.sandbox.write("storages.toml", format!("{config}\n{again}"));
     s3.put("bucket:a", "kept");
@@ -146,7 +168,8 @@ fn an_object_is_not_lost_when_it_is_moved_between_two_addresses_of_its_bucket() 
     assert_eq!(s3.run(&["exists", "bucket:a"]).silent(), 1);
 }
 
-/// Uploads an object with a header that the command would not send, by a signed link, as another program would.
+/// Uploads an object with a header that the command would not send, by a signed link, as another
+/// program would.
 fn put_raw(s3: &S3, location: &str, header: &str) {
     use std::io::Read;
     let link = s3.run(&["url", "--method", "PUT", "--expires", "1h", location]).done();
@@ -169,13 +192,18 @@ fn a_directory_with_invalid_metadata_is_copied_as_an_option_decides() {
     let run = s3.run(&["cp", "-r", "bucket:a", "media:x"]);
     assert_eq!(run.code, Some(1));
     assert!(
-        run.err.contains("bucket:a/2 -> media:x/2: ") && run.err.contains("--metadata drop-invalid"),
+        run.err.contains("bucket:a/2 -> media:x/2: ")
+            && run.err.contains("--metadata drop-invalid"),
         "{}",
         run.err
     );
     let run = s3.run(&["cp", "-r", "--metadata", "drop-invalid", "bucket:a", "media:x"]);
     assert_eq!(run.code, Some(0), "{}", run.err);
-    assert!(run.err.starts_with("anystorage: a/2: dropped from the metadata: content_type: "), "{}", run.err);
+    assert!(
+        run.err.starts_with("anystorage: a/2: dropped from the metadata: content_type: "),
+        "{}",
+        run.err
+    );
     assert_eq!(run.err.lines().count(), 1, "{}", run.err);
     assert_eq!(s3.run(&["cat", "media:x/2"]).done(), "x");
     // Within the bucket S3 keeps what it has, unless it is to be changed.
@@ -192,10 +220,17 @@ fn a_directory_goes_to_a_bucket_and_back() {
         s3.sandbox.write(&format!("local/{name}"), name);
     }
     s3.run(&["cp", "-r", "./local", &s3.url("site")]).done();
-    assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "site/a.txt\nsite/b/c.txt\nsite/b/d/e.txt\n");
+    assert_eq!(
+        s3.run(&["ls", "-r", "bucket:"]).done(),
+        "site/a.txt\nsite/b/c.txt\nsite/b/d/e.txt\n"
+    );
     s3.run(&["cp", "-r", "bucket:site/b", "./back"]).done();
     assert_eq!(s3.sandbox.read("back/d/e.txt"), "b/d/e.txt");
-    assert!(s3.run(&["cp", "-r", "bucket:site", &s3.url("site/again")]).failed(1).contains("inside the other"));
+    assert!(
+        s3.run(&["cp", "-r", "bucket:site", &s3.url("site/again")])
+            .failed(1)
+            .contains("inside the other")
+    );
 }
 
 /// A console shows an empty folder by a marker, an empty object `photos/`.
@@ -211,7 +246,10 @@ fn rm_of_a_name_below_which_only_a_folder_marker_is_deletes_nothing_and_rm_r_del
             Some("head") if !head.contains("photos/ ") => ("404 Not Found", String::new()),
             _ => ("200 OK", String::new()),
         };
-        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
     };
     let (sandbox, fake) = (Sandbox::new(), Fake::start(respond));
     let config = format!(
@@ -235,7 +273,8 @@ fn many_objects_are_deleted_by_one_request() {
         s3.put(location, "x");
     }
     s3.requests();
-    let arguments: Vec<_> = ["rm"].into_iter().chain(locations.iter().map(String::as_str)).collect();
+    let arguments: Vec<_> =
+        ["rm"].into_iter().chain(locations.iter().map(String::as_str)).collect();
     assert_eq!(s3.run(&arguments).silent(), 0);
     assert_eq!(s3.requests(), BTreeMap::from([("DeleteObjects", 1)]));
     assert_eq!(s3.run(&["ls", "-r", "bucket:"]).done(), "");
@@ -255,18 +294,27 @@ fn more_than_a_part_goes_up_in_parts() {
 #[test]
 fn an_interrupted_put_leaves_no_upload() {
     let s3 = S3::new();
-    let mut child = s3.command(&["put", "-", "bucket:large"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        s3.command(&["put", "-", "bucket:large"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // Two parts and the beginning of a third, which is waited for.
     stdin.write_all(&vec![b'x'; 17 << 20]).unwrap();
     let mut seen = BTreeMap::<_, usize>::new();
     let begun = (0..2_000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
-        s3.requests().into_iter().for_each(|(operation, times)| *seen.entry(operation).or_default() += times);
+        s3.requests()
+            .into_iter()
+            .for_each(|(operation, times)| *seen.entry(operation).or_default() += times);
         seen.get("UploadPart") == Some(&2)
     });
     assert!(begun, "{seen:?}");
-    assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-s", "INT", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let after = s3.requests();
     assert!(after.contains_key("AbortMultipartUpload"), "{after:?}");
@@ -279,8 +327,17 @@ fn url_prints_links_that_are_signed() {
     let s3 = S3::new();
     s3.requests();
     let link = s3.run(&["url", "--expires", "15m", "bucket:a b.png"]).done();
-    let place = format!("{}{}/a%20b.png?X-Amz-Algorithm=AWS4-HMAC-SHA256&", Server::get().endpoint(), s3.bucket.name());
-    assert!(link.starts_with(&place) && link.contains("X-Amz-Expires=900&") && link.lines().count() == 1, "{link}");
+    let place = format!(
+        "{}{}/a%20b.png?X-Amz-Algorithm=AWS4-HMAC-SHA256&",
+        Server::get().endpoint(),
+        s3.bucket.name()
+    );
+    assert!(
+        link.starts_with(&place)
+            && link.contains("X-Amz-Expires=900&")
+            && link.lines().count() == 1,
+        "{link}"
+    );
     let stable = || s3.run(&["url", "--expires", "1h", "--stable-for", "5d", "bucket:a"]).done();
     assert_eq!(stable(), stable());
 
@@ -297,8 +354,7 @@ fn url_prints_links_that_are_signed() {
         "bucket:a",
     ]);
     assert_eq!(put.code, Some(0));
-    let told =
-        "anystorage: to be sent along: content-length: 5\nanystorage: to be sent along: content-type: image/png\n";
+    let told = "anystorage: to be sent along: content-length: 5\nanystorage: to be sent along: content-type: image/png\n";
     assert_eq!(put.err, told);
     assert!(s3.requests().is_empty(), "a link costs no request");
     assert!(s3.run(&["url", "bucket:a"]).failed(1).contains("public_url"));
@@ -307,8 +363,17 @@ fn url_prints_links_that_are_signed() {
 #[test]
 fn url_prints_a_form() {
     let s3 = S3::new();
-    let asked =
-        ["url", "--expires", "1h", "--method", "post", "--content-length", "1-5000000", "--content-type", "image/*"];
+    let asked = [
+        "url",
+        "--expires",
+        "1h",
+        "--method",
+        "post",
+        "--content-length",
+        "1-5000000",
+        "--content-type",
+        "image/*",
+    ];
     let form = s3.run(&[&asked[..], &["bucket:uploads/"]].concat()).done();
     let lines: Vec<_> = form.lines().collect();
     assert_eq!(lines[0], format!("{}{}/", Server::get().endpoint(), s3.bucket.name()));
@@ -366,5 +431,8 @@ fn what_is_wrong_with_keys_or_bucket_is_told_without_the_secret() {
     assert!(said.contains("no credentials") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
 
     let said = s3.run(&["cat", "s3://media?secret_access_key=CANARY-6f1e"]).failed(2);
-    assert!(said.contains("secrets come from the environment") && !said.contains("CANARY"), "{said}");
+    assert!(
+        said.contains("secrets come from the environment") && !said.contains("CANARY"),
+        "{said}"
+    );
 }

@@ -72,7 +72,11 @@ impl Sandbox {
     /// The command in this directory, with its configuration and nothing else from the environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_anystorage"));
-        command.args(arguments).current_dir(self.directory.path()).env_clear().env("STORAGE_CONFIG", "storages.toml");
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("STORAGE_CONFIG", "storages.toml");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -81,7 +85,8 @@ impl Sandbox {
         run(&mut self.command(arguments))
     }
 
-    /// Lets a user for whom permissions hold own all that is there. Without effect unless this is root.
+    /// Lets a user for whom permissions hold own all that is there. Without effect unless this is
+    /// root.
     pub(crate) fn give_to_nobody(&self) {
         let mut left = vec![self.directory.path().to_owned()];
         while let Some(path) = left.pop() {
@@ -145,9 +150,18 @@ impl Run {
 
     /// The one line of a run that failed in this way and printed nothing.
     pub(crate) fn failed(self, code: i32) -> String {
-        assert_eq!((self.code, String::from_utf8_lossy(&self.out).as_ref()), (Some(code), ""), "{}", self.err);
+        assert_eq!(
+            (self.code, String::from_utf8_lossy(&self.out).as_ref()),
+            (Some(code), ""),
+            "{}",
+            self.err
+        );
         let line = self.err.strip_suffix('\n').unwrap_or(&self.err);
-        assert!(!line.is_empty() && !line.contains('\n') && line.starts_with("anystorage: "), "{:?}", self.err);
+        assert!(
+            !line.is_empty() && !line.contains('\n') && line.starts_with("anystorage: "),
+            "{:?}",
+            self.err
+        );
         line.to_owned()
     }
 

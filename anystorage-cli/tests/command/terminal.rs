@@ -7,14 +7,17 @@ use crate::support::{Sandbox, skipped};
 
 /// Runs a shell script on a terminal of its own, in the sandbox.
 fn on_terminal(sandbox: &Sandbox, script: &str) -> Option<Command> {
-    let runs = Command::new("script").args(["-qec", "true", "/dev/null"]).stdin(Stdio::null()).output();
+    let runs =
+        Command::new("script").args(["-qec", "true", "/dev/null"]).stdin(Stdio::null()).output();
     if !runs.is_ok_and(|output| output.status.success()) {
         skipped("there is no `script` here that gives a command a terminal");
         return None;
     }
     let mut command = Command::new("script");
     command.args(["-qec", script, "/dev/null"]).current_dir(sandbox.path(""));
-    command.env("ANYSTORAGE", env!("CARGO_BIN_EXE_anystorage")).env("STORAGE_CONFIG", "storages.toml");
+    command
+        .env("ANYSTORAGE", env!("CARGO_BIN_EXE_anystorage"))
+        .env("STORAGE_CONFIG", "storages.toml");
     command.env("TERM", "xterm").env_remove("NO_COLOR");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     Some(command)
@@ -58,7 +61,8 @@ fn a_bar_shows_what_takes_long_and_goes_away() {
 fn what_is_done_at_once_shows_none() {
     let sandbox = Sandbox::new();
     sandbox.write("a.txt", "a");
-    let script = r#""$ANYSTORAGE" put a.txt media: && "$ANYSTORAGE" get media:a.txt b.txt && echo finished"#;
+    let script =
+        r#""$ANYSTORAGE" put a.txt media: && "$ANYSTORAGE" get media:a.txt b.txt && echo finished"#;
     let Some(mut command) = on_terminal(&sandbox, script) else { return };
     let output = command.output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "finished\r\n");

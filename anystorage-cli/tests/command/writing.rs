@@ -8,7 +8,12 @@ fn put_saves_a_file_and_guesses_its_type() {
     sandbox.write("style.css", "body {}");
     assert_eq!(sandbox.run(&["put", "style.css", "media:css/style.css"]).done(), "");
     assert_eq!(sandbox.read("media/css/style.css"), "body {}");
-    assert!(sandbox.run(&["stat", "media:css/style.css"]).done().contains("content_type: text/css; charset=utf-8\n"));
+    assert!(
+        sandbox
+            .run(&["stat", "media:css/style.css"])
+            .done()
+            .contains("content_type: text/css; charset=utf-8\n")
+    );
 }
 
 #[test]
@@ -72,7 +77,10 @@ fn what_is_written_to_a_local_path_has_the_permissions_of_any_new_file() {
         under(umask, &["put", "local", &format!("./{umask}/dir/put")]);
         under(umask, &["cp", "-r", "media:", &format!("./{umask}/dir/tree")]);
         under(umask, &["get", "media:a", &format!("./{umask}/dir/get")]);
-        under(umask, &["put", "local", &format!("file://{}/{umask}/dir/url", sandbox.path("").display())]);
+        under(
+            umask,
+            &["put", "local", &format!("file://{}/{umask}/dir/url", sandbox.path("").display())],
+        );
         for name in ["cp", "put", "tree/a", "get", "url"] {
             assert_eq!(mode(&sandbox, &format!("{umask}/dir/{name}")), file, "{umask} {name}");
         }
@@ -86,7 +94,14 @@ fn what_is_written_to_a_local_path_has_the_permissions_of_any_new_file() {
     assert_eq!((mode(&sandbox, "077/dir/put"), mode(&sandbox, "077/dir/cp")), (0o600, 0o600));
     under("077", &["put", "local", "media:b"]);
     assert_eq!(mode(&sandbox, "media/b"), 0o644);
-    under("077", &["put", "local", &format!("file://{}/002/dir/query?file_mode=0640", sandbox.path("").display())]);
+    under(
+        "077",
+        &[
+            "put",
+            "local",
+            &format!("file://{}/002/dir/query?file_mode=0640", sandbox.path("").display()),
+        ],
+    );
     assert_eq!(mode(&sandbox, "002/dir/query"), 0o640);
 }
 
@@ -107,7 +122,12 @@ fn create_new_does_not_replace() {
     let sandbox = Sandbox::new();
     sandbox.feed(&["put", "--create-new", "-", "media:a"], b"one").done();
     let said = sandbox.feed(&["put", "--create-new", "-", "media:a"], b"two").failed(1);
-    assert!(said.contains("media:a: ") && said.contains("AlreadyExists") && said.contains("--create-new"), "{said}");
+    assert!(
+        said.contains("media:a: ")
+            && said.contains("AlreadyExists")
+            && said.contains("--create-new"),
+        "{said}"
+    );
     assert_eq!(sandbox.cat("media:a"), "one");
 }
 
@@ -115,7 +135,8 @@ fn create_new_does_not_replace() {
 fn if_match_replaces_one_version_only() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "one");
-    let meta: serde_json::Value = serde_json::from_str(&sandbox.run(&["stat", "--json", "media:a"]).done()).unwrap();
+    let meta: serde_json::Value =
+        serde_json::from_str(&sandbox.run(&["stat", "--json", "media:a"]).done()).unwrap();
     let etag = meta["etag"].as_str().unwrap();
     sandbox.feed(&["put", "--if-match", etag, "-", "media:a"], b"two").done();
     let said = sandbox.feed(&["put", "--if-match", etag, "-", "media:a"], b"three").failed(1);
@@ -166,12 +187,20 @@ fn a_directory_where_an_object_is_meant_is_refused_with_the_command_that_takes_o
     }
     for from in ["./dir", "media:dir/", "media:"] {
         let said = sandbox.run(&["cp", from, "backup:x"]).failed(2);
-        assert!(said.contains(&format!("{from}: a directory")) || said.contains("./dir/: a directory"), "{said}");
+        assert!(
+            said.contains(&format!("{from}: a directory")) || said.contains("./dir/: a directory"),
+            "{said}"
+        );
         assert!(said.contains("anystorage cp -r"), "{said}");
     }
-    for (directory, shown) in [("media:dir/", "media:dir/"), ("./dir", "./dir/"), ("./dir/", "./dir/")] {
+    for (directory, shown) in
+        [("media:dir/", "media:dir/"), ("./dir", "./dir/"), ("./dir/", "./dir/")]
+    {
         let said = sandbox.run(&["rm", directory]).failed(2);
-        assert!(said.contains(&format!("{shown}: a directory: anystorage rm -r {shown} ")), "{said}");
+        assert!(
+            said.contains(&format!("{shown}: a directory: anystorage rm -r {shown} ")),
+            "{said}"
+        );
     }
 }
 
@@ -204,10 +233,16 @@ fn rm_of_a_pattern_or_a_directory_says_what_is_there_and_deletes_nothing() {
     sandbox.put("media:y", "y");
     for pattern in ["media:x/*", "media:?", "media:[a-z]", "./media/x/*"] {
         let said = sandbox.run(&["rm", "media:y", pattern]).failed(1);
-        assert!(said.contains(&format!("{pattern}: no such object: patterns are not expanded")), "{said}");
+        assert!(
+            said.contains(&format!("{pattern}: no such object: patterns are not expanded")),
+            "{said}"
+        );
     }
     let said = sandbox.run(&["rm", "media:y", "media:x"]).failed(1);
-    assert!(said.contains("media:x: no such object, but it is a directory: anystorage rm -r media:x/ "), "{said}");
+    assert!(
+        said.contains("media:x: no such object, but it is a directory: anystorage rm -r media:x/ "),
+        "{said}"
+    );
     // What is below cannot be deleted by a key either.
     sandbox.write("media/odd/line\nbreak", "odd");
     let said = sandbox.run(&["rm", "media:y", "media:odd"]).failed(1);
@@ -261,9 +296,12 @@ fn rm_of_a_symlink_touches_neither_it_nor_what_it_leads_to() {
 #[test]
 fn rm_r_deletes_what_is_below_a_directory_and_nothing_else() {
     let sandbox = Sandbox::new();
-    for (gone, kept) in
-        [("media:a", "media:"), ("media:a/", "media:"), ("./media/a", "media:"), ("./media/a/", "media:")]
-    {
+    for (gone, kept) in [
+        ("media:a", "media:"),
+        ("media:a/", "media:"),
+        ("./media/a", "media:"),
+        ("./media/a/", "media:"),
+    ] {
         for key in ["a/1", "a/b/2", "a.png", "ab/3", "z"] {
             sandbox.put(&format!("media:{key}"), "x");
         }
@@ -272,7 +310,9 @@ fn rm_r_deletes_what_is_below_a_directory_and_nothing_else() {
         assert!(!sandbox.is_there("media/a"), "{gone}");
     }
     // Several at once, and what is not there is fine.
-    sandbox.run(&["rm", "-r", "media:ab", "media:nothing", "./no/such/directory", "./media/none"]).done();
+    sandbox
+        .run(&["rm", "-r", "media:ab", "media:nothing", "./no/such/directory", "./media/none"])
+        .done();
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a.png\nz\n");
 }
 
@@ -310,7 +350,11 @@ fn rm_r_names_what_it_cannot_delete_and_goes_on() {
     let run = sandbox.run(&["rm", "-r", "media:d", "frozen:d"]);
     assert_eq!(run.code, Some(1));
     let lines: Vec<_> = run.err.lines().collect();
-    assert!(lines[0].starts_with(r"anystorage: media:d/line\nbreak: ") && lines[0].contains("InvalidKey"), "{lines:?}");
+    assert!(
+        lines[0].starts_with(r"anystorage: media:d/line\nbreak: ")
+            && lines[0].contains("InvalidKey"),
+        "{lines:?}"
+    );
     assert_eq!(lines[1], "anystorage: 1 not deleted, 2 deleted");
     assert_eq!(sandbox.run(&["ls", "media:d/"]).code, Some(1));
 }

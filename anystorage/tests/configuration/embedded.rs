@@ -53,28 +53,39 @@ fn toml_and_json_mean_the_same() {
 
 #[test]
 fn mistakes_are_told_as_for_a_file() {
-    let app: App = serde_json::from_str(r#"{"name":"", "storages": {"default": {"driver": "probe"}}}"#).unwrap();
+    let app: App =
+        serde_json::from_str(r#"{"name":"", "storages": {"default": {"driver": "probe"}}}"#)
+            .unwrap();
     let said = refused(loader().config(&app.storages).open_all().unwrap_err());
     assert_eq!(said, "[storages.default]: option root of driver probe is missing");
 
-    let driverless = serde_json::from_str::<App>(r#"{"name":"", "storages": {"default": {}}}"#).unwrap_err();
-    assert!(driverless.to_string().contains("[storages.default]: option driver is missing"), "{driverless}");
+    let driverless =
+        serde_json::from_str::<App>(r#"{"name":"", "storages": {"default": {}}}"#).unwrap_err();
+    assert!(
+        driverless.to_string().contains("[storages.default]: option driver is missing"),
+        "{driverless}"
+    );
 }
 
 #[test]
 fn a_secret_that_is_the_name_of_a_variable_is_refused() {
     let token = |token: &str| -> StoragesConfig {
         let token = serde_json::to_string(token).unwrap();
-        serde_json::from_str(&format!(r#"{{"default": {{"driver": "probe", "root": "x", "token": {token}}}}}"#))
-            .unwrap()
+        serde_json::from_str(&format!(
+            r#"{{"default": {{"driver": "probe", "root": "x", "token": {token}}}}}"#
+        ))
+        .unwrap()
     };
     let said = refused(loader().config(&token("${TOKEN}")).open_all().unwrap_err());
     assert!(
-        said.starts_with("[storages.default]: option token: it holds ${, but nothing replaces variables"),
+        said.starts_with(
+            "[storages.default]: option token: it holds ${, but nothing replaces variables"
+        ),
         "{said}"
     );
     loader().config(&token("$${TOKEN}")).open_all().unwrap();
-    let text = "[storages.default]\ndriver='alias'\norigin={driver='probe', root='x', token='$${TOKEN}'}";
+    let text =
+        "[storages.default]\ndriver='alias'\norigin={driver='probe', root='x', token='$${TOKEN}'}";
     loader().toml_str(text).unwrap().open_all().unwrap();
 }
 

@@ -52,20 +52,29 @@ fn a_file_is_named_by_a_variable_and_its_storages_are_replaced_by_others() {
 fn a_variable_replaces_a_name_that_it_cannot_spell() {
     let directory = tempfile::tempdir().unwrap();
     let one = write(directory.path(), "[storages.user-uploads]\ndriver='probe'\nroot='x'");
-    let environment = Environment::empty().with("STORAGE_CONFIG", one).with("STORAGE_USER_UPLOADS_URL", "probe:/x");
+    let environment = Environment::empty()
+        .with("STORAGE_CONFIG", one)
+        .with("STORAGE_USER_UPLOADS_URL", "probe:/x");
     assert_eq!(names(environment.clone()), ["user-uploads"]);
 
-    write(directory.path(), "[storages.user-uploads]\ndriver='probe'\n[storages.user_uploads]\ndriver='probe'");
+    write(
+        directory.path(),
+        "[storages.user-uploads]\ndriver='probe'\n[storages.user_uploads]\ndriver='probe'",
+    );
     assert_eq!(names(environment.clone()), ["user-uploads", "user_uploads"]);
 
-    write(directory.path(), "[storages.user-uploads]\ndriver='probe'\n[storages.'user.uploads']\ndriver='probe'");
+    write(
+        directory.path(),
+        "[storages.user-uploads]\ndriver='probe'\n[storages.'user.uploads']\ndriver='probe'",
+    );
     let said = refused(loader().with_environment(environment).env().unwrap_err());
     assert!(said.contains("STORAGE_USER_UPLOADS_URL") && said.contains("user.uploads"), "{said}");
 }
 
 #[test]
 fn an_empty_variable_counts_as_unset() {
-    let environment = Environment::empty().with("STORAGE_CONFIG", "").with("STORAGE_DEFAULT_URL", "");
+    let environment =
+        Environment::empty().with("STORAGE_CONFIG", "").with("STORAGE_DEFAULT_URL", "");
     assert_eq!(names(environment.clone()), Vec::<String>::new());
     let error = loader().with_environment(environment).env().unwrap().open("default").unwrap_err();
     assert!(refused(error).contains("none is configured"));
@@ -78,9 +87,15 @@ fn a_variable_that_is_wrong_is_named() {
         let definitions = loader().with_environment(environment).env().unwrap();
         refused(definitions.open_all().unwrap_err())
     };
-    assert_eq!(wrong("http://x/"), "STORAGE_DEFAULT_URL: unknown URL scheme http; known are probe:");
+    assert_eq!(
+        wrong("http://x/"),
+        "STORAGE_DEFAULT_URL: unknown URL scheme http; known are probe:"
+    );
     assert!(wrong("/srv/media").starts_with("STORAGE_DEFAULT_URL: not a URL of a storage"));
-    assert!(wrong("probe:/x?rot=1").starts_with("STORAGE_DEFAULT_URL: [storages.default]: unknown option rot"));
+    assert!(
+        wrong("probe:/x?rot=1")
+            .starts_with("STORAGE_DEFAULT_URL: [storages.default]: unknown option rot")
+    );
     assert!(wrong("probe://ada@host/x").contains("user name or password"));
 }
 
@@ -96,9 +111,15 @@ fn the_file_that_a_variable_names_is_named_in_errors() {
 fn a_variable_that_is_not_text_is_named() {
     use std::os::unix::ffi::OsStrExt;
     let bytes = std::ffi::OsStr::from_bytes(b"probe:/\xff");
-    let definitions = loader().with_environment(Environment::empty().with("STORAGE_DEFAULT_URL", bytes)).env().unwrap();
+    let definitions = loader()
+        .with_environment(Environment::empty().with("STORAGE_DEFAULT_URL", bytes))
+        .env()
+        .unwrap();
     let said = refused(definitions.open("default").unwrap_err());
-    assert_eq!(said, "STORAGE_DEFAULT_URL: the environment variable STORAGE_DEFAULT_URL is not UTF-8 text");
+    assert_eq!(
+        said,
+        "STORAGE_DEFAULT_URL: the environment variable STORAGE_DEFAULT_URL is not UTF-8 text"
+    );
 
     let loader = loader().with_environment(Environment::empty().with("ODD", bytes));
     let definitions = loader.toml_str("[storages.default]\ndriver='probe'\nroot='${ODD}'").unwrap();
@@ -108,7 +129,10 @@ fn a_variable_that_is_not_text_is_named() {
 
 #[test]
 fn variables_are_replaced_inside_the_strings_of_a_file() {
-    let environment = Environment::empty().with("WHERE", "me").with("DIR", "dia").with("QUOTE", "'\n[storages.x]");
+    let environment = Environment::empty()
+        .with("WHERE", "me")
+        .with("DIR", "dia")
+        .with("QUOTE", "'\n[storages.x]");
     let definitions = loader()
         .with_environment(environment)
         .toml_str(
@@ -129,7 +153,12 @@ fn a_doubled_dollar_stands_for_the_text_itself() {
 #[test]
 fn a_missing_variable_is_named() {
     let said = refusal("[storages.default]\ndriver='probe'\nroot='a/${GONE}/b'");
-    assert!(said.starts_with("[storages.default]: option root: the environment variable GONE is not set"), "{said}");
+    assert!(
+        said.starts_with(
+            "[storages.default]: option root: the environment variable GONE is not set"
+        ),
+        "{said}"
+    );
     let said = refusal("[storages.default]\ndriver='probe'\nroot='x'\nhosts=['${GONE']");
     assert_eq!(said, "[storages.default]: option hosts: a ${ without its }");
 }
@@ -139,12 +168,18 @@ fn a_given_environment_hides_that_of_the_process() {
     assert!(std::env::var_os("PATH").is_some(), "the test needs a variable that is set");
     let text = "[storages.default]\ndriver='probe'\nroot='x'\nhosts=['${PATH}']";
     assert!(refusal(text).contains("PATH is not set"));
-    loader().with_environment(Environment::process()).toml_str(text).unwrap().open("default").unwrap();
+    loader()
+        .with_environment(Environment::process())
+        .toml_str(text)
+        .unwrap()
+        .open("default")
+        .unwrap();
 }
 
 #[test]
 fn a_variable_in_an_unrelated_table_is_not_missed() {
-    let text = "[storages.good]\ndriver='probe'\nroot='x'\n[storages.bad]\ndriver='probe'\nroot='${GONE}'";
+    let text =
+        "[storages.good]\ndriver='probe'\nroot='x'\n[storages.bad]\ndriver='probe'\nroot='${GONE}'";
     read(text).open("good").unwrap();
     assert!(refused(read(text).open_all().unwrap_err()).contains("GONE"));
 }

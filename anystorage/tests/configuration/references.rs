@@ -14,7 +14,10 @@ async fn a_storage_refers_to_another_by_name() {
     .unwrap();
     storages.get("media").unwrap().save("a", "one").await.unwrap();
     for name in ["default", "third"] {
-        assert_eq!(storages.get(name).unwrap().open("a").await.unwrap().text().await.unwrap(), "one");
+        assert_eq!(
+            storages.get(name).unwrap().open("a").await.unwrap().text().await.unwrap(),
+            "one"
+        );
     }
 }
 
@@ -31,7 +34,9 @@ async fn a_storage_refers_to_an_inline_table() {
 #[test]
 fn a_reference_to_nothing_lists_the_known_names() {
     assert_eq!(
-        refusal("[storages.default]\ndriver='alias'\norigin='medai'\n[storages.media]\ndriver='probe'\nroot='x'"),
+        refusal(
+            "[storages.default]\ndriver='alias'\norigin='medai'\n[storages.media]\ndriver='probe'\nroot='x'"
+        ),
         r#"[storages.default]: no storage is called "medai"; known are default, media"#
     );
 }
@@ -51,7 +56,8 @@ fn a_circle_is_refused_and_shown() {
 fn chain(count: usize) -> String {
     let mut text = String::new();
     for number in 1..count {
-        writeln!(text, "[storages.s{:04}]\ndriver='alias'\norigin='s{number:04}'", number - 1).unwrap();
+        writeln!(text, "[storages.s{:04}]\ndriver='alias'\norigin='s{number:04}'", number - 1)
+            .unwrap();
     }
     text + &format!("[storages.s{:04}]\ndriver='probe'\nroot='x'\n", count - 1)
 }
@@ -70,7 +76,8 @@ fn a_long_chain_of_storages_is_refused_and_overflows_no_stack() {
     // Named the other way round, each is built before the one that refers to it.
     let mut text = "[storages.s0000]\ndriver='probe'\nroot='x'\n".to_owned();
     for number in 1..17 {
-        writeln!(text, "[storages.s{number:04}]\ndriver='alias'\norigin='s{:04}'", number - 1).unwrap();
+        writeln!(text, "[storages.s{number:04}]\ndriver='alias'\norigin='s{:04}'", number - 1)
+            .unwrap();
     }
     assert!(refused(read(&text).open_all().unwrap_err()).contains("more than 16 storages"));
     let mut inline = "{driver='probe', root='x'}".to_owned();
@@ -83,14 +90,23 @@ fn a_long_chain_of_storages_is_refused_and_overflows_no_stack() {
 
 #[test]
 fn the_error_of_a_storage_that_is_referred_to_shows_the_way_there() {
-    let said = refusal("[storages.default]\ndriver='alias'\norigin='media'\n[storages.media]\ndriver='probe'");
-    assert_eq!(said, "[storages.default]: [storages.media]: option root of driver probe is missing");
+    let said = refusal(
+        "[storages.default]\ndriver='alias'\norigin='media'\n[storages.media]\ndriver='probe'",
+    );
+    assert_eq!(
+        said,
+        "[storages.default]: [storages.media]: option root of driver probe is missing"
+    );
 }
 
 #[test]
 fn a_reference_to_a_storage_that_cannot_be_read_says_why() {
-    let definitions =
-        read("[storages.default]\ndriver='alias'\norigin='media'\n[storages.media]\ndriver='probe'\nroot='${GONE}'");
+    let definitions = read(
+        "[storages.default]\ndriver='alias'\norigin='media'\n[storages.media]\ndriver='probe'\nroot='${GONE}'",
+    );
     let said = refused(definitions.open("default").unwrap_err());
-    assert!(said.contains(r#"no storage is called "media""#) && said.contains("GONE is not set"), "{said}");
+    assert!(
+        said.contains(r#"no storage is called "media""#) && said.contains("GONE is not set"),
+        "{said}"
+    );
 }

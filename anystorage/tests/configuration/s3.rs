@@ -35,12 +35,14 @@ fn refusal(lines: &str) -> String {
 
 /// A storage without keys of its own.
 fn bare(lines: &str) -> Result<Storage, Error> {
-    let text = format!("[storages.default]\ndriver = 's3'\nendpoint = 'https://s3.example.com'\n{lines}");
+    let text =
+        format!("[storages.default]\ndriver = 's3'\nendpoint = 'https://s3.example.com'\n{lines}");
     loader().toml_str(&text).and_then(|definitions| definitions.open("default"))
 }
 
 async fn link(storage: &Storage) -> String {
-    let link = storage.url("a.png").expires_in(Duration::from_secs(60)).stable_for(WINDOW).await.unwrap();
+    let link =
+        storage.url("a.png").expires_in(Duration::from_secs(60)).stable_for(WINDOW).await.unwrap();
     link.url.to_string()
 }
 
@@ -49,7 +51,10 @@ fn an_endpoint_without_a_scheme_is_refused_with_what_to_write_and_never_shown() 
     for option in ["endpoint", "signing_endpoint"] {
         for value in ["'s3.example.org'", "'localhost:9000'", "4711"] {
             let said = refusal(&format!("{option} = {value}"));
-            assert!(said.contains(&format!("option {option}: expected a whole URL, with https://")), "{said}");
+            assert!(
+                said.contains(&format!("option {option}: expected a whole URL, with https://")),
+                "{said}"
+            );
             assert!(!said.contains(value.trim_matches('\'')), "{said}");
         }
     }
@@ -88,7 +93,9 @@ fn a_table_with_all_options_is_a_storage() {
     assert_eq!(info.name, "s3");
     assert!(info.location.ends_with("/media/below"), "{}", info.location);
     let able = info.capabilities;
-    assert!(able.write && able.create_new && able.save_if_match && able.signed_get && able.signed_put);
+    assert!(
+        able.write && able.create_new && able.save_if_match && able.signed_get && able.signed_put
+    );
     assert!(able.signed_post && !able.public_url);
 }
 
@@ -135,10 +142,17 @@ fn an_option_that_cannot_be_meant_is_named_with_the_way_out() {
         ("storage_class = 'a b'", "storage_class", "header"),
         ("sse_kms_key_id = '1234'", "sse_kms_key_id", "aws:kms"),
         ("acl = 'public-read'\nquirks = 'r2'", "acl", "no canned ACLs"),
-        ("acl = 'public-read'\nendpoint = 'https://0123.r2.cloudflarestorage.com'", "acl", "no canned ACLs"),
+        (
+            "acl = 'public-read'\nendpoint = 'https://0123.r2.cloudflarestorage.com'",
+            "acl",
+            "no canned ACLs",
+        ),
     ] {
         let said = refusal(lines);
-        assert!(said.contains(&format!("option {option}")) && said.contains(way_out), "{lines}: {said}");
+        assert!(
+            said.contains(&format!("option {option}")) && said.contains(way_out),
+            "{lines}: {said}"
+        );
     }
 }
 
@@ -174,10 +188,20 @@ fn a_url_that_is_none_is_told_so() {
     assert!(refusal("s3:media").contains("s3://bucket"));
     assert!(refusal("s3:///media?anonymous=true").contains("s3://bucket"));
     assert!(refusal("s3://media:9000/?anonymous=true").contains("endpoint="));
-    assert!(refusal("s3://media/a//b?anonymous=true&endpoint=https://s3.example.com").contains("option prefix: "));
-    assert!(refusal("s3://media?bucket=other&anonymous=true").contains("option bucket is given twice"));
-    assert!(refusal("s3://media/a?prefix=b&anonymous=true").contains("option prefix is given twice"));
-    assert!(refusal("s3://media?anonymous=true&regoin=x").starts_with("unknown option regoin of driver s3"));
+    assert!(
+        refusal("s3://media/a//b?anonymous=true&endpoint=https://s3.example.com")
+            .contains("option prefix: ")
+    );
+    assert!(
+        refusal("s3://media?bucket=other&anonymous=true").contains("option bucket is given twice")
+    );
+    assert!(
+        refusal("s3://media/a?prefix=b&anonymous=true").contains("option prefix is given twice")
+    );
+    assert!(
+        refusal("s3://media?anonymous=true&regoin=x")
+            .starts_with("unknown option regoin of driver s3")
+    );
 }
 
 #[test]
@@ -191,9 +215,14 @@ fn a_url_holds_no_secrets() {
     ] {
         let error = loader().open(url).expect_err(url);
         assert!(!everything(&error).contains(CANARY), "{error}");
-        assert!(refused(error).contains("secrets come from the environment, a profile or a config file"), "{url}");
+        assert!(
+            refused(error)
+                .contains("secrets come from the environment, a profile or a config file"),
+            "{url}"
+        );
         let environment = Environment::empty().with("STORAGE_DEFAULT_URL", url);
-        let error = loader().with_environment(environment).env().unwrap().open_all().expect_err(url);
+        let error =
+            loader().with_environment(environment).env().unwrap().open_all().expect_err(url);
         assert!(!everything(&error).contains(CANARY), "{error}");
     }
 }
@@ -212,7 +241,8 @@ async fn a_variable_of_the_environment_can_be_the_secret() {
 
     let missing = refused(loader().toml_str(&text).unwrap().open("default").unwrap_err());
     assert!(
-        missing.contains("option secret_access_key: the environment variable MEDIA_SECRET is not set"),
+        missing
+            .contains("option secret_access_key: the environment variable MEDIA_SECRET is not set"),
         "{missing}"
     );
 }
@@ -259,17 +289,21 @@ async fn the_options_of_every_driver_hold_for_this_one() {
 
 #[tokio::test]
 async fn an_endpoint_has_the_bucket_in_its_path_unless_told_otherwise() {
-    let place = async |lines: &str| link(&opened(lines).unwrap()).await.split('?').next().unwrap().to_owned();
+    let place = async |lines: &str| {
+        link(&opened(lines).unwrap()).await.split('?').next().unwrap().to_owned()
+    };
     assert_eq!(place("").await, "https://s3.example.com/media/a.png");
     assert_eq!(place("path_style = true").await, "https://s3.example.com/media/a.png");
     assert_eq!(place("path_style = false").await, "https://media.s3.example.com/a.png");
-    let seen_by_browsers =
-        "endpoint = 'http://10.0.0.7:9000'\nallow_http = true\nsigning_endpoint = 'https://files.example.com'";
+    let seen_by_browsers = "endpoint = 'http://10.0.0.7:9000'\nallow_http = true\nsigning_endpoint = 'https://files.example.com'";
     assert_eq!(place(seen_by_browsers).await, "https://files.example.com/media/a.png");
 }
 
 #[test]
 fn a_profile_that_is_not_there_is_told() {
     let said = refused(bare("bucket = 'media'\nprofile = 'no such profile, surely'").unwrap_err());
-    assert!(said.contains("option profile names the profile") && said.contains("not there"), "{said}");
+    assert!(
+        said.contains("option profile names the profile") && said.contains("not there"),
+        "{said}"
+    );
 }

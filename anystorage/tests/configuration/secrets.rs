@@ -1,4 +1,5 @@
-//! A secret shows in nothing that is printed, whatever is wrong with the configuration that holds it.
+//! A secret shows in nothing that is printed, whatever is wrong with the configuration that holds
+//! it.
 
 use anystorage::config::StoragesConfig;
 use anystorage::{Environment, Error};
@@ -62,7 +63,8 @@ fn no_error_of_a_file_shows_a_value() {
         "[storages.default]\ndriver = 'alias'\norigin = 'https://ada:CANARY-6f1e@example.com/'",
         "[storages.default]\ndriver = 'alias'\norigin = { driver = 'probe', level = 'CANARY-6f1e' }",
     ] {
-        let error = loader().toml_str(text).and_then(|definitions| definitions.open_all()).expect_err(text);
+        let error =
+            loader().toml_str(text).and_then(|definitions| definitions.open_all()).expect_err(text);
         assert_hidden(text, &error);
     }
 }
@@ -119,7 +121,8 @@ fn nothing_that_was_read_or_built_shows_a_value() {
         assert!(!shown.contains(CANARY), "{shown}");
     }
     let config: StoragesConfig =
-        serde_json::from_str(r#"{"default": {"driver": "probe", "token": "CANARY-6f1e"}}"#).unwrap();
+        serde_json::from_str(r#"{"default": {"driver": "probe", "token": "CANARY-6f1e"}}"#)
+            .unwrap();
     assert!(!format!("{config:?}").contains(CANARY));
     assert_hidden("a missing option", &registry().open_named(&config, "default").unwrap_err());
 }

@@ -32,11 +32,21 @@ fn a_table_is_a_storage() {
 
 #[test]
 fn an_unknown_name_lists_the_known_ones() {
-    let definitions = read("[storages.a]\ndriver='probe'\nroot='x'\n[storages.b]\ndriver='probe'\nroot='x'");
-    assert_eq!(refused(definitions.open("c").unwrap_err()), r#"no storage is called "c"; known are a, b"#);
+    let definitions =
+        read("[storages.a]\ndriver='probe'\nroot='x'\n[storages.b]\ndriver='probe'\nroot='x'");
+    assert_eq!(
+        refused(definitions.open("c").unwrap_err()),
+        r#"no storage is called "c"; known are a, b"#
+    );
     let storages = definitions.open_all().unwrap();
-    assert_eq!(refused(storages.get("c").unwrap_err()), r#"no storage is called "c"; known are a, b"#);
-    assert_eq!(refused(storages.default_storage().unwrap_err()), r#"no storage is called "default"; known are a, b"#);
+    assert_eq!(
+        refused(storages.get("c").unwrap_err()),
+        r#"no storage is called "c"; known are a, b"#
+    );
+    assert_eq!(
+        refused(storages.default_storage().unwrap_err()),
+        r#"no storage is called "default"; known are a, b"#
+    );
 }
 
 #[test]
@@ -101,10 +111,16 @@ fn a_value_of_the_wrong_type_is_named_with_the_type_wanted() {
         ("default_headers = { Cache-Control = '' }", "default_headers", "cache_control"),
     ] {
         let said = refusal(&format!("[storages.default]\ndriver = 'probe'\nroot = '/srv'\n{line}"));
-        assert!(said.starts_with(&format!("[storages.default]: option {option}: ")), "{line}: {said}");
+        assert!(
+            said.starts_with(&format!("[storages.default]: option {option}: ")),
+            "{line}: {said}"
+        );
         assert!(said.contains(wanted), "{line}: {said}");
     }
-    assert_eq!(refusal("[storages.default]\ndriver = 3"), "[storages.default]: option driver: expected a string");
+    assert_eq!(
+        refusal("[storages.default]\ndriver = 3"),
+        "[storages.default]: option driver: expected a string"
+    );
 }
 
 #[test]
@@ -132,7 +148,10 @@ async fn the_options_of_every_driver_become_layers() {
     .unwrap();
     let meta = storage.save("a.txt", "a").await.unwrap();
     assert_eq!(meta.metadata.cache_control.as_deref(), Some("no-store"));
-    assert_eq!(storage.url("a.txt").await.unwrap().as_str(), "https://media.example.com/media/a.txt");
+    assert_eq!(
+        storage.url("a.txt").await.unwrap().as_str(),
+        "https://media.example.com/media/a.txt"
+    );
 
     let read_only = "[storages.default]\ndriver='probe'\nroot='x'\nread_only=true";
     let refused = read(read_only).open("default").unwrap().save("a", "a").await.unwrap_err();
@@ -162,8 +181,14 @@ fn other_tables_belong_to_the_application() {
 #[test]
 fn a_document_without_storages_is_refused() {
     assert_eq!(refusal("[storage.default]\ndriver = 'probe'"), "there is no [storages.NAME] table");
-    assert_eq!(refusal("storages = 'probe'"), "storages: expected tables, as in [storages.default]");
-    assert_eq!(refusal("[[storages]]\ndriver = 'probe'"), "storages: expected tables, as in [storages.default]");
+    assert_eq!(
+        refusal("storages = 'probe'"),
+        "storages: expected tables, as in [storages.default]"
+    );
+    assert_eq!(
+        refusal("[[storages]]\ndriver = 'probe'"),
+        "storages: expected tables, as in [storages.default]"
+    );
     let said = refusal("[storages]\ndefault = 'probe:'");
     assert!(said.starts_with("[storages.default]: expected a table"), "{said}");
     assert_eq!(read("[storages]").names().count(), 0);
@@ -180,8 +205,14 @@ fn a_file_is_read_and_named_in_errors() {
 
     std::fs::write(&path, "[storages.default]\ndriver = 'probe'\nrot = 'x'").unwrap();
     let definitions = loader().toml_file(&path).unwrap();
-    for said in [refused(definitions.open("default").unwrap_err()), refused(definitions.open_all().unwrap_err())] {
-        assert!(said.starts_with(&format!("{shown}: [storages.default]: unknown option rot")), "{said}");
+    for said in [
+        refused(definitions.open("default").unwrap_err()),
+        refused(definitions.open_all().unwrap_err()),
+    ] {
+        assert!(
+            said.starts_with(&format!("{shown}: [storages.default]: unknown option rot")),
+            "{said}"
+        );
     }
 
     std::fs::write(&path, "[storages.default").unwrap();
@@ -207,15 +238,23 @@ fn a_broken_storage_is_in_nobodys_way_until_all_are_built() {
     assert!(definitions.contains("bad") && !definitions.contains("best"));
     definitions.open("good").unwrap();
     assert!(refused(definitions.open("bad").unwrap_err()).contains("retries"));
-    assert!(refused(definitions.open_all().unwrap_err()).contains("[storages.bad]: option retries"));
+    assert!(
+        refused(definitions.open_all().unwrap_err()).contains("[storages.bad]: option retries")
+    );
 }
 
 #[test]
 fn the_same_mistake_is_found_by_the_short_cuts() {
     let text = "[storages.default]\ndriver = 'nonesuch'";
-    assert!(refused(Storages::from_toml_str(text).unwrap_err()).contains(r#"unknown driver "nonesuch""#));
+    assert!(
+        refused(Storages::from_toml_str(text).unwrap_err())
+            .contains(r#"unknown driver "nonesuch""#)
+    );
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("storages.toml");
     std::fs::write(&path, text).unwrap();
-    assert!(refused(Storages::from_toml_file(&path).unwrap_err()).contains(r#"unknown driver "nonesuch""#));
+    assert!(
+        refused(Storages::from_toml_file(&path).unwrap_err())
+            .contains(r#"unknown driver "nonesuch""#)
+    );
 }

@@ -8,7 +8,9 @@ fn refusal(url: &str) -> String {
 
 #[test]
 fn the_query_holds_options_as_text() {
-    let storage = loader().open("probe:/x?level=3&strict=true&ratio=0.5&mode=safe&prefix=a%20b&retries=2").unwrap();
+    let storage = loader()
+        .open("probe:/x?level=3&strict=true&ratio=0.5&mode=safe&prefix=a%20b&retries=2")
+        .unwrap();
     assert_eq!(storage.info().location, "memory:/a b");
 }
 
@@ -19,12 +21,18 @@ fn an_unknown_scheme_lists_the_known_ones() {
 
 #[test]
 fn a_driver_without_a_url_form_says_so() {
-    assert_eq!(refusal("alias:media"), "driver alias has no URL form: configure it in a config file");
+    assert_eq!(
+        refusal("alias:media"),
+        "driver alias has no URL form: configure it in a config file"
+    );
 }
 
 #[test]
 fn an_option_that_is_unknown_doubled_or_wrong_is_named() {
-    assert!(refusal("probe:/x?rot=1").starts_with("unknown option rot of driver probe; known are root, "));
+    assert!(
+        refusal("probe:/x?rot=1")
+            .starts_with("unknown option rot of driver probe; known are root, ")
+    );
     assert_eq!(refusal("probe:/x?level=1&level=2"), "option level is given twice in the URL");
     assert_eq!(refusal("probe:/x?root=y"), "option root is given twice in the URL");
     assert!(refusal("probe:/x?level=many").starts_with("option level: "));
@@ -33,17 +41,29 @@ fn an_option_that_is_unknown_doubled_or_wrong_is_named() {
 
 #[test]
 fn user_name_and_password_are_refused() {
-    for url in ["probe://ada@host/x", "probe://ada:hunter2@host/x", "probe://:hunter2@host/x", "ftp://ada@host/"] {
+    for url in [
+        "probe://ada@host/x",
+        "probe://ada:hunter2@host/x",
+        "probe://:hunter2@host/x",
+        "ftp://ada@host/",
+    ] {
         let said = refusal(url);
-        assert!(said.contains("user name or password") && said.contains("config file"), "{url}: {said}");
+        assert!(
+            said.contains("user name or password") && said.contains("config file"),
+            "{url}: {said}"
+        );
     }
 }
 
 #[test]
 fn a_secret_option_is_refused_in_every_url() {
     let said = refusal("probe:/x?token=hunter2");
-    assert!(said.starts_with("option token: a URL holds no secrets: set it in a config file"), "{said}");
-    let environment = anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?token=hunter2");
+    assert!(
+        said.starts_with("option token: a URL holds no secrets: set it in a config file"),
+        "{said}"
+    );
+    let environment =
+        anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?token=hunter2");
     let said = refused(loader().with_environment(environment).open("media").unwrap_err());
     assert!(said.contains("a URL holds no secrets"), "{said}");
 }
@@ -69,10 +89,14 @@ fn a_path_is_told_how_to_be_a_url() {
 
 #[test]
 fn what_has_no_colon_is_the_name_of_a_storage() {
-    let environment = anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?prefix=m");
+    let environment =
+        anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?prefix=m");
     let loader = loader().with_environment(environment);
     assert_eq!(loader.open("media").unwrap().info().location, "memory:/m");
-    assert_eq!(refused(loader.open("medai").unwrap_err()), r#"no storage is called "medai"; known are media"#);
+    assert_eq!(
+        refused(loader.open("medai").unwrap_err()),
+        r#"no storage is called "medai"; known are media"#
+    );
 }
 
 #[cfg(feature = "memory")]
@@ -87,7 +111,9 @@ fn memory_is_a_url_and_a_driver_if_its_feature_is_on() {
 #[cfg(not(feature = "memory"))]
 #[test]
 fn memory_is_unknown_if_its_feature_is_off() {
-    assert!(refused(anystorage::open("memory:").unwrap_err()).contains("unknown URL scheme memory"));
+    assert!(
+        refused(anystorage::open("memory:").unwrap_err()).contains("unknown URL scheme memory")
+    );
 }
 
 #[cfg(all(unix, feature = "fs"))]
@@ -107,7 +133,10 @@ fn a_root_that_only_a_shell_would_expand_is_refused_with_what_to_write() {
     for root in ["~/media", "$HOME/media"] {
         let text = format!("[storages.default]\ndriver = 'fs'\nroot = '{root}'");
         let said = refused(anystorage::Storages::from_toml_str(&text).unwrap_err());
-        assert!(said.starts_with("[storages.default]: option root: ") && said.contains("${HOME}/..."), "{said}");
+        assert!(
+            said.starts_with("[storages.default]: option root: ") && said.contains("${HOME}/..."),
+            "{said}"
+        );
     }
 }
 
@@ -115,8 +144,16 @@ fn a_root_that_only_a_shell_would_expand_is_refused_with_what_to_write() {
 #[test]
 fn the_fs_driver_is_registered_if_its_feature_is_on() {
     assert!(anystorage::registry().drivers().any(|driver| driver == "fs"));
-    let missing = anystorage::Storages::from_toml_str("[storages.default]\ndriver = 'fs'").unwrap_err();
-    assert!(refused(missing).starts_with("[storages.default]: option root of driver fs is missing"));
-    let unknown = anystorage::Storages::from_toml_str("[storages.default]\ndriver = 'fs'\nrot = '/srv'").unwrap_err();
-    assert!(refused(unknown).starts_with("[storages.default]: unknown option rot of driver fs; known are root, "));
+    let missing =
+        anystorage::Storages::from_toml_str("[storages.default]\ndriver = 'fs'").unwrap_err();
+    assert!(
+        refused(missing).starts_with("[storages.default]: option root of driver fs is missing")
+    );
+    let unknown =
+        anystorage::Storages::from_toml_str("[storages.default]\ndriver = 'fs'\nrot = '/srv'")
+            .unwrap_err();
+    assert!(
+        refused(unknown)
+            .starts_with("[storages.default]: unknown option rot of driver fs; known are root, ")
+    );
 }

@@ -23,22 +23,33 @@ pub async fn run(dir: &Path, rounds: usize) -> Result<()> {
     let files = Process::files(dir, &root)?;
     let mirror = Process::ours(dir, &files.url())?;
     let origin = Http::builder(files.url().parse()?).build()?;
-    let cache = HttpCache::builder(vec![mirror.url().parse()?], Storage::new(origin)).public(true).build()?;
+    let cache = HttpCache::builder(vec![mirror.url().parse()?], Storage::new(origin))
+        .public(true)
+        .build()?;
     let storage = Storage::new(cache.clone());
     let client = || reqwest::Client::builder().no_proxy().http1_only();
     let bare = client().build()?;
     // The driver never waits for ever; a client that does not either pays for timers, too.
-    let timed = client().timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(10)).build()?;
+    let timed =
+        client().timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(10)).build()?;
     let url = format!("{}/download/driver", mirror.url());
-    let mut table = Table::new(format!("{CALLS} hits of 64 KiB, one after the other"), CALLS as f64, "requests/s");
+    let mut table = Table::new(
+        format!("{CALLS} hits of 64 KiB, one after the other"),
+        CALLS as f64,
+        "requests/s",
+    );
     for round in 0..=rounds {
         // Once more than measured: the first round warms up. Ours is the first row.
-        for peer in in_turn(&["http-cache", "reqwest, with timeouts", "reqwest"], round.saturating_sub(1)) {
+        for peer in
+            in_turn(&["http-cache", "reqwest, with timeouts", "reqwest"], round.saturating_sub(1))
+        {
             let (start, processor) = (Instant::now(), ProcessTime::now());
             for _ in 0..CALLS {
                 let bytes = match *peer {
                     "reqwest" => bare.get(&url).send().await?.error_for_status()?.bytes().await?,
-                    "reqwest, with timeouts" => timed.get(&url).send().await?.error_for_status()?.bytes().await?,
+                    "reqwest, with timeouts" => {
+                        timed.get(&url).send().await?.error_for_status()?.bytes().await?
+                    }
                     _ => storage.open("driver").await?.bytes().await?,
                 };
                 assert_eq!(bytes.len(), 64 << 10);
@@ -56,6 +67,9 @@ pub async fn run(dir: &Path, rounds: usize) -> Result<()> {
         assert!(storage.url("driver").await?.as_str().starts_with(&mirror.url()));
     }
     let each: Duration = start.elapsed() / LINKS;
-    println!("\nA link to a mirror that is well, from the memo: {:.2} µs.", each.as_secs_f64() * 1e6);
+    println!(
+        "\nA link to a mirror that is well, from the memo: {:.2} µs.",
+        each.as_secs_f64() * 1e6
+    );
     Ok(())
 }

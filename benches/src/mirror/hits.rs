@@ -25,7 +25,8 @@ pub fn run(dir: &Path, rounds: usize, seconds: u64) -> Result<()> {
     let origin = Process::files(dir, &root)?;
     let servers = [Process::ours(dir, &origin.url())?, Process::nginx(dir, &origin.url())?];
     for (name, _, amount) in SIZES {
-        let mut table = Table::new(format!("hits of {name}, 32 connections, one worker"), amount, "requests/s");
+        let mut table =
+            Table::new(format!("hits of {name}, 32 connections, one worker"), amount, "requests/s");
         for server in &servers {
             // Into the cache, and into memory.
             wrk(server, name, 1)?;
@@ -53,14 +54,33 @@ fn file(name: &str) -> String {
 fn wrk(server: &Process, name: &str, seconds: u64) -> Result<(f64, Duration)> {
     let url = format!("{}/{}", server.url(), file(name));
     let output = Command::new("taskset")
-        .args(["-c", "1", "wrk", "-t1", "-c", CONNECTIONS, "--timeout", "30s", "-d", &format!("{seconds}s"), &url])
+        .args([
+            "-c",
+            "1",
+            "wrk",
+            "-t1",
+            "-c",
+            CONNECTIONS,
+            "--timeout",
+            "30s",
+            "-d",
+            &format!("{seconds}s"),
+            &url,
+        ])
         .output()?;
     let text = String::from_utf8(output.stdout)?;
     if text.contains("Non-2xx") || text.contains("Socket errors") {
         return Err(format!("wrk met errors: {text}").into());
     }
-    let rate = text.lines().find_map(|line| line.strip_prefix("Requests/sec:")).ok_or("wrk said nothing")?;
-    let count = text.lines().find_map(|line| line.trim().split_once(" requests in ")).ok_or("wrk said nothing")?.0;
+    let rate = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:"))
+        .ok_or("wrk said nothing")?;
+    let count = text
+        .lines()
+        .find_map(|line| line.trim().split_once(" requests in "))
+        .ok_or("wrk said nothing")?
+        .0;
     let (rate, count): (f64, f64) = (rate.trim().parse()?, count.trim().parse()?);
     Ok((count, Duration::from_secs_f64(count / rate)))
 }

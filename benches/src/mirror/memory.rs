@@ -44,7 +44,10 @@ pub async fn slow_readers(dir: &Path) -> Result<()> {
     }
     println!("\n### memory of the mirror\n");
     println!("- after filling 1 GiB: {filled} MiB at most");
-    println!("- {served} of {READERS} slow readers of it served: {} MiB at most", server.peak_memory()?);
+    println!(
+        "- {served} of {READERS} slow readers of it served: {} MiB at most",
+        server.peak_memory()?
+    );
     Ok(())
 }
 
@@ -56,7 +59,8 @@ pub async fn fills(dir: &Path) -> Result<()> {
     let clients = (0..FILLS).map(|number| {
         let port = server.port;
         tokio::spawn(async move {
-            let stream = ask(port, &format!("/cold-{number}")).await.map_err(|error| error.to_string())?;
+            let stream =
+                ask(port, &format!("/cold-{number}")).await.map_err(|error| error.to_string())?;
             rest(stream).await.map_err(|error| error.to_string())
         })
     });

@@ -37,10 +37,12 @@ impl Arguments {
                 "cold" => runtime.block_on(cold::run(&dir))?,
                 "slow" => runtime.block_on(memory::slow_readers(&dir))?,
                 "fills" => runtime.block_on(memory::fills(&dir))?,
-                // On one thread: what threads cost that wake one another is as much as the difference.
-                "driver" => {
-                    Builder::new_current_thread().enable_all().build()?.block_on(driver::run(&dir, self.rounds))?
-                }
+                // On one thread: what threads cost that wake one another is as much as the
+                // difference.
+                "driver" => Builder::new_current_thread()
+                    .enable_all()
+                    .build()?
+                    .block_on(driver::run(&dir, self.rounds))?,
                 other => return Err(format!("there is no part {other}").into()),
             }
         }

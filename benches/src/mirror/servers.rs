@@ -1,4 +1,5 @@
-//! The servers that are measured, each a process on the first core: ours, and nginx with `proxy_cache`.
+//! The servers that are measured, each a process on the first core: ours, and nginx with
+//! `proxy_cache`.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -55,7 +56,8 @@ impl Process {
     pub fn ours(dir: &Path, origin: &str) -> Result<Self> {
         let port = free_port()?;
         let cache = fresh(dir, "ours")?;
-        let mut command = pinned(std::env::current_exe()?.to_str().ok_or("a path that is no text")?);
+        let mut command =
+            pinned(std::env::current_exe()?.to_str().ok_or("a path that is no text")?);
         command
             .arg("mirror-server")
             .args(["--port", &port.to_string(), "--origin", origin])
@@ -75,8 +77,10 @@ impl Process {
              proxy_cache bench; proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s; \
              proxy_cache_valid 200 1h; }}"
         );
-        let cache =
-            format!("proxy_cache_path {}/cache keys_zone=bench:10m max_size=40g use_temp_path=off;", dir.display());
+        let cache = format!(
+            "proxy_cache_path {}/cache keys_zone=bench:10m max_size=40g use_temp_path=off;",
+            dir.display()
+        );
         start_nginx(&dir, "nginx proxy_cache", &cache, &locations)
     }
 
@@ -87,7 +91,10 @@ impl Process {
             &dir,
             "nginx",
             "",
-            &format!("location / {{ root {}; add_header Cache-Control max-age=3600; }}", root.display()),
+            &format!(
+                "location / {{ root {}; add_header Cache-Control max-age=3600; }}",
+                root.display()
+            ),
         )
     }
 
@@ -98,7 +105,8 @@ impl Process {
     /// Processor time so far.
     pub fn processor(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        // The name, in parentheses, may hold spaces. `utime` and `stime` are in hundredths of a second.
+        // The name, in parentheses, may hold spaces. `utime` and `stime` are in hundredths of a
+        // second.
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
         Ok(Duration::from_millis(
             fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * 10,
@@ -134,7 +142,11 @@ fn start_nginx(dir: &Path, name: &'static str, http: &str, locations: &str) -> R
     );
     let config = dir.join("nginx.conf");
     fs::write(&config, text)?;
-    let child = pinned("nginx").arg("-c").arg(&config).args(["-e", &format!("{shown}/error.log")]).spawn()?;
+    let child = pinned("nginx")
+        .arg("-c")
+        .arg(&config)
+        .args(["-e", &format!("{shown}/error.log")])
+        .spawn()?;
     await_port(port)?;
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()))?;
     let pid = children.split_whitespace().next().ok_or("nginx has no worker")?.parse()?;

@@ -47,7 +47,8 @@ pub fn run(server: &Server, dir: &Path, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// Times calls in this process, which makes no others, and prints how much processor time one takes.
+/// Times calls in this process, which makes no others, and prints how much processor time one
+/// takes.
 pub fn repeat(server: &Server, name: &str, verb: Verb, count: usize) -> Result<()> {
     let (runtime, peer) = (one_thread()?, peer(server, name)?);
     calls(&runtime, &*peer, verb, BEFORE)?;
@@ -100,11 +101,13 @@ fn count(peer: &dyn Peer, verb: Verb, requests: f64) -> Result<Row> {
     let mut outcome = Ok(());
     let info = allocation_counter::measure(|| outcome = calls(&runtime, peer, verb, CALLS));
     outcome?;
-    let (allocations, bytes) = (info.count_total as f64 / CALLS as f64, info.bytes_total as f64 / CALLS as f64);
+    let (allocations, bytes) =
+        (info.count_total as f64 / CALLS as f64, info.bytes_total as f64 / CALLS as f64);
     Ok(Row { name: peer.name(), requests, allocations, bytes, times: Vec::new() })
 }
 
-/// In a process of its own: calls of other peers leave the heap and the processor's caches in another state.
+/// In a process of its own: calls of other peers leave the heap and the processor's caches in
+/// another state.
 fn timed(server: &Server, dir: &Path, name: &str, verb: Verb) -> Result<f64> {
     let mut child = server.child(dir, "s3-repeat")?;
     child.args([name, verb.name(), &CALLS.to_string()]);
@@ -113,7 +116,9 @@ fn timed(server: &Server, dir: &Path, name: &str, verb: Verb) -> Result<f64> {
 
 fn print(verb: Verb, rows: &[Row]) {
     println!("\n### {}: what a call costs\n", verb.title());
-    println!("| | requests | allocations | KiB allocated | processor time, µs | processor time, this / ours |");
+    println!(
+        "| | requests | allocations | KiB allocated | processor time, µs | processor time, this / ours |"
+    );
     println!("|-|-|-|-|-|-|");
     for Row { name, requests, allocations, bytes, times } in rows {
         let micros = median(times.iter().copied()).1;

@@ -37,7 +37,8 @@ pub async fn run(server: &Server, objects: usize, rounds: usize) -> Result<()> {
     let prefix = prepare(server, objects).await?;
     let peers = libraries(server)?;
     let mut all = Table::new(format!("list {objects} keys"), objects as f64, "keys/s");
-    let mut first = Table::new(format!("list {objects} keys: the first entry"), 1.0, "first entries/s");
+    let mut first =
+        Table::new(format!("list {objects} keys: the first entry"), 1.0, "first entries/s");
     for round in 0..rounds {
         for peer in in_turn(&peers, round) {
             let start = Instant::now();
@@ -52,8 +53,8 @@ pub async fn run(server: &Server, objects: usize, rounds: usize) -> Result<()> {
     requests(server, objects, &prefix).await
 }
 
-/// How many requests a listing is, and of which method. Ours is one for each page and no others; some servers make pages of
-/// less than a thousand keys.
+/// How many requests a listing is, and of which method. Ours is one for each page and no others;
+/// some servers make pages of less than a thousand keys.
 async fn requests(server: &Server, objects: usize, prefix: &str) -> Result<()> {
     let pass_through = PassThrough::start(server).await?;
     println!("\n### list {objects} keys: requests\n\n| | requests |\n|-|-|");
@@ -61,7 +62,8 @@ async fn requests(server: &Server, objects: usize, prefix: &str) -> Result<()> {
     for peer in libraries(&server.at(pass_through.endpoint()))? {
         assert_eq!(peer.list(prefix).await?.count, objects, "{}", peer.name());
         let counts = pass_through.take();
-        let shown: Vec<_> = counts.iter().map(|(method, count)| format!("{count} {method}")).collect();
+        let shown: Vec<_> =
+            counts.iter().map(|(method, count)| format!("{count} {method}")).collect();
         println!("| {} | {} |", peer.name(), shown.join(", "));
         let pages = *ours.get_or_insert_with(|| {
             assert!(counts.keys().eq(["GET"]), "nothing but GET");

@@ -1,4 +1,5 @@
-//! Peak memory of whole processes, by the kernel's account (`VmHWM`): each case in a process of its own.
+//! Peak memory of whole processes, by the kernel's account (`VmHWM`): each case in a process of its
+//! own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +27,11 @@ const MADE: &str = "memory/made";
 pub async fn run(server: &Server, dir: &Path, size: u64) -> Result<()> {
     let peers = libraries(server)?;
     let names: Vec<_> = peers.iter().map(|peer| peer.name()).collect();
-    println!("\n### Peak memory of the process in MiB, {} MiB moved\n\n| | {} |", size >> 20, names.join(" | "));
+    println!(
+        "\n### Peak memory of the process in MiB, {} MiB moved\n\n| | {} |",
+        size >> 20,
+        names.join(" | ")
+    );
     println!("|-{}|", "|-".repeat(names.len()));
     peers[0].save_stream(MADE, chunks(size)).await?;
     for case in [OPEN, OPEN_TO_FILE, SAVE_STREAM, SAVE_FILE, MANY] {
@@ -37,7 +42,11 @@ pub async fn run(server: &Server, dir: &Path, size: u64) -> Result<()> {
         for name in &names {
             // Others would take gigabytes for so many streams.
             let is_measured = case != MANY || *name == names[0];
-            row.push(if is_measured { one(server, dir, size, name, case).await? } else { "-".to_owned() });
+            row.push(if is_measured {
+                one(server, dir, size, name, case).await?
+            } else {
+                "-".to_owned()
+            });
         }
         println!("| {case} | {} |", row.join(" | "));
     }
@@ -51,7 +60,10 @@ async fn one(server: &Server, dir: &Path, size: u64, name: &str, case: &str) -> 
 }
 
 pub async fn case(server: &Server, dir: &Path, size: u64, name: &str, case: &str) -> Result<()> {
-    let peer = libraries(server)?.into_iter().find(|peer| peer.name() == name).ok_or("there is no such peer")?;
+    let peer = libraries(server)?
+        .into_iter()
+        .find(|peer| peer.name() == name)
+        .ok_or("there is no such peer")?;
     let key = "memory/saved".to_owned();
     let keys = match case {
         SAVE_STREAM => {

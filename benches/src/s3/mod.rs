@@ -64,7 +64,13 @@ impl Arguments {
 
     fn plan<'a>(&'a self, dir: &'a Path) -> bulk::Plan<'a> {
         let tools = self.tools.as_deref();
-        bulk::Plan { server: &self.server, dir, tools, size: self.size << 20, rounds: self.large_rounds }
+        bulk::Plan {
+            server: &self.server,
+            dir,
+            tools,
+            size: self.size << 20,
+            rounds: self.large_rounds,
+        }
     }
 }
 

@@ -22,7 +22,11 @@ pub struct PassThrough {
 impl PassThrough {
     /// Listens in front of the server, until the runtime ends.
     pub async fn start(server: &Server) -> Result<Self> {
-        let behind = server.endpoint.strip_prefix("http://").ok_or("the server is not reached by http://")?.to_owned();
+        let behind = server
+            .endpoint
+            .strip_prefix("http://")
+            .ok_or("the server is not reached by http://")?
+            .to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let counts = Arc::new(Mutex::new(Counts::new()));
@@ -57,7 +61,11 @@ async fn pass(client: TcpStream, behind: &str, counts: &Mutex<Counts>) -> std::i
 }
 
 /// Hands on requests one by one: a head, which is counted, and the body that it announces.
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, counts: &Mutex<Counts>) -> std::io::Result<()> {
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    counts: &Mutex<Counts>,
+) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let head = loop {
@@ -87,7 +95,9 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, counts: &Mute
 fn body_len(head: &str) -> std::io::Result<usize> {
     let header = |wanted: &str| {
         let mut lines = head.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned())
+        lines
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.trim().to_owned())
     };
     if header("transfer-encoding").is_some() {
         return Err(std::io::Error::other("a chunked request, which nobody is expected to send"));

@@ -34,7 +34,8 @@ pub struct Server {
     /// The option `quirks` of ours.
     #[arg(long, env = "STORAGE_S3_TEST_QUIRKS", default_value = "none")]
     pub quirks: String,
-    /// A shell command that makes the server free what was deleted, run off the clock after each large delete.
+    /// A shell command that makes the server free what was deleted, run off the clock after each
+    /// large delete.
     #[arg(long, default_value = "true")]
     pub collect: String,
 }
@@ -69,7 +70,14 @@ impl Server {
     pub fn child(&self, dir: &Path, command: &str) -> std::io::Result<Command> {
         let mut child = Command::new(std::env::current_exe()?);
         child.arg("--dir").arg(dir).arg(command);
-        child.args(["--endpoint", &self.endpoint, "--bucket", &self.bucket, "--region", &self.region]);
+        child.args([
+            "--endpoint",
+            &self.endpoint,
+            "--bucket",
+            &self.bucket,
+            "--region",
+            &self.region,
+        ]);
         child.args(["--quirks", &self.quirks, "--collect", &self.collect]);
         child.env("AWS_ACCESS_KEY_ID", &self.access_key_id);
         child.env("AWS_SECRET_ACCESS_KEY", &self.secret_access_key);
@@ -92,7 +100,12 @@ impl Server {
             storage.delete(key.as_str()).await?;
         }
         let mut collect = Command::new("sh");
-        collect.arg("-c").arg(&self.collect).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        collect
+            .arg("-c")
+            .arg(&self.collect)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let status = collect.status().await?;
         if status.success() { Ok(()) } else { Err(format!("{}: {status}", self.collect).into()) }
     }

@@ -1,7 +1,7 @@
 //! The cache tier on one machine: an origin, a mirror in a process of its own, and an application.
 //!
-//! The application downloads a podcast. While it does, the mirror is killed, as the power supply of a cheap machine would
-//! do it. The application does not notice.
+//! The application downloads a podcast. While it does, the mirror is killed, as the power supply of
+//! a cheap machine would do it. The application does not notice.
 
 mod mirror;
 mod report;
@@ -33,9 +33,13 @@ fn main() -> Result<()> {
 #[tokio::main]
 async fn demonstrate() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let origin = anystorage::open(&format!("file://{}", directory.path().join("origin").display()))?;
+    let origin =
+        anystorage::open(&format!("file://{}", directory.path().join("origin").display()))?;
     let episode = recording();
-    origin.save(EPISODE, Payload::from_bytes(episode.clone())).cache_control("public, max-age=86400").await?;
+    origin
+        .save(EPISODE, Payload::from_bytes(episode.clone()))
+        .cache_control("public, max-age=86400")
+        .await?;
     let digest = Sha256::digest(&episode);
     say("origin", format_args!("has {EPISODE}, {} MiB", LENGTH / MIB));
 
@@ -44,7 +48,10 @@ async fn demonstrate() -> Result<()> {
     say("mirror", format_args!("serves at {}", mirror.url()));
 
     assert_eq!(download(&storage, || {}).await?, digest);
-    say("app", format_args!("first download: right, the mirror filled itself ({})", mirror.hits()?));
+    say(
+        "app",
+        format_args!("first download: right, the mirror filled itself ({})", mirror.hits()?),
+    );
     assert_eq!(download(&storage, || {}).await?, digest);
     say("app", format_args!("second download: right ({})", mirror.hits()?));
 
@@ -52,21 +59,38 @@ async fn demonstrate() -> Result<()> {
     assert_eq!(killed, digest);
     let status = cache.status();
     say("mirror", format_args!("was killed in the middle of the third download"));
-    say("app", format_args!("third download: right all the same; {} body went on at origin", resumed(&status)));
+    say(
+        "app",
+        format_args!(
+            "third download: right all the same; {} body went on at origin",
+            resumed(&status)
+        ),
+    );
     assert_eq!(download(&storage, || {}).await?, digest);
-    say("app", format_args!("fourth download: right, from origin, since nobody answers at the mirror"));
+    say(
+        "app",
+        format_args!("fourth download: right, from origin, since nobody answers at the mirror"),
+    );
 
     mirror.restart()?;
     let storage = application(directory.path(), &mirror, &origin)?.0;
     assert_eq!(download(&storage, || {}).await?, digest);
-    say("mirror", format_args!("is back, and its cache is warm: fifth download right ({})", mirror.hits()?));
+    say(
+        "mirror",
+        format_args!("is back, and its cache is warm: fifth download right ({})", mirror.hits()?),
+    );
     say("done", format_args!("five downloads, one crash, no wrong byte"));
     Ok(())
 }
 
 /// What the application's configuration file would say.
-fn application(directory: &Path, mirror: &MirrorProcess, origin: &Storage) -> Result<(Storage, HttpCache)> {
-    // The same by configuration, which is what applications use; the driver itself is held here to ask it how it is.
+fn application(
+    directory: &Path,
+    mirror: &MirrorProcess,
+    origin: &Storage,
+) -> Result<(Storage, HttpCache)> {
+    // The same by configuration, which is what applications use; the driver itself is held here to
+    // ask it how it is.
     let configured = Loader::new().toml_str(&format!(
         "[storages.default]\ndriver = \"http-cache\"\nmirror = \"{}\"\norigin = \"media\"\ntoken = \"{TOKEN}\"\n\n\
          [storages.media]\ndriver = \"fs\"\nroot = \"{}\"\n",
@@ -75,7 +99,9 @@ fn application(directory: &Path, mirror: &MirrorProcess, origin: &Storage) -> Re
     ))?;
     configured.open("default")?;
     let url = mirror.url().parse().map_err(|_| anystorage::Error::config("the mirror's URL"))?;
-    let cache = HttpCache::builder(vec![url], origin.clone()).header_timeout(Duration::from_secs(5)).build()?;
+    let cache = HttpCache::builder(vec![url], origin.clone())
+        .header_timeout(Duration::from_secs(5))
+        .build()?;
     Ok((Storage::new(cache.clone()), cache))
 }
 
@@ -84,7 +110,10 @@ fn resumed(status: &anystorage::http_cache::Status) -> u64 {
 }
 
 /// Downloads the episode and calls `meanwhile` once a part of it has come. The digest of all bytes.
-async fn download(storage: &Storage, meanwhile: impl FnOnce()) -> Result<sha2::digest::Output<Sha256>> {
+async fn download(
+    storage: &Storage,
+    meanwhile: impl FnOnce(),
+) -> Result<sha2::digest::Output<Sha256>> {
     let mut meanwhile = Some(meanwhile);
     let (mut hasher, mut received) = (Sha256::new(), 0);
     let mut body = storage.open(EPISODE).await?.into_stream();

@@ -70,7 +70,9 @@ impl MirrorProcess {
     pub(crate) fn hits(&self) -> Result<String> {
         let metrics = self.metrics()?;
         let figure = |name: &str| {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
             line.unwrap_or(0)
         };
         let hits = figure("anystorage_mirror_hits_total");

@@ -1,5 +1,5 @@
-//! The database as this driver uses it: snapshots for reading, transactions for writing, errors in the kinds of the
-//! contract. All of it blocks; the driver calls it through [`blocking`].
+//! The database as this driver uses it: snapshots for reading, transactions for writing, errors in
+//! the kinds of the contract. All of it blocks; the driver calls it through [`blocking`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,9 @@ impl Database {
             other => failed(other),
         })?;
         let database = Self { redb: Arc::new(redb) };
-        database.write(|tables| tables.uploads()?.iter().try_for_each(|body| tables.remove_body(body)))?;
+        database.write(|tables| {
+            tables.uploads()?.iter().try_for_each(|body| tables.remove_body(body))
+        })?;
         Ok(database)
     }
 
@@ -34,21 +36,29 @@ impl Database {
         self.redb.begin_read().map_err(failed)
     }
 
-    /// Runs `work` in a transaction, after all others that write; it is on the disk before this returns. An error undoes
-    /// everything.
+    /// Runs `work` in a transaction, after all others that write; it is on the disk before this
+    /// returns. An error undoes everything.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<T>) -> Result<T> {
         self.write_with(Durability::Immediate, work)
     }
 
     /// The same for what nobody misses after a crash.
-    pub(crate) fn write_scratch<T>(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn write_scratch<T>(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.write_with(Durability::None, work)
     }
 
-    fn write_with<T>(&self, durability: Durability, work: impl FnOnce(&mut Tables<'_>) -> Result<T>) -> Result<T> {
+    fn write_with<T>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T>,
+    ) -> Result<T> {
         let mut transaction = self.redb.begin_write().map_err(failed)?;
         transaction.set_durability(durability).map_err(failed)?;
-        // Where `?` leaves early, the transaction is dropped, and with it everything that was done in it.
+        // Where `?` leaves early, the transaction is dropped, and with it everything that was done
+        // in it.
         let value = work(&mut Tables::open(&transaction)?)?;
         transaction.commit().map_err(failed)?;
         Ok(value)
@@ -65,8 +75,8 @@ where
     done.map_err(|join| Error::unexpected("the work on the database did not finish", join))?
 }
 
-/// What the database says, in the kinds of the contract. `Error::from` knows the operating system's: a full disk, a
-/// missing permission.
+/// What the database says, in the kinds of the contract. `Error::from` knows the operating
+/// system's: a full disk, a missing permission.
 pub(crate) fn failed(error: impl Into<redb::Error>) -> Error {
     match error.into() {
         redb::Error::Io(error) => Error::from(error),

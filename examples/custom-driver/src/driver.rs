@@ -5,9 +5,9 @@ use std::ops::Bound;
 use bytes::BytesMut;
 use futures_util::{TryStreamExt, stream};
 use storage_core::{
-    Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
-    MetadataDirective, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, UrlOptions,
-    async_trait, delete_one_by_one, keys, roll_up,
+    Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link,
+    ListOptions, MetadataDirective, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
+    SaveMode, SaveOptions, UrlOptions, async_trait, delete_one_by_one, keys, roll_up,
 };
 
 use crate::RedbOptions;
@@ -55,7 +55,8 @@ impl Driver for Redb {
             }
         }
         let checksums = chunks.checksums().cloned().unwrap_or_default();
-        let record = Record::new(upload.body().to_owned(), size, options.metadata.clone(), checksums)?;
+        let record =
+            Record::new(upload.body().to_owned(), size, options.metadata.clone(), checksums)?;
         let (key, tail, mode) = (key.clone(), waiting.freeze(), options.mode.clone());
         blocking(move || upload.commit(key, &tail, &mode, record)).await
     }
@@ -70,7 +71,8 @@ impl Driver for Redb {
             let meta = record.into_meta(key)?;
             options.check(&meta)?;
             let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;
-            // The table holds on to its snapshot: an overwrite or a deletion does not take the pieces away.
+            // The table holds on to its snapshot: an overwrite or a deletion does not take the
+            // pieces away.
             let pieces = snapshot.open_table(PIECES).map_err(failed)?;
             Ok(Object::from_stream(meta, range.clone(), read(pieces, body, range)))
         })
@@ -102,8 +104,13 @@ impl Driver for Redb {
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         let (database, all) = (self.database.clone(), keys.to_vec());
-        // One transaction is one wait for the disk. An error undoes it, and then each key has a transaction of its own.
-        match blocking(move || database.write(|tables| all.iter().try_for_each(|key| tables.remove(key)))).await {
+        // One transaction is one wait for the disk. An error undoes it, and then each key has a
+        // transaction of its own.
+        match blocking(move || {
+            database.write(|tables| all.iter().try_for_each(|key| tables.remove(key)))
+        })
+        .await
+        {
             Ok(()) => keys.iter().map(|_| Ok(())).collect(),
             Err(_) => delete_one_by_one(self, keys).await,
         }
@@ -127,11 +134,16 @@ impl Driver for Redb {
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        let (database, from, to, options) = (self.database.clone(), from.clone(), to.clone(), options.clone());
+        let (database, from, to, options) =
+            (self.database.clone(), from.clone(), to.clone(), options.clone());
         let mode = match options.mode {
             CopyMode::Overwrite => SaveMode::Overwrite,
             CopyMode::CreateNew => SaveMode::CreateNew,
-            other => return Err(Error::unsupported(format!("the redb driver does not know the copy mode {other:?}"))),
+            other => {
+                return Err(Error::unsupported(format!(
+                    "the redb driver does not know the copy mode {other:?}"
+                )));
+            }
         };
         blocking(move || {
             database.write(|tables| {
@@ -152,6 +164,8 @@ impl Driver for Redb {
     }
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
-        Err(Error::unsupported("a database has no links; set public_url if a web server shows its objects"))
+        Err(Error::unsupported(
+            "a database has no links; set public_url if a web server shows its objects",
+        ))
     }
 }

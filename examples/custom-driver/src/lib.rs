@@ -1,7 +1,8 @@
-//! A storage driver for [redb](https://www.redb.org), an embedded database: all objects in one file.
+//! A storage driver for [redb](https://www.redb.org), an embedded database: all objects in one
+//! file.
 //!
-//! This is the driver that `docs/writing-a-driver.md` builds, step by step. It uses nothing but the public API of
-//! `storage-core`, so a crate of your own can look the same.
+//! This is the driver that `docs/writing-a-driver.md` builds, step by step. It uses nothing but the
+//! public API of `storage-core`, so a crate of your own can look the same.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -21,11 +22,12 @@
 //! # Behaviour to know of
 //!
 //! - One process at a time, and one storage in it, can have a database file open.
-//! - A save holds up other saves only while it writes a piece of a megabyte. A copy within the storage holds them up
-//!   until all of it is copied.
-//! - What a reader or a listing began with stays in the file until it ends, also if it is overwritten or deleted.
-//! - When the operating system has once failed to read or write the file, redb refuses everything until the database is
-//!   opened again.
+//! - A save holds up other saves only while it writes a piece of a megabyte. A copy within the
+//!   storage holds them up until all of it is copied.
+//! - What a reader or a listing began with stays in the file until it ends, also if it is
+//!   overwritten or deleted.
+//! - When the operating system has once failed to read or write the file, redb refuses everything
+//!   until the database is opened again.
 
 mod database;
 mod driver;
@@ -43,7 +45,8 @@ use storage_core::{Error, Registry};
 
 pub use driver::Redb;
 
-/// The driver's own options. Those that every driver takes (`prefix`, `read_only`, ...) are not its business.
+/// The driver's own options. Those that every driver takes (`prefix`, `read_only`, ...) are not its
+/// business.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -73,15 +76,17 @@ pub fn register(registry: &mut Registry) {
         Ok(Arc::new(Redb::open(&options)?))
     });
     registry.register_scheme("redb", "redb", |url| {
-        let path = url.to_file_path().ok().and_then(|path| path.into_os_string().into_string().ok());
         let path =
-            path.ok_or_else(|| Error::config("a redb URL names a file, as in redb:///var/lib/app/files.redb"))?;
+            url.to_file_path().ok().and_then(|path| path.into_os_string().into_string().ok());
+        let path = path.ok_or_else(|| {
+            Error::config("a redb URL names a file, as in redb:///var/lib/app/files.redb")
+        })?;
         Ok(Options::new().with("path", path))
     });
 }
 
-// The README's code is compiled and run with the examples above: here, since this crate is never published, so that the
-// file is always there.
+// The README's code is compiled and run with the examples above: here, since this crate is never
+// published, so that the file is always there.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -24,7 +24,9 @@ impl Place {
     /// The next entries, all out of the snapshot that the first page was read from.
     pub(crate) fn next_page(self, within: &Prefix) -> Result<Option<(Page, Self)>> {
         let (objects, start) = match self {
-            Self::Start(database, start) => (database.read()?.open_table(OBJECTS).map_err(failed)?, start),
+            Self::Start(database, start) => {
+                (database.read()?.open_table(OBJECTS).map_err(failed)?, start)
+            }
             Self::After(objects, last) => (objects, Bound::Excluded(last)),
             Self::End => return Ok(None),
         };

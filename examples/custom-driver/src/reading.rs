@@ -12,7 +12,8 @@ use crate::tables::{PIECE, missing};
 
 type Pieces = ReadOnlyTable<(&'static str, u64), &'static [u8]>;
 
-/// The bytes of a range of a body. The table is of a snapshot, so the pieces stay while anybody reads them.
+/// The bytes of a range of a body. The table is of a snapshot, so the pieces stay while anybody
+/// reads them.
 pub(crate) fn read(
     pieces: Pieces,
     body: String,
@@ -38,5 +39,8 @@ fn first_of(pieces: &Pieces, body: &str, range: &Range<u64>) -> Result<Bytes> {
     let row = pieces.get((body, number)).map_err(failed)?.ok_or_else(|| missing(number))?;
     let (from, to) = (range.start - start, (range.end - start).min(PIECE as u64));
     // Both are within a piece, so they fit.
-    row.value().get(from as usize..to as usize).map(Bytes::copy_from_slice).ok_or_else(|| missing(number))
+    row.value()
+        .get(from as usize..to as usize)
+        .map(Bytes::copy_from_slice)
+        .ok_or_else(|| missing(number))
 }

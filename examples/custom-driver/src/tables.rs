@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use storage_core::{
-    Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, format_time, keys, parse_time,
+    Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, format_time, keys,
+    parse_time,
 };
 
 use crate::database::failed;
@@ -14,12 +15,15 @@ use crate::database::failed;
 pub(crate) const OBJECTS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("objects");
 
 /// The bodies in pieces: a body's name and a piece's number to bytes.
-pub(crate) const PIECES: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("pieces");
+pub(crate) const PIECES: TableDefinition<'static, (&str, u64), &[u8]> =
+    TableDefinition::new("pieces");
 
-/// The bodies that no object has yet. What a process that died leaves here is removed at the next start.
+/// The bodies that no object has yet. What a process that died leaves here is removed at the next
+/// start.
 const UPLOADS: TableDefinition<'static, &str, ()> = TableDefinition::new("uploads");
 
-/// The size of every piece but a body's last: just under 1 MiB, the page that the database takes for it.
+/// The size of every piece but a body's last: just under 1 MiB, the page that the database takes
+/// for it.
 pub(crate) const PIECE: usize = 1_000_000;
 
 /// All that is known of an object, but for its key.
@@ -35,8 +39,14 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(body: String, size: u64, metadata: Metadata, checksums: Checksums) -> Result<Self> {
-        let (etag, last_modified) = (ETag::strong(keys::random_text(16)?)?, format_time(SystemTime::now()));
+    pub(crate) fn new(
+        body: String,
+        size: u64,
+        metadata: Metadata,
+        checksums: Checksums,
+    ) -> Result<Self> {
+        let (etag, last_modified) =
+            (ETag::strong(keys::random_text(16)?)?, format_time(SystemTime::now()));
         Ok(Self { body, size, etag, last_modified, metadata, checksums })
     }
 
@@ -50,12 +60,16 @@ impl Record {
     }
 
     pub(crate) fn read(json: &[u8]) -> Result<Self> {
-        serde_json::from_slice(json).map_err(|cause| Error::unexpected("a record is not readable", cause))
+        serde_json::from_slice(json)
+            .map_err(|cause| Error::unexpected("a record is not readable", cause))
     }
 }
 
 /// The record of a key, out of a snapshot or out of a transaction.
-pub(crate) fn record(objects: &impl ReadableTable<&'static str, &'static [u8]>, key: &Key) -> Result<Option<Record>> {
+pub(crate) fn record(
+    objects: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &Key,
+) -> Result<Option<Record>> {
     objects.get(key.as_str()).map_err(failed)?.map(|row| Record::read(row.value())).transpose()
 }
 
@@ -94,7 +108,8 @@ impl<'a> Tables<'a> {
     /// Makes a record the object of a key, and removes the body of the one before.
     pub(crate) fn put_record(&mut self, key: &Key, record: &Record) -> Result<()> {
         let before = self.record(key)?;
-        let json = serde_json::to_vec(record).map_err(|cause| Error::unexpected("a record is not writable", cause))?;
+        let json = serde_json::to_vec(record)
+            .map_err(|cause| Error::unexpected("a record is not writable", cause))?;
         self.objects.insert(key.as_str(), json.as_slice()).map_err(failed)?;
         self.uploads.remove(record.body.as_str()).map_err(failed)?;
         match before {
@@ -117,7 +132,11 @@ impl<'a> Tables<'a> {
     /// Gives a body's pieces to another body as well.
     pub(crate) fn copy_body(&mut self, from: &str, to: &str, size: u64) -> Result<()> {
         for number in 0..size.div_ceil(PIECE as u64) {
-            let piece = self.pieces.get((from, number)).map_err(failed)?.map(|piece| piece.value().to_vec());
+            let piece = self
+                .pieces
+                .get((from, number))
+                .map_err(failed)?
+                .map(|piece| piece.value().to_vec());
             self.put_piece(to, number, &piece.ok_or_else(|| missing(number))?)?;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! A save under way: the pieces that are in the database already, and the promise that they do not stay there if
-//! the save comes to nothing.
+//! A save under way: the pieces that are in the database already, and the promise that they do not
+//! stay there if the save comes to nothing.
 
 use bytes::Bytes;
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, SaveMode, keys};
@@ -7,8 +7,8 @@ use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, SaveMode, keys};
 use crate::database::Database;
 use crate::tables::{Record, Tables};
 
-/// A body that belongs to no object yet. Dropped before [`commit`](Self::commit) has succeeded, it removes its
-/// pieces.
+/// A body that belongs to no object yet. Dropped before [`commit`](Self::commit) has succeeded, it
+/// removes its pieces.
 #[derive(Debug)]
 pub(crate) struct Upload {
     database: Database,
@@ -26,11 +26,12 @@ impl Upload {
         &self.body
     }
 
-    /// Puts one piece into the database, in a transaction of its own: a stream may take hours, and nobody else could
-    /// write in the meantime. No reader sees it, since no record names the body.
+    /// Puts one piece into the database, in a transaction of its own: a stream may take hours, and
+    /// nobody else could write in the meantime. No reader sees it, since no record names the body.
     pub(crate) fn stage(mut self, piece: &[u8]) -> Result<Self> {
         let number = self.staged;
-        // Counted before it is written: a transaction whose end is unknown must be cleaned up after too.
+        // Counted before it is written: a transaction whose end is unknown must be cleaned up after
+        // too.
         self.staged += 1;
         self.database.write_scratch(|tables| {
             if number == 0 {
@@ -42,7 +43,13 @@ impl Upload {
     }
 
     /// The last piece and the record, in the one transaction that makes the object visible.
-    pub(crate) fn commit(mut self, key: Key, tail: &Bytes, mode: &SaveMode, record: Record) -> Result<ObjectMeta> {
+    pub(crate) fn commit(
+        mut self,
+        key: Key,
+        tail: &Bytes,
+        mode: &SaveMode,
+        record: Record,
+    ) -> Result<ObjectMeta> {
         let key = self.database.write(|tables| {
             let key = allowed(tables, key, mode)?;
             if !tail.is_empty() {
@@ -62,7 +69,8 @@ impl Drop for Upload {
             return;
         }
         let (database, body) = (self.database.clone(), std::mem::take(&mut self.body));
-        // Whatever dropped us has its own error to tell; what cannot be removed now is removed at the next start.
+        // Whatever dropped us has its own error to tell; what cannot be removed now is removed at
+        // the next start.
         let sweep = move || {
             let _ = database.write_scratch(|tables| tables.remove_body(&body));
         };
@@ -73,24 +81,34 @@ impl Drop for Upload {
     }
 }
 
-/// Where the mode lets the object go. Decided inside the transaction that stores it, so of any number of callers one
-/// finds the key free.
+/// Where the mode lets the object go. Decided inside the transaction that stores it, so of any
+/// number of callers one finds the key free.
 pub(crate) fn allowed(tables: &Tables<'_>, mut key: Key, mode: &SaveMode) -> Result<Key> {
     let present = tables.record(&key)?;
     match mode {
         SaveMode::Overwrite => {}
         SaveMode::CreateNew if present.is_none() => {}
-        SaveMode::CreateNew => return Err(Error::new(ErrorKind::AlreadyExists, "there is an object already")),
-        SaveMode::IfMatch(wanted) if present.is_some_and(|record| record.etag.strong_eq(wanted)) => {}
+        SaveMode::CreateNew => {
+            return Err(Error::new(ErrorKind::AlreadyExists, "there is an object already"));
+        }
+        SaveMode::IfMatch(wanted)
+            if present.is_some_and(|record| record.etag.strong_eq(wanted)) => {}
         SaveMode::IfMatch(wanted) => {
-            return Err(Error::new(ErrorKind::PreconditionFailed, format!("the object is not the version {wanted}")));
+            return Err(Error::new(
+                ErrorKind::PreconditionFailed,
+                format!("the object is not the version {wanted}"),
+            ));
         }
         SaveMode::UniqueName => {
             while tables.record(&key)?.is_some() {
                 key = keys::alternative(&key)?;
             }
         }
-        other => return Err(Error::unsupported(format!("the redb driver does not know the save mode {other:?}"))),
+        other => {
+            return Err(Error::unsupported(format!(
+                "the redb driver does not know the save mode {other:?}"
+            )));
+        }
     }
     Ok(key)
 }

@@ -1,5 +1,5 @@
-//! The guide's code is this example's code: every `rust` block of `docs/writing-a-driver.md` stands, line for line, in
-//! one of the source files.
+//! The guide's code is this example's code: every `rust` block of `docs/writing-a-driver.md`
+//! stands, line for line, in one of the source files.
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 use std::path::{Path, PathBuf};
@@ -13,9 +13,13 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// The lines with their common indentation taken away, since the guide shows methods outside their `impl`.
+/// The lines with their common indentation taken away, since the guide shows methods outside their
+/// `impl`.
 fn outdented(lines: &[&str]) -> Vec<String> {
-    let indents = lines.iter().filter(|line| !line.trim().is_empty()).map(|line| line.len() - line.trim_start().len());
+    let indents = lines
+        .iter()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| line.len() - line.trim_start().len());
     let indent = indents.min().unwrap_or_default();
     lines.iter().map(|line| line.get(indent..).unwrap_or_default().to_owned()).collect()
 }
@@ -44,13 +48,20 @@ fn stands_in(block: &[&str], source: &str) -> bool {
 fn every_block_of_the_guide_is_code_of_this_example() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guide = std::fs::read_to_string(guide()).unwrap();
-    let files = [here.join("src"), here.join("tests")].iter().flat_map(|dir| files_below(dir)).collect::<Vec<_>>();
+    let files = [here.join("src"), here.join("tests")]
+        .iter()
+        .flat_map(|dir| files_below(dir))
+        .collect::<Vec<_>>();
     let sources: Vec<_> = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let blocks = rust_blocks(&guide);
     assert!(blocks.len() >= 10, "the guide shows {} blocks of code", blocks.len());
     for (line, block) in blocks {
         let found = sources.iter().any(|source| stands_in(&block, source));
-        assert!(found, "the code after line {line} of the guide is not in the example:\n{}", block.join("\n"));
+        assert!(
+            found,
+            "the code after line {line} of the guide is not in the example:\n{}",
+            block.join("\n")
+        );
     }
 }
 
@@ -58,8 +69,9 @@ fn every_block_of_the_guide_is_code_of_this_example() {
 fn every_case_that_the_guide_names_is_in_the_suite() {
     let guide = std::fs::read_to_string(guide()).unwrap();
     let quoted = guide.split('`').skip(1).step_by(2);
-    let cases: Vec<_> =
-        quoted.filter(|text| text.contains("::") && text.contains("_") && !text.contains('(')).collect();
+    let cases: Vec<_> = quoted
+        .filter(|text| text.contains("::") && text.contains("_") && !text.contains('('))
+        .collect();
     assert!(cases.len() >= 10, "the guide names {cases:?}");
     for case in cases {
         assert_eq!(storage_testkit::case(case).name(), case);

@@ -21,7 +21,9 @@ fn loader() -> anystorage::Loader {
 }
 
 fn megabytes(count: usize) -> Payload {
-    Payload::from_stream(stream::iter((0..count).map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![n as u8; 1 << 20])))))
+    Payload::from_stream(stream::iter(
+        (0..count).map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![n as u8; 1 << 20]))),
+    ))
 }
 
 fn size_of(path: &Path) -> u64 {
@@ -47,7 +49,9 @@ async fn a_range_may_begin_and_end_in_any_piece() {
     let storage = open(&dir.path().join("files.redb"));
     let body: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
     storage.save("big", body.clone()).await.unwrap();
-    for range in [0..1, 999_999..1_000_001, 1_000_000..2_000_000, 500_000..2_999_999, 2_999_999..3_000_000] {
+    for range in
+        [0..1, 999_999..1_000_001, 1_000_000..2_000_000, 500_000..2_999_999, 2_999_999..3_000_000]
+    {
         let bytes = storage.open("big").range(range.clone()).await.unwrap().bytes().await.unwrap();
         assert!(bytes == body[range.start as usize..range.end as usize], "{range:?}");
     }
@@ -83,7 +87,10 @@ async fn the_space_of_what_is_overwritten_deleted_or_given_up_is_used_again() {
         round().await;
     }
     let after_all = size_of(&path);
-    assert!(after_all < after_two + (16 << 20), "the file grew from {after_two} to {after_all} bytes");
+    assert!(
+        after_all < after_two + (16 << 20),
+        "the file grew from {after_two} to {after_all} bytes"
+    );
 }
 
 #[test]
@@ -94,13 +101,16 @@ fn what_a_process_that_died_has_left_is_removed_at_the_next_start() {
     runtime.block_on(async {
         let storage = open(&before);
         let (sent, staged) = tokio::sync::oneshot::channel::<()>();
-        let pieces = stream::iter((0..4).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![1; 1 << 20]))));
+        let pieces =
+            stream::iter((0..4).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![1; 1 << 20]))));
         let then = stream::once(async move {
             drop(sent);
             std::future::pending().await
         });
-        let save = tokio::spawn(storage.save("a", Payload::from_stream(pieces.chain(then))).into_future());
-        // The stream is asked for more when what came before has been staged; then another save makes it durable.
+        let save =
+            tokio::spawn(storage.save("a", Payload::from_stream(pieces.chain(then))).into_future());
+        // The stream is asked for more when what came before has been staged; then another save
+        // makes it durable.
         staged.await.unwrap_err();
         storage.save("b", "kept").await.unwrap();
         std::fs::copy(&before, &after).unwrap();
@@ -135,7 +145,10 @@ fn a_wrong_option_is_named_and_the_known_ones_are_listed() {
     storage_redb::register(&mut registry);
     let error = registry.open_url("redb:///tmp/x.redb?cache_mb=8").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert!(error.message().contains("cache_mb") && error.message().contains("path, cache_mib"), "{error}");
+    assert!(
+        error.message().contains("cache_mb") && error.message().contains("path, cache_mib"),
+        "{error}"
+    );
     let error = registry.open_url("redb:").unwrap_err();
     assert!(error.message().contains("redb:///"), "{error}");
     let error = Options::new().read::<RedbOptions>("redb").unwrap_err();
@@ -154,7 +167,8 @@ async fn a_url_may_hold_encoded_characters() {
     let dir = tempfile::tempdir().unwrap();
     let mut registry = Registry::new();
     storage_redb::register(&mut registry);
-    let storage = registry.open_url(&format!("redb://{}/my%20files.redb", dir.path().display())).unwrap();
+    let storage =
+        registry.open_url(&format!("redb://{}/my%20files.redb", dir.path().display())).unwrap();
     storage.save(Key::new("a").unwrap(), "x").await.unwrap();
     drop(storage);
     assert!(dir.path().join("my files.redb").is_file());
@@ -167,7 +181,8 @@ async fn a_configuration_chooses_it_like_any_driver_with_all_common_options() {
         "[storages.default]\ndriver = 'redb'\npath = '{}/files.redb'\nprefix = 'media'\npublic_url = 'https://example.com/'",
         dir.path().display()
     );
-    let storage = loader().toml_str(&config).unwrap().open_all().unwrap().default_storage().unwrap();
+    let storage =
+        loader().toml_str(&config).unwrap().open_all().unwrap().default_storage().unwrap();
     storage.save("a.txt", "hello").await.unwrap();
     assert_eq!(storage.open("a.txt").await.unwrap().text().await.unwrap(), "hello");
     assert_eq!(storage.url("a.txt").await.unwrap().as_str(), "https://example.com/media/a.txt");

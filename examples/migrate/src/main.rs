@@ -4,17 +4,23 @@
 //! $ STORAGE_CONFIG=storages.toml cargo run -p migrate -- old new
 //! ```
 //!
-//! It can be run again, after a failure or to catch up: an object that is in the new storage with the same size is
-//! left alone. So it does not see an overwrite by as many bytes, nor a change of metadata alone; it deletes nothing
-//! from the new storage; and what is saved behind the listing's back waits for the next run.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a script speaks on its standard output")]
+//! It can be run again, after a failure or to catch up: an object that is in the new storage with
+//! the same size is left alone. So it does not see an overwrite by as many bytes, nor a change of
+//! metadata alone; it deletes nothing from the new storage; and what is saved behind the listing's
+//! back waits for the next run.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a script speaks on its standard output"
+)]
 
 use std::process::ExitCode;
 
 use anystorage::{Entry, ErrorKind, Result, Storage, Storages};
 use futures_util::StreamExt;
 
-/// How many objects are under way at a time. Each takes a few MiB of memory at most, however large it is.
+/// How many objects are under way at a time. Each takes a few MiB of memory at most, however large
+/// it is.
 const CONCURRENCY: usize = 16;
 
 #[derive(Default)]
@@ -29,7 +35,9 @@ struct Report {
 async fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
     let [from, to] = &names[..] else {
-        eprintln!("usage: migrate FROM TO   (names of storages in STORAGE_CONFIG or STORAGE_<NAME>_URL)");
+        eprintln!(
+            "usage: migrate FROM TO   (names of storages in STORAGE_CONFIG or STORAGE_<NAME>_URL)"
+        );
         return ExitCode::from(2);
     };
     let storages = match Storages::from_env().and_then(|all| Ok((all.get(from)?, all.get(to)?))) {
@@ -51,7 +59,9 @@ async fn copy_all(from: &Storage, to: &Storage) -> Report {
     let mut done = copies.buffer_unordered(CONCURRENCY);
     while let Some(result) = done.next().await {
         match result {
-            Ok(Some(bytes)) => (report.copied, report.bytes) = (report.copied + 1, report.bytes + bytes),
+            Ok(Some(bytes)) => {
+                (report.copied, report.bytes) = (report.copied + 1, report.bytes + bytes)
+            }
             Ok(None) => report.skipped += 1,
             Err(error) => {
                 report.failed += 1;
@@ -72,8 +82,8 @@ async fn copy(from: &Storage, to: &Storage, entry: Result<Entry>) -> Result<Opti
     }
     let object = from.open(&listed.key).await?;
     let meta = object.meta().clone();
-    // The body streams from one to the other; a copy that breaks off, or whose bytes are not those of a known checksum,
-    // leaves nothing behind.
+    // The body streams from one to the other; a copy that breaks off, or whose bytes are not those
+    // of a known checksum, leaves nothing behind.
     let mut save = to.save(&listed.key, object).metadata(meta.metadata);
     for checksum in meta.checksums.iter() {
         save = save.expect_checksum(checksum.clone());

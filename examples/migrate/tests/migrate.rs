@@ -14,8 +14,9 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let table =
-            |name: &str| format!("[storages.{name}]\ndriver = 'fs'\nroot = '{}/{name}'\n", dir.path().display());
+        let table = |name: &str| {
+            format!("[storages.{name}]\ndriver = 'fs'\nroot = '{}/{name}'\n", dir.path().display())
+        };
         std::fs::write(dir.path().join("storages.toml"), table("old") + &table("new")).unwrap();
         Self { dir }
     }
@@ -31,7 +32,9 @@ impl Place {
     /// Runs the script with no storage in its environment but those of the file.
     fn migrate(&self, arguments: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_migrate"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STORAGE_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STORAGE_"))
+        {
             command.env_remove(name);
         }
         Run::of(command.args(arguments).env("STORAGE_CONFIG", self.path("storages.toml")))
@@ -78,7 +81,8 @@ async fn everything_arrives_with_its_metadata_and_a_second_run_copies_nothing() 
 
     place.migrate(&["old", "new"]).is(0, "101 copied (3000690 bytes), 0 there already, 0 failed\n");
     assert_eq!(read(&place.path("new/images/a.png")), picture);
-    let (before, after) = (old.stat("images/a.png").await.unwrap(), new.stat("images/a.png").await.unwrap());
+    let (before, after) =
+        (old.stat("images/a.png").await.unwrap(), new.stat("images/a.png").await.unwrap());
     assert_eq!((&after.metadata, &after.checksums), (&before.metadata, &before.checksums));
     let sum = Checksum::of(ChecksumAlgorithm::Sha256, &picture);
     assert_eq!(after.checksums.get(ChecksumAlgorithm::Sha256), Some(&sum));
@@ -99,8 +103,15 @@ async fn a_failed_object_is_named_and_the_others_arrive() {
     new.save("b/x", "in the way").await.unwrap();
     let run = place.migrate(&["old", "new"]);
     run.is(1, "2 copied (2 bytes), 0 there already, 1 failed\n");
-    assert!(run.complained.contains("failed: ") && run.complained.contains("\"b\""), "{}", run.complained);
-    assert_eq!((read(&place.path("new/a")), read(&place.path("new/c"))), (b"1".to_vec(), b"1".to_vec()));
+    assert!(
+        run.complained.contains("failed: ") && run.complained.contains("\"b\""),
+        "{}",
+        run.complained
+    );
+    assert_eq!(
+        (read(&place.path("new/a")), read(&place.path("new/c"))),
+        (b"1".to_vec(), b"1".to_vec())
+    );
     assert_eq!(read(&place.path("new/b/x")), b"in the way");
 }
 
@@ -108,7 +119,11 @@ async fn a_failed_object_is_named_and_the_others_arrive() {
 fn an_unknown_name_is_answered_with_the_known_ones() {
     let run = Place::new().migrate(&["old", "nwe"]);
     run.is(2, "");
-    assert!(run.complained.contains("nwe") && run.complained.contains("new, old"), "{}", run.complained);
+    assert!(
+        run.complained.contains("nwe") && run.complained.contains("new, old"),
+        "{}",
+        run.complained
+    );
 }
 
 #[test]

@@ -33,7 +33,11 @@ async fn save(storage: &Storage, report: &mut Report) -> Result<()> {
     let again = storage.save(PICTURE.key, "something else").create_new().await;
     match again {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            report.row("save", PICTURE.key, format!("refused with create_new: {}", error.message()));
+            report.row(
+                "save",
+                PICTURE.key,
+                format!("refused with create_new: {}", error.message()),
+            );
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -48,7 +52,11 @@ async fn open(storage: &Storage, report: &mut Report) -> Result<()> {
         ensure(bytes == file.bytes, || format!("{} came back with other bytes", file.key))?;
         total += bytes.len();
     }
-    report.row("open", &format!("{} objects", ALL.len()), format!("{total:>6} bytes, each as it was saved"));
+    report.row(
+        "open",
+        &format!("{} objects", ALL.len()),
+        format!("{total:>6} bytes, each as it was saved"),
+    );
     Ok(())
 }
 
@@ -57,13 +65,19 @@ async fn open_ranges(storage: &Storage, report: &mut Report) -> Result<()> {
     let size = storage.open(PICTURE.key).range(16..24).await?;
     let of = size.meta().size;
     let bytes = size.bytes().await?;
-    let (width, height) = (u32::from_be_bytes(four(&bytes, 0)?), u32::from_be_bytes(four(&bytes, 4)?));
-    report.row("range", PICTURE.key, format!("bytes 16..24 of {of} tell: {width} x {height} pixels"));
+    let (width, height) =
+        (u32::from_be_bytes(four(&bytes, 0)?), u32::from_be_bytes(four(&bytes, 4)?));
+    report.row(
+        "range",
+        PICTURE.key,
+        format!("bytes 16..24 of {of} tell: {width} x {height} pixels"),
+    );
 
     let header = storage.open(SOUND.key).range(28..44).await?;
     let of = header.meta().size;
     let bytes = header.bytes().await?;
-    let (rate, length) = (u32::from_le_bytes(four(&bytes, 0)?), u32::from_le_bytes(four(&bytes, 12)?));
+    let (rate, length) =
+        (u32::from_le_bytes(four(&bytes, 0)?), u32::from_le_bytes(four(&bytes, 12)?));
     let seconds = f64::from(length) / f64::from(rate);
     report.row("range", SOUND.key, format!("bytes 28..44 of {of} tell: {seconds:.1} seconds"));
     Ok(())
@@ -91,8 +105,10 @@ async fn link(storage: &Storage, report: &mut Report) -> Result<()> {
     report.row("link", "public", told(public)?);
     let signed = storage.url(PICTURE.key).expires_in(quarter_of_an_hour).await;
     report.row("link", "signed", told(signed)?);
-    // For browsers that upload to the storage themselves: a picture of at most 5 MB, under any name.
-    let form = storage.url("uploads").method(UrlMethod::Post).any_name().expires_in(quarter_of_an_hour);
+    // For browsers that upload to the storage themselves: a picture of at most 5 MB, under any
+    // name.
+    let form =
+        storage.url("uploads").method(UrlMethod::Post).any_name().expires_in(quarter_of_an_hour);
     let form = form.content_type("image/*").content_length_range(1..=5_000_000).await;
     report.row("link", "upload form", told(form)?);
     Ok(())
@@ -106,10 +122,13 @@ fn told(link: anystorage::Result<Link>) -> Result<String> {
             let mut shown = link.url.clone();
             let signature = if shown.query().is_some() { "?..." } else { "" };
             shown.set_query(None);
-            let until = link.expires_at.map(|time| format!(" until {}", anystorage::format_time(time)));
+            let until =
+                link.expires_at.map(|time| format!(" until {}", anystorage::format_time(time)));
             Ok(format!("{shown}{signature}{}", until.unwrap_or_default()))
         }
-        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(format!("none: {}", error.message())),
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            Ok(format!("none: {}", error.message()))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -4,12 +4,17 @@
 //! $ cargo run -p quickstart
 //! ```
 //!
-//! One of them is S3, on a server that it starts itself, and one is a disk behind a mirror, which it starts as well
-//! (`--no-default-features` leaves both out).
+//! One of them is S3, on a server that it starts itself, and one is a disk behind a mirror, which
+//! it starts as well (`--no-default-features` leaves both out).
 //!
-//! If the environment names storages (`STORAGE_CONFIG`, `STORAGE_DEFAULT_URL=s3://your-bucket`), it runs against those
-//! instead, below a prefix that nobody else has, and takes away what it saved there.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks on its standard output")]
+//! If the environment names storages (`STORAGE_CONFIG`, `STORAGE_DEFAULT_URL=s3://your-bucket`), it
+//! runs against those instead, below a prefix that nobody else has, and takes away what it saved
+//! there.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program speaks on its standard output"
+)]
 
 mod app;
 mod files;
@@ -28,8 +33,11 @@ use anystorage::{Environment, Loader, Storage, Storages, keys};
 use crate::report::Report;
 
 #[cfg(feature = "server")]
-const STORAGES: &str =
-    concat!(include_str!("../storages.toml"), include_str!("../cache-tier.toml"), include_str!("../s3.toml"));
+const STORAGES: &str = concat!(
+    include_str!("../storages.toml"),
+    include_str!("../cache-tier.toml"),
+    include_str!("../s3.toml")
+);
 #[cfg(not(feature = "server"))]
 const STORAGES: &str = include_str!("../storages.toml");
 
@@ -55,7 +63,9 @@ async fn run() -> Result<()> {
         let storage = storages.get(name)?;
         report.title(name, &storage.info().location);
         if storage.info().capabilities.write {
-            in_a_place_of_its_own(&storage, &mut report).await.map_err(|error| format!("{name}: {error}"))?;
+            in_a_place_of_its_own(&storage, &mut report)
+                .await
+                .map_err(|error| format!("{name}: {error}"))?;
             done += 1;
         } else {
             report.row("skipped", "", "this storage is configured read-only");
@@ -77,8 +87,9 @@ async fn storages(scratch: &Path) -> Result<Storages> {
         return Ok(named.open_all()?);
     }
     let key = keys::random_text(32)?;
-    let environment =
-        Environment::process().with("QUICKSTART_DIR", scratch.join("disk")).with("QUICKSTART_KEY", key.as_str());
+    let environment = Environment::process()
+        .with("QUICKSTART_DIR", scratch.join("disk"))
+        .with("QUICKSTART_KEY", key.as_str());
     #[cfg(feature = "server")]
     let environment = {
         let endpoint = server::start(&scratch.join("s3"), "quickstart", "quickstart", &key).await?;
@@ -89,7 +100,8 @@ async fn storages(scratch: &Path) -> Result<Storages> {
     Ok(definitions.open_all()?)
 }
 
-/// Runs the application below a prefix that nobody else has, and leaves nothing there, whatever happens.
+/// Runs the application below a prefix that nobody else has, and leaves nothing there, whatever
+/// happens.
 async fn in_a_place_of_its_own(storage: &Storage, report: &mut Report) -> Result<()> {
     let place = storage.prefixed(keys::unique("quickstart", "run")?)?;
     let outcome = app::tour(&place, report).await;

@@ -8,8 +8,8 @@ use anystorage::http_cache::server::Server;
 
 use crate::Result;
 
-/// Starts a mirror of the files in a directory, on a port of this machine that nobody else can reach from outside, and
-/// answers its URL. It ends with the program.
+/// Starts a mirror of the files in a directory, on a port of this machine that nobody else can
+/// reach from outside, and answers its URL. It ends with the program.
 pub(crate) fn start(cache: &Path, origin: &Path, token: &str) -> Result<String> {
     let setup = Loader::new().mirror_str(&format!(
         "listen = \"127.0.0.1:0\"\ncache_dir = {cache:?}\nmax_size = \"100MiB\"\nadmin_token = \"{token}\"\nworkers = 1\n\

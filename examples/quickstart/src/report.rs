@@ -1,5 +1,5 @@
-//! What the quickstart prints: a title for each storage, then three columns: the step, what it was about, what came
-//! of it.
+//! What the quickstart prints: a title for each storage, then three columns: the step, what it was
+//! about, what came of it.
 
 /// Prints as it goes, so that a failure shows what came before it.
 #[derive(Debug, Default)]

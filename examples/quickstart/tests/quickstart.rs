@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 /// The program with no storage in its environment but these.
 fn quickstart(environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quickstart"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STORAGE_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STORAGE_"))
+    {
         command.env_remove(name);
     }
     command.envs(environment.iter().copied()).output().unwrap()
@@ -15,7 +17,8 @@ fn quickstart(environment: &[(&str, &str)]) -> Output {
 
 fn succeeds(environment: &[(&str, &str)]) -> String {
     let output = quickstart(environment);
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
     said.into_owned()
 }
@@ -40,7 +43,10 @@ fn it_runs_against_every_storage_of_its_configuration() {
     let storages = if cfg!(feature = "server") { 4 } else { 2 };
     assert_eq!(said.matches("4 objects            0 left").count(), storages, "{said}");
     assert_eq!(said.matches(" 19699 bytes, each as it was saved").count(), storages, "{said}");
-    assert!(said.ends_with(&format!("{storages} storages, one application, no surprises.\n")), "{said}");
+    assert!(
+        said.ends_with(&format!("{storages} storages, one application, no surprises.\n")),
+        "{said}"
+    );
 }
 
 #[cfg(feature = "server")]
@@ -49,9 +55,12 @@ fn it_brings_a_server_for_s3() {
     // Whatever whoever runs this has set up for AWS is none of its business.
     let said = succeeds(&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "x")]);
     let (_, s3) = said.split_once("\ns3 at ").unwrap();
-    for expected in
-        ["image/png", "already", "signed               http://127.0.0.1:", "upload form          http://127.0.0.1:"]
-    {
+    for expected in [
+        "image/png",
+        "already",
+        "signed               http://127.0.0.1:",
+        "upload form          http://127.0.0.1:",
+    ] {
         assert!(s3.contains(expected), "{expected:?} is not in:\n{s3}");
     }
 }
@@ -78,7 +87,10 @@ fn it_runs_against_the_storages_of_a_configuration_file() {
     let text = "[storages.here]\ndriver = 'memory'\n[storages.there]\ndriver = 'memory'\nread_only = true\n";
     std::fs::write(&config, text).unwrap();
     let said = succeeds(&[("STORAGE_CONFIG", config.to_str().unwrap())]);
-    assert!(said.contains("here at memory:") && said.contains("there at memory:\n  skipped"), "{said}");
+    assert!(
+        said.contains("here at memory:") && said.contains("there at memory:\n  skipped"),
+        "{said}"
+    );
     assert!(said.ends_with("1 storage, no surprises.\n"), "{said}");
 }
 

@@ -1,8 +1,8 @@
 //! The file name of a part of a form, in whichever way a client writes it (RFC 7578, section 4.2).
 //!
-//! multer knows names in UTF-8. Forms of pages in another encoding have other bytes in them, and some clients write the
-//! `filename*` of RFC 8187. A name is only a suggestion, so whatever can be read of it will do; what must not happen is that a
-//! file is passed over because of its name.
+//! multer knows names in UTF-8. Forms of pages in another encoding have other bytes in them, and
+//! some clients write the `filename*` of RFC 8187. A name is only a suggestion, so whatever can be
+//! read of it will do; what must not happen is that a file is passed over because of its name.
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_DISPOSITION;
@@ -19,7 +19,8 @@ pub(crate) enum FileName {
     Absent,
 }
 
-/// Reads the file name of a part. Prefers `filename` to `filename*`, which RFC 7578 excludes from forms.
+/// Reads the file name of a part. Prefers `filename` to `filename*`, which RFC 7578 excludes from
+/// forms.
 pub(crate) fn file_name(headers: &HeaderMap) -> FileName {
     let value = headers.get(CONTENT_DISPOSITION).map_or(&b""[..], |value| value.as_bytes());
     let (mut plain, mut extended, mut other) = (None, None, false);
@@ -59,8 +60,9 @@ fn parameters(header: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     found
 }
 
-/// A value, quoted or not, and what comes behind it. In quotes, browsers write `%22` for a quote and leave backslashes as they
-/// are; others escape both with a backslash (RFC 9110, section 5.6.4).
+/// A value, quoted or not, and what comes behind it. In quotes, browsers write `%22` for a quote
+/// and leave backslashes as they are; others escape both with a backslash (RFC 9110, section
+/// 5.6.4).
 fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|&byte| byte == b';').unwrap_or(text.len());
@@ -88,8 +90,8 @@ fn after(text: &[u8], separator: u8) -> &[u8] {
     text.iter().position(|&byte| byte == separator).map_or(&[], |at| &text[at + 1..])
 }
 
-/// The value of a `filename*`: `UTF-8''na%C3%AFve.txt` (RFC 8187, section 3.2). Another character set than UTF-8 is read as
-/// Latin-1, in which every byte is a character.
+/// The value of a `filename*`: `UTF-8''na%C3%AFve.txt` (RFC 8187, section 3.2). Another character
+/// set than UTF-8 is read as Latin-1, in which every byte is a character.
 fn decoded(value: &[u8]) -> String {
     let charset_end = value.iter().position(|&byte| byte == b'\'').unwrap_or(0);
     let (charset, text) = (&value[..charset_end], after(after(value, b'\''), b'\''));
@@ -142,13 +144,22 @@ mod tests {
 
     #[test]
     fn a_field_without_a_file_has_no_name() {
-        for header in
-            [&b"form-data; name=\"filename\""[..], b"form-data; name=f", b"form-data", b"", b"; ; =", b"filename=x"]
-        {
+        for header in [
+            &b"form-data; name=\"filename\""[..],
+            b"form-data; name=f",
+            b"form-data",
+            b"",
+            b"; ; =",
+            b"filename=x",
+        ] {
             assert_eq!(read(header), FileName::Absent, "{}", String::from_utf8_lossy(header));
         }
         assert_eq!(file_name(&HeaderMap::new()), FileName::Absent);
-        for header in [&b"form-data; name=f; filename=\"\""[..], b"form-data; filename=", b"form-data; filename*="] {
+        for header in [
+            &b"form-data; name=f; filename=\"\""[..],
+            b"form-data; filename=",
+            b"form-data; filename*=",
+        ] {
             assert_eq!(read(header), FileName::Empty, "{}", String::from_utf8_lossy(header));
         }
     }

@@ -8,7 +8,8 @@ use futures_util::{StreamExt, TryStreamExt};
 
 /// Where the application serves files itself.
 pub(crate) const SERVED: &str = "/files";
-/// How many are shown. Where there may be more, an application keeps a list of its own, in its database.
+/// How many are shown. Where there may be more, an application keeps a list of its own, in its
+/// database.
 const SHOWN: usize = 500;
 /// How long a signed link works.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -51,7 +52,8 @@ async fn link(storage: &Storage, meta: &ObjectMeta) -> Result<String> {
     let mut link = storage.url(&meta.key);
     if storage.info().capabilities.signed_get {
         link = link.expires_in(LIFETIME);
-        // What could act on the pages of the server that it comes from is downloaded, as `Serve` has it.
+        // What could act on the pages of the server that it comes from is downloaded, as `Serve`
+        // has it.
         if meta.content_type().is_none_or(is_active) {
             link = link.response_content_disposition("attachment");
         }

@@ -1,4 +1,5 @@
-//! The pages. What comes from users is escaped; should something slip through, the policy lets no script run.
+//! The pages. What comes from users is escaped; should something slip through, the policy lets no
+//! script run.
 
 use std::fmt::Write;
 
@@ -8,7 +9,8 @@ use axum::response::{Html, IntoResponse};
 
 use crate::files::File;
 
-const POLICY: &str = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+const POLICY: &str =
+    "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 const FORM: &str = r#"<form method="post" action="/" enctype="multipart/form-data">
 <input type="file" name="files" multiple required> <button>Upload</button>
@@ -19,7 +21,8 @@ pub(crate) fn overview(files: &[File]) -> impl IntoResponse {
     let mut rows = String::new();
     for File { meta, link } in files {
         let time = meta.last_modified.map(format_time).unwrap_or_default();
-        let (link, key, name) = (escaped(link), escaped(meta.key.as_str()), escaped(meta.key.name()));
+        let (link, key, name) =
+            (escaped(link), escaped(meta.key.as_str()), escaped(meta.key.name()));
         let (size, kind) = (meta.size, escaped(meta.content_type().unwrap_or_default()));
         // Of 2026-12-01T08:30:00Z what people read.
         let time = time.get(..16).unwrap_or_default().replace('T', " ");
@@ -30,22 +33,32 @@ pub(crate) fn overview(files: &[File]) -> impl IntoResponse {
              <td><form method=\"post\" action=\"/delete/{key}\"><button>Delete</button></form>"
         );
     }
-    page(&format!("{FORM}<table>\n<tr><th>Name<th>Size<th>Type<th>Time (UTC)<th>\n{rows}</table>\n"))
+    page(&format!(
+        "{FORM}<table>\n<tr><th>Name<th>Size<th>Type<th>Time (UTC)<th>\n{rows}</table>\n"
+    ))
 }
 
 pub(crate) fn too_large(names: &[String], max: u64) -> impl IntoResponse + use<> {
     let names = escaped(&names.join(", "));
-    page(&format!("<p>Too large: {names}. A file may have {} MiB. <a href=\"/\">Back</a></p>\n", max >> 20))
+    page(&format!(
+        "<p>Too large: {names}. A file may have {} MiB. <a href=\"/\">Back</a></p>\n",
+        max >> 20
+    ))
 }
 
 fn page(body: &str) -> impl IntoResponse + use<> {
     // Signed links of a page that was kept would no longer work.
     let headers = [(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-store")];
-    let html =
-        format!("<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Uploads</title>\n{body}</html>\n");
+    let html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Uploads</title>\n{body}</html>\n"
+    );
     (headers, Html(html))
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }

@@ -20,14 +20,20 @@ fn bytes(len: usize) -> Vec<u8> {
 async fn comes_back_as_it_went(app: &App) {
     let photo = bytes(3 * MIB + 17);
     let answer = app.upload(&[("My Photo.PNG", &photo), ("notes", b"hello\n")]).await;
-    assert_eq!((answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()), (303, "/"));
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()),
+        (303, "/")
+    );
 
     let shown = app.shown().await;
     let told: Vec<_> = shown.iter().map(|file| (&*file.size, &*file.kind)).collect();
     assert_eq!(told, [("3145745 bytes", "image/png"), ("6 bytes", "text/plain; charset=utf-8")]);
     assert!(shown[0].name.starts_with("My-Photo-") && shown[0].name.ends_with(".png"), "{shown:?}");
     let answer = app.get(&shown[0].link).await;
-    assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"].to_str().unwrap()), (200, &"image/png"));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"].to_str().unwrap()),
+        (200, &"image/png")
+    );
     assert!(answer.bytes().await.unwrap() == photo);
     assert_eq!(app.get(&shown[1].link).await.text().await.unwrap(), "hello\n");
 }
@@ -67,7 +73,9 @@ async fn a_hostile_name_is_harmless() {
     let shown = app.shown().await;
     assert_eq!(shown.len(), names.len());
     assert!(
-        shown.iter().any(|file| file.name.starts_with("passwd-") && file.link.starts_with("/files/2")),
+        shown
+            .iter()
+            .any(|file| file.name.starts_with("passwd-") && file.link.starts_with("/files/2")),
         "{shown:?}"
     );
     let is_harmless = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
@@ -95,7 +103,13 @@ async fn a_file_that_is_too_large_leaves_nothing_and_the_page_says_so() {
     let app = App::on_disk();
     let answer = app.upload(&[("large<b>.bin", &bytes(10 * MIB + 1))]).await;
     assert_eq!(answer.status(), 413);
-    assert!(answer.text().await.unwrap().contains("Too large: large&lt;b&gt;.bin. A file may have 10 MiB."));
+    assert!(
+        answer
+            .text()
+            .await
+            .unwrap()
+            .contains("Too large: large&lt;b&gt;.bin. A file may have 10 MiB.")
+    );
     assert_eq!(app.shown().await, []);
     assert!(app.on_the_disk().is_empty(), "{:?}", app.on_the_disk());
 }
@@ -123,7 +137,8 @@ async fn a_form_that_is_too_large_is_refused() {
     let app = App::on_disk();
     assert_eq!(app.post_form(form_of(40 * MIB)).await.status(), 303);
     assert_eq!(app.shown().await.len(), 4);
-    // No more than a few bytes more: where many are left unread, the end of the connection may overtake the answer.
+    // No more than a few bytes more: where many are left unread, the end of the connection may
+    // overtake the answer.
     assert_eq!(app.post_form(form_of(40 * MIB + 30)).await.status(), 413);
     assert_eq!(app.shown().await.len(), 7);
 }
@@ -221,7 +236,8 @@ async fn a_file_with_content_and_without_a_name_is_refused_and_not_passed_over()
 #[tokio::test]
 async fn a_field_without_a_file_is_passed_over_and_the_files_behind_it_are_kept() {
     let app = App::in_memory();
-    let mut body = b"------a-boundary\r\nContent-Disposition: form-data; name=\"comment\"\r\n\r\n".to_vec();
+    let mut body =
+        b"------a-boundary\r\nContent-Disposition: form-data; name=\"comment\"\r\n\r\n".to_vec();
     body.extend_from_slice(&bytes(MIB));
     body.extend_from_slice(b"\r\n");
     body.extend_from_slice(&form(&[("a.txt", b"kept")]));
@@ -250,7 +266,8 @@ async fn response_to_a_beginning(app: &App, beginning: &[u8]) -> String {
     connection.write_all(head.as_bytes()).await.unwrap();
     connection.write_all(beginning).await.unwrap();
     let mut response = [0; 12];
-    let read = tokio::time::timeout(Duration::from_secs(60), connection.read_exact(&mut response)).await;
+    let read =
+        tokio::time::timeout(Duration::from_secs(60), connection.read_exact(&mut response)).await;
     read.expect("a response before the rest is sent").unwrap();
     String::from_utf8(response.to_vec()).unwrap()
 }
@@ -258,7 +275,8 @@ async fn response_to_a_beginning(app: &App, beginning: &[u8]) -> String {
 #[tokio::test]
 async fn headers_of_a_part_that_do_not_end_are_refused_before_they_fill_the_memory() {
     let app = App::in_memory();
-    let mut endless = b"------a-boundary\r\nContent-Disposition: form-data; name=\"files\"; filename=\"".to_vec();
+    let mut endless =
+        b"------a-boundary\r\nContent-Disposition: form-data; name=\"files\"; filename=\"".to_vec();
     endless.resize(64 << 10, b'a');
     assert_eq!(response_to_a_beginning(&app, &endless).await, "HTTP/1.1 400");
     // Behind a file, where the reader has looked ahead; and before any part.
@@ -281,8 +299,12 @@ async fn a_long_name_fits_into_the_headers_of_a_part() {
 async fn an_uploaded_page_is_downloaded_and_has_no_rights_though_its_browser_called_it_a_picture() {
     let app = App::in_memory();
     let script = b"<script>document.title = 'owned'</script>";
-    app.upload(&[("a.html", script), ("b.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"), ("c.xhtml", script)])
-        .await;
+    app.upload(&[
+        ("a.html", script),
+        ("b.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+        ("c.xhtml", script),
+    ])
+    .await;
     let shown = app.shown().await;
     let kinds: Vec<_> = shown.iter().map(|file| &*file.kind).collect();
     assert_eq!(kinds, ["text/html; charset=utf-8", "image/svg+xml", "application/xhtml+xml"]);
@@ -340,10 +362,15 @@ async fn what_the_storage_signs_is_reached_by_signed_links_alone() {
 
 #[tokio::test]
 async fn what_the_storage_shows_to_everybody_has_its_public_link() {
-    let app = App::start("[storages.default]\ndriver = 'memory'\npublic_url = 'https://media.example.com/'\n");
+    let app = App::start(
+        "[storages.default]\ndriver = 'memory'\npublic_url = 'https://media.example.com/'\n",
+    );
     app.upload(&[("a b.txt", b"a")]).await;
     let link = app.shown().await.remove(0).link;
-    assert!(link.starts_with("https://media.example.com/uploads/2") && !link.contains('?'), "{link}");
+    assert!(
+        link.starts_with("https://media.example.com/uploads/2") && !link.contains('?'),
+        "{link}"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! A number of bytes as people write it (`8388608`, `"8MiB"`, `"50 GB"`), for `#[serde(deserialize_with)]`.
+//! A number of bytes as people write it (`8388608`, `"8MiB"`, `"50 GB"`), for
+//! `#[serde(deserialize_with)]`.
 
 use std::fmt;
 
@@ -34,11 +35,12 @@ pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
     deserialize(deserializer).map(Some)
 }
 
-/// The number that a text means: digits and, if you like, a unit, `B`, `kB`, `MB`, `GB`, `TB` or `KiB`, `MiB`, `GiB`,
-/// `TiB`.
+/// The number that a text means: digits and, if you like, a unit, `B`, `kB`, `MB`, `GB`, `TB` or
+/// `KiB`, `MiB`, `GiB`, `TiB`.
 #[must_use]
 pub fn parse(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let unit: u64 = match unit.trim() {
         "" | "B" => 1,
         "kB" | "KB" => 1000,
@@ -94,7 +96,9 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for text in ["", "MiB", "-1", "1.5GiB", "8 mib", "8M", "99999999999999999999", "99999999TiB"] {
+        for text in
+            ["", "MiB", "-1", "1.5GiB", "8 mib", "8M", "99999999999999999999", "99999999TiB"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

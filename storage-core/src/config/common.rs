@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 
 /// The names of the options that every driver takes.
-pub const COMMON_OPTIONS: &[&str] = &["prefix", "read_only", "public_url", "timeout", "retries", "default_headers"];
+pub const COMMON_OPTIONS: &[&str] =
+    &["prefix", "read_only", "public_url", "timeout", "retries", "default_headers"];
 
 /// The options that every driver takes. The [`Registry`](crate::Registry) turns them into layers.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -43,18 +44,22 @@ impl CommonOptions {
         let mut own = Options::new();
         for name in COMMON_OPTIONS {
             if let Some(value) = options.remove(name) {
-                own.insert(*name, if *name == "default_headers" { field_names(value) } else { value });
+                own.insert(
+                    *name,
+                    if *name == "default_headers" { field_names(value) } else { value },
+                );
             }
         }
         let mut common: Self = own.read("any")?;
         if common.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Error::config("option timeout: zero would fail everything; leave it out for no timeout"));
+            return Err(Error::config(
+                "option timeout: zero would fail everything; leave it out for no timeout",
+            ));
         }
-        common.default_headers = common
-            .default_headers
-            .map(Metadata::validated)
-            .transpose()
-            .map_err(|error| Error::config(format!("option default_headers: {}", error.message())))?;
+        common.default_headers =
+            common.default_headers.map(Metadata::validated).transpose().map_err(|error| {
+                Error::config(format!("option default_headers: {}", error.message()))
+            })?;
         Ok(common)
     }
 }
@@ -66,7 +71,8 @@ fn plain_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, 
         let bare = url.username().is_empty() && url.password().is_none();
         !url.cannot_be_a_base() && bare && url.query().is_none() && url.fragment().is_none()
     });
-    let expected = "expected a URL without user name, query or fragment, as in https://media.example.com/";
+    let expected =
+        "expected a URL without user name, query or fragment, as in https://media.example.com/";
     plain.map(Some).ok_or_else(|| de::Error::custom(expected))
 }
 
@@ -74,7 +80,9 @@ fn plain_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, 
 fn field_names(value: Value) -> Value {
     match value {
         Value::Table(Options { values, origin }) => {
-            let names = values.into_iter().map(|(name, value)| (name.to_ascii_lowercase().replace('-', "_"), value));
+            let names = values
+                .into_iter()
+                .map(|(name, value)| (name.to_ascii_lowercase().replace('-', "_"), value));
             Value::Table(Options { values: names.collect(), origin })
         }
         other => other,

@@ -3,12 +3,13 @@
 use super::options::{Options, Origin, Value};
 use crate::error::{Error, Result};
 
-/// Replaces `${VAR}` in every string below a table by what `lookup` answers. `$${` stands for `${` itself.
+/// Replaces `${VAR}` in every string below a table by what `lookup` answers. `$${` stands for `${`
+/// itself.
 ///
 /// After it a [`Secret`](super::Secret) may hold `${`, which is a text like any other then.
 ///
-/// Happens after the file has been parsed, so a variable's value is text and cannot become syntax; what was put
-/// in is not looked at again.
+/// Happens after the file has been parsed, so a variable's value is text and cannot become syntax;
+/// what was put in is not looked at again.
 ///
 /// # Errors
 /// `InvalidConfig` that names the variable that is missing, or shows where a `}` is.
@@ -21,10 +22,14 @@ use crate::error::{Error, Result};
 /// assert_eq!(options.get("root"), Some(&Value::from("/home/ada/media")));
 /// # Ok::<(), storage_core::Error>(())
 /// ```
-pub fn expand_variables(options: &mut Options, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+pub fn expand_variables(
+    options: &mut Options,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<()> {
     options.origin = Origin::Expanded;
     for (name, value) in &mut options.values {
-        expand_value(value, lookup).map_err(|error| Error::config(format!("option {name}: {}", error.message())))?;
+        expand_value(value, lookup)
+            .map_err(|error| Error::config(format!("option {name}: {}", error.message())))?;
     }
     Ok(())
 }
@@ -49,7 +54,8 @@ fn expand_text(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<St
             rest = after;
             continue;
         }
-        let (name, behind) = after.split_once('}').ok_or_else(|| Error::config("a ${ without its }"))?;
+        let (name, behind) =
+            after.split_once('}').ok_or_else(|| Error::config("a ${ without its }"))?;
         let value = lookup(name).ok_or_else(|| {
             Error::config(format!(
                 "the environment variable {name} is not set (write $${{{name}}} for the text itself)"

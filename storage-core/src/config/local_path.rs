@@ -7,8 +7,8 @@ use serde::de::{self, Deserialize, Deserializer};
 /// Reads a path.
 ///
 /// # Errors
-/// The deserializer's, for a path that begins with `~` or `$`, with what to write instead: taken literally, it would
-/// be a directory of that name in the working directory, which is never meant.
+/// The deserializer's, for a path that begins with `~` or `$`, with what to write instead: taken
+/// literally, it would be a directory of that name in the working directory, which is never meant.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = String::deserialize(deserializer)?;
     if path.starts_with("~") {
@@ -53,7 +53,10 @@ mod tests {
     fn a_path_that_only_a_shell_would_expand_is_refused_with_what_to_write() {
         for root in ["~", "~/media", "~ada/media", "$HOME/media", "$HOME", "${HOME}/media"] {
             let said = read(root).unwrap_err();
-            assert!(said.starts_with("option root: ") && said.contains("${HOME}/..."), "{root}: {said}");
+            assert!(
+                said.starts_with("option root: ") && said.contains("${HOME}/..."),
+                "{root}: {said}"
+            );
         }
         for root in ["/srv/~/$a", "./~", "./$HOME", "media", "a~b"] {
             assert_eq!(read(root).unwrap(), PathBuf::from(root));

@@ -1,5 +1,5 @@
-//! Configuration types, free of any file format: they deserialise from TOML, YAML, JSON, whatever an application
-//! keeps its own configuration in.
+//! Configuration types, free of any file format: they deserialise from TOML, YAML, JSON, whatever
+//! an application keeps its own configuration in.
 //!
 //! ```
 //! use storage_core::Registry;
@@ -73,7 +73,9 @@ impl StorageConfig {
         match options.remove("driver") {
             Some(Value::String(driver)) => Self::new(driver, options),
             Some(_) => Err(Error::config("option driver: expected a string")),
-            None => Err(Error::config("option driver is missing: name the driver, as in driver = \"fs\"")),
+            None => Err(Error::config(
+                "option driver is missing: name the driver, as in driver = \"fs\"",
+            )),
         }
     }
 
@@ -136,8 +138,9 @@ impl<'de> Deserialize<'de> for StoragesConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut all = Self::new();
         for (name, value) in Options::deserialize(deserializer)?.values {
-            let config = StorageConfig::from_value(value)
-                .map_err(|error| de::Error::custom(format!("[storages.{name}]: {}", error.message())))?;
+            let config = StorageConfig::from_value(value).map_err(|error| {
+                de::Error::custom(format!("[storages.{name}]: {}", error.message()))
+            })?;
             all.insert(name, config);
         }
         Ok(all)

@@ -1,4 +1,5 @@
-//! [`Options`] and [`Value`]: a driver's options as they were written, before the driver reads them.
+//! [`Options`] and [`Value`]: a driver's options as they were written, before the driver reads
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,10 +41,12 @@ impl Value {
         }
     }
 
-    /// Whether a message shows this value, or one inside it. A short text counts only between quotes, since any
-    /// sentence may hold it.
+    /// Whether a message shows this value, or one inside it. A short text counts only between
+    /// quotes, since any sentence may hold it.
     pub(super) fn is_quoted_in(&self, message: &str) -> bool {
-        let shows = |text: &str| message.contains(&format!("{text:?}")) || (text.len() >= 8 && message.contains(text));
+        let shows = |text: &str| {
+            message.contains(&format!("{text:?}")) || (text.len() >= 8 && message.contains(text))
+        };
         match self {
             Self::String(text) => shows(text),
             // Where a text is wanted, a number is read as one.
@@ -119,7 +122,8 @@ pub struct Options {
     pub(super) origin: Origin,
 }
 
-/// Where the values of a table come from: on it depends which texts a [`Secret`](super::Secret) takes.
+/// Where the values of a table come from: on it depends which texts a [`Secret`](super::Secret)
+/// takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// From a format in which `${VAR}` has no meaning.
@@ -186,23 +190,26 @@ impl Options {
         self.origin = Origin::Url;
     }
 
-    /// Reads the options into a driver's own struct, which should be `#[serde(deny_unknown_fields)]`.
+    /// Reads the options into a driver's own struct, which should be
+    /// `#[serde(deny_unknown_fields)]`.
     ///
-    /// A text stands for a boolean or a number where one is wanted, since URLs and environments have nothing
-    /// but text.
+    /// A text stands for a boolean or a number where one is wanted, since URLs and environments
+    /// have nothing but text.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option, and for an unknown one lists those that `driver` knows; for a
-    /// [`Secret`](super::Secret) that comes from a URL, or holds `${` where no variables are replaced. Values are
-    /// never shown.
+    /// `InvalidConfig` that names the option, and for an unknown one lists those that `driver`
+    /// knows; for a [`Secret`](super::Secret) that comes from a URL, or holds `${` where no
+    /// variables are replaced. Values are never shown.
     pub fn read<T: DeserializeOwned>(self, driver: &str) -> Result<T> {
-        T::deserialize(ValueDeserializer::of(self)).map_err(|error: ConfigError| error.told(Some(driver)))
+        T::deserialize(ValueDeserializer::of(self))
+            .map_err(|error: ConfigError| error.told(Some(driver)))
     }
 
     /// As [`read`](Self::read), for a table that is no driver's: the options of a server, say.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option, and for an unknown one lists the known. Values are never shown.
+    /// `InvalidConfig` that names the option, and for an unknown one lists the known. Values are
+    /// never shown.
     pub fn read_table<T: DeserializeOwned>(self) -> Result<T> {
         T::deserialize(ValueDeserializer::of(self)).map_err(|error: ConfigError| error.told(None))
     }
@@ -230,9 +237,11 @@ impl ConfigError {
         let of_driver = driver.map_or_else(String::new, |driver| format!(" of driver {driver}"));
         Error::config(match self {
             Self::Unknown { name, known } => {
-                let own = if known.is_empty() { "none of its own".to_owned() } else { known.join(", ") };
+                let own =
+                    if known.is_empty() { "none of its own".to_owned() } else { known.join(", ") };
                 let common = COMMON_OPTIONS.join(", ");
-                let common = driver.map_or_else(String::new, |_| format!(", and for every driver {common}"));
+                let common =
+                    driver.map_or_else(String::new, |_| format!(", and for every driver {common}"));
                 format!("unknown option {name}{of_driver}; known are {own}{common}")
             }
             Self::Missing { name } => format!("option {name}{of_driver} is missing"),
@@ -244,7 +253,8 @@ impl ConfigError {
 
 impl<'de> Deserialize<'de> for Options {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of a value, which takes anything: the format's own message about the wrong type would quote it.
+        // By way of a value, which takes anything: the format's own message about the wrong type
+        // would quote it.
         match Value::deserialize(deserializer)? {
             Value::Table(table) => Ok(table),
             other => Err(de::Error::custom(format!("expected a table, found {}", other.kind()))),
@@ -270,7 +280,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
         f.write_str("a boolean, a number, a string, a list or a table")
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 
@@ -311,7 +324,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
         // What is null in formats that have it is not set.
         while let Some((name, value)) = map.next_entry::<String, Option<Value>>()? {
             match value {
-                Some(Value::Integer(number)) if name == Origin::MARKER => origin = Origin::from_number(number),
+                Some(Value::Integer(number)) if name == Origin::MARKER => {
+                    origin = Origin::from_number(number)
+                }
                 value => values.extend(value.map(|value| (name, value))),
             }
         }

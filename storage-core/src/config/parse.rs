@@ -1,19 +1,21 @@
-//! Reading a [`Value`] into a driver's struct: a serde deserializer whose errors name the option and never show
-//! a value.
+//! Reading a [`Value`] into a driver's struct: a serde deserializer whose errors name the option
+//! and never show a value.
 
 use std::collections::btree_map;
 use std::fmt;
 use std::time::Duration;
 
 use serde::de::value::SeqDeserializer;
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
 use super::options::{Options, Origin, VALUE, Value};
 use super::secret::{self, SECRET};
 
-/// A duration as people write it (`"90s"`, `"15m"`, `"1h 30m"`), for `#[serde(deserialize_with)]`; a plain number is
-/// seconds.
+/// A duration as people write it (`"90s"`, `"15m"`, `"1h 30m"`), for `#[serde(deserialize_with)]`;
+/// a plain number is seconds.
 pub mod duration {
     use super::{Deserialize, Deserializer, Duration, de};
 
@@ -23,14 +25,18 @@ pub mod duration {
     /// The deserializer's, for anything that is no duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse(&text).ok_or_else(|| de::Error::custom("expected a duration, as in \"90s\", \"15m\" or \"1h 30m\""))
+        parse(&text).ok_or_else(|| {
+            de::Error::custom("expected a duration, as in \"90s\", \"15m\" or \"1h 30m\"")
+        })
     }
 
     /// Reads a duration that may be missing. Use it with `#[serde(default)]`.
     ///
     /// # Errors
     /// As [`deserialize`].
-    pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub fn option<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         deserialize(deserializer).map(Some)
     }
 
@@ -57,7 +63,8 @@ impl ConfigError {
         Self::Bad { path: String::new(), reason: reason.into() }
     }
 
-    /// The message of a type's own reading may quote the value, as that of `Url` does; then it is not passed on.
+    /// The message of a type's own reading may quote the value, as that of `Url` does; then it is
+    /// not passed on.
     fn without(self, value: &Value) -> Self {
         match self {
             Self::Bad { path, reason } if value.is_quoted_in(&reason) => {
@@ -69,7 +76,9 @@ impl ConfigError {
 
     fn below(self, name: &str) -> Self {
         match self {
-            Self::Bad { path, reason } if path.is_empty() => Self::Bad { path: name.to_owned(), reason },
+            Self::Bad { path, reason } if path.is_empty() => {
+                Self::Bad { path: name.to_owned(), reason }
+            }
             Self::Bad { path, reason } => Self::Bad { path: format!("{name}.{path}"), reason },
             // Inside a table of its own, the lists of the driver's options would mislead.
             Self::Unknown { name: inner, known } => Self::Bad {
@@ -196,8 +205,15 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
                 items.end().map(|()| value)
             }
             Value::Table(Options { values, origin }) => {
-                let marker = marks.then(|| (Origin::MARKER.to_owned(), Value::Integer(origin as i64)));
-                visitor.visit_map(Table { marker, entries: values.into_iter(), entry: None, origin, marks })
+                let marker =
+                    marks.then(|| (Origin::MARKER.to_owned(), Value::Integer(origin as i64)));
+                visitor.visit_map(Table {
+                    marker,
+                    entries: values.into_iter(),
+                    entry: None,
+                    origin,
+                    marks,
+                })
             }
         }
     }
@@ -216,7 +232,8 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         deserialize_f64, visit_f64, f64;
     }
 
-    /// A number where a text is wanted is the text that it is written as: `timeout = 30`, `bucket = 2026`.
+    /// A number where a text is wanted is the text that it is written as: `timeout = 30`, `bucket =
+    /// 2026`.
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self.value {
             Value::Integer(value) => visitor.visit_string(value.to_string()),
@@ -273,14 +290,21 @@ struct Table {
 impl<'de> MapAccess<'de> for Table {
     type Error = ConfigError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ConfigError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ConfigError> {
         self.entry = self.marker.take().or_else(|| self.entries.next());
         let Some((name, _)) = &self.entry else { return Ok(None) };
         seed.deserialize(name.clone().into_deserializer()).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ConfigError> {
-        let (name, value) = self.entry.take().ok_or_else(|| ConfigError::bad("a value without a name"))?;
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, ConfigError> {
+        let (name, value) =
+            self.entry.take().ok_or_else(|| ConfigError::bad("a value without a name"))?;
         let hidden = value.clone();
         let value = ValueDeserializer { value, origin: self.origin, marks: self.marks };
         seed.deserialize(value).map_err(|error| error.without(&hidden).below(&name))

@@ -20,8 +20,8 @@ const MIN_DIFFERENT_BYTES: usize = 6;
 
 /// Text that neither `Debug` nor `Display` shows: a password, a signing key, a token.
 ///
-/// Deserialising fails for a text with `${` (but not `$${`) where nothing has replaced variables, since that is the
-/// name of a secret and not the secret; and for an option of a URL.
+/// Deserialising fails for a text with `${` (but not `$${`) where nothing has replaced variables,
+/// since that is the name of a secret and not the secret; and for an option of a URL.
 ///
 /// ```
 /// use storage_core::config::Secret;
@@ -46,8 +46,8 @@ impl Secret {
         &self.0
     }
 
-    /// Returns whether the text has so few different bytes (fewer than 6) that it is a placeholder and no secret:
-    /// zeros, spaces, `abcabcabc`.
+    /// Returns whether the text has so few different bytes (fewer than 6) that it is a placeholder
+    /// and no secret: zeros, spaces, `abcabcabc`.
     #[must_use]
     pub fn is_trivial(&self) -> bool {
         is_trivial(self.0.as_bytes())
@@ -80,7 +80,10 @@ impl<'de> Visitor<'de> for SecretVisitor {
         f.write_str("a text")
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Secret, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Secret, D::Error> {
         let text = String::deserialize(deserializer)?;
         if holds_variable(&text) { Err(de::Error::custom(NOT_REPLACED)) } else { Ok(Secret(text)) }
     }
@@ -163,15 +166,27 @@ mod tests {
         let mut options = token("a");
         options.mark_as_url();
         let said = read(options).unwrap_err();
-        assert!(said.starts_with("option token: a URL holds no secrets: set it in a config file"), "{said}");
+        assert!(
+            said.starts_with("option token: a URL holds no secrets: set it in a config file"),
+            "{said}"
+        );
     }
 
     #[test]
     fn a_placeholder_is_trivial_and_random_text_is_not() {
-        for text in ["", " ", "                ", "0000000000000000", "abcabcabcabcabcabcabc", "0101010101010101"] {
+        for text in [
+            "",
+            " ",
+            "                ",
+            "0000000000000000",
+            "abcabcabcabcabcabcabc",
+            "0101010101010101",
+        ] {
             assert!(Secret::new(text).is_trivial(), "{text:?}");
         }
-        for text in ["0123456789abcdef", "9f86d081884c7d659a2feaa0c55ad015", "a secret of many bytes"] {
+        for text in
+            ["0123456789abcdef", "9f86d081884c7d659a2feaa0c55ad015", "a secret of many bytes"]
+        {
             assert!(!Secret::new(text).is_trivial(), "{text:?}");
         }
     }

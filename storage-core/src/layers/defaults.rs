@@ -14,8 +14,9 @@ use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
 
-/// Fills in the metadata that a save leaves open, `Cache-Control` say. What is given stays; copies keep their source's
-/// metadata or take what they are given, and an upload through a signed link has what its client sends.
+/// Fills in the metadata that a save leaves open, `Cache-Control` say. What is given stays; copies
+/// keep their source's metadata or take what they are given, and an upload through a signed link
+/// has what its client sends.
 #[derive(Debug, Clone)]
 pub struct Defaults {
     inner: Arc<dyn Driver>,
@@ -23,7 +24,8 @@ pub struct Defaults {
 }
 
 impl Defaults {
-    /// Wraps a driver. A default `content_type` never applies: one is always given or guessed before.
+    /// Wraps a driver. A default `content_type` never applies: one is always given or guessed
+    /// before.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, defaults: Metadata) -> Self {
         Self { inner, defaults }

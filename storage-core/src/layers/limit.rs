@@ -18,20 +18,23 @@ use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
 
-/// Lets at most so many calls through at a time; the others wait their turn, first come, first served.
+/// Lets at most so many calls through at a time; the others wait their turn, first come, first
+/// served.
 ///
-/// A call takes one place until it is answered or dropped. An opened body that streams keeps its place until it
-/// has ended, failed or been dropped; one in memory or in a file needs none. A listing takes a place for
-/// each wait for its next entry and none in between, so that a slow reader holds up nobody; a reader that goes
-/// away in the middle of a wait, without dropping the listing, keeps the place.
+/// A call takes one place until it is answered or dropped. An opened body that streams keeps its
+/// place until it has ended, failed or been dropped; one in memory or in a file needs none. A
+/// listing takes a place for each wait for its next entry and none in between, so that a slow
+/// reader holds up nobody; a reader that goes away in the middle of a wait, without dropping the
+/// listing, keeps the place.
 ///
 /// Clones share the places.
 ///
 /// # Deadlock
-/// A body that streams holds a place. Whoever keeps one open while waiting for another call on the same
-/// storage (`storage.save("b", storage.open("a").await?)`) needs two places at once; when all places are held by
-/// callers who wait for a second one, none of them gets on. With a limit of 1 the first such caller is enough. Use
-/// `copy` within a storage, and a limit well above the number of such transfers otherwise.
+/// A body that streams holds a place. Whoever keeps one open while waiting for another call on the
+/// same storage (`storage.save("b", storage.open("a").await?)`) needs two places at once; when all
+/// places are held by callers who wait for a second one, none of them gets on. With a limit of 1
+/// the first such caller is enough. Use `copy` within a storage, and a limit well above the number
+/// of such transfers otherwise.
 ///
 /// ```
 /// use storage_core::{Memory, layers::Limit};
@@ -61,7 +64,10 @@ impl Limit {
 }
 
 /// Keeps the place until the body has ended or failed, or is dropped.
-fn holding(chunks: BoxStream<'static, Result<Bytes>>, place: Place) -> BoxStream<'static, Result<Bytes>> {
+fn holding(
+    chunks: BoxStream<'static, Result<Bytes>>,
+    place: Place,
+) -> BoxStream<'static, Result<Bytes>> {
     let body = stream::unfold(Some((chunks, place)), |body| async {
         let (mut chunks, place) = body?;
         let chunk = chunks.next().await?;

@@ -32,17 +32,19 @@ const OPERATIONS: &str = "storage_operations_total";
 const SECONDS: &str = "storage_operation_seconds";
 const BYTES: &str = "storage_bytes_total";
 
-/// Tells of every operation: a span and an event through `tracing`, counters and a histogram through `metrics`.
+/// Tells of every operation: a span and an event through `tracing`, counters and a histogram
+/// through `metrics`.
 ///
 /// # Spans and events
-/// Each operation is a span `storage` at debug level, around all that the driver does, with the fields `operation`,
-/// `driver`, `key` (for `list` the prefix) and, at the end, `result`. It ends with an event:
+/// Each operation is a span `storage` at debug level, around all that the driver does, with the
+/// fields `operation`, `driver`, `key` (for `list` the prefix) and, at the end, `result`. It ends
+/// with an event:
 ///
-/// - debug, with `result` and `elapsed`: success, and failures that a caller brings about and deals with (`NotFound`,
-///   `AlreadyExists`, `PreconditionFailed`, `InvalidKey` and the like);
-/// - warn, with all the fields and the `error` and its `cause`: failures that an operator should know of
-///   (`Unexpected`, `Timeout`, `RateLimited`, `StorageFull`, `Integrity`, `PermissionDenied` and the like), unless
-///   it was the caller's own stream that failed a save.
+/// - debug, with `result` and `elapsed`: success, and failures that a caller brings about and deals
+///   with (`NotFound`, `AlreadyExists`, `PreconditionFailed`, `InvalidKey` and the like);
+/// - warn, with all the fields and the `error` and its `cause`: failures that an operator should
+///   know of (`Unexpected`, `Timeout`, `RateLimited`, `StorageFull`, `Integrity`,
+///   `PermissionDenied` and the like), unless it was the caller's own stream that failed a save.
 ///
 /// Neither bytes of an object nor links appear in them.
 ///
@@ -54,21 +56,24 @@ const BYTES: &str = "storage_bytes_total";
 /// | `storage_operation_seconds` | histogram | `driver`, `operation` |
 /// | `storage_bytes_total` | counter | `driver`, `direction` (`in`: saved, `out`: read) |
 ///
-/// `result` is `ok`, the name of an [`ErrorKind`], or `cancelled` if the caller dropped the future before the
-/// answer. Keys are no labels: there are too many of them.
+/// `result` is `ok`, the name of an [`ErrorKind`], or `cancelled` if the caller dropped the future
+/// before the answer. Keys are no labels: there are too many of them.
 ///
-/// The deletion of many objects at once is one operation `delete`, with the fields `keys` and `failed` (how many) in place of
-/// `key`; its result is `ok` if no key failed, else that of one that did.
+/// The deletion of many objects at once is one operation `delete`, with the fields `keys` and
+/// `failed` (how many) in place of `key`; its result is `ok` if no key failed, else that of one
+/// that did.
 ///
-/// A listing that continues after errors an operator should know of (an unreadable directory) sends an event for the
-/// first of them, with its key, and has that error's kind as its result.
+/// A listing that continues after errors an operator should know of (an unreadable directory) sends
+/// an event for the first of them, with its key, and has that error's kind as its result.
 ///
-/// An `open` ends when the object is there; a body that fails later is an event of its own. A `list` is one operation
-/// from the first entry asked for until its end, an error, or until it is dropped, which is `ok`: who has read enough
-/// stops reading. Chunks that stream are counted as they pass, also those of a save that fails; bytes in memory or
-/// in a file when they are saved or opened, whether or not all of them are read.
+/// An `open` ends when the object is there; a body that fails later is an event of its own. A
+/// `list` is one operation from the first entry asked for until its end, an error, or until it is
+/// dropped, which is `ok`: who has read enough stops reading. Chunks that stream are counted as
+/// they pass, also those of a save that fails; bytes in memory or in a file when they are saved or
+/// opened, whether or not all of them are read.
 ///
-/// A recorder installed later gets the metrics too, but not their descriptions: see [`describe`](Self::describe).
+/// A recorder installed later gets the metrics too, but not their descriptions: see
+/// [`describe`](Self::describe).
 ///
 /// ```
 /// use storage_core::{Memory, layers::Observed};
@@ -93,12 +98,24 @@ impl Observed {
         Self { inner, driver }
     }
 
-    /// Tells the `metrics` recorder what the metrics mean. For an application that installs its recorder after it
-    /// has opened its storages.
+    /// Tells the `metrics` recorder what the metrics mean. For an application that installs its
+    /// recorder after it has opened its storages.
     pub fn describe() {
-        metrics::describe_counter!(OPERATIONS, Unit::Count, "Operations on storages, by their result.");
-        metrics::describe_histogram!(SECONDS, Unit::Seconds, "How long operations on storages took.");
-        metrics::describe_counter!(BYTES, Unit::Bytes, "Bytes saved to (in) and read from (out) storages.");
+        metrics::describe_counter!(
+            OPERATIONS,
+            Unit::Count,
+            "Operations on storages, by their result."
+        );
+        metrics::describe_histogram!(
+            SECONDS,
+            Unit::Seconds,
+            "How long operations on storages took."
+        );
+        metrics::describe_counter!(
+            BYTES,
+            Unit::Bytes,
+            "Bytes saved to (in) and read from (out) storages."
+        );
     }
 
     async fn observe<T>(
@@ -179,7 +196,8 @@ impl Call {
     fn count(&self, result: &'static str) -> Duration {
         let elapsed = self.started.elapsed();
         let (driver, operation) = (&self.driver, self.operation.as_str());
-        let labels = [("driver", driver.clone()), ("operation", SharedString::const_str(operation))];
+        let labels =
+            [("driver", driver.clone()), ("operation", SharedString::const_str(operation))];
         metrics::histogram!(SECONDS, &labels).record(elapsed);
         metrics::counter!(OPERATIONS, "driver" => driver.clone(), "operation" => operation, "result" => result)
             .increment(1);
@@ -263,7 +281,11 @@ fn observed_body(
             warn(error, Operation::Open, &driver, key.as_str(), opened.elapsed());
         }
         Err(error) => {
-            tracing::debug!(key = &*escape_invisible(key.as_str()), result = error.kind().as_str(), "the body failed");
+            tracing::debug!(
+                key = &*escape_invisible(key.as_str()),
+                result = error.kind().as_str(),
+                "the body failed"
+            );
         }
     });
     seen.boxed()
@@ -276,7 +298,8 @@ struct Listing {
     prefix: Prefix,
     /// From the first poll until the end.
     call: Option<Call>,
-    /// The kind of the first error after which the listing continued and that an operator should know.
+    /// The kind of the first error after which the listing continued and that an operator should
+    /// know.
     first: Option<ErrorKind>,
     done: bool,
 }
@@ -295,10 +318,14 @@ impl Listing {
 
     /// Notes an error after which the listing continues. One event a listing, as for many deletes.
     fn note(&mut self, error: &Error) {
-        let Some(call) = self.call.as_ref().filter(|_| self.first.is_none() && is_trouble(error)) else { return };
+        let Some(call) = self.call.as_ref().filter(|_| self.first.is_none() && is_trouble(error))
+        else {
+            return;
+        };
         self.first = Some(error.kind());
         let key = error.key().unwrap_or(self.prefix.as_str());
-        call.span.in_scope(|| warn(error, Operation::List, &self.driver, key, call.started.elapsed()));
+        call.span
+            .in_scope(|| warn(error, Operation::List, &self.driver, key, call.started.elapsed()));
     }
 }
 
@@ -310,7 +337,9 @@ impl Stream for Listing {
         if this.done {
             return Poll::Ready(None);
         }
-        let call = this.call.get_or_insert_with(|| Call::begin(&this.driver, Operation::List, this.prefix.as_str()));
+        let call = this.call.get_or_insert_with(|| {
+            Call::begin(&this.driver, Operation::List, this.prefix.as_str())
+        });
         let entry = std::task::ready!(call.span.in_scope(|| this.entries.poll_next_unpin(cx)));
         match &entry {
             None => this.end(None),
@@ -355,7 +384,8 @@ impl Driver for Observed {
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        let object = self.observe(Operation::Open, key.as_str(), self.inner.open(key, options)).await?;
+        let object =
+            self.observe(Operation::Open, key.as_str(), self.inner.open(key, options)).await?;
         let bytes = self.bytes("out");
         let mut streams = false;
         let length = object.content_length();
@@ -384,8 +414,11 @@ impl Driver for Observed {
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         let call = Call::begin_many(&self.driver, keys.len());
         let answers = self.inner.delete_many(keys).instrument(call.span.clone()).await;
-        let failed: Vec<_> =
-            keys.iter().zip(&answers).filter_map(|(key, answer)| Some((key, answer.as_ref().err()?))).collect();
+        let failed: Vec<_> = keys
+            .iter()
+            .zip(&answers)
+            .filter_map(|(key, answer)| Some((key, answer.as_ref().err()?)))
+            .collect();
         call.span.record("failed", failed.len());
         // One speaks for all: what an operator should know of, before what the caller deals with.
         let told = failed.iter().find(|(_, error)| is_trouble(error)).or(failed.first());
@@ -397,7 +430,8 @@ impl Driver for Observed {
     }
 
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        self.observe(Operation::Delete, marker.as_str(), self.inner.delete_folder_marker(marker)).await
+        self.observe(Operation::Delete, marker.as_str(), self.inner.delete_folder_marker(marker))
+            .await
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {

@@ -17,8 +17,8 @@ use crate::payload::Payload;
 
 /// Puts a prefix before every key, and takes it away from what comes back, errors included.
 ///
-/// The prefix is whole segments: `media` and `media/` both mean the keys that begin with `media/`. The prefix
-/// and a key together have to obey the rules of [`Key`], its 1024 bytes among them.
+/// The prefix is whole segments: `media` and `media/` both mean the keys that begin with `media/`.
+/// The prefix and a key together have to obey the rules of [`Key`], its 1024 bytes among them.
 #[derive(Debug, Clone)]
 pub struct Prefixed {
     inner: Arc<dyn Driver>,
@@ -46,8 +46,10 @@ impl Prefixed {
 
     /// The one rule that two valid parts can break together.
     fn too_long(&self, key: &str) -> Error {
-        let message =
-            format!("with the prefix {:?} before it, the key has more than {MAX_KEY_BYTES} bytes", self.prefix);
+        let message = format!(
+            "with the prefix {:?} before it, the key has more than {MAX_KEY_BYTES} bytes",
+            self.prefix
+        );
         Error::new(ErrorKind::InvalidKey, message).with_key(key)
     }
 
@@ -87,7 +89,8 @@ impl Prefixed {
 }
 
 fn foreign(key: &str) -> Error {
-    Error::new(ErrorKind::Unexpected, "the driver answered with a key outside the prefix").with_key(key)
+    Error::new(ErrorKind::Unexpected, "the driver answered with a key outside the prefix")
+        .with_key(key)
 }
 
 #[async_trait]
@@ -95,7 +98,11 @@ impl Driver for Prefixed {
     fn info(&self) -> DriverInfo {
         let mut info = self.inner.info();
         if !self.prefix.is_empty() {
-            info.location = format!("{}/{}", info.location.trim_end_matches('/'), self.prefix.trim_end_matches('/'));
+            info.location = format!(
+                "{}/{}",
+                info.location.trim_end_matches('/'),
+                self.prefix.trim_end_matches('/')
+            );
         }
         info
     }
@@ -106,7 +113,11 @@ impl Driver for Prefixed {
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        let object = self.inner.open(&self.inside(key)?, options).await.map_err(|error| self.outside_error(error))?;
+        let object = self
+            .inner
+            .open(&self.inside(key)?, options)
+            .await
+            .map_err(|error| self.outside_error(error))?;
         let key = key.clone();
         let layer = self.clone();
         let object = object.map_stream(move |chunks| {
@@ -141,7 +152,8 @@ impl Driver for Prefixed {
     }
 
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        let inside = Prefix::new(format!("{}{marker}", self.prefix)).map_err(|_| self.too_long(marker.as_str()))?;
+        let inside = Prefix::new(format!("{}{marker}", self.prefix))
+            .map_err(|_| self.too_long(marker.as_str()))?;
         self.inner.delete_folder_marker(&inside).await.map_err(|error| self.outside_error(error))
     }
 
@@ -149,7 +161,8 @@ impl Driver for Prefixed {
         let Ok(inside) = Prefix::new(format!("{}{prefix}", self.prefix)) else {
             return stream::iter([Err(self.too_long(prefix.as_str()))]).boxed();
         };
-        let start_after = options.start_after.as_ref().map(|after| format!("{}{after}", self.prefix));
+        let start_after =
+            options.start_after.as_ref().map(|after| format!("{}{after}", self.prefix));
         let options = ListOptions { start_after, ..options.clone() };
         let layer = self.clone();
         self.inner.list(&inside, &options).map(move |entry| layer.outside_entry(entry)).boxed()

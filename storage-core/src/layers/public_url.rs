@@ -16,9 +16,8 @@ use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlMeth
 use crate::payload::Payload;
 use crate::signed_url::public_url;
 
-/// Answers unsigned links with a base URL and the key: a CNAME, a CDN, a web server that shows the storage's
-/// objects. Signed links, and so all links for uploading, are still the
-/// inner driver's.
+/// Answers unsigned links with a base URL and the key: a CNAME, a CDN, a web server that shows the
+/// storage's objects. Signed links, and so all links for uploading, are still the inner driver's.
 #[derive(Debug, Clone)]
 pub struct PublicUrl {
     inner: Arc<dyn Driver>,
@@ -78,7 +77,9 @@ impl Driver for PublicUrl {
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        if options.expires_in.is_some() || matches!(options.method, UrlMethod::Put | UrlMethod::Post) {
+        if options.expires_in.is_some()
+            || matches!(options.method, UrlMethod::Put | UrlMethod::Post)
+        {
             return self.inner.url(key, options).await;
         }
         let mut link = Link::public(public_url(&self.base, key));

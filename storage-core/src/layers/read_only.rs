@@ -14,7 +14,8 @@ use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlMethod, UrlOptions};
 use crate::payload::Payload;
 
-/// A storage for reading only. `save`, `delete`, `copy` and links for uploading are `PermissionDenied`.
+/// A storage for reading only. `save`, `delete`, `copy` and links for uploading are
+/// `PermissionDenied`.
 #[derive(Debug, Clone)]
 pub struct ReadOnly {
     inner: Arc<dyn Driver>,
@@ -48,7 +49,12 @@ impl Driver for ReadOnly {
         info
     }
 
-    async fn save(&self, _key: &Key, _payload: Payload, _options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        _key: &Key,
+        _payload: Payload,
+        _options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         refused()
     }
 

@@ -27,7 +27,8 @@ use crate::payload::Payload;
 /// Payloads that are there already may take the time once for each of these bytes begun.
 const STEP: u64 = 1024 * 1024;
 
-/// Many deletes may take the time once for each of these keys begun: not every backend has one request for all.
+/// Many deletes may take the time once for each of these keys begun: not every backend has one
+/// request for all.
 const KEYS: u64 = 100;
 
 /// Gives up on a driver that neither answers nor gets on.
@@ -43,14 +44,16 @@ const KEYS: u64 = 100;
 /// | `save` of bytes in memory or a file | the answer, with the time once for each MiB begun |
 /// | `delete_all` | the answer for each batch, with the time once for each 100 keys begun |
 ///
-/// The time a driver spends waiting for the caller's own stream does not count, nor does the time between two
-/// chunks or entries that the caller takes: a slow client is not the backend's fault. A body in a file is the
-/// caller's to read and is not watched. A payload in memory shows no progress, so the layer can but
-/// allow for its size: hand over a large one as a stream to learn sooner that its save stalls. A copy shows none
-/// either and is bounded all the same: allow for the largest object that the backend copies by itself.
+/// The time a driver spends waiting for the caller's own stream does not count, nor does the time
+/// between two chunks or entries that the caller takes: a slow client is not the backend's fault. A
+/// body in a file is the caller's to read and is not watched. A payload in memory shows no
+/// progress, so the layer can but allow for its size: hand over a large one as a stream to learn
+/// sooner that its save stalls. A copy shows none either and is bounded all the same: allow for the
+/// largest object that the backend copies by itself.
 ///
-/// What runs out of time is dropped, and answers `Timeout`, which is retryable. A save, delete or copy may
-/// have happened by then, its answer alone being late: completely or not at all, as always.
+/// What runs out of time is dropped, and answers `Timeout`, which is retryable. A save, delete or
+/// copy may have happened by then, its answer alone being late: completely or not at all, as
+/// always.
 ///
 /// ```
 /// use std::time::Duration;
@@ -92,7 +95,9 @@ fn timed_out(message: String) -> Error {
 }
 
 fn changed_in_vain(after: Duration) -> Error {
-    timed_out(format!("no answer within {after:?} (option timeout); it may have happened all the same"))
+    timed_out(format!(
+        "no answer within {after:?} (option timeout); it may have happened all the same"
+    ))
 }
 
 /// The time for what shows no progress: once for each step begun.
@@ -111,15 +116,17 @@ fn bounded<T: Send + 'static>(
         let mut items = items?;
         match tokio::time::timeout(after, items.next()).await {
             Ok(item) => item.map(|item| (item, Some(items))),
-            Err(_) => Some((Err(timed_out(format!("no {what} within {after:?} (option timeout)"))), None)),
+            Err(_) => {
+                Some((Err(timed_out(format!("no {what} within {after:?} (option timeout)"))), None))
+            }
         }
     });
     // Unfold panics when it is polled after its end; a stream of ours does not.
     waits.fuse().boxed()
 }
 
-/// What is known of a save's progress: shared by the payload's stream, which the driver may read in a
-/// task of its own, and whoever watches the clock.
+/// What is known of a save's progress: shared by the payload's stream, which the driver may read in
+/// a task of its own, and whoever watches the clock.
 #[derive(Clone)]
 struct Progress(Arc<Mutex<Turn>>);
 
@@ -149,8 +156,8 @@ impl Progress {
         }
     }
 
-    /// Ends when it has been the driver's turn for this long. Looks only when that could be so, hence needs
-    /// no waking by the stream.
+    /// Ends when it has been the driver's turn for this long. Looks only when that could be so,
+    /// hence needs no waking by the stream.
     async fn stalled(&self, after: Duration) {
         let mut quiet = self.quiet();
         while quiet < after {
@@ -171,7 +178,11 @@ impl Stream for Watched {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let chunk = self.chunks.poll_next_unpin(cx);
-        self.progress.set(if chunk.is_pending() { Turn::Caller } else { Turn::Driver(Instant::now()) });
+        self.progress.set(if chunk.is_pending() {
+            Turn::Caller
+        } else {
+            Turn::Driver(Instant::now())
+        });
         chunk
     }
 }

@@ -1,5 +1,6 @@
-//! A driver for the tests of layers: it follows a script (fails, stalls, breaks off where it is told to), and notes
-//! what it was asked. Its objects are in memory; its bodies stream, four bytes at a time.
+//! A driver for the tests of layers: it follows a script (fails, stalls, breaks off where it is
+//! told to), and notes what it was asked. Its objects are in memory; its bodies stream, four bytes
+//! at a time.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -12,9 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, ETag, Entry, EntryStream, Error, ErrorKind, Key, Link, ListOptions,
-    Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix, ResponseMeta, Result, SaveOptions, UrlOptions,
-    async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, ETag, Entry, EntryStream, Error, ErrorKind, Key,
+    Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix,
+    ResponseMeta, Result, SaveOptions, UrlOptions, async_trait,
 };
 
 /// How many bytes a chunk of a body has.
@@ -34,7 +35,8 @@ pub(crate) enum Fault {
     Lose(Error),
     /// There is never an answer.
     Stall,
-    /// The body, the listing or the reading of the payload breaks off after so many chunks or entries.
+    /// The body, the listing or the reading of the payload breaks off after so many chunks or
+    /// entries.
     Break { after: usize, with: End },
     /// A save waits for the first chunk for so long, drops the payload, and never answers.
     GiveUpSource(Duration),
@@ -128,12 +130,16 @@ impl Scripted {
 
     /// Saves past the script.
     pub(crate) async fn put(&self, key: &str, text: &'static str) {
-        self.memory.save(&Key::new(key).unwrap(), Payload::from(text), &SaveOptions::default()).await.unwrap();
+        self.memory
+            .save(&Key::new(key).unwrap(), Payload::from(text), &SaveOptions::default())
+            .await
+            .unwrap();
     }
 
     /// Reads past the script.
     pub(crate) async fn text(&self, key: &str) -> String {
-        let object = self.memory.open(&Key::new(key).unwrap(), &OpenOptions::default()).await.unwrap();
+        let object =
+            self.memory.open(&Key::new(key).unwrap(), &OpenOptions::default()).await.unwrap();
         object.text().await.unwrap()
     }
 
@@ -206,18 +212,29 @@ impl Scripted {
             Fault::Fail(error) => Err(error),
             Fault::Lose(error) => doing.await.and(Err(error)),
             Fault::Stall => std::future::pending().await,
-            Fault::Break { .. } | Fault::GiveUpSource(_) => panic!("this has no stream that could break off"),
+            Fault::Break { .. } | Fault::GiveUpSource(_) => {
+                panic!("this has no stream that could break off")
+            }
         }
     }
 
-    async fn act<T>(&self, operation: Operation, call: String, doing: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn act<T>(
+        &self,
+        operation: Operation,
+        call: String,
+        doing: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let (fault, mut under_way) = self.begin(operation, &call);
         let answer = Self::with_fault(fault, doing).await;
         under_way.answered = true;
         answer
     }
 
-    fn streamed<T: Send + 'static>(&self, items: BoxStream<'static, Result<T>>, fault: Fault) -> Items<T> {
+    fn streamed<T: Send + 'static>(
+        &self,
+        items: BoxStream<'static, Result<T>>,
+        fault: Fault,
+    ) -> Items<T> {
         let pace = self.pace;
         let items = items.then(move |item| async move {
             if !pace.is_zero() {
@@ -231,9 +248,11 @@ impl Scripted {
         };
         self.shared.lock().unwrap().streams += 1;
         let open = OpenStream(Arc::clone(&self.shared));
-        stream::unfold((items, open), |(mut items, open)| async { Some((items.next().await?, (items, open))) })
-            .fuse()
-            .boxed()
+        stream::unfold((items, open), |(mut items, open)| async {
+            Some((items.next().await?, (items, open)))
+        })
+        .fuse()
+        .boxed()
     }
 
     fn answered(&self, mut meta: ObjectMeta) -> ObjectMeta {
@@ -284,8 +303,9 @@ impl Scripted {
             BodyKind::Stream => {
                 let bytes = object.bytes().await.unwrap();
                 let starts = (0..bytes.len()).step_by(CHUNK);
-                let chunks: Vec<_> =
-                    starts.map(|start| Ok(bytes.slice(start..bytes.len().min(start + CHUNK)))).collect();
+                let chunks: Vec<_> = starts
+                    .map(|start| Ok(bytes.slice(start..bytes.len().min(start + CHUNK))))
+                    .collect();
                 Object::from_stream(meta, range, self.streamed(stream::iter(chunks).boxed(), fault))
             }
         }
@@ -352,7 +372,8 @@ impl Drop for OpenStream {
 impl Driver for Scripted {
     fn info(&self) -> DriverInfo {
         let mut capabilities = Capabilities::full();
-        (capabilities.signed_get, capabilities.signed_put, capabilities.signed_post) = (true, true, true);
+        (capabilities.signed_get, capabilities.signed_put, capabilities.signed_post) =
+            (true, true, true);
         DriverInfo::new("scripted", "scripted:here", capabilities)
     }
 
@@ -386,7 +407,11 @@ impl Driver for Scripted {
             Fault::Pass | Fault::Lose(_) => {
                 let (memory, key, options) = (self.memory.clone(), key.clone(), options.clone());
                 let saving = async move { memory.save(&key, payload, &options).await };
-                let saved = if self.saves_in_task { tokio::spawn(saving).await.unwrap() } else { saving.await };
+                let saved = if self.saves_in_task {
+                    tokio::spawn(saving).await.unwrap()
+                } else {
+                    saving.await
+                };
                 match fault {
                     Fault::Lose(error) => saved.and(Err(error)),
                     _ => saved.map(|meta| self.answered(meta)),
@@ -431,7 +456,8 @@ impl Driver for Scripted {
         let mut under_way = self.enter(format!("delete_many {}", names.join(" ")));
         let mut answers = Vec::new();
         for key in keys {
-            let deletion = Self::with_fault(self.next_fault(Operation::Delete), self.memory.delete(key));
+            let deletion =
+                Self::with_fault(self.next_fault(Operation::Delete), self.memory.delete(key));
             answers.push(deletion.await);
         }
         answers.truncate(self.answers_for);
@@ -440,19 +466,23 @@ impl Driver for Scripted {
     }
 
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        self.act(Operation::Delete, marker.to_string(), self.memory.delete_folder_marker(marker)).await
+        self.act(Operation::Delete, marker.to_string(), self.memory.delete_folder_marker(marker))
+            .await
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let (this, prefix, mut options) = (self.clone(), prefix.clone(), options.clone());
         let begin = async move {
-            let (fault, mut under_way) = this.begin(Operation::List, &format!("{prefix} {options:?}"));
+            let (fault, mut under_way) =
+                this.begin(Operation::List, &format!("{prefix} {options:?}"));
             if this.ignores_start_after {
                 options.start_after = None;
             }
             let entries = this.with_odd_names(this.memory.list(&prefix, &options));
             let answering = this.clone();
-            let entries = entries.map(move |entry| entry.map(|entry| answering.answered_entry(entry))).boxed();
+            let entries = entries
+                .map(move |entry| entry.map(|entry| answering.answered_entry(entry)))
+                .boxed();
             let entries: Items<Entry> = match fault {
                 Fault::Stall => std::future::pending().await,
                 Fault::Fail(error) | Fault::Lose(error) => stream::iter([Err(error)]).boxed(),
@@ -470,7 +500,8 @@ impl Driver for Scripted {
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        let link = async { Ok(Link::public(format!("https://inner.example/{key}").parse().unwrap())) };
+        let link =
+            async { Ok(Link::public(format!("https://inner.example/{key}").parse().unwrap())) };
         self.act(Operation::Url, format!("{key} {options:?}"), link).await
     }
 }

@@ -53,12 +53,15 @@ impl Log {
     }
 }
 
-/// `tracing` remembers for each callsite whether any subscriber of the process wants it. Tests run at the same time, each
-/// with its own subscriber, and what one of them does not want must not be switched off for another that begins in
-/// that moment: so there are always two that want everything.
+/// `tracing` remembers for each callsite whether any subscriber of the process wants it. Tests run
+/// at the same time, each with its own subscriber, and what one of them does not want must not be
+/// switched off for another that begins in that moment: so there are always two that want
+/// everything.
 fn keep_all_callsites_alive() {
     static ALL: OnceLock<[Dispatch; 2]> = OnceLock::new();
-    ALL.get_or_init(|| [(); 2].map(|()| Dispatch::new(Log { least: Level::TRACE, written: Arc::default() })));
+    ALL.get_or_init(|| {
+        [(); 2].map(|()| Dispatch::new(Log { least: Level::TRACE, written: Arc::default() }))
+    });
 }
 
 fn index(id: &Id) -> usize {
@@ -87,7 +90,12 @@ impl Subscriber for Log {
         span.record(&mut Values(&mut fields));
         let metadata = span.metadata();
         let mut written = self.lock();
-        written.spans.push(Line { level: *metadata.level(), name: metadata.name(), fields, within: None });
+        written.spans.push(Line {
+            level: *metadata.level(),
+            name: metadata.name(),
+            fields,
+            within: None,
+        });
         Id::from_u64(written.spans.len() as u64)
     }
 
@@ -103,7 +111,12 @@ impl Subscriber for Log {
         let metadata = event.metadata();
         let mut written = self.lock();
         let within = written.entered.last().copied();
-        written.events.push(Line { level: *metadata.level(), name: metadata.name(), fields, within });
+        written.events.push(Line {
+            level: *metadata.level(),
+            name: metadata.name(),
+            fields,
+            within,
+        });
     }
 
     fn enter(&self, id: &Id) {
@@ -112,6 +125,10 @@ impl Subscriber for Log {
 
     fn exit(&self, id: &Id) {
         let mut written = self.lock();
-        assert_eq!(written.entered.pop(), Some(index(id)), "spans are left in the order they were entered");
+        assert_eq!(
+            written.entered.pop(),
+            Some(index(id)),
+            "spans are left in the order they were entered"
+        );
     }
 }

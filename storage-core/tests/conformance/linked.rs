@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use storage_core::signed_url::{SigningKey, public_url};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions, Object, ObjectMeta, OpenOptions,
-    Payload, Prefix, Result, SaveOptions, UrlMethod, UrlOptions, async_trait,
+    CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions, Object,
+    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod, UrlOptions,
+    async_trait,
 };
 use url::Url;
 

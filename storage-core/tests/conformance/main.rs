@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage_core::layers::{Defaults, Limit, Observed, PublicUrl, Retry, Timeout};
-use storage_core::{Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Operation, Storage, async_trait};
+use storage_core::{
+    Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Operation, Storage, async_trait,
+};
 use storage_testkit::faults::Faults;
 use storage_testkit::foreign::{
-    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign, UNREADABLE_DIRECTORY,
+    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign,
+    UNREADABLE_DIRECTORY,
 };
 use storage_testkit::{Fixture, Harness};
 
@@ -59,14 +62,24 @@ impl Harness for Layered {
     /// No layer may take the trouble below it for absence.
     async fn broken_backend(&self) -> Option<Storage> {
         let faults = Faults::new();
-        for verb in [Operation::Open, Operation::Stat, Operation::Exists, Operation::Delete, Operation::List] {
+        for verb in [
+            Operation::Open,
+            Operation::Stat,
+            Operation::Exists,
+            Operation::Delete,
+            Operation::List,
+        ] {
             faults.on(verb).fail(ErrorKind::PermissionDenied);
         }
         Some((self.layers)(&Memory::storage().layer(|inner| faults.layer(inner))))
     }
 
     async fn folder_markers(&self) -> Option<Storage> {
-        let leave = |inner| FOLDER_MARKERS.iter().fold(inner, |it: Foreign, name| it.folder_marker(self.inside(name)));
+        let leave = |inner| {
+            FOLDER_MARKERS
+                .iter()
+                .fold(inner, |it: Foreign, name| it.folder_marker(self.inside(name)))
+        };
         Some(self.with_foreign(BESIDE_FOLDER_MARKERS, leave).await)
     }
 
@@ -137,10 +150,19 @@ fn all(storage: &Storage) -> Storage {
 
 storage_testkit::conformance!(memory, InMemory);
 storage_testkit::conformance!(memory_with_links, Layered::with(Storage::clone));
-storage_testkit::conformance!(prefixed, Layered { prefix_len: PREFIX.len() + 1, ..Layered::with(super::prefixed) });
-storage_testkit::conformance!(read_only, Layered { seeded_inside: true, ..Layered::with(Storage::read_only) });
+storage_testkit::conformance!(
+    prefixed,
+    Layered { prefix_len: PREFIX.len() + 1, ..Layered::with(super::prefixed) }
+);
+storage_testkit::conformance!(
+    read_only,
+    Layered { seeded_inside: true, ..Layered::with(Storage::read_only) }
+);
 storage_testkit::conformance!(timeout, Layered::with(|storage| storage.layer(super::timeout)));
-storage_testkit::conformance!(retry, Layered::with(|storage| storage.layer(|inner| Retry::new(inner, 2))));
+storage_testkit::conformance!(
+    retry,
+    Layered::with(|storage| storage.layer(|inner| Retry::new(inner, 2)))
+);
 storage_testkit::conformance!(limit, Layered::with(|storage| storage.layer(super::limit)));
 storage_testkit::conformance!(observed, Layered::with(|storage| storage.layer(Observed::new)));
 // Without defaults: with them, objects have metadata that nobody gave.
@@ -148,5 +170,11 @@ storage_testkit::conformance!(
     defaults,
     Layered::with(|storage| storage.layer(|inner| Defaults::new(inner, Metadata::new())))
 );
-storage_testkit::conformance!(public_url, Layered::with(|storage| storage.layer(super::public_url)));
-storage_testkit::conformance!(all_layers, Layered { prefix_len: PREFIX.len() + 1, ..Layered::with(super::all) });
+storage_testkit::conformance!(
+    public_url,
+    Layered::with(|storage| storage.layer(super::public_url))
+);
+storage_testkit::conformance!(
+    all_layers,
+    Layered { prefix_len: PREFIX.len() + 1, ..Layered::with(super::all) }
+);

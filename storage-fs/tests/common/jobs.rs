@@ -1,7 +1,9 @@
-//! Jobs: parts of tests that need a process of their own, because they are killed, limited or mounted around.
+//! Jobs: parts of tests that need a process of their own, because they are killed, limited or
+//! mounted around.
 //!
-//! A test binary with jobs has an ignored test `child`, which runs the job that the environment names. It answers in
-//! lines on standard output that begin with [`MARK`], since the test harness writes there too.
+//! A test binary with jobs has an ignored test `child`, which runs the job that the environment
+//! names. It answers in lines on standard output that begin with [`MARK`], since the test harness
+//! writes there too.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
@@ -18,7 +20,8 @@ pub(crate) type Job<'a> = (&'a str, fn(&Path));
 pub(crate) fn run(jobs: &[Job<'_>]) {
     let Ok(wanted) = std::env::var(JOB) else { return };
     let root = std::env::var_os(ROOT).unwrap();
-    let (_, job) = jobs.iter().find(|(name, _)| *name == wanted).unwrap_or_else(|| panic!("no job {wanted}"));
+    let (_, job) =
+        jobs.iter().find(|(name, _)| *name == wanted).unwrap_or_else(|| panic!("no job {wanted}"));
     job(Path::new(&root));
 }
 
@@ -47,12 +50,14 @@ pub(crate) fn job_under(wrapper: &[&str], name: &str, root: &Path) -> Command {
 #[track_caller]
 pub(crate) fn finish(mut command: Command) -> Vec<String> {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "the job failed: {}\n{out}\n{err}", output.status);
     out.lines().filter_map(marked).map(str::to_owned).collect()
 }
 
-/// In a job: answers a line. One system call, so a job that is killed has told a whole line or none.
+/// In a job: answers a line. One system call, so a job that is killed has told a whole line or
+/// none.
 pub(crate) fn tell(line: &str) {
     let line = format!("\n{MARK}{line}\n");
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();

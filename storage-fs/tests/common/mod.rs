@@ -1,5 +1,5 @@
-//! What the driver's tests share: a scratch directory with a root and a canary beside it, jobs that run in processes
-//! of their own, payloads that wait, and looking at what is really on the disk.
+//! What the driver's tests share: a scratch directory with a root and a canary beside it, jobs that
+//! run in processes of their own, payloads that wait, and looking at what is really on the disk.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -78,7 +78,8 @@ impl Scratch {
         Storage::new(self.builder().build().unwrap())
     }
 
-    /// What is below the root, our own directory included: paths, those of directories with a slash at the end.
+    /// What is below the root, our own directory included: paths, those of directories with a slash
+    /// at the end.
     pub(crate) fn tree(&self) -> Vec<String> {
         tree(&self.root())
     }
@@ -105,7 +106,8 @@ impl Scratch {
 }
 
 impl Drop for Scratch {
-    /// A driver that ends at the same time tidies up too, and what it takes away makes removing fail.
+    /// A driver that ends at the same time tidies up too, and what it takes away makes removing
+    /// fail.
     fn drop(&mut self) {
         for _ in 0..1_000 {
             match fs::remove_dir_all(self.path()) {
@@ -116,7 +118,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Where scratch directories are made: on a file system that keeps user attributes, if there is one.
+/// Where scratch directories are made: on a file system that keeps user attributes, if there is
+/// one.
 pub(crate) fn scratch_parent() -> PathBuf {
     let usual = std::env::temp_dir();
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -146,20 +149,22 @@ pub(crate) fn tree(root: &Path) -> Vec<String> {
     found
 }
 
-/// Whether a path of a tree is one of the driver's lock files, which stay when they have been created.
+/// Whether a path of a tree is one of the driver's lock files, which stay when they have been
+/// created.
 pub(crate) fn is_lock_file(path: &str) -> bool {
     path.strip_prefix(".anystorage/locks/").is_some_and(|name| name.len() == 2)
 }
 
-/// Whether a path of a tree is one of the driver's own directories or lock files. Which of them are there depends on
-/// what was done before.
+/// Whether a path of a tree is one of the driver's own directories or lock files. Which of them are
+/// there depends on what was done before.
 pub(crate) fn is_own(path: &str) -> bool {
     (path.starts_with(RESERVED) && path.ends_with('/')) || is_lock_file(path)
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     names
 }
@@ -177,7 +182,10 @@ pub(crate) async fn level(storage: &Storage, prefix: &str) -> Result<Vec<String>
 }
 
 /// All items of a listing, errors by their kind and key.
-pub(crate) async fn items(storage: &Storage, prefix: &str) -> Vec<std::result::Result<String, (ErrorKind, String)>> {
+pub(crate) async fn items(
+    storage: &Storage,
+    prefix: &str,
+) -> Vec<std::result::Result<String, (ErrorKind, String)>> {
     let mut entries = storage.list(prefix).entries();
     let mut all = Vec::new();
     while let Some(item) = entries.next().await {
@@ -218,8 +226,8 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
-/// Tells of a test that proved nothing on this machine: past the capturing of test output, since a skipped test that
-/// nobody sees is a hole in the proof.
+/// Tells of a test that proved nothing on this machine: past the capturing of test output, since a
+/// skipped test that nobody sees is a hole in the proof.
 pub(crate) fn skip(reason: &str) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}");
@@ -228,7 +236,8 @@ pub(crate) fn skip(reason: &str) {
 /// The user that [`as_nobody`] runs as where the tests run as root.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// Runs a test for which permissions hold: root gives its rights away, in a thread and those that it starts.
+/// Runs a test for which permissions hold: root gives its rights away, in a thread and those that
+/// it starts.
 pub(crate) fn as_nobody(test: impl FnOnce() + Send + 'static) {
     if !is_root() {
         return test();
@@ -244,11 +253,19 @@ pub(crate) fn as_nobody(test: impl FnOnce() + Send + 'static) {
 }
 
 pub(crate) fn fifo(path: &Path) {
-    rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0)
+        .unwrap();
 }
 
 /// Makes a device like `/dev/null`; `false` where that is not allowed.
 pub(crate) fn device(path: &Path) -> bool {
     let null = rustix::fs::makedev(1, 3);
-    rustix::fs::mknodat(rustix::fs::CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), null).is_ok()
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        FileType::CharacterDevice,
+        Mode::from_raw_mode(0o666),
+        null,
+    )
+    .is_ok()
 }

@@ -40,13 +40,15 @@ impl Feed {
 pub(crate) fn streaming(bytes: impl Into<Bytes>, chunk: usize) -> Payload {
     let bytes = bytes.into();
     let len = bytes.len();
-    let chunks = (0..len).step_by(chunk).map(move |at| Ok::<_, Error>(bytes.slice(at..len.min(at + chunk))));
+    let chunks =
+        (0..len).step_by(chunk).map(move |at| Ok::<_, Error>(bytes.slice(at..len.min(at + chunk))));
     Payload::from_stream(stream::iter(chunks))
 }
 
 /// `len` bytes with a period that no buffer size divides, other ones for each seed.
 pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
-    let period: Vec<u8> = (0..251u64).map(|at| (at.wrapping_mul(7).wrapping_add(seed * 13) % 256) as u8).collect();
+    let period: Vec<u8> =
+        (0..251u64).map(|at| (at.wrapping_mul(7).wrapping_add(seed * 13) % 256) as u8).collect();
     let mut bytes = period.repeat(len / period.len() + 1);
     bytes.truncate(len);
     bytes

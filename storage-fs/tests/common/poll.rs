@@ -1,4 +1,5 @@
-//! Driving a future by hand on a runtime with one blocking thread, where the order of things is known.
+//! Driving a future by hand on a runtime with one blocking thread, where the order of things is
+//! known.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -11,7 +12,8 @@ pub(crate) fn single_blocking_thread() -> Runtime {
     Builder::new_current_thread()
         .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_secs(3600))
-        // Timers, and no more: a driver for sockets would be woken by `write`, which is one of the calls that are made to fail.
+        // Timers, and no more: a driver for sockets would be woken by `write`, which is one of the
+        // calls that are made to fail.
         .enable_time()
         .build()
         .unwrap()
@@ -35,9 +37,14 @@ pub(crate) enum Polled<T> {
     Dropped,
 }
 
-/// Polls a future `times` times, with all blocking work done in between, then drops it: before the work that it has
-/// handed on last has begun, or when that is done. To be called within a runtime of [`single_blocking_thread`].
-pub(crate) async fn poll_times<F: Future>(future: F, times: usize, let_work: bool) -> Polled<F::Output> {
+/// Polls a future `times` times, with all blocking work done in between, then drops it: before the
+/// work that it has handed on last has begun, or when that is done. To be called within a runtime
+/// of [`single_blocking_thread`].
+pub(crate) async fn poll_times<F: Future>(
+    future: F,
+    times: usize,
+    let_work: bool,
+) -> Polled<F::Output> {
     let mut future = Box::pin(future);
     let mut held = hold_blocking_thread();
     for _ in 0..times {
@@ -58,8 +65,9 @@ pub(crate) async fn poll_times<F: Future>(future: F, times: usize, let_work: boo
     Polled::Dropped
 }
 
-/// How many trips to the blocking pool a future takes: none of its blocking work is done while it is polled, and all
-/// that was handed on before it is polled again, so that every further poll that is needed is another trip.
+/// How many trips to the blocking pool a future takes: none of its blocking work is done while it
+/// is polled, and all that was handed on before it is polled again, so that every further poll that
+/// is needed is another trip.
 pub(crate) async fn trips<F: Future>(future: F) -> (usize, F::Output) {
     let mut future = pin!(future);
     for trips in 0..10_000 {

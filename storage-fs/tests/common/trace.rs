@@ -47,8 +47,9 @@ pub(crate) async fn is_possible() -> bool {
     })
 }
 
-/// What runs a job so that it cannot give a name to a file without one: staged files then have names from the start, as
-/// on file systems without `O_TMPFILE`. `None` if strace cannot run a program here.
+/// What runs a job so that it cannot give a name to a file without one: staged files then have
+/// names from the start, as on file systems without `O_TMPFILE`. `None` if strace cannot run a
+/// program here.
 pub(crate) fn without_unnamed_files() -> Option<&'static [&'static str]> {
     runs(&WITHOUT_LINKS).then_some(&WITHOUT_LINKS)
 }
@@ -94,13 +95,19 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Watches these calls of a thread, and injects: `"fsync:error=EIO:when=1"`.
-    pub(crate) async fn start(thread: Thread, calls: &str, inject: Option<&str>) -> std::io::Result<Self> {
+    pub(crate) async fn start(
+        thread: Thread,
+        calls: &str,
+        inject: Option<&str>,
+    ) -> std::io::Result<Self> {
         allow_tracing();
         let id = thread.id().await.to_string();
         let dir = tempfile::tempdir()?;
         let output = dir.path().join("trace");
         let mut command = Command::new("strace");
-        command.args(["-qq", "-y", "-p", &id, "-e", &format!("trace={SIGN},{calls}"), "-o"]).arg(&output);
+        command
+            .args(["-qq", "-y", "-p", &id, "-e", &format!("trace={SIGN},{calls}"), "-o"])
+            .arg(&output);
         if let Some(inject) = inject {
             command.arg("-e").arg(format!("inject={inject}"));
         }

@@ -1,8 +1,9 @@
 //! [`Body`]: the bytes of an object that a mirror has begun to send, whatever becomes of the mirror.
 //!
-//! Where the mirror's body breaks off, stalls or ends early, origin goes on at the next byte. Two versions are never
-//! spliced: origin is asked for the version by its strong ETag; where the ETag is not origin's own, origin's bytes have to
-//! have the digest of those that were handed on already.
+//! Where the mirror's body breaks off, stalls or ends early, origin goes on at the next byte. Two
+//! versions are never spliced: origin is asked for the version by its strong ETag; where the ETag
+//! is not origin's own, origin's bytes have to have the digest of those that were handed on
+//! already.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use storage_core::{
-    ByteRange, Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Hasher, Key, Object, ObjectMeta,
-    OpenOptions, Result,
+    ByteRange, Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Hasher, Key, Object,
+    ObjectMeta, OpenOptions, Result,
 };
 
 use super::breaker::Attempt;
@@ -19,8 +20,8 @@ use super::cache::Shared;
 use super::client::Incoming;
 use super::mirror::Mirror;
 
-/// Answers of at most so many bytes are read whole before anything is handed on, so that whatever is wrong with them is
-/// made good by origin, unseen.
+/// Answers of at most so many bytes are read whole before anything is handed on, so that whatever
+/// is wrong with them is made good by origin, unseen.
 const SMALL: u64 = 64 * 1024;
 
 type Chunks = stream::BoxStream<'static, Result<Bytes>>;
@@ -109,7 +110,10 @@ pub(crate) async fn read_small(
 
 impl Body {
     /// `etag` is the strong one that the mirror told; `keep_digest` if it may not be origin's.
-    #[allow(clippy::too_many_arguments, reason = "each is another part of one answer; its only caller has them apart")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is another part of one answer; its only caller has them apart"
+    )]
     pub(crate) fn new(
         cache: &Arc<Shared>,
         mirror: &Arc<Mirror>,
@@ -123,7 +127,12 @@ impl Body {
         let is_whole = range == (0..meta.size);
         let checksum = is_whole.then(|| cheapest(&meta.checksums)).flatten();
         Self {
-            of: Of { cache: Arc::clone(cache), mirror: Arc::clone(mirror), key: meta.key.clone(), size: meta.size },
+            of: Of {
+                cache: Arc::clone(cache),
+                mirror: Arc::clone(mirror),
+                key: meta.key.clone(),
+                size: meta.size,
+            },
             start: range.start,
             left: range,
             source: Source::Mirror(incoming, attempt),
@@ -164,7 +173,9 @@ impl Body {
                 continue;
             }
             self.left.start += chunk.len() as u64;
-            for hasher in self.digest.iter_mut().chain(self.check.as_mut().map(|(hasher, _)| hasher)) {
+            for hasher in
+                self.digest.iter_mut().chain(self.check.as_mut().map(|(hasher, _)| hasher))
+            {
                 hasher.update(&chunk);
             }
             // The end is not waited for: many readers stop at the length that they were told.
@@ -176,10 +187,12 @@ impl Body {
         Ok(None)
     }
 
-    /// All bytes are there; tells what that says of the mirror. An error keeps the last of them back.
+    /// All bytes are there; tells what that says of the mirror. An error keeps the last of them
+    /// back.
     fn end(&mut self) -> Result<()> {
         let source = std::mem::replace(&mut self.source, Source::Ended);
-        let wrong = self.check.take().filter(|(hasher, expected)| hasher.clone().finish() != *expected);
+        let wrong =
+            self.check.take().filter(|(hasher, expected)| hasher.clone().finish() != *expected);
         let Some((_, expected)) = wrong else {
             if let Source::Mirror(_, attempt) = source {
                 self.of.mirror.succeeded(attempt);
@@ -202,8 +215,10 @@ impl Body {
             self.of.mirror.failed(attempt, &self.of.key, &error);
         }
         let rest = self.rest_at_origin().await.map_err(|failed| {
-            let context =
-                format!("the mirror failed in the middle of the body ({}), and origin does not go on", error.message());
+            let context = format!(
+                "the mirror failed in the middle of the body ({}), and origin does not go on",
+                error.message()
+            );
             failed.with_context(&context)
         })?;
         self.of.mirror.counts.resumed();
@@ -219,7 +234,9 @@ impl Body {
     async fn rest_at_origin(&mut self) -> Result<Chunks> {
         if let Some(etag) = self.etag.clone() {
             match self.of.open(self.left.clone(), Some(etag.clone())).await {
-                Ok(object) if object.meta().etag.as_ref().is_some_and(|told| told.strong_eq(&etag)) => {
+                Ok(object)
+                    if object.meta().etag.as_ref().is_some_and(|told| told.strong_eq(&etag)) =>
+                {
                     return Ok(object.into_stream().boxed());
                 }
                 // An ETag that origin does not know, and perhaps never did.
@@ -242,7 +259,8 @@ impl Body {
         while again > 0 {
             let mut chunk = chunks.try_next().await?.ok_or_else(replaced)?;
             self.of.cache.counts.bytes(chunk.len() as u64);
-            let known = chunk.split_to(usize::try_from(again).unwrap_or(usize::MAX).min(chunk.len()));
+            let known =
+                chunk.split_to(usize::try_from(again).unwrap_or(usize::MAX).min(chunk.len()));
             hasher.update(&known);
             again -= known.len() as u64;
             if !chunk.is_empty() {
@@ -259,12 +277,18 @@ impl Of {
         (options.range, options.if_match) = (Some(ByteRange::from(range.clone())), if_match);
         let object = match self.cache.origin.open(&self.key, &options).await {
             Ok(object) => object,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::RangeNotSatisfiable) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::RangeNotSatisfiable) =>
+            {
                 return Err(replaced());
             }
             Err(error) => return Err(error),
         };
-        if object.meta().size == self.size && object.range() == range { Ok(object) } else { Err(replaced()) }
+        if object.meta().size == self.size && object.range() == range {
+            Ok(object)
+        } else {
+            Err(replaced())
+        }
     }
 }
 
@@ -272,16 +296,19 @@ impl Of {
 fn in_time(chunk: Result<Option<Bytes>>, left: &Range<u64>) -> Result<Bytes> {
     match chunk? {
         None => Err(ended_early(left)),
-        Some(chunk) if chunk.len() as u64 > left.end - left.start => {
-            Err(Error::new(ErrorKind::Integrity, "the mirror's body is longer than it was said to be"))
-        }
+        Some(chunk) if chunk.len() as u64 > left.end - left.start => Err(Error::new(
+            ErrorKind::Integrity,
+            "the mirror's body is longer than it was said to be",
+        )),
         Some(chunk) => Ok(chunk),
     }
 }
 
 /// Passing, since the mirror is not asked for this key again so soon.
 fn wrong_bytes(expected: &Checksum) -> Error {
-    let message = format!("the bytes that the mirror sent do not have the checksum {expected}: open the object again");
+    let message = format!(
+        "the bytes that the mirror sent do not have the checksum {expected}: open the object again"
+    );
     Error::new(ErrorKind::Integrity, message).with_retryable(true)
 }
 

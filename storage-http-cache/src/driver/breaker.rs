@@ -117,8 +117,8 @@ impl Record {
     }
 }
 
-/// One request to a mirror, and the body of its answer. Dropped without a word, it says nothing of the mirror: a reader
-/// may lose interest.
+/// One request to a mirror, and the body of its answer. Dropped without a word, it says nothing of
+/// the mirror: a reader may lose interest.
 #[derive(Debug)]
 #[must_use = "the breaker learns nothing of an attempt whose end it is not told"]
 pub(crate) struct Attempt {
@@ -127,8 +127,8 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// The answer has begun, and so far it is as it should be. Ends a trial, since a body may take hours: the mirror is
-    /// suspect then, and one more failure opens the breaker again.
+    /// The answer has begun, and so far it is as it should be. Ends a trial, since a body may take
+    /// hours: the mirror is suspect then, and one more failure opens the breaker again.
     pub(crate) fn answered(&mut self) {
         if !std::mem::take(&mut self.is_trial) {
             return;
@@ -238,9 +238,15 @@ mod tests {
         for count in 1..=30 {
             let time = (OPEN * count).min(LONGEST_OPEN);
             tokio::time::advance(time - Duration::from_millis(1)).await;
-            assert!(breaker.enter().is_none(), "opened {count} times, it is open for less than {time:?}");
+            assert!(
+                breaker.enter().is_none(),
+                "opened {count} times, it is open for less than {time:?}"
+            );
             tokio::time::advance(Duration::from_millis(1)).await;
-            assert!(breaker.enter().unwrap().failed(), "opened {count} times, it is open for more than {time:?}");
+            assert!(
+                breaker.enter().unwrap().failed(),
+                "opened {count} times, it is open for more than {time:?}"
+            );
         }
         tokio::time::advance(LONGEST_OPEN).await;
         breaker.enter().unwrap().succeeded();

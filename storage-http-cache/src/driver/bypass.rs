@@ -1,8 +1,8 @@
 //! [`Bypass`]: the keys that a mirror must not be asked for, since what it has of them may be old.
 //!
-//! A key is bypassed from before a write begins until a purge that was sent after the write has been confirmed; so also
-//! where nobody knows whether the write has happened. Where purging is impossible (no token), it is bypassed for a fixed
-//! time.
+//! A key is bypassed from before a write begins until a purge that was sent after the write has
+//! been confirmed; so also where nobody knows whether the write has happened. Where purging is
+//! impossible (no token), it is bypassed for a fixed time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -36,7 +36,8 @@ struct Marks {
     rest: Mark,
     /// Whether somebody is at work on purging.
     purging: bool,
-    /// The number of the last write that may have changed something. Marks come and go, numbers do not come again.
+    /// The number of the last write that may have changed something. Marks come and go, numbers do
+    /// not come again.
     writes: u64,
 }
 
@@ -100,7 +101,8 @@ impl Bypass {
     /// Whether the mirror must not be asked for a key.
     pub(crate) fn covers(&self, key: &Key) -> bool {
         let marks = self.lock();
-        marks.rest.holds(self.until) || marks.keys.get(key).is_some_and(|mark| mark.holds(self.until))
+        marks.rest.holds(self.until)
+            || marks.keys.get(key).is_some_and(|mark| mark.holds(self.until))
     }
 
     /// Whether the mirror must not be asked for anything.
@@ -108,7 +110,8 @@ impl Bypass {
         self.lock().rest.holds(self.until)
     }
 
-    /// How many keys wait for the confirmation of a purge. The mirror as a whole counts as one more.
+    /// How many keys wait for the confirmation of a purge. The mirror as a whole counts as one
+    /// more.
     pub(crate) fn unconfirmed(&self) -> usize {
         let marks = self.lock();
         marks.keys.values().chain([&marks.rest]).filter(|mark| mark.is_due()).count()
@@ -136,8 +139,8 @@ impl Bypass {
         Slot::Own
     }
 
-    /// A write has ended, and may have changed something or certainly has not. Answers the purge that is due, which the
-    /// caller has to see to until it says [`hand_over`](Self::hand_over).
+    /// A write has ended, and may have changed something or certainly has not. Answers the purge
+    /// that is due, which the caller has to see to until it says [`hand_over`](Self::hand_over).
     pub(crate) fn end(&self, key: &Key, slot: Slot, may_have_changed: bool) -> Option<Due> {
         let marks = &mut *self.lock();
         let mark = match slot {
@@ -153,7 +156,10 @@ impl Bypass {
                     marks.writes += 1;
                     mark.written = marks.writes;
                     mark.in_hand += 1;
-                    due = Some(Due { key: (slot == Slot::Own).then(|| key.clone()), written: mark.written });
+                    due = Some(Due {
+                        key: (slot == Slot::Own).then(|| key.clone()),
+                        written: mark.written,
+                    });
                 }
             }
         }
@@ -196,19 +202,26 @@ impl Bypass {
         }
     }
 
-    /// Takes on the work of purging that nobody sees to; `false` if there is none, or somebody has it.
+    /// Takes on the work of purging that nobody sees to; `false` if there is none, or somebody has
+    /// it.
     pub(crate) fn take_on(&self) -> bool {
         let marks = &mut *self.lock();
         let is_left = marks.rest.is_left() || marks.keys.values().any(Mark::is_left);
         is_left && !std::mem::replace(&mut marks.purging, true)
     }
 
-    /// Some of the purges that are due and nobody sees to. If there are none, the work is done, and whoever has taken it on is rid of it.
+    /// Some of the purges that are due and nobody sees to. If there are none, the work is done, and
+    /// whoever has taken it on is rid of it.
     pub(crate) fn due(&self, most: usize) -> Vec<Due> {
         let marks = &mut *self.lock();
-        let due_of = |key: Option<&Key>, mark: &Mark| Due { key: key.cloned(), written: mark.written };
+        let due_of =
+            |key: Option<&Key>, mark: &Mark| Due { key: key.cloned(), written: mark.written };
         let rest = marks.rest.is_left().then(|| due_of(None, &marks.rest));
-        let keys = marks.keys.iter().filter(|(_, mark)| mark.is_left()).map(|(key, mark)| due_of(Some(key), mark));
+        let keys = marks
+            .keys
+            .iter()
+            .filter(|(_, mark)| mark.is_left())
+            .map(|(key, mark)| due_of(Some(key), mark));
         let due: Vec<_> = rest.into_iter().chain(keys).take(most).collect();
         marks.purging &= !due.is_empty();
         due

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, Entry, EntryStream, ErrorKind, Key, Link, ListOptions, Object, ObjectMeta,
-    OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions, async_trait,
+    CopyOptions, Driver, DriverInfo, Entry, EntryStream, ErrorKind, Key, Link, ListOptions, Object,
+    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions,
+    async_trait,
 };
 use url::Url;
 
@@ -22,27 +23,31 @@ use super::{open, rendezvous, write};
 /// Cheap to clone; clones share connections and state.
 ///
 /// # Reading
-/// `open` asks the mirror, and origin if the mirror does not have the object, does not answer in time, answers with an error,
-/// or is left alone after such trouble. A body that breaks off or stalls goes on at origin, at the next byte and in the same
-/// version; if there is another version by then, it ends with an error (`Integrity`, retryable), never with a mixture.
-/// What `open` answers may be as old as the mirror's freshness allows: its `ttl`, or what the object's `Cache-Control`
-/// says. It is never older than what this driver itself has written, or was told by origin, within the `memo` time, as far
-/// as sizes and ETags can tell.
+/// `open` asks the mirror, and origin if the mirror does not have the object, does not answer in
+/// time, answers with an error, or is left alone after such trouble. A body that breaks off or
+/// stalls goes on at origin, at the next byte and in the same version; if there is another version
+/// by then, it ends with an error (`Integrity`, retryable), never with a mixture. What `open`
+/// answers may be as old as the mirror's freshness allows: its `ttl`, or what the object's
+/// `Cache-Control` says. It is never older than what this driver itself has written, or was told by
+/// origin, within the `memo` time, as far as sizes and ETags can tell.
 ///
 /// `stat`, `exists` and `list` ask origin, so that they are always true.
 ///
 /// # Writing
-/// Writes go to origin, then each mirror purges the key. From before a write begins until every purge after it has been
-/// confirmed, the key bypasses the mirror, so that this driver never reads what it has replaced; also if the write's
-/// outcome is unknown, or its future was dropped. Purges are tried again in the background. Other processes may read
-/// what the mirror still has until it is purged or no longer fresh; a process that ends leaves its unconfirmed purges undone.
-/// Without a `token` nothing is purged: the key bypasses the mirror for an hour, in this process.
+/// Writes go to origin, then each mirror purges the key. From before a write begins until every
+/// purge after it has been confirmed, the key bypasses the mirror, so that this driver never reads
+/// what it has replaced; also if the write's outcome is unknown, or its future was dropped. Purges
+/// are tried again in the background. Other processes may read what the mirror still has until it
+/// is purged or no longer fresh; a process that ends leaves its unconfirmed purges undone. Without
+/// a `token` nothing is purged: the key bypasses the mirror for an hour, in this process.
 ///
 /// # Metadata
-/// `last_modified` is told in whole seconds, as HTTP carries it, whoever answers. `stat` tells all the rest as origin has
-/// it, and so does `open` if origin told of the same version within the `memo` time; then also the bytes of a whole
-/// object are compared with its checksum. Else `open` tells what the mirror's headers tell: of our own server, if it knows the
-/// `token`, all but checksums; of others perhaps no user metadata, or a `Content-Disposition` that keeps browsers from harm.
+/// `last_modified` is told in whole seconds, as HTTP carries it, whoever answers. `stat` tells all
+/// the rest as origin has it, and so does `open` if origin told of the same version within the
+/// `memo` time; then also the bytes of a whole object are compared with its checksum. Else `open`
+/// tells what the mirror's headers tell: of our own server, if it knows the `token`, all but
+/// checksums; of others perhaps no user metadata, or a `Content-Disposition` that keeps browsers
+/// from harm.
 #[derive(Clone)]
 pub struct HttpCache(Arc<Shared>);
 

@@ -1,22 +1,26 @@
 //! [`Client`]: the requests to one mirror.
 //!
-//! Not by the driver of `storage-http`, which is for a server that is all there is: it tries again, resumes, keeps what
-//! has no length in a file, and takes a redirection for a mistake. Of a mirror, whatever is not plainly right is left to
-//! origin at once; and each link to a private mirror is signed.
+//! Not by the driver of `storage-http`, which is for a server that is all there is: it tries again,
+//! resumes, keeps what has no length in a file, and takes a redirection for a mistake. Of a mirror,
+//! whatever is not plainly right is left to origin at once; and each link to a private mirror is
+//! signed.
 
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RANGE};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RANGE,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use reqwest::Response;
 use serde::Deserialize;
 use storage_core::signed_url::{SigningKey, public_url};
 use storage_core::{
-    ByteRange, ETag, Error, ErrorKind, Key, Link, ObjectMeta, OpenOptions, Result, UrlOptions, innermost,
+    ByteRange, ETag, Error, ErrorKind, Key, Link, ObjectMeta, OpenOptions, Result, UrlOptions,
+    innermost,
 };
 use storage_http::wire::{self, header_value};
 use url::Url;
@@ -26,12 +30,13 @@ use super::headers;
 
 /// The most that is read of an answer to `/verify/`.
 const MAX_VERDICT: usize = 64 * 1024;
-/// For how long the links that the driver itself follows are signed, and for how long they stay the same, so that a cache
-/// in front of the mirror knows them again.
+/// For how long the links that the driver itself follows are signed, and for how long they stay the
+/// same, so that a cache in front of the mirror knows them again.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
 /// The last second of the year 9999, since 1970.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
-/// Of the encodings that an object may be stored in, any will do; of an encoding that is made for us, none is needed.
+/// Of the encodings that an object may be stored in, any will do; of an encoding that is made for
+/// us, none is needed.
 const AS_STORED: HeaderValue = HeaderValue::from_static("identity, *");
 
 /// Speaks to one mirror.
@@ -105,14 +110,23 @@ struct Verdict {
 
 impl Client {
     pub(crate) fn new(settings: ClientSettings) -> Result<Self> {
-        let ClientSettings { base, verify, admin, token, signing_key, header_timeout, idle_timeout } = settings;
+        let ClientSettings {
+            base,
+            verify,
+            admin,
+            token,
+            signing_key,
+            header_timeout,
+            idle_timeout,
+        } = settings;
         let objects = match verify {
             Verify::CacheTier => below(&base, "download"),
             Verify::Head | Verify::None => base.clone(),
         };
         Ok(Self {
-            // As many headers as the client takes unless it is told otherwise: room for more is cleared for each answer, which
-            // costs a small object more than anything else here. Who sends more is a mirror in trouble.
+            // As many headers as the client takes unless it is told otherwise: room for more is
+            // cleared for each answer, which costs a small object more than anything else here. Who
+            // sends more is a mirror in trouble.
             http: wire::build(wire::builder(base.host_str().unwrap_or_default(), header_timeout))?,
             verdicts: below(&base, "verify"),
             is_its_own_admin: admin.is_none(),
@@ -151,12 +165,14 @@ impl Client {
     /// Asks for an object.
     ///
     /// # Errors
-    /// Trouble with the mirror: no connection, no answer in time, a bad one, an error of the server.
+    /// Trouble with the mirror: no connection, no answer in time, a bad one, an error of the
+    /// server.
     pub(crate) async fn get(&self, key: &Key, options: &OpenOptions) -> Result<Reply> {
         let mut request = reqwest::Request::new(Method::GET, self.own_link(&self.objects, key)?);
         *request.headers_mut() = conditions(options)?;
         if let Some(token) = self.token.as_ref().filter(|_| self.is_its_own_admin) {
-            // Our own server then tells the metadata as it is stored. A mirror that does not purge itself may be anybody's.
+            // Our own server then tells the metadata as it is stored. A mirror that does not purge
+            // itself may be anybody's.
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
         let mut sent_at = Instant::now();
@@ -169,21 +185,28 @@ impl Client {
         }
         let status = response.status();
         match status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => self.answer(key, options.range, sent_at, response),
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
+                self.answer(key, options.range, sent_at, response)
+            }
             StatusCode::NOT_MODIFIED if is_conditional(options) => Ok(Reply::NotModified),
-            // A redirection to elsewhere leads to the source, which we know better. A failed condition or range may be one of an
-            // old version.
-            StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED => Ok(Reply::NotHere),
+            // A redirection to elsewhere leads to the source, which we know better. A failed
+            // condition or range may be one of an old version.
+            StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED => {
+                Ok(Reply::NotHere)
+            }
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(Reply::NotHere),
-            _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => Ok(Reply::NotHere),
+            _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
+                Ok(Reply::NotHere)
+            }
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(self.bad(status)),
             _ if status.is_client_error() => Ok(Reply::Refused(status)),
             _ => Err(self.bad(status)),
         }
     }
 
-    /// Where on the mirror itself a redirection leads: the original server sends readers of what it has to its static
-    /// files. They have other names there if two keys differ in case alone; such a place is not the key's.
+    /// Where on the mirror itself a redirection leads: the original server sends readers of what it
+    /// has to its static files. They have other names there if two keys differ in case alone; such
+    /// a place is not the key's.
     fn place_of(&self, key: &Key, response: &Response) -> Option<Url> {
         let status = response.status();
         if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
@@ -192,11 +215,18 @@ impl Client {
         let location = response.headers().get(LOCATION)?.to_str().ok()?;
         let place = response.url().join(location).ok()?;
         let name = percent_decode_str(place.path()).decode_utf8().ok()?;
-        let is_its_own = name.strip_suffix(key.as_str()).is_some_and(|directory| directory.ends_with('/'));
+        let is_its_own =
+            name.strip_suffix(key.as_str()).is_some_and(|directory| directory.ends_with('/'));
         (place.origin() == self.base.origin() && is_its_own).then_some(place)
     }
 
-    fn answer(&self, key: &Key, wanted: Option<ByteRange>, sent_at: Instant, response: Response) -> Result<Reply> {
+    fn answer(
+        &self,
+        key: &Key,
+        wanted: Option<ByteRange>,
+        sent_at: Instant,
+        response: Response,
+    ) -> Result<Reply> {
         let headers = response.headers();
         let length = wire::content_length(headers);
         let told = match response.status() {
@@ -225,7 +255,11 @@ impl Client {
             // A server may send all where it is asked for a part; not every one knows ranges.
             let is_all = range == (0..size);
             let message = "the mirror sends other bytes than it was asked for";
-            return if is_all { Ok(Reply::NotHere) } else { Err(Error::new(ErrorKind::Unexpected, message)) };
+            return if is_all {
+                Ok(Reply::NotHere)
+            } else {
+                Err(Error::new(ErrorKind::Unexpected, message))
+            };
         }
         let mut meta = headers::to_meta(key.clone(), size, headers);
         // A cache in front of this storage counts the time that the object spent in the mirror.
@@ -246,12 +280,18 @@ impl Client {
         match self.verify {
             Verify::None => Ok(true),
             Verify::Head => {
-                let request = reqwest::Request::new(Method::HEAD, self.own_link(&self.objects, key)?);
+                let request =
+                    reqwest::Request::new(Method::HEAD, self.own_link(&self.objects, key)?);
                 let status = self.send(request).await?.status();
-                if is_trouble(status) { Err(self.bad(status)) } else { Ok(status == StatusCode::OK) }
+                if is_trouble(status) {
+                    Err(self.bad(status))
+                } else {
+                    Ok(status == StatusCode::OK)
+                }
             }
             Verify::CacheTier => {
-                let request = reqwest::Request::new(Method::GET, self.own_link(&self.verdicts, key)?);
+                let request =
+                    reqwest::Request::new(Method::GET, self.own_link(&self.verdicts, key)?);
                 let asked = tokio::time::timeout(self.header_timeout, self.verdict(request));
                 asked.await.unwrap_or_else(|_| Err(self.no_answer()))
             }
@@ -271,7 +311,10 @@ impl Client {
         while let Some(chunk) = response.chunk().await.map_err(|cause| self.broken(cause))? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_VERDICT {
-                return Err(Error::new(ErrorKind::Unexpected, "the mirror's answer to /verify/ is too long"));
+                return Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "the mirror's answer to /verify/ is too long",
+                ));
             }
         }
         let verdict: Verdict = serde_json::from_slice(&body).map_err(|cause| {
@@ -315,11 +358,19 @@ impl Client {
             _ if status.is_success() => Ok(()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::new(
                 ErrorKind::Unauthenticated,
-                format!("the mirror at {} answers {}: check the option token", self.place(), status.as_u16()),
+                format!(
+                    "the mirror at {} answers {}: check the option token",
+                    self.place(),
+                    status.as_u16()
+                ),
             )),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("the mirror at {} answers {}: check the option admin", self.place(), status.as_u16()),
+                format!(
+                    "the mirror at {} answers {}: check the option admin",
+                    self.place(),
+                    status.as_u16()
+                ),
             )),
             _ => Err(self.bad(status)),
         }
@@ -349,11 +400,14 @@ impl Client {
         } else {
             format!("the connection to the mirror at {} broke off before its answer", self.place())
         };
-        Error::new(ErrorKind::Unexpected, message).with_retryable(true).with_source(innermost(&cause.without_url()))
+        Error::new(ErrorKind::Unexpected, message)
+            .with_retryable(true)
+            .with_source(innermost(&cause.without_url()))
     }
 
     fn no_answer(&self) -> Error {
-        let message = format!("no answer of the mirror at {} within {:?}", self.place(), self.header_timeout);
+        let message =
+            format!("no answer of the mirror at {} within {:?}", self.place(), self.header_timeout);
         Error::new(ErrorKind::Timeout, message)
     }
 
@@ -378,13 +432,16 @@ impl Incoming {
     /// The next piece.
     ///
     /// # Errors
-    /// `Timeout` if it stalls; `Unexpected` if it breaks off, which it also does where it ends before its length.
+    /// `Timeout` if it stalls; `Unexpected` if it breaks off, which it also does where it ends
+    /// before its length.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(cause)) => Err(Error::new(ErrorKind::Unexpected, "the mirror's answer broke off")
-                .with_retryable(true)
-                .with_source(innermost(&cause.without_url()))),
+            Ok(Err(cause)) => {
+                Err(Error::new(ErrorKind::Unexpected, "the mirror's answer broke off")
+                    .with_retryable(true)
+                    .with_source(innermost(&cause.without_url())))
+            }
             Err(_) => {
                 let message = format!("the mirror's answer stalled for {:?}", self.idle_timeout);
                 Err(Error::new(ErrorKind::Timeout, message))
@@ -395,7 +452,8 @@ impl Incoming {
 
 /// Whether an answer says that something is wrong with the mirror.
 fn is_trouble(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+    status.is_server_error()
+        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
 /// Whether "not modified" is an answer.
@@ -413,10 +471,12 @@ fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
         headers.insert(IF_MATCH, header_value(&etag.to_string())?);
     }
     if let Some(etag) = &options.if_none_match {
-        // The comparison is the weak one (RFC 9110, section 13.1.2), but some servers compare the text.
+        // The comparison is the weak one (RFC 9110, section 13.1.2), but some servers compare the
+        // text.
         headers.insert(IF_NONE_MATCH, header_value(&ETag::strong(etag.opaque())?.to_string())?);
     } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every object's.
+        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every
+        // object's.
         let since = since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND);
         headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since))?);
     }

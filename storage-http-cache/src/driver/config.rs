@@ -29,12 +29,13 @@ const UNPURGED: Duration = Duration::from_secs(60 * 60);
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verify {
-    /// In the protocol of the cache tier: `GET /verify/<key>` answers JSON, objects are at `/download/<key>`. For our mirror
-    /// server, and the original one.
+    /// In the protocol of the cache tier: `GET /verify/<key>` answers JSON, objects are at
+    /// `/download/<key>`. For our mirror server, and the original one.
     #[default]
     CacheTier,
-    /// By `HEAD /<key>`; objects are at `/<key>`. For any web server: a file server, or a cache such as nginx with
-    /// `proxy_cache`. ETags of such a mirror are not compared with origin's; sizes are.
+    /// By `HEAD /<key>`; objects are at `/<key>`. For any web server: a file server, or a cache
+    /// such as nginx with `proxy_cache`. ETags of such a mirror are not compared with origin's;
+    /// sizes are.
     Head,
     /// Not at all: a mirror that is healthy has everything, or fetches it. Objects are at `/<key>`.
     None,
@@ -49,7 +50,8 @@ pub enum OnSave {
     Purge,
     /// It is to forget the object and fetch the new one. Needs a token.
     Prefetch,
-    /// Nothing. The key bypasses the mirror for an hour, in this process alone: for objects that are never replaced.
+    /// Nothing. The key bypasses the mirror for an hour, in this process alone: for objects that
+    /// are never replaced.
     None,
 }
 
@@ -118,9 +120,11 @@ impl HttpCacheBuilder {
     }
 
     setters! {
-        /// How the mirrors are asked whether they have an object; in the protocol of the cache tier by default.
+        /// How the mirrors are asked whether they have an object; in the protocol of the cache tier
+        /// by default.
         verify: Verify => verify;
-        /// For how long an answer to that is remembered, and what origin said of objects; 120 s by default.
+        /// For how long an answer to that is remembered, and what origin said of objects; 120 s by
+        /// default.
         memo: Duration => memo;
         /// How long a mirror may take to begin its answer; 1 s by default.
         header_timeout: Duration => header_timeout;
@@ -128,28 +132,32 @@ impl HttpCacheBuilder {
         idle_timeout: Duration => idle_timeout;
         /// The token that the mirrors' admin routes ask for.
         token: impl Into<String> => Some(Secret::new(token));
-        /// Whether the token may be sent without TLS, to a URL that begins with `http://`: only in a network that you trust.
-        /// An address of this machine (`localhost`, `127.0.0.1`, `[::1]`) needs no permission. `false` by default.
+        /// Whether the token may be sent without TLS, to a URL that begins with `http://`: only in
+        /// a network that you trust. An address of this machine (`localhost`, `127.0.0.1`, `[::1]`)
+        /// needs no permission. `false` by default.
         allow_http: bool => allow_http;
-        /// What the mirrors hear of after a save; by default they purge if there is a token, else nothing.
+        /// What the mirrors hear of after a save; by default they purge if there is a token, else
+        /// nothing.
         on_save: OnSave => Some(on_save);
-        /// Objects with fewer bytes skip the mirrors, as soon as their size is known: an object whose size nobody has
-        /// told yet is asked of a mirror the first time. 0 by default.
+        /// Objects with fewer bytes skip the mirrors, as soon as their size is known: an object
+        /// whose size nobody has told yet is asked of a mirror the first time. 0 by default.
         min_size: u64 => min_size;
-        /// The mirrors' signing key. Links to a mirror, also those that the driver follows, are then signed with it.
+        /// The mirrors' signing key. Links to a mirror, also those that the driver follows, are
+        /// then signed with it.
         signing_key: SigningKey => Some(signing_key);
-        /// Whether everybody may read the mirrors. Then a link that origin would sign may become a plain link to a
-        /// mirror, which works for ever; `false` by default.
+        /// Whether everybody may read the mirrors. Then a link that origin would sign may become a
+        /// plain link to a mirror, which works for ever; `false` by default.
         public: bool => public;
         /// How many failures in a row have a mirror be left alone; 5 by default.
         breaker_failures: u32 => breaker_failures;
-        /// For how long; times how often it has happened since the mirror was last healthy, up to 10 minutes. 30 s by
-        /// default.
+        /// For how long; times how often it has happened since the mirror was last healthy, up to
+        /// 10 minutes. 30 s by default.
         breaker_open: Duration => breaker_open;
-        /// For how long a mirror is not asked for a key whose last request met trouble; 20 s by default.
+        /// For how long a mirror is not asked for a key whose last request met trouble; 20 s by
+        /// default.
         key_penalty: Duration => key_penalty;
-        /// Where the admin routes are (`purge/`, `prefetch/`), if not at the mirror's own address. With several mirrors, it has
-        /// to speak for all of them.
+        /// Where the admin routes are (`purge/`, `prefetch/`), if not at the mirror's own address.
+        /// With several mirrors, it has to speak for all of them.
         admin: Url => Some(admin);
     }
 
@@ -195,7 +203,10 @@ impl HttpCacheBuilder {
         Ok(HttpCache::from_shared(Shared {
             info: info(&built, origin.info(), links.capabilities()),
             origin: Arc::clone(origin.driver()),
-            seeds: built.iter().map(|mirror| rendezvous::seed(mirror.client.base().as_str())).collect(),
+            seeds: built
+                .iter()
+                .map(|mirror| rendezvous::seed(mirror.client.base().as_str()))
+                .collect(),
             mirrors: built,
             known: Known::new(tuning.memo, tuning.min_size),
             links,
@@ -208,7 +219,14 @@ impl HttpCacheBuilder {
 impl fmt::Debug for HttpCacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCacheBuilder")
-            .field("mirrors", &self.mirrors.iter().map(|url| url.host_str().unwrap_or_default()).collect::<Vec<_>>())
+            .field(
+                "mirrors",
+                &self
+                    .mirrors
+                    .iter()
+                    .map(|url| url.host_str().unwrap_or_default())
+                    .collect::<Vec<_>>(),
+            )
             .field("origin", &self.origin)
             .finish_non_exhaustive()
     }
@@ -216,12 +234,18 @@ impl fmt::Debug for HttpCacheBuilder {
 
 fn info(mirrors: &[Arc<Mirror>], origin: &DriverInfo, capabilities: Capabilities) -> DriverInfo {
     let mirrors: Vec<_> = mirrors.iter().map(|mirror| mirror.client.base().as_str()).collect();
-    DriverInfo::new("http-cache", format!("{} -> {}", mirrors.join(", "), origin.location), capabilities)
+    DriverInfo::new(
+        "http-cache",
+        format!("{} -> {}", mirrors.join(", "), origin.location),
+        capabilities,
+    )
 }
 
 impl Tuning {
     fn check(&self) -> Result<()> {
-        for (option, time) in [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)] {
+        for (option, time) in
+            [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)]
+        {
             if time.is_zero() {
                 return Err(Error::config(format!("option {option}: zero would fail everything")));
             }
@@ -235,7 +259,9 @@ impl Tuning {
             ));
         }
         if self.token.is_none() && matches!(self.on_save, Some(OnSave::Purge | OnSave::Prefetch)) {
-            return Err(Error::config("option on_save needs token too: a mirror purges only for those who have it"));
+            return Err(Error::config(
+                "option on_save needs token too: a mirror purges only for those who have it",
+            ));
         }
         Ok(())
     }
@@ -271,12 +297,14 @@ impl Tuning {
 }
 
 fn bearer(token: &Secret) -> Result<HeaderValue> {
-    let bad = || Error::config("option token: a text of visible ASCII characters, as a header can hold");
+    let bad =
+        || Error::config("option token: a text of visible ASCII characters, as a header can hold");
     let legal = |byte: u8| (0x21..0x7f).contains(&byte);
     if token.expose().is_empty() || !token.expose().bytes().all(legal) {
         return Err(bad());
     }
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| bad())?;
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| bad())?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -344,10 +372,11 @@ struct HttpCacheOptions {
 
 /// Registers the driver `http-cache`. It has no URL form, since it refers to another storage.
 ///
-/// Options: `mirror` (a URL, or a list of them), `origin` (the name of another storage, or a table), `verify`, `memo`,
-/// `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`,
-/// `breaker_open`, `key_penalty`, `admin`, and those of every driver. Of these, `public_url` is where origin's objects are
-/// publicly shown: the links that are made while the mirror is down.
+/// Options: `mirror` (a URL, or a list of them), `origin` (the name of another storage, or a
+/// table), `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`,
+/// `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty`, `admin`,
+/// and those of every driver. Of these, `public_url` is where origin's objects are publicly shown:
+/// the links that are made while the mirror is down.
 ///
 /// ```
 /// use storage_core::config::StoragesConfig;
@@ -370,7 +399,8 @@ pub fn register(registry: &mut Registry) {
 
 fn build(options: Options, context: &Context<'_>) -> Result<Arc<dyn Driver>> {
     let options: HttpCacheOptions = options.read("http-cache")?;
-    let origin = context.storage(&options.origin).map_err(|error| error.with_context("option origin"))?;
+    let origin =
+        context.storage(&options.origin).map_err(|error| error.with_context("option origin"))?;
     // Known here, so that the links to the mirror and those to origin are told apart.
     let origin = match context.common().public_url.clone() {
         Some(base) => origin.layer(|inner| PublicUrl::new(inner, base)),
@@ -386,7 +416,10 @@ fn build(options: Options, context: &Context<'_>) -> Result<Arc<dyn Driver>> {
         allow_http: options.allow_http,
         on_save: options.on_save,
         min_size: options.min_size.unwrap_or(default.min_size),
-        signing_key: options.signing_key.map(|secret| SigningKey::new(secret.expose())).transpose()?,
+        signing_key: options
+            .signing_key
+            .map(|secret| SigningKey::new(secret.expose()))
+            .transpose()?,
         public: options.public,
         breaker_failures: options.breaker_failures.unwrap_or(default.breaker_failures),
         breaker_open: options.breaker_open.unwrap_or(default.breaker_open),

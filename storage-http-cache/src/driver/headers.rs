@@ -14,9 +14,14 @@ const OURS: &str = "anystorage";
 /// All that is told of the object; `size` is that of the whole.
 pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
     let mut meta = ObjectMeta::new(key, size);
-    meta.etag = text(headers, &ETAG).and_then(|text| text.parse().ok()).filter(|etag: &ETag| !etag.opaque().is_empty());
-    meta.last_modified = text(headers, &LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
-    meta.metadata = Metadata::from_headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    meta.etag = text(headers, &ETAG)
+        .and_then(|text| text.parse().ok())
+        .filter(|etag: &ETag| !etag.opaque().is_empty());
+    meta.last_modified =
+        text(headers, &LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
+    meta.metadata = Metadata::from_headers(
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+    );
     for (name, value) in headers {
         if let Some(name) = name.as_str().strip_prefix(USER).filter(|name| !name.is_empty()) {
             meta.metadata.add_received(name, &percent_decoded(value.as_bytes()));
@@ -90,13 +95,19 @@ mod tests {
         assert_eq!(read(&[("expires", "0")]), Metadata::new().expires(UNIX_EPOCH));
         let lines = read(&[("cache-control", "max-age=60"), ("cache-control", "no-store")]);
         assert_eq!(lines, Metadata::new().cache_control("max-age=60, no-store"));
-        assert_eq!(read(&[("x-storage-meta-a", "b%0d%0ac")]), Metadata::new().user("a", "b%0d%0ac"));
+        assert_eq!(
+            read(&[("x-storage-meta-a", "b%0d%0ac")]),
+            Metadata::new().user("a", "b%0d%0ac")
+        );
     }
 
     #[test]
     fn our_own_server_is_known_by_its_name_in_cache_status() {
         assert!(is_ours(&headers(&[("cache-status", "anystorage; hit")])));
-        assert!(is_ours(&headers(&[("cache-status", "edge; fwd=miss, \"anystorage\"; fwd=stale; stored")])));
+        assert!(is_ours(&headers(&[(
+            "cache-status",
+            "edge; fwd=miss, \"anystorage\"; fwd=stale; stored"
+        )])));
         for other in ["edge; detail=anystorage", "anystorage2; hit", ""] {
             assert!(!is_ours(&headers(&[("cache-status", other)])), "{other}");
         }

@@ -1,11 +1,13 @@
 //! [`Known`]: what origin has said of objects a short while ago.
 //!
-//! A mirror's answer that contradicts it is not used: origin is asked again. So a mirror that missed a purge, or lies, is
-//! found out wherever a validator or a size can tell, and a key that was deleted here is not asked for at all. What agrees
-//! is told in origin's words, which a mirror cannot all carry (checksums).
+//! A mirror's answer that contradicts it is not used: origin is asked again. So a mirror that
+//! missed a purge, or lies, is found out wherever a validator or a size can tell, and a key that
+//! was deleted here is not asked for at all. What agrees is told in origin's words, which a mirror
+//! cannot all carry (checksums).
 //!
-//! Answers of origin overtake each other. So that an old one does not take the place of a new one, each read takes a
-//! [`Ticket`] before it asks: what it learns counts only if no write of the key has begun or ended since.
+//! Answers of origin overtake each other. So that an old one does not take the place of a new one,
+//! each read takes a [`Ticket`] before it asks: what it learns counts only if no write of the key
+//! has begun or ended since.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,7 +118,8 @@ impl Known {
         now
     }
 
-    /// The write that began so has ended. If there was another one at the same time, nobody knows which was the last.
+    /// The write that began so has ended. If there was another one at the same time, nobody knows
+    /// which was the last.
     pub(crate) fn end_write(&self, key: &Key, begun: Ticket, written: Written) {
         let was_alone = self.written.get(key) == Some(begun);
         self.begin_write(key);
@@ -151,25 +154,28 @@ impl Known {
         }
     }
 
-    /// Whether the mirror is not to be asked: there is no object, it is too small, or nobody could tell its present version
-    /// from an old one.
+    /// Whether the mirror is not to be asked: there is no object, it is too small, or nobody could
+    /// tell its present version from an old one.
     pub(crate) fn skips_mirror(&self, key: &Key) -> bool {
         let is_small = self.min_size > 0 && self.small.contains(key);
         is_small || matches!(self.objects.get(key), Some(Told::Absent | Told::Changed))
     }
 
-    /// Whether origin has to be asked whether what a caller has is current, though a mirror says that it is.
+    /// Whether origin has to be asked whether what a caller has is current, though a mirror says
+    /// that it is.
     pub(crate) fn doubts_that_nothing_changed(&self, key: &Key, options: &OpenOptions) -> bool {
         match self.objects.get(key) {
             None => false,
             Some(Told::Absent | Told::Changed) => true,
-            Some(Told::Present(known)) => {
-                options.check(&known).err().is_none_or(|error| error.kind() != ErrorKind::NotModified)
-            }
+            Some(Told::Present(known)) => options
+                .check(&known)
+                .err()
+                .is_none_or(|error| error.kind() != ErrorKind::NotModified),
         }
     }
 
-    /// Compares what a mirror tells. The ETags count where the mirror is `ours`, since others make their own.
+    /// Compares what a mirror tells. The ETags count where the mirror is `ours`, since others make
+    /// their own.
     pub(crate) fn compare(&self, told: ObjectMeta, is_ours: bool, asked: Ticket) -> Comparison {
         if self.is_overtaken(&told.key, asked) {
             return Comparison::Overtaken;
@@ -183,7 +189,8 @@ impl Known {
             (Some(known), Some(told)) => known.weak_eq(told),
             _ => false,
         };
-        let contradicts = known.size != told.size || (is_ours && known.etag.is_some() && !of_one_version);
+        let contradicts =
+            known.size != told.size || (is_ours && known.etag.is_some() && !of_one_version);
         if contradicts {
             return Comparison::Contradicts;
         }
@@ -204,7 +211,8 @@ impl Known {
     }
 }
 
-/// The metadata with its time in whole seconds, as HTTP carries it: so that the same is told whoever answers.
+/// The metadata with its time in whole seconds, as HTTP carries it: so that the same is told
+/// whoever answers.
 pub(crate) fn in_whole_seconds(mut meta: ObjectMeta) -> ObjectMeta {
     meta.last_modified = meta.last_modified.map(whole_second);
     meta
@@ -252,7 +260,10 @@ mod tests {
 
     #[test]
     fn nothing_known_agrees_with_everything() {
-        assert_eq!(compare(&known(), meta("x", 1), true), Comparison::Agrees(Box::new(meta("x", 1))));
+        assert_eq!(
+            compare(&known(), meta("x", 1), true),
+            Comparison::Agrees(Box::new(meta("x", 1)))
+        );
     }
 
     #[test]
@@ -261,7 +272,10 @@ mod tests {
         known.is_there(&meta("x", 1), known.ticket());
         assert_eq!(compare(&known, meta("y", 1), true), Comparison::Contradicts);
         assert_eq!(compare(&known, ObjectMeta::new(key(), 1), true), Comparison::Contradicts);
-        assert_eq!(compare(&known, meta("y", 1), false), Comparison::Agrees(Box::new(meta("y", 1))));
+        assert_eq!(
+            compare(&known, meta("y", 1), false),
+            Comparison::Agrees(Box::new(meta("y", 1)))
+        );
     }
 
     #[test]
@@ -279,7 +293,10 @@ mod tests {
         told_by_origin.checksums.insert(Checksum::of(ChecksumAlgorithm::Sha256, b"x"));
         known.is_there(&told_by_origin, known.ticket());
         let told = at(1, meta("x", 1));
-        assert_eq!(compare(&known, told, true), Comparison::Agrees(Box::new(at(1, told_by_origin))));
+        assert_eq!(
+            compare(&known, told, true),
+            Comparison::Agrees(Box::new(at(1, told_by_origin)))
+        );
     }
 
     #[test]
@@ -304,7 +321,11 @@ mod tests {
         assert!(!known.skips_mirror(&key()));
         known.is_there(&meta("x", 1), known.ticket());
         known.exists(&key());
-        assert_eq!(compare(&known, meta("y", 1), true), Comparison::Contradicts, "that it exists is no news");
+        assert_eq!(
+            compare(&known, meta("y", 1), true),
+            Comparison::Contradicts,
+            "that it exists is no news"
+        );
     }
 
     #[test]
@@ -317,7 +338,11 @@ mod tests {
         known.is_there(&meta("old", 1), during);
         known.is_absent(&key(), during);
         assert_eq!(compare(&known, meta("old", 1), true), Comparison::Contradicts);
-        assert_eq!(known.compare(meta("old", 1), true, during), Comparison::Overtaken, "no mirror is to blame");
+        assert_eq!(
+            known.compare(meta("old", 1), true, during),
+            Comparison::Overtaken,
+            "no mirror is to blame"
+        );
         known.is_there(&meta("newer", 1), known.ticket());
         assert_eq!(compare(&known, meta("new", 1), true), Comparison::Contradicts);
     }
@@ -345,7 +370,11 @@ mod tests {
         let write = known.begin_write(&key());
         known.end_write(&key(), write, Written::Unknown);
         assert!(known.skips_mirror(&key()));
-        assert_eq!(compare(&known, meta("x", 1), true), Comparison::Overtaken, "it was asked for before");
+        assert_eq!(
+            compare(&known, meta("x", 1), true),
+            Comparison::Overtaken,
+            "it was asked for before"
+        );
         let write = known.begin_write(&key());
         known.end_write(&key(), write, Written::Nothing);
         assert!(known.skips_mirror(&key()));

@@ -32,9 +32,11 @@ impl LinkPolicy {
         capabilities
     }
 
-    /// The form of the mirror's link in place of the one that is asked for; `None` if no mirror's link can take its place.
+    /// The form of the mirror's link in place of the one that is asked for; `None` if no mirror's
+    /// link can take its place.
     fn form(self, options: &UrlOptions) -> Option<Form> {
-        let chooses_headers = options.response_content_disposition.is_some() || options.response_content_type.is_some();
+        let chooses_headers = options.response_content_disposition.is_some()
+            || options.response_content_type.is_some();
         match (options.method, options.expires_in) {
             (UrlMethod::Get | UrlMethod::Head, None) => {
                 // What is public at origin is no secret at the mirror.
@@ -83,7 +85,11 @@ impl LinkPolicy {
 
 pub(crate) async fn url(cache: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     let Some(form) = cache.links.form(options) else {
-        return cache.origin.url(key, options).await.map_err(|error| cache.links.explained(options, error));
+        return cache
+            .origin
+            .url(key, options)
+            .await
+            .map_err(|error| cache.links.explained(options, error));
     };
     if !cache.known.skips_mirror(key) {
         for mirror in cache.mirrors_for(key) {
@@ -156,8 +162,16 @@ mod tests {
         for ((public, signs, origin_public, origin_signs), unsigned, signed) in table {
             let policy = policy(public, signs, origin_public, origin_signs);
             for method in [UrlMethod::Get, UrlMethod::Head] {
-                assert_eq!(policy.form(&options(method, false)), unsigned, "unsigned {method:?}, {policy:?}");
-                assert_eq!(policy.form(&options(method, true)), signed, "signed {method:?}, {policy:?}");
+                assert_eq!(
+                    policy.form(&options(method, false)),
+                    unsigned,
+                    "unsigned {method:?}, {policy:?}"
+                );
+                assert_eq!(
+                    policy.form(&options(method, true)),
+                    signed,
+                    "signed {method:?}, {policy:?}"
+                );
             }
         }
     }
@@ -169,15 +183,28 @@ mod tests {
         };
         let refused = || Error::unsupported("set public_url");
         for signed in [false, true] {
-            let message = explained(policy(false, false, false, false), &options(UrlMethod::Get, signed), refused());
-            assert!(message.contains("set public_url") && message.contains("public = true"), "{message}");
+            let message = explained(
+                policy(false, false, false, false),
+                &options(UrlMethod::Get, signed),
+                refused(),
+            );
+            assert!(
+                message.contains("set public_url") && message.contains("public = true"),
+                "{message}"
+            );
         }
-        let message = explained(policy(false, true, false, true), &options(UrlMethod::Get, false), refused());
+        let message =
+            explained(policy(false, true, false, true), &options(UrlMethod::Get, false), refused());
         assert!(message.contains("expires"), "{message}");
-        let upload = explained(policy(false, false, false, false), &options(UrlMethod::Put, true), refused());
+        let upload = explained(
+            policy(false, false, false, false),
+            &options(UrlMethod::Put, true),
+            refused(),
+        );
         assert_eq!(upload, "set public_url");
         let failed = Error::new(ErrorKind::Timeout, "no response");
-        let failed = explained(policy(false, false, false, false), &options(UrlMethod::Get, false), failed);
+        let failed =
+            explained(policy(false, false, false, false), &options(UrlMethod::Get, false), failed);
         assert_eq!(failed, "no response");
     }
 
@@ -200,7 +227,9 @@ mod tests {
 
     #[test]
     fn the_mirror_adds_to_what_origin_can_do() {
-        let can = |policy: LinkPolicy| (policy.capabilities().public_url, policy.capabilities().signed_get);
+        let can = |policy: LinkPolicy| {
+            (policy.capabilities().public_url, policy.capabilities().signed_get)
+        };
         assert_eq!(can(policy(false, false, false, false)), (false, false));
         assert_eq!(can(policy(true, false, false, false)), (true, false));
         assert_eq!(can(policy(false, true, false, false)), (false, true));

@@ -66,8 +66,8 @@ pub(crate) enum Asked {
     Trouble(Error),
 }
 
-/// A write that a mirror is to hear of. Whatever becomes of the write, also if it is dropped: the key bypasses the mirror
-/// until it is certain that the mirror has nothing old of it.
+/// A write that a mirror is to hear of. Whatever becomes of the write, also if it is dropped: the
+/// key bypasses the mirror until it is certain that the mirror has nothing old of it.
 #[derive(Debug)]
 pub(crate) struct Write {
     mirror: Arc<Mirror>,
@@ -161,9 +161,19 @@ impl Mirror {
         self.counts.state(self.breaker.state());
         let mirror = self.client.place();
         if opened {
-            tracing::warn!(mirror, key = key.as_str(), error = error.message(), "the mirror is left alone for a while");
+            tracing::warn!(
+                mirror,
+                key = key.as_str(),
+                error = error.message(),
+                "the mirror is left alone for a while"
+            );
         } else {
-            tracing::info!(mirror, key = key.as_str(), error = error.message(), "the mirror is in trouble");
+            tracing::info!(
+                mirror,
+                key = key.as_str(),
+                error = error.message(),
+                "the mirror is in trouble"
+            );
         }
     }
 
@@ -174,7 +184,11 @@ impl Mirror {
         let after = self.breaker.state();
         if before != after {
             self.counts.state(after);
-            tracing::info!(mirror = self.client.place(), state = after.as_str(), "the mirror has recovered");
+            tracing::info!(
+                mirror = self.client.place(),
+                state = after.as_str(),
+                "the mirror has recovered"
+            );
         }
     }
 
@@ -208,7 +222,11 @@ impl Mirror {
 
     /// The mirror has sent another version than origin has.
     pub(crate) fn is_stale(self: &Arc<Self>, key: &Key) {
-        tracing::info!(mirror = self.client.place(), key = key.as_str(), "the mirror has another version than origin");
+        tracing::info!(
+            mirror = self.client.place(),
+            key = key.as_str(),
+            "the mirror has another version than origin"
+        );
         self.penalised.insert(key, ());
         self.verified.remove(key);
         if self.can_purge {
@@ -234,7 +252,12 @@ impl Mirror {
                 let key = due.key.as_ref().map(Key::as_str);
                 let mirror = self.client.place();
                 if error.is_retryable() {
-                    tracing::info!(mirror, key, error = error.message(), "a purge is not confirmed");
+                    tracing::info!(
+                        mirror,
+                        key,
+                        error = error.message(),
+                        "a purge is not confirmed"
+                    );
                 } else {
                     tracing::warn!(mirror, key, error = error.message(), "a purge is refused");
                 }
@@ -243,8 +266,8 @@ impl Mirror {
         }
     }
 
-    /// Sends the purges that are due in the background, again and again until they are confirmed. Without a runtime, the
-    /// next write does so.
+    /// Sends the purges that are due in the background, again and again until they are confirmed.
+    /// Without a runtime, the next write does so.
     fn purge_later(self: &Arc<Self>) {
         self.counts.unconfirmed(self.bypass.unconfirmed());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -267,8 +290,9 @@ impl Write {
         }
     }
 
-    /// It has happened, or may have: has the mirror purge the key, and fetch it anew if there is something to `fetch`. What
-    /// is not confirmed now is tried again in the background. Dropping the future does no harm.
+    /// It has happened, or may have: has the mirror purge the key, and fetch it anew if there is
+    /// something to `fetch`. What is not confirmed now is tried again in the background. Dropping
+    /// the future does no harm.
     pub(crate) async fn happened(mut self, fetch: bool) {
         let Some(due) = self.ended() else { return };
         let later = PurgeLater(&self.mirror, &due);
@@ -281,7 +305,11 @@ impl Write {
             && self.mirror.prefetch
             && let Err(error) = self.mirror.client.prefetch(&self.key).await
         {
-            tracing::info!(key = self.key.as_str(), error = error.message(), "the mirror does not prefetch");
+            tracing::info!(
+                key = self.key.as_str(),
+                error = error.message(),
+                "the mirror does not prefetch"
+            );
         }
     }
 
@@ -301,8 +329,8 @@ impl Drop for Write {
     }
 }
 
-/// Hands a purge over to those in the background, should it not be confirmed, also where a future is dropped while it
-/// waits for the answer.
+/// Hands a purge over to those in the background, should it not be confirmed, also where a future
+/// is dropped while it waits for the answer.
 struct PurgeLater<'a>(&'a Arc<Mirror>, &'a Due);
 
 impl Drop for PurgeLater<'_> {
@@ -330,7 +358,8 @@ impl Purger {
             }
             let purges: Vec<_> = due.iter().map(|due| mirror.purge(due)).collect();
             let sent = stream::iter(purges).buffer_unordered(PURGES_AT_A_TIME);
-            let all_confirmed = sent.fold(true, |all, confirmed| std::future::ready(all && confirmed)).await;
+            let all_confirmed =
+                sent.fold(true, |all, confirmed| std::future::ready(all && confirmed)).await;
             drop(mirror);
             if all_confirmed {
                 wait = FIRST_WAIT;

@@ -25,7 +25,8 @@ enum Why {
     OutOfUse,
     /// The last mirror that was asked is in trouble.
     Trouble(Error),
-    /// This mirror has another version than origin had a moment ago. The ETag is unset if it is none of origin's.
+    /// This mirror has another version than origin had a moment ago. The ETag is unset if it is
+    /// none of origin's.
     Contradiction(Arc<Mirror>, u64, Option<ETag>),
 }
 
@@ -46,7 +47,11 @@ pub(crate) async fn open(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) 
 }
 
 /// What the first mirror says that says something of use; else why origin is to be asked.
-async fn from_mirrors(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) -> Result<Result<Object>, Why> {
+async fn from_mirrors(
+    cache: &Arc<Shared>,
+    key: &Key,
+    options: &OpenOptions,
+) -> Result<Result<Object>, Why> {
     let mut why = None;
     let asked = cache.known.ticket();
     for mirror in cache.mirrors_for(key) {
@@ -61,7 +66,9 @@ async fn from_mirrors(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) -> 
             Some(Asked::NotModified) => {
                 return Ok(Err(Error::new(ErrorKind::NotModified, "the object has not changed")));
             }
-            Some(Asked::Here(answer, attempt)) => return here(cache, mirror, options, asked, *answer, attempt).await,
+            Some(Asked::Here(answer, attempt)) => {
+                return here(cache, mirror, options, asked, *answer, attempt).await;
+            }
         }
     }
     Err(why.unwrap_or(Why::Skipped))
@@ -115,11 +122,17 @@ async fn here(
     };
     mirror.counts.request(Outcome::Hit);
     let has_origins_etag = is_ours && etag.is_some();
-    let body = Body::new(cache, mirror, &meta, range.clone(), body, attempt, etag, !has_origins_etag);
+    let body =
+        Body::new(cache, mirror, &meta, range.clone(), body, attempt, etag, !has_origins_etag);
     Ok(Ok(Object::from_stream(meta, range, body.into_stream())))
 }
 
-async fn from_origin(cache: &Arc<Shared>, key: &Key, options: &OpenOptions, why: Why) -> Result<Object> {
+async fn from_origin(
+    cache: &Arc<Shared>,
+    key: &Key,
+    options: &OpenOptions,
+    why: Why,
+) -> Result<Object> {
     cache.counts.reads.fetch_add(1, Ordering::Relaxed);
     if matches!(why, Why::OutOfUse | Why::Trouble(_)) {
         cache.counts.fallbacks.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +163,8 @@ async fn from_origin(cache: &Arc<Shared>, key: &Key, options: &OpenOptions, why:
     Ok(counted(cache, object))
 }
 
-/// Counts the bytes: of a body that streams as they pass, of one that is in memory or in a file at once.
+/// Counts the bytes: of a body that streams as they pass, of one that is in memory or in a file at
+/// once.
 fn counted(cache: &Arc<Shared>, object: Object) -> Object {
     let length = object.content_length();
     let mut streams = false;
@@ -181,7 +195,8 @@ impl Why {
         }
     }
 
-    /// Origin's trouble, with the mirror's if there was some. What origin says of the object stays as it is.
+    /// Origin's trouble, with the mirror's if there was some. What origin says of the object stays
+    /// as it is.
     fn with(self, error: Error) -> Error {
         let is_trouble = matches!(
             error.kind(),
@@ -192,12 +207,13 @@ impl Why {
                 | ErrorKind::Unauthenticated
         );
         match self {
-            Self::Trouble(mirror) if is_trouble => {
-                error.with_context(&format!("neither mirror nor origin can be read ({})", mirror.message()))
-            }
-            Self::OutOfUse if is_trouble => {
-                error.with_context("neither mirror nor origin can be read (the mirror is left alone for a while)")
-            }
+            Self::Trouble(mirror) if is_trouble => error.with_context(&format!(
+                "neither mirror nor origin can be read ({})",
+                mirror.message()
+            )),
+            Self::OutOfUse if is_trouble => error.with_context(
+                "neither mirror nor origin can be read (the mirror is left alone for a while)",
+            ),
             _ => error,
         }
     }

@@ -1,13 +1,13 @@
 //! Which of several mirrors a key belongs to: rendezvous hashing.
 //!
-//! Each mirror has a score for each key, and a key's mirrors are tried from the highest score down. So all clients that
-//! know the same mirrors ask the same one for a key, whatever the order in their configurations, and when a mirror goes
-//! only its own keys move, evenly, to the others.
+//! Each mirror has a score for each key, and a key's mirrors are tried from the highest score down.
+//! So all clients that know the same mirrors ask the same one for a key, whatever the order in
+//! their configurations, and when a mirror goes only its own keys move, evenly, to the others.
 
 use storage_core::Key;
 
-/// The positions of the mirrors, in the order in which they are tried for a key. `seeds` are those of
-/// [`seed`], one for each mirror.
+/// The positions of the mirrors, in the order in which they are tried for a key. `seeds` are those
+/// of [`seed`], one for each mirror.
 pub(crate) fn order(seeds: &[u64], key: &Key) -> Vec<usize> {
     let mut order: Vec<_> = (0..seeds.len()).collect();
     if order.len() > 1 {
@@ -26,7 +26,8 @@ pub(crate) fn seed(base: &str) -> u64 {
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
-/// FNV-1a. All clients have to agree, so no hash that differs from process to process or from version to version.
+/// FNV-1a. All clients have to agree, so no hash that differs from process to process or from
+/// version to version.
 fn fnv(start: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
@@ -42,8 +43,12 @@ fn mixed(mut hash: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const BASES: [&str; 4] =
-        ["https://m1.example/", "https://m2.example/", "https://m3.example/", "https://m4.example/"];
+    const BASES: [&str; 4] = [
+        "https://m1.example/",
+        "https://m2.example/",
+        "https://m3.example/",
+        "https://m4.example/",
+    ];
 
     fn seeds(bases: &[&str]) -> Vec<u64> {
         bases.iter().map(|base| seed(base)).collect()
@@ -98,7 +103,8 @@ mod tests {
 
     #[test]
     fn the_choice_is_the_same_in_every_version() {
-        // Clients of different versions share mirrors; a change of the hash would make each hold everything.
+        // Clients of different versions share mirrors; a change of the hash would make each hold
+        // everything.
         let chosen: Vec<_> = keys().take(8).map(|key| order(&seeds(&BASES), &key)[0]).collect();
         assert_eq!(chosen, [3, 3, 1, 2, 0, 2, 0, 2]);
     }

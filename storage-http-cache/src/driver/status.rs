@@ -13,8 +13,8 @@ const RESUMED: &str = "storage_mirror_resumed_total";
 const STATE: &str = "storage_mirror_state";
 const UNCONFIRMED: &str = "storage_mirror_unconfirmed_purges";
 
-/// How a cache tier is doing: what [`HttpCache::status`](crate::HttpCache::status) answers. All counts are since the driver
-/// was built.
+/// How a cache tier is doing: what [`HttpCache::status`](crate::HttpCache::status) answers. All
+/// counts are since the driver was built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -22,7 +22,8 @@ pub struct Status {
     pub mirrors: Vec<MirrorStatus>,
     /// Reads that origin answered, whatever the reason.
     pub from_origin: u64,
-    /// Of those, the ones for which no mirror could be asked, or each that was asked was in trouble.
+    /// Of those, the ones for which no mirror could be asked, or each that was asked was in
+    /// trouble.
     pub fallbacks: u64,
     /// Bytes of bodies that came from origin, the rests of resumed ones among them.
     pub bytes_from_origin: u64,
@@ -42,7 +43,8 @@ pub struct MirrorStatus {
     pub requests: u64,
     /// Of those, the ones it answered with the object, or with the word that it has not changed.
     pub hits: u64,
-    /// Of those, the ones that it left to origin: it does not have the object, or not all of what was asked for.
+    /// Of those, the ones that it left to origin: it does not have the object, or not all of what
+    /// was asked for.
     pub misses: u64,
     /// Of those, the ones that met trouble: no connection, no answer in time, a bad one.
     pub failures: u64,
@@ -92,11 +94,30 @@ pub(crate) enum Outcome {
 
 /// Tells the `metrics` recorder what the metrics mean.
 pub(crate) fn describe() {
-    metrics::describe_counter!(REQUESTS, Unit::Count, "Requests for objects to mirrors, by their result.");
-    metrics::describe_counter!(BYTES, Unit::Bytes, "Bytes of bodies read through a cache tier, by their source.");
-    metrics::describe_counter!(RESUMED, Unit::Count, "Bodies that a mirror broke off and origin completed.");
-    metrics::describe_gauge!(STATE, "What is thought of a mirror: 0 healthy, 1 suspect, 2 open (left alone).");
-    metrics::describe_gauge!(UNCONFIRMED, Unit::Count, "Keys that bypass a mirror until it confirms a purge.");
+    metrics::describe_counter!(
+        REQUESTS,
+        Unit::Count,
+        "Requests for objects to mirrors, by their result."
+    );
+    metrics::describe_counter!(
+        BYTES,
+        Unit::Bytes,
+        "Bytes of bodies read through a cache tier, by their source."
+    );
+    metrics::describe_counter!(
+        RESUMED,
+        Unit::Count,
+        "Bodies that a mirror broke off and origin completed."
+    );
+    metrics::describe_gauge!(
+        STATE,
+        "What is thought of a mirror: 0 healthy, 1 suspect, 2 open (left alone)."
+    );
+    metrics::describe_gauge!(
+        UNCONFIRMED,
+        Unit::Count,
+        "Keys that bypass a mirror until it confirms a purge."
+    );
 }
 
 impl OriginCounts {
@@ -145,7 +166,8 @@ impl Counts {
         };
         count.fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!(REQUESTS, "mirror" => self.mirror.clone(), "result" => result).increment(1);
+        metrics::counter!(REQUESTS, "mirror" => self.mirror.clone(), "result" => result)
+            .increment(1);
     }
 
     /// Bytes that came from the mirror.

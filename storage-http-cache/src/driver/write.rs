@@ -25,10 +25,16 @@ struct Writes {
 impl Writes {
     fn begin(cache: &Arc<Shared>, key: &Key) -> Self {
         let at_mirrors = cache.mirrors.iter().map(|mirror| mirror.write(key)).collect();
-        Self { cache: Arc::clone(cache), key: key.clone(), begun: Some(cache.known.begin_write(key)), at_mirrors }
+        Self {
+            cache: Arc::clone(cache),
+            key: key.clone(),
+            begun: Some(cache.known.begin_write(key)),
+            at_mirrors,
+        }
     }
 
-    /// It has ended so. Returns when each mirror has confirmed its purge, or has been given up for now.
+    /// It has ended so. Returns when each mirror has confirmed its purge, or has been given up for
+    /// now.
     async fn end(mut self, written: Written) {
         let fetch = matches!(written, Written::Object(_));
         let is_unchanged = matches!(written, Written::Unchanged);
@@ -84,14 +90,24 @@ pub(crate) async fn delete(cache: &Arc<Shared>, key: &Key) -> Result<()> {
 pub(crate) async fn delete_many(cache: &Arc<Shared>, keys: &[Key]) -> Vec<Result<()>> {
     let writes: Vec<_> = keys.iter().map(|key| Writes::begin(cache, key)).collect();
     let answers = cache.origin.delete_many(keys).await;
-    let written = answers.iter().map(|answer| answer.as_ref().map_or_else(after, |()| Written::Nothing));
+    let written =
+        answers.iter().map(|answer| answer.as_ref().map_or_else(after, |()| Written::Nothing));
     // What has no answer may have happened: it is dropped.
-    let ended: Vec<_> = writes.into_iter().zip(written).map(|(writes, written)| writes.end(written)).collect();
-    stream::iter(ended).buffer_unordered(PURGES_AT_A_TIME).for_each(|()| std::future::ready(())).await;
+    let ended: Vec<_> =
+        writes.into_iter().zip(written).map(|(writes, written)| writes.end(written)).collect();
+    stream::iter(ended)
+        .buffer_unordered(PURGES_AT_A_TIME)
+        .for_each(|()| std::future::ready(()))
+        .await;
     answers
 }
 
-pub(crate) async fn copy(cache: &Arc<Shared>, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
+pub(crate) async fn copy(
+    cache: &Arc<Shared>,
+    from: &Key,
+    to: &Key,
+    options: &CopyOptions,
+) -> Result<()> {
     let writes = Writes::begin(cache, to);
     let copied = cache.origin.copy(from, to, options).await;
     // It tells nothing of the copy.
@@ -99,7 +115,8 @@ pub(crate) async fn copy(cache: &Arc<Shared>, from: &Key, to: &Key, options: &Co
     copied
 }
 
-/// What becomes of a key by a write that failed: nothing, if it was refused for what was looked at before.
+/// What becomes of a key by a write that failed: nothing, if it was refused for what was looked at
+/// before.
 fn after(error: &Error) -> Written {
     match error.kind() {
         ErrorKind::NotFound

@@ -4,11 +4,12 @@
 //! 192.0.2.1 - - [02/Jan/2025:10:11:12 +0000] "GET /a.mp3 HTTP/1.1" 206 1000 "https://a.example/" "a player" hit 12
 //! ```
 //!
-//! The words are how the cache answered (`-` for what is no object) and the milliseconds until the end. The bytes are those
-//! that were handed to the connection. No line has a query, that of the referrer included: links are signed there.
+//! The words are how the cache answered (`-` for what is no object) and the milliseconds until the
+//! end. The bytes are those that were handed to the connection. No line has a query, that of the
+//! referrer included: links are signed there.
 //!
-//! One thread writes. Whoever is slow to take lines (a full disk, a pipe that nobody reads) makes lines get lost, which is
-//! counted, and never makes a request wait.
+//! One thread writes. Whoever is slow to take lines (a full disk, a pipe that nobody reads) makes
+//! lines get lost, which is counted, and never makes a request wait.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -60,8 +61,11 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn new(address: IpAddr, head: &Parts) -> Self {
-        let text = |name: HeaderName| head.headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
-        let referrer = text(REFERER).split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+        let text = |name: HeaderName| {
+            head.headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default()
+        };
+        let referrer =
+            text(REFERER).split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
         Self {
             time: SystemTime::now(),
             began: Instant::now(),
@@ -95,14 +99,15 @@ fn shortened(text: &[u8], most: usize) -> Box<[u8]> {
 /// A log that is open. Dropped, it writes what it has and ends, in its own time.
 pub(crate) struct AccessLog {
     lines: SyncSender<Box<Line>>,
-    /// Ends with the thread. The lock is for the compiler alone: only the end of the log looks here.
+    /// Ends with the thread. The lock is for the compiler alone: only the end of the log looks
+    /// here.
     ended: Mutex<Receiver<()>>,
     lost: Arc<Counter>,
 }
 
 impl AccessLog {
-    /// Opens a file, or with `-` the standard output. What is not a plain file, such as a pipe, is opened when the first line is
-    /// written, since that may take until somebody reads it.
+    /// Opens a file, or with `-` the standard output. What is not a plain file, such as a pipe, is
+    /// opened when the first line is written, since that may take until somebody reads it.
     ///
     /// # Errors
     /// What the operating system says about file and thread.
@@ -110,7 +115,13 @@ impl AccessLog {
         let target = Target::new(path)?;
         let (lines, waiting) = mpsc::sync_channel(WAITING);
         let (ends, ended) = mpsc::channel();
-        let mut writer = Writer { target, buffer: Vec::new(), lines: 0, lost: Arc::clone(&lost), is_failing: false };
+        let mut writer = Writer {
+            target,
+            buffer: Vec::new(),
+            lines: 0,
+            lost: Arc::clone(&lost),
+            is_failing: false,
+        };
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             writer.run(&waiting);
             drop(ends);
@@ -230,7 +241,8 @@ impl Writer {
 fn format(buffer: &mut Vec<u8>, line: &Line) {
     let time = Timestamp::try_from(line.time).unwrap_or(Timestamp::UNIX_EPOCH);
     // Writing to a vector does not fail.
-    let _ = write!(buffer, "{} - - [{}] \"", line.address, time.strftime("%d/%b/%Y:%H:%M:%S +0000"));
+    let _ =
+        write!(buffer, "{} - - [{}] \"", line.address, time.strftime("%d/%b/%Y:%H:%M:%S +0000"));
     escape(buffer, &shortened(line.method.as_str().as_bytes(), MAX_METHOD));
     buffer.push(b' ');
     escape(buffer, &line.path);
@@ -241,7 +253,8 @@ fn format(buffer: &mut Vec<u8>, line: &Line) {
     let _ = writeln!(buffer, "\" {} {}", line.verdict, line.took.as_millis());
 }
 
-/// Whatever could end a field or a line, or act in a terminal, is written as `\xHH`. Nothing is `-`.
+/// Whatever could end a field or a line, or act in a terminal, is written as `\xHH`. Nothing is
+/// `-`.
 fn escape(buffer: &mut Vec<u8>, text: &[u8]) {
     if text.is_empty() {
         buffer.push(b'-');

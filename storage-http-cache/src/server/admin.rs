@@ -29,19 +29,33 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// `None` without a token: then there is no administration.
-    pub(super) fn new(config: &MirrorConfig, mirror: &Arc<Mirror>, records: &Arc<Records>) -> Option<Self> {
+    pub(super) fn new(
+        config: &MirrorConfig,
+        mirror: &Arc<Mirror>,
+        records: &Arc<Records>,
+    ) -> Option<Self> {
         let token = config.admin_token.clone()?;
         let (mirror, records) = (Arc::clone(mirror), Arc::clone(records));
         Some(Self { token, mirror, records, max_size: config.max_size })
     }
 
     /// Whether a request may not go on, and what it is told.
-    fn refused(&self, method: &Method, wanted: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
-        // A browser sends a password that it was once asked for with whatever form a page has it post.
-        let is_known = self.is_program(headers) || (wanted != Method::POST && self.is_browser(headers));
+    fn refused(
+        &self,
+        method: &Method,
+        wanted: &Method,
+        headers: &HeaderMap,
+    ) -> Option<Response<Body>> {
+        // A browser sends a password that it was once asked for with whatever form a page has it
+        // post.
+        let is_known =
+            self.is_program(headers) || (wanted != Method::POST && self.is_browser(headers));
         if !is_known {
-            let mut response = plain(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"anystorage\""));
+            let mut response =
+                plain(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"anystorage\""));
             return Some(response);
         }
         let allowed = if wanted == Method::POST { "POST" } else { "GET" };
@@ -50,7 +64,9 @@ impl Admin {
 
     /// The token as the password of whatever user, as a browser asks for it.
     fn is_browser(&self, headers: &HeaderMap) -> bool {
-        let decoded = credentials(headers, "basic").and_then(|value| STANDARD.decode(value).ok()).unwrap_or_default();
+        let decoded = credentials(headers, "basic")
+            .and_then(|value| STANDARD.decode(value).ok())
+            .unwrap_or_default();
         let colon = decoded.iter().position(|&byte| byte == b':');
         colon.is_some_and(|colon| self.is_token(&decoded[colon + 1..]))
     }
@@ -65,14 +81,24 @@ impl Admin {
         Sha256::digest(given) == Sha256::digest(self.token.expose())
     }
 
-    pub(super) async fn purge(&self, method: &Method, headers: &HeaderMap, path: &str, query: &str) -> Response<Body> {
+    pub(super) async fn purge(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        path: &str,
+        query: &str,
+    ) -> Response<Body> {
         if let Some(refusal) = self.refused(method, &Method::POST, headers) {
             return refusal;
         }
         let purged = if path.is_empty() {
-            let prefix = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "prefix");
+            let prefix =
+                url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "prefix");
             let Some((_, prefix)) = prefix else {
-                return plain(StatusCode::BAD_REQUEST, "Name a key (/purge/<key>) or a prefix (/purge?prefix=).\n");
+                return plain(
+                    StatusCode::BAD_REQUEST,
+                    "Name a key (/purge/<key>) or a prefix (/purge?prefix=).\n",
+                );
             };
             self.mirror.purge_prefix(&prefix).await
         } else {
@@ -88,7 +114,12 @@ impl Admin {
     }
 
     /// Whether the object is here, and if not, whether it is on its way.
-    pub(super) async fn prefetch(&self, method: &Method, headers: &HeaderMap, path: &str) -> Response<Body> {
+    pub(super) async fn prefetch(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Response<Body> {
         if let Some(refusal) = self.refused(method, &Method::POST, headers) {
             return refusal;
         }
@@ -97,7 +128,10 @@ impl Admin {
                 self.mirror.missing.remove(&key);
                 let available = self.mirror.is_ready(&key).await;
                 let fetching = self.mirror.is_fetching(&key);
-                json(StatusCode::ACCEPTED, &serde_json::json!({ "available": available, "fetching": fetching }))
+                json(
+                    StatusCode::ACCEPTED,
+                    &serde_json::json!({ "available": available, "fetching": fetching }),
+                )
             }
             Err(error) => failure(method, &error),
         }
@@ -118,7 +152,10 @@ impl Admin {
         let mut text = String::new();
         for (name, kind, help, value) in self.mirror.figures() {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} {kind}");
+            let _ = writeln!(
+                text,
+                "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} {kind}"
+            );
             let _ = writeln!(text, "anystorage_mirror_{name} {value}");
         }
         self.expose_records(&mut text);
@@ -127,10 +164,14 @@ impl Admin {
 
     fn expose_records(&self, text: &mut String) {
         let mut counter = |name: &str, help: &str, value: &dyn Fn(Verdict) -> u64| {
-            let _ = writeln!(text, "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} counter");
+            let _ = writeln!(
+                text,
+                "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} counter"
+            );
             for verdict in Verdict::ALL {
                 let (label, value) = (verdict.name(), value(verdict));
-                let _ = writeln!(text, "anystorage_mirror_{name}{{cache_status=\"{label}\"}} {value}");
+                let _ =
+                    writeln!(text, "anystorage_mirror_{name}{{cache_status=\"{label}\"}} {value}");
             }
         };
         let help = "Requests for objects by how they were answered.";
@@ -138,7 +179,10 @@ impl Admin {
         let help = "Bytes of their bodies that were handed to connections.";
         counter("sent_bytes_total", help, &|verdict| self.records.answered(verdict).1);
         let name = "anystorage_mirror_access_log_lost_total";
-        let _ = writeln!(text, "# HELP {name} Requests that are missing in the access log.\n# TYPE {name} counter");
+        let _ = writeln!(
+            text,
+            "# HELP {name} Requests that are missing in the access log.\n# TYPE {name} counter"
+        );
         let _ = writeln!(text, "{name} {}", self.records.lost());
     }
 
@@ -149,7 +193,12 @@ impl Admin {
         status::status(&self.mirror, &self.records, self.max_size, headers).await
     }
 
-    pub(super) async fn analytics(&self, method: &Method, headers: &HeaderMap, query: &str) -> Response<Body> {
+    pub(super) async fn analytics(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        query: &str,
+    ) -> Response<Body> {
         match self.refused(method, &Method::GET, headers) {
             Some(refusal) => refusal,
             None => analytics::exported(&self.records, query).await,

@@ -15,25 +15,31 @@ const ORIGIN_PATIENCE: Duration = Duration::from_secs(30);
 /// An object that no origin has.
 const PROBE: &str = ".anystorage-mirror-check/there-is-no-such-object";
 
-/// Checks whether a mirror with this configuration could start and reach its origin: the options, whether `cache_dir` and the
-/// access log can be made and written, whether the addresses are this machine's, and whether origin responds to a request for
-/// an object that it does not have. A mirror that runs on the same directory and addresses is not disturbed; nothing is left
-/// behind. Blocks, for up to 30 seconds.
+/// Checks whether a mirror with this configuration could start and reach its origin: the options,
+/// whether `cache_dir` and the access log can be made and written, whether the addresses are this
+/// machine's, and whether origin responds to a request for an object that it does not have. A
+/// mirror that runs on the same directory and addresses is not disturbed; nothing is left behind.
+/// Blocks, for up to 30 seconds.
 ///
-/// An origin that responds with "access denied" passes, with a warning in the log: storages whose credentials may not list
-/// respond so for every object that is missing.
+/// An origin that responds with "access denied" passes, with a warning in the log: storages whose
+/// credentials may not list respond so for every object that is missing.
 ///
 /// # Errors
-/// `InvalidConfig` that names the option; what the operating system says about files and addresses; what origin says.
+/// `InvalidConfig` that names the option; what the operating system says about files and addresses;
+/// what origin says.
 pub fn check(config: MirrorConfig, origin: &Storage) -> Result<()> {
     let config = config.validated()?;
-    directory(&config.cache_dir).map_err(|error| in_context("cache_dir", &config.cache_dir, error))?;
+    directory(&config.cache_dir)
+        .map_err(|error| in_context("cache_dir", &config.cache_dir, error))?;
     if let Some(log) = config.access_log.as_deref().filter(|path| *path != Path::new("-")) {
         log_file(log).map_err(|error| in_context("access_log", log, error))?;
     }
-    for (option, address) in [("listen", Some(config.listen)), ("admin_listen", config.admin_listen)] {
+    for (option, address) in
+        [("listen", Some(config.listen)), ("admin_listen", config.admin_listen)]
+    {
         let Some(address) = address else { continue };
-        let refused = |cause| Error::config(format!("option {option}: cannot listen at {address}: {cause}"));
+        let refused =
+            |cause| Error::config(format!("option {option}: cannot listen at {address}: {cause}"));
         can_bind(address).map_err(refused)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -44,7 +50,10 @@ pub fn check(config: MirrorConfig, origin: &Storage) -> Result<()> {
 
 async fn probe(origin: &Storage) -> Result<()> {
     let Ok(opened) = tokio::time::timeout(ORIGIN_PATIENCE, origin.open(PROBE)).await else {
-        return Err(Error::new(ErrorKind::Timeout, "no response within 30 seconds; check its address and the network"));
+        return Err(Error::new(
+            ErrorKind::Timeout,
+            "no response within 30 seconds; check its address and the network",
+        ));
     };
     match opened {
         Ok(_) => Ok(()),
@@ -63,7 +72,8 @@ async fn probe(origin: &Storage) -> Result<()> {
 
 fn in_context(option: &str, path: &Path, cause: io::Error) -> Error {
     let path = path.display();
-    Error::config(format!("option {option}: {path} cannot be made or written: {cause}")).with_source(cause)
+    Error::config(format!("option {option}: {path} cannot be made or written: {cause}"))
+        .with_source(cause)
 }
 
 /// Whether there is a directory that can be written, or one can be made.
@@ -115,7 +125,8 @@ fn probe_name() -> String {
     format!(".anystorage-mirror-check-{}", std::process::id())
 }
 
-/// Binds without listening, so that no connection comes here. That another has the address is fine: it is this machine's.
+/// Binds without listening, so that no connection comes here. That another has the address is fine:
+/// it is this machine's.
 fn can_bind(address: std::net::SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     match socket.bind(&address.into()) {

@@ -28,7 +28,8 @@ pub(crate) struct Connected {
 }
 
 impl Clients {
-    /// Counts another connection from an address, unless there are so many of that client's already.
+    /// Counts another connection from an address, unless there are so many of that client's
+    /// already.
     pub(crate) fn connect(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Connected> {
         let client = client_of(address);
         let mut inner = self.lock();
@@ -103,7 +104,8 @@ mod tests {
     #[test]
     fn a_client_has_so_many_connections_and_another_has_its_own() {
         let clients = Arc::new(Clients::default());
-        let mut held: Vec<_> = (0..3).map(|_| clients.connect(address("192.0.2.1"), 3).unwrap()).collect();
+        let mut held: Vec<_> =
+            (0..3).map(|_| clients.connect(address("192.0.2.1"), 3).unwrap()).collect();
         assert!(clients.connect(address("192.0.2.1"), 3).is_none());
         assert!(clients.connect(address("::ffff:192.0.2.1"), 3).is_none(), "it is the same client");
         held.push(clients.connect(address("192.0.2.2"), 3).unwrap());

@@ -13,8 +13,8 @@ use storage_core::{Error, Result};
 
 use super::freshness::{Defaults, Matches, Rule};
 
-/// The options of a mirror, as its configuration file has them, all but `origin`: that is a storage, which whoever reads
-/// the file builds. Unknown keys are errors.
+/// The options of a mirror, as its configuration file has them, all but `origin`: that is a
+/// storage, which whoever reads the file builds. Unknown keys are errors.
 ///
 /// Durations are text (`"120s"`, `"5m"`, `"24h"`), sizes too (`"50GiB"`, `"500MB"`).
 ///
@@ -42,27 +42,31 @@ pub struct MirrorConfig {
     /// Larger objects are passed through. The default is a tenth of `max_size`.
     #[serde(default, deserialize_with = "byte_size::option")]
     pub max_object_size: Option<u64>,
-    /// How much memory small objects that are asked for often, and their metadata, may have. The default is 64 MiB.
+    /// How much memory small objects that are asked for often, and their metadata, may have. The
+    /// default is 64 MiB.
     #[serde(default = "default_memory", deserialize_with = "byte_size::deserialize")]
     pub memory: u64,
-    /// The most bytes of memory for the index, in which each kept object has a place: about 200 bytes and those of its key.
-    /// Where they do not suffice, objects leave as they do where the disk does not. Defaults to 512 MiB.
+    /// The most bytes of memory for the index, in which each kept object has a place: about 200
+    /// bytes and those of its key. Where they do not suffice, objects leave as they do where the
+    /// disk does not. Defaults to 512 MiB.
     #[serde(default = "default_index_memory", deserialize_with = "byte_size::deserialize")]
     pub index_memory: u64,
     /// The beginnings of the keys that are served. All if absent.
     pub allow: Option<Vec<String>>,
-    /// How long an object is served without asking origin, where origin does not say: one duration, or a table from content
-    /// types (`"audio/*"`), prefixes of keys (`"prefix:live/"`) and `default` to durations. The default is an hour.
+    /// How long an object is served without asking origin, where origin does not say: one duration,
+    /// or a table from content types (`"audio/*"`), prefixes of keys (`"prefix:live/"`) and
+    /// `default` to durations. The default is an hour.
     #[serde(default)]
     pub ttl: Ttl,
     /// How long "there is no such object" is believed. The default is 10 seconds.
     #[serde(default = "default_negative_ttl", deserialize_with = "duration::deserialize")]
     pub negative_ttl: Duration,
-    /// How long after its time an object is served when origin fails, unless origin says otherwise. The default is a day.
+    /// How long after its time an object is served when origin fails, unless origin says otherwise.
+    /// The default is a day.
     #[serde(default = "default_stale_if_error", deserialize_with = "duration::deserialize")]
     pub stale_if_error: Duration,
-    /// How long after its time an object is served while origin is asked, unless origin says otherwise. The default is
-    /// none.
+    /// How long after its time an object is served while origin is asked, unless origin says
+    /// otherwise. The default is none.
     #[serde(default, deserialize_with = "duration::deserialize")]
     pub stale_while_revalidate: Duration,
     /// Answers a miss with a redirection to origin's own URL, and fills behind.
@@ -70,36 +74,42 @@ pub struct MirrorConfig {
     pub redirect_on_miss: bool,
     /// Where purging, metrics and status are served. With a token but without this: on `listen`.
     pub admin_listen: Option<SocketAddr>,
-    /// Who may use them: `Authorization: Bearer <token>`. At least 16 visible ASCII characters, 6 of
-    /// them different.
+    /// Who may use them: `Authorization: Bearer <token>`. At least 16 visible ASCII characters, 6
+    /// of them different.
     pub admin_token: Option<Secret>,
-    /// A file that gets a line for each request, in the Combined Log Format and two words more: how the cache answered, and
-    /// milliseconds. `"-"` is the standard output. A reload opens the file anew, so that it can be moved away before.
+    /// A file that gets a line for each request, in the Combined Log Format and two words more: how
+    /// the cache answered, and milliseconds. `"-"` is the standard output. A reload opens the file
+    /// anew, so that it can be moved away before.
     #[serde(default, deserialize_with = "local_path::option")]
     pub access_log: Option<PathBuf>,
-    /// How many days the analytics keep: downloads and bytes of each key. Beside the cache, in `analytics` below `cache_dir`,
-    /// and not part of `max_size`. The default is 400; 0 counts nothing.
+    /// How many days the analytics keep: downloads and bytes of each key. Beside the cache, in
+    /// `analytics` below `cache_dir`, and not part of `max_size`. The default is 400; 0 counts
+    /// nothing.
     #[serde(default = "default_analytics_days")]
     pub analytics_days: usize,
-    /// The addresses of proxies in front. Their `Forwarded` (RFC 7239) or `X-Forwarded-For` names the client; if both are there
-    /// and name different ones, neither counts. Without this option, all who come by a proxy seem to be one client, to the
-    /// access log, the analytics and `max_connections_per_client`. The default is none.
+    /// The addresses of proxies in front. Their `Forwarded` (RFC 7239) or `X-Forwarded-For` names
+    /// the client; if both are there and name different ones, neither counts. Without this option,
+    /// all who come by a proxy seem to be one client, to the access log, the analytics and
+    /// `max_connections_per_client`. The default is none.
     #[serde(default)]
     pub trusted_proxies: Vec<IpAddr>,
-    /// With it, only links that were signed with it are answered. Without it every object under `allow` is public.
+    /// With it, only links that were signed with it are answered. Without it every object under
+    /// `allow` is public.
     pub signing_key: Option<Secret>,
     /// How many threads serve. The default is one for each core.
     pub workers: Option<usize>,
     /// The most connections at a time. The default is 10,000.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
-    /// The most connections at a time of one client: an IPv4 address, or the first 64 bits of an IPv6 address. More are
-    /// closed at once. Those of `trusted_proxies` are not counted. Defaults to a tenth of `max_connections`.
+    /// The most connections at a time of one client: an IPv4 address, or the first 64 bits of an
+    /// IPv6 address. More are closed at once. Those of `trusted_proxies` are not counted. Defaults
+    /// to a tenth of `max_connections`.
     pub max_connections_per_client: Option<usize>,
-    /// How many bytes a second a client has to take of a response, on average, while bytes wait for it; slower ones are cut. A
-    /// client may take nothing for 60 seconds, and for a second longer for as many bytes as this that it has taken, up to 10
-    /// minutes: so a listener may pause. Defaults to 1 KiB; 0 sets no minimum, and a client that takes anything may then
-    /// pause for 10 minutes.
+    /// How many bytes a second a client has to take of a response, on average, while bytes wait for
+    /// it; slower ones are cut. A client may take nothing for 60 seconds, and for a second longer
+    /// for as many bytes as this that it has taken, up to 10 minutes: so a listener may pause.
+    /// Defaults to 1 KiB; 0 sets no minimum, and a client that takes anything may then pause for 10
+    /// minutes.
     #[serde(default = "default_min_rate", deserialize_with = "byte_size::deserialize")]
     pub min_rate: u64,
 }
@@ -130,8 +140,7 @@ impl<'de> Deserialize<'de> for Ttl {
 
 struct TtlVisitor;
 
-const TTL: &str =
-    "a duration, as in \"1h\", or a table of durations by content type (\"audio/*\"), \"prefix:...\" and \"default\"";
+const TTL: &str = "a duration, as in \"1h\", or a table of durations by content type (\"audio/*\"), \"prefix:...\" and \"default\"";
 
 impl<'de> de::Visitor<'de> for TtlVisitor {
     type Value = Ttl;
@@ -145,7 +154,9 @@ impl<'de> de::Visitor<'de> for TtlVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Ttl, E> {
-        u64::try_from(seconds).map_err(|_| E::custom(format_args!("expected {TTL}"))).and_then(|n| self.visit_u64(n))
+        u64::try_from(seconds)
+            .map_err(|_| E::custom(format_args!("expected {TTL}")))
+            .and_then(|n| self.visit_u64(n))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Ttl, E> {
@@ -215,10 +226,14 @@ impl MirrorConfig {
             token.len() >= MIN_TOKEN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic())
         };
         if !self.admin_token.as_ref().is_none_or(is_fit) {
-            return bad("admin_token: at least 16 visible ASCII characters; make one with: openssl rand -hex 32");
+            return bad(
+                "admin_token: at least 16 visible ASCII characters; make one with: openssl rand -hex 32",
+            );
         }
         if self.admin_token.as_ref().is_some_and(Secret::is_trivial) {
-            return bad("admin_token: nearly all its characters are the same; make one with: openssl rand -hex 32");
+            return bad(
+                "admin_token: nearly all its characters are the same; make one with: openssl rand -hex 32",
+            );
         }
         if self.admin_listen.is_some() && self.admin_token.is_none() {
             return bad("admin_listen: needs admin_token as well");
@@ -230,10 +245,14 @@ impl MirrorConfig {
             return bad("workers and max_connections: at least 1");
         }
         if self.max_connections_per_client == Some(0) {
-            return bad("max_connections_per_client: at least 1; leave it out for a tenth of max_connections");
+            return bad(
+                "max_connections_per_client: at least 1; leave it out for a tenth of max_connections",
+            );
         }
         if self.allow.as_ref().is_some_and(Vec::is_empty) {
-            return bad("allow: is empty, so that nothing would be served; leave it out for all keys");
+            return bad(
+                "allow: is empty, so that nothing would be served; leave it out for all keys",
+            );
         }
         self.signing_key()?;
         self.freshness()?;
@@ -280,7 +299,8 @@ impl MirrorConfig {
             Ttl::By(table) => {
                 for (name, span) in table {
                     match name.strip_prefix("prefix:") {
-                        Some(prefix) => rules.push(Rule { matches: Matches::Prefix(prefix.to_owned()), ttl: *span }),
+                        Some(prefix) => rules
+                            .push(Rule { matches: Matches::Prefix(prefix.to_owned()), ttl: *span }),
                         None if name == "default" => ttl = *span,
                         None if name.contains('/') => {
                             let matches = Matches::ContentType(name.to_ascii_lowercase());

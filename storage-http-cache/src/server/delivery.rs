@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{AGE, CACHE_CONTROL, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY, VIA};
+use http::header::{
+    AGE, CACHE_CONTROL, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY, VIA,
+};
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ErrorKind, Key, Link, Result};
 use storage_http::serve::{Body, Overrides, Source, failure_response, plain, respond};
@@ -17,7 +19,8 @@ use super::version::{Held, Passing, Version};
 const MAX_AGE: u64 = 1 << 31;
 /// The last second of the year 9999, since 1970.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
-/// How long the link works that a miss is redirected to, where origin signs, and the client's own link does not end before.
+/// How long the link works that a miss is redirected to, where origin signs, and the client's own
+/// link does not end before.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -32,7 +35,8 @@ pub(super) struct Delivery<'a> {
     pub(super) overrides: Overrides,
     /// When the signed link ends because of which it is answered. `None` if everybody may read.
     pub(super) link_ends: Option<SystemTime>,
-    /// Whether whoever asks has the token: then headers tell the metadata as it is stored, and nothing else.
+    /// Whether whoever asks has the token: then headers tell the metadata as it is stored, and
+    /// nothing else.
     pub(super) is_program: bool,
 }
 
@@ -67,7 +71,9 @@ impl Delivery<'_> {
             }
         }
         match mirror.find(self.key).await {
-            Found::Version(version, handling) => Ok((self.deliver(version, handling).await?, handling.into())),
+            Found::Version(version, handling) => {
+                Ok((self.deliver(version, handling).await?, handling.into()))
+            }
             Found::Pass(why) => Ok((self.pass(why).await?, Verdict::Passed)),
             Found::Missing { asked } => {
                 mirror.counters.missing.add(1);
@@ -97,7 +103,8 @@ impl Delivery<'_> {
     async fn read<S: Source>(&self, source: &S, status: HeaderValue) -> Result<Response<Body>> {
         let reader = if self.is_program { &self.site.exact_reader } else { &self.site.reader };
         let overrides = self.overrides.clone();
-        let mut response = reader.answer(source, self.method, self.headers, self.key, overrides).await?;
+        let mut response =
+            reader.answer(source, self.method, self.headers, self.key, overrides).await?;
         let headers = response.headers_mut();
         headers.insert(CACHE_STATUS, status);
         if self.is_program {
@@ -113,13 +120,16 @@ impl Delivery<'_> {
     async fn pass(&self, why: &'static str) -> Result<Response<Body>> {
         self.site.mirror.counters.passed.add(1);
         let detail = format!("anystorage; fwd=miss; detail=\"{why}\"");
-        let status = HeaderValue::from_str(&detail).unwrap_or(HeaderValue::from_static("anystorage; fwd=miss"));
+        let status = HeaderValue::from_str(&detail)
+            .unwrap_or(HeaderValue::from_static("anystorage; fwd=miss"));
         let origin = Passing::new(self.site.origin());
         let mut response = self.read(&origin, status).await?;
-        // An origin that is a cache itself states how old its copy is; the next cache has to know (RFC 9111, section 5.1).
+        // An origin that is a cache itself states how old its copy is; the next cache has to know
+        // (RFC 9111, section 5.1).
         if let Some(of_origin) = origin.response() {
             set_date(&mut response, of_origin.date);
-            // Without an age worth a header there is none: that of a response that came straight from its source.
+            // Without an age worth a header there is none: that of a response that came straight
+            // from its source.
             if of_origin.age.as_secs() > 0 {
                 set_age(&mut response, of_origin.age.as_secs());
             }
@@ -127,8 +137,8 @@ impl Delivery<'_> {
         Ok(response)
     }
 
-    /// A redirection to origin's own URL, while the object is fetched. `None` if there is to be none, or if origin has no link
-    /// that says as much as the one that the client came with.
+    /// A redirection to origin's own URL, while the object is fetched. `None` if there is to be
+    /// none, or if origin has no link that says as much as the one that the client came with.
     async fn redirected(&self) -> Result<Option<Response<Body>>> {
         if !self.site.redirect_on_miss {
             return Ok(None);
@@ -142,14 +152,19 @@ impl Delivery<'_> {
         let mut response = plain(StatusCode::FOUND, "");
         response.headers_mut().insert(LOCATION, location);
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static("anystorage; fwd=uri-miss"));
+        response
+            .headers_mut()
+            .insert(CACHE_STATUS, HeaderValue::from_static("anystorage; fwd=uri-miss"));
         Ok(Some(response))
     }
 
-    /// Origin's own URL of the object: a signed one with the type and the disposition of the client's link, that ends with it;
-    /// or, for an object that everybody may read here, the public one if origin does not sign.
+    /// Origin's own URL of the object: a signed one with the type and the disposition of the
+    /// client's link, that ends with it; or, for an object that everybody may read here, the public
+    /// one if origin does not sign.
     async fn link_at_origin(&self) -> Result<Option<Link>> {
-        let Some(lifetime) = redirect_lifetime(self.link_ends, SystemTime::now()) else { return Ok(None) };
+        let Some(lifetime) = redirect_lifetime(self.link_ends, SystemTime::now()) else {
+            return Ok(None);
+        };
         let mut signed = self.site.origin().url(self.key).expires_in(lifetime);
         if let Some(disposition) = &self.overrides.content_disposition {
             signed = signed.response_content_disposition(disposition);
@@ -172,8 +187,8 @@ impl Delivery<'_> {
     }
 }
 
-/// How long a link to origin may work in place of one that ends at this time; `None` if it is over. Signed links count whole
-/// seconds.
+/// How long a link to origin may work in place of one that ends at this time; `None` if it is over.
+/// Signed links count whole seconds.
 fn redirect_lifetime(link_ends: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
     let left = match link_ends {
         Some(end) => Duration::from_secs(end.duration_since(now).unwrap_or_default().as_secs()),
@@ -186,8 +201,8 @@ fn set_age(response: &mut Response<Body>, age: u64) {
     response.headers_mut().insert(AGE, HeaderValue::from(age.min(MAX_AGE)));
 }
 
-/// Sends the `Date` of the response that the object came with: the next cache, and the client's own, counts `Expires` from it
-/// (RFC 9111, section 4.2.1).
+/// Sends the `Date` of the response that the object came with: the next cache, and the client's
+/// own, counts `Expires` from it (RFC 9111, section 4.2.1).
 fn set_date(response: &mut Response<Body>, date: SystemTime) {
     let date = httpdate::fmt_http_date(date.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND));
     if let Ok(date) = HeaderValue::from_str(&date) {
@@ -198,13 +213,18 @@ fn set_date(response: &mut Response<Body>, date: SystemTime) {
 /// There is no such object. Whether origin was asked for this request.
 fn missing(asked: bool) -> Response<Body> {
     let mut response = not_found();
-    let status = if asked { "anystorage; fwd=uri-miss; fwd-status=404" } else { "anystorage; hit; detail=missing" };
+    let status = if asked {
+        "anystorage; fwd=uri-miss; fwd-status=404"
+    } else {
+        "anystorage; hit; detail=missing"
+    };
     response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static(status));
     response
 }
 
-/// What a client gets when origin fails: that it was origin (502, 504), not this server. With a stale answer that must
-/// not be given it is 504 (RFC 9111, section 5.2.2.2). Logs nothing: the code that met the failure does.
+/// What a client gets when origin fails: that it was origin (502, 504), not this server. With a
+/// stale answer that must not be given it is 504 (RFC 9111, section 5.2.2.2). Logs nothing: the
+/// code that met the failure does.
 fn failed(error: &Error, had_stale: bool) -> Response<Body> {
     let mut response = failure_response(error);
     if had_stale {
@@ -212,9 +232,10 @@ fn failed(error: &Error, had_stale: bool) -> Response<Body> {
     } else if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         *response.status_mut() = StatusCode::BAD_GATEWAY;
     }
-    response
-        .headers_mut()
-        .insert(CACHE_STATUS, HeaderValue::from_static("anystorage; fwd=miss; detail=\"origin failed\""));
+    response.headers_mut().insert(
+        CACHE_STATUS,
+        HeaderValue::from_static("anystorage; fwd=miss; detail=\"origin failed\""),
+    );
     response
 }
 
@@ -223,15 +244,20 @@ fn status(handling: Handling) -> HeaderValue {
     let fixed = match handling {
         Handling::Hit { ttl } => {
             let text = format!("anystorage; hit; ttl={}", ttl.as_secs());
-            return HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("anystorage; hit"));
+            return HeaderValue::from_str(&text)
+                .unwrap_or(HeaderValue::from_static("anystorage; hit"));
         }
         Handling::StaleWhileRevalidate => "anystorage; hit; fwd=stale; detail=revalidating",
         Handling::StaleIfError => "anystorage; hit; fwd=stale; detail=\"origin failed\"",
         Handling::Revalidated => "anystorage; hit; fwd=stale; fwd-status=304",
         Handling::Replaced { collapsed: false } => "anystorage; fwd=stale; fwd-status=200; stored",
-        Handling::Replaced { collapsed: true } => "anystorage; fwd=stale; fwd-status=200; stored; collapsed",
+        Handling::Replaced { collapsed: true } => {
+            "anystorage; fwd=stale; fwd-status=200; stored; collapsed"
+        }
         Handling::Miss { collapsed: false } => "anystorage; fwd=uri-miss; fwd-status=200; stored",
-        Handling::Miss { collapsed: true } => "anystorage; fwd=uri-miss; fwd-status=200; stored; collapsed",
+        Handling::Miss { collapsed: true } => {
+            "anystorage; fwd=uri-miss; fwd-status=200; stored; collapsed"
+        }
     };
     HeaderValue::from_static(fixed)
 }
@@ -248,7 +274,10 @@ mod tests {
         assert_eq!(left(24 * 60 * 60), Some(REDIRECT_LIFETIME));
         assert_eq!(left(0), None);
         assert_eq!(redirect_lifetime(Some(now - Duration::from_secs(1)), now), None);
-        assert_eq!(redirect_lifetime(Some(now + Duration::from_millis(1_900)), now), Some(Duration::from_secs(1)));
+        assert_eq!(
+            redirect_lifetime(Some(now + Duration::from_millis(1_900)), now),
+            Some(Duration::from_secs(1))
+        );
         assert_eq!(redirect_lifetime(None, now), Some(REDIRECT_LIFETIME));
     }
 }

@@ -1,7 +1,8 @@
 //! [`Flight`]: one request to origin for an object, whoever and however many wait for it.
 //!
-//! The task that flies belongs to nobody: that the client who was first leaves does not stop it. Readers follow the file as
-//! it is written. A flight that breaks off is told to its readers, who go on at origin; the next request begins another.
+//! The task that flies belongs to nobody: that the client who was first leaves does not stop it.
+//! Readers follow the file as it is written. A flight that breaks off is told to its readers, who
+//! go on at origin; the next request begins another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage, escape_invisible};
+use storage_core::{
+    Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage, escape_invisible,
+};
 use tokio::sync::watch;
 
 use super::freshness;
@@ -61,7 +64,8 @@ pub(crate) struct Progress {
 struct Written {
     bytes: u64,
     is_broken: bool,
-    /// What was written is not what origin's checksum tells of. Nobody may take it for whole, or go on with it.
+    /// What was written is not what origin's checksum tells of. Nobody may take it for whole, or go
+    /// on with it.
     is_wrong: bool,
 }
 
@@ -72,15 +76,19 @@ impl Progress {
     /// `Integrity` if what has been written is wrong.
     pub(crate) async fn reaches(&self, position: u64) -> Result<Option<u64>> {
         let mut written = self.written.clone();
-        let reached =
-            written.wait_for(|written| written.bytes > position || written.is_broken || written.is_wrong).await;
+        let reached = written
+            .wait_for(|written| written.bytes > position || written.is_broken || written.is_wrong)
+            .await;
         let written = match reached {
             Ok(written) => *written,
             // Whoever wrote is gone.
             Err(_) => *self.written.borrow(),
         };
         if written.is_wrong {
-            return Err(Error::new(ErrorKind::Integrity, "origin's bytes are not what its checksum tells of"));
+            return Err(Error::new(
+                ErrorKind::Integrity,
+                "origin's bytes are not what its checksum tells of",
+            ));
         }
         Ok((written.bytes > position).then_some(written.bytes))
     }
@@ -106,7 +114,8 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    /// Sets out for an object. `known` is the version that is here, to be fetched only if origin has another.
+    /// Sets out for an object. `known` is the version that is here, to be fetched only if origin
+    /// has another.
     pub(crate) fn begin(mirror: &Arc<Mirror>, key: &Key, known: Option<Kept>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -124,9 +133,13 @@ impl Flight {
 
     /// Waits until it is known what origin has.
     pub(crate) async fn landing(mut self) -> Landing {
-        let known = self.landing.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone());
+        let known =
+            self.landing.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone());
         known.unwrap_or_else(|| {
-            Landing::Failed(Arc::new(Error::new(ErrorKind::Unexpected, "the request to origin was given up")))
+            Landing::Failed(Arc::new(Error::new(
+                ErrorKind::Unexpected,
+                "the request to origin was given up",
+            )))
         })
     }
 
@@ -188,10 +201,12 @@ impl Pilot {
         Some(match (error.kind(), &self.known) {
             (ErrorKind::NotModified, Some(known)) => {
                 let mut meta = (*known.meta).clone();
-                // The word that nothing has changed is of the bytes. Whether they may still be kept, and for how long, the
-                // metadata says, and how old that is. Where it cannot be had, the age is taken to be the one of before.
+                // The word that nothing has changed is of the bytes. Whether they may still be
+                // kept, and for how long, the metadata says, and how old that is. Where it cannot
+                // be had, the age is taken to be the one of before.
                 let mut response = meta.response();
-                if let Ok(Ok(now)) = tokio::time::timeout(ORIGIN_PATIENCE, mirror.origin.stat(&self.key)).await
+                if let Ok(Ok(now)) =
+                    tokio::time::timeout(ORIGIN_PATIENCE, mirror.origin.stat(&self.key)).await
                     && (now.size, &now.etag) == (meta.object.size, &meta.object.etag)
                 {
                     if !freshness::may_keep(&now) {
@@ -227,7 +242,8 @@ impl Pilot {
     async fn forget(&self) {
         if let Some(known) = &self.known {
             let (store, known) = (self.mirror.store.clone(), Arc::clone(&known.entry));
-            // Origin has said that it is gone: what stays on the disk is asked about again before it is served.
+            // Origin has said that it is gone: what stays on the disk is asked about again before
+            // it is served.
             if let Err(error) = off_thread(move || store.remove(&known)).await {
                 tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "an entry could not be removed");
             }
@@ -236,7 +252,8 @@ impl Pilot {
 
     /// `None` if the end has been told.
     async fn receive(&self, mut object: Object, fill: Fill) -> Option<Landing> {
-        // The age of the response counts from here, also where its body is received before it is kept.
+        // The age of the response counts from here, also where its body is received before it is
+        // kept.
         let (received_at, fetched_at) = (Instant::now(), SystemTime::now());
         if !freshness::may_keep(object.meta()) {
             self.forget().await;
@@ -246,7 +263,9 @@ impl Pilot {
             // Nothing is served of it before it is whole, since only then its size is known.
             object = match self.spooled(object).await {
                 Ok(object) => object,
-                Err(error) if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::StorageFull) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::StorageFull) =>
+                {
                     self.forget().await;
                     return Some(self.not_kept(why_not(&error)));
                 }
@@ -268,7 +287,8 @@ impl Pilot {
                 return Some(self.not_kept(why_not(&error)));
             }
         };
-        let (told, written) = watch::channel(Written { bytes: 0, is_broken: false, is_wrong: false });
+        let (told, written) =
+            watch::channel(Written { bytes: 0, is_broken: false, is_wrong: false });
         let tail = filling.tail();
         let progress = Arc::new(Progress { meta: Arc::clone(&meta), tail, received_at, written });
         self.sender.send_replace(Some(Landing::Filling(progress)));
@@ -310,7 +330,12 @@ impl Pilot {
     }
 
     /// Receives the body and keeps it. `None` if what is kept has left already.
-    async fn fill(&self, object: Object, mut filling: Filling, told: &watch::Sender<Written>) -> Result<Option<Kept>> {
+    async fn fill(
+        &self,
+        object: Object,
+        mut filling: Filling,
+        told: &watch::Sender<Written>,
+    ) -> Result<Option<Kept>> {
         let meta = object.meta().clone();
         let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
         let mut resumed = 0;
@@ -323,7 +348,8 @@ impl Pilot {
             self.mirror.counters.origin_bytes.add(received as u64);
             filling = written(filling, good).await?;
             // Where there is a checksum, nobody has the last byte before it is known to hold.
-            let end = if meta.checksums.is_empty() { meta.size } else { meta.size.saturating_sub(1) };
+            let end =
+                if meta.checksums.is_empty() { meta.size } else { meta.size.saturating_sub(1) };
             told.send_modify(|written| written.bytes = filling.written().min(end));
             if let Some(Err(error)) = failure {
                 resumed += 1;
@@ -331,7 +357,9 @@ impl Pilot {
                     return Err(error);
                 }
                 tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "taken up again");
-                chunks = rest(&self.mirror.origin, &meta, filling.written()).await?.ready_chunks(CHUNKS_AT_A_TIME);
+                chunks = rest(&self.mirror.origin, &meta, filling.written())
+                    .await?
+                    .ready_chunks(CHUNKS_AT_A_TIME);
             }
         }
         let is_whole = filling.written() == meta.size;
@@ -348,7 +376,8 @@ impl Pilot {
     }
 }
 
-/// Logs that origin failed: one line for all who wait for the same, and the status if one client alone did.
+/// Logs that origin failed: one line for all who wait for the same, and the status if one client
+/// alone did.
 pub(crate) fn log_failure(key: &Key, error: &Error, status: Option<u16>) {
     // As text, which subscribers escape: it may quote what a stranger sent.
     let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -370,13 +399,19 @@ async fn written(mut filling: Filling, chunks: Vec<Bytes>) -> Result<Filling> {
     .await
 }
 
-/// The rest of a version, from origin. Never of another version: without a strong ETag there is no rest.
+/// The rest of a version, from origin. Never of another version: without a strong ETag there is no
+/// rest.
 pub(crate) async fn rest(origin: &Storage, meta: &ObjectMeta, from: u64) -> Result<ObjectStream> {
     part(origin, meta, from, meta.size).await
 }
 
 /// A part of a version, from origin.
-pub(crate) async fn part(origin: &Storage, meta: &ObjectMeta, from: u64, to: u64) -> Result<ObjectStream> {
+pub(crate) async fn part(
+    origin: &Storage,
+    meta: &ObjectMeta,
+    from: u64,
+    to: u64,
+) -> Result<ObjectStream> {
     let Some(etag) = meta.strong_etag() else {
         return Err(Error::new(
             ErrorKind::Unexpected,
@@ -385,7 +420,10 @@ pub(crate) async fn part(origin: &Storage, meta: &ObjectMeta, from: u64, to: u64
     };
     let object = origin.open(&meta.key).if_match(etag.clone()).range(from..to).await?;
     if object.meta().size != meta.size || object.range() != (from..to) {
-        return Err(Error::new(ErrorKind::Integrity, "origin has another object under the same ETag"));
+        return Err(Error::new(
+            ErrorKind::Integrity,
+            "origin has another object under the same ETag",
+        ));
     }
     Ok(object.into_stream())
 }

@@ -5,21 +5,28 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::HeaderMap;
 
-/// Returns where a request comes from: the address that is connected, or, if that is a trusted proxy's, the last address that
-/// is not a trusted proxy's in `Forwarded` (RFC 7239) or `X-Forwarded-For`. What stands before it the client may have made up.
+/// Returns where a request comes from: the address that is connected, or, if that is a trusted
+/// proxy's, the last address that is not a trusted proxy's in `Forwarded` (RFC 7239) or
+/// `X-Forwarded-For`. What stands before it the client may have made up.
 ///
-/// A proxy sets one of the headers and hands on the other as the client made it up. So if both are there and name different
-/// clients, neither counts.
+/// A proxy sets one of the headers and hands on the other as the client made it up. So if both are
+/// there and name different clients, neither counts.
 pub(crate) fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
     let peer = peer.ip().to_canonical();
     if !trusted.contains(&peer) {
         return peer;
     }
     let x_forwarded = values(headers, "x-forwarded-for");
-    let x_forwarded = walk(peer, x_forwarded.iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim), trusted);
+    let x_forwarded = walk(
+        peer,
+        x_forwarded.iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim),
+        trusted,
+    );
     let forwarded = values(headers, "forwarded");
-    let elements = forwarded.iter().rev().flat_map(|value| split_outside_quotes(value, ',').into_iter().rev());
-    let forwarded = walk(peer, elements.map(|element| parameter(element, "for").unwrap_or_default()), trusted);
+    let elements =
+        forwarded.iter().rev().flat_map(|value| split_outside_quotes(value, ',').into_iter().rev());
+    let forwarded =
+        walk(peer, elements.map(|element| parameter(element, "for").unwrap_or_default()), trusted);
     match (x_forwarded, forwarded) {
         (Some(client), None) | (None, Some(client)) => client,
         (Some(client), Some(same)) if client == same => client,
@@ -27,15 +34,19 @@ pub(crate) fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[I
     }
 }
 
-/// The values of a header. One that is not text counts too: left out, it would leave the other header alone to name the
-/// client, and that one the client may have made up.
+/// The values of a header. One that is not text counts too: left out, it would leave the other
+/// header alone to name the client, and that one the client may have made up.
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<Cow<'a, str>> {
     headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
 }
 
-/// Goes back from the peer through what each proxy says, as long as that is a trusted one. `None` if there is nothing to go
-/// through.
-fn walk<'a>(peer: IpAddr, nodes: impl Iterator<Item = &'a str>, trusted: &[IpAddr]) -> Option<IpAddr> {
+/// Goes back from the peer through what each proxy says, as long as that is a trusted one. `None`
+/// if there is nothing to go through.
+fn walk<'a>(
+    peer: IpAddr,
+    nodes: impl Iterator<Item = &'a str>,
+    trusted: &[IpAddr],
+) -> Option<IpAddr> {
     let mut address = None;
     for node in nodes {
         if !trusted.contains(&address.unwrap_or(peer)) {
@@ -53,15 +64,17 @@ fn walk<'a>(peer: IpAddr, nodes: impl Iterator<Item = &'a str>, trusted: &[IpAdd
 /// Some proxies name the port as well.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let address = bare.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()?;
+    let address =
+        bare.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()?;
     Some(address.to_canonical())
 }
 
-/// Returns the value of a parameter in an element of `Forwarded`: `for="[2001:db8::1]:4711";proto=https`. Values of addresses
-/// have no escaped characters.
+/// Returns the value of a parameter in an element of `Forwarded`:
+/// `for="[2001:db8::1]:4711";proto=https`. Values of addresses have no escaped characters.
 ///
-/// Returns `None` for an element that is malformed anywhere. A client may send half of a quoted text, and what the proxy
-/// appends is then read as the other half, in one element with an address that the client chose.
+/// Returns `None` for an element that is malformed anywhere. A client may send half of a quoted
+/// text, and what the proxy appends is then read as the other half, in one element with an address
+/// that the client chose.
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     let mut wanted = None;
     for pair in split_outside_quotes(element, ';').into_iter().filter(|pair| !pair.is_empty()) {
@@ -146,11 +159,26 @@ mod tests {
         assert_eq!(of("for=\"[2001:db8::1]:4711\""), "2001:db8::1");
         assert_eq!(of("for=\"[2001:db8::1]\""), "2001:db8::1");
         assert_eq!(of("for=8.8.8.8, for=198.51.100.1, for=10.0.0.1"), "198.51.100.1");
-        assert_eq!(of("for=198.51.100.1;by=\"x,y;for=8.8.8.8\""), "198.51.100.1", "a quoted text is one value");
-        for hidden in ["for=unknown", "for=_secret", "proto=https", "", "for=\"", "for=198.51.100.1, for=unknown"] {
+        assert_eq!(
+            of("for=198.51.100.1;by=\"x,y;for=8.8.8.8\""),
+            "198.51.100.1",
+            "a quoted text is one value"
+        );
+        for hidden in [
+            "for=unknown",
+            "for=_secret",
+            "proto=https",
+            "",
+            "for=\"",
+            "for=198.51.100.1, for=unknown",
+        ] {
             assert_eq!(of(hidden), "127.0.0.1", "{hidden}");
         }
-        assert_eq!(by("192.0.2.1", &[("forwarded", "for=198.51.100.1")], &trusted), "192.0.2.1", "not by a proxy");
+        assert_eq!(
+            by("192.0.2.1", &[("forwarded", "for=198.51.100.1")], &trusted),
+            "192.0.2.1",
+            "not by a proxy"
+        );
     }
 
     #[test]
@@ -169,13 +197,27 @@ mod tests {
         let trusted = ["127.0.0.1"];
         let headers = [("forwarded", "for=8.8.8.8"), ("x-forwarded-for", "\u{e9}, 198.51.100.1")];
         assert_eq!(by("127.0.0.1", &headers, &trusted), "127.0.0.1");
-        assert_eq!(by("127.0.0.1", &headers[1..], &trusted), "198.51.100.1", "the proxy has appended it");
+        assert_eq!(
+            by("127.0.0.1", &headers[1..], &trusted),
+            "198.51.100.1",
+            "the proxy has appended it"
+        );
     }
 
     #[test]
     fn a_quote_that_the_client_left_open_does_not_swallow_what_the_proxy_appends() {
-        for begun in ["for=8.8.8.8;x=\"", "for=8.8.8.8;x=y\"", "for=8.8.8.8;\"", "for=8.8.8.8;x\"", "\";for=8.8.8.8"] {
-            for appended in ["for=198.51.100.1", "for=\"198.51.100.1:4711\"", "for=\"198.51.100.1\";host=\"a\\\"b\""] {
+        for begun in [
+            "for=8.8.8.8;x=\"",
+            "for=8.8.8.8;x=y\"",
+            "for=8.8.8.8;\"",
+            "for=8.8.8.8;x\"",
+            "\";for=8.8.8.8",
+        ] {
+            for appended in [
+                "for=198.51.100.1",
+                "for=\"198.51.100.1:4711\"",
+                "for=\"198.51.100.1\";host=\"a\\\"b\"",
+            ] {
                 let value = format!("{begun}, {appended}");
                 let found = by("127.0.0.1", &[("forwarded", value.as_str())], &["127.0.0.1"]);
                 assert_eq!(found, "127.0.0.1", "{value}");

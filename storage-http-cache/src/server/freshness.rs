@@ -103,8 +103,8 @@ impl Directives {
     }
 }
 
-/// A number that cannot be read is the shortest time (RFC 9111, section 4.2.1), and one that is beyond
-/// all integers the longest.
+/// A number that cannot be read is the shortest time (RFC 9111, section 4.2.1), and one that is
+/// beyond all integers the longest.
 fn seconds(value: &str) -> Duration {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Duration::ZERO;
@@ -127,15 +127,16 @@ fn split_outside_quotes(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The text in a quoted string. Quotes inside are left as they are: neither numbers nor names have any.
+/// The text in a quoted string. Quotes inside are left as they are: neither numbers nor names have
+/// any.
 fn unquoted(value: &str) -> &str {
     let value = value.trim();
     value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
 }
 
-/// Whether `no-cache="..."` or `private="..."` is of a header that is kept and sent again (RFC 9111,
-/// sections 5.2.2.4 and 5.2.2.7). Of the others, such as `Set-Cookie`, nothing is kept, so that what
-/// these directives ask for is done.
+/// Whether `no-cache="..."` or `private="..."` is of a header that is kept and sent again (RFC
+/// 9111, sections 5.2.2.4 and 5.2.2.7). Of the others, such as `Set-Cookie`, nothing is kept, so
+/// that what these directives ask for is done.
 fn names_a_kept_field(fields: &str) -> bool {
     const KEPT: [&str; 8] = [
         "cache-control",
@@ -147,19 +148,28 @@ fn names_a_kept_field(fields: &str) -> bool {
         "expires",
         "last-modified",
     ];
-    let is_kept = |field: &str| KEPT.contains(&field) || (field.starts_with("x-") && field.contains("-meta-"));
+    let is_kept = |field: &str| {
+        KEPT.contains(&field) || (field.starts_with("x-") && field.contains("-meta-"))
+    };
     // A list that names nothing is read as if there were none.
-    fields.trim().is_empty() || fields.split(',').any(|field| is_kept(&field.trim().to_ascii_lowercase()))
+    fields.trim().is_empty()
+        || fields.split(',').any(|field| is_kept(&field.trim().to_ascii_lowercase()))
 }
 
 /// Whether a cache that many share may keep an object that origin has sent like this.
 pub(crate) fn may_keep(object: &ObjectMeta) -> bool {
     let varies = object.response.is_some_and(|response| response.varies_always);
-    !varies && !object.metadata.cache_control.as_deref().is_some_and(|text| Directives::read(text).forbids)
+    !varies
+        && !object
+            .metadata
+            .cache_control
+            .as_deref()
+            .is_some_and(|text| Directives::read(text).forbids)
 }
 
 impl Defaults {
-    /// The freshness of an object that origin vouched for in a response of this date, by origin's clock.
+    /// The freshness of an object that origin vouched for in a response of this date, by origin's
+    /// clock.
     pub(crate) fn of(&self, key: &Key, metadata: &Metadata, date: SystemTime) -> Freshness {
         let said = Directives::read(metadata.cache_control.as_deref().unwrap_or_default());
         let until_expires = metadata.expires.map(|at| at.duration_since(date).unwrap_or_default());
@@ -169,7 +179,11 @@ impl Defaults {
             None => self.ttl(key, metadata.content_type.as_deref()),
         };
         if said.must_revalidate || said.no_cache {
-            return Freshness { lifetime, while_revalidate: Duration::ZERO, if_error: Duration::ZERO };
+            return Freshness {
+                lifetime,
+                while_revalidate: Duration::ZERO,
+                if_error: Duration::ZERO,
+            };
         }
         Freshness {
             lifetime,
@@ -249,7 +263,12 @@ mod tests {
         assert_eq!(lifetime(&Metadata::new().cache_control("max-age=soon")), 0);
         assert_eq!(lifetime(&Metadata::new().cache_control("no-cache, max-age=60")), 0);
         assert_eq!(lifetime(&Metadata::new().expires(NOW + Duration::from_secs(30))), 30);
-        assert_eq!(lifetime(&Metadata::new().expires(NOW + Duration::from_secs(30)).cache_control("max-age=60")), 60);
+        assert_eq!(
+            lifetime(
+                &Metadata::new().expires(NOW + Duration::from_secs(30)).cache_control("max-age=60")
+            ),
+            60
+        );
     }
 
     #[test]
@@ -258,7 +277,10 @@ mod tests {
         assert_eq!(lifetime(&Metadata::new().content_type("audio/mpeg")), 1000);
         assert_eq!(lifetime(&Metadata::new().content_type("Text/HTML; charset=utf-8")), 10);
         assert_eq!(of("live/a", &Metadata::new().content_type("audio/mpeg")).lifetime.as_secs(), 1);
-        assert_eq!(lifetime(&Metadata::new().content_type("audio/mpeg").cache_control("max-age=3")), 3);
+        assert_eq!(
+            lifetime(&Metadata::new().content_type("audio/mpeg").cache_control("max-age=3")),
+            3
+        );
     }
 
     fn sent_with(metadata: Metadata) -> ObjectMeta {
@@ -275,8 +297,14 @@ mod tests {
         assert!(!may_keep("private=\"Set-Cookie, ETag\""));
         assert!(may_keep("no-cache"));
         assert!(may_keep("private=\"set-cookie\", max-age=60"));
-        assert!(may_keep("max-age=60, extension=\"a, no-store, b\""), "a quoted string holds no directives");
-        assert!(may_keep("max-age=60, extension=\"a\\\", no-store, b\""), "nor behind an escaped quote");
+        assert!(
+            may_keep("max-age=60, extension=\"a, no-store, b\""),
+            "a quoted string holds no directives"
+        );
+        assert!(
+            may_keep("max-age=60, extension=\"a\\\", no-store, b\""),
+            "nor behind an escaped quote"
+        );
         assert!(!may_keep("extension=\"a\", no-store"));
         assert!(super::may_keep(&sent_with(Metadata::new())));
     }
@@ -294,8 +322,11 @@ mod tests {
 
     #[test]
     fn a_time_beyond_all_integers_is_the_longest_and_one_that_is_no_number_the_shortest() {
-        let max_age = |value: &str| lifetime(&Metadata::new().cache_control(format!("max-age={value}")));
-        for beyond in ["2147483648", "2147483649", "18446744073709551616", "99999999999999999999999999999999"] {
+        let max_age =
+            |value: &str| lifetime(&Metadata::new().cache_control(format!("max-age={value}")));
+        for beyond in
+            ["2147483648", "2147483649", "18446744073709551616", "99999999999999999999999999999999"]
+        {
             assert_eq!(max_age(beyond), MAX_SECONDS, "{beyond}");
         }
         assert_eq!(max_age("2147483647"), MAX_SECONDS - 1);
@@ -313,7 +344,8 @@ mod tests {
 
     #[test]
     fn no_cache_with_the_names_of_headers_that_are_not_kept_is_no_no_cache() {
-        let with = |said: &str| lifetime(&Metadata::new().cache_control(format!("max-age=60, {said}")));
+        let with =
+            |said: &str| lifetime(&Metadata::new().cache_control(format!("max-age=60, {said}")));
         assert_eq!(with("no-cache=\"set-cookie, x-trace\""), 60);
         assert_eq!(with("no-cache=\"Set-Cookie, Content-Type\""), 0);
         assert_eq!(with("no-cache=\"x-amz-meta-author\""), 0);
@@ -332,9 +364,18 @@ mod tests {
 
     #[test]
     fn what_must_be_revalidated_is_never_stale() {
-        for said in ["max-age=10, must-revalidate", "s-maxage=10", "max-age=10, proxy-revalidate", "no-cache"] {
+        for said in [
+            "max-age=10, must-revalidate",
+            "s-maxage=10",
+            "max-age=10, proxy-revalidate",
+            "no-cache",
+        ] {
             let freshness = of("a", &Metadata::new().cache_control(said));
-            assert_eq!((freshness.while_revalidate, freshness.if_error), (Duration::ZERO, Duration::ZERO), "{said}");
+            assert_eq!(
+                (freshness.while_revalidate, freshness.if_error),
+                (Duration::ZERO, Duration::ZERO),
+                "{said}"
+            );
         }
     }
 
@@ -347,6 +388,9 @@ mod tests {
             (at(9), at(10), at(29), at(30)),
             (State::Fresh, State::StaleWhileRevalidate, State::StaleWhileRevalidate, State::Stale)
         );
-        assert!(freshness.serves_errors(Duration::from_secs(39)) && !freshness.serves_errors(Duration::from_secs(40)));
+        assert!(
+            freshness.serves_errors(Duration::from_secs(39))
+                && !freshness.serves_errors(Duration::from_secs(40))
+        );
     }
 }

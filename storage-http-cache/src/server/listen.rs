@@ -31,7 +31,8 @@ use super::site::{Door, Site};
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many headers a request may have, ...
 const MAX_HEADERS: usize = 100;
-/// ... and how long all of them may be. Also how much of an answer waits in memory for its client: one block is enough.
+/// ... and how long all of them may be. Also how much of an answer waits in memory for its client:
+/// one block is enough.
 const MAX_BUFFER: usize = 64 * 1024;
 /// How long answers under way may take when the server is stopped.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -76,19 +77,21 @@ pub struct Handle {
 }
 
 impl Server {
-    /// Opens the cache's directory and the sockets. Nothing is served yet. Blocks for as long as it takes to read what the
-    /// cache holds.
+    /// Opens the cache's directory and the sockets. Nothing is served yet. Blocks for as long as it
+    /// takes to read what the cache holds.
     ///
     /// # Errors
-    /// `InvalidConfig`, which names the option; `Conflict` if another mirror has the directory; what the operating system
-    /// says about directory and sockets.
+    /// `InvalidConfig`, which names the option; `Conflict` if another mirror has the directory;
+    /// what the operating system says about directory and sockets.
     pub fn bind(config: MirrorConfig, origin: Storage) -> Result<Self> {
         let config = config.validated()?;
         let mirror = Mirror::open(&config, origin)?;
         // After the mirror, which holds the directory.
         let records = Records::open(&config)?;
         let site = Site::new(&config, mirror, records)?;
-        let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let workers = config
+            .workers
+            .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let (public, listen) = listeners(config.listen, workers)?;
         let (admin, admin_listen) = match config.admin_listen {
             Some(address) => {
@@ -105,7 +108,15 @@ impl Server {
             config: Arc::new(RwLock::new(config)),
             stop: watch::Sender::new(false),
         };
-        Ok(Self { handle, public, admin, listen, admin_listen, connections, clients: Arc::default() })
+        Ok(Self {
+            handle,
+            public,
+            admin,
+            listen,
+            admin_listen,
+            connections,
+            clients: Arc::default(),
+        })
     }
 
     /// Where the public routes are: with the port that the system chose, if `listen` has port 0.
@@ -126,7 +137,8 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Serves until it is stopped; then answers under way are finished, for up to 30 seconds. Blocks; threads are its own.
+    /// Serves until it is stopped; then answers under way are finished, for up to 30 seconds.
+    /// Blocks; threads are its own.
     ///
     /// # Errors
     /// What the operating system says about threads.
@@ -143,13 +155,17 @@ impl Server {
         let outcome = self.serve();
         drop::<mpsc::Sender<()>>(saving);
         records.close_log();
-        outcome.and(saver.join().map_err(|_| Error::new(ErrorKind::Unexpected, "the analytics panicked")))
+        outcome.and(
+            saver.join().map_err(|_| Error::new(ErrorKind::Unexpected, "the analytics panicked")),
+        )
     }
 
     fn serve(self) -> Result<()> {
         let mut threads = Vec::new();
         let doors = self.public.into_iter().map(|listener| (listener, Door::Public));
-        for (number, (listener, door)) in doors.chain(self.admin.map(|admin| (admin, Door::Admin))).enumerate() {
+        for (number, (listener, door)) in
+            doors.chain(self.admin.map(|admin| (admin, Door::Admin))).enumerate()
+        {
             // Whoever fills the public door does not shut the other.
             let connections = match door {
                 Door::Public => Arc::clone(&self.connections),
@@ -157,12 +173,16 @@ impl Server {
             };
             let clients = Arc::clone(&self.clients);
             let worker = Worker { handle: self.handle.clone(), door, connections, clients };
-            let started = thread::Builder::new().name(format!("mirror-{number}")).spawn(move || worker.run(listener));
+            let started = thread::Builder::new()
+                .name(format!("mirror-{number}"))
+                .spawn(move || worker.run(listener));
             threads.push(started?);
         }
         let mut outcome = Ok(());
         for thread in threads {
-            let ended = thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Unexpected, "a worker panicked")));
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unexpected, "a worker panicked")));
             // One that fails takes the others along: half a server is none.
             if ended.is_err() {
                 self.handle.stop();
@@ -179,18 +199,22 @@ impl Handle {
         self.stop.send_replace(true);
     }
 
-    /// Puts another configuration in place of the present one, for requests from now on. Connections stay, and so does what
-    /// is kept. The access log is opened anew, so that its file may have been moved away.
+    /// Puts another configuration in place of the present one, for requests from now on.
+    /// Connections stay, and so does what is kept. The access log is opened anew, so that its file
+    /// may have been moved away.
     ///
     /// # Errors
-    /// `InvalidConfig` if the new one is wrong, or changes what cannot change while the server runs: `listen`,
-    /// `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`, `index_memory`, `analytics_days`, `workers`, `max_connections`,
-    /// the TTLs; or if its `access_log` cannot be opened. Then the present one stays.
+    /// `InvalidConfig` if the new one is wrong, or changes what cannot change while the server
+    /// runs: `listen`, `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`,
+    /// `index_memory`, `analytics_days`, `workers`, `max_connections`, the TTLs; or if its
+    /// `access_log` cannot be opened. Then the present one stays.
     pub fn reload(&self, config: MirrorConfig) -> Result<()> {
         let config = config.validated()?;
         let mut present = self.config.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(option) = present.differs_for_good(&config) {
-            return Err(Error::config(format!("option {option}: cannot change while the mirror runs; restart it")));
+            return Err(Error::config(format!(
+                "option {option}: cannot change while the mirror runs; restart it"
+            )));
         }
         let (mirror, records) = (Arc::clone(&self.site().mirror), Arc::clone(&self.site().records));
         let site = Arc::new(Site::new(&config, mirror, Arc::clone(&records))?);
@@ -272,7 +296,8 @@ impl Worker {
             }
             Ok(())
         });
-        // What still writes to the disk need not be waited for: it is not visible before it is whole.
+        // What still writes to the disk need not be waited for: it is not visible before it is
+        // whole.
         runtime.shutdown_background();
         served
     }
@@ -308,8 +333,12 @@ impl Worker {
     }
 
     /// The next connection, once there is room for one.
-    async fn next(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(&self.connections).acquire_owned().await.map_err(std::io::Error::other)?;
+    async fn next(
+        &self,
+        listener: &TcpListener,
+    ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let permit =
+            Arc::clone(&self.connections).acquire_owned().await.map_err(std::io::Error::other)?;
         let (stream, peer) = listener.accept().await?;
         Ok((stream, peer, permit))
     }
@@ -320,7 +349,8 @@ impl Worker {
     /// If the client has too many: then the connection is to be closed.
     fn admit(&self, peer: SocketAddr) -> Result<Option<Connected>, TooMany> {
         let site = self.handle.site();
-        let Some(most) = site.connection_limit(peer.ip()).filter(|_| self.door == Door::Public) else {
+        let Some(most) = site.connection_limit(peer.ip()).filter(|_| self.door == Door::Public)
+        else {
             return Ok(None);
         };
         let connected = self.clients.connect(peer.ip(), most);
@@ -334,7 +364,8 @@ impl Worker {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
+    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static
+    {
         // Without it each small answer on a kept connection may wait 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");

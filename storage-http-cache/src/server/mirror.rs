@@ -81,7 +81,13 @@ impl Mirror {
         };
         let (store, recovered) = Store::open(&config.cache_dir, limits)?;
         let (objects, bytes) = (recovered.objects, recovered.bytes);
-        tracing::info!(objects, bytes, dropped = recovered.dropped, partial = recovered.partial, "the cache is open");
+        tracing::info!(
+            objects,
+            bytes,
+            dropped = recovered.dropped,
+            partial = recovered.partial,
+            "the cache is open"
+        );
         Ok(Arc::new(Self {
             store,
             origin,
@@ -137,7 +143,8 @@ impl Mirror {
         self.flights().get(key).is_some_and(|flight| !flight.is_abandoned())
     }
 
-    /// An entry with its metadata; `None` if there is none, or if it cannot be read and is as good as none.
+    /// An entry with its metadata; `None` if there is none, or if it cannot be read and is as good
+    /// as none.
     async fn look_up(&self, entry: Option<Arc<Entry>>) -> Option<Kept> {
         let entry = entry?;
         let meta = match self.store.try_meta(&entry) {
@@ -147,15 +154,16 @@ impl Mirror {
                 off_thread(move || store.meta(&entry)).await
             }
         };
-        let meta = meta.inspect_err(|error| tracing::debug!(%error, "metadata cannot be read")).ok()?;
+        let meta =
+            meta.inspect_err(|error| tracing::debug!(%error, "metadata cannot be read")).ok()?;
         Some(Kept { entry, meta })
     }
 
     /// Forgets an object. Fills under way go to those who wait for them and are not kept.
     pub(crate) async fn purge(&self, key: &Key) -> Result<bool> {
         self.counters.purges.add(1);
-        // Who asks from now on is to be served by a request that begins after the purge. First of all, so that no request
-        // under way has a say any more.
+        // Who asks from now on is to be served by a request that begins after the purge. First of
+        // all, so that no request under way has a say any more.
         self.flights().remove(key);
         self.missing.remove(key);
         self.passing.remove(key);
@@ -249,7 +257,8 @@ impl Mirror {
         let stale = || Found::Version(Version::Kept(kept.clone()), Handling::StaleIfError);
         let (flight, collapsed) = self.join(key, Some(kept));
         let landing = if may_be_stale {
-            // It goes on behind. Whoever reads from us gives up soon, and would find no origin either.
+            // It goes on behind. Whoever reads from us gives up soon, and would find no origin
+            // either.
             match tokio::time::timeout(PATIENCE_WITH_STALE, flight.landing()).await {
                 Ok(landing) => landing,
                 Err(_) => return stale(),
@@ -258,7 +267,8 @@ impl Mirror {
             flight.landing().await
         };
         found(landing, Handling::Replaced { collapsed }).unwrap_or_else(|error| {
-            // That origin refuses an object is no failure (RFC 5861, section 4): it may have been withdrawn, or deleted.
+            // That origin refuses an object is no failure (RFC 5861, section 4): it may have been
+            // withdrawn, or deleted.
             let is_refused = error.kind() == ErrorKind::PermissionDenied;
             if may_be_stale && !is_refused {
                 return stale();
@@ -277,18 +287,23 @@ impl Mirror {
         let counters = &self.counters;
         let (requests, sent) = match handling {
             Handling::Hit { .. } => (&counters.hits, &counters.hit_bytes),
-            Handling::StaleWhileRevalidate | Handling::StaleIfError => (&counters.stale_hits, &counters.hit_bytes),
+            Handling::StaleWhileRevalidate | Handling::StaleIfError => {
+                (&counters.stale_hits, &counters.hit_bytes)
+            }
             Handling::Revalidated => (&counters.revalidated, &counters.hit_bytes),
             Handling::Replaced { collapsed: true } | Handling::Miss { collapsed: true } => {
                 (&counters.collapsed, &counters.miss_bytes)
             }
-            Handling::Replaced { .. } | Handling::Miss { .. } => (&counters.misses, &counters.miss_bytes),
+            Handling::Replaced { .. } | Handling::Miss { .. } => {
+                (&counters.misses, &counters.miss_bytes)
+            }
         };
         requests.add(1);
         sent.add(bytes);
     }
 
-    /// The share of requests for objects that origin was not asked to send anything for, from 0 to 1.
+    /// The share of requests for objects that origin was not asked to send anything for, from 0
+    /// to 1.
     pub(crate) fn hit_rate(&self) -> f64 {
         let counters = &self.counters;
         let hits = counters.hits.get() + counters.stale_hits.get() + counters.revalidated.get();
@@ -303,19 +318,43 @@ impl Mirror {
         let gauge = |name, help, value| (name, "gauge", help, value);
         vec![
             counter("hits_total", "Requests answered from the cache.", &counters.hits),
-            counter("stale_hits_total", "Requests answered from the cache after its time.", &counters.stale_hits),
+            counter(
+                "stale_hits_total",
+                "Requests answered from the cache after its time.",
+                &counters.stale_hits,
+            ),
             counter(
                 "revalidated_total",
                 "Requests answered from the cache after origin confirmed it.",
                 &counters.revalidated,
             ),
-            counter("misses_total", "Requests that fetched an object from origin.", &counters.misses),
-            counter("collapsed_total", "Requests that waited for a fetch of another.", &counters.collapsed),
-            counter("passed_total", "Requests passed to origin without keeping the object.", &counters.passed),
+            counter(
+                "misses_total",
+                "Requests that fetched an object from origin.",
+                &counters.misses,
+            ),
+            counter(
+                "collapsed_total",
+                "Requests that waited for a fetch of another.",
+                &counters.collapsed,
+            ),
+            counter(
+                "passed_total",
+                "Requests passed to origin without keeping the object.",
+                &counters.passed,
+            ),
             counter("missing_total", "Requests for what is not there.", &counters.missing),
             counter("failed_total", "Requests that failed with origin.", &counters.failed),
-            counter("hit_bytes_total", "Bytes of bodies answered from the cache.", &counters.hit_bytes),
-            counter("miss_bytes_total", "Bytes of bodies answered as they arrived.", &counters.miss_bytes),
+            counter(
+                "hit_bytes_total",
+                "Bytes of bodies answered from the cache.",
+                &counters.hit_bytes,
+            ),
+            counter(
+                "miss_bytes_total",
+                "Bytes of bodies answered as they arrived.",
+                &counters.miss_bytes,
+            ),
             counter("origin_requests_total", "Fetches from origin.", &counters.origin_requests),
             counter("origin_failures_total", "Fetches that failed.", &counters.origin_failures),
             counter("origin_bytes_total", "Bytes fetched from origin.", &counters.origin_bytes),
@@ -331,11 +370,20 @@ impl Mirror {
             gauge("objects", "Objects kept.", usage.objects),
             gauge("bytes", "Bytes on the disk.", usage.bytes),
             gauge("reserved_bytes", "Bytes promised to fetches.", usage.reserved),
-            gauge("memory_bytes", "Bytes of objects and metadata in memory.", usage.memory + usage.metadata),
+            gauge(
+                "memory_bytes",
+                "Bytes of objects and metadata in memory.",
+                usage.memory + usage.metadata,
+            ),
             gauge("index_bytes", "Bytes of memory of the index, an estimate.", usage.index),
             gauge("open_files", "Files kept open.", usage.open_files),
             ("evicted_total", "counter", "Objects that made room.", usage.evicted_objects),
-            ("evicted_bytes_total", "counter", "Bytes of objects that made room.", usage.evicted_bytes),
+            (
+                "evicted_bytes_total",
+                "counter",
+                "Bytes of objects that made room.",
+                usage.evicted_bytes,
+            ),
             ("corrupt_total", "counter", "Objects found broken.", usage.corrupt),
         ]
     }
@@ -345,7 +393,9 @@ impl Mirror {
 fn found(landing: Landing, fetched: Handling) -> std::result::Result<Found, Arc<Error>> {
     match landing {
         Landing::Filling(progress) => Ok(Found::Version(Version::Arriving(progress), fetched)),
-        Landing::Kept(kept, Arrival::NotModified) => Ok(Found::Version(Version::Kept(kept), Handling::Revalidated)),
+        Landing::Kept(kept, Arrival::NotModified) => {
+            Ok(Found::Version(Version::Kept(kept), Handling::Revalidated))
+        }
         Landing::Kept(kept, Arrival::Fetched) => Ok(Found::Version(Version::Kept(kept), fetched)),
         Landing::NotKept(why) => Ok(Found::Pass(why)),
         Landing::Missing => Ok(Found::Missing { asked: true }),
@@ -360,7 +410,8 @@ fn is_on(flights: &HashMap<Key, Flight>, key: &Key, number: u64) -> bool {
 
 /// An error for one of many who wait for the same.
 fn again(error: &Error) -> Error {
-    let told = Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
+    let told =
+        Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
     match error.retry_after() {
         Some(wait) => told.with_retry_after(wait),
         None => told,

@@ -3,10 +3,11 @@
 //! [`Server`] is all of it, set up by a [`MirrorConfig`] and a storage that is the origin.
 //!
 //! # What it promises
-//! - Of many who ask for the same at once, one goes to origin; the others read along, from the first byte that is there.
-//!   That the first leaves stops nothing.
-//! - Nothing is kept that is not whole: the length is checked, and checksums where origin tells them. What is kept is
-//!   compared with checksums of its own whenever it is read, and fetched again when it is broken.
+//! - Of many who ask for the same at once, one goes to origin; the others read along, from the
+//!   first byte that is there. That the first leaves stops nothing.
+//! - Nothing is kept that is not whole: the length is checked, and checksums where origin tells
+//!   them. What is kept is compared with checksums of its own whenever it is read, and fetched
+//!   again when it is broken.
 //! - How long it is served origin says (RFC 9111); where origin says nothing, the option `ttl`.
 //! - **Without `signing_key`, every object under `allow` is public**, whatever origin thinks of it.
 

@@ -16,10 +16,10 @@ const MOST: Duration = Duration::from_secs(10 * 60);
 
 /// A connection that fails with `TimedOut` if its client takes bytes too slowly.
 ///
-/// Only the time counts in which bytes wait and the connection takes none. There is credit for it: 60
-/// seconds at first, and a second more for as many bytes as `min_rate` has, which the client takes; 10
-/// minutes at most. So a listener who has some minutes of a recording may pause the player for as
-/// long, and a client that takes a byte a minute is gone soon.
+/// Only the time counts in which bytes wait and the connection takes none. There is credit for it:
+/// 60 seconds at first, and a second more for as many bytes as `min_rate` has, which the client
+/// takes; 10 minutes at most. So a listener who has some minutes of a recording may pause the
+/// player for as long, and a client that takes a byte a minute is gone soon.
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
     stream: S,
@@ -37,7 +37,11 @@ impl<S> Paced<S> {
     }
 
     /// Takes account of an attempt to write.
-    fn account(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn account(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         match polled {
             Poll::Pending => self.wait(cx),
             Poll::Ready(written) => {
@@ -78,13 +82,21 @@ impl<S> Paced<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.account(cx, polled)
     }
@@ -165,7 +177,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_listener_may_pause_the_player_and_go_on() {
         let (writing, mut client) = writing(1024, KIB);
-        // At the rate of a recording: several pauses of nearly ten minutes, each after ten minutes of listening.
+        // At the rate of a recording: several pauses of nearly ten minutes, each after ten minutes
+        // of listening.
         for _ in 0..3 {
             for _ in 0..600 {
                 take(&mut client, 8 * KIB).await;

@@ -85,7 +85,9 @@ impl From<Handling> for Verdict {
             Handling::Hit { .. } => Self::Hit,
             Handling::StaleWhileRevalidate | Handling::StaleIfError => Self::Stale,
             Handling::Revalidated => Self::Revalidated,
-            Handling::Replaced { collapsed: true } | Handling::Miss { collapsed: true } => Self::Collapsed,
+            Handling::Replaced { collapsed: true } | Handling::Miss { collapsed: true } => {
+                Self::Collapsed
+            }
             Handling::Replaced { .. } | Handling::Miss { .. } => Self::Miss,
         }
     }
@@ -96,7 +98,8 @@ impl From<Handling> for Verdict {
 pub(crate) struct Record {
     /// The object that was asked for, and how it was answered. `None` for whatever else was asked.
     pub(crate) object: Option<(Key, Verdict)>,
-    /// Tells clients apart, by address and user agent, as long as the process lives. It leads back to nobody.
+    /// Tells clients apart, by address and user agent, as long as the process lives. It leads back
+    /// to nobody.
     pub(crate) client: u64,
     pub(crate) status: u16,
     /// How many bytes of the body were handed to the connection.
@@ -114,7 +117,10 @@ impl Record {
     /// The key of an object that was sent, all of it or a part, and whether it was here.
     pub(crate) fn sent(&self) -> Option<(&Key, Verdict)> {
         let is_sent = matches!(self.status, OK | PARTIAL_CONTENT);
-        self.object.as_ref().filter(|_| self.is_get && is_sent).map(|(key, verdict)| (key, *verdict))
+        self.object
+            .as_ref()
+            .filter(|_| self.is_get && is_sent)
+            .map(|(key, verdict)| (key, *verdict))
     }
 
     /// Whether so much was sent that it may be listening.
@@ -141,7 +147,8 @@ impl Records {
     /// Opens the access log and reads what today has come to so far. Waits for the disk.
     ///
     /// # Errors
-    /// `InvalidConfig` for an access log that cannot be opened; what the operating system says about the analytics.
+    /// `InvalidConfig` for an access log that cannot be opened; what the operating system says
+    /// about the analytics.
     pub(crate) fn open(config: &MirrorConfig) -> Result<Arc<Self>> {
         let records = Self {
             analytics: match config.analytics_days {
@@ -160,8 +167,8 @@ impl Records {
         Ok(Arc::new(records))
     }
 
-    /// Opens the access log anew: another one, or the same after its file was moved away. Requests under way are logged in the
-    /// new one.
+    /// Opens the access log anew: another one, or the same after its file was moved away. Requests
+    /// under way are logged in the new one.
     ///
     /// # Errors
     /// `InvalidConfig` if it cannot be opened; then the old one stays.
@@ -169,10 +176,12 @@ impl Records {
         let opened = path.map(|path| AccessLog::open(path, Arc::clone(&self.lost))).transpose();
         let log = opened.map_err(|error| {
             let shown = path.unwrap_or(Path::new("")).display();
-            Error::config(format!("access_log: {shown} cannot be opened: {error}")).with_source(error)
+            Error::config(format!("access_log: {shown} cannot be opened: {error}"))
+                .with_source(error)
         })?;
         self.is_logging.store(log.is_some(), Ordering::Relaxed);
-        let old = std::mem::replace(&mut *self.log.write().unwrap_or_else(PoisonError::into_inner), log);
+        let old =
+            std::mem::replace(&mut *self.log.write().unwrap_or_else(PoisonError::into_inner), log);
         // Its thread writes what it has and ends.
         drop(old);
         Ok(())
@@ -279,7 +288,10 @@ impl HttpBody for Recorded {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             self.entry.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);

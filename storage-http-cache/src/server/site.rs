@@ -90,14 +90,21 @@ impl<'a> Route<'a> {
             ("status", None) => Self::Status,
             ("analytics", None) => Self::Analytics,
             ("healthz", None) => Self::Health,
-            ("download" | "verify" | "prefetch" | "metrics" | "status" | "analytics" | "healthz", _) => Self::Nothing,
+            (
+                "download" | "verify" | "prefetch" | "metrics" | "status" | "analytics" | "healthz",
+                _,
+            ) => Self::Nothing,
             _ => Self::Object(path),
         }
     }
 }
 
 impl Site {
-    pub(crate) fn new(config: &MirrorConfig, mirror: Arc<Mirror>, records: Arc<Records>) -> Result<Self> {
+    pub(crate) fn new(
+        config: &MirrorConfig,
+        mirror: Arc<Mirror>,
+        records: Arc<Records>,
+    ) -> Result<Self> {
         let mut exact_reader = Reader::default();
         exact_reader.policy.active = Active::Inline;
         exact_reader.policy.user_metadata = true;
@@ -119,12 +126,19 @@ impl Site {
 
     /// How many connections an address may have; `None` if there is no limit for it.
     pub(super) fn connection_limit(&self, peer: IpAddr) -> Option<usize> {
-        (!self.trusted_proxies.contains(&peer.to_canonical())).then_some(self.max_connections_per_client)
+        (!self.trusted_proxies.contains(&peer.to_canonical()))
+            .then_some(self.max_connections_per_client)
     }
 
     /// Answers a request, whatever it is. It is recorded when the body has ended.
-    pub(crate) async fn answer(&self, peer: SocketAddr, door: Door, head: &Parts) -> Response<Recorded> {
-        let mut entry = self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
+    pub(crate) async fn answer(
+        &self,
+        peer: SocketAddr,
+        door: Door,
+        head: &Parts,
+    ) -> Response<Recorded> {
+        let mut entry =
+            self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
         // A mirror reads no bodies.
         let response = match malformed(head, false) {
             Some(refusal) => respond::finish(&head.method, refusal),
@@ -140,8 +154,12 @@ impl Site {
         let query = uri.query().unwrap_or_default();
         match (route, admin) {
             (Route::Health, _) => healthy(method),
-            (Route::Object(path), _) if door == Door::Public => self.object(method, path, query, headers, entry).await,
-            (Route::Verify(path), _) if door == Door::Public => self.verify(method, path, query).await,
+            (Route::Object(path), _) if door == Door::Public => {
+                self.object(method, path, query, headers, entry).await
+            }
+            (Route::Verify(path), _) if door == Door::Public => {
+                self.verify(method, path, query).await
+            }
             (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
             (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path).await,
             (Route::Metrics, Some(admin)) => admin.metrics(method, headers),
@@ -169,10 +187,12 @@ impl Site {
             Err(error) => return refusal(method, &error),
         };
         // Each link has an end; without one it would end at once.
-        let link_ends = self.signing_key.is_some().then(|| grant.expires_at.unwrap_or(SystemTime::UNIX_EPOCH));
+        let link_ends =
+            self.signing_key.is_some().then(|| grant.expires_at.unwrap_or(SystemTime::UNIX_EPOCH));
         let overrides = Overrides::from(grant);
         let is_program = self.admin.as_ref().is_some_and(|admin| admin.is_program(headers));
-        let delivery = Delivery { site: self, method, headers, key: &key, overrides, link_ends, is_program };
+        let delivery =
+            Delivery { site: self, method, headers, key: &key, overrides, link_ends, is_program };
         let (response, verdict) = delivery.answer().await;
         entry.is_for(key, verdict);
         response
@@ -189,14 +209,17 @@ impl Site {
                 verified(StatusCode::OK, available, key.as_str(), None)
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => refusal(method, &error),
-            Err(_) => verified(StatusCode::BAD_REQUEST, false, path, Some("There is no such file.")),
+            Err(_) => {
+                verified(StatusCode::BAD_REQUEST, false, path, Some("There is no such file."))
+            }
         }
     }
 
     /// Deny by default: the key is allowed, and with a signing key the request has a link for it.
     fn admit(&self, method: UrlMethod, path: &str, query: &str) -> Result<(Key, Grant)> {
         let key = key_of(path)?;
-        let is_allowed = |prefixes: &Vec<String>| prefixes.iter().any(|prefix| key.as_str().starts_with(prefix));
+        let is_allowed =
+            |prefixes: &Vec<String>| prefixes.iter().any(|prefix| key.as_str().starts_with(prefix));
         if !self.allow.as_ref().is_none_or(is_allowed) {
             return Err(Error::not_found());
         }
@@ -214,9 +237,10 @@ impl Site {
 
 fn refusal(method: &Method, error: &Error) -> Response<Body> {
     let response = match error.kind() {
-        ErrorKind::PermissionDenied => {
-            plain(StatusCode::FORBIDDEN, "This needs a signed link, and one that has not expired.\n")
-        }
+        ErrorKind::PermissionDenied => plain(
+            StatusCode::FORBIDDEN,
+            "This needs a signed link, and one that has not expired.\n",
+        ),
         _ => failure(method, error),
     };
     respond::finish(method, response)
@@ -233,7 +257,12 @@ fn healthy(method: &Method) -> Response<Body> {
     respond::finish(method, plain(StatusCode::OK, "ok\n"))
 }
 
-fn verified(status: StatusCode, available: bool, file: &str, error: Option<&str>) -> Response<Body> {
+fn verified(
+    status: StatusCode,
+    available: bool,
+    file: &str,
+    error: Option<&str>,
+) -> Response<Body> {
     let document = serde_json::json!({
         "available": available,
         "file": file,
@@ -263,7 +292,15 @@ mod tests {
         assert_eq!(Route::of("/verify/a/b.mp3"), Route::Verify("/a/b.mp3"));
         assert_eq!(Route::of("/purge"), Route::Purge(""));
         assert_eq!(Route::of("/purge/a"), Route::Purge("/a"));
-        for nothing in ["/status/a", "/metrics/", "/analytics/a", "/healthz/x", "/download", "/verify", "/prefetch"] {
+        for nothing in [
+            "/status/a",
+            "/metrics/",
+            "/analytics/a",
+            "/healthz/x",
+            "/download",
+            "/verify",
+            "/prefetch",
+        ] {
             assert_eq!(Route::of(nothing), Route::Nothing, "{nothing}");
         }
     }

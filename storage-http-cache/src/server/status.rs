@@ -28,15 +28,19 @@ pub(super) async fn status(
     // All keys are gone through: others are served meanwhile.
     let document = match spawn_blocking(move || document(&mirror, &records, max_size)).await {
         Ok(document) => document,
-        Err(join) => return failure(&Method::GET, &Error::unexpected("the status cannot be told", join)),
+        Err(join) => {
+            return failure(&Method::GET, &Error::unexpected("the status cannot be told", join));
+        }
     };
-    let mut response = if prefers_html(headers) { html(&document) } else { site::json(StatusCode::OK, &document) };
+    let mut response =
+        if prefers_html(headers) { html(&document) } else { site::json(StatusCode::OK, &document) };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     response
 }
 
 fn document(mirror: &Mirror, records: &Records, max_size: u64) -> Value {
-    let figures = mirror.figures().into_iter().map(|(name, _, _, value)| (name.to_owned(), value.into()));
+    let figures =
+        mirror.figures().into_iter().map(|(name, _, _, value)| (name.to_owned(), value.into()));
     let mut document = Map::from_iter(figures);
     let mut put = |name: &str, value: Value| document.insert(name.to_owned(), value);
     put("version", env!("CARGO_PKG_VERSION").into());
@@ -46,7 +50,9 @@ fn document(mirror: &Mirror, records: &Records, max_size: u64) -> Value {
     put("access_log_lost_total", records.lost().into());
     put("answers", answers(records));
     let top = mirror.store.top(TOP);
-    let top = top.iter().map(|entry| json!({ "key": entry.key(), "size": entry.size(), "requests": entry.hits() }));
+    let top = top
+        .iter()
+        .map(|entry| json!({ "key": entry.key(), "size": entry.size(), "requests": entry.hits() }));
     put("top", top.collect());
     if let Some(analytics) = &records.analytics {
         let today = analytics.today_so_far(TOP);
@@ -70,8 +76,9 @@ fn answers(records: &Records) -> Value {
 }
 
 /// What the page may do: nothing but have a look.
-const POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+);
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;\
     color:#222;background:#fff}h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em}table{border-collapse:collapse}\
@@ -81,7 +88,9 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max
 
 fn html(document: &Value) -> Response<Body> {
     let mut response = plain(StatusCode::OK, "").map(|_| Body::bytes(page(document).into()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     response
 }
@@ -112,7 +121,12 @@ fn page(document: &Value) -> String {
     for verdict in Verdict::ALL {
         let answers = &document["answers"][verdict.name()];
         let sent = bytes(answers["sent_bytes"].as_u64().unwrap_or_default());
-        let _ = write!(page, "<tr><td>{}<td class=n>{}<td class=n>{sent}", verdict.name(), answers["requests"]);
+        let _ = write!(
+            page,
+            "<tr><td>{}<td class=n>{}<td class=n>{sent}",
+            verdict.name(),
+            answers["requests"]
+        );
     }
     page.push_str("</table>");
     if let Some(today) = document["today"].as_object() {
@@ -128,7 +142,8 @@ fn write_today(page: &mut String, today: &Map<String, Value>) {
     let row = |page: &mut String, key: &str, counts: &Value| {
         let size = |name: &str| bytes(counts[name].as_u64().unwrap_or_default());
         let (downloads, requests) = (&counts["downloads"], &counts["requests"]);
-        let _ = write!(page, "<tr><td>{}<td class=n>{downloads}<td class=n>{requests}", escaped(key));
+        let _ =
+            write!(page, "<tr><td>{}<td class=n>{downloads}<td class=n>{requests}", escaped(key));
         let _ = write!(page, "<td class=n>{}<td class=n>{}", size("bytes_hit"), size("bytes_miss"));
     };
     for counts in today["top"].as_array().into_iter().flatten() {
@@ -171,7 +186,8 @@ fn span(seconds: u64) -> String {
 
 /// Whether HTML is worth more to the client than JSON (RFC 9110, section 12.5.1).
 fn prefers_html(headers: &HeaderMap) -> bool {
-    let accept: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let accept: Vec<_> =
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let accept = accept.join(",").to_ascii_lowercase();
     quality(&accept, "text", "html") > quality(&accept, "application", "json")
 }
@@ -186,10 +202,16 @@ fn quality(accept: &str, kind: &str, subtype: &str) -> u32 {
             ("*", "*") => 0,
             _ => return None,
         };
-        let told = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok())?;
+        let told = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .map_or(Some(1.0), |q| q.parse::<f32>().ok())?;
         Some((closeness, (told.clamp(0.0, 1.0) * 1000.0) as u32))
     };
-    accept.split(',').filter_map(worth).max_by_key(|(closeness, _)| *closeness).map_or(0, |(_, worth)| worth)
+    accept
+        .split(',')
+        .filter_map(worth)
+        .max_by_key(|(closeness, _)| *closeness)
+        .map_or(0, |(_, worth)| worth)
 }
 
 #[cfg(test)]
@@ -205,8 +227,15 @@ mod tests {
         };
         assert!(prefers("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
         assert!(prefers("text/*, application/json;q=0.5"));
-        for accept in ["*/*", "", "application/json", "text/html;q=0.5, */*", "text/html;q=0", "text/html;q=x", "html"]
-        {
+        for accept in [
+            "*/*",
+            "",
+            "application/json",
+            "text/html;q=0.5, */*",
+            "text/html;q=0",
+            "text/html;q=x",
+            "html",
+        ] {
             assert!(!prefers(accept), "{accept}");
         }
         assert!(!prefers_html(&HeaderMap::new()));

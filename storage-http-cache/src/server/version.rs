@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use storage_core::{ErrorKind, Key, Object, ObjectMeta, ObjectStream, OpenOptions, ResponseMeta, Result, Storage};
+use storage_core::{
+    ErrorKind, Key, Object, ObjectMeta, ObjectStream, OpenOptions, ResponseMeta, Result, Storage,
+};
 use storage_http::serve::Source;
 
 use super::flight::{self, Progress};
@@ -14,8 +16,8 @@ use super::mirror::Mirror;
 use super::off_thread::off_thread;
 use super::store::{BLOCK, Entry, EntryMeta, MAX_IN_MEMORY, Reader};
 
-/// A range that begins so far beyond what has arrived is fetched by itself, so that whoever seeks in a long recording
-/// does not wait for what comes before.
+/// A range that begins so far beyond what has arrived is fetched by itself, so that whoever seeks
+/// in a long recording does not wait for what comes before.
 const FAR_AHEAD: u64 = 32 << 20;
 
 /// An object that is kept, and its metadata as of when it was looked up.
@@ -48,7 +50,8 @@ impl Version {
         }
     }
 
-    /// Returns the `Date` of the response that the version came with (RFC 9110, section 6.6.1), or `None` if that is now.
+    /// Returns the `Date` of the response that the version came with (RFC 9110, section 6.6.1), or
+    /// `None` if that is now.
     pub(crate) fn date(&self) -> Option<SystemTime> {
         match self {
             Self::Kept(kept) => Some(kept.meta.response_date()),
@@ -69,7 +72,8 @@ impl Passing {
         Self { origin: origin.clone(), response: Arc::default() }
     }
 
-    /// Returns the age and the date of the last response, or `None` if origin is not an HTTP server.
+    /// Returns the age and the date of the last response, or `None` if origin is not an HTTP
+    /// server.
     pub(crate) fn response(&self) -> Option<ResponseMeta> {
         *self.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,8 +97,8 @@ impl Source for Passing {
     }
 }
 
-/// A version and what it takes to read it, whatever becomes of it meanwhile: evicted and purged it is read to its end, and
-/// where it breaks off, it goes on at origin.
+/// A version and what it takes to read it, whatever becomes of it meanwhile: evicted and purged it
+/// is read to its end, and where it breaks off, it goes on at origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) mirror: Arc<Mirror>,
@@ -167,7 +171,9 @@ enum From {
 impl Body {
     async fn open(held: Held, left: Range<u64>) -> Self {
         let from = match &held.version {
-            Version::Kept(Kept { entry, .. }) => reader(&held.mirror, entry).await.map_or(From::Nobody, From::Kept),
+            Version::Kept(Kept { entry, .. }) => {
+                reader(&held.mirror, entry).await.map_or(From::Nobody, From::Kept)
+            }
             Version::Arriving(progress) if is_far_ahead(progress, &left) => From::Nobody,
             Version::Arriving(progress) => From::Arriving(Arc::clone(progress)),
         };
@@ -198,7 +204,13 @@ impl Body {
                 From::Nobody => {
                     self.held.mirror.counters.rescued.add(1);
                     let Range { start, end } = self.left;
-                    let rest = flight::part(&self.held.mirror.origin, self.held.version.meta(), start, end).await?;
+                    let rest = flight::part(
+                        &self.held.mirror.origin,
+                        self.held.version.meta(),
+                        start,
+                        end,
+                    )
+                    .await?;
                     self.from = From::Origin(rest);
                     continue;
                 }
@@ -213,9 +225,11 @@ impl Body {
     }
 }
 
-/// Whether a range is better fetched by itself, and can be: without a strong ETag it has to be waited for.
+/// Whether a range is better fetched by itself, and can be: without a strong ETag it has to be
+/// waited for.
 fn is_far_ahead(progress: &Progress, left: &Range<u64>) -> bool {
-    progress.meta.strong_etag().is_some() && left.start > progress.written().saturating_add(FAR_AHEAD)
+    progress.meta.strong_etag().is_some()
+        && left.start > progress.written().saturating_add(FAR_AHEAD)
 }
 
 async fn reader(mirror: &Mirror, entry: &Arc<Entry>) -> Option<Reader> {

@@ -47,7 +47,10 @@ fn origin_is_a_table_of_its_own() {
 fn there_may_be_several_mirrors() {
     let urls = ["https://m1.example.com/", "https://m2.example.com/a"].map(Value::from).to_vec();
     let storage = open(options().with("mirror", Value::Array(urls))).unwrap();
-    assert_eq!(storage.info().location, "https://m1.example.com/, https://m2.example.com/a -> memory:");
+    assert_eq!(
+        storage.info().location,
+        "https://m1.example.com/, https://m2.example.com/a -> memory:"
+    );
 }
 
 #[test]
@@ -74,7 +77,10 @@ fn every_option_is_read() {
 
 #[test]
 fn an_unknown_or_missing_option_is_named_with_those_that_are_known() {
-    refused(options().with("mirrors", "x"), &["unknown option mirrors", "mirror, origin, verify", "public_url"]);
+    refused(
+        options().with("mirrors", "x"),
+        &["unknown option mirrors", "mirror, origin, verify", "public_url"],
+    );
     refused(Options::new().with("origin", "media"), &["mirror", "missing"]);
     refused(Options::new().with("mirror", "https://m.example.com"), &["origin", "missing"]);
     refused(options().with("verify", "perhaps"), &["verify", "cache-tier, head, none"]);
@@ -101,9 +107,16 @@ fn a_token_is_not_sent_without_tls_unless_that_is_allowed() {
     let with_token = |url: &str| options().with("mirror", url).with("token", "a-token");
     refused(with_token("http://m.example.com/"), &["token", "m.example.com", "allow_http = true"]);
     refused(with_token("http://192.0.2.1/"), &["allow_http"]);
-    refused(with_token("https://m.example.com/").with("admin", "http://admin.example.com/"), &["admin.example.com"]);
-    let one_of_two = ["https://m1.example.com/", "http://m2.example.com/"].map(Value::from).to_vec();
-    refused(options().with("mirror", Value::Array(one_of_two)).with("token", "a-token"), &["m2.example.com"]);
+    refused(
+        with_token("https://m.example.com/").with("admin", "http://admin.example.com/"),
+        &["admin.example.com"],
+    );
+    let one_of_two =
+        ["https://m1.example.com/", "http://m2.example.com/"].map(Value::from).to_vec();
+    refused(
+        options().with("mirror", Value::Array(one_of_two)).with("token", "a-token"),
+        &["m2.example.com"],
+    );
     open(with_token("http://m.example.com/").with("allow_http", true)).unwrap();
     open(options().with("mirror", "http://m.example.com/")).unwrap();
     // The token goes to the other address alone.

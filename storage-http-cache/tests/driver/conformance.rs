@@ -118,18 +118,23 @@ storage_testkit::conformance!(dead, Tiers::new(None, Origin::Memory));
 storage_testkit::conformance!(flapping, Tiers::new(Some(Kind::Flapping), Origin::Memory));
 storage_testkit::conformance!(lying, Tiers::new(Some(Kind::Lying), Origin::Memory));
 
-/// What the suite cannot tell: that the mirrors were asked, and were as they should be or as they should not.
+/// What the suite cannot tell: that the mirrors were asked, and were as they should be or as they
+/// should not.
 async fn read_often(kind: Kind) -> (Mirror, HttpCache) {
     let origin = Memory::storage();
     let mirror = Mirror::start(kind, origin.clone());
-    let cache = patient(HttpCache::builder(vec![mirror.url()], origin), Some(kind)).build().unwrap();
+    let cache =
+        patient(HttpCache::builder(vec![mirror.url()], origin), Some(kind)).build().unwrap();
     let storage = Storage::new(cache.clone());
     for round in 0..5 {
         for number in 0..4 {
             let body = format!("round {round} of object {number}").repeat(100);
             storage.save(format!("k/{number}"), body.clone()).await.unwrap();
             for _ in 0..4 {
-                assert_eq!(storage.open(format!("k/{number}")).await.unwrap().text().await.unwrap(), body);
+                assert_eq!(
+                    storage.open(format!("k/{number}")).await.unwrap().text().await.unwrap(),
+                    body
+                );
             }
         }
     }
@@ -140,7 +145,11 @@ async fn read_often(kind: Kind) -> (Mirror, HttpCache) {
 async fn a_healthy_mirror_answers_all_reads_and_purges_after_each_write() {
     let (mirror, cache) = read_often(Kind::Healthy).await;
     let status = cache.status();
-    assert_eq!((status.mirrors[0].hits, status.from_origin, status.bytes_from_origin), (80, 0, 0), "{status:?}");
+    assert_eq!(
+        (status.mirrors[0].hits, status.from_origin, status.bytes_from_origin),
+        (80, 0, 0),
+        "{status:?}"
+    );
     assert_eq!(mirror.purges(), 20);
     assert_eq!(status.mirrors[0].unconfirmed_purges, 0);
     assert!(mirror.keeps("k/0"));
@@ -160,5 +169,8 @@ async fn a_lying_mirror_is_found_out_and_what_is_true_is_used() {
     let status = cache.status();
     assert!(mirror.wrong() > 0, "it never lied");
     let told = &status.mirrors[0];
-    assert!(told.hits > 0 && told.stale > 0 && told.broken_bodies > 0 && told.failures > 0, "{status:?}");
+    assert!(
+        told.hits > 0 && told.stale > 0 && told.broken_bodies > 0 && told.failures > 0,
+        "{status:?}"
+    );
 }

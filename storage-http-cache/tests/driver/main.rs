@@ -1,5 +1,5 @@
-//! The driver `http-cache` on a small mirror server of the tests' own: the conformance suite, with mirrors that are healthy,
-//! dead, flapping or lying, and the options.
+//! The driver `http-cache` on a small mirror server of the tests' own: the conformance suite, with
+//! mirrors that are healthy, dead, flapping or lying, and the options.
 #![cfg(feature = "driver")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 

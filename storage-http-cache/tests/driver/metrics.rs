@@ -18,7 +18,8 @@ async fn requests_bytes_and_the_state_are_told() {
     let origin = Memory::storage();
     let mirror = Mirror::start(Kind::Flapping, origin.clone());
     let url = mirror.url();
-    let builder = HttpCache::builder(vec![url.clone()], origin).token(TOKEN).key_penalty(Duration::ZERO);
+    let builder =
+        HttpCache::builder(vec![url.clone()], origin).token(TOKEN).key_penalty(Duration::ZERO);
     let builder = builder.header_timeout(Duration::from_secs(20));
     let storage = Storage::new(builder.build().unwrap());
 
@@ -30,9 +31,17 @@ async fn requests_bytes_and_the_state_are_told() {
 
     let mut values = BTreeMap::new();
     for (key, _, _, value) in told.snapshot().into_vec() {
-        let labels: Vec<_> =
-            key.key().labels().filter(|label| label.key() != "mirror").map(|label| label.value().to_owned()).collect();
-        let place = key.key().labels().find(|label| label.key() == "mirror").map(|label| label.value().to_owned());
+        let labels: Vec<_> = key
+            .key()
+            .labels()
+            .filter(|label| label.key() != "mirror")
+            .map(|label| label.value().to_owned())
+            .collect();
+        let place = key
+            .key()
+            .labels()
+            .find(|label| label.key() == "mirror")
+            .map(|label| label.value().to_owned());
         let expected = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
         assert!(place.is_none_or(|place| place == expected));
         let value = match value {
@@ -42,7 +51,9 @@ async fn requests_bytes_and_the_state_are_told() {
         };
         values.insert(format!("{} {}", key.key().name(), labels.join(" ")), value);
     }
-    let value = |name: &str| values.get(name).copied().unwrap_or_else(|| panic!("{name} is not in {values:?}"));
+    let value = |name: &str| {
+        values.get(name).copied().unwrap_or_else(|| panic!("{name} is not in {values:?}"))
+    };
     assert_eq!(value("storage_mirror_requests_total hit"), 1.0);
     assert_eq!(value("storage_mirror_requests_total failure"), 2.0);
     assert_eq!(value("storage_mirror_bytes_total mirror"), 5.0);

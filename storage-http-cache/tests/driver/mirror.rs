@@ -1,6 +1,7 @@
 //! [`Mirror`]: a small mirror server, healthy or not: it fills itself from origin, keeps what it has in memory, and purges.
 //!
-//! It says of itself what our own server says (`Cache-Status: anystorage`). It lives on a runtime of its own.
+//! It says of itself what our own server says (`Cache-Status: anystorage`). It lives on a runtime
+//! of its own.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,7 +19,9 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use storage_core::{BoxError, ByteRange, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result, Storage};
+use storage_core::{
+    BoxError, ByteRange, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result, Storage,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::AbortHandle;
@@ -78,7 +81,15 @@ impl Mirror {
         let address = listener.local_addr().unwrap();
         let zero = AtomicUsize::default;
         let (requests, downloads, wrong, purges) = (zero(), zero(), zero(), zero());
-        let state = Arc::new(State { kind, origin, kept: Mutex::default(), requests, downloads, wrong, purges });
+        let state = Arc::new(State {
+            kind,
+            origin,
+            kept: Mutex::default(),
+            requests,
+            downloads,
+            wrong,
+            purges,
+        });
         let accepting = runtime().spawn(accept(listener, Arc::clone(&state))).abort_handle();
         Self { address, state, accepting }
     }
@@ -111,7 +122,9 @@ impl Drop for Mirror {
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    })
 }
 
 async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
@@ -134,7 +147,9 @@ async fn converse(socket: TcpStream, state: Arc<State>) {
         async move { Ok::<_, Infallible>(state.answer(&request).await) }
     });
     // A client that goes away is its own business.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(socket), answer)
+        .await;
 }
 
 impl State {
@@ -153,7 +168,8 @@ impl State {
         }
         let path = request.uri().path().trim_start_matches('/');
         let (route, key) = path.split_once('/').unwrap_or((path, ""));
-        let key = percent_decode_str(key).decode_utf8().ok().and_then(|key| Key::new(key.as_ref()).ok());
+        let key =
+            percent_decode_str(key).decode_utf8().ok().and_then(|key| Key::new(key.as_ref()).ok());
         match (request.method(), route, key) {
             (&Method::GET | &Method::HEAD, "download", Some(key)) => {
                 let options = options_of(request.headers());
@@ -161,13 +177,20 @@ impl State {
             }
             (&Method::GET, "verify", Some(key)) => {
                 let available = self.find(&key).await.is_ok();
-                let verdict =
-                    format!(r#"{{"available": {available}, "file": "x", "error": false, "error_msg": null}}"#);
-                Response::new(Full::new(Bytes::from(verdict)).map_err(|never| match never {}).boxed_unsync())
+                let verdict = format!(
+                    r#"{{"available": {available}, "file": "x", "error": false, "error_msg": null}}"#
+                );
+                Response::new(
+                    Full::new(Bytes::from(verdict)).map_err(|never| match never {}).boxed_unsync(),
+                )
             }
             (&Method::POST, "purge", Some(key)) => {
                 let expected = format!("Bearer {TOKEN}");
-                if request.headers().get(AUTHORIZATION).is_none_or(|told| told.as_bytes() != expected.as_bytes()) {
+                if request
+                    .headers()
+                    .get(AUTHORIZATION)
+                    .is_none_or(|told| told.as_bytes() != expected.as_bytes())
+                {
                     return status(401);
                 }
                 self.purge(&key);
@@ -228,7 +251,13 @@ impl State {
         }
     }
 
-    fn lie(&self, number: usize, key: &Key, stored: &Stored, options: &OpenOptions) -> Result<Response<Body>> {
+    fn lie(
+        &self,
+        number: usize,
+        key: &Key,
+        stored: &Stored,
+        options: &OpenOptions,
+    ) -> Result<Response<Body>> {
         let old = self.kept().old.get(key).cloned();
         self.wrong.fetch_add(1, Ordering::SeqCst);
         match number % 7 {
@@ -248,7 +277,10 @@ impl State {
             }
             3 => {
                 // Another object of the same length.
-                let other = Stored { meta: stored.meta.clone(), bytes: Bytes::from(vec![b'?'; stored.bytes.len()]) };
+                let other = Stored {
+                    meta: stored.meta.clone(),
+                    bytes: Bytes::from(vec![b'?'; stored.bytes.len()]),
+                };
                 let mut response = other.answer(options)?;
                 response.headers_mut().insert("etag", "\"of-another-object\"".parse().unwrap());
                 Ok(response)
@@ -265,9 +297,10 @@ impl State {
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 let size = stored.bytes.len();
                 response.headers_mut().insert("content-length", "1".parse().unwrap());
-                response
-                    .headers_mut()
-                    .insert("content-range", format!("bytes {size}-{size}/{}", size + 1).parse().unwrap());
+                response.headers_mut().insert(
+                    "content-range",
+                    format!("bytes {size}-{size}/{}", size + 1).parse().unwrap(),
+                );
                 *response.body_mut() = full(Bytes::from_static(b"?"));
                 Ok(response)
             }
@@ -372,6 +405,7 @@ fn options_of(headers: &HeaderMap) -> OpenOptions {
     });
     options.if_match = text(IF_MATCH).and_then(|etag| etag.parse().ok());
     options.if_none_match = text(IF_NONE_MATCH).and_then(|etag| etag.parse().ok());
-    options.if_modified_since = text(IF_MODIFIED_SINCE).and_then(|date| httpdate::parse_http_date(date).ok());
+    options.if_modified_since =
+        text(IF_MODIFIED_SINCE).and_then(|date| httpdate::parse_http_date(date).ok());
     options
 }

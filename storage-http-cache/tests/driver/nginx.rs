@@ -1,4 +1,5 @@
-//! nginx as the mirror, as it comes with Debian: as a file server beside origin, and as a cache in front of it.
+//! nginx as the mirror, as it comes with Debian: as a file server beside origin, and as a cache in
+//! front of it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -32,7 +33,8 @@ impl Nginx {
         let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"].map(Path::new);
         let Some(program) = program.into_iter().find(|program| program.exists()) else {
             // To the standard error itself, which the test harness shows also where a test passes.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: nginx as the mirror: nginx is not installed");
+            let _ =
+                writeln!(std::io::stderr(), "SKIPPED: nginx as the mirror: nginx is not installed");
             return None;
         };
         let directory = tempfile::Builder::new().prefix("storage-http-cache-").tempdir().unwrap();
@@ -191,7 +193,11 @@ async fn killed_in_the_middle_of_a_body_it_is_not_missed() {
 async fn links_lead_to_it_if_it_has_the_file() {
     let Some(nginx) = Nginx::start() else { return };
     let public = "https://media.example.com/";
-    let origin = Fs::builder(nginx.root()).durable(false).public_url(public.parse().unwrap()).build().unwrap();
+    let origin = Fs::builder(nginx.root())
+        .durable(false)
+        .public_url(public.parse().unwrap())
+        .build()
+        .unwrap();
     let mirror: Url = format!("http://{}/", nginx.files).parse().unwrap();
     let builder = HttpCache::builder(vec![mirror.clone()], Storage::new(origin));
     let cache = builder.verify(Verify::Head).header_timeout(Duration::from_secs(20));

@@ -52,7 +52,8 @@ impl Served {
             options["signing_key"] = SIGNING_KEY.into();
         }
         let origin = Memory::storage();
-        let server = Server::bind(serde_json::from_value(options).unwrap(), origin.clone()).unwrap();
+        let server =
+            Server::bind(serde_json::from_value(options).unwrap(), origin.clone()).unwrap();
         let mirror = format!("http://{}/", server.local_addr()).parse().unwrap();
         let handle = server.handle();
         let thread = Some(std::thread::spawn(move || server.run().unwrap()));
@@ -98,7 +99,11 @@ async fn our_server_answers_the_reads_and_purges_after_the_writes() {
     }
     let status = cache.status();
     let mirror = &status.mirrors[0];
-    assert_eq!((mirror.hits, mirror.failures, mirror.stale, status.from_origin), (9, 0, 0, 0), "{status:?}");
+    assert_eq!(
+        (mirror.hits, mirror.failures, mirror.stale, status.from_origin),
+        (9, 0, 0, 0),
+        "{status:?}"
+    );
     assert_eq!(mirror.unconfirmed_purges, 0);
 }
 
@@ -106,7 +111,8 @@ async fn our_server_answers_the_reads_and_purges_after_the_writes() {
 async fn who_has_asked_origin_nothing_is_told_the_same_of_an_object() {
     let served = Served::default();
     let (cache, storage) = served.tier();
-    // Of a type that can act, which the server has browsers download, and with user metadata, which it tells nobody else.
+    // Of a type that can act, which the server has browsers download, and with user metadata, which
+    // it tells nobody else.
     let metadata = Metadata::new()
         .content_type("image/svg+xml")
         .user("author", "Ada Löveläce")
@@ -119,8 +125,9 @@ async fn who_has_asked_origin_nothing_is_told_the_same_of_an_object() {
     let known = storage.stat("a.mp3").await.unwrap();
     let mirror = cache.status().mirrors[0].url.clone();
     // With an origin that would be noticed.
-    let stranger =
-        HttpCache::builder(vec![mirror], Memory::storage()).header_timeout(Duration::from_secs(20)).token(TOKEN);
+    let stranger = HttpCache::builder(vec![mirror], Memory::storage())
+        .header_timeout(Duration::from_secs(20))
+        .token(TOKEN);
     let object = Storage::new(stranger.build().unwrap()).open("a.mp3").await.unwrap();
     assert_eq!(*object.meta(), known);
     assert_eq!(object.text().await.unwrap(), "not compressed at all");

@@ -30,11 +30,14 @@ fn troubles() -> Vec<(&'static str, Act)> {
         ),
         (
             "two lengths",
-            Act::Babble("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nthe bytes".into()),
+            Act::Babble(
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nthe bytes".into(),
+            ),
         ),
         ("not modified, without a condition", Answer::new(304).into()),
         ("a part where all was asked for", {
-            let head = "HTTP/1.1 206 Partial\r\ncontent-length: 5\r\ncontent-range: bytes 0-4/19\r\n\r\n";
+            let head =
+                "HTTP/1.1 206 Partial\r\ncontent-length: 5\r\ncontent-range: bytes 0-4/19\r\n\r\n";
             Act::Babble(format!("{head}the b").into())
         }),
     ]
@@ -51,7 +54,11 @@ async fn whatever_the_trouble_origin_answers_and_the_key_is_not_asked_for_again(
         }
         assert_eq!(scene.mirror.count("GET /download/"), 1, "{name}");
         let status = &scene.cache.status();
-        assert_eq!((status.mirrors[0].failures, status.mirrors[0].hits), (1, 0), "{name}: {status:?}");
+        assert_eq!(
+            (status.mirrors[0].failures, status.mirrors[0].hits),
+            (1, 0),
+            "{name}: {status:?}"
+        );
         assert_eq!((scene.state(), status.from_origin), ("suspect", 2), "{name}");
     }
 }
@@ -59,7 +66,8 @@ async fn whatever_the_trouble_origin_answers_and_the_key_is_not_asked_for_again(
 #[tokio::test]
 async fn a_mirror_that_is_down_is_not_noticed() {
     let nobody = Staged::start(|_| Act::Close);
-    let scene = Scene::at(vec![closed_port()], nobody, storage_core::Memory::storage(), |builder| builder);
+    let scene =
+        Scene::at(vec![closed_port()], nobody, storage_core::Memory::storage(), |builder| builder);
     scene.object(KEY, BODY).await;
     assert_eq!(scene.read(KEY).await.unwrap(), BODY);
     assert_eq!(scene.cache.status().mirrors[0].failures, 1, "nobody refused a connection");
@@ -97,13 +105,18 @@ async fn after_its_time_one_trial_is_made_and_one_that_succeeds_brings_the_mirro
 
     later(Duration::from_secs(1)).await;
     let storage = scene.storage.clone();
-    let trial = tokio::spawn(async move { storage.open("k/7").await.unwrap().bytes().await.unwrap() });
+    let trial =
+        tokio::spawn(async move { storage.open("k/7").await.unwrap().bytes().await.unwrap() });
     scene.mirror.until("GET /download/", 6).await;
     let before = scene.opened_at_origin();
     for number in 5..7 {
         assert_eq!(scene.read(&format!("k/{number}")).await.unwrap(), BODY);
     }
-    assert_eq!((scene.mirror.fired("Hold"), scene.opened_at_origin()), (1, before + 2), "one trial at a time");
+    assert_eq!(
+        (scene.mirror.fired("Hold"), scene.opened_at_origin()),
+        (1, before + 2),
+        "one trial at a time"
+    );
     gate.open();
     assert_eq!(trial.await.unwrap(), BODY);
     assert_eq!((scene.state(), scene.opened_at_origin()), ("healthy", before + 2));
@@ -146,14 +159,19 @@ async fn a_key_in_trouble_is_asked_for_again_after_its_penalty_and_others_at_onc
 #[tokio::test]
 async fn what_the_mirror_does_not_have_origin_has_and_that_is_no_trouble() {
     for code in [404, 410, 301, 302, 307, 412, 416] {
-        let scene = Scene::new(move |_| Answer::new(code).header("location", "http://127.0.0.1:1/").into());
+        let scene =
+            Scene::new(move |_| Answer::new(code).header("location", "http://127.0.0.1:1/").into());
         scene.object(KEY, BODY).await;
         for _ in 0..10 {
             assert_eq!(scene.read(KEY).await.unwrap(), BODY, "{code}");
         }
         assert_eq!((scene.mirror.fired("Say"), scene.state()), (10, "healthy"), "{code}");
         let status = scene.cache.status();
-        assert_eq!((status.mirrors[0].misses, status.mirrors[0].failures, status.fallbacks), (10, 0, 0), "{code}");
+        assert_eq!(
+            (status.mirrors[0].misses, status.mirrors[0].failures, status.fallbacks),
+            (10, 0, 0),
+            "{code}"
+        );
     }
 }
 
@@ -248,7 +266,10 @@ async fn a_mirror_that_does_not_know_ranges_leaves_them_to_origin() {
     let part = scene.storage.open(KEY).range(4..9).await.unwrap();
     assert_eq!(part.range(), 4..9);
     assert_eq!(part.text().await.unwrap(), &BODY[4..9]);
-    assert_eq!((scene.mirror.fired("Say"), scene.opened_at_origin(), scene.state()), (1, 1, "healthy"));
+    assert_eq!(
+        (scene.mirror.fired("Say"), scene.opened_at_origin(), scene.state()),
+        (1, 1, "healthy")
+    );
 }
 
 #[tokio::test]
@@ -256,11 +277,16 @@ async fn what_a_mirror_says_of_conditions_and_ranges_that_an_old_version_fails_i
     let scene = Scene::new(|_| Act::Close);
     let old = scene.object(KEY, "old").await;
     let new = scene.object(KEY, BODY).await;
-    scene.mirror.now(|asked| Answer::new(if asked.header("if-match").is_some() { 412 } else { 416 }).into());
+    scene.mirror.now(|asked| {
+        Answer::new(if asked.header("if-match").is_some() { 412 } else { 416 }).into()
+    });
     let (old, new) = (old.etag.unwrap(), new.etag.unwrap());
     assert_eq!(scene.storage.open(KEY).if_match(new).await.unwrap().text().await.unwrap(), BODY);
     refused(scene.storage.open(KEY).if_match(old).await, ErrorKind::PreconditionFailed);
-    assert_eq!(scene.storage.open(KEY).range(10..).await.unwrap().text().await.unwrap(), &BODY[10..]);
+    assert_eq!(
+        scene.storage.open(KEY).range(10..).await.unwrap().text().await.unwrap(),
+        &BODY[10..]
+    );
     refused(scene.storage.open(KEY).range(100..).await, ErrorKind::RangeNotSatisfiable);
     assert_eq!((scene.mirror.fired("Say"), scene.state()), (4, "healthy"));
 }
@@ -273,7 +299,10 @@ async fn not_modified_is_believed_unless_origin_has_said_otherwise() {
     assert_eq!((scene.mirror.fired("Say"), scene.opened_at_origin()), (1, 0));
     scene.object(KEY, BODY).await;
     scene.storage.stat(KEY).await.unwrap();
-    assert_eq!(scene.storage.open(KEY).if_none_match(old).await.unwrap().text().await.unwrap(), BODY);
+    assert_eq!(
+        scene.storage.open(KEY).if_none_match(old).await.unwrap().text().await.unwrap(),
+        BODY
+    );
     assert_eq!((scene.mirror.fired("Say"), scene.opened_at_origin()), (2, 1));
 }
 

@@ -1,12 +1,14 @@
-//! Bodies that break off, stall or are wrong: byte for byte what origin has, or an error, never a splice of two versions.
+//! Bodies that break off, stall or are wrong: byte for byte what origin has, or an error, never a
+//! splice of two versions.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use storage_core::{
-    Checksum, ChecksumAlgorithm, CopyOptions, Driver, DriverInfo, EntryStream, ErrorKind, Key, Link, ListOptions,
-    Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    Checksum, ChecksumAlgorithm, CopyOptions, Driver, DriverInfo, EntryStream, ErrorKind, Key,
+    Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix, Result,
+    SaveOptions, UrlOptions, async_trait,
 };
 
 use super::scene::{BRIEF, KEY, LARGE, Scene, assert_same, pattern, purging, refused};
@@ -65,7 +67,8 @@ async fn a_length_that_is_too_long_is_no_harm() {
     let body = pattern(1, LARGE);
     let scene = Scene::new(|_| Act::Close);
     let meta = scene.object(KEY, body.clone()).await;
-    let answer = Answer::object(&meta, body.clone()).header("content-length", (LARGE + 10).to_string());
+    let answer =
+        Answer::object(&meta, body.clone()).header("content-length", (LARGE + 10).to_string());
     scene.mirror.now(move |_| Act::CutBody(answer.clone(), LARGE));
     // The object was said to be longer than it is, so that it cannot be completed.
     let error = refused(scene.read(KEY).await, ErrorKind::Integrity);
@@ -113,7 +116,10 @@ async fn five_bodies_that_break_off_have_the_mirror_left_alone() {
 }
 
 /// Reads until the mirror has sent what it will, then has origin changed, then reads the rest.
-async fn changed_in_the_middle(scene: &Scene, change: impl AsyncFnOnce()) -> (Vec<u8>, storage_core::Result<()>) {
+async fn changed_in_the_middle(
+    scene: &Scene,
+    change: impl AsyncFnOnce(),
+) -> (Vec<u8>, storage_core::Result<()>) {
     let mut chunks = scene.storage.open(KEY).await.unwrap().into_stream();
     let mut read = Vec::new();
     while read.len() < CUT {
@@ -135,7 +141,9 @@ async fn two_versions_are_never_spliced() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
     for (name, fail) in ways() {
         let (scene, _) = failing(fail, &old).await;
-        let (read, end) = changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await)).await;
+        let (read, end) =
+            changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await))
+                .await;
         let error = refused(end, ErrorKind::Integrity);
         assert!(error.is_retryable() && error.message().contains("never spliced"), "{error}");
         assert_same(&read, &old[..CUT]);
@@ -202,10 +210,12 @@ impl Driver for Careless {
 async fn nor_are_they_where_origin_takes_no_notice_of_conditions() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
     let mirror = Staged::start(|_| Act::Close);
-    let scene = Scene::at(vec![mirror.url()], mirror, Memory::storage().layer(Careless), |builder| builder);
+    let scene =
+        Scene::at(vec![mirror.url()], mirror, Memory::storage().layer(Careless), |builder| builder);
     let answer = Answer::object(&scene.object(KEY, old.clone()).await, old.clone());
     scene.mirror.now(move |_| Act::CutBody(answer.clone(), CUT));
-    let (read, end) = changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await)).await;
+    let (read, end) =
+        changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await)).await;
     refused(end, ErrorKind::Integrity);
     assert_same(&read, &old[..CUT]);
     assert_eq!(scene.mirror.fired("CutBody"), 1);
@@ -215,7 +225,8 @@ async fn nor_are_they_where_origin_takes_no_notice_of_conditions() {
 async fn an_object_that_is_deleted_in_the_middle_ends_with_an_error() {
     let body = pattern(1, LARGE);
     let (scene, _) = failing(Act::CutBody, &body).await;
-    let (read, end) = changed_in_the_middle(&scene, async || scene.origin.delete(KEY).await.unwrap()).await;
+    let (read, end) =
+        changed_in_the_middle(&scene, async || scene.origin.delete(KEY).await.unwrap()).await;
     assert!(refused(end, ErrorKind::Integrity).is_retryable());
     assert_same(&read, &body[..CUT]);
     assert_eq!(scene.mirror.fired("CutBody"), 1);
@@ -248,7 +259,10 @@ async fn where_the_etag_is_the_mirrors_own_origin_goes_on_if_its_bytes_are_the_s
     assert_same(&scene.read(KEY).await.unwrap(), &body);
     let part = scene.storage.open(KEY).range(100_000..).await.unwrap();
     assert_same(&part.bytes().await.unwrap(), &body[100_000..]);
-    assert_eq!((scene.mirror.fired("CutBody"), scene.cache.status().mirrors[0].resumed_bodies), (1, 1));
+    assert_eq!(
+        (scene.mirror.fired("CutBody"), scene.cache.status().mirrors[0].resumed_bodies),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -257,7 +271,10 @@ async fn so_does_the_rest_of_a_range() {
     let scene = foreign(&body, &body).await;
     let part = scene.storage.open(KEY).range(100_000..900_000).await.unwrap();
     assert_same(&part.bytes().await.unwrap(), &body[100_000..900_000]);
-    assert_eq!((scene.mirror.fired("CutBody"), scene.cache.status().mirrors[0].resumed_bodies), (1, 1));
+    assert_eq!(
+        (scene.mirror.fired("CutBody"), scene.cache.status().mirrors[0].resumed_bodies),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -313,7 +330,10 @@ async fn a_newer_version_that_origin_has_not_told_of_yet_is_looked_up_once() {
     for _ in 0..4 {
         assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes");
     }
-    assert_eq!((scene.mirror.count("GET "), scene.mirror.count("POST "), scene.opened_at_origin()), (4, 0, 1));
+    assert_eq!(
+        (scene.mirror.count("GET "), scene.mirror.count("POST "), scene.opened_at_origin()),
+        (4, 0, 1)
+    );
 }
 
 /// An object whose checksum origin keeps, and a mirror that sends other bytes in its name.
@@ -321,7 +341,13 @@ async fn corrupted(len: usize) -> (Scene, Bytes) {
     let body = pattern(1, len);
     let scene = Scene::new(|_| Act::Close);
     let sum = Checksum::of(ChecksumAlgorithm::Sha256, &body);
-    let meta = scene.origin.save(KEY, body.clone()).content_type("a/b").expect_checksum(sum).await.unwrap();
+    let meta = scene
+        .origin
+        .save(KEY, body.clone())
+        .content_type("a/b")
+        .expect_checksum(sum)
+        .await
+        .unwrap();
     scene.storage.stat(KEY).await.unwrap();
     let mut wrong = body.to_vec();
     wrong[len / 2] ^= 1;
@@ -344,7 +370,10 @@ async fn wrong_bytes_that_a_checksum_can_tell_end_with_an_error_and_are_not_read
 async fn wrong_bytes_of_a_small_object_are_not_noticed_by_the_reader() {
     let (scene, body) = corrupted(1000).await;
     assert_same(&scene.read(KEY).await.unwrap(), &body);
-    assert_eq!((scene.mirror.count("GET "), scene.state(), scene.opened_at_origin()), (1, "suspect", 1));
+    assert_eq!(
+        (scene.mirror.count("GET "), scene.state(), scene.opened_at_origin()),
+        (1, "suspect", 1)
+    );
 }
 
 #[tokio::test]
@@ -357,7 +386,10 @@ async fn a_foreign_mirror_with_a_newer_version_of_another_size_is_not_to_blame()
     for _ in 0..3 {
         assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes");
     }
-    assert_eq!((scene.mirror.count("GET "), scene.mirror.count("POST "), scene.opened_at_origin()), (3, 0, 1));
+    assert_eq!(
+        (scene.mirror.count("GET "), scene.mirror.count("POST "), scene.opened_at_origin()),
+        (3, 0, 1)
+    );
 }
 
 #[tokio::test]
@@ -407,7 +439,9 @@ async fn a_reader_who_loses_interest_says_nothing_of_the_mirror() {
 #[tokio::test]
 async fn an_object_read_to_its_end_is_a_hit_and_origin_hears_nothing() {
     let scene = Scene::new(|_| Act::Close);
-    for (key, body) in [("large", pattern(1, LARGE)), ("small", pattern(2, 10)), ("empty", Bytes::new())] {
+    for (key, body) in
+        [("large", pattern(1, LARGE)), ("small", pattern(2, 10)), ("empty", Bytes::new())]
+    {
         let answer = Answer::object(&scene.object(key, body.clone()).await, body.clone());
         scene.mirror.now(move |_| answer.clone().into());
         assert_same(&scene.read(key).await.unwrap(), &body);

@@ -16,14 +16,20 @@ const QUARTER: Duration = Duration::from_secs(900);
 const AT_ORIGIN: &str = "https://media.example.com/files/";
 
 /// In front of an origin that everybody may read.
-fn public(set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder, script: fn(&Asked) -> Act) -> Scene {
+fn public(
+    set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
+    script: fn(&Asked) -> Act,
+) -> Scene {
     let origin = Memory::storage().layer(|inner| PublicUrl::new(inner, AT_ORIGIN.parse().unwrap()));
     let mirror = Staged::start(script);
     Scene::at(vec![mirror.url()], mirror, origin, set_up)
 }
 
 /// In front of an origin that signs links.
-fn private(set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder, script: fn(&Asked) -> Act) -> (Scene, TempDir) {
+fn private(
+    set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
+    script: fn(&Asked) -> Act,
+) -> (Scene, TempDir) {
     let directory = tempfile::Builder::new().prefix("storage-http-cache-").tempdir().unwrap();
     let origin = Fs::builder(directory.path().join("root"))
         .durable(false)
@@ -64,7 +70,10 @@ async fn a_mirror_that_has_the_object_is_linked_to_and_asked_once() {
 async fn one_that_does_not_have_it_is_not_and_its_answer_is_remembered_too() {
     let answers: [fn(&Asked) -> Act; 4] = [
         |_| Answer::verdict(false).into(),
-        |_| Answer::json(r#"{"available": true, "file": "x", "error": true, "error_msg": "no"}"#).into(),
+        |_| {
+            Answer::json(r#"{"available": true, "file": "x", "error": true, "error_msg": "no"}"#)
+                .into()
+        },
         |_| Answer::new(404).into(),
         |_| Answer::new(302).header("location", "/elsewhere").into(),
     ];
@@ -88,7 +97,10 @@ async fn one_in_trouble_is_not_and_is_left_alone_after_five() {
     for trouble in troubles {
         let scene = public(|builder| builder.header_timeout(BRIEF), trouble);
         for number in 0..20 {
-            assert_eq!(link(&scene, &format!("k/{number}")).await, format!("{AT_ORIGIN}k/{number}"));
+            assert_eq!(
+                link(&scene, &format!("k/{number}")).await,
+                format!("{AT_ORIGIN}k/{number}")
+            );
         }
         assert_eq!((scene.mirror.asked().len(), scene.state()), (5, "open"));
     }
@@ -118,7 +130,11 @@ async fn a_key_whose_purge_is_not_confirmed_is_linked_to_origin() {
     let scene = public(
         |builder| builder,
         |asked| {
-            if asked.method == "POST" { Answer::new(500).into() } else { Answer::verdict(true).into() }
+            if asked.method == "POST" {
+                Answer::new(500).into()
+            } else {
+                Answer::verdict(true).into()
+            }
         },
     );
     assert!(link(&scene, KEY).await.starts_with(scene.mirror.url().as_str()));
@@ -129,19 +145,27 @@ async fn a_key_whose_purge_is_not_confirmed_is_linked_to_origin() {
 
 #[tokio::test]
 async fn a_web_server_is_asked_with_head_for_the_plain_path() {
-    let scene = public(verified_by(Verify::Head), |_| Answer::new(200).header("content-length", "5").into());
+    let scene = public(verified_by(Verify::Head), |_| {
+        Answer::new(200).header("content-length", "5").into()
+    });
     assert_eq!(link(&scene, KEY).await, format!("{}{KEY}", scene.mirror.url()));
     let scene_without = public(verified_by(Verify::Head), |_| Answer::new(404).into());
     assert_eq!(link(&scene_without, KEY).await, format!("{AT_ORIGIN}{KEY}"));
     for scene in [scene, scene_without] {
         let asked = scene.mirror.asked();
-        assert_eq!((asked[0].method.as_str(), asked[0].target.as_str()), ("HEAD", format!("/{KEY}").as_str()));
+        assert_eq!(
+            (asked[0].method.as_str(), asked[0].target.as_str()),
+            ("HEAD", format!("/{KEY}").as_str())
+        );
     }
 }
 
 #[tokio::test]
 async fn without_verification_a_mirror_is_linked_to_unless_it_is_left_alone() {
-    let scene = public(|builder| verified_by(Verify::None)(builder).breaker_failures(1), |_| Answer::new(500).into());
+    let scene = public(
+        |builder| verified_by(Verify::None)(builder).breaker_failures(1),
+        |_| Answer::new(500).into(),
+    );
     assert_eq!(link(&scene, KEY).await, format!("{}{KEY}", scene.mirror.url()));
     assert_eq!(scene.mirror.asked().len(), 0);
     scene.object("other", "x").await;
@@ -163,10 +187,20 @@ async fn with_its_signing_key_links_to_the_mirror_are_signed_for_it() {
     let (scene, _directory) = private(|builder| builder.signing_key(signer.clone()), available);
     let key = Key::new(KEY).unwrap();
     for method in [UrlMethod::Get, UrlMethod::Head] {
-        let link =
-            scene.storage.url(KEY).method(method).expires_in(QUARTER).response_content_type("a/c").await.unwrap();
-        assert!(link.as_str().starts_with(&format!("{}download/{KEY}?", scene.mirror.url())), "{link}");
-        let grant = signer.verify(method, &key, link.url.query().unwrap(), SystemTime::now()).unwrap();
+        let link = scene
+            .storage
+            .url(KEY)
+            .method(method)
+            .expires_in(QUARTER)
+            .response_content_type("a/c")
+            .await
+            .unwrap();
+        assert!(
+            link.as_str().starts_with(&format!("{}download/{KEY}?", scene.mirror.url())),
+            "{link}"
+        );
+        let grant =
+            signer.verify(method, &key, link.url.query().unwrap(), SystemTime::now()).unwrap();
         assert_eq!(grant.content_type.as_deref(), Some("a/c"));
     }
     // The question was signed as well.
@@ -179,7 +213,8 @@ async fn with_its_signing_key_links_to_the_mirror_are_signed_for_it() {
     // Uploads are origin's.
     let upload = scene.storage.url(KEY).method(UrlMethod::Put).expires_in(QUARTER).await.unwrap();
     assert!(upload.as_str().starts_with(AT_ORIGIN), "{upload}");
-    // So are links that are to work for longer than the mirror's can: origin may refuse them too, but it is asked.
+    // So are links that are to work for longer than the mirror's can: origin may refuse them too,
+    // but it is asked.
     let longer = scene.storage.url(KEY).expires_in(Duration::from_secs(8 * 86_400)).await;
     refused(longer, ErrorKind::InvalidInput);
 }
@@ -191,7 +226,8 @@ async fn a_public_mirror_is_linked_to_in_place_of_what_origin_would_sign() {
     assert_eq!(plain.as_str(), format!("{}download/{KEY}", scene.mirror.url()));
     assert_eq!(plain.expires_at, None);
     // A plain link cannot choose the answer's headers.
-    let chosen = scene.storage.url(KEY).expires_in(QUARTER).response_content_type("a/c").await.unwrap();
+    let chosen =
+        scene.storage.url(KEY).expires_in(QUARTER).response_content_type("a/c").await.unwrap();
     assert!(chosen.as_str().starts_with(AT_ORIGIN), "{chosen}");
 }
 

@@ -1,5 +1,5 @@
-//! The faults that a reader behind a cache tier must not notice, or must be told of, each on real sockets and each proved to
-//! have come to pass.
+//! The faults that a reader behind a cache tier must not notice, or must be told of, each on real
+//! sockets and each proved to have come to pass.
 //!
 //! | module | what it is about |
 //! |---|---|

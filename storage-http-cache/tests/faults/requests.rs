@@ -1,4 +1,5 @@
-//! What the mirror is asked, byte for byte: keys that look like others, conditions, signatures; and what shows of secrets.
+//! What the mirror is asked, byte for byte: keys that look like others, conditions, signatures; and
+//! what shows of secrets.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -39,9 +40,12 @@ async fn keys_that_look_like_others_are_asked_for_as_what_they_are() {
     }
     let targets: HashSet<_> = scene.mirror.asked().into_iter().map(|asked| asked.target).collect();
     assert_eq!(targets.len(), keys.len(), "{targets:?}");
-    for target in
-        ["/download/x.mp3%3Fv%3D1", "/download/x.mp3%253Fv%3D1", "/download/a/%252e%252e/b", "/download/verify/x"]
-    {
+    for target in [
+        "/download/x.mp3%3Fv%3D1",
+        "/download/x.mp3%253Fv%3D1",
+        "/download/a/%252e%252e/b",
+        "/download/verify/x",
+    ] {
         assert!(targets.contains(target), "{target} is not in {targets:?}");
     }
 }
@@ -67,7 +71,10 @@ async fn ranges_and_conditions_go_along() {
     refused(open().if_none_match(etag.clone()).await, ErrorKind::NotModified);
     open().if_modified_since(SystemTime::UNIX_EPOCH).await.unwrap();
     let asked = scene.mirror.asked();
-    assert_eq!((asked[0].header("range"), asked[0].header("if-match")), (Some("bytes=2-4"), Some(&*etag.to_string())));
+    assert_eq!(
+        (asked[0].header("range"), asked[0].header("if-match")),
+        (Some("bytes=2-4"), Some(&*etag.to_string()))
+    );
     assert_eq!(asked[1].header("range"), Some("bytes=-3"));
     assert_eq!(asked[2].header("range"), Some("bytes=9223372036854775807-"));
     assert_eq!(asked[3].header("if-none-match"), Some(&*etag.to_string()));
@@ -84,8 +91,10 @@ async fn the_token_goes_only_to_where_purges_go() {
     let told = here.mirror.asked().swap_remove(0).header("authorization").map(str::to_owned);
     assert_eq!(told, Some(format!("Bearer {TOKEN}")));
     // The mirror may be anybody's then.
-    let elsewhere =
-        Scene::with(|builder| builder.admin("http://127.0.0.1:1/".parse().unwrap()), |_| Answer::new(404).into());
+    let elsewhere = Scene::with(
+        |builder| builder.admin("http://127.0.0.1:1/".parse().unwrap()),
+        |_| Answer::new(404).into(),
+    );
     elsewhere.object(KEY, "body").await;
     elsewhere.storage.open(KEY).await.unwrap();
     assert_eq!(elsewhere.mirror.asked().swap_remove(0).header("authorization"), None);
@@ -105,8 +114,13 @@ async fn a_private_mirror_is_asked_with_a_signed_link_that_stays_the_same() {
     for asked in &asked {
         let (path, query) = asked.target.split_once('?').unwrap();
         assert_eq!(path, format!("/download/{KEY}"));
-        assert!(signer.verify(UrlMethod::Get, &Key::new(KEY).unwrap(), query, SystemTime::now()).is_ok());
-        // The end of a window of five minutes, so that whoever caches in between knows the link again.
+        assert!(
+            signer
+                .verify(UrlMethod::Get, &Key::new(KEY).unwrap(), query, SystemTime::now())
+                .is_ok()
+        );
+        // The end of a window of five minutes, so that whoever caches in between knows the link
+        // again.
         let (_, expires) = query.split_once("X-Storage-Expires=").unwrap();
         let expires: u64 = expires.split('&').next().unwrap().parse().unwrap();
         assert_eq!(expires % 300, 0, "{query}");
@@ -121,7 +135,12 @@ async fn no_secret_shows() {
     let _ = scene.faults.on(storage_core::Operation::Open).fail(ErrorKind::Unexpected);
     let error = scene.read(KEY).await.unwrap_err();
     assert_eq!(scene.mirror.fired("Say"), 1);
-    let shown = format!("{error} {error:?} {:?} {:?} {:?}", scene.cache, scene.storage.info(), scene.cache.status());
+    let shown = format!(
+        "{error} {error:?} {:?} {:?} {:?}",
+        scene.cache,
+        scene.storage.info(),
+        scene.cache.status()
+    );
     for secret in [TOKEN, SECRET, "X-Storage-Signature"] {
         assert!(!shown.contains(secret), "{secret} shows in {shown}");
     }

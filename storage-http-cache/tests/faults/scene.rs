@@ -53,7 +53,10 @@ impl Scene {
     ) -> Self {
         let faults = Faults::new();
         let seen = origin.layer(|inner| faults.layer(inner));
-        let builder = HttpCache::builder(mirrors, seen).token(TOKEN).header_timeout(PATIENT).idle_timeout(PATIENT);
+        let builder = HttpCache::builder(mirrors, seen)
+            .token(TOKEN)
+            .header_timeout(PATIENT)
+            .idle_timeout(PATIENT);
         let cache = set_up(builder).build().unwrap();
         Self { mirror, origin, faults, storage: Storage::new(cache.clone()), cache }
     }
@@ -80,7 +83,8 @@ impl Scene {
 
 /// Bytes of which no two pieces are alike.
 pub(crate) fn pattern(seed: u8, len: usize) -> Bytes {
-    let bytes = (0..len as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 37) as u8 ^ seed);
+    let bytes =
+        (0..len as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 37) as u8 ^ seed);
     bytes.collect()
 }
 
@@ -92,7 +96,9 @@ pub(crate) async fn later(time: Duration) {
 }
 
 /// Answers purges and leaves the rest to the script.
-pub(crate) fn purging(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> impl Fn(&Asked) -> Act + Send + Sync {
+pub(crate) fn purging(
+    script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
+) -> impl Fn(&Asked) -> Act + Send + Sync {
     move |asked| if asked.method == "POST" { Answer::new(204).into() } else { script(asked) }
 }
 

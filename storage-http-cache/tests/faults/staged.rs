@@ -1,8 +1,9 @@
 //! [`Staged`]: a mirror that does what a test says, request by request, on real sockets.
 //!
-//! It speaks HTTP/1.1 by hand, since most faults are in the bytes on the wire. It writes down what it was asked and what it
-//! did, so that no test passes because its fault never came to pass, and a test waits for events of it, never for time. It
-//! lives on a runtime of its own: a test may stop and turn on its own clock.
+//! It speaks HTTP/1.1 by hand, since most faults are in the bytes on the wire. It writes down what
+//! it was asked and what it did, so that no test passes because its fault never came to pass, and a
+//! test waits for events of it, never for time. It lives on a runtime of its own: a test may stop
+//! and turn on its own clock.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -86,8 +87,11 @@ impl Staged {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let script: Script = Arc::new(script);
-        let record =
-            Arc::new(Record { script: Mutex::new(script), asked: Mutex::default(), news: watch::Sender::new(()) });
+        let record = Arc::new(Record {
+            script: Mutex::new(script),
+            asked: Mutex::default(),
+            news: watch::Sender::new(()),
+        });
         let accepting = runtime().spawn(accept(listener, Arc::clone(&record))).abort_handle();
         Self { address, record, accepting }
     }
@@ -129,7 +133,11 @@ impl Staged {
             };
             tokio::time::timeout(PATIENCE, came).await.is_ok()
         });
-        assert!(waiting.await.unwrap(), "{start:?} was waited for {count} times in vain: {:#?}", self.asked());
+        assert!(
+            waiting.await.unwrap(),
+            "{start:?} was waited for {count} times in vain: {:#?}",
+            self.asked()
+        );
     }
 }
 
@@ -145,7 +153,10 @@ impl Record {
     }
 
     fn count(&self, start: &str) -> usize {
-        self.asked().iter().filter(|asked| format!("{} {}", asked.method, asked.target).starts_with(start)).count()
+        self.asked()
+            .iter()
+            .filter(|asked| format!("{} {}", asked.method, asked.target).starts_with(start))
+            .count()
     }
 
     fn act_for(&self, mut asked: Asked) -> Act {
@@ -175,7 +186,10 @@ impl Act {
 
 impl Asked {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The positions that a range asks for, of an object of this size.
@@ -193,17 +207,22 @@ impl Answer {
 
     /// An object, as our own server tells it.
     pub(crate) fn object(meta: &ObjectMeta, body: impl Into<Bytes>) -> Self {
-        Self::foreign(meta.etag.as_ref().unwrap().to_string(), body).header("cache-status", "anystorage; hit")
+        Self::foreign(meta.etag.as_ref().unwrap().to_string(), body)
+            .header("cache-status", "anystorage; hit")
     }
 
     /// An object with an ETag of the mirror's own.
     pub(crate) fn foreign(etag: impl Into<String>, body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), ..Self::new(200) }.header("etag", etag).header("content-type", "a/b")
+        Self { body: body.into(), ..Self::new(200) }
+            .header("etag", etag)
+            .header("content-type", "a/b")
     }
 
     /// The answer to a verification.
     pub(crate) fn verdict(available: bool) -> Self {
-        Self::json(&format!(r#"{{"available": {available}, "file": "x", "error": false, "error_msg": null}}"#))
+        Self::json(&format!(
+            r#"{{"available": {available}, "file": "x", "error": false, "error_msg": null}}"#
+        ))
     }
 
     pub(crate) fn json(text: &str) -> Self {
@@ -225,13 +244,17 @@ impl Answer {
         self
     }
 
-    /// The head, as it goes over the wire. The body's length is told unless a length or a coding is among the headers.
+    /// The head, as it goes over the wire. The body's length is told unless a length or a coding is
+    /// among the headers.
     fn head(&self) -> Bytes {
         let mut head = format!("HTTP/1.1 {} Said\r\n", self.status);
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
-        let framed = self.headers.iter().any(|(name, _)| name == "content-length" || name == "transfer-encoding");
+        let framed = self
+            .headers
+            .iter()
+            .any(|(name, _)| name == "content-length" || name == "transfer-encoding");
         let has_none = self.status == 204 || self.status == 304;
         if !framed && !has_none {
             head += &format!("content-length: {}\r\n", self.body.len());
@@ -264,7 +287,9 @@ pub(crate) fn closed_port() -> Url {
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    })
 }
 
 async fn accept(listener: std::net::TcpListener, record: Arc<Record>) {
@@ -324,7 +349,8 @@ async fn say(socket: &mut TcpStream, answer: &Answer, is_head: bool) -> std::io:
     if is_head { Ok(()) } else { socket.write_all(&answer.body).await }
 }
 
-/// The next request; `None` if the driver has closed the connection. No request of the driver to a mirror has a body.
+/// The next request; `None` if the driver has closed the connection. No request of the driver to a
+/// mirror has a body.
 async fn next(socket: &mut TcpStream, read: &mut BytesMut) -> std::io::Result<Option<Asked>> {
     let end = loop {
         if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -334,11 +360,13 @@ async fn next(socket: &mut TcpStream, read: &mut BytesMut) -> std::io::Result<Op
             return Ok(None);
         }
     };
-    let head = String::from_utf8(read.split_to(end + 4).to_vec()).map_err(|_| std::io::ErrorKind::InvalidData)?;
+    let head = String::from_utf8(read.split_to(end + 4).to_vec())
+        .map_err(|_| std::io::ErrorKind::InvalidData)?;
     let mut lines = head.lines();
     let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let headers =
-        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(Some(Asked { method, target, headers: headers.collect(), act: "" }))
 }

@@ -42,7 +42,8 @@ async fn each_write_is_purged_with_the_token_before_it_returns() {
     storage.delete("d.txt").await.unwrap();
     storage.delete_all(stream::iter(["a b/c.txt", "never-there"])).finish().await.unwrap();
     let asked = scene.mirror.asked();
-    let mut targets: Vec<_> = asked.iter().map(|asked| format!("{} {}", asked.method, asked.target)).collect();
+    let mut targets: Vec<_> =
+        asked.iter().map(|asked| format!("{} {}", asked.method, asked.target)).collect();
     targets[3..].sort_unstable();
     let expected = ["a%20b/c.txt", "d.txt", "d.txt", "a%20b/c.txt", "never-there"];
     assert_eq!(targets, expected.map(|key| format!("POST /purge/{key}")));
@@ -72,8 +73,9 @@ async fn a_write_that_was_refused_purges_nothing() {
 #[tokio::test]
 async fn what_is_saved_is_read_though_its_purge_is_lost_until_it_is_confirmed() {
     for code in [500, 401, 404] {
-        let scene =
-            Scene::new(move |asked| if asked.method == "POST" { Answer::new(code).into() } else { stale().into() });
+        let scene = Scene::new(move |asked| {
+            if asked.method == "POST" { Answer::new(code).into() } else { stale().into() }
+        });
         scene.storage.save(KEY, "fresh").await.unwrap();
         reads(&scene, "fresh").await;
         assert_eq!(scene.mirror.count("GET "), 0, "{code}: the mirror was asked");
@@ -141,7 +143,8 @@ async fn a_write_of_which_nobody_knows_is_purged_and_its_key_is_read_from_origin
 
 #[tokio::test]
 async fn what_is_deleted_is_gone_though_the_mirror_has_it_still() {
-    let scene = Scene::new(|asked| if asked.method == "POST" { Act::Close } else { stale().into() });
+    let scene =
+        Scene::new(|asked| if asked.method == "POST" { Act::Close } else { stale().into() });
     scene.object(KEY, "old").await;
     scene.storage.delete(KEY).await.unwrap();
     refused(scene.read(KEY).await, ErrorKind::NotFound);
@@ -218,7 +221,8 @@ async fn admin_routes_may_be_elsewhere() {
 async fn without_a_token_a_key_bypasses_the_mirror_for_an_hour() {
     let mirror = super::staged::Staged::start(|_| Act::Close);
     let origin = storage_core::Memory::storage();
-    let cache = storage_http_cache::HttpCache::builder(vec![mirror.url()], origin.clone()).build().unwrap();
+    let cache =
+        storage_http_cache::HttpCache::builder(vec![mirror.url()], origin.clone()).build().unwrap();
     let storage = storage_core::Storage::new(cache);
     let meta = storage.save(KEY, "fresh").await.unwrap();
     let answer = Answer::object(&meta, "fresh");

@@ -55,7 +55,11 @@ impl Mirror {
         let url = format!("http://{}", server.local_addr());
         let handle = server.handle();
         let thread = std::thread::spawn(move || server.run().unwrap());
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
         Self { url, handle, client, thread: Some(thread), _cache: None }
     }
 
@@ -77,7 +81,8 @@ impl Mirror {
     /// A figure of `/status`.
     pub(crate) async fn figure(&self, name: &str) -> u64 {
         let answer = self.get("/status").bearer_auth(TOKEN).send().await.unwrap();
-        let document: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let document: serde_json::Value =
+            serde_json::from_str(&answer.text().await.unwrap()).unwrap();
         document[name].as_u64().unwrap()
     }
 
@@ -88,7 +93,9 @@ impl Mirror {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{name} never was {wanted}"));
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("{name} never was {wanted}"));
     }
 }
 

@@ -42,7 +42,9 @@ async fn a_hundred_who_ask_at_once_are_one_fetch() {
     let mirror = Arc::new(Mirror::of(origin, json!({})));
     let asked = (0..100).map(|_| {
         let mirror = Arc::clone(&mirror);
-        tokio::spawn(async move { mirror.get("/a.bin").send().await.unwrap().bytes().await.unwrap() })
+        tokio::spawn(
+            async move { mirror.get("/a.bin").send().await.unwrap().bytes().await.unwrap() },
+        )
     });
     let asked: Vec<_> = asked.collect();
     held.reached().await;
@@ -60,7 +62,12 @@ async fn followers_read_along_while_the_object_arrives() {
     let sent = bytes.clone();
     let origin = Origin::start(move |_| {
         let (first, rest) = sent.split_at(LARGE / 2);
-        vec![head(LARGE, ""), Step::Send(first.to_vec()), Step::Wait(Arc::clone(&waits)), Step::Send(rest.to_vec())]
+        vec![
+            head(LARGE, ""),
+            Step::Send(first.to_vec()),
+            Step::Wait(Arc::clone(&waits)),
+            Step::Send(rest.to_vec()),
+        ]
     })
     .await;
     let mirror = Mirror::of(origin.storage(), json!({}));
@@ -117,7 +124,8 @@ async fn what_origin_cannot_finish_is_not_kept_and_not_taken_for_whole() {
     origin.save("a", pattern(LARGE)).await.unwrap();
     let broken = faults.on(Operation::Open).call(1).truncate(1_000_000);
     // Neither the fill nor its reader gets the rest.
-    let gone = [2, 3].map(|call| faults.on(Operation::Open).call(call).fail(ErrorKind::PermissionDenied));
+    let gone =
+        [2, 3].map(|call| faults.on(Operation::Open).call(call).fail(ErrorKind::PermissionDenied));
     let mirror = Mirror::of(origin, json!({}));
     let mut answer = mirror.get("/a").send().await.unwrap();
     let mut received = 0;
@@ -141,7 +149,9 @@ async fn what_origin_cannot_finish_is_not_kept_and_not_taken_for_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunked_body_that_has_no_end_is_not_kept() {
     let origin = Origin::start(|_| {
-        vec![Step::text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"v1\"\r\n\r\n5\r\nhello\r\n")]
+        vec![Step::text(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"v1\"\r\n\r\n5\r\nhello\r\n",
+        )]
     })
     .await;
     let mirror = Mirror::of(origin.storage(), json!({}));
@@ -154,8 +164,10 @@ async fn a_chunked_body_that_has_no_end_is_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
-    let origin =
-        Origin::start(|_| vec![Step::text("HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n\r\nhello")]).await;
+    let origin = Origin::start(|_| {
+        vec![Step::text("HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n\r\nhello")]
+    })
+    .await;
     let mirror = Mirror::of(origin.storage(), json!({}));
     let (status, _, body) = mirror.fetch("/a").await;
     assert_eq!((status.as_u16(), &*body), (200, "hello"));
@@ -163,7 +175,8 @@ async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
     assert_eq!(mirror.figure("objects").await, 0);
 }
 
-/// An origin whose bodies end with a last chunk, so that it states no size. Counts what it has sent.
+/// An origin whose bodies end with a last chunk, so that it states no size. Counts what it has
+/// sent.
 async fn without_length(len: usize) -> (Origin, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
@@ -185,7 +198,10 @@ async fn without_length(len: usize) -> (Origin, Arc<AtomicUsize>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_without_a_length_is_kept_once_it_is_whole() {
     let (origin, sent) = without_length(LARGE).await;
-    let mirror = Arc::new(Mirror::of(origin.storage(), json!({ "max_size": "16MiB", "max_object_size": "8MiB" })));
+    let mirror = Arc::new(Mirror::of(
+        origin.storage(),
+        json!({ "max_size": "16MiB", "max_object_size": "8MiB" }),
+    ));
     let asked = (0..10).map(|_| {
         let mirror = Arc::clone(&mirror);
         tokio::spawn(async move { mirror.get("/a").send().await.unwrap().bytes().await.unwrap() })
@@ -417,14 +433,16 @@ fn signing_origin(files: &tempfile::TempDir) -> (Storage, SigningKey) {
 
 const SECRET: &str = "the signing key of the mirror";
 
-/// The path of a link to the private mirror that works for a minute, and makes a browser download a table.
+/// The path of a link to the private mirror that works for a minute, and makes a browser download a
+/// table.
 fn minute_link(key: &str) -> String {
     let mut options = UrlOptions::default();
     options.expires_in = Some(Duration::from_secs(60));
     options.response_content_disposition = Some("attachment; filename=t.csv".to_owned());
     options.response_content_type = Some("text/csv".to_owned());
     let link = SigningKey::new(SECRET).unwrap();
-    let link = link.sign(&"http://a/".parse().unwrap(), &Key::new(key).unwrap(), &options).unwrap().url;
+    let link =
+        link.sign(&"http://a/".parse().unwrap(), &Key::new(key).unwrap(), &options).unwrap().url;
     format!("{}?{}", link.path(), link.query().unwrap())
 }
 
@@ -437,7 +455,14 @@ async fn a_redirection_to_origin_says_as_much_as_the_signed_link_and_ends_with_i
     let answer = mirror.get(&minute_link("a.txt")).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 302);
     let location: reqwest::Url = answer.headers()["location"].to_str().unwrap().parse().unwrap();
-    let verify = |now| signing_key.verify(UrlMethod::Get, &Key::new("a.txt").unwrap(), location.query().unwrap(), now);
+    let verify = |now| {
+        signing_key.verify(
+            UrlMethod::Get,
+            &Key::new("a.txt").unwrap(),
+            location.query().unwrap(),
+            now,
+        )
+    };
     let grant = verify(SystemTime::now()).unwrap();
     assert_eq!(grant.content_disposition.as_deref(), Some("attachment; filename=t.csv"));
     assert_eq!(grant.content_type.as_deref(), Some("text/csv"));
@@ -448,7 +473,8 @@ async fn a_redirection_to_origin_says_as_much_as_the_signed_link_and_ends_with_i
 async fn a_private_mirror_does_not_send_its_clients_to_a_public_link() {
     let files = tempfile::TempDir::new().unwrap();
     let public = "https://origin.example.com/files/".parse().unwrap();
-    let origin = Storage::new(storage_fs::Fs::builder(files.path()).public_url(public).build().unwrap());
+    let origin =
+        Storage::new(storage_fs::Fs::builder(files.path()).public_url(public).build().unwrap());
     origin.save("a.txt", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true, "signing_key": SECRET }));
     let answer = mirror.get(&minute_link("a.txt")).send().await.unwrap();
@@ -473,7 +499,8 @@ async fn what_there_is_no_room_for_is_passed_through() {
         steps
     })
     .await;
-    let mirror = Mirror::of(origin.storage(), json!({ "max_size": "1MiB", "max_object_size": "1MiB" }));
+    let mirror =
+        Mirror::of(origin.storage(), json!({ "max_size": "1MiB", "max_object_size": "1MiB" }));
     let slow = mirror.get("/slow").send().await.unwrap();
     // The disk has been promised to the slow one.
     let other = mirror.get("/other").send().await.unwrap();

@@ -194,7 +194,8 @@ fn age(answer: &reqwest::Response) -> u64 {
 /// For how many seconds a hit is fresh still.
 fn ttl(answer: &reqwest::Response) -> u64 {
     let status = cache_status(answer);
-    let ttl = status.strip_prefix("anystorage; hit; ttl=").unwrap_or_else(|| panic!("no hit: {status}"));
+    let ttl =
+        status.strip_prefix("anystorage; hit; ttl=").unwrap_or_else(|| panic!("no hit: {status}"));
     ttl.parse().unwrap()
 }
 
@@ -208,11 +209,19 @@ async fn the_age_of_origins_response_counts_also_after_a_restart() {
     arriving.text().await.unwrap();
     mirror.until("in_flight", 0).await;
     let hit = mirror.get("/a").send().await.unwrap();
-    assert!((600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)), "{:?}", hit.headers());
+    assert!(
+        (600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)),
+        "{:?}",
+        hit.headers()
+    );
     drop(mirror);
     let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
     let hit = mirror.get("/a").send().await.unwrap();
-    assert!((600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)), "{:?}", hit.headers());
+    assert!(
+        (600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)),
+        "{:?}",
+        hit.headers()
+    );
     assert_eq!(origin.requests(), 1);
 }
 
@@ -242,7 +251,11 @@ async fn two_mirrors_in_a_row_serve_an_object_for_one_lifetime() {
     arriving.text().await.unwrap();
     outer.until("in_flight", 0).await;
     let hit = outer.get("/a").send().await.unwrap();
-    assert!((600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)), "{:?}", hit.headers());
+    assert!(
+        (600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)),
+        "{:?}",
+        hit.headers()
+    );
     assert_eq!(origin.requests(), 1);
 }
 
@@ -271,7 +284,11 @@ async fn two_mirrors_in_a_row_count_expires_by_the_clock_of_origin() {
     outer.until("in_flight", 0).await;
     let hit = outer.get("/a").send().await.unwrap();
     assert_eq!(hit.headers()["date"], "Wed, 01 Jan 2098 00:00:00 GMT");
-    assert!((300..400).contains(&age(&hit)) && (200..=300).contains(&ttl(&hit)), "{:?}", hit.headers());
+    assert!(
+        (300..400).contains(&age(&hit)) && (200..=300).contains(&ttl(&hit)),
+        "{:?}",
+        hit.headers()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,12 @@ use crate::origin::in_two_halves;
 async fn a_restart_comes_back_warm() {
     let cache = TempDir::new().unwrap();
     let (origin, faults) = faulty();
-    origin.save("a", "hello").content_type("audio/mpeg").cache_control("max-age=1000").await.unwrap();
+    origin
+        .save("a", "hello")
+        .content_type("audio/mpeg")
+        .cache_control("max-age=1000")
+        .await
+        .unwrap();
     let mirror = Mirror::at(cache.path(), origin.clone(), json!({}));
     mirror.fetch("/a").await;
     mirror.until("objects", 1).await;
@@ -57,7 +62,8 @@ async fn a_new_configuration_counts_from_the_next_request_on() {
     assert_eq!(mirror.fetch("/a/x").await.0.as_u16(), 200);
     mirror.handle.reload(config(cache.path(), json!({ "allow": ["b/"] }))).unwrap();
     assert_eq!(mirror.fetch("/a/x").await.0.as_u16(), 404);
-    let refused = mirror.handle.reload(config(cache.path(), json!({ "max_size": "2GiB" }))).unwrap_err();
+    let refused =
+        mirror.handle.reload(config(cache.path(), json!({ "max_size": "2GiB" }))).unwrap_err();
     assert!(refused.message().contains("max_size"), "{refused}");
 }
 
@@ -77,7 +83,8 @@ fn a_wrong_option_is_named() {
     ];
     for (options, name) in wrong {
         let cache = TempDir::new().unwrap();
-        let error = Server::bind(config(cache.path(), options), Storage::new(Memory::new())).unwrap_err();
+        let error =
+            Server::bind(config(cache.path(), options), Storage::new(Memory::new())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.message().contains(name), "{error}");
         assert!(!error.message().contains("short"), "{error}");

@@ -62,11 +62,17 @@ impl Origin {
     }
 
     pub(crate) fn storage(&self) -> Storage {
-        Storage::new(Http::builder(format!("http://{}/", self.address).parse().unwrap()).build().unwrap())
+        Storage::new(
+            Http::builder(format!("http://{}/", self.address).parse().unwrap()).build().unwrap(),
+        )
     }
 }
 
-async fn serve(mut stream: TcpStream, script: &Mutex<Script>, count: &AtomicUsize) -> std::io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    script: &Mutex<Script>,
+    count: &AtomicUsize,
+) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let byte = stream.read_u8().await?;
@@ -85,7 +91,9 @@ async fn serve(mut stream: TcpStream, script: &Mutex<Script>, count: &AtomicUsiz
 
 /// The head of an answer with a body of a length.
 pub(crate) fn head(len: usize, more: &str) -> Step {
-    Step::text(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n{more}Content-Length: {len}\r\n\r\n"))
+    Step::text(format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n{more}Content-Length: {len}\r\n\r\n"
+    ))
 }
 
 /// `0123456789`, of which the second half comes when the test says so.

@@ -15,7 +15,11 @@ use tokio::net::TcpStream;
 use crate::common::{Mirror, PATIENCE, TOKEN, config, faulty, pattern};
 
 /// Reads something again and again until it is what is waited for.
-async fn until<T>(what: &str, mut read: impl AsyncFnMut() -> T, mut is_so: impl FnMut(&T) -> bool) -> T {
+async fn until<T>(
+    what: &str,
+    mut read: impl AsyncFnMut() -> T,
+    mut is_so: impl FnMut(&T) -> bool,
+) -> T {
     let reached = async {
         loop {
             let now = read().await;
@@ -29,7 +33,8 @@ async fn until<T>(what: &str, mut read: impl AsyncFnMut() -> T, mut is_so: impl 
 }
 
 async fn exported(mirror: &Mirror, query: &str) -> String {
-    let answer = mirror.get(&format!("/analytics?{query}")).bearer_auth(TOKEN).send().await.unwrap();
+    let answer =
+        mirror.get(&format!("/analytics?{query}")).bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
     answer.text().await.unwrap()
 }
@@ -40,18 +45,23 @@ fn rows(lines: &str) -> BTreeMap<String, Value> {
     rows.map(|row| (row["key"].as_str().unwrap().to_owned(), row)).collect()
 }
 
-/// The rows, once as many requests have been recorded: each is when its body is let go of, which may be a moment after the
-/// client has all of it.
+/// The rows, once as many requests have been recorded: each is when its body is let go of, which
+/// may be a moment after the client has all of it.
 async fn counted(mirror: &Mirror, requests: u64) -> BTreeMap<String, Value> {
     let read = async || rows(&exported(mirror, "format=jsonl").await);
-    let all = |rows: &BTreeMap<String, Value>| rows.values().map(|row| row["requests"].as_u64().unwrap()).sum::<u64>();
+    let all = |rows: &BTreeMap<String, Value>| {
+        rows.values().map(|row| row["requests"].as_u64().unwrap()).sum::<u64>()
+    };
     until("the requests are counted", read, |rows| all(rows) == requests).await
 }
 
 async fn kept(origin: &Storage, mirror: &Mirror, key: &str, bytes: Vec<u8>) {
     origin.save(key, bytes).await.unwrap();
     let objects = mirror.figure("objects").await;
-    assert_eq!(mirror.post(&format!("/prefetch/{key}")).send().await.unwrap().status().as_u16(), 202);
+    assert_eq!(
+        mirror.post(&format!("/prefetch/{key}")).send().await.unwrap().status().as_u16(),
+        202
+    );
     mirror.until("objects", objects + 1).await;
     mirror.until("in_flight", 0).await;
 }
@@ -63,19 +73,42 @@ async fn the_ranges_of_one_listening_are_one_download() {
     kept(&origin, &mirror, "a.mp3", pattern(10_000)).await;
     for part in 0..10 {
         let range = format!("bytes={}-{}", part * 1000, part * 1000 + 999);
-        let answer = mirror.get("/a.mp3").header("range", range).header("user-agent", "one").send().await.unwrap();
+        let answer = mirror
+            .get("/a.mp3")
+            .header("range", range)
+            .header("user-agent", "one")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.bytes().await.unwrap().len(), 1000);
     }
-    mirror.get("/download/a.mp3").header("user-agent", "another").send().await.unwrap().bytes().await.unwrap();
+    mirror
+        .get("/download/a.mp3")
+        .header("user-agent", "another")
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     // A probe, a look, and what is not there.
-    mirror.get("/a.mp3").header("range", "bytes=0-1").header("user-agent", "third").send().await.unwrap();
+    mirror
+        .get("/a.mp3")
+        .header("range", "bytes=0-1")
+        .header("user-agent", "third")
+        .send()
+        .await
+        .unwrap();
     mirror.client.head(format!("{}/a.mp3", mirror.url)).send().await.unwrap();
     assert_eq!(mirror.fetch("/nope.mp3").await.0.as_u16(), 404);
     let rows = counted(&mirror, 12).await;
     assert_eq!(rows.len(), 1, "{rows:?}");
     let row = &rows["a.mp3"];
     assert_eq!((&row["downloads"], &row["downloads_by_request"]), (&json!(2), &json!(0)));
-    assert_eq!((&row["hit_requests"], &row["bytes_hit"], &row["bytes_miss"]), (&json!(12), &json!(20_002), &json!(0)));
+    assert_eq!(
+        (&row["hit_requests"], &row["bytes_hit"], &row["bytes_miss"]),
+        (&json!(12), &json!(20_002), &json!(0))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +123,8 @@ async fn a_hit_and_a_miss_are_told_apart() {
     let row = &rows["a"];
     assert_eq!((&row["downloads"], &row["hit_requests"]), (&json!(1), &json!(1)));
     assert_eq!((&row["bytes_hit"], &row["bytes_miss"]), (&json!(5), &json!(5)));
-    let metrics = mirror.get("/metrics").bearer_auth(TOKEN).send().await.unwrap().text().await.unwrap();
+    let metrics =
+        mirror.get("/metrics").bearer_auth(TOKEN).send().await.unwrap().text().await.unwrap();
     for line in [
         "anystorage_mirror_answers_total{cache_status=\"hit\"} 1",
         "anystorage_mirror_sent_bytes_total{cache_status=\"miss\"} 5",
@@ -152,7 +186,12 @@ async fn nothing_of_a_client_is_written_down() {
     let mut files = 0;
     for file in fs::read_dir(cache.path().join("analytics")).unwrap() {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();
-        assert!(text.contains("\"key\":\"a\"") && !text.contains("127.0.0.1") && !text.contains("player"), "{text}");
+        assert!(
+            text.contains("\"key\":\"a\"")
+                && !text.contains("127.0.0.1")
+                && !text.contains("player"),
+            "{text}"
+        );
         files += 1;
     }
     assert_eq!(files, 1);
@@ -160,7 +199,8 @@ async fn nothing_of_a_client_is_written_down() {
 
 /// The fields of each line of a table, RFC 4180.
 fn table(text: &str) -> Vec<Vec<String>> {
-    let (mut lines, mut fields, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let (mut lines, mut fields, mut field, mut quoted) =
+        (Vec::new(), Vec::new(), String::new(), false);
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
@@ -181,15 +221,28 @@ fn table(text: &str) -> Vec<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exports_read_back_whatever_the_keys_are() {
-    let keys =
-        ["=cmd|' /C calc'!A0", "a \"b\", c.mp3", "@x", "'y", "café ✓\u{2028}.mp3", "{\"key\":1}", "-1+1", "+x", "<b>"];
+    let keys = [
+        "=cmd|' /C calc'!A0",
+        "a \"b\", c.mp3",
+        "@x",
+        "'y",
+        "café ✓\u{2028}.mp3",
+        "{\"key\":1}",
+        "-1+1",
+        "+x",
+        "<b>",
+    ];
     let origin = Memory::storage();
     let mirror = Mirror::of(origin.clone(), json!({}));
     for key in keys {
         origin.save(key, "hello").await.unwrap();
         let mut url: reqwest::Url = mirror.url.parse().unwrap();
         url.path_segments_mut().unwrap().push(key);
-        assert_eq!(mirror.client.get(url).send().await.unwrap().text().await.unwrap(), "hello", "{key}");
+        assert_eq!(
+            mirror.client.get(url).send().await.unwrap().text().await.unwrap(),
+            "hello",
+            "{key}"
+        );
     }
     let rows = counted(&mirror, keys.len() as u64).await;
     assert!(keys.iter().all(|key| rows.contains_key(*key)), "{rows:?}");
@@ -226,7 +279,8 @@ async fn an_export_has_the_days_that_are_asked_for() {
         assert!(rows(&exported(&mirror, query).await).keys().eq(wanted), "{query}");
     }
     for query in ["format=xls", "from=yesterday", "from=2025-1-1", "form=csv"] {
-        let answer = mirror.get(&format!("/analytics?{query}")).bearer_auth(TOKEN).send().await.unwrap();
+        let answer =
+            mirror.get(&format!("/analytics?{query}")).bearer_auth(TOKEN).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 400, "{query}");
     }
     assert_eq!(mirror.get("/analytics").send().await.unwrap().status().as_u16(), 401);
@@ -252,7 +306,8 @@ async fn behind_a_trusted_proxy_clients_are_told_apart() {
         origin.save("a", "hello").await.unwrap();
         let mirror = Mirror::of(origin, json!({ "trusted_proxies": trusted }));
         for client in ["192.0.2.1", "192.0.2.2", "192.0.2.1"] {
-            let asked = mirror.get("/a").header("x-forwarded-for", format!("203.0.113.9, {client}"));
+            let asked =
+                mirror.get("/a").header("x-forwarded-for", format!("203.0.113.9, {client}"));
             asked.send().await.unwrap().bytes().await.unwrap();
         }
         assert_eq!(counted(&mirror, 3).await["a"]["downloads"], json!(downloads));
@@ -282,11 +337,13 @@ async fn no_request_can_forge_a_line() {
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({ "access_log": log }));
-    let mut request = b"GET /a?X-Storage-Signature=secret HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_vec();
+    let mut request =
+        b"GET /a?X-Storage-Signature=secret HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_vec();
     request.extend(b"User-Agent: x\" hit 1\t\\\xff\xc2\x85 127.0.0.1 - - \"GET /forged\r\n");
     request.extend(b"Referer: https://a.example/\"y?X-Storage-Signature=secret\r\n\r\n");
     assert!(raw(&mirror, &request).await.starts_with(b"HTTP/1.1 200"));
-    raw(&mirror, b"GET /b%0a%22\"\xe2\x80\xa8 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    raw(&mirror, b"GET /b%0a%22\"\xe2\x80\xa8 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
     let lines = lines(&log, 1).await;
     let fields: Vec<_> = lines[0].split('"').collect();
     assert_eq!((fields[1], fields[2]), ("GET /a HTTP/1.1", " 200 5 "), "{lines:?}");
@@ -363,7 +420,10 @@ async fn a_log_that_nobody_reads_makes_nobody_wait() {
     let asking = tokio::spawn(async move {
         let one = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
         requests.write_all(one.repeat(REQUESTS - 1).as_bytes()).await.unwrap();
-        requests.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        requests
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
         requests
     });
     let mut text = String::new();
@@ -393,7 +453,10 @@ async fn the_status_page_shows_keys_as_text() {
     assert!(policy.contains("default-src 'none'") && !policy.contains("script"), "{policy}");
     let page = answer.text().await.unwrap();
     assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;.mp3"), "{page}");
-    assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"), "{page}");
+    assert!(
+        !page.contains("<script") && !page.contains("http://") && !page.contains("https://"),
+        "{page}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,6 +471,13 @@ async fn the_status_tells_programs_what_it_tells_people() {
     let status: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     assert_eq!(status["answers"]["miss"], json!({ "requests": 1, "sent_bytes": 5 }));
     assert_eq!(status["today"]["top"][0]["key"], json!("a"));
-    assert_eq!((&status["today"]["all"]["downloads"], &status["max_size"]), (&json!(1), &json!(1 << 30)));
-    assert!(status["version"].is_string() && status["uptime_seconds"].is_u64() && status["hit_rate"].is_number());
+    assert_eq!(
+        (&status["today"]["all"]["downloads"], &status["max_size"]),
+        (&json!(1), &json!(1 << 30))
+    );
+    assert!(
+        status["version"].is_string()
+            && status["uptime_seconds"].is_u64()
+            && status["hit_rate"].is_number()
+    );
 }

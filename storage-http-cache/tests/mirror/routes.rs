@@ -18,19 +18,27 @@ async fn verify_speaks_the_original_protocol() {
     let (status, _, body) = mirror.fetch("/verify/a/b%20c.mp3").await;
     assert_eq!(status.as_u16(), 200);
     let told: serde_json::Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(told, json!({ "available": false, "file": "a/b c.mp3", "error": false, "error_msg": null }));
+    assert_eq!(
+        told,
+        json!({ "available": false, "file": "a/b c.mp3", "error": false, "error_msg": null })
+    );
     // It was asked for, so it comes.
     mirror.until("objects", 1).await;
-    let told: serde_json::Value = serde_json::from_str(&mirror.fetch("/verify/a/b%20c.mp3").await.2).unwrap();
+    let told: serde_json::Value =
+        serde_json::from_str(&mirror.fetch("/verify/a/b%20c.mp3").await.2).unwrap();
     assert_eq!(told["available"], json!(true));
-    let told: serde_json::Value = serde_json::from_str(&mirror.fetch("/verify/nope.mp3").await.2).unwrap();
+    let told: serde_json::Value =
+        serde_json::from_str(&mirror.fetch("/verify/nope.mp3").await.2).unwrap();
     assert_eq!(told["available"], json!(false));
 }
 
 /// The answer to a request as it stands, since clients clean paths up.
 async fn raw(mirror: &Mirror, request: &str) -> String {
     let mut stream = TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
-    stream.write_all(format!("{request}\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("{request}\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()
@@ -162,12 +170,14 @@ async fn the_administration_needs_the_token() {
         }
     }
     // A page could have a browser that knows the token post this.
-    let forged = client.post(url("/purge?prefix=")).basic_auth("anybody", Some(TOKEN)).send().await.unwrap();
+    let forged =
+        client.post(url("/purge?prefix=")).basic_auth("anybody", Some(TOKEN)).send().await.unwrap();
     assert_eq!(forged.status().as_u16(), 401);
     assert_eq!(mirror.figure("objects").await, 1);
     let purged = mirror.post("/purge?prefix=a").send().await.unwrap().text().await.unwrap();
     assert_eq!(purged, r#"{"purged":1}"#);
-    let by_browser = client.get(url("/metrics")).basic_auth("anybody", Some(TOKEN)).send().await.unwrap();
+    let by_browser =
+        client.get(url("/metrics")).basic_auth("anybody", Some(TOKEN)).send().await.unwrap();
     assert!(by_browser.text().await.unwrap().contains("anystorage_mirror_purges_total 1"));
 }
 
@@ -196,7 +206,10 @@ async fn head_tells_what_get_would_and_fetches_nothing() {
         assert_eq!(answer.text().await.unwrap(), "");
         assert_eq!(mirror.figure("origin_requests_total").await, 0);
     }
-    assert_eq!(mirror.client.head(format!("{}/nope", mirror.url)).send().await.unwrap().status().as_u16(), 404);
+    assert_eq!(
+        mirror.client.head(format!("{}/nope", mirror.url)).send().await.unwrap().status().as_u16(),
+        404
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,7 +249,8 @@ async fn prefetch_reports_what_is_being_fetched() {
     assert_eq!(faults.calls(Operation::Open), 1);
 }
 
-/// Sends a request on a connection, and says whether there was a response: a connection that is refused is closed.
+/// Sends a request on a connection, and says whether there was a response: a connection that is
+/// refused is closed.
 async fn is_served(stream: &mut TcpStream) -> bool {
     if stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.is_err() {
         return false;
@@ -290,8 +304,12 @@ async fn a_trusted_proxy_has_as_many_connections_as_it_wants() {
 async fn other_methods_and_too_many_headers_are_refused() {
     let mirror = Mirror::of(Memory::storage(), json!({}));
     let answer = mirror.client.put(format!("{}/a", mirror.url)).body("x").send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
-    let many = (0..200).fold(String::from("GET /a HTTP/1.1"), |head, n| format!("{head}\r\nX-{n}: 1"));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["allow"]),
+        (405, &"GET, HEAD".parse().unwrap())
+    );
+    let many =
+        (0..200).fold(String::from("GET /a HTTP/1.1"), |head, n| format!("{head}\r\nX-{n}: 1"));
     assert!(raw(&mirror, &many).await.starts_with("HTTP/1.1 431"));
 }
 
@@ -302,9 +320,21 @@ async fn conditions_and_ranges_work_on_what_is_kept_as_on_origin() {
     let mirror = Mirror::of(origin, json!({}));
     for round in ["arriving", "kept"] {
         let ask = |name: &'static str, value: String| mirror.get("/a").header(name, value).send();
-        assert_eq!(ask("if-none-match", etag.clone()).await.unwrap().status().as_u16(), 304, "{round}");
-        assert_eq!(ask("if-match", "\"other\"".to_owned()).await.unwrap().status().as_u16(), 412, "{round}");
-        assert_eq!(ask("range", "bytes=2-3".to_owned()).await.unwrap().text().await.unwrap(), "23", "{round}");
+        assert_eq!(
+            ask("if-none-match", etag.clone()).await.unwrap().status().as_u16(),
+            304,
+            "{round}"
+        );
+        assert_eq!(
+            ask("if-match", "\"other\"".to_owned()).await.unwrap().status().as_u16(),
+            412,
+            "{round}"
+        );
+        assert_eq!(
+            ask("range", "bytes=2-3".to_owned()).await.unwrap().text().await.unwrap(),
+            "23",
+            "{round}"
+        );
         let beyond = ask("range", "bytes=20-".to_owned()).await.unwrap();
         assert_eq!(
             (beyond.status().as_u16(), &beyond.headers()["content-range"]),
@@ -319,7 +349,8 @@ async fn conditions_and_ranges_work_on_what_is_kept_as_on_origin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_told_as_it_is_stored_to_programs_that_have_the_token() {
     let origin = Memory::storage();
-    let page = origin.save("a.html", "hello").content_type("text/html").user_metadata("author", "ada");
+    let page =
+        origin.save("a.html", "hello").content_type("text/html").user_metadata("author", "ada");
     page.cache_control("max-age=100").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
     let told = mirror.get("/a.html").bearer_auth(TOKEN).send().await.unwrap();
@@ -327,7 +358,9 @@ async fn metadata_is_told_as_it_is_stored_to_programs_that_have_the_token() {
     assert!(!told.headers().contains_key("content-disposition"));
     // A cache in front must not show it to browsers.
     assert_eq!(told.headers()["vary"], "authorization");
-    let browser = |request: reqwest::RequestBuilder| async { request.send().await.unwrap().headers().clone() };
+    let browser = |request: reqwest::RequestBuilder| async {
+        request.send().await.unwrap().headers().clone()
+    };
     let url = format!("{}/a.html", mirror.url);
     for request in [
         mirror.client.get(&url),
@@ -351,7 +384,8 @@ async fn a_request_without_one_host_or_of_ambiguous_length_is_refused_and_closes
         "GET /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n",
         "POST /purge/a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n",
     ] {
-        let mut stream = TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
+        let mut stream =
+            TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
         // What a server would take for a second request, if the first one had no body.
         let sent = format!("{head}\r\n0\r\n\r\nGET /a HTTP/1.1\r\nhost: a\r\n\r\n");
         stream.write_all(sent.as_bytes()).await.unwrap();

@@ -35,7 +35,8 @@ async fn the_original_client_works_unchanged() {
     let url = mirror.url.clone();
     let run = move || Command::new(python).args(["-c", SCRIPT, &url]).output().unwrap();
     let output = tokio::task::spawn_blocking(run).await.unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{complained}");
     assert!(said.contains("first: False"), "{said}");
     assert!(said.contains("anystorage; hit"), "{said}");

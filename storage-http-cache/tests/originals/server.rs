@@ -42,7 +42,11 @@ impl Original {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let start = format!("import srv_app; srv_app.app.run(port={port})");
         let mut command = Command::new(python);
-        command.args(["-c", &start]).current_dir(directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-c", &start])
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let child = command.spawn().unwrap();
         let started = async {
             while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -50,12 +54,21 @@ impl Original {
             }
         };
         tokio::time::timeout(PATIENCE, started).await.expect("the original server starts");
-        Some(Self { child, url: format!("http://127.0.0.1:{port}/"), origin, _directory: directory })
+        Some(Self {
+            child,
+            url: format!("http://127.0.0.1:{port}/"),
+            origin,
+            _directory: directory,
+        })
     }
 
     fn driver(&self) -> HttpCache {
         let mirrors = vec![self.url.parse().unwrap()];
-        HttpCache::builder(mirrors, self.origin.clone()).header_timeout(PATIENCE).public(true).build().unwrap()
+        HttpCache::builder(mirrors, self.origin.clone())
+            .header_timeout(PATIENCE)
+            .public(true)
+            .build()
+            .unwrap()
     }
 }
 
@@ -78,7 +91,8 @@ async fn serve(storage: Storage) -> String {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service = hyper_util::service::TowerToHyperService::new(Serve::new(storage.clone()));
+            let service =
+                hyper_util::service::TowerToHyperService::new(Serve::new(storage.clone()));
             let io = hyper_util::rt::TokioIo::new(stream);
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
         }
@@ -107,7 +121,10 @@ async fn the_original_server_is_a_mirror() {
     original.origin.save("episode.mp3", "hello").await.unwrap();
     let driver = original.driver();
     // What it has not yet comes from origin, and whatever it does, the bytes are right.
-    assert_eq!(Storage::new(driver.clone()).open("episode.mp3").await.unwrap().text().await.unwrap(), "hello");
+    assert_eq!(
+        Storage::new(driver.clone()).open("episode.mp3").await.unwrap().text().await.unwrap(),
+        "hello"
+    );
     assert_eq!(until_mirrored(&driver, "episode.mp3").await, "hello");
     let range = Storage::new(driver.clone()).open("episode.mp3").range(1..3).await.unwrap();
     assert_eq!(range.text().await.unwrap(), "el");
@@ -124,7 +141,8 @@ async fn files_that_differ_in_case_are_not_confused() {
     assert_eq!(until_mirrored(&driver, "foo.mp3").await, "small");
     // It would answer with foo.mp3.
     for _ in 0..3 {
-        let body = Storage::new(driver.clone()).open("Foo.mp3").await.unwrap().text().await.unwrap();
+        let body =
+            Storage::new(driver.clone()).open("Foo.mp3").await.unwrap().text().await.unwrap();
         assert_eq!(body, "Large");
     }
 }

@@ -1,7 +1,7 @@
 //! [`Body`]: the bytes of an open object, in order, whatever becomes of the connections they arrive on.
 //!
-//! A connection that breaks off or stalls is replaced by another that goes on at the next byte, on the condition that the
-//! object is still the same version.
+//! A connection that breaks off or stalls is replaced by another that goes on at the next byte, on
+//! the condition that the object is still the same version.
 
 use std::ops::Range;
 
@@ -19,7 +19,8 @@ use super::verbs::Shared;
 pub(crate) struct Body {
     http: Shared,
     key: Key,
-    /// What another answer has to tell to be joined to this one; `None` if nothing proves that it is the same version.
+    /// What another answer has to tell to be joined to this one; `None` if nothing proves that it
+    /// is the same version.
     version: Option<Version>,
     /// The positions of what is left.
     left: Range<u64>,
@@ -33,8 +34,8 @@ struct Version {
     size: u64,
 }
 
-/// A connection, and what it still brings: it may begin before what is wanted and end after it, where a server does not
-/// know of ranges.
+/// A connection, and what it still brings: it may begin before what is wanted and end after it,
+/// where a server does not know of ranges.
 struct Coming {
     answer: Answer,
     positions: Range<u64>,
@@ -42,7 +43,13 @@ struct Coming {
 
 impl Body {
     /// `range` of an object, of which an answer brings the positions `sent`.
-    pub(crate) fn new(http: &Shared, meta: &ObjectMeta, range: Range<u64>, answer: Answer, sent: Range<u64>) -> Self {
+    pub(crate) fn new(
+        http: &Shared,
+        meta: &ObjectMeta,
+        range: Range<u64>,
+        answer: Answer,
+        sent: Range<u64>,
+    ) -> Self {
         let etag = headers::proof_of_version(meta, &answer.headers).filter(|_| http.resume);
         Self {
             http: http.clone(),
@@ -79,10 +86,18 @@ impl Body {
     /// What the next piece of the answer has of what is wanted; may be nothing.
     async fn next_of_answer(&mut self) -> Result<Bytes> {
         let Some(coming) = &mut self.answer else { return Err(ended_early(&self.left)) };
-        let Some(mut chunk) = coming.answer.next().await? else { return Err(ended_early(&self.left)) };
+        let Some(mut chunk) = coming.answer.next().await? else {
+            return Err(ended_early(&self.left));
+        };
         // The positions are the server's word: near the greatest number, the end has none.
-        let end = coming.positions.start.checked_add(chunk.len() as u64).filter(|end| *end <= coming.positions.end);
-        let end = end.ok_or_else(|| Error::new(ErrorKind::Integrity, "the answer is longer than it was said to be"))?;
+        let end = coming
+            .positions
+            .start
+            .checked_add(chunk.len() as u64)
+            .filter(|end| *end <= coming.positions.end);
+        let end = end.ok_or_else(|| {
+            Error::new(ErrorKind::Integrity, "the answer is longer than it was said to be")
+        })?;
         let before = self.left.start.saturating_sub(coming.positions.start).min(chunk.len() as u64);
         let after = end.saturating_sub(self.left.end).min(chunk.len() as u64 - before);
         // Both are at most the length of the piece.
@@ -92,13 +107,20 @@ impl Body {
         Ok(chunk.split_off(before))
     }
 
-    /// Opens another connection in place of one that failed, after a while; gives up after several without a byte.
+    /// Opens another connection in place of one that failed, after a while; gives up after several
+    /// without a byte.
     async fn go_on_after(&mut self, mut error: Error) -> Result<()> {
         self.answer = None;
         loop {
             let may_go_on = error.is_retryable() && self.version.is_some();
-            let Some(wait) = self.waits.next(error.retry_after()).filter(|_| may_go_on) else { return Err(error) };
-            tracing::debug!(at = self.left.start, error = error.message(), "a body goes on over another connection");
+            let Some(wait) = self.waits.next(error.retry_after()).filter(|_| may_go_on) else {
+                return Err(error);
+            };
+            tracing::debug!(
+                at = self.left.start,
+                error = error.message(),
+                "a body goes on over another connection"
+            );
             tokio::time::sleep(wait).await;
             match self.connect().await {
                 Ok(coming) => {
@@ -110,16 +132,20 @@ impl Body {
         }
     }
 
-    /// Opens a connection for what is left, if the object is still this version. What the server makes of the condition is not
-    /// taken on trust.
+    /// Opens a connection for what is left, if the object is still this version. What the server
+    /// makes of the condition is not taken on trust.
     async fn connect(&self) -> Result<Coming> {
         let Some(Version { etag, size }) = &self.version else {
-            return Err(Error::new(ErrorKind::Unexpected, "nothing proves that the object is the same version"));
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "nothing proves that the object is the same version",
+            ));
         };
         let mut conditions = HeaderMap::new();
         conditions.insert(RANGE, header_value(&ByteRange::from(self.left.clone()).to_string())?);
         conditions.insert(IF_MATCH, header_value(&etag.to_string())?);
-        let answer = self.http.client.object(Method::GET, &self.key, conditions).await.map_err(explained)?;
+        let answer =
+            self.http.client.object(Method::GET, &self.key, conditions).await.map_err(explained)?;
         if headers::etag(&answer.headers).as_ref() != Some(etag) {
             return Err(replaced());
         }
@@ -128,10 +154,15 @@ impl Body {
             _ => headers::content_length(&answer.headers).map(|size| (0..size, size)),
         };
         match sent {
-            Some((positions, told)) if told == *size && (positions == self.left || positions == (0..*size)) => {
+            Some((positions, told))
+                if told == *size && (positions == self.left || positions == (0..*size)) =>
+            {
                 Ok(Coming { answer, positions })
             }
-            _ => Err(Error::new(ErrorKind::Unexpected, "the server sends other bytes than those it was asked for")),
+            _ => Err(Error::new(
+                ErrorKind::Unexpected,
+                "the server sends other bytes than those it was asked for",
+            )),
         }
     }
 }
@@ -144,11 +175,16 @@ fn ended_early(left: &Range<u64>) -> Error {
 fn explained(error: Error) -> Error {
     match error.kind() {
         ErrorKind::PreconditionFailed | ErrorKind::RangeNotSatisfiable => replaced(),
-        ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "the object was deleted while it was read"),
+        ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, "the object was deleted while it was read")
+        }
         _ => error,
     }
 }
 
 fn replaced() -> Error {
-    Error::new(ErrorKind::PreconditionFailed, "the object was replaced while it was read: open it again")
+    Error::new(
+        ErrorKind::PreconditionFailed,
+        "the object was replaced while it was read: open it again",
+    )
 }

@@ -83,26 +83,31 @@ impl Client {
         let mut request = Request::new(method, url);
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        // The bytes as they are stored, in whatever encoding: a range of others would be of something else. No server
-        // compresses on the way for a `*`, and ours does not decode then.
+        // The bytes as they are stored, in whatever encoding: a range of others would be of
+        // something else. No server compresses on the way for a `*`, and ours does not decode then.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity, *"));
         request
     }
 
     /// Sends a request without a body, or with a small one; answers whatever the server says.
     ///
-    /// It has to be one that may happen twice: a server may close a connection that nobody uses at the moment when
-    /// somebody does, so that what was lost without an answer is sent once more (RFC 9110, section 9.2.2).
+    /// It has to be one that may happen twice: a server may close a connection that nobody uses at
+    /// the moment when somebody does, so that what was lost without an answer is sent once more
+    /// (RFC 9110, section 9.2.2).
     ///
     /// # Errors
-    /// `Timeout` if the headers of the answer do not come in time; `Unexpected` if there is no connection or it breaks off.
+    /// `Timeout` if the headers of the answer do not come in time; `Unexpected` if there is no
+    /// connection or it breaks off.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer> {
         let again = request.try_clone();
         let attempts = async {
             let sent_at = Instant::now();
             match (self.http.execute(request).await, again) {
                 (Err(cause), Some(again)) if !cause.is_connect() && !cause.is_timeout() => {
-                    tracing::debug!(place = self.place, "a connection closed without an answer: asking once more");
+                    tracing::debug!(
+                        place = self.place,
+                        "a connection closed without an answer: asking once more"
+                    );
                     self.execute(again).await
                 }
                 (executed, _) => self.answered(executed, sent_at),
@@ -111,8 +116,10 @@ impl Client {
         match tokio::time::timeout(self.header_timeout, attempts).await {
             Ok(answer) => answer,
             Err(_) => {
-                let message =
-                    format!("{} gave no answer within {:?} (option header_timeout)", self.place, self.header_timeout);
+                let message = format!(
+                    "{} gave no answer within {:?} (option header_timeout)",
+                    self.place, self.header_timeout
+                );
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }
@@ -124,7 +131,11 @@ impl Client {
         self.answered(self.http.execute(request).await, sent_at)
     }
 
-    fn answered(&self, executed: reqwest::Result<reqwest::Response>, sent_at: Instant) -> Result<Answer> {
+    fn answered(
+        &self,
+        executed: reqwest::Result<reqwest::Response>,
+        sent_at: Instant,
+    ) -> Result<Answer> {
         let mut response = executed.map_err(|cause| errors::of_transport(cause, &self.place))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         Ok(Answer { status, headers, sent_at, response, idle_timeout: self.idle_timeout })
@@ -134,7 +145,12 @@ impl Client {
     ///
     /// # Errors
     /// What the status means, `NotModified` and `NotFound` included, and as [`send`](Self::send).
-    pub(crate) async fn object(&self, method: Method, key: &Key, headers: HeaderMap) -> Result<Answer> {
+    pub(crate) async fn object(
+        &self,
+        method: Method,
+        key: &Key,
+        headers: HeaderMap,
+    ) -> Result<Answer> {
         let url = self.url(key);
         let mut request = self.request(method, url.clone());
         request.headers_mut().extend(headers);
@@ -148,9 +164,13 @@ impl Client {
     /// What an answer means that is not the one that was hoped for.
     pub(crate) async fn refused(&self, mut answer: Answer, asked: &Url) -> Error {
         match answer.status {
-            StatusCode::NOT_MODIFIED => Error::new(ErrorKind::NotModified, "the object has not changed"),
+            StatusCode::NOT_MODIFIED => {
+                Error::new(ErrorKind::NotModified, "the object has not changed")
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE => Error::not_found(),
-            status if status.is_redirection() => errors::of_redirection(asked, &answer.headers, &self.place),
+            status if status.is_redirection() => {
+                errors::of_redirection(asked, &answer.headers, &self.place)
+            }
             status => {
                 let said = self.without_secrets(answer.said().await);
                 errors::of_status(status, &answer.headers, &self.place, &said)
@@ -163,7 +183,8 @@ impl Client {
     }
 }
 
-/// Returns what the headers of a response, whose request was sent at this time, tell of an object and of the response.
+/// Returns what the headers of a response, whose request was sent at this time, tell of an object
+/// and of the response.
 pub(crate) fn meta_of(key: &Key, size: u64, headers: &HeaderMap, sent_at: Instant) -> ObjectMeta {
     let mut meta = headers::to_meta(key.clone(), size, headers);
     meta.response = Some(response_meta(headers, sent_at.elapsed()));
@@ -204,7 +225,8 @@ impl Answer {
         meta_of(key, size, &self.headers, self.sent_at)
     }
 
-    /// The next piece of the body. One that stalls is `Timeout`, one that breaks off an error that may pass.
+    /// The next piece of the body. One that stalls is `Timeout`, one that breaks off an error that
+    /// may pass.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
@@ -212,7 +234,8 @@ impl Answer {
                 .with_retryable(true)
                 .with_source(innermost(&cause.without_url()))),
             Err(_) => {
-                let message = format!("the answer stalled for {:?} (option idle_timeout)", self.idle_timeout);
+                let message =
+                    format!("the answer stalled for {:?} (option idle_timeout)", self.idle_timeout);
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }
@@ -226,7 +249,10 @@ impl Answer {
         let mut all = BytesMut::new();
         while let Some(chunk) = self.next().await? {
             if all.len() + chunk.len() > max {
-                return Err(Error::new(ErrorKind::TooLarge, format!("the answer has more than {max} bytes")));
+                return Err(Error::new(
+                    ErrorKind::TooLarge,
+                    format!("the answer has more than {max} bytes"),
+                ));
             }
             all.extend_from_slice(&chunk);
         }
@@ -235,7 +261,11 @@ impl Answer {
 
     /// What the server says beside a status, if it is text for people and not a page for browsers.
     async fn said(&mut self) -> String {
-        let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = self
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         if !kind.starts_with("text/plain") && !kind.contains("json") {
             return String::new();
         }
@@ -267,7 +297,17 @@ mod tests {
     #[test]
     fn no_key_leads_out_of_the_base() {
         let client = client("https://example.com/a/b/", HeaderMap::new());
-        for key in ["..%2f..%2fx", "%2e%2e", "...", "..a", "a\\..\\b", "http://other/x", "a?b#c", "@other", "%00"] {
+        for key in [
+            "..%2f..%2fx",
+            "%2e%2e",
+            "...",
+            "..a",
+            "a\\..\\b",
+            "http://other/x",
+            "a?b#c",
+            "@other",
+            "%00",
+        ] {
             let Ok(key) = Key::new(key) else { continue };
             let url = client.url(&key);
             assert!(url.as_str().starts_with("https://example.com/a/b/"), "{key:?} leads to {url}");

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -91,47 +92,52 @@ impl HttpBuilder {
         }
     }
 
-    /// Whether the server takes PUT and DELETE, as WebDAV servers do. `false` unless set: then `save` and `delete` are
-    /// `Unsupported`.
+    /// Whether the server takes PUT and DELETE, as WebDAV servers do. `false` unless set: then
+    /// `save` and `delete` are `Unsupported`.
     #[must_use]
     pub fn writable(mut self, writable: bool) -> Self {
         self.writable = writable;
         self
     }
 
-    /// How long the headers of an answer may take, the opening of a connection included; 10 s by default.
+    /// How long the headers of an answer may take, the opening of a connection included; 10 s by
+    /// default.
     #[must_use]
     pub fn header_timeout(mut self, time: Duration) -> Self {
         self.header_timeout = time;
         self
     }
 
-    /// How long a body may stall between two pieces; 30 s by default. The time that its reader takes does not count. The answer
-    /// to a save may take so long, and as long as headers may, after its last piece.
+    /// How long a body may stall between two pieces; 30 s by default. The time that its reader
+    /// takes does not count. The answer to a save may take so long, and as long as headers may,
+    /// after its last piece.
     #[must_use]
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.idle_timeout = time;
         self
     }
 
-    /// Sets how many bytes the temporary files have together in which objects are collected whose responses state no length.
-    /// Defaults to 1 GiB. An object holds its share until its body is read to the end or dropped.
+    /// Sets how many bytes the temporary files have together in which objects are collected whose
+    /// responses state no length. Defaults to 1 GiB. An object holds its share until its body is
+    /// read to the end or dropped.
     #[must_use]
     pub fn max_spool_size(mut self, bytes: u64) -> Self {
         self.max_spool_size = bytes;
         self
     }
 
-    /// Sets whether headers of [`header`](Self::header) may be sent without TLS to another machine. Defaults to `false`: then
-    /// `build` fails if the base URL begins with `http://`. Loopback addresses need no permission.
+    /// Sets whether headers of [`header`](Self::header) may be sent without TLS to another machine.
+    /// Defaults to `false`: then `build` fails if the base URL begins with `http://`. Loopback
+    /// addresses need no permission.
     #[must_use]
     pub fn allow_http(mut self, allow: bool) -> Self {
         self.allow_http = allow;
         self
     }
 
-    /// A header that goes along with every request, to the server of the base URL alone. Its value is taken for a secret:
-    /// neither `Debug` output nor errors show it. Without TLS it needs [`allow_http`](Self::allow_http).
+    /// A header that goes along with every request, to the server of the base URL alone. Its value
+    /// is taken for a secret: neither `Debug` output nor errors show it. Without TLS it needs
+    /// [`allow_http`](Self::allow_http).
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), Secret::new(value)));
@@ -145,8 +151,9 @@ impl HttpBuilder {
         self
     }
 
-    /// Whether a body that stalls or breaks off goes on over another connection; it does unless set otherwise. For those who
-    /// have another source to go on from: they get the error, after all bytes that came before it.
+    /// Whether a body that stalls or breaks off goes on over another connection; it does unless set
+    /// otherwise. For those who have another source to go on from: they get the error, after all
+    /// bytes that came before it.
     #[must_use]
     pub fn resume(mut self, resume: bool) -> Self {
         self.resume = resume;
@@ -156,8 +163,9 @@ impl HttpBuilder {
     /// Makes the driver. Sends nothing.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option: a base URL that is none of HTTP, or has a user name, a query or a fragment; a
-    /// timeout of zero; a header that cannot be sent, is the driver's own, or would be sent without TLS.
+    /// `InvalidConfig` that names the option: a base URL that is none of HTTP, or has a user name,
+    /// a query or a fragment; a timeout of zero; a header that cannot be sent, is the driver's own,
+    /// or would be sent without TLS.
     pub fn build(self) -> Result<Http> {
         let base = base(self.base_url)?;
         let headers = headers(self.headers)?;
@@ -176,7 +184,8 @@ impl HttpBuilder {
     }
 }
 
-/// Shows no value of a header, and of the URL the host alone: there may be a password in it, which `build` refuses.
+/// Shows no value of a header, and of the URL the host alone: there may be a password in it, which
+/// `build` refuses.
 impl fmt::Debug for HttpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
@@ -209,7 +218,8 @@ fn base(mut url: Url) -> Result<Url> {
 
 /// Refuses to send secrets readable through a network.
 fn check_tls(base: &Url, headers: &HeaderMap, allow_http: bool) -> Result<()> {
-    let is_readable = base.scheme() == "http" && !transport::is_this_machine(base.host_str().unwrap_or_default());
+    let is_readable =
+        base.scheme() == "http" && !transport::is_this_machine(base.host_str().unwrap_or_default());
     if is_readable && !headers.is_empty() && !allow_http {
         return Err(Error::config(
             "option headers: base_url has no TLS, so every machine on the way could read the headers; write https://, or \
@@ -234,8 +244,8 @@ fn headers(options: Vec<(String, Secret)>) -> Result<HeaderMap> {
         if RESERVED.contains(&header) {
             return Err(bad("is set by the driver itself"));
         }
-        let mut value =
-            HeaderValue::from_str(value.expose()).map_err(|_| bad("has a value that no header can have"))?;
+        let mut value = HeaderValue::from_str(value.expose())
+            .map_err(|_| bad("has a value that no header can have"))?;
         value.set_sensitive(true);
         headers.append(header, value);
     }
@@ -262,11 +272,12 @@ struct HttpOptions {
     headers: BTreeMap<String, Secret>,
 }
 
-/// Registers the driver `http` and its schemes `http` and `https` (`https://host/dir/?idle_timeout=10s`: what stands before the
-/// query is the base URL).
+/// Registers the driver `http` and its schemes `http` and `https`
+/// (`https://host/dir/?idle_timeout=10s`: what stands before the query is the base URL).
 ///
-/// Options: `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers` (a table), `allow_http`, and
-/// those of every driver, of which `public_url` is where links lead to.
+/// Options: `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers`
+/// (a table), `allow_http`, and those of every driver, of which `public_url` is where links lead
+/// to.
 ///
 /// ```
 /// let mut registry = storage_core::Registry::new();

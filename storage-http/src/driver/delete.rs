@@ -11,13 +11,15 @@ use super::webdav::There;
 const DEPTH: HeaderName = HeaderName::from_static("depth");
 
 pub(crate) async fn delete(http: &Shared, key: &Key) -> Result<()> {
-    // Some servers delete a directory whose name was asked for without its slash. Those that speak WebDAV can be asked.
+    // Some servers delete a directory whose name was asked for without its slash. Those that speak
+    // WebDAV can be asked.
     if let Some(There::Directory | There::Nothing) = http.webdav.look(&http.client, key).await? {
         return Ok(());
     }
     let url = http.client.url(key);
     let mut request = http.client.request(Method::DELETE, url.clone());
-    // Not a directory, should there be one by now: servers that go by the book refuse it (RFC 4918, section 9.6.1).
+    // Not a directory, should there be one by now: servers that go by the book refuse it (RFC 4918,
+    // section 9.6.1).
     request.headers_mut().insert(DEPTH, HeaderValue::from_static("0"));
     let answer = http.client.send(request).await?;
     if answer.status.is_success() && answer.status != http::StatusCode::MULTI_STATUS {

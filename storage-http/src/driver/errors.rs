@@ -20,7 +20,8 @@ pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap, place: &str, sa
             message = format!("{message}; {more}");
         }
     }
-    let passes = matches!(status.as_u16(), 408 | 423 | 425 | 429) || (status.is_server_error() && may_pass(status));
+    let passes = matches!(status.as_u16(), 408 | 423 | 425 | 429)
+        || (status.is_server_error() && may_pass(status));
     let error = Error::new(kind, message).with_retryable(passes);
     match headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?)) {
         Some(wait) => error.with_retry_after(wait),
@@ -63,7 +64,8 @@ fn retry_after(text: &str) -> Option<Duration> {
 /// Text of the server on one line, at most so long.
 fn shown(text: &str) -> String {
     let text = text.trim();
-    let mut shown: String = text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut shown: String =
+        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if shown.len() < text.len() {
         shown.push_str("...");
     }
@@ -74,13 +76,17 @@ fn shown(text: &str) -> String {
 pub(crate) fn of_redirection(asked: &Url, headers: &HeaderMap, place: &str) -> Error {
     let location = headers.get(LOCATION).and_then(|value| asked.join(value.to_str().ok()?).ok());
     let Some(location) = location else {
-        return Error::new(ErrorKind::Unexpected, format!("{place} answers with a redirection to nowhere"));
+        return Error::new(
+            ErrorKind::Unexpected,
+            format!("{place} answers with a redirection to nowhere"),
+        );
     };
     if is_directory(asked, &location) {
         return Error::not_found();
     }
     // The path may hold what is nobody's business: it is the server's, not the caller's.
-    let same = (asked.scheme(), asked.host(), asked.port()) == (location.scheme(), location.host(), location.port());
+    let same = (asked.scheme(), asked.host(), asked.port())
+        == (location.scheme(), location.host(), location.port());
     let target = match location.host_str() {
         _ if same => "another path on itself".to_owned(),
         Some(host) => shown(&format!("{}://{host}", location.scheme())),
@@ -92,21 +98,31 @@ pub(crate) fn of_redirection(asked: &Url, headers: &HeaderMap, place: &str) -> E
     Error::new(ErrorKind::InvalidConfig, message)
 }
 
-/// Servers of files lead from the name of a directory to the same with a slash. Behind a front they may be wrong about scheme
-/// and port.
+/// Servers of files lead from the name of a directory to the same with a slash. Behind a front they
+/// may be wrong about scheme and port.
 fn is_directory(asked: &Url, location: &Url) -> bool {
     let decoded = |path: &str| percent_decode_str(path).collect::<Vec<u8>>();
-    asked.host() == location.host() && decoded(&format!("{}/", asked.path())) == decoded(location.path())
+    asked.host() == location.host()
+        && decoded(&format!("{}/", asked.path())) == decoded(location.path())
 }
 
 /// Why no answer came.
 pub(crate) fn of_transport(cause: reqwest::Error, place: &str) -> Error {
     let (is_connect, is_timeout) = (cause.is_connect(), cause.is_timeout());
     let (kind, message) = match (is_connect, is_timeout) {
-        (true, true) => (ErrorKind::Timeout, format!("no connection to {place} in time (option header_timeout)")),
-        (true, false) => (ErrorKind::Unexpected, format!("no connection to {place}: check base_url, network and TLS")),
+        (true, true) => (
+            ErrorKind::Timeout,
+            format!("no connection to {place} in time (option header_timeout)"),
+        ),
+        (true, false) => (
+            ErrorKind::Unexpected,
+            format!("no connection to {place}: check base_url, network and TLS"),
+        ),
         (false, true) => (ErrorKind::Timeout, format!("{place} gave no answer in time")),
-        (false, false) => (ErrorKind::Unexpected, format!("the connection to {place} broke off before an answer came")),
+        (false, false) => (
+            ErrorKind::Unexpected,
+            format!("the connection to {place} broke off before an answer came"),
+        ),
     };
     Error::new(kind, message).with_retryable(true).with_source(innermost(&cause.without_url()))
 }
@@ -160,7 +176,10 @@ mod tests {
     #[test]
     fn the_servers_text_is_short_and_on_one_line() {
         let error = error(403, &format!("no\r\nentry {}", "x".repeat(10_000)));
-        assert!(error.message().starts_with("example.com answers 403 Forbidden; no  entry x"), "{error}");
+        assert!(
+            error.message().starts_with("example.com answers 403 Forbidden; no  entry x"),
+            "{error}"
+        );
         assert!(error.message().len() < 400, "{}", error.message().len());
     }
 
@@ -181,20 +200,34 @@ mod tests {
             "http://h/d/a%20b/?x=1",
             "http://h/d/%61%20b/",
         ] {
-            assert_eq!(redirected("http://h/d/a%20b", location).kind(), ErrorKind::NotFound, "{location}");
+            assert_eq!(
+                redirected("http://h/d/a%20b", location).kind(),
+                ErrorKind::NotFound,
+                "{location}"
+            );
         }
     }
 
     #[test]
     fn any_other_redirection_names_the_option_to_mend_and_no_path() {
-        for location in ["http://other/d/a/", "https://h/d/a", "/elsewhere/secret", "http://h/d/a/b/", "//other/d/a/"] {
+        for location in [
+            "http://other/d/a/",
+            "https://h/d/a",
+            "/elsewhere/secret",
+            "http://h/d/a/b/",
+            "//other/d/a/",
+        ] {
             let error = redirected("http://h/d/a", location);
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{location}");
-            assert!(error.message().contains("base_url") && !error.message().contains("secret"), "{error}");
+            assert!(
+                error.message().contains("base_url") && !error.message().contains("secret"),
+                "{error}"
+            );
         }
         let nowhere = of_redirection(&"http://h/a".parse().unwrap(), &HeaderMap::new(), "h");
         assert_eq!(nowhere.kind(), ErrorKind::Unexpected);
-        let odd = [(HeaderName::from_static("location"), HeaderValue::from_bytes(b"\xff").unwrap())];
+        let odd =
+            [(HeaderName::from_static("location"), HeaderValue::from_bytes(b"\xff").unwrap())];
         let odd = of_redirection(&"http://h/a".parse().unwrap(), &odd.into_iter().collect(), "h");
         assert_eq!(odd.kind(), ErrorKind::Unexpected);
     }

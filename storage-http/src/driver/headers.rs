@@ -14,7 +14,9 @@ pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
     let mut meta = ObjectMeta::new(key, size);
     meta.etag = etag(headers);
     meta.last_modified = date(headers, &LAST_MODIFIED);
-    meta.metadata = Metadata::from_headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    meta.metadata = Metadata::from_headers(
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+    );
     for (name, value) in user_metadata::from_headers(headers) {
         meta.metadata.add_received(&name, &value);
     }
@@ -42,26 +44,37 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(http::header::TRANSFER_ENCODING) {
         return None;
     }
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
 }
 
 /// The positions in the answer's body, end excluded, and the size of the whole (`bytes 0-99/1234`).
 pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
-    let (positions, size) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    let (positions, size) =
+        headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = positions.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size && size != ObjectMeta::UNKNOWN_SIZE).then(|| (first..last + 1, size))
+    let (first, last, size): (u64, u64, u64) =
+        (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
+    (first <= last && last < size && size != ObjectMeta::UNKNOWN_SIZE)
+        .then(|| (first..last + 1, size))
 }
 
-/// The ETag by which the bytes of this answer can be joined with those of another: a strong one, which no other version
-/// has.
+/// The ETag by which the bytes of this answer can be joined with those of another: a strong one,
+/// which no other version has.
 ///
-/// Servers of files make ETags of the time in whole seconds and the size (nginx: `"65a1b2c3-1f4"`, in hexadecimal digits), and
-/// say that they are strong. They are, once that second is over by the server's own clock (RFC 9110, section 8.8.2.2).
+/// Servers of files make ETags of the time in whole seconds and the size (nginx: `"65a1b2c3-1f4"`,
+/// in hexadecimal digits), and say that they are strong. They are, once that second is over by the
+/// server's own clock (RFC 9110, section 8.8.2.2).
 pub(crate) fn proof_of_version(meta: &ObjectMeta, headers: &HeaderMap) -> Option<ETag> {
     let etag = meta.strong_etag()?.clone();
     let Some(modified) = meta.last_modified else { return Some(etag) };
-    let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds =
+        modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let is_of_time = etag.opaque().contains(&format!("{seconds:x}"));
     let is_over = date(headers, &DATE).is_some_and(|now| now >= modified + Duration::from_secs(2));
     (!is_of_time || is_over).then_some(etag)
@@ -72,8 +85,9 @@ pub(crate) fn proof_of_version(meta: &ObjectMeta, headers: &HeaderMap) -> Option
 /// # Errors
 /// `InvalidInput` if a header cannot hold it.
 pub fn header_value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text)
-        .map_err(|cause| Error::new(ErrorKind::InvalidInput, "a header cannot hold this value").with_source(cause))
+    HeaderValue::from_str(text).map_err(|cause| {
+        Error::new(ErrorKind::InvalidInput, "a header cannot hold this value").with_source(cause)
+    })
 }
 
 #[cfg(test)]
@@ -81,7 +95,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     fn key() -> Key {
@@ -119,10 +136,15 @@ mod tests {
 
     #[test]
     fn empty_and_invalid_headers_are_read_as_in_every_driver() {
-        let read = |pairs: &[(&'static str, &'static str)]| to_meta(key(), 7, &headers(pairs)).metadata;
-        assert_eq!(read(&[("content-encoding", "AWS-chunked,"), ("cache-control", "")]), Metadata::new());
+        let read =
+            |pairs: &[(&'static str, &'static str)]| to_meta(key(), 7, &headers(pairs)).metadata;
+        assert_eq!(
+            read(&[("content-encoding", "AWS-chunked,"), ("cache-control", "")]),
+            Metadata::new()
+        );
         assert_eq!(read(&[("expires", "0")]), Metadata::new().expires(SystemTime::UNIX_EPOCH));
-        let forged = read(&[("x-storage-meta-a", "b%0d%0aSet-Cookie: c"), ("x-storage-meta-d", "%20e")]);
+        let forged =
+            read(&[("x-storage-meta-a", "b%0d%0aSet-Cookie: c"), ("x-storage-meta-d", "%20e")]);
         assert_eq!(forged, Metadata::new().user("a", "b%0d%0aSet-Cookie: c").user("d", "e"));
         assert!(forged.validated().is_ok());
     }
@@ -150,7 +172,10 @@ mod tests {
     #[test]
     fn a_length_beside_a_transfer_coding_means_nothing() {
         assert_eq!(content_length(&headers(&[("content-length", "5")])), Some(5));
-        assert_eq!(content_length(&headers(&[("content-length", "5"), ("transfer-encoding", "chunked")])), None);
+        assert_eq!(
+            content_length(&headers(&[("content-length", "5"), ("transfer-encoding", "chunked")])),
+            None
+        );
     }
 
     #[test]
@@ -160,8 +185,11 @@ mod tests {
             let headers = headers(&[("etag", etag), ("last-modified", modified), ("date", now)]);
             proof_of_version(&to_meta(key(), 7, &headers), &headers).is_some()
         };
-        let (modified, same, later) =
-            ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT", "Sun, 06 Nov 1994 08:49:39 GMT");
+        let (modified, same, later) = (
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:38 GMT",
+            "Sun, 06 Nov 1994 08:49:39 GMT",
+        );
         assert!(!proof("\"2ebc98a1-7\"", modified, same));
         assert!(proof("\"2ebc98a1-7\"", modified, later));
         assert!(proof("\"5d41402abc4b2a76\"", modified, same));

@@ -1,4 +1,5 @@
-//! `url`: where everybody finds an object, which is where the driver finds it unless `public_url` says otherwise.
+//! `url`: where everybody finds an object, which is where the driver finds it unless `public_url`
+//! says otherwise.
 
 use storage_core::{Error, Key, Link, Result, UrlOptions, signed_url};
 

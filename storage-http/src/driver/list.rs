@@ -1,11 +1,13 @@
 //! `list`: a walk through the directories, each asked for when the walk gets there.
 //!
-//! A directory is sorted with a slash at the end of the names of those within, and walked depth first: that is the byte
-//! order of keys. What is kept at a time is a directory for each level of the way to the present one.
+//! A directory is sorted with a slash at the end of the names of those within, and walked depth
+//! first: that is the byte order of keys. What is kept at a time is a directory for each level of
+//! the way to the present one.
 
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, parse_time, roll_up,
+    Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result,
+    parse_time, roll_up,
 };
 
 use super::headers;
@@ -16,7 +18,11 @@ use super::webdav::Found;
 pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
     let walk = Walk {
         http: http.clone(),
-        wanted: Wanted { prefix: prefix.as_str().to_owned(), options: options.clone(), rolled_up: None },
+        wanted: Wanted {
+            prefix: prefix.as_str().to_owned(),
+            options: options.clone(),
+            rolled_up: None,
+        },
         levels: Vec::new(),
         has_begun: false,
         empty_directories: 0,
@@ -33,22 +39,24 @@ pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> Ent
     roll_up(entries.fuse(), prefix, options)
 }
 
-/// How many directories in a row may hold no file. A server that links directories in circles, or makes them up, would not
-/// let a listing end.
+/// How many directories in a row may hold no file. A server that links directories in circles, or
+/// makes them up, would not let a listing end.
 const MAX_EMPTY_DIRECTORIES: usize = 100_000;
 
 /// A listing under way.
 struct Walk {
     http: Shared,
     wanted: Wanted,
-    /// The directories that the walk is in, the innermost last, with what is still to come in each, the next one last.
+    /// The directories that the walk is in, the innermost last, with what is still to come in each,
+    /// the next one last.
     levels: Vec<Vec<Name>>,
     has_begun: bool,
     /// How many directories have been asked for since the last object.
     empty_directories: usize,
 }
 
-/// Something in a directory, by its whole name: a key, or the beginning of keys if it ends in a slash.
+/// Something in a directory, by its whole name: a key, or the beginning of keys if it ends in a
+/// slash.
 struct Name {
     text: String,
     found: Found,
@@ -67,7 +75,12 @@ impl Walk {
         if !self.has_begun {
             self.has_begun = true;
             // Nothing outside the prefix's directory begins with it.
-            let directory = self.wanted.prefix.rfind('/').map_or("", |at| &self.wanted.prefix[..=at]).to_owned();
+            let directory = self
+                .wanted
+                .prefix
+                .rfind('/')
+                .map_or("", |at| &self.wanted.prefix[..=at])
+                .to_owned();
             self.enter(&directory).await?;
         }
         while let Some(level) = self.levels.last_mut() {
@@ -114,7 +127,8 @@ impl Walk {
         Ok(None)
     }
 
-    /// What becomes of a directory that cannot be read. One level needs no look into it: it may hold an object.
+    /// What becomes of a directory that cannot be read. One level needs no look into it: it may
+    /// hold an object.
     fn unreadable(&mut self, error: Error, directory: String) -> Result<Result<Entry>> {
         let error = concerns_one_name(error, directory)?;
         match error.key().and_then(|directory| self.wanted.rolled_up(directory)) {
@@ -132,11 +146,14 @@ impl Walk {
             let message = format!(
                 "the server listed {MAX_EMPTY_DIRECTORIES} directories in a row without a file: the listing is given up"
             );
-            return Err(Error::new(ErrorKind::Unexpected, message).with_key(directory).with_retryable(true));
+            return Err(Error::new(ErrorKind::Unexpected, message)
+                .with_key(directory)
+                .with_retryable(true));
         }
         self.empty_directories += 1;
         let found = self.http.webdav.list(&self.http.client, directory).await?;
-        let mut names: Vec<_> = found.into_iter().flatten().map(|found| Name::new(directory, found)).collect();
+        let mut names: Vec<_> =
+            found.into_iter().flatten().map(|found| Name::new(directory, found)).collect();
         names.sort_by(|a, b| b.text.cmp(&a.text));
         names.dedup_by(|a, b| a.text == b.text);
         self.levels.push(names);
@@ -148,7 +165,8 @@ impl Walk {
         if let Some(size) = found.size {
             let mut entry = ObjectEntry::new(key, size);
             entry.etag = found.etag.as_deref().and_then(|etag| headers::etag_of(etag.trim()));
-            entry.last_modified = found.last_modified.as_deref().and_then(|time| parse_time(time.trim()).ok());
+            entry.last_modified =
+                found.last_modified.as_deref().and_then(|time| parse_time(time.trim()).ok());
             return Ok(Some(entry));
         }
         // The server lists no sizes.
@@ -167,9 +185,14 @@ impl Walk {
 /// Turns the refusal of one name into an error after which the listing continues.
 ///
 /// # Errors
-/// The error itself if it may pass: the next names would meet it too, and the listing can be taken up again.
+/// The error itself if it may pass: the next names would meet it too, and the listing can be taken
+/// up again.
 fn concerns_one_name(error: Error, name: String) -> Result<Error> {
-    if error.is_retryable() { Err(error) } else { Ok(error.with_key(name).with_listing_continues(true)) }
+    if error.is_retryable() {
+        Err(error)
+    } else {
+        Ok(error.with_key(name).with_listing_continues(true))
+    }
 }
 
 impl Name {
@@ -184,8 +207,11 @@ impl Wanted {
     fn has_below(&self, directory: &str) -> bool {
         let matches = directory.starts_with(&self.prefix) || self.prefix.starts_with(directory);
         // All names below it are before this one.
-        let is_behind =
-            self.options.start_after.as_deref().is_some_and(|after| after > directory && !after.starts_with(directory));
+        let is_behind = self
+            .options
+            .start_after
+            .as_deref()
+            .is_some_and(|after| after > directory && !after.starts_with(directory));
         matches && !is_behind && !self.is_rolled_up(directory)
     }
 
@@ -229,7 +255,11 @@ mod tests {
         assert!(below("", None, "a/"));
         assert!(below("a/b", None, "a/") && below("a/b", None, "a/bc/"));
         assert!(!below("a/b", None, "b/") && !below("a/b", None, "a/c/"));
-        assert!(below("", Some("a/x"), "a/") && below("", Some("a"), "a/") && below("", Some("a-"), "a/"));
+        assert!(
+            below("", Some("a/x"), "a/")
+                && below("", Some("a"), "a/")
+                && below("", Some("a-"), "a/")
+        );
         assert!(!below("", Some("a0"), "a/") && !below("", Some("b"), "a/"));
     }
 

@@ -1,10 +1,11 @@
 //! Any HTTP file server as a storage: [`Http`].
 //!
-//! A file for each verb (`stat`, `open`, `save`, `delete`, `list`, `link`), above these: `client` (requests and their
-//! answers), `transport` (connections), `errors` (what a status means), `headers` (what an answer tells of an object),
-//! `response` (what it states about its own freshness),
-//! `body` (bytes that go on where a connection breaks off), `spool` (answers that do not say how long they are),
-//! `upload` (bytes on their way to the server), `webdav` (PROPFIND and MKCOL).
+//! A file for each verb (`stat`, `open`, `save`, `delete`, `list`, `link`), above these: `client`
+//! (requests and their answers), `transport` (connections), `errors` (what a status means),
+//! `headers` (what an answer tells of an object), `response` (what it states about its own
+//! freshness), `body` (bytes that go on where a connection breaks off), `spool` (answers that do
+//! not say how long they are), `upload` (bytes on their way to the server), `webdav` (PROPFIND and
+//! MKCOL).
 
 mod body;
 mod client;
@@ -27,7 +28,8 @@ mod webdav;
 pub use config::{HttpBuilder, register};
 pub use verbs::Http;
 
-/// What another driver that reads from HTTP servers needs, too. Not for applications: it may change with any release.
+/// What another driver that reads from HTTP servers needs, too. Not for applications: it may change
+/// with any release.
 pub mod wire {
     pub use super::headers::{content_length, content_range, header_value};
     pub use super::response::response_meta;

@@ -48,32 +48,36 @@ fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
     if let Some(etag) = &options.if_none_match {
         headers.insert(IF_NONE_MATCH, header_value(&etag.to_string())?);
     } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every object's.
+        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every
+        // object's.
         let since = since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND);
         headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since))?);
     }
     Ok(headers)
 }
 
-/// The positions of the answer's bytes and the size of the whole object, checked against what was asked for. `None` if the
-/// server does not tell how much the whole is that it sends.
+/// The positions of the answer's bytes and the size of the whole object, checked against what was
+/// asked for. `None` if the server does not tell how much the whole is that it sends.
 fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
     if answer.status != StatusCode::PARTIAL_CONTENT {
         return Ok(headers::content_length(&answer.headers).map(|size| (0..size, size)));
     }
     let told = headers::content_range(&answer.headers);
-    let (sent, size) =
-        told.ok_or_else(|| Error::new(ErrorKind::Unexpected, "the server does not tell which bytes it sends"))?;
+    let (sent, size) = told.ok_or_else(|| {
+        Error::new(ErrorKind::Unexpected, "the server does not tell which bytes it sends")
+    })?;
     let expected = wanted.map_or(Ok(0..size), |wanted| wanted.resolve(size))?;
     if sent != expected {
-        let message = format!("the server sends the bytes {sent:?} of {size}, not {expected:?} as it was asked to");
+        let message = format!(
+            "the server sends the bytes {sent:?} of {size}, not {expected:?} as it was asked to"
+        );
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
     Ok(Some((sent, size)))
 }
 
-/// Streams an object of which no size is known before its last byte. A body that breaks off is not taken up again, because no
-/// range of it can be asked for.
+/// Streams an object of which no size is known before its last byte. A body that breaks off is not
+/// taken up again, because no range of it can be asked for.
 fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
     let end = spool::End::of(&answer.headers)?;
     let mut meta = answer.meta(key, ObjectMeta::UNKNOWN_SIZE);
@@ -87,7 +91,12 @@ fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object>
 }
 
 /// Collects an object of which no size is known before its last byte.
-async fn collected(http: &Shared, key: &Key, options: &OpenOptions, mut answer: Answer) -> Result<Object> {
+async fn collected(
+    http: &Shared,
+    key: &Key,
+    options: &OpenOptions,
+    mut answer: Answer,
+) -> Result<Object> {
     let (headers, sent_at) = (std::mem::take(&mut answer.headers), answer.sent_at);
     let end = spool::End::of(&headers)?;
     // Before anybody waits for the bytes.
@@ -99,8 +108,8 @@ async fn collected(http: &Shared, key: &Key, options: &OpenOptions, mut answer: 
     Ok(Object::from_file(meta, range, file).with_guard(reservation))
 }
 
-/// Conditions are evaluated in an order, and before the range (RFC 9110, section 13.2.2), and all that only for an object that
-/// is there. Servers that heed a part of it are asked what they have.
+/// Conditions are evaluated in an order, and before the range (RFC 9110, section 13.2.2), and all
+/// that only for an object that is there. Servers that heed a part of it are asked what they have.
 async fn explained(client: &Client, key: &Key, options: &OpenOptions, error: Error) -> Error {
     let is_in_doubt = match error.kind() {
         ErrorKind::NotModified => options.if_match.is_some(),

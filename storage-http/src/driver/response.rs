@@ -13,21 +13,26 @@ const MAX_SECONDS: u64 = 1 << 31;
 
 /// Returns what a response states about its freshness, `elapsed` after its request was sent.
 ///
-/// The age is the `corrected_age_value` of RFC 9111, section 4.2.3. `Date` does not add to it, so that no difference between
-/// the clocks of server and client counts (`docs/decisions/0069`).
+/// The age is the `corrected_age_value` of RFC 9111, section 4.2.3. `Date` does not add to it, so
+/// that no difference between the clocks of server and client counts (`docs/decisions/0069`).
 #[must_use]
 pub fn response_meta(headers: &HeaderMap, elapsed: Duration) -> ResponseMeta {
     let date = headers::date(headers, &DATE).unwrap_or_else(SystemTime::now);
     let mut response = ResponseMeta::new(age(headers).saturating_add(elapsed), date);
-    let vary = headers.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let vary =
+        headers.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
     response.varies_always = vary.map(<[u8]>::trim_ascii).any(|name| name == b"*");
     response
 }
 
-/// `Age`. The first of several values counts, a value that is not a number counts as absent, and a number beyond
-/// all integers as 2^31 (RFC 9111, sections 1.2.2 and 5.1).
+/// `Age`. The first of several values counts, a value that is not a number counts as absent, and a
+/// number beyond all integers as 2^31 (RFC 9111, sections 1.2.2 and 5.1).
 fn age(headers: &HeaderMap) -> Duration {
-    let first = headers.get(AGE).and_then(|value| value.to_str().ok()?.split(',').next()).unwrap_or_default().trim();
+    let first = headers
+        .get(AGE)
+        .and_then(|value| value.to_str().ok()?.split(',').next())
+        .unwrap_or_default()
+        .trim();
     if first.is_empty() || !first.bytes().all(|byte| byte.is_ascii_digit()) {
         return Duration::ZERO;
     }

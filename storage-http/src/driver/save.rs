@@ -5,7 +5,9 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
-use storage_core::{Error, ErrorKind, Key, Metadata, ObjectMeta, Payload, Result, SaveMode, SaveOptions};
+use storage_core::{
+    Error, ErrorKind, Key, Metadata, ObjectMeta, Payload, Result, SaveMode, SaveOptions,
+};
 
 use super::client::Client;
 use super::headers::{self, header_value};
@@ -29,7 +31,12 @@ impl From<Error> for Failed {
     }
 }
 
-pub(crate) async fn save(http: &Shared, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+pub(crate) async fn save(
+    http: &Shared,
+    key: &Key,
+    payload: Payload,
+    options: &SaveOptions,
+) -> Result<ObjectMeta> {
     // What can be refused is refused before anybody sends a byte.
     check_mode(&options.mode)?;
     check_metadata(&options.metadata)?;
@@ -49,12 +56,14 @@ pub(crate) async fn save(http: &Shared, key: &Key, payload: Payload, options: &S
         None => upload.again(),
     };
     let Some(again) = again else {
-        return Err(Error::new(ErrorKind::Conflict, without_directories(key)).with_source(failed.error));
+        return Err(
+            Error::new(ErrorKind::Conflict, without_directories(key)).with_source(failed.error)
+        );
     };
     for directory in &missing {
-        webdav::make_directory(&http.client, directory)
-            .await
-            .map_err(|error| Error::new(ErrorKind::Conflict, without_directories(key)).with_source(error))?;
+        webdav::make_directory(&http.client, directory).await.map_err(|error| {
+            Error::new(ErrorKind::Conflict, without_directories(key)).with_source(error)
+        })?;
     }
     put(&http.client, key, &again, options).await.map_err(|failed| failed.error)
 }
@@ -81,7 +90,12 @@ fn check_metadata(metadata: &Metadata) -> Result<()> {
     ))
 }
 
-async fn put(client: &Client, key: &Key, upload: &Upload, options: &SaveOptions) -> Result<ObjectMeta, Failed> {
+async fn put(
+    client: &Client,
+    key: &Key,
+    upload: &Upload,
+    options: &SaveOptions,
+) -> Result<ObjectMeta, Failed> {
     let url = client.url(key);
     let mut request = client.request(Method::PUT, url.clone());
     let headers = request.headers_mut();
@@ -129,21 +143,23 @@ fn no_progress(client: &Client) -> Error {
 /// Why the server did not take an object.
 enum Why {
     Refused(Error),
-    /// These directories were not there, the outer ones first. None of them if somebody has made them by now.
+    /// These directories were not there, the outer ones first. None of them if somebody has made
+    /// them by now.
     Missing(Vec<String>),
     Unknown,
 }
 
-/// Looks around after a PUT that was refused. Where a directory is missing or in the way, servers say 409, as WebDAV has it, or
-/// 500 (nginx), or redirect into the directory (Apache), or other things.
+/// Looks around after a PUT that was refused. Where a directory is missing or in the way, servers
+/// say 409, as WebDAV has it, or 500 (nginx), or redirect into the directory (Apache), or other
+/// things.
 async fn why(client: &Client, key: &Key, status: Option<StatusCode>) -> Why {
-    let Some(301 | 302 | 307 | 308 | 400 | 403 | 404 | 405 | 409 | 414 | 500) = status.map(|status| status.as_u16())
+    let Some(301 | 302 | 307 | 308 | 400 | 403 | 404 | 405 | 409 | 414 | 500) =
+        status.map(|status| status.as_u16())
     else {
         return Why::Unknown;
     };
     if key.segments().any(|segment| segment.len() > LONGEST_NAME) {
-        let message =
-            "the server refuses the key, and a segment of it has more than 255 bytes, which file systems do not hold";
+        let message = "the server refuses the key, and a segment of it has more than 255 bytes, which file systems do not hold";
         return Why::Refused(Error::new(ErrorKind::InvalidKey, message));
     }
     if let Ok(webdav::There::Directory) = webdav::look(client, key.as_str()).await {
@@ -154,7 +170,8 @@ async fn why(client: &Client, key: &Key, status: Option<StatusCode>) -> Why {
     while let Some(directory) = parent {
         match webdav::look(client, directory).await {
             Ok(webdav::There::Object) => {
-                let message = format!("{directory:?} is an object, so that there can be none below it");
+                let message =
+                    format!("{directory:?} is an object, so that there can be none below it");
                 return Why::Refused(Error::new(ErrorKind::Conflict, message));
             }
             Ok(webdav::There::Nothing) => missing.insert(0, directory.to_owned()),
@@ -169,7 +186,9 @@ async fn why(client: &Client, key: &Key, status: Option<StatusCode>) -> Why {
 
 fn without_directories(key: &Key) -> String {
     let directory = key.parent().unwrap_or_default();
-    format!("the server has no directory {directory:?} and makes none by itself (nginx: create_full_put_path on)")
+    format!(
+        "the server has no directory {directory:?} and makes none by itself (nginx: create_full_put_path on)"
+    )
 }
 
 #[cfg(test)]
@@ -187,7 +206,11 @@ mod tests {
             Metadata::new().expires(std::time::UNIX_EPOCH),
             Metadata::new().user("a", "b"),
         ] {
-            assert_eq!(check_metadata(&metadata).unwrap_err().kind(), ErrorKind::Unsupported, "{metadata:?}");
+            assert_eq!(
+                check_metadata(&metadata).unwrap_err().kind(),
+                ErrorKind::Unsupported,
+                "{metadata:?}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Responses that do not state how long they are: measured if they are short, or collected in temporary files of which all
-//! together have a limit.
+//! Responses that do not state how long they are: measured if they are short, or collected in
+//! temporary files of which all together have a limit.
 
 use std::fs::File;
 use std::io::Write;
@@ -35,8 +35,12 @@ impl End {
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self> {
         match headers.get(TRANSFER_ENCODING) {
             None => Ok(Self::Close),
-            Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(Self::LastChunk),
-            Some(_) => Err(Error::unsupported("the server compresses for the transfer, though it was not asked to")),
+            Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+                Ok(Self::LastChunk)
+            }
+            Some(_) => Err(Error::unsupported(
+                "the server compresses for the transfer, though it was not asked to",
+            )),
         }
     }
 
@@ -76,7 +80,8 @@ impl Reservation {
     /// Reserves more bytes.
     ///
     /// # Errors
-    /// `TooLarge` if they cannot fit; `RateLimited`, which may pass, if other files hold what is missing.
+    /// `TooLarge` if they cannot fit; `RateLimited`, which may pass, if other files hold what is
+    /// missing.
     fn grow(&mut self, bytes: u64) -> Result<()> {
         let Budget { max, reserved } = &*self.budget;
         let advice = "have the server send Content-Length, or raise max_spool_size";
@@ -125,13 +130,16 @@ pub(crate) async fn measure(mut answer: Answer) -> Result<u64> {
     Ok(size)
 }
 
-/// Collects the bytes of an answer in a file without a name, which goes with its last handle. Returns their number as well, and
-/// their reservation, to be kept as long as the file.
+/// Collects the bytes of an answer in a file without a name, which goes with its last handle.
+/// Returns their number as well, and their reservation, to be kept as long as the file.
 ///
 /// # Errors
-/// `TooLarge` and `RateLimited` if the budget does not suffice; `StorageFull` if the temporary directory is full; what reading
-/// meets.
-pub(crate) async fn collect(mut answer: Answer, budget: &Arc<Budget>) -> Result<(File, u64, Reservation)> {
+/// `TooLarge` and `RateLimited` if the budget does not suffice; `StorageFull` if the temporary
+/// directory is full; what reading meets.
+pub(crate) async fn collect(
+    mut answer: Answer,
+    budget: &Arc<Budget>,
+) -> Result<(File, u64, Reservation)> {
     let mut file = blocking(|| tempfile::tempfile().map_err(Error::from)).await?;
     let mut reservation = budget.reserve();
     let (mut gathered, mut chunks) = (0, Vec::new());
@@ -157,11 +165,16 @@ async fn written(mut file: File, chunks: Vec<Bytes>) -> Result<File> {
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    let done = done.map_err(|join| Error::unexpected("collecting the object did not finish", join))?;
+    let done =
+        done.map_err(|join| Error::unexpected("collecting the object did not finish", join))?;
     done.map_err(|error| {
-        error.with_context("in the temporary directory, where an object without a length is collected")
+        error.with_context(
+            "in the temporary directory, where an object without a length is collected",
+        )
     })
 }
 

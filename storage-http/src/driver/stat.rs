@@ -53,7 +53,9 @@ async fn by_get(client: &Client, key: &Key) -> Result<ObjectMeta> {
     };
     if answer.status == StatusCode::PARTIAL_CONTENT {
         let told = headers::content_range(&answer.headers);
-        let (_, size) = told.ok_or_else(|| Error::new(ErrorKind::Unexpected, "the server does not tell the size"))?;
+        let (_, size) = told.ok_or_else(|| {
+            Error::new(ErrorKind::Unexpected, "the server does not tell the size")
+        })?;
         return Ok(answer.meta(key, size));
     }
     measured(key, answer).await

@@ -1,4 +1,5 @@
-//! Connections: an HTTP client that does as it is told. It follows no redirection, decodes no body, and keeps no cookie.
+//! Connections: an HTTP client that does as it is told. It follows no redirection, decodes no body,
+//! and keeps no cookie.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,8 +7,8 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use storage_core::{Error, Result};
 
-/// How long a connection is kept that nobody uses: less than servers do, so that it is not they who close it while a request
-/// is on its way.
+/// How long a connection is kept that nobody uses: less than servers do, so that it is not they who
+/// close it while a request is on its way.
 const IDLE: Duration = Duration::from_secs(15);
 /// How many headers an answer may have. User metadata of 2 KiB can be hundreds.
 const MAX_HEADERS: usize = 1024;
@@ -40,9 +41,9 @@ pub fn builder(host: &str, connect: Duration) -> reqwest::ClientBuilder {
 /// # Errors
 /// `Unexpected` if the system lacks what TLS needs.
 pub fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
-    builder
-        .build()
-        .map_err(|cause| Error::unexpected("no HTTP client: are the system's root certificates installed?", cause))
+    builder.build().map_err(|cause| {
+        Error::unexpected("no HTTP client: are the system's root certificates installed?", cause)
+    })
 }
 
 /// What stays on this machine goes through no proxy.

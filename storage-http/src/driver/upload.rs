@@ -1,10 +1,11 @@
 //! [`Upload`]: the bytes of a save on their way to the server.
 //!
-//! A payload is checked on the way, and what its checks find may come after its last byte. Hence the last piece is held back
-//! until the payload has ended well: a server never gets a complete body that is not what it should be.
+//! A payload is checked on the way, and what its checks find may come after its last byte. Hence
+//! the last piece is held back until the payload has ended well: a server never gets a complete
+//! body that is not what it should be.
 //!
-//! The first pieces are remembered, since a server that misses a directory says so before it has read much, or of small
-//! bodies: then a stream can be sent again that could not be read again.
+//! The first pieces are remembered, since a server that misses a directory says so before it has
+//! read much, or of small bodies: then a stream can be sent again that could not be read again.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -70,7 +71,8 @@ enum Turn {
 struct Body(State);
 
 impl Upload {
-    /// Checks what is in memory; waits for the first piece of what is not, so that an empty body is known to be one.
+    /// Checks what is in memory; waits for the first piece of what is not, so that an empty body is
+    /// known to be one.
     pub(crate) async fn begin(payload: Payload) -> Result<Self> {
         let size = payload.size();
         let memory = match payload.into_memory() {
@@ -82,7 +84,9 @@ impl Upload {
             Err(payload) => {
                 let mut rest = payload.into_stream();
                 match rest.try_next().await? {
-                    Some(first) => return Ok(Self::new(size, pieces_of(first), Some(rest), Checksums::new())),
+                    Some(first) => {
+                        return Ok(Self::new(size, pieces_of(first), Some(rest), Checksums::new()));
+                    }
                     None => (Bytes::new(), rest.checksums().cloned().unwrap_or_default()),
                 }
             }
@@ -91,7 +95,12 @@ impl Upload {
         Ok(Self::new(Some(bytes.len() as u64), pieces_of(bytes), None, checksums))
     }
 
-    fn new(size: Option<u64>, pieces: VecDeque<Bytes>, rest: Option<PayloadStream>, checksums: Checksums) -> Self {
+    fn new(
+        size: Option<u64>,
+        pieces: VecDeque<Bytes>,
+        rest: Option<PayloadStream>,
+        checksums: Checksums,
+    ) -> Self {
         let source = Source { pieces, rest, sent: Some(Vec::new()) };
         let turn = Turn::Connection(Instant::now());
         let sending = Sending { source: Some(source), turn, bytes: 0, checksums, failure: None };
@@ -111,7 +120,8 @@ impl Upload {
         &self.state
     }
 
-    /// The same bytes once more, from the first one, for another request; `None` if they are not at hand any more.
+    /// The same bytes once more, from the first one, for another request; `None` if they are not at
+    /// hand any more.
     pub(crate) fn again(self) -> Option<Self> {
         let mut sending = self.state.sending();
         let Source { pieces, rest, sent } = sending.source.take()?;
@@ -145,8 +155,9 @@ impl State {
         (sending.bytes, sending.checksums.clone())
     }
 
-    /// Ends when the connection has taken nothing for the one time, or the server has had everything for the other. Looks
-    /// only when that could be so, hence needs no waking by the body.
+    /// Ends when the connection has taken nothing for the one time, or the server has had
+    /// everything for the other. Looks only when that could be so, hence needs no waking by the
+    /// body.
     pub(crate) async fn stalled(&self, connection: Duration, server: Duration) {
         loop {
             let turn = self.sending().turn;
@@ -194,7 +205,8 @@ impl Sending {
             source.remember(piece, self.bytes);
         }
         let is_last = source.pieces.is_empty() && source.rest.is_none();
-        self.turn = if is_last { Turn::Server(Instant::now()) } else { Turn::Connection(Instant::now()) };
+        self.turn =
+            if is_last { Turn::Server(Instant::now()) } else { Turn::Connection(Instant::now()) };
         Poll::Ready(piece.map(Ok))
     }
 }
@@ -224,7 +236,9 @@ mod tests {
     use super::*;
 
     fn streaming(chunks: &'static [&'static str]) -> Payload {
-        Payload::from_stream(stream::iter(chunks.iter().map(|chunk| Ok::<_, Error>(Bytes::from(*chunk)))))
+        Payload::from_stream(stream::iter(
+            chunks.iter().map(|chunk| Ok::<_, Error>(Bytes::from(*chunk))),
+        ))
     }
 
     async fn all_of(upload: Upload) -> (Vec<Bytes>, bool, State) {
@@ -269,7 +283,10 @@ mod tests {
         let upload = Upload::begin(Payload::from_bytes(vec![7; 2 * PIECE + 1])).await.unwrap();
         assert_eq!(upload.size, Some(2 * PIECE as u64 + 1));
         let (pieces, is_whole, _) = all_of(upload).await;
-        assert_eq!((pieces.iter().map(Bytes::len).collect::<Vec<_>>(), is_whole), (vec![PIECE, PIECE, 1], true));
+        assert_eq!(
+            (pieces.iter().map(Bytes::len).collect::<Vec<_>>(), is_whole),
+            (vec![PIECE, PIECE, 1], true)
+        );
     }
 
     #[tokio::test]
@@ -287,7 +304,10 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_a_little_is_remembered() {
-        let chunks = stream::iter(vec![Ok::<_, Error>(Bytes::from(vec![0; REMEMBERED])), Ok(Bytes::from("x"))]);
+        let chunks = stream::iter(vec![
+            Ok::<_, Error>(Bytes::from(vec![0; REMEMBERED])),
+            Ok(Bytes::from("x")),
+        ]);
         let upload = Upload::begin(Payload::from_stream(chunks)).await.unwrap();
         let mut body = Body(upload.state.clone());
         let mut read = 0;
@@ -314,10 +334,17 @@ mod tests {
         let upload = Upload::begin(Payload::from_stream(waiting)).await.unwrap();
         let (state, mut body) = (upload.state.clone(), Body(upload.state));
         tokio::time::timeout(second * 2, state.stalled(second, minute)).await.unwrap();
-        assert!(std::future::poll_fn(|cx| Poll::Ready(body.poll_next_unpin(cx).is_pending())).await);
-        assert!(tokio::time::timeout(minute * 9, state.stalled(second, minute)).await.is_err(), "the payload stalls");
+        assert!(
+            std::future::poll_fn(|cx| Poll::Ready(body.poll_next_unpin(cx).is_pending())).await
+        );
+        assert!(
+            tokio::time::timeout(minute * 9, state.stalled(second, minute)).await.is_err(),
+            "the payload stalls"
+        );
         state.sending().turn = Turn::Server(Instant::now());
-        assert!(tokio::time::timeout(minute - second, state.stalled(second, minute)).await.is_err());
+        assert!(
+            tokio::time::timeout(minute - second, state.stalled(second, minute)).await.is_err()
+        );
         tokio::time::timeout(second * 2, state.stalled(second, minute)).await.unwrap();
     }
 }

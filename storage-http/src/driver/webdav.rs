@@ -52,7 +52,8 @@ pub(crate) struct Webdav {
 }
 
 impl Webdav {
-    /// What there is under a key, if the server can be asked. What a server says that may speak no WebDAV is not believed.
+    /// What there is under a key, if the server can be asked. What a server says that may speak no
+    /// WebDAV is not believed.
     pub(crate) async fn look(&self, client: &Client, key: &Key) -> Result<Option<There>> {
         let asked = match self.is_spoken(client).await {
             Ok(true) => propfind(client, client.url(key), "0").await,
@@ -68,16 +69,28 @@ impl Webdav {
             Ok(Asked::Nothing) => Ok(Some(There::Nothing)),
             Ok(Asked::NotUnderstood) => Ok(None),
             // Who may not list may delete all the same.
-            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unauthenticated) => Ok(None),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::Unauthenticated
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// What there is in a directory, which is empty or ends in a slash; `None` if there is no such directory.
+    /// What there is in a directory, which is empty or ends in a slash; `None` if there is no such
+    /// directory.
     ///
     /// # Errors
     /// `Unsupported` if the server does not speak WebDAV; what its refusals mean.
-    pub(crate) async fn list(&self, client: &Client, directory: &str) -> Result<Option<Vec<Found>>> {
+    pub(crate) async fn list(
+        &self,
+        client: &Client,
+        directory: &str,
+    ) -> Result<Option<Vec<Found>>> {
         if !self.is_spoken(client).await? {
             return Err(not_spoken());
         }
@@ -122,7 +135,8 @@ enum Asked {
 }
 
 async fn propfind(client: &Client, url: Url, depth: &'static str) -> Result<Asked> {
-    let method = Method::from_bytes(b"PROPFIND").map_err(|cause| Error::unexpected("PROPFIND is no method", cause))?;
+    let method = Method::from_bytes(b"PROPFIND")
+        .map_err(|cause| Error::unexpected("PROPFIND is no method", cause))?;
     let mut request = client.request(method, url.clone());
     let headers = request.headers_mut();
     headers.insert(DEPTH, HeaderValue::from_static(depth));
@@ -132,7 +146,9 @@ async fn propfind(client: &Client, url: Url, depth: &'static str) -> Result<Aske
     match answer.status {
         StatusCode::MULTI_STATUS => {
             let document = answer.read(MAX_DOCUMENT).await.map_err(|error| match error.kind() {
-                ErrorKind::TooLarge => Error::new(ErrorKind::TooLarge, "a directory has more than some 100,000 files"),
+                ErrorKind::TooLarge => {
+                    Error::new(ErrorKind::TooLarge, "a directory has more than some 100,000 files")
+                }
                 _ => error,
             })?;
             Ok(Asked::Told(read(document).await?))
@@ -140,7 +156,9 @@ async fn propfind(client: &Client, url: Url, depth: &'static str) -> Result<Aske
         StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Asked::Nothing),
         // What some say of a place below a file.
         StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Ok(Asked::Nothing),
-        status if status.is_success() || matches!(status.as_u16(), 405 | 415 | 501) => Ok(Asked::NotUnderstood),
+        status if status.is_success() || matches!(status.as_u16(), 405 | 415 | 501) => {
+            Ok(Asked::NotUnderstood)
+        }
         status if status.is_redirection() => match client.refused(answer, &url).await {
             error if error.kind() == ErrorKind::NotFound => Ok(Asked::Directory),
             error => Err(error),
@@ -158,13 +176,15 @@ async fn read(document: Bytes) -> Result<Vec<Response>> {
 }
 
 fn parsed(document: &[u8]) -> Result<Vec<Response>> {
-    let bad = |cause: BoxError| Error::unexpected("the server's answer to PROPFIND is no listing", cause);
+    let bad =
+        |cause: BoxError| Error::unexpected("the server's answer to PROPFIND is no listing", cause);
     // What else there is may look like an empty listing.
     if root(document).as_deref() != Some(b"multistatus") {
         return Err(bad("another document".into()));
     }
     let text = std::str::from_utf8(document).map_err(|cause| bad(cause.into()))?;
-    let listing: Multistatus = quick_xml::de::from_str(text).map_err(|cause| bad(cause.to_string().into()))?;
+    let listing: Multistatus =
+        quick_xml::de::from_str(text).map_err(|cause| bad(cause.to_string().into()))?;
     Ok(listing.response)
 }
 
@@ -173,14 +193,17 @@ fn root(document: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader::from_reader(document);
     loop {
         match reader.read_event().ok()? {
-            Event::Start(element) | Event::Empty(element) => return Some(element.local_name().as_ref().to_vec()),
+            Event::Start(element) | Event::Empty(element) => {
+                return Some(element.local_name().as_ref().to_vec());
+            }
             Event::Eof => return None,
             _ => {}
         }
     }
 }
 
-/// The document of a 207 ("multistatus", section 14.16). Names are compared without their namespaces.
+/// The document of a 207 ("multistatus", section 14.16). Names are compared without their
+/// namespaces.
 #[derive(Debug, Deserialize)]
 struct Multistatus {
     #[serde(default)]
@@ -226,7 +249,10 @@ fn is_ok(status: &str) -> bool {
 impl Response {
     /// The properties that there are.
     fn props(&self) -> impl Iterator<Item = &Prop> {
-        self.propstat.iter().filter(|propstat| is_ok(&propstat.status)).map(|propstat| &propstat.prop)
+        self.propstat
+            .iter()
+            .filter(|propstat| is_ok(&propstat.status))
+            .map(|propstat| &propstat.prop)
     }
 
     fn is_directory(&self) -> bool {
@@ -234,8 +260,8 @@ impl Response {
     }
 }
 
-/// What is in a directory: neither itself nor what is deeper, and nothing that is elsewhere. Names alone are taken out of the
-/// answer, so that no request ever goes where a server likes to send it.
+/// What is in a directory: neither itself nor what is deeper, and nothing that is elsewhere. Names
+/// alone are taken out of the answer, so that no request ever goes where a server likes to send it.
 fn found_in(directory: &Url, told: Vec<Response>) -> Vec<Found> {
     let mut base = segments(directory.path());
     // What follows the last slash: nothing, in whose place there are names.
@@ -251,7 +277,8 @@ fn found_in(directory: &Url, told: Vec<Response>) -> Vec<Found> {
             return None;
         }
         let is_directory = response.is_directory() || has_slash;
-        let text = |of: fn(&Prop) -> &Option<String>| response.props().find_map(|prop| of(prop).clone());
+        let text =
+            |of: fn(&Prop) -> &Option<String>| response.props().find_map(|prop| of(prop).clone());
         Some(Found {
             odd: match std::str::from_utf8(name) {
                 Err(_) => Some("the name is not UTF-8"),
@@ -278,7 +305,9 @@ fn segments(path: &str) -> Vec<Segment> {
 fn path_of(href: &str) -> &str {
     let href = href.trim();
     let path = match href.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            rest.find('/').map_or("/", |at| &rest[at..])
+        }
         _ => href,
     };
     path.split(['?', '#']).next().unwrap_or_default()
@@ -294,7 +323,8 @@ fn directory_url(client: &Client, directory: &str) -> Url {
 
 /// Makes a directory, whose parent is there. That it is there already is no error.
 pub(crate) async fn make_directory(client: &Client, directory: &str) -> Result<()> {
-    let method = Method::from_bytes(b"MKCOL").map_err(|cause| Error::unexpected("MKCOL is no method", cause))?;
+    let method = Method::from_bytes(b"MKCOL")
+        .map_err(|cause| Error::unexpected("MKCOL is no method", cause))?;
     let url = directory_url(client, directory);
     let answer = client.send(client.request(method, url.clone())).await?;
     // 405 is what WebDAV says where there is something already (section 9.3.1).
@@ -308,8 +338,8 @@ pub(crate) async fn make_directory(client: &Client, directory: &str) -> Result<(
     }
 }
 
-/// What there is at a place, as HTTP itself can tell: servers of files redirect from the name of a directory to the same with a
-/// slash.
+/// What there is at a place, as HTTP itself can tell: servers of files redirect from the name of a
+/// directory to the same with a slash.
 pub(crate) async fn look(client: &Client, name: &str) -> Result<There> {
     let key = Key::new(name)?;
     let url = client.url(&key);

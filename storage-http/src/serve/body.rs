@@ -23,9 +23,9 @@ pub type OpenRange = Arc<dyn Fn(Range<u64>) -> BoxFuture<'static, Result<Chunks>
 
 /// The body of an answer: bytes as they come from a storage, not copied.
 ///
-/// It is a `http_body::Body` for servers and a `Stream` of chunks for everybody else. An error is its last item, and is
-/// logged; a server that meets one ends the connection, so that the client sees that the body is not whole. Dropping it
-/// stops the reading.
+/// It is a `http_body::Body` for servers and a `Stream` of chunks for everybody else. An error is
+/// its last item, and is logged; a server that meets one ends the connection, so that the client
+/// sees that the body is not whole. Dropping it stops the reading.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -57,8 +57,9 @@ impl Body {
         Self { kind: Kind::Empty, left: Some(0) }
     }
 
-    /// No body where one of length 0 would be something else: of answers to HEAD, and of those whose status has none.
-    /// Its length is unknown, so that no server makes a `Content-Length: 0` of it.
+    /// No body where one of length 0 would be something else: of answers to HEAD, and of those
+    /// whose status has none. Its length is unknown, so that no server makes a `Content-Length: 0`
+    /// of it.
     pub(crate) fn none() -> Self {
         Self { kind: Kind::Empty, left: None }
     }
@@ -79,8 +80,8 @@ impl Body {
         }
     }
 
-    /// A stream of exactly `len` bytes, or of nobody knows how many. The server it is given to ends the connection of one
-    /// that is shorter.
+    /// A stream of exactly `len` bytes, or of nobody knows how many. The server it is given to ends
+    /// the connection of one that is shorter.
     pub fn stream<S>(chunks: S, len: Option<u64>) -> Self
     where
         S: Stream<Item = Result<Bytes>> + Send + 'static,
@@ -88,14 +89,22 @@ impl Body {
         Self { kind: Kind::Stream(chunks.boxed()), left: len }
     }
 
-    /// Several parts, each with the text that goes before it, and the text at the end. The parts are opened one after the
-    /// other.
+    /// Several parts, each with the text that goes before it, and the text at the end. The parts
+    /// are opened one after the other.
     pub(crate) fn parts(parts: Vec<(Bytes, Range<u64>)>, end: Bytes, open: OpenRange) -> Self {
         // A source may claim any size; a sum beyond all numbers is not known.
         let left = parts.iter().try_fold(end.len() as u64, |sum, (head, range)| {
             sum.checked_add(head.len() as u64)?.checked_add(range.end.checked_sub(range.start)?)
         });
-        Self { kind: Kind::Parts(Parts { parts: parts.into(), end: Some(end), open, now: Now::Between }), left }
+        Self {
+            kind: Kind::Parts(Parts {
+                parts: parts.into(),
+                end: Some(end),
+                open,
+                now: Now::Between,
+            }),
+            left,
+        }
     }
 
     /// How many bytes are still to come, if that is known.
@@ -126,7 +135,9 @@ impl Stream for Body {
             Kind::Parts(parts) => ready!(parts.poll_next(cx)),
         };
         match &chunk {
-            Some(Ok(chunk)) => self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64)),
+            Some(Ok(chunk)) => {
+                self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64))
+            }
             // What a body says after its end or its failure is nobody's business.
             Some(Err(error)) => {
                 tracing::error!(%error, "an answer broke off");
@@ -142,7 +153,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
         self.poll_next(cx).map_ok(Frame::data)
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
+use http::header::{
+    HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+};
 use http::{HeaderMap, HeaderValue};
 use storage_core::{ETag, ObjectMeta};
 
@@ -17,17 +19,21 @@ pub enum Verdict {
     PreconditionFailed,
 }
 
-/// Whether a request has preconditions, so that the object's metadata has to be known first. If-Range is none: it is about
-/// the range alone.
+/// Whether a request has preconditions, so that the object's metadata has to be known first.
+/// If-Range is none: it is about the range alone.
 #[must_use]
 pub fn is_conditional(headers: &HeaderMap) -> bool {
-    [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| headers.contains_key(name))
+    [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
+        .iter()
+        .any(|name| headers.contains_key(name))
 }
 
-/// Evaluates the preconditions of a GET or HEAD on an object that is there, in the order of RFC 9110, section 13.2.2.
+/// Evaluates the preconditions of a GET or HEAD on an object that is there, in the order of RFC
+/// 9110, section 13.2.2.
 ///
-/// A date that cannot be read is no condition. A list of ETags that cannot be read names none: the client knows a
-/// version that this server cannot tell, so If-Match fails, and If-None-Match sends the object.
+/// A date that cannot be read is no condition. A list of ETags that cannot be read names none: the
+/// client knows a version that this server cannot tell, so If-Match fails, and If-None-Match sends
+/// the object.
 #[must_use]
 pub fn evaluate(headers: &HeaderMap, meta: &ObjectMeta) -> Verdict {
     let etag = meta.etag.as_ref();
@@ -35,7 +41,8 @@ pub fn evaluate(headers: &HeaderMap, meta: &ObjectMeta) -> Verdict {
         if !wanted.any(etag, ETag::strong_eq) {
             return Verdict::PreconditionFailed;
         }
-    } else if let (Some(date), Some(modified)) = (date(headers, &IF_UNMODIFIED_SINCE), meta.last_modified)
+    } else if let (Some(date), Some(modified)) =
+        (date(headers, &IF_UNMODIFIED_SINCE), meta.last_modified)
         && seconds(modified) > seconds(date)
     {
         return Verdict::PreconditionFailed;
@@ -44,7 +51,8 @@ pub fn evaluate(headers: &HeaderMap, meta: &ObjectMeta) -> Verdict {
         if known.any(etag, ETag::weak_eq) {
             return Verdict::NotModified;
         }
-    } else if let (Some(date), Some(modified)) = (date(headers, &IF_MODIFIED_SINCE), meta.last_modified)
+    } else if let (Some(date), Some(modified)) =
+        (date(headers, &IF_MODIFIED_SINCE), meta.last_modified)
         && seconds(modified) <= seconds(date)
     {
         return Verdict::NotModified;
@@ -52,22 +60,25 @@ pub fn evaluate(headers: &HeaderMap, meta: &ObjectMeta) -> Verdict {
     Verdict::Proceed
 }
 
-/// Whether the range of a request is of the version that is there (If-Range, RFC 9110, section 13.1.5). If not, the
-/// whole object is to be sent.
+/// Whether the range of a request is of the version that is there (If-Range, RFC 9110, section
+/// 13.1.5). If not, the whole object is to be sent.
 ///
-/// Only a strong validator will do: a weak ETag never matches, nor does the date of an object that was changed within
-/// the last second, and might be once more.
+/// Only a strong validator will do: a weak ETag never matches, nor does the date of an object that
+/// was changed within the last second, and might be once more.
 #[must_use]
 pub fn range_applies(headers: &HeaderMap, meta: &ObjectMeta) -> bool {
     let Some(value) = headers.get(IF_RANGE) else { return true };
     let Some(text) = text_of(value) else { return false };
     if text.contains('"') {
         let wanted = text.trim().parse::<ETag>();
-        return wanted.is_ok_and(|wanted| meta.etag.as_ref().is_some_and(|etag| etag.strong_eq(&wanted)));
+        return wanted
+            .is_ok_and(|wanted| meta.etag.as_ref().is_some_and(|etag| etag.strong_eq(&wanted)));
     }
     match (httpdate::parse_http_date(text.trim()), meta.last_modified) {
         (Ok(date), Some(modified)) => {
-            let is_settled = SystemTime::now().duration_since(modified).is_ok_and(|age| age > Duration::from_secs(1));
+            let is_settled = SystemTime::now()
+                .duration_since(modified)
+                .is_ok_and(|age| age > Duration::from_secs(1));
             is_settled && seconds(date) == seconds(modified)
         }
         _ => false,
@@ -143,7 +154,8 @@ mod tests {
         let mut meta = ObjectMeta::new(Key::new("a").unwrap(), 10);
         meta.etag = Some(etag);
         // A fraction of a second, which no header can tell.
-        meta.last_modified = Some(httpdate::parse_http_date(DATE).unwrap() + Duration::from_millis(500));
+        meta.last_modified =
+            Some(httpdate::parse_http_date(DATE).unwrap() + Duration::from_millis(500));
         meta
     }
 
@@ -162,10 +174,18 @@ mod tests {
     #[test]
     fn if_none_match_compares_weakly_in_lists() {
         for known in [r#""x,y""#, r#"W/"x,y""#, r#""a", "x,y" ,"b""#, "*"] {
-            assert_eq!(evaluate(&headers([(IF_NONE_MATCH, known)]), &strong()), Verdict::NotModified, "{known}");
+            assert_eq!(
+                evaluate(&headers([(IF_NONE_MATCH, known)]), &strong()),
+                Verdict::NotModified,
+                "{known}"
+            );
         }
         for other in [r#""x""#, r#""x", "y""#, "x,y", r#""X,Y""#, ""] {
-            assert_eq!(evaluate(&headers([(IF_NONE_MATCH, other)]), &strong()), Verdict::Proceed, "{other}");
+            assert_eq!(
+                evaluate(&headers([(IF_NONE_MATCH, other)]), &strong()),
+                Verdict::Proceed,
+                "{other}"
+            );
         }
         let two = headers([(IF_NONE_MATCH, r#""a""#), (IF_NONE_MATCH, r#""x,y""#)]);
         assert_eq!(evaluate(&two, &strong()), Verdict::NotModified);
@@ -185,19 +205,37 @@ mod tests {
     fn if_match_compares_strongly() {
         assert_eq!(evaluate(&headers([(IF_MATCH, r#""x,y""#)]), &strong()), Verdict::Proceed);
         assert_eq!(evaluate(&headers([(IF_MATCH, "*")]), &strong()), Verdict::Proceed);
-        assert_eq!(evaluate(&headers([(IF_MATCH, r#"W/"x,y""#)]), &strong()), Verdict::PreconditionFailed);
+        assert_eq!(
+            evaluate(&headers([(IF_MATCH, r#"W/"x,y""#)]), &strong()),
+            Verdict::PreconditionFailed
+        );
         let weak = meta(ETag::weak("x,y").unwrap());
-        assert_eq!(evaluate(&headers([(IF_MATCH, r#"W/"x,y""#)]), &weak), Verdict::PreconditionFailed);
-        assert_eq!(evaluate(&headers([(IF_MATCH, "nonsense")]), &strong()), Verdict::PreconditionFailed);
+        assert_eq!(
+            evaluate(&headers([(IF_MATCH, r#"W/"x,y""#)]), &weak),
+            Verdict::PreconditionFailed
+        );
+        assert_eq!(
+            evaluate(&headers([(IF_MATCH, "nonsense")]), &strong()),
+            Verdict::PreconditionFailed
+        );
     }
 
     #[test]
     fn dates_count_in_seconds() {
-        assert_eq!(evaluate(&headers([(IF_MODIFIED_SINCE, DATE)]), &strong()), Verdict::NotModified);
+        assert_eq!(
+            evaluate(&headers([(IF_MODIFIED_SINCE, DATE)]), &strong()),
+            Verdict::NotModified
+        );
         assert_eq!(evaluate(&headers([(IF_MODIFIED_SINCE, BEFORE)]), &strong()), Verdict::Proceed);
         assert_eq!(evaluate(&headers([(IF_UNMODIFIED_SINCE, DATE)]), &strong()), Verdict::Proceed);
-        assert_eq!(evaluate(&headers([(IF_UNMODIFIED_SINCE, BEFORE)]), &strong()), Verdict::PreconditionFailed);
-        assert_eq!(evaluate(&headers([(IF_MODIFIED_SINCE, "yesterday")]), &strong()), Verdict::Proceed);
+        assert_eq!(
+            evaluate(&headers([(IF_UNMODIFIED_SINCE, BEFORE)]), &strong()),
+            Verdict::PreconditionFailed
+        );
+        assert_eq!(
+            evaluate(&headers([(IF_MODIFIED_SINCE, "yesterday")]), &strong()),
+            Verdict::Proceed
+        );
     }
 
     #[test]

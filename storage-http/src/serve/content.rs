@@ -1,8 +1,9 @@
 //! The headers that go with an object: what was stored with it, and what keeps browsers from harm.
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue,
+    LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 use storage_core::ObjectMeta;
@@ -14,12 +15,13 @@ use crate::user_metadata;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Active {
-    /// HTML, SVG, XML and scripts are downloaded, not shown (`Content-Disposition: attachment`), and have no rights
-    /// should a browser show them all the same (`Content-Security-Policy: sandbox`). For files that users upload.
+    /// HTML, SVG, XML and scripts are downloaded, not shown (`Content-Disposition: attachment`),
+    /// and have no rights should a browser show them all the same (`Content-Security-Policy:
+    /// sandbox`). For files that users upload.
     #[default]
     Attachment,
-    /// They are shown as what they are. Only for files that are as trusted as the application itself: a script among them
-    /// acts with the rights of every user who opens it.
+    /// They are shown as what they are. Only for files that are as trusted as the application
+    /// itself: a script among them acts with the rights of every user who opens it.
     Inline,
 }
 
@@ -35,7 +37,8 @@ pub struct Policy {
     pub user_metadata: bool,
 }
 
-/// What a request may ask for instead of what is stored: by a signed link, since it changes what a browser does.
+/// What a request may ask for instead of what is stored: by a signed link, since it changes what a
+/// browser does.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Overrides {
@@ -54,8 +57,9 @@ impl From<Grant> for Overrides {
 
 /// Content has a type that can act if it is a document with scripts, or a script.
 ///
-/// A text that is no valid type (RFC 9110, section 8.3.1) and a type that names none (`*/*`, `unknown/unknown`) are active as
-/// well, because browsers guess then. Of several types, which of them counts depends on the browser, so one is enough.
+/// A text that is no valid type (RFC 9110, section 8.3.1) and a type that names none (`*/*`,
+/// `unknown/unknown`) are active as well, because browsers guess then. Of several types, which of
+/// them counts depends on the browser, so one is enough.
 ///
 /// ```
 /// use storage_http::serve::is_active;
@@ -73,7 +77,10 @@ pub fn is_active(content_type: &str) -> bool {
 fn is_active_type(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let Some((kind, subtype)) = kind.split_once('/') else { return true };
-    if !is_token(kind) || !is_token(subtype) || [kind, subtype].iter().any(|name| *name == "*" || *name == "unknown") {
+    if !is_token(kind)
+        || !is_token(subtype)
+        || [kind, subtype].iter().any(|name| *name == "*" || *name == "unknown")
+    {
         return true;
     }
     // Every list of types to show would lack one; so, by what browsers are known to run.
@@ -87,7 +94,8 @@ fn is_active_type(content_type: &str) -> bool {
         || subtype == "x-shockwave-flash"
         || subtype == "x-mspublisher"
         || scripts.iter().any(|script| subtype.contains(script))
-        || (kind == "text" && (subtype == "xsl" || subtype == "vbscript" || subtype == "x-component"))
+        || (kind == "text"
+            && (subtype == "xsl" || subtype == "vbscript" || subtype == "x-component"))
         || subtype == "hta"
         || kind == "multipart"
         || kind == "message"
@@ -96,16 +104,18 @@ fn is_active_type(content_type: &str) -> bool {
 
 /// RFC 9110, section 5.6.2.
 fn is_token(text: &str) -> bool {
-    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 impl Policy {
-    /// The headers of an object: its metadata, validators, `Accept-Ranges`, `nosniff`. Not `Content-Length` and what else
-    /// depends on the request.
+    /// The headers of an object: its metadata, validators, `Accept-Ranges`, `nosniff`. Not
+    /// `Content-Length` and what else depends on the request.
     ///
-    /// Drivers hand on what other programs stored: what cannot be said in a header is not sent. So an object always has a
-    /// type, `application/octet-stream` if need be, and what can act is an attachment whatever its disposition looks like.
+    /// Drivers hand on what other programs stored: what cannot be said in a header is not sent. So
+    /// an object always has a type, `application/octet-stream` if need be, and what can act is an
+    /// attachment whatever its disposition looks like.
     #[must_use]
     pub fn headers(&self, meta: &ObjectMeta, overrides: &Overrides) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
@@ -120,18 +130,30 @@ impl Policy {
         put(CACHE_CONTROL, self.cache_control_of(meta));
         put(ETAG, header(meta.etag.as_ref().map(ToString::to_string).as_deref()));
         // A time in the future becomes that of the response (RFC 9110, section 8.8.2.1).
-        put(LAST_MODIFIED, meta.last_modified.and_then(|modified| date(modified.min(SystemTime::now()))));
+        put(
+            LAST_MODIFIED,
+            meta.last_modified.and_then(|modified| date(modified.min(SystemTime::now()))),
+        );
         put(EXPIRES, stored.expires.and_then(date));
-        let content_type = header(overrides.content_type.as_deref().or(meta.content_type())).unwrap_or(OCTET_STREAM);
-        let is_active = self.active == Active::Attachment && content_type.to_str().map_or(true, is_active);
+        let content_type = header(overrides.content_type.as_deref().or(meta.content_type()))
+            .unwrap_or(OCTET_STREAM);
+        let is_active =
+            self.active == Active::Attachment && content_type.to_str().map_or(true, is_active);
         put(CONTENT_TYPE, Some(content_type));
         put(CONTENT_DISPOSITION, disposition(meta, overrides, is_active));
         if self.user_metadata {
-            headers
-                .extend(stored.user_metadata.iter().filter_map(|(name, value)| user_metadata::to_header(name, value)));
+            headers.extend(
+                stored
+                    .user_metadata
+                    .iter()
+                    .filter_map(|(name, value)| user_metadata::to_header(name, value)),
+            );
         }
         if is_active {
-            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+            headers.insert(
+                CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static("default-src 'none'; sandbox"),
+            );
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -258,7 +280,14 @@ mod tests {
         }
         // As a stored type it counts as absent, but it may come from elsewhere.
         assert!(is_active(""));
-        for harmless in ["text/plain", "image/png", "audio/mpeg", "application/pdf", "application/json", "text/css"] {
+        for harmless in [
+            "text/plain",
+            "image/png",
+            "audio/mpeg",
+            "application/pdf",
+            "application/json",
+            "text/css",
+        ] {
             let headers = headers(&Policy::default(), Metadata::new().content_type(harmless));
             assert!(!headers.contains_key(CONTENT_DISPOSITION), "{harmless}");
         }
@@ -266,29 +295,41 @@ mod tests {
 
     #[test]
     fn an_attachment_keeps_its_file_name() {
-        let page = Metadata::new().content_type("text/html").content_disposition("inline; filename=\"a.html\"");
-        assert_eq!(headers(&Policy::default(), page)[CONTENT_DISPOSITION], "attachment; filename=\"a.html\"");
+        let page = Metadata::new()
+            .content_type("text/html")
+            .content_disposition("inline; filename=\"a.html\"");
+        assert_eq!(
+            headers(&Policy::default(), page)[CONTENT_DISPOSITION],
+            "attachment; filename=\"a.html\""
+        );
     }
 
     #[test]
     fn whoever_trusts_the_files_shows_them() {
         let policy = Policy { active: Active::Inline, ..Policy::default() };
         let headers = headers(&policy, Metadata::new().content_type("text/html"));
-        assert!(!headers.contains_key(CONTENT_DISPOSITION) && !headers.contains_key(CONTENT_SECURITY_POLICY));
+        assert!(
+            !headers.contains_key(CONTENT_DISPOSITION)
+                && !headers.contains_key(CONTENT_SECURITY_POLICY)
+        );
     }
 
     #[test]
     fn an_override_may_show_a_page_but_gives_it_no_rights() {
-        let overrides = Overrides { content_disposition: Some("inline".to_owned()), content_type: None };
-        let headers = Policy::default().headers(&meta(Metadata::new().content_type("text/html")), &overrides);
+        let overrides =
+            Overrides { content_disposition: Some("inline".to_owned()), content_type: None };
+        let headers =
+            Policy::default().headers(&meta(Metadata::new().content_type("text/html")), &overrides);
         assert_eq!(headers[CONTENT_DISPOSITION], "inline");
         assert!(headers.contains_key(CONTENT_SECURITY_POLICY));
     }
 
     #[test]
     fn a_type_by_override_is_looked_at_as_well() {
-        let overrides = Overrides { content_type: Some("text/html".to_owned()), content_disposition: None };
-        let headers = Policy::default().headers(&meta(Metadata::new().content_type("text/plain")), &overrides);
+        let overrides =
+            Overrides { content_type: Some("text/html".to_owned()), content_disposition: None };
+        let headers = Policy::default()
+            .headers(&meta(Metadata::new().content_type("text/plain")), &overrides);
         assert_eq!(headers[CONTENT_DISPOSITION], "attachment");
     }
 
@@ -301,11 +342,21 @@ mod tests {
             .cache_control("\0");
         let sent = headers(&Policy::default(), odd);
         assert_eq!(sent[CONTENT_TYPE], "application/octet-stream");
-        assert!(![CONTENT_DISPOSITION, CONTENT_LANGUAGE, CACHE_CONTROL].iter().any(|name| sent.contains_key(name)));
-        let page = Metadata::new().content_type("text/html").content_disposition("inline; filename=\"\u{1}\"");
+        assert!(
+            ![CONTENT_DISPOSITION, CONTENT_LANGUAGE, CACHE_CONTROL]
+                .iter()
+                .any(|name| sent.contains_key(name))
+        );
+        let page = Metadata::new()
+            .content_type("text/html")
+            .content_disposition("inline; filename=\"\u{1}\"");
         assert_eq!(headers(&Policy::default(), page.clone())[CONTENT_DISPOSITION], "attachment");
-        let overrides = Overrides { content_disposition: Some("inline; \r".to_owned()), content_type: None };
-        assert_eq!(Policy::default().headers(&meta(page), &overrides)[CONTENT_DISPOSITION], "attachment");
+        let overrides =
+            Overrides { content_disposition: Some("inline; \r".to_owned()), content_type: None };
+        assert_eq!(
+            Policy::default().headers(&meta(page), &overrides)[CONTENT_DISPOSITION],
+            "attachment"
+        );
     }
 
     #[test]
@@ -325,7 +376,9 @@ mod tests {
 
     #[test]
     fn a_moment_that_http_cannot_tell_is_not_sent() {
-        let mut old = meta(Metadata::new().expires(UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_800)));
+        let mut old = meta(
+            Metadata::new().expires(UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_800)),
+        );
         old.last_modified = UNIX_EPOCH.checked_sub(std::time::Duration::from_secs(1));
         let headers = Policy::default().headers(&old, &Overrides::default());
         assert!(!headers.contains_key(LAST_MODIFIED) && !headers.contains_key(EXPIRES));
@@ -333,9 +386,15 @@ mod tests {
 
     #[test]
     fn a_default_cache_control_is_for_objects_that_say_nothing() {
-        let policy = Policy { cache_control: Some(HeaderValue::from_static("max-age=9")), ..Policy::default() };
+        let policy = Policy {
+            cache_control: Some(HeaderValue::from_static("max-age=9")),
+            ..Policy::default()
+        };
         assert_eq!(headers(&policy, Metadata::new())[CACHE_CONTROL], "max-age=9");
-        assert_eq!(headers(&policy, Metadata::new().cache_control("no-store"))[CACHE_CONTROL], "no-store");
+        assert_eq!(
+            headers(&policy, Metadata::new().cache_control("no-store"))[CACHE_CONTROL],
+            "no-store"
+        );
         let expires = Metadata::new().expires(std::time::SystemTime::UNIX_EPOCH);
         assert!(!headers(&policy, expires).contains_key(CACHE_CONTROL));
     }
@@ -343,7 +402,11 @@ mod tests {
     #[test]
     fn user_metadata_is_shown_only_when_asked_for() {
         let named = || Metadata::new().user("author", "ada");
-        assert!(headers(&Policy::default(), named()).keys().all(|name| !name.as_str().contains("author")));
+        assert!(
+            headers(&Policy::default(), named())
+                .keys()
+                .all(|name| !name.as_str().contains("author"))
+        );
         let policy = Policy { user_metadata: true, ..Policy::default() };
         assert!(headers(&policy, named()).keys().any(|name| name.as_str().contains("author")));
     }

@@ -1,8 +1,9 @@
 //! [`decode`]: the body of an object that is stored compressed, decoded as it streams, within limits.
 //!
-//! A user who uploads an object chooses its bytes, and a few bytes can cost much processor time. Two things keep that from
-//! stopping a server: decoding pauses after every [`PAUSE_AFTER`] bytes of input, so that other tasks of the thread run; and
-//! it ends with an error where the input is out of all proportion to what it decodes to.
+//! A user who uploads an object chooses its bytes, and a few bytes can cost much processor time.
+//! Two things keep that from stopping a server: decoding pauses after every [`PAUSE_AFTER`] bytes
+//! of input, so that other tasks of the thread run; and it ends with an error where the input is
+//! out of all proportion to what it decodes to.
 
 use std::future::poll_fn;
 use std::io;
@@ -24,25 +25,30 @@ const CHUNK: usize = 64 * 1024;
 /// How many bytes of input are decoded before other tasks run.
 const PAUSE_AFTER: usize = 16 * 1024;
 
-/// Upper bounds for an object. In each, the first number is free, and the second relates input to output.
+/// Upper bounds for an object. In each, the first number is free, and the second relates input to
+/// output.
 ///
-/// An ordinary object is far below all of them: a member of gzip has at most 20 bytes more than its content and a few bytes
-/// for every 64 KiB, and text is compressed to a tenth or a fiftieth.
+/// An ordinary object is far below all of them: a member of gzip has at most 20 bytes more than its
+/// content and a few bytes for every 64 KiB, and text is compressed to a tenth or a fiftieth.
 struct Limits {
-    /// Bytes of input: so many, and so many for each decoded byte. Empty blocks and members decode to nothing.
+    /// Bytes of input: so many, and so many for each decoded byte. Empty blocks and members decode
+    /// to nothing.
     input: (u64, u64),
-    /// Members of gzip: so many, and one for so many decoded bytes. Each costs some 3 microseconds, however small it is.
+    /// Members of gzip: so many, and one for so many decoded bytes. Each costs some 3 microseconds,
+    /// however small it is.
     members: (u64, u64),
-    /// Decoded bytes: so many, and so many for each byte of input. Zeros are compressed to a thousandth.
+    /// Decoded bytes: so many, and so many for each byte of input. Zeros are compressed to a
+    /// thousandth.
     output: (u64, u64),
 }
 
-const LIMITS: Limits = Limits { input: (1024 * 1024, 64), members: (10_000, 64), output: (64 * 1024 * 1024, 256) };
+const LIMITS: Limits =
+    Limits { input: (1024 * 1024, 64), members: (10_000, 64), output: (64 * 1024 * 1024, 256) };
 
 /// Returns the body of an object, decoded.
 ///
-/// A body that is not what its encoding says, or exceeds the limits, ends with `Integrity` or `Unexpected`, and the server
-/// then ends the connection.
+/// A body that is not what its encoding says, or exceeds the limits, ends with `Integrity` or
+/// `Unexpected`, and the server then ends the connection.
 pub(super) fn decode(coding: Coding, object: Object) -> Body {
     decode_within(&LIMITS, coding, object)
 }
@@ -53,7 +59,11 @@ fn decode_within(limits: &'static Limits, coding: Coding, object: Object) -> Bod
         return Body::empty();
     }
     let input = Input { limits, reader: object.into_reader(), read: 0, decoded: 0, since_pause: 0 };
-    let decoding = Decoding { decoder: Some(Decoder::new(coding, input)), members: 1, buffer: BytesMut::new() };
+    let decoding = Decoding {
+        decoder: Some(Decoder::new(coding, input)),
+        members: 1,
+        buffer: BytesMut::new(),
+    };
     let chunks = stream::try_unfold(decoding, |mut decoding| async move {
         let chunk = decoding.next().await?;
         Ok(chunk.map(|chunk| (chunk, decoding)))
@@ -82,7 +92,11 @@ impl Decoder {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
         match self {
             Self::Gzip(decoder) => poll_read_buf(Pin::new(decoder), cx, buffer),
             Self::Deflate(decoder) => poll_read_buf(Pin::new(decoder), cx, buffer),
@@ -190,7 +204,11 @@ impl AsyncBufRead for Input {
 }
 
 impl AsyncRead for Input {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let bytes = ready!(self.as_mut().poll_fill_buf(cx))?;
         let bytes = &bytes[..bytes.len().min(into.remaining())];
         into.put_slice(bytes);
@@ -235,7 +253,11 @@ mod tests {
         let mut compressed = BytesMut::new();
         loop {
             compressed.reserve(CHUNK);
-            if poll_fn(|cx| poll_read_buf(Pin::new(&mut encoder), cx, &mut compressed)).await.unwrap() == 0 {
+            if poll_fn(|cx| poll_read_buf(Pin::new(&mut encoder), cx, &mut compressed))
+                .await
+                .unwrap()
+                == 0
+            {
                 return compressed.to_vec();
             }
         }
@@ -247,7 +269,9 @@ mod tests {
 
     #[test]
     fn decoding_input_that_yields_nothing_lets_other_tasks_run() {
-        for (coding, bytes) in [(Coding::Gzip, NOTHING.repeat(5_000)), (Coding::Deflate, empty_blocks(20_000))] {
+        for (coding, bytes) in
+            [(Coding::Gzip, NOTHING.repeat(5_000)), (Coding::Deflate, empty_blocks(20_000))]
+        {
             let (mut body, waker) = (body(coding, bytes), noop_waker());
             let mut pauses = 0;
             // It never waits for anything but itself.
@@ -280,7 +304,10 @@ mod tests {
         // Zeros are compressed to a thousandth.
         static LOW: Limits = Limits { output: (1024 * 1024, 256), ..LIMITS };
         let zeros = gzip(&vec![0; 2 * 1024 * 1024]).await;
-        let error = decode_within(&LOW, Coding::Gzip, object(zeros)).try_collect::<Vec<_>>().await.unwrap_err();
+        let error = decode_within(&LOW, Coding::Gzip, object(zeros))
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
         assert!(error.message().contains("times its size"), "{error}");
     }
@@ -290,7 +317,10 @@ mod tests {
         for (length, lines) in [(300, 30_000), (100, 40_000)] {
             let line = vec![b'x'; length];
             let member = gzip(&line).await;
-            assert!(outcome(Coding::Gzip, member.repeat(lines)).await.unwrap() == line.repeat(lines), "{length}");
+            assert!(
+                outcome(Coding::Gzip, member.repeat(lines)).await.unwrap() == line.repeat(lines),
+                "{length}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! Objects that are stored compressed, and clients that do not accept that (RFC 9110, sections 8.4 and 12.5.3).
+//! Objects that are stored compressed, and clients that do not accept that (RFC 9110, sections 8.4
+//! and 12.5.3).
 
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
@@ -7,17 +8,18 @@ use http::header::ACCEPT_ENCODING;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Encoded {
-    /// Gzip and deflate are decoded on the way: without a length, without ranges, and with a weak ETag of its own. Of other
-    /// encodings the client is told that there is nothing that it accepts (406). A client that says nothing of encodings
-    /// gets what can be decoded decoded, which is safe for simple programs, and else what is stored.
+    /// Gzip and deflate are decoded on the way: without a length, without ranges, and with a weak
+    /// ETag of its own. Of other encodings the client is told that there is nothing that it accepts
+    /// (406). A client that says nothing of encodings gets what can be decoded decoded, which is
+    /// safe for simple programs, and else what is stored.
     ///
-    /// The body breaks off if the stored bytes are out of all proportion to what they decode to: more than 1 MiB and 64 times
-    /// the output; more than 10,000 members of gzip and one for 64 bytes of output; or an output of more than 64 MiB and 256
-    /// times the input.
+    /// The body breaks off if the stored bytes are out of all proportion to what they decode to:
+    /// more than 1 MiB and 64 times the output; more than 10,000 members of gzip and one for 64
+    /// bytes of output; or an output of more than 64 MiB and 256 times the input.
     #[default]
     Decode,
-    /// The client is told that there is nothing that it accepts (406). One that says nothing of encodings accepts any
-    /// (RFC 9110, section 12.5.3).
+    /// The client is told that there is nothing that it accepts (406). One that says nothing of
+    /// encodings accepts any (RFC 9110, section 12.5.3).
     Refuse,
     /// The stored bytes are sent to everybody, as S3 does.
     AsStored,
@@ -34,7 +36,9 @@ pub(crate) enum Sent {
 impl Encoded {
     /// How an object that is stored in an encoding is sent to the client that makes a request.
     pub(crate) fn sent(self, stored: Option<&str>, request: &HeaderMap) -> Sent {
-        let Some(stored) = stored.filter(|stored| self != Self::AsStored && is_encoded(Some(stored))) else {
+        let Some(stored) =
+            stored.filter(|stored| self != Self::AsStored && is_encoded(Some(stored)))
+        else {
             return Sent::AsStored;
         };
         if is_accepted(stored, request) {
@@ -42,7 +46,9 @@ impl Encoded {
         }
         let says_nothing = !request.contains_key(ACCEPT_ENCODING);
         match Coding::of(stored) {
-            Some(coding) if self == Self::Decode && accepts(IDENTITY, request).unwrap_or(true) => Sent::Decoded(coding),
+            Some(coding) if self == Self::Decode && accepts(IDENTITY, request).unwrap_or(true) => {
+                Sent::Decoded(coding)
+            }
             _ if says_nothing => Sent::AsStored,
             _ => Sent::NotAcceptable,
         }
@@ -71,7 +77,9 @@ impl Coding {
 
 /// Whether content has an encoding.
 pub(crate) fn is_encoded(encoding: Option<&str>) -> bool {
-    encoding.map(str::trim).is_some_and(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(IDENTITY))
+    encoding
+        .map(str::trim)
+        .is_some_and(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(IDENTITY))
 }
 
 /// Whether a client says that it accepts all of the encodings.
@@ -88,7 +96,8 @@ fn accepts(encoding: &str, headers: &HeaderMap) -> Option<bool> {
         let name = parameters.next().unwrap_or_default();
         let is_refused = parameters.any(|parameter| {
             let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
-            weight.is_some_and(|weight| weight.trim().parse().is_ok_and(|weight: f32| weight <= 0.0))
+            weight
+                .is_some_and(|weight| weight.trim().parse().is_ok_and(|weight: f32| weight <= 0.0))
         });
         if canonical(name).eq_ignore_ascii_case(canonical(encoding)) {
             return Some(!is_refused);
@@ -136,7 +145,8 @@ mod tests {
     }
 
     fn sent(option: Encoded, stored: &str, accept: Option<&str>) -> Sent {
-        let headers = accept.map(|accept| (ACCEPT_ENCODING, accept.parse().unwrap())).into_iter().collect();
+        let headers =
+            accept.map(|accept| (ACCEPT_ENCODING, accept.parse().unwrap())).into_iter().collect();
         option.sent(Some(stored), &headers)
     }
 
@@ -158,7 +168,10 @@ mod tests {
         // Nor is the decoded form anything for these.
         assert_eq!(sent(Encoded::Decode, "gzip", Some("br, identity;q=0")), Sent::NotAcceptable);
         assert_eq!(sent(Encoded::Decode, "gzip", Some("br, *;q=0")), Sent::NotAcceptable);
-        assert_eq!(sent(Encoded::Decode, "gzip", Some("identity, *;q=0")), Sent::Decoded(Coding::Gzip));
+        assert_eq!(
+            sent(Encoded::Decode, "gzip", Some("identity, *;q=0")),
+            Sent::Decoded(Coding::Gzip)
+        );
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use percent_encoding::percent_decode_str;
 use storage_core::{Error, ErrorKind, Key, Result};
 
-/// The key of a request's path: without its first `/`, percent-decoded once, and then whatever a key may be.
+/// The key of a request's path: without its first `/`, percent-decoded once, and then whatever a
+/// key may be.
 ///
-/// Nothing is cleaned up: `//`, `..` (encoded or not), NUL and a trailing `/` are in no key, so that they are refused
-/// here and never looked for.
+/// Nothing is cleaned up: `//`, `..` (encoded or not), NUL and a trailing `/` are in no key, so
+/// that they are refused here and never looked for.
 ///
 /// # Errors
 /// `InvalidKey` if no object can be there.
@@ -24,7 +25,8 @@ pub fn key_of(path: &str) -> Result<Key> {
     if !is_well_encoded(path) {
         return Err(invalid("a % in the path is not followed by two hexadecimal digits"));
     }
-    let text = percent_decode_str(path).decode_utf8().map_err(|_| invalid("the path is not UTF-8"))?;
+    let text =
+        percent_decode_str(path).decode_utf8().map_err(|_| invalid("the path is not UTF-8"))?;
     Key::new(text)
 }
 

@@ -7,13 +7,15 @@ use http::{Response, StatusCode, Version};
 use super::body::Body;
 use super::errors::plain;
 
-/// Returns a 400 response for a request that has no `Host` or several (RFC 9112, section 3.2), or whose length two servers may
-/// read in two ways (section 6.3): with `Transfer-Encoding` beside `Content-Length`, or where `accepts_body` is false.
+/// Returns a 400 response for a request that has no `Host` or several (RFC 9112, section 3.2), or
+/// whose length two servers may read in two ways (section 6.3): with `Transfer-Encoding` beside
+/// `Content-Length`, or where `accepts_body` is false.
 ///
-/// The response closes the connection, so that what follows is not taken for another request. hyper checks none of this, and
-/// removes `Content-Length` beside `Transfer-Encoding` before a service sees it. So pass `accepts_body` as false for each
-/// method whose body is not read. [`Serve`](super::Serve) makes the same checks, except for a missing `Host`, which requests
-/// that never were on a connection lack.
+/// The response closes the connection, so that what follows is not taken for another request. hyper
+/// checks none of this, and removes `Content-Length` beside `Transfer-Encoding` before a service
+/// sees it. So pass `accepts_body` as false for each method whose body is not read.
+/// [`Serve`](super::Serve) makes the same checks, except for a missing `Host`, which requests that
+/// never were on a connection lack.
 #[must_use]
 pub fn malformed(head: &Parts, accepts_body: bool) -> Option<Response<Body>> {
     if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
@@ -34,8 +36,8 @@ pub(super) fn ambiguous(head: &Parts, accepts_body: bool) -> Option<Response<Bod
     None
 }
 
-/// Closes the connection after a request with `Transfer-Encoding`: a `Content-Length` beside it may have been removed (RFC 9112,
-/// section 6.3).
+/// Closes the connection after a request with `Transfer-Encoding`: a `Content-Length` beside it may
+/// have been removed (RFC 9112, section 6.3).
 pub(super) fn close_if_chunked(is_chunked: bool, response: &mut Response<Body>) {
     if is_chunked {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -54,7 +56,11 @@ mod tests {
 
     use super::*;
 
-    fn status(version: Version, headers: &[(HeaderName, &'static str)], accepts_body: bool) -> Option<u16> {
+    fn status(
+        version: Version,
+        headers: &[(HeaderName, &'static str)],
+        accepts_body: bool,
+    ) -> Option<u16> {
         let mut head = Request::new(()).into_parts().0;
         head.version = version;
         for (name, value) in headers {
@@ -75,10 +81,14 @@ mod tests {
 
     #[test]
     fn a_transfer_encoding_stands_alone_and_where_a_body_is_accepted() {
-        let (host, chunked, length) = ((HOST, "a"), (TRANSFER_ENCODING, "chunked"), (CONTENT_LENGTH, "5"));
+        let (host, chunked, length) =
+            ((HOST, "a"), (TRANSFER_ENCODING, "chunked"), (CONTENT_LENGTH, "5"));
         assert_eq!(status(Version::HTTP_11, &[host.clone(), chunked.clone()], true), None);
         assert_eq!(status(Version::HTTP_11, &[host.clone(), chunked.clone()], false), Some(400));
-        assert_eq!(status(Version::HTTP_11, &[host.clone(), chunked, length.clone()], true), Some(400));
+        assert_eq!(
+            status(Version::HTTP_11, &[host.clone(), chunked, length.clone()], true),
+            Some(400)
+        );
         assert_eq!(status(Version::HTTP_11, &[host, length], false), None);
     }
 }

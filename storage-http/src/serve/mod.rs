@@ -63,29 +63,37 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// How long an upload may be silent.
 const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The bodies of requests that [`Serve`] takes: those of hyper and axum are such. There is nothing to implement.
-pub trait RequestBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
+/// The bodies of requests that [`Serve`] takes: those of hyper and axum are such. There is nothing
+/// to implement.
+pub trait RequestBody:
+    http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static
+{
+}
 
 impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static> RequestBody for B {}
 
-/// Serves the objects of a storage: a `tower` service for GET and HEAD of `/<key>`, and with a signing key for PUT.
+/// Serves the objects of a storage: a `tower` service for GET and HEAD of `/<key>`, and with a
+/// signing key for PUT.
 ///
 /// What it keeps to:
-/// - Ranges (one or several), If-None-Match, If-Modified-Since, If-Match, If-Unmodified-Since and If-Range as RFC 9110
-///   has them; a plain GET and a single range are one `open` of the storage, HEAD is one `stat`, a request with
-///   conditions both.
-/// - Bodies stream, in memory that does not grow with them. One that cannot be finished ends the connection, so that
-///   nobody takes it for whole. Dropping the future or the body stops reading.
-/// - Files that users upload do no harm to those who open them: types are as stored (`nosniff`), and what can act is
-///   downloaded ([`Active`]).
-/// - Signed links of drivers that sign with the same key ([`storage_core::signed_url`]) are verified: a download link is
-///   no upload link, and an upload has the length and the type that its link binds. Of the headers of an upload only
-///   `Content-Type` is stored: `Content-Encoding` is 415, `Content-Disposition` and `Content-Language` are 403, and
-///   `Cache-Control` is ignored. Set them for all uploads with the layer `Defaults` on the storage.
-/// - A response that is given because of a link is `Cache-Control: private` or `no-store`, whatever is stored.
+/// - Ranges (one or several), If-None-Match, If-Modified-Since, If-Match, If-Unmodified-Since and
+///   If-Range as RFC 9110 has them; a plain GET and a single range are one `open` of the storage,
+///   HEAD is one `stat`, a request with conditions both.
+/// - Bodies stream, in memory that does not grow with them. One that cannot be finished ends the
+///   connection, so that nobody takes it for whole. Dropping the future or the body stops reading.
+/// - Files that users upload do no harm to those who open them: types are as stored (`nosniff`),
+///   and what can act is downloaded ([`Active`]).
+/// - Signed links of drivers that sign with the same key ([`storage_core::signed_url`]) are
+///   verified: a download link is no upload link, and an upload has the length and the type that
+///   its link binds. Of the headers of an upload only `Content-Type` is stored: `Content-Encoding`
+///   is 415, `Content-Disposition` and `Content-Language` are 403, and `Cache-Control` is ignored.
+///   Set them for all uploads with the layer `Defaults` on the storage.
+/// - A response that is given because of a link is `Cache-Control: private` or `no-store`, whatever
+///   is stored.
 /// - Clients learn of failures only what kind they are; the log learns the rest (`tracing`).
 ///
-/// It does not: list keys, delete, speak TLS, or limit connections. Those are for the server around it.
+/// It does not: list keys, delete, speak TLS, or limit connections. Those are for the server around
+/// it.
 ///
 /// ```
 /// use http::{Request, StatusCode};
@@ -111,7 +119,8 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Every object of the storage, to everybody; no uploads. Layers choose less: `storage.prefixed("public/")`.
+    /// Every object of the storage, to everybody; no uploads. Layers choose less:
+    /// `storage.prefixed("public/")`.
     #[must_use]
     pub fn new(storage: Storage) -> Self {
         Self {
@@ -132,10 +141,12 @@ impl Serve {
         self
     }
 
-    /// From here on nothing is answered without a link that was signed with this key, and a link for PUT uploads.
+    /// From here on nothing is answered without a link that was signed with this key, and a link
+    /// for PUT uploads.
     ///
-    /// Give the storage's driver the same key, and the URL of this service as its `public_url`; then its signed links work
-    /// here. What is missing, expired, forged or for something else is 403, whether the object is there or not.
+    /// Give the storage's driver the same key, and the URL of this service as its `public_url`;
+    /// then its signed links work here. What is missing, expired, forged or for something else is
+    /// 403, whether the object is there or not.
     ///
     /// ```
     /// use std::time::Duration;
@@ -167,8 +178,8 @@ impl Serve {
         self.set(|settings| settings.signing_key = Some(key))
     }
 
-    /// With a signing key: reading needs no link, only uploading does. A link for reading is verified all the same, since what
-    /// it says changes the answer.
+    /// With a signing key: reading needs no link, only uploading does. A link for reading is
+    /// verified all the same, since what it says changes the answer.
     #[must_use]
     pub fn public_reads(self) -> Self {
         self.set(|settings| settings.public_reads = true)
@@ -180,30 +191,32 @@ impl Serve {
         self.set(|settings| settings.reader.policy.active = active)
     }
 
-    /// The `Cache-Control` of objects that have none. The default is none; behind signed links it is `private`.
+    /// The `Cache-Control` of objects that have none. The default is none; behind signed links it
+    /// is `private`.
     #[must_use]
     pub fn cache_control(self, value: HeaderValue) -> Self {
         self.set(|settings| settings.reader.policy.cache_control = Some(value))
     }
 
-    /// Shows user metadata, as headers `X-Storage-Meta-<name>`. The default is not to: it may not be for everybody.
+    /// Shows user metadata, as headers `X-Storage-Meta-<name>`. The default is not to: it may not
+    /// be for everybody.
     #[must_use]
     pub fn user_metadata(self, show: bool) -> Self {
         self.set(|settings| settings.reader.policy.user_metadata = show)
     }
 
-    /// What is done for clients that do not accept the encoding an object is stored in. The default is
-    /// [`Encoded::Decode`].
+    /// What is done for clients that do not accept the encoding an object is stored in. The default
+    /// is [`Encoded::Decode`].
     #[must_use]
     pub fn encoded(self, encoded: Encoded) -> Self {
         self.set(|settings| settings.reader.encoded = encoded)
     }
 
-    /// Sends clients to the storage instead of sending them objects. Whether an object is there they find out there, and
-    /// what keeps browsers from harm is up to the server there.
+    /// Sends clients to the storage instead of sending them objects. Whether an object is there
+    /// they find out there, and what keeps browsers from harm is up to the server there.
     ///
-    /// A storage that cannot make such links answers 501. What a signed link to here says of the answer's type and disposition
-    /// a public URL cannot say: such a request is answered from here.
+    /// A storage that cannot make such links answers 501. What a signed link to here says of the
+    /// answer's type and disposition a public URL cannot say: such a request is answered from here.
     #[must_use]
     pub fn redirect(self, to: Redirect) -> Self {
         self.set(|settings| settings.redirect = Some(to))
@@ -223,7 +236,8 @@ impl Serve {
 
     /// Answers a request: what the service does, for those who have no need of services.
     ///
-    /// Every failure is an answer. An upload whose future is dropped has not happened, or, in its last moment, completely.
+    /// Every failure is an answer. An upload whose future is dropped has not happened, or, in its
+    /// last moment, completely.
     ///
     /// | answer | when |
     /// |---|---|
@@ -244,7 +258,8 @@ impl Serve {
     pub async fn answer<B: RequestBody>(&self, request: Request<B>) -> Response<Body> {
         let method = request.method().clone();
         let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
-        let response = self.try_answer(request).await.unwrap_or_else(|error| failure(&method, &error));
+        let response =
+            self.try_answer(request).await.unwrap_or_else(|error| failure(&method, &error));
         let mut response = respond::finish(&method, response);
         malformed::close_if_chunked(is_chunked, &mut response);
         response
@@ -264,17 +279,24 @@ impl Serve {
             _ => return Ok(method_not_allowed(self.allowed())),
         };
         let key = key_of(head.uri.path())?;
-        let Some(admitted) = settings.admit(method, &key, head.uri.query().unwrap_or_default()) else {
-            return Ok(plain(StatusCode::FORBIDDEN, "This needs a signed link, and one that has not expired.\n"));
+        let Some(admitted) = settings.admit(method, &key, head.uri.query().unwrap_or_default())
+        else {
+            return Ok(plain(
+                StatusCode::FORBIDDEN,
+                "This needs a signed link, and one that has not expired.\n",
+            ));
         };
         if method == UrlMethod::Put {
             return put::put(settings, &key, &admitted.grant, &head.headers, body).await;
         }
-        if let Some(redirect) = settings.redirect.filter(|redirect| redirect.can_say(&admitted.grant)) {
+        if let Some(redirect) =
+            settings.redirect.filter(|redirect| redirect.can_say(&admitted.grant))
+        {
             return self.redirected(redirect, method, &key, &admitted).await;
         }
         let (reader, overrides) = (&settings.reader, Overrides::from(admitted.grant));
-        let mut response = reader.answer(&settings.storage, &head.method, &head.headers, &key, overrides).await?;
+        let mut response =
+            reader.answer(&settings.storage, &head.method, &head.headers, &key, overrides).await?;
         if admitted.by_link {
             respond::make_private(response.headers_mut());
         }
@@ -282,7 +304,11 @@ impl Serve {
     }
 
     fn allowed(&self) -> &'static str {
-        if self.settings.signing_key.is_some() { "GET, HEAD, PUT, OPTIONS" } else { "GET, HEAD, OPTIONS" }
+        if self.settings.signing_key.is_some() {
+            "GET, HEAD, PUT, OPTIONS"
+        } else {
+            "GET, HEAD, OPTIONS"
+        }
     }
 
     fn options(&self) -> Response<Body> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE,
 };
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, BodyStream, LengthLimitError};
@@ -23,9 +24,10 @@ use super::{BoxError, RequestBody};
 
 /// Saves the body of a request as the object. Nothing is visible before all of it has arrived.
 ///
-/// A link may bind the length and the type of what is uploaded. The object gets the `Content-Type` of the request and no other
-/// header: no link binds them, so the uploader would choose them for all readers (`docs/decisions/0070`). The conditions of the
-/// request hold: `If-None-Match: *` for a new object, `If-Match` for a version.
+/// A link may bind the length and the type of what is uploaded. The object gets the `Content-Type`
+/// of the request and no other header: no link binds them, so the uploader would choose them for
+/// all readers (`docs/decisions/0070`). The conditions of the request hold: `If-None-Match: *` for
+/// a new object, `If-Match` for a version.
 pub(super) async fn put<B: RequestBody>(
     settings: &Settings,
     key: &Key,
@@ -38,7 +40,8 @@ pub(super) async fn put<B: RequestBody>(
         return Ok(refusal);
     }
     let trouble = Trouble::default();
-    let mut payload = Payload::from_stream(chunks(body, settings.upload_idle_timeout, trouble.clone()));
+    let mut payload =
+        Payload::from_stream(chunks(body, settings.upload_idle_timeout, trouble.clone()));
     if let Some(length) = length.or(grant.content_length) {
         payload = payload.with_size(length);
     }
@@ -64,7 +67,12 @@ pub(super) async fn put<B: RequestBody>(
 }
 
 /// What is refused before any byte is read.
-fn refused(settings: &Settings, grant: &Grant, headers: &HeaderMap, length: Option<u64>) -> Option<Response<Body>> {
+fn refused(
+    settings: &Settings,
+    grant: &Grant,
+    headers: &HeaderMap,
+    length: Option<u64>,
+) -> Option<Response<Body>> {
     // A part would replace the whole (RFC 9110, section 14.5).
     if headers.contains_key(CONTENT_RANGE) {
         return Some(plain(
@@ -78,7 +86,10 @@ fn refused(settings: &Settings, grant: &Grant, headers: &HeaderMap, length: Opti
     if let (Some(wanted), Some(length)) = (grant.content_length, length)
         && wanted != length
     {
-        return Some(plain(StatusCode::FORBIDDEN, "The link is for an upload of another length.\n"));
+        return Some(plain(
+            StatusCode::FORBIDDEN,
+            "The link is for an upload of another length.\n",
+        ));
     }
     if let (Some(max), Some(length)) = (settings.max_upload_size, length)
         && length > max
@@ -89,18 +100,27 @@ fn refused(settings: &Settings, grant: &Grant, headers: &HeaderMap, length: Opti
     if let Some(wanted) = &grant.content_type
         && given != Some(wanted.as_bytes())
     {
-        return Some(plain(StatusCode::FORBIDDEN, "The link is for an upload with another Content-Type.\n"));
+        return Some(plain(
+            StatusCode::FORBIDDEN,
+            "The link is for an upload with another Content-Type.\n",
+        ));
     }
     None
 }
 
-/// Refuses headers that would become part of the object, and that no link binds. `Cache-Control` is not among them: in a request
-/// it is for the caches on its way (RFC 9111, section 5.2.1), browsers add it by themselves, and it is not stored.
+/// Refuses headers that would become part of the object, and that no link binds. `Cache-Control` is
+/// not among them: in a request it is for the caches on its way (RFC 9111, section 5.2.1), browsers
+/// add it by themselves, and it is not stored.
 fn unbound(headers: &HeaderMap) -> Option<Response<Body>> {
-    let is_given =
-        |name: &HeaderName| headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
-    let encodings = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes().trim_ascii());
-    if encodings.into_iter().any(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity")) {
+    let is_given = |name: &HeaderName| {
+        headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
+    };
+    let encodings =
+        headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes().trim_ascii());
+    if encodings
+        .into_iter()
+        .any(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
+    {
         let text = "An upload by link has no Content-Encoding: send the file as it is.\n";
         let mut response = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
         // RFC 9110, section 15.5.16.
@@ -121,13 +141,17 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
     let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let length = digits.and_then(|digits| digits.parse().ok());
-    length.map(Some).ok_or_else(|| Error::new(ErrorKind::InvalidInput, "Content-Length is no number"))
+    length
+        .map(Some)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "Content-Length is no number"))
 }
 
 fn metadata(headers: &HeaderMap) -> Result<Metadata> {
     let text = |name: HeaderName| -> Result<Option<String>> {
         let Some(value) = headers.get(&name) else { return Ok(None) };
-        let text = value.to_str().map_err(|_| Error::new(ErrorKind::InvalidInput, format!("{name} is not ASCII")))?;
+        let text = value
+            .to_str()
+            .map_err(|_| Error::new(ErrorKind::InvalidInput, format!("{name} is not ASCII")))?;
         Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
     };
     let mut metadata = Metadata::new();
@@ -142,8 +166,12 @@ enum Condition {
 
 /// Of conditions that cannot be kept to the client is told; none is left out.
 fn condition(headers: &HeaderMap) -> Result<Option<Condition>> {
-    let not_understood =
-        || Error::new(ErrorKind::InvalidInput, "an upload takes If-None-Match: * or If-Match with one ETag");
+    let not_understood = || {
+        Error::new(
+            ErrorKind::InvalidInput,
+            "an upload takes If-None-Match: * or If-Match with one ETag",
+        )
+    };
     if headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Err(not_understood());
     }
@@ -164,7 +192,10 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>>
     match (values.next().map(text_of), values.next()) {
         (None, _) => Ok(None),
         (Some(Some(text)), None) => Ok(Some(text.trim())),
-        _ => Err(Error::new(ErrorKind::InvalidInput, format!("{name} is there twice, or is not UTF-8"))),
+        _ => Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("{name} is there twice, or is not UTF-8"),
+        )),
     }
 }
 
@@ -183,7 +214,8 @@ impl Trouble {
     fn broke_off(&self, cause: BoxError) -> Error {
         // A limit that the server around sets, tower-http's for instance.
         if is_over_limit(&*cause) {
-            let error = Error::new(ErrorKind::TooLarge, "the upload is over the server's limit").with_source(cause);
+            let error = Error::new(ErrorKind::TooLarge, "the upload is over the server's limit")
+                .with_source(cause);
             return self.with(StatusCode::PAYLOAD_TOO_LARGE, error);
         }
         self.with(StatusCode::BAD_REQUEST, Error::unexpected("the upload broke off", cause))
@@ -215,7 +247,8 @@ fn chunks<B: RequestBody>(
     trouble: Trouble,
 ) -> impl futures_core::Stream<Item = Result<Bytes>> + Send + 'static {
     let of_body = trouble.clone();
-    let frames = BodyStream::new(body.map_err(move |cause| of_body.broke_off(cause.into())).boxed_unsync());
+    let frames =
+        BodyStream::new(body.map_err(move |cause| of_body.broke_off(cause.into())).boxed_unsync());
     let chunks = stream::try_unfold((frames, trouble), move |(mut frames, trouble)| async move {
         match tokio::time::timeout(idle, frames.try_next()).await {
             Ok(frame) => Ok(frame?.map(|frame| (frame, (frames, trouble)))),

@@ -8,11 +8,12 @@ use storage_core::ByteRange;
 
 /// How many ranges a request may name, ...
 const MAX_ASKED: usize = 64;
-/// ... and how many parts an answer may have. For more, the whole object is one answer that costs less.
+/// ... and how many parts an answer may have. For more, the whole object is one answer that costs
+/// less.
 const MAX_PARTS: usize = 16;
 
-/// The ranges that a request names. `None` if it names none, in another unit, not well, or too many of them: then the
-/// whole object is to be sent, as RFC 9110 has it.
+/// The ranges that a request names. `None` if it names none, in another unit, not well, or too many
+/// of them: then the whole object is to be sent, as RFC 9110 has it.
 ///
 /// ```
 /// use http::HeaderMap;
@@ -74,15 +75,21 @@ pub enum Selection {
     NotSatisfiable,
 }
 
-/// Applies ranges to an object of a size. What overlaps is sent once, and so many parts that the whole object would be
-/// less trouble are the whole object: no request makes an answer much larger than the object.
+/// Applies ranges to an object of a size. What overlaps is sent once, and so many parts that the
+/// whole object would be less trouble are the whole object: no request makes an answer much larger
+/// than the object.
 #[must_use]
 pub fn select(asked: &[ByteRange], size: u64) -> Selection {
     let mut parts: Vec<_> = asked.iter().filter_map(|range| range.resolve(size).ok()).collect();
     if parts.is_empty() {
-        // The end of nothing is nothing (RFC 9110, section 14.1.2), and no header can name it as a part.
+        // The end of nothing is nothing (RFC 9110, section 14.1.2), and no header can name it as a
+        // part.
         let is_end = |range: &ByteRange| matches!(range, ByteRange::Last(n) if *n > 0);
-        return if size == 0 && asked.iter().any(is_end) { Selection::Whole } else { Selection::NotSatisfiable };
+        return if size == 0 && asked.iter().any(is_end) {
+            Selection::Whole
+        } else {
+            Selection::NotSatisfiable
+        };
     }
     if overlap(&parts) {
         merge(&mut parts);
@@ -132,7 +139,10 @@ mod tests {
         assert_eq!(of("bytes=5-"), Some(vec![ByteRange::From(5)]));
         assert_eq!(of("bytes=-5"), Some(vec![ByteRange::Last(5)]));
         assert_eq!(of("Bytes = 1-2 , -3"), Some(vec![ByteRange::FromTo(1, 3), ByteRange::Last(3)]));
-        assert_eq!(of("bytes=0-99999999999999999999999"), Some(vec![ByteRange::FromTo(0, u64::MAX)]));
+        assert_eq!(
+            of("bytes=0-99999999999999999999999"),
+            Some(vec![ByteRange::FromTo(0, u64::MAX)])
+        );
     }
 
     #[test]
@@ -179,7 +189,10 @@ mod tests {
 
     #[test]
     fn a_flood_of_ranges_is_the_whole_object() {
-        let many = (0..=MAX_PARTS).map(|n| format!("{}-{}", n * 4, n * 4 + 1)).collect::<Vec<_>>().join(",");
+        let many = (0..=MAX_PARTS)
+            .map(|n| format!("{}-{}", n * 4, n * 4 + 1))
+            .collect::<Vec<_>>()
+            .join(",");
         assert_eq!(selected(&format!("bytes={many}")), Selection::Whole);
         let flood = vec!["0-0"; MAX_ASKED + 1].join(",");
         assert_eq!(of(&format!("bytes={flood}")), None);

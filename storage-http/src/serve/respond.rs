@@ -1,4 +1,5 @@
-//! Answers to GET and HEAD, once it is known what there is: what the server of a storage and a mirror have in common.
+//! Answers to GET and HEAD, once it is known what there is: what the server of a storage and a
+//! mirror have in common.
 //!
 //! ```
 //! use http::{HeaderMap, Method, StatusCode, header};
@@ -22,8 +23,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ObjectMeta, Result};
@@ -51,8 +53,8 @@ pub enum Decision {
     NotSatisfiable,
 }
 
-/// Evaluates conditions and ranges of a request for an object, in the order of RFC 9110, section 13.2.2. Ranges count for
-/// GET alone (section 14.2).
+/// Evaluates conditions and ranges of a request for an object, in the order of RFC 9110, section
+/// 13.2.2. Ranges count for GET alone (section 14.2).
 #[must_use]
 pub fn decide(method: &Method, request: &HeaderMap, meta: &ObjectMeta) -> Decision {
     match conditions::evaluate(request, meta) {
@@ -90,16 +92,25 @@ pub fn part(mut headers: HeaderMap, range: &Range<u64>, size: u64, body: Body) -
     response
 }
 
-/// 206, with several parts (RFC 9110, section 14.6), which are opened when it is their turn. None may be empty.
+/// 206, with several parts (RFC 9110, section 14.6), which are opened when it is their turn. None
+/// may be empty.
 ///
-/// The parts have the type of the object; not its encoding, which would seem to be that of the whole document: send an
-/// object that has one whole.
+/// The parts have the type of the object; not its encoding, which would seem to be that of the
+/// whole document: send an object that has one whole.
 ///
 /// # Errors
 /// `Unexpected` if the system has no random numbers.
-pub fn parts(mut headers: HeaderMap, ranges: Vec<Range<u64>>, size: u64, open: OpenRange) -> Result<Response<Body>> {
+pub fn parts(
+    mut headers: HeaderMap,
+    ranges: Vec<Range<u64>>,
+    size: u64,
+    open: OpenRange,
+) -> Result<Response<Body>> {
     let boundary = boundary()?;
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("application/octet-stream");
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or("application/octet-stream");
     let parts = ranges.into_iter().enumerate().map(|(n, range)| {
         let Range { start, end } = range;
         let (before, last) = (if n == 0 { "" } else { "\r\n" }, end - 1);
@@ -159,8 +170,8 @@ pub fn without_body(response: Response<Body>) -> Response<Body> {
     response.map(|_| Body::none())
 }
 
-/// Any answer as it goes to a client, whatever the server around does: with `Content-Length` if the length is known and the
-/// status has a body, and to HEAD without a body.
+/// Any answer as it goes to a client, whatever the server around does: with `Content-Length` if the
+/// length is known and the status has a body, and to HEAD without a body.
 #[must_use]
 pub fn finish(method: &Method, mut response: Response<Body>) -> Response<Body> {
     if method == Method::HEAD || !may_have_body(response.status()) {
@@ -175,8 +186,9 @@ fn may_have_body(status: StatusCode) -> bool {
     status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
-/// Makes a response one that caches shared by many users must not keep, whatever `Cache-Control` it has: without `public` and
-/// `s-maxage`, and with `private` unless `no-store` is there. What else it says of the client's own cache stays.
+/// Makes a response one that caches shared by many users must not keep, whatever `Cache-Control` it
+/// has: without `public` and `s-maxage`, and with `private` unless `no-store` is there. What else
+/// it says of the client's own cache stays.
 pub fn make_private(headers: &mut HeaderMap) {
     let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let for_the_client: Vec<&str> =
@@ -184,15 +196,17 @@ pub fn make_private(headers: &mut HeaderMap) {
     let is_stored_nowhere = for_the_client.iter().any(|part| part.eq_ignore_ascii_case("no-store"));
     let private = (!is_stored_nowhere).then_some("private");
     let directives: Vec<&str> = private.into_iter().chain(for_the_client).collect();
-    let value = HeaderValue::from_str(&directives.join(", ")).unwrap_or(HeaderValue::from_static("private"));
+    let value = HeaderValue::from_str(&directives.join(", "))
+        .unwrap_or(HeaderValue::from_static("private"));
     headers.insert(CACHE_CONTROL, value);
 }
 
-/// Whether a directive is about caches shared by many users. `private="field"` restricts that field alone (RFC 9111, section
-/// 5.2.2.7), so `private` of any form is replaced.
+/// Whether a directive is about caches shared by many users. `private="field"` restricts that field
+/// alone (RFC 9111, section 5.2.2.7), so `private` of any form is replaced.
 fn is_for_shared_caches(directive: &str) -> bool {
     let name = directive.split('=').next().unwrap_or_default().trim();
-    name.is_empty() || ["public", "private", "s-maxage"].iter().any(|shared| name.eq_ignore_ascii_case(shared))
+    name.is_empty()
+        || ["public", "private", "s-maxage"].iter().any(|shared| name.eq_ignore_ascii_case(shared))
 }
 
 fn set_length(response: &mut Response<Body>) {
@@ -225,9 +239,14 @@ mod tests {
         for (status, length) in [(200, Some("5")), (404, Some("5")), (204, None), (304, None)] {
             for method in [Method::GET, Method::HEAD] {
                 let answer = finish(&method, plain(StatusCode::from_u16(status).unwrap(), "hello"));
-                let told = answer.headers().get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
+                let told =
+                    answer.headers().get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
                 assert_eq!(told, length, "{status}");
-                assert_eq!(answer.body().is_empty(), method == Method::HEAD || length.is_none(), "{status}");
+                assert_eq!(
+                    answer.body().is_empty(),
+                    method == Method::HEAD || length.is_none(),
+                    "{status}"
+                );
             }
         }
     }

@@ -3,8 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Memory, Metadata, Object, ObjectMeta,
-    OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions, async_trait,
+    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Memory, Metadata, Object,
+    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions,
+    async_trait,
 };
 use storage_testkit::{Fixture, Harness, Verdict, case};
 
@@ -92,7 +93,10 @@ const OF_APACHE: &[Fault] = &[
     },
     Fault {
         why: "Apache says of names that are too long that they are forbidden",
-        cases: &["keys::keys_of_1024_bytes_are_kept_or_refused", "keys::segments_of_255_bytes_are_kept_or_refused"],
+        cases: &[
+            "keys::keys_of_1024_bytes_are_kept_or_refused",
+            "keys::segments_of_255_bytes_are_kept_or_refused",
+        ],
     },
     Fault {
         why: "Apache makes no directories, and a large stream cannot be sent again once that is known",
@@ -118,7 +122,12 @@ fn excuse(server: &Server, case: &str) -> Option<&'static str> {
 }
 
 fn excuse_of(faults: &[&'static [Fault]], case: &str) -> Option<&'static str> {
-    faults.iter().copied().flatten().find(|fault| fault.cases.contains(&case)).map(|fault| fault.why)
+    faults
+        .iter()
+        .copied()
+        .flatten()
+        .find(|fault| fault.cases.contains(&case))
+        .map(|fault| fault.why)
 }
 
 fn is_too_long(key: &Key) -> bool {
@@ -126,7 +135,13 @@ fn is_too_long(key: &Key) -> bool {
 }
 
 fn broken() -> Storage {
-    Storage::new(Http::builder(closed_port()).header("Authorization", SECRET).writable(true).build().unwrap())
+    Storage::new(
+        Http::builder(closed_port())
+            .header("Authorization", SECRET)
+            .writable(true)
+            .build()
+            .unwrap(),
+    )
 }
 
 /// Written to and listed.
@@ -181,7 +196,8 @@ impl Harness for ReadOnly {
             return Fixture::new(memory.clone(), memory);
         };
         let (name, seed) = nginx.storage();
-        let http = nginx.http(&format!("/plain/{name}/")).header("X-Token", SECRET).build().unwrap();
+        let http =
+            nginx.http(&format!("/plain/{name}/")).header("X-Token", SECRET).build().unwrap();
         Fixture::new(Storage::new(http), seed)
     }
 

@@ -12,7 +12,9 @@ use crate::servers::nginx::Nginx;
 use crate::servers::python::Python;
 
 fn streaming(chunks: &'static [&'static str]) -> Payload {
-    Payload::from_stream(stream::iter(chunks.iter().map(|chunk| Ok::<_, Error>(Bytes::from(*chunk)))))
+    Payload::from_stream(stream::iter(
+        chunks.iter().map(|chunk| Ok::<_, Error>(Bytes::from(*chunk))),
+    ))
 }
 
 #[tokio::test]
@@ -64,13 +66,20 @@ async fn a_link_is_followed_by_whoever_has_it() {
 async fn what_is_in_the_way_is_a_conflict() {
     let nginx = Nginx::start();
     let apache = Apache::start();
-    let storages = [nginx.as_ref().map(|nginx| nginx.storage().1), apache.as_ref().map(|apache| apache.storage().1)];
+    let storages = [
+        nginx.as_ref().map(|nginx| nginx.storage().1),
+        apache.as_ref().map(|apache| apache.storage().1),
+    ];
     for storage in storages.into_iter().flatten() {
         storage.save("a", "first").await.unwrap();
         storage.save("c/d/e", "first").await.unwrap();
         for key in ["a/b", "a/b/c", "c", "c/d", "c/d/e/f"] {
             for payload in [Payload::from("second"), streaming(&["sec", "ond"])] {
-                assert_eq!(storage.save(key, payload).await.unwrap_err().kind(), ErrorKind::Conflict, "{key}");
+                assert_eq!(
+                    storage.save(key, payload).await.unwrap_err().kind(),
+                    ErrorKind::Conflict,
+                    "{key}"
+                );
             }
             assert!(!storage.exists(key).await.unwrap(), "{key}");
             storage.delete(key).await.unwrap();
@@ -84,7 +93,9 @@ async fn what_is_in_the_way_is_a_conflict() {
 async fn directories_are_made_where_the_server_makes_none() {
     let nginx = Nginx::start();
     let apache = Apache::start();
-    let on_nginx = nginx.as_ref().map(|nginx| Storage::new(nginx.http("/put/").writable(true).build().unwrap()));
+    let on_nginx = nginx
+        .as_ref()
+        .map(|nginx| Storage::new(nginx.http("/put/").writable(true).build().unwrap()));
     let on_apache = apache.as_ref().map(|apache| apache.storage().1);
     for storage in [on_nginx, on_apache].into_iter().flatten() {
         storage.save("a/b/c.txt", "hello").await.unwrap();
@@ -99,9 +110,14 @@ async fn directories_are_made_where_the_server_makes_none() {
 async fn a_directory_outlives_the_deletion_of_its_name() {
     let nginx = Nginx::start();
     let apache = Apache::start();
-    let on_put = nginx.as_ref().map(|nginx| Storage::new(nginx.http("/put/").writable(true).build().unwrap()));
-    let storages =
-        [nginx.as_ref().map(|nginx| nginx.storage().1), on_put, apache.as_ref().map(|apache| apache.storage().1)];
+    let on_put = nginx
+        .as_ref()
+        .map(|nginx| Storage::new(nginx.http("/put/").writable(true).build().unwrap()));
+    let storages = [
+        nginx.as_ref().map(|nginx| nginx.storage().1),
+        on_put,
+        apache.as_ref().map(|apache| apache.storage().1),
+    ];
     for storage in storages.into_iter().flatten() {
         storage.save("a/b/c.txt", "hello").await.unwrap();
         for name in ["a", "a/b", "x", "a/b/c.txt/d"] {
@@ -135,7 +151,10 @@ async fn a_server_without_ranges_and_etags_will_do() {
         assert_eq!(storage.exists(key).await.unwrap(), is_there, "{key}");
     }
     let any = "\"any\"".parse().unwrap();
-    assert_eq!(storage.open("empty").if_match(any).await.unwrap_err().kind(), ErrorKind::PreconditionFailed);
+    assert_eq!(
+        storage.open("empty").if_match(any).await.unwrap_err().kind(),
+        ErrorKind::PreconditionFailed
+    );
     let since = storage.open("empty").if_modified_since(SystemTime::now()).await.unwrap_err();
     assert_eq!(since.kind(), ErrorKind::NotModified);
     let listed = storage.list("").entries().collect().await.unwrap_err();

@@ -41,7 +41,10 @@ fn all_options_are_taken_from_a_table() {
         .with("allow_http", true)
         .with("headers", Value::Table(headers));
     let storage = open(options).unwrap();
-    assert_eq!((&*storage.info().name, &*storage.info().location), ("http", "http://127.0.0.1:9/files/"));
+    assert_eq!(
+        (&*storage.info().name, &*storage.info().location),
+        ("http", "http://127.0.0.1:9/files/")
+    );
     let can = storage.info().capabilities;
     assert!(can.write && can.list && can.public_url);
     assert!(!can.create_new && !can.save_if_match && !can.copy && !can.metadata && !can.signed_get);
@@ -49,7 +52,9 @@ fn all_options_are_taken_from_a_table() {
 
 #[test]
 fn a_url_is_the_base_and_its_query_the_options() {
-    let storage = registry().open_url("http://127.0.0.1:9/a%20b/c?writable=true&idle_timeout=5s&prefix=d").unwrap();
+    let storage = registry()
+        .open_url("http://127.0.0.1:9/a%20b/c?writable=true&idle_timeout=5s&prefix=d")
+        .unwrap();
     assert_eq!(storage.info().location, "http://127.0.0.1:9/a%20b/c/d");
     let storage = registry().open_url("https://files.example.com").unwrap();
     assert_eq!(storage.info().location, "https://files.example.com/");
@@ -83,7 +88,10 @@ fn what_is_wrong_is_named() {
     }
     for option in ["header_timeout", "idle_timeout"] {
         for value in ["0s", "soon", ""] {
-            assert!(refused(options("http://h/").with(option, value)).contains(option), "{option} = {value:?}");
+            assert!(
+                refused(options("http://h/").with(option, value)).contains(option),
+                "{option} = {value:?}"
+            );
         }
     }
     assert!(refused(options("http://h/").with("header_timout", "1s")).contains("header_timeout"));
@@ -120,10 +128,13 @@ async fn links_lead_to_the_base_or_to_the_public_url() {
     assert_eq!(plain.url("a/b c").await.unwrap().as_str(), "http://127.0.0.1:9/files/a/b%20c");
     let head = plain.url("a").method(UrlMethod::Head).await.unwrap();
     assert_eq!((head.method, head.expires_at), (UrlMethod::Head, None));
-    let public = registry().open_url("http://127.0.0.1:9/files?public_url=https://cdn.example.com/x").unwrap();
+    let public = registry()
+        .open_url("http://127.0.0.1:9/files?public_url=https://cdn.example.com/x")
+        .unwrap();
     assert_eq!(public.url("a/b c").await.unwrap().as_str(), "https://cdn.example.com/x/a/b%20c");
     for method in [UrlMethod::Get, UrlMethod::Put] {
-        let signed = plain.url("a").method(method).expires_in(Duration::from_secs(60)).await.unwrap_err();
+        let signed =
+            plain.url("a").method(method).expires_in(Duration::from_secs(60)).await.unwrap_err();
         assert_eq!(signed.kind(), ErrorKind::Unsupported);
     }
 }
@@ -140,7 +151,12 @@ fn headers_go_without_tls_to_this_machine_or_by_permission_alone() {
         assert!(open(with_header(base).with("allow_http", true)).is_ok(), "{base}");
         assert!(open(options(base)).is_ok(), "{base} without headers");
     }
-    for base in ["https://files.example.com/", "http://localhost:8080/", "http://127.0.0.1/", "http://[::1]/"] {
+    for base in [
+        "https://files.example.com/",
+        "http://localhost:8080/",
+        "http://127.0.0.1/",
+        "http://[::1]/",
+    ] {
         assert!(open(with_header(base)).is_ok(), "{base}");
     }
 }

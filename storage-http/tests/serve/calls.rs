@@ -18,7 +18,8 @@ async fn calls(method: Method, headers: &[(&str, &str)]) -> (usize, usize, usize
 }
 
 fn count(faults: &Faults) -> (usize, usize, usize) {
-    let others = [Operation::Exists, Operation::List, Operation::Url, Operation::Delete, Operation::Copy];
+    let others =
+        [Operation::Exists, Operation::List, Operation::Url, Operation::Delete, Operation::Copy];
     let others = others.into_iter().map(|operation| faults.calls(operation)).sum();
     (faults.calls(Operation::Stat), faults.calls(Operation::Open), others)
 }
@@ -32,13 +33,19 @@ async fn a_plain_get_is_one_open() {
 async fn a_single_range_is_one_open() {
     assert_eq!(calls(Method::GET, &[("range", "bytes=1-2")]).await, (0, 1, 0));
     assert_eq!(calls(Method::GET, &[("range", "bytes=-2")]).await, (0, 1, 0));
-    assert_eq!(calls(Method::GET, &[("range", "nonsense"), ("if-range", "\"x\"")]).await, (0, 1, 0));
+    assert_eq!(
+        calls(Method::GET, &[("range", "nonsense"), ("if-range", "\"x\"")]).await,
+        (0, 1, 0)
+    );
 }
 
 #[tokio::test]
 async fn head_is_one_stat() {
     assert_eq!(calls(Method::HEAD, &[]).await, (1, 0, 0));
-    assert_eq!(calls(Method::HEAD, &[("if-none-match", "*"), ("range", "bytes=0-1")]).await, (1, 0, 0));
+    assert_eq!(
+        calls(Method::HEAD, &[("if-none-match", "*"), ("range", "bytes=0-1")]).await,
+        (1, 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -50,7 +57,10 @@ async fn a_condition_that_decides_is_one_stat() {
 #[tokio::test]
 async fn a_condition_that_lets_through_is_a_stat_and_an_open() {
     assert_eq!(calls(Method::GET, &[("if-none-match", "\"other\"")]).await, (1, 1, 0));
-    assert_eq!(calls(Method::GET, &[("range", "bytes=1-2"), ("if-range", "\"other\"")]).await, (1, 1, 0));
+    assert_eq!(
+        calls(Method::GET, &[("range", "bytes=1-2"), ("if-range", "\"other\"")]).await,
+        (1, 1, 0)
+    );
 }
 
 #[tokio::test]
@@ -66,7 +76,9 @@ async fn a_range_that_is_not_there_is_an_open_and_a_stat_at_most() {
 
 #[tokio::test]
 async fn what_is_refused_asks_the_storage_nothing() {
-    for (method, path) in [(Method::GET, "/a//b"), (Method::POST, "/a.txt"), (Method::OPTIONS, "/a.txt")] {
+    for (method, path) in
+        [(Method::GET, "/a//b"), (Method::POST, "/a.txt"), (Method::OPTIONS, "/a.txt")]
+    {
         let faults = Faults::new();
         let storage = one_object("0123456789").await.layer(|inner| faults.layer(inner));
         send(&Serve::new(storage), request(method, path, &[])).await;
@@ -93,6 +105,7 @@ async fn an_upload_is_one_save() {
 async fn a_redirect_is_one_link() {
     let faults = Faults::new();
     let storage = one_object("0123456789").await.layer(|inner| faults.layer(inner));
-    send(&Serve::new(storage).redirect(Redirect::Public), request(Method::GET, "/a.txt", &[])).await;
+    send(&Serve::new(storage).redirect(Redirect::Public), request(Method::GET, "/a.txt", &[]))
+        .await;
     assert_eq!((count(&faults), faults.calls(Operation::Url)), ((0, 0, 1), 1));
 }

@@ -15,7 +15,8 @@ const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 fn serve_with(etag: Option<ETag>) -> Serve {
     Serve::new(scripted([Version::new("0123456789", |meta| {
         meta.etag = etag;
-        meta.last_modified = Some(httpdate::parse_http_date(DATE).unwrap() + Duration::from_millis(300));
+        meta.last_modified =
+            Some(httpdate::parse_http_date(DATE).unwrap() + Duration::from_millis(300));
         meta.metadata.cache_control = Some("max-age=9".to_owned());
         meta.metadata.content_type = Some("text/html".to_owned());
     })]))
@@ -26,7 +27,8 @@ fn serve() -> Serve {
 }
 
 async fn status(headers: &[(&str, &str)]) -> u16 {
-    let (got, had) = (get(&serve(), "/a.txt", headers).await, head(&serve(), "/a.txt", headers).await);
+    let (got, had) =
+        (get(&serve(), "/a.txt", headers).await, head(&serve(), "/a.txt", headers).await);
     assert_eq!(got.status, had.status, "{headers:?}");
     got.status.as_u16()
 }
@@ -80,11 +82,18 @@ async fn if_unmodified_since_counts_in_seconds() {
 #[tokio::test]
 async fn conditions_come_before_the_range() {
     let range = ("range", "bytes=50-");
-    assert_eq!(get(&serve(), "/a.txt", &[range, ("if-none-match", "\"v1\"")]).await.status, StatusCode::NOT_MODIFIED);
-    assert_eq!(get(&serve(), "/a.txt", &[range, ("if-match", "\"v2\"")]).await.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(
+        get(&serve(), "/a.txt", &[range, ("if-none-match", "\"v1\"")]).await.status,
+        StatusCode::NOT_MODIFIED
+    );
+    assert_eq!(
+        get(&serve(), "/a.txt", &[range, ("if-match", "\"v2\"")]).await.status,
+        StatusCode::PRECONDITION_FAILED
+    );
     let answer = get(&serve(), "/a.txt", &[range, ("if-match", "\"v1\"")]).await;
     assert_eq!(answer.status, StatusCode::RANGE_NOT_SATISFIABLE);
-    let answer = get(&serve(), "/a.txt", &[("range", "bytes=1-2"), ("if-none-match", "\"v2\"")]).await;
+    let answer =
+        get(&serve(), "/a.txt", &[("range", "bytes=1-2"), ("if-none-match", "\"v2\"")]).await;
     assert_eq!((answer.status, answer.text()), (StatusCode::PARTIAL_CONTENT, "12"));
 }
 
@@ -96,7 +105,11 @@ async fn resumed(serve: &Serve, validator: &str) -> Answer {
 async fn if_range_with_the_version_that_is_there_goes_on_with_it() {
     for validator in ["\"v1\"", DATE] {
         let answer = resumed(&serve(), validator).await;
-        assert_eq!((answer.status, answer.text()), (StatusCode::PARTIAL_CONTENT, "89"), "{validator}");
+        assert_eq!(
+            (answer.status, answer.text()),
+            (StatusCode::PARTIAL_CONTENT, "89"),
+            "{validator}"
+        );
     }
 }
 
@@ -117,12 +130,16 @@ async fn if_range_with_a_range_that_is_not_there_is_416_only_for_that_version() 
     let range = ("range", "bytes=50-");
     let same = get(&serve(), "/a.txt", &[range, ("if-range", "\"v1\"")]).await;
     assert_eq!(same.status, StatusCode::RANGE_NOT_SATISFIABLE);
-    assert_eq!(get(&serve(), "/a.txt", &[range, ("if-range", "\"v2\"")]).await.status, StatusCode::OK);
+    assert_eq!(
+        get(&serve(), "/a.txt", &[range, ("if-range", "\"v2\"")]).await.status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
 async fn a_date_is_no_validator_for_what_was_changed_a_moment_ago() {
     let now = SystemTime::now();
-    let serve = Serve::new(scripted([Version::new("0123456789", |meta| meta.last_modified = Some(now))]));
+    let serve =
+        Serve::new(scripted([Version::new("0123456789", |meta| meta.last_modified = Some(now))]));
     assert_eq!(resumed(&serve, &httpdate::fmt_http_date(now)).await.status, StatusCode::OK);
 }

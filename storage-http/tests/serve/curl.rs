@@ -39,7 +39,16 @@ fn is_there() -> bool {
 async fn curl(output: &Path, arguments: &[&str]) -> Told {
     let mut command = Command::new("curl");
     // Nothing of the user's own configuration, and nothing but loopback.
-    command.args(["-q", "--silent", "--noproxy", "*", "--max-time", "60", "--write-out", "%{http_code}"]);
+    command.args([
+        "-q",
+        "--silent",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "60",
+        "--write-out",
+        "%{http_code}",
+    ]);
     command.arg("--output").arg(output).args(arguments);
     let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     Told {
@@ -63,8 +72,9 @@ impl Stage {
         }
         let directory = TempDir::new().unwrap();
         let (listener, base) = listener().await;
-        let fs =
-            Fs::builder(directory.path().join("root")).public_url(base.parse().unwrap()).signing_key(signing_key());
+        let fs = Fs::builder(directory.path().join("root"))
+            .public_url(base.parse().unwrap())
+            .signing_key(signing_key());
         let storage = Storage::new(fs.build().unwrap());
         let server = Server::on(listener, set(Serve::new(storage.clone())));
         Some(Self { directory, storage, server })
@@ -128,7 +138,9 @@ async fn curl_gets_what_is_compressed_decoded_with_and_without_its_help() {
     let content = bytes(500_000);
     stage.storage.save("a.bin", gzip(&content).await).content_encoding("gzip").await.unwrap();
     let url = stage.server.url("/a.bin");
-    for arguments in [&["--compressed", &url][..], &[&url], &["--header", "accept-encoding: identity", &url]] {
+    for arguments in
+        [&["--compressed", &url][..], &[&url], &["--header", "accept-encoding: identity", &url]]
+    {
         let told = stage.curl(arguments).await;
         assert_eq!((told.status, told.exit), (200, 0), "{arguments:?}");
         assert!(told.body == content, "{arguments:?}");
@@ -221,7 +233,11 @@ async fn a_link_of_the_fs_driver_takes_only_what_it_is_bound_to() {
         ([&typed[..], &["-T", large]].concat(), 403),
         ([&typed[..], &chunked, &["-T", large]].concat(), 422),
     ] {
-        assert_eq!(stage.curl(&[&refused[..], &[link.as_str()]].concat()).await.status, status, "{refused:?}");
+        assert_eq!(
+            stage.curl(&[&refused[..], &[link.as_str()]].concat()).await.status,
+            status,
+            "{refused:?}"
+        );
         assert!(!stage.storage.exists("a").await.unwrap());
     }
     assert_eq!(stage.curl(&[&typed[..], &["-T", small, link.as_str()]].concat()).await.status, 201);

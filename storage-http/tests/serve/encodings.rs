@@ -11,7 +11,12 @@ use crate::common::{bytes, deflate, get, gzip, head, request};
 async fn packed() -> (Storage, Vec<u8>) {
     let storage = Memory::storage();
     let bytes = gzip(&bytes(300_000)).await;
-    storage.save("a", bytes.clone()).content_encoding("gzip").content_type("text/plain").await.unwrap();
+    storage
+        .save("a", bytes.clone())
+        .content_encoding("gzip")
+        .content_type("text/plain")
+        .await
+        .unwrap();
     (storage, bytes)
 }
 
@@ -29,7 +34,8 @@ async fn a_client_that_accepts_the_encoding_gets_what_is_stored() {
 #[tokio::test]
 async fn a_client_that_does_not_gets_it_decoded_without_a_length() {
     let (storage, _) = packed().await;
-    for headers in [&[][..], &[("accept-encoding", "identity")], &[("accept-encoding", "gzip;q=0")]] {
+    for headers in [&[][..], &[("accept-encoding", "identity")], &[("accept-encoding", "gzip;q=0")]]
+    {
         let answer = get(&Serve::new(storage.clone()), "/a", headers).await;
         assert_eq!(answer.status, StatusCode::OK);
         for absent in ["content-encoding", "content-length", "accept-ranges"] {
@@ -92,7 +98,8 @@ async fn what_is_decoded_has_an_etag_of_its_own() {
         ("identity", stored, StatusCode::OK),
         ("gzip", decoded, StatusCode::OK),
     ] {
-        let answer = get(&serve, "/a", &[("accept-encoding", accept), ("if-none-match", etag)]).await;
+        let answer =
+            get(&serve, "/a", &[("accept-encoding", accept), ("if-none-match", etag)]).await;
         assert_eq!(answer.status, status, "{accept} {etag}");
         let expected = if accept == "gzip" { stored } else { decoded };
         assert_eq!(answer.header("etag"), expected, "{accept} {etag}");
@@ -105,9 +112,14 @@ async fn an_encoding_that_nobody_here_can_decode_is_not_acceptable_to_those_who_
     let storage = Memory::storage();
     storage.save("a", "...").content_encoding("br").await.unwrap();
     let serve = Serve::new(storage);
-    for headers in [&[("accept-encoding", "gzip")][..], &[("accept-encoding", "gzip"), ("range", "bytes=0-1")]] {
+    for headers in
+        [&[("accept-encoding", "gzip")][..], &[("accept-encoding", "gzip"), ("range", "bytes=0-1")]]
+    {
         let answer = get(&serve, "/a", headers).await;
-        assert_eq!((answer.status, answer.header("vary")), (StatusCode::NOT_ACCEPTABLE, "accept-encoding"));
+        assert_eq!(
+            (answer.status, answer.header("vary")),
+            (StatusCode::NOT_ACCEPTABLE, "accept-encoding")
+        );
     }
     // Who says nothing accepts anything (RFC 9110, section 12.5.3).
     let answer = get(&serve, "/a", &[]).await;
@@ -118,7 +130,10 @@ async fn an_encoding_that_nobody_here_can_decode_is_not_acceptable_to_those_who_
 async fn by_option_nothing_is_decoded_and_the_client_is_told() {
     let (storage, packed) = packed().await;
     let serve = Serve::new(storage).encoded(Encoded::Refuse);
-    assert_eq!(get(&serve, "/a", &[("accept-encoding", "br")]).await.status, StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(
+        get(&serve, "/a", &[("accept-encoding", "br")]).await.status,
+        StatusCode::NOT_ACCEPTABLE
+    );
     assert_eq!(get(&serve, "/a", &[("accept-encoding", "gzip")]).await.body, packed);
     assert_eq!(get(&serve, "/a", &[]).await.body, packed);
 }
@@ -154,6 +169,12 @@ async fn identity_is_no_encoding() {
     let storage = Memory::storage();
     storage.save("a", "hello").content_encoding("identity").await.unwrap();
     let answer = get(&Serve::new(storage.clone()), "/a", &[("accept-encoding", "br")]).await;
-    assert_eq!((answer.text(), answer.header("content-length"), answer.header("vary")), ("hello", "5", ""));
-    assert_eq!(head(&Serve::new(storage), "/a", &[("accept-encoding", "br")]).await.headers, answer.headers);
+    assert_eq!(
+        (answer.text(), answer.header("content-length"), answer.header("vary")),
+        ("hello", "5", "")
+    );
+    assert_eq!(
+        head(&Serve::new(storage), "/a", &[("accept-encoding", "br")]).await.headers,
+        answer.headers
+    );
 }

@@ -48,7 +48,9 @@ async fn a_failure_becomes_a_status_and_says_nothing_of_the_storage() {
             let (faults, storage) = faulty("hello").await;
             let fails = faults.on(operation).fail_with(move || {
                 let source = std::io::Error::other("canary");
-                Error::new(kind, "the bucket canary at canary.internal").with_source(source).with_key("canary")
+                Error::new(kind, "the bucket canary at canary.internal")
+                    .with_source(source)
+                    .with_key("canary")
             });
             let answer = get(&Serve::new(storage), "/a.txt", headers).await;
             assert_eq!(answer.status.as_u16(), status, "{kind} {headers:?}");
@@ -63,7 +65,8 @@ async fn a_failure_becomes_a_status_and_says_nothing_of_the_storage() {
 async fn a_failure_of_head_has_the_status_of_get_and_no_body() {
     for (kind, status) in KINDS {
         let (faults, storage) = faulty("hello").await;
-        let (stat, open) = (faults.on(Operation::Stat).fail(kind), faults.on(Operation::Open).fail(kind));
+        let (stat, open) =
+            (faults.on(Operation::Stat).fail(kind), faults.on(Operation::Open).fail(kind));
         let serve = Serve::new(storage);
         let (head, get) = (head(&serve, "/a.txt", &[]).await, get(&serve, "/a.txt", &[]).await);
         assert_eq!(head.status.as_u16(), status, "{kind}");
@@ -76,10 +79,14 @@ async fn a_failure_of_head_has_the_status_of_get_and_no_body() {
 async fn a_storage_that_asks_for_patience_has_its_wish_passed_on() {
     let (faults, storage) = faulty("hello").await;
     let busy = faults.on(Operation::Open).fail_with(|| {
-        Error::new(ErrorKind::RateLimited, "slow down").with_retry_after(std::time::Duration::from_secs(7))
+        Error::new(ErrorKind::RateLimited, "slow down")
+            .with_retry_after(std::time::Duration::from_secs(7))
     });
     let answer = get(&Serve::new(storage), "/a.txt", &[]).await;
-    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "7"));
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (StatusCode::SERVICE_UNAVAILABLE, "7")
+    );
     assert_eq!(busy.fired(), 1);
 }
 
@@ -115,7 +122,8 @@ async fn an_object_that_is_replaced_between_two_parts_ends_the_body() {
     assert!(body.frame().await.is_none());
 }
 
-/// More than the server holds back, so that the head of the answer is on its way when the body fails.
+/// More than the server holds back, so that the head of the answer is on its way when the body
+/// fails.
 const LARGE: usize = 2_000_000;
 
 #[tokio::test]
@@ -136,8 +144,13 @@ async fn a_body_that_is_cut_short_closes_the_connection() {
     let cut = faults.on(Operation::Open).truncate(1_000_000);
     let server = Server::start(Serve::new(storage)).await;
     for headers in ["", "range: bytes=0-1500000\r\n"] {
-        let received = server.talk(&format!("GET /a.txt HTTP/1.1\r\nhost: files\r\n{headers}\r\n")).await;
-        assert!(received.starts_with(b"HTTP/1.1 20") && received.len() < 1_500_000, "{headers}: {}", received.len());
+        let received =
+            server.talk(&format!("GET /a.txt HTTP/1.1\r\nhost: files\r\n{headers}\r\n")).await;
+        assert!(
+            received.starts_with(b"HTTP/1.1 20") && received.len() < 1_500_000,
+            "{headers}: {}",
+            received.len()
+        );
     }
     assert_eq!(cut.fired(), 2);
 }
@@ -164,11 +177,13 @@ async fn an_upload_whose_connection_breaks_stores_nothing() {
     let storage = one_object("old").await.layer(|inner| faults.layer(inner));
     let serve = Serve::new(storage.clone()).signing_key(crate::common::signing_key());
     let server = Server::start(serve).await;
-    let link = crate::common::link("a.txt", |options| options.method = storage_core::UrlMethod::Put);
+    let link =
+        crate::common::link("a.txt", |options| options.method = storage_core::UrlMethod::Put);
     let reached = faults.on(Operation::Save).hold();
     let mut socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
-    let text =
-        format!("PUT {link} HTTP/1.1\r\nhost: files\r\ncontent-type: text/plain\r\ncontent-length: 10\r\n\r\nhalf");
+    let text = format!(
+        "PUT {link} HTTP/1.1\r\nhost: files\r\ncontent-type: text/plain\r\ncontent-length: 10\r\n\r\nhalf"
+    );
     tokio::io::AsyncWriteExt::write_all(&mut socket, text.as_bytes()).await.unwrap();
     reached.reached().await;
     reached.release();

@@ -22,8 +22,11 @@ fn uploads(options: &mut UrlOptions) {
 async fn without_a_link_nothing_is_told() {
     let (_, serve) = serve().await;
     for path in ["/a.txt", "/missing.txt", "/a.txt?v=1"] {
-        for answer in [get(&serve, path, &[]).await, head(&serve, path, &[]).await, put(&serve, path, &[], b"x").await]
-        {
+        for answer in [
+            get(&serve, path, &[]).await,
+            head(&serve, path, &[]).await,
+            put(&serve, path, &[], b"x").await,
+        ] {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
             assert!(!answer.headers.contains_key("etag"));
             assert_eq!(answer.header("cache-control"), "no-store");
@@ -36,12 +39,18 @@ async fn a_link_for_downloading_downloads() {
     let (_, serve) = serve().await;
     let link = link("a.txt", |_| {});
     let answer = get(&serve, &link, &[]).await;
-    assert_eq!((answer.status, answer.text(), answer.header("cache-control")), (StatusCode::OK, "hello", "private"));
+    assert_eq!(
+        (answer.status, answer.text(), answer.header("cache-control")),
+        (StatusCode::OK, "hello", "private")
+    );
     assert_eq!(head(&serve, &link, &[]).await.headers, answer.headers);
     let part = get(&serve, &link, &[("range", "bytes=1-2")]).await;
     assert_eq!((part.status, part.text()), (StatusCode::PARTIAL_CONTENT, "el"));
     let etag = answer.header("etag").to_owned();
-    assert_eq!(get(&serve, &link, &[("if-none-match", &etag)]).await.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(
+        get(&serve, &link, &[("if-none-match", &etag)]).await.status,
+        StatusCode::NOT_MODIFIED
+    );
 }
 
 #[tokio::test]
@@ -55,7 +64,10 @@ async fn a_link_for_head_tells_the_headers_alone() {
 #[tokio::test]
 async fn a_link_for_downloading_is_no_link_for_uploading_nor_the_other_way_round() {
     let (storage, serve) = serve().await;
-    assert_eq!(put(&serve, &link("a.txt", |_| {}), &[], b"new").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        put(&serve, &link("a.txt", |_| {}), &[], b"new").await.status,
+        StatusCode::FORBIDDEN
+    );
     assert_eq!(get(&serve, &link("a.txt", uploads), &[]).await.status, StatusCode::FORBIDDEN);
     assert_eq!(head(&serve, &link("a.txt", uploads), &[]).await.status, StatusCode::FORBIDDEN);
     assert_eq!(storage.open("a.txt").await.unwrap().text().await.unwrap(), "hello");
@@ -68,7 +80,11 @@ async fn a_link_is_for_its_key_alone() {
     let link = link("a.txt", |_| {});
     let query = link.split_once('?').unwrap().1;
     for other in ["b.txt", "A.txt", "a.txt2", "x/a.txt", "%2561.txt"] {
-        assert_eq!(get(&serve, &format!("/{other}?{query}"), &[]).await.status, StatusCode::FORBIDDEN, "{other}");
+        assert_eq!(
+            get(&serve, &format!("/{other}?{query}"), &[]).await.status,
+            StatusCode::FORBIDDEN,
+            "{other}"
+        );
     }
     // The same key, written otherwise.
     assert_eq!(get(&serve, &format!("/%61.txt?{query}"), &[]).await.status, StatusCode::OK);
@@ -80,7 +96,8 @@ async fn a_link_of_another_signing_key_is_refused() {
     let mut options = UrlOptions::default();
     options.expires_in = Some(Duration::from_secs(60));
     let other = SigningKey::new("the secret of these tests, but another").unwrap();
-    let link = other.sign(&"http://h/".parse().unwrap(), &Key::new("a.txt").unwrap(), &options).unwrap();
+    let link =
+        other.sign(&"http://h/".parse().unwrap(), &Key::new("a.txt").unwrap(), &options).unwrap();
     assert_eq!(get(&serve, link.as_str(), &[]).await.status, StatusCode::FORBIDDEN);
 }
 
@@ -108,7 +125,8 @@ async fn whatever_is_changed_about_a_link_breaks_it() {
     let (path, query) = link.split_once('?').unwrap();
     let parameters: Vec<_> = query.split('&').collect();
     for n in 0..parameters.len() {
-        let without: Vec<_> = (0..parameters.len()).filter(|&m| m != n).map(|m| parameters[m]).collect();
+        let without: Vec<_> =
+            (0..parameters.len()).filter(|&m| m != n).map(|m| parameters[m]).collect();
         let doubled = [&parameters[..], &[parameters[n]]].concat();
         let (name, value) = parameters[n].split_once('=').unwrap();
         let flipped = if value.ends_with('0') { '1' } else { '0' };
@@ -116,15 +134,24 @@ async fn whatever_is_changed_about_a_link_breaks_it() {
         let changed = without.iter().copied().chain([other.as_str()]).collect::<Vec<_>>();
         let emptied = format!("{name}=");
         let emptied = without.iter().copied().chain([emptied.as_str()]).collect::<Vec<_>>();
-        for (what, query) in
-            [("without", without.clone()), ("doubled", doubled), ("changed", changed), ("emptied", emptied)]
-        {
+        for (what, query) in [
+            ("without", without.clone()),
+            ("doubled", doubled),
+            ("changed", changed),
+            ("emptied", emptied),
+        ] {
             let answer = get(&serve, &format!("{path}?{}", query.join("&")), &[]).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}: {name}");
         }
     }
-    for more in ["X-Storage-Other=1", "x-storage-method=PUT", "X-Storage-Length=5", "X-Storage-Method=PUT"] {
-        assert_eq!(get(&serve, &format!("{link}&{more}"), &[]).await.status, StatusCode::FORBIDDEN, "{more}");
+    for more in
+        ["X-Storage-Other=1", "x-storage-method=PUT", "X-Storage-Length=5", "X-Storage-Method=PUT"]
+    {
+        assert_eq!(
+            get(&serve, &format!("{link}&{more}"), &[]).await.status,
+            StatusCode::FORBIDDEN,
+            "{more}"
+        );
     }
 }
 
@@ -134,7 +161,10 @@ async fn the_order_of_the_parameters_and_others_among_them_do_not_matter() {
     let link = link("a.txt", |_| {});
     let (path, query) = link.split_once('?').unwrap();
     let reversed: Vec<_> = query.split('&').rev().collect();
-    assert_eq!(get(&serve, &format!("{path}?{}", reversed.join("&v=1&")), &[]).await.status, StatusCode::OK);
+    assert_eq!(
+        get(&serve, &format!("{path}?{}", reversed.join("&v=1&")), &[]).await.status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -152,9 +182,13 @@ async fn a_link_says_which_type_and_disposition_the_answer_has() {
 #[tokio::test]
 async fn a_type_of_a_link_that_can_act_has_no_rights() {
     let (_, serve) = serve().await;
-    let link = link("a.txt", |options| options.response_content_type = Some("text/html".to_owned()));
+    let link =
+        link("a.txt", |options| options.response_content_type = Some("text/html".to_owned()));
     let answer = get(&serve, &link, &[]).await;
-    assert_eq!((answer.header("content-type"), answer.header("content-disposition")), ("text/html", "attachment"));
+    assert_eq!(
+        (answer.header("content-type"), answer.header("content-disposition")),
+        ("text/html", "attachment")
+    );
     assert_eq!(answer.header("content-security-policy"), "default-src 'none'; sandbox");
 }
 
@@ -172,7 +206,9 @@ async fn public_reads_need_no_link_but_uploads_do() {
 #[tokio::test]
 async fn a_link_is_verified_where_none_is_needed_too() {
     let serve = Serve::new(one_object("hello").await).signing_key(signing_key()).public_reads();
-    let link = link("a.txt", |options| options.response_content_disposition = Some("attachment".to_owned()));
+    let link = link("a.txt", |options| {
+        options.response_content_disposition = Some("attachment".to_owned())
+    });
     assert_eq!(get(&serve, &link, &[]).await.header("content-disposition"), "attachment");
     for forged in [
         "/a.txt?X-Storage-Disposition=inline".to_owned(),
@@ -189,10 +225,16 @@ async fn a_response_to_a_link_is_private_even_if_the_object_is_stored_as_public(
     let storage = one_object("hello").await;
     storage.save("b.txt", "b").cache_control("public, max-age=9").await.unwrap();
     let serve = Serve::new(storage.clone()).signing_key(signing_key());
-    assert_eq!(get(&serve, &link("b.txt", |_| {}), &[]).await.header("cache-control"), "private, max-age=9");
+    assert_eq!(
+        get(&serve, &link("b.txt", |_| {}), &[]).await.header("cache-control"),
+        "private, max-age=9"
+    );
     // Where reading needs no link, the link is not what permits it.
     let open = Serve::new(storage).signing_key(signing_key()).public_reads();
-    assert_eq!(get(&open, &link("b.txt", |_| {}), &[]).await.header("cache-control"), "public, max-age=9");
+    assert_eq!(
+        get(&open, &link("b.txt", |_| {}), &[]).await.header("cache-control"),
+        "public, max-age=9"
+    );
 }
 
 #[tokio::test]
@@ -201,7 +243,10 @@ async fn answers_without_a_body_are_private_as_well() {
     storage.save("packed", gzip(b"hello").await).content_encoding("gzip").await.unwrap();
     let serve = Serve::new(storage).signing_key(signing_key());
     let answer = get(&serve, &link("packed", |_| {}), &[("if-none-match", "*")]).await;
-    assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::NOT_MODIFIED, "private"));
+    assert_eq!(
+        (answer.status, answer.header("cache-control")),
+        (StatusCode::NOT_MODIFIED, "private")
+    );
 }
 
 #[tokio::test]
@@ -215,6 +260,10 @@ async fn a_link_allows_no_other_methods() {
     let (_, serve) = serve().await;
     for method in [Method::POST, Method::DELETE, Method::PATCH] {
         let request = crate::common::request(method.clone(), &link("a.txt", uploads), &[]);
-        assert_eq!(crate::common::send(&serve, request).await.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(
+            crate::common::send(&serve, request).await.status,
+            StatusCode::METHOD_NOT_ALLOWED,
+            "{method}"
+        );
     }
 }

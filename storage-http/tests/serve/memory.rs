@@ -26,7 +26,9 @@ fn peak() -> Option<u64> {
 
 /// Runs a test and says how much the peak grew meanwhile.
 fn grown(test: impl Future<Output = ()>) {
-    let Some(before) = peak() else { return skip("storage-http/tests/serve/memory.rs", "this system does not tell") };
+    let Some(before) = peak() else {
+        return skip("storage-http/tests/serve/memory.rs", "this system does not tell");
+    };
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
     let grown = peak().unwrap() - before;
     assert!(grown < BOUND, "{grown} bytes more at the peak");
@@ -74,8 +76,9 @@ fn a_large_upload_takes_little() {
             let (root, server) = server().await;
             let mut socket = TcpStream::connect(server.address).await.unwrap();
             let path = link("new", |options| options.method = UrlMethod::Put);
-            let head =
-                format!("PUT {path} HTTP/1.1\r\nhost: files\r\ncontent-length: {SIZE}\r\nconnection: close\r\n\r\n");
+            let head = format!(
+                "PUT {path} HTTP/1.1\r\nhost: files\r\ncontent-length: {SIZE}\r\nconnection: close\r\n\r\n"
+            );
             socket.write_all(head.as_bytes()).await.unwrap();
             let chunk = vec![0; 64 * 1024];
             for _ in 0..SIZE / chunk.len() as u64 {

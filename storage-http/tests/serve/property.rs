@@ -63,13 +63,15 @@ fn brought(answer: &Answer, size: u64) -> Vec<(u64, u8)> {
 fn check(size: usize, asked: &[Asked], encoded: bool) -> Result<(), TestCaseError> {
     let content = bytes(size);
     let size = size as u64;
-    let header = asked.iter().map(Asked::text).collect::<Vec<_>>().join(if encoded { ", " } else { "," });
+    let header =
+        asked.iter().map(Asked::text).collect::<Vec<_>>().join(if encoded { ", " } else { "," });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(async {
         let serve = Serve::new(one_object(content.clone()).await);
         get(&serve, "/a.txt", &[("range", &format!("bytes={header}"))]).await
     });
-    let wanted: Vec<_> = (0..size).filter(|&at| asked.iter().any(|range| range.has(at, size))).collect();
+    let wanted: Vec<_> =
+        (0..size).filter(|&at| asked.iter().any(|range| range.has(at, size))).collect();
     match answer.status {
         StatusCode::RANGE_NOT_SATISFIABLE => {
             prop_assert!(wanted.is_empty());
@@ -85,7 +87,9 @@ fn check(size: usize, asked: &[Asked], encoded: bool) -> Result<(), TestCaseErro
             } else {
                 prop_assert_eq!(positions, wanted);
             }
-            prop_assert!(brought.iter().all(|(at, byte)| content[usize::try_from(*at).unwrap()] == *byte));
+            prop_assert!(
+                brought.iter().all(|(at, byte)| content[usize::try_from(*at).unwrap()] == *byte)
+            );
         }
         other => prop_assert!(false, "{other}"),
     }

@@ -35,7 +35,9 @@ async fn one_range_is_that_part() {
 #[tokio::test]
 async fn a_range_that_is_not_there_is_told_with_the_size() {
     let last = u64::MAX;
-    for range in ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99-,10-11", &format!("bytes={last}-{last}")] {
+    for range in
+        ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99-,10-11", &format!("bytes={last}-{last}")]
+    {
         let answer = of(range).await;
         assert_eq!(answer.status, StatusCode::RANGE_NOT_SATISFIABLE, "{range}");
         assert_eq!(answer.header("content-range"), "bytes */10", "{range}");
@@ -44,7 +46,16 @@ async fn a_range_that_is_not_there_is_told_with_the_size() {
 
 #[tokio::test]
 async fn what_is_no_range_of_bytes_is_ignored() {
-    for range in ["bytes=4-2", "bytes=a-b", "bytes", "lines=1-2", "bytes=1-2,x", "bytes=--1", "bytes=", "bytes=-"] {
+    for range in [
+        "bytes=4-2",
+        "bytes=a-b",
+        "bytes",
+        "lines=1-2",
+        "bytes=1-2,x",
+        "bytes=--1",
+        "bytes=",
+        "bytes=-",
+    ] {
         let answer = of(range).await;
         assert_eq!((answer.status, answer.text()), (StatusCode::OK, "0123456789"), "{range}");
     }
@@ -62,7 +73,10 @@ async fn of_an_empty_object_there_is_no_part_but_its_end() {
     let serve = Serve::new(one_object("").await);
     for range in ["bytes=0-", "bytes=0-0", "bytes=-0"] {
         let answer = get(&serve, "/a.txt", &[("range", range)]).await;
-        assert_eq!((answer.status, answer.header("content-range")), (StatusCode::RANGE_NOT_SATISFIABLE, "bytes */0"));
+        assert_eq!(
+            (answer.status, answer.header("content-range")),
+            (StatusCode::RANGE_NOT_SATISFIABLE, "bytes */0")
+        );
     }
     let answer = get(&serve, "/a.txt", &[("range", "bytes=-5")]).await;
     assert_eq!((answer.status, answer.header("content-length")), (StatusCode::OK, "0"));
@@ -75,16 +89,25 @@ async fn several_ranges_are_parts_of_one_document() {
     assert!(!answer.headers.contains_key("content-range"));
     assert_eq!(answer.header("content-length"), answer.body.len().to_string());
     let parts = parts(&answer);
-    let found: Vec<_> =
-        parts.iter().map(|part| (part.range.clone(), std::str::from_utf8(&part.bytes).unwrap())).collect();
+    let found: Vec<_> = parts
+        .iter()
+        .map(|part| (part.range.clone(), std::str::from_utf8(&part.bytes).unwrap()))
+        .collect();
     assert_eq!(found, [(5..7, "56"), (0..2, "01"), (9..10, "9")]);
-    assert!(parts.iter().all(|part| part.size == 10 && part.content_type == "text/plain; charset=utf-8"));
+    assert!(
+        parts
+            .iter()
+            .all(|part| part.size == 10 && part.content_type == "text/plain; charset=utf-8")
+    );
 }
 
 #[tokio::test]
 async fn of_several_ranges_those_that_are_not_there_are_left_out() {
     let answer = of("bytes=3-4,50-60").await;
-    assert_eq!((answer.status, answer.header("content-range")), (StatusCode::PARTIAL_CONTENT, "bytes 3-4/10"));
+    assert_eq!(
+        (answer.status, answer.header("content-range")),
+        (StatusCode::PARTIAL_CONTENT, "bytes 3-4/10")
+    );
     assert_eq!(answer.text(), "34");
 }
 
@@ -140,9 +163,13 @@ async fn several_ranges_need_a_strong_etag() {
 
 #[tokio::test]
 async fn one_range_needs_none() {
-    let storage = scripted([Version::new("0123456789", |meta| meta.etag = Some(ETag::weak("a").unwrap()))]);
+    let storage =
+        scripted([Version::new("0123456789", |meta| meta.etag = Some(ETag::weak("a").unwrap()))]);
     let answer = get(&Serve::new(storage), "/a.txt", &[("range", "bytes=5-6")]).await;
-    assert_eq!((answer.status, answer.text(), answer.header("etag")), (StatusCode::PARTIAL_CONTENT, "56", "W/\"a\""));
+    assert_eq!(
+        (answer.status, answer.text(), answer.header("etag")),
+        (StatusCode::PARTIAL_CONTENT, "56", "W/\"a\"")
+    );
 }
 
 #[tokio::test]

@@ -22,7 +22,9 @@ fn elsewhere() -> SigningKey {
 
 fn signing_storage() -> (TempDir, Storage) {
     let root = TempDir::new().unwrap();
-    let fs = Fs::builder(root.path()).public_url("http://other.example.com/".parse().unwrap()).signing_key(elsewhere());
+    let fs = Fs::builder(root.path())
+        .public_url("http://other.example.com/".parse().unwrap())
+        .signing_key(elsewhere());
     let storage = Storage::new(fs.build().unwrap());
     (root, storage)
 }
@@ -30,7 +32,8 @@ fn signing_storage() -> (TempDir, Storage) {
 #[tokio::test]
 async fn a_public_url_is_where_clients_are_sent() {
     let storage = one_object("hello").await;
-    let storage = storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/m/".parse().unwrap()));
+    let storage =
+        storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/m/".parse().unwrap()));
     let serve = Serve::new(storage).redirect(Redirect::Public);
     let answer = get(&serve, "/a%20b.txt", &[]).await;
     assert_eq!((answer.status, answer.text()), (StatusCode::FOUND, ""));
@@ -43,10 +46,14 @@ async fn a_public_url_is_where_clients_are_sent() {
 async fn a_signed_link_is_for_the_key_and_the_method_and_not_for_caches() {
     let (_root, storage) = signing_storage();
     let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE));
-    for (answer, method) in
-        [(get(&serve, "/a.txt", &[]).await, UrlMethod::Get), (head(&serve, "/a.txt", &[]).await, UrlMethod::Head)]
-    {
-        assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::FOUND, "no-store"));
+    for (answer, method) in [
+        (get(&serve, "/a.txt", &[]).await, UrlMethod::Get),
+        (head(&serve, "/a.txt", &[]).await, UrlMethod::Head),
+    ] {
+        assert_eq!(
+            (answer.status, answer.header("cache-control")),
+            (StatusCode::FOUND, "no-store")
+        );
         let location: Url = answer.header("location").parse().unwrap();
         let key = Key::new("a.txt").unwrap();
         let now = std::time::SystemTime::now();
@@ -74,7 +81,8 @@ async fn what_a_link_to_here_says_of_the_answer_the_link_to_there_says_too() {
 #[tokio::test]
 async fn a_link_to_there_works_no_longer_than_the_link_to_here() {
     let (_root, storage) = signing_storage();
-    let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE * 60)).signing_key(signing_key());
+    let serve =
+        Serve::new(storage).redirect(Redirect::Signed(MINUTE * 60)).signing_key(signing_key());
     let link = link("a.txt", |options| options.expires_in = Some(MINUTE));
     let location: Url = get(&serve, &link, &[]).await.header("location").parse().unwrap();
     let (key, now) = (Key::new("a.txt").unwrap(), std::time::SystemTime::now());
@@ -86,10 +94,14 @@ async fn a_link_to_there_works_no_longer_than_the_link_to_here() {
 #[tokio::test]
 async fn what_a_public_url_cannot_say_is_answered_from_here() {
     let storage = one_object("hello").await;
-    let storage = storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap()));
-    let serve = Serve::new(storage).redirect(Redirect::Public).signing_key(signing_key()).public_reads();
+    let storage =
+        storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap()));
+    let serve =
+        Serve::new(storage).redirect(Redirect::Public).signing_key(signing_key()).public_reads();
     assert_eq!(get(&serve, &link("a.txt", |_| {}), &[]).await.status, StatusCode::FOUND);
-    let chosen = link("a.txt", |options| options.response_content_disposition = Some("attachment".to_owned()));
+    let chosen = link("a.txt", |options| {
+        options.response_content_disposition = Some("attachment".to_owned())
+    });
     let answer = get(&serve, &chosen, &[]).await;
     assert_eq!(
         (answer.status, answer.text(), answer.header("content-disposition")),
@@ -100,7 +112,8 @@ async fn what_a_public_url_cannot_say_is_answered_from_here() {
 #[tokio::test]
 async fn a_redirection_that_needs_a_link_is_not_for_caches() {
     let storage = one_object("hello").await;
-    let storage = storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap()));
+    let storage =
+        storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap()));
     let serve = Serve::new(storage).redirect(Redirect::Public).signing_key(signing_key());
     let answer = get(&serve, &link("a.txt", |_| {}), &[]).await;
     assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::FOUND, "no-store"));
@@ -120,7 +133,10 @@ async fn a_storage_that_makes_no_such_link_says_so() {
         let serve = Serve::new(one_object("hello").await).redirect(redirect);
         for method in [Method::GET, Method::HEAD] {
             let request = crate::common::request(method, "/a.txt", &[]);
-            assert_eq!(crate::common::send(&serve, request).await.status, StatusCode::NOT_IMPLEMENTED);
+            assert_eq!(
+                crate::common::send(&serve, request).await.status,
+                StatusCode::NOT_IMPLEMENTED
+            );
         }
     }
 }
@@ -135,8 +151,10 @@ async fn a_lifetime_that_nobody_signs_is_the_servers_mistake() {
 #[tokio::test]
 async fn uploads_come_here() {
     let (_root, storage) = signing_storage();
-    let serve = Serve::new(storage.clone()).redirect(Redirect::Signed(MINUTE)).signing_key(signing_key());
-    let answer = put(&serve, &link("a.txt", |options| options.method = UrlMethod::Put), &[], b"new").await;
+    let serve =
+        Serve::new(storage.clone()).redirect(Redirect::Signed(MINUTE)).signing_key(signing_key());
+    let answer =
+        put(&serve, &link("a.txt", |options| options.method = UrlMethod::Put), &[], b"new").await;
     assert_eq!(answer.status, StatusCode::CREATED);
     assert!(storage.exists("a.txt").await.unwrap());
 }

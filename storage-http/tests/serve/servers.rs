@@ -20,9 +20,15 @@ async fn router() -> Router {
 async fn below_a_path_of_axum_it_answers_as_it_does_alone() {
     let alone = Serve::new(one_object("0123456789").await);
     let mut router = router().await;
-    for headers in [&[][..], &[("range", "bytes=2-3")], &[("range", "bytes=0-0,5-5")], &[("if-none-match", "*")]] {
+    for headers in [
+        &[][..],
+        &[("range", "bytes=2-3")],
+        &[("range", "bytes=0-0,5-5")],
+        &[("if-none-match", "*")],
+    ] {
         for method in [Method::GET, Method::HEAD] {
-            let nested = router.call(request(method.clone(), "/media/a.txt", headers)).await.unwrap();
+            let nested =
+                router.call(request(method.clone(), "/media/a.txt", headers)).await.unwrap();
             let direct = alone.answer(request(method.clone(), "/a.txt", headers)).await;
             assert_eq!(nested.status(), direct.status());
             let names = |headers: &http::HeaderMap| {
@@ -31,9 +37,16 @@ async fn below_a_path_of_axum_it_answers_as_it_does_alone() {
                 names
             };
             assert_eq!(names(nested.headers()), names(direct.headers()), "{method} {headers:?}");
-            assert_eq!(nested.headers().get("content-length"), direct.headers().get("content-length"));
+            assert_eq!(
+                nested.headers().get("content-length"),
+                direct.headers().get("content-length")
+            );
             let length = nested.into_body().collect().await.unwrap().to_bytes().len();
-            assert_eq!(length, direct.into_body().collect().await.unwrap().to_bytes().len(), "{method} {headers:?}");
+            assert_eq!(
+                length,
+                direct.into_body().collect().await.unwrap().to_bytes().len(),
+                "{method} {headers:?}"
+            );
         }
     }
 }
@@ -66,13 +79,17 @@ async fn axum_adds_no_length_where_there_is_none() {
 #[tokio::test]
 async fn a_link_works_below_a_path_that_the_router_takes_away() {
     let storage = Memory::storage();
-    let mut router = Router::new().nest_service("/media", Serve::new(storage.clone()).signing_key(signing_key()));
+    let mut router = Router::new()
+        .nest_service("/media", Serve::new(storage.clone()).signing_key(signing_key()));
     let link = link("a.txt", |options| options.method = storage_core::UrlMethod::Put);
     let answer = router.call(request(Method::PUT, &format!("/media{link}"), &[])).await.unwrap();
     assert_eq!(answer.status(), http::StatusCode::CREATED);
     assert!(storage.exists("a.txt").await.unwrap());
     // As it does without a router.
-    assert_eq!(put(&Serve::new(storage).signing_key(signing_key()), &link, &[], b"x").await.status, 201);
+    assert_eq!(
+        put(&Serve::new(storage).signing_key(signing_key()), &link, &[], b"x").await.status,
+        201
+    );
 }
 
 #[tokio::test]

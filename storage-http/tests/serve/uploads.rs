@@ -35,8 +35,14 @@ async fn stored(storage: &Storage) -> String {
 }
 
 /// An upload without `Content-Length`, in chunks.
-async fn put_chunks(serve: &Serve, uri: &str, chunks: Vec<Result<&'static str, &'static str>>) -> Answer {
-    let frames = chunks.into_iter().map(|chunk| chunk.map(|chunk| Frame::data(Bytes::from_static(chunk.as_bytes()))));
+async fn put_chunks(
+    serve: &Serve,
+    uri: &str,
+    chunks: Vec<Result<&'static str, &'static str>>,
+) -> Answer {
+    let frames = chunks
+        .into_iter()
+        .map(|chunk| chunk.map(|chunk| Frame::data(Bytes::from_static(chunk.as_bytes()))));
     let frames = frames.map(|frame| frame.map_err(std::io::Error::other)).collect::<Vec<_>>();
     send(serve, Request::put(uri).body(StreamBody::new(stream::iter(frames))).unwrap()).await
 }
@@ -91,7 +97,11 @@ async fn headers_that_cannot_be_kept_are_refused() {
     let (storage, serve) = serve().await;
     let long = format!("text/{}", "a".repeat(2_000));
     for header in [("content-type", "png"), ("content-type", "text/é"), ("content-type", &long)] {
-        assert_eq!(put(&serve, &upload_link(), &[header], b"new").await.status, StatusCode::BAD_REQUEST, "{header:?}");
+        assert_eq!(
+            put(&serve, &upload_link(), &[header], b"new").await.status,
+            StatusCode::BAD_REQUEST,
+            "{header:?}"
+        );
     }
     assert_eq!(stored(&storage).await, "old");
 }
@@ -99,7 +109,10 @@ async fn headers_that_cannot_be_kept_are_refused() {
 #[tokio::test]
 async fn an_upload_in_chunks_and_an_empty_one_are_stored() {
     let (storage, serve) = serve().await;
-    assert_eq!(put_chunks(&serve, &upload_link(), vec![Ok("ne"), Ok(""), Ok("w")]).await.status, StatusCode::CREATED);
+    assert_eq!(
+        put_chunks(&serve, &upload_link(), vec![Ok("ne"), Ok(""), Ok("w")]).await.status,
+        StatusCode::CREATED
+    );
     assert_eq!(stored(&storage).await, "new");
     assert_eq!(put(&serve, &upload_link(), &[], b"").await.status, StatusCode::CREATED);
     assert_eq!(stored(&storage).await, "");
@@ -109,9 +122,15 @@ async fn an_upload_in_chunks_and_an_empty_one_are_stored() {
 async fn if_none_match_stores_new_objects_alone() {
     let (storage, serve) = serve().await;
     let new = [("if-none-match", "*")];
-    assert_eq!(put(&serve, &upload_link(), &new, b"new").await.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(
+        put(&serve, &upload_link(), &new, b"new").await.status,
+        StatusCode::PRECONDITION_FAILED
+    );
     assert_eq!(stored(&storage).await, "old");
-    assert_eq!(put(&serve, &link("b.txt", uploads), &new, b"new").await.status, StatusCode::CREATED);
+    assert_eq!(
+        put(&serve, &link("b.txt", uploads), &new, b"new").await.status,
+        StatusCode::CREATED
+    );
 }
 
 #[tokio::test]
@@ -123,7 +142,10 @@ async fn if_match_replaces_that_version_alone() {
         assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{other}");
     }
     assert_eq!(stored(&storage).await, "old");
-    assert_eq!(put(&serve, &upload_link(), &[("if-match", &etag)], b"new").await.status, StatusCode::CREATED);
+    assert_eq!(
+        put(&serve, &upload_link(), &[("if-match", &etag)], b"new").await.status,
+        StatusCode::CREATED
+    );
     assert_eq!(stored(&storage).await, "new");
 }
 
@@ -141,7 +163,11 @@ async fn a_condition_that_cannot_be_kept_is_refused_not_left_out() {
         &[("content-range", "bytes 0-2/10")],
     ];
     for headers in cases {
-        assert_eq!(put(&serve, &upload_link(), headers, b"new").await.status, StatusCode::BAD_REQUEST, "{headers:?}");
+        assert_eq!(
+            put(&serve, &upload_link(), headers, b"new").await.status,
+            StatusCode::BAD_REQUEST,
+            "{headers:?}"
+        );
     }
     assert_eq!(stored(&storage).await, "old");
 }
@@ -156,10 +182,16 @@ async fn a_link_binds_the_length() {
     assert_eq!(put(&serve, &five, &[], b"four").await.status, StatusCode::FORBIDDEN);
     assert_eq!(put(&serve, &five, &[], b"sixsix").await.status, StatusCode::FORBIDDEN);
     for chunks in [vec![Ok("four")], vec![Ok("six"), Ok("six")], vec![]] {
-        assert_eq!(put_chunks(&serve, &five, chunks).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(
+            put_chunks(&serve, &five, chunks).await.status,
+            StatusCode::UNPROCESSABLE_ENTITY
+        );
     }
     assert_eq!(stored(&storage).await, "old");
-    assert_eq!(put_chunks(&serve, &five, vec![Ok("hel"), Ok("lo")]).await.status, StatusCode::CREATED);
+    assert_eq!(
+        put_chunks(&serve, &five, vec![Ok("hel"), Ok("lo")]).await.status,
+        StatusCode::CREATED
+    );
     assert_eq!(stored(&storage).await, "hello");
 }
 
@@ -182,11 +214,20 @@ async fn a_link_binds_the_type() {
         uploads(options);
         options.content_type = Some("image/png".to_owned());
     });
-    for headers in [&[][..], &[("content-type", "text/html")], &[("content-type", "image/png, text/html")]] {
-        assert_eq!(put(&serve, &png, headers, b"new").await.status, StatusCode::FORBIDDEN, "{headers:?}");
+    for headers in
+        [&[][..], &[("content-type", "text/html")], &[("content-type", "image/png, text/html")]]
+    {
+        assert_eq!(
+            put(&serve, &png, headers, b"new").await.status,
+            StatusCode::FORBIDDEN,
+            "{headers:?}"
+        );
     }
     assert_eq!(stored(&storage).await, "old");
-    assert_eq!(put(&serve, &png, &[("content-type", "image/png")], b"new").await.status, StatusCode::CREATED);
+    assert_eq!(
+        put(&serve, &png, &[("content-type", "image/png")], b"new").await.status,
+        StatusCode::CREATED
+    );
     assert_eq!(storage.stat("a.txt").await.unwrap().content_type(), Some("image/png"));
 }
 
@@ -194,9 +235,15 @@ async fn a_link_binds_the_type() {
 async fn an_upload_that_is_too_large_is_refused_before_or_while_it_comes() {
     let (storage, serve) = serve().await;
     let serve = serve.max_upload_size(5);
-    assert_eq!(put(&serve, &upload_link(), &[], b"sixsix").await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        put(&serve, &upload_link(), &[], b"sixsix").await.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
     let endless = vec![Ok("six"), Ok("six"), Err("nobody reads on")];
-    assert_eq!(put_chunks(&serve, &upload_link(), endless).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        put_chunks(&serve, &upload_link(), endless).await.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
     assert_eq!(stored(&storage).await, "old");
     assert_eq!(put(&serve, &upload_link(), &[], b"fives").await.status, StatusCode::CREATED);
 }
@@ -204,7 +251,8 @@ async fn an_upload_that_is_too_large_is_refused_before_or_while_it_comes() {
 #[tokio::test]
 async fn a_limit_of_the_server_around_is_told_as_one() {
     let (storage, serve) = serve().await;
-    let frames = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"sixsix")))]);
+    let frames =
+        stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"sixsix")))]);
     let body = Limited::new(StreamBody::new(frames), 5);
     let answer = send(&serve, Request::put(upload_link()).body(body).unwrap()).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -233,11 +281,13 @@ async fn an_upload_that_breaks_off_leaves_the_old_object_and_no_debris() {
     let storage = Storage::new(Fs::builder(root.path()).build().unwrap());
     storage.save("a.txt", "old").await.unwrap();
     let serve = Serve::new(storage.clone()).signing_key(signing_key());
-    let answer = put_chunks(&serve, &upload_link(), vec![Ok("ne"), Err("the canary in the cable")]).await;
+    let answer =
+        put_chunks(&serve, &upload_link(), vec![Ok("ne"), Err("the canary in the cable")]).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert!(!answer.text().contains("canary"));
     assert_eq!(stored(&storage).await, "old");
-    let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["a.txt"]);
 }
 
@@ -263,7 +313,9 @@ async fn an_upload_that_is_slow_but_moves_is_taken() {
         tokio::time::sleep(Duration::from_secs(9)).await;
         Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(chunk.as_bytes())))
     });
-    let answer = send(&serve, Request::put(upload_link()).body(StreamBody::new(Box::pin(slow))).unwrap()).await;
+    let answer =
+        send(&serve, Request::put(upload_link()).body(StreamBody::new(Box::pin(slow))).unwrap())
+            .await;
     assert_eq!(answer.status, StatusCode::CREATED);
     assert_eq!(stored(&storage).await, "new");
 }
@@ -284,9 +336,13 @@ async fn trailers_are_no_part_of_the_object() {
     let (storage, serve) = serve().await;
     let mut trailers = http::HeaderMap::new();
     trailers.insert("x-checksum", "0".parse().unwrap());
-    let frames = [Frame::data(Bytes::from_static(b"new")), Frame::trailers(trailers)].map(Ok::<_, std::io::Error>);
+    let frames = [Frame::data(Bytes::from_static(b"new")), Frame::trailers(trailers)]
+        .map(Ok::<_, std::io::Error>);
     let body = StreamBody::new(stream::iter(frames));
-    assert_eq!(send(&serve, Request::put(upload_link()).body(body).unwrap()).await.status, StatusCode::CREATED);
+    assert_eq!(
+        send(&serve, Request::put(upload_link()).body(body).unwrap()).await.status,
+        StatusCode::CREATED
+    );
     assert_eq!(stored(&storage).await, "new");
 }
 
@@ -311,7 +367,9 @@ async fn what_the_storage_says_of_an_upload_becomes_a_status_and_no_text_of_its_
         let faults = Faults::new();
         let storage = one_object("old").await.layer(|inner| faults.layer(inner));
         let fails = faults.on(Operation::Save).fail_with(move || {
-            Error::new(kind, "canary in /srv/canary").with_source(std::io::Error::other("canary")).with_key("canary")
+            Error::new(kind, "canary in /srv/canary")
+                .with_source(std::io::Error::other("canary"))
+                .with_key("canary")
         });
         let serve = Serve::new(storage.clone()).signing_key(signing_key());
         let answer = put(&serve, &upload_link(), &[], b"new").await;
@@ -328,9 +386,12 @@ async fn of_many_uploads_of_a_new_object_one_is_stored() {
     let serve = Arc::new(Serve::new(storage.clone()).signing_key(signing_key()));
     let uploads = (0..16).map(|_| {
         let serve = Arc::clone(&serve);
-        tokio::spawn(async move { put(&serve, &upload_link(), &[("if-none-match", "*")], b"new").await.status })
+        tokio::spawn(async move {
+            put(&serve, &upload_link(), &[("if-none-match", "*")], b"new").await.status
+        })
     });
     let answers = futures_util::future::join_all(uploads).await;
-    let stored = answers.iter().filter(|status| *status.as_ref().unwrap() == StatusCode::CREATED).count();
+    let stored =
+        answers.iter().filter(|status| *status.as_ref().unwrap() == StatusCode::CREATED).count();
     assert_eq!(stored, 1);
 }

@@ -37,9 +37,13 @@ async fn without_etags_times_tell_versions_apart() {
 
 #[tokio::test]
 async fn without_anything_else_sizes_tell_versions_apart() {
-    let serve = Serve::new(scripted([Version::new("0123456789", |_| {}), Version::new("ABC", |_| {})]));
+    let serve =
+        Serve::new(scripted([Version::new("0123456789", |_| {}), Version::new("ABC", |_| {})]));
     let answer = get(&serve, "/a.txt", &[("range", "bytes=5-6,0-1")]).await;
-    assert_eq!((answer.status, answer.header("content-range")), (StatusCode::PARTIAL_CONTENT, "bytes 0-1/3"));
+    assert_eq!(
+        (answer.status, answer.header("content-range")),
+        (StatusCode::PARTIAL_CONTENT, "bytes 0-1/3")
+    );
 }
 
 #[tokio::test]
@@ -59,15 +63,22 @@ async fn a_new_version_that_the_client_has_is_not_sent() {
 #[tokio::test]
 async fn an_object_that_never_stays_is_told_to_be_tried_later() {
     let versions = (0..50).map(|n| strong(&format!("v{n}"), "0123456789"));
-    let answer = get(&Serve::new(scripted(versions)), "/a.txt", &[("if-none-match", "\"x\"")]).await;
-    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    let answer =
+        get(&Serve::new(scripted(versions)), "/a.txt", &[("if-none-match", "\"x\"")]).await;
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (StatusCode::SERVICE_UNAVAILABLE, "1")
+    );
 }
 
 #[tokio::test]
 async fn an_object_that_has_shrunk_is_looked_at_once_more() {
     let serve = Serve::new(scripted([dated(1_000, "0123456789"), dated(1_000, "012")]));
     let answer = get(&serve, "/a.txt", &[("range", "bytes=5-6"), ("if-none-match", "\"x\"")]).await;
-    assert_eq!((answer.status, answer.header("content-range")), (StatusCode::RANGE_NOT_SATISFIABLE, "bytes */3"));
+    assert_eq!(
+        (answer.status, answer.header("content-range")),
+        (StatusCode::RANGE_NOT_SATISFIABLE, "bytes */3")
+    );
 }
 
 /// A version, and the same one after a copy onto itself that gave it an encoding.
@@ -87,7 +98,8 @@ async fn an_encoding_that_came_meanwhile_is_not_taken_for_none() {
 
 #[tokio::test]
 async fn a_part_that_was_to_be_decoded_meanwhile_is_not_sent() {
-    let headers = [("range", "bytes=5-6"), ("if-none-match", "\"x\""), ("accept-encoding", "identity")];
+    let headers =
+        [("range", "bytes=5-6"), ("if-none-match", "\"x\""), ("accept-encoding", "identity")];
     let answer = get(&encoded_meanwhile(gzip(b"hello").await, "gzip"), "/a.txt", &headers).await;
     assert_eq!((answer.status, answer.text()), (StatusCode::OK, "hello"));
 }

@@ -35,9 +35,13 @@ async fn get_and_head_have_the_same_headers_on_the_wire() {
         ("/a.txt", "if-none-match: *\r\n", "304 Not Modified", false),
     ];
     for (path, headers, status, is_known) in cases {
-        let (get, head) = (server.ask("GET", path, headers).await, server.ask("HEAD", path, headers).await);
+        let (get, head) =
+            (server.ask("GET", path, headers).await, server.ask("HEAD", path, headers).await);
         let without_time = |answer: &crate::common::server::Raw| {
-            let headers = answer.headers.iter().filter(|(name, _)| name != "date" && name != "transfer-encoding");
+            let headers = answer
+                .headers
+                .iter()
+                .filter(|(name, _)| name != "date" && name != "transfer-encoding");
             headers.cloned().collect::<BTreeSet<_>>()
         };
         assert_eq!(get.status, status, "{path} {headers:?}");
@@ -59,7 +63,8 @@ async fn an_answer_without_a_body_leaves_the_connection_usable() {
                  GET /empty HTTP/1.1\r\nhost: files\r\n\r\n\
                  GET /a.txt HTTP/1.1\r\nhost: files\r\nrange: bytes=2-3\r\nconnection: close\r\n\r\n";
     let received = String::from_utf8(server.talk(asked).await).unwrap();
-    let statuses: Vec<_> = received.match_indices("HTTP/1.1 ").map(|(at, _)| &received[at + 9..at + 12]).collect();
+    let statuses: Vec<_> =
+        received.match_indices("HTTP/1.1 ").map(|(at, _)| &received[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "304", "204", "200", "200", "206"]);
     assert!(received.ends_with("\r\n\r\n23"), "{received}");
 }
@@ -67,10 +72,16 @@ async fn an_answer_without_a_body_leaves_the_connection_usable() {
 #[tokio::test]
 async fn a_304_and_a_204_have_no_content_length() {
     let server = Server::start(Serve::new(storage().await)).await;
-    let (same, options) =
-        (server.ask("GET", "/a.txt", "if-none-match: *\r\n").await, server.ask("OPTIONS", "/a.txt", "").await);
+    let (same, options) = (
+        server.ask("GET", "/a.txt", "if-none-match: *\r\n").await,
+        server.ask("OPTIONS", "/a.txt", "").await,
+    );
     for answer in [same, options] {
-        assert_eq!((answer.header("content-length"), answer.header("transfer-encoding")), (None, None), "{answer:?}");
+        assert_eq!(
+            (answer.header("content-length"), answer.header("transfer-encoding")),
+            (None, None),
+            "{answer:?}"
+        );
         assert_eq!(answer.body, "");
     }
 }
@@ -81,15 +92,26 @@ async fn several_ranges_have_a_length_and_exactly_as_many_bytes() {
     let answer = server.ask("GET", "/a.txt", "range: bytes=0-1,5-6\r\n").await;
     assert_eq!(answer.status, "206 Partial Content");
     assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()));
-    assert!(answer.body.starts_with("--anystorage-") && answer.body.ends_with("--\r\n"), "{}", answer.body);
+    assert!(
+        answer.body.starts_with("--anystorage-") && answer.body.ends_with("--\r\n"),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
 async fn a_path_is_not_cleaned_up_before_it_is_looked_at() {
     let server = Server::start(Serve::new(storage().await)).await;
-    for path in
-        ["/../a.txt", "/x/../a.txt", "/./a.txt", "//a.txt", "/%2e%2e/a.txt", "/a.txt%00", "/a.txt/", "/%2Fa.txt"]
-    {
+    for path in [
+        "/../a.txt",
+        "/x/../a.txt",
+        "/./a.txt",
+        "//a.txt",
+        "/%2e%2e/a.txt",
+        "/a.txt%00",
+        "/a.txt/",
+        "/%2Fa.txt",
+    ] {
         assert_eq!(server.ask("GET", path, "").await.status, "404 Not Found", "{path}");
     }
 }
@@ -116,7 +138,9 @@ async fn an_upload_waits_for_the_servers_word_and_is_stored() {
 
 #[tokio::test]
 async fn an_upload_that_is_refused_is_not_asked_for() {
-    let server = Server::start(Serve::new(Memory::storage()).signing_key(signing_key()).max_upload_size(4)).await;
+    let server =
+        Server::start(Serve::new(Memory::storage()).signing_key(signing_key()).max_upload_size(4))
+            .await;
     let link = link("a.txt", |options| options.method = UrlMethod::Put);
     for (link, status) in [(link.as_str(), "413 Payload Too Large"), ("/a.txt", "403 Forbidden")] {
         let answer = server.ask("PUT", link, "expect: 100-continue\r\ncontent-length: 5\r\n").await;
@@ -130,7 +154,9 @@ async fn a_chunked_upload_whose_end_never_comes_stores_nothing() {
     let server = Server::start(Serve::new(storage.clone()).signing_key(signing_key())).await;
     let link = link("a.txt", |options| options.method = UrlMethod::Put);
     let mut socket = TcpStream::connect(server.address).await.unwrap();
-    let sent = format!("PUT {link} HTTP/1.1\r\nhost: files\r\ntransfer-encoding: chunked\r\n\r\n3\r\nnew\r\n");
+    let sent = format!(
+        "PUT {link} HTTP/1.1\r\nhost: files\r\ntransfer-encoding: chunked\r\n\r\n3\r\nnew\r\n"
+    );
     socket.write_all(sent.as_bytes()).await.unwrap();
     socket.shutdown().await.unwrap();
     let mut rest = Vec::new();

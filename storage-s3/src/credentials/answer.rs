@@ -1,4 +1,5 @@
-//! The credentials in the answers of containers, instances and STS, and what the server's clock says of ours.
+//! The credentials in the answers of containers, instances and STS, and what the server's clock
+//! says of ours.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,8 @@ use super::failure::Failure;
 use super::keys;
 use super::provider::Fetched;
 
-/// By how much the clocks of two machines may differ before it is told. S3 refuses requests from 15 minutes on.
+/// By how much the clocks of two machines may differ before it is told. S3 refuses requests from 15
+/// minutes on.
 const NOTABLE: Duration = Duration::from_secs(5 * 60);
 
 /// The document that containers and instances answer: credentials, or what went wrong.
@@ -36,7 +38,8 @@ pub(super) struct Raw<'a> {
     pub(super) expiration: Option<&'a str>,
 }
 
-/// Reads the document of a container or an instance. `secret` is what the question was authorised with.
+/// Reads the document of a container or an instance. `secret` is what the question was authorised
+/// with.
 pub(super) fn read(asker: &Asker, answer: &Answer, secret: &str) -> Result<Fetched, Failure> {
     // A parser's own message may quote what it read.
     let document = serde_json::from_slice::<Document>(&answer.body);
@@ -46,7 +49,10 @@ pub(super) fn read(asker: &Asker, answer: &Answer, secret: &str) -> Result<Fetch
     }
     let document = document.map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        Failure::new(format!("{} answers something that is no credentials document ({place})", asker.place()))
+        Failure::new(format!(
+            "{} answers something that is no credentials document ({place})",
+            asker.place()
+        ))
     })?;
     if document.access_key_id.is_empty() && !document.code.is_empty() {
         let said = shown(&format!("{} {}", document.code, document.message), secret);
@@ -63,8 +69,14 @@ pub(super) fn read(asker: &Asker, answer: &Answer, secret: &str) -> Result<Fetch
 
 impl Raw<'_> {
     /// Checks them, and translates their end to the clock of this machine.
-    pub(super) fn fetched(&self, asker: &Asker, server_time: Option<SystemTime>) -> Result<Fetched, Failure> {
-        let wrong = |what: &str| Failure::new(format!("{} answers credentials that are none: {what}", asker.place()));
+    pub(super) fn fetched(
+        &self,
+        asker: &Asker,
+        server_time: Option<SystemTime>,
+    ) -> Result<Fetched, Failure> {
+        let wrong = |what: &str| {
+            Failure::new(format!("{} answers credentials that are none: {what}", asker.place()))
+        };
         let credential: AwsCredential =
             keys::credential(self.key_id, self.secret, self.token).map_err(|what| wrong(&what))?;
         let expiration = match self.expiration {
@@ -98,8 +110,8 @@ impl Difference {
         }
     }
 
-    /// A time of the server by the local clock. A difference that the way of the answer explains is left alone. `None`
-    /// lies outside what the clock can show.
+    /// A time of the server by the local clock. A difference that the way of the answer explains is
+    /// left alone. `None` lies outside what the clock can show.
     pub(super) fn to_local(self, time: SystemTime) -> Option<SystemTime> {
         match self {
             Self::Ahead(by) if by > NOTABLE => time.checked_add(by),

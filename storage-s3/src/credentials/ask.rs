@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 use object_store::ClientOptions;
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponseBody};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponseBody,
+};
 use storage_core::{Error, Result, innermost};
 use url::Url;
 
@@ -22,7 +24,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Asks one server.
 pub(super) struct Asker {
     client: HttpClient,
-    /// Scheme, host and port, for messages. Paths are left out of them: those of containers are as good as a password.
+    /// Scheme, host and port, for messages. Paths are left out of them: those of containers are as
+    /// good as a password.
     place: String,
     patience: Duration,
 }
@@ -42,9 +45,14 @@ impl Asker {
     /// `InvalidConfig` if no client can be made.
     pub(super) fn new(http: &dyn HttpConnector, url: &Url, patience: Duration) -> Result<Self> {
         let plain = url.scheme() == "http";
-        let options = ClientOptions::new().with_allow_http(plain).with_connect_timeout(patience).with_timeout(patience);
+        let options = ClientOptions::new()
+            .with_allow_http(plain)
+            .with_connect_timeout(patience)
+            .with_timeout(patience);
         let client = http.connect(&options).map_err(|_| {
-            Error::config("no HTTP client could be made to ask for credentials: check the TLS settings")
+            Error::config(
+                "no HTTP client could be made to ask for credentials: check the TLS settings",
+            )
         })?;
         Ok(Self { client, place: url.origin().ascii_serialization(), patience })
     }
@@ -59,9 +67,9 @@ impl Asker {
         let mut attempts = 1;
         loop {
             let answer = self.attempt(question.clone()).await;
-            let is_final = answer
-                .as_ref()
-                .is_ok_and(|answer| !answer.status.is_server_error() && answer.status != StatusCode::TOO_MANY_REQUESTS);
+            let is_final = answer.as_ref().is_ok_and(|answer| {
+                !answer.status.is_server_error() && answer.status != StatusCode::TOO_MANY_REQUESTS
+            });
             if is_final || attempts == ATTEMPTS {
                 return answer;
             }
@@ -75,29 +83,37 @@ impl Asker {
             let answer = self.client.execute(question).await?;
             let (parts, body) = answer.into_parts();
             let server_time = date(&parts.headers);
-            Ok::<_, HttpError>(read(body).await?.map(|body| Answer { status: parts.status, body, server_time }))
+            Ok::<_, HttpError>(read(body).await?.map(|body| Answer {
+                status: parts.status,
+                body,
+                server_time,
+            }))
         });
         match answered.await {
             Ok(Ok(Some(answer))) => Ok(answer),
-            Ok(Ok(None)) => {
-                Err(Failure::new(format!("{} answers more than the {MAX_BYTES} bytes expected", self.place)))
-            }
+            Ok(Ok(None)) => Err(Failure::new(format!(
+                "{} answers more than the {MAX_BYTES} bytes expected",
+                self.place
+            ))),
             Ok(Err(error)) if error.kind() == HttpErrorKind::Timeout => Err(self.no_answer()),
             Ok(Err(error)) => {
-                Err(Failure::new(format!("{} cannot be asked: {}", self.place, innermost(&error))).passing())
+                Err(Failure::new(format!("{} cannot be asked: {}", self.place, innermost(&error)))
+                    .passing())
             }
             Err(_) => Err(self.no_answer()),
         }
     }
 
     fn no_answer(&self) -> Failure {
-        Failure::new(format!("no answer from {} within {} s", self.place, self.patience.as_secs())).passing()
+        Failure::new(format!("no answer from {} within {} s", self.place, self.patience.as_secs()))
+            .passing()
     }
 
     /// The failure of an answer that is no success; `said` is what it says, without secrets.
     pub(super) fn refused(&self, answer: &Answer, said: &str) -> Failure {
         let colon = if said.is_empty() { "" } else { ": " };
-        let failure = Failure::new(format!("{} answers {}{colon}{said}", self.place, answer.status));
+        let failure =
+            Failure::new(format!("{} answers {}{colon}{said}", self.place, answer.status));
         if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
             failure.passing()
         } else {
@@ -124,8 +140,8 @@ fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
 }
 
-/// What a server says, as far as it can be shown: its first line, not too long, without `secret`, should it be repeated.
-/// After the first line come details, such as all that was signed.
+/// What a server says, as far as it can be shown: its first line, not too long, without `secret`,
+/// should it be repeated. After the first line come details, such as all that was signed.
 pub(super) fn shown(said: &str, secret: &str) -> String {
     const MAX_CHARS: usize = 300;
     let said = if secret.is_empty() { said.to_owned() } else { said.replace(secret, "...") };

@@ -45,7 +45,10 @@ impl Container {
     ///
     /// # Errors
     /// `InvalidConfig` for an address that credentials are not taken from.
-    pub(super) fn of_environment(env: &Environment, http: &dyn HttpConnector) -> Result<Option<Self>> {
+    pub(super) fn of_environment(
+        env: &Environment,
+        http: &dyn HttpConnector,
+    ) -> Result<Option<Self>> {
         let url = match (env.text(RELATIVE)?, env.text(FULL)?) {
             (Some(path), _) if path.starts_with('/') => Url::parse(&format!("{ECS}{path}")).ok(),
             (Some(_), _) => return Err(Error::config(format!("{RELATIVE} does not begin with /"))),
@@ -66,7 +69,8 @@ impl Container {
     }
 }
 
-/// The rule of the AWS SDKs: what is not encrypted does not leave the machine, or goes to the agents.
+/// The rule of the AWS SDKs: what is not encrypted does not leave the machine, or goes to the
+/// agents.
 fn is_allowed(url: &Url) -> bool {
     let is_agent = match url.host() {
         Some(Host::Ipv4(address)) => matches!(address.octets(), [169, 254, 170, 2 | 23]),
@@ -81,11 +85,10 @@ impl Source for Container {
 
     async fn fetch(&self) -> Result<Fetched, Failure> {
         let mut question = HttpRequest::new(HttpRequestBody::empty());
-        *question.uri_mut() = self
-            .url
-            .as_str()
-            .parse()
-            .map_err(|_| Failure::config("the address of the container's agent is no valid URL"))?;
+        *question.uri_mut() =
+            self.url.as_str().parse().map_err(|_| {
+                Failure::config("the address of the container's agent is no valid URL")
+            })?;
         let token = match &self.token {
             Token::None => None,
             Token::Given(token) => Some(token.expose().to_owned()),
@@ -93,7 +96,9 @@ impl Source for Container {
         };
         if let Some(token) = &token {
             let mut value = HeaderValue::from_str(token).map_err(|_| {
-                Failure::config(format!("the token of {TOKEN} or {TOKEN_FILE} does not fit in a header"))
+                Failure::config(format!(
+                    "the token of {TOKEN} or {TOKEN_FILE} does not fit in a header"
+                ))
             })?;
             value.set_sensitive(true);
             question.headers_mut().insert(header::AUTHORIZATION, value);

@@ -22,20 +22,29 @@ impl Environment {
 
     /// These variables alone.
     #[cfg(test)]
-    pub(crate) fn of<V: Into<OsString>>(variables: impl IntoIterator<Item = (&'static str, V)>) -> Self {
-        Self { given: Some(variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()) }
+    pub(crate) fn of<V: Into<OsString>>(
+        variables: impl IntoIterator<Item = (&'static str, V)>,
+    ) -> Self {
+        Self {
+            given: Some(
+                variables
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value.into()))
+                    .collect(),
+            ),
+        }
     }
 
-    /// A variable's value, without white space around it. One that is empty counts as not set, which is how many tools
-    /// unset them.
+    /// A variable's value, without white space around it. One that is empty counts as not set,
+    /// which is how many tools unset them.
     ///
     /// # Errors
     /// `InvalidConfig` if the value is no text.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>> {
         let Some(value) = self.raw(name) else { return Ok(None) };
-        let text = value
-            .into_string()
-            .map_err(|_| Error::config(format!("the environment variable {name} is not UTF-8 text")))?;
+        let text = value.into_string().map_err(|_| {
+            Error::config(format!("the environment variable {name} is not UTF-8 text"))
+        })?;
         let text = text.trim();
         Ok((!text.is_empty()).then(|| text.to_owned()))
     }
@@ -48,7 +57,8 @@ impl Environment {
         Ok(self.text(name)?.is_some_and(|value| value.eq_ignore_ascii_case("true")))
     }
 
-    /// The endpoint that variables name for a service (`S3`, `STS`), unless another one says that none is to be heeded.
+    /// The endpoint that variables name for a service (`S3`, `STS`), unless another one says that
+    /// none is to be heeded.
     ///
     /// # Errors
     /// As [`text`](Self::text).
@@ -100,6 +110,10 @@ impl Environment {
 /// Values are not shown: any of them may be a secret.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.given.is_some() { "Environment(given)" } else { "Environment(process)" })
+        f.write_str(if self.given.is_some() {
+            "Environment(given)"
+        } else {
+            "Environment(process)"
+        })
     }
 }

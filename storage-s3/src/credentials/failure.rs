@@ -62,18 +62,25 @@ impl Tried {
 
     /// The error of a search in which no source applied.
     pub(super) fn nothing_found(&self) -> Error {
-        Error::new(ErrorKind::Unauthenticated, format!("no credentials: looked at {}; {WAY_OUT}", self.list()))
+        Error::new(
+            ErrorKind::Unauthenticated,
+            format!("no credentials: looked at {}; {WAY_OUT}", self.list()),
+        )
     }
 
     fn told(&self, source: &str, message: &str) -> String {
         if self.0.is_empty() {
             return format!("no credentials from {source}: {message}");
         }
-        format!("no credentials from {source}: {message}; before it, looked at {}; {WAY_OUT}", self.list())
+        format!(
+            "no credentials from {source}: {message}; before it, looked at {}; {WAY_OUT}",
+            self.list()
+        )
     }
 
     fn list(&self) -> String {
-        let all: Vec<_> = self.0.iter().map(|(source, reason)| format!("{source} ({reason})")).collect();
+        let all: Vec<_> =
+            self.0.iter().map(|(source, reason)| format!("{source} ({reason})")).collect();
         all.join(", ")
     }
 }

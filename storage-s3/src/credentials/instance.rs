@@ -13,10 +13,11 @@ use super::environment::Environment;
 use super::failure::Failure;
 use super::provider::{Fetched, Source};
 
-/// The longest that one answer may take. The service is on the same machine; where there is none, nobody may answer.
+/// The longest that one answer may take. The service is on the same machine; where there is none,
+/// nobody may answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long credentials are used that the service gives though they have expired: AWS extends them where it cannot
-/// renew them.
+/// For how long credentials are used that the service gives though they have expired: AWS extends
+/// them where it cannot renew them.
 const EXTENSION: Duration = Duration::from_secs(10 * 60);
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLE_PATH: &str = "/latest/meta-data/iam/security-credentials/";
@@ -35,7 +36,10 @@ impl Instance {
     ///
     /// # Errors
     /// `InvalidConfig` if what it names is no URL.
-    pub(super) fn of_environment(env: &Environment, http: &dyn HttpConnector) -> Result<Option<Self>> {
+    pub(super) fn of_environment(
+        env: &Environment,
+        http: &dyn HttpConnector,
+    ) -> Result<Option<Self>> {
         const ENDPOINT: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
         if env.is_on("AWS_EC2_METADATA_DISABLED")? {
             return Ok(None);
@@ -52,7 +56,12 @@ impl Instance {
         Ok(Some(Self { asker: Asker::new(http, &url, PATIENCE)?, endpoint }))
     }
 
-    async fn ask(&self, method: Method, path: &str, header: (HeaderName, HeaderValue)) -> Result<Answer, Failure> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        header: (HeaderName, HeaderValue),
+    ) -> Result<Answer, Failure> {
         let mut question = HttpRequest::new(HttpRequestBody::empty());
         *question.method_mut() = method;
         *question.uri_mut() = format!("{}{path}", self.endpoint)
@@ -65,14 +74,18 @@ impl Instance {
     async fn token(&self) -> Result<HeaderValue, Failure> {
         let life = (TOKEN_LIFE, HeaderValue::from_static("21600"));
         let answer = self.ask(Method::PUT, TOKEN_PATH, life).await.map_err(|failure| {
-            // Said by nobody at all, it means that this is no instance; trying again would only take time.
-            Failure::new(format!("{failure}; is this an EC2 instance, and may this container reach its metadata?"))
+            // Said by nobody at all, it means that this is no instance; trying again would only
+            // take time.
+            Failure::new(format!(
+                "{failure}; is this an EC2 instance, and may this container reach its metadata?"
+            ))
         })?;
         if !answer.status.is_success() {
             return Err(self.asker.refused(&answer, "the metadata service gives no token"));
         }
-        let mut token = HeaderValue::from_bytes(answer.body.trim_ascii())
-            .map_err(|_| Failure::new(format!("{} answers a token that is none", self.asker.place())))?;
+        let mut token = HeaderValue::from_bytes(answer.body.trim_ascii()).map_err(|_| {
+            Failure::new(format!("{} answers a token that is none", self.asker.place()))
+        })?;
         token.set_sensitive(true);
         Ok(token)
     }
@@ -87,8 +100,13 @@ impl Instance {
         }
         let text = std::str::from_utf8(&answer.body).unwrap_or_default();
         let role = text.lines().next().unwrap_or_default().trim();
-        if role.is_empty() || !role.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@-_".contains(&byte)) {
-            return Err(Failure::new(format!("{} answers a name of a role that is none", self.asker.place())));
+        if role.is_empty()
+            || !role.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@-_".contains(&byte))
+        {
+            return Err(Failure::new(format!(
+                "{} answers a name of a role that is none",
+                self.asker.place()
+            )));
         }
         Ok(role.to_owned())
     }
@@ -100,12 +118,15 @@ impl Source for Instance {
     async fn fetch(&self) -> Result<Fetched, Failure> {
         let token = self.token().await?;
         let role = self.role(&token).await?;
-        let answer = self.ask(Method::GET, &format!("{ROLE_PATH}{role}"), (TOKEN, token.clone())).await?;
+        let answer =
+            self.ask(Method::GET, &format!("{ROLE_PATH}{role}"), (TOKEN, token.clone())).await?;
         let secret = token.to_str().unwrap_or_default();
         let mut fetched = answer::read(&self.asker, &answer, secret)?;
         let now = SystemTime::now();
         if fetched.expires.is_some_and(|expires| expires <= now) {
-            tracing::warn!("the metadata service gives credentials that have expired; they are used for a while");
+            tracing::warn!(
+                "the metadata service gives credentials that have expired; they are used for a while"
+            );
             fetched.expires = Some(now + EXTENSION);
         }
         Ok(fetched)

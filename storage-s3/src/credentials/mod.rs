@@ -1,12 +1,13 @@
 //! Where credentials come from.
 //!
-//! [`find`] looks in the order of the AWS tools and takes the first source that applies: options, environment variables,
-//! profile files, web identity, container, instance. Only the instance is taken without a sign that it is there, so it
-//! is the last. Nothing is asked of anybody before credentials are needed.
+//! [`find`] looks in the order of the AWS tools and takes the first source that applies: options,
+//! environment variables, profile files, web identity, container, instance. Only the instance is
+//! taken without a sign that it is there, so it is the last. Nothing is asked of anybody before
+//! credentials are needed.
 //!
-//! `object_store` has providers for the last three. They are not used, for what they do not tell or do: when credentials
-//! end (without which old ones cannot serve while new ones are not to be had, nor a clock that is off be noticed), and
-//! authorisation tokens that are given as such.
+//! `object_store` has providers for the last three. They are not used, for what they do not tell or
+//! do: when credentials end (without which old ones cannot serve while new ones are not to be had,
+//! nor a clock that is off be noticed), and authorisation tokens that are given as such.
 
 mod answer;
 mod ask;
@@ -74,9 +75,13 @@ pub(crate) struct Found {
 /// Looks for credentials. Reads the profile files, if there are any; asks nobody.
 ///
 /// # Errors
-/// `InvalidConfig` for half of a pair of keys, a profile that is named and missing or that needs a feature, and the like;
-/// `Unauthenticated` if there is certainly nothing.
-pub(crate) fn find(sources: &Sources, env: &Environment, http: Arc<dyn HttpConnector>) -> Result<Found> {
+/// `InvalidConfig` for half of a pair of keys, a profile that is named and missing or that needs a
+/// feature, and the like; `Unauthenticated` if there is certainly nothing.
+pub(crate) fn find(
+    sources: &Sources,
+    env: &Environment,
+    http: Arc<dyn HttpConnector>,
+) -> Result<Found> {
     let profiles = Profiles::read(env);
     let variable = env.text("AWS_PROFILE")?;
     let named_by = Named::by(sources, variable.as_deref());
@@ -85,10 +90,18 @@ pub(crate) fn find(sources: &Sources, env: &Environment, http: Arc<dyn HttpConne
     if profile.is_none() && matches!(named_by, Named::Option) {
         return Err(absent(&profiles, name, named_by));
     }
-    let settings = profile.map(|profile| Settings::of(profile, env)).transpose()?.unwrap_or_default();
-    let search = Search { sources, env, http, profiles: &profiles, settings: &settings, name, named_by };
+    let settings =
+        profile.map(|profile| Settings::of(profile, env)).transpose()?.unwrap_or_default();
+    let search =
+        Search { sources, env, http, profiles: &profiles, settings: &settings, name, named_by };
     let Provided { provider, renewal, source } = search.run(profile)?;
-    let found = Found { provider, renewal, region: settings.region, endpoint: settings.s3_endpoint, source };
+    let found = Found {
+        provider,
+        renewal,
+        region: settings.region,
+        endpoint: settings.s3_endpoint,
+        source,
+    };
     tracing::debug!(source = found.source, "where S3 credentials are taken from");
     Ok(found)
 }
@@ -149,7 +162,9 @@ impl Search<'_> {
         let of_options = keys::of_options(self.sources)?;
         if self.sources.anonymous {
             return match of_options {
-                Some(_) => Err(Error::config("anonymous = true and access_key_id exclude each other: leave one out")),
+                Some(_) => Err(Error::config(
+                    "anonymous = true and access_key_id exclude each other: leave one out",
+                )),
                 None => Ok(Provided { provider: None, renewal: None, source: "anonymous" }),
             };
         }
@@ -171,7 +186,11 @@ impl Search<'_> {
     }
 
     /// The credentials of the profile.
-    fn in_profile(&self, profile: Option<Profile<'_>>, tried: &mut Tried) -> Result<Option<Provided>> {
+    fn in_profile(
+        &self,
+        profile: Option<Profile<'_>>,
+        tried: &mut Tried,
+    ) -> Result<Option<Provided>> {
         self.profiles.check()?;
         let source = "profile";
         let Some(profile) = profile else {
@@ -185,7 +204,8 @@ impl Search<'_> {
             Holds::Keys(keys) => {
                 let written = WrittenKeys { env: self.env.clone(), profile: self.name.to_owned() };
                 let cached = Cached::new(written, source, tried.clone());
-                // Another program may write others: they are read again when they end or are refused.
+                // Another program may write others: they are read again when they end or are
+                // refused.
                 Ok(Some(provided(
                     if keys.expires.is_some() { cached } else { cached.holding(keys.credential) },
                     source,
@@ -196,11 +216,13 @@ impl Search<'_> {
                 Ok(Some(cached(self.sts(identity)?, source, tried)))
             }
             Holds::Sdk(property) => self.by_sdk(property, tried).map(Some),
-            Holds::Nothing if matches!(self.named_by, Named::Option) => Err(Error::config(format!(
-                "option profile names the profile {:?}, which has no credentials; {}",
-                self.name,
-                self.profiles.looked_at()
-            ))),
+            Holds::Nothing if matches!(self.named_by, Named::Option) => {
+                Err(Error::config(format!(
+                    "option profile names the profile {:?}, which has no credentials; {}",
+                    self.name,
+                    self.profiles.looked_at()
+                )))
+            }
             Holds::Nothing => {
                 tried.note(format!("profile {}", self.name), "it has no credentials");
                 Ok(None)
@@ -228,7 +250,8 @@ impl Search<'_> {
     }
 
     fn sts(&self, identity: WebIdentity) -> Result<web_identity::Sts> {
-        let configured = self.env.endpoint_of("STS")?.or_else(|| self.settings.sts_endpoint.clone());
+        let configured =
+            self.env.endpoint_of("STS")?.or_else(|| self.settings.sts_endpoint.clone());
         let endpoint = match configured {
             Some(endpoint) => endpoint,
             None => web_identity::regional_endpoint(self.region()?.as_deref()),
@@ -238,7 +261,9 @@ impl Search<'_> {
 
     /// The region of those who are asked for credentials.
     fn region(&self) -> Result<Option<String>> {
-        let variables = || Ok::<_, Error>(self.env.text("AWS_REGION")?.or(self.env.text("AWS_DEFAULT_REGION")?));
+        let variables = || {
+            Ok::<_, Error>(self.env.text("AWS_REGION")?.or(self.env.text("AWS_DEFAULT_REGION")?))
+        };
         Ok(self.sources.region.clone().or(variables()?).or_else(|| self.settings.region.clone()))
     }
 
@@ -252,7 +277,13 @@ impl Search<'_> {
         }
         #[cfg(feature = "aws-config")]
         {
-            let profile = sdk::Profile::new(self.name, property, self.profiles.paths(), self.region()?, &*self.http)?;
+            let profile = sdk::Profile::new(
+                self.name,
+                property,
+                self.profiles.paths(),
+                self.region()?,
+                &*self.http,
+            )?;
             Ok(cached(profile, "profile", tried))
         }
         #[cfg(not(feature = "aws-config"))]
@@ -275,5 +306,9 @@ fn cached<S: Source>(from: S, source: &'static str, tried: &Tried) -> Provided {
 
 fn provided<S: Source>(cached: Cached<S>, source: &'static str) -> Provided {
     let cached = Arc::new(cached);
-    Provided { provider: Some(Arc::clone(&cached) as AwsCredentialProvider), renewal: Some(cached), source }
+    Provided {
+        provider: Some(Arc::clone(&cached) as AwsCredentialProvider),
+        renewal: Some(cached),
+        source,
+    }
 }

@@ -11,7 +11,8 @@ use storage_core::{Error, format_time};
 
 use super::failure::{Failure, Tried};
 
-/// How long before their end credentials are asked for again. Those of a short life: in its last quarter.
+/// How long before their end credentials are asked for again. Those of a short life: in its last
+/// quarter.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// How long after an attempt those who still have valid credentials wait before the next.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -40,8 +41,9 @@ pub(super) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// A source behind a cache.
 ///
-/// One caller at a time asks the source; whoever needs the answer too waits for it, also for a failure. Callers that have
-/// credentials which are valid for a while do not wait. Dropping a call drops what it asked; the next one asks again.
+/// One caller at a time asks the source; whoever needs the answer too waits for it, also for a
+/// failure. Callers that have credentials which are valid for a while do not wait. Dropping a call
+/// drops what it asked; the next one asks again.
 pub(super) struct Cached<S> {
     source: S,
     name: &'static str,
@@ -86,13 +88,21 @@ impl<S: Source> Cached<S> {
     }
 
     pub(super) fn with_clock(source: S, name: &'static str, tried: Tried, clock: Clock) -> Self {
-        Self { source, name, tried, clock, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
+        Self {
+            source,
+            name,
+            tried,
+            clock,
+            state: Mutex::default(),
+            asking: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// With credentials that are at hand already, of which no end is known.
     pub(super) fn holding(self, credential: AwsCredential) -> Self {
         let refresh_at = S::LOOK_AGAIN.map(|after| self.now() + after);
-        self.state().held = Some(Held { credential: Arc::new(credential), expires: None, refresh_at });
+        self.state().held =
+            Some(Held { credential: Arc::new(credential), expires: None, refresh_at });
         self
     }
 
@@ -103,7 +113,10 @@ impl<S: Source> Cached<S> {
     }
 
     fn holds_with_known_end(&self, refused: &AwsCredential) -> bool {
-        self.state().held.as_ref().is_some_and(|held| held.expires.is_some() && *held.credential == *refused)
+        self.state()
+            .held
+            .as_ref()
+            .is_some_and(|held| held.expires.is_some() && *held.credential == *refused)
     }
 
     async fn get(&self) -> Result<Arc<AwsCredential>, Failure> {
@@ -149,12 +162,18 @@ impl<S: Source> Cached<S> {
         self.state().not_before = Some(self.now() + PAUSE);
         let answer = match tokio::time::timeout(S::LIMIT, self.source.fetch()).await {
             Ok(answer) => answer.and_then(|fetched| self.checked(fetched)),
-            Err(_) => Err(Failure::new(format!("no answer within {} s", S::LIMIT.as_secs())).passing()),
+            Err(_) => {
+                Err(Failure::new(format!("no answer within {} s", S::LIMIT.as_secs())).passing())
+            }
         };
         let mut state = self.state();
         match answer {
             Ok(held) => {
-                tracing::debug!(source = self.name, expires = held.expires.map(format_time), "credentials obtained");
+                tracing::debug!(
+                    source = self.name,
+                    expires = held.expires.map(format_time),
+                    "credentials obtained"
+                );
                 Ok(Arc::clone(&state.held.insert(held).credential))
             }
             Err(failure) => {
@@ -167,7 +186,8 @@ impl<S: Source> Cached<S> {
 
     fn checked(&self, fetched: Fetched) -> Result<Held, Failure> {
         let now = self.now();
-        let refresh_at = match fetched.expires.map(|expires| (expires, expires.duration_since(now))) {
+        let refresh_at = match fetched.expires.map(|expires| (expires, expires.duration_since(now)))
+        {
             None => S::LOOK_AGAIN.map(|after| now + after),
             Some((expires, Ok(left))) if !left.is_zero() => Some(expires - MARGIN.min(left / 4)),
             Some((expires, _)) => {
@@ -184,10 +204,12 @@ impl<S: Source> Cached<S> {
     fn look(&self) -> Look {
         let now = self.now();
         let state = self.state();
-        let valid = state.held.as_ref().filter(|held| held.expires.is_none_or(|expires| now < expires));
+        let valid =
+            state.held.as_ref().filter(|held| held.expires.is_none_or(|expires| now < expires));
         let Some(held) = valid else { return Look::Nothing(state.failures) };
         let credential = Arc::clone(&held.credential);
-        let is_time = held.refresh_at.is_some_and(|at| now >= at) && state.not_before.is_none_or(|at| now >= at);
+        let is_time = held.refresh_at.is_some_and(|at| now >= at)
+            && state.not_before.is_none_or(|at| now >= at);
         if is_time { Look::Ageing(credential) } else { Look::Good(credential) }
     }
 
@@ -216,7 +238,8 @@ impl<S> fmt::Debug for Cached<S> {
     }
 }
 
-/// Credentials that do not change. `object_store` has such a provider too; its `Debug` form shows the key id.
+/// Credentials that do not change. `object_store` has such a provider too; its `Debug` form shows
+/// the key id.
 pub(super) struct Fixed {
     credential: Arc<AwsCredential>,
     name: &'static str,
@@ -243,16 +266,18 @@ impl fmt::Debug for Fixed {
     }
 }
 
-/// Credentials that can be read again when a service refuses them before their time: a token that another program
-/// renewed, keys that were rotated.
+/// Credentials that can be read again when a service refuses them before their time: a token that
+/// another program renewed, keys that were rotated.
 #[async_trait]
 pub(crate) trait Renewal: fmt::Debug + Send + Sync {
-    /// Asks the source again and returns other credentials than the refused ones, or `None` if it has no others.
+    /// Asks the source again and returns other credentials than the refused ones, or `None` if it
+    /// has no others.
     ///
-    /// Asks at most once in 30 s, because a service may refuse requests for other reasons. `is_named` says whether the
-    /// service names the credentials as its reason. If it does not, as to a HEAD of an object that the policy hides,
-    /// credentials whose end is known are kept: new ones would change every stable link, and cost a request to STS or
-    /// a run of a credential process, each time. Dropping the future drops the question.
+    /// Asks at most once in 30 s, because a service may refuse requests for other reasons.
+    /// `is_named` says whether the service names the credentials as its reason. If it does not, as
+    /// to a HEAD of an object that the policy hides, credentials whose end is known are kept: new
+    /// ones would change every stable link, and cost a request to STS or a run of a credential
+    /// process, each time. Dropping the future drops the question.
     async fn renewed(&self, refused: &AwsCredential, is_named: bool) -> Option<Arc<AwsCredential>>;
 }
 
@@ -289,10 +314,18 @@ pub(crate) fn error(error: object_store::Error) -> Error {
     let source = match error {
         object_store::Error::Unauthenticated { source, .. } => source,
         // Of no provider of ours. What it prints is not known to be without secrets.
-        _ => return Error::new(storage_core::ErrorKind::Unauthenticated, "there are no credentials"),
+        _ => {
+            return Error::new(
+                storage_core::ErrorKind::Unauthenticated,
+                "there are no credentials",
+            );
+        }
     };
     match source.downcast::<Error>() {
         Ok(error) => *error,
-        Err(_) => Error::new(storage_core::ErrorKind::Unauthenticated, "the credentials were not accepted"),
+        Err(_) => Error::new(
+            storage_core::ErrorKind::Unauthenticated,
+            "the credentials were not accepted",
+        ),
     }
 }

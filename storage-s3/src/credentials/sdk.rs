@@ -1,14 +1,18 @@
-//! Profiles that say how to get credentials: single sign-on, roles, processes. The AWS SDK knows how.
+//! Profiles that say how to get credentials: single sign-on, roles, processes. The AWS SDK knows
+//! how.
 //!
-//! It sends its requests by our HTTP client, so that there is one TLS stack and one set of proxies, and its log is not
-//! shown: at INFO it tells key ids, at TRACE whole command lines.
+//! It sends its requests by our HTTP client, so that there is one TLS stack and one set of proxies,
+//! and its log is not shown: at INFO it tells key ids, at TRACE whole command lines.
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
 use aws_config::Region;
 use aws_config::profile::ProfileFileCredentialsProvider;
-#[expect(deprecated, reason = "the new names are those of another crate, which would be one more to depend on")]
+#[expect(
+    deprecated,
+    reason = "the new names are those of another crate, which would be one more to depend on"
+)]
 use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::provider::ProvideCredentials;
@@ -16,7 +20,9 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector as SdkConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest as SdkRequest, HttpResponse as SdkResponse};
+use aws_smithy_runtime_api::client::orchestrator::{
+    HttpRequest as SdkRequest, HttpResponse as SdkResponse,
+};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::error::ErrorMetadata;
 use bytes::Bytes;
@@ -60,14 +66,17 @@ impl Profile {
         // Without TLS it asks containers, instances, and endpoints that the user names so.
         let options = ClientOptions::new().with_allow_http(true).with_timeout(PATIENCE);
         let client = http.connect(&options).map_err(|_| {
-            Error::config("no HTTP client could be made to ask for credentials: check the TLS settings")
+            Error::config(
+                "no HTTP client could be made to ask for credentials: check the TLS settings",
+            )
         })?;
         // STS answers for all regions from this one.
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
         Ok(Self { name: name.to_owned(), property, files, region, client })
     }
 
-    /// Made anew for each question, for the SDK keeps what it read of the files, and an error only once.
+    /// Made anew for each question, for the SDK keeps what it read of the files, and an error only
+    /// once.
     fn provider(&self) -> ProfileFileCredentialsProvider {
         let connector = SharedHttpConnector::new(Connector(self.client.clone()));
         let config = ProviderConfig::without_region()
@@ -96,7 +105,9 @@ impl Profile {
         let name = &self.name;
         let said = chain(error);
         let message = if self.property.starts_with("sso_") {
-            format!("profile {name:?}: {said}; aws sso login --profile {name} renews a login that has ended")
+            format!(
+                "profile {name:?}: {said}; aws sso login --profile {name} renews a login that has ended"
+            )
         } else {
             format!("profile {name:?}: {said}")
         };
@@ -114,10 +125,17 @@ impl Source for Profile {
 
     async fn fetch(&self) -> Result<Fetched, Failure> {
         let provider = self.provider();
-        let asked = async { provider.provide_credentials().await }.with_subscriber(NoSubscriber::default());
+        let asked =
+            async { provider.provide_credentials().await }.with_subscriber(NoSubscriber::default());
         let given = asked.await.map_err(|error| self.failure(&error))?;
-        let credential = keys::credential(given.access_key_id(), given.secret_access_key(), given.session_token())
-            .map_err(|what| Failure::new(format!("profile {:?} gives credentials that are none: {what}", self.name)))?;
+        let credential = keys::credential(
+            given.access_key_id(),
+            given.secret_access_key(),
+            given.session_token(),
+        )
+        .map_err(|what| {
+            Failure::new(format!("profile {:?} gives credentials that are none: {what}", self.name))
+        })?;
         Ok(Fetched { credential, expires: given.expiry() })
     }
 }
@@ -136,14 +154,21 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     said
 }
 
-/// What one error says. What a service says is shown; what else stands between quotation marks may be a piece of a document
-/// that could not be read, and so a token.
+/// What one error says. What a service says is shown; what else stands between quotation marks may
+/// be a piece of a document that could not be read, and so a token.
 fn link(error: &(dyn StdError + 'static)) -> String {
     if let Some(said) = error.downcast_ref::<ErrorMetadata>() {
-        return shown(&format!("{} {}", said.code().unwrap_or_default(), said.message().unwrap_or_default()), "");
+        return shown(
+            &format!("{} {}", said.code().unwrap_or_default(), said.message().unwrap_or_default()),
+            "",
+        );
     }
     let text = error.to_string();
-    let parts: Vec<_> = text.split('"').enumerate().map(|(n, part)| if n % 2 == 0 { part } else { "..." }).collect();
+    let parts: Vec<_> = text
+        .split('"')
+        .enumerate()
+        .map(|(n, part)| if n % 2 == 0 { part } else { "..." })
+        .collect();
     shown(&parts.join("\""), "")
 }
 
@@ -155,11 +180,16 @@ impl SdkConnector for Connector {
     fn call(&self, request: SdkRequest) -> HttpConnectorFuture {
         let client = self.0.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let request =
+                request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let (parts, body) = request.into_parts();
-            let body = body.bytes().map(Bytes::copy_from_slice).ok_or_else(|| user("a body that streams"))?;
+            let body = body
+                .bytes()
+                .map(Bytes::copy_from_slice)
+                .ok_or_else(|| user("a body that streams"))?;
             let request = http::Request::from_parts(parts, HttpRequestBody::from(body));
-            let (parts, body) = client.execute(request).await.map_err(|error| not_answered(&error))?.into_parts();
+            let (parts, body) =
+                client.execute(request).await.map_err(|error| not_answered(&error))?.into_parts();
             let body = ask::read(body)
                 .await
                 .map_err(|error| not_answered(&error))?

@@ -15,7 +15,9 @@ pub(super) async fn read(path: &Path) -> Result<String, Failure> {
     let read = tokio::task::spawn_blocking(move || contents(&owned)).await;
     let text = read
         .map_err(|_| Failure::new("reading the token did not finish").passing())?
-        .map_err(|error| Failure::new(format!("the token file {} cannot be read: {error}", path.display())))?;
+        .map_err(|error| {
+            Failure::new(format!("the token file {} cannot be read: {error}", path.display()))
+        })?;
     let token = text.trim();
     if token.is_empty() {
         return Err(Failure::new(format!("the token file {} is empty", path.display())));

@@ -1,4 +1,5 @@
-//! Credentials of a role, in exchange for a token in a file: Kubernetes service accounts, CI systems.
+//! Credentials of a role, in exchange for a token in a file: Kubernetes service accounts, CI
+//! systems.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,7 +47,8 @@ impl WebIdentity {
     /// # Errors
     /// `InvalidConfig` for an endpoint that would show the token to the network.
     pub(super) fn at(self, endpoint: &str, http: &dyn HttpConnector) -> Result<Sts> {
-        let url = Url::parse(endpoint).ok().filter(|url| url.scheme() == "https" || is_this_machine(url));
+        let url =
+            Url::parse(endpoint).ok().filter(|url| url.scheme() == "https" || is_this_machine(url));
         let url = url.ok_or_else(|| {
             Error::config(
                 "the endpoint of STS has to be an https:// URL, for the token is sent to it: see AWS_ENDPOINT_URL_STS, \
@@ -70,13 +72,16 @@ pub(super) fn is_this_machine(url: &Url) -> bool {
 /// The endpoint of STS in a region.
 pub(super) fn regional_endpoint(region: Option<&str>) -> String {
     match region {
-        Some(region) if region.starts_with("cn-") => format!("https://sts.{region}.amazonaws.com.cn"),
+        Some(region) if region.starts_with("cn-") => {
+            format!("https://sts.{region}.amazonaws.com.cn")
+        }
         Some(region) => format!("https://sts.{region}.amazonaws.com"),
         None => "https://sts.amazonaws.com".to_owned(),
     }
 }
 
-/// Asks STS for credentials with the token that the file has at that moment: whoever wrote it renews it.
+/// Asks STS for credentials with the token that the file has at that moment: whoever wrote it
+/// renews it.
 pub(super) struct Sts {
     asker: Asker,
     url: Url,
@@ -93,10 +98,15 @@ impl Source for Sts {
             return Err(self.refused(&answer, &token));
         }
         // A parser's own message may quote what it read.
-        let document: Document = quick_xml::de::from_reader(answer.body.as_ref()).map_err(|_| {
-            Failure::new(format!("{} answers something that is no credentials document", self.asker.place()))
-        })?;
-        let Credentials { access_key_id, secret_access_key, session_token, expiration } = document.result.credentials;
+        let document: Document =
+            quick_xml::de::from_reader(answer.body.as_ref()).map_err(|_| {
+                Failure::new(format!(
+                    "{} answers something that is no credentials document",
+                    self.asker.place()
+                ))
+            })?;
+        let Credentials { access_key_id, secret_access_key, session_token, expiration } =
+            document.result.credentials;
         let raw = Raw {
             key_id: &access_key_id,
             secret: &secret_access_key,
@@ -113,13 +123,19 @@ impl Sts {
             .append_pair("Action", "AssumeRoleWithWebIdentity")
             .append_pair("Version", "2011-06-15")
             .append_pair("RoleArn", &self.identity.role_arn)
-            .append_pair("RoleSessionName", self.identity.session_name.as_deref().unwrap_or("anystorage"))
+            .append_pair(
+                "RoleSessionName",
+                self.identity.session_name.as_deref().unwrap_or("anystorage"),
+            )
             .append_pair("WebIdentityToken", token)
             .finish();
         let mut question = HttpRequest::new(HttpRequestBody::from(form));
         *question.method_mut() = Method::POST;
-        *question.uri_mut() =
-            self.url.as_str().parse().map_err(|_| Failure::config("the endpoint of STS is no valid URL"))?;
+        *question.uri_mut() = self
+            .url
+            .as_str()
+            .parse()
+            .map_err(|_| Failure::config("the endpoint of STS is no valid URL"))?;
         let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
         question.headers_mut().insert(header::CONTENT_TYPE, form_type);
         Ok(question)
@@ -130,7 +146,10 @@ impl Sts {
         let Reason { code, message } = refusal.error;
         let mut said = shown(&format!("{code} {message}"), token).trim().to_owned();
         if code.starts_with("ExpiredToken") {
-            said = format!("{said}; the token in {} has to be renewed", self.identity.token_file.display());
+            said = format!(
+                "{said}; the token in {} has to be renewed",
+                self.identity.token_file.display()
+            );
         }
         self.asker.refused(answer, &said)
     }

@@ -18,7 +18,8 @@ pub(super) struct WrittenKeys {
 impl Source for WrittenKeys {
     const LIMIT: Duration = Duration::from_secs(10);
 
-    /// A program that only signs links never learns that its keys were replaced: nothing refuses them.
+    /// A program that only signs links never learns that its keys were replaced: nothing refuses
+    /// them.
     const LOOK_AGAIN: Option<Duration> = Some(Duration::from_secs(5 * 60));
 
     async fn fetch(&self) -> Result<Fetched, Failure> {
@@ -30,12 +31,19 @@ impl Source for WrittenKeys {
 
 fn keys(env: &Environment, name: &str) -> Result<Fetched, Failure> {
     let profiles = Profiles::read(env);
-    let profile = profiles
-        .get(name)
-        .ok_or_else(|| Failure::config(format!("the profile {name:?} is no longer there; {}", profiles.looked_at())))?;
+    let profile = profiles.get(name).ok_or_else(|| {
+        Failure::config(format!(
+            "the profile {name:?} is no longer there; {}",
+            profiles.looked_at()
+        ))
+    })?;
     let keys = match profile.holds().map_err(|error| Failure::config(error.message()))? {
         Holds::Keys(keys) => keys,
-        _ => return Err(Failure::config(format!("the profile {name:?} no longer has keys: open the storage anew"))),
+        _ => {
+            return Err(Failure::config(format!(
+                "the profile {name:?} no longer has keys: open the storage anew"
+            )));
+        }
     };
     let now = SystemTime::now();
     match keys.expires {

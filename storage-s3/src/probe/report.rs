@@ -90,31 +90,35 @@ impl ProbeReport {
         Self { findings, configured }
     }
 
-    /// Returns what the profile of the driver relies on and the service was not seen to do. Empty if the profile fits.
+    /// Returns what the profile of the driver relies on and the service was not seen to do. Empty
+    /// if the profile fits.
     pub fn broken_promises(&self) -> impl Iterator<Item = &ProbeFinding> {
         self.missing_from(self.configured)
     }
 
-    /// Returns the profile to set as `quirks`: the one that uses most of what the service was seen to do and relies on
-    /// nothing else. `None` if the profile of the driver fits and was chosen (by name, or by a known host), or if no
-    /// profile fits.
+    /// Returns the profile to set as `quirks`: the one that uses most of what the service was seen
+    /// to do and relies on nothing else. `None` if the profile of the driver fits and was chosen
+    /// (by name, or by a known host), or if no profile fits.
     #[must_use]
     pub fn suggestion(&self) -> Option<Quirks> {
         let fits = self.configured.is_known && self.broken_promises().next().is_none();
         if fits { None } else { self.fitting() }
     }
 
-    /// Returns the profile that uses most of what the service was seen to do, whatever the profile of the driver is.
-    /// `None` if none fits.
+    /// Returns the profile that uses most of what the service was seen to do, whatever the profile
+    /// of the driver is. `None` if none fits.
     #[must_use]
     pub fn fitting(&self) -> Option<Quirks> {
-        PROFILES.into_iter().find(|quirks| self.missing_from(quirks.abilities(None)).next().is_none())
+        PROFILES
+            .into_iter()
+            .find(|quirks| self.missing_from(quirks.abilities(None)).next().is_none())
     }
 
     fn missing_from(&self, abilities: Abilities) -> impl Iterator<Item = &ProbeFinding> {
         self.findings.iter().filter(move |finding| {
-            let is_relied_on =
-                finding.ability.is_some_and(|ability| !ability.is_checked_by_the_driver() && ability.of(abilities));
+            let is_relied_on = finding.ability.is_some_and(|ability| {
+                !ability.is_checked_by_the_driver() && ability.of(abilities)
+            });
             is_relied_on && finding.outcome != ProbeOutcome::Works
         })
     }
@@ -153,11 +157,27 @@ mod tests {
         for (lacking, profile) in [
             (&[][..], Quirks::None),
             (&[ConditionalCopy], Quirks::Minio),
-            (&[ConditionalCopy, ConditionalComplete, QuotedEtags, Underscores, ChecksumHeaders], Quirks::Ceph),
-            (&[ConditionalPut, QuotedEtags, ConditionalComplete, ConditionalCopy, Sse], Quirks::Garage),
-            // It would not heed the conditions of the profile `ceph`, which sends ETags without quotes.
+            (
+                &[ConditionalCopy, ConditionalComplete, QuotedEtags, Underscores, ChecksumHeaders],
+                Quirks::Ceph,
+            ),
+            (
+                &[ConditionalPut, QuotedEtags, ConditionalComplete, ConditionalCopy, Sse],
+                Quirks::Garage,
+            ),
+            // It would not heed the conditions of the profile `ceph`, which sends ETags without
+            // quotes.
             (&[UnquotedEtags, ConditionalComplete, ConditionalCopy], Quirks::Garage),
-            (&[ConditionalPut, QuotedEtags, ConditionalComplete, ConditionalCopy, ChecksumHeaders], Quirks::Wasabi),
+            (
+                &[
+                    ConditionalPut,
+                    QuotedEtags,
+                    ConditionalComplete,
+                    ConditionalCopy,
+                    ChecksumHeaders,
+                ],
+                Quirks::Wasabi,
+            ),
             (
                 &[
                     ConditionalPut,
@@ -172,7 +192,11 @@ mod tests {
             ),
         ] {
             let report = without(lacking, Quirks::Auto);
-            assert_eq!((report.suggestion(), report.fitting()), (Some(profile), Some(profile)), "{lacking:?}");
+            assert_eq!(
+                (report.suggestion(), report.fitting()),
+                (Some(profile), Some(profile)),
+                "{lacking:?}"
+            );
         }
         // No profile does without conditions and underscores.
         assert_eq!(without(&ALL, Quirks::Auto).suggestion(), None);
@@ -188,7 +212,8 @@ mod tests {
 
     #[test]
     fn profiles_are_tried_in_the_order_of_how_much_they_rely_on() {
-        let relied_on = PROFILES.map(|quirks| ALL.iter().filter(|ability| ability.of(quirks.abilities(None))).count());
+        let relied_on = PROFILES
+            .map(|quirks| ALL.iter().filter(|ability| ability.of(quirks.abilities(None))).count());
         let conditions = PROFILES.map(|quirks| quirks.abilities(None).conditional_put);
         assert!(conditions.is_sorted_by(|a, b| a >= b), "{conditions:?}");
         assert_eq!(relied_on[0], ALL.len() - 1, "all but ETags without quotes");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use storage_core::{
-    Checksum, ChecksumAlgorithm, CopyMode, CopyOptions, ETag, Error, ErrorKind, Key, Metadata, MetadataDirective,
-    Payload, Result, SaveMode, SaveOptions,
+    Checksum, ChecksumAlgorithm, CopyMode, CopyOptions, ETag, Error, ErrorKind, Key, Metadata,
+    MetadataDirective, Payload, Result, SaveMode, SaveOptions,
 };
 
 use super::report::{Ability, ProbeFinding, ProbeOutcome};
@@ -43,7 +43,11 @@ fn ignored(what: impl Into<String>) -> Tried {
 impl Trial {
     pub(super) fn new(s3: &Shared, directory: Key) -> Self {
         let unchecked = Checking { mode: ChecksumMode::None, headers: false };
-        let bold = Arc::new(Inner { abilities: Quirks::None.abilities(None), checking: unchecked, ..s3.plain() });
+        let bold = Arc::new(Inner {
+            abilities: Quirks::None.abilities(None),
+            checking: unchecked,
+            ..s3.plain()
+        });
         Self { bold, directory, made: Vec::new() }
     }
 
@@ -56,7 +60,8 @@ impl Trial {
         self.save(&object, SaveMode::Overwrite).await?;
         let mut findings = Vec::new();
         let mut note = |what, ability, tried: Tried| {
-            let outcome = tried.unwrap_or_else(|error| ProbeOutcome::Refused(error.message().to_owned()));
+            let outcome =
+                tried.unwrap_or_else(|error| ProbeOutcome::Refused(error.message().to_owned()));
             findings.push(ProbeFinding { what, outcome, ability });
         };
         note("create_new", Some(Ability::ConditionalPut), self.create_new(&object).await);
@@ -69,15 +74,27 @@ impl Trial {
             Some(Ability::UnquotedEtags),
             self.if_match_without_quotes(&object).await,
         );
-        note("create_new of an upload in parts", Some(Ability::ConditionalComplete), self.complete(&object).await);
-        note("create_new of a copy", Some(Ability::ConditionalCopy), self.conditional_copy(&object).await);
+        note(
+            "create_new of an upload in parts",
+            Some(Ability::ConditionalComplete),
+            self.complete(&object).await,
+        );
+        note(
+            "create_new of a copy",
+            Some(Ability::ConditionalCopy),
+            self.conditional_copy(&object).await,
+        );
         note("a copy with other metadata", None, self.copy(&object).await);
         note("a copy by ranges", Some(Ability::PartCopy), self.part_copy(&object).await);
         for (what, ability, proof) in checksums() {
             let tried = self.checksum(proof).await;
             note(what, ability, tried);
         }
-        note("several deletions in one request", Some(Ability::BulkDelete), self.bulk_delete().await);
+        note(
+            "several deletions in one request",
+            Some(Ability::BulkDelete),
+            self.bulk_delete().await,
+        );
         note("underscores in metadata names", Some(Ability::Underscores), self.underscores().await);
         note("encryption (sse = \"AES256\")", Some(Ability::Sse), self.encryption().await);
         Ok(findings)
@@ -89,8 +106,9 @@ impl Trial {
     /// The first of a deletion, after all the others were tried.
     pub(super) async fn tidy(&mut self) -> Result<()> {
         let deleted = join_all(self.made.iter().map(|key| delete::delete(&self.bold, key))).await;
-        let left =
-            |error: Error| error.with_context(&format!("objects of the probe are left below {}", self.directory));
+        let left = |error: Error| {
+            error.with_context(&format!("objects of the probe are left below {}", self.directory))
+        };
         deleted.into_iter().collect::<Result<()>>().map_err(left)
     }
 
@@ -122,7 +140,8 @@ impl Trial {
         for outcome in ended {
             match outcome {
                 Ok(_) => winners += 1,
-                Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) => {}
                 Err(error) => trouble = Some(error),
             }
         }
@@ -149,14 +168,17 @@ impl Trial {
         }
         let etag = match stat::stat(&self.bold, there).await.map(|meta| meta.etag) {
             Ok(Some(etag)) => etag,
-            Ok(None) => return (ignored("the object has no ETag"), ignored("the object has no ETag")),
+            Ok(None) => {
+                return (ignored("the object has no ETag"), ignored("the object has no ETag"));
+            }
             Err(error) => return (Err(error), ignored("not tried")),
         };
         match self.save(there, SaveMode::IfMatch(etag.clone())).await {
             Ok(_) => (Ok(ProbeOutcome::Works), Ok(ProbeOutcome::Works)),
-            Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
-                (self.unquoted(there, etag).await, Ok(ProbeOutcome::Refused(error.message().to_owned())))
-            }
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => (
+                self.unquoted(there, etag).await,
+                Ok(ProbeOutcome::Refused(error.message().to_owned())),
+            ),
             Err(error) => (Err(error), ignored("not tried")),
         }
     }
@@ -176,7 +198,8 @@ impl Trial {
     async fn unquoted(&self, there: &Key, etag: ETag) -> Tried {
         let mut abilities = self.bold.abilities;
         abilities.quoted_etags = false;
-        let s3: Shared = Arc::new(Inner { abilities, checking: self.bold.checking, ..self.bold.plain() });
+        let s3: Shared =
+            Arc::new(Inner { abilities, checking: self.bold.checking, ..self.bold.plain() });
         let mut options = SaveOptions::default();
         options.mode = SaveMode::IfMatch(etag);
         save::save(&s3, there, Payload::from("probe"), &options).await.map(|_| ProbeOutcome::Works)
@@ -197,7 +220,11 @@ impl Trial {
             Ok(_) => ignored("the object that was there was overwritten"),
             Err(error) => {
                 upload.abort().await;
-                if error.kind() == ErrorKind::AlreadyExists { Ok(ProbeOutcome::Works) } else { Err(error) }
+                if error.kind() == ErrorKind::AlreadyExists {
+                    Ok(ProbeOutcome::Works)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -234,7 +261,11 @@ impl Trial {
         let to = self.key("copied-by-ranges")?;
         copy::in_ranges(&self.bold, from, &to).await?;
         let size = stat::stat(&self.bold, &to).await?.size;
-        if size == "probe".len() as u64 { Ok(ProbeOutcome::Works) } else { ignored("the copy has another size") }
+        if size == "probe".len() as u64 {
+            Ok(ProbeOutcome::Works)
+        } else {
+            ignored("the copy has another size")
+        }
     }
 
     /// Saves bytes with the checksum of others, and then with their own.
@@ -246,7 +277,10 @@ impl Trial {
             Err(failed) if failed.status().is_some_and(|status| (400..500).contains(&status)) => {}
             Err(failed) => return Err(failed.error),
         }
-        self.put(&key, &proof(b"probe")).await.map(|()| ProbeOutcome::Works).map_err(|failed| failed.error)
+        self.put(&key, &proof(b"probe"))
+            .await
+            .map(|()| ProbeOutcome::Works)
+            .map_err(|failed| failed.error)
     }
 
     async fn put(&self, key: &Key, proof: &Proof) -> Result<(), Failed> {
@@ -276,15 +310,20 @@ impl Trial {
         options.metadata = Metadata::new().user("a_b", "c");
         save::save(&self.bold, &key, Payload::from("probe"), &options).await?;
         let found = stat::stat(&self.bold, &key).await?.metadata.user_metadata;
-        if found.contains_key("a_b") { Ok(ProbeOutcome::Works) } else { ignored("the name came back as another one") }
+        if found.contains_key("a_b") {
+            Ok(ProbeOutcome::Works)
+        } else {
+            ignored("the name came back as another one")
+        }
     }
 
     async fn encryption(&mut self) -> Tried {
         let key = self.key("encrypted")?;
         let sse = HeaderName::from_static("x-amz-server-side-encryption");
         let body = Chunks::from(bytes::Bytes::from_static(b"probe"));
-        let request =
-            Request::new(Method::PUT, key.as_str()).body(body).header(sse, HeaderValue::from_static("AES256"));
+        let request = Request::new(Method::PUT, key.as_str())
+            .body(body)
+            .header(sse, HeaderValue::from_static("AES256"));
         let answer = self.bold.client.send(&request).await?;
         match stored::check_encryption(&request.headers, &answer.headers) {
             Ok(()) => Ok(ProbeOutcome::Works),
@@ -306,7 +345,11 @@ fn checksums() -> [ChecksumTrial; 3] {
         Proof { checksum, in_header: false, in_signature: true }
     }
     fn md5(bytes: &[u8]) -> Proof {
-        Proof { checksum: Checksum::of(ChecksumAlgorithm::Md5, bytes), in_header: true, in_signature: false }
+        Proof {
+            checksum: Checksum::of(ChecksumAlgorithm::Md5, bytes),
+            in_header: true,
+            in_signature: false,
+        }
     }
     [
         ("checksum = \"crc64nvme\"", Some(Ability::ChecksumHeaders), crc),

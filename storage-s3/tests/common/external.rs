@@ -35,7 +35,8 @@ impl External {
     /// The server, if the environment names one; else a line says that nothing is tried on one.
     ///
     /// # Panics
-    /// If the environment says but half of it, since nobody should take that for a server that passed.
+    /// If the environment says but half of it, since nobody should take that for a server that
+    /// passed.
     pub(crate) fn get() -> Option<&'static Self> {
         static EXTERNAL: OnceLock<Option<External>> = OnceLock::new();
         let external = EXTERNAL.get_or_init(|| {
@@ -50,7 +51,8 @@ impl External {
 
     fn from_environment() -> Option<Self> {
         let endpoint = set(ENDPOINT)?.parse().unwrap();
-        let needed = |name| set(name).unwrap_or_else(|| panic!("{ENDPOINT} is set, but {name} is not"));
+        let needed =
+            |name| set(name).unwrap_or_else(|| panic!("{ENDPOINT} is set, but {name} is not"));
         Some(Self {
             endpoint,
             bucket: needed("STORAGE_S3_TEST_BUCKET"),
@@ -84,7 +86,8 @@ impl External {
     }
 }
 
-/// Returns whether the profile of a driver has canned ACLs. Prints a note about skipped tests if it has none.
+/// Returns whether the profile of a driver has canned ACLs. Prints a note about skipped tests if it
+/// has none.
 pub(crate) fn has_acls(builder: &S3Builder) -> bool {
     match builder.clone().acl("private").build() {
         Ok(_) => true,
@@ -95,7 +98,8 @@ pub(crate) fn has_acls(builder: &S3Builder) -> bool {
     }
 }
 
-/// Returns whether the profile of a storage has signed forms. Prints a note about skipped tests if it has none.
+/// Returns whether the profile of a storage has signed forms. Prints a note about skipped tests if
+/// it has none.
 pub(crate) fn has_forms(storage: &Storage) -> bool {
     let has_forms = storage.info().capabilities.signed_post;
     if !has_forms {
@@ -104,7 +108,8 @@ pub(crate) fn has_forms(storage: &Storage) -> bool {
     has_forms
 }
 
-/// Returns whether the profile of a storage heeds the conditions of saves. Prints a note about skipped tests if not.
+/// Returns whether the profile of a storage heeds the conditions of saves. Prints a note about
+/// skipped tests if not.
 pub(crate) fn heeds_conditions(storage: &Storage) -> bool {
     let capabilities = storage.info().capabilities;
     let heeds = capabilities.create_new && capabilities.save_if_match;
@@ -144,12 +149,13 @@ impl Corner {
 }
 
 impl Drop for Corner {
-    /// On a thread of its own, since tests end within runtimes. A server that does not delete has been told of by
-    /// other means.
+    /// On a thread of its own, since tests end within runtimes. A server that does not delete has
+    /// been told of by other means.
     fn drop(&mut self) {
         let storage = self.storage.clone();
         let tidied = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut deleted = storage.delete_all(storage.list("").entries());
                 while deleted.next().await.is_some() {}

@@ -1,4 +1,5 @@
-//! What servers do otherwise than S3: the cases of the conformance suite from which they are excused, and why.
+//! What servers do otherwise than S3: the cases of the conformance suite from which they are
+//! excused, and why.
 //!
 //! With `STORAGE_S3_TEST_NO_EXCUSES` set, nothing is excused: to see what a new version has mended.
 
@@ -76,7 +77,10 @@ pub(crate) const S3S_FS: &[Fault] = &[
             "list::a_prefix_is_literal_bytes",
         ],
     },
-    Fault { why: "s3s-fs rolls up to the first byte of a delimiter", cases: &["list::any_text_can_be_a_delimiter"] },
+    Fault {
+        why: "s3s-fs rolls up to the first byte of a delimiter",
+        cases: &["list::any_text_can_be_a_delimiter"],
+    },
     Fault {
         why: "s3s-fs fails when more bytes are asked for from the end than there are",
         cases: &[

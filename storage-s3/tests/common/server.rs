@@ -1,7 +1,8 @@
 //! An S3 server in this process: s3s-fs, on a port of the kernel's choice.
 //!
-//! One for all tests of a binary, on a thread and a runtime of its own, so that no test's runtime takes it along. It needs
-//! nothing installed, and holds what a file system holds: [`FAULTS`] are what it does otherwise than S3.
+//! One for all tests of a binary, on a thread and a runtime of its own, so that no test's runtime
+//! takes it along. It needs nothing installed, and holds what a file system holds: [`FAULTS`] are
+//! what it does otherwise than S3.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -43,8 +44,8 @@ pub(crate) struct Server {
 /// What answers for each bucket, by its name.
 type Buckets = Mutex<HashMap<String, Served>>;
 
-/// Each bucket has a root of its own, since the server keeps what belongs to all of them in one directory and reads all
-/// of it at times.
+/// Each bucket has a root of its own, since the server keeps what belongs to all of them in one
+/// directory and reads all of it at times.
 #[derive(Clone)]
 struct Served {
     service: S3Service,
@@ -71,9 +72,14 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let buckets = Arc::<Buckets>::default();
         let served = Arc::clone(&buckets);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         std::thread::spawn(move || {
-            runtime.block_on(async { serve(TcpListener::from_std(listener).unwrap(), served).await });
+            runtime
+                .block_on(async { serve(TcpListener::from_std(listener).unwrap(), served).await });
         });
         Self { address, buckets }
     }
@@ -107,7 +113,8 @@ impl Bucket {
         &self.requests
     }
 
-    /// How to reach it. The quirks of MinIO are its own: it looks at no condition of a copy, and has no ACLs.
+    /// How to reach it. The quirks of MinIO are its own: it looks at no condition of a copy, and
+    /// has no ACLs.
     pub(crate) fn builder(&self) -> S3Builder {
         S3Builder::new(&self.name)
             .quirks(Quirks::Minio)
@@ -169,7 +176,8 @@ async fn answer(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::
     let served = lock(buckets).get(bucket).cloned();
     let Some(Served { service, requests }) = served else { return no_such_bucket() };
     requests.count(&request);
-    // On a task of its own: a client that goes away does not keep the server from finishing what it has begun.
+    // On a task of its own: a client that goes away does not keep the server from finishing what it
+    // has begun.
     let request = request.map(|body| s3s::Body::http_body(ReadToItsEnd(Some(body))));
     let answered = tokio::spawn(async move { service.call(request).await });
     match answered.await {
@@ -178,15 +186,19 @@ async fn answer(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::
     }
 }
 
-/// The body of a request, which is read to its end even if the service has no use for the rest: else the connection would
-/// be closed while its client still sends, and the answer be lost with it.
+/// The body of a request, which is read to its end even if the service has no use for the rest:
+/// else the connection would be closed while its client still sends, and the answer be lost with
+/// it.
 struct ReadToItsEnd(Option<Incoming>);
 
 impl Body for ReadToItsEnd {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         self.0.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
     }
 
@@ -202,12 +214,15 @@ impl Body for ReadToItsEnd {
 impl Drop for ReadToItsEnd {
     fn drop(&mut self) {
         let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
-        tokio::spawn(async move { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} });
+        tokio::spawn(async move {
+            while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+        });
     }
 }
 
 fn no_such_bucket() -> Response<s3s::Body> {
-    let error = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchBucket</Code></Error>";
+    let error =
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchBucket</Code></Error>";
     status(404, s3s::Body::from(error.to_owned()))
 }
 

@@ -14,7 +14,8 @@ use crate::stage::{ATTEMPTS, Ground, PART, Stage, assert_bytes, pattern, read, t
 
 const ETAG: &str = "\"0123456789abcdef0123456789abcdef-5\"";
 
-/// A large object on a server of few words: nothing is hashed for it, and its bytes are asked for range by range.
+/// A large object on a server of few words: nothing is hashed for it, and its bytes are asked for
+/// range by range.
 struct Large {
     proxy: Proxy,
     storage: Storage,
@@ -32,7 +33,10 @@ impl Large {
     fn several(count: usize) -> Vec<Self> {
         static BYTES: LazyLock<Bytes> = LazyLock::new(|| pattern(Large::PARTS * PART as usize));
         let front = Front::scripted(|asked| serve(&BYTES, asked));
-        let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(front.endpoint()).allow_http(true);
+        let builder = S3Builder::new("bucket")
+            .quirks(Quirks::None)
+            .endpoint(front.endpoint())
+            .allow_http(true);
         let driver = builder.anonymous(true).part_size(PART).concurrency(4).build().unwrap();
         let storage = Storage::new(driver);
         let below = |prefix: String| {
@@ -42,11 +46,12 @@ impl Large {
         (0..count).map(|number| below(format!("large-{number}"))).collect()
     }
 
-    /// Plans what becomes of the connections that bring the first byte of a part, but for the very first connection, which
-    /// brings several.
+    /// Plans what becomes of the connections that bring the first byte of a part, but for the very
+    /// first connection, which brings several.
     fn on_part(&self, part: usize, fault: Fault) -> Planned {
         let start = part as u64 * PART;
-        let covers = move |asked: &Asked| range_of(asked).is_some_and(|range| range.contains(&start));
+        let covers =
+            move |asked: &Asked| range_of(asked).is_some_and(|range| range.contains(&start));
         self.proxy.on("GetObject").only(covers).then(fault)
     }
 
@@ -57,7 +62,8 @@ impl Large {
 
 /// The positions that a request is for; `None` for all.
 fn range_of(asked: &Asked) -> Option<std::ops::Range<u64>> {
-    let (first, last) = header(asked.headers(), "range")?.strip_prefix("bytes=")?.split_once('-')?;
+    let (first, last) =
+        header(asked.headers(), "range")?.strip_prefix("bytes=")?.split_once('-')?;
     Some(first.parse().unwrap()..last.parse::<u64>().unwrap() + 1)
 }
 
@@ -82,7 +88,11 @@ fn asked_for(proxy: &Proxy) -> Vec<(Option<String>, Option<String>)> {
     proxy.look(|record| {
         let requests = record.of("GetObject");
         requests
-            .map(|seen| ["range", "if-match"].map(|name| header(&seen.headers, name).map(str::to_owned)).into())
+            .map(|seen| {
+                ["range", "if-match"]
+                    .map(|name| header(&seen.headers, name).map(str::to_owned))
+                    .into()
+            })
             .collect()
     })
 }
@@ -145,7 +155,11 @@ async fn a_body_that_does_not_get_on_ends_in_an_error_after_a_few_requests() {
 #[tokio::test]
 async fn a_body_whose_rest_is_refused_for_good_ends_in_that_error() {
     let refusals = [
-        (Answer::error(503, "SlowDown").header("retry-after", "0"), ErrorKind::RateLimited, ATTEMPTS),
+        (
+            Answer::error(503, "SlowDown").header("retry-after", "0"),
+            ErrorKind::RateLimited,
+            ATTEMPTS,
+        ),
         (Answer::error(500, "InternalError"), ErrorKind::Unexpected, ATTEMPTS),
         (Answer::error(403, "ExpiredToken"), ErrorKind::Unauthenticated, 1),
         (Answer::error(404, "NoSuchKey"), ErrorKind::NotFound, 1),
@@ -179,7 +193,9 @@ async fn a_body_that_stalls_goes_on_over_another_connection() {
     stalled.assert_fired();
     stage
         .proxy
-        .until("the end of the stalled connection", |record| record.count_at("GetObject", Reached::Abandoned) == 1)
+        .until("the end of the stalled connection", |record| {
+            record.count_at("GetObject", Reached::Abandoned) == 1
+        })
         .await;
 }
 
@@ -240,7 +256,12 @@ async fn a_body_without_a_strong_etag_is_not_gone_on_with() {
             let storage = stage.storage.clone();
             async move { read(&storage, "a").await.map(|bytes| bytes.len()) }
         });
-        stage.proxy.until("the short answer", |record| record.count_at("GetObject", Reached::Answered) == 1).await;
+        stage
+            .proxy
+            .until("the short answer", |record| {
+                record.count_at("GetObject", Reached::Answered) == 1
+            })
+            .await;
         drop(stage);
         assert_eq!(reading.await.unwrap().unwrap_err().kind(), ErrorKind::Unexpected);
         assert_eq!(broken.fired(), 1);
@@ -279,7 +300,8 @@ async fn a_range_that_brings_more_bytes_than_it_says_is_an_error() {
 #[tokio::test]
 async fn a_range_that_brings_fewer_bytes_than_it_says_is_gone_on_with() {
     let (stage, bytes) = small().await;
-    let shorter = stage.proxy.on("GetObject").call(1).then(Fault::alter(|answer| answer.body.truncate(7)));
+    let shorter =
+        stage.proxy.on("GetObject").call(1).then(Fault::alter(|answer| answer.body.truncate(7)));
     let found = stage.storage.open("a").range(10..30).await.unwrap().bytes().await.unwrap();
     assert_bytes(&found, &bytes[10..30]);
     shorter.assert_fired();
@@ -364,22 +386,23 @@ async fn a_range_read_ahead_that_fails_for_good_is_an_error_and_not_the_bytes_of
         (Fault::Say(Answer::error(403, "AccessDenied")), ErrorKind::PermissionDenied),
         (Fault::header("etag", "\"another\""), ErrorKind::PreconditionFailed),
     ];
-    let cases = Large::several(faults.len()).into_iter().zip(faults).map(async |(large, (fault, kind))| {
-        let broken = large.on_part(3, fault);
-        let mut stream = large.storage.open("a").await.unwrap().into_stream();
-        let mut found = Vec::new();
-        let error = loop {
-            match stream.try_next().await {
-                Ok(chunk) => found.extend_from_slice(&chunk.unwrap()),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.kind(), kind, "{error}");
-        assert_bytes(&found, &large.bytes[..found.len()]);
-        broken.assert_fired();
-        // Ahead of time and when its turn comes, each as often as anything is tried.
-        assert!(broken.fired() <= 2 * ATTEMPTS, "{} requests for one range", broken.fired());
-    });
+    let cases =
+        Large::several(faults.len()).into_iter().zip(faults).map(async |(large, (fault, kind))| {
+            let broken = large.on_part(3, fault);
+            let mut stream = large.storage.open("a").await.unwrap().into_stream();
+            let mut found = Vec::new();
+            let error = loop {
+                match stream.try_next().await {
+                    Ok(chunk) => found.extend_from_slice(&chunk.unwrap()),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), kind, "{error}");
+            assert_bytes(&found, &large.bytes[..found.len()]);
+            broken.assert_fired();
+            // Ahead of time and when its turn comes, each as often as anything is tried.
+            assert!(broken.fired() <= 2 * ATTEMPTS, "{} requests for one range", broken.fired());
+        });
     join_all(cases).await;
 }
 
@@ -387,15 +410,25 @@ async fn a_range_read_ahead_that_fails_for_good_is_an_error_and_not_the_bytes_of
 async fn a_body_that_is_dropped_takes_its_requests_along() {
     let large = Large::new();
     let gate = Gate::new();
-    let held = large.proxy.on("GetObject").only(|asked| range_of(asked).is_some()).then(Fault::HoldAnswer(gate));
+    let held = large
+        .proxy
+        .on("GetObject")
+        .only(|asked| range_of(asked).is_some())
+        .then(Fault::HoldAnswer(gate));
     let mut stream = large.storage.open("a").await.unwrap().into_stream();
     let mut found = 0;
     while found < PART as usize {
         found += stream.try_next().await.unwrap().unwrap().len();
     }
-    large.proxy.until("ranges ahead", |record| record.count_at("GetObject", Reached::Held) == 2).await;
+    large
+        .proxy
+        .until("ranges ahead", |record| record.count_at("GetObject", Reached::Held) == 2)
+        .await;
     drop(stream);
-    large.proxy.until("their end", |record| record.count_at("GetObject", Reached::Abandoned) >= 2).await;
+    large
+        .proxy
+        .until("their end", |record| record.count_at("GetObject", Reached::Abandoned) >= 2)
+        .await;
     assert_eq!(held.fired(), 2);
 }
 
@@ -403,7 +436,8 @@ async fn a_body_that_is_dropped_takes_its_requests_along() {
 async fn many_readers_of_a_server_that_fails_every_third_time_read_what_is_there() {
     let large = Arc::new(Large::new());
     let count = std::sync::atomic::AtomicUsize::new(0);
-    let every_third = move |_: &Asked| count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 3 == 2;
+    let every_third =
+        move |_: &Asked| count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 3 == 2;
     let broken = large.proxy.on("GetObject").only(every_third).then(Fault::Truncate(700_000));
     let readers: Vec<_> = (0..4)
         .map(|_| {

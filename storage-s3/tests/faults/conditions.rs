@@ -1,5 +1,6 @@
-//! Conditional saves and copies over connections that fail: what may have happened is not repeated, and is not called a
-//! failure that can be tried again. Else the second attempt would take the first one's object for somebody else's.
+//! Conditional saves and copies over connections that fail: what may have happened is not repeated,
+//! and is not called a failure that can be tried again. Else the second attempt would take the
+//! first one's object for somebody else's.
 
 use std::sync::Arc;
 
@@ -24,10 +25,19 @@ enum Conditional {
     CopyThroughHere,
 }
 
-use Conditional::{CopyThroughHere, CreateNew, IfMatch, UniqueName, UploadCreateNew, UploadIfMatch};
+use Conditional::{
+    CopyThroughHere, CreateNew, IfMatch, UniqueName, UploadCreateNew, UploadIfMatch,
+};
 
-const ALL: [Conditional; 7] =
-    [CreateNew, IfMatch, UniqueName, UploadCreateNew, UploadIfMatch, Conditional::Copy, CopyThroughHere];
+const ALL: [Conditional; 7] = [
+    CreateNew,
+    IfMatch,
+    UniqueName,
+    UploadCreateNew,
+    UploadIfMatch,
+    Conditional::Copy,
+    CopyThroughHere,
+];
 
 impl Conditional {
     /// The request that carries the condition.
@@ -72,13 +82,21 @@ impl Conditional {
             CreateNew | UploadCreateNew => save.create_new(),
             UniqueName => save.unique_name(),
             IfMatch | UploadIfMatch => save.if_match(stage.truth.stat("a").await?.etag.unwrap()),
-            Self::Copy | CopyThroughHere => return stage.storage.copy("source", "a").create_new().await,
+            Self::Copy | CopyThroughHere => {
+                return stage.storage.copy("source", "a").create_new().await;
+            }
         };
         save.await.map(|_| ())
     }
 
-    /// Runs it with a fault at work on each request; answers what came of it, and of how many requests.
-    async fn meets(self, ground: &Arc<Ground>, fault: Fault, calls: usize) -> (Stage, Result<()>, usize) {
+    /// Runs it with a fault at work on each request; answers what came of it, and of how many
+    /// requests.
+    async fn meets(
+        self,
+        ground: &Arc<Ground>,
+        fault: Fault,
+        calls: usize,
+    ) -> (Stage, Result<()>, usize) {
         let stage = Stage::on(ground);
         self.prepare(&stage).await;
         let planned = stage.proxy.on(self.operation()).calls(1..=calls).then(fault);
@@ -93,7 +111,9 @@ impl Conditional {
         match (stage.found("a").await, expected) {
             (Some(found), Some(expected)) => assert_bytes(&found, &expected),
             (None, None) => {}
-            (found, _) => panic!("{self:?}: there is something: {}, which is wrong", found.is_some()),
+            (found, _) => {
+                panic!("{self:?}: there is something: {}, which is wrong", found.is_some())
+            }
         }
         stage.proxy.no_upload_is_left().await;
     }
@@ -119,11 +139,12 @@ async fn what_may_have_happened_is_not_repeated_and_is_said_to_be_unknown() {
             Fault::SayInstead(Answer::web_page(504)),
         ];
         // The answer to a PUT has no body that could end early.
-        let faults = faults
-            .into_iter()
-            .filter(|fault| !matches!(fault, Fault::Truncate(_)) || conditional.operation() != "PutObject");
+        let faults = faults.into_iter().filter(|fault| {
+            !matches!(fault, Fault::Truncate(_)) || conditional.operation() != "PutObject"
+        });
         let cases = faults.map(async |fault| {
-            let (stage, outcome, requests) = conditional.meets(&ground, fault.clone(), usize::MAX).await;
+            let (stage, outcome, requests) =
+                conditional.meets(&ground, fault.clone(), usize::MAX).await;
             let error = outcome.unwrap_err();
             assert_eq!(requests, 1, "{conditional:?} {fault:?}: {error}");
             assert!(!error.is_retryable(), "{conditional:?} {fault:?}: {error}");
@@ -147,7 +168,8 @@ async fn what_certainly_has_not_begun_is_tried_again() {
             Answer::error(409, "ConditionalRequestConflict"),
         ];
         let cases = faults.map(async |answer| {
-            let (stage, outcome, requests) = conditional.meets(&ground, Fault::Say(answer.clone()), 1).await;
+            let (stage, outcome, requests) =
+                conditional.meets(&ground, Fault::Say(answer.clone()), 1).await;
             assert!(outcome.is_ok(), "{conditional:?} {}: {outcome:?}", answer.status);
             assert_eq!(requests, 2, "{conditional:?} {}", answer.status);
             if conditional != UniqueName {
@@ -162,9 +184,14 @@ async fn what_certainly_has_not_begun_is_tried_again() {
 async fn what_never_begins_is_given_up_and_may_be_tried_later() {
     let cases = ALL.map(async |conditional| {
         let fault = Fault::Say(Answer::error(503, "SlowDown").header("retry-after", "0"));
-        let (stage, outcome, requests) = conditional.meets(&conditional.ground(), fault, usize::MAX).await;
+        let (stage, outcome, requests) =
+            conditional.meets(&conditional.ground(), fault, usize::MAX).await;
         let error = outcome.unwrap_err();
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::RateLimited, true), "{conditional:?}: {error}");
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::RateLimited, true),
+            "{conditional:?}: {error}"
+        );
         assert_eq!(requests, ATTEMPTS, "{conditional:?}");
         conditional.assert_done(&stage, false).await;
     });
@@ -179,7 +206,8 @@ async fn what_is_refused_outright_is_that_error_and_not_unknown() {
             (Answer::error(403, "AccessDenied"), ErrorKind::PermissionDenied),
             (Answer::error(400, "BadDigest"), ErrorKind::Integrity),
         ] {
-            let (stage, outcome, requests) = conditional.meets(&ground, Fault::Say(answer), usize::MAX).await;
+            let (stage, outcome, requests) =
+                conditional.meets(&ground, Fault::Say(answer), usize::MAX).await;
             let error = outcome.unwrap_err();
             assert_eq!((error.kind(), requests), (kind, 1), "{conditional:?}: {error}");
             assert!(!error.message().contains("is not known"), "{conditional:?}: {error}");
@@ -210,7 +238,8 @@ async fn a_condition_that_does_not_hold_is_said_as_what_it_means() {
         (Answer::error(412, "PreconditionFailed"), UploadIfMatch),
         (Answer::error(404, "NoSuchKey"), UploadIfMatch),
     ] {
-        let (stage, outcome, requests) = conditional.meets(&ground, Fault::Say(answer), usize::MAX).await;
+        let (stage, outcome, requests) =
+            conditional.meets(&ground, Fault::Say(answer), usize::MAX).await;
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::PreconditionFailed, "{conditional:?}");
         assert_eq!(requests, 1);
         conditional.assert_done(&stage, false).await;
@@ -239,7 +268,11 @@ async fn the_layer_that_tries_again_leaves_what_may_have_happened_alone() {
         let lost = stage.proxy.on(conditional.operation()).then(Fault::LoseAnswer);
         let error = conditional.run(&stage).await.unwrap_err();
         assert!(error.message().contains("is not known"), "{conditional:?}: {error}");
-        assert_eq!((lost.fired(), stage.proxy.count(conditional.operation())), (1, 1), "{conditional:?}");
+        assert_eq!(
+            (lost.fired(), stage.proxy.count(conditional.operation())),
+            (1, 1),
+            "{conditional:?}"
+        );
         conditional.assert_done(&stage, true).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Copies over connections that fail: in one request, and by ranges as of an object that is too large for one.
+//! Copies over connections that fail: in one request, and by ranges as of an object that is too
+//! large for one.
 
 use storage_core::{ErrorKind, Metadata};
 
@@ -23,7 +24,11 @@ async fn a_copy_by_ranges_whose_steps_fail_once_is_completed() {
         ]
     };
     Scene::Copy.each_comes_to(&[CREATE, RANGE, COMPLETE], cases).await;
-    Scene::Copy.each_comes_to(&["HeadObject"], || [once(Fault::Drop), once(Fault::Say(Answer::new(503, "")))]).await;
+    Scene::Copy
+        .each_comes_to(&["HeadObject"], || {
+            [once(Fault::Drop), once(Fault::Say(Answer::new(503, "")))]
+        })
+        .await;
     Scene::Copy.each_comes_to(&[RANGE, COMPLETE], || [once(Fault::LoseAnswer)]).await;
 }
 
@@ -44,7 +49,8 @@ async fn a_copy_by_ranges_whose_steps_keep_failing_is_an_error_and_is_aborted() 
 #[tokio::test]
 async fn a_copy_whose_source_is_replaced_meanwhile_begins_anew() {
     let stage = Stage::on(&Scene::Copy.ground());
-    let replaced = stage.proxy.on(RANGE).call(1).then(Fault::Say(Answer::error(412, "PreconditionFailed")));
+    let replaced =
+        stage.proxy.on(RANGE).call(1).then(Fault::Say(Answer::error(412, "PreconditionFailed")));
     Scene::Copy.play(&stage).await.unwrap();
     assert_new(&stage).await;
     assert_eq!((replaced.fired(), stage.proxy.count(CREATE)), (1, 2));
@@ -73,7 +79,10 @@ async fn a_copy_by_ranges_that_is_dropped_at_any_step_is_aborted_in_the_backgrou
             let storage = stage.storage.clone();
             async move { storage.copy("source", "a").metadata(Metadata::new()).await }
         });
-        stage.proxy.until("the step", move |record| record.count_at(operation, Reached::Held) == 1).await;
+        stage
+            .proxy
+            .until("the step", move |record| record.count_at(operation, Reached::Held) == 1)
+            .await;
         copying.abort();
         assert!(copying.await.unwrap_err().is_cancelled());
         if operation == CREATE {
@@ -105,17 +114,25 @@ async fn an_error_inside_an_answer_of_success_to_a_copy_is_one() {
 
     let stage = small().await;
     let always = stage.proxy.on("CopyObject").then(in_success("AccessDenied"));
-    assert_eq!(stage.storage.copy("source", "a").await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(
+        stage.storage.copy("source", "a").await.unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
     assert_bytes(&stage.found("a").await.unwrap(), b"old");
     assert_eq!(always.fired(), 1);
 }
 
 #[tokio::test]
 async fn what_is_no_answer_of_s3_is_not_taken_for_a_copy() {
-    for answer in [Answer::web_page(200), Answer::new(200, ""), Answer::new(200, "<ListBucketResult/>")] {
+    for answer in
+        [Answer::web_page(200), Answer::new(200, ""), Answer::new(200, "<ListBucketResult/>")]
+    {
         let stage = small().await;
         let wrong = stage.proxy.on("CopyObject").then(Fault::Say(answer));
-        assert_eq!(stage.storage.copy("source", "a").await.unwrap_err().kind(), ErrorKind::Unexpected);
+        assert_eq!(
+            stage.storage.copy("source", "a").await.unwrap_err().kind(),
+            ErrorKind::Unexpected
+        );
         assert_bytes(&stage.found("a").await.unwrap(), b"old");
         assert_eq!(wrong.fired(), 1);
     }
@@ -125,7 +142,8 @@ async fn what_is_no_answer_of_s3_is_not_taken_for_a_copy() {
 async fn a_copy_that_the_service_finds_too_large_is_done_by_ranges() {
     let stage = Stage::with(|builder| builder.largest_copy(PART));
     stage.truth.save("source", part_and_a_bit()).await.unwrap();
-    let refused = stage.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
+    let refused =
+        stage.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
     stage.storage.copy("source", "a").await.unwrap();
     assert_new(&stage).await;
     assert_eq!((refused.fired(), stage.proxy.count(RANGE)), (1, 2));
@@ -134,7 +152,8 @@ async fn a_copy_that_the_service_finds_too_large_is_done_by_ranges() {
 #[tokio::test]
 async fn a_copy_that_is_refused_for_another_reason_than_its_size_is_that_error() {
     let stage = small().await;
-    let refused = stage.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
+    let refused =
+        stage.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
     let error = stage.storage.copy("source", "a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected);
     assert!(error.message().contains("InvalidRequest"), "{error}");

@@ -74,7 +74,10 @@ async fn what_is_no_answer_of_s3_is_not_taken_for_deleted() {
 #[tokio::test]
 async fn an_error_inside_an_answer_of_success_is_every_keys() {
     let stage = three().await;
-    let denied = stage.proxy.on(MANY).then(Fault::Say(Answer { status: 200, ..Answer::error(403, "AccessDenied") }));
+    let denied = stage
+        .proxy
+        .on(MANY)
+        .then(Fault::Say(Answer { status: 200, ..Answer::error(403, "AccessDenied") }));
     for answer in delete_all(&stage).await {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }

@@ -26,10 +26,13 @@ pub(crate) enum Verdict {
     Harmless,
 }
 
-/// All faults of a request that may be repeated. The answer to a HEAD has no document, which leaves its status alone to go
-/// by.
+/// All faults of a request that may be repeated. The answer to a HEAD has no document, which leaves
+/// its status alone to go by.
 pub(crate) fn faults(is_head: bool) -> Vec<Row> {
-    use ErrorKind::{InvalidConfig, PermissionDenied, RateLimited, StorageFull, Timeout, Unauthenticated, Unexpected};
+    use ErrorKind::{
+        InvalidConfig, PermissionDenied, RateLimited, StorageFull, Timeout, Unauthenticated,
+        Unexpected,
+    };
     use Verdict::{Final, Harmless, Passes};
     let unknown = if is_head { PermissionDenied } else { Unauthenticated };
     let mut rows = vec![
@@ -37,12 +40,32 @@ pub(crate) fn faults(is_head: bool) -> Vec<Row> {
         row("a connection that is reset", Fault::Reset, Passes, Unexpected),
         row("a lost answer", Fault::LoseAnswer, Passes, Unexpected),
         row("an answer lost by a reset", Fault::ResetAnswer, Passes, Unexpected),
-        row("half a head", Fault::Babble(Bytes::from_static(b"HTTP/1.1 200 O")), Passes, Unexpected),
-        row("no HTTP", Fault::Babble(Bytes::from_static(b"SSH-2.0-OpenSSH_9.6\r\n")), Passes, Unexpected),
+        row(
+            "half a head",
+            Fault::Babble(Bytes::from_static(b"HTTP/1.1 200 O")),
+            Passes,
+            Unexpected,
+        ),
+        row(
+            "no HTTP",
+            Fault::Babble(Bytes::from_static(b"SSH-2.0-OpenSSH_9.6\r\n")),
+            Passes,
+            Unexpected,
+        ),
         row("a head without an end", Fault::Babble(endless_head()), Passes, Unexpected),
         said("an internal error", Answer::error(500, "InternalError"), Passes, Unexpected),
-        row("an internal error afterwards", Fault::SayInstead(Answer::error(500, "InternalError")), Passes, Unexpected),
-        said("a slow-down", Answer::error(503, "SlowDown").header("retry-after", "0"), Passes, RateLimited),
+        row(
+            "an internal error afterwards",
+            Fault::SayInstead(Answer::error(500, "InternalError")),
+            Passes,
+            Unexpected,
+        ),
+        said(
+            "a slow-down",
+            Answer::error(503, "SlowDown").header("retry-after", "0"),
+            Passes,
+            RateLimited,
+        ),
         said("a bare 503", Answer::new(503, ""), Passes, RateLimited),
         said("a 429", Answer::error(429, "TooManyRequests"), Passes, RateLimited),
         said("a gateway without a server", Answer::web_page(502), Passes, Unexpected),
@@ -52,17 +75,37 @@ pub(crate) fn faults(is_head: bool) -> Vec<Row> {
         said("a clock that is off", Answer::error(403, "RequestTimeTooSkewed"), Final, unknown),
         said("a wrong signature", Answer::error(403, "SignatureDoesNotMatch"), Final, unknown),
         said("a denial", Answer::error(403, "AccessDenied"), Final, PermissionDenied),
-        said("a denial that does not end", Answer::new(403, endless_document()), Final, PermissionDenied),
-        said("another region, as a redirection", Answer::error(301, "PermanentRedirect"), Final, InvalidConfig),
+        said(
+            "a denial that does not end",
+            Answer::new(403, endless_document()),
+            Final,
+            PermissionDenied,
+        ),
+        said(
+            "another region, as a redirection",
+            Answer::error(301, "PermanentRedirect"),
+            Final,
+            InvalidConfig,
+        ),
         said("another region, as a mistake", other_region(), Final, InvalidConfig),
         said("a redirection", redirection(), Final, InvalidConfig),
         said("a full service", Answer::error(507, "InsufficientStorage"), Final, StorageFull),
-        said("a verb that is not known", Answer::error(501, "NotImplemented"), Final, ErrorKind::Unsupported),
+        said(
+            "a verb that is not known",
+            Answer::error(501, "NotImplemented"),
+            Final,
+            ErrorKind::Unsupported,
+        ),
         said("a status that nobody knows", Answer::new(418, ""), Final, Unexpected),
     ];
     if !is_head {
         rows.extend([
-            said("a body that came too slowly", Answer::error(400, "RequestTimeout"), Passes, Timeout),
+            said(
+                "a body that came too slowly",
+                Answer::error(400, "RequestTimeout"),
+                Passes,
+                Timeout,
+            ),
             said("an unknown bucket", Answer::error(404, "NoSuchBucket"), Final, InvalidConfig),
             said("a web page that is not there", Answer::web_page(404), Final, Unexpected),
         ]);

@@ -1,4 +1,5 @@
-//! Listings of several pages, over connections that fail: no name twice, none left out, and no end that is none.
+//! Listings of several pages, over connections that fail: no name twice, none left out, and no end
+//! that is none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +38,10 @@ impl Services {
             Some("2") => page(asked, &ALL[2..4], Some("3")),
             Some(_) => page(asked, &ALL[4..], None),
         });
-        let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(front.endpoint()).allow_http(true);
+        let builder = S3Builder::new("bucket")
+            .quirks(Quirks::None)
+            .endpoint(front.endpoint())
+            .allow_http(true);
         let storage = Storage::new(builder.anonymous(true).build().unwrap());
         Self { front, storage, count: AtomicUsize::new(0) }
     }
@@ -99,8 +103,10 @@ fn page(asked: &Asked, keys: &[&str], next: Option<&str>) -> Answer {
 }
 
 fn page_below(prefix: &str, keys: &[&str], next: Option<&str>) -> Answer {
-    let contents: String =
-        keys.iter().map(|key| format!("<Contents><Key>{prefix}{key}</Key><Size>1</Size></Contents>")).collect();
+    let contents: String = keys
+        .iter()
+        .map(|key| format!("<Contents><Key>{prefix}{key}</Key><Size>1</Size></Contents>"))
+        .collect();
     let next = next.map_or_else(
         || "<IsTruncated>false</IsTruncated>".to_owned(),
         |next| format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{next}</NextContinuationToken>"),
@@ -114,7 +120,11 @@ async fn second_page_meets(listed: Listed, row: Row, calls: usize) {
     let planned = listed.on_second(calls, fault);
     let (names, error) = listed.names().await;
     if verdict == Verdict::Harmless || (verdict == Verdict::Passes && calls == 1) {
-        assert_eq!((names, error.map(|error| error.kind())), (ALL.map(str::to_owned).to_vec(), None), "{name}");
+        assert_eq!(
+            (names, error.map(|error| error.kind())),
+            (ALL.map(str::to_owned).to_vec(), None),
+            "{name}"
+        );
     } else {
         assert_eq!(names, &ALL[..2], "{name}");
         assert_eq!(error.unwrap().kind(), kind, "{name}");
@@ -196,7 +206,8 @@ async fn a_listing_that_would_never_end_is_an_error() {
     // Page upon page the same.
     let circle = page_below("", &[], Some("2"));
     // A page that says that there are more, but not where.
-    let nowhere = Answer::new(200, "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>");
+    let nowhere =
+        Answer::new(200, "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>");
     // Far more than a thousand keys take.
     let endless = Answer::new(200, vec![b' '; 17 * 1024 * 1024]);
     for answer in [circle, nowhere, endless] {
@@ -213,9 +224,12 @@ fn after(asked: &Asked) -> usize {
 }
 
 /// A listing on a service of few words, with all requests that it takes.
-async fn listing_on(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (Vec<String>, Option<Error>, usize) {
+async fn listing_on(
+    script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+) -> (Vec<String>, Option<Error>, usize) {
     let proxy = Proxy::scripted(script);
-    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let builder =
+        S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     let storage = Storage::new(builder.anonymous(true).build().unwrap());
     let (names, error) = in_time(names(storage.list("").start_after("a").entries())).await;
     (names, error, proxy.count(LIST))
@@ -224,13 +238,17 @@ async fn listing_on(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -
 #[tokio::test]
 async fn a_listing_of_pages_without_a_new_name_comes_to_an_end() {
     let counting = |asked: &Asked| page_below("", &[], Some(&(after(asked) + 1).to_string()));
-    let alternating = |asked: &Asked| page_below("", &[], Some(if after(asked) == 1 { "2" } else { "1" }));
+    let alternating =
+        |asked: &Asked| page_below("", &[], Some(if after(asked) == 1 { "2" } else { "1" }));
     // What is not after the beginning is nothing new.
     let before = |asked: &Asked| page_below("", &["a"], Some(&(after(asked) + 1).to_string()));
     for script in [counting, alternating, before] {
         let (names, error, requests) = listing_on(script).await;
         let error = error.unwrap();
-        assert_eq!((names.len(), error.kind(), error.is_retryable()), (0, ErrorKind::Unexpected, false));
+        assert_eq!(
+            (names.len(), error.kind(), error.is_retryable()),
+            (0, ErrorKind::Unexpected, false)
+        );
         assert!(error.message().contains("100 pages"), "{error}");
         assert!((100..=101).contains(&requests), "{requests} requests");
     }
@@ -249,7 +267,8 @@ async fn names_that_are_not_utf_8_and_come_again_are_an_error() {
         Answer::new(200, document)
     };
     let proxy = Proxy::scripted(page);
-    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let builder =
+        S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     let mut entries = Storage::new(builder.anonymous(true).build().unwrap()).list("").entries();
     for _ in 0..2 {
         let error = entries.next().await.unwrap().unwrap_err();
@@ -268,7 +287,10 @@ async fn empty_pages_between_names_are_passed_over() {
         page => page_below("", &[], Some(&(page + 1).to_string())),
     };
     let (names, error, requests) = listing_on(script).await;
-    assert_eq!((names, error.map(|error| error.kind()), requests), (vec!["b".to_owned(), "c".to_owned()], None, 151));
+    assert_eq!(
+        (names, error.map(|error| error.kind()), requests),
+        (vec!["b".to_owned(), "c".to_owned()], None, 151)
+    );
 }
 
 #[tokio::test]
@@ -283,7 +305,8 @@ async fn unfinished_uploads_of_pages_without_an_end_are_given_up() {
         Answer::new(200, document)
     };
     let proxy = Proxy::scripted(page);
-    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let builder =
+        S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     let s3 = builder.anonymous(true).build().unwrap();
     let error = in_time(s3.abort_stale_uploads("", Duration::ZERO)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected);
@@ -304,24 +327,32 @@ async fn a_start_after_that_excludes_nothing_is_not_sent() {
         ("", "a", true),
     ] {
         let proxy = Proxy::scripted(|_| page_below("b/", &["2"], None));
-        let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+        let builder = S3Builder::new("bucket")
+            .quirks(Quirks::None)
+            .endpoint(proxy.endpoint())
+            .allow_http(true);
         let storage = Storage::new(builder.anonymous(true).build().unwrap());
         let (names, error) = names(storage.list(prefix).start_after(after).entries()).await;
         assert_eq!((names, error.map(|error| error.kind())), (vec!["b/2".to_owned()], None));
-        let sent = proxy.look(|record| record.of(LIST).any(|seen| seen.target.contains("start-after")));
+        let sent =
+            proxy.look(|record| record.of(LIST).any(|seen| seen.target.contains("start-after")));
         assert_eq!(sent, is_sent, "prefix {prefix:?}, after {after:?}");
     }
 }
 
 /// A bucket with folder markers: `d/` and `d/e/`, an object `d/1`, and `d/f/`, which is not empty.
 fn with_folder_markers(asked: &Asked) -> Answer {
-    let sized = |name: &str, size: u8| format!("<Contents><Key>{name}</Key><Size>{size}</Size></Contents>");
+    let sized =
+        |name: &str, size: u8| format!("<Contents><Key>{name}</Key><Size>{size}</Size></Contents>");
     match (asked.method().as_str(), asked.uri().path()) {
         ("GET", "/bucket" | "/bucket/") => {
-            let contents = sized("d/", 0) + &sized("d/1", 1) + &sized("d/e/", 0) + &sized("d/f/", 5);
+            let contents =
+                sized("d/", 0) + &sized("d/1", 1) + &sized("d/e/", 0) + &sized("d/f/", 5);
             Answer::new(200, format!("<ListBucketResult>{contents}</ListBucketResult>"))
         }
-        ("HEAD", "/bucket/d/" | "/bucket/d/e/") => Answer::new(200, "").header("content-length", "0"),
+        ("HEAD", "/bucket/d/" | "/bucket/d/e/") => {
+            Answer::new(200, "").header("content-length", "0")
+        }
         ("HEAD", "/bucket/d/f/") => Answer::new(200, "").header("content-length", "5"),
         ("DELETE", _) => Answer::new(204, ""),
         ("POST", _) => Answer::new(200, "<DeleteResult></DeleteResult>"),
@@ -340,12 +371,16 @@ fn deleted(proxy: &Proxy) -> Vec<String> {
 #[tokio::test]
 async fn folder_markers_are_counted_and_an_object_with_content_is_an_odd_name() {
     let proxy = Proxy::scripted(with_folder_markers);
-    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let builder =
+        S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     let storage = Storage::new(builder.anonymous(true).build().unwrap());
     let mut entries = storage.list("d/").entries();
     assert_eq!(entries.next().await.unwrap().unwrap().name(), "d/1");
     let error = entries.next().await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.key(), error.listing_continues()), (ErrorKind::InvalidKey, Some("d/f/"), true));
+    assert_eq!(
+        (error.kind(), error.key(), error.listing_continues()),
+        (ErrorKind::InvalidKey, Some("d/f/"), true)
+    );
     assert!(entries.next().await.is_none());
     assert_eq!(entries.folder_markers(), 2);
 }
@@ -353,7 +388,8 @@ async fn folder_markers_are_counted_and_an_object_with_content_is_an_odd_name() 
 #[tokio::test]
 async fn a_folder_marker_is_deleted_only_if_it_is_empty() {
     let proxy = Proxy::scripted(with_folder_markers);
-    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let builder =
+        S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     let storage = Storage::new(builder.anonymous(true).build().unwrap());
     storage.delete_folder_marker("d/e/").await.unwrap();
     storage.delete_folder_marker("none/").await.unwrap();
@@ -367,7 +403,8 @@ async fn a_folder_marker_is_deleted_only_if_it_is_empty() {
 #[tokio::test]
 async fn deleting_a_prefix_removes_its_folder_markers_and_names_what_stays() {
     let proxy = Proxy::scripted(with_folder_markers);
-    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let builder =
+        S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     let storage = Storage::new(builder.anonymous(true).build().unwrap());
     let mut removal = storage.delete_prefix("d/");
     let (mut gone, mut stay) = (Vec::new(), Vec::new());
@@ -377,7 +414,10 @@ async fn deleting_a_prefix_removes_its_folder_markers_and_names_what_stays() {
             Err(error) => stay.push(error.key().unwrap().to_owned()),
         }
     }
-    assert_eq!((gone, stay), (vec!["d/".to_owned(), "d/1".to_owned(), "d/e/".to_owned()], vec!["d/f/".to_owned()]));
+    assert_eq!(
+        (gone, stay),
+        (vec!["d/".to_owned(), "d/1".to_owned(), "d/e/".to_owned()], vec!["d/f/".to_owned()])
+    );
     let mut deleted = deleted(&proxy);
     deleted.sort_unstable();
     assert_eq!(deleted, ["/bucket/d/", "/bucket/d/1", "/bucket/d/e/"]);
@@ -412,7 +452,10 @@ async fn a_listing_that_is_dropped_takes_its_requests_along() {
         });
         listed.proxy.until("the request", |record| record.count_at(LIST, Reached::Held) == 1).await;
         reading.abort();
-        listed.proxy.until("its end", |record| record.count_at(LIST, Reached::Abandoned) == 1).await;
+        listed
+            .proxy
+            .until("its end", |record| record.count_at(LIST, Reached::Abandoned) == 1)
+            .await;
         assert_eq!((held.fired(), listed.proxy.count(LIST)), (1, call));
     }
 }

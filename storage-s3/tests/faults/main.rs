@@ -1,5 +1,6 @@
-//! Faults between the driver and a server, staged by a proxy of our own: every verb succeeds, or fails with an error of the
-//! right kind; nothing that was acknowledged is missing, nothing half-written is visible, and no upload is left behind.
+//! Faults between the driver and a server, staged by a proxy of our own: every verb succeeds, or
+//! fails with an error of the right kind; nothing that was acknowledged is missing, nothing
+//! half-written is visible, and no upload is left behind.
 //!
 //! | module | what it is about |
 //! |---|---|

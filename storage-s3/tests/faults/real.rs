@@ -1,5 +1,5 @@
-//! Uploads on the server that the environment names, over connections that fail. It knows itself what is left of them, so
-//! that it is asked, and not what came by.
+//! Uploads on the server that the environment names, over connections that fail. It knows itself
+//! what is left of them, so that it is asked, and not what came by.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,7 +129,10 @@ async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped() {
             let storage = stage.storage.clone();
             async move { storage.save("a", part_and_a_bit()).await.map(drop) }
         });
-        stage.proxy.until("the step", move |record| record.count_at(operation, Reached::Held) == 1).await;
+        stage
+            .proxy
+            .until("the step", move |record| record.count_at(operation, Reached::Held) == 1)
+            .await;
         saving.abort();
         if operation == CREATE {
             gate.open();

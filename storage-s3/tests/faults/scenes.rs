@@ -57,19 +57,26 @@ impl Scene {
             Self::Save => stage.storage.save("a", part_and_a_bit()).await.map(|_| ()),
             Self::Copy => {
                 stage.truth.save("source", part_and_a_bit()).await.unwrap();
-                stage.storage.copy("source", "a").metadata(Metadata::new().content_type("text/new")).await
+                stage
+                    .storage
+                    .copy("source", "a")
+                    .metadata(Metadata::new().content_type("text/new"))
+                    .await
             }
         }
     }
 
-    /// Tries each case on each operation, all at once: most of the time is waiting for the next attempt.
+    /// Tries each case on each operation, all at once: most of the time is waiting for the next
+    /// attempt.
     pub(crate) async fn each_comes_to<const N: usize>(
         self,
         operations: &[&'static str],
         cases: impl Fn() -> [Case; N],
     ) {
         let ground = self.ground();
-        let all = operations.iter().flat_map(|operation| cases().map(|case| self.comes_to(&ground, operation, case)));
+        let all = operations
+            .iter()
+            .flat_map(|operation| cases().map(|case| self.comes_to(&ground, operation, case)));
         join_all(all).await;
     }
 

@@ -18,7 +18,8 @@ pub(crate) const PART: u64 = 5 * 1024 * 1024;
 /// How often the driver asks for one thing at most: once, and five times more.
 pub(crate) const ATTEMPTS: usize = 6;
 
-/// A bucket, as it is and behind a proxy. To make a driver takes its time, so that the cases of a test share both.
+/// A bucket, as it is and behind a proxy. To make a driver takes its time, so that the cases of a
+/// test share both.
 pub(crate) struct Ground {
     truth: Storage,
     storage: Storage,
@@ -107,8 +108,9 @@ pub(crate) fn streaming(bytes: &Bytes) -> Payload {
     const CHUNK: usize = 64 * 1024;
     let bytes = bytes.clone();
     let starts = (0..bytes.len()).step_by(CHUNK);
-    let chunks: Vec<_> =
-        starts.map(|start| Ok::<_, Error>(bytes.slice(start..bytes.len().min(start + CHUNK)))).collect();
+    let chunks: Vec<_> = starts
+        .map(|start| Ok::<_, Error>(bytes.slice(start..bytes.len().min(start + CHUNK))))
+        .collect();
     Payload::from_stream(stream::iter(chunks))
 }
 
@@ -132,11 +134,13 @@ pub(crate) async fn read(storage: &Storage, key: &str) -> Result<Bytes> {
 
 /// Waits for what must come to an end.
 pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.unwrap_or_else(|_| panic!("it did not come to an end"))
+    tokio::time::timeout(Duration::from_secs(60), what)
+        .await
+        .unwrap_or_else(|_| panic!("it did not come to an end"))
 }
 
-/// Turns this test's clock on: its timers go off, those of the proxy do not. What is waited for takes place in between,
-/// since the clock goes on as usual afterwards.
+/// Turns this test's clock on: its timers go off, those of the proxy do not. What is waited for
+/// takes place in between, since the clock goes on as usual afterwards.
 pub(crate) async fn turn_clock_on(by: Duration) {
     tokio::time::pause();
     tokio::time::advance(by).await;

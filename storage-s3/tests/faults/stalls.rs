@@ -1,6 +1,8 @@
-//! Servers that say nothing: every verb gives up on a request in the end, tries again, and can be dropped meanwhile.
+//! Servers that say nothing: every verb gives up on a request in the end, tries again, and can be
+//! dropped meanwhile.
 //!
-//! The driver's patience is half a minute and more. The tests turn its clock on when the server has begun to keep silent.
+//! The driver's patience is half a minute and more. The tests turn its clock on when the server has
+//! begun to keep silent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,12 +91,16 @@ impl Step {
     async fn run(self, storage: Storage) -> Result<()> {
         match self {
             Self::Save => storage.save("a", "new").await.map(|_| ()),
-            Self::Create | Self::Part | Self::Complete => storage.save("a", part_and_a_bit()).await.map(|_| ()),
+            Self::Create | Self::Part | Self::Complete => {
+                storage.save("a", part_and_a_bit()).await.map(|_| ())
+            }
             Self::Open => read(&storage, "a").await.map(|_| ()),
             Self::Stat => storage.stat("a").await.map(|_| ()),
             Self::Exists => storage.exists("a").await.map(|_| ()),
             Self::Delete => storage.delete("a").await,
-            Self::DeleteAll => storage.delete_all(stream::iter(["a", "b"])).next().await.unwrap().map(|_| ()),
+            Self::DeleteAll => {
+                storage.delete_all(stream::iter(["a", "b"])).next().await.unwrap().map(|_| ())
+            }
             Self::List => storage.list("").entries().collect().await.map(|_| ()),
             Self::Copy => storage.copy("a", "b").await,
             Self::CopyRange => storage.copy("large", "b").metadata(Metadata::new()).await,
@@ -110,7 +116,10 @@ impl Step {
 async fn wear_out_patience(stage: &Stage, operation: &'static str, by: Duration) {
     stage.proxy.until("silence", move |record| record.count_at(operation, Reached::Held) > 0).await;
     turn_clock_on(by).await;
-    stage.proxy.until("the end of patience", move |record| record.count_at(operation, Reached::Held) == 0).await;
+    stage
+        .proxy
+        .until("the end of patience", move |record| record.count_at(operation, Reached::Held) == 0)
+        .await;
 }
 
 #[tokio::test]
@@ -144,7 +153,11 @@ async fn a_server_that_never_answers_is_given_up_after_a_few_requests() {
             wear_out_patience(&stage, step.operation(), step.patience()).await;
         }
         let error = running.await.unwrap().unwrap_err();
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{step:?}: {error}");
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::Timeout, true),
+            "{step:?}: {error}"
+        );
         assert_eq!(silent.fired(), ATTEMPTS);
     }
 }
@@ -169,7 +182,10 @@ async fn a_document_that_stalls_is_asked_for_again() {
         let stage = step.stage(&ground).await;
         let silent = stage.proxy.on(step.operation()).call(1).then(Fault::StallBody(30));
         let running = step.begin(&stage);
-        stage.proxy.until("silence", move |record| record.count_at(step.operation(), Reached::Held) > 0).await;
+        stage
+            .proxy
+            .until("silence", move |record| record.count_at(step.operation(), Reached::Held) > 0)
+            .await;
         // The head has to have come before, with which the patience for the body begins.
         for _ in 0..20 {
             turn_clock_on(PATIENCE).await;
@@ -186,7 +202,8 @@ async fn a_conditional_save_that_is_never_answered_is_not_repeated() {
         let stage = Stage::new();
         let silent = stage.proxy.on("PutObject").then(fault);
         let storage = stage.storage.clone();
-        let running = tokio::spawn(async move { storage.save("new", "new").create_new().await.map(|_| ()) });
+        let running =
+            tokio::spawn(async move { storage.save("new", "new").create_new().await.map(|_| ()) });
         wear_out_patience(&stage, "PutObject", PATIENCE).await;
         let error: Error = running.await.unwrap().unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, false), "{error}");
@@ -203,12 +220,18 @@ async fn whatever_is_dropped_takes_its_request_along() {
         let operation = step.operation();
         let silent = stage.proxy.on(operation).call(1).then(Fault::Stall);
         let running = step.begin(&stage);
-        stage.proxy.until("silence", move |record| record.count_at(operation, Reached::Held) == 1).await;
+        stage
+            .proxy
+            .until("silence", move |record| record.count_at(operation, Reached::Held) == 1)
+            .await;
         running.abort();
         assert!(running.await.unwrap_err().is_cancelled());
         if step != Step::Create {
             // A creation is seen through, so that the upload's name is known.
-            stage.proxy.until("its end", move |record| record.count_at(operation, Reached::Held) == 0).await;
+            stage
+                .proxy
+                .until("its end", move |record| record.count_at(operation, Reached::Held) == 0)
+                .await;
         }
         silent.assert_fired();
         if matches!(step, Step::Part | Step::Complete | Step::CopyRange) {

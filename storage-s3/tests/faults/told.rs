@@ -12,8 +12,12 @@ use crate::stage::Stage;
 /// A service that says what the script says.
 fn scripted(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (Proxy, Storage) {
     let proxy = Proxy::scripted(script);
-    let builder = S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
-    let driver = builder.region("us-east-1").access_key_id("AKIDOFTHETESTS").secret_access_key("of the tests");
+    let builder =
+        S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
+    let driver = builder
+        .region("us-east-1")
+        .access_key_id("AKIDOFTHETESTS")
+        .secret_access_key("of the tests");
     (proxy, Storage::new(driver.build().unwrap()))
 }
 
@@ -26,7 +30,10 @@ async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
         ("stat", storage.stat("a").await.unwrap_err()),
         ("exists", storage.exists("a").await.unwrap_err()),
         ("delete", storage.delete("a").await.unwrap_err()),
-        ("delete_all", storage.delete_all(stream::iter(["a", "b"])).next().await.unwrap().unwrap_err()),
+        (
+            "delete_all",
+            storage.delete_all(stream::iter(["a", "b"])).next().await.unwrap().unwrap_err(),
+        ),
         ("list", storage.list("").entries().next().await.unwrap().unwrap_err()),
         ("copy", storage.copy("a", "b").await.unwrap_err()),
     ]
@@ -34,7 +41,9 @@ async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
 
 #[tokio::test]
 async fn something_that_is_no_s3_does_not_make_anything_absent() {
-    for answer in [Answer::web_page(404), Answer::new(404, ""), Answer::new(404, "{\"error\":\"not found\"}")] {
+    for answer in
+        [Answer::web_page(404), Answer::new(404, ""), Answer::new(404, "{\"error\":\"not found\"}")]
+    {
         let (proxy, storage) = scripted(move |_| answer.clone());
         for (verb, error) in failures(&storage).await {
             assert_eq!(error.kind(), ErrorKind::Unexpected, "{verb}: {error}");
@@ -61,14 +70,19 @@ async fn an_object_that_is_not_there_is_absent_once_the_bucket_is_known() {
     assert_eq!(storage.stat("b").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(storage.open("c").await.unwrap_err().kind(), ErrorKind::NotFound);
     storage.delete("d").await.unwrap();
-    assert_eq!(proxy.look(|record| ["HeadObject", "GetObject"].map(|operation| record.count(operation))), [2, 2]);
+    assert_eq!(
+        proxy.look(|record| ["HeadObject", "GetObject"].map(|operation| record.count(operation))),
+        [2, 2]
+    );
 }
 
 #[tokio::test]
 async fn every_verb_names_the_region_to_set() {
     let document = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong</Message>\
                     <Region>eu-west-1</Region></Error>";
-    let by_header = |status| Answer::error(status, "PermanentRedirect").header("x-amz-bucket-region", "eu-west-1");
+    let by_header = |status| {
+        Answer::error(status, "PermanentRedirect").header("x-amz-bucket-region", "eu-west-1")
+    };
     for answer in [by_header(301), by_header(400), by_header(307)] {
         let (_proxy, storage) = scripted(move |_| answer.clone());
         for (verb, error) in failures(&storage).await {
@@ -84,10 +98,14 @@ async fn every_verb_names_the_region_to_set() {
 #[tokio::test]
 async fn a_clock_that_is_off_is_told_with_how_far() {
     let there = httpdate::fmt_http_date(std::time::SystemTime::now() - Duration::from_secs(3600));
-    let (_proxy, storage) = scripted(move |_| Answer::error(403, "RequestTimeTooSkewed").header("date", &there));
+    let (_proxy, storage) =
+        scripted(move |_| Answer::error(403, "RequestTimeTooSkewed").header("date", &there));
     let error = storage.open("a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-    assert!(error.message().contains("this machine's clock is 36") && error.message().contains("NTP"), "{error}");
+    assert!(
+        error.message().contains("this machine's clock is 36") && error.message().contains("NTP"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -105,7 +123,8 @@ async fn a_service_that_asks_for_a_second_is_given_it() {
     let asked = stage.proxy.on("PutObject").call(1).then(Fault::Say(slow_down));
     stage.storage.save("a", "text").await.unwrap();
     asked.assert_fired();
-    let times: Vec<_> = stage.proxy.look(|record| record.of("PutObject").map(|seen| seen.at).collect());
+    let times: Vec<_> =
+        stage.proxy.look(|record| record.of("PutObject").map(|seen| seen.at).collect());
     // Else the first wait is a tenth of it at most.
     assert!(times[1] - times[0] >= Duration::from_secs(1));
 }
@@ -126,7 +145,8 @@ async fn a_redirection_is_not_followed() {
     let there = elsewhere.endpoint().join("/bucket/a").unwrap();
     for status in [301, 302, 303, 307, 308] {
         let there = there.clone();
-        let (proxy, storage) = scripted(move |_| Answer::new(status, "").header("location", there.as_str()));
+        let (proxy, storage) =
+            scripted(move |_| Answer::new(status, "").header("location", there.as_str()));
         for (verb, error) in failures(&storage).await {
             assert!(!error.is_retryable(), "{verb}: {error}");
         }

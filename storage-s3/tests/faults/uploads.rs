@@ -1,4 +1,5 @@
-//! Multipart uploads over connections that fail: the object is whole or as it was, and nothing is left behind.
+//! Multipart uploads over connections that fail: the object is whole or as it was, and nothing is
+//! left behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +41,13 @@ async fn an_upload_whose_steps_fail_once_is_completed() {
 #[tokio::test]
 async fn an_upload_whose_answers_are_lost_once_is_completed() {
     // Of a lost answer to a creation nobody knows the upload's name: see below.
-    let faults = || [Fault::LoseAnswer, Fault::ResetAnswer, Fault::SayInstead(Answer::error(500, "InternalError"))];
+    let faults = || {
+        [
+            Fault::LoseAnswer,
+            Fault::ResetAnswer,
+            Fault::SayInstead(Answer::error(500, "InternalError")),
+        ]
+    };
     each_comes_to(&[PART_OF_IT, COMPLETE], || faults().map(once)).await;
 }
 
@@ -63,7 +70,10 @@ async fn an_upload_whose_steps_are_refused_is_an_error_and_is_aborted() {
             always(Fault::Say(Answer::error(403, "ExpiredToken")), ErrorKind::Unauthenticated),
             always(Fault::Say(Answer::error(403, "AccessDenied")), ErrorKind::PermissionDenied),
             always(Fault::Say(Answer::error(301, "PermanentRedirect")), ErrorKind::InvalidConfig),
-            always(Fault::SayEarly(Answer::error(403, "InvalidAccessKeyId")), ErrorKind::Unauthenticated),
+            always(
+                Fault::SayEarly(Answer::error(403, "InvalidAccessKeyId")),
+                ErrorKind::Unauthenticated,
+            ),
         ]
     };
     each_comes_to(&[CREATE, PART_OF_IT, COMPLETE], cases).await;
@@ -71,7 +81,14 @@ async fn an_upload_whose_steps_are_refused_is_an_error_and_is_aborted() {
 
 #[tokio::test]
 async fn what_is_no_answer_of_s3_is_not_taken_for_success() {
-    let answers = || [Answer::web_page(200), Answer::new(200, ""), Answer::new(200, "<a/>"), Answer::new(200, "{}")];
+    let answers = || {
+        [
+            Answer::web_page(200),
+            Answer::new(200, ""),
+            Answer::new(200, "<a/>"),
+            Answer::new(200, "{}"),
+        ]
+    };
     let cases = || answers().map(|answer| always(Fault::Say(answer), ErrorKind::Unexpected));
     each_comes_to(&[CREATE, PART_OF_IT, COMPLETE], cases).await;
 }
@@ -114,7 +131,9 @@ async fn a_completion_that_may_have_happened_is_recognised_by_its_object() {
     lost.assert_fired();
     assert_new(&stage).await;
     assert_eq!(saved.etag, stage.truth.stat("a").await.unwrap().etag);
-    let requests = stage.proxy.look(|record| [COMPLETE, "HeadObject"].map(|operation| record.count(operation)));
+    let requests = stage
+        .proxy
+        .look(|record| [COMPLETE, "HeadObject"].map(|operation| record.count(operation)));
     assert_eq!(requests, [2, 1]);
 }
 
@@ -129,7 +148,10 @@ async fn a_completion_that_may_have_happened_is_not_claimed_for_an_object_of_ano
         let storage = stage.storage.clone();
         async move { storage.save("a", part_and_a_bit()).await.map(|_| ()) }
     });
-    stage.proxy.until("the second attempt", |record| record.count_at(COMPLETE, Reached::Held) == 1).await;
+    stage
+        .proxy
+        .until("the second attempt", |record| record.count_at(COMPLETE, Reached::Held) == 1)
+        .await;
     stage.truth.save("a", "of another").await.unwrap();
     gate.open();
     let error = saving.await.unwrap().unwrap_err();
@@ -144,8 +166,10 @@ async fn a_payload_that_fails_ends_its_upload() {
     let stage = Stage::new();
     stage.truth.save("a", "old").await.unwrap();
     let bytes = part_and_a_bit();
-    let chunks = [Ok(bytes.clone()), Ok(bytes), Err(Error::new(ErrorKind::StorageFull, "on purpose"))];
-    let error = stage.storage.save("a", Payload::from_stream(stream::iter(chunks))).await.unwrap_err();
+    let chunks =
+        [Ok(bytes.clone()), Ok(bytes), Err(Error::new(ErrorKind::StorageFull, "on purpose"))];
+    let error =
+        stage.storage.save("a", Payload::from_stream(stream::iter(chunks))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     assert_old(&stage).await;
     assert_eq!(stage.proxy.count(CREATE), 1);
@@ -187,7 +211,10 @@ async fn a_save_that_is_dropped_while_its_upload_is_at_any_step_is_aborted_in_th
             async move { storage.save("a", part_and_a_bit()).await.map(|_| ()) }
         });
         stage.truth.save("a", "old").await.unwrap();
-        stage.proxy.until("the step", move |record| record.count_at(operation, Reached::Held) == 1).await;
+        stage
+            .proxy
+            .until("the step", move |record| record.count_at(operation, Reached::Held) == 1)
+            .await;
         saving.abort();
         assert!(saving.await.unwrap_err().is_cancelled());
         if operation == CREATE {
@@ -228,7 +255,10 @@ async fn parts_that_a_dropped_save_was_sending_are_broken_off() {
     });
     stage.proxy.until("both parts", |record| record.count_at(PART_OF_IT, Reached::Held) == 2).await;
     saving.abort();
-    stage.proxy.until("their end", |record| record.count_at(PART_OF_IT, Reached::Abandoned) == 2).await;
+    stage
+        .proxy
+        .until("their end", |record| record.count_at(PART_OF_IT, Reached::Abandoned) == 2)
+        .await;
     stage.proxy.no_upload_is_left().await;
     assert_eq!((held.fired(), stage.proxy.count(PART_OF_IT)), (2, 2));
 }
@@ -252,7 +282,8 @@ async fn stalled_payloads_do_not_hold_up_another(chunk: Bytes) {
     let waiting = Arc::new(AtomicUsize::new(0));
     let stalled: Vec<_> = (0..ALL_ROOM)
         .map(|number| {
-            let save = stage.storage.save(format!("stalled/{number}"), stalling(chunk.clone(), &waiting));
+            let save =
+                stage.storage.save(format!("stalled/{number}"), stalling(chunk.clone(), &waiting));
             tokio::spawn(async move { save.await.map(|_| ()) })
         })
         .collect();

@@ -1,5 +1,6 @@
-//! Every verb that is one request, with every fault of that request, once and for good: it succeeds, or fails with an error
-//! of the right kind; what it said is true; and it asked no more often than it may.
+//! Every verb that is one request, with every fault of that request, once and for good: it
+//! succeeds, or fails with an error of the right kind; what it said is true; and it asked no more
+//! often than it may.
 
 use std::sync::Arc;
 
@@ -51,7 +52,9 @@ impl Verb {
 
     async fn stage(ground: &Arc<Ground>) -> Stage {
         let stage = Stage::on(ground);
-        for (key, bytes) in [("a", old()), ("b", Bytes::from_static(b"other")), ("c/d", Bytes::new())] {
+        for (key, bytes) in
+            [("a", old()), ("b", Bytes::from_static(b"other")), ("c/d", Bytes::new())]
+        {
             stage.truth.save(key, bytes).await.unwrap();
         }
         stage
@@ -67,7 +70,10 @@ impl Verb {
             }
             Self::Open => assert_bytes(&read(storage, "a").await?, &old()),
             Self::OpenRange => {
-                assert_bytes(&storage.open("a").range(10..2_000).await?.bytes().await?, &old()[10..2_000]);
+                assert_bytes(
+                    &storage.open("a").range(10..2_000).await?.bytes().await?,
+                    &old()[10..2_000],
+                );
             }
             Self::Stat => assert_eq!(storage.stat("a").await?, stage.truth.stat("a").await?),
             Self::Exists => assert!(storage.exists("a").await?),
@@ -81,10 +87,15 @@ impl Verb {
             }
             Self::List => {
                 let entries = storage.list("").delimiter("/").entries().collect().await?;
-                assert_eq!(entries.iter().map(storage_core::Entry::name).collect::<Vec<_>>(), ["a", "b", "c/"]);
+                assert_eq!(
+                    entries.iter().map(storage_core::Entry::name).collect::<Vec<_>>(),
+                    ["a", "b", "c/"]
+                );
             }
             Self::Copy => storage.copy("a", "b").await?,
-            Self::CopyWithMetadata => storage.copy("a", "b").metadata(Metadata::new().content_type("text/new")).await?,
+            Self::CopyWithMetadata => {
+                storage.copy("a", "b").metadata(Metadata::new().content_type("text/new")).await?
+            }
         }
         Ok(())
     }
@@ -99,7 +110,10 @@ impl Verb {
             Self::Copy | Self::CopyWithMetadata if is_done => (old.clone(), old),
             _ => (old, other),
         };
-        assert!((stage.found("a").await, stage.found("b").await) == expected, "{self:?} is done: {is_done}");
+        assert!(
+            (stage.found("a").await, stage.found("b").await) == expected,
+            "{self:?} is done: {is_done}"
+        );
         if self == Self::CopyWithMetadata && is_done {
             assert_eq!(stage.truth.stat("b").await.unwrap().content_type(), Some("text/new"));
         }
@@ -113,7 +127,11 @@ impl Verb {
         let outcome = self.run(&stage).await;
         let passes = verdict == Verdict::Harmless || (verdict == Verdict::Passes && times == 1);
         let expected = if passes { Ok(()) } else { Err(kind) };
-        assert_eq!(outcome.as_ref().map_err(Error::kind).copied(), expected, "{self:?} with {name}: {outcome:?}");
+        assert_eq!(
+            outcome.as_ref().map_err(Error::kind).copied(),
+            expected,
+            "{self:?} with {name}: {outcome:?}"
+        );
 
         let requests = match verdict {
             Verdict::Passes => ATTEMPTS.min(times.saturating_add(1)),
@@ -122,7 +140,8 @@ impl Verb {
         assert_eq!(stage.proxy.count(self.operation()), requests, "{self:?} with {name}");
         assert_eq!(planned.fired(), requests.min(times), "{self:?} with {name}");
 
-        let was_passed_on = matches!(fault, Fault::LoseAnswer | Fault::ResetAnswer | Fault::SayInstead(_));
+        let was_passed_on =
+            matches!(fault, Fault::LoseAnswer | Fault::ResetAnswer | Fault::SayInstead(_));
         self.assert_done(&stage, passes || was_passed_on).await;
         if let Err(error) = outcome {
             self.assert_told(&error, verdict);
@@ -153,12 +172,14 @@ async fn bytes_that_change_on_their_way_up_are_sent_again() {
         let corrupted = stage.proxy.on("PutObject").then(Fault::Corrupt);
         let error = stage.storage.save("a", new()).await.unwrap_err();
         // The server in this process has no code for bytes that are not those of the signature.
-        let kind = if mode == ChecksumMode::Sha256 { ErrorKind::Unexpected } else { ErrorKind::Integrity };
+        let kind =
+            if mode == ChecksumMode::Sha256 { ErrorKind::Unexpected } else { ErrorKind::Integrity };
         assert_eq!((error.kind(), corrupted.fired()), (kind, ATTEMPTS), "{mode:?}: {error}");
     }
 }
 
-/// All faults at once, each on a stage of its own: most of the time is waiting for the next attempt.
+/// All faults at once, each on a stage of its own: most of the time is waiting for the next
+/// attempt.
 async fn survives_or_says_each(verb: Verb) {
     let ground = Ground::new();
     let mut cases = Vec::new();

@@ -40,9 +40,14 @@ async fn an_object_whose_response_has_no_length_is_read() {
 async fn a_body_without_a_length_that_breaks_off_is_an_error() {
     let fake = Fake::without(&[]);
     let chunk = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\netag: \"e\"\r\n\r\n5\r\nhalf ";
-    let by_chunk = fake.proxy.on("GetObject").call(1).then(Fault::Babble(Bytes::from_static(chunk.as_bytes())));
+    let by_chunk = fake
+        .proxy
+        .on("GetObject")
+        .call(1)
+        .then(Fault::Babble(Bytes::from_static(chunk.as_bytes())));
     let close = "HTTP/1.1 200 OK\r\netag: \"e\"\r\nconnection: close\r\n\r\nhalf ";
-    let by_close = fake.proxy.on("GetObject").then(Fault::Babble(Bytes::from_static(close.as_bytes())));
+    let by_close =
+        fake.proxy.on("GetObject").then(Fault::Babble(Bytes::from_static(close.as_bytes())));
     let storage = fake.storage(Quirks::None);
     assert_eq!(storage.open("a").await.unwrap_err().kind(), ErrorKind::Unexpected);
     // Nothing shows that this was the end.
@@ -59,8 +64,11 @@ async fn google_is_asked_for_objects_as_they_are_stored_outside_of_the_signature
         storage.open("a").await.unwrap();
         let (sent, signed) = fake.proxy.look(|record| {
             let seen = record.of("GetObject").last().unwrap();
-            let header =
-                |name| seen.headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap().to_owned());
+            let header = |name| {
+                seen.headers
+                    .get(name)
+                    .map(|value: &http::HeaderValue| value.to_str().unwrap().to_owned())
+            };
             (header("accept-encoding"), header("authorization").unwrap())
         });
         assert_eq!(sent.as_deref(), accepted);
@@ -72,9 +80,13 @@ async fn google_is_asked_for_objects_as_they_are_stored_outside_of_the_signature
 #[tokio::test]
 async fn a_content_range_beyond_all_numbers_is_a_range_that_the_object_does_not_have() {
     let fake = Fake::without(&[]);
-    let range = |value: &str| Fault::Say(Answer::new(206, "").header("etag", "\"e\"").header("content-range", value));
-    let of_nothing = fake.proxy.on("GetObject").call(1).then(range("bytes 0-18446744073709551615/0"));
-    let of_all = fake.proxy.on("GetObject").then(range("bytes 0-18446744073709551615/18446744073709551615"));
+    let range = |value: &str| {
+        Fault::Say(Answer::new(206, "").header("etag", "\"e\"").header("content-range", value))
+    };
+    let of_nothing =
+        fake.proxy.on("GetObject").call(1).then(range("bytes 0-18446744073709551615/0"));
+    let of_all =
+        fake.proxy.on("GetObject").then(range("bytes 0-18446744073709551615/18446744073709551615"));
     let storage = fake.storage(Quirks::None);
     let error = storage.open("a").range(0..5).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RangeNotSatisfiable, "{error}");
@@ -90,7 +102,8 @@ async fn positions_near_the_largest_number_are_read_without_overflow() {
     const SIZE: u64 = u64::MAX - 1;
     let from = SIZE - 3 * PART as u64;
     let range = format!("bytes {from}-{}/{SIZE}", SIZE - 1);
-    let answer = Answer::new(206, vec![7; 3 * PART]).header("etag", "\"e\"").header("content-range", &range);
+    let answer =
+        Answer::new(206, vec![7; 3 * PART]).header("etag", "\"e\"").header("content-range", &range);
     let fake = Fake::without(&[]);
     let of_the_end = fake.proxy.on("GetObject").then(Fault::Say(answer));
     let builder = fake.builder(Quirks::None).part_size(PART as u64);
@@ -109,9 +122,11 @@ async fn positions_near_the_largest_number_are_read_without_overflow() {
 #[tokio::test]
 async fn an_object_without_a_length_is_streamed_to_a_caller_that_needs_no_size() {
     let fake = Fake::without(&[]);
-    let without = fake.proxy.on("GetObject").call(1).then(chunked("etag: \"e\"\r\n", &["body ", "{}"]));
+    let without =
+        fake.proxy.on("GetObject").call(1).then(chunked("etag: \"e\"\r\n", &["body ", "{}"]));
     let half = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\netag: \"e\"\r\n\r\n5\r\nhalf ";
-    let broken = fake.proxy.on("GetObject").then(Fault::Babble(Bytes::from_static(half.as_bytes())));
+    let broken =
+        fake.proxy.on("GetObject").then(Fault::Babble(Bytes::from_static(half.as_bytes())));
     let driver = fake.driver(Quirks::None);
     let mut options = OpenOptions::default();
     options.allow_unknown_size = true;

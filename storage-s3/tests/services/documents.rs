@@ -26,7 +26,11 @@ async fn a_completed_upload_whose_document_has_another_name_is_saved() {
     let fake = Fake::without(&[]);
     let storage = storage(&fake);
     for (operation, from, to) in [
-        ("CompleteMultipartUpload", "CompleteMultipartUploadResult", "CompleteMultipartUploadResponse"),
+        (
+            "CompleteMultipartUpload",
+            "CompleteMultipartUploadResult",
+            "CompleteMultipartUploadResponse",
+        ),
         ("CreateMultipartUpload", "InitiateMultipartUploadResult", "CreateMultipartUploadOutput"),
     ] {
         let other = fake.proxy.on(operation).then(renamed(from, to));
@@ -43,9 +47,11 @@ async fn a_copy_whose_document_has_another_name_is_made() {
     let storage = storage(&fake);
     storage.save("small", "text").await.unwrap();
     storage.save("large", vec![0; PART + 1]).await.unwrap();
-    let copied = fake.proxy.on("CopyObject").then(renamed("CopyObjectResult", "CopyObjectResponse"));
+    let copied =
+        fake.proxy.on("CopyObject").then(renamed("CopyObjectResult", "CopyObjectResponse"));
     storage.copy("small", "b").await.unwrap();
-    let part = fake.proxy.on("UploadPartCopy").then(renamed("CopyPartResult", "UploadPartCopyResult"));
+    let part =
+        fake.proxy.on("UploadPartCopy").then(renamed("CopyPartResult", "UploadPartCopyResult"));
     storage.copy("large", "c").metadata(Metadata::new()).await.unwrap();
     copied.assert_fired();
     part.assert_fired();
@@ -60,16 +66,25 @@ async fn a_document_without_an_etag_leaves_open_whether_the_object_is_stored_and
     let completed = fake.proxy.on("CompleteMultipartUpload").then(other());
     let error = storage.save("a", vec![0; PART + 1]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
-    assert!(error.message().contains("may be stored") && error.message().contains("SomethingElse"), "{error}");
+    assert!(
+        error.message().contains("may be stored") && error.message().contains("SomethingElse"),
+        "{error}"
+    );
 
     let copied = fake.proxy.on("CopyObject").then(other());
     let error = storage.copy("small", "b").await.unwrap_err();
-    assert!(error.message().contains("may be made") && error.message().contains("SomethingElse"), "{error}");
+    assert!(
+        error.message().contains("may be made") && error.message().contains("SomethingElse"),
+        "{error}"
+    );
 
     let deleted = fake.proxy.on("DeleteObjects").then(other());
     let mut keys = storage.delete_all(futures_util::stream::iter(["a", "small"]));
     let error = keys.next().await.unwrap().unwrap_err();
-    assert!(error.message().contains("may be deleted") && error.message().contains("SomethingElse"), "{error}");
+    assert!(
+        error.message().contains("may be deleted") && error.message().contains("SomethingElse"),
+        "{error}"
+    );
     for planned in [completed, copied, deleted] {
         planned.assert_fired();
     }

@@ -18,7 +18,11 @@ async fn a_save_whose_upload_another_write_ended_is_a_conflict_that_can_be_tried
         let fake = Fake::without(&[]);
         let gone = fake.proxy.on(operation).then(Fault::Say(Answer::error(404, "NoSuchUpload")));
         let error = in_parts(&fake).save("a", vec![0; PART + 1]).await.unwrap_err();
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Conflict, true), "{operation}: {error}");
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::Conflict, true),
+            "{operation}: {error}"
+        );
         assert!(error.message().contains("another write of the key"), "{error}");
         gone.assert_fired();
         assert_eq!(fake.left(), (Vec::new(), 0));
@@ -29,7 +33,10 @@ async fn a_save_whose_upload_another_write_ended_is_a_conflict_that_can_be_tried
 async fn an_upload_that_is_gone_after_a_lost_answer_is_not_said_to_be_safe_to_try_again() {
     let fake = Fake::without(&[]);
     let lost = fake.proxy.on("CompleteMultipartUpload").call(1).then(Fault::Drop);
-    let gone = fake.proxy.on("CompleteMultipartUpload").then(Fault::Say(Answer::error(404, "NoSuchUpload")));
+    let gone = fake
+        .proxy
+        .on("CompleteMultipartUpload")
+        .then(Fault::Say(Answer::error(404, "NoSuchUpload")));
     let error = in_parts(&fake).save("a", vec![0; PART + 1]).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, false), "{error}");
     assert!(error.message().contains("is not known"), "{error}");

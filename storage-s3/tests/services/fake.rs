@@ -68,12 +68,23 @@ impl Fake {
     pub(crate) fn without(lacks: &[Lack]) -> Self {
         let state = Arc::<Mutex<State>>::default();
         let (serving, lacks) = (Arc::clone(&state), lacks.to_vec());
-        Self { proxy: Proxy::scripted(move |asked| answer(&mut serving.lock().unwrap(), asked, &lacks)), state }
+        Self {
+            proxy: Proxy::scripted(move |asked| {
+                answer(&mut serving.lock().unwrap(), asked, &lacks)
+            }),
+            state,
+        }
     }
 
     pub(crate) fn builder(&self, quirks: Quirks) -> S3Builder {
-        let builder = S3Builder::new("bucket").quirks(quirks).endpoint(self.proxy.endpoint()).allow_http(true);
-        builder.region("us-east-1").access_key_id("AKIDOFTHETESTS").secret_access_key("of the tests")
+        let builder = S3Builder::new("bucket")
+            .quirks(quirks)
+            .endpoint(self.proxy.endpoint())
+            .allow_http(true);
+        builder
+            .region("us-east-1")
+            .access_key_id("AKIDOFTHETESTS")
+            .secret_access_key("of the tests")
     }
 
     pub(crate) fn driver(&self, quirks: Quirks) -> S3 {
@@ -102,17 +113,26 @@ impl Fake {
 
 fn answer(state: &mut State, asked: &Asked, lacks: &[Lack]) -> Answer {
     let lacks = |lack| lacks.contains(&lack);
-    let path = percent_encoding::percent_decode_str(asked.uri().path()).decode_utf8().unwrap().into_owned();
+    let path = percent_encoding::percent_decode_str(asked.uri().path())
+        .decode_utf8()
+        .unwrap()
+        .into_owned();
     let key = path.strip_prefix("/bucket/").unwrap_or_default().to_owned();
     let query: BTreeMap<_, _> =
-        url::form_urlencoded::parse(asked.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
-    let source = asked.headers().get("x-amz-copy-source").map(|source| source.to_str().unwrap().to_owned());
+        url::form_urlencoded::parse(asked.uri().query().unwrap_or_default().as_bytes())
+            .into_owned()
+            .collect();
+    let source =
+        asked.headers().get("x-amz-copy-source").map(|source| source.to_str().unwrap().to_owned());
     let source = source.map(|source| source.strip_prefix("/bucket/").unwrap().to_owned());
     match (asked.method(), query.get("uploadId"), source) {
         (&Method::PUT, _, _) if lacks(Lack::Saves) => Answer::error(403, "AccessDenied"),
-        (&Method::PUT, Some(_), Some(_)) if lacks(Lack::PartCopy) => Answer::error(501, "NotImplemented"),
+        (&Method::PUT, Some(_), Some(_)) if lacks(Lack::PartCopy) => {
+            Answer::error(501, "NotImplemented")
+        }
         (&Method::PUT, Some(id), source) => {
-            let body = source.map_or_else(|| asked.body().clone(), |source| state.objects[&source].body.clone());
+            let body = source
+                .map_or_else(|| asked.body().clone(), |source| state.objects[&source].body.clone());
             let upload = state.uploads.get_mut(id).unwrap();
             upload.body = [&upload.body[..], &body[..]].concat().into();
             let part = "<CopyPartResult><ETag>\"part\"</ETag></CopyPartResult>";
@@ -122,13 +142,22 @@ fn answer(state: &mut State, asked: &Asked, lacks: &[Lack]) -> Answer {
             if !lacks(Lack::CopyConditions) && !holds(state, &key, asked, false) {
                 return Answer::error(412, "PreconditionFailed");
             }
-            let Some(mut copy) = state.objects.get(&source).cloned() else { return Answer::error(404, "NoSuchKey") };
-            if asked.headers().get("x-amz-metadata-directive").is_some_and(|directive| directive == "REPLACE") {
+            let Some(mut copy) = state.objects.get(&source).cloned() else {
+                return Answer::error(404, "NoSuchKey");
+            };
+            if asked
+                .headers()
+                .get("x-amz-metadata-directive")
+                .is_some_and(|directive| directive == "REPLACE")
+            {
                 copy.headers = stored(asked, &lacks);
             }
             let confirmed = confirmed(&copy);
             let etag = put(state, key, copy);
-            confirmed(Answer::new(200, format!("<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>")))
+            confirmed(Answer::new(
+                200,
+                format!("<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>"),
+            ))
         }
         (&Method::PUT, None, None) => save(state, key, asked, &lacks),
         (&Method::POST, _, _) if query.contains_key("delete") => {
@@ -145,7 +174,9 @@ fn answer(state: &mut State, asked: &Asked, lacks: &[Lack]) -> Answer {
             if !lacks(Lack::CompleteConditions) && !holds(state, &key, asked, false) {
                 return Answer::error(412, "PreconditionFailed");
             }
-            let Some(object) = state.uploads.remove(id) else { return Answer::error(404, "NoSuchUpload") };
+            let Some(object) = state.uploads.remove(id) else {
+                return Answer::error(404, "NoSuchUpload");
+            };
             let etag = put(state, key, object);
             let name = "CompleteMultipartUploadResult";
             Answer::new(200, format!("<{name}><ETag>{etag}</ETag></{name}>"))
@@ -169,7 +200,9 @@ fn answer(state: &mut State, asked: &Asked, lacks: &[Lack]) -> Answer {
         }
         _ if query.contains_key("list-type") => list(state, &query),
         _ => {
-            let Some(object) = state.objects.get(&key) else { return Answer::error(404, "NoSuchKey") };
+            let Some(object) = state.objects.get(&key) else {
+                return Answer::error(404, "NoSuchKey");
+            };
             let mut answer = Answer::new(200, object.body.clone()).header("etag", &object.etag);
             answer.headers.extend(object.headers.clone());
             answer
@@ -181,17 +214,24 @@ fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
     let prefix = query.get("prefix").cloned().unwrap_or_default();
     let mut contents = String::new();
     for (key, object) in state.objects.iter().filter(|(key, _)| key.starts_with(&prefix)) {
-        let class = object.headers.get("x-listed-class").map_or("STANDARD", |class| class.to_str().unwrap());
+        let class = object
+            .headers
+            .get("x-listed-class")
+            .map_or("STANDARD", |class| class.to_str().unwrap());
         let size = object.body.len();
-        contents +=
-            &format!("<Contents><Key>{key}</Key><Size>{size}</Size><StorageClass>{class}</StorageClass></Contents>");
+        contents += &format!(
+            "<Contents><Key>{key}</Key><Size>{size}</Size><StorageClass>{class}</StorageClass></Contents>"
+        );
     }
     Answer::new(200, format!("<ListBucketResult>{contents}</ListBucketResult>"))
 }
 
 fn save(state: &mut State, key: String, asked: &Asked, lacks: &dyn Fn(Lack) -> bool) -> Answer {
-    let header = |name: &str| asked.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-    let is = |algorithm, value: &str| BASE64.encode(Checksum::of(algorithm, asked.body()).value()) == value;
+    let header =
+        |name: &str| asked.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let is = |algorithm, value: &str| {
+        BASE64.encode(Checksum::of(algorithm, asked.body()).value()) == value
+    };
     let crc = header("x-amz-checksum-crc64nvme");
     if !lacks(Lack::Checksums) && crc.is_some_and(|crc| !is(ChecksumAlgorithm::Crc64Nvme, &crc)) {
         return Answer::error(400, "BadDigest");
@@ -200,7 +240,9 @@ fn save(state: &mut State, key: String, asked: &Asked, lacks: &dyn Fn(Lack) -> b
         return Answer::error(400, "BadDigest");
     }
     let signed = header("x-amz-content-sha256").filter(|digest| digest.len() == 64);
-    if signed.is_some_and(|digest| digest != Checksum::of(ChecksumAlgorithm::Sha256, asked.body()).to_hex()) {
+    if signed.is_some_and(|digest| {
+        digest != Checksum::of(ChecksumAlgorithm::Sha256, asked.body()).to_hex()
+    }) {
         return Answer::error(400, "XAmzContentSHA256Mismatch");
     }
     let is_creation = asked.headers().contains_key("if-none-match");
@@ -212,7 +254,8 @@ fn save(state: &mut State, key: String, asked: &Asked, lacks: &dyn Fn(Lack) -> b
     if is_heeded && !holds(state, &key, asked, lacks(Lack::QuotedEtags)) {
         return Answer::error(412, "PreconditionFailed");
     }
-    let object = Object { headers: stored(asked, lacks), body: asked.body().clone(), etag: String::new() };
+    let object =
+        Object { headers: stored(asked, lacks), body: asked.body().clone(), etag: String::new() };
     let confirmed = confirmed(&object);
     let etag = put(state, key, object);
     confirmed(Answer::new(200, "").header("etag", &etag))
@@ -225,13 +268,17 @@ fn put(state: &mut State, key: String, object: Object) -> String {
     etag
 }
 
-/// Whether a request's conditions hold; `bare` for a service that compares ETags with quotes as if they were others.
+/// Whether a request's conditions hold; `bare` for a service that compares ETags with quotes as if
+/// they were others.
 fn holds(state: &State, key: &str, asked: &Asked, bare: bool) -> bool {
     let there = state.objects.get(key);
     if asked.headers().contains_key("if-none-match") {
         return there.is_none();
     }
-    let Some(wanted) = asked.headers().get("if-match").map(|wanted| wanted.to_str().unwrap()) else { return true };
+    let Some(wanted) = asked.headers().get("if-match").map(|wanted| wanted.to_str().unwrap())
+    else {
+        return true;
+    };
     let wanted = if bare { wanted } else { wanted.trim_matches('"') };
     there.is_some_and(|object| object.etag.trim_matches('"') == wanted)
 }
@@ -246,7 +293,8 @@ fn stored(asked: &Asked, lacks: &dyn Fn(Lack) -> bool) -> HeaderMap {
             || (name.starts_with("x-amz-server-side-encryption") && !lacks(Lack::Sse))
             || (name == "x-amz-storage-class" && !lacks(Lack::StorageClass));
         if is_kept {
-            let name = if lacks(Lack::Underscores) { name.replace('_', "-") } else { name.to_owned() };
+            let name =
+                if lacks(Lack::Underscores) { name.replace('_', "-") } else { name.to_owned() };
             kept.insert(http::HeaderName::try_from(name).unwrap(), value.clone());
         }
     }

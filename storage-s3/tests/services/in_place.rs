@@ -39,7 +39,9 @@ fn kept() -> Vec<Option<HeaderValue>> {
 
 #[tokio::test]
 async fn other_metadata_leaves_storage_class_encryption_and_redirection_as_they_are() {
-    for (body, operation) in [(b"text".to_vec(), "CopyObject"), (vec![0; PART + 1], "CreateMultipartUpload")] {
+    for (body, operation) in
+        [(b"text".to_vec(), "CopyObject"), (vec![0; PART + 1], "CreateMultipartUpload")]
+    {
         let fake = Fake::without(&[]);
         let storage = saved(&fake, body).await;
         storage.copy("a", "a").metadata(Metadata::new().content_type("text/x-new")).await.unwrap();
@@ -52,7 +54,9 @@ async fn other_metadata_leaves_storage_class_encryption_and_redirection_as_they_
 async fn an_option_of_the_storage_wins_over_what_the_object_has() {
     let fake = Fake::without(&[]);
     saved(&fake, b"text".to_vec()).await;
-    let storage = Storage::new(fake.builder(Quirks::None).sse("AES256").storage_class("GLACIER_IR").build().unwrap());
+    let storage = Storage::new(
+        fake.builder(Quirks::None).sse("AES256").storage_class("GLACIER_IR").build().unwrap(),
+    );
     storage.copy("a", "a").metadata(Metadata::new()).await.unwrap();
     let sent: Vec<_> = sent(&fake, "CopyObject")
         .into_iter()
@@ -77,8 +81,10 @@ async fn a_copy_by_ranges_takes_the_tags_along() {
     fake.set_header("a", "x-amz-tagging-count", "2");
     let tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>c&amp;d</Value></Tag>\
                 <Tag><Key>e</Key><Value></Value></Tag></TagSet></Tagging>";
-    let tagging =
-        fake.proxy.on("*").only(|asked| asked.uri().query().is_some_and(|query| query.starts_with("tagging")));
+    let tagging = fake
+        .proxy
+        .on("*")
+        .only(|asked| asked.uri().query().is_some_and(|query| query.starts_with("tagging")));
     let tagging = tagging.then(Fault::Say(Answer::new(200, tags)));
     storage.copy("a", "b").metadata(Metadata::new()).await.unwrap();
     let sent = fake.proxy.look(|record| {

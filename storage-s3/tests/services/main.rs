@@ -1,4 +1,5 @@
-//! Services that do otherwise than AWS: what the driver refuses, verifies or accepts of them, and what a probe finds.
+//! Services that do otherwise than AWS: what the driver refuses, verifies or accepts of them, and
+//! what a probe finds.
 //!
 //! | module | what it is about |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Encryption and storage classes that a service ignores: the object would be stored without a word.
+//! Encryption and storage classes that a service ignores: the object would be stored without a
+//! word.
 
 use storage_core::{ErrorKind, Metadata, Storage};
 use storage_s3::{Quirks, S3Builder};
@@ -35,9 +36,11 @@ async fn a_save_whose_encryption_is_not_confirmed_fails() {
 #[tokio::test]
 async fn a_save_whose_encryption_is_confirmed_succeeds() {
     let fake = Fake::without(&[]);
-    for set_up in [(|builder: S3Builder| builder.sse("AES256")) as fn(S3Builder) -> S3Builder, |builder| {
-        builder.sse("aws:kms").sse_kms_key_id("a-key")
-    }] {
+    for set_up in
+        [(|builder: S3Builder| builder.sse("AES256")) as fn(S3Builder) -> S3Builder, |builder| {
+            builder.sse("aws:kms").sse_kms_key_id("a-key")
+        }]
+    {
         let storage = storage(&fake, set_up);
         storage.save("a", "text").await.unwrap();
         storage.save("parts", vec![0; PART + 1]).await.unwrap();
@@ -64,7 +67,8 @@ async fn a_storage_class_that_the_service_shows_is_looked_at_once() {
         storage.save(key, "text").await.unwrap();
     }
     assert_eq!(fake.proxy.count("HeadObject"), 1);
-    let standard = Storage::new(fake.builder(Quirks::None).storage_class("STANDARD").build().unwrap());
+    let standard =
+        Storage::new(fake.builder(Quirks::None).storage_class("STANDARD").build().unwrap());
     standard.save("d", "text").await.unwrap();
     assert_eq!(fake.proxy.count("HeadObject"), 1);
 }

@@ -14,7 +14,12 @@ async fn probed(fake: &Fake, quirks: Quirks) -> ProbeReport {
 }
 
 fn outcome<'a>(report: &'a ProbeReport, what: &str) -> &'a ProbeOutcome {
-    &report.findings.iter().find(|finding| finding.what == what).unwrap_or_else(|| panic!("no {what}")).outcome
+    &report
+        .findings
+        .iter()
+        .find(|finding| finding.what == what)
+        .unwrap_or_else(|| panic!("no {what}"))
+        .outcome
 }
 
 #[tokio::test]
@@ -24,9 +29,15 @@ async fn a_service_that_does_all_that_aws_does_is_found_to_need_no_profile_but_n
     for finding in &report.findings {
         assert_eq!(finding.outcome, ProbeOutcome::Works, "{}", finding.what);
     }
-    assert_eq!(report.suggestion(), Some(Quirks::None), "an unknown host has to be given a profile");
+    assert_eq!(
+        report.suggestion(),
+        Some(Quirks::None),
+        "an unknown host has to be given a profile"
+    );
     assert_eq!(probed(&fake, Quirks::None).await.suggestion(), None);
-    let below = fake.proxy.look(|record| record.of("*").all(|seen| seen.target.contains("some/dir/anystorage-probe-")));
+    let below = fake.proxy.look(|record| {
+        record.of("*").all(|seen| seen.target.contains("some/dir/anystorage-probe-"))
+    });
     assert!(!below, "the one request that names no key in its URL is the deletion of several");
 }
 
@@ -35,8 +46,14 @@ async fn a_service_that_ignores_conditions_is_found_out_and_the_careful_profile_
     let lacks = [Lack::PutConditions, Lack::CompleteConditions, Lack::CopyConditions, Lack::Sse];
     let fake = Fake::without(&lacks);
     let report = probed(&fake, Quirks::None).await;
-    for what in ["create_new", "if_match", "create_new of an upload in parts", "create_new of a copy"] {
-        assert!(matches!(outcome(&report, what), ProbeOutcome::Ignored(_)), "{what}: {:?}", outcome(&report, what));
+    for what in
+        ["create_new", "if_match", "create_new of an upload in parts", "create_new of a copy"]
+    {
+        assert!(
+            matches!(outcome(&report, what), ProbeOutcome::Ignored(_)),
+            "{what}: {:?}",
+            outcome(&report, what)
+        );
     }
     let raced = ProbeOutcome::Ignored("16 of 16 writers won".to_owned());
     assert_eq!(outcome(&report, "create_new, raced by 16 writers"), &raced);
@@ -57,7 +74,13 @@ async fn a_service_where_two_racers_win_is_not_said_to_heed_conditions() {
 
 #[tokio::test]
 async fn a_service_that_compares_etags_without_quotes_is_found_to_be_like_ceph() {
-    let lacks = [Lack::QuotedEtags, Lack::CompleteConditions, Lack::CopyConditions, Lack::Checksums, Lack::Underscores];
+    let lacks = [
+        Lack::QuotedEtags,
+        Lack::CompleteConditions,
+        Lack::CopyConditions,
+        Lack::Checksums,
+        Lack::Underscores,
+    ];
     let report = probed(&Fake::without(&lacks), Quirks::Auto).await;
     assert_eq!(outcome(&report, "if_match"), &ProbeOutcome::Works);
     assert!(matches!(outcome(&report, "if_match with a quoted ETag"), ProbeOutcome::Refused(_)));
@@ -71,7 +94,10 @@ async fn a_service_that_refuses_what_others_do_is_reported_with_its_words() {
     let report = probed(&Fake::without(&[Lack::BulkDelete, Lack::PartCopy]), Quirks::None).await;
     for what in ["several deletions in one request", "a copy by ranges"] {
         let refused = outcome(&report, what);
-        assert!(matches!(refused, ProbeOutcome::Refused(why) if why.contains("NotImplemented")), "{what}: {refused:?}");
+        assert!(
+            matches!(refused, ProbeOutcome::Refused(why) if why.contains("NotImplemented")),
+            "{what}: {refused:?}"
+        );
     }
     assert_eq!(report.suggestion(), Some(Quirks::Gcs));
 }

@@ -1,4 +1,5 @@
-//! An endpoint whose service is unknown: it may be one that ignores the condition of a save and overwrites.
+//! An endpoint whose service is unknown: it may be one that ignores the condition of a save and
+//! overwrites.
 
 use storage_core::{ETag, ErrorKind};
 use storage_s3::Quirks;
@@ -7,7 +8,8 @@ use crate::fake::{Fake, Lack};
 
 #[tokio::test]
 async fn a_conditional_save_at_an_unknown_host_is_refused_before_anything_is_sent() {
-    let fake = Fake::without(&[Lack::PutConditions, Lack::CompleteConditions, Lack::CopyConditions]);
+    let fake =
+        Fake::without(&[Lack::PutConditions, Lack::CompleteConditions, Lack::CopyConditions]);
     let storage = fake.storage(Quirks::Auto);
     let capabilities = storage.info().capabilities;
     assert!(!capabilities.create_new && !capabilities.save_if_match);

@@ -13,7 +13,9 @@ pub(crate) fn client(program: &Path, variables: &BTreeMap<String, String>) -> Co
     let mut command = Command::new(program);
     command
         .env_clear()
-        .envs(["PATH", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(
+            ["PATH", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .envs(variables.iter().filter(|(name, _)| name.starts_with("AWS_")))
         .env("AWS_DEFAULT_REGION", variables.get("AWS_REGION").map_or("", String::as_str))
         .env("AWS_CONFIG_FILE", "/dev/null")
@@ -26,7 +28,8 @@ pub(crate) fn client(program: &Path, variables: &BTreeMap<String, String>) -> Co
 }
 
 impl Bucket {
-    /// Runs `aws s3 ...`, and answers what it prints. `{}` in an argument is the bucket: `s3://{}/key`.
+    /// Runs `aws s3 ...`, and answers what it prints. `{}` in an argument is the bucket:
+    /// `s3://{}/key`.
     pub(crate) fn s3(&self, arguments: &[&str]) -> String {
         let arguments = arguments.iter().map(|argument| argument.replace("{}", self.name()));
         String::from_utf8(run(self.aws("s3").args(arguments).arg("--no-progress"))).unwrap()
@@ -34,7 +37,10 @@ impl Bucket {
 
     /// Runs `aws s3api ...` on the bucket, and answers what it prints.
     pub(crate) fn s3api(&self, verb: &str, arguments: &[&str]) -> Value {
-        let printed = run(self.aws("s3api").args([verb, "--bucket", self.name(), "--output", "json"]).args(arguments));
+        let printed = run(self
+            .aws("s3api")
+            .args([verb, "--bucket", self.name(), "--output", "json"])
+            .args(arguments));
         if printed.is_empty() { Value::Null } else { serde_json::from_slice(&printed).unwrap() }
     }
 

@@ -21,7 +21,10 @@ impl Answer {
     /// A header's value, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.headers.lines().filter_map(|line| line.split_once(':'));
-        lines.into_iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        lines
+            .into_iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 
     /// S3's code of what went wrong; empty if there is none.
@@ -36,7 +39,10 @@ impl Answer {
 pub(crate) fn is_there() -> bool {
     static IS_THERE: OnceLock<bool> = OnceLock::new();
     *IS_THERE.get_or_init(|| {
-        let is_there = Command::new("curl").arg("--version").output().is_ok_and(|output| output.status.success());
+        let is_there = Command::new("curl")
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success());
         if !is_there {
             crate::common::skip("links, by curl", "it is not installed");
         }
@@ -64,7 +70,8 @@ pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> Answer {
     command.arg("--dump-header").arg(&headers).arg("--output").arg(&body);
     let status = run(command.args(arguments.iter().map(AsRef::as_ref)));
     // The last one, after any `100 Continue`.
-    let headers = String::from_utf8_lossy(&std::fs::read(headers).unwrap_or_default()).replace("\r\n", "\n");
+    let headers =
+        String::from_utf8_lossy(&std::fs::read(headers).unwrap_or_default()).replace("\r\n", "\n");
     let headers = headers.trim_end().rsplit("\n\n").next().unwrap_or_default().to_owned();
     Answer {
         status: String::from_utf8(status).unwrap().parse().unwrap(),
@@ -83,14 +90,21 @@ pub(crate) fn follow(link: &Link) -> Answer {
 
 /// Uploads a file by a link for PUT, with the headers that it wants, and others.
 pub(crate) fn put(link: &Link, file: &Path, headers: &[&str]) -> Answer {
-    let mut arguments = vec!["--upload-file".to_owned(), file.to_str().unwrap().to_owned(), link.as_str().to_owned()];
-    for header in link.headers.iter().map(|(name, value)| format!("{name}: {value}")).chain(owned(headers)) {
+    let mut arguments = vec![
+        "--upload-file".to_owned(),
+        file.to_str().unwrap().to_owned(),
+        link.as_str().to_owned(),
+    ];
+    for header in
+        link.headers.iter().map(|(name, value)| format!("{name}: {value}")).chain(owned(headers))
+    {
         arguments.extend(["--header".to_owned(), header]);
     }
     curl(&arguments)
 }
 
-/// Uploads a file by a form, with the fields that a link for POST has; `file` is what `--form` takes after `file=@`.
+/// Uploads a file by a form, with the fields that a link for POST has; `file` is what `--form`
+/// takes after `file=@`.
 pub(crate) fn post(link: &Link, file: &str) -> Answer {
     let mut arguments = Vec::new();
     for (name, value) in &link.fields {

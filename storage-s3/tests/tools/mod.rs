@@ -1,8 +1,9 @@
 //! Other people's clients and servers, to see that they and this driver mean the same.
 //!
-//! awscli, boto3 and moto are looked for where `STORAGE_S3_TEST_TOOLS` says (see `servers/README.md`), curl in the system.
-//! Tests that need what is not there are skipped, and say so. On the server that the environment names they work in buckets
-//! of their own, so its user has to be one who may make some.
+//! awscli, boto3 and moto are looked for where `STORAGE_S3_TEST_TOOLS` says (see
+//! `servers/README.md`), curl in the system. Tests that need what is not there are skipped, and say
+//! so. On the server that the environment names they work in buckets of their own, so its user has
+//! to be one who may make some.
 
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
@@ -27,9 +28,14 @@ const TOOLS: &str = "STORAGE_S3_TEST_TOOLS";
 pub(crate) fn directory() -> Option<&'static PathBuf> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
-        let directory = std::env::var_os(TOOLS).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let directory =
+            std::env::var_os(TOOLS).filter(|value| !value.is_empty()).map(PathBuf::from);
         if directory.is_none() {
-            let what = concat!("storage-s3/tests/", env!("CARGO_CRATE_NAME"), ".rs, beside awscli, boto3 and moto");
+            let what = concat!(
+                "storage-s3/tests/",
+                env!("CARGO_CRATE_NAME"),
+                ".rs, beside awscli, boto3 and moto"
+            );
             crate::common::skip(what, &format!("{TOOLS} is not set"));
         }
         directory
@@ -47,8 +53,8 @@ pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     stdout
 }
 
-/// Makes tests of functions, each of which gets a bucket of its own: on the server that the environment names, on moto, or
-/// on both.
+/// Makes tests of functions, each of which gets a bucket of its own: on the server that the
+/// environment names, on moto, or on both.
 macro_rules! on_servers {
     ($(both: $($both:ident),+;)? $(external: $($external:ident),+;)? $(moto: $($moto:ident),+;)?) => {
         crate::tools::tests! { external $(: $($both),+)? $(: $($external),+)? }

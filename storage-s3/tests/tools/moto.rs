@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// Starts the server, waits for this process to end, however it ends, and stops it. From then on a signal that is meant for
-/// the tests does not keep it from that.
+/// Starts the server, waits for this process to end, however it ends, and stops it. From then on a
+/// signal that is meant for the tests does not keep it from that.
 const KEEPER: &str = r#"
 "$1" up "$2/moto"
 echo
@@ -30,7 +30,8 @@ impl Moto {
         let directory = tempfile::Builder::new().prefix("anystorage-moto-").tempdir().unwrap();
         let mut keeper = Command::new("bash")
             .args(["-euc", KEEPER, "keeper", concat!(env!("CARGO_MANIFEST_DIR"), "/servers/moto")])
-            // The keeper removes it, since nothing of a test program that is a `static` is ever dropped.
+            // The keeper removes it, since nothing of a test program that is a `static` is ever
+            // dropped.
             .arg(TempDir::keep(directory))
             .env("STORAGE_S3_TEST_TOOLS", tools)
             .stdin(Stdio::piped())
@@ -40,7 +41,11 @@ impl Moto {
         let mut variables = BTreeMap::new();
         for line in BufReader::new(keeper.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
-            let Some((name, value)) = line.strip_prefix("export ").and_then(|line| line.split_once('=')) else { break };
+            let Some((name, value)) =
+                line.strip_prefix("export ").and_then(|line| line.split_once('='))
+            else {
+                break;
+            };
             variables.insert(name.to_owned(), value.to_owned());
         }
         assert!(!variables.is_empty(), "moto did not start");

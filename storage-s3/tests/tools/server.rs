@@ -40,7 +40,9 @@ impl Server {
         let start = || {
             let tools = super::directory()?;
             External::get()?;
-            let named = |(name, _): &(String, String)| name.starts_with("AWS_") || name.starts_with("STORAGE_S3_TEST_");
+            let named = |(name, _): &(String, String)| {
+                name.starts_with("AWS_") || name.starts_with("STORAGE_S3_TEST_")
+            };
             Some(Self::new(tools, std::env::vars().filter(named).collect(), None))
         };
         SERVER.get_or_init(start).as_ref()

@@ -18,7 +18,10 @@ async fn drop_while_it_waits(save: impl FnOnce(storage_core::Payload) -> Save, c
     let save = until_stalled(save(payload), &waiting).await;
     save.abort();
     let ended = save.await;
-    assert!(ended.is_err_and(|join| join.is_cancelled()), "the save ended though its payload did not");
+    assert!(
+        ended.is_err_and(|join| join.is_cancelled()),
+        "the save ended though its payload did not"
+    );
 }
 
 /// A save on a task of its own, when it waits for its payload.
@@ -65,7 +68,8 @@ pub(crate) async fn a_dropped_save_leaves_nothing_where_nothing_was(kit: &Kit) -
 
 pub(crate) async fn a_dropped_create_new_leaves_the_key_free(kit: &Kit) -> Checked {
     for chunks in stall_points() {
-        drop_while_it_waits(|payload| kit.storage.save("a/b.bin", payload).create_new(), chunks).await;
+        drop_while_it_waits(|payload| kit.storage.save("a/b.bin", payload).create_new(), chunks)
+            .await;
         kit.storage.save("a/b.bin", "first").create_new().await?;
         kit.storage.delete("a/b.bin").await?;
     }
@@ -74,7 +78,10 @@ pub(crate) async fn a_dropped_create_new_leaves_the_key_free(kit: &Kit) -> Check
 
 pub(crate) async fn a_stalled_save_is_not_seen(kit: &Kit) -> Checked {
     kit.storage.save("old.bin", "old").await?;
-    for (key, chunks) in ["old.bin", "new.bin"].into_iter().flat_map(|key| stall_points().map(|chunks| (key, chunks))) {
+    for (key, chunks) in ["old.bin", "new.bin"]
+        .into_iter()
+        .flat_map(|key| stall_points().map(|chunks| (key, chunks)))
+    {
         let (payload, waiting) = stalling(chunks);
         let save = until_stalled(kit.storage.save(key, payload), &waiting).await;
         assert_eq!(kit.read("old.bin").await?, "old", "a save under way shows");
@@ -94,7 +101,9 @@ pub(crate) async fn a_stalled_save_is_not_seen(kit: &Kit) -> Checked {
 /// The most polls after which a future is dropped: more than any save of a few chunks needs.
 const POLLS: usize = 60;
 
-pub(crate) async fn a_save_dropped_at_any_point_happened_completely_or_not_at_all(kit: &Kit) -> Checked {
+pub(crate) async fn a_save_dropped_at_any_point_happened_completely_or_not_at_all(
+    kit: &Kit,
+) -> Checked {
     let (old, new) = (pattern(1, 3000), pattern(2, 90_000));
     for polls in 0..POLLS {
         let key = format!("d/{polls}.bin");
@@ -116,7 +125,10 @@ pub(crate) async fn a_save_dropped_at_any_point_happened_completely_or_not_at_al
             }
             missing => {
                 refused(missing, ErrorKind::NotFound);
-                assert!(polls % 2 == 1 && ended.is_none(), "the object is gone after {polls} polls");
+                assert!(
+                    polls % 2 == 1 && ended.is_none(),
+                    "the object is gone after {polls} polls"
+                );
             }
         }
     }
@@ -126,14 +138,18 @@ pub(crate) async fn a_save_dropped_at_any_point_happened_completely_or_not_at_al
 /// No debris beside the objects, whichever of them came to be.
 async fn only_known_names(kit: &Kit, directory: &str) -> Checked {
     if kit.storage.info().capabilities.list {
-        let known: Vec<String> = (0..POLLS).map(|polls| format!("{directory}{polls}.bin")).collect();
-        let strange: Vec<_> = kit.names("").await?.into_iter().filter(|name| !known.contains(name)).collect();
+        let known: Vec<String> =
+            (0..POLLS).map(|polls| format!("{directory}{polls}.bin")).collect();
+        let strange: Vec<_> =
+            kit.names("").await?.into_iter().filter(|name| !known.contains(name)).collect();
         assert!(strange.is_empty(), "debris: {strange:?}");
     }
     Ok(())
 }
 
-pub(crate) async fn a_delete_dropped_at_any_point_leaves_a_whole_object_or_none(kit: &Kit) -> Checked {
+pub(crate) async fn a_delete_dropped_at_any_point_leaves_a_whole_object_or_none(
+    kit: &Kit,
+) -> Checked {
     for polls in 0..POLLS {
         // A key each, since what was under way when it was dropped may still happen a moment later.
         let key = format!("d/{polls}.bin");
@@ -147,13 +163,17 @@ pub(crate) async fn a_delete_dropped_at_any_point_leaves_a_whole_object_or_none(
     only_known_names(kit, "d/").await
 }
 
-pub(crate) async fn a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none(kit: &Kit) -> Checked {
+pub(crate) async fn a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none(
+    kit: &Kit,
+) -> Checked {
     for polls in 0..POLLS / 2 {
         let keys = [format!("d/{}.bin", 2 * polls), format!("d/{}.bin", 2 * polls + 1)];
         for key in &keys {
             kit.storage.save(key, pattern(1, 3000)).cache_control("no-store").await?;
         }
-        at_most(polls, kit.storage.delete_all(stream::iter(keys.clone())).finish()).await.transpose()?;
+        at_most(polls, kit.storage.delete_all(stream::iter(keys.clone())).finish())
+            .await
+            .transpose()?;
         for key in &keys {
             match kit.storage.open(key).await {
                 Ok(object) => assert_same(&object.bytes().await?, &pattern(1, 3000)),
@@ -164,17 +184,24 @@ pub(crate) async fn a_delete_all_dropped_at_any_point_leaves_whole_objects_or_no
     only_known_names(kit, "d/").await
 }
 
-pub(crate) async fn a_copy_dropped_at_any_point_happened_completely_or_not_at_all(kit: &Kit) -> Checked {
+pub(crate) async fn a_copy_dropped_at_any_point_happened_completely_or_not_at_all(
+    kit: &Kit,
+) -> Checked {
     kit.storage.save("from", pattern(2, 400_000)).await?;
     let replaced = Metadata::new().content_type("a/new");
     for polls in 0..POLLS {
         let key = format!("d/{polls}.bin");
         kit.storage.save(&key, pattern(1, 3000)).content_type("a/old").await?;
-        at_most(polls, kit.storage.copy("from", &key).metadata(replaced.clone())).await.transpose()?;
+        at_most(polls, kit.storage.copy("from", &key).metadata(replaced.clone()))
+            .await
+            .transpose()?;
         let object = kit.storage.open(&key).await?;
         let meta = object.meta().clone();
         let is_new = meta.size == 400_000;
-        assert_same(&object.bytes().await?, &if is_new { pattern(2, 400_000) } else { pattern(1, 3000) });
+        assert_same(
+            &object.bytes().await?,
+            &if is_new { pattern(2, 400_000) } else { pattern(1, 3000) },
+        );
         assert_eq!(meta.content_type(), Some(if is_new { "a/new" } else { "a/old" }));
     }
     kit.storage.delete("from").await?;
@@ -197,7 +224,9 @@ pub(crate) async fn stalled_saves_do_not_hold_up_others(kit: &Kit) -> Checked {
     let mut stalled = Vec::new();
     for at in 0..16 {
         let (payload, waiting) = stalling(vec![pattern(1, 5000)]);
-        stalled.push(until_stalled(kit.storage.save(format!("stalled/{at}.bin"), payload), &waiting).await);
+        stalled.push(
+            until_stalled(kit.storage.save(format!("stalled/{at}.bin"), payload), &waiting).await,
+        );
     }
     kit.storage.save("a.bin", "a").await?;
     assert_eq!(kit.read("a.bin").await?, "a");

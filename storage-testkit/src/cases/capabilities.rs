@@ -6,7 +6,8 @@ use storage_core::{Capabilities, ETag, Error, ErrorKind, Result};
 use crate::case::Checked;
 use crate::kit::Kit;
 
-/// A driver that cannot says `Unsupported`; one that may not (a read-only storage), `PermissionDenied`.
+/// A driver that cannot says `Unsupported`; one that may not (a read-only storage),
+/// `PermissionDenied`.
 #[track_caller]
 fn denied<T>(what: &str, result: Result<T>) {
     let kind = result.err().as_ref().map(Error::kind);
@@ -14,9 +15,12 @@ fn denied<T>(what: &str, result: Result<T>) {
     assert!(told, "{what} is beyond the capabilities, yet it answered {kind:?}");
 }
 
-pub(crate) async fn what_the_capabilities_deny_is_refused_and_changes_nothing(kit: &Kit) -> Checked {
+pub(crate) async fn what_the_capabilities_deny_is_refused_and_changes_nothing(
+    kit: &Kit,
+) -> Checked {
     const KEY: &str = "old.bin";
-    let Capabilities { write, list, copy, create_new, save_if_match, .. } = kit.storage.info().capabilities;
+    let Capabilities { write, list, copy, create_new, save_if_match, .. } =
+        kit.storage.info().capabilities;
     kit.seed.save(KEY, "old").await?;
     let storage = &kit.storage;
     if !write {
@@ -46,7 +50,11 @@ pub(crate) async fn what_the_capabilities_deny_is_refused_and_changes_nothing(ki
 
 pub(crate) async fn the_driver_says_who_it_is(kit: &Kit) -> Checked {
     let info = kit.storage.info();
-    assert!(!info.name.is_empty() && !info.name.contains(char::is_whitespace), "the name: {:?}", info.name);
+    assert!(
+        !info.name.is_empty() && !info.name.contains(char::is_whitespace),
+        "the name: {:?}",
+        info.name
+    );
     assert!(!info.location.is_empty(), "people want to know where the objects are");
     assert_eq!(*info, kit.storage.driver().info(), "what it says changes from call to call");
     Ok(())

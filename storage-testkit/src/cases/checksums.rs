@@ -77,7 +77,11 @@ pub(crate) async fn verified_and_computed_checksums_are_kept(kit: &Kit) -> Check
         for algorithm in ALGORITHMS {
             let expected = Some(Checksum::of(algorithm, &bytes));
             assert_eq!(saved.checksums.get(algorithm), expected.as_ref(), "save");
-            assert_eq!(kit.storage.stat("a.bin").await?.checksums.get(algorithm), expected.as_ref(), "stat");
+            assert_eq!(
+                kit.storage.stat("a.bin").await?.checksums.get(algorithm),
+                expected.as_ref(),
+                "stat"
+            );
             let object = kit.storage.open("a.bin").range(0..1).await?;
             assert_eq!(object.meta().checksums.get(algorithm), expected.as_ref(), "open");
         }

@@ -1,4 +1,5 @@
-//! Readers, writers and deleters at the same time: whole versions, with the metadata that belongs to them.
+//! Readers, writers and deleters at the same time: whole versions, with the metadata that belongs
+//! to them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -34,15 +35,23 @@ async fn save_version(storage: &Storage, key: &str, version: usize) -> Checked {
         _ => body_of(version).into(),
     };
     let save = storage.save(key, payload).content_type("application/x-version");
-    let save = if storage.info().capabilities.metadata { save.metadata(metadata_of(version)) } else { save };
+    let save = if storage.info().capabilities.metadata {
+        save.metadata(metadata_of(version))
+    } else {
+        save
+    };
     save.await?;
     Ok(())
 }
 
 /// The version that bytes and metadata agree on.
 fn version_of(meta: &ObjectMeta, bytes: &[u8]) -> usize {
-    let number = bytes.get(..8).and_then(|number| std::str::from_utf8(number).ok()).and_then(|text| text.parse().ok());
-    let version = number.unwrap_or_else(|| panic!("no version has a body of {} bytes like this", bytes.len()));
+    let number = bytes
+        .get(..8)
+        .and_then(|number| std::str::from_utf8(number).ok())
+        .and_then(|text| text.parse().ok());
+    let version = number
+        .unwrap_or_else(|| panic!("no version has a body of {} bytes like this", bytes.len()));
     assert_same(bytes, &body_of(version));
     assert_eq!(meta.size, bytes.len() as u64, "the size is another version's");
     if let Some(told) = meta.metadata.user_metadata.get("version") {
@@ -94,8 +103,8 @@ where
     Ok(())
 }
 
-/// Says when it is dropped that there is nothing more to come: also when a reader's failed assertion takes the writer
-/// along, which the other readers would else wait for.
+/// Says when it is dropped that there is nothing more to come: also when a reader's failed
+/// assertion takes the writer along, which the other readers would else wait for.
 struct Writing(Arc<AtomicBool>);
 
 impl Drop for Writing {
@@ -116,7 +125,9 @@ pub(crate) async fn readers_during_1000_overwrites_see_whole_versions(kit: &Kit)
     beside_overwrites(kit, OVERWRITES, |storage| async move {
         read_version(&storage, KEY).await?;
         let meta = storage.stat(KEY).await?;
-        if let Some(version) = meta.metadata.user_metadata.get("version").and_then(|text| text.parse().ok()) {
+        if let Some(version) =
+            meta.metadata.user_metadata.get("version").and_then(|text| text.parse().ok())
+        {
             assert_eq!(meta.size, body_of(version).len() as u64, "stat mixed two versions");
         }
         assert!(storage.exists(KEY).await?, "an object that is overwritten was away for a moment");
@@ -150,10 +161,14 @@ pub(crate) async fn a_range_on_an_etag_is_of_that_version(kit: &Kit) -> Checked 
         match storage.open(KEY).range(3..8).if_match(etag).await {
             Ok(part) => {
                 let mut of_part = part.meta().clone();
-                // Checksums are of the whole object, so an open of a range need not return them. S3 keeps some and
-                // sends none with a range.
+                // Checksums are of the whole object, so an open of a range need not return them. S3
+                // keeps some and sends none with a range.
                 for checksum in of_part.checksums.iter() {
-                    assert_eq!(meta.checksums.get(checksum.algorithm()), Some(checksum), "one ETag, two versions");
+                    assert_eq!(
+                        meta.checksums.get(checksum.algorithm()),
+                        Some(checksum),
+                        "one ETag, two versions"
+                    );
                 }
                 of_part.checksums = meta.checksums.clone();
                 assert_eq!(of_part, meta, "one ETag, two versions");
@@ -206,8 +221,17 @@ pub(crate) async fn metadata_changed_beside_readers_is_whole(kit: &Kit) -> Check
                     storage.copy(KEY, KEY).metadata(metadata_of(version)).await?;
                 } else {
                     let object = storage.open(KEY).await?;
-                    let told = object.meta().metadata.user_metadata.get("version").and_then(|told| told.parse().ok());
-                    assert_eq!(Some(&object.meta().metadata), told.map(metadata_of).as_ref(), "a mixture of metadata");
+                    let told = object
+                        .meta()
+                        .metadata
+                        .user_metadata
+                        .get("version")
+                        .and_then(|told| told.parse().ok());
+                    assert_eq!(
+                        Some(&object.meta().metadata),
+                        told.map(metadata_of).as_ref(),
+                        "a mixture of metadata"
+                    );
                     assert_same(&object.bytes().await?, &bytes);
                 }
                 tokio::task::yield_now().await;
@@ -233,7 +257,10 @@ pub(crate) async fn many_objects_saved_at_once_are_all_there(kit: &Kit) -> Check
     for task in 0..64 {
         assert_same(&kit.read(&key_of(task)).await?, &pattern(task as u8, 1000 + task));
     }
-    kit.holds_only(&(0..64).map(key_of).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    kit.holds_only(
+        &(0..64).map(key_of).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>(),
+    )
+    .await?;
     Ok(())
 }
 
@@ -277,7 +304,9 @@ async fn ends_as_the_old_version(mut chunks: storage_core::ObjectStream, mut rea
     }
 }
 
-pub(crate) async fn an_object_overwritten_while_it_is_read_stays_the_old_version(kit: &Kit) -> Checked {
+pub(crate) async fn an_object_overwritten_while_it_is_read_stays_the_old_version(
+    kit: &Kit,
+) -> Checked {
     for len in [LARGE, 10, 2 * LARGE] {
         let (chunks, first) = half_open(kit).await?;
         kit.seed.save(KEY, pattern(2, len)).await?;
@@ -295,7 +324,9 @@ pub(crate) async fn an_object_deleted_while_it_is_read_stays_the_old_version(kit
     Ok(())
 }
 
-pub(crate) async fn an_object_opened_before_an_overwrite_and_read_after_it_is_no_mixture(kit: &Kit) -> Checked {
+pub(crate) async fn an_object_opened_before_an_overwrite_and_read_after_it_is_no_mixture(
+    kit: &Kit,
+) -> Checked {
     for len in [10, 3000, LARGE] {
         kit.seed.save(KEY, pattern(1, len)).await?;
         let object = kit.storage.open(KEY).await?;
@@ -311,7 +342,9 @@ pub(crate) async fn an_object_opened_before_an_overwrite_and_read_after_it_is_no
 }
 
 /// On a file system the last delete prunes the directory that the next save needs.
-pub(crate) async fn saves_and_deletes_in_one_directory_do_not_disturb_each_other(kit: &Kit) -> Checked {
+pub(crate) async fn saves_and_deletes_in_one_directory_do_not_disturb_each_other(
+    kit: &Kit,
+) -> Checked {
     let ended = race(12, |task| {
         let storage = kit.storage.clone();
         async move {
@@ -343,7 +376,9 @@ pub(crate) async fn concurrent_deletes_of_one_object_all_succeed(kit: &Kit) -> C
     Ok(())
 }
 
-pub(crate) async fn an_object_that_is_replaced_and_deleted_all_the_time_is_whole_or_not_there(kit: &Kit) -> Checked {
+pub(crate) async fn an_object_that_is_replaced_and_deleted_all_the_time_is_whole_or_not_there(
+    kit: &Kit,
+) -> Checked {
     let ended = race(8, |task| {
         let storage = kit.storage.clone();
         async move {

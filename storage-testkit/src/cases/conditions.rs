@@ -29,7 +29,10 @@ pub(crate) async fn if_match_refuses_another_version(kit: &Kit) -> Checked {
     kit.seed.save(KEY, "9876543210").await?;
     refused(kit.storage.open(KEY).if_match(old.clone()).await, ErrorKind::PreconditionFailed);
     refused(kit.storage.open(KEY).if_match(old).range(0..1).await, ErrorKind::PreconditionFailed);
-    refused(kit.storage.open(KEY).if_match(ETag::strong("never-seen")?).await, ErrorKind::PreconditionFailed);
+    refused(
+        kit.storage.open(KEY).if_match(ETag::strong("never-seen")?).await,
+        ErrorKind::PreconditionFailed,
+    );
     Ok(())
 }
 
@@ -39,7 +42,10 @@ pub(crate) async fn if_match_compares_strongly(kit: &Kit) -> Checked {
     refused(kit.storage.open(KEY).if_match(weak).await, ErrorKind::PreconditionFailed);
     // A strong one does not match a weak version either.
     if etag.is_weak() {
-        refused(kit.storage.open(KEY).if_match(ETag::strong(etag.opaque())?).await, ErrorKind::PreconditionFailed);
+        refused(
+            kit.storage.open(KEY).if_match(ETag::strong(etag.opaque())?).await,
+            ErrorKind::PreconditionFailed,
+        );
     }
     Ok(())
 }
@@ -83,16 +89,25 @@ pub(crate) async fn if_modified_since_compares_whole_seconds(kit: &Kit) -> Check
     for not_before in [saved, second].into_iter().chain(later) {
         refused(kit.storage.open(KEY).if_modified_since(not_before).await, ErrorKind::NotModified);
     }
-    for before in [second - Duration::from_secs(1), second - Duration::from_secs(86_400), std::time::UNIX_EPOCH] {
-        assert_eq!(kit.storage.open(KEY).if_modified_since(before).await?.text().await?, "0123456789");
+    for before in [
+        second - Duration::from_secs(1),
+        second - Duration::from_secs(86_400),
+        std::time::UNIX_EPOCH,
+    ] {
+        assert_eq!(
+            kit.storage.open(KEY).if_modified_since(before).await?.text().await?,
+            "0123456789"
+        );
     }
     Ok(())
 }
 
 pub(crate) async fn if_modified_since_is_ignored_beside_if_none_match(kit: &Kit) -> Checked {
     let (meta, etag) = object(kit).await?;
-    let later = meta.last_modified.unwrap_or_else(std::time::SystemTime::now) + Duration::from_secs(5);
-    let open = kit.storage.open(KEY).if_none_match(ETag::strong("never-seen")?).if_modified_since(later);
+    let later =
+        meta.last_modified.unwrap_or_else(std::time::SystemTime::now) + Duration::from_secs(5);
+    let open =
+        kit.storage.open(KEY).if_none_match(ETag::strong("never-seen")?).if_modified_since(later);
     assert_eq!(open.await?.text().await?, "0123456789");
     let open = kit.storage.open(KEY).if_none_match(etag).if_modified_since(std::time::UNIX_EPOCH);
     refused(open.await, ErrorKind::NotModified);
@@ -133,6 +148,9 @@ pub(crate) async fn a_missing_object_is_not_found_whatever_the_condition(kit: &K
     let (_, etag) = object(kit).await?;
     refused(kit.storage.open("x.txt").if_match(etag.clone()).await, ErrorKind::NotFound);
     refused(kit.storage.open("x.txt").if_none_match(etag).await, ErrorKind::NotFound);
-    refused(kit.storage.open("x.txt").if_modified_since(std::time::SystemTime::now()).await, ErrorKind::NotFound);
+    refused(
+        kit.storage.open("x.txt").if_modified_since(std::time::SystemTime::now()).await,
+        ErrorKind::NotFound,
+    );
     Ok(())
 }

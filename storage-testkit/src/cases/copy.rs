@@ -47,11 +47,17 @@ pub(crate) async fn replaced_metadata_is_replaced_and_not_merged(kit: &Kit) -> C
     kit.storage.copy("from.bin", "to.bin").metadata(other.clone()).await?;
     assert_eq!(kit.storage.stat("to.bin").await?.metadata, other);
     assert_eq!(kit.read("to.bin").await?, "body");
-    assert_eq!(kit.storage.stat("from.bin").await?.metadata, everything(), "the source's metadata changed");
+    assert_eq!(
+        kit.storage.stat("from.bin").await?.metadata,
+        everything(),
+        "the source's metadata changed"
+    );
     Ok(())
 }
 
-pub(crate) async fn replaced_metadata_without_a_content_type_gets_the_destinations(kit: &Kit) -> Checked {
+pub(crate) async fn replaced_metadata_without_a_content_type_gets_the_destinations(
+    kit: &Kit,
+) -> Checked {
     kit.storage.save("from.bin", "body").metadata(everything()).await?;
     kit.storage.copy("from.bin", "to.css").metadata(Metadata::new().user("a", "b")).await?;
     let metadata = kit.storage.stat("to.css").await?.metadata;
@@ -91,7 +97,10 @@ pub(crate) async fn source_and_copy_live_their_own_lives(kit: &Kit) -> Checked {
     }
     kit.storage.save("from.bin", "another").await?;
     assert_eq!(kit.read("kept.bin").await?, "one");
-    kit.storage.copy("changed.bin", "changed.bin").metadata(Metadata::new().content_type("a/b")).await?;
+    kit.storage
+        .copy("changed.bin", "changed.bin")
+        .metadata(Metadata::new().content_type("a/b"))
+        .await?;
     kit.storage.save("changed.bin", "two").await?;
     kit.storage.delete("from.bin").await?;
     assert_eq!(kit.read("kept.bin").await?, "one");
@@ -111,10 +120,15 @@ pub(crate) async fn a_copy_onto_itself_changes_nothing(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone(kit: &Kit) -> Checked {
+pub(crate) async fn a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone(
+    kit: &Kit,
+) -> Checked {
     for len in [4, 3_000_000] {
         kit.storage.save("a/b.bin", pattern(1, len)).metadata(everything()).await?;
-        let other = Metadata::new().content_type("text/css").cache_control("no-store").user("editor", "grace");
+        let other = Metadata::new()
+            .content_type("text/css")
+            .cache_control("no-store")
+            .user("editor", "grace");
         kit.storage.copy("a/b.bin", "a/b.bin").metadata(other.clone()).await?;
         let meta = kit.storage.stat("a/b.bin").await?;
         assert_eq!((meta.size, &meta.metadata), (len as u64, &other));
@@ -152,7 +166,8 @@ pub(crate) async fn create_new_leaves_a_taken_destination(kit: &Kit) -> Checked 
     kit.storage.save("to.bin", "old").metadata(everything()).await?;
     let before = kit.storage.stat("to.bin").await?;
     refused(kit.storage.copy("from.bin", "to.bin").create_new().await, ErrorKind::AlreadyExists);
-    let replaced = kit.storage.copy("from.bin", "to.bin").metadata(Metadata::new()).create_new().await;
+    let replaced =
+        kit.storage.copy("from.bin", "to.bin").metadata(Metadata::new()).create_new().await;
     refused(replaced, ErrorKind::AlreadyExists);
     refused(kit.storage.copy("to.bin", "to.bin").create_new().await, ErrorKind::AlreadyExists);
     assert_eq!(kit.read("to.bin").await?, "old");

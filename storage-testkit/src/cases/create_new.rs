@@ -25,7 +25,8 @@ pub(crate) async fn a_taken_key_is_refused_and_nothing_changes(kit: &Kit) -> Che
     let before = kit.storage.stat("a/b.bin").await?;
     let other = kit.storage.save("a/b.bin", "second").content_type("text/css").create_new().await;
     refused(other, ErrorKind::AlreadyExists);
-    let other = kit.storage.save("a/b.bin", streaming(pattern(1, 3_000_000), 99_999)).create_new().await;
+    let other =
+        kit.storage.save("a/b.bin", streaming(pattern(1, 3_000_000), 99_999)).create_new().await;
     refused(other, ErrorKind::AlreadyExists);
     let same = kit.storage.save("a/b.bin", "first").create_new().await;
     refused(same, ErrorKind::AlreadyExists);
@@ -52,7 +53,10 @@ pub(crate) async fn a_deleted_key_is_free_again(kit: &Kit) -> Checked {
 
 pub(crate) async fn a_failed_stream_leaves_the_key_free(kit: &Kit) -> Checked {
     for chunks in [vec![], vec![pattern(1, 100)], vec![pattern(1, 3_000_000)]] {
-        refused(kit.storage.save("a/b.bin", failing(chunks)).create_new().await, ErrorKind::Unexpected);
+        refused(
+            kit.storage.save("a/b.bin", failing(chunks)).create_new().await,
+            ErrorKind::Unexpected,
+        );
     }
     kit.storage.save("a/b.bin", "first").create_new().await?;
     kit.holds_only(&["a/b.bin"]).await?;
@@ -92,7 +96,11 @@ async fn check_one_winner(kit: &Kit, key: &str, racers: Vec<Result<ObjectMeta>>)
     assert_eq!(winners.len(), 1, "these racers all won: {winners:?}");
     let object = kit.storage.open(key).await?;
     if kit.storage.info().capabilities.metadata {
-        assert_eq!(object.meta().content_type(), Some(&*type_of(winners[0])), "the winner's metadata");
+        assert_eq!(
+            object.meta().content_type(),
+            Some(&*type_of(winners[0])),
+            "the winner's metadata"
+        );
     }
     assert_same(&object.bytes().await?, &body_of(winners[0]));
     Ok(())

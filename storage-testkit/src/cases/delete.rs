@@ -54,7 +54,11 @@ pub(crate) async fn a_deleted_key_can_be_saved_again(kit: &Kit) -> Checked {
         kit.storage.delete("a/b/c.bin").await?;
     }
     kit.storage.save("a/b/c.bin", "four").await?;
-    assert_eq!(kit.storage.stat("a/b/c.bin").await?.metadata.cache_control, None, "metadata outlived its object");
+    assert_eq!(
+        kit.storage.stat("a/b/c.bin").await?.metadata.cache_control,
+        None,
+        "metadata outlived its object"
+    );
     Ok(())
 }
 

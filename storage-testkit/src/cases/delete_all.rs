@@ -31,7 +31,8 @@ pub(crate) async fn all_that_a_listing_yields_is_gone_and_the_rest_stays(kit: &K
 pub(crate) async fn each_key_has_its_answer_in_its_place(kit: &Kit) -> Checked {
     let long_segment = format!("d/{}.bin", "n".repeat(300));
     let long = format!("d{}", "/0123456789".repeat(93));
-    let keys = ["a.bin", "no//key", &long_segment, "b.bin", &long, "../key", "missing.bin", "c.bin"];
+    let keys =
+        ["a.bin", "no//key", &long_segment, "b.bin", &long, "../key", "missing.bin", "c.bin"];
     for key in ["a.bin", "b.bin", "c.bin", "d.bin"] {
         kit.storage.save(key, key).await?;
     }
@@ -107,11 +108,13 @@ pub(crate) async fn odd_keys_are_gone_and_those_like_them_stay(kit: &Kit) -> Che
     ];
     for (gone, stays) in pairs.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
         let stored = kit.seed_keys(&[gone, stays]).await?;
-        let present: Vec<&str> = stored.iter().map(String::as_str).filter(|key| *key == gone).collect();
+        let present: Vec<&str> =
+            stored.iter().map(String::as_str).filter(|key| *key == gone).collect();
         for answer in deleted(kit, &present).await {
             answer?;
         }
-        let rest: Vec<&str> = stored.iter().map(String::as_str).filter(|key| *key != gone).collect();
+        let rest: Vec<&str> =
+            stored.iter().map(String::as_str).filter(|key| *key != gone).collect();
         assert!(!kit.storage.exists(gone).await?, "{gone:?} is still there");
         kit.holds_only(&rest).await?;
         for answer in deleted(kit, &rest).await {
@@ -122,7 +125,8 @@ pub(crate) async fn odd_keys_are_gone_and_those_like_them_stay(kit: &Kit) -> Che
     Ok(())
 }
 
-/// More than one request of any backend takes; few of them are there, so that the case is quick to set up.
+/// More than one request of any backend takes; few of them are there, so that the case is quick to
+/// set up.
 pub(crate) async fn of_1200_keys_all_that_are_there_are_gone(kit: &Kit) -> Checked {
     let keys: Vec<String> = (0..1200).map(|at| format!("d{}/{at:04}.bin", at % 7)).collect();
     let there: Vec<&String> = keys.iter().step_by(59).chain(keys.last()).collect();
@@ -130,7 +134,8 @@ pub(crate) async fn of_1200_keys_all_that_are_there_are_gone(kit: &Kit) -> Check
         kit.storage.save(*key, "x").await?;
     }
     kit.storage.save("stays.bin", "x").await?;
-    let answers: Vec<Result<Key>> = kit.storage.delete_all(stream::iter(keys.clone())).collect().await;
+    let answers: Vec<Result<Key>> =
+        kit.storage.delete_all(stream::iter(keys.clone())).collect().await;
     assert_eq!(answers.len(), keys.len());
     for (answer, key) in answers.into_iter().zip(&keys) {
         assert_eq!(answer?, key.as_str());

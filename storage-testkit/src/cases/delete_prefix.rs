@@ -36,7 +36,10 @@ pub(crate) async fn folder_markers_are_gone_and_other_prefixes_keep_theirs(kit: 
 
 pub(crate) async fn what_cannot_be_read_is_named_and_the_rest_is_gone(kit: &Kit) -> Checked {
     let harness = &kit.harness;
-    let storage = harness.unreadable_directory().await.expect("the harness makes a directory that cannot be read");
+    let storage = harness
+        .unreadable_directory()
+        .await
+        .expect("the harness makes a directory that cannot be read");
     let mut deleted = storage.delete_everything();
     let (mut gone, mut named) = (Vec::new(), Vec::new());
     while let Some(entry) = deleted.next().await {
@@ -45,6 +48,9 @@ pub(crate) async fn what_cannot_be_read_is_named_and_the_rest_is_gone(kit: &Kit)
             Err(error) => named.push(error.key().unwrap_or_default().to_owned()),
         }
     }
-    assert_eq!((gone, named), (["a", "b0", "c/1"].map(str::to_owned).to_vec(), vec!["b/".to_owned()]));
+    assert_eq!(
+        (gone, named),
+        (["a", "b0", "c/1"].map(str::to_owned).to_vec(), vec!["b/".to_owned()])
+    );
     Ok(())
 }

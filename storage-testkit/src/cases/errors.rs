@@ -37,14 +37,20 @@ pub(crate) async fn an_error_of_a_writing_verb_names_verb_driver_and_key(kit: &K
 /// The error that a storage has every reason for.
 async fn broken(kit: &Kit) -> Storage {
     let broken = kit.harness.broken_backend().await;
-    broken.unwrap_or_else(|| panic!("the harness made a broken backend a moment ago and now does not"))
+    broken.unwrap_or_else(|| {
+        panic!("the harness made a broken backend a moment ago and now does not")
+    })
 }
 
 #[track_caller]
 fn is_trouble<T>(verb: &str, result: Result<T>) {
     match result {
         Ok(_) => panic!("{verb}: the broken backend was taken for a sound one"),
-        Err(error) => assert_ne!(error.kind(), ErrorKind::NotFound, "{verb}: trouble was taken for absence: {error}"),
+        Err(error) => assert_ne!(
+            error.kind(),
+            ErrorKind::NotFound,
+            "{verb}: trouble was taken for absence: {error}"
+        ),
     }
 }
 
@@ -72,7 +78,11 @@ pub(crate) async fn delete_all_does_not_take_trouble_for_absence(kit: &Kit) -> C
     for (answer, key) in answers.into_iter().zip(["a/b.bin", "c.bin"]) {
         let Err(error) = answer else { panic!("the broken backend was taken for a sound one") };
         assert_ne!(error.kind(), ErrorKind::NotFound, "trouble was taken for absence: {error}");
-        assert_eq!((error.operation(), error.key()), (Some(Operation::Delete), Some(key)), "{error}");
+        assert_eq!(
+            (error.operation(), error.key()),
+            (Some(Operation::Delete), Some(key)),
+            "{error}"
+        );
     }
     Ok(())
 }
@@ -89,7 +99,11 @@ pub(crate) async fn no_secret_shows_in_errors_and_debug_output(kit: &Kit) -> Che
     let error: Error = refused(kit.storage.open("a/b.bin").await, ErrorKind::NotFound);
     for text in [shown, format!("{error:?} {error}")] {
         for secret in kit.harness.secrets() {
-            assert!(!text.contains(&secret), "a secret shows: {}", text.replace(&secret, "<secret>"));
+            assert!(
+                !text.contains(&secret),
+                "a secret shows: {}",
+                text.replace(&secret, "<secret>")
+            );
         }
     }
     Ok(())

@@ -45,7 +45,8 @@ pub(crate) async fn an_old_version_is_refused_and_nothing_changes(kit: &Kit) -> 
     let before = kit.storage.stat(KEY).await?;
     let late = kit.storage.save(KEY, "late").content_type("text/css").if_match(old).await;
     refused(late, ErrorKind::PreconditionFailed);
-    let foreign = kit.storage.save(KEY, pattern(1, 3_000_000)).if_match(ETag::strong("never-seen")?).await;
+    let foreign =
+        kit.storage.save(KEY, pattern(1, 3_000_000)).if_match(ETag::strong("never-seen")?).await;
     refused(foreign, ErrorKind::PreconditionFailed);
     assert_eq!(kit.read(KEY).await?, "new");
     assert_eq!(kit.storage.stat(KEY).await?, before);
@@ -57,8 +58,14 @@ pub(crate) async fn a_missing_object_is_refused_and_not_made(kit: &Kit) -> Check
     kit.storage.save(KEY, "old").await?;
     let etag = version(&kit.storage).await?;
     kit.storage.delete(KEY).await?;
-    refused(kit.storage.save(KEY, "new").if_match(etag.clone()).await, ErrorKind::PreconditionFailed);
-    refused(kit.storage.save("x/never.bin", "new").if_match(etag).await, ErrorKind::PreconditionFailed);
+    refused(
+        kit.storage.save(KEY, "new").if_match(etag.clone()).await,
+        ErrorKind::PreconditionFailed,
+    );
+    refused(
+        kit.storage.save("x/never.bin", "new").if_match(etag).await,
+        ErrorKind::PreconditionFailed,
+    );
     kit.holds_only(&[]).await?;
     Ok(())
 }
@@ -125,11 +132,13 @@ pub(crate) async fn no_update_of_a_shared_counter_is_lost(kit: &Kit) -> Checked 
 }
 
 async fn count_up(storage: &Storage) -> Checked {
-    // Whenever one is refused another has got through, so no counter is refused more often than all the others count.
+    // Whenever one is refused another has got through, so no counter is refused more often than all
+    // the others count.
     for _ in 0..1000 {
         let object = storage.open(KEY).await?;
         let etag = object.meta().etag.clone().unwrap_or_else(|| panic!("{KEY:?} has no ETag"));
-        let count: u64 = object.text().await?.parse().unwrap_or_else(|error| panic!("a torn counter: {error}"));
+        let count: u64 =
+            object.text().await?.parse().unwrap_or_else(|error| panic!("a torn counter: {error}"));
         match storage.save(KEY, (count + 1).to_string()).if_match(etag).await {
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
             ended => return Ok(ended.map(drop)?),

@@ -1,4 +1,5 @@
-//! Keys: whatever [`Key`](storage_core::Key) allows is kept as it is or refused, and no two keys meet.
+//! Keys: whatever [`Key`](storage_core::Key) allows is kept as it is or refused, and no two keys
+//! meet.
 
 use bytes::Bytes;
 use storage_core::{ErrorKind, MAX_KEY_BYTES, Metadata};
@@ -19,7 +20,11 @@ async fn all_stay_apart(kit: &Kit, keys: &[&str]) -> Checked {
     for key in &expected {
         assert!(kit.storage.exists(key).await?, "{key:?}");
         assert_eq!(kit.storage.stat(key).await?.key, *key.as_str(), "stat answered another key");
-        assert_eq!(kit.storage.open(key).await?.meta().key, *key.as_str(), "open answered another key");
+        assert_eq!(
+            kit.storage.open(key).await?.meta().key,
+            *key.as_str(),
+            "open answered another key"
+        );
         assert_eq!(kit.read(key).await?, *key.as_bytes(), "{key:?} has the bytes of another key");
     }
     if !kit.storage.info().capabilities.list {
@@ -29,21 +34,29 @@ async fn all_stay_apart(kit: &Kit, keys: &[&str]) -> Checked {
     assert_eq!(kit.names("").await?, expected);
     for key in &expected {
         let found = kit.names(key).await?;
-        let beginning: Vec<_> = expected.iter().filter(|other| other.starts_with(key)).cloned().collect();
+        let beginning: Vec<_> =
+            expected.iter().filter(|other| other.starts_with(key)).cloned().collect();
         assert_eq!(found, beginning, "listing the prefix {key:?}");
     }
     Ok(())
 }
 
 pub(crate) async fn spaces_are_kept(kit: &Kit) -> Checked {
-    all_stay_apart(kit, &["a b", "a  b", " a", "a ", " ", "  ", "d /x", " d/x", "d/ x", "d/x ", "a\u{a0}b", "\u{3000}"])
-        .await
+    all_stay_apart(
+        kit,
+        &[
+            "a b", "a  b", " a", "a ", " ", "  ", "d /x", " d/x", "d/ x", "d/x ", "a\u{a0}b",
+            "\u{3000}",
+        ],
+    )
+    .await
 }
 
 pub(crate) async fn characters_with_a_meaning_in_urls_are_kept(kit: &Kit) -> Checked {
     let keys = [
-        "a b", "a%20b", "a+b", "a%2Bb", "a%2520b", "a%2fb", "a/b", "a%2Fb", "100%", "%", "%%", "%zz", "a?b=c", "a#b",
-        "a&b", "a=b", "a;b", "a:b", "a@b", "a,b", "a$b", "http:x", "é", "%C3%A9", "a%00b", "%2e%2e", "..%2f",
+        "a b", "a%20b", "a+b", "a%2Bb", "a%2520b", "a%2fb", "a/b", "a%2Fb", "100%", "%", "%%",
+        "%zz", "a?b=c", "a#b", "a&b", "a=b", "a;b", "a:b", "a@b", "a,b", "a$b", "http:x", "é",
+        "%C3%A9", "a%00b", "%2e%2e", "..%2f",
     ];
     all_stay_apart(kit, &keys).await
 }
@@ -82,7 +95,11 @@ pub(crate) async fn characters_with_a_meaning_in_shells_and_globs_are_kept(kit: 
 }
 
 pub(crate) async fn backslashes_are_no_separators(kit: &Kit) -> Checked {
-    all_stay_apart(kit, &["a\\b", "a/b", "\\", "\\\\", "..\\a", "a\\..\\b", "c:\\x", "a\\", "d/e\\f", "\\d\\e"]).await
+    all_stay_apart(
+        kit,
+        &["a\\b", "a/b", "\\", "\\\\", "..\\a", "a\\..\\b", "c:\\x", "a\\", "d/e\\f", "\\d\\e"],
+    )
+    .await
 }
 
 pub(crate) async fn dots_are_kept(kit: &Kit) -> Checked {
@@ -109,8 +126,24 @@ pub(crate) async fn dots_are_kept(kit: &Kit) -> Checked {
 }
 
 pub(crate) async fn upper_and_lower_case_differ(kit: &Kit) -> Checked {
-    all_stay_apart(kit, &["a", "A", "readme.txt", "README.TXT", "Readme.txt", "d/x", "D/X", "ß", "ẞ", "ss", "é", "É"])
-        .await
+    all_stay_apart(
+        kit,
+        &[
+            "a",
+            "A",
+            "readme.txt",
+            "README.TXT",
+            "Readme.txt",
+            "d/x",
+            "D/X",
+            "ß",
+            "ẞ",
+            "ss",
+            "é",
+            "É",
+        ],
+    )
+    .await
 }
 
 pub(crate) async fn unicode_is_not_normalised(kit: &Kit) -> Checked {
@@ -190,7 +223,19 @@ pub(crate) async fn names_that_look_like_a_drivers_own_are_kept_or_refused(kit: 
 pub(crate) async fn names_that_windows_reserves_are_kept_or_refused(kit: &Kit) -> Checked {
     all_stay_apart(
         kit,
-        &["con", "con.txt", "CON.txt", "nul", "aux.c", "prn", "com1", "lpt1.x", "a:b", "x:stream:$DATA", "x."],
+        &[
+            "con",
+            "con.txt",
+            "CON.txt",
+            "nul",
+            "aux.c",
+            "prn",
+            "com1",
+            "lpt1.x",
+            "a:b",
+            "x:stream:$DATA",
+            "x.",
+        ],
     )
     .await
 }
@@ -218,7 +263,8 @@ pub(crate) async fn segments_of_255_bytes_are_kept_or_refused(kit: &Kit) -> Chec
 
 pub(crate) async fn an_odd_key_is_copied_and_deleted_as_it_is(kit: &Kit) -> Checked {
     for key in [" a ", "a%2Fb", "a\\b", "caf\u{e9}", "a*", "..a", "a?b#c", "☺/☺ ☺"] {
-        let mut twins = vec![key.to_uppercase(), key.trim().to_owned(), format!("{key}x"), "plain".to_owned()];
+        let mut twins =
+            vec![key.to_uppercase(), key.trim().to_owned(), format!("{key}x"), "plain".to_owned()];
         twins.retain(|twin| twin != key);
         let twins = kit.seed_keys(&twins.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         if kit.try_seed(key, "body").await?.is_none() {
@@ -227,14 +273,21 @@ pub(crate) async fn an_odd_key_is_copied_and_deleted_as_it_is(kit: &Kit) -> Chec
         if kit.storage.info().capabilities.copy {
             let copy = format!("copy of/{key}");
             kit.storage.copy(key, &copy).await?;
-            kit.storage.copy(&copy, &copy).metadata(Metadata::new().content_type("text/css")).await?;
+            kit.storage
+                .copy(&copy, &copy)
+                .metadata(Metadata::new().content_type("text/css"))
+                .await?;
             assert_eq!(kit.read(&copy).await?, "body");
             kit.storage.delete(&copy).await?;
         }
         kit.storage.delete(key).await?;
         assert!(!kit.storage.exists(key).await?, "{key:?}");
         for twin in &twins {
-            assert_eq!(kit.read(twin).await?, *twin.as_bytes(), "deleting {key:?} took {twin:?} along");
+            assert_eq!(
+                kit.read(twin).await?,
+                *twin.as_bytes(),
+                "deleting {key:?} took {twin:?} along"
+            );
         }
     }
     Ok(())

@@ -13,8 +13,8 @@ use crate::support::content::pattern;
 
 /// Names whose order differs between "by segment", "by locale" and "by byte".
 const INTERLEAVING: &[&str] = &[
-    "A", "B/x", "a!", "a-b", "a-b/c", "a.b", "a/b", "a/b-c", "a/b.c", "a/b/c", "a0", "aB", "a_b", "ab", "ab/c", "b",
-    "é", "z", "~",
+    "A", "B/x", "a!", "a-b", "a-b/c", "a.b", "a/b", "a/b-c", "a/b.c", "a/b/c", "a0", "aB", "a_b",
+    "ab", "ab/c", "b", "é", "z", "~",
 ];
 
 pub(crate) async fn an_empty_storage_lists_nothing(kit: &Kit) -> Checked {
@@ -73,7 +73,8 @@ pub(crate) async fn a_prefix_is_literal_bytes(kit: &Kit) -> Checked {
         "a/b/c/d/",
     ];
     for prefix in prefixes {
-        let expected: Vec<_> = stored.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
+        let expected: Vec<_> =
+            stored.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
         assert_eq!(kit.names(prefix).await?, expected, "prefix {prefix:?}");
     }
     Ok(())
@@ -82,15 +83,20 @@ pub(crate) async fn a_prefix_is_literal_bytes(kit: &Kit) -> Checked {
 pub(crate) async fn no_slash_is_added_to_a_prefix(kit: &Kit) -> Checked {
     kit.seed_keys(&["photos-2026/x", "photos.txt", "photos/a", "photosx"]).await?;
     assert_eq!(kit.names("photos").await?, ["photos-2026/x", "photos.txt", "photos/a", "photosx"]);
-    assert_eq!(kit.level("photos", "/").await?, ["photos-2026/", "photos.txt", "photos/", "photosx"]);
+    assert_eq!(
+        kit.level("photos", "/").await?,
+        ["photos-2026/", "photos.txt", "photos/", "photosx"]
+    );
     assert_eq!(kit.level("photos/", "/").await?, ["photos/a"]);
     Ok(())
 }
 
 pub(crate) async fn a_prefix_of_dots_is_only_text(kit: &Kit) -> Checked {
-    let stored = kit.seed_keys(&["...a", "..a", ".a", "a", "b/...", "b/..c", "b/.c", "b/c"]).await?;
+    let stored =
+        kit.seed_keys(&["...a", "..a", ".a", "a", "b/...", "b/..c", "b/.c", "b/c"]).await?;
     for prefix in [".", "..", "...", "b/.", "b/..", "b/..."] {
-        let expected: Vec<_> = stored.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
+        let expected: Vec<_> =
+            stored.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
         assert_eq!(kit.names(prefix).await?, expected, "prefix {prefix:?}");
     }
     Ok(())
@@ -129,8 +135,17 @@ pub(crate) async fn entries_tell_objects_from_prefixes(kit: &Kit) -> Checked {
 }
 
 pub(crate) async fn any_text_can_be_a_delimiter(kit: &Kit) -> Checked {
-    kit.seed_keys(&["2025-12-31/a", "2026-01-01/a", "2026-01-02/b", "2026-02-01", "plain", "x--y", "x--z", "x-w"])
-        .await?;
+    kit.seed_keys(&[
+        "2025-12-31/a",
+        "2026-01-01/a",
+        "2026-01-02/b",
+        "2026-02-01",
+        "plain",
+        "x--y",
+        "x--z",
+        "x-w",
+    ])
+    .await?;
     assert_eq!(kit.level("", "-").await?, ["2025-", "2026-", "plain", "x-"]);
     assert_eq!(kit.level("2026-", "-").await?, ["2026-01-", "2026-02-"]);
     assert_eq!(kit.level("2026-01-", "-").await?, ["2026-01-01/a", "2026-01-02/b"]);
@@ -141,9 +156,24 @@ pub(crate) async fn any_text_can_be_a_delimiter(kit: &Kit) -> Checked {
 
 pub(crate) async fn start_after_goes_on_behind_a_name(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(INTERLEAVING).await?;
-    for after in
-        ["", "A", "a", "a!", "a-", "a-b", "a/", "a/b", "a/b.c", "a/zzz", "a0", "é", "m", "z", "~", "\u{10ffff}"]
-    {
+    for after in [
+        "",
+        "A",
+        "a",
+        "a!",
+        "a-",
+        "a-b",
+        "a/",
+        "a/b",
+        "a/b.c",
+        "a/zzz",
+        "a0",
+        "é",
+        "m",
+        "z",
+        "~",
+        "\u{10ffff}",
+    ] {
         let expected: Vec<_> = stored.iter().filter(|key| key.as_str() > after).cloned().collect();
         let entries = kit.storage.list("").start_after(after).entries().collect().await?;
         assert_eq!(names_of(entries), expected, "after {after:?}");
@@ -153,9 +183,14 @@ pub(crate) async fn start_after_goes_on_behind_a_name(kit: &Kit) -> Checked {
 
 pub(crate) async fn start_after_goes_with_a_prefix(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(&["a/x", "b/1", "b/2", "b/2x", "b/3/y", "b/4", "b0", "c"]).await?;
-    for after in ["", "a", "b", "b/", "b/1", "b/2", "b/25", "b/3", "b/3/", "b/3/y", "b/4", "b/5", "c", "z"] {
-        let expected: Vec<_> =
-            stored.iter().filter(|key| key.starts_with("b/") && key.as_str() > after).cloned().collect();
+    for after in
+        ["", "a", "b", "b/", "b/1", "b/2", "b/25", "b/3", "b/3/", "b/3/y", "b/4", "b/5", "c", "z"]
+    {
+        let expected: Vec<_> = stored
+            .iter()
+            .filter(|key| key.starts_with("b/") && key.as_str() > after)
+            .cloned()
+            .collect();
         let entries = kit.storage.list("b/").start_after(after).entries().collect().await?;
         assert_eq!(names_of(entries), expected, "after {after:?}");
     }
@@ -166,12 +201,15 @@ pub(crate) async fn start_after_goes_with_a_prefix(kit: &Kit) -> Checked {
 pub(crate) async fn start_after_is_any_text(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(&["a", "b/c", "b/d", "b.", "x", "\u{e9}"]).await?;
     let long = "b".repeat(3000);
-    for after in ["/", "/a", "b//", "b/c/", "b/../b/c", "..", "b/.", " ", "b/c ", "*", &long, "\u{10ffff}"] {
+    for after in
+        ["/", "/a", "b//", "b/c/", "b/../b/c", "..", "b/.", " ", "b/c ", "*", &long, "\u{10ffff}"]
+    {
         let expected: Vec<_> = stored.iter().filter(|key| key.as_str() > after).cloned().collect();
         let entries = kit.storage.list("").start_after(after).entries().collect().await?;
         assert_eq!(names_of(entries), expected, "after {after:?}");
         let expected: Vec<_> = expected.into_iter().filter(|key| key.starts_with("b/")).collect();
-        let entries = kit.storage.list("b/").delimiter("/").start_after(after).entries().collect().await?;
+        let entries =
+            kit.storage.list("b/").delimiter("/").start_after(after).entries().collect().await?;
         assert_eq!(names_of(entries), expected, "after {after:?}, below b/");
     }
     Ok(())
@@ -183,7 +221,8 @@ pub(crate) async fn start_after_compares_rolled_up_names(kit: &Kit) -> Checked {
     let all = ["a", "b/", "b0", "c/", "d"];
     for after in ["", "a", "b", "b/", "b/1", "b/2", "b/3", "b0", "c", "c/", "c/1", "d", "e"] {
         let expected: Vec<_> = all.into_iter().filter(|name| *name > after).collect();
-        let entries = kit.storage.list("").delimiter("/").start_after(after).entries().collect().await?;
+        let entries =
+            kit.storage.list("").delimiter("/").start_after(after).entries().collect().await?;
         assert_eq!(names_of(entries), expected, "after {after:?}");
     }
     Ok(())
@@ -198,7 +237,8 @@ pub(crate) async fn a_listing_taken_up_after_each_entry_misses_none(kit: &Kit) -
         };
         let mut pieced: Vec<String> = Vec::new();
         while pieced.len() <= whole.len() {
-            let mut list = kit.storage.list("").start_after(pieced.last().cloned().unwrap_or_default());
+            let mut list =
+                kit.storage.list("").start_after(pieced.last().cloned().unwrap_or_default());
             if let Some(delimiter) = delimiter {
                 list = list.delimiter(delimiter);
             }
@@ -221,9 +261,17 @@ pub(crate) async fn entries_tell_what_stat_tells(kit: &Kit) -> Checked {
     for object in entries.into_iter().filter_map(Entry::into_object) {
         let stat = kit.storage.stat(&object.key).await?;
         assert_eq!(object.size, stat.size, "{}", object.key);
-        assert!(object.etag.is_none() || object.etag == stat.etag, "{:?} listed, {:?} told", object.etag, stat.etag);
+        assert!(
+            object.etag.is_none() || object.etag == stat.etag,
+            "{:?} listed, {:?} told",
+            object.etag,
+            stat.etag
+        );
         let (listed, told) = (seconds(object.last_modified), seconds(stat.last_modified));
-        assert!(object.last_modified.is_none() || listed == told, "{listed:?} listed, {told:?} told");
+        assert!(
+            object.last_modified.is_none() || listed == told,
+            "{listed:?} listed, {told:?} told"
+        );
     }
     Ok(())
 }
@@ -262,7 +310,10 @@ pub(crate) async fn deeply_nested_keys_are_listed(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(&["d.x", &format!("{deep}/1"), &format!("{deep}/2"), "d0"]).await?;
     assert_eq!(kit.names("").await?, stored);
     assert_eq!(kit.level("", "/").await?, ["d.x", "d/", "d0"]);
-    assert_eq!(kit.level(&format!("{deep}/"), "/").await?, [format!("{deep}/1"), format!("{deep}/2")]);
+    assert_eq!(
+        kit.level(&format!("{deep}/"), "/").await?,
+        [format!("{deep}/1"), format!("{deep}/2")]
+    );
     Ok(())
 }
 
@@ -272,7 +323,11 @@ pub(crate) async fn nothing_is_asked_before_the_first_poll(kit: &Kit) -> Checked
     kit.seed.save("a", "a").await?;
     kit.seed.save("c", "c").await?;
     kit.seed.delete("b").await?;
-    assert_eq!(names_of(entries.collect().await?), ["a", "c"], "the listing is older than its first poll");
+    assert_eq!(
+        names_of(entries.collect().await?),
+        ["a", "c"],
+        "the listing is older than its first poll"
+    );
     Ok(())
 }
 
@@ -283,26 +338,41 @@ pub(crate) async fn a_listing_of_2300_objects_is_complete_and_in_order(kit: &Kit
     let mut keys: Vec<String> = flat.chain(nested).collect();
     save_all(&kit.seed, &keys).await?;
     keys.sort_unstable();
-    assert!(kit.names("").await? == keys, "the listing differs from the {} keys that were saved", keys.len());
-    assert_eq!(kit.names("flat/1").await?, (1000..1300).map(|at| format!("flat/{at}")).collect::<Vec<_>>());
+    assert!(
+        kit.names("").await? == keys,
+        "the listing differs from the {} keys that were saved",
+        keys.len()
+    );
+    assert_eq!(
+        kit.names("flat/1").await?,
+        (1000..1300).map(|at| format!("flat/{at}")).collect::<Vec<_>>()
+    );
     assert_eq!(kit.level("", "/").await?, ["flat/", "nested/"]);
     let directories: Vec<String> = (0..250).map(|at| format!("nested/{at:03}/")).collect();
     assert_eq!(kit.level("nested/", "/").await?, directories);
     assert_eq!(kit.level("flat/", "/").await?.len(), 1300);
     let rest = kit.storage.list("flat/").start_after("flat/1150").entries().collect().await?;
     assert_eq!(names_of(rest), (1151..1300).map(|at| format!("flat/{at:04}")).collect::<Vec<_>>());
-    let rest = kit.storage.list("nested/").delimiter("/").start_after("nested/200/").entries().collect().await?;
+    let rest = kit
+        .storage
+        .list("nested/")
+        .delimiter("/")
+        .start_after("nested/200/")
+        .entries()
+        .collect()
+        .await?;
     assert_eq!(names_of(rest), directories[201..]);
     Ok(())
 }
 
 async fn save_all(storage: &Storage, keys: &[String]) -> Result<()> {
-    let saves: Vec<_> = keys.iter().map(|key| storage.save(key, Bytes::from_static(b"x")).into_future()).collect();
+    let saves: Vec<_> =
+        keys.iter().map(|key| storage.save(key, Bytes::from_static(b"x")).into_future()).collect();
     stream::iter(saves).buffer_unordered(32).try_for_each(|_| std::future::ready(Ok(()))).await
 }
 
-/// Others go from before the place where the listing is, or come there; whoever was there all the time is listed, and
-/// nobody twice.
+/// Others go from before the place where the listing is, or come there; whoever was there all the
+/// time is listed, and nobody twice.
 pub(crate) async fn what_is_there_throughout_is_listed_once(kit: &Kit) -> Checked {
     let name = |at: usize, end: &str| format!("d{}/{at:03}/{end}", at % 3);
     let lasting: BTreeSet<String> = (0..120).map(|at| name(at, "lasting")).collect();
@@ -313,14 +383,18 @@ pub(crate) async fn what_is_there_throughout_is_listed_once(kit: &Kit) -> Checke
         let mut listed = Vec::new();
         while let Some(entry) = entries.next().await {
             listed.push(entry?.name().to_owned());
-            let Some(directory) = listed.last().and_then(|last| last.strip_suffix("lasting")) else { continue };
+            let Some(directory) = listed.last().and_then(|last| last.strip_suffix("lasting"))
+            else {
+                continue;
+            };
             match is_growing {
                 false => kit.seed.delete(format!("{directory}passing")).await?,
                 true => drop(kit.seed.save(format!("{directory}before"), "x").await?),
             }
         }
         assert!(listed.is_sorted_by(|a, b| a < b), "out of order, or twice: {listed:?}");
-        let found: BTreeSet<String> = listed.into_iter().filter(|name| name.ends_with("lasting")).collect();
+        let found: BTreeSet<String> =
+            listed.into_iter().filter(|name| name.ends_with("lasting")).collect();
         assert_eq!(found, lasting);
     }
     Ok(())
@@ -345,7 +419,10 @@ async fn with_folder_markers(kit: &Kit) -> Storage {
 
 /// The storage of the harness with a directory that cannot be read.
 async fn with_an_unreadable_directory(kit: &Kit) -> Storage {
-    kit.harness.unreadable_directory().await.expect("the harness makes a directory that cannot be read")
+    kit.harness
+        .unreadable_directory()
+        .await
+        .expect("the harness makes a directory that cannot be read")
 }
 
 /// Names in their order; what was an error has a `!` before its key.
@@ -364,7 +441,9 @@ async fn items(list: List) -> Vec<String> {
     items
 }
 
-pub(crate) async fn folder_markers_are_counted_and_are_neither_entries_nor_errors(kit: &Kit) -> Checked {
+pub(crate) async fn folder_markers_are_counted_and_are_neither_entries_nor_errors(
+    kit: &Kit,
+) -> Checked {
     let storage = with_folder_markers(kit).await;
     let mut entries = storage.list("").entries();
     let mut listed = Vec::new();
@@ -375,8 +454,14 @@ pub(crate) async fn folder_markers_are_counted_and_are_neither_entries_nor_error
     assert_eq!(entries.folder_markers(), FOLDER_MARKERS.len() as u64);
     assert_eq!(names_of(storage.list("b/").entries().collect().await?), ["b/1", "b/c/2"]);
     // A directory that holds a marker alone is a directory.
-    assert_eq!(names_of(storage.list("").delimiter("/").entries().collect().await?), ["a", "b/", "d", "e/"]);
-    assert_eq!(names_of(storage.list("b/").delimiter("/").entries().collect().await?), ["b/1", "b/c/"]);
+    assert_eq!(
+        names_of(storage.list("").delimiter("/").entries().collect().await?),
+        ["a", "b/", "d", "e/"]
+    );
+    assert_eq!(
+        names_of(storage.list("b/").delimiter("/").entries().collect().await?),
+        ["b/1", "b/c/"]
+    );
     assert!(storage.list("e/").entries().collect().await?.is_empty());
     Ok(())
 }
@@ -385,17 +470,30 @@ pub(crate) async fn folder_markers_are_listed_on_request_in_their_places(kit: &K
     let storage = with_folder_markers(kit).await;
     let all = storage.list("").with_folder_markers().entries().collect().await?;
     for entry in &all {
-        assert_eq!(matches!(entry, Entry::FolderMarker(_)), entry.name().ends_with('/'), "{entry:?}");
+        assert_eq!(
+            matches!(entry, Entry::FolderMarker(_)),
+            entry.name().ends_with('/'),
+            "{entry:?}"
+        );
     }
     let all = names_of(all);
     assert_eq!(all, ["a", "b/", "b/1", "b/c/", "b/c/2", "d", "e/"]);
     for after in &all {
-        let rest = storage.list("").start_after(after.as_str()).with_folder_markers().entries().collect().await?;
+        let rest = storage
+            .list("")
+            .start_after(after.as_str())
+            .with_folder_markers()
+            .entries()
+            .collect()
+            .await?;
         let expected: Vec<_> = all.iter().filter(|name| *name > after).cloned().collect();
         assert_eq!(names_of(rest), expected, "after {after:?}");
     }
     let level = storage.list("b/").delimiter("/").with_folder_markers().entries().collect().await?;
-    assert!(matches!(&level[..], [Entry::FolderMarker(_), Entry::Object(_), Entry::Prefix(_)]), "{level:?}");
+    assert!(
+        matches!(&level[..], [Entry::FolderMarker(_), Entry::Object(_), Entry::Prefix(_)]),
+        "{level:?}"
+    );
     Ok(())
 }
 
@@ -413,13 +511,21 @@ pub(crate) async fn a_folder_marker_is_deleted_and_what_is_below_it_stays(kit: &
     Ok(())
 }
 
-pub(crate) async fn a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues(kit: &Kit) -> Checked {
+pub(crate) async fn a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues(
+    kit: &Kit,
+) -> Checked {
     let storage = with_an_unreadable_directory(kit).await;
     assert_eq!(items(storage.list("")).await, ["a", "!b/", "b0", "c/1"]);
     assert_eq!(items(storage.list("b")).await, ["!b/", "b0"]);
     assert_eq!(items(storage.list("c/")).await, ["c/1"]);
-    assert!(storage.list("b/").entries().collect().await.is_err(), "what cannot be read is listed as empty");
-    assert!(storage.list("").entries().collect().await.is_err(), "an incomplete listing is taken for a complete one");
+    assert!(
+        storage.list("b/").entries().collect().await.is_err(),
+        "what cannot be read is listed as empty"
+    );
+    assert!(
+        storage.list("").entries().collect().await.is_err(),
+        "an incomplete listing is taken for a complete one"
+    );
     Ok(())
 }
 
@@ -429,8 +535,11 @@ pub(crate) async fn one_level_shows_a_directory_that_cannot_be_read(kit: &Kit) -
     Ok(())
 }
 
-/// What comes after `b/5` is as unknown as what comes before. Who has met the error goes on after its key.
-pub(crate) async fn a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it(kit: &Kit) -> Checked {
+/// What comes after `b/5` is as unknown as what comes before. Who has met the error goes on after
+/// its key.
+pub(crate) async fn a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it(
+    kit: &Kit,
+) -> Checked {
     let storage = with_an_unreadable_directory(kit).await;
     assert_eq!(items(storage.list("").start_after("b/5")).await, ["!b/", "b0", "c/1"]);
     assert_eq!(items(storage.list("").start_after("b/")).await, ["b0", "c/1"]);

@@ -37,7 +37,10 @@ pub(crate) async fn every_field_is_kept(kit: &Kit) -> Checked {
     let saved = kit.seed.save(KEY, "body").metadata(everything()).await?;
     assert_eq!(saved.metadata, everything(), "the answer of save");
     expect(kit, KEY, &everything()).await?;
-    kit.seed.save("a/stream.bin", streaming(pattern(1, 200_000), 999)).metadata(everything()).await?;
+    kit.seed
+        .save("a/stream.bin", streaming(pattern(1, 200_000), 999))
+        .metadata(everything())
+        .await?;
     expect(kit, "a/stream.bin", &everything()).await
 }
 
@@ -92,28 +95,44 @@ pub(crate) async fn user_metadata_may_hold_any_text(kit: &Kit) -> Checked {
         "=?UTF-8?Q?looks_encoded?=",
         "",
     ];
-    let metadata = values.iter().enumerate().fold(Metadata::new().content_type("a/b"), |metadata, (at, value)| {
-        metadata.user(format!("value-{at}"), *value)
-    });
+    let metadata = values
+        .iter()
+        .enumerate()
+        .fold(Metadata::new().content_type("a/b"), |metadata, (at, value)| {
+            metadata.user(format!("value-{at}"), *value)
+        });
     kit.seed.save(KEY, "body").metadata(metadata.clone()).await?;
     expect(kit, KEY, &metadata).await
 }
 
 pub(crate) async fn user_metadata_may_have_any_token_for_a_name(kit: &Kit) -> Checked {
-    let names = ["a", "0", "with-dash", "with_underscore", "with.dot", "!#$%&'*+-.^_`|~", "content-type", "etag"];
+    let names = [
+        "a",
+        "0",
+        "with-dash",
+        "with_underscore",
+        "with.dot",
+        "!#$%&'*+-.^_`|~",
+        "content-type",
+        "etag",
+    ];
     let long = "n".repeat(200);
     let metadata = names
         .into_iter()
         .chain([&*long])
-        .fold(Metadata::new().content_type("a/b"), |metadata, name| metadata.user(name, format!("value of {name}")));
+        .fold(Metadata::new().content_type("a/b"), |metadata, name| {
+            metadata.user(name, format!("value of {name}"))
+        });
     kit.seed.save(KEY, "body").metadata(metadata.clone()).await?;
     expect(kit, KEY, &metadata).await
 }
 
 pub(crate) async fn as_much_user_metadata_as_is_allowed_is_kept(kit: &Kit) -> Checked {
-    let one = Metadata::new().content_type("a/b").user("v", "x".repeat(MAX_USER_METADATA_BYTES - 1));
-    let many = (0..100)
-        .fold(Metadata::new().content_type("a/b"), |metadata, at| metadata.user(format!("n{at:03}"), "x".repeat(16)));
+    let one =
+        Metadata::new().content_type("a/b").user("v", "x".repeat(MAX_USER_METADATA_BYTES - 1));
+    let many = (0..100).fold(Metadata::new().content_type("a/b"), |metadata, at| {
+        metadata.user(format!("n{at:03}"), "x".repeat(16))
+    });
     for metadata in [one, many] {
         kit.seed.save(KEY, "body").metadata(metadata.clone()).await?;
         expect(kit, KEY, &metadata).await?;
@@ -121,7 +140,8 @@ pub(crate) async fn as_much_user_metadata_as_is_allowed_is_kept(kit: &Kit) -> Ch
     Ok(())
 }
 
-/// Seven kilobytes are more than some file systems hold beside a file: there it is refused, not cut.
+/// Seven kilobytes are more than some file systems hold beside a file: there it is refused, not
+/// cut.
 pub(crate) async fn the_largest_metadata_is_kept_or_refused(kit: &Kit) -> Checked {
     let long = "x".repeat(MAX_HEADER_BYTES);
     let metadata = Metadata::new()
@@ -134,7 +154,12 @@ pub(crate) async fn the_largest_metadata_is_kept_or_refused(kit: &Kit) -> Checke
     match kit.storage.save(KEY, "body").metadata(metadata.clone()).await {
         Ok(_) => expect(kit, KEY, &metadata).await,
         Err(error) => {
-            let kinds = [ErrorKind::Unsupported, ErrorKind::InvalidInput, ErrorKind::TooLarge, ErrorKind::StorageFull];
+            let kinds = [
+                ErrorKind::Unsupported,
+                ErrorKind::InvalidInput,
+                ErrorKind::TooLarge,
+                ErrorKind::StorageFull,
+            ];
             assert!(kinds.contains(&error.kind()), "{error}");
             Ok(kit.holds_only(&[]).await?)
         }
@@ -181,14 +206,20 @@ pub(crate) async fn the_content_type_is_read_out_of_the_first_bytes(kit: &Kit) -
         kit.seed.save(key, bytes).await?;
         assert_eq!(kit.storage.stat(key).await?.content_type(), Some(expected), "{key}");
         kit.seed.save(key, streaming(Bytes::from_static(bytes), 3)).await?;
-        assert_eq!(kit.storage.stat(key).await?.content_type(), Some(expected), "{key}, streamed in small chunks");
+        assert_eq!(
+            kit.storage.stat(key).await?.content_type(),
+            Some(expected),
+            "{key}, streamed in small chunks"
+        );
         assert_eq!(kit.read(key).await?, bytes, "looking at the first bytes took them away");
     }
     Ok(())
 }
 
 pub(crate) async fn a_given_content_type_is_kept_word_for_word(kit: &Kit) -> Checked {
-    for given in ["text/x-own", "Text/HTML;Charset=UTF-8", "application/octet-stream", "image/svg+xml"] {
+    for given in
+        ["text/x-own", "Text/HTML;Charset=UTF-8", "application/octet-stream", "image/svg+xml"]
+    {
         kit.seed.save("a.png", "body").content_type(given).await?;
         assert_eq!(kit.storage.stat("a.png").await?.content_type(), Some(given));
     }
@@ -250,8 +281,16 @@ pub(crate) async fn a_strong_etag_differs_from_version_to_version(kit: &Kit) -> 
     for version in 0..100_u32 {
         kit.seed.save(KEY, format!("version {version:03}")).await?;
         let meta = kit.storage.stat(KEY).await?;
-        assert!(meta.etag.as_ref().is_some_and(|etag| !etag.is_weak()), "the strong ETag is gone: {:?}", meta.etag);
-        assert!(seen.insert(meta.etag.clone()), "version {version} has the ETag of an older one: {:?}", meta.etag);
+        assert!(
+            meta.etag.as_ref().is_some_and(|etag| !etag.is_weak()),
+            "the strong ETag is gone: {:?}",
+            meta.etag
+        );
+        assert!(
+            seen.insert(meta.etag.clone()),
+            "version {version} has the ETag of an older one: {:?}",
+            meta.etag
+        );
     }
     Ok(())
 }

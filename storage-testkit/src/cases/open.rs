@@ -50,7 +50,9 @@ pub(crate) async fn an_object_can_be_opened_many_times_at_once(kit: &Kit) -> Che
     for _ in 0..20 {
         objects.push(kit.storage.open("a.bin").await?);
     }
-    for read in futures_util::future::join_all(objects.into_iter().map(storage_core::Object::bytes)).await {
+    for read in
+        futures_util::future::join_all(objects.into_iter().map(storage_core::Object::bytes)).await
+    {
         assert_same(&read?, &bytes);
     }
     Ok(())

@@ -63,8 +63,13 @@ pub(crate) async fn an_end_past_the_object_is_brought_back_to_it(kit: &Kit) -> C
 
 pub(crate) async fn a_start_past_the_object_is_not_satisfiable(kit: &Kit) -> Checked {
     kit.seed.save(KEY, pattern(1, 1000)).await?;
-    let past_the_end: [ByteRange; 5] =
-        [(1000..1001).into(), (1000..).into(), (1001..).into(), (5000..6000).into(), (u64::MAX..).into()];
+    let past_the_end: [ByteRange; 5] = [
+        (1000..1001).into(),
+        (1000..).into(),
+        (1001..).into(),
+        (5000..6000).into(),
+        (u64::MAX..).into(),
+    ];
     for range in past_the_end {
         refused(kit.storage.open(KEY).range(range).await, ErrorKind::RangeNotSatisfiable);
     }
@@ -99,8 +104,11 @@ pub(crate) async fn ranges_of_a_large_object_are_right(kit: &Kit) -> Checked {
     let whole = pattern(1, LEN);
     kit.seed.save(KEY, whole.clone()).await?;
     let starts = [0, 1, 4095, 65_536, 1_048_575, 1_048_576, 5_242_879, LEN - 1];
-    for (from, len) in starts.into_iter().flat_map(|from| [1, 4096, 70_000, 2_500_000].map(|len| (from, len))) {
-        expect(kit, &whole, (from as u64..(from + len) as u64).into(), from..(from + len).min(LEN)).await?;
+    for (from, len) in
+        starts.into_iter().flat_map(|from| [1, 4096, 70_000, 2_500_000].map(|len| (from, len)))
+    {
+        expect(kit, &whole, (from as u64..(from + len) as u64).into(), from..(from + len).min(LEN))
+            .await?;
     }
     expect(kit, &whole, ByteRange::last(2_000_001), LEN - 2_000_001..LEN).await
 }

@@ -10,7 +10,9 @@ use crate::support::payloads::{SOURCE_FAILED, chunks_of, failing, streaming};
 
 pub(crate) async fn what_is_saved_is_read_back_byte_for_byte(kit: &Kit) -> Checked {
     let every_byte: Bytes = (0..=255).collect();
-    for (key, bytes) in [("a/every-byte.bin", every_byte), ("a/text.txt", Bytes::from("héllo\r\n\0"))] {
+    for (key, bytes) in
+        [("a/every-byte.bin", every_byte), ("a/text.txt", Bytes::from("héllo\r\n\0"))]
+    {
         kit.storage.save(key, bytes.clone()).await?;
         assert_same(&kit.read(key).await?, &bytes);
     }
@@ -25,7 +27,8 @@ pub(crate) async fn the_answer_names_the_key_and_the_size(kit: &Kit) -> Checked 
 }
 
 pub(crate) async fn an_empty_object_is_an_object(kit: &Kit) -> Checked {
-    let nothing = Payload::from_stream(futures_util::stream::empty::<Result<Bytes, storage_core::Error>>());
+    let nothing =
+        Payload::from_stream(futures_util::stream::empty::<Result<Bytes, storage_core::Error>>());
     for (key, payload) in [("bytes.bin", Payload::from("")), ("stream.bin", nothing)] {
         assert_eq!(kit.storage.save(key, payload).await?.size, 0);
         assert!(kit.storage.exists(key).await?);
@@ -60,7 +63,8 @@ pub(crate) async fn a_stream_of_unknown_size_is_saved_whole(kit: &Kit) -> Checke
 }
 
 pub(crate) async fn empty_chunks_in_a_stream_mean_nothing(kit: &Kit) -> Checked {
-    let chunks = ["", "he", "", "", "llo", ""].map(|chunk| Ok::<_, storage_core::Error>(Bytes::from(chunk)));
+    let chunks =
+        ["", "he", "", "", "llo", ""].map(|chunk| Ok::<_, storage_core::Error>(Bytes::from(chunk)));
     kit.storage.save("a.txt", Payload::from_stream(futures_util::stream::iter(chunks))).await?;
     assert_eq!(kit.read("a.txt").await?, "hello");
     Ok(())
@@ -76,7 +80,9 @@ pub(crate) async fn a_reader_is_saved_whole(kit: &Kit) -> Checked {
 pub(crate) async fn a_file_on_disk_is_saved_whole(kit: &Kit) -> Checked {
     // The test binary is a file that is there on every machine, and large.
     let path = std::env::current_exe().map_err(storage_core::Error::from)?;
-    let payload = Payload::from_file(&path).await?.with_computed_checksum(storage_core::ChecksumAlgorithm::Crc64Nvme);
+    let payload = Payload::from_file(&path)
+        .await?
+        .with_computed_checksum(storage_core::ChecksumAlgorithm::Crc64Nvme);
     let size = payload.size();
     let meta = kit.storage.save("program.bin", payload).await?;
     assert_eq!(Some(meta.size), size);
@@ -92,7 +98,9 @@ pub(crate) async fn a_payload_of_the_declared_size_is_saved(kit: &Kit) -> Checke
     Ok(())
 }
 
-pub(crate) async fn a_payload_shorter_or_longer_than_declared_is_refused_and_changes_nothing(kit: &Kit) -> Checked {
+pub(crate) async fn a_payload_shorter_or_longer_than_declared_is_refused_and_changes_nothing(
+    kit: &Kit,
+) -> Checked {
     kit.storage.save("old.bin", "old").await?;
     for key in ["old.bin", "new.bin"] {
         for declared in [99_999, 100_001, 0] {
@@ -107,7 +115,9 @@ pub(crate) async fn a_payload_shorter_or_longer_than_declared_is_refused_and_cha
     Ok(())
 }
 
-pub(crate) async fn a_payload_above_the_largest_size_is_refused_and_changes_nothing(kit: &Kit) -> Checked {
+pub(crate) async fn a_payload_above_the_largest_size_is_refused_and_changes_nothing(
+    kit: &Kit,
+) -> Checked {
     kit.storage.save("old.bin", "old").await?;
     for key in ["old.bin", "new.bin"] {
         let bytes = pattern(3, 100_000);
@@ -126,7 +136,10 @@ pub(crate) async fn a_failed_stream_leaves_the_old_object(kit: &Kit) -> Checked 
     for chunks in failure_points() {
         let failed = kit.storage.save("a/b.bin", failing(chunks)).cache_control("public").await;
         let error = refused(failed, ErrorKind::Unexpected);
-        assert!(error.message().contains(SOURCE_FAILED), "the payload's error was replaced: {error}");
+        assert!(
+            error.message().contains(SOURCE_FAILED),
+            "the payload's error was replaced: {error}"
+        );
         assert_same(&kit.read("a/b.bin").await?, &pattern(1, 5000));
         assert_eq!(kit.storage.stat("a/b.bin").await?.etag, old.etag);
     }
@@ -159,7 +172,8 @@ pub(crate) async fn a_save_after_a_failed_one_succeeds(kit: &Kit) -> Checked {
     Ok(())
 }
 
-/// A stream that fails at once, after its first chunk, in the middle, and after its last; small and large.
+/// A stream that fails at once, after its first chunk, in the middle, and after its last; small and
+/// large.
 fn failure_points() -> Vec<Vec<Bytes>> {
     let small = chunks_of(&pattern(2, 5000), 500);
     let large = chunks_of(&pattern(2, 9_000_000), 1_000_000);

@@ -44,10 +44,17 @@ pub(crate) async fn a_key_below_an_object_is_no_object(kit: &Kit) -> Checked {
 }
 
 pub(crate) async fn save_stat_and_open_tell_the_same(kit: &Kit) -> Checked {
-    let saved = kit.seed.save("a/b.css", pattern(1, 1234)).cache_control("no-cache").user_metadata("a", "b").await;
+    let saved = kit
+        .seed
+        .save("a/b.css", pattern(1, 1234))
+        .cache_control("no-cache")
+        .user_metadata("a", "b")
+        .await;
     // A driver that keeps no metadata says so; what is left is told the same all the same.
     let saved = match saved {
-        Err(error) if error.kind() == ErrorKind::Unsupported => kit.seed.save("a/b.css", pattern(1, 1234)).await?,
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            kit.seed.save("a/b.css", pattern(1, 1234)).await?
+        }
         saved => saved?,
     };
     let stat = kit.storage.stat("a/b.css").await?;
@@ -55,7 +62,8 @@ pub(crate) async fn save_stat_and_open_tell_the_same(kit: &Kit) -> Checked {
     assert_eq!(*object.meta(), stat);
     let part = kit.storage.open("a/b.css").range(5..7).await?;
     let mut of_part = part.meta().clone();
-    // Nobody asked for a checksum. A backend may keep some of its own, and tell them of the whole object alone.
+    // Nobody asked for a checksum. A backend may keep some of its own, and tell them of the whole
+    // object alone.
     of_part.checksums.clone_from(&stat.checksums);
     assert_eq!(of_part, stat, "the metadata of a range is the whole object's");
     assert_eq!((saved.key, saved.size), (stat.key, stat.size));
@@ -78,7 +86,8 @@ pub(crate) async fn the_time_of_a_save_is_told(kit: &Kit) -> Checked {
     let before = std::time::SystemTime::now();
     kit.seed.save("a.bin", "a").await?;
     let after = std::time::SystemTime::now();
-    // Clocks of another machine may differ, and many backends tell whole seconds: an hour either way is sane.
+    // Clocks of another machine may differ, and many backends tell whole seconds: an hour either
+    // way is sane.
     let slack = std::time::Duration::from_secs(3600);
     let Some(modified) = kit.storage.stat("a.bin").await?.last_modified else { return Ok(()) };
     assert!(modified >= before - slack && modified <= after + slack, "saved at {modified:?}");

@@ -9,7 +9,9 @@ use crate::support::large::{LARGE, Watch, assert_part, body};
 
 const KEY: &str = "a/large.bin";
 
-pub(crate) async fn a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory(kit: &Kit) -> Checked {
+pub(crate) async fn a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory(
+    kit: &Kit,
+) -> Checked {
     let watch = Watch::start(kit.harness.holds_at_most());
     let meta = kit.storage.save(KEY, Payload::from_stream(body(watch.clone()))).await?;
     watch.check()?;

@@ -39,14 +39,28 @@ pub(crate) async fn a_taken_key_gets_a_similar_one_and_both_stay(kit: &Kit) -> C
 pub(crate) async fn any_name_has_a_similar_one(kit: &Kit) -> Checked {
     let long = format!("d/{}.png", "n".repeat(251));
     let longest = vec!["s".repeat(204); 5].join("/");
-    let keys =
-        ["a", ".env", "a/.env", "archive.tar.gz", "a.b/c", "caf\u{e9}.txt", "a b (1).txt", "x.", &long, &longest];
+    let keys = [
+        "a",
+        ".env",
+        "a/.env",
+        "archive.tar.gz",
+        "a.b/c",
+        "caf\u{e9}.txt",
+        "a b (1).txt",
+        "x.",
+        &long,
+        &longest,
+    ];
     for key in keys {
         if kit.try_seed(key, "first").await?.is_none() {
             continue;
         }
         let meta = kit.storage.save(key, "second").unique_name().await?;
-        assert_eq!(meta.key.parent(), storage_core::Key::new(key)?.parent(), "another directory than {key}");
+        assert_eq!(
+            meta.key.parent(),
+            storage_core::Key::new(key)?.parent(),
+            "another directory than {key}"
+        );
         assert_eq!(kit.read(meta.key.as_str()).await?, "second");
         assert_eq!(kit.read(key).await?, "first");
     }
@@ -68,7 +82,10 @@ pub(crate) async fn a_failed_stream_takes_no_name(kit: &Kit) -> Checked {
             kit.storage.save("a/b.bin", "taken").await?;
         }
         for chunks in [vec![], vec![pattern(1, 100)], vec![pattern(1, 3_000_000)]] {
-            refused(kit.storage.save("a/b.bin", failing(chunks)).unique_name().await, ErrorKind::Unexpected);
+            refused(
+                kit.storage.save("a/b.bin", failing(chunks)).unique_name().await,
+                ErrorKind::Unexpected,
+            );
         }
         kit.holds_only(if taken { &["a/b.bin"] } else { &[] }).await?;
     }
@@ -85,7 +102,11 @@ pub(crate) async fn of_32_racers_each_gets_a_name_of_its_own(kit: &Kit) -> Check
         let saved: Vec<ObjectMeta> = ended.await.into_iter().collect::<Result<_>>()?;
         let keys: BTreeSet<&Key> = saved.iter().map(|meta| &meta.key).collect();
         assert_eq!(keys.len(), saved.len(), "two racers got one name");
-        assert_eq!(saved.iter().filter(|meta| meta.key == *key).count(), 1, "the name itself was left unused");
+        assert_eq!(
+            saved.iter().filter(|meta| meta.key == *key).count(),
+            1,
+            "the name itself was left unused"
+        );
         for (racer, meta) in saved.iter().enumerate() {
             assert_same(&kit.read(meta.key.as_str()).await?, &pattern(racer as u8, 1000 + racer));
         }

@@ -11,7 +11,8 @@ use crate::kit::{Kit, refused};
 const QUARTER: Duration = Duration::from_secs(900);
 
 /// Keys whose characters mean something in a URL.
-const ODD: &[&str] = &["a b", "a%20b", "a+b", "a?b=c", "a#b", "a&b", "d/é", "d/☺/x", "a\\b", "..a", "100%"];
+const ODD: &[&str] =
+    &["a b", "a%20b", "a+b", "a?b=c", "a#b", "a&b", "d/é", "d/☺/x", "a\\b", "..a", "100%"];
 
 pub(crate) async fn each_kind_of_link_is_made_or_unsupported(kit: &Kit) -> Checked {
     let can = kit.storage.info().capabilities;
@@ -29,12 +30,17 @@ pub(crate) async fn each_kind_of_link_is_made_or_unsupported(kit: &Kit) -> Check
             Err(error) => panic!("{kind}: {error}"),
         }
     }
-    for (method, supported) in [(UrlMethod::Put, can.signed_put), (UrlMethod::Post, can.signed_post)] {
+    for (method, supported) in
+        [(UrlMethod::Put, can.signed_put), (UrlMethod::Post, can.signed_post)]
+    {
         match url().method(method).expires_in(QUARTER).await {
             Ok(_) => assert!(supported, "{method:?}: made, though the capabilities deny it"),
             // Reading only is a matter of permission.
             Err(error) if !supported && !can.write => {
-                assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied), "{error}");
+                assert!(
+                    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied),
+                    "{error}"
+                );
             }
             refusal if !supported => drop(refused(refusal, ErrorKind::Unsupported)),
             Err(error) => panic!("{method:?}: {error}"),
@@ -48,7 +54,10 @@ pub(crate) async fn a_public_link_is_for_ever_and_names_the_key(kit: &Kit) -> Ch
     assert_eq!(link.expires_at, None);
     assert_eq!(link.method, UrlMethod::Get);
     assert!(link.url.path().ends_with("/a/b.png"), "{link}");
-    assert!(link.url.password().is_none() && link.url.username().is_empty(), "a credential is in the link");
+    assert!(
+        link.url.password().is_none() && link.url.username().is_empty(),
+        "a credential is in the link"
+    );
     assert_eq!(kit.storage.url("a/b.png").await?.url, link.url, "public links are stable");
     Ok(())
 }
@@ -84,7 +93,10 @@ fn percent_decoded(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
-        let code = (first == b'%').then(|| after.get(..2)).flatten().and_then(|hex| std::str::from_utf8(hex).ok());
+        let code = (first == b'%')
+            .then(|| after.get(..2))
+            .flatten()
+            .and_then(|hex| std::str::from_utf8(hex).ok());
         match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 bytes.push(byte);
@@ -108,7 +120,8 @@ pub(crate) async fn a_signed_link_says_when_it_ends(kit: &Kit) -> Checked {
     for time in [Duration::from_secs(1), QUARTER, Duration::from_secs(86_400)] {
         let before = SystemTime::now();
         let link = kit.storage.url("a/b.png").expires_in(time).await?;
-        let ends = link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
+        let ends =
+            link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
         // Whole seconds, and the clock of whoever signs.
         let slack = Duration::from_secs(5);
         assert!(ends + slack >= before + time, "it ends too early: {ends:?}");
@@ -149,7 +162,8 @@ pub(crate) async fn what_is_signed_makes_a_difference(kit: &Kit) -> Checked {
         url("a/b.png").response_content_type("text/css").await?,
         url("a/b.png").response_content_disposition("attachment; filename=\"b c.png\"").await?,
     ];
-    let different: HashSet<_> = links.iter().map(|link| (link.url.as_str(), link.method.as_str())).collect();
+    let different: HashSet<_> =
+        links.iter().map(|link| (link.url.as_str(), link.method.as_str())).collect();
     assert_eq!(different.len(), links.len(), "an option was dropped: {different:?}");
     Ok(())
 }
@@ -163,9 +177,13 @@ pub(crate) async fn an_upload_link_is_bound_to_what_was_asked(kit: &Kit) -> Chec
         url().content_length(5).await?,
         url().content_length(6).await?,
     ];
-    let different: HashSet<_> = links.iter().map(|link| (link.url.as_str(), &link.headers)).collect();
+    let different: HashSet<_> =
+        links.iter().map(|link| (link.url.as_str(), &link.headers)).collect();
     assert_eq!(different.len(), links.len(), "a condition was dropped: {links:?}");
-    assert!(links.iter().all(|link| link.method == UrlMethod::Put && link.expires_at.is_some()), "{links:?}");
+    assert!(
+        links.iter().all(|link| link.method == UrlMethod::Put && link.expires_at.is_some()),
+        "{links:?}"
+    );
     if kit.storage.info().capabilities.signed_get {
         let download = kit.storage.url("a/b.png").expires_in(QUARTER).await?;
         assert_ne!(download.url, links[0].url, "a link for downloading is no link for uploading");
@@ -175,7 +193,9 @@ pub(crate) async fn an_upload_link_is_bound_to_what_was_asked(kit: &Kit) -> Chec
 
 pub(crate) async fn a_form_is_bound_to_what_was_asked(kit: &Kit) -> Checked {
     // Stable ones, so that it is not the time in which they differ.
-    let form = |key: &str| kit.storage.url(key).method(UrlMethod::Post).expires_in(QUARTER).stable_for(WINDOW);
+    let form = |key: &str| {
+        kit.storage.url(key).method(UrlMethod::Post).expires_in(QUARTER).stable_for(WINDOW)
+    };
     let before = SystemTime::now();
     let forms = [
         form("a/b.png").await?,
@@ -188,7 +208,8 @@ pub(crate) async fn a_form_is_bound_to_what_was_asked(kit: &Kit) -> Checked {
         form("a/b.png").content_length_range(1..=6).await?,
         form("a/b.png").expires_in(2 * QUARTER).await?,
     ];
-    let different: HashSet<_> = forms.iter().map(|form| (form.url.as_str(), &form.fields)).collect();
+    let different: HashSet<_> =
+        forms.iter().map(|form| (form.url.as_str(), &form.fields)).collect();
     assert_eq!(different.len(), forms.len(), "a condition was dropped: {forms:?}");
     for form in &forms {
         assert_eq!(form.method, UrlMethod::Post);
@@ -213,12 +234,15 @@ pub(crate) async fn the_fields_of_a_form_do_not_show_in_debug_output(kit: &Kit) 
 const WINDOW: Duration = Duration::from_secs(3600);
 
 fn window_of(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / WINDOW.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() / WINDOW.as_secs())
 }
 
 /// Waits for a clock of whole seconds to go on, by which links differ that are not stable.
 async fn next_second() {
-    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = || {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    };
     let now = second();
     while second() <= now {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -234,7 +258,11 @@ pub(crate) async fn a_stable_link_is_the_same_a_moment_later(kit: &Kit) -> Check
         next_second().await;
         let second = url().await?;
         if window_of(before) == window_of(SystemTime::now()) {
-            assert_eq!((first.url, first.expires_at), (second.url, second.expires_at), "it changed within its window");
+            assert_eq!(
+                (first.url, first.expires_at),
+                (second.url, second.expires_at),
+                "it changed within its window"
+            );
             return Ok(());
         }
     }
@@ -242,10 +270,13 @@ pub(crate) async fn a_stable_link_is_the_same_a_moment_later(kit: &Kit) -> Check
 }
 
 pub(crate) async fn a_stable_link_works_as_long_as_was_asked(kit: &Kit) -> Checked {
-    for (time, window) in [(QUARTER, WINDOW), (WINDOW, Duration::from_secs(7)), (Duration::from_secs(1), 24 * WINDOW)] {
+    for (time, window) in
+        [(QUARTER, WINDOW), (WINDOW, Duration::from_secs(7)), (Duration::from_secs(1), 24 * WINDOW)]
+    {
         let before = SystemTime::now();
         let link = kit.storage.url("a/b.png").expires_in(time).stable_for(window).await?;
-        let ends = link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
+        let ends =
+            link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
         assert!(ends >= before + time, "it ends too early: {ends:?}");
         // The clock of whoever signs may be a little ahead.
         let latest = SystemTime::now() + time + window + Duration::from_secs(5);

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object, ObjectMeta, OpenOptions, Operation,
-    Payload, Prefix, Result, SaveOptions, UrlOptions,
+    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object, ObjectMeta,
+    OpenOptions, Operation, Payload, Prefix, Result, SaveOptions, UrlOptions,
 };
 
 use super::plan::{Fault, Faults, Planned, planned_error};
@@ -28,7 +28,12 @@ impl Faulty {
     }
 
     /// A call of a verb that streams nothing.
-    async fn call<'a, T>(&self, operation: Operation, key: &str, call: BoxFuture<'a, Result<T>>) -> Result<T> {
+    async fn call<'a, T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        call: BoxFuture<'a, Result<T>>,
+    ) -> Result<T> {
         let due = self.faults.of_call(operation, key);
         before(&due).await?;
         after(&due, call.await)
@@ -69,16 +74,21 @@ fn after<T>(due: &Due, answer: Result<T>) -> Result<T> {
 }
 
 fn is_in_stream(fault: &Fault) -> bool {
-    matches!(fault, Fault::FailMidway(..) | Fault::Truncate(_) | Fault::Corrupt(_) | Fault::Stall(_))
+    matches!(
+        fault,
+        Fault::FailMidway(..) | Fault::Truncate(_) | Fault::Corrupt(_) | Fault::Stall(_)
+    )
 }
 
-/// A payload with the faults in its bytes. Its own checks have run before, as a backend's errors come after them.
+/// A payload with the faults in its bytes. Its own checks have run before, as a backend's errors
+/// come after them.
 fn faulty_payload(payload: Payload, due: &Due) -> Payload {
     if !due.iter().any(|(fault, _)| is_in_stream(fault)) {
         return payload;
     }
-    let chunks =
-        due.iter().fold(payload.into_stream().boxed(), |chunks, (fault, planned)| with_fault(chunks, fault, planned));
+    let chunks = due.iter().fold(payload.into_stream().boxed(), |chunks, (fault, planned)| {
+        with_fault(chunks, fault, planned)
+    });
     Payload::from_stream(chunks)
 }
 
@@ -87,8 +97,9 @@ fn faulty_object(object: Object, due: &Due) -> Object {
         return object;
     }
     let (meta, range) = (object.meta().clone(), object.range());
-    let chunks =
-        due.iter().fold(object.into_stream().boxed(), |chunks, (fault, planned)| with_fault(chunks, fault, planned));
+    let chunks = due.iter().fold(object.into_stream().boxed(), |chunks, (fault, planned)| {
+        with_fault(chunks, fault, planned)
+    });
     Object::from_stream(meta, range, chunks)
 }
 
@@ -130,8 +141,12 @@ impl Driver for Faulty {
             let due = self.faults.of_call(Operation::Delete, key.as_str());
             calls.push((before(&due).await, due));
         }
-        let passing: Vec<_> =
-            keys.iter().zip(&calls).filter(|(_, (begun, _))| begun.is_ok()).map(|(key, _)| key.clone()).collect();
+        let passing: Vec<_> = keys
+            .iter()
+            .zip(&calls)
+            .filter(|(_, (begun, _))| begun.is_ok())
+            .map(|(key, _)| key.clone())
+            .collect();
         let mut answers = self.inner.delete_many(&passing).await.into_iter();
         let answers = calls.into_iter().map_while(|(begun, due)| match begun {
             Ok(()) => answers.next().map(|answer| after(&due, answer)),
@@ -151,7 +166,9 @@ impl Driver for Faulty {
         let listed = async move {
             let due = faults.of_call(Operation::List, &name);
             match before(&due).await {
-                Ok(()) => due.iter().fold(entries, |entries, (fault, planned)| with_fault(entries, fault, planned)),
+                Ok(()) => due
+                    .iter()
+                    .fold(entries, |entries, (fault, planned)| with_fault(entries, fault, planned)),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             }
         };

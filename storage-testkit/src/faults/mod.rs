@@ -1,8 +1,9 @@
 //! A layer that fails on purpose, for testing what an application does about it.
 //!
-//! A [`Faults`] is a script that the test holds. [`Faults::layer`] puts the script around any driver. Each plan
-//! names a verb, the calls it is for, and what goes wrong; plans can be made before and while the application
-//! runs. Each can tell whether it came to pass, so that a test cannot pass because its fault never fired.
+//! A [`Faults`] is a script that the test holds. [`Faults::layer`] puts the script around any
+//! driver. Each plan names a verb, the calls it is for, and what goes wrong; plans can be made
+//! before and while the application runs. Each can tell whether it came to pass, so that a test
+//! cannot pass because its fault never fired.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -37,7 +38,8 @@
 //! | [`hold`](Plan::hold) | begins when the test says so, or never |
 //! | [`stall`](Plan::stall) | stops for ever after some bytes or entries |
 //!
-//! Where more plans than one are for a call, each takes effect, in the order they were made, until one fails it.
+//! Where more plans than one are for a call, each takes effect, in the order they were made, until
+//! one fails it.
 
 mod driver;
 mod plan;

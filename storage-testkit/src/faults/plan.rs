@@ -95,7 +95,8 @@ impl Faults {
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
-        // No code of others runs while the lock is held, so nothing can be half done behind a poisoned one.
+        // No code of others runs while the lock is held, so nothing can be half done behind a
+        // poisoned one.
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,7 +105,9 @@ impl Faults {
         let mut script = self.script();
         *script.calls.entry(operation).or_default() += 1;
         let rules = script.rules.iter_mut().filter(|rule| rule.is_for(operation, key));
-        let due = rules.filter_map(|rule| rule.is_due().then(|| (Arc::clone(&rule.fault), rule.planned.clone())));
+        let due = rules.filter_map(|rule| {
+            rule.is_due().then(|| (Arc::clone(&rule.fault), rule.planned.clone()))
+        });
         due.collect()
     }
 }
@@ -112,7 +115,10 @@ impl Faults {
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let script = self.script();
-        f.debug_struct("Faults").field("plans", &script.rules.len()).field("calls", &script.calls).finish()
+        f.debug_struct("Faults")
+            .field("plans", &script.rules.len())
+            .field("calls", &script.calls)
+            .finish()
     }
 }
 
@@ -174,16 +180,21 @@ impl Plan {
         self.plan(Fault::Fail(Box::new(error)))
     }
 
-    /// Does what it should and then fails: an answer that was lost on its way. The save or delete *has* happened.
+    /// Does what it should and then fails: an answer that was lost on its way. The save or delete
+    /// *has* happened.
     ///
     /// # Panics
     /// For a listing, which answers item by item: see [`fail_midway`](Self::fail_midway).
     pub fn lose_answer(self, kind: ErrorKind) -> Planned {
-        assert!(self.operation != Operation::List, "a listing has no answer to lose; plan fail_midway");
+        assert!(
+            self.operation != Operation::List,
+            "a listing has no answer to lose; plan fail_midway"
+        );
         self.plan(Fault::LoseAnswer(kind))
     }
 
-    /// Fails after this many bytes (the payload of a save, the body of an open) or entries (of a listing).
+    /// Fails after this many bytes (the payload of a save, the body of an open) or entries (of a
+    /// listing).
     ///
     /// # Panics
     /// For verbs that stream nothing.
@@ -191,9 +202,10 @@ impl Plan {
         self.streams("fail_midway").plan(Fault::FailMidway(after, kind))
     }
 
-    /// Drops what follows after this many bytes or entries, without a word: the connection that breaks off under an
-    /// open, the backend that keeps half of what it was sent, the listing that ends too soon. Comes to pass only if
-    /// something follows. What a save was asked to verify has been verified before, and is not kept.
+    /// Drops what follows after this many bytes or entries, without a word: the connection that
+    /// breaks off under an open, the backend that keeps half of what it was sent, the listing that
+    /// ends too soon. Comes to pass only if something follows. What a save was asked to verify has
+    /// been verified before, and is not kept.
     ///
     /// # Panics
     /// For verbs that stream nothing.
@@ -201,8 +213,8 @@ impl Plan {
         self.streams("truncate").plan(Fault::Truncate(after))
     }
 
-    /// Changes the byte at this position of an open's body, or of a save's payload on its way to the backend: what the
-    /// save was asked to verify has been verified before, and is not kept.
+    /// Changes the byte at this position of an open's body, or of a save's payload on its way to
+    /// the backend: what the save was asked to verify has been verified before, and is not kept.
     ///
     /// # Panics
     /// For verbs without bytes.
@@ -239,7 +251,14 @@ impl Plan {
     fn plan(self, fault: Fault) -> Planned {
         let planned = Planned::new();
         let Self { faults, operation, key, calls } = self;
-        let rule = Rule { operation, key, calls, seen: 0, fault: Arc::new(fault), planned: planned.clone() };
+        let rule = Rule {
+            operation,
+            key,
+            calls,
+            seen: 0,
+            fault: Arc::new(fault),
+            planned: planned.clone(),
+        };
         faults.script().rules.push(rule);
         planned
     }
@@ -266,7 +285,11 @@ struct State {
 
 impl Planned {
     fn new() -> Self {
-        let state = State { fired: AtomicUsize::new(0), reached: Semaphore::new(0), released: Semaphore::new(0) };
+        let state = State {
+            fired: AtomicUsize::new(0),
+            reached: Semaphore::new(0),
+            released: Semaphore::new(0),
+        };
         Self { state: Arc::new(state) }
     }
 

@@ -52,7 +52,11 @@ impl Piece for storage_core::Entry {
 type Pieces<T> = BoxStream<'static, Result<T>>;
 
 /// Puts a fault into a stream, if it is one for streams. It fires when the stream gets there.
-pub(super) fn with_fault<T: Piece>(pieces: Pieces<T>, fault: &Fault, planned: &Planned) -> Pieces<T> {
+pub(super) fn with_fault<T: Piece>(
+    pieces: Pieces<T>,
+    fault: &Fault,
+    planned: &Planned,
+) -> Pieces<T> {
     let (left, end) = match *fault {
         Fault::FailMidway(after, kind) => (after, End::Fail(kind)),
         Fault::Truncate(after) => (after, End::Truncate),
@@ -60,7 +64,8 @@ pub(super) fn with_fault<T: Piece>(pieces: Pieces<T>, fault: &Fault, planned: &P
         Fault::Corrupt(position) => return corrupted(pieces, position, planned.clone()),
         _ => return pieces,
     };
-    stream::unfold(Cut { pieces, left, rest: None, end, planned: planned.clone() }, Cut::next).boxed()
+    stream::unfold(Cut { pieces, left, rest: None, end, planned: planned.clone() }, Cut::next)
+        .boxed()
 }
 
 /// A stream that goes on for a while and then meets its end.
@@ -133,7 +138,10 @@ fn corrupted<T: Piece>(pieces: Pieces<T>, position: u64, planned: Planned) -> Pi
     let pieces = pieces.map(move |piece| {
         piece.map(|piece| {
             let end = start + piece.len();
-            let within = (start..end).contains(&position).then(|| usize::try_from(position - start).ok()).flatten();
+            let within = (start..end)
+                .contains(&position)
+                .then(|| usize::try_from(position - start).ok())
+                .flatten();
             start = end;
             match within {
                 Some(within) => {

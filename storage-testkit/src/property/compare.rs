@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Object, ObjectMeta, Payload, Result, Save, Storage};
+use storage_core::{
+    ETag, Error, ErrorKind, Key, Metadata, Object, ObjectMeta, Payload, Result, Save, Storage,
+};
 
 use super::step::{Body, Condition, Given, How, Mode, Step, Version};
 use crate::case::{Checked, Failure};
@@ -30,20 +32,29 @@ impl<'a> Pair<'a> {
         Self { harness, real, model, older: Mutex::default() }
     }
 
-    /// Takes a step on both sides and compares what they answer. A step that the driver cannot take is left out.
+    /// Takes a step on both sides and compares what they answer. A step that the driver cannot take
+    /// is left out.
     pub(super) async fn take(&self, step: &Step) -> Checked {
         let can = self.real.info().capabilities;
         match step {
-            Step::Save { key, body, mode, metadata } => self.save(key, body, *mode, *metadata).await,
+            Step::Save { key, body, mode, metadata } => {
+                self.save(key, body, *mode, *metadata).await
+            }
             Step::Open { key, range, condition } => self.open(key, *range, *condition).await,
             Step::Stat { key } => same(
                 self.real.stat(*key).await.map(|meta| self.shown(meta)),
                 self.model.stat(*key).await.map(|meta| self.shown(meta)),
             ),
-            Step::Exists { key } => same(self.real.exists(*key).await, self.model.exists(*key).await),
-            Step::Delete { key } => same(self.real.delete(*key).await, self.model.delete(*key).await),
+            Step::Exists { key } => {
+                same(self.real.exists(*key).await, self.model.exists(*key).await)
+            }
+            Step::Delete { key } => {
+                same(self.real.delete(*key).await, self.model.delete(*key).await)
+            }
             Step::DeleteAll { keys } => {
-                let delete = |storage: &Storage| storage.delete_all(stream::iter(keys.clone())).collect::<Vec<_>>();
+                let delete = |storage: &Storage| {
+                    storage.delete_all(stream::iter(keys.clone())).collect::<Vec<_>>()
+                };
                 let (real, model) = (delete(&self.real).await, delete(&self.model).await);
                 same(Ok(real.len()), Ok(model.len()))?;
                 real.into_iter().zip(model).try_for_each(|(real, model)| same(real, model))
@@ -52,7 +63,9 @@ impl<'a> Pair<'a> {
                 let list = |storage| list(storage, prefix, *delimiter, *start_after);
                 same(list(&self.real).await, list(&self.model).await)
             }
-            Step::Copy { from, to, create_new, metadata } if can.copy && (can.create_new || !create_new) => {
+            Step::Copy { from, to, create_new, metadata }
+                if can.copy && (can.create_new || !create_new) =>
+            {
                 self.copy(from, to, *create_new, *metadata).await
             }
             Step::List { .. } | Step::Copy { .. } => Ok(()),
@@ -72,7 +85,9 @@ impl<'a> Pair<'a> {
         };
         let (etag, model_etag) = etags.unzip();
         let replaced = self.etags(key, Version::Present).await?;
-        let real = in_mode(self.real.save(key, payload(body)), mode, etag).metadata(self.given(given)).await;
+        let real = in_mode(self.real.save(key, payload(body)), mode, etag)
+            .metadata(self.given(given))
+            .await;
         if matches!(body.how, How::Failing | How::MisDeclared) {
             return must_fail(real);
         }
@@ -83,9 +98,17 @@ impl<'a> Pair<'a> {
             // The name is random: the model takes the driver's, if it was free.
             (Mode::UniqueName, Ok(meta)) => {
                 self.is_fit_name(key, &meta.key).await?;
-                self.model.save(&meta.key, payload(body)).create_new().metadata(self.given(given)).await
+                self.model
+                    .save(&meta.key, payload(body))
+                    .create_new()
+                    .metadata(self.given(given))
+                    .await
             }
-            _ => in_mode(self.model.save(key, payload(body)), mode, model_etag).metadata(self.given(given)).await,
+            _ => {
+                in_mode(self.model.save(key, payload(body)), mode, model_etag)
+                    .metadata(self.given(given))
+                    .await
+            }
         };
         if model.is_ok() {
             self.remember(key, replaced);
@@ -93,13 +116,20 @@ impl<'a> Pair<'a> {
         same(real.map(|meta| self.shown(meta)), model.map(|meta| self.shown(meta)))
     }
 
-    async fn open(&self, key: &str, range: Option<storage_core::ByteRange>, condition: Condition) -> Checked {
+    async fn open(
+        &self,
+        key: &str,
+        range: Option<storage_core::ByteRange>,
+        condition: Condition,
+    ) -> Checked {
         let etags = match condition {
             Condition::None => None,
-            Condition::IfMatch(version) | Condition::IfNoneMatch(version) => match self.etags(key, version).await? {
-                Some(etags) => Some(etags),
-                None => return Ok(()),
-            },
+            Condition::IfMatch(version) | Condition::IfNoneMatch(version) => {
+                match self.etags(key, version).await? {
+                    Some(etags) => Some(etags),
+                    None => return Ok(()),
+                }
+            }
         };
         let open = async |storage: &Storage, etag: Option<ETag>| {
             let mut open = storage.open(key);
@@ -117,7 +147,13 @@ impl<'a> Pair<'a> {
         same(open(&self.real, etag).await, open(&self.model, model_etag).await)
     }
 
-    async fn copy(&self, from: &str, to: &'static str, create_new: bool, given: Option<Given>) -> Checked {
+    async fn copy(
+        &self,
+        from: &str,
+        to: &'static str,
+        create_new: bool,
+        given: Option<Given>,
+    ) -> Checked {
         let copy = async |storage: &Storage| {
             let mut copy = storage.copy(from, to);
             if create_new {
@@ -135,7 +171,10 @@ impl<'a> Pair<'a> {
         }
         let model = copy(&self.model).await;
         // With a missing source and a taken destination both errors are true.
-        if kind(&model) == Some(ErrorKind::NotFound) && create_new && kind(&real) == Some(ErrorKind::AlreadyExists) {
+        if kind(&model) == Some(ErrorKind::NotFound)
+            && create_new
+            && kind(&real) == Some(ErrorKind::AlreadyExists)
+        {
             return Ok(());
         }
         if model.is_ok() {
@@ -152,7 +191,8 @@ impl<'a> Pair<'a> {
         }
         for (key, _) in model {
             let real = self.read(self.real.open(&key).await?).await;
-            same(real, self.read(self.model.open(&key).await?).await).map_err(|failure| failure.within(&key))?;
+            same(real, self.read(self.model.open(&key).await?).await)
+                .map_err(|failure| failure.within(&key))?;
         }
         Ok(())
     }
@@ -161,18 +201,23 @@ impl<'a> Pair<'a> {
         if self.real.info().capabilities.metadata { given.metadata() } else { Metadata::new() }
     }
 
-    /// What both sides have to tell alike: not the ETags, the times, and checksums that nobody asked for.
+    /// What both sides have to tell alike: not the ETags, the times, and checksums that nobody
+    /// asked for.
     fn shown(&self, meta: ObjectMeta) -> (Key, u64, Option<Metadata>) {
         (meta.key, meta.size, self.real.info().capabilities.metadata.then_some(meta.metadata))
     }
 
-    async fn read(&self, object: Object) -> Result<((Key, u64, Option<Metadata>), Range<u64>, Bytes)> {
+    async fn read(
+        &self,
+        object: Object,
+    ) -> Result<((Key, u64, Option<Metadata>), Range<u64>, Bytes)> {
         Ok((self.shown(object.meta().clone()), object.range(), object.bytes().await?))
     }
 
     /// The ETags that a condition means. `None` if the driver has none that could match.
     async fn etags(&self, key: &str, version: Version) -> Result<Option<ETags>> {
-        let present = match (found(self.real.stat(key).await)?, found(self.model.stat(key).await)?) {
+        let present = match (found(self.real.stat(key).await)?, found(self.model.stat(key).await)?)
+        {
             (None, _) | (_, None) => None,
             (Some(real), Some(model)) => match (real.etag, model.etag) {
                 (Some(real), Some(model)) if !real.is_weak() => Some((real, model)),
@@ -188,9 +233,11 @@ impl<'a> Pair<'a> {
                 Some((ETag::weak(real.opaque())?, ETag::weak(model.opaque())?))
             }
             Version::Older => {
-                let older = self.older.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+                let older =
+                    self.older.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
                 // The same bytes may have the same ETag again, on a driver that makes it of them.
-                let again = older.as_ref().map(|(real, _)| real) == present.as_ref().map(|(real, _)| real);
+                let again =
+                    older.as_ref().map(|(real, _)| real) == present.as_ref().map(|(real, _)| real);
                 if again && older.is_some() { None } else { Some(older.unwrap_or(nobodys)) }
             }
         })
@@ -210,7 +257,9 @@ impl<'a> Pair<'a> {
                 if self.is_in_the_way(key).await? {
                     return Ok(true);
                 }
-                Err(Failure::new(format!("Conflict, but neither a part of {key:?} nor anything below it is an object")))
+                Err(Failure::new(format!(
+                    "Conflict, but neither a part of {key:?} nor anything below it is an object"
+                )))
             }
             _ => Ok(false),
         }
@@ -228,7 +277,8 @@ impl<'a> Pair<'a> {
     async fn is_fit_name(&self, asked: &str, got: &Key) -> Checked {
         let asked = Key::new(asked)?;
         let fits = got.parent() == asked.parent() && got.extension() == asked.extension();
-        let is_free = !self.model.exists(&asked).await? && !self.is_in_the_way(asked.as_str()).await?;
+        let is_free =
+            !self.model.exists(&asked).await? && !self.is_in_the_way(asked.as_str()).await?;
         if (is_free && *got != asked) || (!is_free && !fits) {
             return Err(Failure::new(format!("unique_name made {got} of {asked}")));
         }
@@ -274,7 +324,12 @@ fn must_fail(real: Result<ObjectMeta>) -> Checked {
 
 type Listed = Vec<(String, Option<u64>)>;
 
-async fn list(storage: &Storage, prefix: &str, delimiter: Option<&str>, start_after: Option<&str>) -> Result<Listed> {
+async fn list(
+    storage: &Storage,
+    prefix: &str,
+    delimiter: Option<&str>,
+    start_after: Option<&str>,
+) -> Result<Listed> {
     let mut list = storage.list(prefix);
     if let Some(delimiter) = delimiter {
         list = list.delimiter(delimiter);
@@ -283,7 +338,8 @@ async fn list(storage: &Storage, prefix: &str, delimiter: Option<&str>, start_af
         list = list.start_after(after);
     }
     let entries = list.entries().collect().await?.into_iter();
-    let listed = entries.map(|entry| (entry.name().to_owned(), entry.into_object().map(|object| object.size)));
+    let listed = entries
+        .map(|entry| (entry.name().to_owned(), entry.into_object().map(|object| object.size)));
     Ok(listed.collect())
 }
 
@@ -303,9 +359,11 @@ fn same<T: PartialEq + std::fmt::Debug>(real: Result<T>, model: Result<T>) -> Ch
     match (real, model) {
         (Ok(real), Ok(model)) if real == model => Ok(()),
         (Err(real), Err(model)) if real.kind() == model.kind() => Ok(()),
-        (real, model) => {
-            Err(Failure::new(format!("the driver answered {}, the model {}", shortened(&real), shortened(&model))))
-        }
+        (real, model) => Err(Failure::new(format!(
+            "the driver answered {}, the model {}",
+            shortened(&real),
+            shortened(&model)
+        ))),
     }
 }
 

@@ -1,9 +1,11 @@
-//! Random sequences of operations, on a driver and on the memory driver, which is the model of the contract.
+//! Random sequences of operations, on a driver and on the memory driver, which is the model of the
+//! contract.
 //!
-//! What a case of the suite tries is what its author thought of. This tries what nobody thought of: saves in every
-//! mode, ranges, conditions, copies, deletes and listings, on few keys with difficult names, in any order. After
-//! each step both have to answer the same: results, error kinds, bodies, metadata, listings. A sequence that
-//! tells them apart is made as short as possible and printed.
+//! What a case of the suite tries is what its author thought of. This tries what nobody thought of:
+//! saves in every mode, ranges, conditions, copies, deletes and listings, on few keys with
+//! difficult names, in any order. After each step both have to answer the same: results, error
+//! kinds, bodies, metadata, listings. A sequence that tells them apart is made as short as possible
+//! and printed.
 //!
 //! The suite runs a modest number of sequences; [`agrees_with_memory`] runs as many as you like:
 //!
@@ -62,7 +64,9 @@ async fn run(harness: Arc<dyn Harness>, sequences: u32) -> Checked {
         let config = Config { cases: sequences, failure_persistence: None, ..Config::default() };
         let steps = proptest::collection::vec(step::any(), 1..MOST_STEPS);
         TestRunner::new(config).run(&steps, |steps| {
-            runtime.block_on(try_steps(&*harness, &steps)).map_err(|failure| TestCaseError::fail(failure.to_string()))
+            runtime
+                .block_on(try_steps(&*harness, &steps))
+                .map_err(|failure| TestCaseError::fail(failure.to_string()))
         })
     });
     match tried.await {
@@ -70,7 +74,9 @@ async fn run(harness: Arc<dyn Harness>, sequences: u32) -> Checked {
         Ok(Err(TestError::Fail(reason, steps))) => {
             Err(Failure::new(format!("{reason}\nafter these steps: {steps:#?}")))
         }
-        Ok(Err(TestError::Abort(reason))) => Err(Failure::new(format!("no sequences to try: {reason}"))),
+        Ok(Err(TestError::Abort(reason))) => {
+            Err(Failure::new(format!("no sequences to try: {reason}")))
+        }
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
@@ -78,7 +84,9 @@ async fn run(harness: Arc<dyn Harness>, sequences: u32) -> Checked {
 async fn try_steps(harness: &dyn Harness, steps: &[Step]) -> Checked {
     let pair = Pair::new(harness, harness.fixture().await.storage, Memory::storage());
     for (number, step) in steps.iter().enumerate() {
-        pair.take(step).await.map_err(|failure| failure.within(&format!("step {number}, {step:?}")))?;
+        pair.take(step)
+            .await
+            .map_err(|failure| failure.within(&format!("step {number}, {step:?}")))?;
     }
     pair.are_the_same().await
 }

@@ -24,18 +24,45 @@ pub(super) const KEYS: &[&str] = &[
     "cafe\u{301}",
 ];
 
-const PREFIXES: &[&str] = &["", "a", "a/", "a/b", "a-", "b", "b*", "b/", "b/..", "caf", "cafe", "A/", "x/y"];
+const PREFIXES: &[&str] =
+    &["", "a", "a/", "a/b", "a-", "b", "b*", "b/", "b/..", "caf", "cafe", "A/", "x/y"];
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Save { key: &'static str, body: Body, mode: Mode, metadata: Given },
-    Open { key: &'static str, range: Option<ByteRange>, condition: Condition },
-    Stat { key: &'static str },
-    Exists { key: &'static str },
-    Delete { key: &'static str },
-    DeleteAll { keys: Vec<&'static str> },
-    List { prefix: &'static str, delimiter: Option<&'static str>, start_after: Option<&'static str> },
-    Copy { from: &'static str, to: &'static str, create_new: bool, metadata: Option<Given> },
+    Save {
+        key: &'static str,
+        body: Body,
+        mode: Mode,
+        metadata: Given,
+    },
+    Open {
+        key: &'static str,
+        range: Option<ByteRange>,
+        condition: Condition,
+    },
+    Stat {
+        key: &'static str,
+    },
+    Exists {
+        key: &'static str,
+    },
+    Delete {
+        key: &'static str,
+    },
+    DeleteAll {
+        keys: Vec<&'static str>,
+    },
+    List {
+        prefix: &'static str,
+        delimiter: Option<&'static str>,
+        start_after: Option<&'static str>,
+    },
+    Copy {
+        from: &'static str,
+        to: &'static str,
+        create_new: bool,
+        metadata: Option<Given>,
+    },
 }
 
 /// A body and how it comes.
@@ -92,10 +119,13 @@ impl Given {
     pub(super) fn metadata(self) -> Metadata {
         match self {
             Self::Nothing => Metadata::new(),
-            Self::Headers => {
-                Metadata::new().content_type("text/x-given").cache_control("no-store").content_language("de")
+            Self::Headers => Metadata::new()
+                .content_type("text/x-given")
+                .cache_control("no-store")
+                .content_language("de"),
+            Self::User => {
+                Metadata::new().content_disposition("inline").user("author", "Ada ☺").user("n", "1")
             }
-            Self::User => Metadata::new().content_disposition("inline").user("author", "Ada ☺").user("n", "1"),
         }
     }
 }

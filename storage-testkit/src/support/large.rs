@@ -16,8 +16,8 @@ pub(crate) const LARGE: u64 = 300 * 1024 * 1024;
 
 const CHUNK: usize = 64 * 1024;
 
-/// The most that a process may grow beyond what it may hold of the body, if it does nothing else: buffers, threads and
-/// their heaps.
+/// The most that a process may grow beyond what it may hold of the body, if it does nothing else:
+/// buffers, threads and their heaps.
 const MOST_GROWN: u64 = 32 * 1024 * 1024;
 
 /// What every driver may hold, as `Harness::holds_at_most` has it by default.
@@ -38,7 +38,12 @@ impl Watch {
     /// Watches over somebody who may hold so many bytes of the body at one time.
     pub(crate) fn start(may_hold: u64) -> Arc<Self> {
         let may_grow = if is_alone() { may_grow(may_hold) } else { MOST_GROWN_IN_COMPANY };
-        Arc::new(Self { held: AtomicU64::new(0), may_hold, size_before: resident_bytes(), may_grow })
+        Arc::new(Self {
+            held: AtomicU64::new(0),
+            may_hold,
+            size_before: resident_bytes(),
+            may_grow,
+        })
     }
 
     /// Fails as soon as too much is kept, before the machine runs out of memory.
@@ -58,10 +63,11 @@ impl Watch {
 
 /// The most that a process may grow whose driver may hold so many bytes of the body.
 ///
-/// A process is larger than what it holds. Bytes that arrive over several connections lie in the buffers they were read
-/// into, which are larger than the pieces that are held of them, and the allocator keeps for each thread what was freed
-/// after an upload, while a download takes its memory elsewhere. So what exceeds the usual is granted twice. The bound
-/// stays below the size of the body, because a driver that keeps the whole body has to be noticed.
+/// A process is larger than what it holds. Bytes that arrive over several connections lie in the
+/// buffers they were read into, which are larger than the pieces that are held of them, and the
+/// allocator keeps for each thread what was freed after an upload, while a download takes its
+/// memory elsewhere. So what exceeds the usual is granted twice. The bound stays below the size of
+/// the body, because a driver that keeps the whole body has to be noticed.
 fn may_grow(may_hold: u64) -> u64 {
     let twice = may_hold + may_hold.saturating_sub(USUALLY_HELD);
     (twice + MOST_GROWN).min(MOST_GROWN_IN_COMPANY)
@@ -102,7 +108,8 @@ fn shared() -> &'static [u8] {
     SHARED.get_or_init(|| pattern(5, 2 * CHUNK))
 }
 
-/// Where in the shared bytes a chunk begins: elsewhere for each, so that two in the wrong order are noticed.
+/// Where in the shared bytes a chunk begins: elsewhere for each, so that two in the wrong order are
+/// noticed.
 fn window(chunk: u64) -> usize {
     (chunk as usize * 17) % CHUNK
 }
@@ -126,7 +133,10 @@ pub(crate) fn assert_part(position: u64, mut found: &[u8]) {
         let (chunk, within) = (position / CHUNK as u64, (position % CHUNK as u64) as usize);
         let (part, rest) = found.split_at(found.len().min(CHUNK - within));
         let start = window(chunk) + within;
-        assert!(part == &shared()[start..start + part.len()], "the bytes at position {position} are others");
+        assert!(
+            part == &shared()[start..start + part.len()],
+            "the bytes at position {position} are others"
+        );
         (position, found) = (position + part.len() as u64, rest);
     }
 }

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 /// What a failing payload says; a save has to pass it on unchanged.
 pub(crate) const SOURCE_FAILED: &str = "the source of the bytes failed, as the case wanted";
 
-/// The bytes in chunks, of unknown size, with a pause before each so that the tasks of a race mingle.
+/// The bytes in chunks, of unknown size, with a pause before each so that the tasks of a race
+/// mingle.
 pub(crate) fn streaming(mut bytes: Bytes, chunk: usize) -> Payload {
     let next = move || (!bytes.is_empty()).then(|| Ok(bytes.split_to(chunk.min(bytes.len()))));
     Payload::from_stream(paused(std::iter::from_fn(next)))

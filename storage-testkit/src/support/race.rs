@@ -5,11 +5,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::Barrier;
 
-/// Racers in one lane take turns, wherever one of them has to wait; racers in two lanes run at the same time. Either
-/// finds races that the other does not.
+/// Racers in one lane take turns, wherever one of them has to wait; racers in two lanes run at the
+/// same time. Either finds races that the other does not.
 const LANES: usize = 2;
 
-/// Runs a future for each number below `n`, all released at once, and answers what they answer, in order.
+/// Runs a future for each number below `n`, all released at once, and answers what they answer, in
+/// order.
 ///
 /// # Panics
 /// If one of them panics.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use storage_core::{
-    Checksum, ChecksumAlgorithm, CopyMode, CopyOptions, Driver, Error, ErrorKind, Key, Metadata, MetadataDirective,
-    Object, ObjectMeta, OpenOptions, Result, SaveOptions, async_trait,
+    Checksum, ChecksumAlgorithm, CopyMode, CopyOptions, Driver, Error, ErrorKind, Key, Metadata,
+    MetadataDirective, Object, ObjectMeta, OpenOptions, Result, SaveOptions, async_trait,
 };
 
 use crate::flaw::{Flaw, Notes, Sound, caught};
@@ -17,7 +17,13 @@ macro_rules! flawed_copy {
 
         #[async_trait]
         impl Flaw for $flaw {
-            async fn copy(&self, $inner: &Sound, $from: &Key, $to: &Key, $options: &CopyOptions) -> Result<()> {
+            async fn copy(
+                &self,
+                $inner: &Sound,
+                $from: &Key,
+                $to: &Key,
+                $options: &CopyOptions,
+            ) -> Result<()> {
                 $body
             }
         }
@@ -33,7 +39,9 @@ fn options(metadata: MetadataDirective, mode: CopyMode) -> CopyOptions {
 
 flawed_copy!(BytesAlone, |inner, from, to, options| {
     let metadata = match &options.metadata {
-        MetadataDirective::Keep => MetadataDirective::Replace(Metadata::new().content_type("application/octet-stream")),
+        MetadataDirective::Keep => {
+            MetadataDirective::Replace(Metadata::new().content_type("application/octet-stream"))
+        }
         replaced => replaced.clone(),
     };
     inner.memory.copy(from, to, &self::options(metadata, options.mode)).await
@@ -89,7 +97,9 @@ flawed_copy!(KeepsTheDestinations, |inner, from, to, options| {
 
 #[test]
 fn a_copy_with_the_old_destinations_metadata_is_caught() {
-    caught::<KeepsTheDestinations>(&["copy::a_copy_replaces_the_destination_with_all_its_metadata"]);
+    caught::<KeepsTheDestinations>(&[
+        "copy::a_copy_replaces_the_destination_with_all_its_metadata",
+    ]);
 }
 
 flawed_copy!(Moves, |inner, from, to, options| {
@@ -108,7 +118,11 @@ fn a_copy_that_takes_the_source_away_is_caught() {
     ]);
 }
 
-flawed_copy!(MissingIsEmpty, |inner, from, to, options| match inner.memory.copy(from, to, options).await {
+flawed_copy!(MissingIsEmpty, |inner, from, to, options| match inner
+    .memory
+    .copy(from, to, options)
+    .await
+{
     Err(error) if error.kind() == ErrorKind::NotFound => {
         inner.memory.save(to, "".into(), &SaveOptions::default()).await.map(drop)
     }
@@ -161,7 +175,9 @@ flawed_copy!(LeavesItself, |inner, from, to, options| {
 
 #[test]
 fn a_copy_onto_itself_that_does_nothing_is_caught() {
-    caught::<LeavesItself>(&["copy::a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone"]);
+    caught::<LeavesItself>(&[
+        "copy::a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone",
+    ]);
 }
 
 flawed_copy!(IgnoresCreateNew, |inner, from, to, options| {
@@ -201,7 +217,9 @@ flawed_copy!(InTwoSteps, |inner, from, to, options| {
 
 #[test]
 fn a_copy_whose_metadata_comes_later_is_caught() {
-    caught::<InTwoSteps>(&["cancellation::a_copy_dropped_at_any_point_happened_completely_or_not_at_all"]);
+    caught::<InTwoSteps>(&[
+        "cancellation::a_copy_dropped_at_any_point_happened_completely_or_not_at_all",
+    ]);
 }
 
 flawed_copy!(NeverNew, |inner, from, to, options| {
@@ -256,7 +274,9 @@ impl Flaw for Aliases {
     async fn open(&self, inner: &Sound, key: &Key, options: &OpenOptions) -> Result<Object> {
         let source = self.sources.lock().unwrap().get(key).cloned();
         match source {
-            Some(source) if inner.memory.exists(&source).await? => inner.memory.open(&source, options).await,
+            Some(source) if inner.memory.exists(&source).await? => {
+                inner.memory.open(&source, options).await
+            }
             _ => inner.memory.open(key, options).await,
         }
     }
@@ -284,7 +304,9 @@ impl Flaw for StaleChecksums {
         let mut meta = inner.memory.stat(key).await?;
         let bytes = inner.memory.open(key, &OpenOptions::default()).await?.bytes().await?;
         let mut known = self.known.lock().unwrap();
-        let checksum = known.entry(key.clone()).or_insert_with(|| Checksum::of(ChecksumAlgorithm::Md5, &bytes));
+        let checksum = known
+            .entry(key.clone())
+            .or_insert_with(|| Checksum::of(ChecksumAlgorithm::Md5, &bytes));
         meta.checksums.insert(checksum.clone());
         Ok(meta)
     }

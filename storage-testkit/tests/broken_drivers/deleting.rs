@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
-use storage_core::{Driver, Error, ErrorKind, Key, ListOptions, Prefix, Result, SaveOptions, async_trait};
+use storage_core::{
+    Driver, Error, ErrorKind, Key, ListOptions, Prefix, Result, SaveOptions, async_trait,
+};
 
 use crate::flaw::{Flaw, Sound, caught};
 
@@ -127,7 +129,8 @@ fn a_deletion_of_all_that_begins_with_a_key_is_caught() {
 
 // Keys are text in XML, and somebody forgot.
 flawed_delete_many!(DoesNotEscape, |inner, keys| {
-    let read = |key: &Key| key.as_str().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let read =
+        |key: &Key| key.as_str().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     let keys: Vec<_> = keys.iter().map(|key| Key::new(read(key)).unwrap()).collect();
     inner.memory.delete_many(&keys).await
 });
@@ -147,5 +150,7 @@ flawed_delete_many!(EmptiesFirst, |inner, keys| {
 
 #[test]
 fn a_deletion_that_empties_the_objects_first_is_caught() {
-    caught::<EmptiesFirst>(&["cancellation::a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none"]);
+    caught::<EmptiesFirst>(&[
+        "cancellation::a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none",
+    ]);
 }

@@ -8,12 +8,13 @@ use std::time::SystemTime;
 use futures_util::TryStreamExt;
 use storage_core::signed_url::{SigningKey, public_url};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions, Memory, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions,
-    async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
+    Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions,
+    Storage, UrlMethod, UrlOptions, async_trait,
 };
 use storage_testkit::foreign::{
-    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign, UNREADABLE_DIRECTORY,
+    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign,
+    UNREADABLE_DIRECTORY,
 };
 use storage_testkit::{Harness, Verdict, case};
 
@@ -63,7 +64,9 @@ impl Sound {
             return Self::signer()?.sign(&Self::base(), key, options);
         }
         match options.method {
-            UrlMethod::Put | UrlMethod::Post => Err(Error::unsupported("a link for PUT needs expires_in")),
+            UrlMethod::Put | UrlMethod::Post => {
+                Err(Error::unsupported("a link for PUT needs expires_in"))
+            }
             _ => Ok(Link::public(public_url(&Self::base(), key))),
         }
     }
@@ -77,7 +80,8 @@ impl Sound {
             "{:?} {:?} {:?} {:?}",
             form.expires_at, options.content_type, options.content_length_range, options.any_name
         );
-        form.fields = vec![("key".to_owned(), format!("{key}{name}")), ("policy".to_owned(), policy)];
+        form.fields =
+            vec![("key".to_owned(), format!("{key}{name}")), ("policy".to_owned(), policy)];
         Ok(form)
     }
 
@@ -98,7 +102,13 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         Sound::with_links()
     }
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         inner.memory.save(key, payload, options).await
     }
 
@@ -250,7 +260,9 @@ impl<F: Flaw> Harness for Of<F> {
     }
 
     async fn folder_markers(&self) -> Option<Storage> {
-        let leave = |foreign: Foreign| FOLDER_MARKERS.iter().fold(foreign, |it, name| it.folder_marker(*name));
+        let leave = |foreign: Foreign| {
+            FOLDER_MARKERS.iter().fold(foreign, |it, name| it.folder_marker(*name))
+        };
         let inner = Sound::holding(leave, BESIDE_FOLDER_MARKERS).await;
         Some(Storage::new(Broken { flaw: F::default(), inner }))
     }
@@ -271,7 +283,10 @@ impl<F: Flaw> Harness for Of<F> {
 pub(crate) fn caught<F: Flaw>(cases: &[&str]) {
     for name in cases {
         let verdict = case(name).verdict(Of::<F>::default());
-        assert!(matches!(verdict, Verdict::Failed(_)), "{name} does not find the flaw: {verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Failed(_)),
+            "{name} does not find the flaw: {verdict:?}"
+        );
     }
 }
 

@@ -1,8 +1,8 @@
 //! Keys that are rewritten on their way to the backend.
 
 use storage_core::{
-    CopyOptions, Driver, EntryStream, Key, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
-    SaveOptions, async_trait,
+    CopyOptions, Driver, EntryStream, Key, ListOptions, Object, ObjectMeta, OpenOptions, Payload,
+    Prefix, Result, SaveOptions, async_trait,
 };
 
 use crate::flaw::{Flaw, Sound, caught};
@@ -22,7 +22,13 @@ fn inside<R: Rewrite>(key: &Key) -> Key {
 /// Every verb rewrites alike and answers the key it was asked for, as real ones do.
 #[async_trait]
 impl<R: Rewrite> Flaw for Rewriting<R> {
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         let mut meta = inner.memory.save(&inside::<R>(key), payload, options).await?;
         if meta.key == inside::<R>(key) {
             meta.key = key.clone();

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use storage_core::{Capabilities, Driver, Error, Key, Link, Result, UrlMethod, UrlOptions, async_trait};
+use storage_core::{
+    Capabilities, Driver, Error, Key, Link, Result, UrlMethod, UrlOptions, async_trait,
+};
 
 use crate::flaw::{Flaw, Sound, caught};
 
@@ -53,7 +55,10 @@ flawed_url!(AlwaysTheLongest, |inner, key, options| {
 
 #[test]
 fn a_link_that_works_too_long_is_caught() {
-    caught::<AlwaysTheLongest>(&["url::a_signed_link_says_when_it_ends", "url::what_is_signed_makes_a_difference"]);
+    caught::<AlwaysTheLongest>(&[
+        "url::a_signed_link_says_when_it_ends",
+        "url::what_is_signed_makes_a_difference",
+    ]);
 }
 
 flawed_url!(ForgetsResponseHeaders, |inner, key, options| {
@@ -97,15 +102,22 @@ flawed_url!(DoesNotEncode, |inner, key, options| {
     let mut link = inner.link(key, options)?;
     let query = link.url.query().map(str::to_owned);
     // As a driver does that writes the key into a text and parses that.
-    link.url = format!("{}{key}{}", Sound::base(), query.map(|query| format!("?{query}")).unwrap_or_default())
-        .parse()
-        .map_err(|error| Error::unexpected("no URL", error))?;
+    link.url = format!(
+        "{}{key}{}",
+        Sound::base(),
+        query.map(|query| format!("?{query}")).unwrap_or_default()
+    )
+    .parse()
+    .map_err(|error| Error::unexpected("no URL", error))?;
     Ok(link)
 });
 
 #[test]
 fn links_that_are_not_encoded_are_caught() {
-    caught::<DoesNotEncode>(&["url::public_links_encode_odd_keys", "url::signed_links_encode_odd_keys"]);
+    caught::<DoesNotEncode>(&[
+        "url::public_links_encode_odd_keys",
+        "url::signed_links_encode_odd_keys",
+    ]);
 }
 
 flawed_url!(LooksForTheObject, |inner, key, options| {
@@ -166,7 +178,10 @@ flawed_url!(FieldsInTheUrl, |inner, key, options| {
     let mut form = inner.link(key, options)?;
     // What is in the path is not hidden.
     for (_, value) in &form.fields {
-        form.url = form.url.join(&format!("./{value}/")).map_err(|error| Error::unexpected("no URL", error))?;
+        form.url = form
+            .url
+            .join(&format!("./{value}/"))
+            .map_err(|error| Error::unexpected("no URL", error))?;
     }
     form.fields.iter_mut().for_each(|(_, value)| *value = form.url.path().to_owned());
     Ok(form)
@@ -179,7 +194,8 @@ fn a_form_whose_fields_show_is_caught() {
 
 flawed_url!(NeverStable, |inner, key, options| {
     let mut options = options.clone();
-    options.expires_in = options.expires_in.map(|time| time + options.stable_for.unwrap_or_default());
+    options.expires_in =
+        options.expires_in.map(|time| time + options.stable_for.unwrap_or_default());
     options.stable_for = None;
     inner.link(key, &options)
 });

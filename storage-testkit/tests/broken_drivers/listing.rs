@@ -5,21 +5,27 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use storage_core::{
-    Driver, ETag, Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, Storage,
-    async_trait, roll_up,
+    Driver, ETag, Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix,
+    Result, Storage, async_trait, roll_up,
 };
 use tokio::sync::Semaphore;
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `list` alone: a function of what the sound listing of everything yields, or of the whole request.
+/// A flaw of `list` alone: a function of what the sound listing of everything yields, or of the
+/// whole request.
 macro_rules! flawed_list {
     ($flaw:ident, |$inner:ident, $prefix:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
         struct $flaw;
 
         impl Flaw for $flaw {
-            fn list(&self, $inner: &Sound, $prefix: &Prefix, $options: &ListOptions) -> EntryStream {
+            fn list(
+                &self,
+                $inner: &Sound,
+                $prefix: &Prefix,
+                $options: &ListOptions,
+            ) -> EntryStream {
                 $body
             }
         }
@@ -57,7 +63,8 @@ fn options(delimiter: Option<&str>, start_after: Option<&str>) -> ListOptions {
     options
 }
 
-flawed_list!(Backwards, |inner, prefix, options| changed(inner, prefix, options, |all| all.reverse()));
+flawed_list!(Backwards, |inner, prefix, options| changed(inner, prefix, options, |all| all
+    .reverse()));
 
 #[test]
 fn an_unsorted_listing_is_caught() {
@@ -75,7 +82,10 @@ flawed_list!(BySegment, |inner, prefix, options| changed(inner, prefix, options,
 
 #[test]
 fn a_listing_sorted_directory_by_directory_is_caught() {
-    caught::<BySegment>(&["list::all_keys_come_in_byte_order", "list::a_rolled_up_prefix_comes_once_and_in_its_place"]);
+    caught::<BySegment>(&[
+        "list::all_keys_come_in_byte_order",
+        "list::a_rolled_up_prefix_comes_once_and_in_its_place",
+    ]);
 }
 
 flawed_list!(IgnoringCase, |inner, prefix, options| changed(inner, prefix, options, |all| {
@@ -167,10 +177,17 @@ flawed_list!(MissingDirectoryFails, |inner, prefix, options| {
 
 #[test]
 fn an_error_for_an_empty_listing_is_caught() {
-    caught::<MissingDirectoryFails>(&["list::an_empty_storage_lists_nothing", "list::a_prefix_is_literal_bytes"]);
+    caught::<MissingDirectoryFails>(&[
+        "list::an_empty_storage_lists_nothing",
+        "list::a_prefix_is_literal_bytes",
+    ]);
 }
 
-flawed_list!(FirstPageOnly, |inner, prefix, options| inner.memory.list(prefix, options).take(1000).boxed());
+flawed_list!(FirstPageOnly, |inner, prefix, options| inner
+    .memory
+    .list(prefix, options)
+    .take(1000)
+    .boxed());
 
 #[test]
 fn a_listing_of_the_first_page_alone_is_caught() {
@@ -187,15 +204,22 @@ fn a_listing_that_loses_an_entry_between_pages_is_caught() {
     caught::<DropsAtPageBoundaries>(&["list::a_listing_of_2300_objects_is_complete_and_in_order"]);
 }
 
-flawed_list!(RepeatsAtPageBoundaries, |inner, prefix, options| changed(inner, prefix, options, |all| {
-    if let Some(last) = all.get(999).cloned() {
-        all.insert(1000, last);
+flawed_list!(RepeatsAtPageBoundaries, |inner, prefix, options| changed(
+    inner,
+    prefix,
+    options,
+    |all| {
+        if let Some(last) = all.get(999).cloned() {
+            all.insert(1000, last);
+        }
     }
-}));
+));
 
 #[test]
 fn a_listing_that_repeats_an_entry_between_pages_is_caught() {
-    caught::<RepeatsAtPageBoundaries>(&["list::a_listing_of_2300_objects_is_complete_and_in_order"]);
+    caught::<RepeatsAtPageBoundaries>(&[
+        "list::a_listing_of_2300_objects_is_complete_and_in_order",
+    ]);
 }
 
 /// Pages by number: what is deleted on the pages before moves the rest.
@@ -236,11 +260,14 @@ flawed_list!(RepeatsPrefixes, |inner, prefix, options| {
     let delimiter = options.delimiter.clone();
     let len = prefix.as_str().len();
     let all = inner.memory.list(prefix, &self::options(None, options.start_after.as_deref()));
-    let rolled =
-        all.map_ok(move |entry| match delimiter.as_deref().and_then(|it| Some((it, entry.name()[len..].find(it)?))) {
-            Some((delimiter, at)) => Entry::Prefix(Prefix::new(&entry.name()[..len + at + delimiter.len()]).unwrap()),
+    let rolled = all.map_ok(move |entry| {
+        match delimiter.as_deref().and_then(|it| Some((it, entry.name()[len..].find(it)?))) {
+            Some((delimiter, at)) => {
+                Entry::Prefix(Prefix::new(&entry.name()[..len + at + delimiter.len()]).unwrap())
+            }
             None => entry,
-        });
+        }
+    });
     rolled.boxed()
 });
 
@@ -267,7 +294,8 @@ fn a_delimiter_that_is_always_a_slash_is_caught() {
 
 flawed_list!(ListsBelow, |inner, prefix, options| {
     let (prefix, options) = (prefix.clone(), options.clone());
-    let directory = match (&options.delimiter, prefix.as_str().ends_with('/') || prefix.is_empty()) {
+    let directory = match (&options.delimiter, prefix.as_str().ends_with('/') || prefix.is_empty())
+    {
         (Some(_), false) => Prefix::new(format!("{prefix}/")).unwrap_or(prefix),
         _ => prefix,
     };
@@ -276,7 +304,10 @@ flawed_list!(ListsBelow, |inner, prefix, options| {
 
 #[test]
 fn a_level_below_the_one_that_was_meant_is_caught() {
-    caught::<ListsBelow>(&["list::a_delimiter_lists_one_level", "list::no_slash_is_added_to_a_prefix"]);
+    caught::<ListsBelow>(&[
+        "list::a_delimiter_lists_one_level",
+        "list::no_slash_is_added_to_a_prefix",
+    ]);
 }
 
 flawed_list!(StartsAt, |inner, prefix, options| {
@@ -309,7 +340,8 @@ fn a_start_after_that_is_ignored_is_caught() {
 }
 
 flawed_list!(ComparesKeys, |inner, prefix, options| {
-    // Skips keys before it rolls them up, so a prefix comes again as long as one of its keys is left.
+    // Skips keys before it rolls them up, so a prefix comes again as long as one of its keys is
+    // left.
     let rest = inner.memory.list(prefix, &self::options(None, options.start_after.as_deref()));
     roll_up(rest, prefix, &self::options(options.delimiter.as_deref(), None))
 });
@@ -341,7 +373,10 @@ flawed_list!(StartAfterMustBeAKey, |inner, prefix, options| {
 
 #[test]
 fn a_start_after_that_must_be_a_key_is_caught() {
-    caught::<StartAfterMustBeAKey>(&["list::start_after_is_any_text", "list::start_after_compares_rolled_up_names"]);
+    caught::<StartAfterMustBeAKey>(&[
+        "list::start_after_is_any_text",
+        "list::start_after_compares_rolled_up_names",
+    ]);
 }
 
 flawed_list!(NoSizes, |inner, prefix, options| changed(inner, prefix, options, |all| {
@@ -354,7 +389,10 @@ flawed_list!(NoSizes, |inner, prefix, options| changed(inner, prefix, options, |
 
 #[test]
 fn sizes_that_are_missing_are_caught() {
-    caught::<NoSizes>(&["list::entries_tell_what_stat_tells", "list::overwriting_an_object_lists_it_once"]);
+    caught::<NoSizes>(&[
+        "list::entries_tell_what_stat_tells",
+        "list::overwriting_an_object_lists_it_once",
+    ]);
 }
 
 flawed_list!(OtherETags, |inner, prefix, options| changed(inner, prefix, options, |all| {
@@ -371,7 +409,8 @@ fn an_etag_that_stat_does_not_tell_is_caught() {
 }
 
 flawed_list!(AsksAtOnce, |inner, prefix, options| {
-    let all: Vec<_> = future::FutureExt::now_or_never(inner.memory.list(prefix, options).collect()).unwrap();
+    let all: Vec<_> =
+        future::FutureExt::now_or_never(inner.memory.list(prefix, options).collect()).unwrap();
     stream::iter(all).boxed()
 });
 
@@ -381,19 +420,31 @@ fn a_listing_that_is_made_before_it_is_polled_is_caught() {
 }
 
 flawed_list!(ListsDirectories, |inner, prefix, options| changed(inner, prefix, options, |all| {
-    let names: BTreeSet<String> = all.iter().filter_map(|it| Some(it.name().rsplit_once('/')?.0.to_owned())).collect();
-    all.extend(names.into_iter().filter_map(|name| Some(Entry::Object(ObjectEntry::new(Key::new(name).ok()?, 0)))));
+    let names: BTreeSet<String> =
+        all.iter().filter_map(|it| Some(it.name().rsplit_once('/')?.0.to_owned())).collect();
+    all.extend(
+        names
+            .into_iter()
+            .filter_map(|name| Some(Entry::Object(ObjectEntry::new(Key::new(name).ok()?, 0)))),
+    );
     all.sort_by(|a, b| a.name().cmp(b.name()));
 }));
 
 #[test]
 fn directories_that_are_listed_as_objects_are_caught() {
-    caught::<ListsDirectories>(&["list::all_keys_come_in_byte_order", "list::deeply_nested_keys_are_listed"]);
+    caught::<ListsDirectories>(&[
+        "list::all_keys_come_in_byte_order",
+        "list::deeply_nested_keys_are_listed",
+    ]);
 }
 
 flawed_list!(HidesDotNames, |inner, prefix, options| {
     let entries = inner.memory.list(prefix, options);
-    entries.try_filter(|entry| future::ready(!entry.name().split('/').any(|part| part.starts_with('.')))).boxed()
+    entries
+        .try_filter(|entry| {
+            future::ready(!entry.name().split('/').any(|part| part.starts_with('.')))
+        })
+        .boxed()
 });
 
 #[test]
@@ -403,12 +454,18 @@ fn hidden_names_are_caught() {
 
 flawed_list!(HidesTemporaryNames, |inner, prefix, options| {
     let entries = inner.memory.list(prefix, options);
-    entries.try_filter(|entry| future::ready(!entry.name().ends_with(".tmp") && !entry.name().contains('#'))).boxed()
+    entries
+        .try_filter(|entry| {
+            future::ready(!entry.name().ends_with(".tmp") && !entry.name().contains('#'))
+        })
+        .boxed()
 });
 
 #[test]
 fn names_hidden_for_looking_temporary_are_caught() {
-    caught::<HidesTemporaryNames>(&["keys::names_that_look_like_a_drivers_own_are_kept_or_refused"]);
+    caught::<HidesTemporaryNames>(&[
+        "keys::names_that_look_like_a_drivers_own_are_kept_or_refused",
+    ]);
 }
 
 /// Remembers prefixes for ever.
@@ -420,19 +477,26 @@ struct KeepsPrefixes {
 impl Flaw for KeepsPrefixes {
     fn list(&self, inner: &Sound, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let entries = inner.memory.list(prefix, options);
-        let Ok(entries): Result<Vec<Entry>> = future::FutureExt::now_or_never(entries.try_collect()).unwrap() else {
+        let Ok(entries): Result<Vec<Entry>> =
+            future::FutureExt::now_or_never(entries.try_collect()).unwrap()
+        else {
             return stream::empty().boxed();
         };
         let mut seen = self.seen.lock().unwrap();
         seen.extend(
-            entries.iter().filter(|entry| matches!(entry, Entry::Prefix(_))).map(|entry| entry.name().to_owned()),
+            entries
+                .iter()
+                .filter(|entry| matches!(entry, Entry::Prefix(_)))
+                .map(|entry| entry.name().to_owned()),
         );
-        let mut names: BTreeSet<String> = entries.iter().map(|entry| entry.name().to_owned()).collect();
+        let mut names: BTreeSet<String> =
+            entries.iter().map(|entry| entry.name().to_owned()).collect();
         names.extend(seen.iter().filter(|_| options.delimiter.is_some()).cloned());
-        let entries = names.into_iter().map(|name| match entries.iter().find(|entry| entry.name() == name) {
-            Some(entry) => Ok(entry.clone()),
-            None => Ok(Entry::Prefix(Prefix::new(name)?)),
-        });
+        let entries =
+            names.into_iter().map(|name| match entries.iter().find(|entry| entry.name() == name) {
+                Some(entry) => Ok(entry.clone()),
+                None => Ok(Entry::Prefix(Prefix::new(name)?)),
+            });
         stream::iter(entries.collect::<Vec<_>>()).boxed()
     }
 }
@@ -456,7 +520,8 @@ impl Default for LeaksListings {
 impl Flaw for LeaksListings {
     fn list(&self, inner: &Sound, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let Ok(permit) = self.connections.try_acquire() else {
-            return stream::iter([Err(Error::new(ErrorKind::Timeout, "no connection is free"))]).boxed();
+            return stream::iter([Err(Error::new(ErrorKind::Timeout, "no connection is free"))])
+                .boxed();
         };
         permit.forget();
         let connections = Arc::clone(&self.connections);
@@ -513,12 +578,16 @@ flawed_list!(UnmarkedErrors, |inner, prefix, options| {
 
 #[test]
 fn an_error_that_does_not_say_that_the_listing_continues_is_caught() {
-    caught::<UnmarkedErrors>(&["list::a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues"]);
+    caught::<UnmarkedErrors>(&[
+        "list::a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues",
+    ]);
 }
 
 flawed_list!(HidesErrors, |inner, prefix, options| {
     let entries = inner.foreign.list(prefix, options);
-    entries.filter(|entry| future::ready(!entry.as_ref().is_err_and(Error::listing_continues))).boxed()
+    entries
+        .filter(|entry| future::ready(!entry.as_ref().is_err_and(Error::listing_continues)))
+        .boxed()
 });
 
 #[test]
@@ -555,7 +624,8 @@ fn a_level_that_looks_into_what_cannot_be_read_is_caught() {
 flawed_list!(MarkersAreErrors, |inner, prefix, options| {
     let entries = inner.foreign.list(prefix, options).map(|entry| match entry {
         Ok(Entry::FolderMarker(name)) => {
-            let error = Error::new(ErrorKind::InvalidKey, "a folder marker").with_key(name.as_str());
+            let error =
+                Error::new(ErrorKind::InvalidKey, "a folder marker").with_key(name.as_str());
             Err(error.with_listing_continues(true))
         }
         entry => entry,
@@ -593,7 +663,8 @@ struct MarkersAreDirectories;
 impl Flaw for MarkersAreDirectories {
     async fn delete_folder_marker(&self, inner: &Sound, marker: &Prefix) -> Result<()> {
         inner.foreign.delete_folder_marker(marker).await?;
-        let below: Vec<Entry> = inner.memory.list(marker, &ListOptions::default()).try_collect().await?;
+        let below: Vec<Entry> =
+            inner.memory.list(marker, &ListOptions::default()).try_collect().await?;
         for object in below.into_iter().filter_map(Entry::into_object) {
             inner.memory.delete(&object.key).await?;
         }
@@ -603,7 +674,9 @@ impl Flaw for MarkersAreDirectories {
 
 #[test]
 fn a_folder_marker_that_takes_its_directory_along_is_caught() {
-    caught::<MarkersAreDirectories>(&["list::a_folder_marker_is_deleted_and_what_is_below_it_stays"]);
+    caught::<MarkersAreDirectories>(&[
+        "list::a_folder_marker_is_deleted_and_what_is_below_it_stays",
+    ]);
 }
 
 /// Says that a marker is gone, and leaves it.
@@ -632,5 +705,7 @@ flawed_list!(IgnoresLastSlash, |inner, prefix, options| {
 
 #[test]
 fn a_prefix_whose_slash_is_ignored_is_caught() {
-    caught::<IgnoresLastSlash>(&["delete_prefix::all_below_the_prefix_is_gone_and_its_neighbours_stay"]);
+    caught::<IgnoresLastSlash>(&[
+        "delete_prefix::all_below_the_prefix_is_gone_and_its_neighbours_stay",
+    ]);
 }

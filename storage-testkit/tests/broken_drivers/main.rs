@@ -25,8 +25,10 @@ storage_testkit::conformance!(sound, Of::<Flawless>::default());
 storage_testkit::conformance!(sound_tree, Of::<SoundTree>::default());
 
 /// What the handle keeps before a driver is asked; no driver can break it.
-const KEPT_BY_THE_HANDLE: [&str; 2] =
-    ["save::empty_chunks_in_a_stream_mean_nothing", "metadata::invalid_metadata_is_refused_and_nothing_is_stored"];
+const KEPT_BY_THE_HANDLE: [&str; 2] = [
+    "save::empty_chunks_in_a_stream_mean_nothing",
+    "metadata::invalid_metadata_is_refused_and_nothing_is_stored",
+];
 
 /// A case that finds no flaw could as well be left out.
 #[test]
@@ -45,8 +47,10 @@ fn every_case_finds_a_flaw() {
         include_str!("told.rs"),
         include_str!("tree.rs"),
     ];
-    let is_proved = |name: &str| sources.iter().any(|source| source.contains(&format!("\"{name}\"")));
+    let is_proved =
+        |name: &str| sources.iter().any(|source| source.contains(&format!("\"{name}\"")));
     let names = storage_testkit::cases().iter().map(storage_testkit::Case::name);
-    let idle: Vec<_> = names.filter(|name| !is_proved(name) && !KEPT_BY_THE_HANDLE.contains(name)).collect();
+    let idle: Vec<_> =
+        names.filter(|name| !is_proved(name) && !KEPT_BY_THE_HANDLE.contains(name)).collect();
     assert!(idle.is_empty(), "no flaw is found by {idle:#?}");
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use storage_core::{Checksums, Driver, Key, Metadata, ObjectMeta, Payload, Result, SaveOptions, async_trait};
+use storage_core::{
+    Checksums, Driver, Key, Metadata, ObjectMeta, Payload, Result, SaveOptions, async_trait,
+};
 
 use crate::flaw::{Flaw, Notes, Sound, caught, flawed_save};
 
@@ -25,8 +27,10 @@ async fn save_with(
 struct KeepsOldMetadata;
 flawed_save!(KeepsOldMetadata, |_flaw, inner, key, payload, options| {
     let old = inner.memory.stat(key).await.ok();
-    save_with(inner, key, payload, options, |metadata| *metadata = old.map_or(metadata.clone(), |old| old.metadata))
-        .await
+    save_with(inner, key, payload, options, |metadata| {
+        *metadata = old.map_or(metadata.clone(), |old| old.metadata)
+    })
+    .await
 });
 
 #[test]
@@ -61,8 +65,10 @@ flawed_save!(MetadataOutlives, |flaw, inner, key, payload, options| {
     // A sidecar that is found again where the new object has none of its own.
     let left = flaw.sidecars.lock().unwrap().insert(key.clone(), options.metadata.clone());
     let is_new = !inner.memory.exists(key).await?;
-    save_with(inner, key, payload, options, |metadata| metadata.fill_from(&left.filter(|_| is_new).unwrap_or_default()))
-        .await
+    save_with(inner, key, payload, options, |metadata| {
+        metadata.fill_from(&left.filter(|_| is_new).unwrap_or_default())
+    })
+    .await
 });
 
 #[test]
@@ -107,7 +113,10 @@ drops_metadata! {
 struct AsciiOnly;
 flawed_save!(AsciiOnly, |_flaw, inner, key, payload, options| {
     save_with(inner, key, payload, options, |metadata| {
-        metadata.user_metadata.values_mut().for_each(|value| *value = value.replace(|c: char| !c.is_ascii(), "?"));
+        metadata
+            .user_metadata
+            .values_mut()
+            .for_each(|value| *value = value.replace(|c: char| !c.is_ascii(), "?"));
     })
     .await
 });
@@ -136,7 +145,8 @@ struct NamesRewritten;
 flawed_save!(NamesRewritten, |_flaw, inner, key, payload, options| {
     save_with(inner, key, payload, options, |metadata| {
         let renamed = std::mem::take(&mut metadata.user_metadata).into_iter();
-        metadata.user_metadata = renamed.map(|(name, value)| (name.replace('_', "-"), value)).collect();
+        metadata.user_metadata =
+            renamed.map(|(name, value)| (name.replace('_', "-"), value)).collect();
     })
     .await
 });
@@ -168,7 +178,8 @@ struct SniffsAlways;
 flawed_save!(SniffsAlways, |_flaw, inner, key, payload, options| {
     let (bytes, _) = payload.into_bytes().await?;
     let sniffed = storage_core::content_type::of_bytes(&Key::new("no-extension")?, &bytes);
-    save_with(inner, key, bytes.into(), options, |metadata| metadata.content_type = Some(sniffed)).await
+    save_with(inner, key, bytes.into(), options, |metadata| metadata.content_type = Some(sniffed))
+        .await
 });
 
 #[test]
@@ -251,7 +262,13 @@ struct SharedSidecars {
 
 #[async_trait]
 impl Flaw for SharedSidecars {
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         self.by_name.lock().unwrap().insert(key.name().to_owned(), options.metadata.clone());
         inner.memory.save(key, payload, options).await
     }
@@ -292,11 +309,18 @@ struct StaleChecksums {
 impl Flaw for StaleChecksums {
     async fn stat(&self, inner: &Sound, key: &Key) -> Result<ObjectMeta> {
         let mut meta = inner.memory.stat(key).await?;
-        meta.checksums = self.first.lock().unwrap().entry(key.clone()).or_insert(meta.checksums).clone();
+        meta.checksums =
+            self.first.lock().unwrap().entry(key.clone()).or_insert(meta.checksums).clone();
         Ok(meta)
     }
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         let meta = inner.memory.save(key, payload, options).await?;
         self.first.lock().unwrap().entry(key.clone()).or_insert_with(|| meta.checksums.clone());
         Ok(meta)

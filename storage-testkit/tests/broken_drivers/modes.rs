@@ -11,7 +11,11 @@ flawed_save!(CreateNewLooksFirst, |_flaw, inner, key, payload, options| {
         return Err(Error::new(ErrorKind::AlreadyExists, "there is an object already"));
     }
     tokio::task::yield_now().await;
-    let unchecked = if options.mode == SaveMode::CreateNew { SaveMode::Overwrite } else { options.mode.clone() };
+    let unchecked = if options.mode == SaveMode::CreateNew {
+        SaveMode::Overwrite
+    } else {
+        options.mode.clone()
+    };
     inner.memory.save(key, payload, &in_mode(options, unchecked)).await
 });
 
@@ -26,7 +30,11 @@ fn a_create_new_that_looks_first_is_caught() {
 #[derive(Default)]
 struct CreateNewOverwrites;
 flawed_save!(CreateNewOverwrites, |_flaw, inner, key, payload, options| {
-    let mode = if options.mode == SaveMode::CreateNew { SaveMode::Overwrite } else { options.mode.clone() };
+    let mode = if options.mode == SaveMode::CreateNew {
+        SaveMode::Overwrite
+    } else {
+        options.mode.clone()
+    };
     inner.memory.save(key, payload, &in_mode(options, mode)).await
 });
 
@@ -77,7 +85,9 @@ fn an_if_match_that_compares_weakly_is_caught() {
 #[derive(Default)]
 struct IfMatchLooksFirst;
 flawed_save!(IfMatchLooksFirst, |_flaw, inner, key, payload, options| {
-    let SaveMode::IfMatch(wanted) = &options.mode else { return inner.memory.save(key, payload, options).await };
+    let SaveMode::IfMatch(wanted) = &options.mode else {
+        return inner.memory.save(key, payload, options).await;
+    };
     let present = inner.memory.stat(key).await.ok().and_then(|meta| meta.etag);
     if present.as_ref().is_none_or(|etag| !etag.strong_eq(wanted)) {
         return Err(Error::new(ErrorKind::PreconditionFailed, "another version"));
@@ -94,7 +104,11 @@ fn an_if_match_that_looks_first_is_caught() {
 #[derive(Default)]
 struct UniqueNameOverwrites;
 flawed_save!(UniqueNameOverwrites, |_flaw, inner, key, payload, options| {
-    let mode = if options.mode == SaveMode::UniqueName { SaveMode::Overwrite } else { options.mode.clone() };
+    let mode = if options.mode == SaveMode::UniqueName {
+        SaveMode::Overwrite
+    } else {
+        options.mode.clone()
+    };
     inner.memory.save(key, payload, &in_mode(options, mode)).await
 });
 
@@ -148,7 +162,10 @@ flawed_save!(NeverNew, |_flaw, inner, key, payload, options| match options.mode 
 
 #[test]
 fn a_create_new_that_never_succeeds_is_caught() {
-    caught::<NeverNew>(&["create_new::a_free_key_is_taken", "create_new::of_32_racers_exactly_one_wins"]);
+    caught::<NeverNew>(&[
+        "create_new::a_free_key_is_taken",
+        "create_new::of_32_racers_exactly_one_wins",
+    ]);
 }
 
 #[derive(Default)]
@@ -170,7 +187,9 @@ fn an_if_match_that_never_holds_is_caught() {
 #[derive(Default)]
 struct IfMatchTouches;
 flawed_save!(IfMatchTouches, |_flaw, inner, key, payload, options| {
-    let SaveMode::IfMatch(_) = &options.mode else { return inner.memory.save(key, payload, options).await };
+    let SaveMode::IfMatch(_) = &options.mode else {
+        return inner.memory.save(key, payload, options).await;
+    };
     // Takes the version before it knows that the payload is whole.
     let old = inner.memory.open(key, &Default::default()).await?.bytes().await?;
     inner.memory.save(key, old.into(), options).await?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    ByteRange, Driver, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Payload, Result, SaveOptions,
-    async_trait,
+    ByteRange, Driver, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Payload, Result,
+    SaveOptions, async_trait,
 };
 use tokio::sync::{RwLock, Semaphore};
 
@@ -22,7 +22,12 @@ macro_rules! flawed_open {
 
         #[async_trait]
         impl Flaw for $flaw {
-            async fn open(&self, $inner: &Sound, $key: &Key, $options: &OpenOptions) -> Result<Object> {
+            async fn open(
+                &self,
+                $inner: &Sound,
+                $key: &Key,
+                $options: &OpenOptions,
+            ) -> Result<Object> {
                 $body
             }
         }
@@ -42,7 +47,10 @@ async fn claiming(object: Object, range: Range<u64>) -> Result<Object> {
     Ok(Object::from_bytes(meta, range, object.bytes().await?))
 }
 
-flawed_open!(IgnoresRanges, |inner, key, options| inner.memory.open(key, &in_range(options, None)).await);
+flawed_open!(IgnoresRanges, |inner, key, options| inner
+    .memory
+    .open(key, &in_range(options, None))
+    .await);
 
 #[test]
 fn a_range_that_is_ignored_is_caught() {
@@ -85,7 +93,10 @@ flawed_open!(LastIsFirst, |inner, key, options| {
 
 #[test]
 fn the_first_bytes_in_place_of_the_last_are_caught() {
-    caught::<LastIsFirst>(&["range::last_yields_the_end", "range::every_range_of_a_small_object_is_right"]);
+    caught::<LastIsFirst>(&[
+        "range::last_yields_the_end",
+        "range::every_range_of_a_small_object_is_right",
+    ]);
 }
 
 flawed_open!(LastUnderflows, |inner, key, options| {
@@ -103,14 +114,17 @@ fn more_last_bytes_than_there_are_being_refused_is_caught() {
     caught::<LastUnderflows>(&["range::an_end_past_the_object_is_brought_back_to_it"]);
 }
 
-flawed_open!(PastTheEndIsEmpty, |inner, key, options| match inner.memory.open(key, options).await {
-    Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
-        let meta = inner.memory.stat(key).await?;
-        let end = meta.size;
-        Ok(Object::from_bytes(meta, end..end, Bytes::new()))
+flawed_open!(
+    PastTheEndIsEmpty,
+    |inner, key, options| match inner.memory.open(key, options).await {
+        Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
+            let meta = inner.memory.stat(key).await?;
+            let end = meta.size;
+            Ok(Object::from_bytes(meta, end..end, Bytes::new()))
+        }
+        opened => opened,
     }
-    opened => opened,
-});
+);
 
 #[test]
 fn an_empty_body_for_a_range_past_the_end_is_caught() {
@@ -124,7 +138,9 @@ fn an_empty_body_for_a_range_past_the_end_is_caught() {
 flawed_open!(EndIsNotBroughtBack, |inner, key, options| {
     let size = inner.memory.stat(key).await?.size;
     match options.range {
-        Some(ByteRange::FromTo(_, to)) if to > size => Err(Error::new(ErrorKind::RangeNotSatisfiable, "too far")),
+        Some(ByteRange::FromTo(_, to)) if to > size => {
+            Err(Error::new(ErrorKind::RangeNotSatisfiable, "too far"))
+        }
         _ => inner.memory.open(key, options).await,
     }
 });
@@ -296,16 +312,21 @@ fn a_range_that_is_looked_at_before_the_conditions_is_caught() {
     caught::<RangeFirst>(&["conditions::conditions_are_evaluated_before_the_range"]);
 }
 
-flawed_open!(ConditionsOnMissing, |inner, key, options| match inner.memory.open(key, options).await {
-    Err(error) if error.kind() == ErrorKind::NotFound && options.if_match.is_some() => {
-        Err(Error::new(ErrorKind::PreconditionFailed, "there is none"))
+flawed_open!(
+    ConditionsOnMissing,
+    |inner, key, options| match inner.memory.open(key, options).await {
+        Err(error) if error.kind() == ErrorKind::NotFound && options.if_match.is_some() => {
+            Err(Error::new(ErrorKind::PreconditionFailed, "there is none"))
+        }
+        opened => opened,
     }
-    opened => opened,
-});
+);
 
 #[test]
 fn a_condition_that_hides_absence_is_caught() {
-    caught::<ConditionsOnMissing>(&["conditions::a_missing_object_is_not_found_whatever_the_condition"]);
+    caught::<ConditionsOnMissing>(&[
+        "conditions::a_missing_object_is_not_found_whatever_the_condition",
+    ]);
 }
 
 /// Reads each piece of the body when it is asked for, from whatever version is there then.
@@ -324,7 +345,11 @@ impl Flaw for ReadsLater {
             let (memory, key) = (memory.clone(), key.clone());
             async move {
                 let piece = ByteRange::from(at..end.min(at + PIECE));
-                memory.open(&key, &in_range(&OpenOptions::default(), Some(piece))).await?.bytes().await
+                memory
+                    .open(&key, &in_range(&OpenOptions::default(), Some(piece)))
+                    .await?
+                    .bytes()
+                    .await
             }
         });
         Ok(Object::from_stream(meta, range, pieces))
@@ -351,7 +376,9 @@ flawed_open!(MetadataOfAnotherVersion, |inner, key, options| {
 
 #[test]
 fn metadata_of_another_version_than_the_bytes_is_caught() {
-    caught::<MetadataOfAnotherVersion>(&["concurrency::readers_during_1000_overwrites_see_whole_versions"]);
+    caught::<MetadataOfAnotherVersion>(&[
+        "concurrency::readers_during_1000_overwrites_see_whole_versions",
+    ]);
 }
 
 flawed_open!(MissingIsZeros, |inner, key, options| {
@@ -363,7 +390,10 @@ flawed_open!(MissingIsZeros, |inner, key, options| {
         let (memory, key) = (memory.clone(), key.clone());
         async move {
             let piece = at..end.min(at + PIECE);
-            match memory.open(&key, &in_range(&OpenOptions::default(), Some(piece.clone().into()))).await {
+            match memory
+                .open(&key, &in_range(&OpenOptions::default(), Some(piece.clone().into())))
+                .await
+            {
                 Ok(object) => object.bytes().await,
                 Err(_) => Ok(Bytes::from(vec![0; (piece.end - piece.start) as usize])),
             }
@@ -374,7 +404,9 @@ flawed_open!(MissingIsZeros, |inner, key, options| {
 
 #[test]
 fn holes_in_the_body_of_a_deleted_object_are_caught() {
-    caught::<MissingIsZeros>(&["concurrency::an_object_deleted_while_it_is_read_stays_the_old_version"]);
+    caught::<MissingIsZeros>(&[
+        "concurrency::an_object_deleted_while_it_is_read_stays_the_old_version",
+    ]);
 }
 
 /// Answers from a cache for a while.
@@ -392,7 +424,9 @@ impl Flaw for StaleNowAndThen {
         let mut opened = self.opened.lock().unwrap();
         opened.0 += 1;
         match (&opened.1, opened.0 % 50) {
-            (Some((meta, bytes)), 49) => Ok(Object::from_bytes(meta.clone(), 0..meta.size, bytes.clone())),
+            (Some((meta, bytes)), 49) => {
+                Ok(Object::from_bytes(meta.clone(), 0..meta.size, bytes.clone()))
+            }
             (_, 0) | (None, _) => {
                 opened.1 = Some((meta.clone(), bytes.clone()));
                 Ok(Object::from_bytes(meta, range, bytes))
@@ -477,8 +511,15 @@ impl Flaw for LocksWhileOpen {
         Ok(Object::from_stream(meta, range, chunks))
     }
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        let _guard = self.lock.try_write().map_err(|_| Error::new(ErrorKind::Timeout, "a body is open"))?;
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
+        let _guard =
+            self.lock.try_write().map_err(|_| Error::new(ErrorKind::Timeout, "a body is open"))?;
         inner.memory.save(key, payload, options).await
     }
 }

@@ -2,8 +2,9 @@
 
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, ErrorKind, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, Storage, UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, ErrorKind, Key, Link,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions,
+    Storage, UrlOptions, async_trait,
 };
 
 use crate::flaw::{Flaw, Sound, caught, in_mode};
@@ -45,7 +46,12 @@ impl Driver for InTrouble {
         DriverInfo::new("trouble", "trouble:", Capabilities::full())
     }
 
-    async fn save(&self, _key: &Key, _payload: Payload, _options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        _key: &Key,
+        _payload: Payload,
+        _options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         self.answer(Verb::None, Err(Error::not_found()))
     }
 
@@ -124,7 +130,8 @@ struct PrefixesExist;
 #[async_trait]
 impl Flaw for PrefixesExist {
     async fn exists(&self, inner: &Sound, key: &Key) -> Result<bool> {
-        let mut below = inner.memory.list(&Prefix::new(format!("{key}/"))?, &ListOptions::default());
+        let mut below =
+            inner.memory.list(&Prefix::new(format!("{key}/"))?, &ListOptions::default());
         Ok(inner.memory.exists(key).await? || below.next().await.is_some())
     }
 }
@@ -190,7 +197,9 @@ macro_rules! flawed_delete {
 
 /// Deletes everything whose key is found.
 async fn delete_where(inner: &Sound, is_meant: impl Fn(&str) -> bool) -> Result<()> {
-    for entry in inner.memory.list(&Prefix::empty(), &ListOptions::default()).collect::<Vec<_>>().await {
+    for entry in
+        inner.memory.list(&Prefix::empty(), &ListOptions::default()).collect::<Vec<_>>().await
+    {
         let entry = entry?;
         if is_meant(entry.name()) {
             inner.memory.delete(&Key::new(entry.name())?).await?;
@@ -217,7 +226,10 @@ flawed_delete!(DoesNothing, |_inner, _key| Ok(()));
 
 #[test]
 fn a_delete_that_does_nothing_is_caught() {
-    caught::<DoesNothing>(&["delete::a_deleted_object_is_gone", "create_new::a_deleted_key_is_free_again"]);
+    caught::<DoesNothing>(&[
+        "delete::a_deleted_object_is_gone",
+        "create_new::a_deleted_key_is_free_again",
+    ]);
 }
 
 flawed_delete!(DeletesDirectories, |inner, key| {
@@ -230,7 +242,9 @@ fn a_delete_of_a_whole_directory_is_caught() {
     caught::<DeletesDirectories>(&["delete::deleting_a_prefix_of_keys_deletes_nothing"]);
 }
 
-flawed_delete!(DeletesPrefixes, |inner, key| delete_where(inner, |name| name.starts_with(key.as_str())).await);
+flawed_delete!(DeletesPrefixes, |inner, key| delete_where(inner, |name| name
+    .starts_with(key.as_str()))
+.await);
 
 #[test]
 fn a_delete_of_all_that_begins_with_the_key_is_caught() {
@@ -260,7 +274,10 @@ flawed_delete!(LeavesATombstone, |inner, key| {
 
 #[test]
 fn a_delete_that_leaves_an_empty_object_is_caught() {
-    caught::<LeavesATombstone>(&["delete::a_deleted_object_is_gone", "list::a_prefix_disappears_with_its_last_object"]);
+    caught::<LeavesATombstone>(&[
+        "delete::a_deleted_object_is_gone",
+        "list::a_prefix_disappears_with_its_last_object",
+    ]);
 }
 
 flawed_delete!(EmptiesFirst, |inner, key| {
@@ -273,7 +290,9 @@ flawed_delete!(EmptiesFirst, |inner, key| {
 
 #[test]
 fn a_delete_that_empties_the_object_first_is_caught() {
-    caught::<EmptiesFirst>(&["cancellation::a_delete_dropped_at_any_point_leaves_a_whole_object_or_none"]);
+    caught::<EmptiesFirst>(&[
+        "cancellation::a_delete_dropped_at_any_point_leaves_a_whole_object_or_none",
+    ]);
 }
 
 #[derive(Default)]
@@ -307,14 +326,22 @@ impl Flaw for IgnoresModes {
         capabilities
     }
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         inner.memory.save(key, payload, &in_mode(options, SaveMode::Overwrite)).await
     }
 }
 
 #[test]
 fn a_mode_that_is_neither_kept_nor_refused_is_caught() {
-    caught::<IgnoresModes>(&["capabilities::what_the_capabilities_deny_is_refused_and_changes_nothing"]);
+    caught::<IgnoresModes>(&[
+        "capabilities::what_the_capabilities_deny_is_refused_and_changes_nothing",
+    ]);
 }
 
 /// Keeps no metadata, and does not say so when it is given some.
@@ -329,7 +356,13 @@ impl Flaw for DropsMetadata {
         capabilities
     }
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, _options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        _options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         inner.memory.save(key, payload, &SaveOptions::default()).await
     }
 }
@@ -347,10 +380,18 @@ struct TellsTooMuch;
 impl Flaw for TellsTooMuch {
     async fn open(&self, inner: &Sound, key: &Key, options: &OpenOptions) -> Result<Object> {
         let opened = inner.memory.open(key, options).await;
-        opened.map_err(|error| error.with_key(format!("root/{key}")).with_context("https://ada:hunter2@example.com"))
+        opened.map_err(|error| {
+            error.with_key(format!("root/{key}")).with_context("https://ada:hunter2@example.com")
+        })
     }
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         let saved = inner.memory.save(key, payload, options).await;
         saved.map_err(|error| error.with_key(format!("root/{key}")))
     }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use storage_core::{Driver, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions, async_trait};
+use storage_core::{
+    Driver, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions, async_trait,
+};
 use storage_testkit::Verdict;
 use tokio::sync::Mutex;
 
@@ -71,7 +73,10 @@ struct LeavesDebris;
 flawed_save!(LeavesDebris, |_flaw, inner, key, payload, options| {
     let saved = inner.memory.save(key, payload, options).await;
     if saved.is_err() {
-        inner.memory.save(&Key::new(format!("{key}.tmp"))?, "".into(), &SaveOptions::default()).await?;
+        inner
+            .memory
+            .save(&Key::new(format!("{key}.tmp"))?, "".into(), &SaveOptions::default())
+            .await?;
     }
     saved
 });
@@ -140,7 +145,8 @@ fn a_save_of_the_first_chunk_alone_is_caught() {
 #[derive(Default)]
 struct AppendsOnOverwrite;
 flawed_save!(AppendsOnOverwrite, |_flaw, inner, key, payload, options| {
-    let (mut bytes, checksums) = payload.into_bytes().await.map(|(bytes, sums)| (bytes.to_vec(), sums))?;
+    let (mut bytes, checksums) =
+        payload.into_bytes().await.map(|(bytes, sums)| (bytes.to_vec(), sums))?;
     if let Ok(object) = inner.memory.open(key, &Default::default()).await {
         // The tail of a longer old version shows.
         bytes.extend(object.bytes().await?.get(bytes.len()..).unwrap_or_default());
@@ -155,12 +161,14 @@ fn an_overwrite_that_leaves_the_tail_of_the_old_version_is_caught() {
     caught::<AppendsOnOverwrite>(&["save::an_overwrite_replaces_the_whole_object"]);
 }
 
-/// Asserts that the case about memory finds the flaw, and for this reason; in a process of its own, since others
-/// allocate too.
+/// Asserts that the case about memory finds the flaw, and for this reason; in a process of its own,
+/// since others allocate too.
 #[track_caller]
 fn caught_alone<F: Flaw>(test: &str, reason: &str) {
     storage_testkit::alone(test, || {
-        let case = storage_testkit::case("streaming::a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory");
+        let case = storage_testkit::case(
+            "streaming::a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory",
+        );
         let verdict = case.verdict(Of::<F>::default());
         assert!(matches!(&verdict, Verdict::Failed(told) if told.contains(reason)), "{verdict:?}");
     });
@@ -186,7 +194,13 @@ struct HoldsEveryChunk;
 impl Flaw for HoldsEveryChunk {
     const OUTSIDE_MEMORY: bool = true;
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         let chunks: Vec<Bytes> = payload.into_stream().try_collect().await?;
         inner.memory.save(key, chunks.concat().into(), options).await
     }
@@ -204,7 +218,10 @@ struct OneAtATime {
 }
 flawed_save!(OneAtATime, |flaw, inner, key, payload, options| {
     // Who finds the lock taken gives up, so that the case need not wait for its time limit.
-    let _guard = flaw.lock.try_lock().map_err(|_| Error::new(ErrorKind::Timeout, "another save is under way"))?;
+    let _guard = flaw
+        .lock
+        .try_lock()
+        .map_err(|_| Error::new(ErrorKind::Timeout, "another save is under way"))?;
     inner.memory.save(key, payload, options).await
 });
 
@@ -240,7 +257,10 @@ flawed_save!(OneMebibyte, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn a_save_that_keeps_only_so_much_is_caught() {
-    caught::<OneMebibyte>(&["save::a_file_on_disk_is_saved_whole", "open::the_body_is_as_long_as_the_metadata_says"]);
+    caught::<OneMebibyte>(&[
+        "save::a_file_on_disk_is_saved_whole",
+        "open::the_body_is_as_long_as_the_metadata_says",
+    ]);
 }
 
 #[derive(Default)]
@@ -323,7 +343,13 @@ struct PrunesUnderSaves {
 
 #[async_trait]
 impl Flaw for PrunesUnderSaves {
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         let directory = key.parent().unwrap_or_default().to_owned();
         if self.pruning.lock().unwrap().contains(&directory) {
             return Err(Error::new(ErrorKind::NotFound, "no such directory"));
@@ -342,5 +368,7 @@ impl Flaw for PrunesUnderSaves {
 
 #[test]
 fn a_delete_that_makes_a_save_beside_it_fail_is_caught() {
-    caught::<PrunesUnderSaves>(&["concurrency::saves_and_deletes_in_one_directory_do_not_disturb_each_other"]);
+    caught::<PrunesUnderSaves>(&[
+        "concurrency::saves_and_deletes_in_one_directory_do_not_disturb_each_other",
+    ]);
 }

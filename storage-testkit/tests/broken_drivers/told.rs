@@ -48,7 +48,8 @@ fn a_constant_etag_is_caught() {
 
 #[derive(Default)]
 struct ETagOfTheSize;
-flawed_meta!(ETagOfTheSize, |_flaw, meta| meta.etag = ETag::strong(format!("{:x}", meta.size)).ok());
+flawed_meta!(ETagOfTheSize, |_flaw, meta| meta.etag =
+    ETag::strong(format!("{:x}", meta.size)).ok());
 
 #[test]
 fn an_etag_made_of_the_size_is_caught() {
@@ -58,8 +59,10 @@ fn an_etag_made_of_the_size_is_caught() {
 #[derive(Default)]
 struct ETagOfTheSecond;
 flawed_meta!(ETagOfTheSecond, |_flaw, meta| {
-    let since = meta.last_modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    meta.etag = ETag::strong(format!("{}-{:?}", meta.size, since.map(|since| since.as_secs()))).ok();
+    let since =
+        meta.last_modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    meta.etag =
+        ETag::strong(format!("{}-{:?}", meta.size, since.map(|since| since.as_secs()))).ok();
 });
 
 #[test]
@@ -103,7 +106,10 @@ flawed_meta!(NoTime, |_flaw, meta| meta.last_modified = Some(SystemTime::UNIX_EP
 
 #[test]
 fn a_time_that_means_nothing_is_caught() {
-    caught::<NoTime>(&["stat_exists::the_time_of_a_save_is_told", "list::entries_tell_what_stat_tells"]);
+    caught::<NoTime>(&[
+        "stat_exists::the_time_of_a_save_is_told",
+        "list::entries_tell_what_stat_tells",
+    ]);
 }
 
 #[derive(Default)]
@@ -122,9 +128,13 @@ fn a_time_that_goes_back_is_caught() {
 
 #[derive(Default)]
 struct AnotherKey;
-flawed_meta!(AnotherKey, |_flaw, meta| meta.key = Key::new(format!("root/{}", meta.key)).unwrap_or(meta.key));
+flawed_meta!(AnotherKey, |_flaw, meta| meta.key =
+    Key::new(format!("root/{}", meta.key)).unwrap_or(meta.key));
 
 #[test]
 fn metadata_with_another_key_is_caught() {
-    caught::<AnotherKey>(&["open::the_body_is_as_long_as_the_metadata_says", "keys::spaces_are_kept"]);
+    caught::<AnotherKey>(&[
+        "open::the_body_is_as_long_as_the_metadata_says",
+        "keys::spaces_are_kept",
+    ]);
 }

@@ -1,12 +1,13 @@
-//! Drivers that cannot hold `a` and `a/b` at one time, as a file system: how they have to say so, and how not.
+//! Drivers that cannot hold `a` and `a/b` at one time, as a file system: how they have to say so,
+//! and how not.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use futures_util::StreamExt;
 use storage_core::{
-    CopyOptions, Driver, Error, ErrorKind, Key, ListOptions, ObjectMeta, Payload, Prefix, Result, SaveOptions,
-    async_trait,
+    CopyOptions, Driver, Error, ErrorKind, Key, ListOptions, ObjectMeta, Payload, Prefix, Result,
+    SaveOptions, async_trait,
 };
 
 use crate::flaw::{Flaw, Sound, caught};
@@ -64,7 +65,13 @@ impl<C: Conflicts> Tree<C> {
 impl<C: Conflicts> Flaw for Tree<C> {
     const TREE: bool = true;
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         Self::check(inner, key).await?;
         inner.memory.save(key, payload, options).await
     }
@@ -157,7 +164,9 @@ impl Conflicts for FindsConflictsEverywhere {
 
 #[test]
 fn a_conflict_where_nothing_is_in_the_way_is_caught() {
-    caught::<Tree<FindsConflictsEverywhere>>(&["property::random_operations_agree_with_the_memory_driver"]);
+    caught::<Tree<FindsConflictsEverywhere>>(&[
+        "property::random_operations_agree_with_the_memory_driver",
+    ]);
 }
 
 /// Leaves the directories behind when the last object in them goes.
@@ -170,7 +179,13 @@ struct LeavesDirectories {
 impl Flaw for LeavesDirectories {
     const TREE: bool = true;
 
-    async fn save(&self, inner: &Sound, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+    async fn save(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        payload: Payload,
+        options: &SaveOptions,
+    ) -> Result<ObjectMeta> {
         SoundTree::check(inner, key).await?;
         if self.directories.lock().unwrap().contains(key.as_str()) {
             return Err(conflict());

@@ -1,5 +1,5 @@
-//! The suite on a driver that can do little, whose bodies are not in memory: what does not apply is skipped by name,
-//! and the large body streams through the driver and through every layer.
+//! The suite on a driver that can do little, whose bodies are not in memory: what does not apply is
+//! skipped by name, and the large body streams through the driver and through every layer.
 
 // All of it is test code, where a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
@@ -58,7 +58,10 @@ fn a_case_that_does_not_apply_is_skipped_for_its_reason() {
     assert_eq!(skipped("create_new::a_free_key_is_taken"), Verdict::Skipped(Need::CreateNew));
     assert_eq!(skipped("if_match::a_weak_etag_never_matches"), Verdict::Skipped(Need::SaveIfMatch));
     assert_eq!(skipped("url::signed_links_encode_odd_keys"), Verdict::Skipped(Need::SignedGet));
-    assert_eq!(skipped("errors::exists_does_not_take_trouble_for_absence"), Verdict::Skipped(Need::BrokenBackend));
+    assert_eq!(
+        skipped("errors::exists_does_not_take_trouble_for_absence"),
+        Verdict::Skipped(Need::BrokenBackend)
+    );
 }
 
 /// A server in whose place the driver cannot keep a promise.
@@ -91,7 +94,8 @@ fn a_case_that_the_harness_excuses_is_skipped_for_its_reason_and_the_others_are_
 /// What the tests of this module say when they run in a process of their own.
 fn told(tests: &str) -> String {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = command.args([tests, "--exact", "--nocapture", "--test-threads=1"]).output().unwrap();
+    let output =
+        command.args([tests, "--exact", "--nocapture", "--test-threads=1"]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
     told
@@ -100,7 +104,8 @@ fn told(tests: &str) -> String {
 #[test]
 fn an_excused_case_is_named_with_its_reason() {
     let line = "skipped: delete::its_neighbours_stay: the server takes its neighbours along";
-    for test in ["poor_server::delete::its_neighbours_stay", "poor_server::skipped_cases_are_named"] {
+    for test in ["poor_server::delete::its_neighbours_stay", "poor_server::skipped_cases_are_named"]
+    {
         assert!(told(test).contains(line), "{test} does not say why");
     }
 }
@@ -126,5 +131,8 @@ fn case_names_are_unique_sentences() {
     let count = names.len();
     names.dedup();
     assert_eq!(names.len(), count);
-    assert!(names.iter().all(|name| name.contains("::") && name.matches('_').count() > 1), "{names:?}");
+    assert!(
+        names.iter().all(|name| name.contains("::") && name.matches('_').count() > 1),
+        "{names:?}"
+    );
 }

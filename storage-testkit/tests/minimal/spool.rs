@@ -9,9 +9,9 @@ use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, ETag, EntryStream, Error, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions, UrlOptions, async_trait,
-    delete_one_by_one,
+    Capabilities, CopyOptions, Driver, DriverInfo, ETag, EntryStream, Error, Key, Link,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions,
+    UrlOptions, async_trait, delete_one_by_one,
 };
 
 #[derive(Debug, Default)]

@@ -1,4 +1,5 @@
-//! aws-sdk-s3. It has no upload of a whole stream or file, so this is what its users write for that.
+//! aws-sdk-s3. It has no upload of a whole stream or file, so this is what its users write for
+//! that.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,7 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation,
 };
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -24,7 +26,8 @@ pub fn peer(server: &Server) -> Arc<dyn Peer> {
 
 /// With the checksums that services other than AWS itself know, as their users are told to set it.
 pub fn client(server: &Server) -> Client {
-    let credentials = Credentials::new(&server.access_key_id, &server.secret_access_key, None, None, "benchmark");
+    let credentials =
+        Credentials::new(&server.access_key_id, &server.secret_access_key, None, None, "benchmark");
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
@@ -56,7 +59,8 @@ struct Upload {
 
 impl Upload {
     async fn begin(sdk: &Sdk, key: &str) -> Result<Self> {
-        let created = sdk.client.create_multipart_upload().bucket(&sdk.bucket).key(key).send().await?;
+        let created =
+            sdk.client.create_multipart_upload().bucket(&sdk.bucket).key(key).send().await?;
         Ok(Self {
             client: sdk.client.clone(),
             bucket: sdk.bucket.clone(),
@@ -68,13 +72,17 @@ impl Upload {
         })
     }
 
-    async fn send(&mut self, body: impl Future<Output = Result<ByteStream>> + Send + 'static) -> Result<()> {
+    async fn send(
+        &mut self,
+        body: impl Future<Output = Result<ByteStream>> + Send + 'static,
+    ) -> Result<()> {
         while self.tasks.len() >= PARTS {
             self.collect_one().await?;
         }
         self.number += 1;
         let number = self.number;
-        let request = self.client.upload_part().bucket(&self.bucket).key(&self.key).upload_id(&self.id);
+        let request =
+            self.client.upload_part().bucket(&self.bucket).key(&self.key).upload_id(&self.id);
         self.tasks.spawn(async move {
             let sent = request.part_number(number).body(body.await?).send().await?;
             Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
@@ -95,7 +103,12 @@ impl Upload {
         }
         self.parts.sort_by_key(CompletedPart::part_number);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts)).build();
-        let request = self.client.complete_multipart_upload().bucket(self.bucket).key(self.key).upload_id(self.id);
+        let request = self
+            .client
+            .complete_multipart_upload()
+            .bucket(self.bucket)
+            .key(self.key)
+            .upload_id(self.id);
         request.multipart_upload(parts).send().await?;
         Ok(())
     }
@@ -170,7 +183,13 @@ impl Peer for Sdk {
     }
 
     async fn list(&self, prefix: &str) -> Result<Listed> {
-        let mut pages = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).into_paginator().send();
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .into_paginator()
+            .send();
         let mut listed = Listed::default();
         while let Some(page) = pages.try_next().await? {
             listed.add(page.contents().len());

@@ -1,5 +1,5 @@
-//! The peers, as far as the workloads need them: each as its users would set it up, with as many parts of the same size on
-//! their way where that can be chosen.
+//! The peers, as far as the workloads need them: each as its users would set it up, with as many
+//! parts of the same size on their way where that can be chosen.
 
 pub mod aws;
 mod object_store;
@@ -77,5 +77,10 @@ pub fn uploaders(server: &Server) -> Result<Vec<Arc<dyn Peer>>> {
 
 /// All libraries, ours first.
 pub fn libraries(server: &Server) -> Result<Vec<Arc<dyn Peer>>> {
-    Ok(vec![ours::peer(server)?, object_store::peer(server)?, opendal::peer(server)?, aws::peer(server)])
+    Ok(vec![
+        ours::peer(server)?,
+        object_store::peer(server)?,
+        opendal::peer(server)?,
+        aws::peer(server),
+    ])
 }

@@ -41,7 +41,14 @@ impl Files for Dal {
 
     async fn download(&self, key: &str, file: &Path) -> Result<()> {
         let mut file = File::create(file).await?;
-        let mut chunks = self.0.reader_with(key).chunk(PART).concurrent(PARTS).await?.into_bytes_stream(..).await?;
+        let mut chunks = self
+            .0
+            .reader_with(key)
+            .chunk(PART)
+            .concurrent(PARTS)
+            .await?
+            .into_bytes_stream(..)
+            .await?;
         while let Some(chunk) = chunks.try_next().await? {
             file.write_all(&chunk).await?;
         }
@@ -70,7 +77,14 @@ impl Peer for Dal {
     }
 
     async fn read(&self, key: &str) -> Result<u64> {
-        let mut chunks = self.0.reader_with(key).chunk(PART).concurrent(PARTS).await?.into_bytes_stream(..).await?;
+        let mut chunks = self
+            .0
+            .reader_with(key)
+            .chunk(PART)
+            .concurrent(PARTS)
+            .await?
+            .into_bytes_stream(..)
+            .await?;
         let mut len = 0;
         while let Some(chunk) = chunks.try_next().await? {
             len += chunk.len() as u64;

@@ -15,8 +15,8 @@ pub fn peer(server: &Server) -> Result<Arc<dyn Peer>> {
     Ok(Arc::new(Ours { storage: server.storage()?, name: "anystorage s3" }))
 }
 
-/// With the checksum that is the default at AWS. A server that does not know it leaves it unverified, as it does with those
-/// of other peers: so this is the one to compare with them.
+/// With the checksum that is the default at AWS. A server that does not know it leaves it
+/// unverified, as it does with those of other peers: so this is the one to compare with them.
 pub fn with_crc(server: &Server) -> Result<Arc<dyn Peer>> {
     let server = Server { quirks: "none".to_owned(), ..server.clone() };
     Ok(Arc::new(Ours { storage: server.storage()?, name: "anystorage s3, CRC-64/NVME" }))

@@ -16,7 +16,9 @@ pub fn programs(server: &Server, tools: Option<&Path>) -> Vec<Arc<dyn Files>> {
     for name in ["s5cmd", "rclone"] {
         let path = tools.map(|tools| tools.join(name)).filter(|path| path.is_file());
         match path {
-            Some(path) if name == "s5cmd" => found.push(Arc::new(S5cmd { path, server: server.clone() })),
+            Some(path) if name == "s5cmd" => {
+                found.push(Arc::new(S5cmd { path, server: server.clone() }))
+            }
             Some(path) => found.push(Arc::new(Rclone { path, server: server.clone() })),
             None => eprintln!("SKIPPED: {name}, which is not in the directory that --tools names"),
         }
@@ -41,7 +43,14 @@ impl S5cmd {
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
         let mut command = Command::new(&self.path);
         command.args(["--log", "error", "--endpoint-url", &self.server.endpoint, "cp"]);
-        command.args(["--concurrency", &PARTS.to_string(), "--part-size", &(PART >> 20).to_string(), from, to]);
+        command.args([
+            "--concurrency",
+            &PARTS.to_string(),
+            "--part-size",
+            &(PART >> 20).to_string(),
+            from,
+            to,
+        ]);
         command.env("AWS_ACCESS_KEY_ID", &self.server.access_key_id);
         command.env("AWS_SECRET_ACCESS_KEY", &self.server.secret_access_key);
         command.env("AWS_REGION", &self.server.region);
@@ -78,9 +87,15 @@ impl Rclone {
         let mut command = Command::new(&self.path);
         // Without a configuration file: an empty name is one in memory.
         command.args(["--config", "", "--s3-no-check-bucket", "copyto"]);
-        command.args(["--s3-upload-concurrency", &PARTS.to_string(), "--s3-chunk-size", &format!("{PART}B")]);
+        command.args([
+            "--s3-upload-concurrency",
+            &PARTS.to_string(),
+            "--s3-chunk-size",
+            &format!("{PART}B"),
+        ]);
         command.args(["--multi-thread-streams", &PARTS.to_string(), from, to]);
-        command.env("RCLONE_S3_PROVIDER", if self.server.quirks == "ceph" { "Ceph" } else { "Other" });
+        command
+            .env("RCLONE_S3_PROVIDER", if self.server.quirks == "ceph" { "Ceph" } else { "Other" });
         command.env("RCLONE_S3_ENDPOINT", &self.server.endpoint);
         command.env("RCLONE_S3_REGION", &self.server.region);
         command.env("RCLONE_S3_ACCESS_KEY_ID", &self.server.access_key_id);

@@ -60,7 +60,9 @@ impl App {
         let file = directory.path().join("storages.toml");
         std::fs::write(&file, configuration.replace("ROOT", root.to_str().unwrap())).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_uploads"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STORAGE_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STORAGE_"))
+        {
             command.env_remove(name);
         }
         command.env("STORAGE_CONFIG", file).env("LISTEN", "127.0.0.1:0").stdout(Stdio::piped());
@@ -84,8 +86,14 @@ impl App {
         self.client.get(format!("{}{path}", self.url)).send().await.unwrap()
     }
 
-    pub(crate) async fn post(&self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
-        let request = self.client.post(format!("{}{path}", self.url)).header(CONTENT_TYPE, content_type);
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Response {
+        let request =
+            self.client.post(format!("{}{path}", self.url)).header(CONTENT_TYPE, content_type);
         request.body(body.into()).send().await.unwrap()
     }
 

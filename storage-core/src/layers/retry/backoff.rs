@@ -19,7 +19,11 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Makes a call until it succeeds, fails for good or the attempts are used up.
-    pub(super) async fn run<T, F>(&self, operation: Operation, mut call: impl FnMut() -> F) -> Result<T>
+    pub(super) async fn run<T, F>(
+        &self,
+        operation: Operation,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
@@ -40,7 +44,8 @@ impl Backoff {
     fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
         let doubled = 1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
         let longest = self.base.saturating_mul(doubled).min(self.cap);
-        let jitter = Duration::try_from_secs_f64(longest.as_secs_f64() * random_fraction()).unwrap_or(longest);
+        let jitter = Duration::try_from_secs_f64(longest.as_secs_f64() * random_fraction())
+            .unwrap_or(longest);
         // On top of what the backend asks for, which it may ask of many at once.
         asked.unwrap_or_default().min(MAX_RETRY_AFTER).saturating_add(jitter)
     }
@@ -65,7 +70,8 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Waits until it is time to try again after this error; gives the error back if it is not to be.
+    /// Waits until it is time to try again after this error; gives the error back if it is not to
+    /// be.
     pub(super) async fn after(&mut self, error: Error) -> Result<()> {
         if !error.is_retryable() {
             return Err(error);
@@ -77,11 +83,15 @@ impl Attempts {
         Ok(())
     }
 
-    /// For a call with many answers: waits until it is time to ask again for those that are to be repeated. `false` if
-    /// there are none, or no attempts are left; then their errors say so.
+    /// For a call with many answers: waits until it is time to ask again for those that are to be
+    /// repeated. `false` if there are none, or no attempts are left; then their errors say so.
     pub(super) async fn after_all(&mut self, answers: &mut [Result<()>]) -> bool {
-        let repeated =
-            || answers.iter().filter(|answer| is_to_be_repeated(answer)).filter_map(|answer| answer.as_ref().err());
+        let repeated = || {
+            answers
+                .iter()
+                .filter(|answer| is_to_be_repeated(answer))
+                .filter_map(|answer| answer.as_ref().err())
+        };
         // One wait is for all of them, so as long as the one that asks for the longest.
         let Some(error) = repeated().max_by_key(|error| error.retry_after()) else { return false };
         if self.failures < self.backoff.retries {

@@ -32,10 +32,21 @@ pub(super) struct Resuming {
 impl Resuming {
     /// Creates it for the body of an object just opened. Returns `None` without a strong ETag, and
     /// without a size, which marks the end of the body.
-    pub(super) fn new(inner: &Arc<dyn Driver>, key: &Key, object: &Object, attempts: Attempts) -> Option<Self> {
+    pub(super) fn new(
+        inner: &Arc<dyn Driver>,
+        key: &Key,
+        object: &Object,
+        attempts: Attempts,
+    ) -> Option<Self> {
         object.meta().known_size()?;
         let etag = object.meta().strong_etag()?.clone();
-        Some(Self { inner: Arc::clone(inner), key: key.clone(), etag, rest: object.range(), attempts })
+        Some(Self {
+            inner: Arc::clone(inner),
+            key: key.clone(),
+            etag,
+            rest: object.range(),
+            attempts,
+        })
     }
 
     /// The chunks, and those that it takes to complete them.
@@ -75,7 +86,8 @@ impl Resuming {
 
     fn ended_early(&self) -> Error {
         let missing = self.rest.end.saturating_sub(self.rest.start);
-        Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early")).with_retryable(true)
+        Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early"))
+            .with_retryable(true)
     }
 
     async fn resume(&mut self, mut error: Error) -> Result<Chunks> {
@@ -96,10 +108,15 @@ impl Resuming {
             ..OpenOptions::default()
         };
         let reopened = self.inner.open(&self.key, &options).await;
-        let object = reopened.map_err(|error| error.with_context("the body broke off and cannot be resumed"))?;
+        let object = reopened
+            .map_err(|error| error.with_context("the body broke off and cannot be resumed"))?;
         self.check_version(object.meta())?;
         if object.range() != self.rest {
-            let message = format!("asked for the bytes {:?}, the driver answered with {:?}", self.rest, object.range());
+            let message = format!(
+                "asked for the bytes {:?}, the driver answered with {:?}",
+                self.rest,
+                object.range()
+            );
             return Err(Error::new(ErrorKind::Integrity, message));
         }
         Ok(object.into_stream().boxed())

@@ -33,13 +33,18 @@ struct Told {
     errors: Vec<u64>,
     /// How many more there were than are remembered.
     more_errors: usize,
-    /// Set while the entries that follow may have been passed on before: how many errors of those that are not
-    /// remembered are still to come once more.
+    /// Set while the entries that follow may have been passed on before: how many errors of those
+    /// that are not remembered are still to come once more.
     again: Option<usize>,
 }
 
 impl Relisting {
-    pub(super) fn new(inner: &Arc<dyn Driver>, prefix: &Prefix, options: &ListOptions, attempts: Attempts) -> Self {
+    pub(super) fn new(
+        inner: &Arc<dyn Driver>,
+        prefix: &Prefix,
+        options: &ListOptions,
+        attempts: Attempts,
+    ) -> Self {
         let (inner, prefix, options) = (Arc::clone(inner), prefix.clone(), options.clone());
         Self { inner, prefix, options, attempts, told: Told::default() }
     }
@@ -97,7 +102,8 @@ impl Relisting {
 }
 
 impl Told {
-    /// Some backends answer a `start_after` that names a rolled-up prefix with that prefix once more.
+    /// Some backends answer a `start_after` that names a rolled-up prefix with that prefix once
+    /// more.
     fn is_new_entry(&self, name: &str) -> bool {
         self.again.is_none() || name > self.last.as_str()
     }
@@ -111,9 +117,9 @@ impl Told {
 
     /// Returns whether an error after which the listing continues is to be passed on.
     ///
-    /// A listing cannot resume after such an error, because the name it shows may sort differently from the raw one. So
-    /// those since the last entry are remembered and left out the second time, and so are all before it, if the driver
-    /// yields them again.
+    /// A listing cannot resume after such an error, because the name it shows may sort differently
+    /// from the raw one. So those since the last entry are remembered and left out the second time,
+    /// and so are all before it, if the driver yields them again.
     fn is_new_error(&mut self, error: &Error) -> bool {
         let Some(again) = &mut self.again else { return true };
         if is_behind(error, &self.last) || self.errors.contains(&hash_of(error)) {

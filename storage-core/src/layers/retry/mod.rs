@@ -19,15 +19,17 @@ use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
-use crate::options::{CopyMode, CopyOptions, ListOptions, OpenOptions, SaveMode, SaveOptions, UrlOptions};
+use crate::options::{
+    CopyMode, CopyOptions, ListOptions, OpenOptions, SaveMode, SaveOptions, UrlOptions,
+};
 use crate::payload::Payload;
 
 /// Tries a call again when its error [is retryable](Error::is_retryable), up to a number of times.
 ///
 /// Before the n-th further attempt it waits a random time of up to 100 ms * 2^(n-1), at most 10 s
 /// ([`with_backoff`](Self::with_backoff) sets both); and before that for as long as the backend
-/// [asked](Error::retry_after), at most a minute. Errors that no waiting helps against, `NotFound` for one, pass
-/// through at once.
+/// [asked](Error::retry_after), at most a minute. Errors that no waiting helps against, `NotFound`
+/// for one, pass through at once.
 ///
 /// | verb | is tried again |
 /// |---|---|
@@ -40,17 +42,19 @@ use crate::payload::Payload;
 /// | `list` | from after the last entry, so that none is told twice or left out |
 /// | an error after which a listing continues | likewise; passed on when the attempts are used up |
 ///
-/// A conditional save is left alone because a failure does not say that nothing happened: if the first attempt
-/// has succeeded and its answer was lost, the second would report the caller's own object as another's. Only
-/// `RateLimited` says that the backend did not even begin. For the same reason an unconditional save or a delete can
-/// happen twice, the second time after somebody else's save.
+/// A conditional save is left alone because a failure does not say that nothing happened: if the
+/// first attempt has succeeded and its answer was lost, the second would report the caller's own
+/// object as another's. Only `RateLimited` says that the backend did not even begin. For the same
+/// reason an unconditional save or a delete can happen twice, the second time after somebody else's
+/// save.
 ///
-/// A body that streams and breaks off, or ends early, is opened again at the next byte, if the object has a
-/// strong ETag and the backend still has that very version; else the error is passed on. Two versions are
-/// never spliced. Each chunk and each entry is progress, after which the full number of attempts is there
-/// again.
+/// A body that streams and breaks off, or ends early, is opened again at the next byte, if the
+/// object has a strong ETag and the backend still has that very version; else the error is passed
+/// on. Two versions are never spliced. Each chunk and each entry is progress, after which the full
+/// number of attempts is there again.
 ///
-/// Dropping the future stops the attempt or the waiting. Each new attempt is told at debug level through `tracing`.
+/// Dropping the future stops the attempt or the waiting. Each new attempt is told at debug level
+/// through `tracing`.
 ///
 /// ```
 /// use storage_core::{Memory, layers::Retry};
@@ -67,11 +71,13 @@ impl Retry {
     /// Wraps a driver; up to `retries` further attempts, none for 0.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, retries: u32) -> Self {
-        let backoff = Backoff { retries, base: Duration::from_millis(100), cap: Duration::from_secs(10) };
+        let backoff =
+            Backoff { retries, base: Duration::from_millis(100), cap: Duration::from_secs(10) };
         Self { inner, backoff }
     }
 
-    /// Sets the longest wait before the first further attempt, which doubles with each, and the longest before any.
+    /// Sets the longest wait before the first further attempt, which doubles with each, and the
+    /// longest before any.
     #[must_use]
     pub fn with_backoff(mut self, base: Duration, cap: Duration) -> Self {
         (self.backoff.base, self.backoff.cap) = (base, cap);
@@ -131,7 +137,11 @@ impl Driver for Retry {
         let mut attempts = self.backoff.attempts(Operation::Delete);
         let mut answers = self.inner.delete_many(keys).await;
         while attempts.after_all(&mut answers).await {
-            let failed: Vec<_> = answers.iter_mut().zip(keys).filter(|(answer, _)| is_to_be_repeated(answer)).collect();
+            let failed: Vec<_> = answers
+                .iter_mut()
+                .zip(keys)
+                .filter(|(answer, _)| is_to_be_repeated(answer))
+                .collect();
             let (answers, keys): (Vec<_>, Vec<_>) =
                 failed.into_iter().map(|(answer, key)| (answer, key.clone())).unzip();
             let again = self.inner.delete_many(&keys).await;
@@ -145,14 +155,17 @@ impl Driver for Retry {
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        Relisting::new(&self.inner, prefix, options, self.backoff.attempts(Operation::List)).entries()
+        Relisting::new(&self.inner, prefix, options, self.backoff.attempts(Operation::List))
+            .entries()
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let mut attempts = self.backoff.attempts(Operation::Copy);
         loop {
             match self.inner.copy(from, to, options).await {
-                Err(error) if options.mode == CopyMode::Overwrite || not_begun(&error) => attempts.after(error).await?,
+                Err(error) if options.mode == CopyMode::Overwrite || not_begun(&error) => {
+                    attempts.after(error).await?
+                }
                 answer => return answer,
             }
         }

@@ -46,7 +46,10 @@ impl FromStr for Day {
         let day = text.parse().ok().map(Self);
         // One way of writing it is enough.
         day.filter(|day| day.to_string() == text).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, format!("{text:?} is no day: write it as in \"2025-01-31\""))
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("{text:?} is no day: write it as in \"2025-01-31\""),
+            )
         })
     }
 }
@@ -86,8 +89,15 @@ mod tests {
 
     #[test]
     fn what_is_written_otherwise_is_no_day() {
-        for text in ["", "2025-1-1", "20250101", "2025-02-30", "2025-01-01T00:00:00", "+002025-01-01", "../2025-01-01"]
-        {
+        for text in [
+            "",
+            "2025-1-1",
+            "20250101",
+            "2025-02-30",
+            "2025-01-01T00:00:00",
+            "+002025-01-01",
+            "../2025-01-01",
+        ] {
             assert_eq!(text.parse::<Day>().unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
         }
     }

@@ -21,9 +21,9 @@ use super::tally::Row;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExportFormat {
-    /// A table, RFC 4180, with a first line of names. Keys are always quoted. One that begins with what a spreadsheet takes for
-    /// a formula (`=`, `+`, `-`, `@`, also in full width), or with `'`, gets a `'` in front: take one away from keys that
-    /// begin with it.
+    /// A table, RFC 4180, with a first line of names. Keys are always quoted. One that begins with
+    /// what a spreadsheet takes for a formula (`=`, `+`, `-`, `@`, also in full width), or with
+    /// `'`, gets a `'` in front: take one away from keys that begin with it.
     Csv,
     /// A JSON object a line. Keys are as they are.
     Jsonl,
@@ -36,13 +36,16 @@ impl FromStr for ExportFormat {
         match text {
             "csv" => Ok(Self::Csv),
             "jsonl" => Ok(Self::Jsonl),
-            _ => Err(Error::new(ErrorKind::InvalidInput, format!("{text:?} is no format: csv or jsonl"))),
+            _ => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("{text:?} is no format: csv or jsonl"),
+            )),
         }
     }
 }
 
-/// Writes out what a mirror has counted, from its `cache_dir`, whether it runs or not. One that runs writes down the present day
-/// each minute; its route `GET /analytics` does so at once.
+/// Writes out what a mirror has counted, from its `cache_dir`, whether it runs or not. One that
+/// runs writes down the present day each minute; its route `GET /analytics` does so at once.
 ///
 /// A row for each day and key, in the order of the days, `from` and `to` included:
 ///
@@ -56,15 +59,16 @@ impl FromStr for ExportFormat {
 /// | `hit_requests` | how many of these were answered from the cache |
 /// | `bytes_hit`, `bytes_miss` | bytes of bodies, handed to the connection, from the cache and from origin |
 ///
-/// A **download** is one client (address and user agent) who was sent more than two bytes of the object on that day, or all of
-/// it, in however many requests. Two bytes are what players probe with. Who was counted is remembered as hashes with a random
-/// salt, in memory, until the day is over or the mirror restarts: then who goes on listening is counted again. From the
-/// millionth pair of a client and a key on, each request that begins with the object's first byte counts. Programs that are
-/// no listeners are counted like everybody: take them out by the access log.
+/// A **download** is one client (address and user agent) who was sent more than two bytes of the
+/// object on that day, or all of it, in however many requests. Two bytes are what players probe
+/// with. Who was counted is remembered as hashes with a random salt, in memory, until the day is
+/// over or the mirror restarts: then who goes on listening is counted again. From the millionth
+/// pair of a client and a key on, each request that begins with the object's first byte counts.
+/// Programs that are no listeners are counted like everybody: take them out by the access log.
 ///
 /// # Errors
-/// `NotFound` if nothing has ever been counted there; what the operating system says about reading and writing. What has been
-/// written by then stays.
+/// `NotFound` if nothing has ever been counted there; what the operating system says about reading
+/// and writing. What has been written by then stays.
 ///
 /// ```
 /// use storage_http_cache::server::{ExportFormat, export};
@@ -97,7 +101,8 @@ pub(super) fn export_files(
     if format == ExportFormat::Csv {
         writer.write_all(NAMES)?;
     }
-    let is_wanted = |day: &Day| from.is_none_or(|from| from <= *day) && to.is_none_or(|to| *day <= to);
+    let is_wanted =
+        |day: &Day| from.is_none_or(|from| from <= *day) && to.is_none_or(|to| *day <= to);
     for day in days.into_iter().filter(is_wanted) {
         files.read(day, |row| write_row(&row, format, writer))?;
     }
@@ -105,7 +110,8 @@ pub(super) fn export_files(
     Ok(())
 }
 
-const NAMES: &[u8] = b"day,key,downloads,downloads_by_request,requests,hit_requests,bytes_hit,bytes_miss\r\n";
+const NAMES: &[u8] =
+    b"day,key,downloads,downloads_by_request,requests,hit_requests,bytes_hit,bytes_miss\r\n";
 
 fn write_row(row: &Row, format: ExportFormat, writer: &mut dyn Write) -> io::Result<()> {
     match format {
@@ -131,7 +137,8 @@ fn write_row(row: &Row, format: ExportFormat, writer: &mut dyn Write) -> io::Res
     }
 }
 
-/// What begins so is a formula to a spreadsheet. `'` is among them so that one in front can be told from one that was there.
+/// What begins so is a formula to a spreadsheet. `'` is among them so that one in front can be told
+/// from one that was there.
 const FORMULA: [char; 9] = ['=', '+', '-', '@', '\'', '＝', '＋', '－', '＠'];
 
 fn quoted(key: &str) -> String {

@@ -1,7 +1,9 @@
-//! The days on the disk: a file each, `2025-01-31.jsonl`, of one [`Row`] a line, in `analytics` below the cache's directory.
+//! The days on the disk: a file each, `2025-01-31.jsonl`, of one [`Row`] a line, in `analytics`
+//! below the cache's directory.
 //!
-//! The store leaves that directory alone, and it is not part of `max_size`: a day takes some 200 bytes for each key that was
-//! asked for. A file is replaced as a whole, so that a crash leaves the one before or the one after.
+//! The store leaves that directory alone, and it is not part of `max_size`: a day takes some 200
+//! bytes for each key that was asked for. A file is replaced as a whole, so that a crash leaves the
+//! one before or the one after.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -41,8 +43,10 @@ impl Files {
         let mut days = Vec::new();
         for file in fs::read_dir(&self.path).map_err(|error| self.in_context(error))? {
             let name = file.map_err(|error| self.in_context(error))?.file_name();
-            let day: Option<Day> =
-                name.to_str().and_then(|name| name.strip_suffix(EXTENSION)).and_then(|day| day.parse().ok());
+            let day: Option<Day> = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(EXTENSION))
+                .and_then(|day| day.parse().ok());
             // Whoever put another file here may need it.
             days.extend(day);
         }
@@ -61,13 +65,16 @@ impl Files {
             let line = line.map_err(|error| self.in_context(error))?;
             match serde_json::from_slice(&line) {
                 Ok(row) => each(row).map_err(Error::from)?,
-                Err(error) => tracing::warn!(%day, %error, "a line of the analytics cannot be read, and is left out"),
+                Err(error) => {
+                    tracing::warn!(%day, %error, "a line of the analytics cannot be read, and is left out")
+                }
             }
         }
         Ok(())
     }
 
-    /// Writes a day, in place of what there was. `more` gives the rows from a place on, and none at the end.
+    /// Writes a day, in place of what there was. `more` gives the rows from a place on, and none at
+    /// the end.
     pub(super) fn write(&self, day: Day, more: impl FnMut(usize) -> Vec<Row>) -> Result<()> {
         let new = self.path.join(format!("{day}{UNFINISHED}"));
         let written = write_rows(&new, more)
@@ -80,12 +87,14 @@ impl Files {
         written.map_err(|error| self.in_context(error))
     }
 
-    /// Removes the first days, so that so many are left. By their number, not by their age: a clock that is wrong costs one
-    /// day, not all.
+    /// Removes the first days, so that so many are left. By their number, not by their age: a clock
+    /// that is wrong costs one day, not all.
     pub(super) fn keep(&self, most: usize) -> Result<()> {
         let days = self.days()?;
         let few = days.len().saturating_sub(most);
-        days.iter().take(few).try_for_each(|day| fs::remove_file(self.file(*day)).map_err(|e| self.in_context(e)))
+        days.iter()
+            .take(few)
+            .try_for_each(|day| fs::remove_file(self.file(*day)).map_err(|e| self.in_context(e)))
     }
 
     fn file(&self, day: Day) -> PathBuf {

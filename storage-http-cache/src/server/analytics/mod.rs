@@ -1,7 +1,8 @@
 //! [`Analytics`]: downloads and bytes for each key and day, kept across restarts.
 //!
-//! Today is counted in memory ([`tally`]) and written down each minute and at the end ([`files`]): a crash loses a minute. What
-//! is kept is exported from there ([`export`]). No address and no user agent is ever written down.
+//! Today is counted in memory ([`tally`]) and written down each minute and at the end ([`files`]):
+//! a crash loses a minute. What is kept is exported from there ([`export`]). No address and no user
+//! agent is ever written down.
 
 mod day;
 mod export;
@@ -58,7 +59,12 @@ impl Analytics {
         Self::bounded(cache_dir, most_days, Bounds::default(), now)
     }
 
-    fn bounded(cache_dir: &Path, most_days: usize, bounds: Bounds, now: SystemTime) -> Result<Self> {
+    fn bounded(
+        cache_dir: &Path,
+        most_days: usize,
+        bounds: Bounds,
+        now: SystemTime,
+    ) -> Result<Self> {
         let files = Files::below(cache_dir);
         files.make_directory()?;
         files.keep(most_days)?;
@@ -73,7 +79,8 @@ impl Analytics {
         }
     }
 
-    /// Writes down each minute what has changed, until nobody can tell it to stop any more; then once more.
+    /// Writes down each minute what has changed, until nobody can tell it to stop any more; then
+    /// once more.
     pub(crate) fn keep_saving(&self, stop: &Receiver<()>) {
         loop {
             // Midnight is not slept over.
@@ -120,10 +127,13 @@ impl Analytics {
         let new = read(&self.files, day, self.bounds)?;
         let over = std::mem::replace(&mut *self.today(), new);
         past.push_back(over.closed());
-        // The last day is always kept; those before it as long as they are few, in days and in keys.
+        // The last day is always kept; those before it as long as they are few, in days and in
+        // keys.
         let keys = |past: &VecDeque<Tally>| past.iter().map(Tally::len).sum::<usize>();
         while past.len() > MOST_UNSAVED || (past.len() > 1 && keys(past) > self.bounds.keys) {
-            tracing::error!("the analytics of a day are lost, since the disk could not be written for too long");
+            tracing::error!(
+                "the analytics of a day are lost, since the disk could not be written for too long"
+            );
             past.pop_front();
         }
         Ok(())
@@ -147,7 +157,11 @@ impl Analytics {
                 }
             }
         }
-        let top = top.into_sorted_vec().into_iter().map(|Reverse(ranked)| (ranked.key, ranked.counts)).collect();
+        let top = top
+            .into_sorted_vec()
+            .into_iter()
+            .map(|Reverse(ranked)| (ranked.key, ranked.counts))
+            .collect();
         Today { day: self.today().day(), all, top }
     }
 
@@ -156,7 +170,8 @@ impl Analytics {
     }
 }
 
-/// A key among others: the more downloads, the greater, and the earlier in the alphabet, the greater.
+/// A key among others: the more downloads, the greater, and the earlier in the alphabet, the
+/// greater.
 #[derive(Debug, PartialEq, Eq)]
 struct Ranked {
     key: Key,

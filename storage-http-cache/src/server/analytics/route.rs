@@ -46,7 +46,8 @@ impl Wanted {
     }
 }
 
-/// Answers with the analytics, the present moment included. A client that goes away ends the reading.
+/// Answers with the analytics, the present moment included. A client that goes away ends the
+/// reading.
 pub(crate) async fn exported(records: &Arc<Records>, query: &str) -> Response<Body> {
     let Some(wanted) = Wanted::read(query) else {
         let usage = "This takes from=2025-01-31, to=2025-01-31 and format=csv or format=jsonl.\n";
@@ -68,7 +69,9 @@ pub(crate) async fn exported(records: &Arc<Records>, query: &str) -> Response<Bo
 
 fn file(records: &Arc<Records>, wanted: Wanted) -> Response<Body> {
     let (kind, disposition) = match wanted.format {
-        ExportFormat::Csv => ("text/csv; charset=utf-8; header=present", "attachment; filename=\"analytics.csv\""),
+        ExportFormat::Csv => {
+            ("text/csv; charset=utf-8; header=present", "attachment; filename=\"analytics.csv\"")
+        }
         ExportFormat::Jsonl => ("application/x-ndjson", "attachment; filename=\"analytics.jsonl\""),
     };
     let (chunks, waiting) = mpsc::channel(CHUNKS);
@@ -76,13 +79,18 @@ fn file(records: &Arc<Records>, wanted: Wanted) -> Response<Body> {
     spawn_blocking(move || {
         let Some(analytics) = &records.analytics else { return };
         let mut writer = Sender { chunks, buffer: Vec::with_capacity(CHUNK) };
-        let exported = export_files(&analytics.files, wanted.from, wanted.to, wanted.format, &mut writer);
+        let exported =
+            export_files(&analytics.files, wanted.from, wanted.to, wanted.format, &mut writer);
         if let Err(error) = exported {
             // So that nobody takes it for whole. Whoever is gone needs no telling.
             let _ = writer.chunks.blocking_send(Err(error));
         }
     });
-    let chunks = stream::unfold(waiting, |mut waiting| async move { Some((waiting.recv().await?, waiting)) });
+    let chunks =
+        stream::unfold(
+            waiting,
+            |mut waiting| async move { Some((waiting.recv().await?, waiting)) },
+        );
     let mut response = plain(StatusCode::OK, "").map(|_| Body::stream(chunks, None));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static(disposition));

@@ -17,7 +17,8 @@ const PAGE: usize = 512;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) downloads: u64,
-    /// How many of the downloads are requests that began with the first byte, since there were too many clients to remember.
+    /// How many of the downloads are requests that began with the first byte, since there were too
+    /// many clients to remember.
     pub(crate) downloads_by_request: u64,
     pub(crate) requests: u64,
     pub(crate) hit_requests: u64,
@@ -61,8 +62,8 @@ pub(super) struct Bounds {
 }
 
 impl Default for Bounds {
-    /// Some 250 MB at the very most: for a key 16 bytes, its own, and 48 of counts, for its place and for a client 20 each, and
-    /// what a growing list has unused.
+    /// Some 250 MB at the very most: for a key 16 bytes, its own, and 48 of counts, for its place
+    /// and for a client 20 each, and what a growing list has unused.
     fn default() -> Self {
         Self { keys: 1_000_000, key_bytes: 64 * 1024 * 1024, clients: 1_000_000 }
     }
@@ -141,12 +142,13 @@ impl Tally {
     }
 
     fn add(&mut self, key: &Key, counts: &Counts) {
-        let has_room =
-            self.rows.len() < self.bounds.keys && self.key_bytes + key.as_str().len() <= self.bounds.key_bytes;
+        let has_room = self.rows.len() < self.bounds.keys
+            && self.key_bytes + key.as_str().len() <= self.bounds.key_bytes;
         match self.places.entry(self.salt.hash_one(key)) {
             Entry::Occupied(place) => match self.rows.get_mut(*place.get() as usize) {
                 Some((found, row)) if found == key => row.add(counts),
-                // Two keys of one hash, which a day hardly ever has: the second is counted with those for whom there is no room.
+                // Two keys of one hash, which a day hardly ever has: the second is counted with
+                // those for whom there is no room.
                 _ => self.other.add(counts),
             },
             Entry::Vacant(place) if has_room => {
@@ -229,7 +231,13 @@ mod tests {
         }
         tally.count(&record("b", 1, 200, 100));
         assert_eq!(counts(&tally, Some("a")), {
-            Counts { downloads: 2, requests: 4, hit_requests: 4, bytes_hit: 400, ..Counts::default() }
+            Counts {
+                downloads: 2,
+                requests: 4,
+                hit_requests: 4,
+                bytes_hit: 400,
+                ..Counts::default()
+            }
         });
         assert_eq!(counts(&tally, Some("b")).downloads, 1);
     }

@@ -1,5 +1,5 @@
-//! Buffers that are used again: a block that was read is handed on as [`Bytes`], and when the last of them is dropped,
-//! its memory is the next buffer, warm and without being zeroed once more.
+//! Buffers that are used again: a block that was read is handed on as [`Bytes`], and when the last
+//! of them is dropped, its memory is the next buffer, warm and without being zeroed once more.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,8 @@ impl Buffers {
 
     /// A buffer of a length, at most that of a block, with anything in it.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
-        // Half a block in a buffer of its own wastes less memory than time: a reader may hold it for long.
+        // Half a block in a buffer of its own wastes less memory than time: a reader may hold it
+        // for long.
         if len <= BLOCK / 2 {
             return Buffer { memory: vec![0; len].into(), len, home: None };
         }

@@ -7,8 +7,9 @@
 //! 00/ ... ff/                <rest of the hash of the key>-<id>
 //! ```
 //!
-//! Invariant: a name belongs to one version for ever. So a version that leaves is removed by its name, whatever else
-//! happens to the key meanwhile, and one that is replaced is never read by mistake.
+//! Invariant: a name belongs to one version for ever. So a version that leaves is removed by its
+//! name, whatever else happens to the key meanwhile, and one that is replaced is never read by
+//! mistake.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -42,12 +43,16 @@ impl Directory {
     /// # Errors
     /// `Conflict` if another process has the directory.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let in_context = |error: io::Error| Error::from(error).with_context(&format!("cache_dir {}", path.display()));
+        let in_context = |error: io::Error| {
+            Error::from(error).with_context(&format!("cache_dir {}", path.display()))
+        };
         sys::make_directory(path).map_err(in_context)?;
         let lock = sys::open_private(&path.join(LOCK)).map_err(in_context)?;
         if !take(&lock).map_err(in_context)? {
             let path = path.display();
-            let message = format!("cache_dir {path}: another process uses it: give each mirror a directory of its own");
+            let message = format!(
+                "cache_dir {path}: another process uses it: give each mirror a directory of its own"
+            );
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         let directory = Self { path: path.to_owned(), _lock: lock };
@@ -107,8 +112,8 @@ impl Directory {
     }
 }
 
-/// Takes a lock, with a little patience: what has just been closed is still held by a process that another thread is
-/// starting, until that becomes another program.
+/// Takes a lock, with a little patience: what has just been closed is still held by a process that
+/// another thread is starting, until that becomes another program.
 fn take(lock: &File) -> io::Result<bool> {
     for _ in 0..LOCK_TRIES {
         match lock.try_lock() {
@@ -127,8 +132,8 @@ pub(super) fn place(key: &str) -> (String, String) {
     (shelf, rest)
 }
 
-/// What the name of a file of ours says: the rest of the hash, and the number of the version. `None` for another's
-/// file.
+/// What the name of a file of ours says: the rest of the hash, and the number of the version.
+/// `None` for another's file.
 pub(super) fn parse_entry_name(name: &str) -> Option<(&str, u64)> {
     let (rest, id) = name.split_once('-')?;
     (rest.len() == 62 && is_hex(rest)).then_some((rest, parse_id(id)?))
@@ -157,13 +162,22 @@ mod tests {
         let shelf = file.parent().unwrap().file_name().unwrap().to_str().unwrap();
         assert_eq!((shelf.to_owned(), rest.to_owned()), place("a/b.mp3"));
         assert_eq!(id, 0xfeed);
-        assert_eq!(parse_id(directory.fill_file(77).file_name().unwrap().to_str().unwrap()), Some(77));
+        assert_eq!(
+            parse_id(directory.fill_file(77).file_name().unwrap().to_str().unwrap()),
+            Some(77)
+        );
     }
 
     #[test]
     fn the_files_of_others_have_other_names() {
-        for name in ["", "-", "notes.txt", "order", &"a".repeat(79), &format!("{}-{}", "A".repeat(62), "0".repeat(16))]
-        {
+        for name in [
+            "",
+            "-",
+            "notes.txt",
+            "order",
+            &"a".repeat(79),
+            &format!("{}-{}", "A".repeat(62), "0".repeat(16)),
+        ] {
             assert_eq!(parse_entry_name(name), None, "{name}");
         }
         for name in ["", "lock", "+000000000000001", "00000000000000001"] {
@@ -207,7 +221,12 @@ mod tests {
         let path = dir.path().join("new/cache");
         let _directory = Directory::open(&path).unwrap();
         for made in [path.clone(), path.join("filling"), path.join("00"), path.join("ff")] {
-            assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700, "{}", made.display());
+            assert_eq!(
+                fs::metadata(&made).unwrap().permissions().mode() & 0o777,
+                0o700,
+                "{}",
+                made.display()
+            );
         }
     }
 }

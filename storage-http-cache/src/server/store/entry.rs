@@ -19,7 +19,8 @@ pub(crate) struct Entry {
     id: u64,
     layout: Layout,
     hits: AtomicU32,
-    /// Set before its open file and its bytes in memory are let go, so that nothing brings them back.
+    /// Set before its open file and its bytes in memory are let go, so that nothing brings them
+    /// back.
     gone: AtomicBool,
 }
 
@@ -42,7 +43,8 @@ impl Entry {
         self.layout.size()
     }
 
-    /// How often it was asked for since the store was opened. Stays at the greatest number there is.
+    /// How often it was asked for since the store was opened. Stays at the greatest number there
+    /// is.
     pub(crate) fn hits(&self) -> u64 {
         u64::from(self.hits.load(Ordering::Relaxed))
     }
@@ -84,7 +86,11 @@ impl Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("key", &self.key).field("id", &self.id).field("size", &self.size()).finish()
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("id", &self.id)
+            .field("size", &self.size())
+            .finish()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Filling: an object on its way from origin into the store.
 //!
-//! A [`Fill`] is begun before origin is asked, a [`Filling`] takes the bytes, and its commit makes them an [`Entry`]. A
-//! commit answers once the bytes are on the disk and the file has its name. The directory is not synced: after a power
-//! cut a file may be missing, which is a miss, or still be among those of fills under way, which are removed; a file
-//! that is there is whole, since its bytes were on the disk before it was named.
+//! A [`Fill`] is begun before origin is asked, a [`Filling`] takes the bytes, and its commit makes
+//! them an [`Entry`]. A commit answers once the bytes are on the disk and the file has its name.
+//! The directory is not synced: after a power cut a file may be missing, which is a miss, or still
+//! be among those of fills under way, which are removed; a file that is there is whole, since its
+//! bytes were on the disk before it was named.
 
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use super::meta::EntryMeta;
 use super::read::Handle;
 use super::sys;
 
-/// The intention to fetch an object, known to the store from before origin is asked: a purge that comes after this
-/// keeps what is fetched from becoming an entry; it goes to those who wait for it, and who asks from then on is to be
-/// served by another.
+/// The intention to fetch an object, known to the store from before origin is asked: a purge that
+/// comes after this keeps what is fetched from becoming an entry; it goes to those who wait for it,
+/// and who asks from then on is to be served by another.
 #[derive(Debug)]
 pub(crate) struct Fill {
     shared: Arc<Shared>,
@@ -49,18 +50,30 @@ impl Fill {
     /// Makes room for the object and opens a file for it. Waits for the disk.
     ///
     /// # Errors
-    /// `TooLarge` if it is larger than the limits allow; `StorageFull` if other fills hold the room, or the disk is
-    /// full; `InvalidInput` if there is too much metadata. Then it can only be passed through.
+    /// `TooLarge` if it is larger than the limits allow; `StorageFull` if other fills hold the
+    /// room, or the disk is full; `InvalidInput` if there is too much metadata. Then it can only be
+    /// passed through.
     pub(crate) fn create(self, meta: EntryMeta) -> Result<Filling> {
         let size = meta.object.size;
         if self.shared.limits.max_object_size.is_some_and(|most| size > most) {
-            return Err(Error::new(ErrorKind::TooLarge, "the object is larger than max_object_size"));
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                "the object is larger than max_object_size",
+            ));
         }
-        let json =
-            meta.to_json(&self.key).map_err(|cause| Error::unexpected("the metadata cannot be written", cause))?;
-        let too_much = || Error::new(ErrorKind::InvalidInput, "there is more metadata than a cache entry can hold");
+        let json = meta
+            .to_json(&self.key)
+            .map_err(|cause| Error::unexpected("the metadata cannot be written", cause))?;
+        let too_much = || {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "there is more metadata than a cache entry can hold",
+            )
+        };
         let header_len = header_len(json.len()).ok_or_else(too_much)?;
-        let too_large = || Error::new(ErrorKind::TooLarge, "the object is larger than max_size, the whole cache");
+        let too_large = || {
+            Error::new(ErrorKind::TooLarge, "the object is larger than max_size, the whole cache")
+        };
         let layout = Layout::new(header_len, size).ok_or_else(too_large)?;
         if layout.weight() > self.shared.limits.max_size {
             return Err(too_large());
@@ -72,9 +85,24 @@ impl Fill {
         if size > BLOCK as u64 {
             sys::allocate(&partial.file, layout.file_len())?;
         }
-        let checks = meta.object.checksums.iter().map(|sum| (sum.clone(), Hasher::new(sum.algorithm()))).collect();
+        let checks = meta
+            .object
+            .checksums
+            .iter()
+            .map(|sum| (sum.clone(), Hasher::new(sum.algorithm())))
+            .collect();
         let sums = Sums::new(layout);
-        Ok(Filling { partial, hold, fill: self, meta, layout, sums, checks, written: 0, failed: false })
+        Ok(Filling {
+            partial,
+            hold,
+            fill: self,
+            meta,
+            layout,
+            sums,
+            checks,
+            written: 0,
+            failed: false,
+        })
     }
 }
 
@@ -121,14 +149,17 @@ impl Filling {
     /// Takes the next bytes. Once it returns, a [`Tail`] can read them. Waits for the disk.
     ///
     /// # Errors
-    /// `Integrity` if there are more than were announced; `StorageFull` and whatever else the disk says. After an error
-    /// all that is left to do is to drop it.
+    /// `Integrity` if there are more than were announced; `StorageFull` and whatever else the disk
+    /// says. After an error all that is left to do is to drop it.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.check_alive()?;
         // Until all is done, it has not succeeded.
         self.failed = true;
         if bytes.len() as u64 > self.layout.size() - self.written {
-            return Err(Error::new(ErrorKind::Integrity, "origin sent more bytes than it announced"));
+            return Err(Error::new(
+                ErrorKind::Integrity,
+                "origin sent more bytes than it announced",
+            ));
         }
         sys::write_all_at(&self.partial.file, bytes, self.layout.body() + self.written)?;
         self.sums.update(bytes);
@@ -138,12 +169,13 @@ impl Filling {
         Ok(())
     }
 
-    /// Makes it an entry, which replaces an older one of the key. If there is one by now whose fill began later, that
-    /// one stays and is the answer. Waits for the disk.
+    /// Makes it an entry, which replaces an older one of the key. If there is one by now whose fill
+    /// began later, that one stays and is the answer. Waits for the disk.
     ///
     /// # Errors
-    /// `Integrity` if bytes are missing or are not those that origin's checksums tell of; `Conflict` if the key was
-    /// purged since the fill began; `StorageFull` and whatever else the disk says. Nothing is kept then.
+    /// `Integrity` if bytes are missing or are not those that origin's checksums tell of;
+    /// `Conflict` if the key was purged since the fill began; `StorageFull` and whatever else the
+    /// disk says. Nothing is kept then.
     pub(crate) fn commit(mut self) -> Result<Arc<Entry>> {
         self.check_alive()?;
         if self.written < self.layout.size() {
@@ -153,7 +185,9 @@ impl Filling {
         for (expected, hasher) in std::mem::take(&mut self.checks) {
             let found = hasher.finish();
             if found != expected {
-                let message = format!("origin's bytes have the checksum {found}, and not {expected} as origin says");
+                let message = format!(
+                    "origin's bytes have the checksum {found}, and not {expected} as origin says"
+                );
                 return Err(Error::new(ErrorKind::Integrity, message));
             }
         }
@@ -171,7 +205,10 @@ impl Filling {
         let replaced = {
             let _no_purge_now = course.committing();
             if course.is_purged() {
-                return Err(Error::new(ErrorKind::Conflict, "the key was purged while it was being fetched"));
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "the key was purged while it was being fetched",
+                ));
             }
             self.partial.publish(&entry)?;
             let placed = shared.index().place(&entry);
@@ -209,8 +246,8 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Bytes of the body from a position, at most [`BLOCK`] of them, all of which have been written. May wait for the
-    /// disk.
+    /// Bytes of the body from a position, at most [`BLOCK`] of them, all of which have been
+    /// written. May wait for the disk.
     ///
     /// # Errors
     /// What the operating system says.
@@ -236,7 +273,9 @@ pub(super) struct Hold {
 
 impl Hold {
     pub(super) fn take(shared: &Arc<Shared>, bytes: u64) -> Result<Self> {
-        let full = || Error::new(ErrorKind::StorageFull, "fills under way have been promised all of max_size");
+        let full = || {
+            Error::new(ErrorKind::StorageFull, "fills under way have been promised all of max_size")
+        };
         let room = shared.index().make_room(bytes).ok_or_else(full)?;
         let hold = Self { shared: Arc::clone(shared), bytes };
         shared.removed(room.held - bytes, &room.left);
@@ -321,7 +360,8 @@ struct Sums {
 
 impl Sums {
     fn new(layout: Layout) -> Self {
-        // A length is only a claim before the bytes are here; what it may cost in advance is bounded.
+        // A length is only a claim before the bytes are here; what it may cost in advance is
+        // bounded.
         let done = Vec::with_capacity(layout.blocks().min(1024) as usize);
         Self { done, running: Digest::new(CrcAlgorithm::Crc64Nvme), filled: 0 }
     }

@@ -18,7 +18,8 @@ type Courses = BTreeMap<(Arc<str>, u64), Arc<Course>>;
 #[derive(Debug, Default)]
 pub(super) struct Course {
     purged: AtomicBool,
-    /// Held while a fill becomes an entry: a purge then waits and finds the entry, or comes first and is seen.
+    /// Held while a fill becomes an entry: a purge then waits and finds the entry, or comes first
+    /// and is seen.
     committing: Mutex<()>,
 }
 
@@ -66,7 +67,8 @@ impl Fills {
         let start = Bound::Included((Arc::from(first), 0));
         let courses: Vec<_> = {
             let by_key = self.lock();
-            let matching = by_key.range((start, Bound::Unbounded)).take_while(|((key, _), _)| matches(key));
+            let matching =
+                by_key.range((start, Bound::Unbounded)).take_while(|((key, _), _)| matches(key));
             matching.map(|(_, course)| Arc::clone(course)).collect()
         };
         courses.iter().for_each(|course| course.purge());

@@ -1,11 +1,12 @@
 //! [`Index`]: which entries there are, in which order they leave, and who holds which bytes of the disk.
 //!
-//! All of it is behind one lock, which is held for a look-up in a table and a few links of lists, never for input or
-//! output.
+//! All of it is behind one lock, which is held for a look-up in a table and a few links of lists,
+//! never for input or output.
 //!
-//! Invariant: `used + held` is at least what our files take on the disk, and at most `max` (but for a directory that
-//! was filled under a greater limit, until it has been cut down). Bytes go from `held` to `used` when a fill becomes an
-//! entry; those of an entry that leaves stay in one of the two until its file is removed.
+//! Invariant: `used + held` is at least what our files take on the disk, and at most `max` (but for
+//! a directory that was filled under a greater limit, until it has been cut down). Bytes go from
+//! `held` to `used` when a fill becomes an entry; those of an entry that leaves stay in one of the
+//! two until its file is removed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -37,8 +38,8 @@ pub(super) struct Index {
 /// Room that was made.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// What is held for the caller until he has removed the files of the entries that left, and then may be cut down to
-    /// what he asked for.
+    /// What is held for the caller until he has removed the files of the entries that left, and
+    /// then may be cut down to what he asked for.
     pub(super) held: u64,
     pub(super) left: Vec<Arc<Entry>>,
 }
@@ -82,15 +83,17 @@ impl Index {
         self.entries.get_key_value(key).map(|(ByKey(entry), _)| Arc::clone(entry))
     }
 
-    /// Holds bytes for the caller, and lets entries leave for it. `None`, and nothing leaves, if others hold too much.
-    /// Entries leave too where there are too many for the memory of the index: each that is added has made room
-    /// before, so that their number exceeds the limit by the fills under way at most.
+    /// Holds bytes for the caller, and lets entries leave for it. `None`, and nothing leaves, if
+    /// others hold too much. Entries leave too where there are too many for the memory of the
+    /// index: each that is added has made room before, so that their number exceeds the limit by
+    /// the fills under way at most.
     pub(super) fn make_room(&mut self, bytes: u64) -> Option<Room> {
         if self.held.saturating_add(bytes) > self.max {
             return None;
         }
         let left = self.evict_down_to(self.max - self.held - bytes);
-        // What is freed is nobody's before the files are gone; what is asked for beyond it was free before.
+        // What is freed is nobody's before the files are gone; what is asked for beyond it was free
+        // before.
         let freed: u64 = left.iter().map(|entry| entry.weight()).sum();
         let held = bytes.max(freed);
         self.held += held;
@@ -112,7 +115,8 @@ impl Index {
         left
     }
 
-    /// Takes out of the queue what leaves next, or `None` once the rest takes this little of the disk, and not too much memory.
+    /// Takes out of the queue what leaves next, or `None` once the rest takes this little of the
+    /// disk, and not too much memory.
     fn next_to_leave(&mut self, used: u64) -> Option<Arc<Entry>> {
         if self.used > used {
             self.queue.evict()
@@ -141,7 +145,8 @@ impl Index {
                 return Placed::Superseded(old);
             }
             self.queue.replace(ticket, Arc::clone(entry), entry.weight());
-            // The key of a table is the entry itself, which inserting an equal one would not replace.
+            // The key of a table is the entry itself, which inserting an equal one would not
+            // replace.
             self.entries.remove(entry.key());
             self.entries.insert(ByKey(Arc::clone(entry)), ticket);
             self.keys.replace(ByKey(Arc::clone(entry)));
@@ -154,8 +159,9 @@ impl Index {
         Placed::New(None)
     }
 
-    /// Puts back what was there before a restart, the oldest fill first. Those that had proved their worth are told by
-    /// the order; without one, all are taken to have, so that a scan right after the start does not wash them out.
+    /// Puts back what was there before a restart, the oldest fill first. Those that had proved
+    /// their worth are told by the order; without one, all are taken to have, so that a scan right
+    /// after the start does not wash them out.
     pub(super) fn put_back_all(&mut self, entries: Vec<Entry>, order: Option<&Order>) {
         let place = |entry: &Entry| order.and_then(|order| order.get(&entry.id())).copied();
         let (mut proven, new): (Vec<_>, Vec<_>) =
@@ -181,9 +187,14 @@ impl Index {
         self.entries.insert(ByKey(entry), ticket);
     }
 
-    /// Takes out an entry whose file is removed, unless another version has its place. Whether it was there.
+    /// Takes out an entry whose file is removed, unless another version has its place. Whether it
+    /// was there.
     pub(super) fn remove(&mut self, entry: &Entry) -> bool {
-        if self.entries.get_key_value(entry.key()).is_none_or(|(ByKey(found), _)| found.id() != entry.id()) {
+        if self
+            .entries
+            .get_key_value(entry.key())
+            .is_none_or(|(ByKey(found), _)| found.id() != entry.id())
+        {
             return false;
         }
         if let Some(ticket) = self.entries.remove(entry.key()) {
@@ -208,11 +219,17 @@ impl Index {
             Some(key) => Bound::Excluded(key),
             None => Bound::Included(prefix),
         };
-        let following = self.keys.range::<str, _>((start, Bound::Unbounded)).map(|ByKey(entry)| entry);
-        following.take_while(|entry| entry.key().starts_with(prefix)).take(most).map(Arc::clone).collect()
+        let following =
+            self.keys.range::<str, _>((start, Bound::Unbounded)).map(|ByKey(entry)| entry);
+        following
+            .take_while(|entry| entry.key().starts_with(prefix))
+            .take(most)
+            .map(Arc::clone)
+            .collect()
     }
 
-    /// The numbers of the entries that have proved their worth, with their hits, from the oldest on.
+    /// The numbers of the entries that have proved their worth, with their hits, from the oldest
+    /// on.
     pub(super) fn proven(&self) -> Vec<(u64, u8)> {
         self.queue.proven().map(|(entry, hits)| (entry.id(), hits)).collect()
     }
@@ -289,8 +306,15 @@ mod tests {
         let newer = Arc::new(Entry::new("0", 5, later.layout()));
         index.make_room(weight).unwrap();
         assert!(matches!(index.place(&newer), Placed::New(Some(replaced)) if replaced.id() == 0));
-        assert!(index.page("", None, 10).iter().all(|entry| entry.id() == 5), "the tree has the newer one too");
-        assert_eq!((index.used, index.held), (weight, weight), "the file of the old one is there still");
+        assert!(
+            index.page("", None, 10).iter().all(|entry| entry.id() == 5),
+            "the tree has the newer one too"
+        );
+        assert_eq!(
+            (index.used, index.held),
+            (weight, weight),
+            "the file of the old one is there still"
+        );
         assert!(!index.remove(&old) && !index.remove_corrupt(&old));
         index.release(weight);
         index.make_room(weight).unwrap();
@@ -309,7 +333,9 @@ mod tests {
             index.place(&entry);
         }
         assert_eq!((index.usage().objects, index.usage().index), (10, 10 * each));
-        for entry in (10..1_000).map(|id| Arc::new(Entry::new(format!("long/{id:04}"), id, entry(0).layout()))) {
+        for entry in (10..1_000)
+            .map(|id| Arc::new(Entry::new(format!("long/{id:04}"), id, entry(0).layout())))
+        {
             let room = index.make_room(entry.weight()).unwrap();
             index.release(room.held - entry.weight());
             index.place(&entry);

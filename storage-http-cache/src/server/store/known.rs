@@ -35,7 +35,8 @@ impl Store {
         let mut header = header_of(entry);
         let read = sys::read_exact_at(reader.file(), &mut header, 0);
         read.map_err(|error| self.shared.trouble(entry, error.into()))?;
-        let meta = decoded(entry, &header).map_err(|broken| self.shared.trouble(entry, broken.into()))?;
+        let meta =
+            decoded(entry, &header).map_err(|broken| self.shared.trouble(entry, broken.into()))?;
         Ok(self.shared.keep_metadata(entry, meta))
     }
 
@@ -60,9 +61,10 @@ impl Store {
         Some(self.shared.keep_metadata(entry, meta))
     }
 
-    /// Gives an entry newer metadata, when origin said that the body is current. Waits for the disk.
-    /// Returns whether it is on the disk too: if it does not fit in its place, or the entry has left,
-    /// it is known as long as it is in memory, and after that the old metadata, whose time is over.
+    /// Gives an entry newer metadata, when origin said that the body is current. Waits for the
+    /// disk. Returns whether it is on the disk too: if it does not fit in its place, or the entry
+    /// has left, it is known as long as it is in memory, and after that the old metadata, whose
+    /// time is over.
     ///
     /// # Errors
     /// What the operating system says; the new metadata is in memory all the same.
@@ -72,7 +74,9 @@ impl Store {
         let _no_other = self.shared.header(entry);
         self.shared.keep_metadata(entry, meta);
         // At most MAX_HEADER.
-        let Some(header) = layout::encode_header(&json, entry.layout().body() as usize) else { return Ok(false) };
+        let Some(header) = layout::encode_header(&json, entry.layout().body() as usize) else {
+            return Ok(false);
+        };
         let path = self.shared.directory.entry_file(entry.key(), entry.id());
         match std::fs::File::options().write(true).open(path) {
             // Torn by a crash, it makes the next start drop the entry.

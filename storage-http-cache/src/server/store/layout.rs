@@ -7,9 +7,9 @@
 //! | sums | 8 for each block of the body | the block's CRC |
 //! | footer | 32 | magic, length of the body, CRC of the sums, CRC of the footer up to here |
 //!
-//! Numbers are little-endian; CRCs are CRC-64/NVME. The body begins on a page and is cut into blocks of 128 KiB, so
-//! that reading a block touches whole pages. The header has room to spare, so that newer metadata can be written in its
-//! place.
+//! Numbers are little-endian; CRCs are CRC-64/NVME. The body begins on a page and is cut into
+//! blocks of 128 KiB, so that reading a block touches whole pages. The header has room to spare, so
+//! that newer metadata can be written in its place.
 
 use std::ops::Range;
 
@@ -118,7 +118,8 @@ impl Layout {
 
     /// The sums out of what [`encode_end`](Self::encode_end) made.
     pub(super) fn decode_end(&self, end: &[u8]) -> Result<Box<[u64]>, Broken> {
-        let (sums, footer) = end.split_last_chunk::<FOOTER>().ok_or(Broken("the footer is cut off"))?;
+        let (sums, footer) =
+            end.split_last_chunk::<FOOTER>().ok_or(Broken("the footer is cut off"))?;
         let word = |at: usize| number(&footer[at..at + 8]);
         if crc(&footer[..24]) != word(24) || footer[..8] != *END_MAGIC || word(8) != self.size {
             return Err(Broken("the footer is broken"));
@@ -181,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_has_room_for_more() {
-        for len in [0, 1, 3000, PAGE - META - SLACK, PAGE - META - SLACK + 1, MAX_HEADER - META - SLACK] {
+        for len in
+            [0, 1, 3000, PAGE - META - SLACK, PAGE - META - SLACK + 1, MAX_HEADER - META - SLACK]
+        {
             let meta = vec![b'x'; len];
             let header = encode_header(&meta, header_len(len).unwrap()).unwrap();
             assert_eq!(told_header_len(&header[..PAGE]).unwrap(), header.len());

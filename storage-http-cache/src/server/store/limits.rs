@@ -6,25 +6,34 @@ pub(crate) const OPEN_FILES: u64 = 512;
 /// The bounds of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// The most bytes on the disk: bodies, what is kept beside them, and what fills under way have been promised, in
-    /// whole pages of 4 KiB. What leaves while it is still being read comes on top until its last reader is done.
+    /// The most bytes on the disk: bodies, what is kept beside them, and what fills under way have
+    /// been promised, in whole pages of 4 KiB. What leaves while it is still being read comes on
+    /// top until its last reader is done.
     pub(crate) max_size: u64,
     /// The largest body that is kept.
     pub(crate) max_object_size: Option<u64>,
     /// The most bytes of memory for bodies and metadata that are asked for again.
     pub(crate) memory: u64,
-    /// The most bytes of memory for the index, in which each entry has a place, whatever is asked for.
+    /// The most bytes of memory for the index, in which each entry has a place, whatever is asked
+    /// for.
     pub(crate) index_memory: u64,
     /// The most files kept open beyond those that are being read.
     pub(crate) open_files: u64,
 }
 
 impl Limits {
-    /// This much on the disk, 64 MiB of memory for what is asked for again, 512 MiB for the index, 512 open files.
+    /// This much on the disk, 64 MiB of memory for what is asked for again, 512 MiB for the index,
+    /// 512 open files.
     #[cfg(test)]
     pub(crate) fn new(max_size: u64) -> Self {
         let mib = 1024 * 1024;
-        Self { max_size, max_object_size: None, memory: 64 * mib, index_memory: 512 * mib, open_files: OPEN_FILES }
+        Self {
+            max_size,
+            max_object_size: None,
+            memory: 64 * mib,
+            index_memory: 512 * mib,
+            open_files: OPEN_FILES,
+        }
     }
 }
 
@@ -37,8 +46,8 @@ pub(crate) struct Recovered {
     pub(crate) bytes: u64,
     /// Files that were removed since they were broken.
     pub(crate) dropped: u64,
-    /// Files that were removed since they were left over: of fills that never ended, and versions that had been
-    /// replaced.
+    /// Files that were removed since they were left over: of fills that never ended, and versions
+    /// that had been replaced.
     pub(crate) partial: u64,
 }
 

@@ -1,8 +1,9 @@
-//! What is kept in memory: bodies and blocks that were compared with their checksums and are asked for again.
+//! What is kept in memory: bodies and blocks that were compared with their checksums and are asked
+//! for again.
 //!
-//! Small bodies as a whole, those of larger objects block by block, as long as the object is small beside the memory
-//! there is: what streams through does not push out the rest. A byte that flips on the disk meanwhile is no concern of
-//! theirs.
+//! Small bodies as a whole, those of larger objects block by block, as long as the object is small
+//! beside the memory there is: what streams through does not push out the rest. A byte that flips
+//! on the disk meanwhile is no concern of theirs.
 
 use bytes::Bytes;
 

@@ -18,11 +18,11 @@ pub(crate) struct EntryMeta {
     pub(crate) fetched_at: SystemTime,
     /// When origin last said that the body is current, in whole milliseconds.
     pub(crate) validated_at: SystemTime,
-    /// The age that origin's response had then, in whole milliseconds: more than zero where origin is
-    /// a cache itself (RFC 9111, section 4.2.3).
+    /// The age that origin's response had then, in whole milliseconds: more than zero where origin
+    /// is a cache itself (RFC 9111, section 4.2.3).
     pub(crate) age: Duration,
-    /// The `Date` of that response, in whole milliseconds: `Expires` counts from it (RFC 9111, section
-    /// 4.2.1). `None` where origin is not an HTTP server.
+    /// The `Date` of that response, in whole milliseconds: `Expires` counts from it (RFC 9111,
+    /// section 4.2.1). `None` where origin is not an HTTP server.
     pub(crate) date: Option<SystemTime>,
     /// What the server wants to find again. Nothing here looks at it.
     pub(crate) extra: BTreeMap<String, String>,
@@ -34,7 +34,8 @@ impl EntryMeta {
         let response = object.response;
         let now = from_millis(millis(now));
         let (age, date) = (Duration::ZERO, None);
-        let mut meta = Self { object, fetched_at: now, validated_at: now, age, date, extra: BTreeMap::new() };
+        let mut meta =
+            Self { object, fetched_at: now, validated_at: now, age, date, extra: BTreeMap::new() };
         meta.validated(now, response);
         meta
     }
@@ -52,14 +53,15 @@ impl EntryMeta {
         self.date.map(|date| ResponseMeta::new(self.age, date))
     }
 
-    /// Returns the time from which `Expires` counts: the `Date` of the response, or when it came if it has none.
+    /// Returns the time from which `Expires` counts: the `Date` of the response, or when it came if
+    /// it has none.
     pub(crate) fn response_date(&self) -> SystemTime {
         self.date.unwrap_or(self.validated_at)
     }
 
-    /// Returns how old the response is at a time (`current_age`, RFC 9111, section 4.2.3). Never less
-    /// than the age that it came with. One from the future is as old as can be, because the clock was
-    /// put back; smaller backward steps of it are ignored.
+    /// Returns how old the response is at a time (`current_age`, RFC 9111, section 4.2.3). Never
+    /// less than the age that it came with. One from the future is as old as can be, because the
+    /// clock was put back; smaller backward steps of it are ignored.
     pub(crate) fn age_at(&self, now: SystemTime) -> Duration {
         match now.duration_since(self.validated_at) {
             Ok(kept_for) => self.age.saturating_add(kept_for),
@@ -112,7 +114,8 @@ impl EntryMeta {
 
     /// The key of the entry, and the metadata.
     pub(super) fn from_json(json: &[u8]) -> storage_core::Result<(String, Self)> {
-        let unreadable = |cause| storage_core::Error::unexpected("the metadata cannot be read", cause);
+        let unreadable =
+            |cause| storage_core::Error::unexpected("the metadata cannot be read", cause);
         let written: Written = serde_json::from_slice(json).map_err(unreadable)?;
         let object_key = written.object.map_or_else(|| Key::new(written.key.as_str()), Ok)?;
         let mut object = ObjectMeta::new(object_key, written.size);
@@ -126,9 +129,13 @@ impl EntryMeta {
             object.metadata.expires = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
         }
         object.checksums = written.checksums;
-        let (fetched_at, validated_at) = (from_millis(written.fetched_at), from_millis(written.validated_at));
+        let (fetched_at, validated_at) =
+            (from_millis(written.fetched_at), from_millis(written.validated_at));
         let (age, date) = (Duration::from_millis(written.age), written.date.map(from_millis));
-        Ok((written.key, Self { object, fetched_at, validated_at, age, date, extra: written.extra }))
+        Ok((
+            written.key,
+            Self { object, fetched_at, validated_at, age, date, extra: written.extra },
+        ))
     }
 }
 
@@ -179,7 +186,8 @@ fn since_epoch(time: SystemTime) -> Option<(u64, u32)> {
 }
 
 fn millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn from_millis(millis: u64) -> SystemTime {
@@ -202,9 +210,15 @@ mod tests {
         object.checksums.insert(Checksum::of(ChecksumAlgorithm::Sha256, b"hello"));
         // The last second that HTTP can write, which is none of RFC 3339's in every time zone.
         object.metadata.expires = Some(UNIX_EPOCH + Duration::from_secs(253_402_300_799));
-        object.response = Some(ResponseMeta::new(Duration::from_millis(59_500), UNIX_EPOCH + Duration::from_secs(7)));
+        object.response = Some(ResponseMeta::new(
+            Duration::from_millis(59_500),
+            UNIX_EPOCH + Duration::from_secs(7),
+        ));
         let mut full = EntryMeta::fetched(object, SystemTime::now());
-        assert_eq!((full.age.as_millis(), full.date), (59_500, Some(UNIX_EPOCH + Duration::from_secs(7))));
+        assert_eq!(
+            (full.age.as_millis(), full.date),
+            (59_500, Some(UNIX_EPOCH + Duration::from_secs(7)))
+        );
         full.validated_at += Duration::from_millis(1500);
         full.extra.insert("source".to_owned(), "origin".to_owned());
         for meta in [bare, full] {
@@ -220,7 +234,10 @@ mod tests {
         let json =
             br#"{"key":"a","size":1,"metadata":{"expires":"2096-10-02T07:06:40Z"},"fetched_at":1,"validated_at":2}"#;
         let (_, meta) = EntryMeta::from_json(json).unwrap();
-        assert_eq!(meta.object.metadata.expires, Some(UNIX_EPOCH + Duration::from_secs(4_000_000_000)));
+        assert_eq!(
+            meta.object.metadata.expires,
+            Some(UNIX_EPOCH + Duration::from_secs(4_000_000_000))
+        );
         assert_eq!((meta.age, meta.date), (Duration::ZERO, None));
     }
 

@@ -1,26 +1,33 @@
-//! What the mirror keeps on its disk: a bounded cache of whole objects that survives crashes and checks itself.
+//! What the mirror keeps on its disk: a bounded cache of whole objects that survives crashes and
+//! checks itself.
 //!
-//! One file an object ([`layout`] has its bytes, [`directory`] its name), an index in memory ([`index`]), and S3-FIFO
-//! to decide what leaves when room is needed ([`s3fifo`]). A small part of the bodies is kept in memory too.
+//! One file an object ([`layout`] has its bytes, [`directory`] its name), an index in memory
+//! ([`index`]), and S3-FIFO to decide what leaves when room is needed ([`s3fifo`]). A small part of
+//! the bodies is kept in memory too.
 //!
-//! - **Whole or not at all**: an object becomes visible when all its bytes are on the disk and are those that origin
-//!   announced ([`fill`]). What a crash leaves half done is removed at the next start ([`recover`]), which comes back
-//!   warm.
-//! - **Never the wrong bytes**: every block is compared with its checksum each time it is read ([`read`]); what is
-//!   broken leaves and is fetched again. Keys are compared as they are, byte by byte.
-//! - **Bounded**: room is made before a fill begins, so the directory never takes more than `max_size`.
+//! - **Whole or not at all**: an object becomes visible when all its bytes are on the disk and are
+//!   those that origin announced ([`fill`]). What a crash leaves half done is removed at the next
+//!   start ([`recover`]), which comes back warm.
+//! - **Never the wrong bytes**: every block is compared with its checksum each time it is read
+//!   ([`read`]); what is broken leaves and is fetched again. Keys are compared as they are, byte by
+//!   byte.
+//! - **Bounded**: room is made before a fill begins, so the directory never takes more than
+//!   `max_size`.
 //! - **A purge wins** over every fill that began before it ([`purge`]).
 //!
-//! Everything here is synchronous. What may wait for the disk says so and is to be called where blocking is allowed;
-//! the rest ([`Store::get`], [`Store::hot`], [`Store::try_load`], [`Reader::try_read_block`], ...) takes microseconds.
+//! Everything here is synchronous. What may wait for the disk says so and is to be called where
+//! blocking is allowed; the rest ([`Store::get`], [`Store::hot`], [`Store::try_load`],
+//! [`Reader::try_read_block`], ...) takes microseconds.
 //!
 //! # The course of a request
 //!
-//! [`Store::get`] finds the entry, and [`Store::try_meta`] (where that would wait [`Store::meta`]) its metadata; the body of a small one is in memory ([`Store::hot`]), or comes as a whole
-//! ([`Store::try_load`], and where that would wait [`Store::load`]); that of a large one comes block by block from a
-//! [`Reader`]. An error of kind `NotFound` or `Integrity` means that the entry has left: the request is a miss. A miss
-//! begins a [`Fill`] *before* it asks origin, has it create a [`Filling`] once the metadata is known, writes to it what
-//! arrives, lets the others who wait read it from its [`Tail`], and commits it.
+//! [`Store::get`] finds the entry, and [`Store::try_meta`] (where that would wait [`Store::meta`])
+//! its metadata; the body of a small one is in memory ([`Store::hot`]), or comes as a whole
+//! ([`Store::try_load`], and where that would wait [`Store::load`]); that of a large one comes
+//! block by block from a [`Reader`]. An error of kind `NotFound` or `Integrity` means that the
+//! entry has left: the request is a miss. A miss begins a [`Fill`] *before* it asks origin, has it
+//! create a [`Filling`] once the metadata is known, writes to it what arrives, lets the others who
+//! wait read it from its [`Tail`], and commits it.
 
 mod buffers;
 mod directory;
@@ -73,8 +80,8 @@ const METADATA_SHARE: u64 = 8;
 /// How many entries are looked at with the lock held when all are gone through.
 const PAGE: usize = 512;
 
-/// A cache directory that is open. Cheap to clone; when the last clone, and the last fill and reader, is dropped, it is
-/// closed.
+/// A cache directory that is open. Cheap to clone; when the last clone, and the last fill and
+/// reader, is dropped, it is closed.
 #[derive(Clone)]
 pub(crate) struct Store {
     shared: Arc<Shared>,
@@ -95,8 +102,8 @@ struct Shared {
 }
 
 impl Store {
-    /// Opens a directory, which is made if it is missing, and brings back what is in it. Waits for the disk: a second
-    /// for some ten thousand objects, if nothing of them is in memory.
+    /// Opens a directory, which is made if it is missing, and brings back what is in it. Waits for
+    /// the disk: a second for some ten thousand objects, if nothing of them is in memory.
     ///
     /// # Errors
     /// `Conflict` if another process has it open; what the operating system says.
@@ -136,7 +143,8 @@ impl Store {
         self.shared.index().peek(key)
     }
 
-    /// Begins to fill a key. To be called before origin is asked, so that a purge from then on wins.
+    /// Begins to fill a key. To be called before origin is asked, so that a purge from then on
+    /// wins.
     pub(crate) fn begin(&self, key: &str) -> Fill {
         Fill::begin(&self.shared, key)
     }

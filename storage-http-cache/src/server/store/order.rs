@@ -1,9 +1,9 @@
-//! The order of eviction across restarts: which entries had proved their worth, so that a restart does not make
-//! newcomers of them.
+//! The order of eviction across restarts: which entries had proved their worth, so that a restart
+//! does not make newcomers of them.
 //!
-//! A hint: written when a store is closed and taken away when it is opened, so that after a crash there is none, rather
-//! than an old one. It is checked by a checksum, ignored where it is broken, and without harm where it tells of entries
-//! that are gone.
+//! A hint: written when a store is closed and taken away when it is opened, so that after a crash
+//! there is none, rather than an old one. It is checked by a checksum, ignored where it is broken,
+//! and without harm where it tells of entries that are gone.
 
 use std::collections::HashMap;
 use std::fs;
@@ -64,7 +64,10 @@ mod tests {
         assert_eq!(take(&path), None);
         let proven = [(7, 0), (3, 2), (u64::MAX, 3)];
         write(&path, &proven).unwrap();
-        assert_eq!(take(&path).unwrap(), HashMap::from([(7, (0, 0)), (3, (1, 2)), (u64::MAX, (2, 3))]));
+        assert_eq!(
+            take(&path).unwrap(),
+            HashMap::from([(7, (0, 0)), (3, (1, 2)), (u64::MAX, (2, 3))])
+        );
         assert_eq!(take(&path), None, "it is gone");
         write(&path, &proven).unwrap();
         let bytes = fs::read(&path).unwrap();

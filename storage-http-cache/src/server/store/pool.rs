@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::s3fifo::{S3Fifo, Ticket};
 
-/// What a value takes besides its bytes: its places in the table and the queue, with their unused room.
+/// What a value takes besides its bytes: its places in the table and the queue, with their unused
+/// room.
 pub(super) const OVERHEAD: u64 = 192;
 
 /// What a value is of: the number of an entry, and which of its blocks.
@@ -14,8 +15,9 @@ pub(super) type Place = (u64, u64);
 
 /// Values by their place, up to a total weight.
 ///
-/// The lock is held for a look-up in a table and a few links of a list. What leaves is dropped after it is released,
-/// since closing the last descriptor of a removed file can take the file system a while.
+/// The lock is held for a look-up in a table and a few links of a list. What leaves is dropped
+/// after it is released, since closing the last descriptor of a removed file can take the file
+/// system a while.
 #[derive(Debug)]
 pub(super) struct Pool<V> {
     capacity: u64,
@@ -30,7 +32,10 @@ struct Inner<V> {
 
 impl<V: Clone> Pool<V> {
     pub(super) fn new(capacity: u64) -> Self {
-        Self { capacity, inner: Mutex::new(Inner { values: HashMap::new(), queue: S3Fifo::new(capacity) }) }
+        Self {
+            capacity,
+            inner: Mutex::new(Inner { values: HashMap::new(), queue: S3Fifo::new(capacity) }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<V>> {

@@ -11,8 +11,9 @@ use super::{Shared, Store};
 const PAGE: usize = 256;
 
 impl Store {
-    /// Removes the entry of a key. When it returns, nothing of what was there before is served or comes back, neither
-    /// from a fill that began before nor after a crash. Whether there was an entry. Waits for the disk.
+    /// Removes the entry of a key. When it returns, nothing of what was there before is served or
+    /// comes back, neither from a fill that began before nor after a crash. Whether there was an
+    /// entry. Waits for the disk.
     ///
     /// # Errors
     /// What the operating system says about removing; the entry may be there still.
@@ -33,15 +34,16 @@ impl Store {
         self.shared.fills.purge_prefix(prefix);
         let (mut purged, mut after) = (0, None::<Arc<Entry>>);
         loop {
-            let page = self.shared.index().page(prefix, after.as_ref().map(|entry| entry.key()), PAGE);
+            let page =
+                self.shared.index().page(prefix, after.as_ref().map(|entry| entry.key()), PAGE);
             let Some(last) = page.last() else { return Ok(purged) };
             after = Some(Arc::clone(last));
             purged += self.shared.purge_all(&page)?;
         }
     }
 
-    /// Removes one version: origin has it no longer. A newer one of the same key stays. Whether it was there. Waits for
-    /// the disk.
+    /// Removes one version: origin has it no longer. A newer one of the same key stays. Whether it
+    /// was there. Waits for the disk.
     ///
     /// # Errors
     /// As [`purge`](Self::purge).
@@ -51,8 +53,8 @@ impl Store {
 }
 
 impl Shared {
-    /// The files go first: whoever comes by an entry meanwhile finds nothing to read, and what could not be removed is
-    /// still known, so that the purge can be tried again.
+    /// The files go first: whoever comes by an entry meanwhile finds nothing to read, and what
+    /// could not be removed is still known, so that the purge can be tried again.
     fn purge_all(&self, entries: &[Arc<Entry>]) -> Result<usize> {
         let mut removed = Vec::with_capacity(entries.len());
         let mut failure = None;
@@ -86,7 +88,8 @@ impl Shared {
         self.index().remove_corrupt(entry);
     }
 
-    /// Removes the files of entries that have left the index, and gives back bytes that were held until then.
+    /// Removes the files of entries that have left the index, and gives back bytes that were held
+    /// until then.
     pub(super) fn removed(&self, held: u64, entries: &[Arc<Entry>]) {
         let mut stuck = 0;
         for entry in entries {
@@ -102,7 +105,8 @@ impl Shared {
         index.hold(stuck);
     }
 
-    /// Closes the file of an entry that leaves and forgets its bytes; who is reading it has both still.
+    /// Closes the file of an entry that leaves and forgets its bytes; who is reading it has both
+    /// still.
     fn let_go(&self, entry: &Entry) {
         entry.set_gone();
         self.let_go_of_file(entry);

@@ -1,10 +1,10 @@
-//! Reading: every block is compared with its checksum each time, so that a byte that flipped on the disk is never
-//! handed out.
+//! Reading: every block is compared with its checksum each time, so that a byte that flipped on the
+//! disk is never handed out.
 //!
 //! What is found broken leaves the store right then, so that the next who asks fetches it again.
 //!
-//! A part of what is asked for again is kept in memory (see [`memory`](super::memory)), which costs no reading and no
-//! comparing.
+//! A part of what is asked for again is kept in memory (see [`memory`](super::memory)), which costs
+//! no reading and no comparing.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ impl Handle {
     fn open(shared: &Shared, entry: &Entry) -> Result<Self, Trouble> {
         let layout = entry.layout();
         let file = File::open(shared.directory.entry_file(entry.key(), entry.id()))?;
-        let len = usize::try_from(layout.end_len()).map_err(|_| Broken("there are more checksums than memory"))?;
+        let len = usize::try_from(layout.end_len())
+            .map_err(|_| Broken("there are more checksums than memory"))?;
         let mut end = vec![0; len];
         sys::read_exact_at(&file, &mut end, layout.end())?;
         let sums = layout.decode_end(&end)?;
@@ -71,7 +72,11 @@ impl From<Broken> for Trouble {
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        if sys::means_broken(&error) { Self::Broken(Broken("the disk cannot read it back")) } else { Self::Io(error) }
+        if sys::means_broken(&error) {
+            Self::Broken(Broken("the disk cannot read it back"))
+        } else {
+            Self::Io(error)
+        }
     }
 }
 
@@ -95,11 +100,12 @@ impl Reader {
         self.entry.layout().blocks()
     }
 
-    /// A whole block of [`BLOCK`] bytes (the last one may be shorter), compared with its checksum. May wait for the
-    /// disk.
+    /// A whole block of [`BLOCK`] bytes (the last one may be shorter), compared with its checksum.
+    /// May wait for the disk.
     ///
     /// # Errors
-    /// `Integrity` if it is broken: the entry has left the store then. `RangeNotSatisfiable` if there is no such block.
+    /// `Integrity` if it is broken: the entry has left the store then. `RangeNotSatisfiable` if
+    /// there is no such block.
     pub(crate) fn read_block(&self, index: u64) -> Result<Bytes> {
         if let Some(block) = self.shared.block_in_memory(&self.entry, index) {
             return Ok(block);
@@ -158,7 +164,9 @@ impl Reader {
         } else if !sys::read_now(&self.handle.file, &mut body, layout.body()) {
             return Ok(None);
         }
-        self.handle.check_all(&body).map_err(|broken| self.shared.trouble(&self.entry, broken.into()))?;
+        self.handle
+            .check_all(&body)
+            .map_err(|broken| self.shared.trouble(&self.entry, broken.into()))?;
         let body = Bytes::from(body);
         self.shared.keep_body(&self.entry, &body);
         Ok(Some(body))
@@ -168,7 +176,10 @@ impl Reader {
 fn whole_len(layout: Layout) -> Result<usize> {
     let len = usize::try_from(layout.size()).ok().filter(|_| layout.size() <= MAX_IN_MEMORY);
     len.ok_or_else(|| {
-        Error::new(ErrorKind::TooLarge, "the body is too large to be read as a whole: read it block by block")
+        Error::new(
+            ErrorKind::TooLarge,
+            "the body is too large to be read as a whole: read it block by block",
+        )
     })
 }
 
@@ -184,11 +195,12 @@ impl super::Store {
         self.shared.body_in_memory(entry)
     }
 
-    /// The whole body of an entry of at most [`MAX_IN_MEMORY`] bytes. With its second hit it is taken into memory. May
-    /// wait for the disk.
+    /// The whole body of an entry of at most [`MAX_IN_MEMORY`] bytes. With its second hit it is
+    /// taken into memory. May wait for the disk.
     ///
     /// # Errors
-    /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too; `TooLarge`.
+    /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too;
+    /// `TooLarge`.
     pub(crate) fn load(&self, entry: &Arc<Entry>) -> Result<Bytes> {
         match self.reader(entry)?.read_whole(true)? {
             Some(body) => Ok(body),
@@ -196,7 +208,8 @@ impl super::Store {
         }
     }
 
-    /// The same if nothing has to be waited for: its file is open, and the kernel has it in memory. Else `None`.
+    /// The same if nothing has to be waited for: its file is open, and the kernel has it in memory.
+    /// Else `None`.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -210,8 +223,8 @@ impl super::Store {
     /// A reader of an entry. Opens its file, unless that is open; may wait for the disk.
     ///
     /// # Errors
-    /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too; `Unexpected`, to be
-    /// tried again, if there are too many open files.
+    /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too;
+    /// `Unexpected`, to be tried again, if there are too many open files.
     pub(crate) fn reader(&self, entry: &Arc<Entry>) -> Result<Reader> {
         if let Some(reader) = self.try_reader(entry) {
             return Ok(reader);
@@ -231,10 +244,11 @@ impl super::Store {
 }
 
 impl Shared {
-    /// Keeps a file open, unless its entry is gone: then its space is to be free when its last reader is done.
+    /// Keeps a file open, unless its entry is gone: then its space is to be free when its last
+    /// reader is done.
     pub(super) fn keep_open(&self, entry: &Entry, handle: &Arc<Handle>) {
-        // The checksums of a large object are counted as if they were files: so those of all that are open together take
-        // no more memory than `SUMS_AS_A_FILE` times the limit.
+        // The checksums of a large object are counted as if they were files: so those of all that
+        // are open together take no more memory than `SUMS_AS_A_FILE` times the limit.
         let sums = handle.sums.len() as u64 * 8 / SUMS_AS_A_FILE;
         let weight = (1 + sums).min(self.limits.open_files.max(1));
         self.handles.insert((entry.id(), 0), Arc::clone(handle), weight);
@@ -251,7 +265,11 @@ impl Shared {
     pub(super) fn trouble(&self, entry: &Entry, trouble: Trouble) -> Error {
         match trouble {
             Trouble::Broken(Broken(what)) => {
-                tracing::warn!(key = entry.key(), what, "an entry of the cache is broken, and is removed");
+                tracing::warn!(
+                    key = entry.key(),
+                    what,
+                    "an entry of the cache is broken, and is removed"
+                );
                 self.remove_corrupt(entry);
                 Error::new(ErrorKind::Integrity, what)
             }
@@ -260,7 +278,9 @@ impl Shared {
                 self.forget(entry);
                 Error::not_found()
             }
-            Trouble::Io(error) => Error::unexpected("the cache cannot be read", error).with_retryable(true),
+            Trouble::Io(error) => {
+                Error::unexpected("the cache cannot be read", error).with_retryable(true)
+            }
         }
     }
 }

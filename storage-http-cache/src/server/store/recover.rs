@@ -1,7 +1,8 @@
-//! Opening a store: what is on the disk becomes entries again, and what is broken or left over goes.
+//! Opening a store: what is on the disk becomes entries again, and what is broken or left over
+//! goes.
 //!
-//! Of each file the header is read and the length compared. The body is compared with its checksums when it is read,
-//! not here: that would take as long as reading all of it.
+//! Of each file the header is read and the length compared. The body is compared with its checksums
+//! when it is read, not here: that would take as long as reading all of it.
 
 use std::fs::{self, File};
 use std::io;
@@ -32,7 +33,8 @@ pub(super) struct Found {
 /// What the operating system says about reading or removing.
 pub(super) fn recover(directory: &Directory) -> Result<Found> {
     let in_context = |error: io::Error| {
-        Error::from(error).with_context(&format!("reading back the cache in {}", directory.path().display()))
+        Error::from(error)
+            .with_context(&format!("reading back the cache in {}", directory.path().display()))
     };
     let mut found = Found::default();
     remove_fills(directory, &mut found).map_err(in_context)?;
@@ -77,7 +79,8 @@ fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Resu
     Ok(())
 }
 
-/// Of two versions of a key, as a crash between naming one and removing the other leaves them, the earlier goes.
+/// Of two versions of a key, as a crash between naming one and removing the other leaves them, the
+/// earlier goes.
 fn keep_latest(directory: &Directory, found: &mut Found) -> io::Result<()> {
     let by_key = |a: &Entry, b: &Entry| a.key().cmp(b.key()).then(b.id().cmp(&a.id()));
     found.entries.sort_unstable_by(by_key);
@@ -98,7 +101,8 @@ fn keep_latest(directory: &Directory, found: &mut Found) -> io::Result<()> {
 /// The entry in a file, whose place and number tell for which key it can be.
 fn read_entry(file: &Path, at: (&str, &str), id: u64) -> io::Result<Result<Entry, Broken>> {
     const CUT_OFF: Result<Entry, Broken> = Err(Broken("the file is cut off"));
-    let broken = |error: io::Error| if sys::means_broken(&error) { Ok(CUT_OFF) } else { Err(error) };
+    let broken =
+        |error: io::Error| if sys::means_broken(&error) { Ok(CUT_OFF) } else { Err(error) };
     let file = File::open(file)?;
     let mut header = vec![0; PAGE];
     if let Err(error) = sys::read_exact_at(&file, &mut header, 0) {
@@ -122,7 +126,8 @@ fn decode_entry(header: &[u8], file_len: u64, at: (&str, &str), id: u64) -> Resu
     if (&*shelf, &*rest) != at {
         return Err(Broken("the file is that of another key"));
     }
-    let layout = Layout::new(header.len(), meta.object.size).filter(|layout| layout.file_len() == file_len);
+    let layout =
+        Layout::new(header.len(), meta.object.size).filter(|layout| layout.file_len() == file_len);
     let layout = layout.ok_or(Broken("the file has another length than its header says"))?;
     Ok(Entry::new(key, id, layout))
 }

@@ -1,13 +1,14 @@
-//! S3-FIFO: which item leaves when room is needed ("FIFO queues are all you need for cache eviction", SOSP 2023).
+//! S3-FIFO: which item leaves when room is needed ("FIFO queues are all you need for cache
+//! eviction", SOSP 2023).
 //!
-//! Three queues. What is new enters `small`, a tenth of the capacity. What was asked for again by the time it leaves
-//! `small` moves to `main`; the rest goes, and its name is remembered in `ghost`. What comes back while its ghost is
-//! remembered enters `main` at once. What reaches the end of `main` goes round again as often as it was asked for
-//! since, up to three times. So a scan of things that are wanted once passes through `small` and pushes out nothing of
-//! worth.
+//! Three queues. What is new enters `small`, a tenth of the capacity. What was asked for again by
+//! the time it leaves `small` moves to `main`; the rest goes, and its name is remembered in
+//! `ghost`. What comes back while its ghost is remembered enters `main` at once. What reaches the
+//! end of `main` goes round again as often as it was asked for since, up to three times. So a scan
+//! of things that are wanted once passes through `small` and pushes out nothing of worth.
 //!
-//! A hit counts up two bits and moves nothing. Every operation is O(1), evictions amortised: each step of one either
-//! ends it or uses up a hit that was counted.
+//! A hit counts up two bits and moves nothing. Every operation is O(1), evictions amortised: each
+//! step of one either ends it or uses up a hit that was counted.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,12 +18,13 @@ const MOST_HITS: u8 = 3;
 /// With how many hits an item leaves `small` for `main`.
 const WORTH_KEEPING: u8 = 2;
 
-/// The place of an item, from [`S3Fifo::insert`] until it is removed or evicted. Used after that it may name another
-/// item.
+/// The place of an item, from [`S3Fifo::insert`] until it is removed or evicted. Used after that it
+/// may name another item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u32);
 
-/// The order in which items of given weights leave. Decides who leaves, not when: the caller knows the limits.
+/// The order in which items of given weights leave. Decides who leaves, not when: the caller knows
+/// the limits.
 #[derive(Debug)]
 pub(super) struct S3Fifo<T> {
     /// What may be in `small` before items leave from there.
@@ -56,18 +58,25 @@ impl<T> S3Fifo<T> {
     /// Empty, for items that weigh `capacity` together.
     pub(super) fn new(capacity: u64) -> Self {
         let ghost = Ghost::default();
-        Self { small_share: capacity / 10, nodes: Vec::new(), free: NIL, lists: [List::EMPTY; 2], ghost }
+        Self {
+            small_share: capacity / 10,
+            nodes: Vec::new(),
+            free: NIL,
+            lists: [List::EMPTY; 2],
+            ghost,
+        }
     }
 
-    /// Takes in a new item. The name is what a later item with the same meaning will have too (a hash of its key). Its
-    /// lower half is kept: two items of one name do no harm.
+    /// Takes in a new item. The name is what a later item with the same meaning will have too (a
+    /// hash of its key). Its lower half is kept: two items of one name do no harm.
     pub(super) fn insert(&mut self, item: T, name: u64, weight: u64) -> Ticket {
         let name = name as u32;
         let list = if self.ghost.forget(name) { MAIN } else { SMALL };
         self.push(Node { item: Some(item), name, weight, hits: 0, list, older: NIL, newer: NIL })
     }
 
-    /// Takes in an item that had proved its worth before, with the hits it had: the newest of `main`.
+    /// Takes in an item that had proved its worth before, with the hits it had: the newest of
+    /// `main`.
     pub(super) fn insert_proven(&mut self, item: T, name: u64, weight: u64, hits: u8) -> Ticket {
         let (hits, name) = (hits.min(MOST_HITS), name as u32);
         self.push(Node { item: Some(item), name, weight, hits, list: MAIN, older: NIL, newer: NIL })
@@ -102,8 +111,9 @@ impl<T> S3Fifo<T> {
         self.evict_beyond(self.small_share)
     }
 
-    /// As [`evict`](Self::evict), where the items are too many, not too heavy. Then `small` may have a tenth of what all
-    /// items weigh: by the capacity, it would never be full, and only items of `main` would leave.
+    /// As [`evict`](Self::evict), where the items are too many, not too heavy. Then `small` may
+    /// have a tenth of what all items weigh: by the capacity, it would never be full, and only
+    /// items of `main` would leave.
     pub(super) fn evict_one_of_many(&mut self) -> Option<T> {
         self.evict_beyond(self.small_share.min(self.weight() / 10))
     }
@@ -219,10 +229,12 @@ impl List {
     }
 }
 
-/// The names of what has left `small` lately. Two keys of one name do no harm: one of them enters `main` undeserved.
+/// The names of what has left `small` lately. Two keys of one name do no harm: one of them enters
+/// `main` undeserved.
 #[derive(Debug, Default)]
 struct Ghost {
-    /// With the turn in which each was remembered. A name that was forgotten stays here until it is the oldest.
+    /// With the turn in which each was remembered. A name that was forgotten stays here until it is
+    /// the oldest.
     order: VecDeque<(u32, u32)>,
     turns: HashMap<u32, u32>,
     /// Wraps around, long after what had the same number has left.
@@ -230,7 +242,8 @@ struct Ghost {
 }
 
 impl Ghost {
-    /// As many as there are items in `main`, the paper says. While there are few, a few more cost nothing.
+    /// As many as there are items in `main`, the paper says. While there are few, a few more cost
+    /// nothing.
     const LEAST: usize = 64;
 
     fn remember(&mut self, name: u32, most: usize) {
@@ -347,6 +360,10 @@ mod tests {
         queue.hit(tickets[0]);
         assert_eq!(queue.replace(tickets[0], 50, 30), Some(0));
         assert_eq!(queue.weight(), 50);
-        assert_eq!(evicted(&mut queue), [1, 50, 2], "it had moved to main, whose turn is when one is left in small");
+        assert_eq!(
+            evicted(&mut queue),
+            [1, 50, 2],
+            "it had moved to main, whose turn is when one is left in small"
+        );
     }
 }

@@ -26,7 +26,8 @@ impl Store {
     /// Begins to receive an object of unknown size. Waits for the disk.
     ///
     /// # Errors
-    /// `StorageFull` if other fills hold the room, or the disk is full; what the operating system says.
+    /// `StorageFull` if other fills hold the room, or the disk is full; what the operating system
+    /// says.
     pub(crate) fn spool(&self) -> Result<Spool> {
         let shared = &self.shared;
         let limits = &shared.limits;
@@ -42,12 +43,16 @@ impl Spool {
     /// Takes the next bytes. Waits for the disk.
     ///
     /// # Errors
-    /// `TooLarge` if there are more than an object may have that is kept; `StorageFull` if other fills
-    /// hold the room, or the disk is full. After an error all that is left to do is to drop it.
+    /// `TooLarge` if there are more than an object may have that is kept; `StorageFull` if other
+    /// fills hold the room, or the disk is full. After an error all that is left to do is to drop
+    /// it.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.written.saturating_add(bytes.len() as u64);
         if end > self.most {
-            return Err(Error::new(ErrorKind::TooLarge, "the object is larger than max_object_size"));
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                "the object is larger than max_object_size",
+            ));
         }
         let missing = end.next_multiple_of(PAGE as u64).saturating_sub(self.hold.bytes());
         if missing > 0 {

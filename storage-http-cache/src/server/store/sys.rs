@@ -1,11 +1,12 @@
-//! What the operating systems do in their own ways: reading and writing at a position, making room, private
-//! directories.
+//! What the operating systems do in their own ways: reading and writing at a position, making room,
+//! private directories.
 
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::path::Path;
 
-/// Makes a directory that is nobody else's business, with those above it; that it is there already is fine.
+/// Makes a directory that is nobody else's business, with those above it; that it is there already
+/// is fine.
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -21,8 +22,8 @@ pub(super) fn create_file(path: &Path) -> io::Result<File> {
     options.create_new(true).read(true).write(true).open(path)
 }
 
-/// Opens a file for writing that no other user can open, and so none can lock. It is made if it is missing; one that others
-/// could open has its mode changed.
+/// Opens a file for writing that no other user can open, and so none can lock. It is made if it is
+/// missing; one that others could open has its mode changed.
 pub(super) fn open_private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
@@ -51,7 +52,8 @@ pub(super) fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Fills the buffer from a position, without moving the file's cursor. `UnexpectedEof` where the file is shorter.
+/// Fills the buffer from a position, without moving the file's cursor. `UnexpectedEof` where the
+/// file is shorter.
 #[cfg(unix)]
 pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
@@ -90,8 +92,8 @@ pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut at: u64) -> io::Re
     Ok(())
 }
 
-/// Fills the buffer from a position if the kernel has all of it in memory. `false` for anything else, errors too:
-/// whoever then reads and waits will meet them.
+/// Fills the buffer from a position if the kernel has all of it in memory. `false` for anything
+/// else, errors too: whoever then reads and waits will meet them.
 #[cfg(target_os = "linux")]
 pub(super) fn read_now(file: &File, buffer: &mut [u8], at: u64) -> bool {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -113,8 +115,8 @@ pub(super) fn read_now(_file: &File, _buffer: &mut [u8], _at: u64) -> bool {
     false
 }
 
-/// Takes the blocks of a new file of this length from the file system, side by side, so that a full disk shows before
-/// the first byte. Where that cannot be done it shows later.
+/// Takes the blocks of a new file of this length from the file system, side by side, so that a full
+/// disk shows before the first byte. Where that cannot be done it shows later.
 #[cfg(target_os = "linux")]
 pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};

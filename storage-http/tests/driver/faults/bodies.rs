@@ -31,7 +31,8 @@ async fn bytes_before_the_error(object: Object) -> (usize, ErrorKind, bool) {
     }
 }
 
-/// A peer whose first answer is cut after 100,000 bytes, and then does this; the next answers are sound.
+/// A peer whose first answer is cut after 100,000 bytes, and then does this; the next answers are
+/// sound.
 async fn cut_once(then: Then) -> Peer {
     Peer::start(move |asked, before| match before {
         0 => file().answer(asked).without_last(SIZE - 100_000).then(then).fault(),
@@ -54,7 +55,10 @@ async fn a_body_that_ends_short_goes_on_at_the_next_byte() {
 #[tokio::test]
 async fn a_body_that_stalls_goes_on_at_the_next_byte() {
     let peer = cut_once(Then::Stall).await;
-    assert_eq!(peer.impatient_storage().open("a").await.unwrap().bytes().await.unwrap(), pattern(SIZE));
+    assert_eq!(
+        peer.impatient_storage().open("a").await.unwrap().bytes().await.unwrap(),
+        pattern(SIZE)
+    );
     peer.assert_fired();
 }
 
@@ -77,7 +81,9 @@ async fn a_body_that_breaks_off_over_and_over_but_gets_on_is_whole() {
         // More often than anything is tried again without progress.
         0..20 => {
             let reply = file().answer(asked);
-            let from = asked.header("range").map_or(0, |range| range[6..].split('-').next().unwrap().parse().unwrap());
+            let from = asked
+                .header("range")
+                .map_or(0, |range| range[6..].split('-').next().unwrap().parse().unwrap());
             reply.without_last(SIZE - from - 1000).then(Then::Close).fault()
         }
         _ => file().answer(asked),
@@ -116,7 +122,10 @@ async fn what_has_another_etag_by_then_is_never_joined_to_the_first_half() {
         })
         .await;
         let object = peer.storage().open("a").await.unwrap();
-        assert_eq!(bytes_before_the_error(object).await, (1000, ErrorKind::PreconditionFailed, false));
+        assert_eq!(
+            bytes_before_the_error(object).await,
+            (1000, ErrorKind::PreconditionFailed, false)
+        );
         assert_eq!(peer.fired(), 1);
     }
 }
@@ -135,7 +144,8 @@ async fn what_is_deleted_by_then_is_an_error() {
 
 #[tokio::test]
 async fn without_a_strong_etag_nothing_is_joined() {
-    // None, a weak one, and one of the second and the size (0x2ebc98a1 is the time of the file) that is not over yet.
+    // None, a weak one, and one of the second and the size (0x2ebc98a1 is the time of the file)
+    // that is not over yet.
     let fresh = "Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n";
     for (etag, date) in [("", ""), ("W/\"v1\"", ""), ("\"2ebc98a1-493e0\"", fresh)] {
         let peer = Peer::start(move |_, _| {
@@ -143,11 +153,18 @@ async fn without_a_strong_etag_nothing_is_joined() {
             if !date.is_empty() {
                 headers = headers.replace("Date: Fri, 20 Nov 2026 12:00:00 GMT\r\n", date);
             }
-            Reply::new("200 OK", &headers, &pattern(SIZE)).without_last(SIZE - 1000).then(Then::Close).fault()
+            Reply::new("200 OK", &headers, &pattern(SIZE))
+                .without_last(SIZE - 1000)
+                .then(Then::Close)
+                .fault()
         })
         .await;
         let object = peer.storage().open("a").await.unwrap();
-        assert_eq!(bytes_before_the_error(object).await, (1000, ErrorKind::Unexpected, true), "{etag}");
+        assert_eq!(
+            bytes_before_the_error(object).await,
+            (1000, ErrorKind::Unexpected, true),
+            "{etag}"
+        );
         assert_eq!(peer.fired(), 1, "{etag}");
     }
 }
@@ -165,7 +182,9 @@ async fn who_has_another_source_gets_the_error_at_once() {
 async fn a_server_that_ignores_ranges_is_cut_to_the_range() {
     let peer = Peer::start(|_, _| file().whole().fault()).await;
     let storage = peer.storage();
-    for (range, expected) in [(0..10, 0..10), (1000..3000, 1000..3000), (SIZE - 5..SIZE + 10, SIZE - 5..SIZE)] {
+    for (range, expected) in
+        [(0..10, 0..10), (1000..3000, 1000..3000), (SIZE - 5..SIZE + 10, SIZE - 5..SIZE)]
+    {
         let part = storage.open("a").range(range.start as u64..range.end as u64).await.unwrap();
         assert_eq!(part.range(), expected.start as u64..expected.end as u64);
         assert_eq!(part.meta().size, SIZE as u64);
@@ -191,11 +210,19 @@ async fn a_server_that_ignores_ranges_is_read_again_from_the_beginning() {
 
 #[tokio::test]
 async fn another_range_than_the_one_asked_for_is_refused() {
-    for told in ["bytes 0-9/300000", "bytes 11-20/300000", "bytes 10-19/15", "bytes 10-19/*", "items 10-19/300000", ""]
-    {
+    for told in [
+        "bytes 0-9/300000",
+        "bytes 11-20/300000",
+        "bytes 10-19/15",
+        "bytes 10-19/*",
+        "items 10-19/300000",
+        "",
+    ] {
         let peer = Peer::start(move |_, _| {
-            let range = if told.is_empty() { String::new() } else { format!("Content-Range: {told}\r\n") };
-            Reply::new("206 Partial Content", &format!("{}{range}", file().headers()), &pattern(10)).fault()
+            let range =
+                if told.is_empty() { String::new() } else { format!("Content-Range: {told}\r\n") };
+            Reply::new("206 Partial Content", &format!("{}{range}", file().headers()), &pattern(10))
+                .fault()
         })
         .await;
         let error = peer.storage().open("a").range(10..20).await.unwrap_err();

@@ -40,7 +40,8 @@ async fn headers_that_do_not_end_are_an_error() {
 
 #[tokio::test]
 async fn what_is_no_http_is_an_error() {
-    let peer = Peer::start(|_, _| Reply::raw("SSH-2.0-OpenSSH_9.6\r\n").then(Then::Close).fault()).await;
+    let peer =
+        Peer::start(|_, _| Reply::raw("SSH-2.0-OpenSSH_9.6\r\n").then(Then::Close).fault()).await;
     let error = peer.storage().exists("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
     peer.assert_fired();
@@ -75,9 +76,13 @@ async fn a_server_that_is_not_there_is_an_error_that_may_pass_and_names_the_host
 async fn no_redirection_is_followed() {
     let elsewhere = Peer::start(|asked, _| file().answer(asked)).await;
     let target = elsewhere.url();
-    for status in
-        ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
-    {
+    for status in [
+        "301 Moved Permanently",
+        "302 Found",
+        "303 See Other",
+        "307 Temporary Redirect",
+        "308 Permanent Redirect",
+    ] {
         let location = format!("Location: {target}a\r\n");
         let peer = Peer::start(move |_, _| Reply::new(status, &location, b"").fault()).await;
         let storage = peer.writable();
@@ -124,7 +129,8 @@ async fn only_a_clear_no_is_absence() {
     ] {
         let peer = Peer::start(move |_, _| Reply::new(status, "", b"").fault()).await;
         let storage = peer.storage();
-        for error in [storage.exists("a").await.unwrap_err(), storage.stat("a").await.unwrap_err()] {
+        for error in [storage.exists("a").await.unwrap_err(), storage.stat("a").await.unwrap_err()]
+        {
             assert_eq!(error.kind(), kind, "{status}");
         }
         assert_eq!(storage.open("a").await.unwrap_err().kind(), kind, "{status}");
@@ -140,7 +146,9 @@ async fn only_a_clear_no_is_absence() {
 #[tokio::test]
 async fn a_server_without_head_is_asked_by_get() {
     let peer = Peer::start(|asked, _| match &*asked.method {
-        "HEAD" => Reply::raw("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 9\r\n\r\n").fault(),
+        "HEAD" => {
+            Reply::raw("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 9\r\n\r\n").fault()
+        }
         _ if asked.path.ends_with("/missing") => Reply::new("404 Not Found", "", b""),
         _ if asked.path.ends_with("/empty") && asked.header("range").is_some() => {
             Reply::new("416 Range Not Satisfiable", "Content-Range: bytes */0\r\n", b"")
@@ -178,7 +186,12 @@ async fn what_the_server_says_is_passed_on_without_secrets() {
 #[tokio::test]
 async fn a_page_for_browsers_is_not_passed_on() {
     let peer = Peer::start(|_, _| {
-        Reply::new("500 Internal Server Error", "Content-Type: text/html\r\n", b"<html><h1>oops</h1></html>").fault()
+        Reply::new(
+            "500 Internal Server Error",
+            "Content-Type: text/html\r\n",
+            b"<html><h1>oops</h1></html>",
+        )
+        .fault()
     })
     .await;
     let error = peer.storage().open("a").await.unwrap_err();
@@ -196,12 +209,23 @@ async fn conditions_hold_for_a_server_that_knows_of_none() {
     .await;
     let storage = peer.storage();
     let kind = |opened: storage_core::Result<storage_core::Object>| opened.unwrap_err().kind();
-    let (this, other) =
-        ("\"v1\"".parse::<storage_core::ETag>().unwrap(), "\"v2\"".parse::<storage_core::ETag>().unwrap());
-    assert_eq!(kind(storage.open("a").if_match(other.clone()).await), ErrorKind::PreconditionFailed);
+    let (this, other) = (
+        "\"v1\"".parse::<storage_core::ETag>().unwrap(),
+        "\"v2\"".parse::<storage_core::ETag>().unwrap(),
+    );
+    assert_eq!(
+        kind(storage.open("a").if_match(other.clone()).await),
+        ErrorKind::PreconditionFailed
+    );
     assert_eq!(kind(storage.open("a").if_none_match(this.clone()).await), ErrorKind::NotModified);
-    assert_eq!(kind(storage.open("a").if_modified_since(std::time::SystemTime::now()).await), ErrorKind::NotModified);
-    assert_eq!(storage.open("a").if_match(this).if_none_match(other).await.unwrap().text().await.unwrap(), "hello");
+    assert_eq!(
+        kind(storage.open("a").if_modified_since(std::time::SystemTime::now()).await),
+        ErrorKind::NotModified
+    );
+    assert_eq!(
+        storage.open("a").if_match(this).if_none_match(other).await.unwrap().text().await.unwrap(),
+        "hello"
+    );
     peer.assert_fired();
 }
 
@@ -212,7 +236,9 @@ async fn conditions_come_before_the_range_and_after_absence_whatever_the_server_
             Reply::new("412 Precondition Failed", "", b"").fault()
         }
         (_, "/files/missing") => Reply::new("404 Not Found", "", b""),
-        ("GET", _) if asked.header("range").is_some() => Reply::new("416 Range Not Satisfiable", "", b"").fault(),
+        ("GET", _) if asked.header("range").is_some() => {
+            Reply::new("416 Range Not Satisfiable", "", b"").fault()
+        }
         ("GET", _) if asked.header("if-modified-since").is_some() => {
             Reply::raw("HTTP/1.1 304 Not Modified\r\n\r\n").fault()
         }
@@ -221,14 +247,28 @@ async fn conditions_come_before_the_range_and_after_absence_whatever_the_server_
     .await;
     let storage = peer.storage();
     let kind = |opened: storage_core::Result<storage_core::Object>| opened.unwrap_err().kind();
-    let (this, other) =
-        ("\"v1\"".parse::<storage_core::ETag>().unwrap(), "\"v2\"".parse::<storage_core::ETag>().unwrap());
+    let (this, other) = (
+        "\"v1\"".parse::<storage_core::ETag>().unwrap(),
+        "\"v2\"".parse::<storage_core::ETag>().unwrap(),
+    );
     let now = std::time::SystemTime::now();
     assert_eq!(kind(storage.open("missing").if_match(this.clone()).await), ErrorKind::NotFound);
-    assert_eq!(kind(storage.open("a").range(9..).if_match(other.clone()).await), ErrorKind::PreconditionFailed);
-    assert_eq!(kind(storage.open("a").range(9..).if_none_match(this).await), ErrorKind::NotModified);
-    assert_eq!(kind(storage.open("a").range(9..).if_none_match(other.clone()).await), ErrorKind::RangeNotSatisfiable);
-    assert_eq!(kind(storage.open("a").if_modified_since(now).if_match(other).await), ErrorKind::PreconditionFailed);
+    assert_eq!(
+        kind(storage.open("a").range(9..).if_match(other.clone()).await),
+        ErrorKind::PreconditionFailed
+    );
+    assert_eq!(
+        kind(storage.open("a").range(9..).if_none_match(this).await),
+        ErrorKind::NotModified
+    );
+    assert_eq!(
+        kind(storage.open("a").range(9..).if_none_match(other.clone()).await),
+        ErrorKind::RangeNotSatisfiable
+    );
+    assert_eq!(
+        kind(storage.open("a").if_modified_since(now).if_match(other).await),
+        ErrorKind::PreconditionFailed
+    );
     assert_eq!(kind(storage.open("a").if_modified_since(now).await), ErrorKind::NotModified);
     assert_eq!(peer.fired(), 6);
 }
@@ -236,9 +276,17 @@ async fn conditions_come_before_the_range_and_after_absence_whatever_the_server_
 #[tokio::test]
 async fn the_bytes_are_asked_for_as_they_are_stored() {
     let peer = Peer::start(|asked, _| {
-        Reply::new("200 OK", &format!("{}Content-Encoding: gzip\r\n", file().headers()), b"not really gzip")
-            .then(if asked.header("accept-encoding") == Some("identity, *") { Then::GoOn } else { Then::Close })
-            .fault()
+        Reply::new(
+            "200 OK",
+            &format!("{}Content-Encoding: gzip\r\n", file().headers()),
+            b"not really gzip",
+        )
+        .then(if asked.header("accept-encoding") == Some("identity, *") {
+            Then::GoOn
+        } else {
+            Then::Close
+        })
+        .fault()
     })
     .await;
     let object = peer.storage().open("a").await.unwrap();
@@ -253,7 +301,9 @@ async fn open_and_stat_return_the_age_and_the_date_of_the_response() {
     let peer = Peer::start(|asked, _| {
         let headers = "Age: 59\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nVary: Origin, *\r\n";
         match &*asked.method {
-            "HEAD" => Reply::raw(format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 5\r\n\r\n")).fault(),
+            "HEAD" => {
+                Reply::raw(format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 5\r\n\r\n")).fault()
+            }
             _ => Reply::new("200 OK", headers, b"hello").fault(),
         }
     })

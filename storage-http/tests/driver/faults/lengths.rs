@@ -6,12 +6,19 @@ use storage_core::{ByteRange, ErrorKind, Storage, UnknownSize};
 use super::peer::{File, Peer, Reply, Then};
 
 fn headers(cache_control: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\n{}Cache-Control: {cache_control}\r\n", File::new("", "\"v1\"").headers())
+    format!(
+        "HTTP/1.1 200 OK\r\n{}Cache-Control: {cache_control}\r\n",
+        File::new("", "\"v1\"").headers()
+    )
 }
 
 /// `hello, world` in two chunks, with this at the end.
 fn chunked(end: &str) -> Vec<u8> {
-    format!("{}Transfer-Encoding: chunked\r\n\r\n7\r\nhello, \r\n5\r\nworld\r\n{end}", headers("public")).into_bytes()
+    format!(
+        "{}Transfer-Encoding: chunked\r\n\r\n7\r\nhello, \r\n5\r\nworld\r\n{end}",
+        headers("public")
+    )
+    .into_bytes()
 }
 
 fn close_delimited() -> Vec<u8> {
@@ -28,7 +35,10 @@ fn without_length(method: &str, get: Reply) -> Reply {
 
 #[tokio::test]
 async fn a_chunked_body_is_collected_and_has_a_size() {
-    let peer = Peer::start(|asked, _| without_length(&asked.method, Reply::raw(chunked("0\r\n\r\n"))).fault()).await;
+    let peer = Peer::start(|asked, _| {
+        without_length(&asked.method, Reply::raw(chunked("0\r\n\r\n"))).fault()
+    })
+    .await;
     let storage = peer.storage();
     let object = storage.open("a").await.unwrap();
     assert_eq!((object.meta().size, object.content_length()), (12, 12));
@@ -47,7 +57,8 @@ async fn a_chunked_body_is_collected_and_has_a_size() {
 #[tokio::test]
 async fn a_chunked_body_without_its_last_chunk_is_an_error_that_may_pass() {
     for end in ["", "0\r\n", "5\r\nhel"] {
-        let peer = Peer::start(move |_, _| Reply::raw(chunked(end)).then(Then::Close).fault()).await;
+        let peer =
+            Peer::start(move |_, _| Reply::raw(chunked(end)).then(Then::Close).fault()).await;
         let error = peer.storage().open("a").await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true), "{end:?}");
         peer.assert_fired();
@@ -83,7 +94,8 @@ async fn a_chunked_body_that_stalls_is_a_timeout() {
 async fn a_large_chunked_body_is_whole() {
     const CHUNKS: usize = 50;
     let peer = Peer::start(|_, _| {
-        let mut bytes = format!("{}Transfer-Encoding: chunked\r\n\r\n", headers("public")).into_bytes();
+        let mut bytes =
+            format!("{}Transfer-Encoding: chunked\r\n\r\n", headers("public")).into_bytes();
         for chunk in 0..CHUNKS {
             bytes.extend_from_slice(b"186a0\r\n");
             bytes.extend(std::iter::repeat_n(chunk as u8, 100_000));
@@ -111,7 +123,9 @@ async fn a_body_that_only_the_connection_ends_is_kept_out_of_caches() {
     let peer = Peer::start(|asked, _| {
         let get = Reply::raw(close_delimited()).then(Then::Close);
         match &*asked.method {
-            "HEAD" => Reply::raw(format!("{}Connection: close\r\n\r\n", headers("public"))).then(Then::Close).fault(),
+            "HEAD" => Reply::raw(format!("{}Connection: close\r\n\r\n", headers("public")))
+                .then(Then::Close)
+                .fault(),
             _ => get.fault(),
         }
     })
@@ -152,7 +166,8 @@ async fn a_body_that_is_compressed_for_its_transfer_is_refused() {
 async fn server_of(body: &'static [u8]) -> Peer {
     Peer::start(move |asked, _| {
         let mut get =
-            format!("{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", headers("public"), body.len()).into_bytes();
+            format!("{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", headers("public"), body.len())
+                .into_bytes();
         get.extend_from_slice(body);
         get.extend_from_slice(b"\r\n0\r\n\r\n");
         without_length(&asked.method, Reply::raw(get)).fault()
@@ -166,7 +181,8 @@ static LARGE: [u8; 100_000] = [b'x'; 100_000];
 async fn stat_does_not_download_a_large_object_to_measure_it() {
     // There is no more than that: a stat that reads on would wait for ever.
     let peer = Peer::start(|asked, _| {
-        let mut begun = format!("{}Transfer-Encoding: chunked\r\n\r\nf4240\r\n", headers("public")).into_bytes();
+        let mut begun = format!("{}Transfer-Encoding: chunked\r\n\r\nf4240\r\n", headers("public"))
+            .into_bytes();
         begun.extend_from_slice(&LARGE);
         without_length(&asked.method, Reply::raw(begun).then(Then::Stall)).fault()
     })
@@ -174,7 +190,10 @@ async fn stat_does_not_download_a_large_object_to_measure_it() {
     let storage = peer.storage();
     let error = storage.stat("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unsupported, false));
-    assert!(error.message().contains("Content-Length") && UnknownSize::is_cause_of(&error), "{error}");
+    assert!(
+        error.message().contains("Content-Length") && UnknownSize::is_cause_of(&error),
+        "{error}"
+    );
     assert!(storage.exists("a").await.unwrap());
     peer.assert_fired();
 }
@@ -208,16 +227,25 @@ async fn an_object_without_a_length_streams_without_a_temporary_file_if_its_size
     let peer = server_of(&LARGE).await;
     let storage = Storage::new(peer.http().max_spool_size(0).build().unwrap());
     let object = storage.open("a").range(5..9).allow_unknown_size().await.unwrap();
-    assert_eq!((object.meta().known_size(), object.meta().content_type()), (None, Some("text/plain")));
+    assert_eq!(
+        (object.meta().known_size(), object.meta().content_type()),
+        (None, Some("text/plain"))
+    );
     assert_eq!(object.bytes().await.unwrap().len(), LARGE.len(), "it is whole whatever the range");
-    let same = storage.open("a").allow_unknown_size().if_none_match("\"v1\"".parse().unwrap()).await.unwrap_err();
+    let same = storage
+        .open("a")
+        .allow_unknown_size()
+        .if_none_match("\"v1\"".parse().unwrap())
+        .await
+        .unwrap_err();
     assert_eq!(same.kind(), ErrorKind::NotModified);
 }
 
 #[tokio::test]
 async fn an_object_of_unknown_size_that_breaks_off_is_an_error() {
     for end in ["", "0\r\n", "5\r\nhel"] {
-        let peer = Peer::start(move |_, _| Reply::raw(chunked(end)).then(Then::Close).fault()).await;
+        let peer =
+            Peer::start(move |_, _| Reply::raw(chunked(end)).then(Then::Close).fault()).await;
         let object = peer.storage().open("a").allow_unknown_size().await.unwrap();
         assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Unexpected, "{end:?}");
         peer.assert_fired();

@@ -16,7 +16,9 @@ const DIRECTORY: &str = "<d:resourcetype><d:collection/></d:resourcetype>";
 const FILE: &str = "<d:resourcetype/><d:getcontentlength>5</d:getcontentlength>";
 
 fn multistatus(responses: &str) -> Reply {
-    let document = format!("<?xml version=\"1.0\"?><d:multistatus xmlns:d=\"DAV:\">{responses}</d:multistatus>");
+    let document = format!(
+        "<?xml version=\"1.0\"?><d:multistatus xmlns:d=\"DAV:\">{responses}</d:multistatus>"
+    );
     Reply::new("207 Multi-Status", "Content-Type: application/xml\r\n", document.as_bytes())
 }
 
@@ -30,8 +32,17 @@ fn root_only(asked: &Asked, responses: &str) -> Reply {
 
 #[tokio::test]
 async fn a_server_without_webdav_is_unsupported() {
-    for status in ["405 Method Not Allowed", "501 Not Implemented", "200 OK", "400 Bad Request", "404 Not Found"] {
-        let peer = Peer::start(move |_, _| Reply::new(status, "Content-Type: text/html\r\n", b"<html>").fault()).await;
+    for status in [
+        "405 Method Not Allowed",
+        "501 Not Implemented",
+        "200 OK",
+        "400 Bad Request",
+        "404 Not Found",
+    ] {
+        let peer = Peer::start(move |_, _| {
+            Reply::new(status, "Content-Type: text/html\r\n", b"<html>").fault()
+        })
+        .await;
         for prefix in ["", "a/b"] {
             let error = peer.storage().list(prefix).entries().collect().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{status}");
@@ -49,15 +60,23 @@ async fn trouble_is_no_empty_listing() {
         ("500 Internal Server Error", ErrorKind::Unexpected),
     ] {
         let peer = Peer::start(move |_, _| Reply::new(status, "", b"").fault()).await;
-        assert_eq!(peer.storage().list("").entries().collect().await.unwrap_err().kind(), kind, "{status}");
+        assert_eq!(
+            peer.storage().list("").entries().collect().await.unwrap_err().kind(),
+            kind,
+            "{status}"
+        );
         peer.assert_fired();
     }
 }
 
 #[tokio::test]
 async fn what_is_no_listing_is_an_error() {
-    for document in ["", "<html>", "<d:multistatus xmlns:d=\"DAV:\"><d:response>", "\u{0}", "<x/>"] {
-        let peer = Peer::start(move |_, _| Reply::new("207 Multi-Status", "", document.as_bytes()).fault()).await;
+    for document in ["", "<html>", "<d:multistatus xmlns:d=\"DAV:\"><d:response>", "\u{0}", "<x/>"]
+    {
+        let peer = Peer::start(move |_, _| {
+            Reply::new("207 Multi-Status", "", document.as_bytes()).fault()
+        })
+        .await;
         let error = peer.storage().list("").entries().collect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unexpected, "{document:?}: {error}");
         peer.assert_fired();
@@ -96,7 +115,8 @@ async fn odd_names_are_error_items_and_the_listing_goes_on() {
     let peer = Peer::start(|asked, _| {
         let odd = ["/files/%2e%2e", "/files/..", "/files/a%2Fb", "/files/%ff", "/files/a%0Ab"]
             .map(|href| response(href, FILE));
-        let directories = ["/files/%2e%2e/", "/files/b%2Fc/", "/files/%fe/"].map(|href| response(href, DIRECTORY));
+        let directories = ["/files/%2e%2e/", "/files/b%2Fc/", "/files/%fe/"]
+            .map(|href| response(href, DIRECTORY));
         let sound = response("/files/z%20%26", FILE);
         root_only(asked, &format!("{}{}{sound}", odd.concat(), directories.concat()))
     })
@@ -120,8 +140,10 @@ async fn odd_names_are_error_items_and_the_listing_goes_on() {
 
 #[tokio::test]
 async fn a_directory_in_itself_without_an_end_comes_to_one() {
-    let peer =
-        Peer::start(|asked, _| multistatus(&response(&format!("{}directory/", asked.path), DIRECTORY)).fault()).await;
+    let peer = Peer::start(|asked, _| {
+        multistatus(&response(&format!("{}directory/", asked.path), DIRECTORY)).fault()
+    })
+    .await;
     let mut entries = peer.storage().list("").entries();
     let error = entries.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidKey);
@@ -152,16 +174,21 @@ async fn a_listing_without_an_end_comes_to_one() {
 #[tokio::test]
 async fn sizes_that_are_not_listed_are_asked_for() {
     let peer = Peer::start(|asked, _| match &*asked.method {
-        "HEAD" if asked.path == "/files/gone" => Reply::raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        "HEAD" if asked.path == "/files/gone" => {
+            Reply::raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        }
         "HEAD" => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nETag: \"v7\"\r\n\r\n"),
         _ => {
-            let files = ["/files/a", "/files/gone"].map(|href| response(href, "<d:resourcetype/>")).concat();
+            let files = ["/files/a", "/files/gone"]
+                .map(|href| response(href, "<d:resourcetype/>"))
+                .concat();
             multistatus(&files).fault()
         }
     })
     .await;
     let entries = peer.storage().list("").entries().collect().await.unwrap();
-    let objects: Vec<_> = entries.into_iter().filter_map(storage_core::Entry::into_object).collect();
+    let objects: Vec<_> =
+        entries.into_iter().filter_map(storage_core::Entry::into_object).collect();
     assert_eq!(objects.len(), 1);
     assert_eq!((objects[0].key.as_str(), objects[0].size), ("a", 7));
     peer.assert_fired();
@@ -178,13 +205,18 @@ async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken
     })
     .await;
     let entries = peer.storage().list("").entries().collect().await.unwrap();
-    let objects: Vec<_> = entries.into_iter().filter_map(storage_core::Entry::into_object).collect();
+    let objects: Vec<_> =
+        entries.into_iter().filter_map(storage_core::Entry::into_object).collect();
     assert_eq!(objects.len(), 1);
     assert_eq!((objects[0].size, objects[0].etag.as_ref()), (3, None));
     let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;\">]><d:multistatus xmlns:d=\"DAV:\">\
         <d:response><d:href>/files/&b;</d:href></d:response></d:multistatus>";
-    let hostile = Peer::start(move |_, _| Reply::new("207 Multi-Status", "", bomb.as_bytes()).fault()).await;
-    assert_eq!(hostile.storage().list("").entries().collect().await.unwrap_err().kind(), ErrorKind::Unexpected);
+    let hostile =
+        Peer::start(move |_, _| Reply::new("207 Multi-Status", "", bomb.as_bytes()).fault()).await;
+    assert_eq!(
+        hostile.storage().list("").entries().collect().await.unwrap_err().kind(),
+        ErrorKind::Unexpected
+    );
     hostile.assert_fired();
     peer.assert_fired();
 }
@@ -193,8 +225,11 @@ async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken
 fn with_refusals(asked: &Asked) -> Reply {
     match (&*asked.method, &*asked.path) {
         (_, "/files/") => {
-            let there = ["a", "e", "no-size"].map(|name| response(&format!("/files/{name}"), FILE)).concat();
-            let there = there + &["b", "c"].map(|name| response(&format!("/files/{name}/"), DIRECTORY)).concat();
+            let there = ["a", "e", "no-size"]
+                .map(|name| response(&format!("/files/{name}"), FILE))
+                .concat();
+            let there = there
+                + &["b", "c"].map(|name| response(&format!("/files/{name}/"), DIRECTORY)).concat();
             multistatus(&(there + &response("/files/d", "<d:resourcetype/>")))
         }
         (_, "/files/c/") => multistatus(&response("/files/c/1", FILE)),

@@ -1,4 +1,5 @@
-//! Answers that break off, stall, lie or lead elsewhere. Each test proves that its fault came to pass.
+//! Answers that break off, stall, lie or lead elsewhere. Each test proves that its fault came to
+//! pass.
 
 mod bodies;
 mod heads;

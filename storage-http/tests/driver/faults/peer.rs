@@ -64,7 +64,9 @@ impl Reply {
 
     /// A status and headers, each line of them ended by `\r\n`, and a body whose length is told.
     pub(crate) fn new(status: &str, headers: &str, body: &[u8]) -> Self {
-        let mut bytes = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
+        let mut bytes =
+            format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len())
+                .into_bytes();
         bytes.extend_from_slice(body);
         Self::raw(bytes)
     }
@@ -100,7 +102,8 @@ impl File {
     }
 
     pub(crate) fn headers(&self) -> String {
-        let etag = if self.etag.is_empty() { String::new() } else { format!("ETag: {}\r\n", self.etag) };
+        let etag =
+            if self.etag.is_empty() { String::new() } else { format!("ETag: {}\r\n", self.etag) };
         format!("{etag}Last-Modified: {MODIFIED}\r\nDate: {DATE}\r\nContent-Type: text/plain\r\n")
     }
 
@@ -149,7 +152,9 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) async fn start(script: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        script: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/files/", listener.local_addr().unwrap()).parse().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));

@@ -1,4 +1,5 @@
-//! Saves and deletions: bodies that are never finished by mistake, servers that refuse, directories.
+//! Saves and deletions: bodies that are never finished by mistake, servers that refuse,
+//! directories.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -47,8 +48,14 @@ async fn a_payload_that_fails_is_never_finished() {
         (streaming(vec![Ok("hel"), Ok("lo"), Err(failed())]).with_size(5), ErrorKind::Unexpected),
         (streaming(vec![Ok("hel"), Ok("lo")]).with_size(6), ErrorKind::Integrity),
         (streaming(vec![Ok("hel"), Ok("lo")]).with_size(4), ErrorKind::Integrity),
-        (streaming(vec![Ok("hel"), Ok("lo")]).with_expected_checksum(wrong.clone()), ErrorKind::Integrity),
-        (streaming(vec![Ok("hel"), Ok("lo")]).with_size(5).with_expected_checksum(wrong.clone()), ErrorKind::Integrity),
+        (
+            streaming(vec![Ok("hel"), Ok("lo")]).with_expected_checksum(wrong.clone()),
+            ErrorKind::Integrity,
+        ),
+        (
+            streaming(vec![Ok("hel"), Ok("lo")]).with_size(5).with_expected_checksum(wrong.clone()),
+            ErrorKind::Integrity,
+        ),
         (Payload::from("hello").with_expected_checksum(wrong), ErrorKind::Integrity),
         (streaming(vec![Ok("hel"), Ok("lo")]).with_max_size(4), ErrorKind::TooLarge),
     ];
@@ -59,7 +66,8 @@ async fn a_payload_that_fails_is_never_finished() {
     }
     // A request behind them on the same peer: those before have come as far as they ever will.
     storage.save("b", "b").await.unwrap();
-    let whole: Vec<_> = peer.asked().into_iter().filter(|asked| asked.is_whole).map(|asked| asked.path).collect();
+    let whole: Vec<_> =
+        peer.asked().into_iter().filter(|asked| asked.is_whole).map(|asked| asked.path).collect();
     assert_eq!(whole, ["/files/b"], "the server was given a complete body");
 }
 
@@ -103,10 +111,13 @@ async fn a_refused_save_has_the_kind_of_its_status() {
 
 /// A server that wants directories to be there, and has those whose paths these are.
 async fn with_directories(directories: &'static [&'static str]) -> Peer {
-    let made = std::sync::Mutex::new(directories.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>());
+    let made = std::sync::Mutex::new(
+        directories.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>(),
+    );
     Peer::start(move |asked, _| {
         let mut made = made.lock().unwrap();
-        let parent = |path: &str| path.trim_end_matches('/').rsplit_once('/').unwrap().0.to_owned() + "/";
+        let parent =
+            |path: &str| path.trim_end_matches('/').rsplit_once('/').unwrap().0.to_owned() + "/";
         match &*asked.method {
             "PUT" if made.contains(&parent(&asked.path)) => Reply::new("201 Created", "", b""),
             "PUT" => Reply::new("409 Conflict", "", b"").fault(),
@@ -132,7 +143,8 @@ async fn directories_that_are_missing_are_made() {
     peer.writable().save("a/b c/d/e.txt", "hello").await.unwrap();
     peer.assert_fired();
     let asked = peer.asked();
-    let made: Vec<_> = asked.iter().filter(|asked| asked.method == "MKCOL").map(|asked| &*asked.path).collect();
+    let made: Vec<_> =
+        asked.iter().filter(|asked| asked.method == "MKCOL").map(|asked| &*asked.path).collect();
     assert_eq!(made, ["/files/a/b%20c/", "/files/a/b%20c/d/"]);
     let put = asked.last().unwrap();
     assert_eq!((&*put.method, &*put.body), ("PUT", &b"hello"[..]));
@@ -170,7 +182,10 @@ async fn a_deletion_says_that_it_means_no_directory() {
         .map(|asked| (asked.method.clone(), asked.header("depth").map(str::to_owned)))
         .collect();
     let zero = || Some("0".to_owned());
-    assert_eq!(asked, [("PROPFIND".into(), zero()), ("DELETE".into(), zero()), ("DELETE".into(), zero())]);
+    assert_eq!(
+        asked,
+        [("PROPFIND".into(), zero()), ("DELETE".into(), zero()), ("DELETE".into(), zero())]
+    );
 }
 
 #[tokio::test]

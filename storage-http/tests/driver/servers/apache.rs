@@ -15,7 +15,8 @@ use super::{Running, first_of, skip};
 const PROGRAMS: &[&str] = &["/usr/sbin/apache2", "/usr/sbin/httpd"];
 const MODULES: &str = "/usr/lib/apache2/modules";
 
-/// Apache with a directory of files. Without ETags, which it makes weak for a second, and strong from then on.
+/// Apache with a directory of files. Without ETags, which it makes weak for a second, and strong
+/// from then on.
 pub(crate) struct Apache {
     running: Running,
     directory: TempDir,
@@ -25,7 +26,8 @@ pub(crate) struct Apache {
 impl Apache {
     /// `None`, and a line that says so, if it is not installed.
     pub(crate) fn start() -> Option<Self> {
-        let (Some(program), Some(_)) = (first_of(PROGRAMS), first_of(&["/usr/lib/apache2/modules/mod_dav_fs.so"]))
+        let (Some(program), Some(_)) =
+            (first_of(PROGRAMS), first_of(&["/usr/lib/apache2/modules/mod_dav_fs.so"]))
         else {
             skip("Apache", "apache2-bin is not installed");
             return None;

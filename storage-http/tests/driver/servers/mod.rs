@@ -1,4 +1,5 @@
-//! Servers of files that are installed here, started as children on a port of their own, and ended with their handle.
+//! Servers of files that are installed here, started as children on a port of their own, and ended
+//! with their handle.
 
 pub(crate) mod apache;
 pub(crate) mod nginx;
@@ -19,8 +20,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// How often another port is tried if somebody else has taken the one that was free a moment ago.
 const STARTS: usize = 5;
 
-/// Tells, once, of what was not tried: past the capturing of test output, since a skipped test that nobody sees is a hole in
-/// the proof.
+/// Tells, once, of what was not tried: past the capturing of test output, since a skipped test that
+/// nobody sees is a hole in the proof.
 pub(crate) fn skip(what: &'static str, reason: &str) {
     static TOLD: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(what) {
@@ -45,7 +46,12 @@ impl Running {
         for _ in 0..STARTS {
             let address = free_address();
             let mut command = command(address.port());
-            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let child = command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             let mut running = Self { child, address };
             if running.is_listening_at_last() {
                 return running;

@@ -1,4 +1,5 @@
-//! nginx, with the module for PROPFIND if that is installed (Debian: `nginx-light`, `libnginx-mod-http-dav-ext`).
+//! nginx, with the module for PROPFIND if that is installed (Debian: `nginx-light`,
+//! `libnginx-mod-http-dav-ext`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use url::Url;
 use super::{Running, first_of, skip};
 
 const PROGRAMS: &[&str] = &["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
-const DAV_EXT: &[&str] =
-    &["/usr/lib/nginx/modules/ngx_http_dav_ext_module.so", "/usr/share/nginx/modules/ngx_http_dav_ext_module.so"];
+const DAV_EXT: &[&str] = &[
+    "/usr/lib/nginx/modules/ngx_http_dav_ext_module.so",
+    "/usr/share/nginx/modules/ngx_http_dav_ext_module.so",
+];
 
 /// nginx with a directory of files, which are shown in several ways:
 ///
@@ -37,14 +40,21 @@ impl Nginx {
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
-        // What nginx writes, it writes as this user, who need not be the one that owns temporary directories.
+        // What nginx writes, it writes as this user, who need not be the one that owns temporary
+        // directories.
         fs::create_dir(directory.path().join("files")).unwrap();
         fs::create_dir(directory.path().join("temporary")).unwrap();
         let running = Running::start(|port| {
             let config = directory.path().join("nginx.conf");
             fs::write(&config, configuration(directory.path(), module, port)).unwrap();
             let mut command = Command::new(program);
-            command.arg("-c").arg(config).arg("-p").arg(directory.path()).arg("-e").arg("error.log");
+            command
+                .arg("-c")
+                .arg(config)
+                .arg("-p")
+                .arg(directory.path())
+                .arg("-e")
+                .arg("error.log");
             command
         });
         Some(Self { running, directory, storages: AtomicUsize::new(0) })

@@ -18,7 +18,11 @@ pub(crate) struct Python {
 impl Python {
     /// `None`, and a line that says so, if it is not installed.
     pub(crate) fn start() -> Option<Self> {
-        let version = Command::new("python3").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let version = Command::new("python3")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         if !version.is_ok_and(|status| status.success()) {
             skip("http.server", "python3 is not installed");
             return None;
@@ -26,7 +30,14 @@ impl Python {
         let directory = tempfile::tempdir().unwrap();
         let running = Running::start(|port| {
             let mut command = Command::new("python3");
-            command.args(["-m", "http.server", "--bind", "127.0.0.1", &port.to_string(), "--directory"]);
+            command.args([
+                "-m",
+                "http.server",
+                "--bind",
+                "127.0.0.1",
+                &port.to_string(),
+                "--directory",
+            ]);
             command.arg(directory.path());
             command
         });

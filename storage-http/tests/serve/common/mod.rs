@@ -17,8 +17,8 @@ use storage_core::{Key, Memory, Storage, UrlOptions};
 use storage_http::Serve;
 use tokio::io::AsyncReadExt;
 
-/// Tells of what was not tried: past the capturing of test output, since a skipped test that nobody sees is a hole in
-/// the proof.
+/// Tells of what was not tried: past the capturing of test output, since a skipped test that nobody
+/// sees is a hole in the proof.
 pub(crate) fn skip(what: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
 }
@@ -46,12 +46,16 @@ impl Answer {
 ///
 /// # Panics
 /// If the body fails, or its length is not what `Content-Length` says.
-pub(crate) async fn send<B: storage_http::serve::RequestBody>(serve: &Serve, request: Request<B>) -> Answer {
+pub(crate) async fn send<B: storage_http::serve::RequestBody>(
+    serve: &Serve,
+    request: Request<B>,
+) -> Answer {
     let method = request.method().clone();
     let (head, body) = serve.answer(request).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let answer = Answer { status: head.status, headers: head.headers, body };
-    let has_none = answer.status == StatusCode::NOT_MODIFIED || answer.status == StatusCode::NO_CONTENT;
+    let has_none =
+        answer.status == StatusCode::NOT_MODIFIED || answer.status == StatusCode::NO_CONTENT;
     assert!(!(has_none && answer.headers.contains_key("content-length")), "{answer:?}");
     assert!(!(has_none || method == Method::HEAD) || answer.body.is_empty(), "{answer:?}");
     if method != Method::HEAD
@@ -80,7 +84,12 @@ pub(crate) async fn head(serve: &Serve, uri: &str, headers: &[(&str, &str)]) -> 
 }
 
 /// Uploads bytes.
-pub(crate) async fn put(serve: &Serve, uri: &str, headers: &[(&str, &str)], bytes: &'static [u8]) -> Answer {
+pub(crate) async fn put(
+    serve: &Serve,
+    uri: &str,
+    headers: &[(&str, &str)],
+    bytes: &'static [u8],
+) -> Answer {
     let length = bytes.len().to_string();
     let request = with(Request::put(uri), headers).header("content-length", length);
     send(serve, request.body(Full::from(bytes)).unwrap()).await
@@ -102,7 +111,11 @@ pub(crate) fn link(key: &str, set: impl FnOnce(&mut UrlOptions)) -> String {
     let mut options = UrlOptions::default();
     options.expires_in = Some(Duration::from_secs(60));
     set(&mut options);
-    let link = signing_key().sign(&"http://files.example.com/".parse().unwrap(), &Key::new(key).unwrap(), &options);
+    let link = signing_key().sign(
+        &"http://files.example.com/".parse().unwrap(),
+        &Key::new(key).unwrap(),
+        &options,
+    );
     let url = link.unwrap().url;
     format!("{}?{}", url.path(), url.query().unwrap())
 }

@@ -18,7 +18,8 @@ pub(crate) struct Part {
 /// # Panics
 /// If the document is not exactly what RFC 2046, section 5.1, and RFC 9110, section 14.6, say.
 pub(crate) fn parts(answer: &Answer) -> Vec<Part> {
-    let boundary = answer.header("content-type").strip_prefix("multipart/byteranges; boundary=").unwrap();
+    let boundary =
+        answer.header("content-type").strip_prefix("multipart/byteranges; boundary=").unwrap();
     let mut rest = strip(&answer.body, format!("--{boundary}").as_bytes());
     let mut parts = Vec::new();
     loop {
@@ -58,7 +59,9 @@ pub(crate) fn content_range(value: &str) -> (Range<u64>, u64) {
 }
 
 fn strip<'a>(bytes: &'a [u8], start: &[u8]) -> &'a [u8] {
-    bytes.strip_prefix(start).unwrap_or_else(|| panic!("{:?} does not come here", String::from_utf8_lossy(start)))
+    bytes
+        .strip_prefix(start)
+        .unwrap_or_else(|| panic!("{:?} does not come here", String::from_utf8_lossy(start)))
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> usize {

@@ -1,12 +1,14 @@
-//! A driver that tells of its objects what a test wants: weak ETags, odd headers, versions that change.
+//! A driver that tells of its objects what a test wants: weak ETags, odd headers, versions that
+//! change.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use bytes::Bytes;
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions, Object, ObjectMeta,
-    OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions,
+    async_trait,
 };
 
 /// A version of the one object there is.
@@ -31,7 +33,8 @@ pub(crate) struct Scripted {
     versions: Mutex<VecDeque<Version>>,
 }
 
-/// A storage whose object is the first version at the first `stat` or `open`, the second one at the next, ...
+/// A storage whose object is the first version at the first `stat` or `open`, the second one at the
+/// next, ...
 pub(crate) fn scripted(versions: impl IntoIterator<Item = Version>) -> Storage {
     Storage::new(Scripted { versions: Mutex::new(versions.into_iter().collect()) })
 }

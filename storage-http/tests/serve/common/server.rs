@@ -55,7 +55,8 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// Sends text on a connection of its own, and answers all that comes back until the server closes it.
+    /// Sends text on a connection of its own, and answers all that comes back until the server
+    /// closes it.
     pub(crate) async fn talk(&self, sent: &str) -> Vec<u8> {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         socket.write_all(sent.as_bytes()).await.unwrap();
@@ -66,7 +67,9 @@ impl Server {
 
     /// The answer to one request, after which the connection is closed.
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> Raw {
-        let text = format!("{method} {path} HTTP/1.1\r\nhost: files\r\nconnection: close\r\n{headers}\r\n");
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nhost: files\r\nconnection: close\r\n{headers}\r\n"
+        );
         Raw::of(&self.talk(&text).await)
     }
 }
@@ -88,7 +91,8 @@ impl Raw {
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().strip_prefix("HTTP/1.1 ").unwrap().to_owned();
         let headers = lines.map(|line| line.split_once(": ").unwrap());
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        let headers =
+            headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
         // The head is ASCII, so that its length is that of its text.
         Self { status, headers, body: body.to_owned(), length: received.len() - head.len() - 4 }
     }

@@ -50,7 +50,9 @@ pub(super) struct Profile<'a> {
 impl Profiles {
     /// Reads the files. What cannot be read matters only to those who need it.
     pub(super) fn read(env: &Environment) -> Self {
-        let place = |variable, name| env.path(variable).or_else(|| Some(env.home()?.join(".aws").join(name)));
+        let place = |variable, name| {
+            env.path(variable).or_else(|| Some(env.home()?.join(".aws").join(name)))
+        };
         Self {
             credentials: Looked::read(place("AWS_SHARED_CREDENTIALS_FILE", "credentials")),
             config: Looked::read(place("AWS_CONFIG_FILE", "config")),
@@ -83,9 +85,15 @@ impl Profiles {
 
     /// The error for a profile that somebody named and that is nowhere.
     pub(super) fn missing(&self, name: &str, named_by: &str) -> Error {
-        let mut message = format!("{named_by} names the profile {name:?}, which is not there; {}", self.looked_at());
+        let mut message = format!(
+            "{named_by} names the profile {name:?}, which is not there; {}",
+            self.looked_at()
+        );
         if self.config.section(name).is_some() {
-            let _ = write!(message, "; in the configuration file a section has to be called [profile {name}]");
+            let _ = write!(
+                message,
+                "; in the configuration file a section has to be called [profile {name}]"
+            );
         }
         Error::config(message)
     }
@@ -93,14 +101,19 @@ impl Profiles {
     /// The files and what is in them, for a message: names alone.
     pub(super) fn looked_at(&self) -> String {
         let told = |file: &Looked, names: Vec<String>| {
-            let path = file.path.as_deref().map_or("no home directory".to_owned(), |path| path.display().to_string());
+            let path = file
+                .path
+                .as_deref()
+                .map_or("no home directory".to_owned(), |path| path.display().to_string());
             match &file.sections {
                 Ok(_) if names.is_empty() => format!("{path}: no profiles"),
                 Ok(_) => format!("{path}: {}", names.join(", ")),
                 Err(Unread::Missing) if file.path.is_none() => path,
                 Err(Unread::Missing) => format!("{path}: no such file"),
                 Err(Unread::Failed(error)) => format!("{path}: {error}"),
-                Err(Unread::Wrong(Mistake { line, what })) => format!("{path}: line {line}: {what}"),
+                Err(Unread::Wrong(Mistake { line, what })) => {
+                    format!("{path}: line {line}: {what}")
+                }
             }
         };
         let of_credentials = self.credentials.names().map(str::to_owned).collect();
@@ -108,7 +121,11 @@ impl Profiles {
             "default" => Some(name.to_owned()),
             _ => name.strip_prefix("profile ").map(str::to_owned),
         });
-        format!("looked in {} and {}", told(&self.credentials, of_credentials), told(&self.config, of_config.collect()))
+        format!(
+            "looked in {} and {}",
+            told(&self.credentials, of_credentials),
+            told(&self.config, of_config.collect())
+        )
     }
 
     /// Where the files are that could be read.
@@ -151,7 +168,9 @@ fn contents(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let read = File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if read as u64 > MAX_BYTES {
-        return Err(io::Error::other(format!("larger than the {MAX_BYTES} bytes that a profile file may have")));
+        return Err(io::Error::other(format!(
+            "larger than the {MAX_BYTES} bytes that a profile file may have"
+        )));
     }
     Ok(text)
 }
@@ -169,13 +188,16 @@ impl Profile<'_> {
 
     /// The file that a property is in.
     pub(super) fn file_of(&self, property: &str) -> String {
-        let has = |section: Option<&Section>| section.is_some_and(|section| section.contains_key(property));
-        let file = if has(self.credentials) { &self.profiles.credentials } else { &self.profiles.config };
+        let has = |section: Option<&Section>| {
+            section.is_some_and(|section| section.contains_key(property))
+        };
+        let file =
+            if has(self.credentials) { &self.profiles.credentials } else { &self.profiles.config };
         file.path.as_deref().map_or_else(String::new, |path| path.display().to_string())
     }
 
-    /// A setting that is nested below a property of a section of the configuration file: `[services x]`, `s3 =`,
-    /// `endpoint_url`.
+    /// A setting that is nested below a property of a section of the configuration file: `[services
+    /// x]`, `s3 =`, `endpoint_url`.
     fn of_service(&self, services: &str, service: &str, setting: &str) -> Option<&str> {
         let section = self.profiles.config.section(&format!("services {services}"))?;
         section.get(service)?.nested.get(setting).map(String::as_str)

@@ -1,9 +1,10 @@
 //! The format of `~/.aws/config` and `~/.aws/credentials`.
 //!
-//! Looks like INI and is not: a line that is indented belongs to the property before it, which makes nested settings
-//! (`s3 =`, `[services]`) that an INI parser takes for the section's own; `#` and `;` begin a comment inside a value only
-//! after white space; the case of property names does not matter. The AWS SDKs agree on these rules ("Configuration and
-//! credential file settings" in their reference guide).
+//! Looks like INI and is not: a line that is indented belongs to the property before it, which
+//! makes nested settings (`s3 =`, `[services]`) that an INI parser takes for the section's own; `#`
+//! and `;` begin a comment inside a value only after white space; the case of property names does
+//! not matter. The AWS SDKs agree on these rules ("Configuration and credential file settings" in
+//! their reference guide).
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -85,7 +86,8 @@ impl Reader {
             return Err("a property before the first section");
         }
         let (name, value) = pair(without_comment(line))?;
-        self.section.insert(name.clone(), Property { value: value.to_owned(), nested: BTreeMap::new() });
+        self.section
+            .insert(name.clone(), Property { value: value.to_owned(), nested: BTreeMap::new() });
         self.property = Some(name);
         Ok(())
     }

@@ -57,10 +57,13 @@ impl Settings {
     /// The settings of a profile.
     pub(in crate::credentials) fn of(profile: Profile<'_>, env: &Environment) -> Result<Self> {
         let ignored = env.ignores_endpoints()?
-            || profile.get("ignore_configured_endpoint_urls").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+            || profile
+                .get("ignore_configured_endpoint_urls")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let endpoint = |service| {
             let services = profile.get("services");
-            let own = services.and_then(|services| profile.of_service(services, service, "endpoint_url"));
+            let own =
+                services.and_then(|services| profile.of_service(services, service, "endpoint_url"));
             own.or_else(|| profile.get("endpoint_url")).filter(|_| !ignored).map(str::to_owned)
         };
         Ok(Self {
@@ -72,13 +75,16 @@ impl Settings {
 }
 
 impl Profile<'_> {
-    /// Where the credentials come from, in the order of the AWS SDKs: what stands for a login goes before keys.
+    /// Where the credentials come from, in the order of the AWS SDKs: what stands for a login goes
+    /// before keys.
     ///
     /// # Errors
     /// `InvalidConfig` for half of what comes in pairs, and for keys that cannot be keys.
     pub(in crate::credentials) fn holds(&self) -> Result<Holds> {
         if let Some(token_file) = self.get("web_identity_token_file") {
-            let role_arn = self.get("role_arn").ok_or_else(|| self.half("web_identity_token_file", "role_arn"))?;
+            let role_arn = self
+                .get("role_arn")
+                .ok_or_else(|| self.half("web_identity_token_file", "role_arn"))?;
             return Ok(Holds::WebIdentity {
                 token_file: PathBuf::from(token_file),
                 role_arn: role_arn.to_owned(),
@@ -101,8 +107,10 @@ impl Profile<'_> {
             (None, None) => return Ok(Holds::Nothing),
         };
         let file = self.file_of(SECRET);
-        let credential = keys::credential(key_id, secret, self.get("aws_session_token"))
-            .map_err(|message| Error::config(format!("profile {:?} in {file}: {message}", self.name)))?;
+        let credential =
+            keys::credential(key_id, secret, self.get("aws_session_token")).map_err(|message| {
+                Error::config(format!("profile {:?} in {file}: {message}", self.name))
+            })?;
         let expires = EXPIRY.into_iter().find_map(|property| expiry(self.get(property)?));
         Ok(Holds::Keys(StaticKeys { credential, expires, file }))
     }
@@ -113,8 +121,9 @@ impl Profile<'_> {
     }
 }
 
-/// What tools write: `2026-12-01T00:00:00Z`, `2026-12-01T01:00:00+01:00`, and `2026-12-01 00:00:00`, which is UTC. What is
-/// neither is somebody's own, and no reason to refuse the keys beside it.
+/// What tools write: `2026-12-01T00:00:00Z`, `2026-12-01T01:00:00+01:00`, and `2026-12-01
+/// 00:00:00`, which is UTC. What is neither is somebody's own, and no reason to refuse the keys
+/// beside it.
 fn expiry(text: &str) -> Option<SystemTime> {
     parse_time(text).or_else(|_| parse_time(&format!("{text}Z"))).ok()
 }

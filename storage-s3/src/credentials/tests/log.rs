@@ -13,8 +13,9 @@ pub(super) struct Log(Arc<Mutex<String>>);
 impl Log {
     /// Writes down what this thread says, until the guard is dropped.
     pub(super) fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
-        // `tracing` remembers for each callsite whether any subscriber wants it. One that wants everything is always there,
-        // so that none is switched off in the moment in which another test's subscriber ends.
+        // `tracing` remembers for each callsite whether any subscriber wants it. One that wants
+        // everything is always there, so that none is switched off in the moment in which another
+        // test's subscriber ends.
         static ALWAYS: OnceLock<Dispatch> = OnceLock::new();
         ALWAYS.get_or_init(|| Dispatch::new(Self::default()));
         let log = Self::default();

@@ -49,7 +49,10 @@ async fn keys_among_the_options_go_before_a_profile_among_them() {
 async fn variables_go_before_a_profile() {
     let found = everything().variable("AWS_PROFILE", "work").find(&Sources::default()).unwrap();
     assert_eq!(found.source, "environment");
-    assert_eq!(triple(&found).await, ("ENVKEY".into(), "env-secret".into(), Some("env-token".into())));
+    assert_eq!(
+        triple(&found).await,
+        ("ENVKEY".into(), "env-secret".into(), Some("env-token".into()))
+    );
 }
 
 #[tokio::test]
@@ -92,7 +95,11 @@ fn who_asks_for_no_credentials_gets_none() {
 #[test]
 fn anonymous_and_keys_exclude_each_other() {
     let sources = Sources { anonymous: true, ..keys("K", "s") };
-    assert_says(&Home::new().error(&sources), ErrorKind::InvalidConfig, &["anonymous", "access_key_id"]);
+    assert_says(
+        &Home::new().error(&sources),
+        ErrorKind::InvalidConfig,
+        &["anonymous", "access_key_id"],
+    );
 }
 
 #[test]
@@ -106,9 +113,17 @@ fn half_a_pair_names_the_other_half() {
     // The other half is never taken from another source.
     let home = everything();
     let missing_secret = home.error(&half(Some("K"), None, None));
-    assert_says(&missing_secret, ErrorKind::InvalidConfig, &["access_key_id is set", "not option secret_access_key"]);
+    assert_says(
+        &missing_secret,
+        ErrorKind::InvalidConfig,
+        &["access_key_id is set", "not option secret_access_key"],
+    );
     let missing_id = home.error(&half(None, Some("s"), None));
-    assert_says(&missing_id, ErrorKind::InvalidConfig, &["secret_access_key is set", "not option access_key_id"]);
+    assert_says(
+        &missing_id,
+        ErrorKind::InvalidConfig,
+        &["secret_access_key is set", "not option access_key_id"],
+    );
     let token_alone = home.error(&half(None, None, Some("t")));
     assert_says(&token_alone, ErrorKind::InvalidConfig, &["session_token is set", "access_key_id"]);
 }
@@ -117,7 +132,11 @@ fn half_a_pair_names_the_other_half() {
 fn half_a_pair_of_variables_names_the_other_half() {
     for (there, missing) in [(ENV_KEYS[0], ENV_KEYS[1]), (ENV_KEYS[1], ENV_KEYS[0])] {
         let error = without(everything(), &[missing]).error(&Sources::default());
-        assert_says(&error, ErrorKind::InvalidConfig, &[&format!("{there} is set"), &format!("not {missing}")]);
+        assert_says(
+            &error,
+            ErrorKind::InvalidConfig,
+            &[&format!("{there} is set"), &format!("not {missing}")],
+        );
     }
 }
 
@@ -141,7 +160,9 @@ async fn white_space_around_keys_is_no_part_of_them() {
 #[test]
 fn keys_that_fit_in_no_header_are_refused() {
     let with_token = Sources { session_token: Some(Secret::new("a\nb")), ..keys("K", "s") };
-    for sources in [keys("a\r\nb", "s"), keys("K", "s\nt"), keys("schlüssel", "s"), keys("", "s"), with_token] {
+    for sources in
+        [keys("a\r\nb", "s"), keys("K", "s\nt"), keys("schlüssel", "s"), keys("", "s"), with_token]
+    {
         assert_says(&Home::new().error(&sources), ErrorKind::InvalidConfig, &["access_key_id"]);
     }
 }
@@ -170,7 +191,8 @@ fn where_nothing_is_found_all_that_was_looked_at_is_told() {
 
 #[test]
 fn a_token_file_without_a_role_is_a_mistake() {
-    let error = Home::new().variable("AWS_WEB_IDENTITY_TOKEN_FILE", "/t").error(&Sources::default());
+    let error =
+        Home::new().variable("AWS_WEB_IDENTITY_TOKEN_FILE", "/t").error(&Sources::default());
     assert_says(&error, ErrorKind::InvalidConfig, &["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"]);
 }
 

@@ -19,7 +19,10 @@ async fn keys_may_be_in_either_file_and_those_of_the_credentials_file_go_before(
         "[default]\naws_access_key_id = FILEKEY\naws_secret_access_key = file-secret\naws_session_token = file-token\n",
     );
     let found = home.find(&default()).unwrap();
-    assert_eq!(triple(&found).await, ("FILEKEY".into(), "file-secret".into(), Some("file-token".into())));
+    assert_eq!(
+        triple(&found).await,
+        ("FILEKEY".into(), "file-secret".into(), Some("file-token".into()))
+    );
     assert_eq!(found.region.as_deref(), Some("eu-north-1"));
     assert_eq!(triple(&home.find(&named("other")).unwrap()).await.0, "OTHERKEY");
 }
@@ -28,7 +31,10 @@ async fn keys_may_be_in_either_file_and_those_of_the_credentials_file_go_before(
 async fn variables_say_where_the_files_are() {
     let home = Home::new().config("[default]\nregion = wrong\n").credentials("[default]\nbroken");
     home.file("elsewhere", "[default]\naws_access_key_id = K\naws_secret_access_key = s\n");
-    let home = home.variables([("AWS_SHARED_CREDENTIALS_FILE", "~/elsewhere"), ("AWS_CONFIG_FILE", "/dev/null")]);
+    let home = home.variables([
+        ("AWS_SHARED_CREDENTIALS_FILE", "~/elsewhere"),
+        ("AWS_CONFIG_FILE", "/dev/null"),
+    ]);
     let found = home.find(&default()).unwrap();
     assert_eq!(triple(&found).await.0, "K");
     assert_eq!(found.region, None);
@@ -36,13 +42,15 @@ async fn variables_say_where_the_files_are() {
 
 #[test]
 fn the_default_profile_with_a_prefix_goes_before_the_one_without() {
-    let home = Home::new().config("[profile default]\nregion = with\n[default]\nregion = without\noutput = json\n");
+    let home = Home::new()
+        .config("[profile default]\nregion = with\n[default]\nregion = without\noutput = json\n");
     assert_eq!(home.find(&default()).unwrap().region.as_deref(), Some("with"));
 }
 
 #[test]
 fn region_and_endpoint_are_the_profiles_wherever_the_keys_come_from() {
-    let home = Home::new().config("[default]\nregion = eu-west-3\nendpoint_url = https://s3.example.com\n");
+    let home = Home::new()
+        .config("[default]\nregion = eu-west-3\nendpoint_url = https://s3.example.com\n");
     for sources in [keys("K", "s"), Sources { anonymous: true, ..default() }] {
         let found = home.find(&sources).unwrap();
         assert_eq!(found.region.as_deref(), Some("eu-west-3"));
@@ -90,16 +98,23 @@ fn the_variable_of_a_service_goes_before_the_one_for_all() {
 
 #[test]
 fn a_named_profile_that_is_missing_is_told_with_what_there_is() {
-    let home = Home::new().config("[profile one]\n[sso-session s]\n[lost]\n").credentials("[two]\n");
-    for sources in [named("three"), Sources { profile: Some("three".to_owned()), ..keys("K", "s") }] {
-        let words = ["option profile", "\"three\"", ".aws/credentials: two", ".aws/config: one", "and"];
+    let home =
+        Home::new().config("[profile one]\n[sso-session s]\n[lost]\n").credentials("[two]\n");
+    for sources in [named("three"), Sources { profile: Some("three".to_owned()), ..keys("K", "s") }]
+    {
+        let words =
+            ["option profile", "\"three\"", ".aws/credentials: two", ".aws/config: one", "and"];
         assert_says(&home.error(&sources), ErrorKind::InvalidConfig, &words);
     }
     assert_says(&home.error(&named("lost")), ErrorKind::InvalidConfig, &["[profile lost]"]);
     let by_variable = home.variable("AWS_PROFILE", "three").error(&default());
     assert_says(&by_variable, ErrorKind::InvalidConfig, &["AWS_PROFILE", "\"three\""]);
     let none = Home::new().error(&named("x"));
-    assert_says(&none, ErrorKind::InvalidConfig, &[".aws/credentials: no such file", ".aws/config: no such file"]);
+    assert_says(
+        &none,
+        ErrorKind::InvalidConfig,
+        &[".aws/credentials: no such file", ".aws/config: no such file"],
+    );
 }
 
 #[test]
@@ -111,22 +126,26 @@ fn a_profile_without_credentials_lets_the_next_source_have_its_turn_unless_an_op
 
 #[test]
 fn half_a_pair_in_a_profile_names_the_other_half_and_the_file() {
-    for (there, missing) in
-        [("aws_access_key_id", "aws_secret_access_key"), ("aws_secret_access_key", "aws_access_key_id")]
-    {
+    for (there, missing) in [
+        ("aws_access_key_id", "aws_secret_access_key"),
+        ("aws_secret_access_key", "aws_access_key_id"),
+    ] {
         let home = Home::new().credentials(&format!("[default]\n{there} = x\n{missing} =\n"));
-        let words = ["\"default\"", ".aws/credentials", &format!("{there} is set, but not {missing}")];
+        let words =
+            ["\"default\"", ".aws/credentials", &format!("{there} is set, but not {missing}")];
         assert_says(&home.error(&default()), ErrorKind::InvalidConfig, &words);
     }
 }
 
 #[test]
 fn a_line_indented_by_mistake_is_told() {
-    let home = Home::new().credentials("[default]\naws_access_key_id = K\n  aws_secret_access_key = canary\n");
+    let home = Home::new()
+        .credentials("[default]\naws_access_key_id = K\n  aws_secret_access_key = canary\n");
     let half = home.error(&default());
     assert_says(&half, ErrorKind::InvalidConfig, &["aws_secret_access_key"]);
-    let home =
-        Home::new().credentials("[default]\naws_access_key_id = K\naws_secret_access_key = canary\n  region = r\n");
+    let home = Home::new().credentials(
+        "[default]\naws_access_key_id = K\naws_secret_access_key = canary\n  region = r\n",
+    );
     let broken = home.error(&default());
     assert_says(&broken, ErrorKind::InvalidConfig, &["indented by mistake", ".aws/credentials"]);
     assert!(!broken.message().contains("canary"));
@@ -136,7 +155,11 @@ fn a_line_indented_by_mistake_is_told() {
 fn a_file_that_is_none_is_told_only_to_those_who_need_it() {
     let home = Home::new().credentials("[default]\naws_secret_access_key canary\n");
     let error = home.error(&default());
-    assert_says(&error, ErrorKind::InvalidConfig, &[".aws/credentials, line 2: a property without ="]);
+    assert_says(
+        &error,
+        ErrorKind::InvalidConfig,
+        &[".aws/credentials, line 2: a property without ="],
+    );
     assert!(!error.message().contains("canary"));
     assert_says(&home.error(&named("p")), ErrorKind::InvalidConfig, &["line 2"]);
     assert_eq!(home.find(&keys("K", "s")).unwrap().source, "options");
@@ -144,9 +167,15 @@ fn a_file_that_is_none_is_told_only_to_those_who_need_it() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_told_and_no_reason_to_stop() {
-    let home = Home::new().variable("AWS_CONFIG_FILE", "~/.aws").variable("AWS_EC2_METADATA_DISABLED", "true");
+    let home = Home::new()
+        .variable("AWS_CONFIG_FILE", "~/.aws")
+        .variable("AWS_EC2_METADATA_DISABLED", "true");
     assert_says(&home.error(&default()), ErrorKind::Unauthenticated, &[".aws: ", "directory"]);
-    assert_says(&home.error(&named("p")), ErrorKind::InvalidConfig, &["\"p\"", ".aws: ", "directory"]);
+    assert_says(
+        &home.error(&named("p")),
+        ErrorKind::InvalidConfig,
+        &["\"p\"", ".aws: ", "directory"],
+    );
 }
 
 #[cfg(not(feature = "aws-config"))]
@@ -170,20 +199,33 @@ fn what_needs_the_sdk_names_profile_property_and_feature() {
 #[test]
 fn a_login_session_is_not_supported() {
     let home = Home::new().config("[default]\nlogin_session = arn:aws:iam::1:user/u\n");
-    assert_says(&home.error(&default()), ErrorKind::InvalidConfig, &["login_session", "not supported"]);
+    assert_says(
+        &home.error(&default()),
+        ErrorKind::InvalidConfig,
+        &["login_session", "not supported"],
+    );
 }
 
 fn keys_until(expires: &str, key_id: &str) -> String {
-    format!("[default]\naws_access_key_id = {key_id}\naws_secret_access_key = s\naws_session_token = t\n{expires}\n")
+    format!(
+        "[default]\naws_access_key_id = {key_id}\naws_secret_access_key = s\naws_session_token = t\n{expires}\n"
+    )
 }
 
 #[tokio::test]
 async fn keys_that_have_expired_are_told_as_such_and_read_again_after_the_next_login() {
     for property in ["aws_expiration", "x_security_token_expires", "expiration"] {
         for time in ["2020-01-01T00:00:00Z", "2020-01-01T01:00:00+01:00", "2020-01-01 00:00:00"] {
-            let home = Home::new().credentials(&keys_until(&format!("{property} = {time}"), "OLDKEY"));
+            let home =
+                Home::new().credentials(&keys_until(&format!("{property} = {time}"), "OLDKEY"));
             let found = home.find(&default()).unwrap();
-            let words = ["\"default\"", ".aws/credentials", "expired at 2020-01-01T00:00:00Z", "clock", "log in again"];
+            let words = [
+                "\"default\"",
+                ".aws/credentials",
+                "expired at 2020-01-01T00:00:00Z",
+                "clock",
+                "log in again",
+            ];
             assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &words);
 
             let later = format_time(SystemTime::now() + Duration::from_secs(3600));

@@ -58,7 +58,10 @@ struct Setup {
 
 impl Setup {
     fn new(answers: impl IntoIterator<Item = Result<Fetched, Failure>>) -> Self {
-        Self::with(Scripted { answers: Mutex::new(answers.into_iter().collect()), ..Scripted::default() })
+        Self::with(Scripted {
+            answers: Mutex::new(answers.into_iter().collect()),
+            ..Scripted::default()
+        })
     }
 
     /// Each answer waits for a permit.
@@ -104,7 +107,8 @@ impl Setup {
 
 /// Credentials until so many seconds after the beginning.
 fn until(key_id: &str, seconds: u64) -> Result<Fetched, Failure> {
-    let credential = AwsCredential { key_id: key_id.to_owned(), secret_key: "s".to_owned(), token: None };
+    let credential =
+        AwsCredential { key_id: key_id.to_owned(), secret_key: "s".to_owned(), token: None };
     Ok(Fetched { credential, expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)) })
 }
 
@@ -149,7 +153,8 @@ async fn those_of_a_short_life_are_asked_for_again_in_its_last_quarter() {
 
 #[tokio::test]
 async fn those_without_an_end_are_asked_for_once() {
-    let credential = AwsCredential { key_id: "A".to_owned(), secret_key: "s".to_owned(), token: None };
+    let credential =
+        AwsCredential { key_id: "A".to_owned(), secret_key: "s".to_owned(), token: None };
     let setup = Setup::new([Ok(Fetched { credential, expires: None })]);
     for second in [0, 1000 * HOUR] {
         setup.at(second);
@@ -209,7 +214,13 @@ async fn one_caller_renews_and_the_others_go_on_with_what_is_there() {
 
 #[tokio::test]
 async fn old_credentials_serve_while_they_are_valid_and_new_ones_are_not_to_be_had() {
-    let setup = Setup::new([until("A", HOUR), no("first"), no("second"), no("third"), until("B", 2 * HOUR)]);
+    let setup = Setup::new([
+        until("A", HOUR),
+        no("first"),
+        no("second"),
+        no("third"),
+        until("B", 2 * HOUR),
+    ]);
     assert_eq!(setup.get().await.unwrap(), "A");
     // Asked again at most every half minute.
     for (second, asked) in [(HOUR - 300, 2), (HOUR - 271, 2), (HOUR - 270, 3), (HOUR - 241, 3)] {
@@ -226,7 +237,9 @@ async fn old_credentials_serve_while_they_are_valid_and_new_ones_are_not_to_be_h
 #[tokio::test]
 async fn the_same_credentials_again_are_not_asked_for_all_the_time() {
     let setup = Setup::new([until("A", HOUR), until("A", HOUR), until("B", 2 * HOUR)]);
-    for (second, asked) in [(0, 1), (HOUR - 300, 2), (HOUR - 290, 2), (HOUR - 271, 2), (HOUR - 60, 3)] {
+    for (second, asked) in
+        [(0, 1), (HOUR - 300, 2), (HOUR - 290, 2), (HOUR - 271, 2), (HOUR - 60, 3)]
+    {
         setup.at(second);
         assert!(setup.get().await.is_ok());
         assert_eq!(setup.asked(), asked, "at {second} s");
@@ -253,7 +266,8 @@ async fn credentials_that_have_expired_when_they_come_are_told_with_the_clock() 
     setup.at(100);
     let error = setup.get().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-    for word in ["expired at 1970-01-01T00:00:50Z", "clock of this machine", "1970-01-01T00:01:40Z"] {
+    for word in ["expired at 1970-01-01T00:00:50Z", "clock of this machine", "1970-01-01T00:01:40Z"]
+    {
         assert!(error.message().contains(word), "{error}");
     }
 }

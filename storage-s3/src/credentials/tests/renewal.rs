@@ -1,4 +1,5 @@
-//! Credentials in a profile that another program writes anew: they are read again when the service refuses the old ones.
+//! Credentials in a profile that another program writes anew: they are read again when the service
+//! refuses the old ones.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,8 @@ use crate::credentials::written::WrittenKeys;
 use crate::{Quirks, S3Builder};
 
 fn profile(key_id: &str, token: &str) -> String {
-    let token = if token.is_empty() { String::new() } else { format!("aws_session_token = {token}\n") };
+    let token =
+        if token.is_empty() { String::new() } else { format!("aws_session_token = {token}\n") };
     format!("[default]\naws_access_key_id = {key_id}\naws_secret_access_key = canary\n{token}")
 }
 
@@ -23,12 +25,15 @@ fn refused(code: &str) -> Reply {
     Reply::new(400, format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
 }
 
-/// A service that accepts the credentials of this name alone, which the key id or the token contains.
+/// A service that accepts the credentials of this name alone, which the key id or the token
+/// contains.
 fn service(accepted: &'static str, code: &'static str) -> Server {
-    Server::start(move |asked: &Asked, _| match (asked.headers.contains(accepted), asked.method.as_str()) {
-        (true, _) => Reply::new(204, ""),
-        (false, "HEAD") => Reply::new(403, ""),
-        (false, _) => refused(code),
+    Server::start(move |asked: &Asked, _| {
+        match (asked.headers.contains(accepted), asked.method.as_str()) {
+            (true, _) => Reply::new(204, ""),
+            (false, "HEAD") => Reply::new(403, ""),
+            (false, _) => refused(code),
+        }
     })
 }
 
@@ -64,22 +69,23 @@ async fn keys_that_were_rotated_are_read_again_too() {
 #[tokio::test]
 async fn a_bare_refusal_of_a_head_has_the_profile_read_again() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
-    let server =
-        Server::start(
-            |asked: &Asked, _| {
-                if asked.headers.contains("new-token") { refused("NoSuchKey") } else { Reply::new(400, "") }
-            },
-        );
+    let server = Server::start(|asked: &Asked, _| {
+        if asked.headers.contains("new-token") { refused("NoSuchKey") } else { Reply::new(400, "") }
+    });
     let storage = storage(&server, &home);
     home.file(".aws/credentials", &profile("KEY", "new-token"));
     let _ = storage.exists("a").await;
     let asked = server.asked();
-    assert!(asked[0].headers.contains("old-token") && asked[1].headers.contains("new-token"), "{asked:?}");
+    assert!(
+        asked[0].headers.contains("old-token") && asked[1].headers.contains("new-token"),
+        "{asked:?}"
+    );
     assert_eq!(asked[1].method, "HEAD");
 }
 
 #[tokio::test]
-async fn a_token_that_nobody_renewed_is_refused_once_and_the_profile_is_not_read_for_every_request() {
+async fn a_token_that_nobody_renewed_is_refused_once_and_the_profile_is_not_read_for_every_request()
+{
     let home = Home::new().credentials(&profile("KEY", "old-token"));
     let server = service("new-token", "ExpiredToken");
     let storage = storage(&server, &home);
@@ -111,7 +117,12 @@ async fn a_profile_without_an_end_is_read_again_every_five_minutes() {
     let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
     let clock = Arc::clone(&now);
     let written = WrittenKeys { env: home.env(), profile: "default".to_owned() };
-    let cached = Cached::with_clock(written, "profile", Tried::default(), Arc::new(move || *clock.lock().unwrap()));
+    let cached = Cached::with_clock(
+        written,
+        "profile",
+        Tried::default(),
+        Arc::new(move || *clock.lock().unwrap()),
+    );
     let cached = cached.holding(keys::credential("KEY", "canary", Some("old-token")).unwrap());
     let at = |seconds| *now.lock().unwrap() = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let token = async || cached.get_credential().await.unwrap().token.clone().unwrap();

@@ -50,11 +50,18 @@ async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_be
     let found = found(&home, "role", &client).unwrap();
     assert_eq!((found.source, found.region.as_deref()), ("profile", Some("eu-west-3")));
     for _ in 0..3 {
-        assert_eq!(triple(&found).await, ("ROLE".into(), "canary-secret".into(), Some("canary-token".into())));
+        assert_eq!(
+            triple(&found).await,
+            ("ROLE".into(), "canary-secret".into(), Some("canary-token".into()))
+        );
     }
     assert_eq!(client.told(), ["https://sts.eu-west-3.amazonaws.com"]);
     let asked = &server.asked()[0];
-    assert!(asked.body.contains("Action=AssumeRole") && asked.body.contains("role%2Fr"), "{}", asked.body);
+    assert!(
+        asked.body.contains("Action=AssumeRole") && asked.body.contains("role%2Fr"),
+        "{}",
+        asked.body
+    );
     assert!(asked.headers.contains("Credential=BASEKEY/"), "{}", asked.headers);
 }
 
@@ -81,7 +88,11 @@ async fn a_mistake_in_a_profile_is_told_each_time() {
     let home = Home::new().config(ROLES);
     let found = found(&home, "loop", &server.client()).unwrap();
     for _ in 0..2 {
-        assert_says(&failure(&found).await, ErrorKind::InvalidConfig, &["\"loop\"", "infinite loop"]);
+        assert_says(
+            &failure(&found).await,
+            ErrorKind::InvalidConfig,
+            &["\"loop\"", "infinite loop"],
+        );
     }
     assert!(server.asked().is_empty());
 }
@@ -104,25 +115,34 @@ async fn a_process_is_asked_for_credentials() {
     let server = Server::start(|_, _| Reply::new(500, ""));
     let p = found(&home, "p", &server.client()).unwrap();
     for _ in 0..3 {
-        assert_eq!(triple(&p).await, ("PROCESS".into(), "canary-secret".into(), Some("canary-token".into())));
+        assert_eq!(
+            triple(&p).await,
+            ("PROCESS".into(), "canary-secret".into(), Some("canary-token".into()))
+        );
     }
     assert_eq!(std::fs::read_to_string(count).unwrap(), "asked\n");
     let q = found(&home, "q", &server.client()).unwrap();
     assert_says(&failure(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
 }
 
-/// Runs a test of this file once more, in a process whose home directory is `home`: the SDK looks for tokens of single
-/// sign-on in that of the process.
+/// Runs a test of this file once more, in a process whose home directory is `home`: the SDK looks
+/// for tokens of single sign-on in that of the process.
 fn at_home(test: &str, home: &Home) {
     let name = format!("credentials::tests::sdk::{test}");
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", &name]).env("HOME", home.dir.path()).env(AT_HOME, "1");
-    for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSO", "AWS_PROFILE", "AWS_USE_FIPS_ENDPOINT"] {
+    for variable in
+        ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSO", "AWS_PROFILE", "AWS_USE_FIPS_ENDPOINT"]
+    {
         command.env_remove(variable);
     }
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn is_at_home() -> bool {
@@ -167,7 +187,11 @@ async fn a_login_is_exchanged_for_a_roles_credentials() {
     assert_eq!(by_sso(&client).await.unwrap().key_id, "SSO");
     assert_eq!(client.told(), ["https://portal.sso.eu-west-1.amazonaws.com"]);
     let asked = &server.asked()[0];
-    assert!(asked.path.contains("role_name=reader") && asked.path.contains("account_id=1"), "{}", asked.path);
+    assert!(
+        asked.path.contains("role_name=reader") && asked.path.contains("account_id=1"),
+        "{}",
+        asked.path
+    );
     assert!(asked.headers.contains("x-amz-sso_bearer_token: canary-login\n"));
 }
 
@@ -191,7 +215,11 @@ async fn no_login_is_told_with_the_command_for_it() {
     }
     let server = Server::start(|_, _| Reply::new(500, ""));
     let error = by_sso(&server.client()).await.err().unwrap();
-    assert_says(&error, ErrorKind::Unauthenticated, &["\"dev\"", "cached SSO token", "aws sso login --profile dev"]);
+    assert_says(
+        &error,
+        ErrorKind::Unauthenticated,
+        &["\"dev\"", "cached SSO token", "aws sso login --profile dev"],
+    );
 }
 
 #[tokio::test]
@@ -213,14 +241,18 @@ async fn no_secret_of_the_sdk_is_shown() {
         let home = Home::new().config(ROLES);
         let role = found(&home, "role", &client).unwrap();
         for given in [credential(&role).await, by_sso(&client).await] {
-            all.push_str(&given.map_or_else(|error| format!("{error} {error:?}"), |_| "given".to_owned()));
+            all.push_str(
+                &given.map_or_else(|error| format!("{error} {error:?}"), |_| "given".to_owned()),
+            );
         }
         all.push_str(&format!("{role:?}"));
         assert!(server.asked().len() >= 2, "both were asked");
     }
-    // A token that cannot be read, of a profile of the older kind, whose token goes by the address of the login.
+    // A token that cannot be read, of a profile of the older kind, whose token goes by the address
+    // of the login.
     let token = r#"{"expiresAt":"2999-01-01T00:00:00Z","accessToken":"x" "canary"}"#;
-    std::fs::write(this_home().home().unwrap().join(format!(".aws/sso/cache/{START}.json")), token).unwrap();
+    std::fs::write(this_home().home().unwrap().join(format!(".aws/sso/cache/{START}.json")), token)
+        .unwrap();
     let server = Server::start(|_, _| Reply::new(500, ""));
     let old = find(&named("old"), &this_home(), Arc::new(server.client())).unwrap();
     let error = failure(&old).await.to_string();

@@ -80,17 +80,25 @@ async fn keys_that_are_written_down_are_not_shown() {
     all.push_str(&format!("{:?}", by_variables.env()));
     all.push_str(&used(by_variables.find(&Sources::default())).await);
     drop(guard);
-    assert!(all.contains("expired at") && all.contains("session token contains"), "the errors were met: {all}");
+    assert!(
+        all.contains("expired at") && all.contains("session token contains"),
+        "the errors were met: {all}"
+    );
     assert_no_canary("an error or Debug", &all);
     assert!(log.text().contains("where S3 credentials"), "the log was written: {}", log.text());
     assert_no_canary("the log", &log.text());
 }
 
-/// An answer that repeats the token that it was asked with, as containers and instances would say it.
+/// An answer that repeats the token that it was asked with, as containers and instances would say
+/// it.
 const ECHO: &str = r#"{"code":"Refused","message":"the token TOKEN is not known"}"#;
 
 fn sent_token(asked: &Asked) -> &'static str {
-    if asked.headers.contains("canary-metadata-token") { "canary-metadata-token" } else { "canary-authorisation" }
+    if asked.headers.contains("canary-metadata-token") {
+        "canary-metadata-token"
+    } else {
+        "canary-authorisation"
+    }
 }
 
 #[tokio::test]
@@ -100,9 +108,12 @@ async fn what_servers_are_told_and_answer_is_not_shown() {
     let good = format!(
         r#"{{"AccessKeyId":"CANARYKEY","SecretAccessKey":"canary","Token":"canary-token","Expiration":"{expires}"}}"#
     );
-    let bad = r#"{"AccessKeyId":"CANARYKEY","SecretAccessKey":"canary","Expiration":"canary"}"#.to_owned();
+    let bad = r#"{"AccessKeyId":"CANARYKEY","SecretAccessKey":"canary","Expiration":"canary"}"#
+        .to_owned();
     let mut all = String::new();
-    for (status, answer) in [(200, good), (200, bad), (403, ECHO.to_owned()), (200, "canary".to_owned())] {
+    for (status, answer) in
+        [(200, good), (200, bad), (403, ECHO.to_owned()), (200, "canary".to_owned())]
+    {
         let server = Server::start(move |asked, _| match asked.path.as_str() {
             "/latest/api/token" => Reply::ok("canary-metadata-token"),
             "/latest/meta-data/iam/security-credentials/" => Reply::ok("role"),

@@ -1,5 +1,5 @@
-//! A server on the loopback that answers what a test says and remembers what it was asked, and clients that go there
-//! whoever they are told to ask.
+//! A server on the loopback that answers what a test says and remembers what it was asked, and
+//! clients that go there whoever they are told to ask.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::Method;
 use object_store::ClientOptions;
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
+};
 
 /// A question that was asked.
 #[derive(Debug, Clone, Default)]
@@ -107,7 +109,8 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Asked>>, answer: &Handler) -> std::i
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
-    (asked.method, asked.path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    (asked.method, asked.path) =
+        (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -174,7 +177,8 @@ impl HttpService for Service {
     }
 }
 
-/// A client that gets an answer to its first question after a while, and to no other; or to none at all.
+/// A client that gets an answer to its first question after a while, and to no other; or to none at
+/// all.
 #[derive(Debug)]
 pub(super) struct Silence {
     pub(super) after: Option<Duration>,

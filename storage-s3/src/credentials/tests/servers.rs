@@ -37,7 +37,8 @@ fn container(server: &Server) -> Home {
 async fn a_task_of_ecs_asks_the_agent_for_its_path() {
     let server = Server::start(|_, _| Reply::ok(document("TASK", in_an_hour())));
     let client = server.client();
-    let found = Home::new().variable(RELATIVE, "/v2/credentials/id").find_with(client.clone()).unwrap();
+    let found =
+        Home::new().variable(RELATIVE, "/v2/credentials/id").find_with(client.clone()).unwrap();
     assert_eq!(found.source, "container");
     for _ in 0..3 {
         assert_eq!(triple(&found).await, given("TASK"));
@@ -69,10 +70,18 @@ async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time()
     let home = home.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path);
     let found = home.find_with(server.client()).unwrap();
     let error = failure(&found).await;
-    assert_says(&error, ErrorKind::Unauthenticated, &["container", "401", "Expired the token ... has expired"]);
+    assert_says(
+        &error,
+        ErrorKind::Unauthenticated,
+        &["container", "401", "Expired the token ... has expired"],
+    );
     home.file("token", "second");
     assert_eq!(triple(&found).await, given("C"));
-    let tokens: Vec<_> = server.asked().iter().map(|asked| asked.headers.contains("authorization: second\n")).collect();
+    let tokens: Vec<_> = server
+        .asked()
+        .iter()
+        .map(|asked| asked.headers.contains("authorization: second\n"))
+        .collect();
     assert_eq!(tokens, [false, true]);
 }
 
@@ -111,7 +120,11 @@ fn credentials_are_not_asked_of_strangers_without_tls() {
     ] {
         assert_eq!(home(FULL, url).find(&Sources::default()).unwrap().source, "container", "{url}");
     }
-    assert_says(&home(RELATIVE, "@example.com/").error(&Sources::default()), ErrorKind::InvalidConfig, &[RELATIVE]);
+    assert_says(
+        &home(RELATIVE, "@example.com/").error(&Sources::default()),
+        ErrorKind::InvalidConfig,
+        &[RELATIVE],
+    );
 }
 
 #[tokio::test]
@@ -140,7 +153,11 @@ async fn an_agent_that_is_not_there_is_told_without_its_path() {
     let client = server.client();
     drop(server);
     let error = failure(&home.find_with(client).unwrap()).await;
-    assert_says(&error, ErrorKind::Unauthenticated, &["container: http://127.0.0.1:", "cannot be asked", "refused"]);
+    assert_says(
+        &error,
+        ErrorKind::Unauthenticated,
+        &["container: http://127.0.0.1:", "cannot be asked", "refused"],
+    );
     assert!(!error.message().contains("x=1"), "{error}");
     assert!(error.is_retryable());
 }
@@ -195,7 +212,10 @@ async fn a_clock_that_is_ahead_does_not_make_credentials_expire_and_is_told() {
     assert_eq!(server.asked().len(), 1);
     drop(guard);
     let text = log.text();
-    assert!(text.contains("the clock of this machine is ahead of that of http://127.0.0.1"), "{text}");
+    assert!(
+        text.contains("the clock of this machine is ahead of that of http://127.0.0.1"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -217,10 +237,14 @@ fn a_difference_of_clocks_moves_times_only_if_it_is_no_delay_of_the_answer() {
 fn instance(asked: &Asked, expires: SystemTime) -> Reply {
     let has_token = asked.headers.contains("x-aws-ec2-metadata-token: metadata-token\n");
     match (asked.method.as_str(), asked.path.as_str()) {
-        ("PUT", "/latest/api/token") if asked.headers.contains("x-aws-ec2-metadata-token-ttl-seconds: ") => {
+        ("PUT", "/latest/api/token")
+            if asked.headers.contains("x-aws-ec2-metadata-token-ttl-seconds: ") =>
+        {
             Reply::ok("metadata-token")
         }
-        ("GET", "/latest/meta-data/iam/security-credentials/") if has_token => Reply::ok("the-role\n"),
+        ("GET", "/latest/meta-data/iam/security-credentials/") if has_token => {
+            Reply::ok("the-role\n")
+        }
         ("GET", "/latest/meta-data/iam/security-credentials/the-role") if has_token => {
             Reply::ok(document("INSTANCE", expires))
         }
@@ -254,7 +278,11 @@ async fn a_variable_says_where_the_metadata_service_is() {
     assert_eq!(client.told(), ["http://[fd00:ec2::254]"; 3]);
 
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", "nowhere");
-    assert_says(&home.error(&Sources::default()), ErrorKind::InvalidConfig, &["AWS_EC2_METADATA_SERVICE_ENDPOINT"]);
+    assert_says(
+        &home.error(&Sources::default()),
+        ErrorKind::InvalidConfig,
+        &["AWS_EC2_METADATA_SERVICE_ENDPOINT"],
+    );
 }
 
 #[tokio::test]
@@ -264,7 +292,11 @@ async fn an_instance_without_a_role_is_told_as_such() {
         _ => Reply::new(404, "not found"),
     });
     let error = failure(&Home::new().find_with(server.client()).unwrap()).await;
-    assert_says(&error, ErrorKind::Unauthenticated, &["no IAM role", "environment (", "anonymous = true"]);
+    assert_says(
+        &error,
+        ErrorKind::Unauthenticated,
+        &["no IAM role", "environment (", "anonymous = true"],
+    );
 }
 
 #[tokio::test]
@@ -304,7 +336,12 @@ async fn a_machine_that_is_no_instance_is_found_out_within_three_seconds() {
     let error = failure(&found).await;
     // The clock is paused: this is the sum of what was waited for.
     assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
-    let words = ["http://169.254.169.254 within 1 s", "is this an EC2 instance", "options (", "container ("];
+    let words = [
+        "http://169.254.169.254 within 1 s",
+        "is this an EC2 instance",
+        "options (",
+        "container (",
+    ];
     assert_says(&error, ErrorKind::Unauthenticated, &words);
     assert!(!error.is_retryable(), "trying again takes as long again");
 }
@@ -320,7 +357,8 @@ async fn a_metadata_service_that_stops_answering_is_given_up_within_three_second
 }
 
 fn web_identity(server: &Server) -> Home {
-    let home = Home::new().variables([("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"), ("AWS_ENDPOINT_URL_STS", "")]);
+    let home = Home::new()
+        .variables([("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"), ("AWS_ENDPOINT_URL_STS", "")]);
     let token = home.file("token", "head.canary-jwt+/=.tail\n");
     home.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token).variable("AWS_ENDPOINT_URL", server.url())
 }
@@ -380,8 +418,16 @@ async fn sts_is_asked_in_the_region() {
     for (variables, sources, expected) in [
         (vec![], &plain, "https://sts.amazonaws.com"),
         (vec![("AWS_DEFAULT_REGION", "eu-west-1")], &plain, "https://sts.eu-west-1.amazonaws.com"),
-        (vec![("AWS_DEFAULT_REGION", "a"), ("AWS_REGION", "eu-west-2")], &plain, "https://sts.eu-west-2.amazonaws.com"),
-        (vec![("AWS_REGION", "a")], &region("cn-north-1"), "https://sts.cn-north-1.amazonaws.com.cn"),
+        (
+            vec![("AWS_DEFAULT_REGION", "a"), ("AWS_REGION", "eu-west-2")],
+            &plain,
+            "https://sts.eu-west-2.amazonaws.com",
+        ),
+        (
+            vec![("AWS_REGION", "a")],
+            &region("cn-north-1"),
+            "https://sts.cn-north-1.amazonaws.com.cn",
+        ),
         (
             vec![("AWS_REGION", "a"), ("AWS_ENDPOINT_URL_STS", "https://sts.example.com")],
             &plain,
@@ -393,7 +439,9 @@ async fn sts_is_asked_in_the_region() {
             home = home.variable(name, value);
         }
         let client = server.client();
-        let found = crate::credentials::find(sources, &home.env(), std::sync::Arc::new(client.clone())).unwrap();
+        let found =
+            crate::credentials::find(sources, &home.env(), std::sync::Arc::new(client.clone()))
+                .unwrap();
         assert_eq!(triple(&found).await, given("ROLE"));
         assert_eq!(client.told(), [expected]);
     }
@@ -403,7 +451,8 @@ async fn sts_is_asked_in_the_region() {
 fn a_token_is_not_sent_over_the_network_without_tls() {
     let server = Server::start(|_, _| Reply::ok(""));
     for url in ["http://sts.example.com", "sts.example.com"] {
-        let error = web_identity(&server).variable("AWS_ENDPOINT_URL_STS", url).error(&Sources::default());
+        let error =
+            web_identity(&server).variable("AWS_ENDPOINT_URL_STS", url).error(&Sources::default());
         assert_says(&error, ErrorKind::InvalidConfig, &["STS", "https://", "AWS_ENDPOINT_URL_STS"]);
     }
 }
@@ -415,7 +464,12 @@ async fn what_sts_refuses_is_told_without_the_token() {
     let server = Server::start(move |_, _| Reply::new(400, refusal));
     let home = web_identity(&server);
     let error = failure(&home.find_with(server.client()).unwrap()).await;
-    let words = ["400", "ExpiredTokenException Token ... expired", "/token has to be renewed", "web identity"];
+    let words = [
+        "400",
+        "ExpiredTokenException Token ... expired",
+        "/token has to be renewed",
+        "web identity",
+    ];
     assert_says(&error, ErrorKind::Unauthenticated, &words);
     assert!(!error.is_retryable());
     assert_eq!(server.asked().len(), 1);
@@ -423,9 +477,11 @@ async fn what_sts_refuses_is_told_without_the_token() {
 
 #[tokio::test]
 async fn an_answer_of_sts_that_is_none_is_told_without_what_it_says() {
-    for answer in
-        ["canary", "<canary/>", "<a><AssumeRoleWithWebIdentityResult>canary</AssumeRoleWithWebIdentityResult></a>"]
-    {
+    for answer in [
+        "canary",
+        "<canary/>",
+        "<a><AssumeRoleWithWebIdentityResult>canary</AssumeRoleWithWebIdentityResult></a>",
+    ] {
         let server = Server::start(move |_, _| Reply::ok(answer));
         let home = web_identity(&server);
         let error = failure(&home.find_with(server.client()).unwrap()).await;

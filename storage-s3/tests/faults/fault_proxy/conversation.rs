@@ -1,4 +1,5 @@
-//! One connection of the driver: request after request, each passed on, or failed as it was planned.
+//! One connection of the driver: request after request, each passed on, or failed as it was
+//! planned.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -97,7 +98,9 @@ impl Turn<'_> {
                 self.ask().await;
                 reset(socket)
             }
-            Fault::Say(answer) | Fault::SayEarly(answer) => self.send(socket, &answer, Manner::Whole).await,
+            Fault::Say(answer) | Fault::SayEarly(answer) => {
+                self.send(socket, &answer, Manner::Whole).await
+            }
             Fault::SayInstead(answer) => {
                 self.ask().await;
                 self.send(socket, &answer, Manner::Whole).await
@@ -139,7 +142,12 @@ impl Turn<'_> {
         }
     }
 
-    async fn pass(&mut self, socket: &mut Socket, alter: impl FnOnce(&mut Answer), manner: Manner) -> io::Result<Then> {
+    async fn pass(
+        &mut self,
+        socket: &mut Socket,
+        alter: impl FnOnce(&mut Answer),
+        manner: Manner,
+    ) -> io::Result<Then> {
         let mut answer = self.ask().await;
         alter(&mut answer);
         self.send(socket, &answer, manner).await
@@ -147,7 +155,8 @@ impl Turn<'_> {
 
     /// Has the server do what was asked.
     async fn ask(&self) -> Answer {
-        let is_over = self.shared.knows_what_is_over && self.state.record().is_about_what_is_over(&self.asked);
+        let is_over = self.shared.knows_what_is_over
+            && self.state.record().is_about_what_is_over(&self.asked);
         let answer = match &self.shared.server {
             _ if is_over => Answer::error(404, "NoSuchUpload"),
             Server::Script(script) => script(&self.asked),
@@ -158,10 +167,13 @@ impl Turn<'_> {
     }
 
     async fn send(&self, socket: &mut Socket, answer: &Answer, manner: Manner) -> io::Result<Then> {
-        let body = if self.asked.method() == Method::HEAD { Bytes::new() } else { answer.body.clone() };
+        let body =
+            if self.asked.method() == Method::HEAD { Bytes::new() } else { answer.body.clone() };
         match manner {
             // In one go, if it is no great copy.
-            Manner::Whole if body.len() < 64 * 1024 => socket.write_all(&[&answer.head(), &*body].concat()).await?,
+            Manner::Whole if body.len() < 64 * 1024 => {
+                socket.write_all(&[&answer.head(), &*body].concat()).await?
+            }
             Manner::Whole => {
                 socket.write_all(&answer.head()).await?;
                 socket.write_all(&body).await?;

@@ -21,7 +21,8 @@ pub(crate) enum Fault {
     ResetAnswer,
     /// This is answered; the server has heard nothing.
     Say(Answer),
-    /// This is answered before the request's body has been read, and nothing more on this connection.
+    /// This is answered before the request's body has been read, and nothing more on this
+    /// connection.
     SayEarly(Answer),
     /// The server does as it was asked, and this is answered.
     SayInstead(Answer),

@@ -1,6 +1,7 @@
 //! [`Front`]: where the driver connects to, and who of several proxies a request is for.
 //!
-//! To make a driver takes its time, so that the cases of a test share one, each below a prefix of its own.
+//! To make a driver takes its time, so that the cases of a test share one, each below a prefix of
+//! its own.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -34,7 +35,8 @@ impl Front {
         Self::start(Server::At(endpoint.clone()), false)
     }
 
-    /// In front of s3s-fs, which says `AccessDenied` of an upload that is over, where S3 says `NoSuchUpload`.
+    /// In front of s3s-fs, which says `AccessDenied` of an upload that is over, where S3 says
+    /// `NoSuchUpload`.
     pub(crate) fn before_s3s_fs(endpoint: &Url) -> Arc<Self> {
         Self::start(Server::At(endpoint.clone()), true)
     }
@@ -59,12 +61,17 @@ impl Front {
     }
 
     pub(super) fn add(&self, state: &Arc<State>) {
-        self.shared.proxies.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(state));
+        self.shared
+            .proxies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::downgrade(state));
     }
 }
 
 impl Shared {
-    /// Whom a request is for, by what it mentions: in its URL, or, if that is about no object, in its body.
+    /// Whom a request is for, by what it mentions: in its URL, or, if that is about no object, in
+    /// its body.
     pub(super) fn proxy_of(&self, asked: &Asked) -> Option<Arc<State>> {
         let target = asked.uri().to_string();
         let body = String::from_utf8_lossy(asked.body());

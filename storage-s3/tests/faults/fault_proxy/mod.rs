@@ -1,12 +1,13 @@
 //! [`Proxy`]: stands between the driver and a server, and fails on purpose.
 //!
-//! A test plans what goes wrong, by S3's operation and by the number of the call; the rest passes. Each plan tells how
-//! often it came to pass, so that no test passes because its fault never fired. The proxy writes down what came by
-//! ([`Record`]), and a test waits for events of it ([`Proxy::until`]), never for time.
+//! A test plans what goes wrong, by S3's operation and by the number of the call; the rest passes.
+//! Each plan tells how often it came to pass, so that no test passes because its fault never fired.
+//! The proxy writes down what came by ([`Record`]), and a test waits for events of it
+//! ([`Proxy::until`]), never for time.
 //!
-//! It speaks HTTP/1.1 by hand on the side of the driver, since the faults are in the bytes on the wire: a connection that
-//! is reset, a head that comes byte by byte, a body that ends before its length. It lives on threads of its own: a test
-//! may stop or turn on its own clock.
+//! It speaks HTTP/1.1 by hand on the side of the driver, since the faults are in the bytes on the
+//! wire: a connection that is reset, a head that comes byte by byte, a body that ends before its
+//! length. It lives on threads of its own: a test may stop or turn on its own clock.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
@@ -84,7 +85,11 @@ impl Proxy {
     }
 
     /// Waits until the record is as it should be.
-    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Record) -> bool + Send + Sync + 'static) {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        holds: impl Fn(&Record) -> bool + Send + Sync + 'static,
+    ) {
         let state = Arc::clone(&self.state);
         // On the proxy's clock, which no test turns on.
         let waiting = runtime().spawn(async move {
@@ -96,7 +101,11 @@ impl Proxy {
             };
             tokio::time::timeout(PATIENCE, came).await.is_ok()
         });
-        assert!(waiting.await.unwrap(), "{what} was waited for in vain: {:#?}", *self.state.record());
+        assert!(
+            waiting.await.unwrap(),
+            "{what} was waited for in vain: {:#?}",
+            *self.state.record()
+        );
     }
 
     /// Waits until each upload that was created is complete or aborted.
@@ -125,5 +134,7 @@ impl State {
 /// Threads for all proxies of a process, beside those of the tests.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    })
 }

@@ -42,7 +42,9 @@ impl<'a> Plan<'a> {
     /// Only for requests with this header.
     pub(crate) fn with_header(self, name: &'static str, value: impl Into<String>) -> Self {
         let value = value.into();
-        self.only(move |asked| asked.headers().get(name).is_some_and(|found| found.as_bytes() == value.as_bytes()))
+        self.only(move |asked| {
+            asked.headers().get(name).is_some_and(|found| found.as_bytes() == value.as_bytes())
+        })
     }
 
     /// Says what goes wrong. Of several plans for a request the first one counts.
@@ -85,7 +87,8 @@ pub(crate) struct Active {
 
 impl Active {
     fn is_for(&self, operation: &str, asked: &Asked) -> bool {
-        let is_of_its_kind = (self.operation == operation || self.operation == "*") && (self.only)(asked);
+        let is_of_its_kind =
+            (self.operation == operation || self.operation == "*") && (self.only)(asked);
         is_of_its_kind && self.calls.contains(&(self.met.fetch_add(1, Ordering::SeqCst) + 1))
     }
 }

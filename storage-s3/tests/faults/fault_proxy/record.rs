@@ -87,7 +87,11 @@ impl Record {
     }
 
     fn uploads_at(&self, state: Upload) -> Vec<&str> {
-        self.uploads.iter().filter(|(_, upload)| **upload == state).map(|(id, _)| id.as_str()).collect()
+        self.uploads
+            .iter()
+            .filter(|(_, upload)| **upload == state)
+            .map(|(id, _)| id.as_str())
+            .collect()
     }
 
     /// Writes a request down; answers its place.
@@ -109,7 +113,9 @@ impl Record {
 
     /// Whether a request is about an upload that is over.
     pub(super) fn is_about_what_is_over(&self, asked: &Asked) -> bool {
-        upload_id(asked).and_then(|id| self.uploads.get(id)).is_some_and(|upload| *upload != Upload::Open)
+        upload_id(asked)
+            .and_then(|id| self.uploads.get(id))
+            .is_some_and(|upload| *upload != Upload::Open)
     }
 
     /// Notes what a server's answer says about uploads.
@@ -137,8 +143,8 @@ impl Record {
     }
 }
 
-/// As the server gave it, with what is escaped in a query left so: ids of the servers that are used have nothing to escape
-/// but `~`, which is not.
+/// As the server gave it, with what is escaped in a query left so: ids of the servers that are used
+/// have nothing to escape but `~`, which is not.
 fn upload_id(asked: &Asked) -> Option<&str> {
     asked.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("uploadId="))
 }

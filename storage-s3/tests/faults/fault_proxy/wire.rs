@@ -53,8 +53,8 @@ impl Answer {
         self.headers.insert(name, value.parse().unwrap());
     }
 
-    /// The head, as it goes over the wire. The body's length is told unless a length is among the headers, as it is in
-    /// the answer to a HEAD.
+    /// The head, as it goes over the wire. The body's length is told unless a length is among the
+    /// headers, as it is in the answer to a HEAD.
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} Said\r\n", self.status).into_bytes();
         for (name, value) in &self.headers {

@@ -1,5 +1,5 @@
-//! Whatever happens to the bytes on the disk, wrong ones are never served: what is broken is noticed, leaves, is
-//! counted, and can be fetched again.
+//! Whatever happens to the bytes on the disk, wrong ones are never served: what is broken is
+//! noticed, leaves, is counted, and can be fetched again.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -29,7 +29,8 @@ fn open(scratch: &Scratch) -> (Store, Recovered) {
 
 #[track_caller]
 fn assert_noticed(scratch: &Scratch, store: &Store, what: &str) {
-    let entry = store.get(KEY).unwrap_or_else(|| panic!("{what}: it is there until somebody reads it"));
+    let entry =
+        store.get(KEY).unwrap_or_else(|| panic!("{what}: it is there until somebody reads it"));
     refused(read(store, &entry), ErrorKind::Integrity);
     assert!(store.get(KEY).is_none(), "{what}: it has left");
     assert!(entry_files(&scratch.path()).is_empty(), "{what}: and its file");
@@ -101,7 +102,14 @@ fn a_file_that_became_shorter_or_longer_is_noticed() {
         let scratch = Scratch::in_memory();
         let (store, _) = open(&scratch);
         fill(&store, KEY, &pattern(1, LEN));
-        let cut = || File::options().write(true).open(only_file(&scratch.path())).unwrap().set_len(len).unwrap();
+        let cut = || {
+            File::options()
+                .write(true)
+                .open(only_file(&scratch.path()))
+                .unwrap()
+                .set_len(len)
+                .unwrap()
+        };
         cut();
         if len < full {
             assert_noticed(&scratch, &store, "while it is open");
@@ -122,7 +130,8 @@ fn a_reader_gets_the_blocks_that_are_right_and_none_that_is_wrong() {
     flip(&only_file(&scratch.path()), (PAGE + BLOCK + 5) as u64);
     let reader = store.reader(&entry).unwrap();
     assert_eq!(reader.read_block(0).unwrap(), pattern(1, LEN)[..BLOCK]);
-    let error = reader.try_read_block(1).and_then(|block| block.map_or_else(|| reader.read_block(1), Ok));
+    let error =
+        reader.try_read_block(1).and_then(|block| block.map_or_else(|| reader.read_block(1), Ok));
     refused(error, ErrorKind::Integrity);
     // Another who reads it at the same time finds the same; it is counted once.
     refused(reader.read_block(1), ErrorKind::Integrity);

@@ -20,7 +20,8 @@ fn measure(what: &str, mut work: impl FnMut(u32)) {
 fn the_cost_of_a_hit() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(2048 * MIB);
-    let keys: Vec<_> = (0..20_000).map(|n| format!("podcasts/show-{}/episode-{n}.mp3", n % 100)).collect();
+    let keys: Vec<_> =
+        (0..20_000).map(|n| format!("podcasts/show-{}/episode-{n}.mp3", n % 100)).collect();
     keys.iter().for_each(|key| drop(fill(&store, key, &[7; 1024])));
     for key in &keys {
         for _ in 0..2 {
@@ -40,17 +41,22 @@ fn the_cost_of_a_hit() {
     let (_store, recovered) = scratch.open_with(Limits::new(2048 * MIB));
     say(&format!("a start with {} objects: {:?}", recovered.objects, start.elapsed()));
 
-    // What is in the page cache of a disk; not every file system in memory can be read without waiting.
+    // What is in the page cache of a disk; not every file system in memory can be read without
+    // waiting.
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     let one = fill(&store, "one", &[7; 1024]);
     measure("try_load of 1 KiB", |_| drop(black_box(store.try_load(&one).unwrap())));
     let large = fill(&store, "large", &pattern(1, 80 * BLOCK));
     let reader = store.reader(&large).unwrap();
-    measure("try_read_block of 128 KiB", |n| drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap())));
+    measure("try_read_block of 128 KiB", |n| {
+        drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap()))
+    });
     (0..2).for_each(|_| drop(store.get("large")));
     (0..80).for_each(|index| drop(reader.read_block(index).unwrap()));
-    measure("the same from memory", |n| drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap())));
+    measure("the same from memory", |n| {
+        drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap()))
+    });
     // What the kernel let go of in between costs less than it seems.
     assert!(store.try_load(&one).unwrap().is_some() && reader.try_read_block(0).unwrap().is_some());
 }

@@ -1,5 +1,5 @@
-//! Processes killed at any instant (SIGKILL): the next start finds every object whose commit was answered, whole; no
-//! purged one; and nothing half done.
+//! Processes killed at any instant (SIGKILL): the next start finds every object whose commit was
+//! answered, whole; no purged one; and nothing half done.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -31,8 +31,8 @@ fn first() -> u64 {
     std::env::var(FIRST).unwrap().parse().unwrap()
 }
 
-/// Three threads fill the same few keys again and again, and purge some. Each tells before it purges, and after each
-/// thing that was answered.
+/// Three threads fill the same few keys again and again, and purge some. Each tells before it
+/// purges, and after each thing that was answered.
 pub(super) fn fill_for_ever(path: &Path) {
     let (store, _) = Store::open(path, Limits::new(ROOM)).unwrap();
     std::thread::scope(|scope| {
@@ -40,7 +40,11 @@ pub(super) fn fill_for_ever(path: &Path) {
             let store = &store;
             scope.spawn(move || {
                 for version in first().. {
-                    for key in [format!("small/{thread}"), format!("large/{thread}"), format!("purged/{thread}")] {
+                    for key in [
+                        format!("small/{thread}"),
+                        format!("large/{thread}"),
+                        format!("purged/{thread}"),
+                    ] {
                         fill(store, &key, &body(&key, version));
                         jobs::tell(&format!("filled {key} {version}"));
                     }
@@ -54,8 +58,8 @@ pub(super) fn fill_for_ever(path: &Path) {
     });
 }
 
-/// As much as possible happens at a time in as little room as possible: evictions, replacements, fills given up,
-/// restarts.
+/// As much as possible happens at a time in as little room as possible: evictions, replacements,
+/// fills given up, restarts.
 pub(super) fn churn_for_ever(path: &Path) {
     for round in first().. {
         let (store, recovered) = Store::open(path, Limits::new(LITTLE_ROOM)).unwrap();
@@ -65,9 +69,15 @@ pub(super) fn churn_for_ever(path: &Path) {
                 let store = &store;
                 scope.spawn(move || {
                     for n in 0..30 {
-                        let key = format!("{}/{}", if n % 10 == 3 { "large" } else { "small" }, (thread + n * 7) % 17);
+                        let key = format!(
+                            "{}/{}",
+                            if n % 10 == 3 { "large" } else { "small" },
+                            (thread + n * 7) % 17
+                        );
                         let bytes = body(&key, round);
-                        let Ok(mut filling) = store.begin(&key).create(meta(&key, bytes.len() as u64)) else {
+                        let Ok(mut filling) =
+                            store.begin(&key).create(meta(&key, bytes.len() as u64))
+                        else {
                             continue;
                         };
                         filling.write(&bytes).unwrap();
@@ -115,12 +125,17 @@ impl Told {
         for (key, version) in &self.filled {
             let purge = self.purging.get(key).copied().unwrap_or(0);
             match found.get(key) {
-                Some(found) => assert!(found >= version, "{key} went back from version {version} to {found}"),
+                Some(found) => {
+                    assert!(found >= version, "{key} went back from version {version} to {found}")
+                }
                 None => assert!(purge >= *version, "{key} version {version} is lost"),
             }
         }
         for (key, version) in &self.purged {
-            assert!(found.get(key).is_none_or(|found| found > version), "{key} version {version} came back");
+            assert!(
+                found.get(key).is_none_or(|found| found > version),
+                "{key} version {version} came back"
+            );
         }
     }
 }
@@ -139,7 +154,11 @@ fn read_all(path: &Path, room: u64, partial: &mut u64) -> HashMap<String, u64> {
         .map(|entry| {
             let found = read(&store, &entry).unwrap();
             let version = version_of(&found);
-            assert!(found == body(entry.key(), version), "{} version {version} is torn", entry.key());
+            assert!(
+                found == body(entry.key(), version),
+                "{} version {version} is torn",
+                entry.key()
+            );
             assert_eq!(store.meta(&entry).unwrap().object.size, found.len() as u64);
             (entry.key().to_owned(), version)
         })
@@ -179,7 +198,12 @@ fn spin(time: Duration) {
 fn a_killed_process_loses_nothing_that_it_answered_and_leaves_nothing_half_done() {
     let scratch = Scratch::new();
     let (told, partial) = kill_again_and_again("fill", &scratch, ROOM, 30);
-    assert!(told.purged.len() == 3 && told.filled.len() == 9, "{:?} {:?}", told.filled, told.purged);
+    assert!(
+        told.purged.len() == 3 && told.filled.len() == 9,
+        "{:?} {:?}",
+        told.filled,
+        told.purged
+    );
     assert!(partial > 0, "no kill hit a fill, so that nothing is proved");
 }
 

@@ -7,12 +7,13 @@ use super::*;
 
 const OBJECTS: usize = 20_000;
 const REQUESTS: u64 = 200_000;
-/// How many requests lie between the beginnings of scans, and how many things each of them asks for once.
+/// How many requests lie between the beginnings of scans, and how many things each of them asks for
+/// once.
 const BETWEEN_SCANS: u64 = 20_000;
 const SCAN: u64 = 4_000;
 
-/// Requests as a popular server has them: the n-th most popular object is asked for in proportion to 1/n, and now and
-/// then somebody goes through many things that nobody else wants.
+/// Requests as a popular server has them: the n-th most popular object is asked for in proportion
+/// to 1/n, and now and then somebody goes through many things that nobody else wants.
 fn trace() -> Vec<u64> {
     let mut sum = 0.0;
     let upto: Vec<f64> = (1..=OBJECTS)
@@ -98,10 +99,13 @@ fn on_a_zipf_trace_with_scans_s3_fifo_hits_at_least_as_often_as_lru() {
         let total: u64 = (0..OBJECTS as u64).map(|object| weight(object, is_even)).sum();
         for percent in [1, 10] {
             let capacity = total * percent / 100;
-            let (ours, lru) = (hits_of_s3fifo(&trace, capacity, is_even), hits_of_lru(&trace, capacity, is_even));
+            let (ours, lru) =
+                (hits_of_s3fifo(&trace, capacity, is_even), hits_of_lru(&trace, capacity, is_even));
             let sizes = if is_even { "one size" } else { "sizes 1..=64" };
             let (ours_percent, lru_percent) = (ours as f64 / all, lru as f64 / all);
-            say(&format!("{sizes}, room for {percent} %: S3-FIFO {ours_percent:.2} % hits, LRU {lru_percent:.2} %"));
+            say(&format!(
+                "{sizes}, room for {percent} %: S3-FIFO {ours_percent:.2} % hits, LRU {lru_percent:.2} %"
+            ));
             assert!(ours >= lru, "{ours} hits against {lru}");
         }
     }

@@ -18,7 +18,10 @@ fn what_was_filled_reads_back_with_its_metadata() {
         assert!(store.get(&key).is_none(), "not before it is whole");
         filling.write(&body).unwrap();
         let entry = filling.commit().unwrap();
-        assert_eq!((entry.key(), entry.size(), &*store.meta(&entry).unwrap()), (&*key, len as u64, &meta));
+        assert_eq!(
+            (entry.key(), entry.size(), &*store.meta(&entry).unwrap()),
+            (&*key, len as u64, &meta)
+        );
         assert_eq!(read_key(&store, &key).unwrap(), body);
     }
     assert_eq!(store.usage().objects, 7);
@@ -71,7 +74,9 @@ fn a_body_longer_than_announced_is_not_kept() {
 fn a_body_that_is_not_what_origins_checksums_say_is_not_kept() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
-    for algorithm in [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Md5, ChecksumAlgorithm::Crc64Nvme] {
+    for algorithm in
+        [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Md5, ChecksumAlgorithm::Crc64Nvme]
+    {
         let mut meta = meta("key", 5);
         meta.object.checksums.insert(Checksum::of(algorithm, b"hello"));
         for (body, is_right) in [(b"hellO", false), (b"hello", true)] {
@@ -104,7 +109,11 @@ fn what_has_been_written_can_be_read_while_the_rest_is_on_its_way() {
     filling.write(&body[BLOCK + 10..]).unwrap();
     filling.commit().unwrap();
     store.purge("key").unwrap();
-    assert_eq!(tail.read(2 * BLOCK as u64, BLOCK).unwrap(), body[2 * BLOCK..], "whatever became of it");
+    assert_eq!(
+        tail.read(2 * BLOCK as u64, BLOCK).unwrap(),
+        body[2 * BLOCK..],
+        "whatever became of it"
+    );
 }
 
 #[test]

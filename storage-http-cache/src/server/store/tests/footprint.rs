@@ -1,4 +1,5 @@
-//! What an object costs in memory while it is kept: measured in a process of its own, by its resident memory.
+//! What an object costs in memory while it is kept: measured in a process of its own, by its
+//! resident memory.
 
 use storage_core::{Checksum, ChecksumAlgorithm, ETag, Metadata};
 
@@ -7,7 +8,8 @@ use super::*;
 
 const WARM_UP: u64 = 2_000;
 const OBJECTS: u64 = 30_000;
-/// Upper bound in bytes for an object with a key of 40 bytes. It was 1400 when metadata was kept in memory.
+/// Upper bound in bytes for an object with a key of 40 bytes. It was 1400 when metadata was kept in
+/// memory.
 const MOST_PER_OBJECT: u64 = 300;
 
 /// Metadata as S3 has it for a recording.

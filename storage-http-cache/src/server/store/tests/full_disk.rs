@@ -1,5 +1,5 @@
-//! A disk that is full, or has no inodes left: the fill fails with a clear error, so that the object is passed through;
-//! all that is kept stays, and afterwards all works again.
+//! A disk that is full, or has no inodes left: the fill fails with a clear error, so that the
+//! object is passed through; all that is kept stays, and afterwards all works again.
 //!
 //! Mounts are made in a namespace of the job's own and end with it.
 
@@ -31,7 +31,11 @@ fn mounts_with(way: &[&str]) -> bool {
 }
 
 fn mount(options: &str, at: &Path) {
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "test"]).arg(at).output().unwrap();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", options, "test"])
+        .arg(at)
+        .output()
+        .unwrap();
     assert!(mount.status.success(), "{mount:?}");
 }
 

@@ -1,7 +1,8 @@
-//! Jobs: parts of tests that need a process of their own, because they are killed or have something mounted.
+//! Jobs: parts of tests that need a process of their own, because they are killed or have something
+//! mounted.
 //!
-//! The ignored test [`child`] runs the job that the environment names. It answers in lines on standard output that
-//! begin with [`MARK`], since the test harness writes there too.
+//! The ignored test [`child`] runs the job that the environment names. It answers in lines on
+//! standard output that begin with [`MARK`], since the test harness writes there too.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
@@ -27,7 +28,8 @@ fn child() {
     job(Path::new(&path));
 }
 
-/// A command that runs a job on a directory, under another program if one is named: `["unshare", "-m"]`.
+/// A command that runs a job on a directory, under another program if one is named: `["unshare",
+/// "-m"]`.
 pub(super) fn job(wrapper: &[&str], name: &str, path: &Path) -> Command {
     let exe = std::env::current_exe().unwrap();
     let mut command = match wrapper {
@@ -39,7 +41,13 @@ pub(super) fn job(wrapper: &[&str], name: &str, path: &Path) -> Command {
         }
     };
     let (_crate, module) = module_path!().split_once("::").unwrap();
-    command.args([&format!("{module}::child"), "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args([
+        &format!("{module}::child"),
+        "--exact",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
     command.env(JOB, name).env(PATH, path);
     command
 }
@@ -48,12 +56,14 @@ pub(super) fn job(wrapper: &[&str], name: &str, path: &Path) -> Command {
 #[track_caller]
 pub(super) fn finish(mut command: Command) -> Vec<String> {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "the job failed: {}\n{out}\n{err}", output.status);
     out.lines().filter_map(marked).map(str::to_owned).collect()
 }
 
-/// In a job: answers a line. One system call, so a job that is killed has told a whole line or none.
+/// In a job: answers a line. One system call, so a job that is killed has told a whole line or
+/// none.
 pub(super) fn tell(line: &str) {
     let line = format!("\n{MARK}{line}\n");
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();

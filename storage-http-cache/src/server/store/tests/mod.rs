@@ -86,7 +86,9 @@ fn only_file(path: &Path) -> PathBuf {
 /// What all files take, in whole pages.
 fn disk_use(path: &Path) -> u64 {
     let files = entry_files(path).into_iter().chain(fill_files(path));
-    files.map(|file| fs::metadata(file).map_or(0, |meta| meta.len().next_multiple_of(PAGE as u64))).sum()
+    files
+        .map(|file| fs::metadata(file).map_or(0, |meta| meta.len().next_multiple_of(PAGE as u64)))
+        .sum()
 }
 
 /// Bytes that differ at every position from those of other seeds.

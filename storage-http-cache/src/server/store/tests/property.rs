@@ -1,5 +1,5 @@
-//! Random sequences of operations, beside a plain map: what is kept is right, what is gone is gone, and the disk never
-//! holds more than it may.
+//! Random sequences of operations, beside a plain map: what is kept is right, what is gone is gone,
+//! and the disk never holds more than it may.
 
 use std::collections::HashMap;
 
@@ -116,7 +116,10 @@ impl Model {
         match self.store().begin(&name(key)).create(meta(&name(key), len as u64)) {
             Ok(filling) => Some((key, self.version, len, filling)),
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::StorageFull), "{error}");
+                assert!(
+                    matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::StorageFull),
+                    "{error}"
+                );
                 assert!(error.kind() == ErrorKind::StorageFull || len > 350_000, "{error}");
                 assert!(error.kind() == ErrorKind::TooLarge || !self.begun.is_empty(), "{error}");
                 None
@@ -155,7 +158,9 @@ impl Model {
         let Some(entry) = self.store().get(&name(key)) else { return };
         let body = match self.store().hot(&entry) {
             Some(body) => body.to_vec(),
-            None if entry.size() <= super::super::MAX_IN_MEMORY => self.store().load(&entry).unwrap().to_vec(),
+            None if entry.size() <= super::super::MAX_IN_MEMORY => {
+                self.store().load(&entry).unwrap().to_vec()
+            }
             None => read(self.store(), &entry).unwrap(),
         };
         let (version, len) = self.versions[&key];

@@ -19,8 +19,10 @@ fn a_purge_removes_what_is_there_and_tells_whether_there_was_something() {
 fn a_fill_that_began_before_a_purge_is_not_kept() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
-    let purges: [fn(&Store); 2] =
-        [|store| assert!(!store.purge("a/key").unwrap()), |store| assert_eq!(store.purge_prefix("a/").unwrap(), 0)];
+    let purges: [fn(&Store); 2] = [
+        |store| assert!(!store.purge("a/key").unwrap()),
+        |store| assert_eq!(store.purge_prefix("a/").unwrap(), 0),
+    ];
     for purge in purges {
         // Purged before its metadata was known, and after.
         let begun = store.begin("a/key");
@@ -49,7 +51,8 @@ fn a_prefix_is_literal() {
     let scratch = Scratch::new();
     let store = scratch.open(16 * MIB);
     let keys = ["a", "a/b", "a/b/c", "a/bc", "a*", "ab", "A/b", "a/b%", "\u{e9}", "b"];
-    let left = |store: &Store| store.entries().map(|entry| entry.key().to_owned()).collect::<Vec<_>>();
+    let left =
+        |store: &Store| store.entries().map(|entry| entry.key().to_owned()).collect::<Vec<_>>();
     for (prefix, kept) in [
         ("a/b", vec!["A/b", "a", "a*", "ab", "b", "\u{e9}"]),
         ("a*", vec!["A/b", "a", "a/b", "a/b%", "a/b/c", "a/bc", "ab", "b", "\u{e9}"]),

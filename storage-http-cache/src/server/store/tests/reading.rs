@@ -1,4 +1,5 @@
-//! Reading: from the disk, from what the kernel has in memory, from memory; whatever becomes of the entry meanwhile.
+//! Reading: from the disk, from what the kernel has in memory, from memory; whatever becomes of the
+//! entry meanwhile.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ fn an_entry_that_is_evicted_purged_or_replaced_while_it_is_read_can_be_read_to_i
         assert_eq!(reader.read_block(0).unwrap(), body[..BLOCK]);
         leave(&store);
         assert!(store.peek("key").is_none_or(|now| now.id() != entry.id()), "it has left");
-        let rest: Vec<_> = (1..reader.blocks()).flat_map(|index| reader.read_block(index).unwrap()).collect();
+        let rest: Vec<_> =
+            (1..reader.blocks()).flat_map(|index| reader.read_block(index).unwrap()).collect();
         assert!(rest == body[BLOCK..]);
         refused(store.reader(&entry), ErrorKind::NotFound);
         refused(store.load(&entry), ErrorKind::NotFound);
@@ -53,8 +55,11 @@ fn trying_answers_what_the_kernel_has_and_nothing_else() {
     let small = fill(&store, "small", &body[..1_000]);
     let reader = store.reader(&large).unwrap();
     // Under pressure the kernel may let go of anything at any time; not again and again.
-    let block = || (0..100).find_map(|_| reader.read_block(1).and_then(|_| reader.try_read_block(1)).unwrap());
-    let whole = || (0..100).find_map(|_| store.load(&small).and_then(|_| store.try_load(&small)).unwrap());
+    let block = || {
+        (0..100).find_map(|_| reader.read_block(1).and_then(|_| reader.try_read_block(1)).unwrap())
+    };
+    let whole =
+        || (0..100).find_map(|_| store.load(&small).and_then(|_| store.try_load(&small)).unwrap());
     let Some(found) = block() else { return skip("this file system cannot read without waiting") };
     assert_eq!(found, body[BLOCK..2 * BLOCK]);
     assert_eq!(whole().unwrap(), body[..1_000]);
@@ -102,7 +107,10 @@ fn what_is_in_memory_is_bounded_and_not_too_large() {
         fill(&store, &key, &pattern(n, 100_000));
         for _ in 0..3 {
             let entry = store.get(&key).unwrap();
-            assert_eq!(store.hot(&entry).unwrap_or_else(|| store.load(&entry).unwrap()), pattern(n, 100_000));
+            assert_eq!(
+                store.hot(&entry).unwrap_or_else(|| store.load(&entry).unwrap()),
+                pattern(n, 100_000)
+            );
         }
         assert!(store.usage().memory <= MIB);
     }
@@ -130,7 +138,8 @@ fn blocks_of_a_larger_object_that_is_asked_for_again_are_kept_in_memory() {
     let reader = store.reader(&entry).unwrap();
     assert_eq!(reader.try_read_block(10).unwrap().unwrap(), body[10 * BLOCK..]);
     assert_eq!(read(&store, &entry).unwrap(), body);
-    // When the entry leaves, they do; and those of an object that is large beside the memory were never kept.
+    // When the entry leaves, they do; and those of an object that is large beside the memory were
+    // never kept.
     assert!(store.purge("key").unwrap());
     assert_eq!(store.usage().memory, 0);
     fill(&store, "large", &vec![7; 2 * MIB as usize + 1]);
@@ -144,7 +153,8 @@ fn blocks_of_a_larger_object_that_is_asked_for_again_are_kept_in_memory() {
 #[cfg(target_os = "linux")]
 fn open_files_in(path: &Path) -> usize {
     let path = path.canonicalize().unwrap();
-    let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    let links =
+        fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
     links.filter(|target| target.starts_with(&path) && !target.ends_with("lock")).count()
 }
 
@@ -155,7 +165,8 @@ fn files_that_nobody_reads_are_closed() {
     let mut limits = Limits::new(64 * MIB);
     limits.open_files = 10;
     let (store, _) = scratch.open_with(limits);
-    let entries: Vec<_> = (0..100).map(|n| fill(&store, &format!("{n}"), &pattern(n, 1_000))).collect();
+    let entries: Vec<_> =
+        (0..100).map(|n| fill(&store, &format!("{n}"), &pattern(n, 1_000))).collect();
     assert!(open_files_in(&scratch.path()) <= 10);
     let readers: Vec<_> = entries.iter().map(|entry| store.reader(entry).unwrap()).collect();
     assert!(open_files_in(&scratch.path()) >= 100, "what is read stays open");
@@ -198,7 +209,10 @@ fn newer_metadata_is_seen_at_once_and_after_a_restart() {
 
     let store = scratch.open(MIB);
     let entry = store.get("key").unwrap();
-    assert_eq!((&*store.meta(&entry).unwrap(), read(&store, &entry).unwrap()), (&meta, b"body".to_vec()));
+    assert_eq!(
+        (&*store.meta(&entry).unwrap(), read(&store, &entry).unwrap()),
+        (&meta, b"body".to_vec())
+    );
     // What does not fit is known as long as it is in memory.
     let mut large = meta.clone();
     large.extra.insert("note".to_owned(), "x".repeat(5_000));
@@ -273,7 +287,8 @@ fn entries_are_told_by_key_and_by_hits() {
     }
     let keys: Vec<_> = store.entries().map(|entry| entry.key().to_owned()).collect();
     assert_eq!(keys, (0..1_200).map(|n| format!("{n:04}")).collect::<Vec<_>>());
-    let top: Vec<_> = store.top(3).iter().map(|entry| (entry.key().to_owned(), entry.hits())).collect();
+    let top: Vec<_> =
+        store.top(3).iter().map(|entry| (entry.key().to_owned(), entry.hits())).collect();
     assert_eq!(top, [("0807".to_owned(), 808), ("0407".to_owned(), 408), ("0007".to_owned(), 8)]);
     assert_eq!(store.peek("0807").unwrap().hits(), 808, "looking does not count");
 }

@@ -37,8 +37,11 @@ fn partial_files_are_removed_and_those_of_others_are_not() {
     let copy = fs::read(&partial).unwrap();
     drop((filling, store));
     fs::write(&partial, copy).unwrap();
-    let theirs =
-        [scratch.path().join("notes.txt"), scratch.path().join("00/notes.txt"), scratch.path().join("filling/x")];
+    let theirs = [
+        scratch.path().join("notes.txt"),
+        scratch.path().join("00/notes.txt"),
+        scratch.path().join("filling/x"),
+    ];
     theirs.iter().for_each(|file| fs::write(file, "theirs").unwrap());
     let (store, recovered) = scratch.open_with(Limits::new(MIB));
     assert_eq!((recovered.objects, recovered.dropped, recovered.partial), (1, 0, 1));
@@ -92,7 +95,8 @@ fn a_lower_limit_is_kept_from_the_start() {
     assert!(store.usage().objects >= 9, "{:?}", store.usage());
 }
 
-/// Fills a store of ten, lets two of them prove their worth, and adds two that nobody asked for again.
+/// Fills a store of ten, lets two of them prove their worth, and adds two that nobody asked for
+/// again.
 fn with_two_proven(store: &Store) {
     let fill_one = |n: u64| drop(fill(store, &format!("{n}"), &pattern(n, 50_000)));
     (0..10).for_each(fill_one);

@@ -1,4 +1,5 @@
-//! Many threads on one store: what each reads is some whole version, a purge holds, and the books balance.
+//! Many threads on one store: what each reads is some whole version, a purge holds, and the books
+//! balance.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +15,8 @@ fn key(n: u64) -> String {
 
 /// The version is in the first bytes, and decides the rest.
 fn body(version: u64) -> Vec<u8> {
-    [&version.to_le_bytes()[..], &pattern(version, 500 + split_mix(version) as usize % 300_000)].concat()
+    [&version.to_le_bytes()[..], &pattern(version, 500 + split_mix(version) as usize % 300_000)]
+        .concat()
 }
 
 fn assert_whole(bytes: &[u8]) -> u64 {
@@ -39,7 +41,14 @@ fn readers_writers_and_purges_at_once_see_whole_objects() {
                     let body = body(versions.fetch_add(1, Ordering::Relaxed));
                     match try_fill(&store, &key, &body) {
                         Ok(_) => 0,
-                        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Conflict) => 0,
+                        Err(error)
+                            if matches!(
+                                error.kind(),
+                                ErrorKind::StorageFull | ErrorKind::Conflict
+                            ) =>
+                        {
+                            0
+                        }
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -47,7 +56,9 @@ fn readers_writers_and_purges_at_once_see_whole_objects() {
                     let Some(entry) = store.get(&key) else { continue };
                     let bytes = match store.hot(&entry) {
                         Some(body) => Ok(body.to_vec()),
-                        None if entry.size() <= MAX_IN_MEMORY => store.load(&entry).map(|body| body.to_vec()),
+                        None if entry.size() <= MAX_IN_MEMORY => {
+                            store.load(&entry).map(|body| body.to_vec())
+                        }
                         None => read(&store, &entry),
                     };
                     match bytes {
@@ -65,7 +76,10 @@ fn readers_writers_and_purges_at_once_see_whole_objects() {
     });
     let usage = store.usage();
     assert_eq!((usage.reserved, usage.corrupt), (0, 0));
-    assert_eq!((usage.bytes, usage.objects), (disk_use(&scratch.path()), entry_files(&scratch.path()).len() as u64));
+    assert_eq!(
+        (usage.bytes, usage.objects),
+        (disk_use(&scratch.path()), entry_files(&scratch.path()).len() as u64)
+    );
     assert!(usage.bytes <= MIB && usage.evicted_objects > 0, "{usage:?}");
     assert!(reads.into_inner() > 100 && purges.into_inner() > 0, "or nothing is proved");
 }
