@@ -12,17 +12,23 @@ import tomllib
 MAY_USE = {
     "storage-core": set(),
     "storage-testkit": {"storage-core"},
+    "storage-client": {"storage-core"},
     "storage-fs": {"storage-core"},
-    "storage-s3": {"storage-core"},
-    "storage-http": {"storage-core"},
+    "storage-s3": {"storage-core", "storage-client"},
+    "storage-http": {"storage-core", "storage-client"},
+    "storage-serve": {"storage-core"},
     "storage-transfer": {"storage-core"},
-    "storage-http-cache": {"storage-core", "storage-http"},
+    # Until the client is a crate of its own, the cache-tier driver uses the client of `storage-http`.
+    "storage-http-cache": {"storage-core", "storage-client", "storage-http"},
+    "storage-mirror": {"storage-core", "storage-serve"},
     "anystorage": {
         "storage-core",
         "storage-fs",
         "storage-s3",
         "storage-http",
         "storage-http-cache",
+        "storage-mirror",
+        "storage-serve",
         "storage-transfer",
     },
     "anystorage-cli": {"anystorage"},
@@ -99,9 +105,10 @@ def check_directions(members):
             if used not in names or used in MAY_USE[name]:
                 continue
             if kind == "dev":
-                # Tests may use more, but drivers do not know each other even there; what serves and mirrors any storage is
-                # tried on a real one.
-                if name.startswith("storage-http") and used == "storage-fs":
+                # Tests may use more, but drivers do not know each other even there, except that
+                # whatever serves, mirrors or caches a storage is tested on real ones.
+                tested_on_storages = {"storage-http", "storage-http-cache", "storage-mirror", "storage-serve"}
+                if name in tested_on_storages and used.startswith("storage-"):
                     continue
                 if used == "storage-testkit" or not (name.startswith("storage-") and used.startswith("storage-")):
                     continue

@@ -13,7 +13,6 @@ use crate::storages::{Storages, unknown};
 /// one storage of many.
 ///
 /// ```
-/// # if !anystorage::registry().drivers().any(|driver| driver == "memory") { return Ok(()); }
 /// use anystorage::Loader;
 ///
 /// let definitions = Loader::new().toml_str(

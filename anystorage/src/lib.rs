@@ -5,7 +5,6 @@
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> anystorage::Result<()> {
-//! # if !anystorage::registry().drivers().any(|driver| driver == "memory") { return Ok(()); }
 //! let storage = anystorage::open("memory:")?; // or "file:///var/lib/app/media", or the name of a configured storage
 //! storage.save("avatars/ada.txt", "hello").content_type("text/plain").await?;
 //! assert_eq!(storage.open("avatars/ada.txt").range(0..4).await?.text().await?, "hell");
@@ -52,8 +51,8 @@
 //! | `http` | `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers`, `allow_http` |
 //! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `admin`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty` |
 //!
-//! What they mean is told by the builders of the drivers, in the modules `fs`, `s3`, `http` and
-//! `http_cache`.
+//! What they mean is told by the builders of the drivers, in the modules `fs`, `s3`, `http_driver`
+//! and `http_cache`.
 //!
 //! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which
 //!   names it and lists the known ones. No value is ever shown: it may be a secret.
@@ -73,12 +72,11 @@
 //! | feature | |
 //! |---|---|
 //! | `fs` (default) | the driver `fs` and `file:` URLs: the local file system, as module `fs` too |
-//! | `memory` (default) | the driver `memory` and the URL `memory:`; [`Memory`] itself is always there |
 //! | `s3` | the driver `s3` and `s3:` URLs: AWS S3 and every service that speaks its protocol, as module `s3` too |
-//! | `http` | the driver `http` and `http:` and `https:` URLs: any HTTP file server, as module `http` too |
-//! | `serve` | serving a storage over HTTP, as module `http` |
+//! | `http` | the driver `http` and `http:` and `https:` URLs: any HTTP file server, as module `http_driver` too |
+//! | `serve` | serving a storage over HTTP, as module `serve` |
 //! | `http-cache` | the driver `http-cache`: a mirror first, origin on any trouble, as module `http_cache` too |
-//! | `mirror` | the mirror server, in module `http_cache`; [`Loader::mirror_file`] reads its configuration |
+//! | `mirror` | the mirror server, in module `mirror`; [`Loader::mirror_file`] reads its configuration |
 //! | `aws-config` | for `s3`: AWS profiles with single sign-on, roles and processes |
 //!
 //! What this crate re-exports from `storage-core` is described there too, with the contract that
@@ -88,7 +86,7 @@ mod definitions;
 mod environment;
 mod loader;
 #[cfg(feature = "mirror")]
-mod mirror;
+mod mirror_setup;
 mod storages;
 mod toml_text;
 
@@ -97,32 +95,35 @@ pub use storage_core::*;
 /// The local file system driver, for programs that set it up themselves.
 #[cfg(feature = "fs")]
 pub use storage_fs as fs;
-/// HTTP: serving a storage ([`Serve`](http::Serve), feature `serve`), and the driver `http`.
-#[cfg(any(feature = "http", feature = "serve"))]
-pub use storage_http as http;
-/// The cache tier: the driver `http-cache`, and the mirror server (feature `mirror`).
-#[cfg(any(feature = "http-cache", feature = "mirror"))]
+/// The driver `http`: any HTTP or WebDAV server as a storage.
+#[cfg(feature = "http")]
+pub use storage_http as http_driver;
+/// The driver `http-cache`: mirror first, origin on any trouble.
+#[cfg(feature = "http-cache")]
 pub use storage_http_cache as http_cache;
+/// The mirror server, which fills itself from origin.
+#[cfg(feature = "mirror")]
+pub use storage_mirror as mirror;
 /// The S3 driver, for programs that set it up themselves, and for what is beyond the contract
 /// ([`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads)).
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
+/// The server side of HTTP: [`Serve`](serve::Serve) is a storage as a service.
+#[cfg(feature = "serve")]
+pub use storage_serve as serve;
 
 pub use definitions::Definitions;
 pub use environment::Environment;
 pub use loader::Loader;
 #[cfg(feature = "mirror")]
-pub use mirror::MirrorSetup;
+pub use mirror_setup::MirrorSetup;
 pub use storages::Storages;
 
 /// A registry with the drivers of the enabled features. Add drivers of your own with
 /// [`Registry::register`].
 #[must_use]
 pub fn registry() -> Registry {
-    #[cfg(feature = "memory")]
     let registry = Registry::with_memory();
-    #[cfg(not(feature = "memory"))]
-    let registry = Registry::new();
     #[cfg(feature = "fs")]
     let registry = {
         let mut registry = registry;
@@ -152,13 +153,8 @@ pub fn registry() -> Registry {
 
 /// Names the drivers whose features are off, for the errors of those who ask for one.
 fn named_with_missing_features(mut registry: Registry) -> Registry {
-    let drivers: [(&str, &[&str]); 5] = [
-        ("memory", &["memory"]),
-        ("fs", &["file"]),
-        ("s3", &["s3"]),
-        ("http", &["http", "https"]),
-        ("http-cache", &[]),
-    ];
+    let drivers: [(&str, &[&str]); 4] =
+        [("fs", &["file"]), ("s3", &["s3"]), ("http", &["http", "https"]), ("http-cache", &[])];
     for (driver, schemes) in drivers {
         // A driver has the name of its feature.
         let what_to_do = format!(
@@ -194,13 +190,9 @@ mod tests {
     #[test]
     fn a_driver_whose_feature_is_off_is_named_with_the_feature() {
         let registry = named_with_missing_features(Registry::new());
-        for (url, driver) in [
-            ("memory:", "memory"),
-            ("file:///a", "fs"),
-            ("s3://a", "s3"),
-            ("http://a/", "http"),
-            ("https://a/", "http"),
-        ] {
+        for (url, driver) in
+            [("file:///a", "fs"), ("s3://a", "s3"), ("http://a/", "http"), ("https://a/", "http")]
+        {
             let said = registry.open_url(url).unwrap_err();
             let scheme = url.split(':').next().unwrap_or_default();
             let expected = format!(
@@ -212,7 +204,7 @@ mod tests {
                 "{said}"
             );
         }
-        for driver in ["memory", "fs", "s3", "http", "http-cache"] {
+        for driver in ["fs", "s3", "http", "http-cache"] {
             let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
             let said = registry.open_config(&config).unwrap_err();
             assert!(

@@ -16,7 +16,6 @@ use crate::loader::Loader;
 /// own, begin with [`Loader::with_registry`].
 ///
 /// ```
-/// # if !anystorage::registry().drivers().any(|driver| driver == "memory") { return Ok(()); }
 /// use anystorage::Storages;
 ///
 /// let storages = Storages::from_toml_str(

@@ -33,7 +33,7 @@ use crate::storage::Storage;
 /// ```
 ///
 /// Objects that are saved below the directory in the meantime may stay. Requests, memory and the
-/// order of events are those of [`DeleteAll`](crate::DeleteAll): batches of up to 1,000, four at a
+/// order of events are those of [`DeleteMany`](crate::DeleteMany): batches of up to 1,000, four at a
 /// time. Nothing is removed before it is polled, and when it is dropped it stops: of the batches
 /// under way, each object is gone or still there.
 #[must_use = "nothing is deleted until it is read or finished"]

@@ -1,4 +1,4 @@
-//! [`Deletions`]: any number of removals in batches, for [`DeleteAll`](crate::DeleteAll) and
+//! [`Deletions`]: any number of removals in batches, for [`DeleteMany`](crate::DeleteMany) and
 //! [`DeletePrefix`](crate::DeletePrefix).
 
 use std::pin::Pin;

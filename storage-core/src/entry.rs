@@ -54,7 +54,7 @@ impl Entry {
 }
 
 /// The key of an object, so that a listing can be handed on to
-/// [`Storage::delete_all`](crate::Storage::delete_all). `InvalidInput` for a common beginning or a
+/// [`Storage::delete_many`](crate::Storage::delete_many). `InvalidInput` for a common beginning or a
 /// folder marker, which are not objects.
 impl TryFrom<Entry> for Key {
     type Error = Error;

@@ -23,7 +23,7 @@
 //!
 //! | module or type | what it is for |
 //! |---|---|
-//! | [`Storage`], [`Save`], [`Open`], [`List`], [`DeleteAll`], [`DeletePrefix`] | what applications call |
+//! | [`Storage`], [`Save`], [`Open`], [`List`], [`DeleteMany`], [`DeletePrefix`] | what applications call |
 //! | [`Key`], [`Prefix`], [`keys`] | names of objects, and making them |
 //! | [`ObjectMeta`], [`Metadata`], [`ETag`], [`Checksums`] | what is known of an object |
 //! | [`Payload`], [`Object`] | bytes on their way in, and out |
@@ -41,7 +41,7 @@ mod atomic_file;
 mod checksum;
 pub mod config;
 pub mod content_type;
-mod delete_all;
+mod delete_many;
 mod delete_prefix;
 mod deletions;
 mod driver;
@@ -54,7 +54,6 @@ mod key;
 pub mod keys;
 pub mod layers;
 mod link;
-mod link_to;
 mod memory;
 mod metadata;
 mod object;
@@ -68,12 +67,14 @@ pub mod signed_url;
 mod storage;
 mod text;
 mod timestamp;
+mod ttl_cache;
 mod unknown_size;
+mod url_builder;
 mod waits;
 
 pub use async_trait::async_trait;
 pub use checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
-pub use delete_all::DeleteAll;
+pub use delete_many::DeleteMany;
 pub use delete_prefix::DeletePrefix;
 pub use driver::{Capabilities, Driver, DriverInfo, MAX_DELETE_MANY, delete_one_by_one};
 pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
@@ -81,7 +82,6 @@ pub use error::{BoxError, Error, ErrorKind, Operation, Result, innermost};
 pub use etag::ETag;
 pub use key::{Key, MAX_KEY_BYTES, Prefix};
 pub use link::Link;
-pub use link_to::LinkTo;
 pub use memory::Memory;
 pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMeta};
 pub use object::{Object, ObjectReader, ObjectStream};
@@ -92,11 +92,14 @@ pub use options::{
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
 pub use received::{header_text, percent_decoded};
-pub use registry::{Context, Registry};
+pub use registry::{BuildContext, Registry};
 pub use response::ResponseMeta;
-pub use storage::{Copy, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
+pub use storage::{CopyObject, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
 pub use text::{escape_invisible, escape_invisible_in_json};
 pub use timestamp::{floor_to_second, format_time, parse_time};
+#[doc(hidden)]
+pub use ttl_cache::TtlCache;
 pub use unknown_size::UnknownSize;
 pub use url::Url;
+pub use url_builder::UrlBuilder;
 pub use waits::Waits;

@@ -14,7 +14,7 @@ use crate::layers;
 use crate::memory::Memory;
 use crate::storage::Storage;
 
-type Build = Arc<dyn Fn(Options, &Context<'_>) -> Result<Arc<dyn Driver>> + Send + Sync>;
+type Build = Arc<dyn Fn(Options, &BuildContext<'_>) -> Result<Arc<dyn Driver>> + Send + Sync>;
 type ReadUrl = Arc<dyn Fn(&Url) -> Result<Options> + Send + Sync>;
 
 /// Drivers by name, and URL schemes by driver.
@@ -80,7 +80,7 @@ impl Registry {
     /// out before, and put around the driver as layers after.
     pub fn register<F>(&mut self, name: impl Into<String>, build: F) -> &mut Self
     where
-        F: Fn(Options, &Context<'_>) -> Result<Arc<dyn Driver>> + Send + Sync + 'static,
+        F: Fn(Options, &BuildContext<'_>) -> Result<Arc<dyn Driver>> + Send + Sync + 'static,
     {
         self.drivers.insert(name.into(), Arc::new(build));
         self
@@ -238,12 +238,12 @@ impl fmt::Debug for Registry {
 
 /// What a driver's builder can ask for beyond its own options.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub struct BuildContext<'a> {
     building: &'a Building<'a>,
     common: &'a CommonOptions,
 }
 
-impl Context<'_> {
+impl BuildContext<'_> {
     /// The options that every driver takes, as configured for this one. A driver that makes public
     /// links itself, or needs the base of signed ones, reads `public_url` here.
     #[must_use]
@@ -363,7 +363,7 @@ impl<'a> Building<'a> {
                 self.registry.way_to(driver)
             ))
         })?;
-        let inner = build(options.clone(), &Context { building: self, common })?;
+        let inner = build(options.clone(), &BuildContext { building: self, common })?;
         Ok(Storage::from_arc(wrapped(inner, common)?))
     }
 }
@@ -390,7 +390,7 @@ fn wrapped(inner: Arc<dyn Driver>, common: &CommonOptions) -> Result<Arc<dyn Dri
         );
     }
     if let Some(headers) = &common.default_headers {
-        driver = Arc::new(layers::Defaults::new(driver, headers.clone()));
+        driver = Arc::new(layers::DefaultMetadata::new(driver, headers.clone()));
     }
     if common.read_only {
         driver = Arc::new(layers::ReadOnly::new(driver));

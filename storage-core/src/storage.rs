@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::checksum::{Checksum, ChecksumAlgorithm};
 use crate::content_type;
-use crate::delete_all::DeleteAll;
+use crate::delete_many::DeleteMany;
 use crate::delete_prefix::DeletePrefix;
 use crate::driver::{Driver, DriverInfo};
 use crate::entry::{Entry, EntryStream};
@@ -25,7 +25,6 @@ use crate::etag::ETag;
 use crate::key::{Key, Prefix};
 use crate::layers;
 use crate::link::Link;
-use crate::link_to::LinkTo;
 use crate::metadata::{Metadata, ObjectMeta};
 use crate::object::Object;
 use crate::options::{
@@ -33,6 +32,7 @@ use crate::options::{
 };
 use crate::payload::Payload;
 use crate::range::ByteRange;
+use crate::url_builder::UrlBuilder;
 
 /// A place to keep files in. Cheap to clone, and all clones are the same place.
 ///
@@ -171,13 +171,13 @@ impl Storage {
             .map_err(|error| self.told(error, Operation::Delete, key.as_str()))
     }
 
-    /// Removes many objects, in as few requests as the backend needs: see [`DeleteAll`].
-    pub fn delete_all<S>(&self, keys: S) -> DeleteAll
+    /// Removes many objects, in as few requests as the backend needs: see [`DeleteMany`].
+    pub fn delete_many<S>(&self, keys: S) -> DeleteMany
     where
         S: Stream + Send + 'static,
         S::Item: IntoKey,
     {
-        DeleteAll::new(self.clone(), keys.map(IntoKey::into_key).boxed())
+        DeleteMany::new(self.clone(), keys.map(IntoKey::into_key).boxed())
     }
 
     /// Removes everything below a directory, such as `"avatars/"`: objects and folder markers. See
@@ -225,9 +225,9 @@ impl Storage {
         }
     }
 
-    /// Copies an object within this storage: see [`struct@Copy`].
-    pub fn copy(&self, from: impl IntoKey, to: impl IntoKey) -> Copy {
-        Copy {
+    /// Copies an object within this storage: see [`CopyObject`].
+    pub fn copy(&self, from: impl IntoKey, to: impl IntoKey) -> CopyObject {
+        CopyObject {
             storage: self.clone(),
             from: from.into_key(),
             to: to.into_key(),
@@ -235,9 +235,9 @@ impl Storage {
         }
     }
 
-    /// Makes a link to an object: see [`LinkTo`]. Does not look whether it exists.
-    pub fn url(&self, key: impl IntoKey) -> LinkTo {
-        LinkTo::new(self.clone(), key.into_key())
+    /// Makes a link to an object: see [`UrlBuilder`]. Does not look whether it exists.
+    pub fn url(&self, key: impl IntoKey) -> UrlBuilder {
+        UrlBuilder::new(self.clone(), key.into_key())
     }
 
     /// Adds to an error what the driver need not say.
@@ -628,14 +628,14 @@ impl fmt::Debug for Entries {
 /// [`stat`](Storage::stat) does.
 #[derive(Debug)]
 #[must_use = "nothing is copied until it is awaited"]
-pub struct Copy {
+pub struct CopyObject {
     storage: Storage,
     from: Result<Key>,
     to: Result<Key>,
     options: CopyOptions,
 }
 
-impl Copy {
+impl CopyObject {
     /// `AlreadyExists` if there is an object under the destination already.
     pub fn create_new(mut self) -> Self {
         self.options.mode = CopyMode::CreateNew;
@@ -683,4 +683,4 @@ macro_rules! awaited {
     };
 }
 
-awaited!(Save => ObjectMeta, Open => Object, Copy => (), LinkTo => Link);
+awaited!(Save => ObjectMeta, Open => Object, CopyObject => (), UrlBuilder => Link);

@@ -1,7 +1,7 @@
 //! What can be sent to and shared between threads (C-SEND-SYNC). Checked when this compiles.
 
 use storage_core::{
-    DeleteAll, Entries, Error, Key, Link, Memory, Object, ObjectMeta, ObjectStream, Payload,
+    DeleteMany, Entries, Error, Key, Link, Memory, Object, ObjectMeta, ObjectStream, Payload,
     Prefix, Registry, Save, Storage,
 };
 
@@ -26,6 +26,6 @@ fn bodies_and_requests_can_be_sent() {
     is_send::<Object>();
     is_send::<ObjectStream>();
     is_send::<Entries>();
-    is_send::<DeleteAll>();
+    is_send::<DeleteMany>();
     is_send::<Save>();
 }

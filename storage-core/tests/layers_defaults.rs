@@ -6,7 +6,7 @@
 mod scripted;
 
 use scripted::Scripted;
-use storage_core::layers::Defaults;
+use storage_core::layers::DefaultMetadata;
 use storage_core::{ErrorKind, MAX_USER_METADATA_BYTES, Metadata, Storage};
 
 fn storage(scripted: &Scripted) -> Storage {
@@ -15,7 +15,7 @@ fn storage(scripted: &Scripted) -> Storage {
         .cache_control("max-age=60")
         .content_language("en")
         .user("team", "web");
-    Storage::new(Defaults::new(scripted.arc(), defaults))
+    Storage::new(DefaultMetadata::new(scripted.arc(), defaults))
 }
 
 #[tokio::test]

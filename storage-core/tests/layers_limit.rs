@@ -70,7 +70,7 @@ async fn many_deletes_hold_one_place_together() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     scripted.script(Operation::Delete, [Fault::Stall]);
     let storage = storage(&scripted, 1);
-    let mut deletion = storage.delete_all(stream::iter(["a", "b", "c"]));
+    let mut deletion = storage.delete_many(stream::iter(["a", "b", "c"]));
     assert!(!is_taken(&storage), "nothing has begun");
     assert!(poll(&mut deletion.next().boxed()).is_none());
     assert!(is_taken(&storage));
@@ -89,7 +89,7 @@ async fn a_listing_and_the_deletion_of_what_it_yields_get_on_with_one_place() {
     }
     scripted.pace = std::time::Duration::from_secs(1);
     let storage = storage(&scripted, 1);
-    assert_eq!(storage.delete_all(storage.list("tmp/").entries()).finish().await.unwrap(), 30);
+    assert_eq!(storage.delete_many(storage.list("tmp/").entries()).finish().await.unwrap(), 30);
     assert!(storage.list("").entries().collect().await.unwrap().is_empty());
 }
 

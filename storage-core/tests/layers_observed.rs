@@ -126,18 +126,18 @@ mod metrics_are {
             let scripted = Scripted::new();
             let storage = storage(&scripted);
             let keys = || stream::iter(["a", "b", "c"]);
-            assert_eq!(storage.delete_all(keys()).finish().await.unwrap(), 3);
+            assert_eq!(storage.delete_many(keys()).finish().await.unwrap(), 3);
             let fail = |kind| Fault::Fail(Error::new(kind, "why"));
             // The trouble speaks, though it is not the first to fail.
             scripted.script(
                 Operation::Delete,
                 [Fault::Pass, fail(ErrorKind::Conflict), fail(ErrorKind::StorageFull)],
             );
-            storage.delete_all(keys()).finish().await.unwrap_err();
+            storage.delete_many(keys()).finish().await.unwrap_err();
             scripted.script(Operation::Delete, [fail(ErrorKind::Conflict)]);
-            storage.delete_all(keys()).finish().await.unwrap_err();
+            storage.delete_many(keys()).finish().await.unwrap_err();
             scripted.script(Operation::Delete, [Fault::Stall]);
-            assert!(storage.delete_all(keys()).next().now_or_never().is_none());
+            assert!(storage.delete_many(keys()).next().now_or_never().is_none());
             scripted.assert_script_done();
         });
         let results = ["ok", "StorageFull", "Conflict", "cancelled"];

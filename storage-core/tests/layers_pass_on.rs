@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use scripted::{BodyKind, End, Fault, RESPONSE, Scripted};
 use storage_core::layers::{
-    Defaults, Limit, Observed, Prefixed, PublicUrl, ReadOnly, Retry, Timeout,
+    DefaultMetadata, Limit, Observed, Prefixed, PublicUrl, ReadOnly, Retry, Timeout,
 };
 use storage_core::{
     ByteRange, Capabilities, ChecksumAlgorithm, CopyMode, CopyOptions, Driver, ETag, Error,
@@ -358,7 +358,7 @@ layers! {
     retry: Layer { wrap: |inner| Arc::new(Retry::new(inner, 3)), ..PLAIN };
     limit: Layer { wrap: |inner| Arc::new(Limit::new(inner, 2)), ..PLAIN };
     observed: Layer { wrap: |inner| Arc::new(Observed::new(inner)), ..PLAIN };
-    defaults: Layer { wrap: |inner| Arc::new(Defaults::new(inner, Metadata::new())), ..PLAIN };
+    defaults: Layer { wrap: |inner| Arc::new(DefaultMetadata::new(inner, Metadata::new())), ..PLAIN };
     public_url: Layer {
         wrap: |inner| Arc::new(PublicUrl::new(inner, "https://public.example/".parse().unwrap())),
         capabilities: |capabilities| capabilities.public_url = true,

@@ -151,7 +151,7 @@ async fn of_many_keys_those_that_are_too_long_have_their_own_error_and_the_other
     let too_long = "k".repeat(MAX_KEY_BYTES);
     let keys = [too_long.as_str(), "a", "b/1", too_long.as_str(), "b/2"].map(str::to_owned);
     let answers = storage(&scripted, "media")
-        .delete_all(stream::iter(keys.clone()))
+        .delete_many(stream::iter(keys.clone()))
         .collect::<Vec<_>>()
         .await;
     let kinds =
@@ -173,7 +173,7 @@ async fn a_key_that_the_driver_forgets_is_not_taken_for_gone() {
     let mut scripted = with_neighbours().await;
     scripted.answers_for = 1;
     let answers = storage(&scripted, "media")
-        .delete_all(stream::iter(["a", "b/1", "b/2"]))
+        .delete_many(stream::iter(["a", "b/1", "b/2"]))
         .collect::<Vec<_>>()
         .await;
     let kinds =

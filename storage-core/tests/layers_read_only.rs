@@ -28,7 +28,7 @@ async fn what_changes_the_storage_is_refused_and_never_reaches_the_driver() {
     assert_refused(storage.save("b", "new").unique_name().await);
     assert_refused(storage.delete("a").await);
     assert_refused(storage.delete("not there").await);
-    let answers: Vec<_> = storage.delete_all(stream::iter(["a", "not there"])).collect().await;
+    let answers: Vec<_> = storage.delete_many(stream::iter(["a", "not there"])).collect().await;
     assert_eq!(answers.len(), 2);
     answers.into_iter().for_each(assert_refused);
     assert_refused(storage.copy("a", "b").await);

@@ -105,7 +105,7 @@ mod calls {
     }
 
     async fn delete_three(storage: &Storage) -> Vec<Option<String>> {
-        let answers = storage.delete_all(stream::iter(["a", "b", "c"]));
+        let answers = storage.delete_many(stream::iter(["a", "b", "c"]));
         answers.map(|answer| answer.err().map(|error| error.message().to_owned())).collect().await
     }
 

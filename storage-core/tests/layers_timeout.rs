@@ -84,7 +84,7 @@ async fn many_deletes_have_the_time_once_for_each_hundred_keys() {
         scripted.script(Operation::Delete, [Fault::Stall]);
         let begin = Instant::now();
         let answers: Vec<_> = storage(&scripted)
-            .delete_all(stream::iter((0..keys).map(|key| key.to_string())))
+            .delete_many(stream::iter((0..keys).map(|key| key.to_string())))
             .collect()
             .await;
         assert_eq!(begin.elapsed().as_secs(), u64::from(allowed) * AFTER.as_secs(), "{keys} keys");

@@ -8,11 +8,11 @@ mod scripted;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use scripted::Scripted;
-use storage_core::{ErrorKind, Link, LinkTo, Operation, Storage, UrlMethod, UrlOptions};
+use storage_core::{ErrorKind, Link, Operation, Storage, UrlBuilder, UrlMethod, UrlOptions};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn refusal(ask: impl FnOnce(LinkTo) -> LinkTo) -> String {
+async fn refusal(ask: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
     let scripted = Scripted::new();
     let error = ask(Storage::new(scripted.clone()).url("a")).await.unwrap_err();
     assert_eq!(
@@ -24,17 +24,17 @@ async fn refusal(ask: impl FnOnce(LinkTo) -> LinkTo) -> String {
 }
 
 /// The options as the driver gets them.
-async fn asked(ask: impl FnOnce(LinkTo) -> LinkTo) -> String {
+async fn asked(ask: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
     let scripted = Scripted::new();
     ask(Storage::new(scripted.clone()).url("a")).await.unwrap();
     scripted.asked().remove(0)
 }
 
-fn post(link: LinkTo) -> LinkTo {
+fn post(link: UrlBuilder) -> UrlBuilder {
     link.method(UrlMethod::Post).expires_in(MINUTE)
 }
 
-fn put(link: LinkTo) -> LinkTo {
+fn put(link: UrlBuilder) -> UrlBuilder {
     link.method(UrlMethod::Put).expires_in(MINUTE)
 }
 
@@ -62,7 +62,7 @@ async fn response_headers_are_for_signed_links_for_get() {
 #[tokio::test]
 async fn what_binds_an_upload_is_refused_for_a_download() {
     for method in [UrlMethod::Get, UrlMethod::Head] {
-        let get = |link: LinkTo| link.method(method).expires_in(MINUTE);
+        let get = |link: UrlBuilder| link.method(method).expires_in(MINUTE);
         assert!(refusal(|link| get(link).content_type("a/b")).await.contains("uploading only"));
         assert!(refusal(|link| get(link).content_length(1)).await.contains("uploading only"));
         assert!(refusal(|link| get(link).content_length_range(1..=2)).await.contains("POST only"));

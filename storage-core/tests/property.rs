@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::layers::{Defaults, Limit, Observed, PublicUrl, Retry, Timeout};
+use storage_core::layers::{DefaultMetadata, Limit, Observed, PublicUrl, Retry, Timeout};
 use storage_core::{Driver, Memory, Metadata, Storage, async_trait};
 use storage_testkit::Harness;
 use storage_testkit::property::agrees_with_memory;
@@ -50,7 +50,7 @@ fn all_layers_together_change_no_answer() {
         let storage =
             storage.layer(|inner| PublicUrl::new(inner, "https://example.com".parse().unwrap()));
         let storage = storage
-            .layer(|inner| Defaults::new(inner, Metadata::new()))
+            .layer(|inner| DefaultMetadata::new(inner, Metadata::new()))
             .layer(|inner| Limit::new(inner, 4));
         storage
             .layer(timeout)

@@ -1,19 +1,34 @@
-//! The cache tier: a cheap server in front of a dear origin, which may die at any moment without a
-//! reader noticing.
+//! The driver `http-cache`: mirror first, origin on any trouble.
 //!
-//! - [`HttpCache`] (feature `driver`) reads from the mirror and falls back to origin, also in the
-//!   middle of a body.
-//! - [`server`] (feature `server`) is the mirror, which fills itself from origin on the first
-//!   request.
+//! | file | what it is about |
+//! |---|---|
+//! | `cache`, `config` | the driver, and its options |
+//! | `open`, `body` | reading: from a mirror, from origin, and from one into the other |
+//! | `write` | saving, deleting, copying, and the purges after them |
+//! | `link` | which links lead to the mirror |
+//! | `mirror`, `client`, `headers` | one mirror: what is thought of it, the requests to it, its answers |
+//! | `breaker` | whether a mirror is asked at all |
+//! | `bypass` | the keys that a mirror is not asked for, since what it has may be old |
+//! | `known` | what origin said a short while ago |
+//! | `rendezvous` | which mirror a key belongs to |
+//! | `status` | counts, metrics |
 
-#[cfg(feature = "driver")]
-mod driver;
-#[cfg(any(feature = "driver", feature = "server"))]
-mod recent;
-#[cfg(feature = "server")]
-pub mod server;
+mod body;
+mod breaker;
+mod bypass;
+mod cache;
+mod client;
+mod config;
+mod headers;
+mod known;
+mod link;
+mod mirror;
+mod open;
+mod rendezvous;
+mod status;
+mod write;
 
-#[cfg(feature = "driver")]
-pub use driver::{
-    HttpCache, HttpCacheBuilder, MirrorState, MirrorStatus, OnSave, Status, Verify, register,
-};
+pub use breaker::MirrorState;
+pub use cache::HttpCache;
+pub use config::{HttpCacheBuilder, OnSave, Verify, register};
+pub use status::{MirrorStatus, Status};

@@ -1,20 +1,39 @@
-//! Storages and HTTP: serve any [`Storage`](storage_core::Storage) to browsers, and use any file
-//! server as one.
+//! Any HTTP file server as a storage: [`Http`].
 //!
-//! - [`Serve`] (feature `serve`) is a service for whichever HTTP server an application has: ranges,
-//!   conditions, safe headers, signed links for downloads and uploads.
-//! - [`Http`] (feature `driver`) is a driver whose objects are files of an HTTP server.
+//! A file for each verb (`stat`, `open`, `save`, `delete`, `list`, `link`), above these: `client`
+//! (requests and their answers), `transport` (connections), `errors` (what a status means),
+//! `headers` (what an answer tells of an object), `response` (what it states about its own
+//! freshness), `body` (bytes that go on where a connection breaks off), `spool` (answers that do
+//! not say how long they are), `upload` (bytes on their way to the server), `webdav` (PROPFIND and
+//! MKCOL).
 
-#[cfg(feature = "driver")]
-mod driver;
-#[cfg(feature = "serve")]
-pub mod serve;
+mod body;
+mod client;
+mod config;
+mod delete;
+mod errors;
+mod headers;
+mod link;
+mod list;
+mod open;
+mod response;
+mod save;
+mod spool;
+mod stat;
+mod transport;
+mod upload;
 mod user_metadata;
+mod verbs;
+mod webdav;
 
-#[cfg(feature = "driver")]
+pub use config::{HttpBuilder, register};
+pub use verbs::Http;
+
+/// What another driver that reads from HTTP servers needs, too. Not for applications: it may change
+/// with any release.
 #[doc(hidden)]
-pub use driver::wire;
-#[cfg(feature = "driver")]
-pub use driver::{Http, HttpBuilder, register};
-#[cfg(feature = "serve")]
-pub use serve::Serve;
+pub mod wire {
+    pub use super::headers::{content_length, content_range, header_value};
+    pub use super::response::response_meta;
+    pub use super::transport::{build, builder};
+}

@@ -14,7 +14,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use storage_core::{ErrorKind, Memory, Storage};
-use storage_http::{Http, Serve};
+use storage_http::Http;
+use storage_serve::Serve;
 use tokio::net::TcpListener;
 
 /// A storage, and the same by way of HTTP.
@@ -48,6 +49,27 @@ async fn an_object_arrives_with_its_metadata() {
     }
     assert_eq!(http.open("ä/a b%.txt").range(2..4).await.unwrap().text().await.unwrap(), "23");
     assert_eq!(http.open("nope").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn user_metadata_of_any_text_arrives_as_it_was_saved() {
+    let (origin, http) = both().await;
+    let texts = [
+        "plain",
+        "100%",
+        "%20",
+        "%zz",
+        "a  b",
+        "Löveläce",
+        "日本語 ☺",
+        "a=b; c=\"d\", e\\f",
+        "=?UTF-8?B?",
+    ];
+    for text in texts {
+        let saved = origin.save("a", "x").user_metadata("name", text).await.unwrap();
+        let read = http.stat("a").await.unwrap();
+        assert_eq!(read.metadata.user_metadata, saved.metadata.user_metadata, "{text:?}");
+    }
 }
 
 #[tokio::test]

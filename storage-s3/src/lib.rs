@@ -22,7 +22,7 @@
 //! | the first save with `storage_class`, not at AWS | 1 HEAD more, and 1 GET where that does not show the class |
 //! | open | 1 GET; more for what is read over several connections, and where a connection breaks off |
 //! | stat, exists | 1 HEAD; the first time that something is not there, 1 GET of a byte to be sure that the bucket is |
-//! | delete | 1 DELETE; 1 POST for up to 1,000 keys of `delete_all` and `delete_prefix`; 1 HEAD and 1 DELETE for a folder marker |
+//! | delete | 1 DELETE; 1 POST for up to 1,000 keys of `delete_many` and `delete_prefix`; 1 HEAD and 1 DELETE for a folder marker |
 //! | list | 1 GET for each 1,000 keys |
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | url | none |

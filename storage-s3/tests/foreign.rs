@@ -173,7 +173,7 @@ async fn a_name_that_no_xml_can_hold_is_deleted_among_others(bucket: &Bucket) {
     put_all(bucket, &keys);
     let storage = bucket.storage();
     assert_eq!(names(&listed(storage.list("")).await), keys.iter().collect::<Vec<_>>());
-    assert_eq!(storage.delete_all(storage.list("").entries()).finish().await.unwrap(), 3);
+    assert_eq!(storage.delete_many(storage.list("").entries()).finish().await.unwrap(), 3);
     assert_eq!(listed(storage.list("")).await, []);
 }
 
@@ -273,7 +273,7 @@ async fn delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest(b
     put_all(bucket, &all);
     let storage = bucket.storage();
     let mut told = Vec::new();
-    let mut deleted = storage.delete_all(storage.list("").entries());
+    let mut deleted = storage.delete_many(storage.list("").entries());
     while let Some(key) = deleted.next().await {
         told.push(match key {
             Ok(key) => (key.to_string(), false),
@@ -286,7 +286,7 @@ async fn delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest(b
     let expected: Vec<_> = all.iter().map(|key| (key.clone(), odd.contains(key))).collect();
     assert_eq!(told, expected);
     assert_eq!(names(&listed(storage.list("")).await), odd.iter().collect::<Vec<_>>());
-    let failed = storage.delete_all(storage.list("").entries()).finish().await.unwrap_err();
+    let failed = storage.delete_many(storage.list("").entries()).finish().await.unwrap_err();
     assert!(
         failed.message().contains(&format!("{} errors, 0 keys are gone", odd.len())),
         "{failed}"
@@ -357,7 +357,7 @@ async fn odd_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
         bucket.boto("delete_object", json!({ "Key": last }));
     }
     // Those that are many at once, not one by one.
-    let deleted = storage.delete_all(storage.list("a/").entries()).finish().await.unwrap();
+    let deleted = storage.delete_many(storage.list("a/").entries()).finish().await.unwrap();
     assert_eq!(deleted, keys.len() as u64);
 }
 
@@ -369,7 +369,7 @@ async fn delete_all_of_2500_keys_answers_for_each_in_order(bucket: &Bucket) {
     storage.save("stays", "x").await.unwrap();
     // In another order than they are listed in, and some of them twice.
     let keys: Vec<_> = keys.iter().rev().chain(&keys[..10]).cloned().collect();
-    let mut deleted = storage.delete_all(stream::iter(keys.clone()));
+    let mut deleted = storage.delete_many(stream::iter(keys.clone()));
     for key in &keys {
         assert_eq!(deleted.next().await.unwrap().unwrap(), Key::new(key.as_str()).unwrap());
     }

@@ -372,7 +372,7 @@ async fn delete_all_hides_what_has_versions(bucket: &Bucket) {
     for key in ["a", "b", "c"] {
         storage.save(key, key).await.unwrap();
     }
-    assert_eq!(storage.delete_all(storage.list("").entries()).finish().await.unwrap(), 3);
+    assert_eq!(storage.delete_many(storage.list("").entries()).finish().await.unwrap(), 3);
     assert_eq!(listed(storage.list("")).await, []);
     assert_eq!(versions(bucket, "b"), ["b"]);
 }

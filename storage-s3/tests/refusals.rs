@@ -33,7 +33,7 @@ fn built(builder: S3Builder) -> Storage {
 /// What each verb fails with.
 async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
     let listed = storage.list("").entries().next().await;
-    let deleted = storage.delete_all(futures_util::stream::iter(["a", "b"])).next().await;
+    let deleted = storage.delete_many(futures_util::stream::iter(["a", "b"])).next().await;
     vec![
         ("save", storage.save("a", "text").await.unwrap_err()),
         ("save in parts", storage.save("a", vec![0; 9 << 20]).await.unwrap_err()),
@@ -41,7 +41,7 @@ async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
         ("stat", storage.stat("a").await.unwrap_err()),
         ("exists", storage.exists("a").await.unwrap_err()),
         ("delete", storage.delete("a").await.unwrap_err()),
-        ("delete_all", deleted.unwrap().unwrap_err()),
+        ("delete_many", deleted.unwrap().unwrap_err()),
         ("list", listed.unwrap().unwrap_err()),
         ("copy", storage.copy("a", "b").await.unwrap_err()),
     ]
@@ -215,7 +215,7 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
         "AccessDenied (403)",
         MEND_THE_POLICY,
     );
-    let mut deleted = storage.delete_all(futures_util::stream::iter(["a", "b"]));
+    let mut deleted = storage.delete_many(futures_util::stream::iter(["a", "b"]));
     while let Some(key) = deleted.next().await {
         assert_eq!(key.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }

@@ -269,7 +269,7 @@ async fn a_listing_and_a_deletion_are_one_request_for_a_thousand_keys() {
     assert!(names == keys, "{} names, or out of order", names.len());
     shop.costs(&numbers(&row("list", ""), 3));
 
-    assert_eq!(shop.storage.delete_all(stream::iter(keys)).finish().await.unwrap(), 2_500);
+    assert_eq!(shop.storage.delete_many(stream::iter(keys)).finish().await.unwrap(), 2_500);
     shop.costs(&[("POST".to_owned(), 3)].into());
     assert!(shop.storage.list("").entries().collect().await.unwrap().is_empty());
     shop.costs(&numbers(&row("list", ""), 1));

@@ -202,7 +202,7 @@ async fn every_verb(storage: &Storage, told: &Told) {
     errors.extend(storage.stat("a").await.err());
     errors.extend(storage.exists("a").await.err());
     errors.extend(storage.delete("a").await.err());
-    errors.extend(storage.delete_all(stream::iter(["a", "b"])).finish().await.err());
+    errors.extend(storage.delete_many(stream::iter(["a", "b"])).finish().await.err());
     errors.extend(storage.list("").entries().collect().await.err());
     errors.extend(storage.copy("a", "b").await.err());
     errors.extend(storage.copy("a", "b").metadata(Metadata::new()).await.err());
@@ -284,7 +284,7 @@ async fn no_error_inside_an_answer_of_success_shows_a_secret() {
     ];
     errors.extend(
         storage
-            .delete_all(stream::iter(["a", "b"]))
+            .delete_many(stream::iter(["a", "b"]))
             .filter_map(async |key| key.err())
             .collect::<Vec<_>>()
             .await,

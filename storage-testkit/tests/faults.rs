@@ -79,7 +79,7 @@ async fn of_many_deletes_each_key_is_a_call() {
     let denied = faults.on(Operation::Delete).of("b").fail(ErrorKind::PermissionDenied);
     let lost = faults.on(Operation::Delete).call(3).lose_answer(ErrorKind::Timeout);
     let answers: Vec<_> =
-        storage.delete_all(stream::iter(["a", "b", "c", "d"])).map(kind).collect().await;
+        storage.delete_many(stream::iter(["a", "b", "c", "d"])).map(kind).collect().await;
     assert_eq!(answers, [None, Some(ErrorKind::PermissionDenied), Some(ErrorKind::Timeout), None]);
     assert_eq!((denied.fired(), lost.fired(), faults.calls(Operation::Delete)), (1, 1, 4));
     let left = storage.list("").entries().collect().await.unwrap();
@@ -95,7 +95,7 @@ async fn one_delete_of_many_that_is_held_holds_up_the_others_of_its_batch() {
     let (storage, faults) = staged();
     storage.save("a", "1").await.unwrap();
     let held = faults.on(Operation::Delete).of("b").hold();
-    let deletion = tokio::spawn(storage.delete_all(stream::iter(["a", "b"])).finish());
+    let deletion = tokio::spawn(storage.delete_many(stream::iter(["a", "b"])).finish());
     held.reached().await;
     assert!(storage.exists("a").await.unwrap());
     held.release();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anystorage::http_cache::server::{Day, ExportFormat, Handle, Server, check, export};
+use anystorage::mirror::{Day, ExportFormat, Handle, Server, check, export};
 use anystorage::{Loader, MirrorSetup};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};

@@ -204,7 +204,7 @@ fn join(groups: &mut Vec<Vec<(Key, Place)>>, object: (Key, Place)) {
 async fn delete(group: &[(Key, Place)]) -> Vec<Failure> {
     let Some((_, first)) = group.first() else { return Vec::new() };
     let keys: Vec<_> = group.iter().map(|(key, _)| key.clone()).collect();
-    let mut deleted = first.storage.delete_all(stream::iter(keys));
+    let mut deleted = first.storage.delete_many(stream::iter(keys));
     let mut failures = Vec::new();
     // The answers come in the order of the keys.
     for (_, place) in group {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anystorage::config::duration;
-use anystorage::{Link, LinkTo, UrlMethod, format_time};
+use anystorage::{Link, UrlBuilder, UrlMethod, format_time};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure, say};
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-fn asked_for(args: &Args, place: &Place) -> Result<LinkTo, Failure> {
+fn asked_for(args: &Args, place: &Place) -> Result<UrlBuilder, Failure> {
     let method = args.method;
     if matches!(method, UrlMethod::Put | UrlMethod::Post) && args.expires.is_none() {
         let method = method.as_str();

@@ -99,21 +99,12 @@ fn what_has_no_colon_is_the_name_of_a_storage() {
     );
 }
 
-#[cfg(feature = "memory")]
 #[test]
-fn memory_is_a_url_and_a_driver_if_its_feature_is_on() {
+fn memory_is_a_url_and_a_driver() {
     assert_eq!(anystorage::open("memory:?prefix=a").unwrap().info().location, "memory:/a");
     for url in ["memory:x", "memory:/x", "memory://x", "memory:///"] {
         assert!(refused(anystorage::open(url).unwrap_err()).contains("memory:"), "{url}");
     }
-}
-
-#[cfg(not(feature = "memory"))]
-#[test]
-fn memory_is_unknown_if_its_feature_is_off() {
-    assert!(
-        refused(anystorage::open("memory:").unwrap_err()).contains("unknown URL scheme memory")
-    );
 }
 
 #[cfg(all(unix, feature = "fs"))]

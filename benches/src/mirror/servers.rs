@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use storage_core::Storage;
 use storage_http::Http;
-use storage_http_cache::server::Server;
+use storage_mirror::Server;
 
 use crate::peers::Result;
 

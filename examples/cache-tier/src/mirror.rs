@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anystorage::http_cache::server::Server;
+use anystorage::mirror::Server;
 use anystorage::{Loader, MirrorSetup, Result};
 
 /// Who may purge, and see the status.

@@ -154,7 +154,7 @@ fn names(entries: &[Entry]) -> Vec<&str> {
 }
 
 async fn delete(storage: &Storage, report: &mut Report) -> Result<()> {
-    let deleted = storage.delete_all(storage.list("").entries()).finish().await?;
+    let deleted = storage.delete_many(storage.list("").entries()).finish().await?;
     storage.delete(PICTURE.key).await?; // twice is no error
     let left = storage.list("").entries().collect().await?;
     ensure(left.is_empty(), || format!("left after deleting: {}", names(&left).join(", ")))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 
 use anystorage::Loader;
-use anystorage::http_cache::server::Server;
+use anystorage::mirror::Server;
 
 use crate::Result;
 

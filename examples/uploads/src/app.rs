@@ -1,6 +1,6 @@
 //! What the application does: take files, show them, delete them.
 
-use anystorage::http::{Serve, serve::failure};
+use anystorage::serve::{Serve, failure};
 use anystorage::{Error, Payload, Result, Storage, keys};
 use axum::Router;
 use axum::body::Body;

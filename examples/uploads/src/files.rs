@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anystorage::http::serve::is_active;
+use anystorage::serve::is_active;
 use anystorage::{ErrorKind, Key, ObjectMeta, Result, Storage};
 use futures_util::{StreamExt, TryStreamExt};
 

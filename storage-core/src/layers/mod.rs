@@ -10,7 +10,7 @@
 //! # In which order
 //! Each layer sees the one before it as its driver, so the order has a meaning. What
 //! [`Registry`](crate::Registry) builds, and what fits most: the layers that change what is asked
-//! ([`PublicUrl`], [`Prefixed`], [`Defaults`], [`ReadOnly`]) next to the driver, then [`Timeout`],
+//! ([`PublicUrl`], [`Prefixed`], [`DefaultMetadata`], [`ReadOnly`]) next to the driver, then [`Timeout`],
 //! so that each attempt has its own time; then [`Limit`], so that standing in line is not timed;
 //! then [`Retry`], so that nobody holds a place while waiting to try again; [`Observed`] around
 //! all, which tells what the application sees.
@@ -26,7 +26,7 @@
 //!     .layer(layers::Observed::new);
 //! ```
 
-mod defaults;
+mod default_metadata;
 mod limit;
 mod observed;
 mod prefixed;
@@ -35,7 +35,7 @@ mod read_only;
 mod retry;
 mod timeout;
 
-pub use defaults::Defaults;
+pub use default_metadata::DefaultMetadata;
 pub use limit::Limit;
 pub use observed::Observed;
 pub use prefixed::Prefixed;

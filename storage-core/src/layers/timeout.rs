@@ -42,7 +42,7 @@ const KEYS: u64 = 100;
 /// | `list` | each entry |
 /// | `save` of a stream | that the driver asks for the next chunk; after the last one, the answer |
 /// | `save` of bytes in memory or a file | the answer, with the time once for each MiB begun |
-/// | `delete_all` | the answer for each batch, with the time once for each 100 keys begun |
+/// | `delete_many` | the answer for each batch, with the time once for each 100 keys begun |
 ///
 /// The time a driver spends waiting for the caller's own stream does not count, nor does the time
 /// between two chunks or entries that the caller takes: a slow client is not the backend's fault. A

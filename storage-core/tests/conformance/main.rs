@@ -8,7 +8,7 @@ mod linked;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::layers::{Defaults, Limit, Observed, PublicUrl, Retry, Timeout};
+use storage_core::layers::{DefaultMetadata, Limit, Observed, PublicUrl, Retry, Timeout};
 use storage_core::{
     Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Operation, Storage, async_trait,
 };
@@ -140,7 +140,7 @@ fn all(storage: &Storage) -> Storage {
     prefixed(
         &storage
             .layer(public_url)
-            .layer(|inner| Defaults::new(inner, Metadata::new()))
+            .layer(|inner| DefaultMetadata::new(inner, Metadata::new()))
             .layer(limit)
             .layer(timeout)
             .layer(|inner| Retry::new(inner, 2))
@@ -168,7 +168,7 @@ storage_testkit::conformance!(observed, Layered::with(|storage| storage.layer(Ob
 // Without defaults: with them, objects have metadata that nobody gave.
 storage_testkit::conformance!(
     defaults,
-    Layered::with(|storage| storage.layer(|inner| Defaults::new(inner, Metadata::new())))
+    Layered::with(|storage| storage.layer(|inner| DefaultMetadata::new(inner, Metadata::new())))
 );
 storage_testkit::conformance!(
     public_url,

@@ -1,6 +1,5 @@
 //! The driver `http-cache` on a small mirror server of the tests' own: the conformance suite, with
 //! mirrors that are healthy, dead, flapping or lying, and the options.
-#![cfg(feature = "driver")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod config;
@@ -8,5 +7,4 @@ mod conformance;
 mod metrics;
 mod mirror;
 mod nginx;
-#[cfg(feature = "server")]
 mod server;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use storage_core::signed_url::SigningKey;
 use storage_core::{Memory, Metadata, Storage, async_trait};
 use storage_http_cache::HttpCache;
-use storage_http_cache::server::{Handle, Server};
+use storage_mirror::{Handle, Server};
 use storage_testkit::Harness;
 use tempfile::TempDir;
 

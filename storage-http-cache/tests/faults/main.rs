@@ -9,7 +9,6 @@
 //! | `writes` | purges, and what bypasses the mirror until they are confirmed |
 //! | `links` | which links lead to the mirror |
 //! | `requests` | what the mirror is asked |
-#![cfg(feature = "driver")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod answers;

@@ -40,7 +40,7 @@ async fn each_write_is_purged_with_the_token_before_it_returns() {
     storage.save("a b/c.txt", "1").await.unwrap();
     storage.copy("a b/c.txt", "d.txt").await.unwrap();
     storage.delete("d.txt").await.unwrap();
-    storage.delete_all(stream::iter(["a b/c.txt", "never-there"])).finish().await.unwrap();
+    storage.delete_many(stream::iter(["a b/c.txt", "never-there"])).finish().await.unwrap();
     let asked = scene.mirror.asked();
     let mut targets: Vec<_> =
         asked.iter().map(|asked| format!("{} {}", asked.method, asked.target)).collect();

@@ -10,7 +10,7 @@
 #![allow(dead_code, reason = "the mirror's tests use more of what they share")]
 
 mod client;
-#[path = "../mirror/common.rs"]
+#[path = "../../../storage-mirror/tests/mirror/common.rs"]
 mod common;
 mod server;
 

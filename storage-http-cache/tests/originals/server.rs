@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use storage_core::{Memory, Storage};
-use storage_http::Serve;
 use storage_http_cache::HttpCache;
+use storage_serve::Serve;
 use tempfile::TempDir;
 
 use crate::common::PATIENCE;

@@ -7,7 +7,7 @@
 //! | `files` | what the suite does not ask: servers without ranges, without WebDAV, with directories of their own |
 //! | `faults` | answers that break off, stall, lie or lead elsewhere |
 //! | `options` | configuration, and that no secret shows |
-#![cfg(all(feature = "driver", unix))]
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod conformance;

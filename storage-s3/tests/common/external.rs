@@ -157,7 +157,7 @@ impl Drop for Corner {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let mut deleted = storage.delete_all(storage.list("").entries());
+                let mut deleted = storage.delete_many(storage.list("").entries());
                 while deleted.next().await.is_some() {}
             });
         });

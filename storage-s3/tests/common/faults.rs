@@ -40,7 +40,7 @@ pub(crate) const S3S_FS: &[Fault] = &[
         why: "s3s-fs keeps objects as files, so that a key and one below it cannot both be there",
         cases: &[
             "delete::a_key_can_become_a_prefix_and_a_key_again",
-            "delete_all::neighbours_and_keys_below_stay",
+            "delete_many::neighbours_and_keys_below_stay",
             "keys::a_key_and_a_key_below_it_are_both_kept_or_refused",
             "keys::dots_are_kept",
             "keys::names_that_look_like_a_drivers_own_are_kept_or_refused",
@@ -56,7 +56,7 @@ pub(crate) const S3S_FS: &[Fault] = &[
         why: "s3s-fs fails when it is asked for an object where it has a directory",
         cases: &[
             "delete::deleting_a_prefix_of_keys_deletes_nothing",
-            "delete_all::what_is_not_there_is_gone_as_well",
+            "delete_many::what_is_not_there_is_gone_as_well",
             "open::a_missing_object_is_not_found",
             "stat_exists::a_prefix_of_keys_is_no_object",
         ],
@@ -72,7 +72,7 @@ pub(crate) const S3S_FS: &[Fault] = &[
     Fault {
         why: "s3s-fs says that it encodes the names in a listing, and does not",
         cases: &[
-            "delete_all::odd_keys_are_gone_and_those_like_them_stay",
+            "delete_many::odd_keys_are_gone_and_those_like_them_stay",
             "keys::characters_with_a_meaning_in_urls_are_kept",
             "list::a_prefix_is_literal_bytes",
         ],

@@ -17,8 +17,8 @@ async fn three() -> Stage {
     stage
 }
 
-async fn delete_all(stage: &Stage) -> Vec<Result<String>> {
-    let answers = stage.storage.delete_all(stream::iter(KEYS));
+async fn delete_many(stage: &Stage) -> Vec<Result<String>> {
+    let answers = stage.storage.delete_many(stream::iter(KEYS));
     answers.map(|answer| answer.map(|key| key.to_string())).collect().await
 }
 
@@ -40,7 +40,7 @@ async fn a_key_that_cannot_be_deleted_does_not_keep_the_others() {
         "<DeleteResult><Error><Key>stage-0000/b</Key><Code>AccessDenied</Code><Message>no</Message></Error>\
          <Error><Key>stage-0000/c</Key><Code>InternalError</Code><Message>once more</Message></Error></DeleteResult>",
     )));
-    let answers = delete_all(&stage).await;
+    let answers = delete_many(&stage).await;
     assert_eq!(answers[0].as_deref().unwrap(), "a");
     let errors: Vec<_> = answers[1..].iter().map(|answer| answer.as_ref().unwrap_err()).collect();
     assert_eq!(
@@ -63,7 +63,7 @@ async fn what_is_no_answer_of_s3_is_not_taken_for_deleted() {
     for answer in answers {
         let stage = three().await;
         let wrong = stage.proxy.on(MANY).then(Fault::Say(answer));
-        for answer in delete_all(&stage).await {
+        for answer in delete_many(&stage).await {
             assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unexpected);
         }
         assert_eq!(left(&stage).await, KEYS);
@@ -78,7 +78,7 @@ async fn an_error_inside_an_answer_of_success_is_every_keys() {
         .proxy
         .on(MANY)
         .then(Fault::Say(Answer { status: 200, ..Answer::error(403, "AccessDenied") }));
-    for answer in delete_all(&stage).await {
+    for answer in delete_many(&stage).await {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
     assert_eq!((left(&stage).await.len(), denied.fired()), (3, 1));
@@ -88,7 +88,7 @@ async fn an_error_inside_an_answer_of_success_is_every_keys() {
 async fn an_answer_that_breaks_off_is_asked_for_again() {
     let stage = three().await;
     let broken = stage.proxy.on(MANY).call(1).then(Fault::Truncate(10));
-    assert!(delete_all(&stage).await.iter().all(Result::is_ok));
+    assert!(delete_many(&stage).await.iter().all(Result::is_ok));
     assert!(left(&stage).await.is_empty());
     assert_eq!((broken.fired(), stage.proxy.count(MANY)), (1, 2));
 }
@@ -98,7 +98,7 @@ async fn deletions_that_are_dropped_take_their_request_along() {
     let stage = three().await;
     let held = stage.proxy.on(MANY).then(Fault::Stall);
     let deleting = tokio::spawn({
-        let deletions = stage.storage.delete_all(stream::iter(KEYS));
+        let deletions = stage.storage.delete_many(stream::iter(KEYS));
         deletions.collect::<Vec<_>>()
     });
     stage.proxy.until("the request", |record| record.count_at(MANY, Reached::Held) == 1).await;

@@ -62,7 +62,7 @@ impl Ground {
     /// Tidies up.
     async fn clear(&self) {
         let all = Storage::new(self.truth.clone());
-        all.delete_all(all.list(format!("{}/", self.prefix)).entries()).finish().await.unwrap();
+        all.delete_many(all.list(format!("{}/", self.prefix)).entries()).finish().await.unwrap();
     }
 }
 

@@ -30,7 +30,7 @@ enum Step {
     Stat,
     Exists,
     Delete,
-    DeleteAll,
+    DeleteMany,
     List,
     Copy,
     CopyRange,
@@ -45,7 +45,7 @@ const ALL: [Step; 12] = [
     Step::Stat,
     Step::Exists,
     Step::Delete,
-    Step::DeleteAll,
+    Step::DeleteMany,
     Step::List,
     Step::Copy,
     Step::CopyRange,
@@ -65,7 +65,7 @@ impl Step {
             Self::Open => "GetObject",
             Self::Stat | Self::Exists => "HeadObject",
             Self::Delete => "DeleteObject",
-            Self::DeleteAll => "DeleteObjects",
+            Self::DeleteMany => "DeleteObjects",
             Self::List => "ListObjectsV2",
             Self::Copy => "CopyObject",
             Self::CopyRange => "UploadPartCopy",
@@ -98,8 +98,8 @@ impl Step {
             Self::Stat => storage.stat("a").await.map(|_| ()),
             Self::Exists => storage.exists("a").await.map(|_| ()),
             Self::Delete => storage.delete("a").await,
-            Self::DeleteAll => {
-                storage.delete_all(stream::iter(["a", "b"])).next().await.unwrap().map(|_| ())
+            Self::DeleteMany => {
+                storage.delete_many(stream::iter(["a", "b"])).next().await.unwrap().map(|_| ())
             }
             Self::List => storage.list("").entries().collect().await.map(|_| ()),
             Self::Copy => storage.copy("a", "b").await,
@@ -178,7 +178,7 @@ async fn an_answer_that_stops_in_the_middle_of_its_head_is_asked_for_again() {
 #[tokio::test]
 async fn a_document_that_stalls_is_asked_for_again() {
     let ground = ground();
-    for step in [Step::Complete, Step::DeleteAll, Step::List, Step::Copy, Step::CopyRange] {
+    for step in [Step::Complete, Step::DeleteMany, Step::List, Step::Copy, Step::CopyRange] {
         let stage = step.stage(&ground).await;
         let silent = stage.proxy.on(step.operation()).call(1).then(Fault::StallBody(30));
         let running = step.begin(&stage);

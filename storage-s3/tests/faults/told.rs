@@ -31,8 +31,8 @@ async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
         ("exists", storage.exists("a").await.unwrap_err()),
         ("delete", storage.delete("a").await.unwrap_err()),
         (
-            "delete_all",
-            storage.delete_all(stream::iter(["a", "b"])).next().await.unwrap().unwrap_err(),
+            "delete_many",
+            storage.delete_many(stream::iter(["a", "b"])).next().await.unwrap().unwrap_err(),
         ),
         ("list", storage.list("").entries().next().await.unwrap().unwrap_err()),
         ("copy", storage.copy("a", "b").await.unwrap_err()),

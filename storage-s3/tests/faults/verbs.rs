@@ -22,7 +22,7 @@ enum Verb {
     Stat,
     Exists,
     Delete,
-    DeleteAll,
+    DeleteMany,
     List,
     Copy,
     CopyWithMetadata,
@@ -44,7 +44,7 @@ impl Verb {
             Self::Open | Self::OpenRange => "GetObject",
             Self::Stat | Self::Exists => "HeadObject",
             Self::Delete => "DeleteObject",
-            Self::DeleteAll => "DeleteObjects",
+            Self::DeleteMany => "DeleteObjects",
             Self::List => "ListObjectsV2",
             Self::Copy | Self::CopyWithMetadata => "CopyObject",
         }
@@ -78,8 +78,8 @@ impl Verb {
             Self::Stat => assert_eq!(storage.stat("a").await?, stage.truth.stat("a").await?),
             Self::Exists => assert!(storage.exists("a").await?),
             Self::Delete => storage.delete("a").await?,
-            Self::DeleteAll => {
-                let answers: Vec<_> = storage.delete_all(stream::iter(["a", "b"])).collect().await;
+            Self::DeleteMany => {
+                let answers: Vec<_> = storage.delete_many(stream::iter(["a", "b"])).collect().await;
                 assert_eq!(answers.len(), 2);
                 for answer in answers {
                     answer?;
@@ -106,7 +106,7 @@ impl Verb {
         let expected = match self {
             Self::Save if is_done => (Some(new()), other),
             Self::Delete if is_done => (None, other),
-            Self::DeleteAll if is_done => (None, None),
+            Self::DeleteMany if is_done => (None, None),
             Self::Copy | Self::CopyWithMetadata if is_done => (old.clone(), old),
             _ => (old, other),
         };
@@ -208,7 +208,7 @@ verbs! {
     stat_survives_or_says_each_fault: Verb::Stat;
     exists_survives_or_says_each_fault: Verb::Exists;
     delete_survives_or_says_each_fault: Verb::Delete;
-    delete_all_survives_or_says_each_fault: Verb::DeleteAll;
+    delete_many_survives_or_says_each_fault: Verb::DeleteMany;
     list_survives_or_says_each_fault: Verb::List;
     copy_survives_or_says_each_fault: Verb::Copy;
     copy_with_metadata_survives_or_says_each_fault: Verb::CopyWithMetadata;

@@ -79,7 +79,7 @@ async fn a_document_without_an_etag_leaves_open_whether_the_object_is_stored_and
     );
 
     let deleted = fake.proxy.on("DeleteObjects").then(other());
-    let mut keys = storage.delete_all(futures_util::stream::iter(["a", "small"]));
+    let mut keys = storage.delete_many(futures_util::stream::iter(["a", "small"]));
     let error = keys.next().await.unwrap().unwrap_err();
     assert!(
         error.message().contains("may be deleted") && error.message().contains("SomethingElse"),

@@ -171,7 +171,7 @@ pub(crate) async fn a_delete_all_dropped_at_any_point_leaves_whole_objects_or_no
         for key in &keys {
             kit.storage.save(key, pattern(1, 3000)).cache_control("no-store").await?;
         }
-        at_most(polls, kit.storage.delete_all(stream::iter(keys.clone())).finish())
+        at_most(polls, kit.storage.delete_many(stream::iter(keys.clone())).finish())
             .await
             .transpose()?;
         for key in &keys {

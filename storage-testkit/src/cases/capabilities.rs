@@ -27,7 +27,7 @@ pub(crate) async fn what_the_capabilities_deny_is_refused_and_changes_nothing(
         denied("save", storage.save(KEY, "new").await);
         denied("save", storage.save("new.bin", "new").await);
         denied("delete", storage.delete(KEY).await);
-        denied("delete_all", storage.delete_all(stream::iter([KEY])).finish().await);
+        denied("delete_many", storage.delete_many(stream::iter([KEY])).finish().await);
     }
     if !create_new {
         denied("create_new", storage.save("new.bin", "new").create_new().await);

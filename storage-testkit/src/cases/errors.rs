@@ -73,7 +73,7 @@ pub(crate) async fn delete_does_not_take_trouble_for_absence(kit: &Kit) -> Check
 
 pub(crate) async fn delete_all_does_not_take_trouble_for_absence(kit: &Kit) -> Checked {
     let broken = broken(kit).await;
-    let answers: Vec<_> = broken.delete_all(stream::iter(["a/b.bin", "c.bin"])).collect().await;
+    let answers: Vec<_> = broken.delete_many(stream::iter(["a/b.bin", "c.bin"])).collect().await;
     assert_eq!(answers.len(), 2);
     for (answer, key) in answers.into_iter().zip(["a/b.bin", "c.bin"]) {
         let Err(error) = answer else { panic!("the broken backend was taken for a sound one") };

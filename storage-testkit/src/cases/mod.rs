@@ -13,7 +13,7 @@ mod conditions;
 mod copy;
 mod create_new;
 mod delete;
-mod delete_all;
+mod delete_many;
 mod delete_prefix;
 mod errors;
 mod if_match;
@@ -128,7 +128,7 @@ macro_rules! __all_cases {
                 a_deleted_key_can_be_saved_again [Write, Metadata];
                 a_key_can_become_a_prefix_and_a_key_again [Write];
             }
-            delete_all {
+            delete_many {
                 all_that_a_listing_yields_is_gone_and_the_rest_stays [Write, List];
                 each_key_has_its_answer_in_its_place [Write];
                 what_is_not_there_is_gone_as_well [Write];

@@ -68,7 +68,7 @@ impl Faults {
     }
 
     /// Begins a plan for the calls of a verb: all of them, unless the plan says which. Of
-    /// [`delete_all`](storage_core::Storage::delete_all), each key is a call of `delete`.
+    /// [`delete_many`](storage_core::Storage::delete_many), each key is a call of `delete`.
     ///
     /// # Panics
     /// For [`Operation::Configure`], which no driver is called with.

@@ -51,9 +51,9 @@ impl<'a> Pair<'a> {
             Step::Delete { key } => {
                 same(self.real.delete(*key).await, self.model.delete(*key).await)
             }
-            Step::DeleteAll { keys } => {
+            Step::DeleteMany { keys } => {
                 let delete = |storage: &Storage| {
-                    storage.delete_all(stream::iter(keys.clone())).collect::<Vec<_>>()
+                    storage.delete_many(stream::iter(keys.clone())).collect::<Vec<_>>()
                 };
                 let (real, model) = (delete(&self.real).await, delete(&self.model).await);
                 same(Ok(real.len()), Ok(model.len()))?;

@@ -49,7 +49,7 @@ pub(super) enum Step {
     Delete {
         key: &'static str,
     },
-    DeleteAll {
+    DeleteMany {
         keys: Vec<&'static str>,
     },
     List {
@@ -141,7 +141,7 @@ pub(super) fn any() -> impl Strategy<Value = Step> {
         1 => key().prop_map(|key| Step::Stat { key }),
         1 => key().prop_map(|key| Step::Exists { key }),
         2 => key().prop_map(|key| Step::Delete { key }),
-        1 => vec(key(), 0..4).prop_map(|keys| Step::DeleteAll { keys }),
+        1 => vec(key(), 0..4).prop_map(|keys| Step::DeleteMany { keys }),
         3 => (select(PREFIXES), option::of(select(vec!["/", "-", "b"])), option::of(start_after())).prop_map(
             |(prefix, delimiter, start_after)| Step::List { prefix, delimiter, start_after }
         ),

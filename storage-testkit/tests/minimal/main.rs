@@ -9,7 +9,7 @@ mod spool;
 use std::time::Duration;
 
 use spool::Spool;
-use storage_core::layers::{Defaults, Limit, Observed, PublicUrl, Retry, Timeout};
+use storage_core::layers::{DefaultMetadata, Limit, Observed, PublicUrl, Retry, Timeout};
 use storage_core::{Metadata, Storage, async_trait};
 use storage_testkit::faults::Faults;
 use storage_testkit::{Harness, Need, Verdict, alone, case, cases};
@@ -32,7 +32,7 @@ impl Harness for ThroughAllLayers {
     async fn storage(&self) -> Storage {
         let storage = Storage::new(Spool::default())
             .layer(|inner| PublicUrl::new(inner, "https://example.com".parse().unwrap()))
-            .layer(|inner| Defaults::new(inner, Metadata::new()))
+            .layer(|inner| DefaultMetadata::new(inner, Metadata::new()))
             .layer(|inner| Limit::new(inner, 100))
             .layer(|inner| Timeout::new(inner, Duration::from_secs(120)))
             .layer(|inner| Retry::new(inner, 2))

@@ -34,7 +34,7 @@ use crate::payload::Payload;
 /// | verb | is tried again |
 /// |---|---|
 /// | `stat`, `exists`, `delete`, `url` | always |
-/// | `delete_all` | for the keys whose error is retryable, alone |
+/// | `delete_many` | for the keys whose error is retryable, alone |
 /// | `save` | if the payload [can be replayed](Payload::is_replayable), which a stream cannot |
 /// | `save` in another mode than overwriting, `copy` with `create_new` | after `RateLimited` only |
 /// | `copy` | if it may overwrite |

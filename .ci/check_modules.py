@@ -1,0 +1,172 @@
+"""Checks that the modules of each crate import in one direction, as far as that is reasonable.
+
+Usage: python3 .ci/check_modules.py [--list]   (in the root of the repository)
+
+Reads the `use` declarations and the paths of every source file of every crate, tests left out, and
+finds the circles: files of which each reaches each other by imports. A circle of more than three
+files is a problem, because none of its files can be read or changed alone. `--list` prints the
+smaller circles as well.
+"""
+
+import pathlib
+import re
+import sys
+
+LARGEST_CIRCLE = 3
+IDENT = r"[A-Za-z_][A-Za-z0-9_]*"
+
+
+def without_tests(text):
+    """Returns the code without comments, strings and test modules."""
+    text = re.sub(r"//[^\n]*", "", text)
+    text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text, flags=re.DOTALL)
+    # By convention test modules stand last in a file.
+    return inline_modules_as_self(re.split(r"#\[cfg\((?:all\()?test\b", text)[0])
+
+
+def inline_modules_as_self(text):
+    """Rewrites `super::` inside of `mod name { ... }`, where it names the file itself."""
+    for begin in re.finditer(r"\bmod\s+\w+\s*\{", text):
+        depth, end = 1, begin.end()
+        while depth and end < len(text):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        inner = text[begin.end() : end]
+        text = text[: begin.end()] + inner.replace("super::", " self::") + text[end:]
+    return text
+
+
+def expand(tree):
+    """Returns all paths of a `use` tree: `a::{b, c::d}` is `a::b` and `a::c::d`."""
+    tree = tree.strip()
+    opened = tree.find("{")
+    if opened < 0:
+        return [re.sub(r"\s+as\s+.*", "", tree)]
+    beginning, inner = tree[:opened], tree[opened + 1 : tree.rindex("}")]
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(inner + ","):
+        depth += (character == "{") - (character == "}")
+        if character == "," and depth == 0:
+            parts.append(inner[start:position])
+            start = position + 1
+    return [beginning + path for part in parts if part.strip() for path in expand(part)]
+
+
+class Crate:
+    """The modules of one crate: the file of each, and the names that each re-exports."""
+
+    def __init__(self, root):
+        self.root = root
+        self.files = {}
+        self.code = {}
+        for file in sorted(root.rglob("*.rs")):
+            module = self.module_of(file)
+            if "tests" not in module and not file.stem.endswith("_tests"):
+                self.files[module] = file
+                self.code[module] = without_tests(file.read_text())
+        self.exports = {module: self.exports_of(module) for module in self.files}
+
+    def module_of(self, file):
+        parts = list(file.relative_to(self.root).with_suffix("").parts)
+        if parts[-1] in {"mod", "lib", "main"}:
+            parts.pop()
+        return tuple(parts)
+
+    def uses(self, module, public):
+        pattern = r"\b(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);"
+        for visibility, tree in re.findall(pattern, self.code[module]):
+            if bool(visibility) == public:
+                yield from expand(tree)
+
+    def exports_of(self, module):
+        paths = (self.absolute(module, path) for path in self.uses(module, public=True))
+        return {path[-1]: path for path in paths if path}
+
+    def absolute(self, module, path):
+        """Returns the path from the root of the crate, or None for one that leads out of it."""
+        names = [name.strip() for name in path.split("::")]
+        if names[0] == "crate":
+            return tuple(names[1:])
+        if names[0] in {"self", "super"}:
+            base = module
+            while names and names[0] in {"self", "super"}:
+                base = base[:-1] if names.pop(0) == "super" else base
+            return base + tuple(names)
+        return module + tuple(names) if module + (names[0],) in self.files else None
+
+    def target(self, path, depth=0):
+        """Returns the module that defines what a path names, through re-exports."""
+        module = path
+        while module and module not in self.files:
+            module = module[:-1]
+        name = path[len(module)] if len(path) > len(module) else None
+        exported = self.exports[module].get(name)
+        if exported and exported != path and depth < 8:
+            return self.target(exported + path[len(module) + 1 :], depth + 1)
+        return module
+
+    def imports(self, module):
+        paths = list(self.uses(module, public=False))
+        code = re.sub(r"\buse\s+[^;]+;", "", self.code[module])
+        paths += re.findall(rf"\b(?:crate|super)(?:::{IDENT})+", code)
+        # A name of the module itself or of a child: `open::open(...)`.
+        paths += re.findall(rf"(?<![\w:]){IDENT}::{IDENT}", code)
+        targets = set()
+        for path in paths:
+            absolute = self.absolute(module, path)
+            if absolute is not None:
+                targets.add(self.target(absolute))
+        # A re-export (`pub use`) is not counted: who uses the name imports from where it is defined.
+        return targets - {module}
+
+
+def circles(graph):
+    """Returns the strongly connected components with more than one node (Tarjan)."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for target in graph[node]:
+            if target not in index:
+                visit(target)
+                low[node] = min(low[node], low[target])
+            elif target in stack:
+                low[node] = min(low[node], index[target])
+        if low[node] == index[node]:
+            component = set(stack[stack.index(node) :])
+            del stack[stack.index(node) :]
+            if len(component) > 1:
+                found.append(component)
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def main():
+    sys.setrecursionlimit(10_000)
+    crates = [path for path in sorted(pathlib.Path(".").glob("*/src")) if path.parts[0] != "benches"]
+    crates += sorted(pathlib.Path("examples").glob("*/src"))
+    found, files = [], 0
+    for root in crates:
+        crate = Crate(root)
+        files += len(crate.files)
+        graph = {module: crate.imports(module) for module in crate.files}
+        for circle in circles(graph):
+            found.append((crate, graph, circle))
+    too_large = [entry for entry in found if len(entry[2]) > LARGEST_CIRCLE]
+    shown = found if "--list" in sys.argv else too_large
+    for crate, graph, circle in shown:
+        print(f"  {len(circle)} files import each other in a circle:", file=sys.stderr)
+        for module in sorted(circle):
+            targets = ", ".join(str(crate.files[target]) for target in sorted(graph[module] & circle))
+            print(f"    {crate.files[module]} imports {targets}", file=sys.stderr)
+    if too_large:
+        sys.exit(1)
+    sizes = sorted((len(circle) for _, _, circle in found), reverse=True)
+    print(f"{files} modules; circles of {sizes} files, none larger than {LARGEST_CIRCLE}")
+
+
+main()

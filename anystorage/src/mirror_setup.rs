@@ -1,0 +1,92 @@
+//! The configuration of a mirror server: a file with the mirror's options, its origin, and the
+//! storages that origin needs.
+
+use std::path::Path;
+
+use storage_core::config::{Options, StorageConfig, Value};
+use storage_core::{Error, Result, Storage};
+use storage_mirror::MirrorConfig;
+
+use crate::loader::Loader;
+use crate::toml_text;
+
+/// What a mirror server needs: pass both to
+/// [`Server::bind`](storage_mirror::Server::bind).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct MirrorSetup {
+    /// The options.
+    pub config: MirrorConfig,
+    /// Where the objects come from.
+    pub origin: Storage,
+}
+
+impl Loader {
+    /// Reads a mirror's configuration: its options, and `origin`, which is the name of a
+    /// `[storages.*]` table of the same text, a URL, or a table itself.
+    ///
+    /// ```
+    /// # use anystorage::Loader;
+    /// let setup = Loader::new().mirror_str(r#"
+    ///     listen = "127.0.0.1:8080"
+    ///     cache_dir = "/var/cache/anystorage"
+    ///     max_size = "50GiB"
+    ///     origin = "media"
+    ///
+    ///     [storages.media]
+    ///     driver = "memory"
+    /// "#)?;
+    /// assert_eq!(setup.origin.info().name, "memory");
+    /// # Ok::<(), anystorage::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig`, which names the option and shows no value; what the origin's driver says.
+    pub fn mirror_str(&self, text: &str) -> Result<MirrorSetup> {
+        let mut document = match toml_text::value(toml::Value::Table(toml_text::parse(text)?)) {
+            Value::Table(options) => options,
+            _ => Options::new(),
+        };
+        let storages = document.remove("storages");
+        let Some(origin) = document.remove("origin") else {
+            return Err(Error::config(
+                "option origin is missing: a storage's name, a URL, or a table [origin]",
+            ));
+        };
+        let origin = self.origin(origin, storages).map_err(|error| error.with_context("origin"))?;
+        let options = self.expanded(document)?;
+        Ok(MirrorSetup { config: options.read_table::<MirrorConfig>()?.validated()?, origin })
+    }
+
+    /// As [`mirror_str`](Self::mirror_str), for a file.
+    ///
+    /// # Errors
+    /// As [`mirror_str`](Self::mirror_str), with the file's name.
+    pub fn mirror_file(&self, path: impl AsRef<Path>) -> Result<MirrorSetup> {
+        let path = path.as_ref();
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            Error::config(format!("{shown}: cannot be read")).with_source(cause)
+        })?;
+        self.mirror_str(&text).map_err(|error| error.with_context(&shown))
+    }
+
+    fn origin(&self, origin: Value, storages: Option<Value>) -> Result<Storage> {
+        let storages = match storages {
+            Some(Value::Table(storages)) => storages,
+            None => Options::new(),
+            Some(_) => {
+                return Err(Error::config("storages: expected tables, as in [storages.media]"));
+            }
+        };
+        match origin {
+            Value::String(url) if url.contains(':') => self.registry().open_url(&url),
+            Value::String(name) => self.definitions_of(storages).open(&name),
+            Value::Table(options) => {
+                let config = StorageConfig::from_options(self.expanded(options)?)?;
+                self.registry().open_config(&config)
+            }
+            _ => Err(Error::config("expected a storage's name, a URL, or a table")),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The deletion of many objects: what goes together, when, and what is said of each key.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::{FutureExt, StreamExt, stream};
+use scripted::{End, Fault, Scripted};
+use storage_core::{
+    DeleteMany, Entry, Error, ErrorKind, Key, MAX_DELETE_MANY, Memory, Operation, Prefix, Result,
+    Storage, delete_one_by_one,
+};
+use storage_testkit::faults::Faults;
+use storage_testkit::foreign::Foreign;
+use tokio::sync::mpsc;
+
+fn storage(scripted: &Scripted) -> Storage {
+    Storage::new(scripted.clone())
+}
+
+/// How many keys each request had.
+fn batches(scripted: &Scripted) -> Vec<usize> {
+    let calls = scripted.asked();
+    calls.iter().map(|call| call.strip_prefix("delete_many ").unwrap().split(' ').count()).collect()
+}
+
+fn numbers(keys: usize) -> impl Iterator<Item = String> + Send + 'static {
+    (0..keys).map(|key| key.to_string())
+}
+
+/// The keys that are gone, and the kinds of the errors.
+fn told(answers: &[Result<Key>]) -> Vec<Result<&str, (ErrorKind, Option<&str>)>> {
+    answers
+        .iter()
+        .map(|answer| answer.as_ref().map(Key::as_str).map_err(|error| (error.kind(), error.key())))
+        .collect()
+}
+
+/// A stream of what is sent.
+fn channel() -> (
+    mpsc::UnboundedSender<&'static str>,
+    impl futures_core::Stream<Item = &'static str> + Send + 'static,
+) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (
+        sender,
+        stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }),
+    )
+}
+
+/// Polls once for the next key.
+fn poll(deletion: &mut DeleteMany) -> Option<Option<Result<Key>>> {
+    deletion.next().now_or_never()
+}
+
+#[tokio::test]
+async fn nothing_is_taken_or_deleted_before_it_is_polled() {
+    let (scripted, taken) =
+        (Scripted::with_objects(&[("a", "")]).await, Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&taken);
+    let keys = stream::iter(["a"]).inspect(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut deletion = storage(&scripted).delete_many(keys);
+    assert_eq!((taken.load(Ordering::Relaxed), scripted.asked().len()), (0, 0));
+    assert_eq!(deletion.next().await.unwrap().unwrap(), "a");
+    assert_eq!((taken.load(Ordering::Relaxed), scripted.asked().len()), (1, 1));
+    assert!(deletion.next().await.is_none());
+    assert!(deletion.next().await.is_none(), "it stays at its end");
+}
+
+#[tokio::test]
+async fn keys_go_a_thousand_at_a_time_and_come_back_in_their_order() {
+    let scripted = Scripted::new();
+    let answers: Vec<_> =
+        storage(&scripted).delete_many(stream::iter(numbers(2_500))).collect().await;
+    assert_eq!(batches(&scripted), [1000, 1000, 500]);
+    let gone: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().to_string()).collect();
+    assert_eq!(gone, numbers(2_500).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn without_a_key_there_is_no_request() {
+    let scripted = Scripted::new();
+    let storage = storage(&scripted);
+    assert_eq!(storage.delete_many(stream::iter(numbers(0))).finish().await.unwrap(), 0);
+    assert_eq!(storage.delete_many(stream::iter(["//", ".."])).collect::<Vec<_>>().await.len(), 2);
+    assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
+}
+
+#[tokio::test]
+async fn four_requests_are_under_way_and_no_more_keys_are_taken_meanwhile() {
+    let (scripted, taken) = (Scripted::new(), Arc::new(AtomicUsize::new(0)));
+    scripted.script(Operation::Delete, (0..4).map(|_| Fault::Stall));
+    let counter = Arc::clone(&taken);
+    // A source that never ends.
+    let keys = stream::repeat("a").inspect(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut deletion = storage(&scripted).delete_many(keys);
+    for _ in 0..3 {
+        assert!(poll(&mut deletion).is_none());
+        assert_eq!((scripted.under_way(), taken.load(Ordering::Relaxed)), (4, 4 * MAX_DELETE_MANY));
+    }
+    drop(deletion);
+    assert_eq!((scripted.under_way(), scripted.abandoned()), (0, 4));
+    scripted.assert_script_done();
+}
+
+#[tokio::test]
+async fn a_request_that_is_slower_than_the_next_is_answered_first_all_the_same() {
+    let faults = Faults::new();
+    let storage = Memory::storage().layer(|inner| faults.layer(inner));
+    let held = faults.on(Operation::Delete).of("7").hold();
+    let mut deletion = storage.delete_many(stream::iter(numbers(2_000)));
+    assert!(poll(&mut deletion).is_none());
+    assert_eq!(
+        (held.fired(), faults.calls(Operation::Delete)),
+        (1, 8 + 1_000),
+        "the second went past the first"
+    );
+    held.release();
+    let answers: Vec<_> = deletion.map(|answer| answer.unwrap().to_string()).collect().await;
+    assert_eq!(answers, numbers(2_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_slow_source_is_not_waited_for_and_what_it_yields_meanwhile_goes_together() {
+    let faults = Faults::new();
+    let scripted = Scripted::new();
+    let storage = storage(&scripted).layer(|inner| faults.layer(inner));
+    let held = faults.on(Operation::Delete).of("b").hold();
+    let (sender, keys) = channel();
+    let mut deletion = storage.delete_many(keys);
+    assert!(poll(&mut deletion).is_none());
+    assert!(scripted.asked().is_empty());
+
+    sender.send("a").unwrap();
+    assert_eq!(deletion.next().await.unwrap().unwrap(), "a");
+    sender.send("b").unwrap();
+    assert!(poll(&mut deletion).is_none());
+    for key in ["c", "d", "e"] {
+        sender.send(key).unwrap();
+        assert!(poll(&mut deletion).is_none());
+    }
+    held.release();
+    drop(sender);
+    let rest: Vec<_> = deletion.map(|answer| answer.unwrap().to_string()).collect().await;
+    assert_eq!(rest, ["b", "c", "d", "e"]);
+    let mut requests = scripted.asked();
+    requests.sort_unstable();
+    assert_eq!(requests, ["delete_many a", "delete_many b", "delete_many c d e"]);
+    assert_eq!(held.fired(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_one_error_in_its_place() {
+    let scripted = Scripted::with_objects(&[("a", ""), ("b", "")]).await;
+    let keys = ["a//b", "a", "../b", "b", ""];
+    let answers: Vec<_> = storage(&scripted).delete_many(stream::iter(keys)).collect().await;
+    let odd = |key| Err((ErrorKind::InvalidKey, Some(key)));
+    assert_eq!(told(&answers), [odd("a//b"), Ok("a"), odd("../b"), Ok("b"), odd("")]);
+    let error = answers[0].as_ref().unwrap_err();
+    assert_eq!((error.operation(), error.driver()), (Some(Operation::Delete), Some("scripted")));
+    assert_eq!(scripted.asked(), ["delete_many a b"]);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_removed_is_one_error_with_the_key() {
+    let scripted = Scripted::with_objects(&[("a", ""), ("b", "text"), ("c", "")]).await;
+    let denied = Error::new(ErrorKind::PermissionDenied, "not yours");
+    scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(denied), Fault::Pass]);
+    let answers: Vec<_> =
+        storage(&scripted).delete_many(stream::iter(["a", "b", "c"])).collect().await;
+    assert_eq!(told(&answers), [Ok("a"), Err((ErrorKind::PermissionDenied, Some("b"))), Ok("c")]);
+    let error = answers[1].as_ref().unwrap_err();
+    assert_eq!((error.operation(), error.driver()), (Some(Operation::Delete), Some("scripted")));
+    assert_eq!(scripted.text("b").await, "text");
+    scripted.assert_script_done();
+}
+
+#[tokio::test]
+async fn a_listing_can_be_handed_on_with_its_odd_names_and_its_end() {
+    let mut scripted =
+        Scripted::with_objects(&[("tmp/a", ""), ("tmp/b", ""), ("tmp/c", "kept")]).await;
+    scripted.odd_names = vec![("tmp//odd", "tmp/b")];
+    let lost = Error::new(ErrorKind::Timeout, "no more of the listing");
+    // The odd name counts too.
+    scripted.script(Operation::List, [Fault::Break { after: 3, with: End::Error(lost) }]);
+    let storage = storage(&scripted);
+    let answers: Vec<_> = storage.delete_many(storage.list("tmp/").entries()).collect().await;
+    let odd = Err((ErrorKind::InvalidKey, Some("tmp//odd")));
+    let end = Err((ErrorKind::Timeout, Some("tmp/")));
+    assert_eq!(told(&answers), [Ok("tmp/a"), odd, Ok("tmp/b"), end]);
+    assert_eq!(answers[3].as_ref().unwrap_err().operation(), Some(Operation::List));
+    assert_eq!(scripted.text("tmp/c").await, "kept");
+    scripted.assert_script_done();
+}
+
+#[tokio::test]
+async fn the_common_beginning_of_keys_is_not_deleted() {
+    let storage = Memory::storage();
+    for key in ["a", "d/1", "d/2"] {
+        storage.save(key, "").await.unwrap();
+    }
+    let entries = storage.list("").delimiter("/").entries();
+    let answers: Vec<_> = storage.delete_many(entries).collect().await;
+    assert_eq!(told(&answers), [Ok("a"), Err((ErrorKind::InvalidInput, Some("d/")))]);
+    assert!(storage.exists("d/1").await.unwrap());
+    let prefix = Entry::Prefix(Prefix::new("d/").unwrap());
+    assert!(Key::try_from(prefix).unwrap_err().message().contains("without a delimiter"));
+}
+
+#[tokio::test]
+async fn finish_tries_all_and_tells_the_first_error_and_how_many_there_were() {
+    let scripted = Scripted::new();
+    let fail = |kind| Fault::Fail(Error::new(kind, "why"));
+    let storage = storage(&scripted);
+    let keys = || stream::iter(["a", "b", "c", "d"]);
+    assert_eq!(storage.delete_many(keys()).finish().await.unwrap(), 4);
+
+    scripted.script(
+        Operation::Delete,
+        [Fault::Pass, fail(ErrorKind::Conflict), fail(ErrorKind::Timeout)],
+    );
+    let error = storage.delete_many(keys()).finish().await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("b")));
+    assert_eq!(error.message(), "the first of 2 errors, 2 keys are gone: why");
+
+    scripted.script(Operation::Delete, [fail(ErrorKind::Conflict)]);
+    let error = storage.delete_many(keys()).finish().await.unwrap_err();
+    assert_eq!((error.key(), error.message()), (Some("a"), "why"));
+    scripted.assert_script_done();
+}
+
+#[tokio::test]
+async fn a_key_that_the_driver_does_not_answer_for_is_not_taken_for_gone() {
+    let mut scripted = Scripted::new();
+    scripted.answers_for = 1;
+    let answers: Vec<_> = storage(&scripted).delete_many(stream::iter(["a", "b"])).collect().await;
+    assert_eq!(told(&answers), [Ok("a"), Err((ErrorKind::Unexpected, Some("b")))]);
+}
+
+#[tokio::test]
+async fn dropping_it_stops_it() {
+    let scripted = Scripted::with_objects(&[("a", ""), ("b", "kept")]).await;
+    let (sender, keys) = channel();
+    let mut deletion = storage(&scripted).delete_many(keys);
+    sender.send("a").unwrap();
+    assert_eq!(deletion.next().await.unwrap().unwrap(), "a");
+    drop(deletion);
+    assert!(sender.send("b").is_err(), "the source is still held");
+    assert_eq!(scripted.text("b").await, "kept");
+}
+
+#[tokio::test]
+async fn one_by_one_means_sixteen_at_a_time_and_answers_in_order() {
+    let keys: Vec<_> = numbers(40).map(|key| Key::new(key).unwrap()).collect();
+    let scripted = Scripted::new();
+    scripted.script(Operation::Delete, (0..17).map(|_| Fault::Stall));
+    assert!(delete_one_by_one(&scripted, &keys).now_or_never().is_none());
+    assert_eq!((scripted.count(Operation::Delete), scripted.abandoned()), (16, 16));
+
+    let faults = Faults::new();
+    let driver = faults.layer(Arc::new(Memory::new()));
+    let held = faults.on(Operation::Delete).of("0").hold();
+    let denied = faults.on(Operation::Delete).of("20").fail(ErrorKind::PermissionDenied);
+    held.release();
+    let answers = delete_one_by_one(&driver, &keys).await;
+    let failed: Vec<_> = answers
+        .iter()
+        .enumerate()
+        .filter(|(_, answer)| answer.is_err())
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!((answers.len(), failed), (40, vec![20]));
+    assert_eq!((held.fired(), denied.fired(), faults.calls(Operation::Delete)), (1, 1, 40));
+}
+
+#[tokio::test]
+async fn a_prefix_is_deleted_in_batches_with_its_folder_markers_and_failures_in_their_places() {
+    let scripted = Scripted::with_objects(&[("d/1", ""), ("d/2", "kept"), ("d/3", "")]).await;
+    let denied = Error::new(ErrorKind::PermissionDenied, "not yours");
+    scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(denied), Fault::Pass]);
+    let storage = Storage::new(
+        Foreign::new(scripted.arc()).folder_marker("d/").folder_marker("d/2/").folder_marker("e/"),
+    );
+    let mut deleted = storage.delete_prefix("d/");
+    let mut told = Vec::new();
+    while let Some(entry) = deleted.next().await {
+        told.push(entry.map_or_else(
+            |error| {
+                format!(
+                    "{:?} {}: {}",
+                    error.operation(),
+                    error.kind(),
+                    error.key().unwrap_or_default()
+                )
+            },
+            |entry| entry.name().to_owned(),
+        ));
+    }
+    assert_eq!(told, ["d/", "d/1", "Some(Delete) PermissionDenied: d/2", "d/2/", "d/3"]);
+    assert_eq!(scripted.text("d/2").await, "kept");
+    let left = storage.list("").with_folder_markers().entries().collect().await.unwrap();
+    assert_eq!(left.iter().map(Entry::name).collect::<Vec<_>>(), ["d/2", "e/"]);
+    assert!(
+        scripted.asked().contains(&"delete_many d/1 d/2 d/3".to_owned()),
+        "{:?}",
+        scripted.asked()
+    );
+    scripted.assert_script_done();
+}
+
+#[tokio::test]
+async fn a_folder_marker_is_not_deleted_as_a_key() {
+    let marker = Entry::FolderMarker(Prefix::new("d/").unwrap());
+    let error = Key::try_from(marker).unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some("d/")));
+    assert!(error.message().contains("delete_folder_marker"), "{error}");
+}
+
+#[tokio::test]
+async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
+    let scripted = Scripted::with_objects(&[("a/1", ""), ("ab/1", ""), ("b", "")]).await;
+    let storage = storage(&scripted);
+    for (prefix, way_out) in
+        [("", "delete_everything"), ("a", "\"a/\""), ("a/1", "\"a/1/\""), ("b", "\"b/\"")]
+    {
+        let error = storage.delete_prefix(prefix).finish().await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.operation()),
+            (ErrorKind::InvalidInput, Some(Operation::Delete)),
+            "{prefix}"
+        );
+        assert!(error.message().contains(way_out), "{error}");
+    }
+    let error = storage.delete_prefix("/").finish().await.unwrap_err();
+    assert_eq!((error.kind(), error.driver()), (ErrorKind::InvalidKey, Some("scripted")));
+    assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
+}
+
+#[tokio::test]
+async fn what_a_driver_lists_outside_the_prefix_is_not_deleted() {
+    let mut scripted = Scripted::with_objects(&[("d/1", ""), ("elsewhere", "kept")]).await;
+    scripted.answers_with = Some("elsewhere");
+    let error = storage(&scripted).delete_prefix("d/").finish().await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Unexpected, Some("elsewhere")));
+    assert!(error.message().contains("does not begin with"), "{error}");
+    assert_eq!(scripted.text("elsewhere").await, "kept");
+    assert!(
+        !scripted.asked().iter().any(|call| call.starts_with("delete")),
+        "{:?}",
+        scripted.asked()
+    );
+}

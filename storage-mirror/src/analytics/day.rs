@@ -1,0 +1,104 @@
+//! [`Day`]: a day, in UTC.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use storage_core::{Error, ErrorKind, Result};
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// A day, in UTC, written `2025-01-31`.
+///
+/// ```
+/// use storage_mirror::Day;
+///
+/// let day: Day = "2025-01-31".parse()?;
+/// assert_eq!(day.to_string(), "2025-01-31");
+/// assert!("31.1.2025".parse::<Day>().is_err());
+/// # Ok::<(), storage_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(Date);
+
+impl Day {
+    pub(super) fn of(time: SystemTime) -> Self {
+        // A clock beyond all calendars is as good as one that stands still.
+        let timestamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self(TimeZone::UTC.to_datetime(timestamp).date())
+    }
+
+    /// How long a day still is.
+    pub(super) fn left(time: SystemTime) -> Duration {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Duration::from_secs(DAY - since % DAY)
+    }
+}
+
+impl FromStr for Day {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let day = text.parse().ok().map(Self);
+        // One way of writing it is enough.
+        day.filter(|day| day.to_string() == text).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("{text:?} is no day: write it as in \"2025-01-31\""),
+            )
+        })
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_ends_at_midnight_in_utc() {
+        let midnight = UNIX_EPOCH + Duration::from_secs(1_735_776_000);
+        let before = midnight - Duration::from_millis(1);
+        assert_eq!((Day::of(before).to_string(), Day::of(midnight).to_string()), {
+            ("2025-01-01".to_owned(), "2025-01-02".to_owned())
+        });
+        assert!(before + Day::left(before) >= midnight);
+        assert_eq!(Day::left(midnight), Duration::from_secs(DAY));
+    }
+
+    #[test]
+    fn what_is_written_otherwise_is_no_day() {
+        for text in [
+            "",
+            "2025-1-1",
+            "20250101",
+            "2025-02-30",
+            "2025-01-01T00:00:00",
+            "+002025-01-01",
+            "../2025-01-01",
+        ] {
+            assert_eq!(text.parse::<Day>().unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
+        }
+    }
+}

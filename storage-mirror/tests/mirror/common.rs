@@ -1,0 +1,129 @@
+//! A mirror in a thread, and a client that asks it.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use storage_core::{Driver, Memory, Storage};
+use storage_mirror::{Handle, MirrorConfig, Server};
+use storage_testkit::faults::Faults;
+use tempfile::TempDir;
+
+/// Far longer than anything here takes: a test that waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const TOKEN: &str = "a-token-of-more-than-16-bytes";
+
+/// A mirror that runs.
+pub(crate) struct Mirror {
+    pub(crate) url: String,
+    pub(crate) handle: Handle,
+    pub(crate) client: Client,
+    thread: Option<JoinHandle<()>>,
+    /// Gone when the mirror is.
+    _cache: Option<TempDir>,
+}
+
+/// Options beyond those that every test wants.
+pub(crate) fn config(cache: &std::path::Path, options: serde_json::Value) -> MirrorConfig {
+    let mut all = serde_json::json!({
+        "listen": "127.0.0.1:0",
+        "cache_dir": cache,
+        "max_size": "1GiB",
+        "workers": 2,
+        "admin_token": TOKEN,
+    });
+    let serde_json::Value::Object(options) = options else { panic!("options are an object") };
+    for (name, value) in options {
+        all[name] = value;
+    }
+    serde_json::from_value(all).unwrap()
+}
+
+impl Mirror {
+    pub(crate) fn of(origin: Storage, options: serde_json::Value) -> Self {
+        let cache = TempDir::new().unwrap();
+        let mut mirror = Self::at(cache.path(), origin, options);
+        mirror._cache = Some(cache);
+        mirror
+    }
+
+    /// On a directory that outlives it.
+    pub(crate) fn at(cache: &std::path::Path, origin: Storage, options: serde_json::Value) -> Self {
+        let server = Server::bind(config(cache, options), origin).unwrap();
+        let url = format!("http://{}", server.local_addr());
+        let handle = server.handle();
+        let thread = std::thread::spawn(move || server.run().unwrap());
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Self { url, handle, client, thread: Some(thread), _cache: None }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.url)).timeout(PATIENCE)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.url)).bearer_auth(TOKEN).timeout(PATIENCE)
+    }
+
+    /// Status, `Cache-Status` and body.
+    pub(crate) async fn fetch(&self, path: &str) -> (StatusCode, String, String) {
+        let answer = self.get(path).send().await.unwrap();
+        let (status, cache) = (answer.status(), cache_status(&answer));
+        (status, cache, answer.text().await.unwrap())
+    }
+
+    /// A figure of `/status`.
+    pub(crate) async fn figure(&self, name: &str) -> u64 {
+        let answer = self.get("/status").bearer_auth(TOKEN).send().await.unwrap();
+        let document: serde_json::Value =
+            serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        document[name].as_u64().unwrap()
+    }
+
+    /// Waits until a figure is what it should be.
+    pub(crate) async fn until(&self, name: &str, wanted: u64) {
+        let reached = async {
+            while self.figure(name).await != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("{name} never was {wanted}"));
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.handle.stop();
+        if let Some(thread) = self.thread.take() {
+            // Whoever fails while another fails would end the process.
+            if thread.join().is_err() && !std::thread::panicking() {
+                panic!("the mirror failed");
+            }
+        }
+    }
+}
+
+pub(crate) fn cache_status(answer: &Response) -> String {
+    let header = answer.headers().get("cache-status");
+    header.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+}
+
+/// An origin in memory, and the script of what goes wrong with it.
+pub(crate) fn faulty() -> (Storage, Faults) {
+    let faults = Faults::new();
+    let inner: Arc<dyn Driver> = Arc::new(Memory::new());
+    (Storage::new(faults.layer(inner)), faults)
+}
+
+/// Bytes that are different everywhere.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
+}

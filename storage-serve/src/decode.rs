@@ -1,0 +1,339 @@
+//! [`decode`]: the body of an object that is stored compressed, decoded as it streams, within limits.
+//!
+//! A user who uploads an object chooses its bytes, and a few bytes can cost much processor time.
+//! Two things keep that from stopping a server: decoding pauses after every [`PAUSE_AFTER`] bytes
+//! of input, so that other tasks of the thread run; and it ends with an error where the input is
+//! out of all proportion to what it decodes to.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use storage_core::{Error, ErrorKind, Object, ObjectReader, Result};
+use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use crate::body::Body;
+use crate::encoding::Coding;
+
+/// How many bytes are decoded at a time.
+const CHUNK: usize = 64 * 1024;
+/// How many bytes of input are decoded before other tasks run.
+const PAUSE_AFTER: usize = 16 * 1024;
+
+/// Upper bounds for an object. In each, the first number is free, and the second relates input to
+/// output.
+///
+/// An ordinary object is far below all of them: a member of gzip has at most 20 bytes more than its
+/// content and a few bytes for every 64 KiB, and text is compressed to a tenth or a fiftieth.
+struct Limits {
+    /// Bytes of input: so many, and so many for each decoded byte. Empty blocks and members decode
+    /// to nothing.
+    input: (u64, u64),
+    /// Members of gzip: so many, and one for so many decoded bytes. Each costs some 3 microseconds,
+    /// however small it is.
+    members: (u64, u64),
+    /// Decoded bytes: so many, and so many for each byte of input. Zeros are compressed to a
+    /// thousandth.
+    output: (u64, u64),
+}
+
+const LIMITS: Limits =
+    Limits { input: (1024 * 1024, 64), members: (10_000, 64), output: (64 * 1024 * 1024, 256) };
+
+/// Returns the body of an object, decoded.
+///
+/// A body that is not what its encoding says, or exceeds the limits, ends with `Integrity` or
+/// `Unexpected`, and the server then ends the connection.
+pub(super) fn decode(coding: Coding, object: Object) -> Body {
+    decode_within(&LIMITS, coding, object)
+}
+
+fn decode_within(limits: &'static Limits, coding: Coding, object: Object) -> Body {
+    // An empty file is no valid gzip, but it is stored now and then, and has nothing to decode.
+    if object.content_length() == 0 {
+        return Body::empty();
+    }
+    let input = Input { limits, reader: object.into_reader(), read: 0, decoded: 0, since_pause: 0 };
+    let decoding = Decoding {
+        decoder: Some(Decoder::new(coding, input)),
+        members: 1,
+        buffer: BytesMut::new(),
+    };
+    let chunks = stream::try_unfold(decoding, |mut decoding| async move {
+        let chunk = decoding.next().await?;
+        Ok(chunk.map(|chunk| (chunk, decoding)))
+    });
+    Body::stream(chunks, None)
+}
+
+/// A decoder for one member of gzip, or for a document of zlib.
+enum Decoder {
+    Gzip(GzipDecoder<Input>),
+    Deflate(ZlibDecoder<Input>),
+}
+
+impl Decoder {
+    fn new(coding: Coding, input: Input) -> Self {
+        match coding {
+            Coding::Gzip => Self::Gzip(GzipDecoder::new(input)),
+            Coding::Deflate => Self::Deflate(ZlibDecoder::new(input)),
+        }
+    }
+
+    fn input(&mut self) -> &mut Input {
+        match self {
+            Self::Gzip(decoder) => decoder.get_mut(),
+            Self::Deflate(decoder) => decoder.get_mut(),
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Gzip(decoder) => poll_read_buf(Pin::new(decoder), cx, buffer),
+            Self::Deflate(decoder) => poll_read_buf(Pin::new(decoder), cx, buffer),
+        }
+    }
+}
+
+struct Decoding {
+    /// `None` after the end.
+    decoder: Option<Decoder>,
+    members: u64,
+    buffer: BytesMut,
+}
+
+impl Decoding {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        while let Some(decoder) = &mut self.decoder {
+            self.buffer.reserve(CHUNK);
+            let decoded = poll_fn(|cx| decoder.poll_read(cx, &mut self.buffer)).await?;
+            if decoded > 0 {
+                decoder.input().count_decoded(decoded)?;
+                return Ok(Some(self.buffer.split().freeze()));
+            }
+            self.next_member().await?;
+        }
+        Ok(None)
+    }
+
+    /// Goes on with the next member, as gzip does with files that were put one after the other.
+    async fn next_member(&mut self) -> Result<()> {
+        let Some(Decoder::Gzip(ended)) = self.decoder.take() else { return Ok(()) };
+        let mut input = ended.into_inner();
+        if poll_fn(|cx| Pin::new(&mut input).poll_fill_buf(cx).map_ok(<[u8]>::is_empty)).await? {
+            return Ok(());
+        }
+        self.members += 1;
+        let (free, bytes_each) = input.limits.members;
+        if self.members > free + input.decoded / bytes_each {
+            return Err(out_of_proportion("it has too many members for what they decode to"));
+        }
+        self.decoder = Some(Decoder::new(Coding::Gzip, input));
+        Ok(())
+    }
+}
+
+/// What a decoder reads: the stored bytes, counted and handed out a little at a time.
+struct Input {
+    limits: &'static Limits,
+    reader: ObjectReader,
+    /// How many bytes were read.
+    read: u64,
+    /// How many bytes they were decoded to.
+    decoded: u64,
+    /// How many bytes were read since other tasks could run.
+    since_pause: usize,
+}
+
+impl Input {
+    fn count_decoded(&mut self, bytes: usize) -> Result<()> {
+        self.decoded += bytes as u64;
+        let (free, ratio) = self.limits.output;
+        if self.decoded > self.read.saturating_mul(ratio).saturating_add(free) {
+            return Err(out_of_proportion("it decodes to too many times its size"));
+        }
+        Ok(())
+    }
+
+    fn check_read(&self) -> Result<()> {
+        let (free, ratio) = self.limits.input;
+        if self.read > self.decoded.saturating_mul(ratio).saturating_add(free) {
+            return Err(out_of_proportion("it decodes to next to nothing"));
+        }
+        Ok(())
+    }
+}
+
+fn out_of_proportion(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Integrity,
+        format!(
+            "the object is not decoded for a client that does not accept its encoding: {what}; store it again, or serve it as it is stored"
+        ),
+    )
+}
+
+impl AsyncBufRead for Input {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if this.since_pause >= PAUSE_AFTER {
+            this.since_pause = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        this.check_read().map_err(io::Error::other)?;
+        let bytes = ready!(Pin::new(&mut this.reader).poll_fill_buf(cx))?;
+        Poll::Ready(Ok(&bytes[..bytes.len().min(PAUSE_AFTER - this.since_pause)]))
+    }
+
+    fn consume(self: Pin<&mut Self>, bytes: usize) {
+        let this = self.get_mut();
+        this.read += bytes as u64;
+        this.since_pause += bytes;
+        Pin::new(&mut this.reader).consume(bytes);
+    }
+}
+
+impl AsyncRead for Input {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bytes = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let bytes = &bytes[..bytes.len().min(into.remaining())];
+        into.put_slice(bytes);
+        let read = bytes.len();
+        self.consume(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker;
+    use futures_util::{StreamExt, TryStreamExt};
+    use storage_core::{Key, ObjectMeta};
+
+    use super::*;
+
+    /// `gzip.compress(b"")`.
+    const NOTHING: [u8; 20] = [31, 139, 8, 0, 0, 0, 0, 0, 0, 255, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    /// The header of zlib.
+    const ZLIB: [u8; 2] = [0x78, 0x9c];
+    /// A block of deflate that is stored, is not the last and has no bytes.
+    const EMPTY_BLOCK: [u8; 5] = [0, 0, 0, 0xff, 0xff];
+
+    fn object(bytes: Vec<u8>) -> Object {
+        let size = bytes.len() as u64;
+        Object::from_bytes(ObjectMeta::new(Key::new("a").unwrap(), size), 0..size, bytes.into())
+    }
+
+    fn body(coding: Coding, bytes: Vec<u8>) -> Body {
+        decode(coding, object(bytes))
+    }
+
+    async fn outcome(coding: Coding, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let chunks: Vec<Bytes> = body(coding, bytes).try_collect().await?;
+        Ok(chunks.concat())
+    }
+
+    async fn gzip(bytes: &[u8]) -> Vec<u8> {
+        use async_compression::tokio::bufread::GzipEncoder;
+        let mut encoder = GzipEncoder::new(bytes);
+        let mut compressed = BytesMut::new();
+        loop {
+            compressed.reserve(CHUNK);
+            if poll_fn(|cx| poll_read_buf(Pin::new(&mut encoder), cx, &mut compressed))
+                .await
+                .unwrap()
+                == 0
+            {
+                return compressed.to_vec();
+            }
+        }
+    }
+
+    fn empty_blocks(count: usize) -> Vec<u8> {
+        [&ZLIB[..], &EMPTY_BLOCK.repeat(count)].concat()
+    }
+
+    #[test]
+    fn decoding_input_that_yields_nothing_lets_other_tasks_run() {
+        for (coding, bytes) in
+            [(Coding::Gzip, NOTHING.repeat(5_000)), (Coding::Deflate, empty_blocks(20_000))]
+        {
+            let (mut body, waker) = (body(coding, bytes), noop_waker());
+            let mut pauses = 0;
+            // It never waits for anything but itself.
+            let end = loop {
+                match body.poll_next_unpin(&mut Context::from_waker(&waker)) {
+                    Poll::Pending => pauses += 1,
+                    Poll::Ready(end) => break end,
+                }
+            };
+            assert!(pauses >= 100_000 / PAUSE_AFTER, "{coding:?}: {pauses} pauses, then {end:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_input_than_the_output_justifies_is_an_error() {
+        let error = outcome(Coding::Deflate, empty_blocks(400_000)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
+        assert!(error.message().contains("next to nothing"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn more_members_than_the_output_justifies_are_an_error() {
+        let error = outcome(Coding::Gzip, NOTHING.repeat(20_000)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
+        assert!(error.message().contains("too many members"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn more_output_than_the_input_justifies_is_an_error() {
+        // Zeros are compressed to a thousandth.
+        static LOW: Limits = Limits { output: (1024 * 1024, 256), ..LIMITS };
+        let zeros = gzip(&vec![0; 2 * 1024 * 1024]).await;
+        let error = decode_within(&LOW, Coding::Gzip, object(zeros))
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
+        assert!(error.message().contains("times its size"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_log_of_a_member_for_each_line_is_decoded() {
+        for (length, lines) in [(300, 30_000), (100, 40_000)] {
+            let line = vec![b'x'; length];
+            let member = gzip(&line).await;
+            assert!(
+                outcome(Coding::Gzip, member.repeat(lines)).await.unwrap() == line.repeat(lines),
+                "{length}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn empty_members_among_others_are_passed_over() {
+        let hello = gzip(b"hello").await;
+        let bytes = [&NOTHING[..], &hello, &NOTHING, &NOTHING, &hello, &NOTHING].concat();
+        assert_eq!(outcome(Coding::Gzip, bytes).await.unwrap(), b"hellohello");
+    }
+
+    #[tokio::test]
+    async fn a_large_object_of_zeros_below_the_limit_is_decoded() {
+        let zeros = vec![0; 4 * 1024 * 1024];
+        assert!(outcome(Coding::Gzip, gzip(&zeros).await).await.unwrap() == zeros);
+    }
+}

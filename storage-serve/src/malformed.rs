@@ -1,0 +1,94 @@
+//! [`malformed`]: requests that HTTP/1.1 servers must refuse, and that HTTP libraries let pass.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{Response, StatusCode, Version};
+
+use crate::body::Body;
+use crate::errors::plain;
+
+/// Returns a 400 response for a request that has no `Host` or several (RFC 9112, section 3.2), or
+/// whose length two servers may read in two ways (section 6.3): with `Transfer-Encoding` beside
+/// `Content-Length`, or where `accepts_body` is false.
+///
+/// The response closes the connection, so that what follows is not taken for another request. hyper
+/// checks none of this, and removes `Content-Length` beside `Transfer-Encoding` before a service
+/// sees it. So pass `accepts_body` as false for each method whose body is not read.
+/// [`Serve`](crate::Serve) makes the same checks, except for a missing `Host`, which requests that
+/// never were on a connection lack.
+#[must_use]
+pub fn malformed(head: &Parts, accepts_body: bool) -> Option<Response<Body>> {
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+        return Some(refusal("The request has no Host.\n"));
+    }
+    ambiguous(head, accepts_body)
+}
+
+/// As [`malformed`], for requests that may lack `Host`.
+pub(super) fn ambiguous(head: &Parts, accepts_body: bool) -> Option<Response<Body>> {
+    if head.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Some(refusal("The request has more than one Host.\n"));
+    }
+    let is_chunked = head.headers.contains_key(TRANSFER_ENCODING);
+    if is_chunked && (!accepts_body || head.headers.contains_key(CONTENT_LENGTH)) {
+        return Some(refusal("The request has a Transfer-Encoding where none can be.\n"));
+    }
+    None
+}
+
+/// Closes the connection after a request with `Transfer-Encoding`: a `Content-Length` beside it may
+/// have been removed (RFC 9112, section 6.3).
+pub(super) fn close_if_chunked(is_chunked: bool, response: &mut Response<Body>) {
+    if is_chunked {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+fn refusal(text: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::BAD_REQUEST, text);
+    close_if_chunked(true, &mut response);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, Request};
+
+    use super::*;
+
+    fn status(
+        version: Version,
+        headers: &[(HeaderName, &'static str)],
+        accepts_body: bool,
+    ) -> Option<u16> {
+        let mut head = Request::new(()).into_parts().0;
+        head.version = version;
+        for (name, value) in headers {
+            head.headers.append(name, HeaderValue::from_static(value));
+        }
+        malformed(&head, accepts_body).map(|response| response.status().as_u16())
+    }
+
+    #[test]
+    fn a_request_has_exactly_one_host() {
+        assert_eq!(status(Version::HTTP_11, &[], true), Some(400));
+        assert_eq!(status(Version::HTTP_11, &[(HOST, "a"), (HOST, "a")], true), Some(400));
+        assert_eq!(status(Version::HTTP_11, &[(HOST, "a")], true), None);
+        // The host of HTTP/2 is in the URI, and HTTP/1.0 needs none.
+        assert_eq!(status(Version::HTTP_2, &[], true), None);
+        assert_eq!(status(Version::HTTP_10, &[], true), None);
+    }
+
+    #[test]
+    fn a_transfer_encoding_stands_alone_and_where_a_body_is_accepted() {
+        let (host, chunked, length) =
+            ((HOST, "a"), (TRANSFER_ENCODING, "chunked"), (CONTENT_LENGTH, "5"));
+        assert_eq!(status(Version::HTTP_11, &[host.clone(), chunked.clone()], true), None);
+        assert_eq!(status(Version::HTTP_11, &[host.clone(), chunked.clone()], false), Some(400));
+        assert_eq!(
+            status(Version::HTTP_11, &[host.clone(), chunked, length.clone()], true),
+            Some(400)
+        );
+        assert_eq!(status(Version::HTTP_11, &[host, length], false), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! PUT: uploads by signed link.
+
+use std::error::Error as StdError;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE,
+};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, BodyStream, LengthLimitError};
+use storage_core::signed_url::Grant;
+use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Payload, Result};
+
+use crate::body::Body;
+use crate::conditions::text_of;
+use crate::errors::{TOO_LARGE, plain};
+use crate::serve::{BoxError, RequestBody};
+use crate::settings::Settings;
+
+/// Saves the body of a request as the object. Nothing is visible before all of it has arrived.
+///
+/// A link may bind the length and the type of what is uploaded. The object gets the `Content-Type`
+/// of the request and no other header: no link binds them, so the uploader would choose them for
+/// all readers (`docs/decisions/0070`). The conditions of the request hold: `If-None-Match: *` for
+/// a new object, `If-Match` for a version.
+pub(super) async fn put<B: RequestBody>(
+    settings: &Settings,
+    key: &Key,
+    grant: &Grant,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Response<Body>> {
+    let length = content_length(headers)?;
+    if let Some(refusal) = refused(settings, grant, headers, length) {
+        return Ok(refusal);
+    }
+    let trouble = Trouble::default();
+    let mut payload =
+        Payload::from_stream(chunks(body, settings.upload_idle_timeout, trouble.clone()));
+    if let Some(length) = length.or(grant.content_length) {
+        payload = payload.with_size(length);
+    }
+    let mut save = settings.storage.save(key, payload).metadata(metadata(headers)?);
+    if let Some(max) = settings.max_upload_size {
+        save = save.max_size(max);
+    }
+    save = match condition(headers)? {
+        Some(Condition::New) => save.create_new(),
+        Some(Condition::Version(etag)) => save.if_match(etag),
+        None => save,
+    };
+    let meta = match save.await {
+        Ok(meta) => meta,
+        Err(error) => return trouble.answer().ok_or(error),
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::CREATED;
+    if let Some(etag) = meta.etag.and_then(|etag| HeaderValue::from_str(&etag.to_string()).ok()) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// What is refused before any byte is read.
+fn refused(
+    settings: &Settings,
+    grant: &Grant,
+    headers: &HeaderMap,
+    length: Option<u64>,
+) -> Option<Response<Body>> {
+    // A part would replace the whole (RFC 9110, section 14.5).
+    if headers.contains_key(CONTENT_RANGE) {
+        return Some(plain(
+            StatusCode::BAD_REQUEST,
+            "An upload is of a whole file: Content-Range is not understood.\n",
+        ));
+    }
+    if let Some(refusal) = unbound(headers) {
+        return Some(refusal);
+    }
+    if let (Some(wanted), Some(length)) = (grant.content_length, length)
+        && wanted != length
+    {
+        return Some(plain(
+            StatusCode::FORBIDDEN,
+            "The link is for an upload of another length.\n",
+        ));
+    }
+    if let (Some(max), Some(length)) = (settings.max_upload_size, length)
+        && length > max
+    {
+        return Some(plain(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE));
+    }
+    let given = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if let Some(wanted) = &grant.content_type
+        && given != Some(wanted.as_bytes())
+    {
+        return Some(plain(
+            StatusCode::FORBIDDEN,
+            "The link is for an upload with another Content-Type.\n",
+        ));
+    }
+    None
+}
+
+/// Refuses headers that would become part of the object, and that no link binds. `Cache-Control` is
+/// not among them: in a request it is for the caches on its way (RFC 9111, section 5.2.1), browsers
+/// add it by themselves, and it is not stored.
+fn unbound(headers: &HeaderMap) -> Option<Response<Body>> {
+    let is_given = |name: &HeaderName| {
+        headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
+    };
+    let encodings =
+        headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes().trim_ascii());
+    if encodings
+        .into_iter()
+        .any(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
+    {
+        let text = "An upload by link has no Content-Encoding: send the file as it is.\n";
+        let mut response = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        // RFC 9110, section 15.5.16.
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        return Some(response);
+    }
+    let text = if is_given(&CONTENT_DISPOSITION) {
+        "The link does not bind Content-Disposition: upload without it.\n"
+    } else if is_given(&CONTENT_LANGUAGE) {
+        "The link does not bind Content-Language: upload without it.\n"
+    } else {
+        return None;
+    };
+    Some(plain(StatusCode::FORBIDDEN, text))
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
+    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = digits.and_then(|digits| digits.parse().ok());
+    length
+        .map(Some)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "Content-Length is no number"))
+}
+
+fn metadata(headers: &HeaderMap) -> Result<Metadata> {
+    let text = |name: HeaderName| -> Result<Option<String>> {
+        let Some(value) = headers.get(&name) else { return Ok(None) };
+        let text = value
+            .to_str()
+            .map_err(|_| Error::new(ErrorKind::InvalidInput, format!("{name} is not ASCII")))?;
+        Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+    };
+    let mut metadata = Metadata::new();
+    metadata.content_type = text(CONTENT_TYPE)?;
+    Ok(metadata)
+}
+
+enum Condition {
+    New,
+    Version(ETag),
+}
+
+/// Of conditions that cannot be kept to the client is told; none is left out.
+fn condition(headers: &HeaderMap) -> Result<Option<Condition>> {
+    let not_understood = || {
+        Error::new(
+            ErrorKind::InvalidInput,
+            "an upload takes If-None-Match: * or If-Match with one ETag",
+        )
+    };
+    if headers.contains_key(IF_UNMODIFIED_SINCE) {
+        return Err(not_understood());
+    }
+    match (one(headers, &IF_NONE_MATCH)?, one(headers, &IF_MATCH)?) {
+        (None, None) => Ok(None),
+        (Some("*"), None) => Ok(Some(Condition::New)),
+        // That there is some version a storage cannot be asked for. Unquoted, it would be an ETag.
+        (None, Some(etag)) if etag != "*" => {
+            etag.parse().map(|etag| Some(Condition::Version(etag))).map_err(|_| not_understood())
+        }
+        _ => Err(not_understood()),
+    }
+}
+
+/// The value of a header that is there at most once.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(text_of), values.next()) {
+        (None, _) => Ok(None),
+        (Some(Some(text)), None) => Ok(Some(text.trim())),
+        _ => Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("{name} is there twice, or is not UTF-8"),
+        )),
+    }
+}
+
+/// What was wrong with the body of an upload, which the storage tells as its own failure.
+#[derive(Debug, Clone, Default)]
+struct Trouble(Arc<OnceLock<StatusCode>>);
+
+impl Trouble {
+    /// Remembers the first status.
+    fn with(&self, status: StatusCode, error: Error) -> Error {
+        // Whatever comes after the first is a consequence.
+        let _ = self.0.set(status);
+        error
+    }
+
+    fn broke_off(&self, cause: BoxError) -> Error {
+        // A limit that the server around sets, tower-http's for instance.
+        if is_over_limit(&*cause) {
+            let error = Error::new(ErrorKind::TooLarge, "the upload is over the server's limit")
+                .with_source(cause);
+            return self.with(StatusCode::PAYLOAD_TOO_LARGE, error);
+        }
+        self.with(StatusCode::BAD_REQUEST, Error::unexpected("the upload broke off", cause))
+    }
+
+    fn stalled(&self) -> Error {
+        self.with(StatusCode::REQUEST_TIMEOUT, Error::new(ErrorKind::Timeout, "the upload stalled"))
+    }
+
+    fn answer(&self) -> Option<Response<Body>> {
+        let status = *self.0.get()?;
+        tracing::debug!(status = status.as_u16(), "an upload did not arrive");
+        Some(match status {
+            StatusCode::PAYLOAD_TOO_LARGE => plain(status, TOO_LARGE),
+            StatusCode::REQUEST_TIMEOUT => plain(status, "The upload stalled.\n"),
+            _ => plain(status, "The upload broke off.\n"),
+        })
+    }
+}
+
+fn is_over_limit(cause: &(dyn StdError + 'static)) -> bool {
+    cause.is::<LengthLimitError>() || cause.source().is_some_and(is_over_limit)
+}
+
+/// The chunks of a body that keeps coming.
+fn chunks<B: RequestBody>(
+    body: B,
+    idle: Duration,
+    trouble: Trouble,
+) -> impl futures_core::Stream<Item = Result<Bytes>> + Send + 'static {
+    let of_body = trouble.clone();
+    let frames =
+        BodyStream::new(body.map_err(move |cause| of_body.broke_off(cause.into())).boxed_unsync());
+    let chunks = stream::try_unfold((frames, trouble), move |(mut frames, trouble)| async move {
+        match tokio::time::timeout(idle, frames.try_next()).await {
+            Ok(frame) => Ok(frame?.map(|frame| (frame, (frames, trouble)))),
+            Err(_) => Err(trouble.stalled()),
+        }
+    });
+    // What is no data is a trailer.
+    chunks.try_filter_map(|frame| async move { Ok(frame.into_data().ok()) }).boxed()
+}
