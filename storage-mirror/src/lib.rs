@@ -17,9 +17,12 @@
 //! - **Without `signing_key`, the server shows every object under `allow` to everyone**, whatever
 //!   origin's own permissions are.
 
+// The server uses all of it, the driver a part.
+#[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
 mod engine;
 #[cfg(feature = "server")]
 mod server;
+#[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
 mod store;
 
 #[cfg(feature = "server")]
