@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use http::HeaderMap;
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
     delete_one_by_one,
 };
 use url::Url;
@@ -118,6 +118,10 @@ impl Driver for S3 {
         capabilities.signed_put = self.0.can_sign;
         capabilities.signed_post = self.0.can_sign && self.0.abilities.forms;
         DriverInfo::new("s3", self.0.client.bucket().location(), capabilities)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
