@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object, ObjectMeta,
-    OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions, Object,
+    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
 };
 
 use crate::shared::{Inner, Shared};
@@ -43,6 +43,10 @@ impl fmt::Debug for S3 {
 impl Driver for S3 {
     fn info(&self) -> DriverInfo {
         info::info(&self.0)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
