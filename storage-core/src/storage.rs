@@ -19,10 +19,11 @@ use crate::content_type;
 use crate::delete_many::DeleteMany;
 use crate::delete_prefix::DeletePrefix;
 use crate::driver::{Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::etag::ETag;
-use crate::key::{Key, Prefix};
+use crate::key::{IntoKey, IntoPrefix, Key, Prefix};
 use crate::layers;
 use crate::link::Link;
 use crate::metadata::{Metadata, ObjectMeta};
@@ -82,6 +83,27 @@ impl Storage {
     #[must_use]
     pub fn driver(&self) -> &Arc<dyn Driver> {
         &self.driver
+    }
+
+    /// Returns the driver below all layers with its own type, for methods beyond the contract.
+    ///
+    /// Calls on it bypass the layers: see [`DriverRef`], which also converts keys.
+    ///
+    /// ```
+    /// use storage_core::Memory;
+    ///
+    /// let media = Memory::storage().prefixed("media")?;
+    /// let memory = media.driver_as::<Memory>()?;
+    /// assert_eq!(memory.key("ada.png")?.as_str(), "media/ada.png");
+    /// # Ok::<(), storage_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Unsupported` if the driver is of another type, which the message names. `PermissionDenied`
+    /// if a layer forbids direct access, as [`read_only`](Self::read_only) does.
+    pub fn driver_as<T: Driver>(&self) -> Result<DriverRef<'_, T>> {
+        let driver = self.driver.innermost().and_then(DriverRef::downcast);
+        driver.map_err(|error| error.with_driver(self.info.name.clone()))
     }
 
     /// The same storage with a layer around it.
@@ -276,38 +298,6 @@ impl fmt::Debug for Storage {
             .field("driver", &self.info.name)
             .field("location", &self.info.location)
             .finish()
-    }
-}
-
-/// What can name an object: a [`Key`], or text that is checked when the verb runs.
-pub trait IntoKey {
-    /// The key, or why the text is none.
-    fn into_key(self) -> Result<Key>;
-}
-
-impl<T> IntoKey for T
-where
-    T: TryInto<Key>,
-    T::Error: Into<Error>,
-{
-    fn into_key(self) -> Result<Key> {
-        self.try_into().map_err(Into::into)
-    }
-}
-
-/// What can begin keys: a [`Prefix`], a [`Key`], or text that is checked when the listing runs.
-pub trait IntoPrefix {
-    /// The prefix, or why the text is none.
-    fn into_prefix(self) -> Result<Prefix>;
-}
-
-impl<T> IntoPrefix for T
-where
-    T: TryInto<Prefix>,
-    T::Error: Into<Error>,
-{
-    fn into_prefix(self) -> Result<Prefix> {
-        self.try_into().map_err(Into::into)
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use storage_core::{
-    Checksum, ChecksumAlgorithm, CopyOptions, Driver, DriverInfo, EntryStream, ErrorKind, Key,
-    Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix, Result,
-    SaveOptions, UrlOptions, async_trait,
+    Checksum, ChecksumAlgorithm, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream,
+    ErrorKind, Key, Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload,
+    Prefix, Result, SaveOptions, UrlOptions, async_trait,
 };
 use storage_testkit::http::{Peer, Request, Response};
 
@@ -162,6 +162,10 @@ struct Careless(Arc<dyn Driver>);
 impl Driver for Careless {
     fn info(&self) -> DriverInfo {
         self.0.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.0.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
