@@ -69,7 +69,9 @@ use read::Handle;
 pub(crate) use entry::Entry;
 pub(crate) use fill::{Fill, Filling, Tail};
 pub(crate) use layout::BLOCK;
-pub(crate) use limits::{Limits, OPEN_FILES, Recovered, Usage};
+pub(crate) use limits::{
+    DEFAULT_INDEX_MEMORY, DEFAULT_MEMORY, Limits, OPEN_FILES, Recovered, Usage,
+};
 pub(crate) use memory::MAX_IN_MEMORY;
 pub(crate) use meta::EntryMeta;
 pub(crate) use read::Reader;

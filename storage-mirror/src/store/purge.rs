@@ -26,6 +26,19 @@ impl Store {
         }
     }
 
+    /// As [`purge`](Self::purge), for several keys. Returns how many entries there were.
+    ///
+    /// # Errors
+    /// As [`purge`](Self::purge); some entries may be gone then.
+    pub(crate) fn purge_keys<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Result<usize> {
+        let mut entries = Vec::new();
+        for key in keys {
+            self.shared.fills.purge(key);
+            entries.extend(self.shared.index().peek(key));
+        }
+        if entries.is_empty() { Ok(0) } else { self.shared.purge_all(&entries) }
+    }
+
     /// The same for all keys that begin with a text, taken literally. How many entries there were.
     ///
     /// # Errors
