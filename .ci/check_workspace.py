@@ -18,8 +18,7 @@ MAY_USE = {
     "storage-http": {"storage-core", "storage-client"},
     "storage-serve": {"storage-core"},
     "storage-transfer": {"storage-core"},
-    # Until the client is a crate of its own, the cache-tier driver uses the client of `storage-http`.
-    "storage-http-cache": {"storage-core", "storage-client", "storage-http"},
+    "storage-http-cache": {"storage-core", "storage-client"},
     "storage-mirror": {"storage-core", "storage-serve"},
     "anystorage": {
         "storage-core",
