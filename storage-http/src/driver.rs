@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::shared::{Inner, Shared};
 use crate::{delete, link, list, open, save, stat};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
-    delete_one_by_one,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions,
+    async_trait, delete_one_by_one,
 };
 
 /// The files of an HTTP server as a driver: whatever answers GET, and takes PUT and DELETE if it is
@@ -113,6 +113,10 @@ impl Driver for Http {
         capabilities.write = self.0.writable;
         capabilities.list = self.0.writable;
         DriverInfo::new("http", self.0.client.base().as_str(), capabilities)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
