@@ -27,7 +27,7 @@ public_url = "https://media.example.com/files"
 signing_key = "0123456789abcdef0123456789abcdef"
 "#;
 
-/// The usual number of the user `nobody`, who owns no files.
+/// The usual number of the user without privileges, who owns no files.
 const UNPRIVILEGED: u32 = 65534;
 
 pub(crate) struct Sandbox {
