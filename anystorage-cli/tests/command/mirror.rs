@@ -1,9 +1,11 @@
 //! `mirror`: the server as a process, its signals, and its death.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command};
+
+use storage_testkit::http::{Peer, Request, Response, closed_port};
 
 use crate::support::Sandbox;
 
@@ -130,19 +132,16 @@ fn killed_after_a_fill_it_comes_back_warm() {
 #[test]
 fn killed_during_a_fill_it_keeps_nothing_of_it() {
     let sandbox = Sandbox::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin =
-        format!("driver = \"http\"\nbase_url = \"http://{}/\"", listener.local_addr().unwrap());
+    let half =
+        |_: &Request| Response::ok(vec![b'x'; 1_000_000]).header("ETag", "\"v1\"").stall_after(10);
+    let peer = Peer::start(half);
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"", peer.url());
     sandbox.write("mirror.toml", configured(&origin, ""));
     let mirror = Mirror::start(&sandbox);
     let mut reader = TcpStream::connect(&mirror.address).unwrap();
     reader.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let (mut connection, _) = listener.accept().unwrap();
-    read_until(&mut connection, b"\r\n\r\n");
-    let half = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 1000000\r\n\r\n0123456789";
-    connection.write_all(half.as_bytes()).unwrap();
     // Once the reader has a byte of the body, there is something on the disk.
-    read_until(&mut reader, b"0123456789");
+    read_until(&mut reader, b"xxxxxxxxxx");
     let files = files_below(&sandbox.path("cache"));
     mirror.signal("KILL");
     drop(mirror);
@@ -212,8 +211,7 @@ fn a_configuration_is_checked_without_serving() {
 #[test]
 fn a_check_fails_where_origin_does_not_respond() {
     let sandbox = Sandbox::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let origin = format!("driver = \"http\"\nbase_url = \"http://{free}/\"\nretries = 0");
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"\nretries = 0", closed_port());
     sandbox.write("mirror.toml", configured(&origin, ""));
     let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(1);
     assert!(line.contains("origin: no connection"), "{line}");
@@ -222,8 +220,7 @@ fn a_check_fails_where_origin_does_not_respond() {
 #[test]
 fn an_origin_that_fails_is_one_line_in_the_log_with_the_status_that_the_client_got() {
     let sandbox = Sandbox::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let origin = format!("driver = \"http\"\nbase_url = \"http://{free}/\"\nretries = 0");
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"\nretries = 0", closed_port());
     sandbox.write("mirror.toml", configured(&origin, ""));
     for request in ["GET /a", "HEAD /a"] {
         let mut mirror = Mirror::start(&sandbox);
