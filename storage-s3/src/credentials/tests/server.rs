@@ -37,8 +37,9 @@ impl Here {
 
 impl HttpConnector for Here {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Ok(HttpClient::new(Service { client: HttpClient::new(client), here: self.clone() }))
+        // The address is of this machine, so that no proxy is used.
+        let client = HttpClient::new(crate::transport::Http::new().unwrap());
+        Ok(HttpClient::new(Service { client, here: self.clone() }))
     }
 }
 
