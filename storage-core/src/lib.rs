@@ -51,6 +51,9 @@ mod entry;
 mod error;
 mod etag;
 mod file_stream;
+#[cfg(feature = "checksums")]
+mod hasher;
+mod hashers;
 mod hex;
 mod key;
 pub mod keys;
@@ -78,7 +81,7 @@ mod url_builder;
 mod waits;
 
 pub use async_trait::async_trait;
-pub use checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
+pub use checksum::{Checksum, ChecksumAlgorithm, Checksums};
 pub use copy::CopyObject;
 pub use delete_many::DeleteMany;
 pub use delete_prefix::DeletePrefix;
@@ -87,6 +90,8 @@ pub use driver_ref::DriverRef;
 pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
 pub use error::{BoxError, Error, ErrorKind, Operation, Result, innermost};
 pub use etag::ETag;
+#[cfg(feature = "checksums")]
+pub use hasher::Hasher;
 pub use key::{IntoKey, IntoPrefix, Key, MAX_KEY_BYTES, Prefix};
 pub use link::Link;
 pub use list::{Entries, List};
