@@ -50,6 +50,7 @@
 //! | `s3` | `s3://bucket/prefix` | `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http` |
 //! | `http` | `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers`, `allow_http` |
 //! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `admin`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty` |
+//! | `cache` | none | `origin`, `cache_dir`, `max_size`, `max_object_size`, `ttl`, `memory`, `stale_if_error` |
 //!
 //! What they mean is told by the builders of the drivers, in the modules `fs`, `s3`, `http_driver`
 //! and `http_cache`.
@@ -76,6 +77,7 @@
 //! | `http` | the driver `http` and `http:` and `https:` URLs: any HTTP file server, as module `http_driver` too |
 //! | `serve` | serving a storage over HTTP, as module `serve` |
 //! | `http-cache` | the driver `http-cache`: a mirror first, origin on any trouble, as module `http_cache` too |
+//! | `cache` | the driver `cache`: a disk cache in the application's own process, as module `cache` too |
 //! | `mirror` | the mirror server, in module `mirror`; [`Loader::mirror_file`] reads its configuration |
 //! | `aws-config` | for `s3`: AWS profiles with single sign-on, roles and processes |
 //!
@@ -104,6 +106,9 @@ pub use storage_http_cache as http_cache;
 /// The mirror server, which fills itself from origin.
 #[cfg(feature = "mirror")]
 pub use storage_mirror as mirror;
+/// The driver `cache`: a disk cache in the application's own process, in front of any storage.
+#[cfg(feature = "cache")]
+pub use storage_mirror::cache;
 /// The S3 driver, for programs that set it up themselves, and for what is beyond the contract
 /// ([`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads)).
 #[cfg(feature = "s3")]
@@ -148,13 +153,24 @@ pub fn registry() -> Registry {
         storage_http_cache::register(&mut registry);
         registry
     };
+    #[cfg(feature = "cache")]
+    let registry = {
+        let mut registry = registry;
+        storage_mirror::cache::register(&mut registry);
+        registry
+    };
     named_with_missing_features(registry)
 }
 
 /// Names the drivers whose features are off, for the errors of those who ask for one.
 fn named_with_missing_features(mut registry: Registry) -> Registry {
-    let drivers: [(&str, &[&str]); 4] =
-        [("fs", &["file"]), ("s3", &["s3"]), ("http", &["http", "https"]), ("http-cache", &[])];
+    let drivers: [(&str, &[&str]); 5] = [
+        ("fs", &["file"]),
+        ("s3", &["s3"]),
+        ("http", &["http", "https"]),
+        ("http-cache", &[]),
+        ("cache", &[]),
+    ];
     for (driver, schemes) in drivers {
         // A driver has the name of its feature.
         let what_to_do = format!(
@@ -204,7 +220,7 @@ mod tests {
                 "{said}"
             );
         }
-        for driver in ["fs", "s3", "http", "http-cache"] {
+        for driver in ["fs", "s3", "http", "http-cache", "cache"] {
             let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
             let said = registry.open_config(&config).unwrap_err();
             assert!(

@@ -68,7 +68,7 @@ fn an_invalid_storage_does_not_affect_the_others() {
         sandbox
             .run(&["cat", "unknown:a"])
             .failed(2)
-            .contains(r#"unknown driver "ftp"; known are fs, http, http-cache, memory"#)
+            .contains(r#"unknown driver "ftp"; known are cache, fs, http, http-cache, memory"#)
     );
     let error = sandbox.run(&["cat", "wrong:a"]).failed(2);
     assert!(

@@ -29,11 +29,8 @@ impl Scene {
     pub(crate) fn with(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Self {
         let directory = tempfile::Builder::new().prefix("storage-cache-").tempdir().unwrap();
         let (origin, faults) = (Memory::storage(), Faults::new());
-        let builder = Cache::builder(
-            faulty(&origin, &faults),
-            directory.path().join("cache"),
-            64 * MIB,
-        );
+        let builder =
+            Cache::builder(faulty(&origin, &faults), directory.path().join("cache"), 64 * MIB);
         let cache = options(builder).build().unwrap();
         let storage = Storage::new(cache.clone());
         Self { directory, origin, faults, cache, storage }
@@ -84,7 +81,8 @@ pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         bytes.extend_from_slice(&(state >> 16).to_le_bytes());
     }
     bytes.truncate(len);

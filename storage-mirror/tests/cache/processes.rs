@@ -25,11 +25,8 @@ const KEYS: u64 = 12;
 fn child() {
     let Ok(job) = std::env::var(JOB) else { return };
     let path = std::path::PathBuf::from(std::env::var_os(PATH).unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         match &*job {
             "fill" => fill_until_killed(&path).await,
@@ -103,7 +100,8 @@ fn key(number: u64) -> String {
 
 fn body(number: u64, version: u64) -> Vec<u8> {
     let len = 20_000 + (number * 97_003 + version * 31_013) % 1_200_000;
-    [format!("{version}\n").as_bytes(), &pattern(number * 1_000_003 + version, len as usize)].concat()
+    [format!("{version}\n").as_bytes(), &pattern(number * 1_000_003 + version, len as usize)]
+        .concat()
 }
 
 fn version_of(body: &[u8]) -> u64 {
@@ -113,7 +111,9 @@ fn version_of(body: &[u8]) -> u64 {
 
 /// Reads and writes a few objects, so that the cache fills, evicts and purges all the time.
 async fn fill_until_killed(path: &Path) {
-    let (_, storage) = cache_in(path);
+    let (cache, storage) = cache_in(path);
+    read(&storage, &key(0)).await;
+    assert!(cache.status().is_open);
     let mut tasks = Vec::new();
     for task in 0..3_u64 {
         let storage = storage.clone();
@@ -160,8 +160,21 @@ async fn a_killed_process_leaves_a_cache_that_serves_what_origin_has() {
         }
         kept += cache.status().hits;
         assert!(cache.status().is_open);
+        drop((cache, storage));
+        wait_until_unlocked(&scratch.path().join("cache/lock")).await;
     }
     assert!(kept > 0, "no process left anything in the cache, so that nothing is proved");
+}
+
+/// Waits until the fetches have ended that outlive a cache.
+async fn wait_until_unlocked(lock: &Path) {
+    for _ in 0..1_000 {
+        if std::fs::File::open(lock).unwrap().try_lock().is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the directory stays locked");
 }
 
 /// Counts the warnings of this process about the cache.
@@ -272,12 +285,14 @@ fn a_full_disk_fails_no_read() {
         command.output().is_ok_and(|output| output.status.success())
     };
     let Some(way) = ways.iter().find(mounts) else {
-        let _ = writeln!(std::io::stderr(), "a_full_disk_fails_no_read: SKIPPED: this machine forbids mounts");
+        let _ = writeln!(
+            std::io::stderr(),
+            "a_full_disk_fails_no_read: SKIPPED: this machine forbids mounts"
+        );
         return;
     };
     let mut running = Running::start(job(way, "full disk", scratch.path()));
     assert_eq!(running.next().as_deref(), Some("done"));
     assert!(running.child.wait().unwrap().success());
     assert!(entry_files(&scratch.path().join("cache")).is_empty(), "the mount was the job's own");
-    std::thread::sleep(Duration::ZERO);
 }

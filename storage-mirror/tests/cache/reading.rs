@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use storage_core::{ErrorKind, Operation};
 
-use super::common::{MIB, Scene, entry_files, pattern, read};
+use super::common::{Scene, entry_files, pattern, read};
 
 #[tokio::test]
 async fn building_saving_and_asking_touch_no_directory_and_the_first_open_creates_it() {
@@ -26,7 +26,7 @@ async fn an_object_comes_from_the_cache_with_all_its_metadata() {
         .storage
         .save("a", "one")
         .content_type("text/plain")
-        .user("author", "Ada")
+        .user_metadata("author", "Ada")
         .cache_control("max-age=600");
     saved.await.unwrap();
     scene.keep("a").await;

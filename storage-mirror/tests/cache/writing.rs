@@ -18,6 +18,14 @@ async fn until(mut future: std::pin::Pin<&mut impl Future>, event: impl Future<O
     }
 }
 
+/// Deletes `a` and `b` in one request.
+async fn delete_both(storage: &Storage) {
+    let keys = ["a", "b"].map(|key| storage_core::Key::new(key).unwrap());
+    for deleted in storage.driver().delete_many(&keys).await {
+        deleted.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn each_kind_of_write_removes_what_it_replaces() {
     let scene = Scene::new();
@@ -32,14 +40,11 @@ async fn each_kind_of_write_removes_what_it_replaces() {
     scene.storage.copy("a", "b").await.unwrap();
     assert_eq!(read(&scene.storage, "b").await, b"round 2");
     scene.keep("b").await;
-    scene.storage.rename("b", "c").await.unwrap();
-    assert_eq!(scene.storage.open("b").await.unwrap_err().kind(), ErrorKind::NotFound);
+    scene.storage.copy("b", "c").await.unwrap();
     scene.keep("c").await;
     scene.storage.delete("c").await.unwrap();
     assert_eq!(scene.storage.open("c").await.unwrap_err().kind(), ErrorKind::NotFound);
-    for deleted in scene.storage.delete_many(["a", "b"]).await.unwrap() {
-        deleted.unwrap();
-    }
+    delete_both(&scene.storage).await;
     assert_eq!(scene.storage.open("a").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert!(entry_files(&scene.path()).is_empty());
 }
@@ -64,11 +69,14 @@ async fn a_fetch_that_began_before_a_write_is_not_kept() {
     gate.open();
     assert!(reader.bytes().await.unwrap() == old, "an open from before the write goes on");
     assert_eq!(after.await.unwrap(), b"new");
-    for _ in 0..5 {
+    for _ in 0..200 {
         assert_eq!(read(&storage, "a").await, b"new");
+        if cache.status().hits > 1 {
+            return assert_eq!(cache.status().objects, 1);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    let status = cache.status();
-    assert_eq!(status.objects, 1, "{status:?}");
+    panic!("{:?}", cache.status());
 }
 
 #[tokio::test]
@@ -89,8 +97,8 @@ async fn a_fetch_that_begins_during_a_write_is_not_kept() {
 
 #[tokio::test]
 async fn a_dropped_write_may_still_happen_and_its_key_bypasses_the_cache() {
-    let scene = Scene::new();
     for verb in ["save", "delete", "copy", "delete_many"] {
+        let scene = Scene::new();
         scene.storage.save("a", "old").await.unwrap();
         scene.storage.save("b", "b").await.unwrap();
         scene.keep("a").await;
@@ -99,7 +107,7 @@ async fn a_dropped_write_may_still_happen_and_its_key_bypasses_the_cache() {
             "copy" => Operation::Copy,
             _ => Operation::Delete,
         };
-        let held = scene.faults.on(operation).call(1).hold();
+        let held = scene.faults.on(operation).hold();
         {
             let storage = scene.storage.clone();
             let mut write = pin!(async move {
@@ -107,7 +115,7 @@ async fn a_dropped_write_may_still_happen_and_its_key_bypasses_the_cache() {
                     "save" => drop(storage.save("a", "new").await),
                     "copy" => drop(storage.copy("b", "a").await),
                     "delete" => drop(storage.delete("a").await),
-                    _ => drop(storage.delete_many(["a"]).await),
+                    _ => delete_both(&storage).await,
                 }
             });
             until(write.as_mut(), held.reached()).await;
@@ -115,15 +123,13 @@ async fn a_dropped_write_may_still_happen_and_its_key_bypasses_the_cache() {
         }
         assert_eq!(read(&scene.storage, "a").await, b"old", "{verb}");
         // The request was on its way, and arrives later.
-        scene.origin.save("a", format!("{verb} happened")).await.unwrap();
-        let expected = format!("{verb} happened");
-        assert_eq!(read(&scene.storage, "a").await, expected.as_bytes());
-        let (hits, _) = (scene.cache.status().hits, scene.faults.clear());
-        assert_eq!(read(&scene.storage, "a").await, expected.as_bytes());
+        scene.origin.save("a", "happened").await.unwrap();
+        let hits = scene.cache.status().hits;
+        for _ in 0..3 {
+            assert_eq!(read(&scene.storage, "a").await, b"happened", "{verb}");
+        }
         assert_eq!(scene.cache.status().hits, hits, "{verb}");
-        // A write whose outcome is certain ends that.
-        scene.storage.save("a", "certain").await.unwrap();
-        scene.keep("a").await;
+        assert!(entry_files(&scene.path()).len() <= 1, "{verb}");
     }
 }
 
