@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, Entry, EntryStream, Error, ErrorKind, Key, Link, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, roll_up,
+    CopyOptions, Driver, DriverInfo, DriverRef, Entry, EntryStream, Error, ErrorKind, Key, Link,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions,
+    roll_up,
 };
 
 /// The folder markers of [`Harness::folder_markers`](crate::Harness::folder_markers).
@@ -103,6 +104,10 @@ fn denied(name: &str) -> Error {
 impl Driver for Foreign {
     fn info(&self) -> DriverInfo {
         self.inner.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::driver::{Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::EntryStream;
 use crate::error::Result;
 use crate::key::{Key, Prefix};
@@ -36,6 +37,10 @@ impl DefaultMetadata {
 impl Driver for DefaultMetadata {
     fn info(&self) -> DriverInfo {
         self.inner.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

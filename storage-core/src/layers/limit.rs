@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::driver::{Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::EntryStream;
 use crate::error::Result;
 use crate::key::{Key, Prefix};
@@ -81,6 +82,10 @@ fn holding(
 impl Driver for Limit {
     fn info(&self) -> DriverInfo {
         self.inner.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

@@ -18,6 +18,7 @@ use metrics::{Counter, SharedString, Unit};
 use tracing::{Instrument, Span};
 
 use crate::driver::{Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::{Key, Prefix};
@@ -361,6 +362,10 @@ impl Drop for Listing {
 impl Driver for Observed {
     fn info(&self) -> DriverInfo {
         self.inner.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

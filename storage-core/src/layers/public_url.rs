@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use url::Url;
 
 use crate::driver::{Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::EntryStream;
 use crate::error::Result;
 use crate::key::{Key, Prefix};
@@ -38,6 +39,10 @@ impl Driver for PublicUrl {
         let mut info = self.inner.info();
         info.capabilities.public_url = true;
         info
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

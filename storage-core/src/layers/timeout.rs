@@ -15,6 +15,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::driver::{Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::EntryStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, Prefix};
@@ -198,6 +199,10 @@ impl Drop for Watched {
 impl Driver for Timeout {
     fn info(&self) -> DriverInfo {
         self.inner.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

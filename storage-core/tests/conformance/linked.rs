@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use storage_core::signed_url::{SigningKey, public_url};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions, Object,
+    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link, ListOptions, Object,
     ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod, UrlOptions,
     async_trait,
 };
@@ -32,6 +32,10 @@ impl Driver for Linked {
         info.capabilities.signed_get = true;
         info.capabilities.signed_put = true;
         info
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
 };
 
 use super::shared::Shared;
@@ -54,6 +54,10 @@ impl Driver for Fs {
         let mut capabilities = Capabilities::full();
         self.shared.links.set_capabilities(&mut capabilities);
         DriverInfo::new("fs", self.shared.root.path().display().to_string(), capabilities)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Memory, Metadata, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions,
-    async_trait,
+    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions, Memory,
+    Metadata, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage,
+    UrlOptions, async_trait,
 };
 use storage_testkit::{Fixture, Harness, Verdict, case};
 
@@ -288,6 +288,10 @@ struct Bare(Arc<dyn Driver>);
 impl Driver for Bare {
     fn info(&self) -> DriverInfo {
         self.0.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.0.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

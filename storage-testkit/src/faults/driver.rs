@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, EntryStream, Key, Link, ListOptions, Object, ObjectMeta,
-    OpenOptions, Operation, Payload, Prefix, Result, SaveOptions, UrlOptions,
+    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions, Object,
+    ObjectMeta, OpenOptions, Operation, Payload, Prefix, Result, SaveOptions, UrlOptions,
 };
 
 use super::plan::{Fault, Faults, Planned, planned_error};
@@ -107,6 +107,10 @@ fn faulty_object(object: Object, due: &Due) -> Object {
 impl Driver for Faulty {
     fn info(&self) -> DriverInfo {
         self.inner.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

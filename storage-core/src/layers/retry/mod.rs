@@ -13,6 +13,7 @@ use self::backoff::{Backoff, is_to_be_repeated};
 use self::body::Resuming;
 use self::listing::Relisting;
 use crate::driver::{Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::EntryStream;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::{Key, Prefix};
@@ -94,6 +95,10 @@ fn not_begun(error: &Error) -> bool {
 impl Driver for Retry {
     fn info(&self) -> DriverInfo {
         self.inner.info()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        self.inner.innermost()
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
