@@ -6,10 +6,10 @@
 
 use std::os::fd::AsFd;
 
+use hmac_sha256::Hash;
 use rustix::fs::{self, AtFlags, OFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use storage_core::{Key, Result};
 
 use super::errno::{means_absent, os_error};
@@ -173,5 +173,5 @@ fn read(shared: &Shared, key: &Key) -> Result<Vec<SidecarEntry>> {
 }
 
 fn name_of(key: &Key) -> String {
-    hex(&Sha256::digest(key.as_str()))
+    hex(&Hash::hash(key.as_str().as_bytes()))
 }
