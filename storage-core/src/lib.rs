@@ -49,7 +49,9 @@ mod entry;
 mod error;
 mod etag;
 mod file_stream;
+mod forward;
 mod hex;
+mod inspect;
 mod key;
 pub mod keys;
 pub mod layers;
@@ -80,6 +82,7 @@ pub use driver::{Capabilities, Driver, DriverInfo, MAX_DELETE_MANY, delete_one_b
 pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
 pub use error::{BoxError, Error, ErrorKind, Operation, Result, innermost};
 pub use etag::ETag;
+pub use inspect::BodyEvent;
 pub use key::{Key, MAX_KEY_BYTES, Prefix};
 pub use link::Link;
 pub use memory::Memory;

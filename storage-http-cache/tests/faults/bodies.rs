@@ -6,9 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use storage_core::{
-    Checksum, ChecksumAlgorithm, CopyOptions, Driver, DriverInfo, EntryStream, ErrorKind, Key,
-    Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix, Result,
-    SaveOptions, UrlOptions, async_trait,
+    Checksum, ChecksumAlgorithm, Driver, ErrorKind, Key, Memory, Object, ObjectMeta, OpenOptions,
+    Operation, Result, async_trait, forward,
 };
 
 use super::scene::{BRIEF, KEY, LARGE, Scene, assert_same, pattern, purging, refused};
@@ -159,50 +158,15 @@ struct Careless(Arc<dyn Driver>);
 
 #[async_trait]
 impl Driver for Careless {
-    fn info(&self) -> DriverInfo {
-        self.0.info()
-    }
-
-    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        self.0.save(key, payload, options).await
-    }
-
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
         let mut careless = options.clone();
         careless.if_match = None;
         self.0.open(key, &careless).await
     }
 
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.0.stat(key).await
-    }
-
-    async fn exists(&self, key: &Key) -> Result<bool> {
-        self.0.exists(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.0.delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        self.0.delete_many(keys).await
-    }
-
-    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        self.0.delete_folder_marker(marker).await
-    }
-
-    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        self.0.list(prefix, options)
-    }
-
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        self.0.copy(from, to, options).await
-    }
-
-    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        self.0.url(key, options).await
+    forward! {
+        to self.0: info, save, stat, exists, delete, delete_many, delete_folder_marker, list, copy,
+        url
     }
 }
 
