@@ -95,7 +95,7 @@ pub use options::{
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
 pub use received::{header_text, percent_decoded};
-pub use registry::{BuildContext, Registry};
+pub use registry::{BuildContext, DriverDescription, Registry};
 pub use response::ResponseMeta;
 pub use storage::{CopyObject, Entries, IntoKey, IntoPrefix, List, Open, Save, Storage};
 pub use text::{escape_invisible, escape_invisible_in_json};

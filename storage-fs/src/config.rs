@@ -181,28 +181,37 @@ impl FsBuilder {
     }
 }
 
-/// The options as configuration has them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FsOptions {
-    #[serde(deserialize_with = "local_path::deserialize")]
-    root: PathBuf,
-    #[serde(default = "yes")]
-    create_root: bool,
-    #[serde(default = "yes")]
-    durable: bool,
-    #[serde(default)]
-    file_mode: Option<FileMode>,
-    #[serde(default)]
-    dir_mode: Option<FileMode>,
-    #[serde(default)]
-    respect_umask: bool,
-    #[serde(default)]
-    remove_locks: bool,
-    #[serde(default)]
-    signing_key: Option<Secret>,
-    #[serde(default)]
-    metadata: MetadataStore,
+storage_core::options! {
+    /// The options as configuration has them.
+    #[derive(Debug)]
+    struct FsOptions {
+        /// The directory that holds the objects.
+        #[serde(deserialize_with = "local_path::deserialize")]
+        root: PathBuf => "path", required;
+        /// Whether a missing root is created, with its parents.
+        #[serde(default = "yes")]
+        create_root: bool => "boolean", default true;
+        /// Whether a save is synced to the disk before it returns.
+        #[serde(default = "yes")]
+        durable: bool => "boolean", default true;
+        /// Permission bits of files, in octal and quoted, whatever the umask.
+        file_mode: Option<FileMode> => "text", default "0644";
+        /// Permission bits of directories, in octal and quoted, whatever the umask.
+        dir_mode: Option<FileMode> => "text", default "0755";
+        /// Whether files and directories get the permission bits of the umask, in place of
+        /// `file_mode` and `dir_mode`.
+        #[serde(default)]
+        respect_umask: bool => "boolean", default false;
+        /// Whether the driver removes its lock files when it is dropped.
+        #[serde(default)]
+        remove_locks: bool => "boolean", default false;
+        /// The key of signed links, which begin with `public_url`.
+        signing_key: Option<Secret> => "secret";
+        /// Where metadata is kept: extended attributes, files beside the objects (`sidecar`), or
+        /// sidecars where attributes are impossible (`auto`).
+        #[serde(default)]
+        metadata: MetadataStore => "`auto`, `xattr` or `sidecar`", default "auto";
+    }
 }
 
 fn yes() -> bool {
@@ -238,9 +247,8 @@ impl de::Visitor<'_> for FileModeVisitor {
 
 /// Registers the driver `fs` and its scheme `file` (`file:///abs/path?durable=false`).
 ///
-/// Options: `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`,
-/// `remove_locks`, `signing_key`, `metadata`, and those of every driver, of which `public_url` is
-/// the base of signed links too.
+/// The driver takes its own [options](crate#options) and those of every driver. `public_url` is the
+/// base of signed links too.
 ///
 /// ```
 /// # let scratch = tempfile::tempdir().unwrap();
@@ -251,8 +259,12 @@ impl de::Visitor<'_> for FileModeVisitor {
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 pub fn register(registry: &mut Registry) {
-    registry.register("fs", |options, context| build(options, context.common().public_url.clone()));
-    registry.register_scheme("file", "fs", |url| Ok(Options::new().with("root", root_of(url)?)));
+    registry.register("fs", |options: FsOptions, context| {
+        build(options, context.common().public_url.clone())
+    });
+    registry.register_scheme("file", "fs", "file:///abs/path", |url| {
+        Ok(Options::new().with("root", root_of(url)?))
+    });
 }
 
 fn root_of(url: &Url) -> Result<String> {
@@ -269,10 +281,9 @@ fn root_of(url: &Url) -> Result<String> {
 
 #[cfg(unix)]
 fn build(
-    options: Options,
+    options: FsOptions,
     public_url: Option<Url>,
 ) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
-    let options: FsOptions = options.read("fs")?;
     let mut builder = FsBuilder::new(options.root)
         .create_root(options.create_root)
         .durable(options.durable)
@@ -304,7 +315,7 @@ fn build(
 
 #[cfg(not(unix))]
 fn build(
-    _options: Options,
+    _options: FsOptions,
     _public_url: Option<Url>,
 ) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
     Err(Error::unsupported("the fs driver does not support this operating system yet"))
