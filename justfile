@@ -1,17 +1,17 @@
-# The commands of CI, by name. `just` lists them.
+# The commands that CI runs, and some that take too long for it. `just` lists them.
 
 _list:
     @just --list
 
-# The same application code against each storage.
+# Run one application on each kind of storage.
 quickstart:
     cargo run -p quickstart
 
-# Every test, those in documentation included.
+# Run every test, including the examples in documentation.
 test:
     cargo test --workspace
 
-# The S3 driver on RadosGW (Debian's packages ceph-mon, ceph-osd and radosgw), which is started and stopped.
+# Test the S3 driver on RadosGW (Debian's packages ceph-mon, ceph-osd, radosgw).
 s3:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -21,19 +21,20 @@ s3:
     source "$directory/environment"
     cargo test -p storage-s3
 
-# What takes too long for CI.
+# Run the tests that take too long for CI.
 prove: garage stress
 
-# The whole suite ten times while other work keeps every core busy.
+# Run the test suite ten times while other work keeps every core busy.
 stress rounds="10":
     bash .ci/stress {{rounds}}
 
-# The S3 driver on Garage, if it is installed (see storage-s3/servers/README.md): building it takes too long for CI.
+# Test the S3 driver on Garage, if it is installed (see storage-s3/servers/README.md).
 garage:
     #!/usr/bin/env bash
     set -euo pipefail
     if ! command -v "${GARAGE:-garage}" >/dev/null; then
-        echo "SKIPPED: Garage, which is not installed: cargo install garage --version 2.5.0 --locked" \
+        echo "SKIPPED: Garage, because it is not installed. To install it, run:" \
+            "cargo install garage --version 2.5.0 --locked" \
             "--no-default-features --features bundled-libs,sqlite,lmdb"
         exit 0
     fi
@@ -43,23 +44,24 @@ garage:
     source "$directory/environment"
     cargo test -p storage-s3
 
-# Format in place.
+# Format the code.
 fmt:
     cargo fmt --all
 
-# Warnings are errors.
+# Check format and lints; warnings are errors.
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    # python3 .ci/check_modules.py
 
-# Documentation of the workspace.
+# Build the documentation of the workspace.
 doc *args:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked {{args}}
 
-# Directions, licences, sources, Rust versions.
+# Check dependencies: directions, licences, sources, Rust versions.
 deps:
     cargo metadata --format-version 1 --all-features --locked | python3 .ci/check_workspace.py
 
-# Everything, as CI runs it.
+# Run all checks, as CI does.
 ci:
     bash .ci/run

@@ -1,11 +1,10 @@
-"""Checks that the modules of each crate import in one direction, as far as that is reasonable.
+"""Checks that no more than three files of a crate import each other in a circle.
 
 Usage: python3 .ci/check_modules.py [--list]   (in the root of the repository)
 
-Reads the `use` declarations and the paths of every source file of every crate, tests left out, and
-finds the circles: files of which each reaches each other by imports. A circle of more than three
-files is a problem, because none of its files can be read or changed alone. `--list` prints the
-smaller circles as well.
+Reads the `use` declarations and the paths in the source files of every crate, without tests, and
+finds circles: sets of files that all reach each other by imports. A larger circle is a problem,
+because none of its files can be read or changed alone. `--list` also prints the smaller circles.
 """
 
 import pathlib
@@ -116,7 +115,7 @@ class Crate:
             absolute = self.absolute(module, path)
             if absolute is not None:
                 targets.add(self.target(absolute))
-        # A re-export (`pub use`) is not counted: who uses the name imports from where it is defined.
+        # Re-exports (`pub use`) do not count: an import counts for the file that defines the name.
         return targets - {module}
 
 
@@ -147,7 +146,7 @@ def circles(graph):
 
 def main():
     sys.setrecursionlimit(10_000)
-    crates = [path for path in sorted(pathlib.Path(".").glob("*/src")) if path.parts[0] != "benches"]
+    crates = sorted(path for path in pathlib.Path(".").glob("*/src") if path.parts[0] != "benches")
     crates += sorted(pathlib.Path("examples").glob("*/src"))
     found, files = [], 0
     for root in crates:
@@ -161,8 +160,8 @@ def main():
     for crate, graph, circle in shown:
         print(f"  {len(circle)} files import each other in a circle:", file=sys.stderr)
         for module in sorted(circle):
-            targets = ", ".join(str(crate.files[target]) for target in sorted(graph[module] & circle))
-            print(f"    {crate.files[module]} imports {targets}", file=sys.stderr)
+            targets = [str(crate.files[target]) for target in sorted(graph[module] & circle)]
+            print(f"    {crate.files[module]} imports {', '.join(targets)}", file=sys.stderr)
     if too_large:
         sys.exit(1)
     sizes = sorted((len(circle) for _, _, circle in found), reverse=True)

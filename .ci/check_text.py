@@ -1,19 +1,37 @@
-"""Checks what is written: documents, links, and that nothing of the machine it was written on is left.
+"""Checks what is written: documents, links, line widths, words, and paths of one machine.
 
-Usage: python3 .ci/check_text.py   (in the root of a git clone)
+Usage: python3 .ci/check_text.py [--strict | --list]   (in the root of a git clone)
+
+Wide lines and words to avoid (avoided_words.py) are counted and reported as a warning. `--list`
+prints where each stands. `--strict` makes them problems like all others.
 """
 
+import collections
 import pathlib
 import re
 import subprocess
 import sys
 import tomllib
 
-# Directories that exist on one machine only. Documentation speaks of /var, /srv, /etc, /tmp and of Ada's home.
+sys.dont_write_bytecode = True
+
+from avoided_words import AVOIDED, find_avoided
+
+MAX_WIDTH = 100
+
+# Directories that exist on one machine only. Examples use /var, /srv, /etc, /tmp and Ada's home.
 MACHINE_PATH = re.compile(
     r"(?<![\w./-])/(root|Users|mnt|work|workspaces?|builds|runner|home/(?!ada\b))(/|\b(?=[\"'`]))"
 )
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+FENCE = re.compile(r"\s*(```|~~~)")
+# A table, a heading and the target of a link stand on one line, whatever their width.
+ONE_LINE = re.compile(r"\s*(\||#|\[[^\]]+\]:)")
+RUST_COMMENT = re.compile(r"(\s*//[/!]?) ?(.*)")
+
+TEXT_SUFFIXES = {".rs", ".md", ".toml", ".py", ".sh", ".txt", ".css", ".js", ".html", ".yml", ""}
+# The list of avoided words contains them, and licences are quoted.
+UNCHECKED_WORDS = {".ci/avoided_words.py", "LICENSE-APACHE", "LICENSE-MIT"}
 
 problems = []
 
@@ -22,28 +40,79 @@ def problem(file, text, line=None):
     problems.append(f"{file}{'' if line is None else f':{line}'}: {text}")
 
 
-def files_of_ours():
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], check=True, capture_output=True, text=True).stdout
+def repository_files():
+    """Returns the files that git tracks, and the new ones that it does not ignore."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [pathlib.Path(name) for name in names.split("\0") if name]
 
 
 def check_lines(file, text):
     if text and not text.endswith("\n"):
-        problem(file, "the last line does not end")
+        problem(file, "the last line has no end")
     for number, line in enumerate(text.splitlines(), 1):
         if line != line.rstrip():
             problem(file, "white space at the end of the line", number)
         if file.parts[0] != ".ci" and MACHINE_PATH.search(line):
             problem(file, f"a path of one machine: {line.strip()}", number)
         if file.suffix == ".rs" and re.match(r"\s*//[/!] ```.*\bignore\b", line):
-            problem(file, "an example that nobody compiles", number)
+            problem(file, "an example that is never compiled", number)
+
+
+def check_widths(texts):
+    programs_and_prose = {
+        file: text
+        for file, text in texts.items()
+        if file.suffix in {".rs", ".md"} or is_program(file, text)
+    }
+    report_style(
+        f"lines of more than {MAX_WIDTH} columns",
+        [
+            (file, number, f"more than {MAX_WIDTH} columns")
+            for file, text in programs_and_prose.items()
+            for number in wide_lines(file, text)
+        ],
+    )
+
+
+def wide_lines(file, text):
+    """Returns the numbers of the lines that are too wide and that could be broken.
+
+    Checks comments in Rust, prose in Markdown, and every line of Python and shell programs. The
+    code of Rust files is formatted by rustfmt.
+    """
+    wide, fenced = [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        prose = line
+        if file.suffix == ".rs":
+            comment = RUST_COMMENT.fullmatch(line)
+            if not comment:
+                fenced = False
+                continue
+            prose = comment[2]
+        if file.suffix in {".rs", ".md"}:
+            if FENCE.match(prose):
+                fenced = not fenced
+            if fenced or ONE_LINE.match(prose):
+                continue
+        indent = len(line) - len(prose.lstrip())
+        if len(line) > MAX_WIDTH and " " in line[indent:MAX_WIDTH]:
+            wide.append(number)
+    return wide
+
+
+def is_program(file, text):
+    """Whether a file is a Python or a shell program."""
+    interpreter = re.match(r"#!.*\b(python3?|bash|sh)\b", text)
+    return file.suffix in {".py", ".sh"} or file.name == "justfile" or bool(interpreter)
 
 
 def check_links(file, text):
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for target, _ in LINK.findall(text):
-        if "://" not in target and not target.startswith("mailto:") and not (file.parent / target).exists():
-            problem(file, f"a link to {target}, which is not there")
+        is_local = "://" not in target and not target.startswith("mailto:")
+        if is_local and not (file.parent / target).exists():
+            problem(file, f"a link to {target}, which does not exist")
 
 
 def check_readme():
@@ -57,26 +126,73 @@ def check_architecture():
     text = pathlib.Path("ARCHITECTURE.md").read_text()
     with open("Cargo.toml", "rb") as file:
         members = tomllib.load(file)["workspace"]["members"]
-    crates = [path for member in members for path in pathlib.Path(".").glob(member) if path.is_dir()]
-    for crate in crates:
-        if str(crate) not in text:
+    paths = [path for member in members for path in pathlib.Path(".").glob(member)]
+    for crate in paths:
+        if crate.is_dir() and str(crate) not in text:
             problem("ARCHITECTURE.md", f"the codemap does not name {crate}")
 
 
 def check_decisions():
-    numbers = [file.name[:4] for file in pathlib.Path("docs/decisions").glob("*.md")]
-    for number in sorted({number for number in numbers if numbers.count(number) > 1 or not number.isdigit()}):
-        problem("docs/decisions", f"number {number} is taken twice, or is none")
+    numbers = collections.Counter(
+        file.name[:4] for file in pathlib.Path("docs/decisions").glob("*.md")
+    )
+    for number, count in sorted(numbers.items()):
+        if not number.isdigit():
+            problem("docs/decisions", f"a file name begins with {number}, not with four digits")
+        elif count > 1:
+            problem("docs/decisions", f"{count} files have the number {number}")
+
+
+def check_words(texts):
+    report_style(
+        "words to avoid (see .ci/avoided_words.py)",
+        [
+            (file, line, f"`{word}`: {AVOIDED[word]}")
+            for file, text in texts.items()
+            if str(file) not in UNCHECKED_WORDS
+            for word, line in find_avoided(text)
+        ],
+    )
+
+
+def report_style(what, found):
+    """Reports findings of style: their number for each crate, or each of them on request."""
+    for file, line, text in found:
+        if "--strict" in sys.argv:
+            problem(file, text, line)
+        elif "--list" in sys.argv:
+            print(f"  {file}:{line}: {text}")
+    if found and "--strict" not in sys.argv:
+        counts = collections.Counter(crate_of(file) for file, _, _ in found)
+        listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+        print(f"warning: {what}: {listed}")
+
+
+def crate_of(file):
+    return "/".join(file.parts[: 2 if file.parts[0] == "examples" else 1])
+
+
+def self_check():
+    rust, markdown = pathlib.Path("lib.rs"), pathlib.Path("a.md")
+    wide, unbreakable = "word " * 25, "x" * 120
+    assert wide_lines(rust, f"/// {wide}\nlet {wide};\n// {unbreakable}") == [1]
+    assert wide_lines(rust, f"/// ```\n/// {wide}\n/// ```\n/// {wide}") == [4]
+    assert wide_lines(markdown, f"| {wide} |\n- {wide}\n[a]: {unbreakable}\n") == [2]
+    assert wide_lines(pathlib.Path("a.py"), f"# {wide}\n") == [1]
 
 
 def main():
-    files = files_of_ours()
+    self_check()
+    files = repository_files()
+    texts = {}
     for file in files:
-        if file.suffix in {".rs", ".md", ".toml", ".py", ".txt", ".css", ""} and file.is_file():
-            text = file.read_text()
+        if file.suffix in TEXT_SUFFIXES and file.is_file():
+            text = texts[file] = file.read_text()
             check_lines(file, text)
             if file.suffix == ".md":
                 check_links(file, text)
+    check_widths(texts)
+    check_words(texts)
     check_readme()
     check_architecture()
     check_decisions()

@@ -1,6 +1,8 @@
-"""Checks what `cargo metadata` tells of the workspace and its dependencies.
+"""Checks the workspace and its dependencies, as `cargo metadata` lists them.
 
 Usage: cargo metadata --format-version 1 --all-features --locked | python3 .ci/check_workspace.py
+
+Checks which crate depends on which, licences, sources, banned crates and Rust versions.
 """
 
 import json
@@ -8,8 +10,9 @@ import re
 import sys
 import tomllib
 
-# Imports run one way. What each crate of ours may depend on; a new crate has to find its place here.
-MAY_USE = {
+# The crates of this workspace that each crate may depend on. Dependencies run in one direction, so
+# a crate may only name crates above it. A new crate needs an entry.
+ALLOWED_DEPENDENCIES = {
     "storage-core": set(),
     "storage-testkit": {"storage-core"},
     "storage-client": {"storage-core"},
@@ -18,7 +21,7 @@ MAY_USE = {
     "storage-http": {"storage-core", "storage-client"},
     "storage-serve": {"storage-core"},
     "storage-transfer": {"storage-core"},
-    # Until the client is a crate of its own, the cache-tier driver uses the client of `storage-http`.
+    # The cache-tier driver reads its origin and its mirror with the client of `storage-http`.
     "storage-http-cache": {"storage-core", "storage-client", "storage-http"},
     "storage-mirror": {"storage-core", "storage-serve"},
     "anystorage": {
@@ -32,7 +35,7 @@ MAY_USE = {
         "storage-transfer",
     },
     "anystorage-cli": {"anystorage"},
-    # Examples show what users write: applications know the facade, drivers know the contract.
+    # Examples are written as users write: applications use the facade, drivers use the contract.
     "quickstart": {"anystorage"},
     "migrate": {"anystorage"},
     "cache-tier": {"anystorage"},
@@ -40,10 +43,10 @@ MAY_USE = {
     "custom-driver": {"storage-core"},
 }
 
-# Never below storage-core: every driver and every application pays for what core depends on.
+# Crates that storage-core never depends on, because every driver and application would build them.
 NOT_IN_CORE = re.compile(
-    r"^(reqwest|hyper.*|axum.*|tower.*|toml.*|clap.*|serde_json|serde_yaml|object_store|opendal|aws-.*|rustls.*"
-    r"|ring|openssl.*|native-tls|anyhow|regex|chrono|rand|.*-sys)$"
+    r"^(reqwest|hyper.*|axum.*|tower.*|toml.*|clap.*|serde_json|serde_yaml|object_store|opendal"
+    r"|aws-.*|rustls.*|ring|openssl.*|native-tls|anyhow|regex|chrono|rand|.*-sys)$"
 )
 # Bindings to operating systems, which other targets than Linux need.
 SYSTEM = re.compile(r"^(linux-raw-sys|windows-sys|js-sys|web-sys|core-foundation-sys)$")
@@ -60,63 +63,74 @@ def main():
     with open("deny.toml", "rb") as file:
         deny = tomllib.load(file)
     with open("Cargo.toml", "rb") as file:
-        ours = tomllib.load(file)["workspace"]["package"]
+        workspace = tomllib.load(file)["workspace"]["package"]
     packages = {package["id"]: package for package in metadata["packages"]}
+    member_ids = set(metadata["workspace_members"])
     members = [packages[id] for id in metadata["workspace_members"]]
-    others = [package for id, package in packages.items() if id not in set(metadata["workspace_members"])]
+    external = [package for id, package in packages.items() if id not in member_ids]
+    nodes = metadata["resolve"]["nodes"]
 
-    check_members(members, ours)
+    check_members(members, workspace)
     check_directions(members)
-    core = check_core(metadata["resolve"]["nodes"], packages)
-    check_others(others, deny)
-    # What only our tests and examples use may be newer: nobody else builds it.
+    core = check_core(nodes, packages)
+    check_external(external, deny)
+    # Users do not build what only tests and examples depend on, so that may need a newer Rust.
     published = [member["id"] for member in members if member["publish"] is None]
-    shipped = below(metadata["resolve"]["nodes"], published, {None, "build"})
-    check_rust_versions([package for package in others if package["id"] in shipped], ours["rust-version"])
+    shipped = reachable(nodes, published, {None, "build"})
+    shipped_packages = [package for package in external if package["id"] in shipped]
+    check_rust_versions(shipped_packages, workspace["rust-version"])
 
     for text in problems:
         print(f"  {text}", file=sys.stderr)
     if problems:
         sys.exit(1)
     print(
-        f"{len(members)} crates of ours; {len(others)} of others on all platforms, all of allowed licences and sources,"
-        f" all but those for tests and examples alone for Rust {ours['rust-version']}; {core} below storage-core"
+        f"{len(members)} crates in the workspace; {len(external)} external ones on all platforms,"
+        f" with allowed licences and sources; the {len(shipped_packages)} that users build support"
+        f" Rust {workspace['rust-version']}; storage-core depends on {core}"
     )
 
 
-def check_members(members, ours):
+def check_members(members, workspace):
     for member in members:
-        for field, key in [("rust_version", "rust-version"), ("edition", "edition"), ("license", "license")]:
-            if member[field] != ours[key]:
-                problem(f"{member['name']}: {key} is {member[field]}, not the workspace's {ours[key]}")
+        name = member["name"]
+        for key in ["rust-version", "edition", "license"]:
+            value = member[key.replace("-", "_")]
+            if value != workspace[key]:
+                problem(f"{name}: {key} is {value}, not the workspace's {workspace[key]}")
         if not member["description"] and member["publish"] is None:
-            problem(f"{member['name']}: it is published and has no description")
+            problem(f"{name}: it is published and has no description")
 
 
 def check_directions(members):
     names = {member["name"] for member in members}
     for member in members:
         name = member["name"]
-        if name not in MAY_USE:
-            problem(f"{name}: say in .ci/check_workspace.py what it may depend on")
+        if name not in ALLOWED_DEPENDENCIES:
+            problem(f"{name}: add what it may depend on to .ci/check_workspace.py")
             continue
         for dependency in member["dependencies"]:
             used, kind = dependency["name"], dependency["kind"] or "normal"
-            if used not in names or used in MAY_USE[name]:
+            if used not in names or used in ALLOWED_DEPENDENCIES[name]:
                 continue
-            if kind == "dev":
-                # Tests may use more, but drivers do not know each other even there, except that
-                # whatever serves, mirrors or caches a storage is tested on real ones.
-                tested_on_storages = {"storage-http", "storage-http-cache", "storage-mirror", "storage-serve"}
-                if name in tested_on_storages and used.startswith("storage-"):
-                    continue
-                if used == "storage-testkit" or not (name.startswith("storage-") and used.startswith("storage-")):
-                    continue
+            if kind == "dev" and may_use_in_tests(name, used):
+                continue
             problem(f"{name} must not depend on {used} ({kind})")
 
 
-def below(nodes, roots, kinds):
-    """What is reached from the roots, themselves included, through dependencies of these kinds."""
+def may_use_in_tests(name, used):
+    """Tests may use more crates, but a driver does not use another driver even there.
+
+    The exceptions are crates that serve, mirror or cache a storage: they are tested on real ones.
+    """
+    both_in_storage = name.startswith("storage-") and used.startswith("storage-")
+    if used == "storage-testkit" or not both_in_storage:
+        return True
+    return name in {"storage-http", "storage-http-cache", "storage-mirror", "storage-serve"}
+
+
+def reachable(nodes, roots, kinds):
+    """Returns what the roots depend on through dependencies of these kinds, and the roots."""
     dependencies = {node["id"]: node["deps"] for node in nodes}
     todo = list(roots)
     seen = set(todo)
@@ -131,30 +145,30 @@ def below(nodes, roots, kinds):
 
 def check_core(nodes, packages):
     core = [node["id"] for node in nodes if packages[node["id"]]["name"] == "storage-core"]
-    seen = below(nodes, core, {None})
+    seen = reachable(nodes, core, {None})
     for name in sorted({packages[id]["name"] for id in seen}):
         if NOT_IN_CORE.match(name) and not SYSTEM.match(name):
-            problem(f"storage-core depends on {name}, perhaps through another crate: see cargo tree -i {name}")
+            problem(f"storage-core depends on {name} (see cargo tree -p storage-core -i {name})")
     return len(seen) - 1
 
 
-def check_others(others, deny):
+def check_external(external, deny):
     allowed = set(deny["licenses"]["allow"])
     banned = {ban["crate"] for ban in deny["bans"]["deny"]}
-    for package in others:
+    for package in external:
         name = f"{package['name']} {package['version']}"
         if package["name"] in banned:
             problem(f"{name}: banned in deny.toml")
         if package["source"] != "registry+https://github.com/rust-lang/crates.io-index":
-            problem(f"{name}: it comes from {package['source']}, not from crates.io")
+            problem(f"{name}: comes from {package['source']}, not from crates.io")
         if not package["license"]:
-            problem(f"{name}: it names no licence")
+            problem(f"{name}: states no licence")
         elif not is_allowed(package["license"], allowed):
             problem(f"{name}: licence {package['license']} is not in deny.toml")
 
 
 def is_allowed(expression, allowed):
-    """Evaluates an SPDX expression: is there a choice of which every part is allowed?"""
+    """Returns whether an SPDX expression can be met with allowed licences only."""
     # Old crates write MIT/Apache-2.0 and mean OR.
     tokens = re.findall(r"\(|\)|[^\s()]+", expression.replace("/", " OR "))
 
@@ -186,16 +200,17 @@ def is_allowed(expression, allowed):
     return either()
 
 
-def check_rust_versions(others, wanted):
+def check_rust_versions(packages, supported):
     def number(version):
         return tuple(int(part) for part in version.split(".")[:2])
 
-    for package in others:
-        needed = package["rust_version"]
-        if needed and number(needed) > number(wanted):
-            problem(f"{package['name']} {package['version']} needs Rust {needed}; ours is {wanted}")
+    for package in packages:
+        name, needed = f"{package['name']} {package['version']}", package["rust_version"]
+        if needed and number(needed) > number(supported):
+            problem(f"{name} needs Rust {needed}; the workspace supports {supported}")
 
 
-assert is_allowed("(MIT OR GPL-3.0) AND ISC", {"MIT", "ISC"}) and not is_allowed("MIT AND GPL-3.0", {"MIT"})
+assert is_allowed("(MIT OR GPL-3.0) AND ISC", {"MIT", "ISC"})
+assert not is_allowed("MIT AND GPL-3.0", {"MIT"})
 assert is_allowed("Apache-2.0 WITH LLVM-exception", {"Apache-2.0 WITH LLVM-exception"})
 main()

@@ -2,10 +2,10 @@
 
 Usage: python3 .ci/failed_tests.py LOG
 
-The log is the output of `cargo test --no-fail-fast -- --show-output`. Tests that pass may print panics (the test suite
-runs drivers that are broken on purpose), so the output of a failed test has to be found by the test's name. A test
-program that ends without a summary (it aborts, or a signal kills it) and a build that fails have no names: then the
-end of their output is printed.
+LOG is the output of `cargo test --no-fail-fast -- --show-output`. Passing tests may print panics
+too, because the test suite runs drivers that are broken on purpose, so the output of a failed test
+is found by the test's name. A test program that aborts or is killed prints no summary. For such a
+program, and for a failed build, the end of the output is printed.
 """
 
 import re
@@ -15,11 +15,11 @@ PROGRAM = re.compile(r"^\s+(?:Running|Doc-tests) (.+)")
 FAILED = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. FAILED")
 OUTPUT = re.compile(r"^---- (.+) stdout ----$")
 SUMMARY = re.compile(r"^test result: ")
-# What cargo itself prints: it begins a line, and a test's captured output rarely does so in this form.
+# An error of the compiler. The output of a test rarely has a line that begins like this.
 CARGO_ERROR = re.compile(r"^error(\[E\d+\])?: ")
 
-# The longest output of one test and the longest end of a program's output, in lines.
-MOST_LINES = 300
+# Upper bounds for the printed output of one test and for the end of a program's output, in lines.
+MAX_LINES = 300
 LAST_LINES = 60
 
 
@@ -34,7 +34,7 @@ class Program:
         self.has_summary = False
 
     def read(self):
-        """Finds the failed tests in the program's lines, and the output of each."""
+        """Finds the failed tests in the lines of the program, and the output of each."""
         in_failures = False
         current = None
         for line in self.lines:
@@ -68,10 +68,10 @@ def programs(lines):
     return [program.read() for program in found]
 
 
-def shortened(lines, most):
-    if len(lines) <= most:
+def shortened(lines, limit):
+    if len(lines) <= limit:
         return lines
-    half = most // 2
+    half = limit // 2
     return [*lines[:half], f"[{len(lines) - 2 * half} lines left out]", *lines[-half:]]
 
 
@@ -93,7 +93,7 @@ def main(path):
 
     for program, test in failed:
         print(f"\n==== {test}    ({program.name})")
-        print(*shortened(program.outputs.get(test, ["(no output)"]), MOST_LINES), sep="\n")
+        print(*shortened(program.outputs.get(test, ["(no output)"]), MAX_LINES), sep="\n")
     ends = ended_early if tested else [build]
     for program in ends:
         print(f"\n==== the end of the output of {program.name}")

@@ -1,22 +1,24 @@
-# Servers and clients of others that storage-http and storage-http-cache are tried against. Sourced by run, after s3.sh.
+# Installs the servers and clients that storage-http and storage-http-cache are tested with.
+# Sourced by run, after s3.sh.
 
 http_tools=target/http-tools
 
-# nginx with WebDAV, Apache; the Python client that the cache tier comes from, and Flask.
+# Installs nginx with WebDAV, Apache, the original Python client of the cache tier, and Flask.
 http_installed() {
     local program missing=
     for program in nginx apache2; do
         command -v "$program" >"$logs/which" || missing=$program
     done
     if [[ -n $missing || ! -e /usr/lib/nginx/modules/ngx_http_dav_ext_module.so ]]; then
-        packages nginx-light libnginx-mod-http-dav-ext apache2-bin || cannot "nginx and Apache, which cannot be installed"
+        install_packages nginx-light libnginx-mod-http-dav-ext apache2-bin ||
+            skip "nginx and Apache, because they cannot be installed"
     fi
     nginx -v 2>&1 || true
     if ! [[ -x $http_tools/bin/python ]]; then
         if ! python_environment "$http_tools" cache_tier==1.0.4 flask >"$logs/pip" 2>&1; then
             tail -n 20 "$logs/pip"
             rm -rf "$http_tools"
-            cannot "the original client of the cache tier, which cannot be installed"
+            skip "the original client of the cache tier, because it cannot be installed"
             return
         fi
     fi

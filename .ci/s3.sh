@@ -1,33 +1,33 @@
-# The steps that try storage-s3 on a production server, and beside other people's clients. Sourced by run.
+# The steps that test storage-s3 on a production server and with other clients. Sourced by run.
 
 s3_servers=storage-s3/servers
 s3_tools=target/s3-tools
 
-# Tells of what is not tried: on the machine that decides what is merged, a failure.
-cannot() {
+# Reports what is not tested. Fails in CI, where everything has to be tested.
+skip() {
     echo "SKIPPED: $1"
     [[ ${CI:-} != true ]]
 }
 
 # Installs packages of Debian or Ubuntu.
-packages() {
+install_packages() {
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get) options=(-y --no-install-recommends)
     ((EUID == 0)) || apt=(sudo -n "${apt[@]}")
     "${apt[@]}" install "${options[@]}" "$@" >"$logs/apt" 2>&1 && return
-    # The lists of packages may be old, or not be there at all.
+    # The lists of packages may be missing or out of date.
     { "${apt[@]}" update && "${apt[@]}" install "${options[@]}" "$@"; } >"$logs/apt" 2>&1 && return
     tail -n 20 "$logs/apt"
     return 1
 }
 
-# Clients and a model of AWS, from PyPI, in an environment that is kept for the next time.
+# Installs S3 clients and a model of AWS from PyPI, in an environment that the next run uses again.
 install_s3_tools() {
     if ! cmp -s "$s3_servers/requirements.txt" "$s3_tools/requirements.txt"; then
         rm -rf "$s3_tools"
         if ! make_s3_tools >"$logs/pip" 2>&1; then
             tail -n 20 "$logs/pip"
             rm -rf "$s3_tools"
-            cannot "awscli, boto3 and moto, which cannot be installed"
+            skip "awscli, boto3 and moto, because they cannot be installed"
             return
         fi
         cp "$s3_servers/requirements.txt" "$s3_tools/requirements.txt"
@@ -39,10 +39,10 @@ make_s3_tools() {
     python_environment "$s3_tools" -r "$s3_servers/requirements.txt"
 }
 
-# A Python environment in a directory, with packages from PyPI.
+# Creates a Python environment in a directory and installs packages from PyPI in it.
 python_environment() {
-    # Debian has what makes environments in a package of its own.
-    python3 -m venv "$1" || { packages python3-venv && python3 -m venv "$1"; } || return
+    # Debian has the module venv in a separate package.
+    python3 -m venv "$1" || { install_packages python3-venv && python3 -m venv "$1"; } || return
     "$1/bin/pip" install --disable-pip-version-check "${@:2}"
 }
 
@@ -54,8 +54,8 @@ has_radosgw() {
 }
 
 install_radosgw() {
-    if ! has_radosgw && ! { packages ceph-mon ceph-osd radosgw curl && has_radosgw; }; then
-        cannot "RadosGW, which cannot be installed"
+    if ! has_radosgw && ! { install_packages ceph-mon ceph-osd radosgw curl && has_radosgw; }; then
+        skip "RadosGW, because it cannot be installed"
         return
     fi
     radosgw --version
@@ -66,10 +66,11 @@ s3_installed() {
     install_radosgw
 }
 
-# The test programs of storage-s3 as the tests of the workspace built them: built alone, with other features, it would
-# take minutes.
+# Lists the test programs of storage-s3 that the step "tests" built with the workspace. To build
+# storage-s3 alone would select other features and take minutes.
 s3_tests() {
-    if ! cargo test --workspace --no-run --message-format json >"$logs/built" 2>"$logs/build"; then
+    if ! cargo test --workspace --no-run --message-format json \
+        >"$logs/built" 2>"$logs/build"; then
         tail -n 50 "$logs/build"
         return 1
     fi
@@ -79,31 +80,33 @@ for line in sys.stdin:
     message = json.loads(line)
     if message["reason"] == "compiler-artifact" and message["executable"]:
         crate = os.path.basename(os.path.dirname(message["manifest_path"]))
-        if crate == "storage-s3" and "test" in message["target"]["kind"]:
-            print(message["target"]["name"], message["executable"])' <"$logs/built" >"$logs/s3-tests"
+        target = message["target"]
+        if crate == "storage-s3" and "test" in target["kind"]:
+            print(target["name"], message["executable"])' <"$logs/built" >"$logs/s3-tests"
     if ! grep -q '^conformance ' "$logs/s3-tests"; then
         echo "storage-s3 has no conformance tests"
         return 1
     fi
 }
 
-# Ends the server, if it was started. Also called when the whole run ends before its time.
+# Stops the server if it was started. Also called when the run ends early.
 stop_radosgw() {
     [[ ! -d $logs/radosgw ]] || "$s3_servers/radosgw" down "$logs/radosgw" || true
 }
 
-# The cases of the conformance suite that are not tried on a server, and why.
+# Prints the cases of the conformance suite that do not run on a server, with the reason.
 name_skipped_cases() {
-    echo "not tried, $2:"
+    echo "not tested, $2:"
     "$1" --exact "$2::skipped_cases_are_named" --nocapture | sed -n 's/^skipped: /    /p'
 }
 
-# Whether a test program has use for what is not in its own process; the others have run.
-needs_others() {
-    grep -rqE '\bExternal\b|\bmod tools\b' "storage-s3/tests/$1.rs" "storage-s3/tests/$1" 2>"$logs/grep"
+# Whether a test program uses a server or a client outside its own process. The others have run.
+uses_external_programs() {
+    grep -rqE '\bExternal\b|\bmod tools\b' \
+        "storage-s3/tests/$1.rs" "storage-s3/tests/$1" 2>"$logs/grep"
 }
 
-# In a process of its own, for the sake of its environment.
+# Runs in a subshell, because it changes the environment.
 s3_on_real_servers() (
     trap stop_radosgw EXIT
     if has_radosgw; then
@@ -114,12 +117,13 @@ s3_on_real_servers() (
     s3_tests
     failed=0
     while read -r name program; do
-        needs_others "$name" || continue
-        # What runs on the server in the tests' own process has run.
+        uses_external_programs "$name" || continue
+        # The cases on the server inside the test process have run in the step "tests".
         filter=()
         [[ $name != conformance ]] || filter=(external)
         log=$logs/s3-$name
-        if ! (cd storage-s3 && "$program" "${filter[@]}" --nocapture --test-threads 4 >"$log" 2>&1); then
+        options=("${filter[@]}" --nocapture --test-threads 4)
+        if ! (cd storage-s3 && "$program" "${options[@]}" >"$log" 2>&1); then
             failed=1
             tail -n 100 "$log"
             grep -E -A3 "^test .* FAILED|panicked at" "$log" | cut -c 1-300 | head -n 200 || true

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
+use crate::driver_ref::DriverRef;
 use crate::entry::EntryStream;
 use crate::error::Result;
 use crate::forward;
@@ -38,6 +39,18 @@ use crate::payload::Payload;
 pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Who this is. Called once per handle; must not block.
     fn info(&self) -> DriverInfo;
+
+    /// Returns the driver below all layers, for
+    /// [`Storage::driver_as`](crate::Storage::driver_as). Must not block.
+    ///
+    /// A driver returns itself: `Ok(DriverRef::new(self))`. A layer returns what the driver that it
+    /// wraps returns, with its effect on keys: see [`DriverRef::with_prefix`].
+    ///
+    /// # Errors
+    /// `PermissionDenied` if a layer forbids direct access, because it would allow what the layer
+    /// refuses. [`ReadOnly`](crate::layers::ReadOnly) does so. `Unsupported` if a layer changes keys
+    /// in a way that a prefix cannot express.
+    fn innermost(&self) -> Result<DriverRef<'_>>;
 
     /// Stores the payload and its metadata under the key, all or nothing.
     ///
@@ -152,8 +165,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
 #[async_trait]
 impl<D: Driver + ?Sized> Driver for Arc<D> {
     forward! {
-        to **self: info, save, open, stat, exists, delete, delete_many, delete_folder_marker,
-        list, copy, url
+        to **self: info, innermost, save, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy, url
     }
 }
 

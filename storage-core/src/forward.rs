@@ -33,7 +33,8 @@
 ///     }
 ///
 ///     forward! {
-///         to self.inner: info, save, open, stat, exists, delete_folder_marker, list, copy, url
+///         to self.inner: info, innermost, save, open, stat, exists, delete_folder_marker, list,
+///         copy, url
 ///     }
 /// }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
@@ -55,8 +56,8 @@
 /// #[async_trait]
 /// impl Driver for Layer {
 ///     forward! {
-///         to self.0: info, save, open, stat, delete, delete_many, delete_folder_marker, list,
-///         copy, url
+///         to self.0: info, innermost, save, open, stat, delete, delete_many,
+///         delete_folder_marker, list, copy, url
 ///     }
 /// }
 /// ```
@@ -71,8 +72,8 @@
 /// #[async_trait]
 /// impl Driver for Layer {
 ///     forward! {
-///         to self.0: info, save, open, stat, exists, delete, delete_many, delete_folder_marker,
-///         list, copy, url, upload
+///         to self.0: info, innermost, save, open, stat, exists, delete, delete_many,
+///         delete_folder_marker, list, copy, url, upload
 ///     }
 /// }
 /// ```
@@ -97,6 +98,11 @@ macro_rules! forward_verb {
     (info $self:ident ($($inner:tt)+)) => {
         fn info(&$self) -> $crate::DriverInfo {
             $crate::Driver::info(&$($inner)+)
+        }
+    };
+    (innermost $self:ident ($($inner:tt)+)) => {
+        fn innermost(&$self) -> $crate::Result<$crate::DriverRef<'_>> {
+            $crate::Driver::innermost(&$($inner)+)
         }
     };
     (list $self:ident ($($inner:tt)+)) => {

@@ -283,6 +283,45 @@ impl From<Key> for Prefix {
     }
 }
 
+/// Text or a value that names an object: a [`Key`], or text that is checked when the verb runs.
+pub trait IntoKey {
+    /// Converts the value to a key.
+    ///
+    /// # Errors
+    /// `InvalidKey` if the text breaks a rule of [`Key`].
+    fn into_key(self) -> Result<Key>;
+}
+
+impl<T> IntoKey for T
+where
+    T: TryInto<Key>,
+    T::Error: Into<Error>,
+{
+    fn into_key(self) -> Result<Key> {
+        self.try_into().map_err(Into::into)
+    }
+}
+
+/// Text or a value with which keys begin: a [`Prefix`], a [`Key`], or text that is checked when the
+/// listing runs.
+pub trait IntoPrefix {
+    /// Converts the value to a prefix.
+    ///
+    /// # Errors
+    /// `InvalidKey` if no key can begin with the text.
+    fn into_prefix(self) -> Result<Prefix>;
+}
+
+impl<T> IntoPrefix for T
+where
+    T: TryInto<Prefix>,
+    T::Error: Into<Error>,
+{
+    fn into_prefix(self) -> Result<Prefix> {
+        self.try_into().map_err(Into::into)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use crate::driver::{Capabilities, Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::{Entry, EntryStream, ObjectEntry, roll_up};
 use crate::error::{Error, ErrorKind, Result};
 use crate::etag::ETag;
@@ -143,6 +144,10 @@ fn entry_of(meta: &ObjectMeta) -> ObjectEntry {
 impl Driver for Memory {
     fn info(&self) -> DriverInfo {
         DriverInfo::new("memory", "memory:", Capabilities::full())
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

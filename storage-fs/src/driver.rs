@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use storage_core::signed_url::{self, SigningKey};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod, UrlOptions,
-    async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod,
+    UrlOptions, async_trait,
 };
 use url::Url;
 
@@ -102,6 +102,10 @@ impl Driver for Fs {
         capabilities.signed_get = can_sign;
         capabilities.signed_put = can_sign;
         DriverInfo::new("fs", self.shared.root.path().display().to_string(), capabilities)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

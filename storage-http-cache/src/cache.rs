@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, Entry, EntryStream, ErrorKind, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions,
-    async_trait,
+    CopyOptions, Driver, DriverInfo, DriverRef, Entry, EntryStream, ErrorKind, Key, Link,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage,
+    UrlOptions, async_trait,
 };
 use url::Url;
 
@@ -111,6 +111,10 @@ impl Shared {
 impl Driver for HttpCache {
     fn info(&self) -> DriverInfo {
         self.0.info.clone()
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

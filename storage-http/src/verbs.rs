@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
-    delete_one_by_one,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions,
+    async_trait, delete_one_by_one,
 };
 use url::Url;
 
@@ -140,6 +140,10 @@ impl Driver for Http {
         capabilities.write = self.0.writable;
         capabilities.list = self.0.writable;
         DriverInfo::new("http", self.0.client.base().as_str(), capabilities)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

@@ -16,8 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::Room;
 use crate::client::Answer;
-use crate::driver::Shared;
 use crate::headers;
+use crate::shared::Shared;
 use crate::version::{Version, ended_early, too_long};
 
 /// What of a body has not been handed on.

@@ -14,10 +14,11 @@ use crate::checksums::{Checking, ChecksumMode};
 use crate::client::Client;
 use crate::copy;
 use crate::credentials::{self, Environment, Sources};
-use crate::driver::{Inner, S3};
+use crate::driver::S3;
 use crate::endpoint::Bucket;
 use crate::headers;
 use crate::quirks::{Abilities, Quirks};
+use crate::shared::Inner;
 use crate::spool;
 use crate::transport::Http;
 
@@ -121,6 +122,14 @@ macro_rules! setters {
             self
         })*
     };
+}
+
+impl S3 {
+    /// Returns a builder for a driver of this bucket.
+    #[must_use]
+    pub fn builder(bucket: impl Into<String>) -> S3Builder {
+        S3Builder::new(bucket)
+    }
 }
 
 impl S3Builder {

@@ -9,12 +9,12 @@ use storage_core::{
 use crate::checksums::{Checking, ChecksumMode};
 use crate::client::Failed;
 use crate::condition::Condition;
-use crate::driver::Shared;
 use crate::endpoint::in_query;
 use crate::errors::Refusal;
 use crate::headers;
 use crate::multipart::{MAX_PARTS, Sent, Upload, of_part};
 use crate::request::Request;
+use crate::shared::Shared;
 use crate::{stat, stored, xml};
 
 /// The largest object that one request copies ("CopyObject").

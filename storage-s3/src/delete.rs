@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 
+use futures_util::{StreamExt, stream};
 use http::Method;
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Key, Prefix, Result};
 
 use crate::checksums::Proof;
-use crate::driver::Shared;
 use crate::errors::Refusal;
 use crate::headers;
 use crate::request::Request;
+use crate::shared::Shared;
 use crate::stat::head;
 use crate::xml;
+
+/// How many single deletes are under way at a time, where the service has no bulk delete.
+const CONCURRENT_DELETES: usize = 16;
 
 pub(crate) async fn delete(s3: &Shared, key: &Key) -> Result<()> {
     delete_named(s3, key.as_str()).await
@@ -56,11 +60,16 @@ async fn delete_named(s3: &Shared, name: &str) -> Result<()> {
 }
 
 /// Whether the service can be asked to delete all of them at once.
-pub(crate) fn can_be_one_request(s3: &Shared, keys: &[Key]) -> bool {
+fn can_be_one_request(s3: &Shared, keys: &[Key]) -> bool {
     keys.len() > 1 && s3.abilities.bulk_delete && keys.iter().all(|key| xml::can_hold(key.as_str()))
 }
 
+/// Deletes keys: in one request where the service has such a request, otherwise several at a time.
 pub(crate) async fn delete_many(s3: &Shared, keys: &[Key]) -> Vec<Result<()>> {
+    if !can_be_one_request(s3, keys) {
+        let deletes: Vec<_> = keys.iter().map(|key| delete(s3, key)).collect();
+        return stream::iter(deletes).buffered(CONCURRENT_DELETES).collect().await;
+    }
     match delete_at_once(s3, keys).await {
         Ok(failures) => keys
             .iter()

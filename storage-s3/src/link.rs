@@ -1,33 +1,19 @@
 //! `url`: public links, links signed in their query, and signed forms for uploads.
 
-use std::time::{Duration, SystemTime};
-
 use http::HeaderMap;
-use jiff::Timestamp;
 use object_store::aws::AwsCredential;
-use storage_core::{Error, ErrorKind, Key, Link, Result, UrlMethod, UrlOptions, signed_url};
+use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions, signed_url};
 use url::Url;
 
-use crate::driver::Shared;
-use crate::form;
-
-/// The longest that a signature of version 4 holds ("Authenticating Requests: Using Query
-/// Parameters").
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// From when and for how long a signature holds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Window {
-    pub(crate) from: Timestamp,
-    pub(crate) lifetime: Duration,
-    pub(crate) until: SystemTime,
-}
+use crate::post_form;
+use crate::shared::Shared;
+use crate::signing::SigningWindow;
 
 pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     if options.expires_in.is_none() {
         return public(s3, key, options);
     }
-    let window = window(options)?;
+    let window = SigningWindow::new(options)?;
     let Some(credential) = s3.client.credential().await? else {
         return Err(Error::unsupported("without credentials (anonymous) no link can be signed"));
     };
@@ -35,7 +21,7 @@ pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<
         UrlMethod::Get => signed(s3, key, options, rusty_s3::Method::Get, window, &credential),
         UrlMethod::Head => signed(s3, key, options, rusty_s3::Method::Head, window, &credential),
         UrlMethod::Put => signed(s3, key, options, rusty_s3::Method::Put, window, &credential),
-        UrlMethod::Post => form::signed(s3, key, options, window, &credential),
+        UrlMethod::Post => post_form::signed(s3, key, options, window, &credential),
         other => {
             Err(Error::unsupported(format!("the S3 driver makes no links for {}", other.as_str())))
         }
@@ -53,33 +39,12 @@ fn public(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     Ok(link)
 }
 
-fn window(options: &UrlOptions) -> Result<Window> {
-    let (from, lifetime) = options.signing_window(SystemTime::now())?;
-    if lifetime > LONGEST {
-        let what = if options.stable_for.is_some() {
-            "expires_in and stable_for together"
-        } else {
-            "expires_in"
-        };
-        let message = format!(
-            "{what}: a link of S3 works for at most 7 days; use public_url for what is public"
-        );
-        return Err(Error::new(ErrorKind::InvalidInput, message));
-    }
-    // The signature counts in whole seconds.
-    let lifetime = Duration::from_secs(lifetime.as_secs());
-    let from = Timestamp::try_from(from)
-        .map_err(|cause| Error::unexpected("this machine's clock is off", cause))?;
-    let from = Timestamp::from_second(from.as_second()).unwrap_or(from);
-    Ok(Window { from, lifetime, until: SystemTime::from(from) + lifetime })
-}
-
 fn signed(
     s3: &Shared,
     key: &Key,
     options: &UrlOptions,
     method: rusty_s3::Method,
-    window: Window,
+    window: SigningWindow,
     credential: &AwsCredential,
 ) -> Result<Link> {
     let url = Url::parse(&s3.signing_bucket.url(key.as_str(), &[]))

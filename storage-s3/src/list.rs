@@ -11,9 +11,9 @@ use storage_core::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
-use crate::driver::Shared;
 use crate::headers;
 use crate::request::Request;
+use crate::shared::Shared;
 use crate::xml;
 
 /// How many pages in a row may bring no new name. Services send empty pages that are truncated, as

@@ -12,9 +12,9 @@ use storage_core::{
 
 use crate::body::Body;
 use crate::client::Answer;
-use crate::driver::Shared;
 use crate::headers;
 use crate::request::Request;
+use crate::shared::Shared;
 use crate::spool::{self, Spooled};
 use crate::stat::{CHECKSUM_MODE, stat};
 

@@ -8,11 +8,11 @@ use storage_core::{
 
 use crate::client::Failed;
 use crate::condition::{Condition, not_this};
-use crate::driver::Shared;
 use crate::headers;
 use crate::multipart::{PartSizes, Upload};
 use crate::parts::{Part, Parts};
 use crate::request::{Chunks, Request};
+use crate::shared::Shared;
 use crate::stored;
 
 /// From this size on the checks of a payload in memory are left to a thread that may block.

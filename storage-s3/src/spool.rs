@@ -11,7 +11,7 @@ use storage_core::{Error, ErrorKind, Result};
 
 use crate::budget::Room;
 use crate::client::Answer;
-use crate::driver::Shared;
+use crate::shared::Shared;
 
 /// The most that is collected of one object.
 const MOST: u64 = 1024 * 1024 * 1024;

@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
 use crate::client::Failed;
-use crate::driver::Shared;
 use crate::headers;
 use crate::request::Request;
+use crate::shared::Shared;
 
 /// Has the answer tell the checksums that S3 keeps.
 pub(crate) const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");

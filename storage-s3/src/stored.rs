@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use http::{HeaderMap, HeaderName, Method};
 use storage_core::{Error, Key, Result};
 
-use crate::driver::Shared;
 use crate::request::Request;
+use crate::shared::Shared;
 use crate::{stat, xml};
 
 const SSE: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");

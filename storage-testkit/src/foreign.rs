@@ -112,6 +112,6 @@ impl Driver for Foreign {
     }
 
     forward! {
-        to self.inner: info, save, open, stat, exists, delete, delete_many, copy, url
+        to self.inner: info, innermost, save, open, stat, exists, delete, delete_many, copy, url
     }
 }

@@ -1,12 +1,12 @@
-//! [`Redb`]: the eleven verbs.
+//! [`Redb`]: the ten verbs.
 
 use std::ops::Bound;
 
 use bytes::BytesMut;
 use futures_util::{TryStreamExt, stream};
 use storage_core::{
-    Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link,
-    ListOptions, MetadataDirective, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
+    Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key,
+    Link, ListOptions, MetadataDirective, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
     SaveMode, SaveOptions, UrlOptions, async_trait, delete_one_by_one, keys, roll_up,
 };
 
@@ -39,6 +39,10 @@ impl Redb {
 impl Driver for Redb {
     fn info(&self) -> DriverInfo {
         DriverInfo::new("redb", self.location.clone(), Capabilities::full())
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

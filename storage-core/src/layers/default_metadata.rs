@@ -40,7 +40,7 @@ impl Driver for DefaultMetadata {
     }
 
     forward! {
-        to self.inner: info, open, stat, exists, delete, delete_many, delete_folder_marker, list,
-        copy, url
+        to self.inner: info, innermost, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy, url
     }
 }

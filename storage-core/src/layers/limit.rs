@@ -65,7 +65,7 @@ impl Limit {
 
 #[async_trait]
 impl Driver for Limit {
-    forward! { to self.inner: info }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let _place = self.place().await;

@@ -349,7 +349,7 @@ impl Drop for Listing {
 
 #[async_trait]
 impl Driver for Observed {
-    forward! { to self.inner: info }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let bytes = self.bytes("in");

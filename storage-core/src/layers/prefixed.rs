@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
 use crate::driver::{Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, MAX_KEY_BYTES, Prefix};
@@ -105,6 +106,10 @@ impl Driver for Prefixed {
             );
         }
         info
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(self.inner.innermost()?.with_prefix(&self.prefix))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

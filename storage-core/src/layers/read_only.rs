@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::driver::{Capabilities, Driver, DriverInfo};
+use crate::driver_ref::DriverRef;
 use crate::error::{Error, ErrorKind, Result};
 use crate::forward;
 use crate::key::{Key, Prefix};
@@ -46,6 +47,10 @@ impl Driver for ReadOnly {
             ..info.capabilities
         };
         info
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        refused()
     }
 
     async fn save(

@@ -197,7 +197,7 @@ impl Drop for Watched {
 
 #[async_trait]
 impl Driver for Timeout {
-    forward! { to self.inner: info }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let progress = Progress::new();

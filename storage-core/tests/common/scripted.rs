@@ -13,9 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, ETag, Entry, EntryStream, Error, ErrorKind, Key,
-    Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload, Prefix,
-    ResponseMeta, Result, SaveOptions, UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, Entry, EntryStream, Error,
+    ErrorKind, Key, Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload,
+    Prefix, ResponseMeta, Result, SaveOptions, UrlOptions, async_trait,
 };
 
 /// How many bytes a chunk of a body has.
@@ -375,6 +375,10 @@ impl Driver for Scripted {
         (capabilities.signed_get, capabilities.signed_put, capabilities.signed_post) =
             (true, true, true);
         DriverInfo::new("scripted", "scripted:here", capabilities)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

@@ -43,7 +43,7 @@ impl Driver for Linked {
     }
 
     forward! {
-        to self.inner: save, open, stat, exists, delete, delete_many, delete_folder_marker, list,
-        copy
+        to self.inner: innermost, save, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy
     }
 }

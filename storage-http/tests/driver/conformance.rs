@@ -292,8 +292,8 @@ impl Driver for Bare {
     }
 
     forward! {
-        to self.0: info, open, stat, exists, delete, delete_many, delete_folder_marker, list, copy,
-        url
+        to self.0: info, innermost, open, stat, exists, delete, delete_many, delete_folder_marker,
+        list, copy, url
     }
 }
 

@@ -13,11 +13,11 @@ use super::report::{Ability, ProbeFinding, ProbeOutcome};
 use crate::checksums::{Checking, ChecksumMode, Proof};
 use crate::client::Failed;
 use crate::condition::Condition;
-use crate::driver::{Inner, Shared};
 use crate::multipart::{PartSizes, Upload};
 use crate::parts::Parts;
 use crate::quirks::Quirks;
 use crate::request::{Chunks, Repeat, Request};
+use crate::shared::{Inner, Shared};
 use crate::{copy, delete, save, stat, stored};
 
 /// How many writers race for one object.

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use futures_util::TryStreamExt;
 use storage_core::signed_url::{SigningKey, public_url};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
-    Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions,
-    Storage, UrlMethod, UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
+    ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode,
+    SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
 };
 use storage_testkit::foreign::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign,
@@ -189,6 +189,10 @@ impl<F> fmt::Debug for Broken<F> {
 impl<F: Flaw> Driver for Broken<F> {
     fn info(&self) -> DriverInfo {
         DriverInfo::new(F::NAME, "broken:", self.flaw.capabilities())
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

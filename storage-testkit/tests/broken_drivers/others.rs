@@ -2,9 +2,9 @@
 
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, ErrorKind, Key, Link,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions,
-    Storage, UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, ErrorKind, Key,
+    Link, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode,
+    SaveOptions, Storage, UrlOptions, async_trait,
 };
 
 use crate::flaw::{Flaw, Sound, caught, in_mode};
@@ -44,6 +44,10 @@ impl InTrouble {
 impl Driver for InTrouble {
     fn info(&self) -> DriverInfo {
         DriverInfo::new("trouble", "trouble:", Capabilities::full())
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(

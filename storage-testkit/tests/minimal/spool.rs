@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, ETag, EntryStream, Error, Key, Link,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, EntryStream, Error, Key, Link,
     ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode, SaveOptions,
     UrlOptions, async_trait, delete_one_by_one,
 };
@@ -33,6 +33,10 @@ impl Driver for Spool {
         capabilities.write = true;
         capabilities.metadata = true;
         DriverInfo::new("spool", "spool:", capabilities)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {

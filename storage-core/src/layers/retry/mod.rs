@@ -93,7 +93,7 @@ fn not_begun(error: &Error) -> bool {
 
 #[async_trait]
 impl Driver for Retry {
-    forward! { to self.inner: info }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let mut attempts = self.backoff.attempts(Operation::Save);

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, EntryStream, Error, Key, Link, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions,
-    async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage,
+    UrlOptions, async_trait,
 };
 
 /// A version of the one object there is.
@@ -50,6 +50,10 @@ impl Scripted {
 impl Driver for Scripted {
     fn info(&self) -> DriverInfo {
         DriverInfo::new("scripted", "nowhere", Capabilities::read_only())
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
     }
 
     async fn open(&self, _key: &Key, options: &OpenOptions) -> Result<Object> {

@@ -10,8 +10,8 @@ use sha2::Sha256;
 use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions, content_type};
 use url::Url;
 
-use crate::driver::Shared;
-use crate::link::Window;
+use crate::shared::Shared;
+use crate::signing::SigningWindow;
 
 /// What the browser puts the file's name for.
 const FILE_NAME: &str = "${filename}";
@@ -23,7 +23,7 @@ pub(crate) fn signed(
     s3: &Shared,
     key: &Key,
     options: &UrlOptions,
-    window: Window,
+    window: SigningWindow,
     credential: &AwsCredential,
 ) -> Result<Link> {
     if !s3.abilities.forms {
@@ -127,7 +127,7 @@ struct Scope {
 }
 
 impl Scope {
-    fn new(window: Window, region: &str) -> Self {
+    fn new(window: SigningWindow, region: &str) -> Self {
         let from = window.from.to_zoned(TimeZone::UTC);
         let date = from.strftime("%Y%m%d").to_string();
         Self {
@@ -174,7 +174,7 @@ mod tests {
         };
         let from: jiff::Timestamp = "2015-12-29T00:00:00Z".parse().unwrap();
         let lifetime = Duration::from_secs(60);
-        let window = Window { from, lifetime, until: SystemTime::from(from) + lifetime };
+        let window = SigningWindow { from, lifetime, until: SystemTime::from(from) + lifetime };
         let policy = "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tldCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAgICB7ImFjbCI6ICJwdWJsaWMtcmVhZCJ9LA0KICAgIHsic3VjY2Vzc19hY3Rpb25fcmVkaXJlY3QiOiAiaHR0cDovL3NpZ3Y0ZXhhbXBsZWJ1Y2tldC5zMy5hbWF6b25hd3MuY29tL3N1Y2Nlc3NmdWxfdXBsb2FkLmh0bWwifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRDb250ZW50LVR5cGUiLCAiaW1hZ2UvIl0sDQogICAgeyJ4LWFtei1tZXRhLXV1aWQiOiAiMTQzNjUxMjM2NTEyNzQifSwNCiAgICB7IngtYW16LXNlcnZlci1zaWRlLWVuY3J5cHRpb24iOiAiQUVTMjU2In0sDQogICAgWyJzdGFydHMtd2l0aCIsICIkeC1hbXotbWV0YS10YWciLCAiIl0sDQoNCiAgICB7IngtYW16LWNyZWRlbnRpYWwiOiAiQUtJQUlPU0ZPRE5ON0VYQU1QTEUvMjAxNTEyMjkvdXMtZWFzdC0xL3MzL2F3czRfcmVxdWVzdCJ9LA0KICAgIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwNCiAgICB7IngtYW16LWRhdGUiOiAiMjAxNTEyMjlUMDAwMDAwWiIgfQ0KICBdDQp9";
         assert_eq!(
             Scope::new(window, "us-east-1").sign(&credential, policy),
@@ -197,7 +197,7 @@ mod tests {
         set_up(&mut options);
         let from: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let lifetime = Duration::from_secs(60);
-        let window = Window { from, lifetime, until: SystemTime::from(from) + lifetime };
+        let window = SigningWindow { from, lifetime, until: SystemTime::from(from) + lifetime };
         let credential = AwsCredential {
             key_id: "AKIA".to_owned(),
             secret_key: "secret".to_owned(),
