@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, config, cp, exists, get, ls, mirror, mv, put, rm, stat, url};
+use crate::commands::{cat, config, cp, drivers, exists, get, ls, mirror, mv, put, rm, stat, url};
 use crate::exit::{Exit, Failure};
 use crate::places::Places;
 use crate::until_interrupted;
@@ -35,6 +35,7 @@ pub(crate) struct Cli {
 enum Command {
     #[command(flatten)]
     Verb(Verb),
+    Drivers(drivers::Args),
     Mirror(mirror::Args),
 }
 
@@ -59,6 +60,7 @@ impl Cli {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         match self.command {
             Command::Verb(verb) => until_interrupted(verb.run(self.config)),
+            Command::Drivers(args) => drivers::run(&args),
             // A server has threads and a way to end of its own.
             Command::Mirror(args) => mirror::run(&args),
         }
