@@ -6,10 +6,10 @@ use storage_core::{
     Driver, Key, Memory, Metadata, ObjectMeta, Payload, Result, SaveOptions, Storage, async_trait,
     forward,
 };
+use storage_testkit::http::closed_port;
 use storage_testkit::{Fixture, Harness, Verdict, case};
 
 use crate::servers::apache::Apache;
-use crate::servers::closed_port;
 use crate::servers::nginx::Nginx;
 use storage_http::Http;
 
