@@ -24,6 +24,8 @@ const FILES: &[&str] = &[
     "anystorage/src/lib.rs",
     "storage-fs/src/lib.rs",
     "storage-http/src/lib.rs",
+    "storage-http-cache/src/lib.rs",
+    "storage-s3/src/lib.rs",
 ];
 
 const BEGIN: &str = "<!-- options of ";

@@ -25,6 +25,14 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Options
+//!
+//! <!-- options of fs -->
+//! <!-- end of options -->
+//!
+//! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
+//! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
+//!
 //! # What is ours below the root
 //!
 //! One directory, `.anystorage` (mode 0700), made when it is needed and removed when it is empty:

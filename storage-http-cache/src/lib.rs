@@ -12,6 +12,14 @@
 //! | `known` | what origin said a short while ago |
 //! | `rendezvous` | which mirror a key belongs to |
 //! | `status` | counts, metrics |
+//!
+//! # Options
+//!
+//! <!-- options of http-cache -->
+//! <!-- end of options -->
+//!
+//! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
+//! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
 
 mod body;
 mod breaker;

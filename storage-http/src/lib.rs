@@ -6,6 +6,14 @@
 //! freshness), `body` (bytes that go on where a connection breaks off), `spool` (answers that do
 //! not say how long they are), `upload` (bytes on their way to the server), `webdav` (PROPFIND and
 //! MKCOL).
+//!
+//! # Options
+//!
+//! <!-- options of http -->
+//! <!-- end of options -->
+//!
+//! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
+//! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
 
 mod body;
 mod client;

@@ -13,6 +13,14 @@
 //! Most applications name the driver in their configuration ([`register`]); [`S3Builder`] is for
 //! the others.
 //!
+//! # Options
+//!
+//! <!-- options of s3 -->
+//! <!-- end of options -->
+//!
+//! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
+//! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
+//!
 //! # What each verb costs
 //!
 //! | verb | requests |
