@@ -28,6 +28,19 @@
 //! # Options
 //!
 //! <!-- options of fs -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `root` | path | required | The directory that holds the objects. |
+//! | `create_root` | boolean | `true` | Whether a missing root is created, with its parents. |
+//! | `durable` | boolean | `true` | Whether a save is synced to the disk before it returns. |
+//! | `file_mode` | text | `"0644"` | Permission bits of files, in octal and quoted, whatever the umask. |
+//! | `dir_mode` | text | `"0755"` | Permission bits of directories, in octal and quoted, whatever the umask. |
+//! | `respect_umask` | boolean | `false` | Whether files and directories get the permission bits of the umask, in place of `file_mode` and `dir_mode`. |
+//! | `remove_locks` | boolean | `false` | Whether the driver removes its lock files when it is dropped. |
+//! | `signing_key` | secret | | The key of signed links, which begin with `public_url`. |
+//! | `metadata` | `auto`, `xattr` or `sidecar` | `"auto"` | Where metadata is kept: extended attributes, files beside the objects (`sidecar`), or sidecars where attributes are impossible (`auto`). |
+//!
 //! <!-- end of options -->
 //!
 //! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
