@@ -62,7 +62,7 @@ pub(crate) fn registry() -> Registry {
         let alias: Alias = options.read("alias")?;
         Ok(Arc::clone(context.storage(&alias.origin)?.driver()))
     });
-    registry.register_scheme("probe", "probe", "probe:/root", |url| {
+    registry.register_scheme("probe", "probe", "probe:/objects", |url| {
         Ok(Options::new().with("root", url.path()))
     });
     registry
