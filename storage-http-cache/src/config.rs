@@ -122,44 +122,37 @@ impl HttpCacheBuilder {
     }
 
     setters! {
-        /// How the mirrors are asked whether they have an object; in the protocol of the cache tier
-        /// by default.
+        /// How the driver checks that a mirror has an object before it returns a link to it: with
+        /// the mirror's own protocol (`cache-tier`), with HEAD, or not at all.
         verify: Verify => verify;
-        /// For how long an answer to that is remembered, and what origin said of objects; 120 s by
-        /// default.
+        /// How long the result of that check is used.
         memo: Duration => memo;
         /// How long a mirror may take to begin its answer; 1 s by default.
         header_timeout: Duration => header_timeout;
-        /// How long the body of a mirror's answer may stall; 10 s by default.
+        /// How long a body may stall before the rest is read from origin.
         idle_timeout: Duration => idle_timeout;
-        /// The token that the mirrors' admin routes ask for.
+        /// The `admin_token` of the mirror, for purges, and without `admin` for stored metadata.
         token: impl Into<String> => Some(Secret::new(token));
         /// Whether the token may be sent without TLS, to a URL that begins with `http://`: only in
         /// a network that you trust. An address of this machine (`localhost`, `127.0.0.1`, `[::1]`)
         /// needs no permission. `false` by default.
         allow_http: bool => allow_http;
-        /// What the mirrors hear of after a save; by default they purge if there is a token, else
-        /// nothing.
+        /// What the driver sends to the mirror after a save.
         on_save: OnSave => Some(on_save);
-        /// Objects with fewer bytes skip the mirrors, as soon as their size is known: an object
-        /// whose size nobody has told yet is asked of a mirror the first time. 0 by default.
+        /// Smaller objects are read from origin, once their size is known.
         min_size: u64 => min_size;
         /// The mirrors' signing key. Links to a mirror, also those that the driver follows, are
         /// then signed with it.
         signing_key: SigningKey => Some(signing_key);
-        /// Whether everybody may read the mirrors. Then a link that origin would sign may become a
-        /// plain link to a mirror, which works for ever; `false` by default.
+        /// Whether a plain link to the mirror is permitted where origin would sign the link.
         public: bool => public;
-        /// How many failures in a row have a mirror be left alone; 5 by default.
+        /// After how many consecutive failures a mirror is not used.
         breaker_failures: u32 => breaker_failures;
-        /// For how long; times how often it has happened since the mirror was last healthy, up to
-        /// 10 minutes. 30 s by default.
+        /// For how long, multiplied by the number of times that this happened, up to 10 minutes.
         breaker_open: Duration => breaker_open;
-        /// For how long a mirror is not asked for a key whose last request met trouble; 20 s by
-        /// default.
+        /// How long a key is not requested from a mirror that failed for it.
         key_penalty: Duration => key_penalty;
-        /// Where the admin routes are (`purge/`, `prefetch/`), if not at the mirror's own address.
-        /// With several mirrors, it has to speak for all of them.
+        /// The base URL of the admin routes, if they have their own listener.
         admin: Url => Some(admin);
     }
 
@@ -339,9 +332,9 @@ fn checked(option: &str, url: &Url) -> Result<Url> {
 storage_core::options! {
     /// The options as configuration has them.
     struct HttpCacheOptions {
-        /// The base URL of the mirror, or a list of several. Each key belongs to one of them.
+        /// The base URL of the mirror, or a list of several. Each key has a preferred mirror.
         mirror: Mirrors => "URL or list of URLs", required;
-        /// The storage behind the mirror: the name of another storage, or a table.
+        /// The storage that holds the objects: the name of another storage, or a table.
         origin: Value => "name or table", required;
         /// How the driver asks a mirror whether it has an object before it returns a link to it.
         #[serde(default)]

@@ -3,7 +3,7 @@
 use anystorage::config::{CommonOptions, DeclaredOptions, OptionSpec};
 use anystorage::{DriverDescription, Registry};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{ExitStatus, Failure};
 use crate::output::Output;
 
 /// List the drivers and their URL forms, or the options of one driver
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     name: Option<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
     let registry = anystorage::registry();
     let mut output = Output::new();
     match &args.name {
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         None => drivers(&registry, &mut output)?,
     }
     output.flush()?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Success)
 }
 
 fn unknown(name: &str, registry: &Registry) -> Failure {

@@ -1,6 +1,5 @@
 //! [`Observed`]: what a storage does, told through the `tracing` and `metrics` facades.
 
-use std::borrow::Cow;
 use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +13,6 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
-use metrics::{Counter, SharedString, Unit};
 use tracing::{Instrument, Span};
 
 use crate::driver::Driver;
@@ -23,16 +21,13 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::forward;
 use crate::inspect::BodyEvent;
 use crate::key::{Key, Prefix};
+use crate::layers::recorder::{Counter, Recorder};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
 use crate::text::escape_invisible;
-
-const OPERATIONS: &str = "storage_operations_total";
-const SECONDS: &str = "storage_operation_seconds";
-const BYTES: &str = "storage_bytes_total";
 
 /// Tells of every operation: a span and an event through `tracing`, counters and a histogram
 /// through `metrics`.
@@ -85,7 +80,7 @@ const BYTES: &str = "storage_bytes_total";
 #[derive(Debug, Clone)]
 pub struct Observed {
     inner: Arc<dyn Driver>,
-    driver: SharedString,
+    driver: Recorder,
 }
 
 impl Observed {
@@ -93,31 +88,14 @@ impl Observed {
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>) -> Self {
         Self::describe();
-        let driver = match inner.info().name {
-            Cow::Borrowed(name) => SharedString::const_str(name),
-            Cow::Owned(name) => SharedString::from_shared(Arc::from(name)),
-        };
+        let driver = Recorder::new(inner.info().name);
         Self { inner, driver }
     }
 
     /// Tells the `metrics` recorder what the metrics mean. For an application that installs its
     /// recorder after it has opened its storages.
     pub fn describe() {
-        metrics::describe_counter!(
-            OPERATIONS,
-            Unit::Count,
-            "Operations on storages, by their result."
-        );
-        metrics::describe_histogram!(
-            SECONDS,
-            Unit::Seconds,
-            "How long operations on storages took."
-        );
-        metrics::describe_counter!(
-            BYTES,
-            Unit::Bytes,
-            "Bytes saved to (in) and read from (out) storages."
-        );
+        Recorder::describe();
     }
 
     async fn observe<T>(
@@ -134,13 +112,13 @@ impl Observed {
     }
 
     fn bytes(&self, direction: &'static str) -> Counter {
-        metrics::counter!(BYTES, "driver" => self.driver.clone(), "direction" => direction)
+        self.driver.bytes(direction)
     }
 }
 
 /// One operation under way.
 struct Call {
-    driver: SharedString,
+    driver: Recorder,
     operation: Operation,
     started: Instant,
     span: Span,
@@ -148,23 +126,23 @@ struct Call {
 }
 
 impl Call {
-    fn begin(driver: &SharedString, operation: Operation, key: &str) -> Self {
+    fn begin(driver: &Recorder, operation: Operation, key: &str) -> Self {
         let span = tracing::debug_span!(
             "storage",
             operation = operation.as_str(),
-            driver = &**driver,
+            driver = driver.name(),
             key = &*escape_invisible(key),
             result = tracing::field::Empty
         );
         Self::of(driver, operation, span)
     }
 
-    fn begin_many(driver: &SharedString, keys: usize) -> Self {
+    fn begin_many(driver: &Recorder, keys: usize) -> Self {
         let operation = Operation::Delete;
         let span = tracing::debug_span!(
             "storage",
             operation = operation.as_str(),
-            driver = &**driver,
+            driver = driver.name(),
             keys,
             failed = tracing::field::Empty,
             result = tracing::field::Empty
@@ -172,7 +150,7 @@ impl Call {
         Self::of(driver, operation, span)
     }
 
-    fn of(driver: &SharedString, operation: Operation, span: Span) -> Self {
+    fn of(driver: &Recorder, operation: Operation, span: Span) -> Self {
         Self { driver: driver.clone(), operation, started: Instant::now(), span, ended: false }
     }
 
@@ -182,7 +160,7 @@ impl Call {
         let elapsed = self.count(result);
         self.span.record("result", result);
         self.span.in_scope(|| match error {
-            Some(error) if trouble => warn(error, self.operation, &self.driver, key, elapsed),
+            Some(error) if trouble => warn(error, self.operation, self.driver.name(), key, elapsed),
             _ => tracing::debug!(result, ?elapsed),
         });
     }
@@ -197,12 +175,7 @@ impl Call {
 
     fn count(&self, result: &'static str) -> Duration {
         let elapsed = self.started.elapsed();
-        let (driver, operation) = (&self.driver, self.operation.as_str());
-        let labels =
-            [("driver", driver.clone()), ("operation", SharedString::const_str(operation))];
-        metrics::histogram!(SECONDS, &labels).record(elapsed);
-        metrics::counter!(OPERATIONS, "driver" => driver.clone(), "operation" => operation, "result" => result)
-            .increment(1);
+        self.driver.record(self.operation, result, elapsed);
         elapsed
     }
 }
@@ -284,7 +257,7 @@ fn body_failed(error: &Error, driver: &str, key: &Key, elapsed: Duration) {
 /// A listing on its way out.
 struct Listing {
     entries: EntryStream,
-    driver: SharedString,
+    driver: Recorder,
     prefix: Prefix,
     /// From the first poll until the end.
     call: Option<Call>,
@@ -314,8 +287,9 @@ impl Listing {
         };
         self.first = Some(error.kind());
         let key = error.key().unwrap_or(self.prefix.as_str());
-        call.span
-            .in_scope(|| warn(error, Operation::List, &self.driver, key, call.started.elapsed()));
+        call.span.in_scope(|| {
+            warn(error, Operation::List, self.driver.name(), key, call.started.elapsed())
+        });
     }
 }
 
@@ -378,7 +352,7 @@ impl Driver for Observed {
         Ok(object.inspect(move |event| match event {
             BodyEvent::Ready(length) => bytes.increment(length),
             BodyEvent::Chunk(chunk) => bytes.increment(chunk.len() as u64),
-            BodyEvent::Failed(error) => body_failed(error, &driver, &key, opened.elapsed()),
+            BodyEvent::Failed(error) => body_failed(error, driver.name(), &key, opened.elapsed()),
             BodyEvent::Ended => {}
         }))
     }

@@ -34,29 +34,29 @@ storage_core::options! {
     pub struct MirrorConfig {
         /// The address and port of the public routes.
         pub listen: SocketAddr => "address", required;
-        /// The directory that holds the objects. The mirror owns it.
+        /// A directory that only the mirror uses.
         #[serde(deserialize_with = "local_path::deserialize")]
         pub cache_dir: PathBuf => "path", required;
-        /// How much of the disk the objects may take.
+        /// The upper bound of the cache on disk.
         #[serde(deserialize_with = "byte_size::deserialize")]
         pub max_size: u64 => "size", required;
-        /// Larger objects are passed through.
+        /// Larger objects are passed through and not cached.
         #[serde(default, deserialize_with = "byte_size::option")]
         pub max_object_size: Option<u64> => "size", otherwise "a tenth of `max_size`";
-        /// How much memory small objects in demand, and metadata, may take.
+        /// The memory for small objects that are requested often, and for metadata.
         #[serde(default = "default_memory", deserialize_with = "byte_size::deserialize")]
         pub memory: u64 => "size", default "64MiB";
-        /// How much memory the index may take: about 200 bytes and the key for each object. When it
-        /// is full, objects are evicted as if the disk were full.
+        /// The memory for the index: about 200 bytes and the key for each object. When it is full,
+        /// objects are evicted as if the disk were full.
         #[serde(default = "default_index_memory", deserialize_with = "byte_size::deserialize")]
         pub index_memory: u64 => "size", default "512MiB";
         /// The prefixes of the keys that are served.
         pub allow: Option<Vec<String>> => "list of texts", otherwise "all keys";
-        /// How long an object is fresh if origin does not say: one duration, or a table of
-        /// durations by content type (`"audio/*"`), prefix (`"prefix:live/"`) and `default`.
+        /// The lifetime of an object if origin sets none: a duration, or a table of durations by
+        /// content type (`"audio/*"`), prefix (`"prefix:live/"`) and `default`.
         #[serde(default)]
         pub ttl: Ttl => "duration or table", default "1h";
-        /// How long the absence of an object is remembered.
+        /// How long a missing object is remembered.
         #[serde(default = "default_negative_ttl", deserialize_with = "duration::deserialize")]
         pub negative_ttl: Duration => "duration", default "10s";
         /// How long an expired object is served while origin fails, unless origin says otherwise.
@@ -66,8 +66,8 @@ storage_core::options! {
         /// otherwise.
         #[serde(default, deserialize_with = "duration::deserialize")]
         pub stale_while_revalidate: Duration => "duration", default "0s";
-        /// Whether a miss redirects the client to origin's own URL while the mirror fetches the
-        /// object.
+        /// Whether the first client is redirected to the URL of origin while the cache fills in the
+        /// background.
         #[serde(default)]
         pub redirect_on_miss: bool => "boolean", default false;
         /// The address and port of the admin routes: purges, metrics and status.
@@ -77,13 +77,13 @@ storage_core::options! {
         ///
         /// Clients send `Authorization: Bearer <token>`.
         pub admin_token: Option<Secret> => "secret";
-        /// The file of the access log, or `"-"` for standard output: Combined Log Format, the
-        /// cache's verdict, and milliseconds.
+        /// The file of the access log, or `"-"` for standard output: Combined Log Format with the
+        /// cache status and the time in milliseconds.
         ///
         /// A reload opens the file anew, so that it can be moved away before.
         #[serde(default, deserialize_with = "local_path::option")]
         pub access_log: Option<PathBuf> => "path";
-        /// For how many days downloads and bytes of each key are kept. 0 turns analytics off.
+        /// How many days analytics (downloads and bytes of each key) are kept. 0 disables them.
         ///
         /// They are stored in `analytics` below `cache_dir` and do not count towards `max_size`.
         #[serde(default = "default_analytics_days")]
@@ -99,18 +99,19 @@ storage_core::options! {
         /// The key of signed links. With it, only links that are signed with it are served; without
         /// it, every object that `allow` permits is public.
         pub signing_key: Option<Secret> => "secret";
-        /// How many threads serve.
+        /// The number of threads that serve.
         pub workers: Option<usize> => "integer", otherwise "one for each core";
-        /// How many connections may be open.
+        /// The number of concurrent connections.
         #[serde(default = "default_max_connections")]
         pub max_connections: usize => "integer", default 10000;
-        /// How many connections one client may have open: an IPv4 address, or a /64 of IPv6.
-        /// `trusted_proxies` have no limit.
+        /// The number of concurrent connections of one address (IPv6: one /64). Does not apply to
+        /// `trusted_proxies`.
         ///
         /// More are closed at once.
         pub max_connections_per_client: Option<usize> => "integer",
             otherwise "a tenth of `max_connections`";
-        /// How many bytes a second a client has to take while bytes wait for it. 0 sets no minimum.
+        /// The bytes per second that a client has to read while bytes are ready. 0 disables the
+        /// limit.
         ///
         /// Slower clients are disconnected. A client may take nothing for 60 seconds, and for a
         /// second longer for as many bytes as this that it has taken, up to 10 minutes: so a
