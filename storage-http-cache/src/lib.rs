@@ -19,8 +19,8 @@
 //!
 //! | option | type | default | purpose |
 //! |-|-|-|-|
-//! | `mirror` | URL or list of URLs | required | The base URL of the mirror, or a list of several. Each key belongs to one of them. |
-//! | `origin` | name or table | required | The storage behind the mirror: the name of another storage, or a table. |
+//! | `mirror` | URL or list of URLs | required | The base URL of the mirror, or a list of several. Each key has a preferred mirror. |
+//! | `origin` | name or table | required | The storage that holds the objects: the name of another storage, or a table. |
 //! | `verify` | `cache-tier`, `head` or `none` | `"cache-tier"` | How the driver asks a mirror whether it has an object before it returns a link to it. |
 //! | `memo` | duration | `"120s"` | How long the driver remembers the response to that question. |
 //! | `header_timeout` | duration | `"1s"` | How long a mirror may take to begin a response. |
