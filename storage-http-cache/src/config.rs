@@ -122,37 +122,44 @@ impl HttpCacheBuilder {
     }
 
     setters! {
-        /// How the driver checks that a mirror has an object before it returns a link to it: with
-        /// the mirror's own protocol (`cache-tier`), with HEAD, or not at all.
+        /// How the mirrors are asked whether they have an object; in the protocol of the cache tier
+        /// by default.
         verify: Verify => verify;
-        /// How long the result of that check is used.
+        /// For how long an answer to that is remembered, and what origin said of objects; 120 s by
+        /// default.
         memo: Duration => memo;
         /// How long a mirror may take to begin its answer; 1 s by default.
         header_timeout: Duration => header_timeout;
-        /// How long a body may stall before the rest is read from origin.
+        /// How long the body of a mirror's answer may stall; 10 s by default.
         idle_timeout: Duration => idle_timeout;
-        /// The `admin_token` of the mirror, for purges, and without `admin` for stored metadata.
+        /// The token that the mirrors' admin routes ask for.
         token: impl Into<String> => Some(Secret::new(token));
         /// Whether the token may be sent without TLS, to a URL that begins with `http://`: only in
         /// a network that you trust. An address of this machine (`localhost`, `127.0.0.1`, `[::1]`)
         /// needs no permission. `false` by default.
         allow_http: bool => allow_http;
-        /// What the driver sends to the mirror after a save.
+        /// What the mirrors hear of after a save; by default they purge if there is a token, else
+        /// nothing.
         on_save: OnSave => Some(on_save);
-        /// Smaller objects are read from origin, once their size is known.
+        /// Objects with fewer bytes skip the mirrors, as soon as their size is known: an object
+        /// whose size nobody has told yet is asked of a mirror the first time. 0 by default.
         min_size: u64 => min_size;
         /// The mirrors' signing key. Links to a mirror, also those that the driver follows, are
         /// then signed with it.
         signing_key: SigningKey => Some(signing_key);
-        /// Whether a plain link to the mirror is permitted where origin would sign the link.
+        /// Whether everybody may read the mirrors. Then a link that origin would sign may become a
+        /// plain link to a mirror, which works for ever; `false` by default.
         public: bool => public;
-        /// After how many consecutive failures a mirror is not used.
+        /// How many failures in a row have a mirror be left alone; 5 by default.
         breaker_failures: u32 => breaker_failures;
-        /// For how long, multiplied by the number of times that this happened, up to 10 minutes.
+        /// For how long; times how often it has happened since the mirror was last healthy, up to
+        /// 10 minutes. 30 s by default.
         breaker_open: Duration => breaker_open;
-        /// How long a key is not requested from a mirror that failed for it.
+        /// For how long a mirror is not asked for a key whose last request met trouble; 20 s by
+        /// default.
         key_penalty: Duration => key_penalty;
-        /// The base URL of the admin routes, if they have their own listener.
+        /// Where the admin routes are (`purge/`, `prefetch/`), if not at the mirror's own address.
+        /// With several mirrors, it has to speak for all of them.
         admin: Url => Some(admin);
     }
 
@@ -336,44 +343,44 @@ storage_core::options! {
         mirror: Mirrors => "URL or list of URLs", required;
         /// The storage that holds the objects: the name of another storage, or a table.
         origin: Value => "name or table", required;
-        /// How the driver asks a mirror whether it has an object before it returns a link to it.
+        /// How the driver checks that a mirror has an object before it returns a link to it: with
+        /// the mirror's own protocol (`cache-tier`), with HEAD, or not at all.
         #[serde(default)]
         verify: Verify => "`cache-tier`, `head` or `none`", default "cache-tier";
-        /// How long the driver remembers the response to that question.
+        /// How long the result of that check is used.
         #[serde(default, deserialize_with = "duration::option")]
         memo: Option<Duration> => "duration", default "120s";
         /// How long a mirror may take to begin a response.
         #[serde(default, deserialize_with = "duration::option")]
         header_timeout: Option<Duration> => "duration", default "1s";
-        /// How long a body may stall before the driver continues at origin.
+        /// How long a body may stall before the rest is read from origin.
         #[serde(default, deserialize_with = "duration::option")]
         idle_timeout: Option<Duration> => "duration", default "10s";
-        /// The `admin_token` of the mirror: for purges, and without `admin` for metadata as it is
-        /// stored.
+        /// The `admin_token` of the mirror, for purges, and without `admin` for stored metadata.
         token: Option<Secret> => "secret";
         /// Whether `token` may be sent without TLS to another machine.
         #[serde(default)]
         allow_http: bool => "boolean", default false;
-        /// What the driver requests of the mirror after a save.
+        /// What the driver sends to the mirror after a save.
         on_save: Option<OnSave> => "`purge`, `prefetch` or `none`",
             otherwise "`purge` with a token, else `none`";
-        /// Smaller objects bypass the mirror, once their size is known.
+        /// Smaller objects are read from origin, once their size is known.
         #[serde(default, deserialize_with = "byte_size::option")]
         min_size: Option<u64> => "size", default 0;
         /// The `signing_key` of the mirror, if it is private.
         signing_key: Option<Secret> => "secret";
-        /// Whether a plain link to the mirror may replace a link that origin would sign.
+        /// Whether a plain link to the mirror is permitted where origin would sign the link.
         #[serde(default)]
         public: bool => "boolean", default false;
-        /// After how many consecutive failures the driver stops using a mirror for a while.
+        /// After how many consecutive failures a mirror is not used.
         breaker_failures: Option<u32> => "integer", default 5;
-        /// For how long. Each repetition adds as much again, up to 10 minutes.
+        /// For how long, multiplied by the number of times that this happened, up to 10 minutes.
         #[serde(default, deserialize_with = "duration::option")]
         breaker_open: Option<Duration> => "duration", default "30s";
-        /// How long a key whose request failed bypasses that mirror.
+        /// How long a key is not requested from a mirror that failed for it.
         #[serde(default, deserialize_with = "duration::option")]
         key_penalty: Option<Duration> => "duration", default "20s";
-        /// The address of the mirror's admin routes.
+        /// The base URL of the admin routes, if they have their own listener.
         #[serde(default, deserialize_with = "config::url::option")]
         admin: Option<Url> => "URL", otherwise "the mirror's own";
     }

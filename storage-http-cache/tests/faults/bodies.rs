@@ -1,15 +1,11 @@
 //! Bodies that break off, stall or are wrong: byte for byte what origin has, or an error, never a
 //! splice of two versions.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use storage_core::{
-    Checksum, ChecksumAlgorithm, Driver, ErrorKind, Key, Memory, Object, ObjectMeta, OpenOptions,
-    Operation, Result, async_trait, forward,
-};
+use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, ObjectMeta, Operation, Storage};
 use storage_testkit::http::{Peer, Request, Response};
+use storage_testkit::scripted::{BodyKind, Scripted};
 
 use super::scene::{
     BRIEF, KEY, LARGE, Scene, assert_same, cached, foreign_object, pattern, purging, refused,
@@ -153,30 +149,14 @@ async fn two_versions_are_never_spliced() {
     }
 }
 
-/// Opens whatever version there is, whichever was asked for.
-#[derive(Debug)]
-struct Careless(Arc<dyn Driver>);
-
-#[async_trait]
-impl Driver for Careless {
-    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        let mut careless = options.clone();
-        careless.if_match = None;
-        self.0.open(key, &careless).await
-    }
-
-    forward! {
-        to self.0: info, innermost, save, stat, exists, delete, delete_many, delete_folder_marker,
-        list, copy, url
-    }
-}
-
 #[tokio::test]
 async fn nor_are_they_where_origin_takes_no_notice_of_conditions() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
     let mirror = Peer::start(|_| Response::disconnect());
-    let scene =
-        Scene::at(vec![mirror.url()], mirror, Memory::storage().layer(Careless), |builder| builder);
+    let mut origin = Scripted::new();
+    origin.ignores_conditions = true;
+    origin.bodies_are(BodyKind::Memory);
+    let scene = Scene::at(vec![mirror.url()], mirror, Storage::new(origin), |builder| builder);
     let answer = cached(&scene.object(KEY, old.clone()).await, old.clone());
     scene.mirror.set_script(move |_| answer.clone().cut_after(CUT));
     let (read, end) =
