@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-use storage_core::config::{Options, Value, byte_size, duration, local_path};
+use storage_core::config::{Value, byte_size, duration, local_path};
 use storage_core::{BuildContext, Driver, DriverInfo, Error, Registry, Result, Storage};
 
 use super::directory::Directory;
@@ -130,29 +129,36 @@ impl CacheBuilder {
     }
 }
 
-/// The options as a configuration contains them.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CacheOptions {
-    origin: Value,
-    #[serde(deserialize_with = "local_path::deserialize")]
-    cache_dir: PathBuf,
-    #[serde(deserialize_with = "byte_size::deserialize")]
-    max_size: u64,
-    #[serde(default, deserialize_with = "byte_size::option")]
-    max_object_size: Option<u64>,
-    #[serde(default, deserialize_with = "duration::option")]
-    ttl: Option<Duration>,
-    #[serde(default, deserialize_with = "byte_size::option")]
-    memory: Option<u64>,
-    #[serde(default, deserialize_with = "duration::option")]
-    stale_if_error: Option<Duration>,
+storage_core::options! {
+    /// The options as a configuration contains them.
+    struct CacheOptions {
+        /// The storage that holds the objects: the name of another storage, or a table.
+        origin: Value => "name or table", required;
+        /// The directory of the cache, which belongs to one storage of one process.
+        #[serde(deserialize_with = "local_path::deserialize")]
+        cache_dir: PathBuf => "path", required;
+        /// Upper bound for what the directory takes on the disk.
+        #[serde(deserialize_with = "byte_size::deserialize")]
+        max_size: u64 => "size", required;
+        /// Larger objects are read from origin and not kept.
+        #[serde(default, deserialize_with = "byte_size::option")]
+        max_object_size: Option<u64> => "size", otherwise "a tenth of `max_size`";
+        /// How long an object is served without a request to origin, unless its `Cache-Control` or
+        /// `Expires` is shorter.
+        #[serde(default, deserialize_with = "duration::option")]
+        ttl: Option<Duration> => "duration", default "1h";
+        /// The memory for small objects that are read often, and for metadata.
+        #[serde(default, deserialize_with = "byte_size::option")]
+        memory: Option<u64> => "size", default "64MiB";
+        /// How long after its `ttl` an object is served if origin fails with a retryable error.
+        #[serde(default, deserialize_with = "duration::option")]
+        stale_if_error: Option<Duration> => "duration", default "0s";
+    }
 }
 
 /// Registers the driver `cache`. It has no URL form, because it refers to another storage.
 ///
-/// Options: `origin` (the name of another storage, or a table), `cache_dir`, `max_size`,
-/// `max_object_size`, `ttl`, `memory`, `stale_if_error`, and those of every driver.
+/// The driver takes its own [options](super#options) and those of every driver.
 ///
 /// ```
 /// use storage_core::config::StoragesConfig;
@@ -178,8 +184,7 @@ pub fn register(registry: &mut Registry) {
     registry.register("cache", build);
 }
 
-fn build(options: Options, context: &BuildContext<'_>) -> Result<Arc<dyn Driver>> {
-    let options: CacheOptions = options.read("cache")?;
+fn build(options: CacheOptions, context: &BuildContext<'_>) -> Result<Arc<dyn Driver>> {
     let origin =
         context.storage(&options.origin).map_err(|error| error.with_context("option origin"))?;
     let mut builder = Cache::builder(origin, options.cache_dir, options.max_size);

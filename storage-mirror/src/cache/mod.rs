@@ -43,15 +43,8 @@
 //!
 //! # Options
 //!
-//! | option | default | |
-//! |---|---|---|
-//! | `origin` | | the name of another storage, or a table |
-//! | `cache_dir` | | the directory, which belongs to one storage of one process |
-//! | `max_size` | | upper bound for the directory, as in `"10GiB"` |
-//! | `max_object_size` | a tenth of `max_size` | larger objects are not kept |
-//! | `ttl` | `"1h"` | how long an object is served without a request to origin |
-//! | `memory` | `"64MiB"` | memory for small objects that are read often, and for metadata |
-//! | `stale_if_error` | `"0s"` | how long after `ttl` an object is served if origin fails with a retryable error |
+//! <!-- options of cache -->
+//! <!-- end of options -->
 //!
 //! # Limits
 //! - Writes that do not pass through the storage are seen after `ttl`: those of other processes and
@@ -61,7 +54,9 @@
 //! - Objects without a strong ETag are not kept, nor those with `no-store` or `private` in their
 //!   `Cache-Control`. They, and objects larger than `max_object_size`, cost a second request to
 //!   origin once a minute.
-//! - Entries survive a restart. A process that is killed during a write leaves nothing of its key.
+//! - Objects survive a restart. A process that is killed during a write leaves nothing of the key,
+//!   unless the cache was off. Then the next process may read the old version until its `ttl` is
+//!   over.
 //! - Needs a Tokio runtime. Building the driver does no I/O. The first `open` opens the directory,
 //!   and waits for up to 2 seconds before origin serves it. Reading back takes about a second for
 //!   ten thousand objects.
