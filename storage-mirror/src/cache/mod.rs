@@ -44,6 +44,17 @@
 //! # Options
 //!
 //! <!-- options of cache -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `origin` | name or table | required | The storage that holds the objects: the name of another storage, or a table. |
+//! | `cache_dir` | path | required | The directory of the cache, which belongs to one storage of one process. |
+//! | `max_size` | size | required | Upper bound for what the directory takes on the disk. |
+//! | `max_object_size` | size | a tenth of `max_size` | Larger objects are read from origin and not kept. |
+//! | `ttl` | duration | `"1h"` | How long an object is served without a request to origin, unless its `Cache-Control` or `Expires` is shorter. |
+//! | `memory` | size | `"64MiB"` | The memory for small objects that are read often, and for metadata. |
+//! | `stale_if_error` | duration | `"0s"` | How long after its `ttl` an object is served if origin fails with a retryable error. |
+//!
 //! <!-- end of options -->
 //!
 //! # Limits

@@ -33,9 +33,11 @@ pub(super) async fn open(
     let (meta, range) = resolve(version, options)?;
     if let Version::Cached(CachedObject { entry, .. }) = version
         && entry.size() <= MAX_IN_MEMORY
-        && let Some(whole) = read_whole(shared, entry).await
     {
-        return Ok(part_of(meta, range, &whole));
+        match read_whole(shared, entry).await {
+            Some(whole) => return Ok(part_of(meta, range, &whole)),
+            None => shared.forget_fetch(&meta.key),
+        }
     }
     let body = Body::open(Arc::clone(shared), version.clone(), range.clone()).await;
     Ok(Object::from_stream(meta, range, body.into_stream()))
@@ -59,6 +61,9 @@ pub(super) async fn try_open(
         });
         if cached.entry.size() <= MAX_IN_MEMORY {
             let whole = read_whole(shared, &cached.entry).await;
+            if whole.is_none() {
+                shared.forget_fetch(&meta.key);
+            }
             return Ok(whole.map(|whole| part_of(meta, range, &whole)));
         }
     }
@@ -73,7 +78,11 @@ pub(super) async fn try_open(
         ByteSource::Lost => matches!(version, Version::Cached(_)),
         _ => false,
     };
-    Ok((!is_lost).then(|| Object::from_stream(meta, range, body.into_stream())))
+    if is_lost {
+        shared.forget_fetch(&meta.key);
+        return Ok(None);
+    }
+    Ok(Some(Object::from_stream(meta, range, body.into_stream())))
 }
 
 /// Checks the conditions, and resolves the range.
@@ -170,6 +179,9 @@ impl Body {
                 },
                 ByteSource::Lost => {
                     self.shared.counters.rescued.add(1);
+                    if matches!(self.version, Version::Cached(_)) {
+                        self.shared.forget_fetch(&self.version.meta().key);
+                    }
                     let Range { start, end } = self.rest;
                     let part = origin::part(&self.shared.origin, self.version.meta(), start, end)
                         .await

@@ -115,7 +115,7 @@ impl Engine {
     /// Finds a version of an object. Waits for origin only if the store has none that may be
     /// served.
     pub(crate) async fn find(&self, key: &Key) -> Lookup {
-        let cached = self.look_up(self.shared.store.get(key.as_str())).await;
+        let cached = self.look_up(key, self.shared.store.get(key.as_str())).await;
         // After the look-up, so that what was found was there before the write that set it.
         if self.is_off() {
             return Lookup::Pass("off");
@@ -150,7 +150,7 @@ impl Engine {
     /// Returns whether a request for an object would be served without waiting for origin. If not,
     /// begins to fetch it.
     pub(crate) async fn is_ready(&self, key: &Key) -> bool {
-        match self.look_up(self.shared.store.peek(key.as_str())).await {
+        match self.look_up(key, self.shared.store.peek(key.as_str())).await {
             Some(cached) => {
                 let (freshness, age) = self.freshness(key, &cached.meta);
                 if freshness.state(age) != State::Fresh {
@@ -169,7 +169,7 @@ impl Engine {
 
     /// Returns a version if the store has one that is fresh. Sends no request to origin.
     pub(crate) async fn find_fresh(&self, key: &Key) -> Option<Version> {
-        let cached = self.look_up(self.shared.store.get(key.as_str())).await?;
+        let cached = self.look_up(key, self.shared.store.get(key.as_str())).await?;
         let (freshness, age) = self.freshness(key, &cached.meta);
         let is_fresh = freshness.state(age) == State::Fresh && !self.is_off();
         is_fresh.then_some(Version::Cached(cached))
@@ -239,7 +239,7 @@ impl Engine {
     }
 
     /// Returns an entry with its metadata, or `None` if there is none or it cannot be read.
-    async fn look_up(&self, entry: Option<Arc<Entry>>) -> Option<CachedObject> {
+    async fn look_up(&self, key: &Key, entry: Option<Arc<Entry>>) -> Option<CachedObject> {
         let entry = entry?;
         let meta = match self.shared.store.try_meta(&entry) {
             Some(meta) => Ok(meta),
@@ -248,8 +248,11 @@ impl Engine {
                 off_thread(move || store.meta(&entry)).await
             }
         };
-        let meta =
-            meta.inspect_err(|error| tracing::debug!(%error, "metadata cannot be read")).ok()?;
+        let unreadable = |error: &Error| {
+            tracing::debug!(%error, "metadata cannot be read");
+            self.shared.forget_fetch(key);
+        };
+        let meta = meta.inspect_err(unreadable).ok()?;
         Some(CachedObject { entry, meta })
     }
 

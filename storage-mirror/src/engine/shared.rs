@@ -82,6 +82,12 @@ impl Shared {
         }
     }
 
+    /// Deregisters the fetch of a key whose entry cannot be read. The fetch that wrote the entry may
+    /// still be registered for a moment, and later requests must not read along from its file.
+    pub(super) fn forget_fetch(&self, key: &Key) {
+        self.fetches.remove(key);
+    }
+
     /// Remembers that an object is not kept, unless the key was purged since this fetch began.
     pub(super) fn remember_uncached(&self, key: &Key, number: u64, reason: &'static str) {
         self.fetches.if_current(key, number, || self.uncached.insert(key, reason));
