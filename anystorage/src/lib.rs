@@ -174,7 +174,7 @@ fn named_with_missing_features(mut registry: Registry) -> Registry {
 /// ```
 /// let error = anystorage::open("ftp://example.com/").unwrap_err();
 /// assert_eq!(error.kind(), anystorage::ErrorKind::InvalidConfig);
-/// assert!(error.message().starts_with("unknown URL scheme ftp; known are "));
+/// assert!(error.message().starts_with("unknown URL scheme ftp; known URL schemes: "));
 /// ```
 ///
 /// # Errors
