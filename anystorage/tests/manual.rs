@@ -53,8 +53,7 @@ async fn clean_up() -> Result<usize> {
 }
 
 async fn upload_form(storage: &Storage, user: &str) -> Result<String> {
-    // A picture of at most 5 MB, under a name of the browser's choice in a directory of the user's
-    // own.
+    // A picture of at most 5 MB, with any name, in the directory of the user.
     let form = storage.url(format!("uploads/{user}")).method(UrlMethod::Post).any_name();
     let form = form
         .expires_in(Duration::from_secs(600))
