@@ -123,13 +123,26 @@ def check_readme():
 
 
 def check_architecture():
-    text = pathlib.Path("ARCHITECTURE.md").read_text()
-    with open("Cargo.toml", "rb") as file:
-        members = tomllib.load(file)["workspace"]["members"]
+    file = pathlib.Path("ARCHITECTURE.md")
+    text = file.read_text()
+    with open("Cargo.toml", "rb") as manifest:
+        members = tomllib.load(manifest)["workspace"]["members"]
     paths = [path for member in members for path in pathlib.Path(".").glob(member)]
-    for crate in paths:
-        if crate.is_dir() and str(crate) not in text:
-            problem("ARCHITECTURE.md", f"the codemap does not name {crate}")
+    missing = []
+    for crate in sorted(path for path in paths if path.is_dir()):
+        heading = f"**`{crate}`**"
+        if heading not in text:
+            problem(file, f"the codemap does not contain {crate}")
+        elif crate.parts[0] != "examples":
+            section = text[text.index(heading) :].split("\n**`")[0]
+            missing += [module for module in modules(crate) if f"`{module.name}" not in section]
+    found = [(module, 1, "not in the codemap of ARCHITECTURE.md") for module in missing]
+    report_style("modules that the codemap lacks", found)
+
+
+def modules(crate):
+    """Returns the files and directories of a crate's modules, without its root."""
+    return sorted(path for path in crate.glob("src/*") if path.stem not in {"lib", "main"})
 
 
 def check_decisions():
