@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, de};
 use storage_core::config::{Options, Secret, local_path};
 use storage_core::signed_url::SigningKey;
-use storage_core::{Error, Registry, Result};
+use storage_core::{Error, LinkBase, Registry, Result};
 use url::Url;
 
 /// Where metadata is kept.
@@ -61,7 +61,7 @@ pub struct FsBuilder {
     pub(crate) dir_mode: u32,
     pub(crate) respect_umask: bool,
     pub(crate) remove_locks: bool,
-    pub(crate) public_url: Option<Url>,
+    pub(crate) public_url: Option<LinkBase>,
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) metadata: MetadataStore,
 }
@@ -150,7 +150,7 @@ impl FsBuilder {
 
     /// Where a web server shows the root: the base of public and of signed links.
     #[must_use]
-    pub fn public_url(mut self, base: Url) -> Self {
+    pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }
@@ -270,7 +270,7 @@ fn root_of(url: &Url) -> Result<String> {
 #[cfg(unix)]
 fn build(
     options: Options,
-    public_url: Option<Url>,
+    public_url: Option<LinkBase>,
 ) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
     let options: FsOptions = options.read("fs")?;
     let mut builder = FsBuilder::new(options.root)
@@ -305,7 +305,7 @@ fn build(
 #[cfg(not(unix))]
 fn build(
     _options: Options,
-    _public_url: Option<Url>,
+    _public_url: Option<LinkBase>,
 ) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
     Err(Error::unsupported("the fs driver does not support this operating system yet"))
 }

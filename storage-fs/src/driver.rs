@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::signed_url::{self, SigningKey};
+use storage_core::signed_url::SigningKey;
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod,
-    UrlOptions, async_trait,
+    LinkBase, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions,
+    UrlMethod, UrlOptions, async_trait,
 };
-use url::Url;
 
 use crate::config::{CreateMode, FsBuilder, MetadataStore};
 use crate::locks::Locks;
@@ -35,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) durable: bool,
     pub(crate) file_mode: CreateMode,
     pub(crate) metadata: MetadataStore,
-    public_url: Option<Url>,
+    public_url: Option<LinkBase>,
     signing_key: Option<SigningKey>,
 }
 
@@ -176,7 +175,7 @@ impl Driver for Fs {
             (Some(_), Some(signing_key)) => signing_key.sign(base, key, options),
             (Some(_), None) => Err(Error::unsupported("signed links need signing_key")),
             (None, _) => {
-                let mut link = Link::public(signed_url::public_url(base, key));
+                let mut link = base.link(key);
                 link.method = if options.method == UrlMethod::Head {
                     UrlMethod::Head
                 } else {

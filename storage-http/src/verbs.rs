@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions,
-    async_trait, delete_one_by_one,
+    LinkBase, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions,
+    UrlOptions, async_trait, delete_one_by_one,
 };
 use url::Url;
 
@@ -96,7 +96,7 @@ pub(crate) struct Inner {
     /// Whether a body that breaks off is taken up again.
     pub(crate) resume: bool,
     /// Where links lead to.
-    pub(crate) public_url: Url,
+    pub(crate) public_url: LinkBase,
     pub(crate) webdav: Webdav,
     /// For temporary files.
     pub(crate) spool: Arc<Budget>,

@@ -180,7 +180,8 @@ impl Delivery<'_> {
             link => link,
         };
         match link {
-            Ok(link) => Ok(Some(link)),
+            // A relative link of origin's would lead back to this mirror.
+            Ok(link) => Ok((!link.is_relative()).then_some(link)),
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
             Err(error) => Err(error),
         }

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{
-    Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage, escape_invisible,
-};
+use storage_core::internal::escape_invisible;
+use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result, Storage};
 use tokio::sync::watch;
 
 use super::freshness;

@@ -14,7 +14,7 @@ use super::freshness::{Defaults, Freshness, State};
 use super::off_thread::off_thread;
 use super::store::{Entry, EntryMeta, Limits, OPEN_FILES, Store};
 use super::version::{Kept, Version};
-use storage_core::TtlCache;
+use storage_core::internal::TtlCache;
 
 /// How many keys without an object, or with one that is not kept, are remembered.
 const REMEMBERED: usize = 100_000;

@@ -27,7 +27,7 @@ fn closed_port() -> Url {
 }
 
 /// Where links lead that are not signed. Nobody follows them.
-fn public_url() -> Url {
+fn public_url() -> storage_core::LinkBase {
     "https://media.example.com/files".parse().unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! `ls`: what is there, one entry a line.
 
-use anystorage::{Entry, Error, ErrorKind, ObjectEntry, floor_to_second, format_time};
+use anystorage::internal::floor_to_second;
+use anystorage::{Entry, Error, ErrorKind, ObjectEntry, format_time};
 
 use crate::copy::say_folder_markers;
 use crate::exit::{Exit, Failure};

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
-use url::Url;
 
 use super::options::{Options, Value};
 use super::parse::duration;
 use crate::error::{Error, Result};
+use crate::link::LinkBase;
 use crate::metadata::Metadata;
 
 /// The names of the options that every driver takes.
@@ -23,9 +23,10 @@ pub struct CommonOptions {
     pub prefix: Option<String>,
     /// Refuses whatever would change the storage.
     pub read_only: bool,
-    /// Where objects are publicly shown. It shows the backend's root: a `prefix` comes after it.
-    #[serde(deserialize_with = "plain_url")]
-    pub public_url: Option<Url>,
+    /// Where objects are publicly shown: a URL, or a path such as `/media/` on the host of the page
+    /// that shows the links. It shows the backend's root: a `prefix` comes after it.
+    #[serde(deserialize_with = "link_base")]
+    pub public_url: Option<LinkBase>,
     /// The longest time without an answer or progress.
     #[serde(deserialize_with = "duration::option")]
     pub timeout: Option<Duration>,
@@ -64,16 +65,10 @@ impl CommonOptions {
     }
 }
 
-/// A URL that keys can be put behind and that everybody may see.
-fn plain_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+/// Reads a [`LinkBase`]. Errors do not contain the text.
+fn link_base<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LinkBase>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let plain = Url::parse(&text).ok().filter(|url| {
-        let bare = url.username().is_empty() && url.password().is_none();
-        !url.cannot_be_a_base() && bare && url.query().is_none() && url.fragment().is_none()
-    });
-    let expected =
-        "expected a URL without user name, query or fragment, as in https://media.example.com/";
-    plain.map(Some).ok_or_else(|| de::Error::custom(expected))
+    LinkBase::parse(&text).map(Some).map_err(de::Error::custom)
 }
 
 /// `Cache-Control` as people know it, `cache_control` as the field is called.

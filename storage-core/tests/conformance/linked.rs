@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use storage_core::signed_url::{SigningKey, public_url};
+use storage_core::signed_url::SigningKey;
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod, UrlOptions,
-    async_trait,
+    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link, LinkBase,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod,
+    UrlOptions, async_trait,
 };
-use url::Url;
 
 #[derive(Debug)]
 pub(crate) struct Linked {
     inner: Arc<dyn Driver>,
-    base: Url,
+    base: LinkBase,
     signer: SigningKey,
 }
 
@@ -80,7 +79,7 @@ impl Driver for Linked {
             (None, UrlMethod::Put | UrlMethod::Post) => {
                 Err(Error::unsupported("a link for uploading needs expires_in"))
             }
-            (None, _) => Ok(Link::public(public_url(&self.base, key))),
+            (None, _) => Ok(self.base.link(key)),
         }
     }
 }
