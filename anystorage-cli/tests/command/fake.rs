@@ -15,9 +15,9 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Starts it with a function from the head of a request, in lower case, to the status line and
-    /// headers of the response. GET has the body `hello`. A response that has its own body, after
-    /// an empty line, is sent as it is.
+    /// Starts the server. The function gets the head of a request in lower case and returns the
+    /// status line and the headers of the response. The response to GET has the body `hello`. A
+    /// response with its own body, after an empty line, is sent unchanged.
     pub(crate) fn start(respond: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -29,14 +29,14 @@ impl Fake {
                 if end.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that hangs up is no concern of the server.
+                // The client may close the connection early.
                 let _ = serve(stream.unwrap(), &respond, &seen);
             }
         });
         Self { address, ended, methods, thread: Some(thread) }
     }
 
-    /// A storage of the configuration that is this server under one of its names.
+    /// Returns the configuration of a storage for this server, by one of its host names.
     pub(crate) fn storage(&self, name: &str, host: &str) -> String {
         let port = self.address.port();
         format!(
@@ -44,12 +44,12 @@ impl Fake {
         )
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The methods of all requests so far.
+    /// Returns the methods of all requests so far.
     pub(crate) fn methods(&self) -> Vec<String> {
         self.methods.lock().unwrap().clone()
     }

@@ -16,25 +16,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use storage_core::signed_url::{Grant, SigningKey};
-use storage_core::{Error, ErrorKind, Key, Result, Storage, UrlMethod};
+use storage_core::{Error, ErrorKind, Key, Result, UrlMethod};
 use storage_serve::{
-    Active, Body, Overrides, Reader, failure, key_of, malformed, method_not_allowed, plain, respond,
+    Body, Overrides, failure, key_of, malformed, method_not_allowed, plain, respond,
 };
 
 use super::admin::Admin;
 use super::config::MirrorConfig;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, ObjectRequest};
 use super::forwarded::client_address;
-use super::mirror::Mirror;
-use super::record::{Entry, Recorded, Records};
+use super::records::{PendingRecord, RecordedBody, Records};
+use super::responses::{json, not_found};
+use crate::engine::Engine;
 
 /// Which listener a request came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Listener {
     Public,
     Admin,
 }
@@ -42,12 +43,9 @@ pub(crate) enum Door {
 /// The routes of a mirror.
 #[derive(Debug)]
 pub(crate) struct Site {
-    pub(super) mirror: Arc<Mirror>,
+    pub(super) engine: Engine,
     pub(super) records: Arc<Records>,
-    pub(super) reader: Reader,
-    /// For programs that have the token: metadata as it is stored.
-    pub(super) exact_reader: Reader,
-    pub(super) redirect_on_miss: bool,
+    delivery: Delivery,
     allow: Option<Vec<String>>,
     trusted_proxies: Vec<IpAddr>,
     max_connections_per_client: usize,
@@ -102,24 +100,19 @@ impl<'a> Route<'a> {
 impl Site {
     pub(crate) fn new(
         config: &MirrorConfig,
-        mirror: Arc<Mirror>,
+        engine: Engine,
         records: Arc<Records>,
     ) -> Result<Self> {
-        let mut exact_reader = Reader::default();
-        exact_reader.policy.active = Active::Inline;
-        exact_reader.policy.user_metadata = true;
         Ok(Self {
-            reader: Reader::default(),
-            exact_reader,
-            redirect_on_miss: config.redirect_on_miss,
+            delivery: Delivery::new(config, &engine, &records),
             allow: config.allow.clone(),
             trusted_proxies: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
             max_connections_per_client: config.max_connections_per_client(),
             min_rate: config.min_rate,
             signing_key: config.signing_key()?,
-            admin: Admin::new(config, &mirror, &records),
+            admin: Admin::new(config, &engine, &records),
             admin_is_public: config.admin_listen.is_none(),
-            mirror,
+            engine,
             records,
         })
     }
@@ -130,34 +123,40 @@ impl Site {
             .then_some(self.max_connections_per_client)
     }
 
-    /// Answers a request, whatever it is. It is recorded when the body has ended.
-    pub(crate) async fn answer(
+    /// Responds to a request. It is recorded when the body has ended.
+    pub(crate) async fn respond(
         &self,
         peer: SocketAddr,
-        door: Door,
+        listener: Listener,
         head: &Parts,
-    ) -> Response<Recorded> {
-        let mut entry =
+    ) -> Response<RecordedBody> {
+        let mut record =
             self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
         // A mirror reads no bodies.
         let response = match malformed(head, false) {
             Some(refusal) => respond::finish(&head.method, refusal),
-            None => self.route(door, head, &mut entry).await,
+            None => self.route(listener, head, &mut record).await,
         };
-        entry.watch(response)
+        record.watch(response)
     }
 
-    async fn route(&self, door: Door, head: &Parts, entry: &mut Entry) -> Response<Body> {
+    async fn route(
+        &self,
+        listener: Listener,
+        head: &Parts,
+        record: &mut PendingRecord,
+    ) -> Response<Body> {
         let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
         let route = Route::of(uri.path());
-        let admin = self.admin.as_ref().filter(|_| door == Door::Admin || self.admin_is_public);
+        let admin =
+            self.admin.as_ref().filter(|_| listener == Listener::Admin || self.admin_is_public);
         let query = uri.query().unwrap_or_default();
         match (route, admin) {
             (Route::Health, _) => healthy(method),
-            (Route::Object(path), _) if door == Door::Public => {
-                self.object(method, path, query, headers, entry).await
+            (Route::Object(path), _) if listener == Listener::Public => {
+                self.object(method, path, query, headers, record).await
             }
-            (Route::Verify(path), _) if door == Door::Public => {
+            (Route::Verify(path), _) if listener == Listener::Public => {
                 self.verify(method, path, query).await
             }
             (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
@@ -175,7 +174,7 @@ impl Site {
         path: &str,
         query: &str,
         headers: &HeaderMap,
-        entry: &mut Entry,
+        record: &mut PendingRecord,
     ) -> Response<Body> {
         let wanted = match *method {
             Method::GET => UrlMethod::Get,
@@ -190,11 +189,10 @@ impl Site {
         let link_ends =
             self.signing_key.is_some().then(|| grant.expires_at.unwrap_or(SystemTime::UNIX_EPOCH));
         let overrides = Overrides::from(grant);
-        let is_program = self.admin.as_ref().is_some_and(|admin| admin.is_program(headers));
-        let delivery =
-            Delivery { site: self, method, headers, key: &key, overrides, link_ends, is_program };
-        let (response, verdict) = delivery.answer().await;
-        entry.is_for(key, verdict);
+        let has_token = self.admin.as_ref().is_some_and(|admin| admin.has_bearer_token(headers));
+        let request = ObjectRequest { method, headers, key: &key, overrides, link_ends, has_token };
+        let (response, outcome) = self.delivery.respond(request).await;
+        record.set_object(key, outcome);
         response
     }
 
@@ -205,7 +203,7 @@ impl Site {
         }
         match self.admit(UrlMethod::Get, path, query) {
             Ok((key, _)) => {
-                let available = self.mirror.is_ready(&key).await;
+                let available = self.engine.is_ready(&key).await;
                 verified(StatusCode::OK, available, key.as_str(), None)
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => refusal(method, &error),
@@ -229,10 +227,6 @@ impl Site {
         };
         Ok((key, grant))
     }
-
-    pub(super) fn origin(&self) -> &Storage {
-        &self.mirror.origin
-    }
 }
 
 fn refusal(method: &Method, error: &Error) -> Response<Body> {
@@ -244,10 +238,6 @@ fn refusal(method: &Method, error: &Error) -> Response<Body> {
         _ => failure(method, error),
     };
     respond::finish(method, response)
-}
-
-pub(super) fn not_found() -> Response<Body> {
-    plain(StatusCode::NOT_FOUND, "There is no such file.\n")
 }
 
 fn healthy(method: &Method) -> Response<Body> {
@@ -270,12 +260,6 @@ fn verified(
         "error_msg": error,
     });
     json(status, &document)
-}
-
-pub(super) fn json(status: StatusCode, document: &serde_json::Value) -> Response<Body> {
-    let mut response = plain(status, "").map(|_| Body::bytes(document.to_string().into()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
-//! Whether two places are one and the same, also where they were reached in two ways: a named
-//! storage and a local path, say. A move onto itself would lose the object, a recursive copy into
-//! itself would not end.
+//! Compares places by storage, location and key: whether two places are the same object, and
+//! whether one directory contains the other.
+//!
+//! The same object may be typed in two ways, such as a named storage and a local path. A move of an
+//! object onto itself would lose it, and a recursive copy into itself would not end.
+//! [`crate::move_check`] detects further cases by comparing the objects.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,36 +12,35 @@ use anystorage::Storage;
 
 use crate::place::Place;
 
-/// Whether both are one storage, so that it can copy within itself.
+/// Whether two handles share a storage, which can then copy within itself.
 pub(crate) fn same_storage(a: &Storage, b: &Storage) -> bool {
     Arc::ptr_eq(a.driver(), b.driver())
 }
 
-/// Whether both are one object.
+/// Whether two places are the same object.
 pub(crate) fn same_object(a: &Place, b: &Place) -> bool {
-    whereabouts(a, b).is_some_and(|(a, b)| a == b)
+    comparable_paths(a, b).is_some_and(|(a, b)| a == b)
 }
 
-/// Whether one directory lies in the other, or both are one.
-pub(crate) fn overlapping(a: &Place, b: &Place) -> bool {
+/// Whether two directories are the same, or one contains the other.
+pub(crate) fn overlap(a: &Place, b: &Place) -> bool {
     let slash = |mut text: String| {
         if !text.is_empty() && !text.ends_with('/') {
             text.push('/');
         }
         text
     };
-    let both = whereabouts(a, b).map(|(a, b)| (slash(a), slash(b)));
+    let both = comparable_paths(a, b).map(|(a, b)| (slash(a), slash(b)));
     both.is_some_and(|(a, b)| a.starts_with(&b) || b.starts_with(&a))
 }
 
-/// Where both are, in texts that can be compared; `None` if they have nothing to do with each
-/// other.
-fn whereabouts(a: &Place, b: &Place) -> Option<(String, String)> {
+/// Returns the paths of two places in a comparable form, or `None` if their storages differ.
+fn comparable_paths(a: &Place, b: &Place) -> Option<(String, String)> {
     if same_storage(&a.storage, &b.storage) {
         return Some((a.text.clone(), b.text.clone()));
     }
     let same_driver = a.storage.info().name == b.storage.info().name;
-    // All memories have the same location, and no two of them the same objects.
+    // All memory storages have the same location but different objects.
     (same_driver && a.storage.info().name != "memory").then(|| (absolute(a), absolute(b)))
 }
 
@@ -52,18 +54,18 @@ fn absolute(place: &Place) -> String {
     format!("{}/{}", location.trim_end_matches('/'), place.text)
 }
 
-/// The path without symlinks, as far as it exists.
+/// Resolves the symlinks in the part of a path that exists.
 fn canonical(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let found = path.ancestors().find_map(|ancestor| {
         let real = std::fs::canonicalize(ancestor).ok()?;
-        Some(path.strip_prefix(ancestor).map_or_else(|_| real.clone(), |rest| joined(&real, rest)))
+        Some(path.strip_prefix(ancestor).map_or_else(|_| real.clone(), |rest| join(&real, rest)))
     });
     found.unwrap_or(path).to_string_lossy().into_owned()
 }
 
-/// Without the slash that joining nothing would add.
-fn joined(real: &Path, rest: &Path) -> PathBuf {
+/// Joins two paths without the slash that an empty second path would add.
+fn join(real: &Path, rest: &Path) -> PathBuf {
     if rest.as_os_str().is_empty() { real.to_owned() } else { real.join(rest) }
 }
 
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_key_of_one_storage_is_one_object() {
+    fn the_same_key_of_a_storage_is_the_same_object() {
         let storage = Memory::storage();
         assert!(same_object(&place(&storage, "a"), &place(&storage, "a")));
         assert!(!same_object(&place(&storage, "a"), &place(&storage, "b")));
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_is_one_object_through_whatever_root_it_is_reached() {
+    fn a_file_is_the_same_object_below_different_roots() {
         let scratch = tempfile::tempdir().unwrap();
         let (root, below) = (scratch.path().join("root"), scratch.path().join("root/below"));
         std::fs::create_dir_all(&below).unwrap();
@@ -117,23 +119,23 @@ mod tests {
     }
 
     #[test]
-    fn directories_overlap_if_one_lies_in_the_other() {
+    fn directories_overlap_if_one_contains_the_other() {
         let storage = Memory::storage();
-        let overlap = |a, b| overlapping(&place(&storage, a), &place(&storage, b));
+        let keys_overlap = |a, b| overlap(&place(&storage, a), &place(&storage, b));
         assert!(
-            overlap("a/", "a/")
-                && overlap("a/", "a/b/")
-                && overlap("a/b/", "a/")
-                && overlap("", "a/")
+            keys_overlap("a/", "a/")
+                && keys_overlap("a/", "a/b/")
+                && keys_overlap("a/b/", "a/")
+                && keys_overlap("", "a/")
         );
-        assert!(!overlap("a/", "ab/") && !overlap("a/", "b/"));
+        assert!(!keys_overlap("a/", "ab/") && !keys_overlap("a/", "b/"));
         let scratch = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(scratch.path().join("a")).unwrap();
-        assert!(overlapping(
+        assert!(overlap(
             &directory(scratch.path(), ""),
             &directory(&scratch.path().join("a"), "b/")
         ));
-        assert!(!overlapping(
+        assert!(!overlap(
             &directory(scratch.path(), "b/"),
             &directory(&scratch.path().join("a"), "")
         ));

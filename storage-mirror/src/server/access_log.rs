@@ -25,8 +25,8 @@ use http::request::Parts;
 use http::{Method, Version};
 use jiff::Timestamp;
 
-use super::counters::Counter;
 use super::record::Record;
+use crate::engine::Counter;
 
 /// How many lines may wait to be written: some 30 MB, if all of them are as long as can be.
 const WAITING: usize = 8192;
@@ -55,7 +55,7 @@ pub(crate) struct Line {
     user_agent: Box<[u8]>,
     status: u16,
     bytes: u64,
-    verdict: &'static str,
+    outcome: &'static str,
     took: Duration,
 }
 
@@ -77,7 +77,7 @@ impl Line {
             user_agent: shortened(text(USER_AGENT), MAX_TEXT),
             status: 0,
             bytes: 0,
-            verdict: "-",
+            outcome: "-",
             took: Duration::ZERO,
         }
     }
@@ -85,8 +85,8 @@ impl Line {
     fn end(&mut self, record: &Record) {
         self.status = record.status;
         self.bytes = record.bytes;
-        if let Some((_, verdict)) = &record.object {
-            self.verdict = verdict.name();
+        if let Some((_, outcome)) = &record.object {
+            self.outcome = outcome.name();
         }
         self.took = self.began.elapsed();
     }
@@ -250,7 +250,7 @@ fn format(buffer: &mut Vec<u8>, line: &Line) {
     escape(buffer, &line.referrer);
     buffer.extend_from_slice(b"\" \"");
     escape(buffer, &line.user_agent);
-    let _ = writeln!(buffer, "\" {} {}", line.verdict, line.took.as_millis());
+    let _ = writeln!(buffer, "\" {} {}", line.outcome, line.took.as_millis());
 }
 
 /// Whatever could end a field or a line, or act in a terminal, is written as `\xHH`. Nothing is

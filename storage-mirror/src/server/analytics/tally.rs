@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use storage_core::Key;
 
 use super::day::Day;
-use crate::record::Record;
+use crate::server::record::Record;
 
 /// How many keys are looked at with the lock held when all are gone through.
 const PAGE: usize = 512;
@@ -116,9 +116,9 @@ impl Tally {
 
     /// Counts a request of an object that was sent.
     pub(super) fn count(&mut self, record: &Record) {
-        let Some((key, verdict)) = record.sent() else { return };
+        let Some((key, outcome)) = record.sent() else { return };
         let mut counts = Counts { requests: 1, ..Counts::default() };
-        if verdict.is_hit() {
+        if outcome.is_hit() {
             counts.hit_requests = 1;
             counts.bytes_hit = record.bytes;
         } else {
@@ -196,7 +196,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Verdict;
+    use crate::server::record::Outcome;
 
     fn tally(bounds: Bounds) -> Tally {
         Tally::new("2025-01-02".parse().unwrap(), bounds)
@@ -204,7 +204,7 @@ mod tests {
 
     fn record(key: &str, client: u64, status: u16, bytes: u64) -> Record {
         let mut record = Record::for_tests(status, bytes);
-        record.object = Some((Key::new(key).unwrap(), Verdict::Hit));
+        record.object = Some((Key::new(key).unwrap(), Outcome::Hit));
         record.client = client;
         record
     }
@@ -315,9 +315,9 @@ mod tests {
     #[test]
     fn bytes_are_told_apart_by_where_they_were() {
         let mut tally = tally(Bounds::default());
-        for verdict in Verdict::ALL {
+        for outcome in Outcome::ALL {
             let mut record = record("a", 1, 200, 10);
-            record.object = Some((Key::new("a").unwrap(), verdict));
+            record.object = Some((Key::new("a").unwrap(), outcome));
             tally.count(&record);
         }
         let counted = counts(&tally, Some("a"));

@@ -2,7 +2,7 @@ use std::fs;
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::record::Verdict;
+use crate::server::record::Outcome;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -13,7 +13,7 @@ fn at(hour: u32) -> SystemTime {
 
 fn record(key: &str, client: u64) -> Record {
     let mut record = Record::for_tests(200, 10);
-    record.object = Some((Key::new(key).unwrap(), Verdict::Miss));
+    record.object = Some((Key::new(key).unwrap(), Outcome::Miss));
     record.client = client;
     record
 }

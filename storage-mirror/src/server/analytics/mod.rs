@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use storage_core::{Key, Result};
 
-use super::record::Record;
+use crate::server::record::Record;
 use files::Files;
 use tally::{Bounds, Tally};
 

@@ -13,9 +13,9 @@ use storage_serve::{Body, failure, plain};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::Analytics;
 use super::day::Day;
 use super::export::{ExportFormat, export_files};
-use crate::record::Records;
 
 /// How much is sent at a time, ...
 const CHUNK: usize = 64 * 1024;
@@ -48,26 +48,23 @@ impl Wanted {
 
 /// Answers with the analytics, the present moment included. A client that goes away ends the
 /// reading.
-pub(crate) async fn exported(records: &Arc<Records>, query: &str) -> Response<Body> {
+pub(crate) async fn exported(analytics: Option<Arc<Analytics>>, query: &str) -> Response<Body> {
     let Some(wanted) = Wanted::read(query) else {
         let usage = "This takes from=2025-01-31, to=2025-01-31 and format=csv or format=jsonl.\n";
         return plain(StatusCode::BAD_REQUEST, usage);
     };
-    if records.analytics.is_none() {
+    let Some(analytics) = analytics else {
         return plain(StatusCode::NOT_FOUND, "Nothing is counted here: analytics_days is 0.\n");
-    }
-    let saving = Arc::clone(records);
-    let saved = spawn_blocking(move || match &saving.analytics {
-        Some(analytics) => analytics.save(SystemTime::now()),
-        None => Ok(()),
-    });
+    };
+    let saving = Arc::clone(&analytics);
+    let saved = spawn_blocking(move || saving.save(SystemTime::now()));
     match saved.await.unwrap_or_else(|join| Err(Error::unexpected("the analytics failed", join))) {
-        Ok(()) => file(records, wanted),
+        Ok(()) => file(analytics, wanted),
         Err(error) => failure(&Method::GET, &error),
     }
 }
 
-fn file(records: &Arc<Records>, wanted: Wanted) -> Response<Body> {
+fn file(analytics: Arc<Analytics>, wanted: Wanted) -> Response<Body> {
     let (kind, disposition) = match wanted.format {
         ExportFormat::Csv => {
             ("text/csv; charset=utf-8; header=present", "attachment; filename=\"analytics.csv\"")
@@ -75,9 +72,7 @@ fn file(records: &Arc<Records>, wanted: Wanted) -> Response<Body> {
         ExportFormat::Jsonl => ("application/x-ndjson", "attachment; filename=\"analytics.jsonl\""),
     };
     let (chunks, waiting) = mpsc::channel(CHUNKS);
-    let records = Arc::clone(records);
     spawn_blocking(move || {
-        let Some(analytics) = &records.analytics else { return };
         let mut writer = Sender { chunks, buffer: Vec::with_capacity(CHUNK) };
         let exported =
             export_files(&analytics.files, wanted.from, wanted.to, wanted.format, &mut writer);

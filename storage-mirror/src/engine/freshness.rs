@@ -6,7 +6,7 @@ use storage_core::{Key, Metadata, ObjectMeta};
 
 /// What to do where origin says nothing.
 #[derive(Debug, Clone)]
-pub(crate) struct Defaults {
+pub(crate) struct FreshnessPolicy {
     /// For all objects, and for those that a rule is for.
     pub(crate) ttl: Duration,
     pub(crate) rules: Vec<Rule>,
@@ -167,7 +167,7 @@ pub(crate) fn may_keep(object: &ObjectMeta) -> bool {
             .is_some_and(|text| Directives::read(text).forbids)
 }
 
-impl Defaults {
+impl FreshnessPolicy {
     /// The freshness of an object that origin vouched for in a response of this date, by origin's
     /// clock.
     pub(crate) fn of(&self, key: &Key, metadata: &Metadata, date: SystemTime) -> Freshness {
@@ -233,9 +233,9 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    fn defaults() -> Defaults {
+    fn defaults() -> FreshnessPolicy {
         let rule = |matches, seconds| Rule { matches, ttl: Duration::from_secs(seconds) };
-        Defaults {
+        FreshnessPolicy {
             ttl: Duration::from_secs(100),
             rules: vec![
                 rule(Matches::Prefix("live/".to_owned()), 1),

@@ -22,10 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clients::{Clients, Connected};
 use super::config::MirrorConfig;
-use super::mirror::Mirror;
 use super::paced::Paced;
-use super::record::Records;
-use super::site::{Door, Site};
+use super::records::Records;
+use super::site::{Listener, Site};
+use crate::engine::Engine;
 
 /// How long the headers of a request may take, and how long a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -85,10 +85,10 @@ impl Server {
     /// what the operating system says about directory and sockets.
     pub fn bind(config: MirrorConfig, origin: Storage) -> Result<Self> {
         let config = config.validated()?;
-        let mirror = Mirror::open(&config, origin)?;
-        // After the mirror, which holds the directory.
+        let engine = Engine::open(&config.cache_dir, origin, config.engine_options()?)?;
+        // After the engine, which holds the lock of the directory.
         let records = Records::open(&config)?;
-        let site = Site::new(&config, mirror, records)?;
+        let site = Site::new(&config, engine, records)?;
         let workers = config
             .workers
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -162,20 +162,19 @@ impl Server {
 
     fn serve(self) -> Result<()> {
         let mut threads = Vec::new();
-        let doors = self.public.into_iter().map(|listener| (listener, Door::Public));
-        for (number, (listener, door)) in
-            doors.chain(self.admin.map(|admin| (admin, Door::Admin))).enumerate()
-        {
-            // Whoever fills the public door does not shut the other.
-            let connections = match door {
-                Door::Public => Arc::clone(&self.connections),
-                Door::Admin => Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+        let sockets = self.public.into_iter().map(|socket| (socket, Listener::Public));
+        let sockets = sockets.chain(self.admin.map(|socket| (socket, Listener::Admin)));
+        for (number, (socket, listener)) in sockets.enumerate() {
+            // Clients that use up the public listener leave the other one open.
+            let connections = match listener {
+                Listener::Public => Arc::clone(&self.connections),
+                Listener::Admin => Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             };
             let clients = Arc::clone(&self.clients);
-            let worker = Worker { handle: self.handle.clone(), door, connections, clients };
+            let worker = Worker { handle: self.handle.clone(), listener, connections, clients };
             let started = thread::Builder::new()
                 .name(format!("mirror-{number}"))
-                .spawn(move || worker.run(listener));
+                .spawn(move || worker.run(socket));
             threads.push(started?);
         }
         let mut outcome = Ok(());
@@ -211,13 +210,13 @@ impl Handle {
     pub fn reload(&self, config: MirrorConfig) -> Result<()> {
         let config = config.validated()?;
         let mut present = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(option) = present.differs_for_good(&config) {
+        if let Some(option) = present.first_fixed_difference(&config) {
             return Err(Error::config(format!(
                 "option {option}: cannot change while the mirror runs; restart it"
             )));
         }
-        let (mirror, records) = (Arc::clone(&self.site().mirror), Arc::clone(&self.site().records));
-        let site = Arc::new(Site::new(&config, mirror, Arc::clone(&records))?);
+        let (engine, records) = (self.site().engine.clone(), Arc::clone(&self.site().records));
+        let site = Arc::new(Site::new(&config, engine, Arc::clone(&records))?);
         records.open_log(config.access_log.as_deref())?;
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = site;
         *present = config;
@@ -278,7 +277,7 @@ struct TooMany;
 /// A thread that serves connections.
 struct Worker {
     handle: Handle,
-    door: Door,
+    listener: Listener,
     connections: Arc<Semaphore>,
     clients: Arc<Clients>,
 }
@@ -349,13 +348,14 @@ impl Worker {
     /// If the client has too many: then the connection is to be closed.
     fn admit(&self, peer: SocketAddr) -> Result<Option<Connected>, TooMany> {
         let site = self.handle.site();
-        let Some(most) = site.connection_limit(peer.ip()).filter(|_| self.door == Door::Public)
+        let Some(most) =
+            site.connection_limit(peer.ip()).filter(|_| self.listener == Listener::Public)
         else {
             return Ok(None);
         };
         let connected = self.clients.connect(peer.ip(), most);
         if connected.is_none() {
-            site.mirror.counters.refused_connections.add(1);
+            site.records.requests.refused_connections.add(1);
         }
         connected.map(Some).ok_or(TooMany)
     }
@@ -371,12 +371,12 @@ impl Worker {
             tracing::debug!(%error, "TCP_NODELAY");
         }
         let stream = Paced::new(stream, self.handle.site().min_rate);
-        let (handle, door) = (self.handle.clone(), self.door);
+        let (handle, listener) = (self.handle.clone(), self.listener);
         let service = service_fn(move |request: Request<Incoming>| {
             let site = handle.site();
             async move {
                 let (head, _) = request.into_parts();
-                Ok::<_, Infallible>(site.answer(peer, door, &head).await)
+                Ok::<_, Infallible>(site.respond(peer, listener, &head).await)
             }
         });
         http1::Builder::new()

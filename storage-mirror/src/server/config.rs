@@ -11,7 +11,8 @@ use storage_core::config::{Secret, byte_size, duration, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Result};
 
-use super::freshness::{Defaults, Matches, Rule};
+use crate::engine::{EngineOptions, FreshnessPolicy, Matches, Rule};
+use crate::store::{Limits, OPEN_FILES};
 
 /// The options of a mirror, as its configuration file has them, all but `origin`: that is a
 /// storage, which whoever reads the file builds. Unknown keys are errors.
@@ -259,8 +260,8 @@ impl MirrorConfig {
         Ok(self)
     }
 
-    /// The first option that differs and cannot change while a server runs.
-    pub(crate) fn differs_for_good(&self, other: &Self) -> Option<&'static str> {
+    /// Returns the first option that differs and cannot change while a server runs.
+    pub(crate) fn first_fixed_difference(&self, other: &Self) -> Option<&'static str> {
         let differs = [
             ("listen", self.listen != other.listen),
             ("admin_listen", self.admin_listen != other.admin_listen),
@@ -292,7 +293,20 @@ impl MirrorConfig {
         self.max_connections_per_client.unwrap_or(self.max_connections / 10).max(1)
     }
 
-    pub(crate) fn freshness(&self) -> Result<Defaults> {
+    /// Returns the options of the engine.
+    pub(crate) fn engine_options(&self) -> Result<EngineOptions> {
+        let limits = Limits {
+            max_size: self.max_size,
+            max_object_size: Some(self.max_object_size()),
+            memory: self.memory,
+            index_memory: self.index_memory,
+            open_files: OPEN_FILES,
+        };
+        let freshness = self.freshness()?;
+        Ok(EngineOptions { limits, negative_ttl: self.negative_ttl, freshness })
+    }
+
+    fn freshness(&self) -> Result<FreshnessPolicy> {
         let (mut ttl, mut rules) = (DEFAULT_TTL, Vec::new());
         match &self.ttl {
             Ttl::All(span) => ttl = *span,
@@ -313,14 +327,14 @@ impl MirrorConfig {
                         }
                     }
                 }
-                // What says more comes first: prefixes before types, long before short.
+                // The more specific rule comes first: prefixes before types, long before short.
                 rules.sort_by_key(|rule| match &rule.matches {
                     Matches::Prefix(prefix) => (0, usize::MAX - prefix.len()),
                     Matches::ContentType(kind) => (1, usize::MAX - kind.len()),
                 });
             }
         }
-        Ok(Defaults {
+        Ok(FreshnessPolicy {
             ttl,
             rules,
             stale_while_revalidate: self.stale_while_revalidate,

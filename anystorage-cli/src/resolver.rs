@@ -1,4 +1,4 @@
-//! [`Places`]: finds the storage of a location, and opens each storage once.
+//! [`Resolver`]: finds the storage of each location, and opens every storage once.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,34 +12,34 @@ use crate::exit::Failure;
 use crate::location::{self, Location};
 use crate::place::Place;
 
-/// What a location is looked up for.
+/// What a command does at a location, which decides where the storage of a local path is rooted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// Something that is there.
+pub(crate) enum Purpose {
+    /// Reads or deletes what exists.
     Existing,
-    /// An object to be written.
+    /// Writes an object.
     NewObject,
-    /// A directory to be written to.
+    /// Writes below a directory.
     NewDirectory,
-    /// Everything below a directory, and the directory itself: the storage is rooted above it.
+    /// Deletes a directory and everything below it. The storage is rooted at its parent.
     Subtree,
 }
 
-/// The storages of this run.
+/// The configuration and the open storages of one run.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Resolver {
     loader: Loader,
     registry: Registry,
-    /// Read when the first named storage is asked for: nobody else needs the configuration.
+    /// Read when the first location names a storage, because other locations do not need it.
     definitions: Option<Definitions>,
     named: Vec<(String, Storage)>,
     rooted: Vec<(StorageConfig, Storage)>,
-    /// The storage of the last symlink that was followed.
+    /// The storage of the symlink that was followed last.
     last_followed: Option<(StorageConfig, Storage)>,
 }
 
-impl Places {
-    /// With a configuration file in place of the one that `STORAGE_CONFIG` names.
+impl Resolver {
+    /// Uses a configuration file, which defaults to the one that `STORAGE_CONFIG` names.
     pub(crate) fn new(config: Option<PathBuf>) -> Result<Self, Failure> {
         let named = config.is_some();
         let environment = config.map_or_else(Environment::process, |file| {
@@ -47,7 +47,7 @@ impl Places {
         });
         let registry = anystorage::registry();
         let loader = Loader::new().with_registry(registry.clone()).with_environment(environment);
-        let mut places = Self {
+        let mut resolver = Self {
             loader,
             registry,
             definitions: None,
@@ -55,34 +55,38 @@ impl Places {
             rooted: Vec::new(),
             last_followed: None,
         };
-        // A file that was asked for has to be there, needed or not.
+        // A missing file is an error even if no location needs it.
         if named {
-            places.definitions()?;
+            resolver.definitions()?;
         }
-        Ok(places)
+        Ok(resolver)
     }
 
-    /// Finds what a location means.
-    pub(crate) fn find(&mut self, location: &Location, want: Want) -> Result<Place, Failure> {
+    /// Finds the storage of a location.
+    pub(crate) fn resolve(
+        &mut self,
+        location: &Location,
+        purpose: Purpose,
+    ) -> Result<Place, Failure> {
         match location {
             Location::Standard => Err(Failure::usage(
-                "-: standard input or output is no place in a storage: write NAME:KEY, a URL or a path",
+                "-: standard input or output is not allowed here: write NAME:KEY, a URL or a path",
             )),
             Location::Named { name, key } => {
                 let is_url = !self.definitions()?.contains(name)
                     && self.registry.schemes().any(|known| known == name);
                 if is_url {
-                    self.url(&format!("{name}:{key}"), want)
+                    self.url(&format!("{name}:{key}"), purpose)
                 } else {
                     self.named(name, key)
                 }
             }
-            Location::Url(text) => self.url(text, want),
-            Location::Path(path) => self.path(path, want),
+            Location::Url(text) => self.url(text, purpose),
+            Location::Path(path) => self.path(path, purpose),
         }
     }
 
-    /// The definitions of all storages, which are read when they are first needed.
+    /// Returns the definitions of all storages. Reads them on the first call.
     pub(crate) fn definitions(&mut self) -> Result<&Definitions, Failure> {
         if self.definitions.is_none() {
             self.definitions =
@@ -108,18 +112,18 @@ impl Places {
         Ok(Place { storage, label, text: key.to_owned(), local: false })
     }
 
-    fn url(&mut self, text: &str, want: Want) -> Result<Place, Failure> {
+    fn url(&mut self, text: &str, purpose: Purpose) -> Result<Place, Failure> {
         let shown = Location::Url(text.to_owned());
-        let told = |error: Error| Failure::at(&shown, &error);
-        // Refuses what is no URL of a storage, and secrets in it, before anything of it is used.
-        let config = self.registry.config_of_url(text).map_err(told)?;
+        let failure = |error: Error| Failure::at(&shown, &error);
+        // Rejects invalid URLs and URLs with secrets before any part of the URL is used.
+        let config = self.registry.config_of_url(text).map_err(failure)?;
         let url = Url::parse(text)
-            .map_err(|error| told(Error::config("not a URL").with_source(error)))?;
+            .map_err(|error| failure(Error::config("not a URL").with_source(error)))?;
         if url.scheme() == "file" {
             let path = url
                 .to_file_path()
-                .map_err(|()| told(Error::config("not a path of this machine")))?;
-            let (directory, name) = split(&path, url.path().ends_with('/'), want);
+                .map_err(|()| failure(Error::config("not a path of this machine")))?;
+            let (directory, name) = split(&path, url.path().ends_with('/'), purpose);
             let label = Url::from_directory_path(
                 std::path::absolute(&directory).unwrap_or(directory.clone()),
             );
@@ -127,15 +131,20 @@ impl Places {
             return self.directory(config, &directory, label, name);
         }
         let (root, name) =
-            split_url(url).ok_or_else(|| told(Error::config("the name is not UTF-8 text")))?;
-        let config = self.registry.config_of_url(root.as_str()).map_err(told)?;
-        let storage = self.open(config).map_err(told)?;
-        Ok(Place { storage, label: location::shown(root).to_string(), text: name, local: false })
+            split_url(url).ok_or_else(|| failure(Error::config("the name is not UTF-8 text")))?;
+        let config = self.registry.config_of_url(root.as_str()).map_err(failure)?;
+        let storage = self.open(config).map_err(failure)?;
+        Ok(Place {
+            storage,
+            label: location::without_secrets(root).to_string(),
+            text: name,
+            local: false,
+        })
     }
 
-    fn path(&mut self, path: &Path, want: Want) -> Result<Place, Failure> {
+    fn path(&mut self, path: &Path, purpose: Purpose) -> Result<Place, Failure> {
         let text = path.to_string_lossy();
-        let (directory, name) = split(path, text.ends_with(std::path::is_separator), want);
+        let (directory, name) = split(path, text.ends_with(std::path::is_separator), purpose);
         let config =
             StorageConfig::new("fs", Options::new()).map_err(|error| Failure::at(&text, &error))?;
         let label = directory.display().to_string();
@@ -144,7 +153,7 @@ impl Places {
         self.directory(config, &directory, label, name)
     }
 
-    /// A place in the storage that is rooted at a local directory.
+    /// Returns a place in the storage that is rooted at a local directory.
     fn directory(
         &mut self,
         mut config: StorageConfig,
@@ -153,40 +162,38 @@ impl Places {
         name: String,
     ) -> Result<Place, Failure> {
         let shown = format!("{label}{name}");
-        let told = |error: Error| Failure::at(&shown, &error);
-        // Said here, where it is known that a symlink was named; to the driver it is no object, and
-        // so not there.
+        let failure = |error: Error| Failure::at(&shown, &error);
+        // The driver would report a symlink as not found, because it is not an object.
         if directory.join(&name).is_symlink() && !name.is_empty() {
-            let message =
-                "a symlink, which a storage does not follow: name the file that it leads to";
-            return Err(told(Error::new(ErrorKind::InvalidInput, message)));
+            let message = "a symlink, which storages do not follow: name its target";
+            return Err(failure(Error::new(ErrorKind::InvalidInput, message)));
         }
-        let root = root_of(directory).map_err(told)?;
+        let root = root_of(directory).map_err(failure)?;
         config.options.insert("root", root);
-        // Nothing of the driver is to stay in a directory that is no storage.
+        // The driver must leave no files of its own in a directory that is not a storage.
         if config.options.get("remove_locks").is_none() {
             config.options.insert("remove_locks", true);
         }
-        // The files of a local path are those of its user, with the permissions that other programs
-        // give them; unless the query of a URL has others.
+        // Files at a local path get the permissions that other programs would give them, unless the
+        // query of the URL sets others.
         if ["file_mode", "dir_mode", "respect_umask"]
             .iter()
             .all(|option| config.options.get(option).is_none())
         {
             config.options.insert("respect_umask", true);
         }
-        let storage = self.open(config).map_err(told)?;
+        let storage = self.open(config).map_err(failure)?;
         Ok(Place { storage, label, text: name, local: true })
     }
 
-    /// The place of a file or directory that a symlink leads to, all links resolved. Of its
-    /// storages only the last one stays open, since there can be as many as there are links.
+    /// Returns the place of the target of a symlink, given with all links resolved. Keeps only the
+    /// last such storage open, because there may be one for every link.
     pub(crate) fn followed(&mut self, path: &Path) -> Result<Place, Failure> {
         let known = self.rooted.len();
         if let Some(last) = self.last_followed.take() {
             self.rooted.push(last);
         }
-        let found = self.path(path, Want::Existing);
+        let found = self.path(path, Purpose::Existing);
         if self.rooted.len() > known {
             self.last_followed = self.rooted.pop();
             self.rooted.truncate(known);
@@ -204,25 +211,26 @@ impl Places {
     }
 }
 
-/// The directory to root a storage at, and the name in it: nothing, if the path itself is a
-/// directory.
+/// Splits a path into the directory to root a storage at and the name in it. The name is empty if
+/// the path itself is a directory.
 ///
-/// What is to be written may have directories that do not exist yet. They become part of the name,
-/// so that the driver makes them with the object, and nothing is made if there is none in the end.
-fn split(path: &Path, slash_at_end: bool, want: Want) -> (PathBuf, String) {
-    let is_root = match want {
-        Want::Subtree => false,
-        Want::NewDirectory => true,
-        Want::Existing | Want::NewObject => slash_at_end || path.is_dir(),
+/// Directories that do not exist yet become part of the name of a new object. The driver then
+/// creates them together with the object, and creates nothing if the object is not written.
+fn split(path: &Path, slash_at_end: bool, purpose: Purpose) -> (PathBuf, String) {
+    let is_root = match purpose {
+        Purpose::Subtree => false,
+        Purpose::NewDirectory => true,
+        Purpose::Existing | Purpose::NewObject => slash_at_end || path.is_dir(),
     };
     let (mut directory, mut name) = if is_root {
         (path, String::new())
     } else {
-        last_off(path).map_or((path, String::new()), |(parent, name)| (parent, name.to_owned()))
+        parent_and_name(path)
+            .map_or((path, String::new()), |(parent, name)| (parent, name.to_owned()))
     };
-    while matches!(want, Want::NewObject | Want::NewDirectory)
+    while matches!(purpose, Purpose::NewObject | Purpose::NewDirectory)
         && !directory.is_dir()
-        && let Some((parent, missing)) = last_off(directory)
+        && let Some((parent, missing)) = parent_and_name(directory)
     {
         name = format!("{missing}/{name}");
         directory = parent;
@@ -230,14 +238,14 @@ fn split(path: &Path, slash_at_end: bool, want: Want) -> (PathBuf, String) {
     (directory.to_owned(), name)
 }
 
-/// A path's parent and its last name, if it has one.
-fn last_off(path: &Path) -> Option<(&Path, &str)> {
+/// Returns the parent and the last name of a path, if it has one.
+fn parent_and_name(path: &Path) -> Option<(&Path, &str)> {
     let (parent, name) = (path.parent()?, path.file_name()?.to_str()?);
     Some((if parent.as_os_str().is_empty() { Path::new(".") } else { parent }, name))
 }
 
-/// The same for a URL that is no file's: what stands before its path is the storage, the same one
-/// for all paths, so that it copies within itself.
+/// Splits a URL other than `file:` into its root and the key. All paths have the same root, so one
+/// storage can copy between them.
 fn split_url(url: Url) -> Option<(Url, String)> {
     if url.cannot_be_a_base() {
         return Some((url, String::new()));
@@ -250,8 +258,8 @@ fn split_url(url: Url) -> Option<(Url, String)> {
     Some((root, text))
 }
 
-/// The directory as the driver gets it: the same text for the same directory, so that both ends of
-/// a copy are seen to be one storage.
+/// Returns the canonical path of a directory. Both ends of a copy then have the same root, and so
+/// the same storage.
 fn root_of(directory: &Path) -> Result<String, Error> {
     let absent = || Error::new(ErrorKind::NotFound, "no such directory");
     let root = std::fs::canonicalize(directory).map_err(|cause| match cause.kind() {
@@ -280,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_rooted_at_what_stands_before_its_path() {
+    fn the_storage_of_a_url_is_rooted_before_its_path() {
         assert_eq!(
             url("s3://bucket/a/b%20c.png?region=x"),
             pair("s3://bucket/?region=x", "a/b c.png")
@@ -293,26 +301,26 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_rooted_at_its_directory() {
-        let split = |path: &str, want| {
-            let (directory, name) = split(Path::new(path), path.ends_with('/'), want);
+    fn the_storage_of_a_path_is_rooted_at_its_directory() {
+        let split = |path: &str, purpose| {
+            let (directory, name) = split(Path::new(path), path.ends_with('/'), purpose);
             (directory.to_str().unwrap().to_owned(), name)
         };
-        assert_eq!(split("/nonesuch/a/b.png", Want::Existing), pair("/nonesuch/a", "b.png"));
-        assert_eq!(split("/nonesuch/a/", Want::Existing), pair("/nonesuch/a/", ""));
-        assert_eq!(split("./nonesuch", Want::NewObject), pair(".", "nonesuch"));
-        assert_eq!(split("./nonesuch", Want::NewDirectory), pair(".", "nonesuch/"));
-        assert_eq!(split("./nonesuch/a/b", Want::NewObject), pair(".", "nonesuch/a/b"));
-        assert_eq!(split("./nonesuch/a/b/", Want::NewObject), pair(".", "nonesuch/a/b/"));
-        assert_eq!(split("/nonesuch/a", Want::NewDirectory), pair("/", "nonesuch/a/"));
-        assert_eq!(split("nonesuch", Want::NewObject), pair(".", "nonesuch"));
+        assert_eq!(split("/nonesuch/a/b.png", Purpose::Existing), pair("/nonesuch/a", "b.png"));
+        assert_eq!(split("/nonesuch/a/", Purpose::Existing), pair("/nonesuch/a/", ""));
+        assert_eq!(split("./nonesuch", Purpose::NewObject), pair(".", "nonesuch"));
+        assert_eq!(split("./nonesuch", Purpose::NewDirectory), pair(".", "nonesuch/"));
+        assert_eq!(split("./nonesuch/a/b", Purpose::NewObject), pair(".", "nonesuch/a/b"));
+        assert_eq!(split("./nonesuch/a/b/", Purpose::NewObject), pair(".", "nonesuch/a/b/"));
+        assert_eq!(split("/nonesuch/a", Purpose::NewDirectory), pair("/", "nonesuch/a/"));
+        assert_eq!(split("nonesuch", Purpose::NewObject), pair(".", "nonesuch"));
         for directory in ["/", ".", "..", "./.."] {
-            assert_eq!(split(directory, Want::Existing), pair(directory, ""));
-            assert_eq!(split(directory, Want::Subtree), pair(directory, ""));
+            assert_eq!(split(directory, Purpose::Existing), pair(directory, ""));
+            assert_eq!(split(directory, Purpose::Subtree), pair(directory, ""));
         }
         for directory in ["/tmp", "/tmp/"] {
-            assert_eq!(split(directory, Want::Subtree), pair("/", "tmp"));
+            assert_eq!(split(directory, Purpose::Subtree), pair("/", "tmp"));
         }
-        assert_eq!(split("./nonesuch/a/", Want::Subtree), pair("./nonesuch", "a"));
+        assert_eq!(split("./nonesuch/a/", Purpose::Subtree), pair("./nonesuch", "a"));
     }
 }

@@ -10,46 +10,51 @@ use storage_core::Error;
 use storage_serve::{Body, failure, plain};
 use tokio::task::spawn_blocking;
 
-use super::mirror::Mirror;
-use super::record::{Records, Verdict};
-use super::site;
+use super::metrics::figures;
+use super::record::Outcome;
+use super::records::Records;
+use super::responses;
+use crate::engine::Engine;
 
 /// How many keys are shown.
 const TOP: usize = 20;
 
 /// The status as the client prefers it: a page if it says so, else JSON.
 pub(super) async fn status(
-    mirror: &Arc<Mirror>,
+    engine: &Engine,
     records: &Arc<Records>,
     max_size: u64,
     headers: &HeaderMap,
 ) -> Response<Body> {
-    let (mirror, records) = (Arc::clone(mirror), Arc::clone(records));
-    // All keys are gone through: others are served meanwhile.
-    let document = match spawn_blocking(move || document(&mirror, &records, max_size)).await {
+    let (engine, records) = (engine.clone(), Arc::clone(records));
+    // It walks over all keys, and must not block other requests.
+    let document = match spawn_blocking(move || document(&engine, &records, max_size)).await {
         Ok(document) => document,
         Err(join) => {
-            return failure(&Method::GET, &Error::unexpected("the status cannot be told", join));
+            return failure(&Method::GET, &Error::unexpected("the status failed", join));
         }
     };
-    let mut response =
-        if prefers_html(headers) { html(&document) } else { site::json(StatusCode::OK, &document) };
+    let mut response = if prefers_html(headers) {
+        html(&document)
+    } else {
+        responses::json(StatusCode::OK, &document)
+    };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     response
 }
 
-fn document(mirror: &Mirror, records: &Records, max_size: u64) -> Value {
-    let figures =
-        mirror.figures().into_iter().map(|(name, _, _, value)| (name.to_owned(), value.into()));
-    let mut document = Map::from_iter(figures);
+fn document(engine: &Engine, records: &Records, max_size: u64) -> Value {
+    let figures = figures(engine, &records.requests).into_iter();
+    let mut document: Map<_, _> =
+        figures.map(|figure| (figure.name.to_owned(), figure.value.into())).collect();
     let mut put = |name: &str, value: Value| document.insert(name.to_owned(), value);
     put("version", env!("CARGO_PKG_VERSION").into());
     put("uptime_seconds", records.started.elapsed().as_secs().into());
     put("max_size", max_size.into());
-    put("hit_rate", mirror.hit_rate().into());
+    put("hit_rate", records.requests.hit_rate().into());
     put("access_log_lost_total", records.lost().into());
-    put("answers", answers(records));
-    let top = mirror.store.top(TOP);
+    put("answers", outcomes(records));
+    let top = engine.top(TOP);
     let top = top
         .iter()
         .map(|entry| json!({ "key": entry.key(), "size": entry.size(), "requests": entry.hits() }));
@@ -66,13 +71,13 @@ fn document(mirror: &Mirror, records: &Records, max_size: u64) -> Value {
     document.into()
 }
 
-/// Requests and bytes by how they were answered.
-fn answers(records: &Records) -> Value {
-    let answers = Verdict::ALL.into_iter().map(|verdict| {
-        let (requests, bytes) = records.answered(verdict);
-        (verdict.name().to_owned(), json!({ "requests": requests, "sent_bytes": bytes }))
+/// Returns requests and bytes by outcome.
+fn outcomes(records: &Records) -> Value {
+    let outcomes = Outcome::ALL.into_iter().map(|outcome| {
+        let (requests, bytes) = records.totals(outcome);
+        (outcome.name().to_owned(), json!({ "requests": requests, "sent_bytes": bytes }))
     });
-    Value::Object(answers.collect())
+    Value::Object(outcomes.collect())
 }
 
 /// What the page may do: nothing but have a look.
@@ -118,14 +123,14 @@ fn page(document: &Value) -> String {
         let _ = write!(page, "<tr><td>{name}<td class=n>{}", escaped(&value));
     }
     page.push_str("</table><h2>Answers since the start</h2><table><tr><th>How<th class=n>Requests<th class=n>Sent");
-    for verdict in Verdict::ALL {
-        let answers = &document["answers"][verdict.name()];
-        let sent = bytes(answers["sent_bytes"].as_u64().unwrap_or_default());
+    for outcome in Outcome::ALL {
+        let totals = &document["answers"][outcome.name()];
+        let sent = bytes(totals["sent_bytes"].as_u64().unwrap_or_default());
         let _ = write!(
             page,
             "<tr><td>{}<td class=n>{}<td class=n>{sent}",
-            verdict.name(),
-            answers["requests"]
+            outcome.name(),
+            totals["requests"]
         );
     }
     page.push_str("</table>");
@@ -202,10 +207,10 @@ fn quality(accept: &str, kind: &str, subtype: &str) -> u32 {
             ("*", "*") => 0,
             _ => return None,
         };
-        let told = parts
+        let quality = parts
             .find_map(|part| part.strip_prefix("q="))
             .map_or(Some(1.0), |q| q.parse::<f32>().ok())?;
-        Some((closeness, (told.clamp(0.0, 1.0) * 1000.0) as u32))
+        Some((closeness, (quality.clamp(0.0, 1.0) * 1000.0) as u32))
     };
     accept
         .split(',')

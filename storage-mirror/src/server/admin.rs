@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode};
@@ -13,16 +13,18 @@ use storage_serve::{Body, failure, key_of, method_not_allowed, plain};
 
 use super::analytics;
 use super::config::MirrorConfig;
-use super::mirror::Mirror;
-use super::record::{Records, Verdict};
-use super::site::json;
+use super::metrics::{Figure, figures};
+use super::record::Outcome;
+use super::records::Records;
+use super::responses::json;
 use super::status;
+use crate::engine::Engine;
 
 /// The routes of whoever runs the mirror.
 #[derive(Debug)]
 pub(crate) struct Admin {
     token: Secret,
-    mirror: Arc<Mirror>,
+    engine: Engine,
     records: Arc<Records>,
     max_size: u64,
 }
@@ -31,12 +33,12 @@ impl Admin {
     /// `None` without a token: then there is no administration.
     pub(super) fn new(
         config: &MirrorConfig,
-        mirror: &Arc<Mirror>,
+        engine: &Engine,
         records: &Arc<Records>,
     ) -> Option<Self> {
         let token = config.admin_token.clone()?;
-        let (mirror, records) = (Arc::clone(mirror), Arc::clone(records));
-        Some(Self { token, mirror, records, max_size: config.max_size })
+        let (engine, records) = (engine.clone(), Arc::clone(records));
+        Some(Self { token, engine, records, max_size: config.max_size })
     }
 
     /// Whether a request may not go on, and what it is told.
@@ -48,9 +50,9 @@ impl Admin {
     ) -> Option<Response<Body>> {
         // A browser sends a password that it was once asked for with whatever form a page has it
         // post.
-        let is_known =
-            self.is_program(headers) || (wanted != Method::POST && self.is_browser(headers));
-        if !is_known {
+        let is_authorized = self.has_bearer_token(headers)
+            || (wanted != Method::POST && self.has_password(headers));
+        if !is_authorized {
             let mut response =
                 plain(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
             response
@@ -63,7 +65,7 @@ impl Admin {
     }
 
     /// The token as the password of whatever user, as a browser asks for it.
-    fn is_browser(&self, headers: &HeaderMap) -> bool {
+    fn has_password(&self, headers: &HeaderMap) -> bool {
         let decoded = credentials(headers, "basic")
             .and_then(|value| STANDARD.decode(value).ok())
             .unwrap_or_default();
@@ -72,7 +74,7 @@ impl Admin {
     }
 
     /// `Bearer <token>` alone: what a browser was once told to send it sends without being asked.
-    pub(super) fn is_program(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn has_bearer_token(&self, headers: &HeaderMap) -> bool {
         credentials(headers, "bearer").is_some_and(|token| self.is_token(token.as_bytes()))
     }
 
@@ -100,10 +102,10 @@ impl Admin {
                     "Name a key (/purge/<key>) or a prefix (/purge?prefix=).\n",
                 );
             };
-            self.mirror.purge_prefix(&prefix).await
+            self.engine.purge_prefix(&prefix).await
         } else {
             match key_of(path) {
-                Ok(key) => self.mirror.purge(&key).await.map(usize::from),
+                Ok(key) => self.engine.purge(&key).await.map(usize::from),
                 Err(error) => Err(error),
             }
         };
@@ -125,9 +127,9 @@ impl Admin {
         }
         match key_of(path) {
             Ok(key) => {
-                self.mirror.missing.remove(&key);
-                let available = self.mirror.is_ready(&key).await;
-                let fetching = self.mirror.is_fetching(&key);
+                self.engine.forget_missing(&key);
+                let available = self.engine.is_ready(&key).await;
+                let fetching = self.engine.is_fetching(&key);
                 json(
                     StatusCode::ACCEPTED,
                     &serde_json::json!({ "available": available, "fetching": fetching }),
@@ -150,7 +152,7 @@ impl Admin {
     /// In Prometheus' text format.
     fn exposition(&self) -> String {
         let mut text = String::new();
-        for (name, kind, help, value) in self.mirror.figures() {
+        for Figure { name, kind, help, value } in figures(&self.engine, &self.records.requests) {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
@@ -163,21 +165,21 @@ impl Admin {
     }
 
     fn expose_records(&self, text: &mut String) {
-        let mut counter = |name: &str, help: &str, value: &dyn Fn(Verdict) -> u64| {
+        let mut counter = |name: &str, help: &str, value: &dyn Fn(Outcome) -> u64| {
             let _ = writeln!(
                 text,
                 "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} counter"
             );
-            for verdict in Verdict::ALL {
-                let (label, value) = (verdict.name(), value(verdict));
+            for outcome in Outcome::ALL {
+                let (label, value) = (outcome.name(), value(outcome));
                 let _ =
                     writeln!(text, "anystorage_mirror_{name}{{cache_status=\"{label}\"}} {value}");
             }
         };
-        let help = "Requests for objects by how they were answered.";
-        counter("answers_total", help, &|verdict| self.records.answered(verdict).0);
+        let help = "Requests for objects by how they were served.";
+        counter("answers_total", help, &|outcome| self.records.totals(outcome).0);
         let help = "Bytes of their bodies that were handed to connections.";
-        counter("sent_bytes_total", help, &|verdict| self.records.answered(verdict).1);
+        counter("sent_bytes_total", help, &|outcome| self.records.totals(outcome).1);
         let name = "anystorage_mirror_access_log_lost_total";
         let _ = writeln!(
             text,
@@ -190,7 +192,7 @@ impl Admin {
         if let Some(refusal) = self.refused(method, &Method::GET, headers) {
             return refusal;
         }
-        status::status(&self.mirror, &self.records, self.max_size, headers).await
+        status::status(&self.engine, &self.records, self.max_size, headers).await
     }
 
     pub(super) async fn analytics(
@@ -201,7 +203,7 @@ impl Admin {
     ) -> Response<Body> {
         match self.refused(method, &Method::GET, headers) {
             Some(refusal) => refusal,
-            None => analytics::exported(&self.records, query).await,
+            None => analytics::exported(self.records.analytics.clone(), query).await,
         }
     }
 }
