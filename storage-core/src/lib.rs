@@ -51,6 +51,9 @@ mod entry;
 mod error;
 mod etag;
 mod file_stream;
+#[cfg(feature = "checksums")]
+mod hasher;
+mod hashers;
 mod hex;
 #[doc(hidden)]
 pub mod internal;
@@ -67,7 +70,6 @@ mod options;
 mod payload;
 pub mod prelude;
 mod range;
-mod received;
 mod registry;
 mod response;
 mod save;
@@ -78,18 +80,19 @@ mod timestamp;
 mod ttl_cache;
 mod unknown_size;
 mod url_builder;
-mod waits;
 
 pub use async_trait::async_trait;
-pub use checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
+pub use checksum::{Checksum, ChecksumAlgorithm, Checksums};
 pub use copy::CopyObject;
 pub use delete_many::DeleteMany;
 pub use delete_prefix::DeletePrefix;
 pub use driver::{Capabilities, Driver, DriverInfo, MAX_DELETE_MANY, delete_one_by_one};
 pub use driver_ref::DriverRef;
 pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
-pub use error::{BoxError, Error, ErrorKind, Operation, Result, innermost};
+pub use error::{BoxError, Error, ErrorKind, Operation, Result};
 pub use etag::ETag;
+#[cfg(feature = "checksums")]
+pub use hasher::Hasher;
 pub use key::{IntoKey, IntoPrefix, Key, MAX_KEY_BYTES, Prefix};
 pub use link::{Link, LinkBase};
 pub use list::{Entries, List};
@@ -103,7 +106,6 @@ pub use options::{
 };
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
-pub use received::{header_text, percent_decoded};
 pub use registry::{BuildContext, Registry};
 pub use response::ResponseMeta;
 pub use save::Save;
@@ -112,4 +114,3 @@ pub use timestamp::{format_time, parse_time};
 pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use url_builder::UrlBuilder;
-pub use waits::Waits;
