@@ -162,9 +162,14 @@ def check_words(texts):
             (file, line, f"`{word}`: {AVOIDED[word]}")
             for file, text in texts.items()
             if str(file) not in UNCHECKED_WORDS
-            for word, line in find_avoided(text)
+            for word, line in find_avoided(without_old_names(file, text))
         ],
     )
+
+
+def without_old_names(file, text):
+    """Removes code from the changelog, which contains names that no longer exist."""
+    return re.sub(r"`[^`\n]*`", "", text) if file.name == "CHANGELOG.md" else text
 
 
 def report_style(what, found):
