@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage, TtlCache};
+use storage_core::internal::TtlCache;
+use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage};
 
 use super::body;
 use super::counters::Counters;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use storage_core::{Key, Storage, TtlCache};
+use storage_core::internal::TtlCache;
+use storage_core::{Key, Storage};
 
 use super::counters::Counters;
 use super::fetches::Fetches;
