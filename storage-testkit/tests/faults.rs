@@ -77,7 +77,7 @@ async fn of_many_deletes_each_key_is_a_call() {
         storage.save(key, key).await.unwrap();
     }
     let denied = faults.on(Operation::Delete).of("b").fail(ErrorKind::PermissionDenied);
-    let lost = faults.on(Operation::Delete).call(3).lose_answer(ErrorKind::Timeout);
+    let lost = faults.on(Operation::Delete).call(3).lose_response(ErrorKind::Timeout);
     let answers: Vec<_> =
         storage.delete_many(stream::iter(["a", "b", "c", "d"])).map(kind).collect().await;
     assert_eq!(answers, [None, Some(ErrorKind::PermissionDenied), Some(ErrorKind::Timeout), None]);
@@ -129,7 +129,7 @@ async fn an_error_of_ones_own_is_passed_on() {
 #[tokio::test]
 async fn a_lost_answer_hides_a_save_that_happened() {
     let (storage, faults) = staged();
-    let plan = faults.on(Operation::Save).call(1).lose_answer(ErrorKind::Timeout);
+    let plan = faults.on(Operation::Save).call(1).lose_response(ErrorKind::Timeout);
     assert_eq!(kind(storage.save("a", "1").create_new().await), Some(ErrorKind::Timeout));
     assert_eq!(kind(storage.save("a", "1").create_new().await), Some(ErrorKind::AlreadyExists));
     assert_eq!(plan.fired(), 1);

@@ -12,18 +12,18 @@ use storage_core::{
     ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode,
     SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
 };
-use storage_testkit::foreign::{
-    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign,
+use storage_testkit::extra_entries::{
+    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
     UNREADABLE_DIRECTORY,
 };
-use storage_testkit::{Harness, Verdict, case};
+use storage_testkit::{Harness, Outcome, case};
 
 /// The memory driver, with links.
 #[derive(Debug, Clone)]
 pub(crate) struct Sound {
     pub(crate) memory: Memory,
     /// The same, with what other programs have left in it.
-    pub(crate) foreign: Foreign,
+    pub(crate) foreign: ExtraEntries,
 }
 
 impl Default for Sound {
@@ -33,14 +33,14 @@ impl Default for Sound {
 }
 
 impl Sound {
-    fn with(leave: impl FnOnce(Foreign) -> Foreign) -> Self {
+    fn with(leave: impl FnOnce(ExtraEntries) -> ExtraEntries) -> Self {
         let memory = Memory::new();
-        let foreign = leave(Foreign::new(Arc::new(memory.clone())));
+        let foreign = leave(ExtraEntries::new(Arc::new(memory.clone())));
         Self { memory, foreign }
     }
 
     /// With objects in it.
-    async fn holding(leave: impl FnOnce(Foreign) -> Foreign, keys: &[&str]) -> Self {
+    async fn holding(leave: impl FnOnce(ExtraEntries) -> ExtraEntries, keys: &[&str]) -> Self {
         let sound = Self::with(leave);
         for key in keys {
             Storage::new(sound.memory.clone()).save(*key, "x").await.unwrap();
@@ -264,7 +264,7 @@ impl<F: Flaw> Harness for Of<F> {
     }
 
     async fn folder_markers(&self) -> Option<Storage> {
-        let leave = |foreign: Foreign| {
+        let leave = |foreign: ExtraEntries| {
             FOLDER_MARKERS.iter().fold(foreign, |it, name| it.folder_marker(*name))
         };
         let inner = Sound::holding(leave, BESIDE_FOLDER_MARKERS).await;
@@ -272,7 +272,7 @@ impl<F: Flaw> Harness for Of<F> {
     }
 
     async fn unreadable_directory(&self) -> Option<Storage> {
-        let leave = |foreign: Foreign| foreign.unreadable_directory(UNREADABLE_DIRECTORY);
+        let leave = |foreign: ExtraEntries| foreign.unreadable_directory(UNREADABLE_DIRECTORY);
         let inner = Sound::holding(leave, AROUND_UNREADABLE_DIRECTORY).await;
         Some(Storage::new(Broken { flaw: F::default(), inner }))
     }
@@ -286,9 +286,9 @@ impl<F: Flaw> Harness for Of<F> {
 #[track_caller]
 pub(crate) fn caught<F: Flaw>(cases: &[&str]) {
     for name in cases {
-        let verdict = case(name).verdict(Of::<F>::default());
+        let verdict = case(name).run(Of::<F>::default());
         assert!(
-            matches!(verdict, Verdict::Failed(_)),
+            matches!(verdict, Outcome::Failed(_)),
             "{name} does not find the flaw: {verdict:?}"
         );
     }

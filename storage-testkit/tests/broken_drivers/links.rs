@@ -30,10 +30,10 @@ flawed_url!(IgnoresExpiry, |inner, key, _options| inner.link(key, &UrlOptions::d
 fn a_signed_link_that_is_public_is_caught() {
     caught::<IgnoresExpiry>(&[
         "url::an_expiry_is_never_ignored",
-        "url::a_signed_link_is_never_a_public_one",
-        "url::a_signed_link_says_when_it_ends",
-        "url::what_is_signed_makes_a_difference",
-        "url::the_signature_does_not_show_in_debug_output",
+        "url::a_signed_link_is_never_a_public_link",
+        "url::a_signed_link_states_when_it_expires",
+        "url::signed_links_with_different_options_differ",
+        "url::debug_output_hides_the_signature",
     ]);
 }
 
@@ -56,8 +56,8 @@ flawed_url!(AlwaysTheLongest, |inner, key, options| {
 #[test]
 fn a_link_that_works_too_long_is_caught() {
     caught::<AlwaysTheLongest>(&[
-        "url::a_signed_link_says_when_it_ends",
-        "url::what_is_signed_makes_a_difference",
+        "url::a_signed_link_states_when_it_expires",
+        "url::signed_links_with_different_options_differ",
     ]);
 }
 
@@ -70,7 +70,7 @@ flawed_url!(ForgetsResponseHeaders, |inner, key, options| {
 
 #[test]
 fn response_headers_that_are_forgotten_are_caught() {
-    caught::<ForgetsResponseHeaders>(&["url::what_is_signed_makes_a_difference"]);
+    caught::<ForgetsResponseHeaders>(&["url::signed_links_with_different_options_differ"]);
 }
 
 flawed_url!(UploadsAnything, |inner, key, options| {
@@ -82,7 +82,7 @@ flawed_url!(UploadsAnything, |inner, key, options| {
 
 #[test]
 fn upload_conditions_that_are_forgotten_are_caught() {
-    caught::<UploadsAnything>(&["url::an_upload_link_is_bound_to_what_was_asked"]);
+    caught::<UploadsAnything>(&["url::an_upload_link_is_bound_to_its_options"]);
 }
 
 flawed_url!(OneLinkForAll, |inner, key, options| {
@@ -95,7 +95,7 @@ flawed_url!(OneLinkForAll, |inner, key, options| {
 
 #[test]
 fn a_download_link_for_uploading_is_caught() {
-    caught::<OneLinkForAll>(&["url::an_upload_link_is_bound_to_what_was_asked"]);
+    caught::<OneLinkForAll>(&["url::an_upload_link_is_bound_to_its_options"]);
 }
 
 flawed_url!(DoesNotEncode, |inner, key, options| {
@@ -115,8 +115,8 @@ flawed_url!(DoesNotEncode, |inner, key, options| {
 #[test]
 fn links_that_are_not_encoded_are_caught() {
     caught::<DoesNotEncode>(&[
-        "url::public_links_encode_odd_keys",
-        "url::signed_links_encode_odd_keys",
+        "url::public_links_encode_unusual_keys",
+        "url::signed_links_encode_unusual_keys",
     ]);
 }
 
@@ -127,7 +127,7 @@ flawed_url!(LooksForTheObject, |inner, key, options| {
 
 #[test]
 fn a_link_that_needs_the_object_is_caught() {
-    caught::<LooksForTheObject>(&["url::a_link_is_made_without_looking_for_the_object"]);
+    caught::<LooksForTheObject>(&["url::a_link_to_a_missing_object_is_returned"]);
 }
 
 flawed_url!(PublicOnesEnd, |inner, key, options| {
@@ -138,7 +138,7 @@ flawed_url!(PublicOnesEnd, |inner, key, options| {
 
 #[test]
 fn a_public_link_that_ends_is_caught() {
-    caught::<PublicOnesEnd>(&["url::a_public_link_is_for_ever_and_names_the_key"]);
+    caught::<PublicOnesEnd>(&["url::a_public_link_has_no_end_and_contains_the_key"]);
 }
 
 flawed_url!(CannotSign, |inner, key, options| match options.expires_in {
@@ -148,7 +148,7 @@ flawed_url!(CannotSign, |inner, key, options| match options.expires_in {
 
 #[test]
 fn a_capability_that_is_claimed_in_vain_is_caught() {
-    caught::<CannotSign>(&["url::each_kind_of_link_is_made_or_unsupported"]);
+    caught::<CannotSign>(&["url::each_kind_of_link_is_returned_or_unsupported"]);
 }
 
 flawed_url!(FormsForAnything, |inner, key, options| {
@@ -160,7 +160,7 @@ flawed_url!(FormsForAnything, |inner, key, options| {
 
 #[test]
 fn conditions_of_a_form_that_are_forgotten_are_caught() {
-    caught::<FormsForAnything>(&["url::a_form_is_bound_to_what_was_asked"]);
+    caught::<FormsForAnything>(&["url::a_form_is_bound_to_its_options"]);
 }
 
 flawed_url!(OneNameAlone, |inner, key, options| {
@@ -171,7 +171,7 @@ flawed_url!(OneNameAlone, |inner, key, options| {
 
 #[test]
 fn a_form_for_one_name_where_any_was_asked_is_caught() {
-    caught::<OneNameAlone>(&["url::a_form_is_bound_to_what_was_asked"]);
+    caught::<OneNameAlone>(&["url::a_form_is_bound_to_its_options"]);
 }
 
 flawed_url!(FieldsInTheUrl, |inner, key, options| {
@@ -189,7 +189,7 @@ flawed_url!(FieldsInTheUrl, |inner, key, options| {
 
 #[test]
 fn a_form_whose_fields_show_is_caught() {
-    caught::<FieldsInTheUrl>(&["url::the_fields_of_a_form_do_not_show_in_debug_output"]);
+    caught::<FieldsInTheUrl>(&["url::debug_output_hides_the_fields_of_a_form"]);
 }
 
 flawed_url!(NeverStable, |inner, key, options| {
@@ -202,7 +202,7 @@ flawed_url!(NeverStable, |inner, key, options| {
 
 #[test]
 fn a_link_that_is_not_stable_is_caught() {
-    caught::<NeverStable>(&["url::a_stable_link_is_the_same_a_moment_later"]);
+    caught::<NeverStable>(&["url::a_stable_link_stays_the_same"]);
 }
 
 // Counts the time from the beginning of the window, and adds nothing for it.
@@ -214,7 +214,7 @@ flawed_url!(EndsWithinItsWindow, |inner, key, options| {
 
 #[test]
 fn a_stable_link_that_ends_too_early_is_caught() {
-    caught::<EndsWithinItsWindow>(&["url::a_stable_link_works_as_long_as_was_asked"]);
+    caught::<EndsWithinItsWindow>(&["url::a_stable_link_is_valid_as_long_as_requested"]);
 }
 
 /// Keeps its links by the path alone.
@@ -234,7 +234,7 @@ impl Flaw for RemembersLinks {
 
 #[test]
 fn a_stable_link_that_is_kept_for_other_keys_is_caught() {
-    caught::<RemembersLinks>(&["url::stable_links_to_different_things_differ"]);
+    caught::<RemembersLinks>(&["url::stable_links_with_different_options_differ"]);
 }
 
 /// Can do more than it says.
@@ -249,5 +249,5 @@ impl Flaw for DeniesLinks {
 
 #[test]
 fn a_capability_that_is_denied_in_vain_is_caught() {
-    caught::<DeniesLinks>(&["url::each_kind_of_link_is_made_or_unsupported"]);
+    caught::<DeniesLinks>(&["url::each_kind_of_link_is_returned_or_unsupported"]);
 }

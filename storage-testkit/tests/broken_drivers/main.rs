@@ -26,7 +26,7 @@ storage_testkit::conformance!(sound_tree, Of::<SoundTree>::default());
 
 /// What the handle keeps before a driver is asked; no driver can break it.
 const KEPT_BY_THE_HANDLE: [&str; 2] = [
-    "save::empty_chunks_in_a_stream_mean_nothing",
+    "save::empty_chunks_in_a_stream_are_ignored",
     "metadata::invalid_metadata_is_refused_and_nothing_is_stored",
 ];
 

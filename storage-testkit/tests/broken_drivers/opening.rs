@@ -55,12 +55,12 @@ flawed_open!(IgnoresRanges, |inner, key, options| inner
 #[test]
 fn a_range_that_is_ignored_is_caught() {
     caught::<IgnoresRanges>(&[
-        "range::from_to_yields_the_bytes_before_the_end",
-        "range::from_yields_the_rest",
-        "range::last_yields_the_end",
+        "range::from_to_returns_the_bytes_before_the_end",
+        "range::from_returns_the_rest",
+        "range::last_returns_the_end",
         "range::a_start_past_the_object_is_not_satisfiable",
         "range::no_range_of_an_empty_object_is_satisfiable",
-        "range::a_range_streams_as_it_reads",
+        "range::a_streamed_range_has_the_right_bytes",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -76,9 +76,9 @@ flawed_open!(EndIsIncluded, |inner, key, options| {
 #[test]
 fn a_range_with_its_end_is_caught() {
     caught::<EndIsIncluded>(&[
-        "range::from_to_yields_the_bytes_before_the_end",
-        "range::every_range_of_a_small_object_is_right",
-        "range::ranges_of_a_large_object_are_right",
+        "range::from_to_returns_the_bytes_before_the_end",
+        "range::every_range_of_a_small_object_has_the_right_bytes",
+        "range::ranges_of_a_large_object_have_the_right_bytes",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -94,8 +94,8 @@ flawed_open!(LastIsFirst, |inner, key, options| {
 #[test]
 fn the_first_bytes_in_place_of_the_last_are_caught() {
     caught::<LastIsFirst>(&[
-        "range::last_yields_the_end",
-        "range::every_range_of_a_small_object_is_right",
+        "range::last_returns_the_end",
+        "range::every_range_of_a_small_object_has_the_right_bytes",
     ]);
 }
 
@@ -111,7 +111,7 @@ flawed_open!(LastUnderflows, |inner, key, options| {
 
 #[test]
 fn more_last_bytes_than_there_are_being_refused_is_caught() {
-    caught::<LastUnderflows>(&["range::an_end_past_the_object_is_brought_back_to_it"]);
+    caught::<LastUnderflows>(&["range::an_end_past_the_object_is_reduced_to_its_size"]);
 }
 
 flawed_open!(
@@ -147,7 +147,7 @@ flawed_open!(EndIsNotBroughtBack, |inner, key, options| {
 
 #[test]
 fn a_range_refused_for_its_end_is_caught() {
-    caught::<EndIsNotBroughtBack>(&["range::an_end_past_the_object_is_brought_back_to_it"]);
+    caught::<EndIsNotBroughtBack>(&["range::an_end_past_the_object_is_reduced_to_its_size"]);
 }
 
 flawed_open!(SizeOfTheRange, |inner, key, options| {
@@ -162,8 +162,8 @@ flawed_open!(SizeOfTheRange, |inner, key, options| {
 #[test]
 fn the_size_of_the_range_for_the_objects_is_caught() {
     caught::<SizeOfTheRange>(&[
-        "range::from_to_yields_the_bytes_before_the_end",
-        "stat_exists::save_stat_and_open_tell_the_same",
+        "range::from_to_returns_the_bytes_before_the_end",
+        "stat_exists::save_stat_and_open_return_the_same_metadata",
     ]);
 }
 
@@ -175,7 +175,7 @@ flawed_open!(RangeFromZero, |inner, key, options| {
 
 #[test]
 fn a_range_that_claims_other_positions_is_caught() {
-    caught::<RangeFromZero>(&["range::from_yields_the_rest"]);
+    caught::<RangeFromZero>(&["range::from_returns_the_rest"]);
 }
 
 flawed_open!(BytesFromZero, |inner, key, options| {
@@ -187,7 +187,10 @@ flawed_open!(BytesFromZero, |inner, key, options| {
 
 #[test]
 fn other_bytes_than_the_range_claims_are_caught() {
-    caught::<BytesFromZero>(&["range::from_yields_the_rest", "range::a_range_streams_as_it_reads"]);
+    caught::<BytesFromZero>(&[
+        "range::from_returns_the_rest",
+        "range::a_streamed_range_has_the_right_bytes",
+    ]);
 }
 
 flawed_open!(ShortBody, |inner, key, options| {
@@ -200,8 +203,8 @@ flawed_open!(ShortBody, |inner, key, options| {
 #[test]
 fn a_body_that_ends_early_is_caught() {
     caught::<ShortBody>(&[
-        "open::the_body_is_as_long_as_the_metadata_says",
-        "save::a_stream_of_unknown_size_is_saved_whole",
+        "open::the_body_has_the_size_in_the_metadata",
+        "save::a_stream_of_unknown_size_is_saved_completely",
     ]);
 }
 
@@ -217,7 +220,7 @@ fn an_empty_object_for_a_missing_one_is_caught() {
     caught::<MissingIsEmpty>(&[
         "open::a_missing_object_is_not_found",
         "delete::a_deleted_object_is_gone",
-        "stat_exists::a_prefix_of_keys_is_no_object",
+        "stat_exists::a_prefix_of_keys_is_not_an_object",
         "errors::an_error_names_verb_driver_and_key",
     ]);
 }
@@ -255,12 +258,12 @@ flawed_condition! {
         "conditions::if_match_refuses_another_version",
         "conditions::if_match_compares_strongly",
         "conditions::if_match_is_evaluated_first",
-        "concurrency::a_range_on_an_etag_is_of_that_version",
+        "concurrency::a_range_with_if_match_is_of_that_version",
         "property::random_operations_agree_with_the_memory_driver"
     ];
     IgnoresIfNoneMatch, an_if_none_match_that_is_ignored_is_caught, |options| options.if_none_match = None => [
-        "conditions::if_none_match_tells_that_nothing_changed",
-        "conditions::if_match_that_holds_leaves_the_others_to_decide",
+        "conditions::if_none_match_reports_an_unchanged_object",
+        "conditions::a_matching_if_match_leaves_the_decision_to_the_other_conditions",
         "property::random_operations_agree_with_the_memory_driver"
     ];
     IgnoresIfModifiedSince, an_if_modified_since_that_is_ignored_is_caught, |options| options.if_modified_since = None => [
@@ -325,7 +328,7 @@ flawed_open!(
 #[test]
 fn a_condition_that_hides_absence_is_caught() {
     caught::<ConditionsOnMissing>(&[
-        "conditions::a_missing_object_is_not_found_whatever_the_condition",
+        "conditions::a_missing_object_is_not_found_under_any_condition",
     ]);
 }
 
@@ -359,8 +362,8 @@ impl Flaw for ReadsLater {
 #[test]
 fn a_body_that_is_a_mixture_of_versions_is_caught() {
     caught::<ReadsLater>(&[
-        "concurrency::an_object_overwritten_while_it_is_read_stays_the_old_version",
-        "concurrency::an_object_opened_before_an_overwrite_and_read_after_it_is_no_mixture",
+        "concurrency::a_body_that_is_being_read_stays_the_old_version_after_an_overwrite",
+        "concurrency::a_body_that_is_read_after_an_overwrite_is_of_one_version",
     ]);
 }
 
@@ -377,7 +380,7 @@ flawed_open!(MetadataOfAnotherVersion, |inner, key, options| {
 #[test]
 fn metadata_of_another_version_than_the_bytes_is_caught() {
     caught::<MetadataOfAnotherVersion>(&[
-        "concurrency::readers_during_1000_overwrites_see_whole_versions",
+        "concurrency::readers_during_1000_overwrites_see_complete_versions",
     ]);
 }
 
@@ -405,7 +408,7 @@ flawed_open!(MissingIsZeros, |inner, key, options| {
 #[test]
 fn holes_in_the_body_of_a_deleted_object_are_caught() {
     caught::<MissingIsZeros>(&[
-        "concurrency::an_object_deleted_while_it_is_read_stays_the_old_version",
+        "concurrency::a_body_that_is_being_read_stays_the_old_version_after_a_delete",
     ]);
 }
 
@@ -438,7 +441,9 @@ impl Flaw for StaleNowAndThen {
 
 #[test]
 fn a_version_that_comes_back_is_caught() {
-    caught::<StaleNowAndThen>(&["concurrency::readers_during_overwrites_never_go_back"]);
+    caught::<StaleNowAndThen>(&[
+        "concurrency::readers_during_overwrites_never_see_an_older_version_again",
+    ]);
 }
 
 flawed_open!(SwapsChunks, |inner, key, options| {
@@ -453,7 +458,7 @@ flawed_open!(SwapsChunks, |inner, key, options| {
 fn chunks_in_another_order_are_caught() {
     caught::<SwapsChunks>(&[
         "open::the_body_is_the_same_as_bytes_stream_and_reader",
-        "save::what_is_saved_is_read_back_byte_for_byte",
+        "save::a_saved_object_is_read_back_byte_for_byte",
     ]);
 }
 
@@ -487,7 +492,7 @@ impl Flaw for LeaksConnections {
 #[test]
 fn a_connection_that_a_dropped_body_keeps_is_caught() {
     caught::<LeaksConnections>(&[
-        "open::a_body_that_is_dropped_half_read_does_no_harm",
+        "open::a_partly_read_body_can_be_dropped",
         "open::an_object_can_be_opened_many_times_at_once",
         "cancellation::reading_verbs_can_be_dropped_at_any_point",
     ]);
@@ -527,8 +532,8 @@ impl Flaw for LocksWhileOpen {
 #[test]
 fn a_driver_that_cannot_save_while_a_body_is_open_is_caught() {
     caught::<LocksWhileOpen>(&[
-        "open::an_open_object_is_saved_elsewhere_as_it_streams",
-        "concurrency::an_object_overwritten_while_it_is_read_stays_the_old_version",
+        "open::an_open_object_can_be_saved_under_another_key",
+        "concurrency::a_body_that_is_being_read_stays_the_old_version_after_an_overwrite",
     ]);
 }
 
@@ -542,7 +547,7 @@ flawed_open!(NeverMatches, |inner, key, options| {
 
 #[test]
 fn an_if_match_that_never_holds_is_caught() {
-    caught::<NeverMatches>(&["conditions::if_match_opens_the_version_that_is_meant"]);
+    caught::<NeverMatches>(&["conditions::if_match_opens_the_matching_version"]);
 }
 
 flawed_open!(NeverModified, |inner, key, options| {
@@ -557,6 +562,6 @@ flawed_open!(NeverModified, |inner, key, options| {
 fn an_if_none_match_that_always_holds_is_caught() {
     caught::<NeverModified>(&[
         "conditions::if_none_match_opens_another_version",
-        "conditions::if_none_match_opens_what_was_overwritten",
+        "conditions::if_none_match_opens_an_overwritten_object",
     ]);
 }

@@ -120,12 +120,12 @@ macro_rules! swallows {
 }
 
 swallows! {
-    ExistsSwallows, an_exists_that_swallows_errors_is_caught, Exists => "errors::exists_does_not_take_trouble_for_absence";
-    StatSwallows, a_stat_that_swallows_errors_is_caught, Stat => "errors::stat_and_open_do_not_take_trouble_for_absence";
-    OpenSwallows, an_open_that_swallows_errors_is_caught, Open => "errors::stat_and_open_do_not_take_trouble_for_absence";
-    DeleteSwallows, a_delete_that_swallows_errors_is_caught, Delete => "errors::delete_does_not_take_trouble_for_absence";
+    ExistsSwallows, an_exists_that_swallows_errors_is_caught, Exists => "errors::exists_fails_on_a_broken_backend";
+    StatSwallows, a_stat_that_swallows_errors_is_caught, Stat => "errors::stat_and_open_do_not_report_not_found_on_a_broken_backend";
+    OpenSwallows, an_open_that_swallows_errors_is_caught, Open => "errors::stat_and_open_do_not_report_not_found_on_a_broken_backend";
+    DeleteSwallows, a_delete_that_swallows_errors_is_caught, Delete => "errors::delete_fails_on_a_broken_backend";
     DeleteManySwallows, a_delete_many_that_swallows_errors_is_caught, DeleteMany =>
-        "errors::delete_all_does_not_take_trouble_for_absence";
+        "errors::delete_many_fails_on_a_broken_backend";
 }
 
 #[derive(Default)]
@@ -142,7 +142,7 @@ impl Flaw for PrefixesExist {
 
 #[test]
 fn a_directory_that_exists_is_caught() {
-    caught::<PrefixesExist>(&["stat_exists::a_prefix_of_keys_is_no_object"]);
+    caught::<PrefixesExist>(&["stat_exists::a_prefix_of_keys_is_not_an_object"]);
 }
 
 #[derive(Default)]
@@ -162,7 +162,7 @@ impl Flaw for ParentsServe {
 
 #[test]
 fn a_key_below_an_object_that_exists_is_caught() {
-    caught::<ParentsServe>(&["stat_exists::a_key_below_an_object_is_no_object"]);
+    caught::<ParentsServe>(&["stat_exists::a_key_below_an_object_is_not_an_object"]);
 }
 
 #[derive(Default)]
@@ -220,7 +220,7 @@ flawed_delete!(MissingIsAnError, |inner, key| {
 #[test]
 fn a_delete_that_misses_what_is_missing_is_caught() {
     caught::<MissingIsAnError>(&[
-        "delete::deleting_what_is_not_there_is_ok",
+        "delete::deleting_a_missing_object_succeeds",
         "concurrency::concurrent_deletes_of_one_object_all_succeed",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
@@ -232,7 +232,7 @@ flawed_delete!(DoesNothing, |_inner, _key| Ok(()));
 fn a_delete_that_does_nothing_is_caught() {
     caught::<DoesNothing>(&[
         "delete::a_deleted_object_is_gone",
-        "create_new::a_deleted_key_is_free_again",
+        "create_new::create_new_succeeds_after_a_delete",
     ]);
 }
 
@@ -253,9 +253,9 @@ flawed_delete!(DeletesPrefixes, |inner, key| delete_where(inner, |name| name
 #[test]
 fn a_delete_of_all_that_begins_with_the_key_is_caught() {
     caught::<DeletesPrefixes>(&[
-        "delete::its_neighbours_stay",
+        "delete::a_delete_leaves_similar_keys",
         "delete::deleting_a_prefix_of_keys_deletes_nothing",
-        "keys::an_odd_key_is_copied_and_deleted_as_it_is",
+        "keys::an_unusual_key_is_copied_and_deleted_unchanged",
     ]);
 }
 
@@ -268,7 +268,7 @@ flawed_delete!(DeletesGlobs, |inner, key| match key.as_str().strip_suffix('*') {
 fn a_delete_with_a_glob_meaning_is_caught() {
     caught::<DeletesGlobs>(&[
         "delete::deleting_a_prefix_of_keys_deletes_nothing",
-        "keys::an_odd_key_is_copied_and_deleted_as_it_is",
+        "keys::an_unusual_key_is_copied_and_deleted_unchanged",
     ]);
 }
 
@@ -295,7 +295,7 @@ flawed_delete!(EmptiesFirst, |inner, key| {
 #[test]
 fn a_delete_that_empties_the_object_first_is_caught() {
     caught::<EmptiesFirst>(&[
-        "cancellation::a_delete_dropped_at_any_point_leaves_a_whole_object_or_none",
+        "cancellation::a_delete_dropped_at_any_point_leaves_a_complete_object_or_none",
     ]);
 }
 
@@ -344,7 +344,7 @@ impl Flaw for IgnoresModes {
 #[test]
 fn a_mode_that_is_neither_kept_nor_refused_is_caught() {
     caught::<IgnoresModes>(&[
-        "capabilities::what_the_capabilities_deny_is_refused_and_changes_nothing",
+        "capabilities::a_verb_without_its_capability_is_refused_and_changes_nothing",
     ]);
 }
 
@@ -411,7 +411,7 @@ fn an_error_with_the_drivers_own_key_is_caught() {
 
 #[test]
 fn a_secret_in_an_error_is_caught() {
-    caught::<TellsTooMuch>(&["errors::no_secret_shows_in_errors_and_debug_output"]);
+    caught::<TellsTooMuch>(&["errors::errors_and_debug_output_contain_no_secret"]);
 }
 
 #[derive(Default)]
@@ -423,5 +423,5 @@ impl Flaw for Nameless {
 
 #[test]
 fn a_driver_with_a_name_that_is_none_is_caught() {
-    caught::<Nameless>(&["capabilities::the_driver_says_who_it_is"]);
+    caught::<Nameless>(&["capabilities::the_driver_has_a_name_and_a_location"]);
 }

@@ -43,7 +43,7 @@ flawed_meta!(ConstantETag, |_flaw, meta| meta.etag = ETag::strong("constant").ok
 
 #[test]
 fn a_constant_etag_is_caught() {
-    caught::<ConstantETag>(&["metadata::a_strong_etag_differs_from_version_to_version"]);
+    caught::<ConstantETag>(&["metadata::a_strong_etag_differs_between_versions"]);
 }
 
 #[derive(Default)]
@@ -53,7 +53,7 @@ flawed_meta!(ETagOfTheSize, |_flaw, meta| meta.etag =
 
 #[test]
 fn an_etag_made_of_the_size_is_caught() {
-    caught::<ETagOfTheSize>(&["metadata::a_strong_etag_differs_from_version_to_version"]);
+    caught::<ETagOfTheSize>(&["metadata::a_strong_etag_differs_between_versions"]);
 }
 
 #[derive(Default)]
@@ -67,7 +67,7 @@ flawed_meta!(ETagOfTheSecond, |_flaw, meta| {
 
 #[test]
 fn an_etag_made_of_size_and_second_is_caught() {
-    caught::<ETagOfTheSecond>(&["metadata::a_strong_etag_differs_from_version_to_version"]);
+    caught::<ETagOfTheSecond>(&["metadata::a_strong_etag_differs_between_versions"]);
 }
 
 #[derive(Default)]
@@ -81,8 +81,8 @@ flawed_meta!(RestlessETag, |flaw, meta| {
 #[test]
 fn an_etag_that_changes_by_itself_is_caught() {
     caught::<RestlessETag>(&[
-        "metadata::the_etag_stays_while_the_object_does",
-        "stat_exists::save_stat_and_open_tell_the_same",
+        "metadata::the_etag_of_an_unchanged_object_stays_the_same",
+        "stat_exists::save_stat_and_open_return_the_same_metadata",
     ]);
 }
 
@@ -93,10 +93,10 @@ flawed_meta!(WrongSize, |_flaw, meta| meta.size += 1);
 #[test]
 fn a_wrong_size_is_caught() {
     caught::<WrongSize>(&[
-        "open::the_body_is_as_long_as_the_metadata_says",
-        "stat_exists::save_stat_and_open_tell_the_same",
-        "list::entries_tell_what_stat_tells",
-        "save::an_empty_object_is_an_object",
+        "open::the_body_has_the_size_in_the_metadata",
+        "stat_exists::save_stat_and_open_return_the_same_metadata",
+        "list::entries_agree_with_stat",
+        "save::an_empty_object_is_saved",
     ]);
 }
 
@@ -107,8 +107,8 @@ flawed_meta!(NoTime, |_flaw, meta| meta.last_modified = Some(SystemTime::UNIX_EP
 #[test]
 fn a_time_that_means_nothing_is_caught() {
     caught::<NoTime>(&[
-        "stat_exists::the_time_of_a_save_is_told",
-        "list::entries_tell_what_stat_tells",
+        "stat_exists::stat_returns_the_time_of_the_save",
+        "list::entries_agree_with_stat",
     ]);
 }
 
@@ -123,7 +123,7 @@ flawed_meta!(TimeGoesBack, |flaw, meta| {
 
 #[test]
 fn a_time_that_goes_back_is_caught() {
-    caught::<TimeGoesBack>(&["metadata::last_modified_does_not_go_back"]);
+    caught::<TimeGoesBack>(&["metadata::last_modified_never_decreases"]);
 }
 
 #[derive(Default)]
@@ -133,8 +133,5 @@ flawed_meta!(AnotherKey, |_flaw, meta| meta.key =
 
 #[test]
 fn metadata_with_another_key_is_caught() {
-    caught::<AnotherKey>(&[
-        "open::the_body_is_as_long_as_the_metadata_says",
-        "keys::spaces_are_kept",
-    ]);
+    caught::<AnotherKey>(&["open::the_body_has_the_size_in_the_metadata", "keys::spaces_are_kept"]);
 }

@@ -200,7 +200,7 @@ impl Flaw for LeavesDirectories {
 fn a_directory_that_stays_in_the_way_is_caught() {
     caught::<LeavesDirectories>(&[
         "delete::a_key_can_become_a_prefix_and_a_key_again",
-        "save::a_save_after_a_failed_one_succeeds",
-        "cancellation::a_dropped_save_leaves_nothing_where_nothing_was",
+        "save::a_save_after_a_failed_save_succeeds",
+        "cancellation::a_dropped_save_creates_no_object",
     ]);
 }
