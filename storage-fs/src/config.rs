@@ -181,28 +181,36 @@ impl FsBuilder {
     }
 }
 
-/// The options as a configuration contains them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FsOptions {
-    #[serde(deserialize_with = "local_path::deserialize")]
-    root: PathBuf,
-    #[serde(default = "enabled")]
-    create_root: bool,
-    #[serde(default = "enabled")]
-    durable: bool,
-    #[serde(default)]
-    file_mode: Option<FileMode>,
-    #[serde(default)]
-    dir_mode: Option<FileMode>,
-    #[serde(default)]
-    respect_umask: bool,
-    #[serde(default)]
-    remove_locks: bool,
-    #[serde(default)]
-    signing_key: Option<Secret>,
-    #[serde(default)]
-    metadata: MetadataStore,
+storage_core::options! {
+    /// The options as a configuration contains them.
+    #[derive(Debug)]
+    struct FsOptions {
+        /// The directory of the objects.
+        #[serde(deserialize_with = "local_path::deserialize")]
+        root: PathBuf => "path", required;
+        /// Whether to create a missing root and its parents.
+        #[serde(default = "enabled")]
+        create_root: bool => "boolean", default true;
+        /// Whether to sync files and directories before a save returns.
+        #[serde(default = "enabled")]
+        durable: bool => "boolean", default true;
+        /// Permission bits of files, in octal and quoted.
+        file_mode: Option<FileMode> => "text", default "0644";
+        /// Permission bits of directories, in octal and quoted.
+        dir_mode: Option<FileMode> => "text", default "0755";
+        /// Whether to apply the umask instead of `file_mode` and `dir_mode`.
+        #[serde(default)]
+        respect_umask: bool => "boolean", default false;
+        /// Whether to remove unused lock files when the driver is dropped.
+        #[serde(default)]
+        remove_locks: bool => "boolean", default false;
+        /// The secret of signed links. Requires `public_url`.
+        signing_key: Option<Secret> => "secret";
+        /// Where metadata is stored: in extended attributes, in sidecar files, or in sidecars where
+        /// attributes are impossible (`auto`).
+        #[serde(default)]
+        metadata: MetadataStore => "`auto`, `xattr` or `sidecar`", default "auto";
+    }
 }
 
 fn enabled() -> bool {
@@ -251,10 +259,12 @@ impl de::Visitor<'_> for FileModeVisitor {
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 pub fn register(registry: &mut Registry) {
-    registry.register("fs", |options, context| {
+    registry.register("fs", |options: FsOptions, context| {
         open_driver(builder_from(options, context.common().public_url.clone())?)
     });
-    registry.register_scheme("file", "fs", |url| Ok(Options::new().with("root", root_of(url)?)));
+    registry.register_scheme("file", "fs", "file:///abs/path", |url| {
+        Ok(Options::new().with("root", root_of(url)?))
+    });
 }
 
 /// Returns the root that a `file:` URL names.
@@ -273,8 +283,7 @@ fn root_of(url: &Url) -> Result<String> {
 }
 
 /// Returns a builder with the options of a configuration.
-fn builder_from(options: Options, public_url: Option<Url>) -> Result<FsBuilder> {
-    let options: FsOptions = options.read("fs")?;
+fn builder_from(options: FsOptions, public_url: Option<Url>) -> Result<FsBuilder> {
     let mut builder = FsBuilder::new(options.root)
         .create_root(options.create_root)
         .durable(options.durable)

@@ -35,18 +35,23 @@
 //!
 //! # Options
 //!
-//! | option | default | meaning |
-//! |-|-|-|
-//! | `root` | required | the directory of the objects |
-//! | `create_root` | `true` | create a missing root and its parents |
-//! | `durable` | `true` | sync files and directories before a save returns |
-//! | `file_mode` | `"0644"` | permission bits of files, in octal and quoted |
-//! | `dir_mode` | `"0755"` | permission bits of directories, in octal and quoted |
-//! | `respect_umask` | `false` | apply the umask instead of `file_mode` and `dir_mode` |
-//! | `remove_locks` | `false` | remove unused lock files when the driver is dropped |
-//! | `metadata` | `"auto"` | where metadata is stored: `auto`, `xattr` or `sidecar` |
-//! | `public_url` | none | base URL of public and signed links |
-//! | `signing_key` | none | secret of signed links; requires `public_url` |
+//! <!-- options of fs -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `root` | path | required | The directory of the objects. |
+//! | `create_root` | boolean | `true` | Whether to create a missing root and its parents. |
+//! | `durable` | boolean | `true` | Whether to sync files and directories before a save returns. |
+//! | `file_mode` | text | `"0644"` | Permission bits of files, in octal and quoted. |
+//! | `dir_mode` | text | `"0755"` | Permission bits of directories, in octal and quoted. |
+//! | `respect_umask` | boolean | `false` | Whether to apply the umask instead of `file_mode` and `dir_mode`. |
+//! | `remove_locks` | boolean | `false` | Whether to remove unused lock files when the driver is dropped. |
+//! | `signing_key` | secret | | The secret of signed links. Requires `public_url`. |
+//! | `metadata` | `auto`, `xattr` or `sidecar` | `"auto"` | Where metadata is stored: in extended attributes, in sidecar files, or in sidecars where attributes are impossible (`auto`). |
+//!
+//! <!-- end of options -->
+//!
+//! `public_url` is the base URL of public and signed links.
 //!
 //! [`register`] adds the driver `fs` and the scheme `file` to a registry. [`FsBuilder`] sets the
 //! same options in code.
