@@ -1,4 +1,4 @@
-//! Copies that lose something on the way.
+//! Copies with flaws.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Notes, Sound, caught};
 
-/// A flaw of `copy` alone.
+/// A flaw of `copy`.
 macro_rules! flawed_copy {
     ($flaw:ident, |$inner:ident, $from:ident, $to:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
@@ -111,7 +111,7 @@ flawed_copy!(Moves, |inner, from, to, options| {
 });
 
 #[test]
-fn a_copy_that_takes_the_source_away_is_caught() {
+fn a_copy_that_removes_the_source_is_caught() {
     caught::<Moves>(&[
         "copy::the_copy_has_the_bytes_and_the_source_stays",
         "concurrency::copies_during_overwrites_are_complete",
@@ -202,7 +202,7 @@ flawed_copy!(LooksFirst, |inner, from, to, options| {
 });
 
 #[test]
-fn a_copy_with_create_new_that_looks_first_is_caught() {
+fn a_copy_with_create_new_that_checks_before_it_writes_is_caught() {
     caught::<LooksFirst>(&["copy::one_of_16_concurrent_copies_with_create_new_succeeds"]);
 }
 
@@ -235,7 +235,7 @@ fn a_copy_with_create_new_that_never_succeeds_is_caught() {
     caught::<NeverNew>(&["copy::create_new_copies_to_a_free_key"]);
 }
 
-/// Keeps the metadata of a copy as it was with the source, its key included.
+/// Gives the copy the metadata of the source, including its key.
 #[derive(Default)]
 struct KeepsTheSourcesKey {
     sources: Notes<Key>,
@@ -256,14 +256,14 @@ impl Flaw for KeepsTheSourcesKey {
 }
 
 #[test]
-fn a_copy_that_is_told_under_its_sources_key_is_caught() {
+fn a_copy_with_the_key_of_its_source_is_caught() {
     caught::<KeepsTheSourcesKey>(&[
         "copy::stat_and_open_of_the_copy_return_the_same_metadata",
         "copy::the_copy_has_the_bytes_and_the_source_stays",
     ]);
 }
 
-/// A copy that is another name for its source.
+/// Makes the copy an alias of its source.
 #[derive(Default)]
 struct Aliases {
     sources: Notes<Key>,
@@ -292,7 +292,7 @@ fn a_copy_that_changes_with_its_source_is_caught() {
     caught::<Aliases>(&["copy::source_and_copy_are_independent"]);
 }
 
-/// Keeps what it knows of the bytes by key, and forgets that a copy brings others.
+/// Keeps checksums by key, and does not replace them in a copy.
 #[derive(Default)]
 struct StaleChecksums {
     known: std::sync::Mutex<HashMap<Key, Checksum>>,
@@ -325,6 +325,6 @@ impl Flaw for StaleChecksums {
 }
 
 #[test]
-fn a_copy_with_the_checksums_of_what_it_replaced_is_caught() {
+fn a_copy_with_the_checksums_of_the_replaced_object_is_caught() {
     caught::<StaleChecksums>(&["copy::checksums_of_a_copy_match_its_bytes"]);
 }

@@ -1,4 +1,4 @@
-//! Deletions of many objects that do too much, too little, or answer for others.
+//! `delete_many` that deletes too much or too little, or returns wrong results.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `delete_many` alone.
+/// A flaw of `delete_many`.
 macro_rules! flawed_delete_many {
     ($flaw:ident, |$inner:ident, $keys:ident| $body:expr) => {
         #[derive(Default)]
@@ -39,16 +39,16 @@ fn a_deletion_that_does_nothing_is_caught() {
 
 // What is missing may be a trouble to a backend, and is none to its callers.
 flawed_delete_many!(MissesTheMissing, |inner, keys| {
-    let mut answers = Vec::new();
+    let mut results = Vec::new();
     for key in keys {
-        answers.push(inner.memory.stat(key).await.map(drop));
+        results.push(inner.memory.stat(key).await.map(drop));
     }
     inner.memory.delete_many(keys).await;
-    answers
+    results
 });
 
 #[test]
-fn a_deletion_that_misses_what_is_missing_is_caught() {
+fn a_deletion_that_fails_for_missing_objects_is_caught() {
     caught::<MissesTheMissing>(&[
         "delete_many::a_missing_object_counts_as_deleted",
         "delete_many::all_objects_of_1200_keys_are_deleted",
@@ -57,18 +57,18 @@ fn a_deletion_that_misses_what_is_missing_is_caught() {
 }
 
 flawed_delete_many!(StopsAtTheFirstError, |inner, keys| {
-    let mut answers = Vec::new();
+    let mut results = Vec::new();
     for key in keys {
         if inner.memory.stat(key).await.is_err() {
             break;
         }
-        answers.push(inner.memory.delete(key).await);
+        results.push(inner.memory.delete(key).await);
     }
-    answers
+    results
 });
 
 #[test]
-fn a_deletion_that_answers_for_some_keys_only_is_caught() {
+fn a_deletion_with_too_few_results_is_caught() {
     caught::<StopsAtTheFirstError>(&[
         "delete_many::each_result_is_in_the_place_of_its_key",
         "delete_many::a_missing_object_counts_as_deleted",
@@ -81,7 +81,7 @@ flawed_delete_many!(AnswersOnceForEachKey, |inner, keys| {
 });
 
 #[test]
-fn a_key_that_is_answered_once_though_it_was_given_twice_is_caught() {
+fn a_single_result_for_a_key_that_is_given_twice_is_caught() {
     caught::<AnswersOnceForEachKey>(&["delete_many::a_key_that_is_given_twice_is_deleted"]);
 }
 
@@ -95,7 +95,7 @@ flawed_delete_many!(OneAnswerForAll, |inner, keys| {
 });
 
 #[test]
-fn a_key_that_spoils_the_request_for_the_others_is_caught() {
+fn a_key_that_makes_the_other_deletions_fail_is_caught() {
     caught::<OneAnswerForAll>(&["delete_many::each_result_is_in_the_place_of_its_key"]);
 }
 

@@ -1,4 +1,4 @@
-//! A sound driver, and what it takes to break it in one place.
+//! A sound driver, and the trait [`Flaw`], which breaks it in one place.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +22,7 @@ use storage_testkit::{Harness, Outcome, case};
 #[derive(Debug, Clone)]
 pub(crate) struct Sound {
     pub(crate) memory: Memory,
-    /// The same, with what other programs have left in it.
+    /// The same driver, with extra entries in its listings.
     pub(crate) foreign: ExtraEntries,
 }
 
@@ -39,7 +39,7 @@ impl Sound {
         Self { memory, foreign }
     }
 
-    /// With objects in it.
+    /// Creates a driver with objects.
     async fn holding(leave: impl FnOnce(ExtraEntries) -> ExtraEntries, keys: &[&str]) -> Self {
         let sound = Self::with(leave);
         for key in keys {
@@ -49,7 +49,7 @@ impl Sound {
     }
 
     pub(crate) fn signer() -> Result<SigningKey> {
-        SigningKey::new("a secret for tests alone")
+        SigningKey::new("a secret for tests")
     }
 
     pub(crate) fn base() -> url::Url {
@@ -71,7 +71,7 @@ impl Sound {
         }
     }
 
-    /// As on S3, but for the cipher.
+    /// Like a form of S3, with a policy in plain text.
     fn form(key: &Key, options: &UrlOptions) -> Result<Link> {
         let (from, lifetime) = options.signing_window(SystemTime::now())?;
         let mut form = Link::signed(Self::base(), UrlMethod::Post, from + lifetime);
@@ -95,7 +95,7 @@ impl Sound {
     }
 }
 
-/// One thing done wrong. What is not overridden is done right.
+/// A flaw of one verb. The default methods are sound.
 #[async_trait]
 pub(crate) trait Flaw: Default + Send + Sync + 'static {
     fn capabilities(&self) -> Capabilities {
@@ -129,11 +129,11 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
     }
 
     async fn delete_many(&self, inner: &Sound, keys: &[Key]) -> Vec<Result<()>> {
-        let mut answers = Vec::new();
+        let mut results = Vec::new();
         for key in keys {
-            answers.push(self.delete(inner, key).await);
+            results.push(self.delete(inner, key).await);
         }
-        answers
+        results
     }
 
     async fn delete_folder_marker(&self, inner: &Sound, marker: &Prefix) -> Result<()> {
@@ -163,11 +163,12 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
     /// See [`Harness::is_tree`].
     const TREE: bool = false;
 
-    /// Claims that objects are elsewhere, so that the case about memory applies.
+    /// Whether the harness states that objects are outside of memory, so that the case about memory
+    /// applies.
     const OUTSIDE_MEMORY: bool = false;
 }
 
-/// Nothing done wrong: the control.
+/// No flaw.
 #[derive(Default)]
 pub(crate) struct Flawless;
 
@@ -236,7 +237,7 @@ impl<F: Flaw> Driver for Broken<F> {
     }
 }
 
-/// Makes drivers with a flaw.
+/// A harness that makes drivers with a flaw.
 pub(crate) struct Of<F>(std::marker::PhantomData<fn() -> F>);
 
 impl<F> Default for Of<F> {

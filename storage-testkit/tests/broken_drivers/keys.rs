@@ -1,4 +1,4 @@
-//! Keys that are rewritten on their way to the backend.
+//! Drivers that rewrite keys.
 
 use storage_core::{
     CopyOptions, Driver, EntryStream, Key, ListOptions, Object, ObjectMeta, OpenOptions, Payload,
@@ -7,7 +7,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// What a driver makes of a key; two of them may come out the same.
+/// Rewrites a key, possibly two keys to the same one.
 trait Rewrite: Default + Send + Sync + 'static {
     fn rewritten(text: &str) -> String;
 }
@@ -19,7 +19,7 @@ fn inside<R: Rewrite>(key: &Key) -> Key {
     Key::new(R::rewritten(key.as_str())).unwrap_or_else(|_| key.clone())
 }
 
-/// Every verb rewrites alike and answers the key it was asked for, as real ones do.
+/// Every verb rewrites the key and returns the original, like real drivers with this flaw.
 #[async_trait]
 impl<R: Rewrite> Flaw for Rewriting<R> {
     async fn save(

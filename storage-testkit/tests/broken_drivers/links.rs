@@ -1,4 +1,4 @@
-//! Links that promise too much, or not what was asked for.
+//! Links with flaws.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `url` alone.
+/// A flaw of `url`.
 macro_rules! flawed_url {
     ($flaw:ident, |$inner:ident, $key:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
@@ -147,7 +147,7 @@ flawed_url!(CannotSign, |inner, key, options| match options.expires_in {
 });
 
 #[test]
-fn a_capability_that_is_claimed_in_vain_is_caught() {
+fn a_capability_for_links_that_are_unsupported_is_caught() {
     caught::<CannotSign>(&["url::each_kind_of_link_is_returned_or_unsupported"]);
 }
 
@@ -170,7 +170,7 @@ flawed_url!(OneNameAlone, |inner, key, options| {
 });
 
 #[test]
-fn a_form_for_one_name_where_any_was_asked_is_caught() {
+fn a_form_that_ignores_any_name_is_caught() {
     caught::<OneNameAlone>(&["url::a_form_is_bound_to_its_options"]);
 }
 
@@ -217,7 +217,7 @@ fn a_stable_link_that_ends_too_early_is_caught() {
     caught::<EndsWithinItsWindow>(&["url::a_stable_link_is_valid_as_long_as_requested"]);
 }
 
-/// Keeps its links by the path alone.
+/// Keeps links by path, whatever their options.
 #[derive(Default)]
 struct RemembersLinks(Mutex<Option<Link>>);
 
@@ -237,7 +237,7 @@ fn a_stable_link_that_is_kept_for_other_keys_is_caught() {
     caught::<RemembersLinks>(&["url::stable_links_with_different_options_differ"]);
 }
 
-/// Can do more than it says.
+/// Returns links without the capability.
 #[derive(Default)]
 struct DeniesLinks;
 
@@ -248,6 +248,6 @@ impl Flaw for DeniesLinks {
 }
 
 #[test]
-fn a_capability_that_is_denied_in_vain_is_caught() {
+fn links_without_their_capability_are_caught() {
     caught::<DeniesLinks>(&["url::each_kind_of_link_is_returned_or_unsupported"]);
 }

@@ -1,4 +1,4 @@
-//! Listings in the wrong order, with too few or too many names, under the wrong prefix.
+//! Listings in the wrong order, with missing or additional names, or of the wrong prefix.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,8 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `list` alone: a function of what the sound listing of everything yields, or of the
-/// whole request.
+/// A flaw of `list`: a function of the sound listing of all objects, or of the whole request.
 macro_rules! flawed_list {
     ($flaw:ident, |$inner:ident, $prefix:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
@@ -32,7 +31,7 @@ macro_rules! flawed_list {
     };
 }
 
-/// A change of the whole listing, read into memory.
+/// Changes the listing as a whole, in memory.
 fn changed<F>(inner: &Sound, prefix: &Prefix, options: &ListOptions, change: F) -> EntryStream
 where
     F: FnOnce(&mut Vec<Entry>) + Send + 'static,
@@ -46,7 +45,7 @@ where
     stream::once(all).try_flatten().boxed()
 }
 
-/// The listing of the objects that a driver thinks match, as a sound driver would roll them up.
+/// Returns a sound listing of the objects that a predicate selects.
 fn matching<F>(inner: &Sound, prefix: &Prefix, options: &ListOptions, matches: F) -> EntryStream
 where
     F: Fn(&str) -> bool + Send + 'static,
@@ -190,7 +189,7 @@ flawed_list!(FirstPageOnly, |inner, prefix, options| inner
     .boxed());
 
 #[test]
-fn a_listing_of_the_first_page_alone_is_caught() {
+fn a_listing_of_only_the_first_page_is_caught() {
     caught::<FirstPageOnly>(&["list::a_listing_of_2300_objects_is_complete_and_in_order"]);
 }
 
@@ -222,7 +221,7 @@ fn a_listing_that_repeats_an_entry_between_pages_is_caught() {
     ]);
 }
 
-/// Pages by number: what is deleted on the pages before moves the rest.
+/// Numbers its pages, so that a deletion on an earlier page moves the later entries.
 #[derive(Default)]
 struct PagesByNumber;
 
@@ -238,7 +237,7 @@ impl Flaw for PagesByNumber {
 }
 
 #[test]
-fn a_listing_that_others_move_is_caught() {
+fn a_listing_that_misses_objects_after_a_delete_is_caught() {
     caught::<PagesByNumber>(&["list::an_object_that_exists_throughout_is_listed_once"]);
 }
 
@@ -303,7 +302,7 @@ flawed_list!(ListsBelow, |inner, prefix, options| {
 });
 
 #[test]
-fn a_level_below_the_one_that_was_meant_is_caught() {
+fn a_listing_of_the_wrong_level_is_caught() {
     caught::<ListsBelow>(&[
         "list::a_delimiter_lists_one_level",
         "list::no_slash_is_added_to_a_prefix",
@@ -404,7 +403,7 @@ flawed_list!(OtherETags, |inner, prefix, options| changed(inner, prefix, options
 }));
 
 #[test]
-fn an_etag_that_stat_does_not_tell_is_caught() {
+fn a_listed_etag_that_differs_from_stat_is_caught() {
     caught::<OtherETags>(&["list::entries_agree_with_stat"]);
 }
 
@@ -468,7 +467,7 @@ fn names_hidden_for_looking_temporary_are_caught() {
     ]);
 }
 
-/// Remembers prefixes for ever.
+/// Lists a prefix after its last object is deleted.
 #[derive(Default)]
 struct KeepsPrefixes {
     seen: std::sync::Mutex<BTreeSet<String>>,
@@ -506,7 +505,7 @@ fn a_directory_that_stays_when_its_last_object_goes_is_caught() {
     caught::<KeepsPrefixes>(&["list::a_prefix_disappears_with_its_last_object"]);
 }
 
-/// Gives a connection back only when the listing was read to its end.
+/// Releases a connection only at the end of the listing.
 struct LeaksListings {
     connections: Arc<Semaphore>,
 }
@@ -538,7 +537,7 @@ fn a_connection_that_a_dropped_listing_keeps_is_caught() {
     caught::<LeaksListings>(&["list::a_partly_read_listing_can_be_dropped"]);
 }
 
-/// Takes an unreachable backend for an empty one.
+/// Lists nothing if the backend is broken.
 #[derive(Default)]
 struct TroubleIsEmpty;
 
@@ -577,7 +576,7 @@ flawed_list!(UnmarkedErrors, |inner, prefix, options| {
 });
 
 #[test]
-fn an_error_that_does_not_say_that_the_listing_continues_is_caught() {
+fn an_error_without_the_mark_that_the_listing_continues_is_caught() {
     caught::<UnmarkedErrors>(&[
         "list::an_unreadable_directory_is_one_error_and_the_listing_continues",
     ]);
@@ -617,7 +616,7 @@ flawed_list!(LooksIntoDirectories, |inner, prefix, options| {
 });
 
 #[test]
-fn a_level_that_looks_into_what_cannot_be_read_is_caught() {
+fn a_listing_of_one_level_that_reads_an_unreadable_directory_is_caught() {
     caught::<LooksIntoDirectories>(&[
         "list::a_listing_of_one_level_contains_an_unreadable_directory",
     ]);
@@ -657,7 +656,7 @@ fn folder_markers_that_are_hidden_are_caught() {
     ]);
 }
 
-/// Deletes a directory where a marker was meant, as a file system would.
+/// Deletes the directory of a folder marker, like a file system.
 #[derive(Default)]
 struct MarkersAreDirectories;
 
@@ -675,13 +674,13 @@ impl Flaw for MarkersAreDirectories {
 }
 
 #[test]
-fn a_folder_marker_that_takes_its_directory_along_is_caught() {
+fn a_folder_marker_whose_deletion_removes_its_directory_is_caught() {
     caught::<MarkersAreDirectories>(&[
         "list::a_folder_marker_is_deleted_and_objects_below_it_stay",
     ]);
 }
 
-/// Says that a marker is gone, and leaves it.
+/// Reports success and does not delete the marker.
 #[derive(Default)]
 struct MarkersStay;
 

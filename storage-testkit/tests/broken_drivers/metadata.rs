@@ -1,4 +1,4 @@
-//! Metadata that is lost, mangled or left over.
+//! Metadata that is lost, changed or not replaced.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Notes, Sound, caught, flawed_save};
 
-/// Saves with metadata that is not what was given.
+/// Saves with changed metadata.
 async fn save_with(
     inner: &Sound,
     key: &Key,
@@ -183,7 +183,7 @@ flawed_save!(SniffsAlways, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_content_type_that_is_always_read_out_of_the_bytes_is_caught() {
+fn a_content_type_that_is_always_detected_from_the_bytes_is_caught() {
     caught::<SniffsAlways>(&["metadata::the_content_type_is_guessed_from_the_key"]);
 }
 
@@ -254,7 +254,7 @@ fn a_time_that_does_not_fit_is_caught() {
     caught::<ThirtyTwoBits>(&["metadata::expires_is_kept_in_whole_seconds"]);
 }
 
-/// Keeps metadata by the file's name, whatever its directory.
+/// Keeps metadata by file name, without the directory.
 #[derive(Default)]
 struct SharedSidecars {
     by_name: Mutex<HashMap<String, Metadata>>,

@@ -1,4 +1,4 @@
-//! `create_new`, `if_match` and `unique_name` that do not do what they are for.
+//! `create_new`, `if_match` and `unique_name` with flaws.
 
 use storage_core::{Driver, ETag, Error, ErrorKind, Key, SaveMode, keys};
 
@@ -20,7 +20,7 @@ flawed_save!(CreateNewLooksFirst, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_create_new_that_looks_first_is_caught() {
+fn a_create_new_that_checks_before_it_saves_is_caught() {
     caught::<CreateNewLooksFirst>(&[
         "create_new::one_of_32_concurrent_saves_succeeds",
         "create_new::one_of_32_concurrent_saves_of_streams_succeeds",
@@ -97,7 +97,7 @@ flawed_save!(IfMatchLooksFirst, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn an_if_match_that_looks_first_is_caught() {
+fn an_if_match_that_checks_before_it_saves_is_caught() {
     caught::<IfMatchLooksFirst>(&["if_match::one_of_32_concurrent_saves_on_one_version_succeeds"]);
 }
 
@@ -113,7 +113,7 @@ flawed_save!(UniqueNameOverwrites, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_unique_name_that_is_none_is_caught() {
+fn a_unique_name_that_overwrites_is_caught() {
     caught::<UniqueNameOverwrites>(&[
         "unique_name::a_taken_key_leads_to_a_similar_one_and_both_objects_stay",
         "unique_name::a_stream_is_saved_under_a_similar_name",
@@ -134,7 +134,7 @@ flawed_save!(UniqueNameLooksFirst, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_unique_name_that_two_racers_get_is_caught() {
+fn a_unique_name_that_two_saves_get_is_caught() {
     caught::<UniqueNameLooksFirst>(&["unique_name::each_of_32_concurrent_saves_gets_its_own_name"]);
 }
 
@@ -199,7 +199,7 @@ flawed_save!(IfMatchTouches, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_failed_save_that_uses_the_version_up_is_caught() {
+fn a_failed_save_that_changes_the_etag_is_caught() {
     caught::<IfMatchTouches>(&["if_match::a_failed_stream_leaves_the_old_object"]);
 }
 
@@ -212,7 +212,7 @@ flawed_save!(AnswersAnotherETag, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn an_etag_that_is_no_good_for_the_next_save_is_caught() {
+fn a_returned_etag_that_does_not_match_is_caught() {
     caught::<AnswersAnotherETag>(&[
         "if_match::the_returned_etag_matches_in_the_next_save",
         "stat_exists::save_stat_and_open_return_the_same_metadata",

@@ -1,4 +1,4 @@
-//! Ranges that are off, conditions that are ignored, bodies that are mixtures.
+//! Wrong ranges, ignored conditions, bodies of more than one version.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::sync::{RwLock, Semaphore};
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `open` alone.
+/// A flaw of `open`.
 macro_rules! flawed_open {
     ($flaw:ident, |$inner:ident, $key:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
@@ -34,14 +34,14 @@ macro_rules! flawed_open {
     };
 }
 
-/// The same options with another range.
+/// Returns the options with another range.
 fn in_range(options: &OpenOptions, range: Option<ByteRange>) -> OpenOptions {
     let mut options = options.clone();
     options.range = range;
     options
 }
 
-/// An object that claims a range whose bytes are others.
+/// Returns an object whose bytes are not those of its range.
 async fn claiming(object: Object, range: Range<u64>) -> Result<Object> {
     let meta = object.meta().clone();
     Ok(Object::from_bytes(meta, range, object.bytes().await?))
@@ -110,7 +110,7 @@ flawed_open!(LastUnderflows, |inner, key, options| {
 });
 
 #[test]
-fn more_last_bytes_than_there_are_being_refused_is_caught() {
+fn a_suffix_range_that_is_refused_for_its_length_is_caught() {
     caught::<LastUnderflows>(&["range::an_end_past_the_object_is_reduced_to_its_size"]);
 }
 
@@ -160,7 +160,7 @@ flawed_open!(SizeOfTheRange, |inner, key, options| {
 });
 
 #[test]
-fn the_size_of_the_range_for_the_objects_is_caught() {
+fn the_size_of_the_range_in_place_of_the_object_is_caught() {
     caught::<SizeOfTheRange>(&[
         "range::from_to_returns_the_bytes_before_the_end",
         "stat_exists::save_stat_and_open_return_the_same_metadata",
@@ -225,7 +225,7 @@ fn an_empty_object_for_a_missing_one_is_caught() {
     ]);
 }
 
-/// Opens with conditions that were changed before they are evaluated.
+/// Changes the conditions before they are evaluated.
 async fn on(
     inner: &Sound,
     key: &Key,
@@ -288,7 +288,7 @@ flawed_open!(SinceCounts, |inner, key, options| {
 });
 
 #[test]
-fn an_if_modified_since_that_counts_beside_an_etag_is_caught() {
+fn an_if_modified_since_that_is_evaluated_beside_if_none_match_is_caught() {
     caught::<SinceCounts>(&["conditions::if_modified_since_is_ignored_beside_if_none_match"]);
 }
 
@@ -311,7 +311,7 @@ flawed_open!(RangeFirst, |inner, key, options| {
 });
 
 #[test]
-fn a_range_that_is_looked_at_before_the_conditions_is_caught() {
+fn a_range_that_is_evaluated_before_the_conditions_is_caught() {
     caught::<RangeFirst>(&["conditions::conditions_are_evaluated_before_the_range"]);
 }
 
@@ -332,7 +332,7 @@ fn a_condition_that_hides_absence_is_caught() {
     ]);
 }
 
-/// Reads each piece of the body when it is asked for, from whatever version is there then.
+/// Reads each piece of the body from the version that exists at that time.
 #[derive(Default)]
 struct ReadsLater;
 
@@ -412,7 +412,7 @@ fn holes_in_the_body_of_a_deleted_object_are_caught() {
     ]);
 }
 
-/// Answers from a cache for a while.
+/// Returns objects from a cache at times.
 #[derive(Default)]
 struct StaleNowAndThen {
     opened: Mutex<(usize, Option<(ObjectMeta, Bytes)>)>,
@@ -462,7 +462,7 @@ fn chunks_in_another_order_are_caught() {
     ]);
 }
 
-/// Has a few connections, and gets one back only when a body was read to its end.
+/// Has few connections, and releases one only at the end of a body.
 struct LeaksConnections {
     connections: Arc<Semaphore>,
 }
@@ -498,7 +498,7 @@ fn a_connection_that_a_dropped_body_keeps_is_caught() {
     ]);
 }
 
-/// Is locked while a body is open.
+/// Holds a lock while a body is open.
 #[derive(Default)]
 struct LocksWhileOpen {
     lock: Arc<RwLock<()>>,

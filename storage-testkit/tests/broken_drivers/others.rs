@@ -1,4 +1,4 @@
-//! Trouble taken for absence, deletes that do too much, capabilities that lie.
+//! Failures reported as missing objects, deletes with flaws, wrong capabilities.
 
 use futures_util::{StreamExt, stream};
 use storage_core::{
@@ -20,7 +20,7 @@ pub(crate) enum Verb {
     List,
 }
 
-/// A driver whose backend cannot be reached; one verb takes that for absence.
+/// A driver with an unreachable backend, which one verb reports as a missing object.
 #[derive(Debug)]
 struct InTrouble {
     swallows: Verb,
@@ -184,7 +184,7 @@ fn an_exists_that_remembers_is_caught() {
     caught::<RemembersForEver>(&["stat_exists::exists_is_true_from_save_to_delete"]);
 }
 
-/// A flaw of `delete` alone.
+/// A flaw of `delete`.
 macro_rules! flawed_delete {
     ($flaw:ident, |$inner:ident, $key:ident| $body:expr) => {
         #[derive(Default)]
@@ -199,7 +199,7 @@ macro_rules! flawed_delete {
     };
 }
 
-/// Deletes everything whose key is found.
+/// Deletes all objects whose keys match.
 async fn delete_where(inner: &Sound, is_meant: impl Fn(&str) -> bool) -> Result<()> {
     for entry in
         inner.memory.list(&Prefix::empty(), &ListOptions::default()).collect::<Vec<_>>().await
@@ -218,7 +218,7 @@ flawed_delete!(MissingIsAnError, |inner, key| {
 });
 
 #[test]
-fn a_delete_that_misses_what_is_missing_is_caught() {
+fn a_delete_that_fails_for_a_missing_object_is_caught() {
     caught::<MissingIsAnError>(&[
         "delete::deleting_a_missing_object_succeeds",
         "concurrency::concurrent_deletes_of_one_object_all_succeed",
@@ -310,14 +310,14 @@ impl Flaw for StatMakesItUp {
 }
 
 #[test]
-fn a_stat_of_what_is_not_there_is_caught() {
+fn a_stat_of_a_missing_object_that_succeeds_is_caught() {
     caught::<StatMakesItUp>(&[
         "stat_exists::stat_of_a_missing_object_is_not_found",
         "delete::a_deleted_object_is_gone",
     ]);
 }
 
-/// Has no modes, and does not say so when it is asked for one.
+/// Ignores the modes of a save.
 #[derive(Default)]
 struct IgnoresModes;
 
@@ -348,7 +348,7 @@ fn a_mode_that_is_neither_kept_nor_refused_is_caught() {
     ]);
 }
 
-/// Keeps no metadata, and does not say so when it is given some.
+/// Drops metadata.
 #[derive(Default)]
 struct DropsMetadata;
 
@@ -376,7 +376,7 @@ fn metadata_that_is_neither_kept_nor_refused_is_caught() {
     caught::<DropsMetadata>(&["metadata::metadata_is_kept_or_refused_and_never_dropped"]);
 }
 
-/// Tells its own keys, and its password.
+/// Puts internal keys and a password into errors.
 #[derive(Default)]
 struct TellsTooMuch;
 
@@ -422,6 +422,6 @@ impl Flaw for Nameless {
 }
 
 #[test]
-fn a_driver_with_a_name_that_is_none_is_caught() {
+fn a_driver_with_an_invalid_name_is_caught() {
     caught::<Nameless>(&["capabilities::the_driver_has_a_name_and_a_location"]);
 }

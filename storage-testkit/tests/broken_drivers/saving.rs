@@ -1,4 +1,4 @@
-//! Saves that are not all or nothing, or not in bounded memory.
+//! Saves that take effect partially, or need unbounded memory.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -134,7 +134,7 @@ flawed_save!(FirstChunkOnly, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_save_of_the_first_chunk_alone_is_caught() {
+fn a_save_of_only_the_first_chunk_is_caught() {
     caught::<FirstChunkOnly>(&[
         "save::a_stream_of_unknown_size_is_saved_completely",
         "save::a_reader_is_saved_completely",
@@ -161,16 +161,18 @@ fn an_overwrite_that_leaves_the_tail_of_the_old_version_is_caught() {
     caught::<AppendsOnOverwrite>(&["save::an_overwrite_replaces_the_whole_object"]);
 }
 
-/// Asserts that the case about memory finds the flaw, and for this reason; in a process of its own,
-/// since others allocate too.
+/// Asserts that the case about memory fails for this reason, in its own process.
 #[track_caller]
-fn caught_alone<F: Flaw>(test: &str, reason: &str) {
+fn caught_in_own_process<F: Flaw>(test: &str, reason: &str) {
     storage_testkit::in_own_process(test, || {
         let case = storage_testkit::case(
             "streaming::a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory",
         );
-        let verdict = case.run(Of::<F>::default());
-        assert!(matches!(&verdict, Outcome::Failed(told) if told.contains(reason)), "{verdict:?}");
+        let outcome = case.run(Of::<F>::default());
+        assert!(
+            matches!(&outcome, Outcome::Failed(found) if found.contains(reason)),
+            "{outcome:?}"
+        );
     });
 }
 
@@ -184,7 +186,7 @@ impl Flaw for BuffersEverything {
 #[test]
 fn a_save_that_copies_everything_into_memory_is_caught() {
     let test = concat!(module_path!(), "::a_save_that_copies_everything_into_memory_is_caught");
-    caught_alone::<BuffersEverything>(test, "the process grew by");
+    caught_in_own_process::<BuffersEverything>(test, "the process grew by");
 }
 
 #[derive(Default)]
@@ -209,7 +211,7 @@ impl Flaw for HoldsEveryChunk {
 #[test]
 fn a_save_that_holds_every_chunk_is_caught() {
     let test = concat!(module_path!(), "::a_save_that_holds_every_chunk_is_caught");
-    caught_alone::<HoldsEveryChunk>(test, "bytes of the body are held in memory");
+    caught_in_own_process::<HoldsEveryChunk>(test, "bytes of the body are held in memory");
 }
 
 #[derive(Default)]
@@ -256,7 +258,7 @@ flawed_save!(OneMebibyte, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_save_that_keeps_only_so_much_is_caught() {
+fn a_save_that_truncates_large_objects_is_caught() {
     caught::<OneMebibyte>(&[
         "save::a_file_on_disk_is_saved_completely",
         "open::the_body_has_the_size_in_the_metadata",
@@ -271,7 +273,7 @@ flawed_save!(AnswersSomethingElse, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_save_that_answers_something_else_is_caught() {
+fn a_save_that_returns_other_metadata_is_caught() {
     caught::<AnswersSomethingElse>(&[
         "save::a_save_returns_the_key_and_the_size",
         "stat_exists::save_stat_and_open_return_the_same_metadata",
@@ -335,7 +337,7 @@ fn a_save_that_deletes_first_is_caught() {
     ]);
 }
 
-/// A delete that takes the directory away which a save has just found.
+/// Deletes the directory that a concurrent save needs.
 #[derive(Default)]
 struct PrunesUnderSaves {
     pruning: std::sync::Mutex<Vec<String>>,
@@ -367,7 +369,7 @@ impl Flaw for PrunesUnderSaves {
 }
 
 #[test]
-fn a_delete_that_makes_a_save_beside_it_fail_is_caught() {
+fn a_delete_that_makes_a_concurrent_save_fail_is_caught() {
     caught::<PrunesUnderSaves>(&[
         "concurrency::saves_and_deletes_in_one_directory_do_not_disturb_each_other",
     ]);

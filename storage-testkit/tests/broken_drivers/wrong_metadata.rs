@@ -1,4 +1,4 @@
-//! ETags, sizes and times that do not tell the truth.
+//! Wrong ETags, sizes, times and keys in metadata.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -7,13 +7,13 @@ use storage_core::{Driver, ETag, Key, ObjectMeta, Result, async_trait};
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// Changes what stat and open tell of every object.
+/// Changes the metadata that `stat` and `open` return.
 macro_rules! flawed_meta {
     ($flaw:ident, |$self:ident, $meta:ident| $body:expr) => {
         #[async_trait]
         impl Flaw for $flaw {
             async fn stat(&self, inner: &Sound, key: &Key) -> Result<ObjectMeta> {
-                inner.memory.stat(key).await.map(|meta| self.told(meta))
+                inner.memory.stat(key).await.map(|meta| self.shown(meta))
             }
 
             async fn open(
@@ -23,12 +23,12 @@ macro_rules! flawed_meta {
                 options: &storage_core::OpenOptions,
             ) -> Result<storage_core::Object> {
                 let object = inner.memory.open(key, options).await?;
-                Ok(object.map_meta(|meta| self.told(meta)))
+                Ok(object.map_meta(|meta| self.shown(meta)))
             }
         }
 
         impl $flaw {
-            fn told(&self, mut $meta: ObjectMeta) -> ObjectMeta {
+            fn shown(&self, mut $meta: ObjectMeta) -> ObjectMeta {
                 let $self = self;
                 $body;
                 $meta
@@ -72,10 +72,10 @@ fn an_etag_made_of_size_and_second_is_caught() {
 
 #[derive(Default)]
 struct RestlessETag {
-    asked: AtomicU64,
+    calls: AtomicU64,
 }
 flawed_meta!(RestlessETag, |flaw, meta| {
-    meta.etag = ETag::strong(flaw.asked.fetch_add(1, Ordering::Relaxed).to_string()).ok();
+    meta.etag = ETag::strong(flaw.calls.fetch_add(1, Ordering::Relaxed).to_string()).ok();
 });
 
 #[test]
@@ -105,7 +105,7 @@ struct NoTime;
 flawed_meta!(NoTime, |_flaw, meta| meta.last_modified = Some(SystemTime::UNIX_EPOCH));
 
 #[test]
-fn a_time_that_means_nothing_is_caught() {
+fn a_wrong_time_is_caught() {
     caught::<NoTime>(&[
         "stat_exists::stat_returns_the_time_of_the_save",
         "list::entries_agree_with_stat",
@@ -114,10 +114,10 @@ fn a_time_that_means_nothing_is_caught() {
 
 #[derive(Default)]
 struct TimeGoesBack {
-    asked: AtomicU64,
+    calls: AtomicU64,
 }
 flawed_meta!(TimeGoesBack, |flaw, meta| {
-    let back = Duration::from_secs(flaw.asked.fetch_add(1, Ordering::Relaxed));
+    let back = Duration::from_secs(flaw.calls.fetch_add(1, Ordering::Relaxed));
     meta.last_modified = meta.last_modified.map(|time| time - back);
 });
 
