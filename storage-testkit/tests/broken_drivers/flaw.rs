@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use futures_util::TryStreamExt;
-use storage_core::signed_url::{SigningKey, public_url};
+use storage_core::signed_url::SigningKey;
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode,
-    SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
+    LinkBase, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
+    SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
 };
 use storage_testkit::extra_entries::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
@@ -61,13 +61,13 @@ impl Sound {
             return Self::form(key, options);
         }
         if options.expires_in.is_some() {
-            return Self::signer()?.sign(&Self::base(), key, options);
+            return Self::signer()?.sign(&Self::base().into(), key, options);
         }
         match options.method {
             UrlMethod::Put | UrlMethod::Post => {
                 Err(Error::unsupported("a link for PUT needs expires_in"))
             }
-            _ => Ok(Link::public(public_url(&Self::base(), key))),
+            _ => Ok(LinkBase::from(Self::base()).link(key)),
         }
     }
 
@@ -287,10 +287,10 @@ impl<F: Flaw> Harness for Of<F> {
 #[track_caller]
 pub(crate) fn caught<F: Flaw>(cases: &[&str]) {
     for name in cases {
-        let verdict = case(name).run(Of::<F>::default());
+        let outcome = case(name).run(Of::<F>::default());
         assert!(
-            matches!(verdict, Outcome::Failed(_)),
-            "{name} does not find the flaw: {verdict:?}"
+            matches!(outcome, Outcome::Failed(_)),
+            "{name} does not detect the flaw: {outcome:?}"
         );
     }
 }
