@@ -11,15 +11,14 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
+use storage_client::{ClientConfig, MAX_HEADERS, Spool, is_loopback};
 use storage_core::config::{self, Options, Secret, byte_size, duration};
 use storage_core::{Error, Registry, Result};
 use url::Url;
 
 use crate::client::Client;
-use crate::spool::Budget;
-use crate::transport;
-use crate::verbs::{Http, Inner};
+use crate::driver::Http;
+use crate::shared::Inner;
 use crate::webdav::Webdav;
 
 /// How long until the headers of an answer.
@@ -28,6 +27,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many bytes temporary files have together.
 const MAX_SPOOL_SIZE: u64 = 1024 * 1024 * 1024;
+/// What to do where an object without a length exceeds the spool.
+const SPOOL_ADVICE: &str =
+    "have the server send Content-Length, or raise the option max_spool_size";
 
 /// Headers that belong to the driver or to the connection.
 const RESERVED: [HeaderName; 16] = [
@@ -77,9 +79,12 @@ pub struct HttpBuilder {
     headers: Vec<(String, Secret)>,
 }
 
-impl HttpBuilder {
-    pub(crate) fn new(base_url: Url) -> Self {
-        Self {
+impl Http {
+    /// Creates a builder of a driver for the files below a URL, which may or may not end in a
+    /// slash.
+    #[must_use]
+    pub fn builder(base_url: Url) -> HttpBuilder {
+        HttpBuilder {
             base_url,
             public_url: None,
             writable: false,
@@ -91,7 +96,9 @@ impl HttpBuilder {
             headers: Vec::new(),
         }
     }
+}
 
+impl HttpBuilder {
     /// Whether the server takes PUT and DELETE, as WebDAV servers do. `false` unless set: then
     /// `save` and `delete` are `Unsupported`.
     #[must_use]
@@ -172,14 +179,16 @@ impl HttpBuilder {
         check_tls(&base, &headers, self.allow_http)?;
         check_timeout("header_timeout", self.header_timeout)?;
         check_timeout("idle_timeout", self.idle_timeout)?;
-        let http = transport::client(base.host_str().unwrap_or_default(), self.header_timeout)?;
+        let http = ClientConfig::new(self.header_timeout)
+            .max_headers(MAX_HEADERS)
+            .build_for(base.host_str().unwrap_or_default())?;
         Ok(Http::new(Inner {
             writable: self.writable,
             resume: self.resume,
             public_url: self.public_url.unwrap_or_else(|| base.clone()),
             client: Client::new(http, base, headers, self.header_timeout, self.idle_timeout),
             webdav: Webdav::default(),
-            spool: Budget::new(self.max_spool_size),
+            spool: Spool::new(self.max_spool_size, self.max_spool_size, SPOOL_ADVICE),
         }))
     }
 }
@@ -218,8 +227,7 @@ fn base(mut url: Url) -> Result<Url> {
 
 /// Refuses to send secrets readable through a network.
 fn check_tls(base: &Url, headers: &HeaderMap, allow_http: bool) -> Result<()> {
-    let is_readable =
-        base.scheme() == "http" && !transport::is_this_machine(base.host_str().unwrap_or_default());
+    let is_readable = base.scheme() == "http" && !is_loopback(base.host_str().unwrap_or_default());
     if is_readable && !headers.is_empty() && !allow_http {
         return Err(Error::config(
             "option headers: base_url has no TLS, so every machine on the way could read the headers; write https://, or \
@@ -252,32 +260,39 @@ fn headers(options: Vec<(String, Secret)>) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// The options as configuration has them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HttpOptions {
-    #[serde(deserialize_with = "config::url::deserialize")]
-    base_url: Url,
-    #[serde(default)]
-    writable: bool,
-    #[serde(default, deserialize_with = "duration::option")]
-    header_timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "duration::option")]
-    idle_timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "byte_size::option")]
-    max_spool_size: Option<u64>,
-    #[serde(default)]
-    allow_http: bool,
-    #[serde(default)]
-    headers: BTreeMap<String, Secret>,
+storage_core::options! {
+    /// The options as configuration has them.
+    #[derive(Debug)]
+    struct HttpOptions {
+        /// The directory that holds the objects.
+        #[serde(deserialize_with = "config::url::deserialize")]
+        base_url: Url => "URL", required;
+        /// Whether the server takes PUT and DELETE, as WebDAV servers do.
+        #[serde(default)]
+        writable: bool => "boolean", default false;
+        /// How long the headers of a response may take, with the connection.
+        #[serde(default, deserialize_with = "duration::option")]
+        header_timeout: Option<Duration> => "duration", default "10s";
+        /// How long a body may stall.
+        #[serde(default, deserialize_with = "duration::option")]
+        idle_timeout: Option<Duration> => "duration", default "30s";
+        /// How many bytes of responses without a length are kept in temporary files at a time.
+        #[serde(default, deserialize_with = "byte_size::option")]
+        max_spool_size: Option<u64> => "size", default "1GiB";
+        /// Whether `headers` may be sent without TLS to another machine.
+        #[serde(default)]
+        allow_http: bool => "boolean", default false;
+        /// Headers of every request, by name.
+        #[serde(default)]
+        headers: BTreeMap<String, Secret> => "table of secrets";
+    }
 }
 
 /// Registers the driver `http` and its schemes `http` and `https`
 /// (`https://host/dir/?idle_timeout=10s`: what stands before the query is the base URL).
 ///
-/// Options: `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers`
-/// (a table), `allow_http`, and those of every driver, of which `public_url` is where links lead
-/// to.
+/// The driver takes its own [options](crate#options) and those of every driver. `public_url` is the
+/// base of links.
 ///
 /// ```
 /// let mut registry = storage_core::Registry::new();
@@ -287,9 +302,8 @@ struct HttpOptions {
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 pub fn register(registry: &mut Registry) {
-    registry.register("http", |options, context| {
-        let options: HttpOptions = options.read("http")?;
-        let mut builder = HttpBuilder::new(options.base_url).writable(options.writable);
+    registry.register("http", |options: HttpOptions, context| {
+        let mut builder = Http::builder(options.base_url).writable(options.writable);
         builder.header_timeout = options.header_timeout.unwrap_or(HEADER_TIMEOUT);
         builder.idle_timeout = options.idle_timeout.unwrap_or(IDLE_TIMEOUT);
         builder.max_spool_size = options.max_spool_size.unwrap_or(MAX_SPOOL_SIZE);
@@ -299,7 +313,7 @@ pub fn register(registry: &mut Registry) {
         Ok(Arc::new(builder.build()?))
     });
     for scheme in ["http", "https"] {
-        registry.register_scheme(scheme, "http", |url| {
+        registry.register_scheme(scheme, "http", format!("{scheme}://host/dir/"), |url| {
             let mut base = url.clone();
             base.set_query(None);
             Ok(Options::new().with("base_url", base.as_str()))

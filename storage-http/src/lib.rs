@@ -6,34 +6,41 @@
 //! freshness), `body` (bytes that go on where a connection breaks off), `spool` (answers that do
 //! not say how long they are), `upload` (bytes on their way to the server), `webdav` (PROPFIND and
 //! MKCOL).
+//!
+//! # Options
+//!
+//! <!-- options of http -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `base_url` | URL | required | The directory that holds the objects. |
+//! | `writable` | boolean | `false` | Whether the server takes PUT and DELETE, as WebDAV servers do. |
+//! | `header_timeout` | duration | `"10s"` | How long the headers of a response may take, with the connection. |
+//! | `idle_timeout` | duration | `"30s"` | How long a body may stall. |
+//! | `max_spool_size` | size | `"1GiB"` | How many bytes of responses without a length are kept in temporary files at a time. |
+//! | `allow_http` | boolean | `false` | Whether `headers` may be sent without TLS to another machine. |
+//! | `headers` | table of secrets | | Headers of every request, by name. |
+//!
+//! <!-- end of options -->
+//!
+//! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
+//! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
 
-mod body;
 mod client;
 mod config;
 mod delete;
+mod driver;
 mod errors;
-mod headers;
 mod link;
 mod list;
 mod open;
-mod response;
 mod save;
-mod spool;
+mod shared;
 mod stat;
-mod transport;
 mod upload;
-mod user_metadata;
-mod verbs;
+
+mod version;
 mod webdav;
 
 pub use config::{HttpBuilder, register};
-pub use verbs::Http;
-
-/// What another driver that reads from HTTP servers needs, too. Not for applications: it may change
-/// with any release.
-#[doc(hidden)]
-pub mod wire {
-    pub use super::headers::{content_length, content_range, header_value};
-    pub use super::response::response_meta;
-    pub use super::transport::{build, builder};
-}
+pub use driver::Http;

@@ -9,9 +9,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use storage_core::{
-    Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result, Waits,
-};
+use storage_client::Backoff;
+use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::Room;
@@ -38,7 +37,7 @@ pub(crate) struct Body {
     ahead: VecDeque<Ahead>,
     /// Up to where somebody is at work: the end of `answer`, or of the last range of `ahead`.
     planned: u64,
-    waits: Waits,
+    waits: Backoff,
     check: Option<(Hasher, Checksum)>,
 }
 
@@ -71,7 +70,7 @@ impl Body {
             arrived: Vec::new(),
             room: None,
             ahead: VecDeque::new(),
-            waits: Waits::default(),
+            waits: Backoff::default(),
             check: check.map(|checksum| (Hasher::new(checksum.algorithm()), checksum)),
         }
     }
@@ -178,7 +177,7 @@ impl Body {
     async fn wait_after(&mut self, error: Error) -> Result<()> {
         self.answer = None;
         let may_go_on = error.is_retryable() && self.version.is_some();
-        match self.waits.next(error.retry_after()).filter(|_| may_go_on) {
+        match self.waits.next_delay(error.retry_after()).filter(|_| may_go_on) {
             Some(wait) => {
                 tokio::time::sleep(wait).await;
                 Ok(())

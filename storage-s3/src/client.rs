@@ -9,7 +9,8 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_store::aws::{AwsAuthorizer, AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpRequest, HttpRequestBody};
-use storage_core::{Checksum, Error, ErrorKind, Result, Waits, innermost};
+use storage_client::{Backoff, root_cause};
+use storage_core::{Checksum, Error, ErrorKind, Result};
 use url::Url;
 
 use crate::credentials::Renewal;
@@ -178,7 +179,7 @@ impl Client {
     where
         F: Future<Output = Result<T, Failed>>,
     {
-        let mut waits = Waits::default();
+        let mut waits = Backoff::default();
         let mut may_have_happened = false;
         let mut is_renewed = false;
         loop {
@@ -192,7 +193,7 @@ impl Client {
                 continue;
             }
             let wait = if failed.may_be_repeated(request.repeat) {
-                waits.next(failed.wait())
+                waits.next_delay(failed.wait())
             } else {
                 None
             };
@@ -327,7 +328,7 @@ impl Client {
                 format!("the connection to {place} broke off before an answer came"),
             )
         };
-        let error = error.with_retryable(true).with_source(innermost(&cause.without_url()));
+        let error = error.with_retryable(true).with_source(root_cause(&cause.without_url()));
         Failed { not_begun: is_connect, ..Failed::from(error) }
     }
 }
@@ -375,7 +376,7 @@ impl Answer {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(cause)) => Err(Error::new(ErrorKind::Unexpected, "the answer broke off")
                 .with_retryable(true)
-                .with_source(innermost(&cause.without_url()))),
+                .with_source(root_cause(&cause.without_url()))),
             Err(_) => {
                 let message = format!("the answer stalled for {} s", BODY_PATIENCE.as_secs());
                 Err(Error::new(ErrorKind::Timeout, message))

@@ -15,9 +15,10 @@ use http::header::{
     CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use storage_client::{header_text, insert_user_metadata, standard_metadata};
 use storage_core::{
     Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta,
-    Result, header_text,
+    Result,
 };
 
 const USER: &str = "x-amz-meta-";
@@ -167,9 +168,7 @@ pub(crate) fn to_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
     let mut meta = ObjectMeta::new(key, size);
     meta.etag = etag(headers);
     meta.last_modified = date(headers, &LAST_MODIFIED);
-    meta.metadata = Metadata::from_headers(
-        headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
-    );
+    meta.metadata = standard_metadata(headers);
     for (name, value) in headers {
         if let Some(name) = name.as_str().strip_prefix(USER) {
             take_user(&mut meta, name, &header_text(value.as_bytes()));
@@ -190,7 +189,7 @@ fn take_user(meta: &mut ObjectMeta, name: &str, value: &str) {
             }
         }
         None => {
-            meta.metadata.add_received(name, &decoded_words(value));
+            insert_user_metadata(&mut meta.metadata, name, &decoded_words(value));
         }
     }
 }

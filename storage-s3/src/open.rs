@@ -1,11 +1,11 @@
 //! `open`: one GET, whose body goes on where a connection breaks off.
 
 use std::ops::Range;
-use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::stream;
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::header::IF_NONE_MATCH;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use storage_client::open_headers;
 use storage_core::{
     ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result,
 };
@@ -17,9 +17,6 @@ use crate::request::Request;
 use crate::shared::Shared;
 use crate::spool::{self, Spooled};
 use crate::stat::{CHECKSUM_MODE, stat};
-
-/// The last second of the year 9999, since 1970.
-const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
     let answer = match s3.client.send(&request(s3, key, options)?).await {
@@ -43,27 +40,18 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
     let mut request =
         Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.abilities.sends_stored_encoding);
-    if let Some(range) = options.range {
-        request = request.header(RANGE, headers::header_value(&range.representable().to_string())?);
-    } else if s3.checking.headers {
+    if options.range.is_none() && s3.checking.headers {
         // S3 keeps checksums of whole objects.
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
     }
-    if let Some(etag) = &options.if_match {
-        request = request.header(IF_MATCH, headers::header_value(&etag.to_string())?);
-    }
+    let mut conditions = open_headers(options)?;
     if let Some(etag) = &options.if_none_match {
         // The comparison is the weak one (RFC 9110, section 13.1.2), and all ETags of S3 are
         // strong: some services compare the text.
         let etag = ETag::strong(etag.opaque())?;
-        request = request.header(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
-    } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every
-        // object's.
-        let since = httpdate::fmt_http_date(since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND));
-        request = request.header(IF_MODIFIED_SINCE, headers::header_value(&since)?);
+        conditions.insert(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
     }
-    Ok(request)
+    Ok(request.headers(conditions))
 }
 
 /// Conditions are evaluated before the range (RFC 9110, section 13.2.2). Some services do not, so

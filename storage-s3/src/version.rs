@@ -5,7 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::header::{IF_MATCH, RANGE};
 use http::{Method, StatusCode};
-use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Result, Waits};
+use storage_client::Backoff;
+use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Result};
 
 use crate::client::{Answer, Client};
 use crate::headers;
@@ -48,7 +49,7 @@ impl Version {
 
     /// Reads a range into memory; goes on at the next byte where a connection breaks off.
     pub(crate) async fn read(&self, range: Range<u64>) -> Result<Vec<Bytes>> {
-        let mut waits = Waits::default();
+        let mut waits = Backoff::default();
         let (mut at, mut chunks) = (range.start, Vec::new());
         while at < range.end {
             let mut answer = self.get(at..range.end).await?;
@@ -65,7 +66,7 @@ impl Version {
                     Err(error) => break error,
                 }
             };
-            match waits.next(error.retry_after()) {
+            match waits.next_delay(error.retry_after()) {
                 Some(wait) if error.is_retryable() => tokio::time::sleep(wait).await,
                 _ => return Err(error),
             }

@@ -1,9 +1,11 @@
 //! The mirror server as a process: signals, reloading, kills.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command};
+
+use storage_testkit::http::{Peer, Request, Response, closed_port};
 
 use crate::support::Sandbox;
 
@@ -136,19 +138,16 @@ fn a_killed_mirror_keeps_its_cache() {
 #[test]
 fn a_mirror_that_is_killed_during_a_fetch_keeps_no_partial_object() {
     let sandbox = Sandbox::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin =
-        format!("driver = \"http\"\nbase_url = \"http://{}/\"", listener.local_addr().unwrap());
+    let half =
+        |_: &Request| Response::ok(vec![b'x'; 1_000_000]).header("ETag", "\"v1\"").stall_after(10);
+    let peer = Peer::start(half);
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"", peer.url());
     sandbox.write("mirror.toml", configured(&origin, ""));
     let mirror = Mirror::start(&sandbox);
     let mut reader = TcpStream::connect(&mirror.address).unwrap();
     reader.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let (mut connection, _) = listener.accept().unwrap();
-    read_until(&mut connection, b"\r\n\r\n");
-    let half = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 1000000\r\n\r\n0123456789";
-    connection.write_all(half.as_bytes()).unwrap();
     // When the reader gets the first bytes, the cache contains a partial file.
-    read_until(&mut reader, b"0123456789");
+    read_until(&mut reader, b"xxxxxxxxxx");
     let files = files_below(&sandbox.path("cache"));
     mirror.signal("KILL");
     drop(mirror);
@@ -218,8 +217,7 @@ fn check_validates_the_configuration_without_serving() {
 #[test]
 fn check_fails_if_origin_does_not_respond() {
     let sandbox = Sandbox::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let origin = format!("driver = \"http\"\nbase_url = \"http://{free}/\"\nretries = 0");
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"\nretries = 0", closed_port());
     sandbox.write("mirror.toml", configured(&origin, ""));
     let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(1);
     assert!(line.contains("origin: no connection"), "{line}");
@@ -228,8 +226,7 @@ fn check_fails_if_origin_does_not_respond() {
 #[test]
 fn a_failure_of_origin_is_logged_once_with_the_status_of_the_response() {
     let sandbox = Sandbox::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let origin = format!("driver = \"http\"\nbase_url = \"http://{free}/\"\nretries = 0");
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"\nretries = 0", closed_port());
     sandbox.write("mirror.toml", configured(&origin, ""));
     for request in ["GET /a", "HEAD /a"] {
         let mut mirror = Mirror::start(&sandbox);

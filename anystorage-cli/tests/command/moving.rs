@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::fake::Fake;
+use storage_testkit::http::{Request, Response};
+
+use crate::fake;
 use crate::support::{Run, Sandbox, skipped};
 
 #[test]
@@ -95,29 +97,34 @@ fn a_move_between_a_cache_and_its_origin_keeps_the_object() {
     }
 }
 
+/// The response of a server that states when the file was modified.
+fn seen(modified: &str) -> Response {
+    Response::new("200 OK").header("Last-Modified", format!("{modified} 00:00:00 GMT"))
+}
+
+fn is_to_localhost(request: &Request) -> bool {
+    request.header("host").is_some_and(|host| host.contains("localhost"))
+}
+
 #[test]
 fn a_move_between_two_host_names_of_one_server_changes_nothing() {
-    let ok = "HTTP/1.1 200 OK\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\n";
     // The same ETag for both names, different ETags, and none.
-    let etags: [fn(&str) -> &str; 3] = [
+    let etags: [fn(&Request) -> &'static str; 3] = [
         |_| "ETag: \"a\"\r\n",
-        |head| if head.contains("localhost") { "ETag: \"b\"\r\n" } else { "ETag: \"c\"\r\n" },
+        |request| if is_to_localhost(request) { "ETag: \"b\"\r\n" } else { "ETag: \"c\"\r\n" },
         |_| "",
     ];
     for etag in etags {
         let sandbox = Sandbox::new();
-        let fake = Fake::start(move |head| format!("{ok}{}", etag(head)));
+        let fake =
+            fake::server_of_hello(move |request| seen("Tue, 01 Dec 2020").headers(etag(request)));
         sandbox.write(
             "storages.toml",
-            fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"),
+            fake::storage(&fake, "a", "127.0.0.1") + &fake::storage(&fake, "b", "localhost"),
         );
         let error = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
         assert!(error.contains("may be the same object; nothing was changed"), "{error}");
-        let methods = fake.methods();
-        assert!(
-            methods.iter().all(|method| method == "head" || method == "options"),
-            "{methods:?}"
-        );
+        assert!(fake::was_only_looked_at(&fake), "{:?}", fake.requests());
     }
 }
 
@@ -125,15 +132,11 @@ fn a_move_between_two_host_names_of_one_server_changes_nothing() {
 #[test]
 fn a_move_between_two_paths_of_one_server_changes_nothing() {
     let sandbox = Sandbox::new();
-    let fake = Fake::start(|_| {
-        "HTTP/1.1 200 OK\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\nETag: \"a\"\r\n"
-            .to_owned()
-    });
-    sandbox.write("storages.toml", fake.storage("a", "127.0.0.1"));
+    let fake = fake::server_of_hello(|_| seen("Tue, 01 Dec 2020").header("ETag", "\"a\""));
+    sandbox.write("storages.toml", fake::storage(&fake, "a", "127.0.0.1"));
     let error = sandbox.run(&["mv", "a:here/k.txt", "a:there/k.txt"]).failed(1);
     assert!(error.contains("may be the same object; nothing was changed"), "{error}");
-    let methods = fake.methods();
-    assert!(methods.iter().all(|method| method == "head" || method == "options"), "{methods:?}");
+    assert!(fake::was_only_looked_at(&fake), "{:?}", fake.requests());
 }
 
 #[test]
@@ -141,46 +144,46 @@ fn a_move_keeps_the_source_if_the_destination_becomes_the_source_during_the_copy
     let sandbox = Sandbox::new();
     let requests = AtomicUsize::new(0);
     // The first request for the destination returns an older object, all others return the source.
-    let fake = Fake::start(move |head| {
-        let is_first = head.contains("localhost") && requests.fetch_add(1, Ordering::SeqCst) == 0;
+    let fake = fake::server_of_hello(move |request| {
+        let is_first = is_to_localhost(request) && requests.fetch_add(1, Ordering::SeqCst) == 0;
         let year = if is_first { "Mon, 02 Dec 2019" } else { "Tue, 01 Dec 2020" };
-        format!("HTTP/1.1 200 OK\r\nLast-Modified: {year} 00:00:00 GMT\r\nETag: \"a\"\r\n")
+        seen(year).header("ETag", "\"a\"")
     });
-    sandbox
-        .write("storages.toml", fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"));
+    sandbox.write(
+        "storages.toml",
+        fake::storage(&fake, "a", "127.0.0.1") + &fake::storage(&fake, "b", "localhost"),
+    );
     let error = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
     assert!(error.contains("the source was kept"), "{error}");
-    let methods = fake.methods();
-    assert!(
-        methods.contains(&"put".to_owned()) && !methods.contains(&"delete".to_owned()),
-        "{methods:?}"
-    );
+    assert!(fake.count("PUT") > 0 && fake.count("DELETE") == 0, "{:?}", fake.requests());
 }
 
 #[test]
 fn a_move_of_a_source_without_a_time_over_an_object_of_its_size_is_refused() {
     let sandbox = Sandbox::new();
-    let fake = Fake::start(|_| "HTTP/1.1 200 OK\r\n".to_owned());
+    let fake = fake::server_of_hello(|_| Response::new("200 OK"));
     sandbox.write(
         "storages.toml",
-        fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
+        fake::storage(&fake, "a", "127.0.0.1")
+            + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
     );
     sandbox.put("media:k", "HELLO");
     sandbox.run(&["mv", "a:k.txt", "media:k"]).failed(1);
-    assert!(!fake.methods().iter().any(|method| method == "delete"));
+    assert!(fake.count("DELETE") == 0);
     assert_eq!(sandbox.cat("media:k"), "HELLO");
 }
 
 #[test]
 fn a_move_does_not_write_if_the_destination_cannot_be_checked() {
     let sandbox = Sandbox::new();
-    let fake = Fake::start(|head| match head.starts_with("head ") {
-        true => "HTTP/1.1 403 Forbidden\r\n".to_owned(),
-        false => "HTTP/1.1 200 OK\r\n".to_owned(),
+    let fake = fake::server_of_hello(|request| match &*request.method {
+        "HEAD" => Response::new("403 Forbidden"),
+        _ => Response::new("200 OK"),
     });
     sandbox.write(
         "storages.toml",
-        fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
+        fake::storage(&fake, "a", "127.0.0.1")
+            + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
     );
     sandbox.put("media:k", "kept");
     let error = sandbox.run(&["mv", "media:k", "a:k.txt"]).failed(1);
@@ -189,7 +192,7 @@ fn a_move_does_not_write_if_the_destination_cannot_be_checked() {
             && error.contains("PermissionDenied"),
         "{error}"
     );
-    assert!(!fake.methods().iter().any(|method| method == "put"));
+    assert!(fake.count("PUT") == 0);
     assert_eq!(sandbox.cat("media:k"), "kept");
 }
 

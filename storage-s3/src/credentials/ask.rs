@@ -9,7 +9,8 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponseBody,
 };
-use storage_core::{Error, Result, innermost};
+use storage_client::root_cause;
+use storage_core::{Error, Result};
 use url::Url;
 
 use super::failure::Failure;
@@ -97,7 +98,7 @@ impl Asker {
             ))),
             Ok(Err(error)) if error.kind() == HttpErrorKind::Timeout => Err(self.no_answer()),
             Ok(Err(error)) => {
-                Err(Failure::new(format!("{} cannot be asked: {}", self.place, innermost(&error)))
+                Err(Failure::new(format!("{} cannot be asked: {}", self.place, root_cause(&error)))
                     .passing())
             }
             Err(_) => Err(self.no_answer()),

@@ -28,7 +28,8 @@ use aws_smithy_types::error::ErrorMetadata;
 use bytes::Bytes;
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequestBody};
-use storage_core::{BoxError, Error, Result, innermost};
+use storage_client::root_cause;
+use storage_core::{BoxError, Error, Result};
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
@@ -206,6 +207,6 @@ fn user(what: &'static str) -> ConnectorError {
 
 fn not_answered(error: &HttpError) -> ConnectorError {
     let is_timeout = error.kind() == HttpErrorKind::Timeout;
-    let told = BoxError::from(innermost(error));
+    let told = BoxError::from(root_cause(error));
     if is_timeout { ConnectorError::timeout(told) } else { ConnectorError::io(told) }
 }

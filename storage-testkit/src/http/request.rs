@@ -1,5 +1,6 @@
 //! [`Request`]: what a client sent.
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 
@@ -30,6 +31,19 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns method, target and headers as text, one a line: `GET /a.txt`, `host: example.com`.
+    #[must_use]
+    pub fn head(&self) -> String {
+        let headers = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+        format!("{} {}\n", self.method, self.target) + &headers.collect::<String>()
+    }
+
+    /// Returns the body as text, with replacement characters for what is not UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
     }
 
     /// Returns a copy without the headers whose names begin with `prefix`, as a server sees the

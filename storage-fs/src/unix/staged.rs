@@ -1,0 +1,191 @@
+//! A staged file: the bytes and the metadata of an object that is not visible yet.
+//!
+//! Where the file system supports it (`O_TMPFILE`), the file is unnamed until it is linked into its
+//! place, so that a killed process leaves nothing. Elsewhere, and for the moment in which an object
+//! is replaced, the file has a random name in the staging directory.
+
+use std::fs::File;
+use std::io::{IoSlice, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use storage_core::{Key, Result, keys};
+
+use super::errno::os_error;
+use super::staging::Staging;
+use super::state_dir::MAX_ATTEMPTS;
+use super::unnamed::LinkMethod;
+use super::version::{Id, hex};
+use crate::errors;
+
+/// A file that is not visible yet. Dropping it removes the file unless it was put in its place.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    file: File,
+    id: Id,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Unnamed(LinkMethod),
+    /// Named by its id in the staging directory.
+    Named(Arc<OwnedFd>),
+    Placed,
+}
+
+impl Staged {
+    /// Creates an empty file for a key. Other users cannot open it, whatever its mode: it has no
+    /// name, or one in a directory that is closed to them.
+    pub(crate) fn create(staging: &Staging, key: &Key, mode: u32) -> Result<Self> {
+        let id: Id = keys::random_bytes()?;
+        // Setting extended attributes requires the permission to write.
+        let mode = mode | 0o600;
+        match staging.open_unnamed(key, mode) {
+            Ok(Some((file, method))) => {
+                Ok(Self { file: file.into(), id, state: State::Unnamed(method) })
+            }
+            Ok(None) => Self::create_named(staging, id, mode),
+            Err(errno) => Err(os_error(errno, "staging the object")),
+        }
+    }
+
+    fn create_named(staging: &Staging, id: Id, mode: u32) -> Result<Self> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = hex(&id);
+        let (file, directory) = in_staging(staging, |directory| {
+            fs::openat(directory, &*name, flags, Mode::from_raw_mode(mode))
+        })?;
+        Ok(Self { file: file.into(), id, state: State::Named(directory) })
+    }
+
+    /// Locks the file so that no sweep removes it while the process lives.
+    pub(crate) fn lock(&self) {
+        if let State::Named(_) = self.state {
+            // Without locks, only the minimum age protects the file from a sweep.
+            let _ = fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive);
+        }
+    }
+
+    /// Returns the unique id of this file.
+    pub(crate) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    pub(crate) fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.file.write_all(bytes)?)
+    }
+
+    /// Writes chunks with as few system calls as possible.
+    pub(crate) fn write_chunks(&mut self, chunks: &[Bytes]) -> Result<()> {
+        if let [chunk] = chunks {
+            return self.write(chunk);
+        }
+        let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+        let mut slices = &mut slices[..];
+        while !slices.is_empty() {
+            match self.file.write_vectored(slices) {
+                Ok(0) => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
+                Ok(written) => IoSlice::advance_slices(&mut slices, written),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        fs::fsync(self.fd()).map_err(|errno| os_error(errno, "syncing the file"))
+    }
+
+    /// Names the file in the staging directory if it has no name. Only a named file can be renamed.
+    pub(crate) fn give_name(&mut self, staging: &Staging) -> Result<()> {
+        if let State::Unnamed(method) = &self.state {
+            let id = hex(&self.id);
+            let ((), directory) =
+                in_staging(staging, |directory| method.link(&self.file, directory.as_fd(), &id))?;
+            self.state = State::Named(directory);
+        }
+        Ok(())
+    }
+
+    /// Puts a named file in its place, over any file that is there.
+    pub(crate) fn place_over(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<(), Errno> {
+        let State::Named(staged_in) = &self.state else { return Err(Errno::BADF) };
+        fs::renameat(&**staged_in, hex(&self.id), directory, name)?;
+        self.state = State::Placed;
+        Ok(())
+    }
+
+    /// Puts the file in its place if that is vacant. Otherwise fails with `EXIST`, as one atomic
+    /// step of the file system.
+    pub(crate) fn place_new(&mut self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+        match &self.state {
+            State::Unnamed(method) => method.link(&self.file, directory, name)?,
+            State::Named(staged_in) => {
+                let id = hex(&self.id);
+                match fs::renameat_with(&**staged_in, &*id, directory, name, RenameFlags::NOREPLACE)
+                {
+                    // Not every file system supports the flag. Linking is exclusive too, and `drop`
+                    // removes the staged name.
+                    Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                        return fs::linkat(&**staged_in, &*id, directory, name, AtFlags::empty());
+                    }
+                    renamed => renamed?,
+                }
+            }
+            State::Placed => {}
+        }
+        self.state = State::Placed;
+        Ok(())
+    }
+}
+
+/// Calls `work` with the staging directory. Calls it again if another process removed the directory
+/// while it was empty.
+fn in_staging<T>(
+    staging: &Staging,
+    work: impl Fn(&OwnedFd) -> Result<T, Errno>,
+) -> Result<(T, Arc<OwnedFd>)> {
+    for _ in 0..MAX_ATTEMPTS {
+        let directory = staging.directory()?;
+        match work(&directory) {
+            Ok(done) => return Ok((done, directory)),
+            Err(Errno::NOENT) => staging.reset(),
+            Err(errno) => return Err(os_error(errno, "staging the object")),
+        }
+    }
+    Err(errors::directory_removed())
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let State::Named(directory) = &self.state {
+            let _ = fs::unlinkat(&**directory, hex(&self.id), AtFlags::empty());
+        }
+        // Closing the last handle of an unnamed file frees its blocks, which may take long if it is
+        // large.
+        if !matches!(self.state, State::Placed)
+            && let (Ok(file), Ok(runtime)) =
+                (self.file.try_clone(), tokio::runtime::Handle::try_current())
+        {
+            drop(runtime.spawn_blocking(move || drop(file)));
+        }
+    }
+}
