@@ -33,7 +33,7 @@ struct Limits {
     /// Bytes of input: the allowance, plus this many for each decoded byte. Empty blocks and
     /// members decode to nothing.
     input: (u64, u64),
-    /// Members of gzip: the allowance, plus one for this many decoded bytes. Each costs about 3 µs
+    /// Members of gzip: the allowance, plus one for this many decoded bytes. Each costs about 3 µs,
     /// however small it is.
     members: (u64, u64),
     /// Decoded bytes: the allowance, plus this many for each byte of input. Zeros are compressed to

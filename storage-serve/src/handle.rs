@@ -38,7 +38,7 @@ impl Serve {
     /// | 405 | the method is not supported |
     /// | 406 | [`encoding_policy`](Self::encoding_policy) |
     /// | 408 | an upload stalled |
-    /// | 409, 422 | the key conflicts with another, or the upload has another length than declared |
+    /// | 409, 422 | the key conflicts with another, or the upload has another length |
     /// | 412 | a precondition failed |
     /// | 413, 507 | the upload is too large, or the storage is full |
     /// | 416 | the object has none of the requested bytes |
