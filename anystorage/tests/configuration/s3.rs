@@ -43,7 +43,7 @@ fn bare(lines: &str) -> Result<Storage, Error> {
 async fn link(storage: &Storage) -> String {
     let link =
         storage.url("a.png").expires_in(Duration::from_secs(60)).stable_for(WINDOW).await.unwrap();
-    link.url.to_string()
+    link.to_string()
 }
 
 #[test]
