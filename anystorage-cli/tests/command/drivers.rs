@@ -23,7 +23,7 @@ fn options_of_a_driver_are_listed_with_type_default_and_purpose() {
     let columns =
         |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     let at = lines.iter().position(|line| columns(line) == "root path required").unwrap();
-    assert_eq!(lines[at + 1], "      The directory that holds the objects.");
+    assert_eq!(lines[at + 1], "      The directory of the objects.");
     for option in ["durable boolean true", "file_mode text \"0644\"", "signing_key secret"] {
         assert!(lines.iter().any(|line| columns(line) == option), "{option}: {printed}");
     }
@@ -43,5 +43,5 @@ fn a_driver_without_its_own_options_has_the_common_ones() {
 #[test]
 fn an_unknown_driver_is_a_usage_error_that_names_the_known_ones() {
     let error = Sandbox::new().run(&["drivers", "tape"]).failed(2);
-    assert!(error.contains("no driver is called \"tape\"; known drivers: fs, http, "), "{error}");
+    assert!(error.contains("no driver is called \"tape\"; known drivers: cache, fs, http, "), "{error}");
 }

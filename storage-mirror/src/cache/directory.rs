@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::engine::{Engine, EngineOptions, Write};
-use crate::store::Usage;
 
 /// How long a read waits for the first opening before origin serves it.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -134,10 +133,10 @@ impl Directory {
         }
     }
 
-    /// Returns what the cache holds, or `None` if it is not open.
-    pub(super) fn usage(&self) -> Option<Usage> {
+    /// Returns the engine if the directory is open. Does not open it.
+    pub(super) fn open_engine(&self) -> Option<Engine> {
         match &self.lock().state {
-            State::Open(engine) => Some(engine.usage()),
+            State::Open(engine) => Some(engine.clone()),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use storage_core::{Driver, DriverInfo};
 
 use super::directory::Directory;
 use super::status::{Opens, Status};
+use crate::engine::Engine;
 
 /// The state of a cache.
 #[derive(Debug)]
@@ -18,13 +19,15 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn status(&self) -> Status {
-        let usage = self.directory.usage();
+        let engine = self.directory.open_engine();
+        let usage = engine.as_ref().map(Engine::usage);
         Status {
-            is_open: usage.is_some(),
+            is_open: engine.is_some(),
             hits: self.opens.hits.get(),
             stale_hits: self.opens.stale_hits.get(),
             fetched: self.opens.fetched.get(),
             bypassed: self.opens.bypassed.get(),
+            fetching: engine.as_ref().map_or(0, |engine| engine.in_flight() as u64),
             objects: usage.map_or(0, |usage| usage.objects),
             bytes: usage.map_or(0, |usage| usage.bytes),
         }

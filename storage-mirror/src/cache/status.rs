@@ -18,6 +18,8 @@ pub struct Status {
     pub fetched: u64,
     /// Opens that origin served without the cache.
     pub bypassed: u64,
+    /// Fetches from origin that are under way.
+    pub fetching: u64,
     /// Objects in the cache.
     pub objects: u64,
     /// Bytes of the directory that they take.

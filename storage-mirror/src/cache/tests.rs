@@ -55,7 +55,8 @@ impl Scene {
     async fn keep(&self) {
         for _ in 0..200 {
             self.read().await;
-            if self.cache.status().objects > 0 {
+            let status = self.cache.status();
+            if status.objects > 0 && status.fetching == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -58,7 +58,8 @@ impl Scene {
             read(&self.storage, key).await;
             let before = self.origin_opens();
             read(&self.storage, key).await;
-            if self.origin_opens() == before && self.cache.status().objects > 0 {
+            let status = self.cache.status();
+            if self.origin_opens() == before && status.objects > 0 && status.fetching == 0 {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
