@@ -138,7 +138,7 @@ async fn a_write_that_fails_may_have_happened() {
     let scene = Scene::new();
     scene.storage.save("a", "old").await.unwrap();
     scene.keep("a").await;
-    let lost = scene.faults.on(Operation::Save).call(1).lose_answer(ErrorKind::Timeout);
+    let lost = scene.faults.on(Operation::Save).call(1).lose_response(ErrorKind::Timeout);
     assert_eq!(scene.storage.save("a", "new").await.unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(lost.fired(), 1);
     assert_eq!(read(&scene.storage, "a").await, b"new");
