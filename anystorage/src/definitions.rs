@@ -1,4 +1,4 @@
-//! [`Definitions`]: storages that have been read, but not built.
+//! [`Definitions`]: storages whose configuration has been read, but that are not built.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,9 +8,9 @@ use storage_core::{Error, ErrorKind, Registry, Result, Storage};
 
 use crate::storages::{Storages, unknown};
 
-/// Storages as a configuration defines them. Each is built when it is asked for, with those that it
-/// refers to, so a mistake elsewhere in the configuration is in nobody's way: for tools that use
-/// one storage of many.
+/// The storages that a configuration defines. Each is built when it is opened, together with those
+/// that it refers to, so that a mistake elsewhere in the configuration does not matter. For tools
+/// that use one storage of many.
 ///
 /// ```
 /// use anystorage::Loader;
@@ -32,11 +32,11 @@ use crate::storages::{Storages, unknown};
 #[derive(Clone)]
 pub struct Definitions {
     registry: Registry,
-    /// Those that could be read.
-    sound: StoragesConfig,
-    /// Why the others could not be.
+    /// The storages whose configuration could be read.
+    readable: StoragesConfig,
+    /// For each of the others, why it could not be read.
     broken: BTreeMap<String, String>,
-    /// Where each is defined, for people: a file, a variable.
+    /// Where each storage is defined, for people: a file, a variable.
     origins: BTreeMap<String, String>,
 }
 
@@ -44,7 +44,7 @@ impl Definitions {
     pub(crate) fn new(registry: Registry) -> Self {
         Self {
             registry,
-            sound: StoragesConfig::new(),
+            readable: StoragesConfig::new(),
             broken: BTreeMap::new(),
             origins: BTreeMap::new(),
         }
@@ -60,74 +60,74 @@ impl Definitions {
             self.origins.insert(name.to_owned(), origin.to_owned());
         }
         match config {
-            Ok(config) => self.sound.insert(name, config),
+            Ok(config) => self.readable.insert(name, config),
             Err(error) => {
                 self.broken.insert(name.to_owned(), error.message().to_owned());
             }
         }
     }
 
-    /// The names, sorted, of all storages: those that cannot be built included.
+    /// Returns the names of all storages, sorted, including those that cannot be built.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let mut names: Vec<_> =
-            self.sound.names().chain(self.broken.keys().map(String::as_str)).collect();
+            self.readable.names().chain(self.broken.keys().map(String::as_str)).collect();
         names.sort_unstable();
         names.into_iter()
     }
 
-    /// Whether a storage of this name is defined.
+    /// Returns whether a storage of this name is defined.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.sound.get(name).is_some() || self.broken.contains_key(name)
+        self.readable.get(name).is_some() || self.broken.contains_key(name)
     }
 
-    /// Returns the configuration of a storage, with `${VAR}` replaced. `None` if there is none of
-    /// that name, or if it could not be read: [`open`](Self::open) says why.
+    /// Returns the configuration of a storage, with `${VAR}` replaced; `None` if no storage has
+    /// that name, or if it could not be read, for the reason in the error of [`open`](Self::open).
     #[must_use]
     pub fn config(&self, name: &str) -> Option<&StorageConfig> {
-        self.sound.get(name)
+        self.readable.get(name)
     }
 
-    /// Builds one storage, and those it refers to. Every call builds anew.
+    /// Builds one storage and those that it refers to. Every call builds new ones.
     ///
     /// # Errors
-    /// `InvalidConfig` if there is none of that name, if what defines it is wrong, or if storages
-    /// refer to each other in a circle, which is shown; and what the drivers say.
+    /// `InvalidConfig` if no storage has that name, if its definition is wrong, or if storages
+    /// refer to each other in a circle, which the message shows; and the errors of the drivers.
     pub fn open(&self, name: &str) -> Result<Storage> {
         if let Some(reason) = self.broken.get(name) {
-            return Err(self.placed(name, Error::config(reason.clone())));
+            return Err(self.with_origin(name, Error::config(reason.clone())));
         }
         if !self.contains(name) {
             return Err(unknown(name, self.names()));
         }
-        self.registry.open_named(&self.sound, name).map_err(|error| self.explained(name, error))
+        self.registry.open_named(&self.readable, name).map_err(|error| self.explained(name, error))
     }
 
-    /// Builds all of them.
+    /// Builds all storages.
     ///
     /// # Errors
     /// As [`open`](Self::open), for the first that fails.
     pub fn open_all(&self) -> Result<Storages> {
         if let Some((name, reason)) = self.broken.iter().next() {
-            return Err(self.placed(name, Error::config(reason.clone())));
+            return Err(self.with_origin(name, Error::config(reason.clone())));
         }
-        self.registry.open_all(&self.sound).map(Storages::new).map_err(|error| {
-            // Once more, one by one: that error tells where the storage is defined.
+        self.registry.open_all(&self.readable).map(Storages::new).map_err(|error| {
+            // Built again one by one, because that error contains where the storage is defined.
             self.names().find_map(|name| self.open(name).err()).unwrap_or(error)
         })
     }
 
-    fn placed(&self, name: &str, error: Error) -> Error {
+    fn with_origin(&self, name: &str, error: Error) -> Error {
         match self.origins.get(name) {
             Some(origin) => error.with_context(origin),
             None => error,
         }
     }
 
-    /// An error of building one storage, with where that is defined. If another one could not be
-    /// read, this one may have failed for want of it, and that is said too.
+    /// Adds to an error of building a storage where the storage is defined, and which other
+    /// storages could not be read, because this one may refer to one of them.
     fn explained(&self, name: &str, error: Error) -> Error {
-        let mut error = self.placed(name, error);
+        let mut error = self.with_origin(name, error);
         if error.kind() == ErrorKind::InvalidConfig {
             for (other, reason) in &self.broken {
                 // The file is named once, at the beginning, if both are defined there.
@@ -143,7 +143,7 @@ impl Definitions {
     }
 }
 
-/// Names, and nothing of what defines them.
+/// Shows the names alone, because definitions may contain secrets.
 impl fmt::Debug for Definitions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Definitions")

@@ -1,7 +1,7 @@
 //! One storage API for Rust applications; the backend is a line of configuration.
 //!
 //! An application saves, opens, checks, lists, deletes and links to files without knowing where
-//! they live:
+//! they are kept:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> anystorage::Result<()> {
@@ -51,8 +51,8 @@
 //! | `http` | `http://host/dir/`, `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `allow_http`, `headers` |
 //! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty`, `admin` |
 //!
-//! `anystorage drivers NAME` prints the type, default and purpose of each, and [`Registry::describe`]
-//! returns them. Every driver also takes:
+//! `anystorage drivers NAME` prints the type, default and purpose of each, and
+//! [`Registry::describe`] returns them. Every driver also takes:
 //!
 //! <!-- options of every driver -->
 //!
@@ -88,12 +88,12 @@
 //! | `s3` | the driver `s3` and `s3:` URLs: AWS S3 and every service that speaks its protocol, as module `s3` too |
 //! | `http` | the driver `http` and `http:` and `https:` URLs: any HTTP file server, as module `http_driver` too |
 //! | `serve` | serving a storage over HTTP, as module `serve` |
-//! | `http-cache` | the driver `http-cache`: a mirror first, origin on any trouble, as module `http_cache` too |
+//! | `http-cache` | the driver `http-cache`: mirror first, origin on any failure, as module `http_cache` too |
 //! | `mirror` | the mirror server, in module `mirror`; [`Loader::mirror_file`] reads its configuration |
 //! | `aws-config` | for `s3`: AWS profiles with single sign-on, roles and processes |
 //!
-//! What this crate re-exports from `storage-core` is described there too, with the contract that
-//! every driver holds.
+//! This crate re-exports `storage-core`, whose documentation describes the contract of every
+//! driver. [`prelude`] contains what most applications import.
 
 mod definitions;
 mod environment;
@@ -111,14 +111,14 @@ pub use storage_fs as fs;
 /// The driver `http`: any HTTP or WebDAV server as a storage.
 #[cfg(feature = "http")]
 pub use storage_http as http_driver;
-/// The driver `http-cache`: mirror first, origin on any trouble.
+/// The driver `http-cache`: mirror first, origin on any failure.
 #[cfg(feature = "http-cache")]
 pub use storage_http_cache as http_cache;
 /// The mirror server, which fills itself from origin.
 #[cfg(feature = "mirror")]
 pub use storage_mirror as mirror;
-/// The S3 driver, for programs that set it up themselves, and for what is beyond the contract
-/// ([`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads)).
+/// The S3 driver, for programs that set it up themselves, and for methods beyond the contract
+/// ([`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads)): see [`Storage::driver_as`].
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) is a storage as a service.
@@ -132,7 +132,7 @@ pub use loader::Loader;
 pub use mirror_setup::MirrorSetup;
 pub use storages::Storages;
 
-/// A registry with the drivers of the enabled features. Add drivers of your own with
+/// Returns a registry with the drivers of the enabled features. Add drivers of your own with
 /// [`Registry::register`].
 #[must_use]
 pub fn registry() -> Registry {
@@ -161,11 +161,11 @@ pub fn registry() -> Registry {
         storage_http_cache::register(&mut registry);
         registry
     };
-    named_with_missing_features(registry)
+    with_missing_features(registry)
 }
 
-/// Names the drivers whose features are off, for the errors of those who ask for one.
-fn named_with_missing_features(mut registry: Registry) -> Registry {
+/// Adds the drivers whose features are disabled, for the errors of opening one.
+fn with_missing_features(mut registry: Registry) -> Registry {
     let drivers: [(&str, &[&str]); 4] =
         [("fs", &["file"]), ("s3", &["s3"]), ("http", &["http", "https"]), ("http-cache", &[])];
     for (driver, schemes) in drivers {
@@ -179,10 +179,10 @@ fn named_with_missing_features(mut registry: Registry) -> Registry {
 }
 
 /// Opens one storage: by its URL, or by its name in the environment (`STORAGE_<NAME>_URL`, or a
-/// table of the file that `STORAGE_CONFIG` names). What has a colon is a URL.
+/// table of the file that `STORAGE_CONFIG` names). A text with a colon is a URL.
 ///
-/// Only what this storage needs is built; see [`Storages`] to check a whole configuration at
-/// start-up.
+/// Builds only this storage and those that it refers to; see [`Storages`] to check a whole
+/// configuration at start-up.
 ///
 /// ```
 /// let error = anystorage::open("ftp://example.com/").unwrap_err();
@@ -191,7 +191,8 @@ fn named_with_missing_features(mut registry: Registry) -> Registry {
 /// ```
 ///
 /// # Errors
-/// `InvalidConfig` that says what is wrong and lists what is known; and what the driver says.
+/// `InvalidConfig`, whose message says what is wrong and lists the known names; and the errors of
+/// the driver.
 pub fn open(location: &str) -> Result<Storage> {
     Loader::new().open(location)
 }
@@ -202,35 +203,35 @@ mod tests {
 
     #[test]
     fn a_driver_whose_feature_is_off_is_named_with_the_feature() {
-        let registry = named_with_missing_features(Registry::new());
+        let registry = with_missing_features(Registry::new());
         for (url, driver) in
             [("file:///a", "fs"), ("s3://a", "s3"), ("http://a/", "http"), ("https://a/", "http")]
         {
-            let said = registry.open_url(url).unwrap_err();
+            let error = registry.open_url(url).unwrap_err();
             let scheme = url.split(':').next().unwrap_or_default();
             let expected = format!(
                 "unknown URL scheme {scheme}: this program is built without it; enable the feature"
             );
-            assert!(said.message().starts_with(&expected), "{said}");
+            assert!(error.message().starts_with(&expected), "{error}");
             assert!(
-                said.message().contains(&format!("the feature {driver:?} of anystorage")),
-                "{said}"
+                error.message().contains(&format!("the feature {driver:?} of anystorage")),
+                "{error}"
             );
         }
         for driver in ["fs", "s3", "http", "http-cache"] {
             let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
-            let said = registry.open_config(&config).unwrap_err();
+            let error = registry.open_config(&config).unwrap_err();
             assert!(
-                said.message().contains(&format!("enable the feature {driver:?} of anystorage")),
-                "{said}"
+                error.message().contains(&format!("enable the feature {driver:?} of anystorage")),
+                "{error}"
             );
         }
     }
 
     #[test]
-    fn a_driver_that_is_there_is_not_said_to_be_missing() {
-        let said = registry().open_url("tape:").unwrap_err();
-        assert!(!said.message().contains("feature"), "{said}");
+    fn an_enabled_driver_is_not_reported_as_missing() {
+        let error = registry().open_url("tape:").unwrap_err();
+        assert!(!error.message().contains("feature"), "{error}");
         for driver in registry().drivers() {
             let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
             if let Err(error) = registry().open_config(&config) {

@@ -12,12 +12,12 @@ use crate::definitions::Definitions;
 use crate::environment::Environment;
 use crate::toml_text;
 
-/// Names a configuration file.
+/// The variable that names a configuration file.
 const CONFIG: &str = "STORAGE_CONFIG";
 
-/// Reads what defines storages. [`Storages`](crate::Storages) has short cuts for the usual case;
-/// use this with drivers of your own, with an environment that is not the process's, or to build
-/// storages one by one.
+/// Reads definitions of storages. [`Storages`](crate::Storages) has shorter functions for the usual
+/// case. Use a loader with drivers of your own, with another environment than that of the process,
+/// or to build storages one by one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -45,20 +45,21 @@ impl Default for Loader {
 }
 
 impl Loader {
-    /// With the drivers of the enabled features and the environment of the process.
+    /// Creates a loader with the drivers of the enabled features and the environment of the
+    /// process.
     #[must_use]
     pub fn new() -> Self {
         Self { registry: crate::registry(), environment: Environment::process() }
     }
 
-    /// With these drivers instead.
+    /// Sets the drivers.
     #[must_use]
     pub fn with_registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
         self
     }
 
-    /// With these environment variables instead.
+    /// Sets the environment variables.
     #[must_use]
     pub fn with_environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
@@ -66,7 +67,7 @@ impl Loader {
     }
 
     /// Reads the `[storages.*]` tables of a TOML document. Its other tables belong to the
-    /// application and are not looked at. `${VAR}` inside a string is replaced by that environment
+    /// application and are ignored. `${VAR}` inside a string is replaced by that environment
     /// variable.
     ///
     /// # Errors
@@ -85,13 +86,13 @@ impl Loader {
         Ok(self.define(tables_of_file(path.as_ref())?))
     }
 
-    /// Reads what the environment names: the file of `STORAGE_CONFIG`, and the storages of
-    /// `STORAGE_<NAME>_URL`, which come before those of the file.
+    /// Reads the file that `STORAGE_CONFIG` names, and the storages of `STORAGE_<NAME>_URL`, which
+    /// take precedence over those of the file.
     ///
     /// `STORAGE_USER_UPLOADS_URL` replaces the storage of the file that is called `user_uploads`,
-    /// or `user-uploads`, or in any other way that a variable's name cannot tell apart; if there is
-    /// none, it defines `user_uploads`. A variable that is empty counts as unset. Nothing set is no
-    /// error, but then there is no storage.
+    /// or `user-uploads`, or by another name that becomes the same variable; if there is none, it
+    /// defines `user_uploads`. An empty variable counts as unset. If no variable is set, there are
+    /// no storages, which is not an error.
     ///
     /// # Errors
     /// As [`toml_file`](Self::toml_file).
@@ -104,14 +105,14 @@ impl Loader {
             if let Some(name) = storage_of_variable(&variable)
                 && let Some(url) = self.environment.setting(&variable)
             {
-                let name = replaced(&sources, name, &variable)?;
+                let name = name_of_variable(&sources, name, &variable)?;
                 sources.insert(name, Source::Variable { variable, url });
             }
         }
         Ok(self.define(sources))
     }
 
-    /// Takes the storages of an application's own configuration. `${VAR}` has no meaning in them.
+    /// Uses the storages of an application's own configuration. `${VAR}` has no meaning in them.
     #[must_use]
     pub fn config(&self, config: &StoragesConfig) -> Definitions {
         let mut definitions = Definitions::new(self.registry.clone());
@@ -126,7 +127,8 @@ impl Loader {
     /// Opens one storage: by its URL, or by its name in the environment. See [`open`](crate::open).
     ///
     /// # Errors
-    /// `InvalidConfig` that says what is wrong and lists what is known; and what the driver says.
+    /// `InvalidConfig`, whose message says what is wrong and lists the known names; and the errors
+    /// of the driver.
     pub fn open(&self, location: &str) -> Result<Storage> {
         if location.contains(':') {
             return self.registry.open_url(location);
@@ -185,7 +187,7 @@ impl Loader {
         Ok(options)
     }
 
-    /// The storages of `[storages.*]` tables.
+    /// Returns the storages of `[storages.*]` tables.
     #[cfg(feature = "mirror")]
     pub(crate) fn definitions_of(&self, storages: Options) -> Definitions {
         let tables =
@@ -199,7 +201,7 @@ impl Loader {
     }
 }
 
-/// What defines a storage, as it was found.
+/// The definition of a storage, before it is read.
 enum Source {
     Table { file: Option<String>, table: Value },
     Variable { variable: String, url: OsString },
@@ -227,34 +229,34 @@ fn tables(text: &str, file: Option<&str>) -> Result<Sources> {
             })
             .collect()),
         Some(_) => Err(Error::config("storages: expected tables, as in [storages.default]")),
-        // Far more often a misspelt header than a wish for no storage; that is written [storages].
+        // Usually a misspelt header. A document without storages has an empty table [storages].
         None => Err(Error::config("there is no [storages.NAME] table")),
     }
 }
 
-/// `USER_UPLOADS` of `STORAGE_USER_UPLOADS_URL`.
+/// Returns `USER_UPLOADS` for `STORAGE_USER_UPLOADS_URL`.
 fn storage_of_variable(variable: &str) -> Option<&str> {
     variable.strip_prefix("STORAGE_")?.strip_suffix("_URL").filter(|name| !name.is_empty())
 }
 
-/// The name of the storage that a variable defines or replaces.
-fn replaced(sources: &Sources, name: &str, variable: &str) -> Result<String> {
+/// Returns the name of the storage that a variable defines or replaces.
+fn name_of_variable(sources: &Sources, name: &str, variable: &str) -> Result<String> {
     let plain = name.to_lowercase();
     if sources.contains_key(&plain) {
         return Ok(plain);
     }
-    let spelt_so: Vec<_> =
+    let matching: Vec<_> =
         sources.keys().filter(|known| spelling(known) == spelling(name)).collect();
-    match *spelt_so {
+    match *matching {
         [] => Ok(plain),
         [only] => Ok(only.clone()),
         [first, second, ..] => Err(Error::config(format!(
-            "{variable} could mean {first:?} or {second:?}: rename one of them, since a variable cannot tell them apart"
+            "{variable} could mean {first:?} or {second:?}: rename one of them, because both have the same variable"
         ))),
     }
 }
 
-/// What is left of a name in a variable.
+/// Converts a name to the form that it has in a variable.
 fn spelling(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }

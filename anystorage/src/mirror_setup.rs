@@ -10,14 +10,14 @@ use storage_mirror::MirrorConfig;
 use crate::loader::Loader;
 use crate::toml_text;
 
-/// What a mirror server needs: pass both to
+/// The configuration and the origin of a mirror server: pass both to
 /// [`Server::bind`](storage_mirror::Server::bind).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MirrorSetup {
-    /// The options.
+    /// The options of the mirror.
     pub config: MirrorConfig,
-    /// Where the objects come from.
+    /// The storage that has the objects.
     pub origin: Storage,
 }
 
@@ -41,7 +41,8 @@ impl Loader {
     /// ```
     ///
     /// # Errors
-    /// `InvalidConfig`, which names the option and shows no value; what the origin's driver says.
+    /// `InvalidConfig`, whose message names the option and shows no value; the errors of the
+    /// origin's driver.
     pub fn mirror_str(&self, text: &str) -> Result<MirrorSetup> {
         let mut document = match toml_text::value(toml::Value::Table(toml_text::parse(text)?)) {
             Value::Table(options) => options,
@@ -58,7 +59,7 @@ impl Loader {
         Ok(MirrorSetup { config: options.read_table::<MirrorConfig>()?.validated()?, origin })
     }
 
-    /// As [`mirror_str`](Self::mirror_str), for a file.
+    /// Reads a mirror's configuration from a file, as [`mirror_str`](Self::mirror_str) does.
     ///
     /// # Errors
     /// As [`mirror_str`](Self::mirror_str), with the file's name.

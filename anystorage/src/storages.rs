@@ -1,4 +1,4 @@
-//! [`Storages`]: the named storages of an application, built.
+//! [`Storages`]: the named storages of an application.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,11 +9,11 @@ use storage_core::{Error, Result, Storage};
 
 use crate::loader::Loader;
 
-/// The named storages of an application, all built, so that a mistake in the configuration shows at
-/// start-up.
+/// The named storages of an application. All are built at once, so that a mistake in the
+/// configuration is an error at start-up.
 ///
-/// Cheap to clone. Storages that refer to one and the same storage share it. With drivers of your
-/// own, begin with [`Loader::with_registry`].
+/// Cheap to clone. Storages that refer to the same storage share it. For drivers of your own, begin
+/// with [`Loader::with_registry`].
 ///
 /// ```
 /// use anystorage::Storages;
@@ -39,7 +39,7 @@ impl Storages {
     /// Builds the `[storages.*]` tables of a TOML document: see [`Loader::toml_str`].
     ///
     /// # Errors
-    /// `InvalidConfig` that says where and what; and what the drivers say.
+    /// `InvalidConfig`, whose message says where the mistake is; and the errors of the drivers.
     pub fn from_toml_str(text: &str) -> Result<Self> {
         Loader::new().toml_str(text)?.open_all()
     }
@@ -52,7 +52,7 @@ impl Storages {
         Loader::new().toml_file(path)?.open_all()
     }
 
-    /// Builds what the environment names, with `STORAGE_CONFIG` and `STORAGE_<NAME>_URL`: see
+    /// Builds the storages of the environment, of `STORAGE_CONFIG` and `STORAGE_<NAME>_URL`: see
     /// [`Loader::env`].
     ///
     /// # Errors
@@ -63,8 +63,8 @@ impl Storages {
 
     /// Builds the storages of an application's own configuration, whatever its format.
     ///
-    /// `${VAR}` has no meaning here: what replaces variables, if anything, is whatever read the
-    /// configuration. A secret that still holds `${` is refused.
+    /// `${VAR}` has no meaning here, because the program that read the configuration replaces
+    /// variables. A secret that still contains `${` is refused.
     ///
     /// # Errors
     /// As [`from_toml_str`](Self::from_toml_str).
@@ -76,23 +76,23 @@ impl Storages {
         Self { storages: Arc::new(storages) }
     }
 
-    /// The storage of a name.
+    /// Returns the storage of a name.
     ///
     /// # Errors
-    /// `InvalidConfig` that lists the known names.
+    /// `InvalidConfig`, whose message lists the known names.
     pub fn get(&self, name: &str) -> Result<Storage> {
         self.storages.get(name).cloned().ok_or_else(|| unknown(name, self.names()))
     }
 
-    /// The storage called `default`.
+    /// Returns the storage called `default`.
     ///
     /// # Errors
-    /// `InvalidConfig` that lists the known names.
+    /// `InvalidConfig`, whose message lists the known names.
     pub fn default_storage(&self) -> Result<Storage> {
         self.get("default")
     }
 
-    /// The names, sorted.
+    /// Returns the names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.storages.keys().map(String::as_str)
     }

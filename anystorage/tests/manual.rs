@@ -1,5 +1,5 @@
-//! The manual, `docs/s3.md`: its code is compiled and its configuration read, and what it tells of
-//! options, services and costs is what there is.
+//! The manual, `docs/s3.md`: its code is compiled, its configuration is read, and its tables of
+//! options, services and costs are compared with the driver.
 
 #![cfg(feature = "s3")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
@@ -46,7 +46,7 @@ fn refusal(line: &str) -> String {
     Loader::new().toml_str(&text).unwrap().open("default").unwrap_err().message().to_owned()
 }
 
-#[allow(dead_code, reason = "as the manual has it; nobody is asked here")]
+#[allow(dead_code, reason = "code of the manual, which is only compiled")]
 async fn clean_up() -> Result<usize> {
     let bucket = S3::builder("example-media").region("eu-west-1").build()?;
     bucket.abort_stale_uploads("media/", Duration::from_secs(2 * 24 * 60 * 60)).await
@@ -65,7 +65,7 @@ async fn upload_form(storage: &Storage, user: &str) -> Result<String> {
 }
 
 #[test]
-fn its_code_is_that_of_this_file() {
+fn the_code_of_the_manual_is_that_of_this_file() {
     let here = read("tests/manual.rs");
     for block in blocks("rust") {
         assert!(here.contains(&block), "this is nowhere:\n{block}");
@@ -73,7 +73,7 @@ fn its_code_is_that_of_this_file() {
 }
 
 #[tokio::test]
-async fn its_form_is_what_its_page_expects() {
+async fn the_form_of_the_manual_is_what_its_page_expects() {
     let config = "[storages.default]\ndriver = 's3'\nbucket = 'media'\nregion = 'eu-west-1'\naccess_key_id = 'AKTEST'\n\
                   endpoint = 'https://s3.example.com'\nsecret_access_key = 'CANARY-6f1e'";
     let storage = Loader::new().toml_str(config).unwrap().open("default").unwrap();
@@ -91,18 +91,21 @@ async fn its_form_is_what_its_page_expects() {
 }
 
 #[test]
-fn its_documents_are_json() {
+fn the_documents_of_the_manual_are_json() {
     for block in blocks("json") {
         serde_json::from_str::<serde_json::Value>(&block).expect(&block);
     }
 }
 
-/// In a process that has no variables of whoever runs this.
+/// In a process without the developer's variables.
 #[test]
-fn its_tables_are_storages() {
+fn the_tables_of_the_manual_are_storages() {
     if std::env::var_os(INSIDE).is_none() {
         let mut inside = Command::new(std::env::current_exe().unwrap());
-        inside.args(["--exact", "its_tables_are_storages"]).env_clear().env(INSIDE, "1");
+        inside
+            .args(["--exact", "the_tables_of_the_manual_are_storages"])
+            .env_clear()
+            .env(INSIDE, "1");
         let output = inside.env("HOME", "/nonexistent").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
@@ -121,27 +124,27 @@ fn its_tables_are_storages() {
 }
 
 #[test]
-fn it_tells_of_every_option() {
+fn the_manual_contains_every_option() {
     let rows = table(&read("../docs/s3.md"), "| option | default |").join("\n");
     let known = listed(&refusal("unknown = 1"), "known are ", ", and for every driver");
     assert!(known.len() > 15, "{known:?}");
     for option in known {
-        assert!(rows.contains(&format!("`{option}`")), "the manual does not tell of {option}");
+        assert!(rows.contains(&format!("`{option}`")), "the manual does not contain {option}");
     }
 }
 
 #[test]
-fn it_tells_of_every_service() {
+fn the_manual_contains_every_service() {
     let rows = table(&read("../docs/s3.md"), "| | `quirks` |").join("\n");
     let known = listed(&refusal("quirks = 'unknown'"), "known values: ", "\n");
     assert!(known.len() > 8, "{known:?}");
     for profile in known.iter().filter(|profile| *profile != "auto") {
-        assert!(rows.contains(&format!("`{profile}`")), "the manual does not tell of {profile}");
+        assert!(rows.contains(&format!("`{profile}`")), "the manual does not contain {profile}");
     }
 }
 
 #[test]
-fn its_costs_are_those_of_the_driver() {
+fn the_costs_in_the_manual_are_those_of_the_driver() {
     let costs = table(&read("../docs/s3.md"), "| verb | requests |");
     assert!(!costs.is_empty());
     assert_eq!(costs, table(&read("../storage-s3/src/lib.rs"), "| verb | requests |"));

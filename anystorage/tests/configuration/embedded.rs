@@ -38,7 +38,7 @@ const JSON: &str = r#"{
 }"#;
 
 #[test]
-fn toml_and_json_mean_the_same() {
+fn toml_and_json_have_the_same_meaning() {
     let from_toml: App = toml::from_str(TOML).unwrap();
     let from_json: App = serde_json::from_str(JSON).unwrap();
     for app in [&from_toml, &from_json] {
@@ -52,7 +52,7 @@ fn toml_and_json_mean_the_same() {
 }
 
 #[test]
-fn mistakes_are_told_as_for_a_file() {
+fn mistakes_have_the_same_errors_as_in_a_file() {
     let app: App =
         serde_json::from_str(r#"{"name":"", "storages": {"default": {"driver": "probe"}}}"#)
             .unwrap();
@@ -90,7 +90,7 @@ fn a_secret_that_is_the_name_of_a_variable_is_refused() {
 }
 
 #[test]
-fn the_short_cut_builds_with_the_drivers_of_this_crate() {
+fn from_config_builds_with_the_drivers_of_this_crate() {
     let app: App = serde_json::from_str(JSON).unwrap();
     let said = refused(Storages::from_config(&app.storages).unwrap_err());
     assert!(said.starts_with(r#"[storages.default]: unknown driver "probe"; known are"#), "{said}");

@@ -32,7 +32,7 @@ fn a_variable_defines_a_storage() {
 }
 
 #[test]
-fn a_file_is_named_by_a_variable_and_its_storages_are_replaced_by_others() {
+fn a_variable_names_a_file_and_others_replace_its_storages() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(
         directory.path(),
@@ -100,7 +100,7 @@ fn a_variable_that_is_wrong_is_named() {
 }
 
 #[test]
-fn the_file_that_a_variable_names_is_named_in_errors() {
+fn errors_name_the_file_that_a_variable_names() {
     let environment = Environment::empty().with("STORAGE_CONFIG", "/nonesuch/storages.toml");
     let said = refused(loader().with_environment(environment).env().unwrap_err());
     assert_eq!(said, "/nonesuch/storages.toml: cannot be read");
@@ -145,7 +145,7 @@ fn variables_are_replaced_inside_the_strings_of_a_file() {
 }
 
 #[test]
-fn a_doubled_dollar_stands_for_the_text_itself() {
+fn a_doubled_dollar_is_not_replaced() {
     let definitions = read("[storages.default]\ndriver='probe'\nroot='x'\nprefix='$${WHERE}'");
     assert_eq!(definitions.open("default").unwrap().info().location, "memory:/${WHERE}");
 }
@@ -164,7 +164,7 @@ fn a_missing_variable_is_named() {
 }
 
 #[test]
-fn a_given_environment_hides_that_of_the_process() {
+fn a_given_environment_replaces_that_of_the_process() {
     assert!(std::env::var_os("PATH").is_some(), "the test needs a variable that is set");
     let text = "[storages.default]\ndriver='probe'\nroot='x'\nhosts=['${PATH}']";
     assert!(refusal(text).contains("PATH is not set"));
@@ -177,7 +177,7 @@ fn a_given_environment_hides_that_of_the_process() {
 }
 
 #[test]
-fn a_variable_in_an_unrelated_table_is_not_missed() {
+fn a_missing_variable_in_an_unrelated_table_is_ignored() {
     let text =
         "[storages.good]\ndriver='probe'\nroot='x'\n[storages.bad]\ndriver='probe'\nroot='${GONE}'";
     read(text).open("good").unwrap();

@@ -1,4 +1,4 @@
-//! Configuration: what it means, and what every mistake in it says.
+//! Configuration: its meaning, and the error of every mistake in it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

@@ -32,7 +32,7 @@ async fn a_storage_refers_to_an_inline_table() {
 }
 
 #[test]
-fn a_reference_to_nothing_lists_the_known_names() {
+fn a_reference_to_an_unknown_name_lists_the_known_ones() {
     assert_eq!(
         refusal(
             "[storages.default]\ndriver='alias'\norigin='medai'\n[storages.media]\ndriver='probe'\nroot='x'"
@@ -89,7 +89,7 @@ fn a_long_chain_of_storages_is_refused_and_overflows_no_stack() {
 }
 
 #[test]
-fn the_error_of_a_storage_that_is_referred_to_shows_the_way_there() {
+fn an_error_of_a_referenced_storage_shows_the_path_of_references() {
     let said = refusal(
         "[storages.default]\ndriver='alias'\norigin='media'\n[storages.media]\ndriver='probe'",
     );
@@ -100,7 +100,7 @@ fn the_error_of_a_storage_that_is_referred_to_shows_the_way_there() {
 }
 
 #[test]
-fn a_reference_to_a_storage_that_cannot_be_read_says_why() {
+fn an_error_names_the_referenced_storage_that_cannot_be_read() {
     let definitions = read(
         "[storages.default]\ndriver='alias'\norigin='media'\n[storages.media]\ndriver='probe'\nroot='${GONE}'",
     );

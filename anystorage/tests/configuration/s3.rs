@@ -6,7 +6,7 @@ use anystorage::{Environment, Error, ErrorKind, Loader, Storage};
 
 use super::support::{everything, refused};
 
-/// All that could else come from the environment of whoever runs this.
+/// The options that could otherwise come from the environment of the developer.
 const TABLE: &str = "driver = 's3'\nbucket = 'media'\nregion = 'eu-west-1'\nendpoint = 'https://s3.example.com'\n\
                      access_key_id = 'AKTEST'\nsecret_access_key = 'CANARY-6f1e'";
 const CANARY: &str = "CANARY-6f1e";
@@ -47,7 +47,7 @@ async fn link(storage: &Storage) -> String {
 }
 
 #[test]
-fn an_endpoint_without_a_scheme_is_refused_with_what_to_write_and_never_shown() {
+fn an_endpoint_without_a_scheme_is_refused_and_not_shown() {
     for option in ["endpoint", "signing_endpoint"] {
         for value in ["'s3.example.org'", "'localhost:9000'", "4711"] {
             let said = refusal(&format!("{option} = {value}"));
@@ -107,7 +107,7 @@ fn a_bucket_alone_is_enough_where_it_is_public() {
 }
 
 #[test]
-fn an_unknown_option_is_named_with_those_that_are_known() {
+fn an_unknown_option_is_named_with_the_known_ones() {
     assert_eq!(
         refusal("buckt = 'media'"),
         "[storages.default]: unknown option buckt of driver s3; known are bucket, region, endpoint, path_style, \
@@ -120,7 +120,7 @@ fn an_unknown_option_is_named_with_those_that_are_known() {
 }
 
 #[test]
-fn an_option_that_cannot_be_meant_is_named_with_the_way_out() {
+fn an_invalid_option_is_named_with_what_to_write() {
     for (lines, option, way_out) in [
         ("endpoint = 'minio:9000'", "endpoint", "https://"),
         ("endpoint = 'http://127.0.0.1:9000'", "endpoint", "allow_http = true"),
@@ -183,7 +183,7 @@ fn a_url_names_bucket_prefix_and_options() {
 }
 
 #[test]
-fn a_url_that_is_none_is_told_so() {
+fn an_invalid_url_is_refused_with_the_reason() {
     let refusal = |url: &str| refused(loader().open(url).expect_err(url));
     assert!(refusal("s3:media").contains("s3://bucket"));
     assert!(refusal("s3:///media?anonymous=true").contains("s3://bucket"));
@@ -205,7 +205,7 @@ fn a_url_that_is_none_is_told_so() {
 }
 
 #[test]
-fn a_url_holds_no_secrets() {
+fn a_url_with_a_secret_is_refused() {
     for url in [
         "s3://AKTEST:CANARY-6f1e@media/a",
         "s3://CANARY-6f1e@media/a",
@@ -228,7 +228,7 @@ fn a_url_holds_no_secrets() {
 }
 
 #[tokio::test]
-async fn a_variable_of_the_environment_can_be_the_secret() {
+async fn a_variable_of_the_environment_can_contain_the_secret() {
     let text = table("secret_access_key = '${MEDIA_SECRET}'");
     let with = |secret: &str| {
         let environment = Environment::empty().with("MEDIA_SECRET", secret);
@@ -248,7 +248,7 @@ async fn a_variable_of_the_environment_can_be_the_secret() {
 }
 
 #[test]
-fn nothing_shows_a_secret() {
+fn no_debug_form_shows_a_secret() {
     let storage = opened("session_token = 'CANARY-6f1e'").unwrap();
     assert!(!format!("{storage:?} {:?} {:?}", storage.driver(), storage.info()).contains(CANARY));
     for lines in [
@@ -274,7 +274,7 @@ fn nothing_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn the_options_of_every_driver_hold_for_this_one() {
+async fn the_options_of_every_driver_apply_to_s3() {
     let lines = "prefix = 'below'\npublic_url = 'https://media.example.com/m'\nread_only = true";
     let storage = opened(lines).unwrap();
     let public = storage.url("a b.png").await.unwrap();
@@ -288,7 +288,7 @@ async fn the_options_of_every_driver_hold_for_this_one() {
 }
 
 #[tokio::test]
-async fn an_endpoint_has_the_bucket_in_its_path_unless_told_otherwise() {
+async fn an_endpoint_has_the_bucket_in_its_path_by_default() {
     let place = async |lines: &str| {
         link(&opened(lines).unwrap()).await.split('?').next().unwrap().to_owned()
     };
@@ -300,7 +300,7 @@ async fn an_endpoint_has_the_bucket_in_its_path_unless_told_otherwise() {
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_told() {
+fn a_missing_profile_is_named_in_the_error() {
     let said = refused(bare("bucket = 'media'\nprofile = 'no such profile, surely'").unwrap_err());
     assert!(
         said.contains("option profile names the profile") && said.contains("not there"),

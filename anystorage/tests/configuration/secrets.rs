@@ -1,5 +1,4 @@
-//! A secret shows in nothing that is printed, whatever is wrong with the configuration that holds
-//! it.
+//! No printed text contains a secret, whatever the mistake in the configuration.
 
 use anystorage::config::StoragesConfig;
 use anystorage::{Environment, Error};
@@ -94,7 +93,7 @@ fn no_error_of_a_url_shows_the_url() {
 }
 
 #[test]
-fn no_mistake_in_an_applications_own_format_shows_a_value() {
+fn no_error_of_an_applications_own_format_shows_a_value() {
     for json in [
         r#""CANARY-6f1e""#,
         r#"["CANARY-6f1e"]"#,
@@ -111,7 +110,7 @@ fn no_mistake_in_an_applications_own_format_shows_a_value() {
 }
 
 #[test]
-fn nothing_that_was_read_or_built_shows_a_value() {
+fn no_debug_form_of_definitions_and_storages_shows_a_value() {
     let text = "[storages.default]\ndriver='probe'\nroot='CANARY-6f1e'\ntoken='${TOKEN}'\nhosts=['CANARY-6f1e']\n\
                 [storages.alias]\ndriver='alias'\norigin={driver='probe', root='x', token='CANARY-6f1e'}";
     let loader = loader().with_environment(Environment::empty().with("TOKEN", CANARY));

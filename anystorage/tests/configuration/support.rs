@@ -1,4 +1,4 @@
-//! A registry with two drivers of the tests' own, so that the tests hold whatever features are on.
+//! A registry with two drivers of the tests, so that the tests pass whatever features are enabled.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -77,7 +77,7 @@ pub(crate) fn read(toml: &str) -> Definitions {
     loader().toml_str(toml).unwrap()
 }
 
-/// What is said about the storage `default` of a document that is wrong.
+/// Returns the error message of the storage `default` of a wrong document.
 pub(crate) fn refusal(toml: &str) -> String {
     match loader().toml_str(toml) {
         Ok(definitions) => refused(definitions.open("default").unwrap_err()),

@@ -50,13 +50,13 @@ fn an_unknown_name_lists_the_known_ones() {
 }
 
 #[test]
-fn no_storages_at_all_says_how_to_configure_one() {
+fn the_error_without_any_storage_says_how_to_configure_one() {
     let said = refused(Storages::default().default_storage().unwrap_err());
     assert!(said.contains("STORAGE_CONFIG") && said.contains("STORAGE_<NAME>_URL"), "{said}");
 }
 
 #[test]
-fn an_unknown_option_is_named_with_those_that_are_known() {
+fn an_unknown_option_is_named_with_the_known_ones() {
     let said = refusal("[storages.default]\ndriver = 'probe'\nroot = '/srv'\nprefx = 'a'");
     assert_eq!(
         said,
@@ -74,7 +74,7 @@ fn a_missing_option_is_named() {
 }
 
 #[test]
-fn an_unknown_driver_is_named_with_those_that_are_known() {
+fn an_unknown_driver_is_named_with_the_known_ones() {
     assert_eq!(
         refusal("[storages.default]\ndriver = 'prob'"),
         r#"[storages.default]: unknown driver "prob"; known are alias, probe"#
@@ -82,13 +82,13 @@ fn an_unknown_driver_is_named_with_those_that_are_known() {
 }
 
 #[test]
-fn a_missing_driver_says_how_to_name_one() {
+fn the_error_of_a_missing_driver_says_how_to_name_one() {
     let said = refusal("[storages.default]\nroot = '/srv'");
     assert!(said.starts_with("[storages.default]: option driver is missing"), "{said}");
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_named_with_the_type_wanted() {
+fn a_value_of_the_wrong_type_is_named_with_the_expected_type() {
     for (line, option, wanted) in [
         ("level = 'many'", "level", "u32"),
         ("level = -1", "level", "u32"),
@@ -165,7 +165,7 @@ fn a_date_may_be_written_without_quotes() {
 }
 
 #[test]
-fn a_syntax_error_tells_the_line() {
+fn a_syntax_error_contains_the_line() {
     let said = refusal("[storages.default]\ndriver = \"probe\"\nroot = /srv");
     assert!(said.starts_with("line 3, column 8: "), "{said}");
     assert_eq!(refusal("[storages.a]\n[storages.a]"), "line 2, column 11: duplicate key");
@@ -229,7 +229,7 @@ fn a_file_is_read_and_named_in_errors() {
 }
 
 #[test]
-fn a_broken_storage_is_in_nobodys_way_until_all_are_built() {
+fn a_broken_storage_matters_only_when_all_are_built() {
     let definitions = read(
         "[storages.good]\ndriver='probe'\nroot='x'\n[storages.bad]\ndriver='probe'\nretries='x'\n\
          [storages.worse]\ndriver='nonesuch'",
@@ -244,7 +244,7 @@ fn a_broken_storage_is_in_nobodys_way_until_all_are_built() {
 }
 
 #[test]
-fn the_same_mistake_is_found_by_the_short_cuts() {
+fn the_functions_of_storages_find_the_same_mistake() {
     let text = "[storages.default]\ndriver = 'nonesuch'";
     assert!(
         refused(Storages::from_toml_str(text).unwrap_err())

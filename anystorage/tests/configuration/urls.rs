@@ -7,7 +7,7 @@ fn refusal(url: &str) -> String {
 }
 
 #[test]
-fn the_query_holds_options_as_text() {
+fn the_query_contains_options_as_text() {
     let storage = loader()
         .open("probe:/x?level=3&strict=true&ratio=0.5&mode=safe&prefix=a%20b&retries=2")
         .unwrap();
@@ -20,7 +20,7 @@ fn an_unknown_scheme_lists_the_known_ones() {
 }
 
 #[test]
-fn a_driver_without_a_url_form_says_so() {
+fn a_url_of_a_driver_without_a_url_form_is_refused() {
     assert_eq!(
         refusal("alias:media"),
         "driver alias has no URL form: configure it in a config file"
@@ -70,7 +70,7 @@ fn a_secret_option_is_refused_in_every_url() {
 
 #[cfg(all(unix, feature = "fs"))]
 #[test]
-fn a_file_url_holds_no_signing_key() {
+fn a_file_url_with_a_signing_key_is_refused() {
     let url = "file:///nonesuch?signing_key=0123456789abcdef&public_url=https://example.com/";
     let said = refused(anystorage::open(url).unwrap_err());
     assert!(said.contains("option signing_key: a URL holds no secrets"), "{said}");
@@ -82,13 +82,13 @@ fn a_fragment_is_refused() {
 }
 
 #[test]
-fn a_path_is_told_how_to_be_a_url() {
+fn the_error_of_a_path_says_how_to_write_it_as_a_url() {
     assert!(refusal("./media").contains("file:///absolute/path"));
     assert!(refusal("/srv/media").contains("file:///absolute/path"));
 }
 
 #[test]
-fn what_has_no_colon_is_the_name_of_a_storage() {
+fn a_text_without_a_colon_is_the_name_of_a_storage() {
     let environment =
         anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?prefix=m");
     let loader = loader().with_environment(environment);
@@ -120,7 +120,7 @@ async fn a_file_url_opens_a_directory() {
 
 #[cfg(all(unix, feature = "fs"))]
 #[test]
-fn a_root_that_only_a_shell_would_expand_is_refused_with_what_to_write() {
+fn a_root_that_only_a_shell_expands_is_refused_with_what_to_write() {
     for root in ["~/media", "$HOME/media"] {
         let text = format!("[storages.default]\ndriver = 'fs'\nroot = '{root}'");
         let said = refused(anystorage::Storages::from_toml_str(&text).unwrap_err());
