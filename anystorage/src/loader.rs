@@ -12,12 +12,12 @@ use crate::definitions::Definitions;
 use crate::environment::Environment;
 use crate::toml_text;
 
-/// The variable that names a configuration file.
+/// The variable with the name of a configuration file.
 const CONFIG: &str = "STORAGE_CONFIG";
 
-/// Reads definitions of storages. [`Storages`](crate::Storages) has shorter functions for the usual
-/// case. Use a loader with drivers of your own, with another environment than that of the process,
-/// or to build storages one by one.
+/// Reads definitions of storages. [`Storages`](crate::Storages) has shortcuts for the usual case.
+/// Use a `Loader` for your own drivers, for other variables than those of the process, or to build
+/// storages one by one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -66,36 +66,36 @@ impl Loader {
         self
     }
 
-    /// Reads the `[storages.*]` tables of a TOML document. Its other tables belong to the
-    /// application and are ignored. `${VAR}` inside a string is replaced by that environment
-    /// variable.
+    /// Reads the `[storages.*]` tables of a TOML document. Ignores other tables, which belong to
+    /// the application. Replaces `${VAR}` in a string with that environment variable.
     ///
     /// # Errors
     /// `InvalidConfig` with the line if the text is not TOML, or if there is no `storages` table. A
-    /// mistake inside one storage's table shows when that storage is built.
+    /// mistake in the table of a storage is reported when that storage is built.
     pub fn toml_str(&self, text: &str) -> Result<Definitions> {
         Ok(self.define(tables(text, None)?))
     }
 
-    /// Reads the `[storages.*]` tables of a TOML file, as [`toml_str`](Self::toml_str) does. Blocks
+    /// Reads the `[storages.*]` tables of a TOML file, like [`toml_str`](Self::toml_str). Blocks
     /// while it reads.
     ///
     /// # Errors
-    /// As [`toml_str`](Self::toml_str), with the file's name; `InvalidConfig` if it cannot be read.
+    /// The errors of [`toml_str`](Self::toml_str) with the name of the file, and `InvalidConfig` if
+    /// it cannot be read.
     pub fn toml_file(&self, path: impl AsRef<Path>) -> Result<Definitions> {
         Ok(self.define(tables_of_file(path.as_ref())?))
     }
 
-    /// Reads the file that `STORAGE_CONFIG` names, and the storages of `STORAGE_<NAME>_URL`, which
-    /// take precedence over those of the file.
+    /// Reads the file of `STORAGE_CONFIG`, and the storages of `STORAGE_<NAME>_URL`, which replace
+    /// those of the file.
     ///
-    /// `STORAGE_USER_UPLOADS_URL` replaces the storage of the file that is called `user_uploads`,
-    /// or `user-uploads`, or by another name that becomes the same variable; if there is none, it
-    /// defines `user_uploads`. An empty variable counts as unset. If no variable is set, there are
-    /// no storages, which is not an error.
+    /// `STORAGE_USER_UPLOADS_URL` replaces the storage `user_uploads` of the file, or
+    /// `user-uploads`, or another name with the same letters and digits. Without such a storage it
+    /// defines `user_uploads`. An empty variable counts as unset. If no variable is set, the result
+    /// contains no storages.
     ///
     /// # Errors
-    /// As [`toml_file`](Self::toml_file).
+    /// The errors of [`toml_file`](Self::toml_file).
     pub fn env(&self) -> Result<Definitions> {
         let mut sources = match self.environment.setting(CONFIG) {
             Some(path) => tables_of_file(Path::new(&path))?,
@@ -105,14 +105,14 @@ impl Loader {
             if let Some(name) = storage_of_variable(&variable)
                 && let Some(url) = self.environment.setting(&variable)
             {
-                let name = name_of_variable(&sources, name, &variable)?;
+                let name = storage_name(&sources, name, &variable)?;
                 sources.insert(name, Source::Variable { variable, url });
             }
         }
         Ok(self.define(sources))
     }
 
-    /// Uses the storages of an application's own configuration. `${VAR}` has no meaning in them.
+    /// Returns the definitions of an application's own configuration. Does not replace `${VAR}`.
     #[must_use]
     pub fn config(&self, config: &StoragesConfig) -> Definitions {
         let mut definitions = Definitions::new(self.registry.clone());
@@ -124,18 +124,17 @@ impl Loader {
         definitions
     }
 
-    /// Opens one storage: by its URL, or by its name in the environment. See [`open`](crate::open).
+    /// Opens one storage by its URL, or by its name in the environment. See [`open`](crate::open).
     ///
     /// # Errors
-    /// `InvalidConfig`, whose message says what is wrong and lists the known names; and the errors
-    /// of the driver.
+    /// `InvalidConfig` with the mistake and the known names, and the errors of the driver.
     pub fn open(&self, location: &str) -> Result<Storage> {
         if location.contains(':') {
             return self.registry.open_url(location);
         }
         if location.contains('/') {
             return Err(Error::config(
-                "neither a URL nor a storage's name; a directory is written file:///absolute/path",
+                "neither a URL nor the name of a storage; for a directory, write file:///absolute/path",
             ));
         }
         self.env()?.open(location)
@@ -169,7 +168,7 @@ impl Loader {
     fn read_table(&self, table: Value) -> Result<StorageConfig> {
         let Value::Table(options) = table else {
             return Err(Error::config(
-                "expected a table, as in driver = \"fs\" on a line of its own below this name",
+                "expected a table, as in driver = \"fs\" on a separate line below this name",
             ));
         };
         StorageConfig::from_options(self.expanded(options)?)
@@ -187,7 +186,7 @@ impl Loader {
         Ok(options)
     }
 
-    /// Returns the storages of `[storages.*]` tables.
+    /// Returns the definitions of `[storages.*]` tables.
     #[cfg(feature = "mirror")]
     pub(crate) fn definitions_of(&self, storages: Options) -> Definitions {
         let tables =
@@ -201,7 +200,7 @@ impl Loader {
     }
 }
 
-/// The definition of a storage, before it is read.
+/// The source of a definition.
 enum Source {
     Table { file: Option<String>, table: Value },
     Variable { variable: String, url: OsString },
@@ -229,7 +228,7 @@ fn tables(text: &str, file: Option<&str>) -> Result<Sources> {
             })
             .collect()),
         Some(_) => Err(Error::config("storages: expected tables, as in [storages.default]")),
-        // Usually a misspelt header. A document without storages has an empty table [storages].
+        // This is usually a misspelled header. An empty table [storages] means no storages.
         None => Err(Error::config("there is no [storages.NAME] table")),
     }
 }
@@ -240,23 +239,24 @@ fn storage_of_variable(variable: &str) -> Option<&str> {
 }
 
 /// Returns the name of the storage that a variable defines or replaces.
-fn name_of_variable(sources: &Sources, name: &str, variable: &str) -> Result<String> {
+fn storage_name(sources: &Sources, name: &str, variable: &str) -> Result<String> {
     let plain = name.to_lowercase();
     if sources.contains_key(&plain) {
         return Ok(plain);
     }
     let matching: Vec<_> =
-        sources.keys().filter(|known| spelling(known) == spelling(name)).collect();
+        sources.keys().filter(|known| variable_form(known) == variable_form(name)).collect();
     match *matching {
         [] => Ok(plain),
         [only] => Ok(only.clone()),
         [first, second, ..] => Err(Error::config(format!(
-            "{variable} could mean {first:?} or {second:?}: rename one of them, because both have the same variable"
+            "{variable} could mean {first:?} or {second:?}, which have the same variable: rename one \
+             of them"
         ))),
     }
 }
 
-/// Converts a name to the form that it has in a variable.
-fn spelling(name: &str) -> String {
+/// Returns a name in the form that it has in a variable.
+fn variable_form(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }

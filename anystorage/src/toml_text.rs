@@ -1,4 +1,4 @@
-//! Converts TOML text to [`Value`]s. Errors contain the line and never a value.
+//! Parses TOML into [`Value`]s, with errors that contain the line and never a value.
 
 use storage_core::config::{Options, Value};
 use storage_core::{Error, Result};
@@ -6,19 +6,19 @@ use storage_core::{Error, Result};
 /// Parses a TOML document.
 ///
 /// # Errors
-/// `InvalidConfig` with line, column and the mistake.
+/// `InvalidConfig` with line, column and mistake.
 pub(crate) fn parse(text: &str) -> Result<toml::Table> {
     toml::from_str(text).map_err(|error| syntax_error(text, &error))
 }
 
-/// Omits the parser's whole message, which quotes the line, and the error as a source, because the
-/// line may contain a secret.
+/// Returns an error without the full message of the parser and without its error as the source,
+/// because both quote the line, which may contain a secret.
 fn syntax_error(text: &str, error: &toml::de::Error) -> Error {
     let start = error.span().map_or(0, |span| span.start);
     let before = text.get(..start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    // The only kind of message that quotes a value reports a number that does not fit.
+    // Only the message about a number that is too large quotes a value.
     let reason = if error.message().starts_with("invalid type") {
         "the number is too large"
     } else {
@@ -34,7 +34,7 @@ pub(crate) fn value(item: toml::Value) -> Value {
         toml::Value::Integer(number) => Value::Integer(number),
         toml::Value::Float(number) => Value::Float(number),
         toml::Value::Boolean(truth) => Value::Bool(truth),
-        // Options take a time as text.
+        // Options accept a time as text.
         toml::Value::Datetime(time) => Value::String(time.to_string()),
         toml::Value::Array(items) => Value::Array(items.into_iter().map(value).collect()),
         toml::Value::Table(table) => {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn no_syntax_error_quotes_the_text() {
+    fn a_syntax_error_quotes_no_value() {
         let broken = [
             "key = \"CANARY",
             "key = CANARY",

@@ -1,4 +1,4 @@
-//! Configuration: its meaning, and the error of every mistake in it.
+//! Tests of configurations and of the errors for mistakes in them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
