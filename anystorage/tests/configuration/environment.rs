@@ -160,7 +160,7 @@ fn a_missing_variable_is_named() {
         "{said}"
     );
     let said = refusal("[storages.default]\ndriver='probe'\nroot='x'\nhosts=['${GONE']");
-    assert_eq!(said, "[storages.default]: option hosts: a ${ without its }");
+    assert_eq!(said, "[storages.default]: option hosts: a ${ has no }");
 }
 
 #[test]

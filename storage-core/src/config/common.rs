@@ -1,4 +1,4 @@
-//! The options that every driver takes, whoever wrote it.
+//! [`CommonOptions`]: the options that every driver takes.
 
 use std::time::Duration;
 
@@ -38,10 +38,10 @@ crate::options! {
 }
 
 impl CommonOptions {
-    /// Takes the common options out of a table and leaves the driver's own.
+    /// Removes the common options from a table and leaves the driver's own.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option.
+    /// `InvalidConfig`, with the name of the option.
     pub fn take_from(options: &mut Options) -> Result<Self> {
         let mut own = Options::new();
         for name in Self::SPECS.iter().map(OptionSpec::name) {
@@ -55,7 +55,7 @@ impl CommonOptions {
         let mut common: Self = own.read("any")?;
         if common.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::config(
-                "option timeout: zero would fail everything; leave it out for no timeout",
+                "option timeout: zero would fail every call; leave it out for no timeout",
             ));
         }
         common.default_headers =
@@ -66,7 +66,7 @@ impl CommonOptions {
     }
 }
 
-/// A URL that keys can be put behind and that everybody may see.
+/// Reads a URL that keys can be appended to and that contains no secret.
 fn plain_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let plain = Url::parse(&text).ok().filter(|url| {
@@ -78,7 +78,7 @@ fn plain_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, 
     plain.map(Some).ok_or_else(|| de::Error::custom(expected))
 }
 
-/// `Cache-Control` as people know it, `cache_control` as the field is called.
+/// Converts header names (`Cache-Control`) to the names of fields (`cache_control`).
 fn field_names(value: Value) -> Value {
     match value {
         Value::Table(Options { values, origin }) => {
