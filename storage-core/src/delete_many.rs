@@ -25,8 +25,8 @@ impl Storage {
 
 /// Deletes many objects. [`Storage::delete_many`] returns it.
 ///
-/// A `Stream` of the deleted keys, in the order of the source. The key of a missing object counts as
-/// deleted, as for [`delete`](Storage::delete).
+/// A `Stream` of the deleted keys, in the order of the source. The key of a missing object counts
+/// as deleted, as for [`delete`](Storage::delete).
 ///
 /// A key that cannot be deleted or is invalid is one error item with the key, and the stream
 /// continues. An error in the stream of keys is passed on in the same way, so a listing can be the
@@ -44,8 +44,8 @@ impl Storage {
 ///
 /// A batch has up to 1,000 keys, and up to four batches run at a time. An incomplete batch starts
 /// when no other runs, so that a slow source delays nothing. Memory is bounded whatever the number
-/// of keys. Nothing is deleted, and the source is not polled, before this stream is polled. Dropping
-/// the stream stops it: each object of the running batches is deleted or still there.
+/// of keys. Nothing is deleted, and the source is not polled, before this stream is polled.
+/// Dropping the stream stops it: each object of the running batches is deleted or still there.
 #[must_use = "nothing is deleted until it is read or finished"]
 pub struct DeleteMany(Deletions<Key>);
 

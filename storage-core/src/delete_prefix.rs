@@ -72,10 +72,11 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
 /// Deletes all objects and [folder markers](Entry::FolderMarker) below a directory.
 /// [`Storage::delete_prefix`] and [`Storage::delete_everything`] return it.
 ///
-/// A `Stream` of the deleted entries, in the order of the listing. It continues after failures. What
-/// cannot be deleted is one error item with its name as the key: an object that the backend refuses
-/// to delete, a name that is not a valid key (`InvalidKey`: delete it with the backend's own tools),
-/// a directory that cannot be read. After an error that ends the listing, the rest stays.
+/// A `Stream` of the deleted entries, in the order of the listing. It continues after failures.
+/// What cannot be deleted is one error item with its name as the key: an object that the backend
+/// refuses to delete, a name that is not a valid key (`InvalidKey`: delete it with the backend's
+/// own tools), a directory that cannot be read. After an error that ends the listing, the rest
+/// stays.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -89,8 +90,8 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
 /// ```
 ///
 /// Objects that are saved below the directory in the meantime may stay. Requests, memory and order
-/// are those of [`DeleteMany`](crate::DeleteMany): batches of up to 1,000, four at a time. Nothing is
-/// deleted before the stream is polled. Dropping the stream stops it: each object of the running
+/// are those of [`DeleteMany`](crate::DeleteMany): batches of up to 1,000, four at a time. Nothing
+/// is deleted before the stream is polled. Dropping the stream stops it: each object of the running
 /// batches is deleted or still there.
 #[must_use = "nothing is deleted until it is read or finished"]
 pub struct DeletePrefix(Deletions<Entry>);
@@ -125,8 +126,8 @@ impl DeletePrefix {
     }
 }
 
-/// Refuses an entry that a listing of all levels below the prefix cannot contain. Otherwise a server
-/// that ignores the prefix would have all objects of the storage deleted.
+/// Refuses an entry that a listing of all levels below the prefix cannot contain. Otherwise a
+/// server that ignores the prefix would have all objects of the storage deleted.
 fn checked_entry(entry: Result<Entry>, prefix: &Prefix) -> Result<Entry> {
     match entry {
         Ok(entry) if !entry.name().starts_with(prefix.as_str()) => {

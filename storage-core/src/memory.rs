@@ -32,8 +32,8 @@ const PAGE_SIZE: usize = 256;
 
 /// Keeps objects in memory until the last clone is dropped. Clones share the objects.
 ///
-/// It is meant for tests, and is the model of the contract that the conformance suite compares other
-/// drivers with. It accepts every valid key, and has no links and no folder markers.
+/// It is meant for tests, and is the model of the contract that the conformance suite compares
+/// other drivers with. It accepts every valid key, and has no links and no folder markers.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {

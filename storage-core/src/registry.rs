@@ -189,9 +189,9 @@ impl Registry {
     /// Builds the storage of a URL.
     ///
     /// # Errors
-    /// `InvalidConfig` if the text is not a URL, if its scheme is unknown, if it contains a user name,
-    /// a password or a secret option, or if an option is unknown, repeated or invalid. Errors of the
-    /// driver.
+    /// `InvalidConfig` if the text is not a URL, if its scheme is unknown, if it contains a user
+    /// name, a password or a secret option, or if an option is unknown, repeated or invalid. Errors
+    /// of the driver.
     pub fn open_url(&self, url: &str) -> Result<Storage> {
         self.open_config(&self.config_of_url(url)?)
     }
@@ -207,8 +207,8 @@ impl Registry {
     /// Builds one of the named storages, and the storages that it refers to.
     ///
     /// # Errors
-    /// `InvalidConfig` if the name is unknown, if storages refer to each other in a circle, which the
-    /// message shows, or if a chain of references is longer than 16. Errors of the drivers.
+    /// `InvalidConfig` if the name is unknown, if storages refer to each other in a circle, which
+    /// the message shows, or if a chain of references is longer than 16. Errors of the drivers.
     pub fn open_named(&self, configs: &StoragesConfig, name: &str) -> Result<Storage> {
         Building::new(self, configs).named(name)
     }
@@ -293,8 +293,8 @@ pub struct BuildContext<'a> {
 }
 
 impl BuildContext<'_> {
-    /// Returns the common options of this storage. A driver that makes public links itself, or needs
-    /// the base of signed links, reads `public_url` here.
+    /// Returns the common options of this storage. A driver that makes public links itself, or
+    /// needs the base of signed links, reads `public_url` here.
     #[must_use]
     pub fn common(&self) -> &CommonOptions {
         self.common

@@ -34,9 +34,9 @@ pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
     deserialize(deserializer).map(Some)
 }
 
-/// Converts a text to a number of bytes: digits and an optional unit. The units `kB`, `MB`, `GB` and
-/// `TB` count in 1000, `KiB`, `MiB`, `GiB` and `TiB` in 1024; `B` is a byte. Returns `None` for any
-/// other text.
+/// Converts a text to a number of bytes: digits and an optional unit. The units `kB`, `MB`, `GB`
+/// and `TB` count in 1000, `KiB`, `MiB`, `GiB` and `TiB` in 1024; `B` is a byte. Returns `None` for
+/// any other text.
 #[must_use]
 pub fn parse(text: &str) -> Option<u64> {
     let (number, unit) =

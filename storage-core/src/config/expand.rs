@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 /// not expanded again. Afterwards a [`Secret`](super::Secret) may contain `${`.
 ///
 /// # Errors
-/// `InvalidConfig`, with the name of a missing variable or of an option with a `${` that has no `}`.
+/// `InvalidConfig`, with the name of a missing variable or of an option with a `${` that has no
+/// `}`.
 ///
 /// ```
 /// use storage_core::config::{expand_variables, Options, Value};

@@ -1,9 +1,9 @@
 //! Configuration types, independent of a file format: they deserialise from TOML, YAML, JSON or any
 //! other format that an application uses for its own configuration.
 //!
-//! [`StoragesConfig`] holds the tables of an application's storages. Each is a [`StorageConfig`]: the
-//! name of a driver, the [`CommonOptions`] and the driver's own [`Options`]. A driver declares its
-//! options with [`options!`](crate::options!).
+//! [`StoragesConfig`] holds the tables of an application's storages. Each is a [`StorageConfig`]:
+//! the name of a driver, the [`CommonOptions`] and the driver's own [`Options`]. A driver declares
+//! its options with [`options!`](crate::options!).
 //!
 //! ```
 //! use storage_core::Registry;

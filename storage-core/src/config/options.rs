@@ -1,5 +1,5 @@
-//! [`Options`] and [`Value`]: the options of a driver as the configuration contains them, before the
-//! driver reads them.
+//! [`Options`] and [`Value`]: the options of a driver as the configuration contains them, before
+//! the driver reads them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -197,16 +197,16 @@ impl Options {
     /// variables contain only text.
     ///
     /// # Errors
-    /// `InvalidConfig`, with the name of the option. For an unknown option the message lists those of
-    /// the driver and those of every driver. A [`Secret`](super::Secret) fails if it comes from a
-    /// URL, or contains `${` where no variables are replaced. No message contains a value.
+    /// `InvalidConfig`, with the name of the option. For an unknown option the message lists those
+    /// of the driver and those of every driver. A [`Secret`](super::Secret) fails if it comes from
+    /// a URL, or contains `${` where no variables are replaced. No message contains a value.
     pub fn read<T: DeserializeOwned>(self, driver: &str) -> Result<T> {
         T::deserialize(ValueDeserializer::of(self))
             .map_err(|error: ConfigError| error.into_error(Some(driver)))
     }
 
-    /// As [`read`](Self::read), for a table that does not belong to a driver, such as the options of
-    /// a server.
+    /// As [`read`](Self::read), for a table that does not belong to a driver, such as the options
+    /// of a server.
     ///
     /// # Errors
     /// `InvalidConfig`, with the name of the option. For an unknown option the message lists the

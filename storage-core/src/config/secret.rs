@@ -46,8 +46,8 @@ impl Secret {
         &self.0
     }
 
-    /// Returns whether the text has fewer than 6 different bytes, so that it is a placeholder and not
-    /// a secret: zeros, spaces, `abcabcabc`.
+    /// Returns whether the text has fewer than 6 different bytes, so that it is a placeholder and
+    /// not a secret: zeros, spaces, `abcabcabc`.
     #[must_use]
     pub fn is_trivial(&self) -> bool {
         is_trivial(self.0.as_bytes())

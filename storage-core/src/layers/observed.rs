@@ -34,9 +34,9 @@ use crate::text::escape_invisible;
 ///
 /// # Spans and events
 ///
-/// Each operation is a span `storage` at debug level around all that the driver does. Its fields are
-/// `operation`, `driver`, `key` (for `list` the prefix) and, at the end, `result`. It ends with an
-/// event:
+/// Each operation is a span `storage` at debug level around all that the driver does. Its fields
+/// are `operation`, `driver`, `key` (for `list` the prefix) and, at the end, `result`. It ends with
+/// an event:
 ///
 /// - At debug level, with `result` and `elapsed`: success, and failures that the caller causes and
 ///   handles (`NotFound`, `AlreadyExists`, `PreconditionFailed`, `InvalidKey` and the like).

@@ -59,8 +59,8 @@ impl Prefixed {
         Key::new(format!("{}{key}", self.prefix)).map_err(|_| self.too_long(key.as_str()))
     }
 
-    /// The error for a key that is too long with the prefix: the only rule that a valid prefix and a
-    /// valid key can break together.
+    /// The error for a key that is too long with the prefix: the only rule that a valid prefix and
+    /// a valid key can break together.
     fn too_long(&self, key: &str) -> Error {
         let message = format!(
             "with the prefix {:?} before it, the key has more than {MAX_KEY_BYTES} bytes",

@@ -14,8 +14,8 @@ use crate::metadata::ObjectMeta;
 use crate::options::{CopyOptions, SaveOptions, UrlMethod, UrlOptions};
 use crate::payload::Payload;
 
-/// Refuses every call that would change the storage. `save`, `delete`, `copy`, links for uploads and
-/// [`Storage::driver_as`](crate::Storage::driver_as) fail with `PermissionDenied`.
+/// Refuses every call that would change the storage. `save`, `delete`, `copy`, links for uploads
+/// and [`Storage::driver_as`](crate::Storage::driver_as) fail with `PermissionDenied`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {

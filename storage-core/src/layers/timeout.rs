@@ -33,8 +33,8 @@ const STEP_BYTES: u64 = 1024 * 1024;
 /// backends delete them one by one.
 const STEP_KEYS: u64 = 100;
 
-/// Fails a call with `Timeout` if its driver neither returns nor makes progress for a time. It never
-/// limits the whole of a large transfer.
+/// Fails a call with `Timeout` if its driver neither returns nor makes progress for a time. It
+/// never limits the whole of a large transfer.
 ///
 /// | verb | what must happen within the time |
 /// |---|---|
@@ -49,12 +49,12 @@ const STEP_KEYS: u64 = 100;
 /// that the caller takes between two chunks or entries. A body in a file is read by the caller and
 /// has no timeout.
 ///
-/// A payload in memory shows no progress, so the layer allows time for its size. Save a large one as
-/// a stream to detect a stalled save sooner. A copy shows no progress either: choose a time in which
-/// the backend copies the largest object.
+/// A payload in memory shows no progress, so the layer allows time for its size. Save a large one
+/// as a stream to detect a stalled save sooner. A copy shows no progress either: choose a time in
+/// which the backend copies the largest object.
 ///
-/// A call that runs out of time is dropped. The error `Timeout` is retryable. A save, delete or copy
-/// may have happened by then, completely or not at all.
+/// A call that runs out of time is dropped. The error `Timeout` is retryable. A save, delete or
+/// copy may have happened by then, completely or not at all.
 ///
 /// ```
 /// use std::time::Duration;
@@ -129,8 +129,8 @@ fn bounded<T: Send + 'static>(
     waits.fuse().boxed()
 }
 
-/// The progress of a save, shared by the payload's stream, which the driver may read in another task,
-/// and the timer.
+/// The progress of a save, shared by the payload's stream, which the driver may read in another
+/// task, and the timer.
 #[derive(Clone)]
 struct Progress(Arc<Mutex<Turn>>);
 
@@ -160,8 +160,8 @@ impl Progress {
         }
     }
 
-    /// Completes when the driver has been due to act for this long. It checks only at times at which
-    /// that is possible, so the stream need not wake it.
+    /// Completes when the driver has been due to act for this long. It checks only at times at
+    /// which that is possible, so the stream need not wake it.
     async fn stalled(&self, after: Duration) {
         let mut idle = self.idle();
         while idle < after {

@@ -30,8 +30,8 @@ pub(super) struct Resuming {
 }
 
 impl Resuming {
-    /// Returns one for the body of an object, or `None` if the object has no strong ETag or no known
-    /// size, which marks the end of the body.
+    /// Returns one for the body of an object, or `None` if the object has no strong ETag or no
+    /// known size, which marks the end of the body.
     pub(super) fn new(
         inner: &Arc<dyn Driver>,
         key: &Key,

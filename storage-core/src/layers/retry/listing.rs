@@ -33,8 +33,8 @@ struct Yielded {
     errors: Vec<u64>,
     /// The number of further errors, which are not remembered individually.
     more_errors: usize,
-    /// Set while the next entries may be repetitions: how many of the errors that are not remembered
-    /// individually are still to be repeated.
+    /// Set while the next entries may be repetitions: how many of the errors that are not
+    /// remembered individually are still to be repeated.
     repeated: Option<usize>,
 }
 
@@ -118,9 +118,9 @@ impl Yielded {
 
     /// Returns whether an error after which the listing continues is no repetition.
     ///
-    /// A listing cannot resume after such an error, because the name in it may sort differently from
-    /// the raw name. So the errors since the last entry are remembered and skipped when they are
-    /// repeated, and so is every error that sorts before that entry.
+    /// A listing cannot resume after such an error, because the name in it may sort differently
+    /// from the raw name. So the errors since the last entry are remembered and skipped when they
+    /// are repeated, and so is every error that sorts before that entry.
     fn is_new_error(&mut self, error: &Error) -> bool {
         let Some(repeated) = &mut self.repeated else { return true };
         if is_behind(error, &self.last) || self.errors.contains(&hash_of(error)) {

@@ -49,9 +49,9 @@ use crate::payload::Payload;
 /// reason an unconditional save or a delete can happen twice, the second time after another
 /// client's save.
 ///
-/// A body that breaks off or ends early is opened again at the next byte, if the object has a strong
-/// ETag and the backend still has that version. Otherwise the error is returned. Bytes of two
-/// versions are never mixed. After each chunk and each entry, the full number of retries is
+/// A body that breaks off or ends early is opened again at the next byte, if the object has a
+/// strong ETag and the backend still has that version. Otherwise the error is returned. Bytes of
+/// two versions are never mixed. After each chunk and each entry, the full number of retries is
 /// available again.
 ///
 /// Dropping the future stops the attempt or the wait. Each retry is an event at debug level of
