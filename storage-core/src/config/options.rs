@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::CommonOptions;
 use super::parse::{ConfigError, ValueDeserializer};
-use super::spec::OptionSpec;
+use super::spec::{OptionDefault, OptionSpec};
 use crate::error::{Error, Result};
 
 /// One value of a configuration, independent of its format.
@@ -184,6 +184,23 @@ impl Options {
     /// Removes an option and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.values.remove(name)
+    }
+
+    /// Adds the declared default of each option that is not set and whose default is a value. For
+    /// tests which prove that a driver applies the defaults that it declares.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_declared_defaults(mut self, specs: &[OptionSpec]) -> Self {
+        for spec in specs {
+            let OptionDefault::Value(text) = spec.default() else { continue };
+            let value = match (text.parse(), text.parse()) {
+                (Ok(number), _) => Value::Integer(number),
+                (_, Ok(boolean)) => Value::Bool(boolean),
+                _ => Value::String(text.trim_matches('"').to_owned()),
+            };
+            self.values.entry(spec.name().to_owned()).or_insert(value);
+        }
+        self
     }
 
     /// Marks the options as those of a URL, which must not contain secrets.
