@@ -83,7 +83,7 @@ impl ConfigError {
             // The driver's list of options does not apply inside a table of its own.
             Self::Unknown { name: inner, known } => Self::Bad {
                 path: name.to_owned(),
-                reason: format!("unknown key {inner}; known are {}", known.join(", ")),
+                reason: format!("unknown key {inner}; known keys: {}", known.join(", ")),
             },
             Self::Missing { name: inner } => {
                 Self::Bad { path: name.to_owned(), reason: format!("key {inner} is missing") }

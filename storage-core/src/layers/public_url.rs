@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use url::Url;
 
 use crate::driver::{Driver, DriverInfo};
 use crate::error::Result;
 use crate::forward;
 use crate::key::Key;
-use crate::link::Link;
+use crate::link::{Link, LinkBase};
 use crate::options::{UrlMethod, UrlOptions};
-use crate::signed_url::public_url;
 
 /// Makes public links from a base URL and the key: the URL of a CDN, a CNAME or a web server that
 /// serves the storage's objects.
@@ -30,13 +28,13 @@ use crate::signed_url::public_url;
 #[derive(Debug, Clone)]
 pub struct PublicUrl {
     inner: Arc<dyn Driver>,
-    base: Url,
+    base: LinkBase,
 }
 
 impl PublicUrl {
     /// Wraps a driver. The key follows the path of `base`, whether or not that ends in a slash.
     #[must_use]
-    pub fn new(inner: Arc<dyn Driver>, base: Url) -> Self {
+    pub fn new(inner: Arc<dyn Driver>, base: LinkBase) -> Self {
         Self { inner, base }
     }
 }
@@ -55,7 +53,7 @@ impl Driver for PublicUrl {
         {
             return self.inner.url(key, options).await;
         }
-        let mut link = Link::public(public_url(&self.base, key));
+        let mut link = self.base.link(key);
         link.method = options.method;
         Ok(link)
     }
