@@ -84,7 +84,7 @@ async fn deleting_what_a_listing_yields_works_with_a_limit_of_one() {
     for key in 0..30 {
         scripted.put(&format!("tmp/{key}"), "").await;
     }
-    scripted.pace = std::time::Duration::from_secs(1);
+    scripted.chunk_delay = std::time::Duration::from_secs(1);
     let storage = storage(&scripted, 1);
     assert_eq!(storage.delete_many(storage.list("tmp/").entries()).finish().await.unwrap(), 30);
     assert!(storage.list("").entries().collect().await.unwrap().is_empty());

@@ -107,7 +107,7 @@ async fn errors_contain_the_key_without_the_prefix() {
 #[tokio::test]
 async fn an_invalid_name_is_listed_without_the_prefix() {
     let mut scripted = Scripted::with_objects(&[("media/a", "text")]).await;
-    scripted.odd_names = vec![("media//odd", "media/a")];
+    scripted.invalid_names = vec![("media//odd", "media/a")];
     let mut entries = storage(&scripted, "media").list("").entries();
     let error = entries.next().await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidKey, Some("/odd")));
@@ -168,7 +168,7 @@ async fn delete_many_reports_keys_that_are_too_long_and_deletes_the_others() {
 #[tokio::test]
 async fn a_key_without_a_result_of_the_driver_does_not_count_as_deleted() {
     let mut scripted = with_neighbours().await;
-    scripted.answers_for = 1;
+    scripted.max_results = 1;
     let answers = storage(&scripted, "media")
         .delete_many(stream::iter(["a", "b/1", "b/2"]))
         .collect::<Vec<_>>()
@@ -182,7 +182,7 @@ async fn a_key_without_a_result_of_the_driver_does_not_count_as_deleted() {
 #[tokio::test]
 async fn a_key_outside_the_prefix_that_the_driver_returns_is_an_error() {
     let mut scripted = with_neighbours().await;
-    scripted.answers_with = Some("media0");
+    scripted.key_in_results = Some("media0");
     let media = storage(&scripted, "media");
     for error in [
         media.stat("a").await.unwrap_err(),

@@ -33,9 +33,9 @@ fn assert_timed_out<T>(answer: Result<T>) -> Error {
 }
 
 /// A payload of chunks, each of which the caller has only after a while.
-fn paced(chunks: usize, pace: Duration) -> Payload {
+fn paced(chunks: usize, chunk_delay: Duration) -> Payload {
     let chunks = stream::iter(0..chunks).then(move |_| async move {
-        sleep(pace).await;
+        sleep(chunk_delay).await;
         Ok::<_, Error>(Bytes::from_static(b"chunk"))
     });
     Payload::from_stream(chunks)
@@ -105,7 +105,7 @@ async fn delete_many_has_the_time_once_for_each_hundred_keys() {
 #[tokio::test(start_paused = true)]
 async fn a_body_may_take_longer_than_the_timeout_in_total() {
     let mut scripted = Scripted::with_objects(&[("a", "0123456789abcdef")]).await;
-    scripted.pace = ALMOST;
+    scripted.chunk_delay = ALMOST;
     let begin = Instant::now();
     assert_eq!(
         storage(&scripted).open("a").await.unwrap().text().await.unwrap(),
@@ -144,7 +144,7 @@ async fn the_time_of_a_slow_reader_of_a_body_does_not_count() {
 #[tokio::test(start_paused = true)]
 async fn a_listing_and_its_reader_may_take_longer_than_the_timeout_in_total() {
     let mut scripted = Scripted::with_objects(&[("a", ""), ("b", ""), ("c", "")]).await;
-    scripted.pace = ALMOST;
+    scripted.chunk_delay = ALMOST;
     let mut entries = storage(&scripted).list("").entries();
     let mut names = Vec::new();
     while let Some(entry) = entries.next().await {
@@ -193,7 +193,7 @@ async fn the_time_of_a_slow_source_of_a_save_does_not_count() {
 async fn a_save_of_a_stream_may_take_longer_than_the_timeout_in_total() {
     for in_task in [false, true] {
         let mut scripted = Scripted::new();
-        scripted.pace = ALMOST;
+        scripted.chunk_delay = ALMOST;
         scripted.saves_in_task = in_task;
         let begin = Instant::now();
         storage(&scripted).save("a", ready(4)).content_type("text/plain").await.unwrap();
@@ -205,7 +205,7 @@ async fn a_save_of_a_stream_may_take_longer_than_the_timeout_in_total() {
 async fn a_save_whose_driver_stalls_at_one_chunk_times_out() {
     for in_task in [false, true] {
         let mut scripted = Scripted::new();
-        scripted.pace = LONGER;
+        scripted.chunk_delay = LONGER;
         scripted.saves_in_task = in_task;
         scripted.put("a", "old").await;
         assert_timed_out(storage(&scripted).save("a", ready(2)).content_type("text/plain").await);
