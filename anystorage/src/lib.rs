@@ -14,6 +14,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! The module [`prelude`] contains the names that most applications import.
+//!
 //! # Choosing the backend
 //!
 //! | | |
