@@ -64,7 +64,7 @@
 //! |-|-|-|-|
 //! | `prefix` | text | | The first segments of every key. The storage shows the objects below them alone. |
 //! | `read_only` | boolean | `false` | Whether the storage refuses everything that would change it. |
-//! | `public_url` | URL | | The public address of the backend's root: the base of public links. A URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` comes after it. |
+//! | `public_url` | URL or path | | The public address of the backend's root: the base of public links. A URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` comes after it. |
 //! | `timeout` | duration | | The longest time without a response or progress. |
 //! | `retries` | integer | `0` | How many times a failure that may pass is tried again. |
 //! | `default_headers` | table of texts | | Metadata of objects that are saved without it, by header name (`Cache-Control` or `cache_control`). |
@@ -130,7 +130,8 @@ pub use storage_mirror as mirror;
 #[cfg(feature = "cache")]
 pub use storage_mirror::cache;
 /// The S3 driver, for programs that build it in code or use functions outside of the contract, such
-/// as [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads).
+/// as [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads), which [`Storage::driver_as`] gives
+/// access to.
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.

@@ -358,3 +358,22 @@ impl MirrorConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use storage_core::config::{DeclaredOptions, Options};
+
+    use super::*;
+
+    #[test]
+    fn the_declared_defaults_are_those_of_the_driver() {
+        let required = Options::new()
+            .with("listen", "127.0.0.1:8080")
+            .with("cache_dir", "/var/cache/anystorage")
+            .with("max_size", "50GiB");
+        let declared = required.clone().with_declared_defaults(MirrorConfig::SPECS);
+        let [declared, default] =
+            [declared, required].map(|options| options.read_table::<MirrorConfig>().unwrap());
+        assert_eq!(format!("{declared:?}"), format!("{default:?}"));
+    }
+}
