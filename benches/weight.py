@@ -61,7 +61,8 @@ def ours(names):
 
 
 def peer(names):
-    return f'object_store = {{ version = "0.14", default-features = false, features = [{features(names)}] }}'
+    options = f'version = "0.14", default-features = false, features = [{features(names)}]'
+    return f"object_store = {{ {options} }}"
 
 
 def cold_build(path, command=("cargo", "build", "--offline")):
@@ -89,7 +90,8 @@ def main():
         directory = pathlib.Path(directory)
         for number, (names, most) in enumerate(CRATES):
             count = crates(package(directory, f"crates{number}", ours(names)))
-            print(f"crates with {', '.join(names)}: {count}" + (f" (at most {most})" if most else ""))
+            limit = f" (at most {most})" if most else ""
+            print(f"crates with {', '.join(names)}: {count}{limit}")
         for number, (what, mine, theirs) in enumerate(PAIRS):
             compare(
                 what,
