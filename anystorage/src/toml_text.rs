@@ -11,8 +11,7 @@ use storage_core::{Error, Result};
 /// `InvalidConfig` with line, column and mistake.
 #[cfg(feature = "toml")]
 pub(crate) fn parse(text: &str) -> Result<Options> {
-    let document: toml::Table =
-        toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
+    let document: toml::Table = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
     Ok(options(document))
 }
 
