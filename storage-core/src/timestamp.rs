@@ -40,7 +40,7 @@ pub fn parse_time(text: &str) -> Result<SystemTime> {
 /// ```
 #[must_use]
 pub fn format_time(time: SystemTime) -> String {
-    // No file system or server means a time outside the years that can be written.
+    // No file system and no server uses years outside of -9999..=9999.
     rfc3339::format(time).unwrap_or_else(|_| "out of range".to_owned())
 }
 
