@@ -1,4 +1,4 @@
-//! The original client, unchanged, asks our mirror.
+//! The original client reads from the mirror of this project.
 
 use std::process::Command;
 
