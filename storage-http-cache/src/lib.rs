@@ -21,24 +21,31 @@
 //!
 //! # Options
 //!
-//! | option | default | meaning |
-//! |---|---|---|
-//! | `mirror` | required | URL of the mirror, or a list of URLs |
-//! | `origin` | required | name of another storage, or a table |
-//! | `verify` | `cache-tier` | how to find out whether the mirror has an object: see [`Verify`] |
-//! | `memo` | `120s` | how long responses of origin and of verifications are remembered |
-//! | `header_timeout` | `1s` | time for connecting and for the headers of a response |
-//! | `idle_timeout` | `10s` | time between two chunks of a body |
-//! | `token` | none | bearer token for the mirror's admin routes |
-//! | `allow_http` | `false` | permits sending the token without TLS |
-//! | `on_save` | `purge` with a token, else `none` | what the mirror does after a save: see [`OnSave`] |
-//! | `min_size` | `0` | objects with fewer bytes skip the mirror once their size is known |
-//! | `signing_key` | none | the mirror's key; links to the mirror are signed with it |
-//! | `public` | `false` | permits plain links to the mirror for objects that origin would sign |
-//! | `breaker_failures` | `5` | consecutive failures that open the circuit breaker |
-//! | `breaker_open` | `30s` | how long it stays open the first time |
-//! | `key_penalty` | `20s` | how long a key skips the mirror after a failed request |
-//! | `admin` | the mirror | base URL of the admin routes |
+//! <!-- options of http-cache -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `mirror` | URL or list of URLs | required | The base URL of the mirror, or a list of several. Each key has a preferred mirror. |
+//! | `origin` | name or table | required | The storage that holds the objects: the name of another storage, or a table. |
+//! | `verify` | `cache-tier`, `head` or `none` | `"cache-tier"` | How the driver checks that a mirror has an object before it returns a link to it: with the mirror's own protocol (`cache-tier`), with HEAD, or not at all. |
+//! | `memo` | duration | `"120s"` | How long the result of that check is used. |
+//! | `header_timeout` | duration | `"1s"` | How long a mirror may take to begin a response. |
+//! | `idle_timeout` | duration | `"10s"` | How long a body may stall before the rest is read from origin. |
+//! | `token` | secret | | The `admin_token` of the mirror, for purges, and without `admin` for stored metadata. |
+//! | `allow_http` | boolean | `false` | Whether `token` may be sent without TLS to another machine. |
+//! | `on_save` | `purge`, `prefetch` or `none` | `purge` with a token, else `none` | What the driver sends to the mirror after a save. |
+//! | `min_size` | size | `0` | Smaller objects are read from origin, once their size is known. |
+//! | `signing_key` | secret | | The `signing_key` of the mirror, if it is private. |
+//! | `public` | boolean | `false` | Whether a plain link to the mirror is permitted where origin would sign the link. |
+//! | `breaker_failures` | integer | `5` | After how many consecutive failures a mirror is not used. |
+//! | `breaker_open` | duration | `"30s"` | For how long, multiplied by the number of times that this happened, up to 10 minutes. |
+//! | `key_penalty` | duration | `"20s"` | How long a key is not requested from a mirror that failed for it. |
+//! | `admin` | URL | the mirror's own | The base URL of the admin routes, if they have their own listener. |
+//!
+//! <!-- end of options -->
+//!
+//! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
+//! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
 //!
 //! # Limits
 //!

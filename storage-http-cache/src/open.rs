@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::StreamExt;
-use storage_core::{ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
+use storage_core::{BodyEvent, ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
 
 use crate::body::{Body, MirrorBody, read_small};
 use crate::breaker::Attempt;
@@ -171,22 +170,12 @@ async fn from_origin(
 
 /// Counts the bytes of an object from origin: of a stream as they pass, of others at once.
 fn count_bytes(cache: &Shared, object: Object) -> Object {
-    let length = object.content_length();
-    let mut is_stream = false;
-    let object = object.map_stream(|chunks| {
-        is_stream = true;
-        let cache = cache.clone();
-        let counted = chunks.inspect(move |chunk| {
-            if let Ok(chunk) = chunk {
-                cache.counts.add_bytes(chunk.len() as u64);
-            }
-        });
-        counted.boxed()
-    });
-    if !is_stream {
-        cache.counts.add_bytes(length);
-    }
-    object
+    let cache = cache.clone();
+    object.inspect(move |event| match event {
+        BodyEvent::Ready(length) => cache.counts.add_bytes(length),
+        BodyEvent::Chunk(chunk) => cache.counts.add_bytes(chunk.len() as u64),
+        _ => {}
+    })
 }
 
 impl OriginReason {

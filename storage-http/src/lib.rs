@@ -18,16 +18,22 @@
 //!
 //! # Options
 //!
-//! | option | default | meaning |
-//! |---|---|---|
-//! | `base_url` | required | URL of the directory that contains the objects |
-//! | `writable` | `false` | whether the server accepts PUT and DELETE |
-//! | `header_timeout` | `10s` | time for connecting and for the headers of a response |
-//! | `idle_timeout` | `30s` | time between two chunks of a body |
-//! | `max_spool_size` | `1GiB` | bytes that all temporary files may have together |
-//! | `headers` | none | table of headers that every request has, such as `Authorization` |
-//! | `allow_http` | `false` | permits sending `headers` without TLS |
-//! | `public_url` | `base_url` | base URL of links |
+//! <!-- options of http -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `base_url` | URL | required | The directory that holds the objects. |
+//! | `writable` | boolean | `false` | Whether the server takes PUT and DELETE, as WebDAV servers do. |
+//! | `header_timeout` | duration | `"10s"` | How long the headers of a response may take, with the connection. |
+//! | `idle_timeout` | duration | `"30s"` | How long a body may stall. |
+//! | `max_spool_size` | size | `"1GiB"` | How many bytes of responses without a length are kept in temporary files at a time. |
+//! | `allow_http` | boolean | `false` | Whether `headers` may be sent without TLS to another machine. |
+//! | `headers` | table of secrets | | Headers of every request, by name. |
+//!
+//! <!-- end of options -->
+//!
+//! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
+//! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
 //!
 //! # Limits
 //!

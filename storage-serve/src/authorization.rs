@@ -1,4 +1,4 @@
-//! Who may do what: everybody, or whoever has a signed link.
+//! Which requests are allowed: all of them, or those with a signed link.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,19 +8,19 @@ use url::form_urlencoded;
 
 use crate::settings::Settings;
 
-/// A request that may be answered.
-pub(super) struct Admitted {
-    /// What its link allows.
+/// The permission of a request.
+pub(super) struct Authorized {
+    /// What the link of the request allows; empty without a link.
     pub(super) grant: Grant,
-    /// Whether it has a link, so that the answer is not for everybody.
-    pub(super) by_link: bool,
+    /// Whether the request needed its link, so that shared caches must not store the response.
+    pub(super) is_by_link: bool,
 }
 
-impl Admitted {
-    /// Returns for how long a link may work that stands in for the one of the request: not longer
-    /// than that, in whole seconds, and at least one.
-    pub(super) fn at_most(&self, lifetime: Duration) -> Duration {
-        let Some(end) = self.grant.expires_at.filter(|_| self.by_link) else { return lifetime };
+impl Authorized {
+    /// Returns the lifetime of a link that replaces the link of the request. It ends when that link
+    /// ends, in whole seconds, and lasts at least 1 s.
+    pub(super) fn limit_lifetime(&self, lifetime: Duration) -> Duration {
+        let Some(end) = self.grant.expires_at.filter(|_| self.is_by_link) else { return lifetime };
         let left = Duration::from_secs(
             end.duration_since(SystemTime::now()).unwrap_or_default().as_secs(),
         );
@@ -29,11 +29,18 @@ impl Admitted {
 }
 
 impl Settings {
-    /// Deny by default: with a signing key a request is answered that has a valid link, or reads
-    /// what is public. A link that is there is verified in any case: what it says changes the
-    /// answer.
-    pub(super) fn admit(&self, method: UrlMethod, key: &Key, query: &str) -> Option<Admitted> {
-        let public = Admitted { grant: Grant::default(), by_link: false };
+    /// Returns the permission of a request, or `None` if it is not allowed.
+    ///
+    /// Denies by default: with a signing key, a request needs a valid link unless reads are public.
+    /// If a request has a link, it is verified in any case, because it may set headers of the
+    /// response.
+    pub(super) fn authorize(
+        &self,
+        method: UrlMethod,
+        key: &Key,
+        query: &str,
+    ) -> Option<Authorized> {
+        let public = Authorized { grant: Grant::default(), is_by_link: false };
         let Some(signing_key) = &self.signing_key else {
             return (method != UrlMethod::Put).then_some(public);
         };
@@ -41,7 +48,7 @@ impl Settings {
             return Some(public);
         }
         match signing_key.verify(method, key, query, SystemTime::now()) {
-            Ok(grant) => Some(Admitted { grant, by_link: !self.public_reads }),
+            Ok(grant) => Some(Authorized { grant, is_by_link: !self.public_reads }),
             Err(error) => {
                 tracing::debug!(
                     key = &*escape_invisible(key.as_str()),
@@ -54,11 +61,11 @@ impl Settings {
     }
 }
 
-/// Whether a query means to be that of a signed link.
+/// Returns whether a query contains a parameter of signed links.
 fn is_link(query: &str) -> bool {
-    let starts =
+    let is_parameter =
         |name: &str| name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("X-Storage-"));
-    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| starts(&name))
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| is_parameter(&name))
 }
 
 #[cfg(test)]
@@ -66,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_told_by_the_names_of_its_parameters() {
+    fn a_query_with_a_parameter_of_signed_links_is_a_link() {
         for query in [
             "X-Storage-Signature=0",
             "v=1&X-Storage-Method=GET",
