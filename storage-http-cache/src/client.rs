@@ -14,7 +14,8 @@ use storage_client::{
     ClientConfig, Response, ResponseBody, header_value, open_headers, received_range, send_error,
     timeout_error,
 };
-use storage_core::signed_url::{SigningKey, public_url};
+use storage_core::internal::object_url;
+use storage_core::signed_url::SigningKey;
 use storage_core::{
     ByteRange, ETag, Error, ErrorKind, Key, Link, ObjectMeta, OpenOptions, Result, UrlOptions,
 };
@@ -132,7 +133,7 @@ impl Client {
 
     /// Returns the public URL of an object at the mirror.
     pub(crate) fn public_url(&self, key: &Key) -> Url {
-        public_url(&self.objects, key)
+        object_url(&self.objects, key)
     }
 
     /// Returns a signed link to an object at the mirror.
@@ -141,7 +142,7 @@ impl Client {
     /// `Unsupported` without a signing key; as [`SigningKey::sign`].
     pub(crate) fn signed_link(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         match &self.signing_key {
-            Some(signing_key) => signing_key.sign(&self.objects, key, options),
+            Some(signing_key) => signing_key.sign(&self.objects.clone().into(), key, options),
             None => {
                 Err(Error::unsupported("signed links to the mirror need the option signing_key"))
             }
@@ -281,7 +282,7 @@ impl Client {
     /// Any response that does not confirm the purge.
     pub(crate) async fn purge(&self, key: Option<&Key>) -> Result<()> {
         let url = match key {
-            Some(key) => public_url(&join(&self.admin, "purge"), key),
+            Some(key) => object_url(&join(&self.admin, "purge"), key),
             None => {
                 let mut url = join(&self.admin, "purge");
                 url.set_query(Some("prefix="));
@@ -296,7 +297,7 @@ impl Client {
     /// # Errors
     /// As [`purge`](Self::purge).
     pub(crate) async fn prefetch(&self, key: &Key) -> Result<()> {
-        self.post(public_url(&join(&self.admin, "prefetch"), key)).await
+        self.post(object_url(&join(&self.admin, "prefetch"), key)).await
     }
 
     async fn post(&self, url: Url) -> Result<()> {
@@ -328,10 +329,10 @@ impl Client {
     /// Returns the URL for a request of the driver itself, signed if the mirror needs it. The
     /// signature is valid for GET and HEAD.
     fn own_link(&self, base: &Url, key: &Key) -> Result<Url> {
-        let Some(signing_key) = &self.signing_key else { return Ok(public_url(base, key)) };
+        let Some(signing_key) = &self.signing_key else { return Ok(object_url(base, key)) };
         let mut options = UrlOptions::default();
         (options.expires_in, options.stable_for) = (Some(SIGNED_FOR), Some(SIGNED_FOR));
-        Ok(signing_key.sign(base, key, &options)?.url)
+        signing_key.sign(&base.clone().into(), key, &options)?.url()
     }
 
     async fn send(&self, mut request: reqwest::Request) -> Result<Response> {

@@ -1,7 +1,8 @@
 //! `list`: from origin, with times in whole seconds as `open` and `stat` return them.
 
 use futures_util::StreamExt;
-use storage_core::{Entry, EntryStream, ListOptions, Prefix, floor_to_second};
+use storage_core::internal::floor_to_second;
+use storage_core::{Entry, EntryStream, ListOptions, Prefix};
 
 use crate::shared::Shared;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::{Error, ErrorKind, Key, OpenOptions, TtlCache};
+use storage_core::internal::TtlCache;
+use storage_core::{Error, ErrorKind, Key, OpenOptions};
 
 use crate::breaker::{Attempt, Breaker, BreakerSettings, MirrorState};
 use crate::bypass::{Bypass, BypassEnd};

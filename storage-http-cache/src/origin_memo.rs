@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use storage_core::{ErrorKind, Key, ObjectMeta, OpenOptions, TtlCache, floor_to_second};
+use storage_core::internal::{TtlCache, floor_to_second};
+use storage_core::{ErrorKind, Key, ObjectMeta, OpenOptions};
 
 /// How many keys are remembered.
 const MAX_KEYS: usize = 16 * 1024;

@@ -1,6 +1,6 @@
 //! `url`: a public link below `public_url`, which defaults to `base_url`.
 
-use storage_core::{Error, Key, Link, Result, UrlOptions, signed_url};
+use storage_core::{Error, Key, Link, Result, UrlOptions};
 
 use crate::shared::Shared;
 
@@ -10,7 +10,7 @@ pub(crate) fn url(http: &Shared, key: &Key, options: &UrlOptions) -> Result<Link
             "the http driver has no key to sign links: request a public link, without expires_in",
         ));
     }
-    let mut link = Link::public(signed_url::public_url(&http.public_url, key));
+    let mut link = http.public_url.link(key);
     link.method = options.method;
     Ok(link)
 }

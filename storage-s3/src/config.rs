@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::{HeaderMap, HeaderName};
 use storage_core::config::{self, Options, Secret, byte_size};
-use storage_core::{Error, Registry, Result};
+use storage_core::{Error, LinkBase, Registry, Result};
 use url::Url;
 
 use crate::budget::Budget;
@@ -49,7 +49,7 @@ const REGION: &str = "us-east-1";
 #[derive(Clone)]
 pub struct S3Builder {
     options: S3Options,
-    public_url: Option<Url>,
+    public_url: Option<LinkBase>,
     largest_copy: u64,
 }
 
@@ -218,7 +218,7 @@ impl S3Builder {
     /// Where the bucket is publicly shown: a CNAME, a CDN, the bucket itself if it is public. The
     /// base of public links.
     #[must_use]
-    pub fn public_url(mut self, base: Url) -> Self {
+    pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }

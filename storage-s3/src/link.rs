@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use object_store::aws::AwsCredential;
-use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions, signed_url};
+use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions};
 use url::Url;
 
 use crate::post_form;
@@ -34,7 +34,7 @@ fn public(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
             "no public links: set public_url to where the bucket is publicly shown, or ask for a signed link (expires_in)",
         ));
     };
-    let mut link = Link::public(signed_url::public_url(base, key));
+    let mut link = base.link(key);
     link.method = options.method;
     Ok(link)
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::HeaderMap;
-use url::Url;
+
+use storage_core::LinkBase;
 
 use crate::budget::Budget;
 use crate::checksums::Checking;
@@ -20,7 +21,7 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     /// Where links lead to.
     pub(crate) signing_bucket: Bucket,
-    pub(crate) public_url: Option<Url>,
+    pub(crate) public_url: Option<LinkBase>,
     /// What every object is saved with: ACL, encryption, storage class.
     pub(crate) object_headers: HeaderMap,
     pub(crate) abilities: Abilities,

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use storage_core::internal::escape_invisible;
 use storage_core::signed_url::Grant;
-use storage_core::{Key, UrlMethod, escape_invisible};
+use storage_core::{Key, UrlMethod};
 use url::form_urlencoded;
 
 use crate::settings::Settings;

@@ -89,7 +89,7 @@ fn an_error_names_the_unknown_or_missing_option_and_the_known_ones() {
 
 #[test]
 fn an_error_of_an_invalid_option_says_what_to_set() {
-    refused(options().with("origin", "medium"), &["option origin", "medium", "known are"]);
+    refused(options().with("origin", "medium"), &["option origin", "medium", "known storages:"]);
     refused(options().with("mirror", "ftp://m.example.com/"), &["option mirror", "https://"]);
     refused(options().with("mirror", "https://m.example.com/?a=b"), &["option mirror", "query"]);
     refused(options().with("mirror", Value::Array(Vec::new())), &["option mirror", "at least one"]);

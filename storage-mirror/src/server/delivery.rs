@@ -227,7 +227,8 @@ impl Delivery {
             link => link,
         };
         match link {
-            Ok(link) => Ok(Some(link)),
+            // A relative link would lead back to this mirror.
+            Ok(link) => Ok((!link.is_relative()).then_some(link)),
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
             Err(error) => Err(error),
         }

@@ -116,7 +116,7 @@ pub(crate) fn link(key: &str, set: impl FnOnce(&mut UrlOptions)) -> String {
         &Key::new(key).unwrap(),
         &options,
     );
-    let url = link.unwrap().url;
+    let url = link.unwrap().url().unwrap();
     format!("{}?{}", url.path(), url.query().unwrap())
 }
 
