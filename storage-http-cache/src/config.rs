@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, de};
-use storage_client::is_loopback;
+use storage_client::{check_tls_support, is_loopback};
 use storage_core::config::{self, Secret, Value, byte_size, duration};
 use storage_core::layers::PublicUrl;
 use storage_core::signed_url::SigningKey;
@@ -331,6 +331,7 @@ fn checked(option: &str, url: &Url) -> Result<Url> {
     if !matches!(url.scheme(), "http" | "https") {
         return bad("set a URL that begins with https:// or http://");
     }
+    check_tls_support(url.scheme())?;
     if !url.username().is_empty() || url.password().is_some() {
         return bad("set a URL without user name and password");
     }
