@@ -3,8 +3,8 @@
 //!
 //! The next bytes come from origin where the mirror's body breaks off, stalls or ends early. They
 //! are of the same version: the request has the version's strong ETag as its condition, or, if the
-//! ETag may not be the one of origin, origin's bytes must have the digest of those that the body has
-//! already returned.
+//! ETag may not be the one of origin, origin's bytes must have the digest of those that the body
+//! has already returned.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -117,8 +117,8 @@ pub(crate) async fn read_small(
 
 impl Body {
     /// Creates the body of a range of an object. `etag` is the strong one that the mirror sent. If
-    /// it may not be the one of origin, `keep_digest` hashes the bytes, so that they can be compared
-    /// with origin's.
+    /// it may not be the one of origin, `keep_digest` hashes the bytes, so that they can be
+    /// compared with origin's.
     pub(crate) fn new(
         cache: &Shared,
         mirror: &Arc<Mirror>,

@@ -1,8 +1,8 @@
 //! [`Bypass`]: the keys that must not be read from a mirror, because it may have an old version.
 //!
-//! A key is bypassed from before a write begins until a purge that was sent after the write has been
-//! confirmed, even if the outcome of the write is unknown. Without purges (no token), it is bypassed
-//! for a fixed time.
+//! A key is bypassed from before a write begins until a purge that was sent after the write has
+//! been confirmed, even if the outcome of the write is unknown. Without purges (no token), it is
+//! bypassed for a fixed time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,7 +21,8 @@ pub(crate) enum BypassEnd {
     After(Duration),
 }
 
-/// The bypassed keys of one mirror, up to a maximum. If there are more, the whole mirror is bypassed.
+/// The bypassed keys of one mirror, up to a maximum. If there are more, the whole mirror is
+/// bypassed.
 #[derive(Debug)]
 pub(crate) struct Bypass {
     ended_by: BypassEnd,
@@ -208,16 +209,16 @@ impl Bypass {
         }
     }
 
-    /// Returns whether the caller must start a background task: purges are due that no writer sends,
-    /// and no task runs.
+    /// Returns whether the caller must start a background task: purges are due that no writer
+    /// sends, and no task runs.
     pub(crate) fn start_purger(&self) -> bool {
         let marks = &mut *self.lock();
         let needs_purger = marks.rest.needs_purger() || marks.keys.values().any(Mark::needs_purger);
         needs_purger && !std::mem::replace(&mut marks.has_purger, true)
     }
 
-    /// Returns at most `max` due purges that no writer sends. If there are none, the background task
-    /// ends, and another one may be started.
+    /// Returns at most `max` due purges that no writer sends. If there are none, the background
+    /// task ends, and another one may be started.
     pub(crate) fn take_due(&self, max: usize) -> Vec<DuePurge> {
         let marks = &mut *self.lock();
         let due_of =

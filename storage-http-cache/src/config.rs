@@ -171,8 +171,8 @@ impl HttpCacheBuilder {
     /// # Errors
     /// `InvalidConfig`, which names the option: no mirror; a mirror or `admin` that is not an HTTP
     /// URL, or has a user name, a query or a fragment; a timeout or a number of failures of zero;
-    /// `public` with `signing_key`; `on_save` without `token`; a `token` that no header can contain,
-    /// or that would be sent without TLS. `Unexpected` if the system lacks what TLS needs.
+    /// `public` with `signing_key`; `on_save` without `token`; a `token` that no header can
+    /// contain, or that would be sent without TLS. `Unexpected` if the system lacks what TLS needs.
     pub fn build(self) -> Result<HttpCache> {
         let Self { mirrors, origin, tuning } = self;
         if mirrors.is_empty() {

@@ -33,8 +33,8 @@ use crate::{copy, delete, link, list, open, save, stat};
 /// # Writing
 ///
 /// Writes go to origin; then each mirror purges the key. From before a write until all mirrors have
-/// confirmed the purge, the key bypasses the mirrors, even if the outcome of the write is unknown or
-/// its future was dropped. Purges are repeated in the background until they are confirmed. Other
+/// confirmed the purge, the key bypasses the mirrors, even if the outcome of the write is unknown
+/// or its future was dropped. Purges are repeated in the background until they are confirmed. Other
 /// processes may read the old version until the mirror has purged it or it has expired. A process
 /// that ends does not repeat its unconfirmed purges. Without a `token` nothing is purged: the key
 /// bypasses the mirrors for one hour, in this process.

@@ -12,12 +12,12 @@
 //!   fails repeatedly.
 //! - **One version.** A body that breaks off continues at origin, at the next byte of the same
 //!   version, or ends with a retryable `Integrity` error. It never contains bytes of two versions.
-//! - **A process reads its own writes.** From before a write until each mirror has confirmed a purge,
-//!   the key bypasses the mirrors, even if the write failed or its future was dropped.
-//! - **`stat`, `exists` and `list` read from origin.** Only `open` may return an older version, for as
-//!   long as the mirror considers it fresh.
-//! - **No credential** appears in an error, a `Debug` form or a log line. Tokens and signed URLs are
-//!   hidden.
+//! - **A process reads its own writes.** From before a write until each mirror has confirmed a
+//!   purge, the key bypasses the mirrors, even if the write failed or its future was dropped.
+//! - **`stat`, `exists` and `list` read from origin.** Only `open` may return an older version, for
+//!   as long as the mirror considers it fresh.
+//! - **No credential** appears in an error, a `Debug` form or a log line. Tokens and signed URLs
+//!   are hidden.
 //!
 //! # Options
 //!

@@ -5,9 +5,9 @@
 //! key that was deleted through this driver is not requested from a mirror at all. If the versions
 //! agree, the metadata comes from the memo, because a mirror cannot send all of it (checksums).
 //!
-//! Responses of origin may arrive in another order than the changes they reflect. So each read takes
-//! a [`Ticket`] before its request, and its result is recorded only if no write of the key has begun
-//! or ended since.
+//! Responses of origin may arrive in another order than the changes they reflect. So each read
+//! takes a [`Ticket`] before its request, and its result is recorded only if no write of the key
+//! has begun or ended since.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,8 +116,8 @@ impl OriginMemo {
         now
     }
 
-    /// Records the end of the write that began at this moment. If another write of the key was under
-    /// way at the same time, their order is unknown, and so is the state of the object.
+    /// Records the end of the write that began at this moment. If another write of the key was
+    /// under way at the same time, their order is unknown, and so is the state of the object.
     pub(crate) fn end_write(&self, key: &Key, begun: Ticket, outcome: WriteOutcome) {
         let was_alone = self.written.get(key) == Some(begun);
         self.begin_write(key);

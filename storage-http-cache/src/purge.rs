@@ -1,5 +1,5 @@
-//! Purges: [`MirrorWrite`] sends the purge after a write, and a background task repeats purges until
-//! they are confirmed.
+//! Purges: [`MirrorWrite`] sends the purge after a write, and a background task repeats purges
+//! until they are confirmed.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -75,8 +75,8 @@ impl MirrorWrite {
     }
 
     /// Records that the write happened, or may have happened, and has the mirror purge the key and
-    /// then fetch it again if `prefetch` is set. An unconfirmed purge is repeated in the background,
-    /// also if the future is dropped.
+    /// then fetch it again if `prefetch` is set. An unconfirmed purge is repeated in the
+    /// background, also if the future is dropped.
     pub(crate) async fn commit(mut self, prefetch: bool) {
         let Some(due) = self.end() else { return };
         let in_background = PurgeInBackground(&self.mirror, &due);

@@ -62,7 +62,8 @@ impl Client {
         self.idle_timeout
     }
 
-    /// Returns the URL of an object. Every segment is encoded, so that no key leads out of the base.
+    /// Returns the URL of an object. Every segment is encoded, so that no key leads out of the
+    /// base.
     pub(crate) fn url(&self, key: &Key) -> Url {
         object_url(&self.base, key)
     }
@@ -80,12 +81,13 @@ impl Client {
 
     /// Sends a request without a body, or with a small one, and returns a response of any status.
     ///
-    /// The request must be idempotent: a server may close an unused connection at the moment when it
-    /// is used again, so a request without a response is sent once more (RFC 9110, section 9.2.2).
+    /// The request must be idempotent: a server may close an unused connection at the moment when
+    /// it is used again, so a request without a response is sent once more (RFC 9110, section
+    /// 9.2.2).
     ///
     /// # Errors
-    /// `Timeout` if the headers of the response do not arrive in time; `Unexpected` if no connection
-    /// opens or it breaks off.
+    /// `Timeout` if the headers of the response do not arrive in time; `Unexpected` if no
+    /// connection opens or it breaks off.
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
         let again = request.try_clone();
         let attempts = async {
@@ -168,7 +170,8 @@ impl Client {
     }
 }
 
-/// Returns the values of the headers, and the credentials after the scheme of one like `Bearer ...`.
+/// Returns the values of the headers, and the credentials after the scheme of one like `Bearer
+/// ...`.
 fn secrets(headers: &HeaderMap) -> Vec<String> {
     let values = headers.values().filter_map(|value| value.to_str().ok());
     let mut secrets: Vec<String> = values

@@ -142,8 +142,8 @@ impl HttpBuilder {
         self
     }
 
-    /// Adds a header that every request has. Requests go to the host of the base URL only. The value
-    /// is a secret: neither `Debug` output nor errors contain it. Without TLS it needs
+    /// Adds a header that every request has. Requests go to the host of the base URL only. The
+    /// value is a secret: neither `Debug` output nor errors contain it. Without TLS it needs
     /// [`allow_http`](Self::allow_http).
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -194,8 +194,8 @@ impl HttpBuilder {
     }
 }
 
-/// Shows no value of a header, and only the host of the URL: a URL may contain a password, which only
-/// `build` refuses.
+/// Shows no value of a header, and only the host of the URL: a URL may contain a password, which
+/// only `build` refuses.
 impl fmt::Debug for HttpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();

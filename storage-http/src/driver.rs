@@ -36,13 +36,13 @@ use storage_core::{
 /// - **Redirections** are errors: to the same URL with a slash `NotFound`, because it names a
 ///   directory; any other `InvalidConfig`, with the host of the target.
 /// - **Bodies without a length** (chunked) are collected in a temporary file, whose bytes count
-///   towards [`max_spool_size`](crate::HttpBuilder::max_spool_size). `open` fails with `TooLarge` if
-///   one object has more bytes, and with `RateLimited` while other objects use them. With
-///   [`allow_unknown_size`](storage_core::OpenOptions::allow_unknown_size) nothing is collected: the
-///   whole object streams without a size. `stat` reads at most 64 KiB of a body to measure it, and
-///   fails with `Unsupported` if there is more.
-/// - **Bodies that end with their connection** may be incomplete. Such an object has `Cache-Control:
-///   no-store`, whatever the server sent.
+///   towards [`max_spool_size`](crate::HttpBuilder::max_spool_size). `open` fails with `TooLarge`
+///   if one object has more bytes, and with `RateLimited` while other objects use them. With
+///   [`allow_unknown_size`](storage_core::OpenOptions::allow_unknown_size) nothing is collected:
+///   the whole object streams without a size. `stat` reads at most 64 KiB of a body to measure it,
+///   and fails with `Unsupported` if there is more.
+/// - **Bodies that end with their connection** may be incomplete. Such an object has
+///   `Cache-Control: no-store`, whatever the server sent.
 #[derive(Clone)]
 pub struct Http(Shared);
 

@@ -10,7 +10,8 @@ use url::Url;
 /// Upper bound for the text of a server in a message, in characters.
 const MAX_SHOWN: usize = 300;
 
-/// Returns the error of a status. `place` is the server for people, `text` the body of the response.
+/// Returns the error of a status. `place` is the server for people, `text` the body of the
+/// response.
 pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap, place: &str, text: &str) -> Error {
     let (kind, advice) = kind_and_advice(status.as_u16());
     let mut message = format!("{place} responds with {status}");

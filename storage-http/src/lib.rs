@@ -7,8 +7,8 @@
 //!
 //! - **The requested bytes.** The driver compares the headers of a response with the request. If a
 //!   server ignores ranges, the driver cuts the range from the whole object as it arrives.
-//! - **One version.** A body that stalls or breaks off resumes at the next byte if the server sent a
-//!   strong ETag and still has that version. Otherwise it ends with a retryable error.
+//! - **One version.** A body that stalls or breaks off resumes at the next byte if the server sent
+//!   a strong ETag and still has that version. Otherwise it ends with a retryable error.
 //! - **Conditions of `open`** hold even if the server ignores them: the driver evaluates them again
 //!   on the metadata of the response.
 //! - **A size.** A body without a length is collected in a temporary file, so that an object has a
@@ -39,8 +39,8 @@
 //!
 //! A file server makes no promises about objects, so some promises depend on the server:
 //!
-//! - **Atomic saves** need a server that replaces a file only after a complete PUT, as nginx does. A
-//!   PUT that fails always ends before its length or its last chunk.
+//! - **Atomic saves** need a server that replaces a file only after a complete PUT, as nginx does.
+//!   A PUT that fails always ends before its length or its last chunk.
 //! - **Conditions of saves** (`create_new`, `unique_name`, `if_match`) are `Unsupported`, because
 //!   file servers ignore the conditions of a PUT.
 //! - **Metadata**: a save with other metadata than a content type is `Unsupported`, because file

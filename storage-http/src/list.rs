@@ -46,8 +46,8 @@ const MAX_EMPTY_DIRECTORIES: usize = 100_000;
 struct Walk {
     http: Shared,
     filter: Filter,
-    /// The remaining names of the directories that the walk is in, the innermost directory last, the
-    /// next name last.
+    /// The remaining names of the directories that the walk is in, the innermost directory last,
+    /// the next name last.
     levels: Vec<Vec<Name>>,
     has_begun: bool,
     /// How many directories were requested since the last object.
@@ -184,8 +184,8 @@ impl Walk {
 /// Converts the error of one name to an error item after which the listing continues.
 ///
 /// # Errors
-/// The error itself if it is retryable: the next names would fail too, and the caller can repeat the
-/// listing.
+/// The error itself if it is retryable: the next names would fail too, and the caller can repeat
+/// the listing.
 fn error_of_name(error: Error, name: String) -> Result<Error> {
     if error.is_retryable() {
         Err(error)

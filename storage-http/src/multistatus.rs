@@ -98,8 +98,8 @@ impl Multistatus {
     }
 
     /// Returns the members of a directory, without the directory itself and without anything deeper
-    /// or elsewhere. Uses only the names of the document, so that no request ever goes to a URL that
-    /// the server chose.
+    /// or elsewhere. Uses only the names of the document, so that no request ever goes to a URL
+    /// that the server chose.
     pub(crate) fn members_of(self, directory: &Url) -> Vec<Member> {
         let mut base = segments(directory.path());
         // Removes the empty segment after the last slash, in whose place the members have names.

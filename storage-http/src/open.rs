@@ -85,7 +85,8 @@ async fn collected(
 }
 
 /// Evaluates the conditions again, if the error may be wrong because the server evaluates them in
-/// another order than RFC 9110, section 13.2.2, requires: existence, then conditions, then the range.
+/// another order than RFC 9110, section 13.2.2, requires: existence, then conditions, then the
+/// range.
 async fn recheck(client: &Client, key: &Key, options: &OpenOptions, error: Error) -> Error {
     let is_in_doubt = match error.kind() {
         ErrorKind::NotModified => options.if_match.is_some(),

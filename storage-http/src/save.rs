@@ -78,7 +78,8 @@ fn check_mode(mode: &SaveMode) -> Result<()> {
     }
 }
 
-/// Permits a content type, which the server derives from the name. It would drop all other metadata.
+/// Permits a content type, which the server derives from the name. It would drop all other
+/// metadata.
 fn check_metadata(metadata: &Metadata) -> Result<()> {
     let mut others = metadata.clone();
     others.content_type = None;

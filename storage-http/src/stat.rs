@@ -96,8 +96,8 @@ async fn measure(body: &mut ResponseBody) -> Result<u64> {
     Ok(size)
 }
 
-/// Forbids caches to store an object that may be incomplete: if the body ends with its connection, a
-/// connection that breaks off looks the same.
+/// Forbids caches to store an object that may be incomplete: if the body ends with its connection,
+/// a connection that breaks off looks the same.
 pub(crate) fn keep_out_of_caches(end: BodyEnd, meta: &mut ObjectMeta) {
     if end == BodyEnd::Close {
         meta.metadata.cache_control = Some("no-store".to_owned());

@@ -72,8 +72,8 @@ enum Turn {
 struct Body(State);
 
 impl Upload {
-    /// Checks a payload in memory. Reads the first chunk of any other payload, so that an empty body
-    /// has the length zero.
+    /// Checks a payload in memory. Reads the first chunk of any other payload, so that an empty
+    /// body has the length zero.
     pub(crate) async fn begin(payload: Payload) -> Result<Self> {
         let size = payload.size();
         let memory = match payload.into_memory() {
@@ -156,8 +156,8 @@ impl State {
     }
 
     /// Returns when the connection has taken no piece for the time `connection`, or the server has
-    /// not responded for the time `server`. Wakes only when one of them may have passed, so the body
-    /// need not wake it.
+    /// not responded for the time `server`. Wakes only when one of them may have passed, so the
+    /// body need not wake it.
     pub(crate) async fn stalled(&self, connection: Duration, server: Duration) {
         loop {
             let turn = self.progress().turn;

@@ -37,8 +37,8 @@ pub(crate) struct Webdav {
 }
 
 impl Webdav {
-    /// Returns what exists under a key, or `None` if the server cannot tell reliably, for example
-    /// because it does not support WebDAV.
+    /// Returns what exists under a key, or `None` if the server gives no reliable information, for
+    /// example because it does not support WebDAV.
     pub(crate) async fn find(&self, client: &Client, key: &Key) -> Result<Option<Resource>> {
         let reply = match self.is_supported(client).await {
             Ok(true) => propfind(client, client.url(key), "0").await,
@@ -66,8 +66,8 @@ impl Webdav {
         }
     }
 
-    /// Returns the members of a directory, whose name is empty or ends in a slash. Returns `None` if
-    /// it does not exist.
+    /// Returns the members of a directory, whose name is empty or ends in a slash. Returns `None`
+    /// if it does not exist.
     ///
     /// # Errors
     /// `Unsupported` if the server does not support WebDAV; the error of its response.
@@ -87,7 +87,8 @@ impl Webdav {
         }
     }
 
-    /// Returns whether the server supports WebDAV. The first call sends a PROPFIND for the base URL.
+    /// Returns whether the server supports WebDAV. The first call sends a PROPFIND for the base
+    /// URL.
     async fn is_supported(&self, client: &Client) -> Result<bool> {
         if let Some(known) = self.is_supported.get() {
             return Ok(*known);
@@ -188,8 +189,8 @@ pub(crate) async fn create_directory(client: &Client, directory: &str) -> Result
     }
 }
 
-/// Returns what exists under a name, as plain HTTP shows it: file servers redirect from the name of a
-/// directory to the same URL with a slash.
+/// Returns what exists under a name, as plain HTTP shows it: file servers redirect from the name of
+/// a directory to the same URL with a slash.
 pub(crate) async fn find_by_head(client: &Client, name: &str) -> Result<Resource> {
     let key = Key::new(name)?;
     let url = client.url(&key);

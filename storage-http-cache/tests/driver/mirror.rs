@@ -141,13 +141,13 @@ async fn converse(socket: TcpStream, state: Arc<State>) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
-    let answer = service_fn(move |request| {
+    let service = service_fn(move |request| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(state.answer(&request).await) }
+        async move { Ok::<_, Infallible>(state.respond(&request).await) }
     });
     // A client may close its connection at any time.
     let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(socket), answer)
+        .serve_connection(TokioIo::new(socket), service)
         .await;
 }
 
@@ -156,7 +156,7 @@ impl State {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst);
         let is_download = request.uri().path().starts_with("/download/");
         if self.kind == Kind::Flapping && number % 2 == 1 {
@@ -236,7 +236,7 @@ impl State {
             Ok(stored) if self.kind == Kind::Lying && !number.is_multiple_of(7) => {
                 self.lie(number, key, &stored, options)
             }
-            Ok(stored) => stored.answer(options),
+            Ok(stored) => stored.respond(options),
             // Forwards the requested version.
             Err(_) => {
                 let mut open = self.origin.open(key);
@@ -280,13 +280,13 @@ impl State {
                     meta: stored.meta.clone(),
                     bytes: Bytes::from(vec![b'?'; stored.bytes.len()]),
                 };
-                let mut response = other.answer(options)?;
+                let mut response = other.respond(options)?;
                 response.headers_mut().insert("etag", "\"of-another-object\"".parse().unwrap());
                 Ok(response)
             }
             4 => match old {
                 // A purged version.
-                Some(old) => old.answer(options),
+                Some(old) => old.respond(options),
                 None => Ok(status(404)),
             },
             5 => Ok(status(304)),
@@ -308,7 +308,7 @@ impl State {
 }
 
 impl Stored {
-    fn answer(&self, options: &OpenOptions) -> Result<Response<Body>> {
+    fn respond(&self, options: &OpenOptions) -> Result<Response<Body>> {
         options.check(&self.meta)?;
         let size = self.meta.size;
         let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;

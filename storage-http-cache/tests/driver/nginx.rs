@@ -104,9 +104,9 @@ impl Nginx {
     fn cache_status(&self, key: &str) -> String {
         let mut socket = TcpStream::connect(self.cache).unwrap();
         write!(socket, "HEAD /{key} HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        let line = answer.lines().find_map(|line| line.strip_prefix("X-Cache: "));
+        let mut response = String::new();
+        socket.read_to_string(&mut response).unwrap();
+        let line = response.lines().find_map(|line| line.strip_prefix("X-Cache: "));
         line.unwrap_or_default().to_owned()
     }
 

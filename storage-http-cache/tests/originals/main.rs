@@ -3,7 +3,8 @@
 //!
 //! `STORAGE_HTTP_TEST_PYTHON` names a Python that has `cache_tier` (PyPI) and `flask`. The server
 //! is not on a package index: `STORAGE_HTTP_TEST_CACHE_TIER` names a copy of its directory,
-//! `src/server/cache-tier-svr` of its repository. Tests without their tool are skipped and print a line.
+//! `src/server/cache-tier-svr` of its repository. Tests without their tool are skipped and print a
+//! line.
 
 #![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 #![allow(clippy::print_stdout, reason = "a skipped test prints a line")]

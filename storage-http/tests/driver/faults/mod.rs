@@ -1,4 +1,5 @@
-//! Responses that break off, stall, redirect or are wrong. Each test proves that its fault occurred.
+//! Responses that break off, stall, redirect or are wrong. Each test proves that its fault
+//! occurred.
 
 mod bodies;
 mod heads;

@@ -23,8 +23,8 @@ const STARTS: usize = 5;
 /// Prints once that tests are skipped, to standard error itself, which the test harness shows for
 /// passing tests too.
 pub(crate) fn skip(what: &'static str, reason: &str) {
-    static TOLD: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(what) {
+    static PRINTED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if PRINTED.lock().unwrap_or_else(PoisonError::into_inner).insert(what) {
         let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
     }
 }
