@@ -1,4 +1,4 @@
-//! `open`: one GET, whose body goes on where a connection breaks off.
+//! `open`: one GET, whose body resumes if a connection breaks off.
 
 use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use storage_core::{
 };
 
 use crate::body::Body;
-use crate::client::Answer;
+use crate::client::Response;
 use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
@@ -19,56 +19,60 @@ use crate::spool::{self, Spooled};
 use crate::stat::{CHECKSUM_MODE, stat};
 
 /// The last second of the year 9999, since 1970.
-const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+const LAST_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
-    let answer = match s3.client.send(&request(s3, key, options)?).await {
-        Ok(answer) => answer,
-        Err(failed) => return Err(explained(s3, key, options, failed.error).await),
+    let response = match s3.client.send(&request(s3, key, options)?).await {
+        Ok(response) => response,
+        Err(failed) => return Err(check_conditions_first(s3, key, options, failed.error).await),
     };
-    let Some((range, size)) = extent(&answer, options.range)? else {
+    let Some((range, size)) = extent(&response, options.range)? else {
         return if options.allow_unknown_size {
-            passed_on(key, options, answer)
+            open_with_unknown_size(key, options, response)
         } else {
-            collected(s3, key, options, answer).await
+            open_spooled(s3, key, options, response).await
         };
     };
-    let meta = headers::to_meta(key.clone(), size, &answer.headers);
-    // Not every service heeds every condition.
+    let meta = headers::to_object_meta(key.clone(), size, &response.headers);
+    // Some services ignore conditions.
     options.check(&meta)?;
-    let body = Body::new(s3, &meta, range.clone(), answer);
+    let body = Body::new(s3, &meta, range.clone(), response);
     Ok(Object::from_stream(meta, range, body.into_stream()))
 }
 
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
     let mut request =
-        Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.abilities.sends_stored_encoding);
+        Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.features.sends_stored_encoding);
     if let Some(range) = options.range {
         request = request.header(RANGE, headers::header_value(&range.representable().to_string())?);
-    } else if s3.checking.headers {
-        // S3 keeps checksums of whole objects.
+    } else if s3.checksum_policy.headers {
+        // S3 stores checksums of whole objects only.
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
     }
     if let Some(etag) = &options.if_match {
         request = request.header(IF_MATCH, headers::header_value(&etag.to_string())?);
     }
     if let Some(etag) = &options.if_none_match {
-        // The comparison is the weak one (RFC 9110, section 13.1.2), and all ETags of S3 are
-        // strong: some services compare the text.
+        // If-None-Match compares weakly (RFC 9110, section 13.1.2). Some services compare the text,
+        // and every ETag of S3 is strong.
         let etag = ETag::strong(etag.opaque())?;
         request = request.header(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
     } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every
-        // object's.
-        let since = httpdate::fmt_http_date(since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND));
+        // An HTTP date cannot express a time before 1970 or after 9999.
+        let since = httpdate::fmt_http_date(since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_HTTP_DATE));
         request = request.header(IF_MODIFIED_SINCE, headers::header_value(&since)?);
     }
     Ok(request)
 }
 
-/// Conditions are evaluated before the range (RFC 9110, section 13.2.2). Some services do not, so
-/// that a range that the object does not have, asked for on a condition, is looked at once more.
-async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) -> Error {
+/// Returns the error of an unmet condition in place of an unsatisfiable range, because conditions
+/// are evaluated first (RFC 9110, section 13.2.2). Some services evaluate the range first.
+async fn check_conditions_first(
+    s3: &Shared,
+    key: &Key,
+    options: &OpenOptions,
+    error: Error,
+) -> Error {
     match error.kind() {
         ErrorKind::NotModified => Error::new(ErrorKind::NotModified, "the object has not changed"),
         ErrorKind::RangeNotSatisfiable if options.is_conditional() => {
@@ -81,63 +85,64 @@ async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) 
     }
 }
 
-/// Streams an object whose response has no `Content-Length`, for a caller that needs no size. A
-/// body that breaks off is not taken up again, because no range of it can be asked for.
-fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
-    spool::check_end(&answer.headers)?;
-    let meta = decoded_meta(key, ObjectMeta::UNKNOWN_SIZE, &answer.headers);
+/// Streams an object whose response has no `Content-Length`, if the caller allows an unknown size.
+/// The body cannot resume, because a range of it cannot be requested.
+fn open_with_unknown_size(key: &Key, options: &OpenOptions, response: Response) -> Result<Object> {
+    spool::check_end(&response.headers)?;
+    let meta = meta_without_checksums(key, ObjectMeta::UNKNOWN_SIZE, &response.headers);
     options.check(&meta)?;
-    let chunks = stream::try_unfold(answer, |mut answer| async move {
-        let chunk = answer.next().await?;
-        Ok(chunk.map(|chunk| (chunk, answer)))
+    let chunks = stream::try_unfold(response, |mut response| async move {
+        let chunk = response.next().await?;
+        Ok(chunk.map(|chunk| (chunk, response)))
     });
     Ok(Object::from_stream_of_unknown_size(meta, chunks))
 }
 
-/// Collects an object whose response has no `Content-Length`, as where a service or a proxy decodes
-/// it on the way.
-async fn collected(
+/// Collects an object whose response has no `Content-Length` in a temporary file. A service or a
+/// proxy that decodes an object sends such a response.
+async fn open_spooled(
     s3: &Shared,
     key: &Key,
     options: &OpenOptions,
-    answer: Answer,
+    response: Response,
 ) -> Result<Object> {
-    let headers = answer.headers.clone();
-    // Fails before the bytes are waited for.
-    options.check(&headers::to_meta(key.clone(), 0, &headers))?;
-    let Spooled { file, size, rooms } = spool::collect(s3, answer).await?;
-    let meta = decoded_meta(key, size, &headers);
+    let headers = response.headers.clone();
+    // Fails before the body is received.
+    options.check(&headers::to_object_meta(key.clone(), 0, &headers))?;
+    let Spooled { file, size, reservations } = spool::collect(s3, response).await?;
+    let meta = meta_without_checksums(key, size, &headers);
     let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
-    Ok(Object::from_file(meta, range, file).with_guard(rooms))
+    Ok(Object::from_file(meta, range, file).with_guard(reservations))
 }
 
-/// The metadata of an object that was perhaps decoded on the way: checksums of the stored bytes say
-/// nothing about it.
-fn decoded_meta(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
-    let mut meta = headers::to_meta(key.clone(), size, headers);
+/// Returns metadata without checksums, because they belong to the stored bytes, and the body may
+/// have been decoded on the way.
+fn meta_without_checksums(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
+    let mut meta = headers::to_object_meta(key.clone(), size, headers);
     meta.checksums = Checksums::new();
     meta
 }
 
-/// The positions of the answer's bytes and the size of the whole object, checked against what was
-/// asked for. `None` for a response that does not say how long it is.
-fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
-    let told = match answer.status {
-        StatusCode::PARTIAL_CONTENT => headers::content_range(&answer.headers),
-        _ => match headers::content_length(&answer.headers) {
+/// Returns the positions of the response's bytes and the size of the whole object, after comparing
+/// them with the requested range. Returns `None` if the response states no length.
+fn extent(response: &Response, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
+    let described = match response.status {
+        StatusCode::PARTIAL_CONTENT => headers::content_range(&response.headers),
+        _ => match headers::content_length(&response.headers) {
             Some(size) => Some((0..size, size)),
-            None if headers::has_content_length(&answer.headers) => None,
+            None if headers::has_content_length(&response.headers) => None,
             None => return Ok(None),
         },
     };
-    let Some((range, size)) = told else {
-        // Garage sends positions of an empty object too (`bytes 0-18446744073709551615/0`).
-        if let (Some(wanted), Some(size)) = (wanted, headers::content_range_size(&answer.headers)) {
+    let Some((range, size)) = described else {
+        // Garage sends positions for an empty object too (`bytes 0-18446744073709551615/0`).
+        if let (Some(wanted), Some(size)) = (wanted, headers::content_range_size(&response.headers))
+        {
             wanted.resolve(size)?;
         }
         return Err(Error::new(
             ErrorKind::Unexpected,
-            "the service does not tell which bytes it sends",
+            "the response does not state which bytes it contains",
         ));
     };
     let expected = match wanted {
@@ -145,9 +150,8 @@ fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u6
         None => 0..size,
     };
     if range != expected {
-        let message = format!(
-            "the service sends the bytes {range:?} of {size}, not {expected:?} as it was asked to"
-        );
+        let message =
+            format!("the response contains the bytes {range:?} of {size} in place of {expected:?}");
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
     Ok(Some((range, size)))

@@ -9,24 +9,24 @@ use http::HeaderMap;
 use http::header::TRANSFER_ENCODING;
 use storage_core::{Error, ErrorKind, Result};
 
-use crate::budget::Room;
-use crate::client::Answer;
+use crate::budget::Reservation;
+use crate::client::Response;
 use crate::shared::Shared;
 
 /// The most that is collected of one object.
-const MOST: u64 = 1024 * 1024 * 1024;
+const MAX_OBJECT: u64 = 1024 * 1024 * 1024;
 /// The most that all collected objects of a driver take of the temporary directory together.
-pub(crate) const ROOM: u64 = 2 * MOST;
+pub(crate) const MAX_TOTAL: u64 = 2 * MAX_OBJECT;
 /// How much is written at a time: each time costs a trip to the threads that may block.
-const AT_A_TIME: u64 = 1024 * 1024;
+const WRITE_SIZE: u64 = 1024 * 1024;
 
-/// A collected body. Its file has no name and goes with the last handle; dropping it gives its room
+/// A collected body. Its file has no name and goes with the last handle; dropping it gives its reservation
 /// back.
 pub(crate) struct Spooled {
     pub(crate) file: File,
     pub(crate) size: u64,
-    /// What it takes of the room of the driver.
-    pub(crate) rooms: Vec<Room>,
+    /// What it takes of the reservation of the driver.
+    pub(crate) reservations: Vec<Reservation>,
 }
 
 /// Collects the body of a response without a length.
@@ -35,20 +35,23 @@ pub(crate) struct Spooled {
 /// `TooLarge` above 1 GiB; `StorageFull` if the temporary directory, or its share for this driver,
 /// is full; `Unsupported` for a body without a marked end, which could be a broken connection;
 /// errors of reading the body.
-pub(crate) async fn collect(s3: &Shared, mut answer: Answer) -> Result<Spooled> {
-    check_end(&answer.headers)?;
-    let mut spooled =
-        Spooled { file: blocking(|| Ok(tempfile::tempfile()?)).await?, size: 0, rooms: Vec::new() };
-    let (mut gathered, mut chunks) = (0, Vec::new());
-    while let Some(chunk) = answer.next().await? {
-        gathered = added(gathered, &chunk)?;
+pub(crate) async fn collect(s3: &Shared, mut response: Response) -> Result<Spooled> {
+    check_end(&response.headers)?;
+    let mut spooled = Spooled {
+        file: blocking(|| Ok(tempfile::tempfile()?)).await?,
+        size: 0,
+        reservations: Vec::new(),
+    };
+    let (mut buffered, mut chunks) = (0, Vec::new());
+    while let Some(chunk) = response.next().await? {
+        buffered = add_size(buffered, &chunk)?;
         chunks.push(chunk);
-        if gathered >= AT_A_TIME {
-            spooled = write(s3, spooled, std::mem::take(&mut chunks), gathered).await?;
-            gathered = 0;
+        if buffered >= WRITE_SIZE {
+            spooled = write(s3, spooled, std::mem::take(&mut chunks), buffered).await?;
+            buffered = 0;
         }
     }
-    write(s3, spooled, chunks, gathered).await
+    write(s3, spooled, chunks, buffered).await
 }
 
 /// A chunked body has an end of its own (RFC 9112, section 7.1). One that ends with its connection
@@ -68,9 +71,9 @@ pub(crate) fn check_end(headers: &HeaderMap) -> Result<()> {
     ))
 }
 
-fn added(size: u64, chunk: &Bytes) -> Result<u64> {
+fn add_size(size: u64, chunk: &Bytes) -> Result<u64> {
     let size = size.checked_add(chunk.len() as u64);
-    size.filter(|size| *size <= MOST).ok_or_else(|| {
+    size.filter(|size| *size <= MAX_OBJECT).ok_or_else(|| {
         let message = "the response does not say how long the object is, and it has more than 1 GiB: have the service, \
                        or the proxy before it, send Content-Length";
         Error::new(ErrorKind::TooLarge, message)
@@ -78,15 +81,15 @@ fn added(size: u64, chunk: &Bytes) -> Result<u64> {
 }
 
 async fn write(s3: &Shared, mut spooled: Spooled, chunks: Vec<Bytes>, len: u64) -> Result<Spooled> {
-    let room = s3.spool_budget.now(len).ok_or_else(|| {
-        let message = "objects without a length take all room of the temporary directory that this driver uses (2 GiB): \
+    let reservation = s3.spool_budget.try_reserve(len).ok_or_else(|| {
+        let message = "objects without a length take all reservation of the temporary directory that this driver uses (2 GiB): \
                        read fewer at a time";
         Error::new(ErrorKind::StorageFull, message).with_retryable(true)
     })?;
     for chunk in &chunks {
-        spooled.size = added(spooled.size, chunk)?;
+        spooled.size = add_size(spooled.size, chunk)?;
     }
-    spooled.rooms.push(room);
+    spooled.reservations.push(reservation);
     blocking(move || {
         for chunk in chunks {
             spooled.file.write_all(&chunk)?;
@@ -128,10 +131,10 @@ mod tests {
 
     #[test]
     fn more_than_is_collected_is_too_large() {
-        assert_eq!(added(MOST - 1, &Bytes::from_static(b"x")).unwrap(), MOST);
-        for size in [MOST, u64::MAX] {
+        assert_eq!(add_size(MAX_OBJECT - 1, &Bytes::from_static(b"x")).unwrap(), MAX_OBJECT);
+        for size in [MAX_OBJECT, u64::MAX] {
             assert_eq!(
-                added(size, &Bytes::from_static(b"x")).unwrap_err().kind(),
+                add_size(size, &Bytes::from_static(b"x")).unwrap_err().kind(),
                 ErrorKind::TooLarge
             );
         }

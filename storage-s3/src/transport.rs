@@ -1,4 +1,4 @@
-//! [`Http`]: the HTTP client that everything goes through, requests to S3 and those for credentials.
+//! [`Http`]: the HTTP client for requests to S3 and for requests for credentials.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use object_store::client::{
 use reqwest::redirect::Policy;
 use storage_core::{Error, Result, async_trait};
 
-/// How long a connection may take to open.
+/// How long establishing a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a connection is kept that nobody uses; S3 itself closes it a little later.
+/// How long an idle connection is kept. S3 closes it a little later.
 const IDLE: Duration = Duration::from_secs(15);
-/// How many headers an answer may have. User metadata of 2 KiB can be hundreds.
+/// The largest number of headers of a response. User metadata of 2 KiB can be hundreds.
 const MAX_HEADERS: usize = 1024;
 
-/// A client that does as it is told: it follows no redirection, decodes no body, and keeps no
-/// cookie. What goes to this machine goes through no proxy. Cheap to clone.
+/// An HTTP client that follows no redirection, decodes no body and keeps no cookie. Requests to
+/// this machine use no proxy. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
-    /// Goes through no proxy, whatever the environment says.
+    /// Uses no proxy, whatever the environment sets.
     direct: reqwest::Client,
 }
 
@@ -39,7 +39,7 @@ impl Http {
         Ok(Self { client: built(builder())?, direct: built(builder().no_proxy())? })
     }
 
-    /// The client for requests to a host.
+    /// Returns the client for requests to a host.
     pub(crate) fn client_for(&self, host: &str) -> reqwest::Client {
         if is_of_this_machine(host) { self.direct.clone() } else { self.client.clone() }
     }
@@ -55,14 +55,14 @@ fn builder() -> reqwest::ClientBuilder {
         .tcp_nodelay(true)
         .connect_timeout(CONNECT)
         .pool_idle_timeout(IDLE)
-        // Whoever uses this crate may have enabled these for clients of their own.
+        // The application may have enabled these features of reqwest for clients of its own.
         .no_gzip()
         .no_brotli()
         .no_zstd()
         .no_deflate()
 }
 
-/// For those who ask for credentials.
+/// Used by the sources of credentials.
 impl HttpConnector for Http {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
@@ -72,7 +72,7 @@ impl HttpConnector for Http {
 #[async_trait]
 impl HttpService for Http {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        // What containers and instances are told by their own machine is not for a proxy to see.
+        // Credentials of containers and instances must not pass through a proxy.
         let client = if is_of_this_machine(request.uri().host().unwrap_or_default()) {
             &self.direct
         } else {
@@ -82,11 +82,11 @@ impl HttpService for Http {
     }
 }
 
-/// Whether a host is this machine, or the one that it runs on.
+/// Whether a host is this machine, or the host that it runs on.
 fn is_of_this_machine(host: &str) -> bool {
     match host.trim_start_matches('[').trim_end_matches(']').parse() {
         Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
-        // The instance's metadata by IPv6 are at fd00:ec2::254, those of containers at
+        // Over IPv6, the metadata service of instances is fd00:ec2::254, that of containers
         // fd00:ec2::23.
         Ok(IpAddr::V6(address)) => {
             address.is_loopback()

@@ -1,4 +1,4 @@
-//! [`Version`]: one version of one object, of which ranges can be read over and over.
+//! [`ObjectVersion`]: reads ranges of one version of an object.
 
 use std::ops::Range;
 
@@ -7,53 +7,54 @@ use http::header::{IF_MATCH, RANGE};
 use http::{Method, StatusCode};
 use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Result, Waits};
 
-use crate::client::{Answer, Client};
+use crate::client::{Client, Response};
 use crate::headers;
 use crate::request::Request;
 
 /// One version of one object.
 #[derive(Debug, Clone)]
-pub(crate) struct Version {
+pub(crate) struct ObjectVersion {
     pub(crate) client: Client,
     pub(crate) key: Key,
-    /// A strong one: what two answers of this ETag bring can be spliced.
+    /// A strong ETag: bytes of two responses with this ETag may be joined.
     pub(crate) etag: ETag,
     pub(crate) size: u64,
     /// See [`Request::accepts_gzip`].
     pub(crate) accepts_gzip: bool,
 }
 
-impl Version {
-    /// Opens a range, if the object is still this version.
-    pub(crate) async fn get(&self, range: Range<u64>) -> Result<Answer> {
-        let asked_for = headers::header_value(&ByteRange::from(range.clone()).to_string())?;
+impl ObjectVersion {
+    /// Requests a range, on the condition that the object is still this version.
+    pub(crate) async fn get(&self, range: Range<u64>) -> Result<Response> {
+        let range_value = headers::header_value(&ByteRange::from(range.clone()).to_string())?;
         let request = Request::new(Method::GET, self.key.as_str())
             .accepts_gzip(self.accepts_gzip)
-            .header(RANGE, asked_for)
+            .header(RANGE, range_value)
             .header(IF_MATCH, headers::header_value(&self.etag.to_string())?);
-        let answer = self.client.send(&request).await.map_err(|failed| explained(failed.error))?;
-        // What the service makes of the condition is not taken on trust.
-        if headers::etag(&answer.headers).as_ref() != Some(&self.etag) {
+        let response =
+            self.client.send(&request).await.map_err(|failed| as_changed(failed.error))?;
+        // Some services ignore the condition.
+        if headers::etag(&response.headers).as_ref() != Some(&self.etag) {
             return Err(replaced());
         }
-        let told = headers::content_range(&answer.headers);
-        if answer.status != StatusCode::PARTIAL_CONTENT || told != Some((range, self.size)) {
+        let received = headers::content_range(&response.headers);
+        if response.status != StatusCode::PARTIAL_CONTENT || received != Some((range, self.size)) {
             return Err(Error::new(
                 ErrorKind::Unexpected,
-                "the service sends other bytes than those it was asked for",
+                "the response does not contain the requested bytes",
             ));
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Reads a range into memory; goes on at the next byte where a connection breaks off.
+    /// Reads a range into memory. Resumes at the next byte if a connection breaks off.
     pub(crate) async fn read(&self, range: Range<u64>) -> Result<Vec<Bytes>> {
         let mut waits = Waits::default();
         let (mut at, mut chunks) = (range.start, Vec::new());
         while at < range.end {
-            let mut answer = self.get(at..range.end).await?;
+            let mut response = self.get(at..range.end).await?;
             let error = loop {
-                match answer.next().await {
+                match response.next().await {
                     Ok(Some(chunk)) if chunk.len() as u64 <= range.end - at => {
                         at += chunk.len() as u64;
                         chunks.push(chunk);
@@ -75,15 +76,15 @@ impl Version {
 }
 
 pub(crate) fn too_long() -> Error {
-    Error::new(ErrorKind::Integrity, "the answer is longer than it was said to be")
+    Error::new(ErrorKind::Integrity, "the response is longer than announced")
 }
 
 pub(crate) fn ended_early(missing: u64) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("the answer ended {missing} bytes early"))
+    Error::new(ErrorKind::Unexpected, format!("the response ended {missing} bytes early"))
         .with_retryable(true)
 }
 
-fn explained(error: Error) -> Error {
+fn as_changed(error: Error) -> Error {
     match error.kind() {
         ErrorKind::PreconditionFailed => replaced(),
         ErrorKind::NotFound => {

@@ -68,7 +68,7 @@ const MEND_THE_POLICY: &str = "the policy of the user or of the bucket does not 
 async fn an_unknown_bucket_is_told_by_every_verb(bucket: &Bucket) {
     let storage = built(bucket.server().builder("anystorage-there-is-no-such-bucket"));
     for (verb, error) in failures(&storage).await {
-        let advice = "create the bucket, or mend the option bucket";
+        let advice = "create the bucket, or correct the option bucket";
         assert_refused(verb, &error, ErrorKind::InvalidConfig, "NoSuchBucket (404)", advice);
     }
 }
@@ -81,7 +81,7 @@ async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
-                "the service answers (403)",
+                "the service responded with status 403",
                 ONE_OR_THE_OTHER,
             );
         } else {
@@ -105,7 +105,7 @@ async fn an_unknown_access_key_is_told_by_every_verb(bucket: &Bucket) {
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
-                "the service answers (403)",
+                "the service responded with status 403",
                 ONE_OR_THE_OTHER,
             );
         } else {
@@ -138,7 +138,7 @@ async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
-                "the service answers (403)",
+                "the service responded with status 403",
                 ONE_OR_THE_OTHER,
             );
         } else {
@@ -173,7 +173,7 @@ fn deny(bucket: &Bucket, action: &str) -> bool {
     match bucket.try_boto("put_bucket_policy", json!({ "Policy": policy.to_string() })) {
         Ok(_) => true,
         Err(code) if ["NotImplemented", "MethodNotAllowed"].contains(&code.as_str()) => {
-            common::skip("policies of buckets", &format!("the service answers {code}"));
+            common::skip("policies of buckets", &format!("the service responds with {code}"));
             false
         }
         Err(code) => panic!("put_bucket_policy of boto3: {code}"),
@@ -245,7 +245,7 @@ async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) 
         assert!(
             error
                 .message()
-                .contains("without s3:ListBucket this is also said of what is not there"),
+                .contains("without s3:ListBucket a missing object has the same response"),
             "{error}"
         );
     }

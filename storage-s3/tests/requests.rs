@@ -186,10 +186,10 @@ async fn stat_exists_and_delete_are_one_request_each() {
 }
 
 #[tokio::test]
-async fn that_something_is_not_there_is_made_sure_of_once() {
+async fn the_first_missing_object_costs_one_request_more() {
     let shop = Shop::new();
     let mut first = documented("stat, exists");
-    first.extend(numbers(&row("stat, exists", "the first time that something is not there, "), 1));
+    first.extend(numbers(&row("stat, exists", "for the first missing object, "), 1));
     assert_eq!(shop.storage.stat("a").await.unwrap_err().kind(), ErrorKind::NotFound);
     shop.costs(&first);
     assert_eq!(shop.storage.stat("a").await.unwrap_err().kind(), ErrorKind::NotFound);

@@ -148,7 +148,7 @@ async fn what_may_have_happened_is_not_repeated_and_is_said_to_be_unknown() {
             let error = outcome.unwrap_err();
             assert_eq!(requests, 1, "{conditional:?} {fault:?}: {error}");
             assert!(!error.is_retryable(), "{conditional:?} {fault:?}: {error}");
-            assert!(error.message().contains("is not known"), "{conditional:?} {fault:?}: {error}");
+            assert!(error.message().contains("is unknown"), "{conditional:?} {fault:?}: {error}");
             assert!(matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::Timeout), "{error}");
             let is_done = was_passed_on(&fault) || matches!(fault, Fault::Truncate(_));
             conditional.assert_done(&stage, is_done).await;
@@ -210,7 +210,7 @@ async fn what_is_refused_outright_is_that_error_and_not_unknown() {
                 conditional.meets(&ground, Fault::Say(answer), usize::MAX).await;
             let error = outcome.unwrap_err();
             assert_eq!((error.kind(), requests), (kind, 1), "{conditional:?}: {error}");
-            assert!(!error.message().contains("is not known"), "{conditional:?}: {error}");
+            assert!(!error.message().contains("is unknown"), "{conditional:?}: {error}");
             conditional.assert_done(&stage, false).await;
         }
     }
@@ -256,7 +256,7 @@ async fn without_a_connection_nothing_has_happened_and_that_is_known() {
     let error: Error = storage.save("a", "new").create_new().await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     assert!(error.message().contains("no connection to 127.0.0.1"), "{error}");
-    assert!(!error.message().contains("is not known"), "{error}");
+    assert!(!error.message().contains("is unknown"), "{error}");
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn the_layer_that_tries_again_leaves_what_may_have_happened_alone() {
         conditional.prepare(&stage).await;
         let lost = stage.proxy.on(conditional.operation()).then(Fault::LoseAnswer);
         let error = conditional.run(&stage).await.unwrap_err();
-        assert!(error.message().contains("is not known"), "{conditional:?}: {error}");
+        assert!(error.message().contains("is unknown"), "{conditional:?}: {error}");
         assert_eq!(
             (lost.fired(), stage.proxy.count(conditional.operation())),
             (1, 1),
@@ -283,7 +283,7 @@ async fn a_completion_that_something_else_than_s3_confirms_is_unknown() {
         let (stage, outcome, requests) =
             UploadCreateNew.meets(&UploadCreateNew.ground(), Fault::Say(answer), usize::MAX).await;
         let error = outcome.unwrap_err();
-        assert!(!error.is_retryable() && error.message().contains("is not known"), "{error}");
+        assert!(!error.is_retryable() && error.message().contains("is unknown"), "{error}");
         assert_eq!((requests, stage.proxy.count(CREATE)), (1, 1));
         UploadCreateNew.assert_done(&stage, false).await;
     }

@@ -207,7 +207,7 @@ async fn a_conditional_save_that_is_never_answered_is_not_repeated() {
         wear_out_patience(&stage, "PutObject", PATIENCE).await;
         let error: Error = running.await.unwrap().unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, false), "{error}");
-        assert!(error.message().contains("is not known"), "{error}");
+        assert!(error.message().contains("is unknown"), "{error}");
         assert_eq!((silent.fired(), stage.proxy.count("PutObject")), (1, 1));
     }
 }

@@ -39,7 +39,7 @@ async fn an_upload_that_is_gone_after_a_lost_answer_is_not_said_to_be_safe_to_tr
         .then(Fault::Say(Answer::error(404, "NoSuchUpload")));
     let error = in_parts(&fake).save("a", vec![0; PART + 1]).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, false), "{error}");
-    assert!(error.message().contains("is not known"), "{error}");
+    assert!(error.message().contains("is unknown"), "{error}");
     lost.assert_fired();
     gone.assert_fired();
 }

@@ -57,7 +57,7 @@ async fn a_service_that_ignores_conditions_is_found_out_and_the_careful_profile_
     }
     let raced = ProbeOutcome::Ignored("16 of 16 writers won".to_owned());
     assert_eq!(outcome(&report, "create_new, raced by 16 writers"), &raced);
-    assert!(report.broken_promises().count() >= 4, "{:?}", report.findings);
+    assert!(report.missing_features().count() >= 4, "{:?}", report.findings);
     assert_eq!(report.suggestion(), Some(Quirks::Garage));
     assert_eq!(probed(&fake, Quirks::Garage).await.suggestion(), None);
 }

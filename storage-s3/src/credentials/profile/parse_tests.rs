@@ -1,12 +1,12 @@
 //! The format of the profile files.
 
-use super::parse::{Mistake, Sections, parse};
+use super::parse::{ParseError, Sections, parse};
 
 fn value<'a>(sections: &'a Sections, section: &str, property: &str) -> &'a str {
     &sections[section][property].value
 }
 
-fn mistake(text: &str) -> Mistake {
+fn parse_error(text: &str) -> ParseError {
     parse(text).err().expect("a mistake")
 }
 
@@ -56,20 +56,26 @@ fn what_comes_twice_counts_as_one_and_the_last_value_wins() {
 #[test]
 fn a_mistake_is_told_with_its_line_and_without_what_it_says() {
     assert_eq!(
-        mistake("\n[a\n"),
-        Mistake { line: 2, what: "a section's name does not end with ]" }
+        parse_error("\n[a\n"),
+        ParseError { line: 2, what: "a section's name does not end with ]" }
     );
-    assert_eq!(mistake("secret\n").line, 1);
+    assert_eq!(parse_error("secret\n").line, 1);
     assert_eq!(
-        mistake("a = b\n"),
-        Mistake { line: 1, what: "a property before the first section" }
+        parse_error("a = b\n"),
+        ParseError { line: 1, what: "a property before the first section" }
     );
-    assert_eq!(mistake("[a]\nb : c\n"), Mistake { line: 2, what: "a property without =" });
-    assert_eq!(mistake("[a]\n= c\n"), Mistake { line: 2, what: "a property without a name" });
+    assert_eq!(parse_error("[a]\nb : c\n"), ParseError { line: 2, what: "a property without =" });
     assert_eq!(
-        mistake("[a]\n b = c\n"),
-        Mistake { line: 2, what: "an indented line that belongs to no property" }
+        parse_error("[a]\n= c\n"),
+        ParseError { line: 2, what: "a property without a name" }
     );
-    assert_eq!(mistake("[a]\nb = c\n[a]\n d\n").line, 4);
-    assert_eq!(mistake("[a]\ns3 =\n word\n"), Mistake { line: 3, what: "a property without =" });
+    assert_eq!(
+        parse_error("[a]\n b = c\n"),
+        ParseError { line: 2, what: "an indented line that belongs to no property" }
+    );
+    assert_eq!(parse_error("[a]\nb = c\n[a]\n d\n").line, 4);
+    assert_eq!(
+        parse_error("[a]\ns3 =\n word\n"),
+        ParseError { line: 3, what: "a property without =" }
+    );
 }

@@ -110,7 +110,7 @@ async fn triple(found: &Found) -> (String, String, Option<String>) {
     (credential.key_id.clone(), credential.secret_key.clone(), credential.token.clone())
 }
 
-async fn failure(found: &Found) -> Error {
+async fn error(found: &Found) -> Error {
     match credential(found).await {
         Ok(_) => panic!("credentials that are not to be had"),
         Err(error) => error,

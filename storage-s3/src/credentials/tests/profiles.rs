@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use storage_core::{ErrorKind, format_time};
 
-use super::{Home, assert_says, credential, failure, keys, named, triple};
+use super::{Home, assert_says, credential, error, keys, named, triple};
 use crate::credentials::Sources;
 
 fn default() -> Sources {
@@ -226,7 +226,7 @@ async fn keys_that_have_expired_are_told_as_such_and_read_again_after_the_next_l
                 "clock",
                 "log in again",
             ];
-            assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &words);
+            assert_says(&error(&found).await, ErrorKind::Unauthenticated, &words);
 
             let later = format_time(SystemTime::now() + Duration::from_secs(3600));
             home.file(".aws/credentials", &keys_until(&format!("{property} = {later}"), "NEWKEY"));

@@ -12,14 +12,14 @@ use object_store::aws::AwsCredential;
 use storage_core::{Error, ErrorKind};
 use tokio::sync::Semaphore;
 
-use crate::credentials::failure::{Failure, Tried};
-use crate::credentials::provider::{Cached, Fetched, Renewal, Source};
+use crate::credentials::error::{CredentialError, SearchLog};
+use crate::credentials::provider::{CachingProvider, Fetched, Renewal, Source};
 
 const HOUR: u64 = 3600;
 
-type Answers = Mutex<VecDeque<Result<Fetched, Failure>>>;
+type Answers = Mutex<VecDeque<Result<Fetched, CredentialError>>>;
 
-/// Gives what a test put there, one answer for each permit.
+/// Gives what a test put there, one response for each permit.
 #[derive(Default)]
 struct Scripted {
     answers: Answers,
@@ -38,9 +38,9 @@ impl Default for Semaphore0 {
 }
 
 impl Source for Arc<Scripted> {
-    const LIMIT: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
-    async fn fetch(&self) -> Result<Fetched, Failure> {
+    async fn fetch(&self) -> Result<Fetched, CredentialError> {
         *self.asked.lock().unwrap() += 1;
         self.started.0.add_permits(1);
         if let Some(permits) = &self.permits {
@@ -52,20 +52,20 @@ impl Source for Arc<Scripted> {
 
 struct Setup {
     source: Arc<Scripted>,
-    provider: Arc<Cached<Arc<Scripted>>>,
+    provider: Arc<CachingProvider<Arc<Scripted>>>,
     now: Arc<Mutex<SystemTime>>,
 }
 
 impl Setup {
-    fn new(answers: impl IntoIterator<Item = Result<Fetched, Failure>>) -> Self {
+    fn new(answers: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
         Self::with(Scripted {
             answers: Mutex::new(answers.into_iter().collect()),
             ..Scripted::default()
         })
     }
 
-    /// Each answer waits for a permit.
-    fn held_back(answers: impl IntoIterator<Item = Result<Fetched, Failure>>) -> Self {
+    /// Each response waits for a permit.
+    fn held_back(answers: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
         let answers = Mutex::new(answers.into_iter().collect());
         Self::with(Scripted { answers, permits: Some(Semaphore::new(0)), ..Scripted::default() })
     }
@@ -75,7 +75,8 @@ impl Setup {
         let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
         let clock = Arc::clone(&now);
         let clock = Arc::new(move || *clock.lock().unwrap());
-        let provider = Cached::with_clock(Arc::clone(&source), "test", Tried::default(), clock);
+        let provider =
+            CachingProvider::with_clock(Arc::clone(&source), "test", SearchLog::default(), clock);
         Self { source, provider: Arc::new(provider), now }
     }
 
@@ -106,14 +107,14 @@ impl Setup {
 }
 
 /// Credentials until so many seconds after the beginning.
-fn until(key_id: &str, seconds: u64) -> Result<Fetched, Failure> {
+fn until(key_id: &str, seconds: u64) -> Result<Fetched, CredentialError> {
     let credential =
         AwsCredential { key_id: key_id.to_owned(), secret_key: "s".to_owned(), token: None };
     Ok(Fetched { credential, expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)) })
 }
 
-fn no(message: &str) -> Result<Fetched, Failure> {
-    Err(Failure::new(message))
+fn no(message: &str) -> Result<Fetched, CredentialError> {
+    Err(CredentialError::new(message))
 }
 
 #[tokio::test]
@@ -174,8 +175,8 @@ async fn waiting_callers(setup: &Setup, callers: usize) -> Vec<Result<String, Er
 #[tokio::test]
 async fn many_callers_ask_once() {
     let setup = Setup::held_back([until("A", HOUR)]);
-    for answer in waiting_callers(&setup, 20).await {
-        assert_eq!(answer.unwrap(), "A");
+    for response in waiting_callers(&setup, 20).await {
+        assert_eq!(response.unwrap(), "A");
     }
     assert_eq!(setup.asked(), 1);
 }
@@ -183,8 +184,8 @@ async fn many_callers_ask_once() {
 #[tokio::test]
 async fn a_failure_is_shared_by_those_who_waited_for_it_and_not_kept_for_later() {
     let setup = Setup::held_back([no("not today"), until("A", HOUR)]);
-    for answer in waiting_callers(&setup, 20).await {
-        let error = answer.unwrap_err();
+    for response in waiting_callers(&setup, 20).await {
+        let error = response.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
         assert!(error.message().contains("not today"), "{error}");
     }
@@ -278,6 +279,6 @@ async fn a_source_that_never_answers_is_given_up() {
     let error = setup.get().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(error.is_retryable());
-    assert!(error.message().contains("no answer within 5 s"), "{error}");
+    assert!(error.message().contains("no response within 5 s"), "{error}");
     assert_eq!(setup.asked(), 1);
 }

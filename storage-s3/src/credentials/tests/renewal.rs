@@ -9,10 +9,10 @@ use storage_core::{ErrorKind, Storage};
 
 use super::Home;
 use super::server::{Asked, Reply, Server};
-use crate::credentials::failure::Tried;
+use crate::credentials::error::SearchLog;
 use crate::credentials::keys;
-use crate::credentials::provider::Cached;
-use crate::credentials::written::WrittenKeys;
+use crate::credentials::profile_keys::ProfileKeys;
+use crate::credentials::provider::CachingProvider;
 use crate::{Quirks, S3Builder};
 
 fn profile(key_id: &str, token: &str) -> String {
@@ -116,14 +116,15 @@ async fn a_profile_without_an_end_is_read_again_every_five_minutes() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
     let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
     let clock = Arc::clone(&now);
-    let written = WrittenKeys { env: home.env(), profile: "default".to_owned() };
-    let cached = Cached::with_clock(
+    let written = ProfileKeys { env: home.env(), profile: "default".to_owned() };
+    let cached = CachingProvider::with_clock(
         written,
         "profile",
-        Tried::default(),
+        SearchLog::default(),
         Arc::new(move || *clock.lock().unwrap()),
     );
-    let cached = cached.holding(keys::credential("KEY", "canary", Some("old-token")).unwrap());
+    let cached =
+        cached.with_credential(keys::credential("KEY", "canary", Some("old-token")).unwrap());
     let at = |seconds| *now.lock().unwrap() = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let token = async || cached.get_credential().await.unwrap().token.clone().unwrap();
     for (renewed, written_at) in [("new-token", 0), ("newer-token", 300)] {

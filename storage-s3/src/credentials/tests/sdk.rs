@@ -8,11 +8,11 @@ use storage_core::{Error, ErrorKind, Result, format_time};
 
 use super::log::Log;
 use super::server::{Here, Reply, Server};
-use super::{Home, assert_says, credential, failure, named, triple};
+use super::{Home, assert_says, credential, error, named, triple};
 use crate::credentials::sdk::chain;
 use crate::credentials::{Found, find};
 
-/// The SHA-1 of `team`: the name of the file that holds the token of the session of that name.
+/// The SHA-1 of `team`: the name of the file that content the token of the session of that name.
 const TEAM: &str = "d25187dc137f35c88bc80ec8c3ffbdb17b5eb873";
 /// The SHA-1 of `https://team.awsapps.com/start`.
 const START: &str = "629c0f190b728da3e83c63c81257900d28075829";
@@ -76,7 +76,7 @@ async fn what_sts_refuses_is_told_and_asked_anew_the_next_time() {
     let home = Home::new().config(ROLES);
     let found = found(&home, "role", &server.client()).unwrap();
     let words = ["\"role\"", "AccessDenied", "is not authorized"];
-    let error = failure(&found).await;
+    let error = error(&found).await;
     assert_says(&error, ErrorKind::Unauthenticated, &words);
     assert!(!error.message().contains("canary"), "{error}");
     assert_eq!(triple(&found).await.0, "ROLE");
@@ -88,11 +88,7 @@ async fn a_mistake_in_a_profile_is_told_each_time() {
     let home = Home::new().config(ROLES);
     let found = found(&home, "loop", &server.client()).unwrap();
     for _ in 0..2 {
-        assert_says(
-            &failure(&found).await,
-            ErrorKind::InvalidConfig,
-            &["\"loop\"", "infinite loop"],
-        );
+        assert_says(&error(&found).await, ErrorKind::InvalidConfig, &["\"loop\"", "infinite loop"]);
     }
     assert!(server.asked().is_empty());
 }
@@ -105,12 +101,12 @@ async fn a_process_is_asked_for_credentials() {
         r#"{{"Version":1,"AccessKeyId":"PROCESS","SecretAccessKey":"canary-secret","SessionToken":"canary-token","Expiration":"{expires}"}}"#
     );
     let home = Home::new();
-    let answer = home.file("answer", &document);
+    let response = home.file("response", &document);
     let count = home.path("count");
     let home = home.config(&format!(
         "[profile p]\ncredential_process = sh -c 'echo asked >> {}; cat {}'\n[profile q]\ncredential_process = echo no login >&2; exit 3\n",
         count.display(),
-        answer.display()
+        response.display()
     ));
     let server = Server::start(|_, _| Reply::new(500, ""));
     let p = found(&home, "p", &server.client()).unwrap();
@@ -122,7 +118,7 @@ async fn a_process_is_asked_for_credentials() {
     }
     assert_eq!(std::fs::read_to_string(count).unwrap(), "asked\n");
     let q = found(&home, "q", &server.client()).unwrap();
-    assert_says(&failure(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
+    assert_says(&error(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
 }
 
 /// Runs a test of this file once more, in a process whose home directory is `home`: the SDK looks
@@ -223,20 +219,20 @@ async fn no_login_is_told_with_the_command_for_it() {
 }
 
 #[tokio::test]
-async fn no_secret_of_the_sdk_is_shown() {
+async fn no_secret_of_the_sdk_is_excerpt() {
     if !is_at_home() {
         return at_home("no_secret_of_the_sdk_is_shown", &sso_home(in_an_hour()));
     }
     let (log, guard) = Log::begin();
     let garbage = r#"{"roleCredentials": "canary" "canary"}"#;
     let mut all = String::new();
-    for (status, answer) in [
+    for (status, response) in [
         (200, assumed("CANARYKEY")),
         (200, "canary".to_owned()),
         (403, "<canary".to_owned()),
         (200, garbage.to_owned()),
     ] {
-        let server = Server::start(move |_, _| Reply::new(status, answer.as_str()));
+        let server = Server::start(move |_, _| Reply::new(status, response.as_str()));
         let client = server.client();
         let home = Home::new().config(ROLES);
         let role = found(&home, "role", &client).unwrap();
@@ -255,7 +251,7 @@ async fn no_secret_of_the_sdk_is_shown() {
         .unwrap();
     let server = Server::start(|_, _| Reply::new(500, ""));
     let old = find(&named("old"), &this_home(), Arc::new(server.client())).unwrap();
-    let error = failure(&old).await.to_string();
+    let error = error(&old).await.to_string();
     assert!(error.contains("unexpected token"), "the token was looked at: {error}");
     all.push_str(&error);
     drop(guard);

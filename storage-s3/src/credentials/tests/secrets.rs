@@ -14,7 +14,7 @@ use crate::credentials::{Found, Sources};
 const CANARY: &str = "canary";
 
 /// All that an error shows.
-fn shown(error: &Error) -> String {
+fn excerpt(error: &Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -32,11 +32,11 @@ fn assert_no_canary(what: &str, text: &str) {
 /// Uses what was found, and collects all that is shown on the way.
 async fn used(found: Result<Found, Error>) -> String {
     match found {
-        Err(error) => shown(&error),
+        Err(error) => excerpt(&error),
         Ok(found) => {
             let given = match credential(&found).await {
                 Ok(_) => "given".to_owned(),
-                Err(error) => shown(&error),
+                Err(error) => excerpt(&error),
             };
             format!("{found:?} {found:#?} {given}")
         }
@@ -53,7 +53,7 @@ fn canary_sources() -> Sources {
 }
 
 #[tokio::test]
-async fn keys_that_are_written_down_are_not_shown() {
+async fn keys_that_are_written_down_are_not_excerpt() {
     let (log, guard) = Log::begin();
     let home = Home::new()
         .credentials(
@@ -89,7 +89,7 @@ async fn keys_that_are_written_down_are_not_shown() {
     assert_no_canary("the log", &log.text());
 }
 
-/// An answer that repeats the token that it was asked with, as containers and instances would say
+/// An response that repeats the token that it was asked with, as containers and instances would say
 /// it.
 const ECHO: &str = r#"{"code":"Refused","message":"the token TOKEN is not known"}"#;
 
@@ -102,7 +102,7 @@ fn sent_token(asked: &Asked) -> &'static str {
 }
 
 #[tokio::test]
-async fn what_servers_are_told_and_answer_is_not_shown() {
+async fn what_servers_are_told_and_answer_is_not_excerpt() {
     let (log, guard) = Log::begin();
     let expires = format_time(SystemTime::now() + Duration::from_secs(3600));
     let good = format!(
@@ -111,13 +111,13 @@ async fn what_servers_are_told_and_answer_is_not_shown() {
     let bad = r#"{"AccessKeyId":"CANARYKEY","SecretAccessKey":"canary","Expiration":"canary"}"#
         .to_owned();
     let mut all = String::new();
-    for (status, answer) in
+    for (status, response) in
         [(200, good), (200, bad), (403, ECHO.to_owned()), (200, "canary".to_owned())]
     {
         let server = Server::start(move |asked, _| match asked.path.as_str() {
             "/latest/api/token" => Reply::ok("canary-metadata-token"),
             "/latest/meta-data/iam/security-credentials/" => Reply::ok("role"),
-            _ => Reply::new(status, answer.replace("TOKEN", sent_token(asked))),
+            _ => Reply::new(status, response.replace("TOKEN", sent_token(asked))),
         });
         let container = Home::new().variables([
             ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/canary-path"),

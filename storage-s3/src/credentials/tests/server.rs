@@ -25,7 +25,7 @@ pub(super) struct Asked {
     pub(super) body: String,
 }
 
-/// An answer.
+/// An response.
 pub(super) struct Reply {
     status: u16,
     headers: String,
@@ -58,13 +58,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// `answer` is given each question, and how many came before it.
-    pub(super) fn start(answer: impl Fn(&Asked, usize) -> Reply + Send + 'static) -> Self {
+    /// `response` is given each question, and how many came before it.
+    pub(super) fn start(response: impl Fn(&Asked, usize) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, ended) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::<AtomicBool>::default());
         let (all, end) = (Arc::clone(&asked), Arc::clone(&ended));
-        let answer: Handler = Box::new(answer);
+        let response: Handler = Box::new(response);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if end.load(Ordering::SeqCst) {
@@ -72,7 +72,7 @@ impl Server {
                 }
                 // A client that has gone is no trouble of the server's.
                 if let Ok(stream) = stream {
-                    let _ = serve(stream, &all, &answer);
+                    let _ = serve(stream, &all, &response);
                 }
             }
         });
@@ -103,7 +103,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(stream: TcpStream, all: &Mutex<Vec<Asked>>, answer: &Handler) -> std::io::Result<()> {
+fn serve(stream: TcpStream, all: &Mutex<Vec<Asked>>, response: &Handler) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut asked = Asked::default();
     let mut line = String::new();
@@ -130,7 +130,7 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Asked>>, answer: &Handler) -> std::i
         all.push(asked.clone());
         all.len() - 1
     };
-    let Reply { status, headers, body } = answer(&asked, before);
+    let Reply { status, headers, body } = response(&asked, before);
     let length = body.len();
     write!(
         reader.get_mut(),
@@ -177,7 +177,7 @@ impl HttpService for Service {
     }
 }
 
-/// A client that gets an answer to its first question after a while, and to no other; or to none at
+/// A client that gets an response to its first question after a while, and to no other; or to none at
 /// all.
 #[derive(Debug)]
 pub(super) struct Silence {

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use storage_core::{ErrorKind, format_time};
 
 use super::server::{Asked, Reply, Server, Silence};
-use super::{Home, assert_says, failure, triple};
+use super::{Home, assert_says, error, triple};
 use crate::credentials::Sources;
-use crate::credentials::answer::Difference;
+use crate::credentials::document::ClockSkew;
 
 const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
@@ -69,7 +69,7 @@ async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time()
     let path = home.file("token", "first\n");
     let home = home.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path);
     let found = home.find_with(server.client()).unwrap();
-    let error = failure(&found).await;
+    let error = error(&found).await;
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
@@ -90,9 +90,9 @@ async fn a_token_file_that_is_missing_or_empty_is_named() {
     let server = Server::start(|_, _| Reply::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "~/token");
     let found = home.find_with(server.client()).unwrap();
-    assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &["/token cannot be read"]);
+    assert_says(&error(&found).await, ErrorKind::Unauthenticated, &["/token cannot be read"]);
     home.file("token", " \n");
-    assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &["/token is empty"]);
+    assert_says(&error(&found).await, ErrorKind::Unauthenticated, &["/token is empty"]);
     assert!(server.asked().is_empty());
 }
 
@@ -140,7 +140,7 @@ async fn an_agent_that_is_not_ready_is_asked_once_more() {
 #[tokio::test]
 async fn an_agent_that_stays_unready_is_a_failure_that_may_pass() {
     let server = Server::start(|_, _| Reply::new(500, "oops"));
-    let error = failure(&container(&server).find_with(server.client()).unwrap()).await;
+    let error = error(&container(&server).find_with(server.client()).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["500", &server.url()]);
     assert!(error.is_retryable());
     assert_eq!(server.asked().len(), 2);
@@ -152,11 +152,11 @@ async fn an_agent_that_is_not_there_is_told_without_its_path() {
     let home = container(&server);
     let client = server.client();
     drop(server);
-    let error = failure(&home.find_with(client).unwrap()).await;
+    let error = error(&home.find_with(client).unwrap()).await;
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
-        &["container: http://127.0.0.1:", "cannot be asked", "refused"],
+        &["container: http://127.0.0.1:", "cannot be reached", "refused"],
     );
     assert!(!error.message().contains("x=1"), "{error}");
     assert!(error.is_retryable());
@@ -164,12 +164,15 @@ async fn an_agent_that_is_not_there_is_told_without_its_path() {
 
 #[tokio::test]
 async fn answers_that_are_none_are_told_without_what_they_say() {
-    for (answer, word) in [
+    for (response, word) in [
         ("canary", "line 1"),
         (r#""canary""#, "line 1"),
         ("{}", "empty"),
         (r#"{"AccessKeyId":"canary","SecretAccessKey":""}"#, "empty"),
-        (r#"{"AccessKeyId":"canary","SecretAccessKey":"canary","Expiration":"canary"}"#, "no time"),
+        (
+            r#"{"AccessKeyId":"canary","SecretAccessKey":"canary","Expiration":"canary"}"#,
+            "not a time",
+        ),
         (r#"{"AccessKeyId":"ca\nnary","SecretAccessKey":"canary"}"#, "characters"),
         (r#"{"AccessKeyId":["canary"]}"#, "line 1"),
         (
@@ -177,8 +180,8 @@ async fn answers_that_are_none_are_told_without_what_they_say() {
             "AssumeRoleUnauthorizedAccess EC2",
         ),
     ] {
-        let server = Server::start(move |_, _| Reply::ok(answer));
-        let error = failure(&container(&server).find_with(server.client()).unwrap()).await;
+        let server = Server::start(move |_, _| Reply::ok(response));
+        let error = error(&container(&server).find_with(server.client()).unwrap()).await;
         assert_says(&error, ErrorKind::Unauthenticated, &[word, &server.url()]);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
@@ -187,7 +190,7 @@ async fn answers_that_are_none_are_told_without_what_they_say() {
 #[tokio::test]
 async fn an_answer_without_end_is_not_read_to_it() {
     let server = Server::start(|_, _| Reply::ok("x".repeat(300 * 1024)));
-    let error = failure(&container(&server).find_with(server.client()).unwrap()).await;
+    let error = error(&container(&server).find_with(server.client()).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["262144 bytes"]);
 }
 
@@ -195,7 +198,7 @@ async fn an_answer_without_end_is_not_read_to_it() {
 async fn credentials_that_have_expired_are_told_as_such() {
     let now = SystemTime::now();
     let server = Server::start(move |_, _| Reply::ok(document("C", now - HOUR)).dated(now));
-    let error = failure(&container(&server).find_with(server.client()).unwrap()).await;
+    let error = error(&container(&server).find_with(server.client()).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["expired at", "clock of this machine"]);
 }
 
@@ -229,7 +232,7 @@ fn a_difference_of_clocks_moves_times_only_if_it_is_no_delay_of_the_answer() {
         (theirs + minutes(6), theirs + minutes(6)),
         (theirs - minutes(6), theirs - minutes(6)),
     ] {
-        assert_eq!(Difference::between(ours, theirs).to_local(theirs), Some(moved));
+        assert_eq!(ClockSkew::between(ours, theirs).to_local(theirs), Some(moved));
     }
 }
 
@@ -291,7 +294,7 @@ async fn an_instance_without_a_role_is_told_as_such() {
         "PUT" => Reply::ok("metadata-token"),
         _ => Reply::new(404, "not found"),
     });
-    let error = failure(&Home::new().find_with(server.client()).unwrap()).await;
+    let error = error(&Home::new().find_with(server.client()).unwrap()).await;
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
@@ -302,8 +305,8 @@ async fn an_instance_without_a_role_is_told_as_such() {
 #[tokio::test]
 async fn a_metadata_service_that_refuses_is_told_with_its_status() {
     let server = Server::start(|_, _| Reply::new(403, "disabled"));
-    let error = failure(&Home::new().find_with(server.client()).unwrap()).await;
-    assert_says(&error, ErrorKind::Unauthenticated, &["403", "gives no token"]);
+    let error = error(&Home::new().find_with(server.client()).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["403", "returned no token"]);
 }
 
 #[tokio::test]
@@ -313,8 +316,8 @@ async fn a_name_of_a_role_that_is_none_is_not_asked_for() {
             "PUT" => Reply::ok("metadata-token"),
             _ => Reply::ok(name),
         });
-        let error = failure(&Home::new().find_with(server.client()).unwrap()).await;
-        assert_says(&error, ErrorKind::Unauthenticated, &["role that is none"]);
+        let error = error(&Home::new().find_with(server.client()).unwrap()).await;
+        assert_says(&error, ErrorKind::Unauthenticated, &["invalid role name"]);
         assert_eq!(server.asked().len(), 2);
     }
 }
@@ -326,14 +329,14 @@ async fn what_an_instance_cannot_renew_is_used_for_a_while() {
     let found = Home::new().find_with(server.client()).unwrap();
     assert_eq!(triple(&found).await, given("INSTANCE"));
     drop(guard);
-    assert!(log.text().contains("credentials that have expired"), "{}", log.text());
+    assert!(log.text().contains("expired credentials"), "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_is_no_instance_is_found_out_within_three_seconds() {
     let found = Home::new().find_with(Silence { after: None }).unwrap();
     let start = tokio::time::Instant::now();
-    let error = failure(&found).await;
+    let error = error(&found).await;
     // The clock is paused: this is the sum of what was waited for.
     assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
     let words = [
@@ -350,9 +353,9 @@ async fn a_machine_that_is_no_instance_is_found_out_within_three_seconds() {
 async fn a_metadata_service_that_stops_answering_is_given_up_within_three_seconds() {
     let found = Home::new().find_with(Silence { after: Some(Duration::from_millis(950)) }).unwrap();
     let start = tokio::time::Instant::now();
-    let error = failure(&found).await;
+    let error = error(&found).await;
     assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
-    assert_says(&error, ErrorKind::Unauthenticated, &["no answer within 3 s"]);
+    assert_says(&error, ErrorKind::Unauthenticated, &["no response within 3 s"]);
     assert!(error.is_retryable(), "it is an instance");
 }
 
@@ -463,7 +466,7 @@ async fn what_sts_refuses_is_told_without_the_token() {
                    <Message>Token head.canary-jwt+/=.tail expired: current date/time must be before</Message></Error></ErrorResponse>";
     let server = Server::start(move |_, _| Reply::new(400, refusal));
     let home = web_identity(&server);
-    let error = failure(&home.find_with(server.client()).unwrap()).await;
+    let error = error(&home.find_with(server.client()).unwrap()).await;
     let words = [
         "400",
         "ExpiredTokenException Token ... expired",
@@ -477,15 +480,15 @@ async fn what_sts_refuses_is_told_without_the_token() {
 
 #[tokio::test]
 async fn an_answer_of_sts_that_is_none_is_told_without_what_it_says() {
-    for answer in [
+    for response in [
         "canary",
         "<canary/>",
         "<a><AssumeRoleWithWebIdentityResult>canary</AssumeRoleWithWebIdentityResult></a>",
     ] {
-        let server = Server::start(move |_, _| Reply::ok(answer));
+        let server = Server::start(move |_, _| Reply::ok(response));
         let home = web_identity(&server);
-        let error = failure(&home.find_with(server.client()).unwrap()).await;
-        assert_says(&error, ErrorKind::Unauthenticated, &["no credentials document"]);
+        let error = error(&home.find_with(server.client()).unwrap()).await;
+        assert_says(&error, ErrorKind::Unauthenticated, &["a document without credentials"]);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
 }
