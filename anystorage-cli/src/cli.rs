@@ -1,29 +1,29 @@
-//! The command line: what there is to say, and who does it.
+//! The command line: its arguments, and the dispatch to the commands.
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::commands::{cat, config, cp, exists, get, ls, mirror, mv, put, rm, stat, url};
-use crate::exit::{Exit, Failure};
-use crate::places::Places;
-use crate::until_interrupted;
+use crate::exit::{ExitStatus, Failure};
+use crate::resolver::Resolver;
+use crate::run_until_interrupted;
 
 /// List, copy and link to files in any storage.
 ///
 /// A location is NAME:KEY (a storage of the configuration file or of STORAGE_<NAME>_URL), a URL
-/// (s3://bucket/key, file:///abs/dir/file), or a local path (./x, /x); - is standard input or
-/// output.
+/// (s3://bucket/key, file:///abs/dir/file), or a local path (./x, /x). With `-`, a command uses
+/// standard input or output.
 #[derive(Debug, Parser)]
 #[command(
     name = "anystorage",
     version,
     max_term_width = 100,
     arg_required_else_help = false,
-    after_help = "Exit: 0 done, 1 failed, 2 usage or configuration."
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration."
 )]
 pub(crate) struct Cli {
-    /// The configuration file, in place of the one that STORAGE_CONFIG names
+    /// Configuration file; defaults to the one that STORAGE_CONFIG names
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -38,7 +38,7 @@ enum Command {
     Mirror(mirror::Args),
 }
 
-/// What is done to objects, and then is done.
+/// A command that ends by itself, unlike the mirror server.
 #[derive(Debug, Subcommand)]
 enum Verb {
     Ls(ls::Args),
@@ -56,33 +56,34 @@ enum Verb {
 }
 
 impl Cli {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, Failure> {
         match self.command {
-            Command::Verb(verb) => until_interrupted(verb.run(self.config)),
-            // A server has threads and a way to end of its own.
+            Command::Verb(verb) => run_until_interrupted(verb.run(self.config)),
+            // The server starts its own threads and handles signals itself.
             Command::Mirror(args) => mirror::run(&args),
         }
     }
 }
 
 impl Verb {
-    async fn run(self, config: Option<PathBuf>) -> Result<Exit, Failure> {
+    async fn run(self, config: Option<PathBuf>) -> Result<ExitStatus, Failure> {
         let exists = matches!(self, Self::Exists(_));
-        let mut places = Places::new(config)?;
+        let mut resolver = Resolver::new(config)?;
         let outcome = match self {
-            Self::Ls(args) => ls::run(args, &mut places).await,
-            Self::Stat(args) => stat::run(args, &mut places).await,
-            Self::Exists(args) => exists::run(args, &mut places).await,
-            Self::Cat(args) => cat::run(args, &mut places).await,
-            Self::Put(args) => put::run(args, &mut places).await,
-            Self::Get(args) => get::run(args, &mut places).await,
-            Self::Cp(args) => cp::run(args, &mut places).await,
-            Self::Mv(args) => mv::run(args, &mut places).await,
-            Self::Rm(args) => rm::run(args, &mut places).await,
-            Self::Url(args) => url::run(args, &mut places).await,
-            Self::Config(config::Command::Check(args)) => config::check(&args, &mut places).await,
+            Self::Ls(args) => ls::run(args, &mut resolver).await,
+            Self::Stat(args) => stat::run(args, &mut resolver).await,
+            Self::Exists(args) => exists::run(args, &mut resolver).await,
+            Self::Cat(args) => cat::run(args, &mut resolver).await,
+            Self::Put(args) => put::run(args, &mut resolver).await,
+            Self::Get(args) => get::run(args, &mut resolver).await,
+            Self::Cp(args) => cp::run(args, &mut resolver).await,
+            Self::Mv(args) => mv::run(args, &mut resolver).await,
+            Self::Rm(args) => rm::run(args, &mut resolver).await,
+            Self::Url(args) => url::run(args, &mut resolver).await,
+            Self::Config(config::Command::Check(args)) => config::check(&args, &mut resolver).await,
         };
-        // The answer "no" is 1, so trouble has to be something else.
-        outcome.map_err(|failure| if exists { failure.with_exit(Exit::Usage) } else { failure })
+        // `exists` exits with 1 if the object does not exist, so errors need another code.
+        outcome
+            .map_err(|failure| if exists { failure.with_exit(ExitStatus::Usage) } else { failure })
     }
 }

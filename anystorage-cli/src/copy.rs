@@ -1,25 +1,25 @@
-//! Copying objects between any two storages: the engine of `cp` and `mv`.
+//! Copies objects between any two storages, for `cp` and `mv`.
 
 use std::path::{Path, PathBuf};
 
 use anystorage::{Entry, Error, ErrorKind, Key, ObjectMeta, Result, Storage};
 use futures_util::StreamExt;
 
-use crate::exit::{Exit, Failure, say};
-use crate::links::{self, Kind, Links, Special, Target};
+use crate::compare::{overlap, same_object, same_storage};
+use crate::exit::{ExitStatus, Failure, print_line};
+use crate::links::{self, LinkPolicy, LinkTarget, SpecialFile, SpecialKind};
 use crate::metadata::MetadataArgs;
 use crate::place::Place;
-use crate::places::Places;
 use crate::progress::Progress;
-use crate::same::{overlapping, same_object, same_storage};
+use crate::resolver::Resolver;
 
-/// How many failures are remembered for the end; any further one is told at once.
-const REMEMBERED: usize = 1000;
+/// How many failures are printed at the end. Any further one is printed at once.
+const MAX_DEFERRED_FAILURES: usize = 1000;
 
-/// Copies one object with its metadata: by the storage's own means where both ends are one storage,
-/// else as a stream. Returns what was known of the source when it was read.
+/// Copies one object with its metadata: with the storage's own copy within one storage, and as a
+/// stream otherwise. Returns the metadata of the version that was copied.
 ///
-/// The source's checksums have to hold for the copy too.
+/// Fails if the bytes do not match the checksums of the source.
 pub(crate) async fn copy_object(
     from: (&Storage, &Key),
     to: (&Storage, &Key),
@@ -29,9 +29,8 @@ pub(crate) async fn copy_object(
     let ((source, from_key), (target, to_key)) = (from, to);
     if same_storage(source, target) && source.info().capabilities.copy {
         let before = source.stat(from_key).await?;
-        // `Storage::copy` takes no condition on the source's version. Metadata that is derived from
-        // one version must not be stored with the bytes of another, so such a copy reads both from
-        // one stream.
+        // `Storage::copy` has no condition on the version of the source. Changed metadata of one
+        // version must not be stored with the bytes of another, so such a copy is streamed.
         if !metadata.would_change(&before.metadata) {
             match source.copy(from_key, to_key).await {
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
@@ -41,9 +40,9 @@ pub(crate) async fn copy_object(
     }
     let object = source.open(from_key).await?;
     let meta = object.meta().clone();
-    let kept = metadata.of_copy(from_key.as_str(), &meta.metadata, progress)?;
-    progress.expect(meta.size);
-    let payload = progress.payload(object.into());
+    let kept = metadata.for_copy(from_key.as_str(), &meta.metadata, progress)?;
+    progress.set_total(meta.size);
+    let payload = progress.count_payload(object.into());
     let mut save = target.save(to_key, payload).metadata(kept);
     for checksum in meta.checksums.iter() {
         save = save.expect_checksum(checksum.clone());
@@ -52,8 +51,8 @@ pub(crate) async fn copy_object(
     Ok(meta)
 }
 
-/// Refuses a copy of an object onto itself, which would do nothing at best.
-pub(crate) fn refuse_same(from: &Place, to: &Place) -> Result<(), Failure> {
+/// Fails with `Conflict` if source and destination are the same object.
+pub(crate) fn refuse_same_object(from: &Place, to: &Place) -> Result<(), Failure> {
     if same_object(from, to) {
         return Err(Failure::at(
             &format!("{from} -> {to}"),
@@ -66,113 +65,116 @@ pub(crate) fn refuse_same(from: &Place, to: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How to copy a directory.
+/// The options of a copy of a directory.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tree<'a> {
+pub(crate) struct DirectoryOptions<'a> {
     /// How many objects are copied at a time.
     pub(crate) concurrency: usize,
-    pub(crate) links: Links,
+    pub(crate) links: LinkPolicy,
     pub(crate) metadata: &'a MetadataArgs,
 }
 
-/// Copies all objects of one directory to another, some at a time, and goes on when one fails.
+/// Copies all objects of a directory, several at a time. Continues if one fails.
 pub(crate) async fn copy_directory(
-    places: &mut Places,
+    resolver: &mut Resolver,
     from: &Place,
     to: &Place,
-    tree: &Tree<'_>,
+    options: &DirectoryOptions<'_>,
 ) -> Result<(), Failure> {
-    if overlapping(from, to) {
-        return Err(Failure::at(&format!("{from} -> {to}"), &inside()));
+    if overlap(from, to) {
+        return Err(Failure::at(&format!("{from} -> {to}"), &overlap_error()));
     }
     let tally = Tally {
         progress: Progress::objects(),
         done: 0,
         failed: 0,
         folder_markers: 0,
-        remembered: Vec::new(),
+        deferred: Vec::new(),
     };
-    let mut copying = Copying { places, to, tree, tally, holders: Vec::new() };
+    let mut copying = DirectoryCopy { resolver, to, options, tally, link_directories: Vec::new() };
     copying.directory(from, to).await?;
     let folder_markers = copying.tally.folder_markers;
     let done = copying.tally.finish()?;
     if done + folder_markers == 0 && !from.text.is_empty() {
-        return Err(nothing_below(from).await);
+        return Err(empty_directory_failure(from).await);
     }
     Ok(())
 }
 
-/// Mentions the folder markers that a command has passed over.
-pub(crate) fn say_folder_markers(count: u64) {
+/// Prints the number of folder markers that a command has skipped, if there are any.
+pub(crate) fn report_folder_markers(count: u64) {
     if count > 0 {
-        say(&format!(
-            "{count} folder markers passed over: they are no objects, and rm -r deletes them"
+        print_line(&format!(
+            "{count} folder markers skipped: they are not objects; rm -r deletes them"
         ));
     }
 }
 
-fn inside() -> Error {
+fn overlap_error() -> Error {
     Error::new(
         ErrorKind::Conflict,
-        "one lies inside the other, so the copies would be copied again",
+        "one directory is inside the other, so the copies would be copied again",
     )
 }
 
-/// A copy of a directory under way.
-struct Copying<'a> {
-    places: &'a mut Places,
-    /// Where everything goes.
+/// A copy of a directory in progress.
+struct DirectoryCopy<'a> {
+    resolver: &'a mut Resolver,
+    /// The destination of the whole copy.
     to: &'a Place,
-    tree: &'a Tree<'a>,
+    options: &'a DirectoryOptions<'a>,
     tally: Tally,
-    /// The directories of the symlinks that were followed to where the copy is now, the outermost
+    /// The directories of the symlinks that were followed to the current directory, outermost
     /// first.
-    holders: Vec<PathBuf>,
+    link_directories: Vec<PathBuf>,
 }
 
-impl Copying<'_> {
-    /// Copies one directory: its objects, and then what the listing of a local one passes over.
+impl DirectoryCopy<'_> {
+    /// Copies one directory: its objects, and then the symlinks and special files of a local one.
     ///
     /// # Errors
-    /// Only if the directory cannot be named. What cannot be copied is in the tally.
+    /// Fails only if the name of the directory is invalid. The tally contains all other failures.
     async fn directory(&mut self, from: &Place, to: &Place) -> Result<(), Failure> {
         let progress = self.tally.progress.clone();
-        let tree = self.tree;
+        let options = self.options;
         let copies = from.storage.list(from.prefix()?).with_folder_markers().entries();
-        let copies = copies.map(|entry| copy_entry(from, to, entry, tree.metadata, &progress));
-        let mut copies = copies.buffer_unordered(tree.concurrency);
+        let copies = copies.map(|entry| copy_entry(from, to, entry, options.metadata, &progress));
+        let mut copies = copies.buffer_unordered(options.concurrency);
         while let Some(copied) = copies.next().await {
             self.tally.count(copied);
         }
         drop(copies);
-        if !from.local || tree.links == Links::Skip {
+        if !from.local || options.links == LinkPolicy::Skip {
             return Ok(());
         }
         let mut specials =
-            links::specials(Path::new(&from.storage.info().location).join(&from.text));
+            links::find_special_files(Path::new(&from.storage.info().location).join(&from.text));
         while let Some(special) = specials.recv().await {
             self.special(&special, from, to).await;
         }
         Ok(())
     }
 
-    /// Copies what a symlink leads to, or counts a special file as a failure.
-    async fn special(&mut self, special: &Special, from: &Place, to: &Place) {
+    /// Copies the target of a symlink, or counts a special file as a failure.
+    async fn special(&mut self, special: &SpecialFile, from: &Place, to: &Place) {
         let at = from.with_text(format!("{}{}", from.text, special.name));
         let to = to.with_text(format!("{}{}", to.text, special.name));
         let refused = match &special.kind {
-            Kind::Symlink(Ok(target)) if self.tree.links == Links::Follow => {
+            SpecialKind::Symlink(Ok(target)) if self.options.links == LinkPolicy::Follow => {
                 return self.follow(&at, target, &to).await;
             }
-            Kind::Symlink(Err(cause)) if self.tree.links == Links::Follow => leads_nowhere(cause),
-            Kind::Symlink(_) => {
-                let message = "a symlink, not copied: --follow copies what it leads to, --skip-links leaves it out";
+            SpecialKind::Symlink(Err(cause)) if self.options.links == LinkPolicy::Follow => {
+                broken_link_error(cause)
+            }
+            SpecialKind::Symlink(_) => {
+                let message = "a symlink, not copied: --follow copies its target, \
+                               --skip-links skips it";
                 Error::unsupported(message)
             }
-            Kind::Other(what) => {
-                Error::unsupported(format!("{what}, not copied: --skip-links leaves it out"))
+            SpecialKind::Other(what) => {
+                Error::unsupported(format!("{what}, not copied: --skip-links skips it"))
             }
-            Kind::Unnameable => Error::new(
+            SpecialKind::InvalidName => Error::new(
                 ErrorKind::InvalidKey,
                 "a symlink or special file whose name is not UTF-8 text",
             ),
@@ -180,17 +182,16 @@ impl Copying<'_> {
         self.tally.count(Err(at.failure(&refused)));
     }
 
-    async fn follow(&mut self, at: &Place, target: &Target, to: &Place) {
+    async fn follow(&mut self, at: &Place, target: &LinkTarget, to: &Place) {
         if !target.file_type.is_file() && !target.file_type.is_dir() {
-            let message =
-                format!("a symlink to {}, not copied", links::described(target.file_type));
+            let message = format!("a symlink to {}, not copied", links::describe(target.file_type));
             return self.tally.count(Err(at.failure(&Error::unsupported(message))));
         }
-        if target.file_type.is_dir() && target.is_loop(&self.holders) {
-            let message = "a symlink to a directory that it lies in: following it would not end";
+        if target.file_type.is_dir() && target.is_loop(&self.link_directories) {
+            let message = "a symlink to a directory that contains it: following it would not end";
             return self.tally.count(Err(at.failure(&Error::new(ErrorKind::Conflict, message))));
         }
-        let followed = match self.places.followed(&target.path) {
+        let followed = match self.resolver.followed(&target.path) {
             Ok(followed) => followed,
             Err(failure) => return self.tally.count(Err(failure)),
         };
@@ -198,70 +199,69 @@ impl Copying<'_> {
             let copied = self.file(&followed, to).await;
             return self.tally.count(copied);
         }
-        // Also what lies around the whole destination, whatever its name there: the copies would be
-        // found in it.
-        if overlapping(&followed, self.to) {
-            return self.tally.count(Err(Failure::at(&format!("{at} -> {}", self.to), &inside())));
+        // A directory that contains the destination would yield the copies again, so the check
+        // compares with the destination of the whole copy.
+        if overlap(&followed, self.to) {
+            return self
+                .tally
+                .count(Err(Failure::at(&format!("{at} -> {}", self.to), &overlap_error())));
         }
-        self.holders.push(target.holder.clone());
+        self.link_directories.push(target.link_directory.clone());
         let to = to.with_text(format!("{}/", to.text));
         if let Err(failure) = Box::pin(self.directory(&followed, &to)).await {
             self.tally.count(Err(failure));
         }
-        self.holders.pop();
+        self.link_directories.pop();
     }
 
     async fn file(&self, from: &Place, to: &Place) -> Result<Copied, Failure> {
-        refuse_same(from, to)?;
+        refuse_same_object(from, to)?;
         let (from_key, to_key) = (from.key()?, to.key()?);
         let ends = ((&from.storage, &from_key), (&to.storage, &to_key));
-        let copied = copy_object(ends.0, ends.1, self.tree.metadata, &self.tally.progress).await;
+        let copied = copy_object(ends.0, ends.1, self.options.metadata, &self.tally.progress).await;
         copied
             .map(|_| Copied::Object)
             .map_err(|error| Failure::at(&format!("{from} -> {to}"), &error))
     }
 }
 
-fn leads_nowhere(cause: &std::io::Error) -> Error {
+fn broken_link_error(cause: &std::io::Error) -> Error {
     let kind = match cause.kind() {
         std::io::ErrorKind::NotFound => ErrorKind::NotFound,
         std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
         _ => ErrorKind::Unsupported,
     };
-    Error::new(
-        kind,
-        format!("a symlink that cannot be followed: {cause}; --skip-links leaves it out"),
-    )
+    Error::new(kind, format!("a symlink that cannot be followed: {cause}; --skip-links skips it"))
 }
 
-/// Why a directory has nothing to copy. Keys may begin with its name all the same, and `ls` shows
-/// them.
-async fn nothing_below(from: &Place) -> Failure {
+/// Returns the failure for a directory without objects. It names an object of that name, or keys
+/// that begin with the name, if they exist.
+async fn empty_directory_failure(from: &Place) -> Failure {
     let name = from.with_text(from.text.trim_end_matches('/'));
-    let told = |message: String| Failure::at(from, &Error::new(ErrorKind::NotFound, message));
+    let failure = |message: String| Failure::at(from, &Error::new(ErrorKind::NotFound, message));
     let (Ok(key), Ok(prefix)) = (name.key(), name.prefix()) else {
-        return told("nothing is below this".to_owned());
+        return failure("nothing is below this directory".to_owned());
     };
     match from.storage.exists(key).await {
         Ok(true) => {
-            return told(format!(
-                "nothing is below this, but {name} is an object: copy it without -r"
+            return failure(format!(
+                "nothing is below this directory, but {name} is an object: copy it without -r"
             ));
         }
         Ok(false) => {}
         Err(error) => return name.failure(&error),
     }
     match from.storage.list(prefix).entries().next().await {
-        Some(Ok(_)) => told(format!(
-            "-r copies what is below this directory, and nothing is; anystorage ls -r {name} shows the keys that only \
-             begin so: copy them one by one"
+        Some(Ok(_)) => failure(format!(
+            "nothing is below this directory; anystorage ls -r {name} shows keys that begin with \
+             this name, which are copied without -r"
         )),
         Some(Err(error)) => from.entry_failure(&error),
-        None => told("nothing is below this".to_owned()),
+        None => failure("nothing is below this directory".to_owned()),
     }
 }
 
-/// What an entry of the source was.
+/// What was copied.
 enum Copied {
     Object,
     FolderMarker,
@@ -276,7 +276,7 @@ async fn copy_entry(
 ) -> Result<Copied, Failure> {
     let source = match entry {
         Ok(Entry::Object(object)) => object.key,
-        // Nothing is rolled up without a delimiter, so the rest are folder markers.
+        // A listing without a delimiter has no common prefixes, so this is a folder marker.
         Ok(_) => return Ok(Copied::FolderMarker),
         Err(error) => return Err(from.entry_failure(&error)),
     };
@@ -293,13 +293,13 @@ async fn copy_entry(
     })
 }
 
-/// What became of the objects.
+/// The results of a copy of a directory.
 struct Tally {
     progress: Progress,
     done: u64,
     failed: u64,
     folder_markers: u64,
-    remembered: Vec<Failure>,
+    deferred: Vec<Failure>,
 }
 
 impl Tally {
@@ -312,26 +312,26 @@ impl Tally {
             }
             Err(failure) => {
                 self.failed += 1;
-                if self.remembered.len() < REMEMBERED {
-                    self.remembered.push(failure);
+                if self.deferred.len() < MAX_DEFERRED_FAILURES {
+                    self.deferred.push(failure);
                 } else {
-                    self.progress.suspend(|| failure.tell());
+                    self.progress.suspend(|| failure.report());
                 }
             }
         }
     }
 
-    /// Names what failed, and answers how many objects were copied.
+    /// Prints the failures. Returns the number of copied objects.
     fn finish(self) -> Result<u64, Failure> {
-        let Self { progress, done, failed, folder_markers, remembered } = self;
+        let Self { progress, done, failed, folder_markers, deferred } = self;
         drop(progress);
-        say_folder_markers(folder_markers);
+        report_folder_markers(folder_markers);
         if failed > 0 {
-            for failure in remembered {
-                failure.tell();
+            for failure in deferred {
+                failure.report();
             }
-            say(&format!("{failed} not copied, {done} copied"));
-            return Err(Failure::told(Exit::Failed));
+            print_line(&format!("{failed} not copied, {done} copied"));
+            return Err(Failure::silent(ExitStatus::Failed));
         }
         Ok(done)
     }
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_storage_copies_within_itself() {
+    async fn a_copy_within_a_storage_keeps_the_metadata() {
         let storage = Memory::storage();
         let (a, b) = (Key::new("a").unwrap(), Key::new("b").unwrap());
         storage.save(&a, "hello").user_metadata("k", "v").await.unwrap();

@@ -1,110 +1,109 @@
-//! How a command ends: its exit code, and the line that says why.
+//! How a command ends: its exit code, and the line on standard error that reports a failure.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anystorage::{Error, ErrorKind, Operation};
-
-use crate::output::one_line;
+use anystorage::{Error, ErrorKind, Operation, escape_invisible};
 
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// What was asked for is done; for `exists`, yes.
-    Done = 0,
-    /// The operation failed; for `exists`, no.
+pub(crate) enum ExitStatus {
+    /// The command succeeded. For `exists`: the object exists.
+    Success = 0,
+    /// The operation failed. For `exists`: the object does not exist.
     Failed = 1,
-    /// The command line or the configuration is wrong; for `exists`, any trouble.
+    /// The command line or the configuration is wrong. For `exists`: any error.
     Usage = 2,
-    /// Ctrl-C, by the number that a shell would give it.
+    /// Ctrl-C interrupted the command. The code is the one that a shell reports.
     Interrupted = 130,
-    /// SIGTERM, likewise.
+    /// SIGTERM ended the command. The code is the one that a shell reports.
     Terminated = 143,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(exit: ExitStatus) -> Self {
         Self::from(exit as u8)
     }
 }
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed: its exit code and the line to print.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    exit: Exit,
-    absent: bool,
-    /// `None`: there is nothing to say, or it has been said.
+    exit: ExitStatus,
+    not_found: bool,
+    /// `None` if there is nothing to print, or if it was printed before.
     line: Option<String>,
 }
 
 impl Failure {
-    /// The command line is wrong.
+    /// Returns the failure for a wrong command line.
     pub(crate) fn usage(line: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, absent: false, line: Some(line.into()) }
+        Self { exit: ExitStatus::Usage, not_found: false, line: Some(line.into()) }
     }
 
-    /// A storage refused, or could not be built.
+    /// Returns the failure for an error of a storage, or for one that cannot be built.
     pub(crate) fn at(place: &impl std::fmt::Display, error: &Error) -> Self {
         let exit = match error.kind() {
-            ErrorKind::InvalidConfig | ErrorKind::InvalidInput => Exit::Usage,
-            _ => Exit::Failed,
+            ErrorKind::InvalidConfig | ErrorKind::InvalidInput => ExitStatus::Usage,
+            _ => ExitStatus::Failed,
         };
-        let absent = error.kind() == ErrorKind::NotFound;
-        let mut line = described(&place.to_string(), error);
-        if let Some(hint) = way_out(error.kind()) {
+        let not_found = error.kind() == ErrorKind::NotFound;
+        let mut line = describe(&place.to_string(), error);
+        if let Some(hint) = hint(error.kind()) {
             let _ = write!(line, "; {hint}");
         }
-        Self { exit, absent, line: Some(line) }
+        Self { exit, not_found, line: Some(line) }
     }
 
-    /// Something outside any storage failed: a local file, standard input or output.
+    /// Returns the failure for an error outside of storages: a local file, standard output.
     pub(crate) fn local(what: &str, error: &Error) -> Self {
-        Self { exit: Exit::Failed, absent: false, line: Some(described(what, error)) }
+        Self { exit: ExitStatus::Failed, not_found: false, line: Some(describe(what, error)) }
     }
 
-    /// Whoever read our output has gone: nothing is wrong, and nobody is left to tell.
-    pub(crate) fn closed() -> Self {
-        Self::told(Exit::Done)
+    /// Returns the quiet, successful end of a command whose output is read no further.
+    pub(crate) fn output_closed() -> Self {
+        Self::silent(ExitStatus::Success)
     }
 
-    /// All has been said before.
-    pub(crate) fn told(exit: Exit) -> Self {
-        Self { exit, absent: false, line: None }
+    /// Returns a failure without a line, for errors that were printed before.
+    pub(crate) fn silent(exit: ExitStatus) -> Self {
+        Self { exit, not_found: false, line: None }
     }
 
-    /// Whether something is certainly not there.
-    pub(crate) fn means_absent(&self) -> bool {
-        self.absent
+    /// Whether an object or a directory certainly does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.not_found
     }
 
-    /// With another exit code, unless nothing is wrong.
-    pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
-        if self.exit != Exit::Done {
+    /// Sets the exit code, unless it is that of success.
+    pub(crate) fn with_exit(mut self, exit: ExitStatus) -> Self {
+        if self.exit != ExitStatus::Success {
             self.exit = exit;
         }
         self
     }
 
-    /// Prints the line and answers the exit code.
-    pub(crate) fn tell(self) -> Exit {
+    /// Prints the line and returns the exit code.
+    pub(crate) fn report(self) -> ExitStatus {
         if let Some(line) = self.line {
-            say(&line);
+            print_line(&line);
         }
         self.exit
     }
 }
 
-/// Writes one line to standard error, whatever is in it. Nobody is left to tell if that fails.
-pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "anystorage: {}", one_line(line));
+/// Writes text as one line to standard error, with invisible characters escaped. Ignores errors,
+/// because there is nowhere to report them.
+pub(crate) fn print_line(line: &str) {
+    let _ = writeln!(io::stderr(), "anystorage: {}", escape_invisible(line));
 }
 
-/// Place, message, causes, and what a program would want to know.
-fn described(place: &str, error: &Error) -> String {
+/// Returns the place, the message, its causes, and in parentheses kind, operation and driver.
+fn describe(place: &str, error: &Error) -> String {
     let colon = if place.ends_with(':') { "" } else { ":" };
-    // Of a file that cannot be read the message names the place itself.
+    // The message for a file that cannot be read already begins with the place.
     let message = error.message();
     let message =
         message.strip_prefix(place).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
@@ -127,12 +126,12 @@ fn described(place: &str, error: &Error) -> String {
     line
 }
 
-/// What to do about it, where the message does not say so.
-fn way_out(kind: ErrorKind) -> Option<&'static str> {
+/// Returns what to do, for kinds whose messages do not contain it.
+fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::NotFound => Some("anystorage ls shows what is there"),
-        ErrorKind::AlreadyExists => Some("leave --create-new out to replace it"),
-        ErrorKind::PreconditionFailed => Some("anystorage stat shows its present ETag"),
+        ErrorKind::AlreadyExists => Some("omit --create-new to replace it"),
+        ErrorKind::PreconditionFailed => Some("anystorage stat shows its current ETag"),
         _ => None,
     }
 }
@@ -142,12 +141,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_that_the_message_names_is_shown_once() {
+    fn a_place_that_the_message_contains_is_printed_once() {
         let error = Error::config("mirror.toml: cannot be read");
-        assert_eq!(described("mirror.toml", &error), "mirror.toml: cannot be read (InvalidConfig)");
-        assert_eq!(
-            described("other", &error),
-            "other: mirror.toml: cannot be read (InvalidConfig)"
-        );
+        assert_eq!(describe("mirror.toml", &error), "mirror.toml: cannot be read (InvalidConfig)");
+        assert_eq!(describe("other", &error), "other: mirror.toml: cannot be read (InvalidConfig)");
     }
 }

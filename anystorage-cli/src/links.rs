@@ -1,6 +1,6 @@
-//! What a local directory holds that is no object: symlinks, FIFOs, sockets, devices. The driver
-//! `fs` passes over them, since nothing may lead out of a storage; a copy of a directory names
-//! them, or follows the links when it is asked to.
+//! Finds symlinks, FIFOs, sockets and devices in a local directory. They are not objects, and the
+//! driver `fs` skips them, because a link may lead out of the storage. `cp -r` reports them or
+//! follows the symlinks.
 
 use std::fs::FileType;
 use std::io;
@@ -9,63 +9,65 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 use walkdir::{DirEntry, WalkDir};
 
-/// How many findings wait to be copied.
-const AHEAD: usize = 64;
+/// How many special files may wait to be handled.
+const QUEUE_LENGTH: usize = 64;
 
-/// The directory of the driver itself, which is no part of a storage.
+/// The directory that the driver reserves for itself. It is not part of a storage.
 const RESERVED: &str = ".anystorage";
 
 /// What `cp -r` does with symlinks below a local directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Links {
-    /// Names each as a failure.
+pub(crate) enum LinkPolicy {
+    /// Reports each symlink as a failure.
     Refuse,
-    /// Copies what they lead to.
+    /// Copies the targets.
     Follow,
-    /// Leaves them out, and other special files too.
+    /// Skips symlinks and other special files.
     Skip,
 }
 
-/// Something that is neither a regular file nor a directory.
+/// A file that is neither regular nor a directory.
 #[derive(Debug)]
-pub(crate) struct Special {
-    /// Its path below the directory that was searched, with `/` between the names.
+pub(crate) struct SpecialFile {
+    /// Its path below the searched directory, with `/` between the names.
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: SpecialKind,
 }
 
 #[derive(Debug)]
-pub(crate) enum Kind {
-    Symlink(io::Result<Target>),
+pub(crate) enum SpecialKind {
+    Symlink(io::Result<LinkTarget>),
     Other(&'static str),
-    /// Its name is not UTF-8 text, so no key can be made of it.
-    Unnameable,
+    /// A file whose name is not UTF-8, so it has no key.
+    InvalidName,
 }
 
-/// Where a symlink leads to, all links on the way resolved.
+/// The target of a symlink, with all links resolved.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct LinkTarget {
     pub(crate) path: PathBuf,
     pub(crate) file_type: FileType,
-    /// The directory that the link lies in, likewise.
-    pub(crate) holder: PathBuf,
+    /// The directory of the link, with all links resolved.
+    pub(crate) link_directory: PathBuf,
 }
 
-impl Target {
-    /// Whether following the link leads back to where it lies, or where one of the links lies that
-    /// led here.
-    pub(crate) fn is_loop(&self, holders: &[PathBuf]) -> bool {
-        holders.iter().chain([&self.holder]).any(|holder| holder.starts_with(&self.path))
+impl LinkTarget {
+    /// Whether the target contains the link, or one of the links that were followed before.
+    pub(crate) fn is_loop(&self, link_directories: &[PathBuf]) -> bool {
+        link_directories
+            .iter()
+            .chain([&self.link_directory])
+            .any(|link_directory| link_directory.starts_with(&self.path))
     }
 }
 
-/// Finds everything special below a directory, in no particular order, on a thread of its own.
-/// Memory is bounded by the depth of the tree. What cannot be read is passed over: the listing of
-/// the storage names it.
+/// Finds all special files below a directory, in no particular order, on another thread. Memory is
+/// bounded by the depth of the tree. Skips what cannot be read, because the listing of the storage
+/// reports it.
 ///
 /// Dropping the receiver ends the search.
-pub(crate) fn specials(root: PathBuf) -> mpsc::Receiver<Special> {
-    let (sender, receiver) = mpsc::channel(AHEAD);
+pub(crate) fn find_special_files(root: PathBuf) -> mpsc::Receiver<SpecialFile> {
+    let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
     tokio::task::spawn_blocking(move || {
         let entries =
             WalkDir::new(&root).min_depth(1).into_iter().filter_entry(|entry| !is_reserved(entry));
@@ -82,7 +84,7 @@ fn is_reserved(entry: &DirEntry) -> bool {
     entry.depth() > 0 && entry.file_name().eq_ignore_ascii_case(RESERVED)
 }
 
-fn special(root: &Path, entry: &DirEntry) -> Option<Special> {
+fn special(root: &Path, entry: &DirEntry) -> Option<SpecialFile> {
     let file_type = entry.file_type();
     if file_type.is_file() || file_type.is_dir() {
         return None;
@@ -90,25 +92,28 @@ fn special(root: &Path, entry: &DirEntry) -> Option<Special> {
     let path = entry.path().strip_prefix(root).ok()?;
     let names: Option<Vec<_>> = path.iter().map(|name| name.to_str()).collect();
     let Some(names) = names else {
-        return Some(Special { name: path.to_string_lossy().into_owned(), kind: Kind::Unnameable });
+        return Some(SpecialFile {
+            name: path.to_string_lossy().into_owned(),
+            kind: SpecialKind::InvalidName,
+        });
     };
     let kind = match file_type.is_symlink() {
-        true => Kind::Symlink(resolve(entry.path())),
-        false => Kind::Other(described(file_type)),
+        true => SpecialKind::Symlink(resolve(entry.path())),
+        false => SpecialKind::Other(describe(file_type)),
     };
-    Some(Special { name: names.join("/"), kind })
+    Some(SpecialFile { name: names.join("/"), kind })
 }
 
-fn resolve(link: &Path) -> io::Result<Target> {
+fn resolve(link: &Path) -> io::Result<LinkTarget> {
     let path = std::fs::canonicalize(link)?;
     let file_type = std::fs::metadata(&path)?.file_type();
-    let holder = std::fs::canonicalize(link.parent().unwrap_or(Path::new(".")))?;
-    Ok(Target { path, file_type, holder })
+    let link_directory = std::fs::canonicalize(link.parent().unwrap_or(Path::new(".")))?;
+    Ok(LinkTarget { path, file_type, link_directory })
 }
 
-/// What a file is that is neither regular nor a directory.
+/// Describes a file that is neither regular nor a directory.
 #[cfg(unix)]
-pub(crate) fn described(file_type: FileType) -> &'static str {
+pub(crate) fn describe(file_type: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     match file_type {
         fifo if fifo.is_fifo() => "a FIFO",
@@ -118,9 +123,9 @@ pub(crate) fn described(file_type: FileType) -> &'static str {
     }
 }
 
-/// What a file is that is neither regular nor a directory.
+/// Describes a file that is neither regular nor a directory.
 #[cfg(not(unix))]
-pub(crate) fn described(_file_type: FileType) -> &'static str {
+pub(crate) fn describe(_file_type: FileType) -> &'static str {
     "a special file"
 }
 
@@ -130,8 +135,8 @@ mod tests {
 
     use super::*;
 
-    async fn found(root: &Path) -> Vec<Special> {
-        let mut receiver = specials(root.to_owned());
+    async fn found(root: &Path) -> Vec<SpecialFile> {
+        let mut receiver = find_special_files(root.to_owned());
         let mut found = Vec::new();
         while let Some(special) = receiver.recv().await {
             found.push(special);
@@ -141,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn links_are_found_at_any_depth_with_what_they_lead_to_and_none_is_entered() {
+    async fn links_are_found_with_their_targets_at_any_depth_and_not_followed() {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path().join("root");
         std::fs::create_dir_all(root.join("a/b")).unwrap();
@@ -154,14 +159,14 @@ mod tests {
         let found = found(&root).await;
         let names: Vec<_> = found.iter().map(|special| &*special.name).collect();
         assert_eq!(names, ["a/b/link", "a/up", "broken"]);
-        let Kind::Symlink(Ok(target)) = &found[0].kind else { panic!("{found:?}") };
+        let SpecialKind::Symlink(Ok(target)) = &found[0].kind else { panic!("{found:?}") };
         assert!(
             target.file_type.is_file()
                 && target.path.ends_with("root/file")
-                && target.holder.ends_with("a/b")
+                && target.link_directory.ends_with("a/b")
         );
-        let Kind::Symlink(Ok(target)) = &found[1].kind else { panic!("{found:?}") };
+        let SpecialKind::Symlink(Ok(target)) = &found[1].kind else { panic!("{found:?}") };
         assert!(target.is_loop(&[]));
-        assert!(matches!(found[2].kind, Kind::Symlink(Err(_))), "{found:?}");
+        assert!(matches!(found[2].kind, SpecialKind::Symlink(Err(_))), "{found:?}");
     }
 }

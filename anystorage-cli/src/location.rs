@@ -1,4 +1,4 @@
-//! [`Location`]: what a command's argument names, before any storage has been looked at.
+//! [`Location`]: an argument of a command that names a storage, an object or a directory, as typed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use url::Url;
 
-/// A location as it was typed.
+/// A location as it was typed. [`Resolver`](crate::resolver::Resolver) finds its storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
     /// `-`: standard input or output.
     Standard,
-    /// `NAME:KEY`. Where no storage has this name but a URL scheme has, it is a URL: `memory:`.
+    /// `NAME:KEY`. It is a URL if no storage but a URL scheme has this name: `memory:`.
     Named { name: String, key: String },
-    /// Anything with `://`.
+    /// Text with `://`.
     Url(String),
     /// `./x`, `../x`, `/x`.
     Path(PathBuf),
@@ -32,7 +32,7 @@ impl FromStr for Location {
         let Some((name, key)) = text.split_once(':') else {
             return Err(format!("write NAME:KEY, a URL, or ./{text} for a local path"));
         };
-        // No key begins with a slash, so this cannot be NAME:KEY.
+        // This is not NAME:KEY, because no key begins with a slash.
         if key.starts_with("//") {
             return Ok(Self::Url(text.to_owned()));
         }
@@ -49,12 +49,12 @@ impl FromStr for Location {
 fn is_path(text: &str) -> bool {
     let relative =
         matches!(text, "." | "..") || ["./", "../"].iter().any(|start| text.starts_with(start));
-    // On Windows C:\x is a path too, and .\x.
+    // On Windows, C:\x and .\x are paths, too.
     let windows = cfg!(windows) && (text.starts_with(".\\") || text.starts_with("..\\"));
     relative || windows || Path::new(text).is_absolute()
 }
 
-/// For messages: a URL without what may be a secret.
+/// Writes the location for messages. A URL is written without the parts that may be secret.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -62,16 +62,16 @@ impl fmt::Display for Location {
             Self::Named { name, key } => write!(f, "{name}:{key}"),
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::Url(text) => match Url::parse(text) {
-                Ok(url) => f.write_str(shown(url).as_str()),
+                Ok(url) => f.write_str(without_secrets(url).as_str()),
                 Err(_) => f.write_str("the URL"),
             },
         }
     }
 }
 
-/// A URL without user name, password, query and fragment.
-pub(crate) fn shown(mut url: Url) -> Url {
-    // These fail for URLs that have no place for them, and so hold none.
+/// Returns a URL without user name, password, query and fragment.
+pub(crate) fn without_secrets(mut url: Url) -> Url {
+    // The first two fail for URLs that cannot have a user name or a password.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_colon_is_a_key_in_a_named_storage() {
+    fn text_with_a_colon_is_a_key_in_a_named_storage() {
         assert_eq!(read("media:"), named("media", ""));
         assert_eq!(read("media:a/"), named("media", "a/"));
         assert_eq!(read("media:a/b.png"), named("media", "a/b.png"));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_two_slashes_behind_the_colon_is_a_url() {
+    fn text_with_two_slashes_after_the_colon_is_a_url() {
         for text in [
             "file:///abs/dir/file",
             "s3://bucket/key",
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_with_a_dot_or_a_slash_is_a_local_path() {
+    fn text_that_begins_with_a_dot_or_a_slash_is_a_local_path() {
         for text in ["./x", "../x", "/x", ".", "..", "/", "./a:b", "/a:b", "./a://b", "./", "./-"] {
             assert_eq!(read(text), Location::Path(PathBuf::from(text)));
         }
@@ -128,10 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_meant_otherwise_is_refused_with_the_way_to_write_it() {
+    fn ambiguous_text_is_an_error_that_contains_the_unambiguous_form() {
         for text in ["file.txt", "a/b", "dir/a:b", ".hidden", "..."] {
-            let said = text.parse::<Location>().unwrap_err();
-            assert!(said.contains(&format!("./{text}")), "{said}");
+            let error = text.parse::<Location>().unwrap_err();
+            assert!(error.contains(&format!("./{text}")), "{error}");
         }
         for text in ["", ":", ":key"] {
             assert!(text.parse::<Location>().is_err(), "{text:?}");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_shows_no_secret() {
+    fn a_displayed_location_contains_no_secret() {
         let shown = |text: &str| read(text).to_string();
         assert_eq!(shown("s3://ada:hunter2@bucket/key?secret=x#y"), "s3://bucket/key");
         assert_eq!(shown("s3://ada:hunter2@buc ket/key"), "the URL");

@@ -2,17 +2,17 @@
 
 mod cli;
 mod commands;
+mod compare;
 mod copy;
-mod distinct;
 mod exit;
 mod links;
 mod location;
 mod metadata;
+mod move_check;
 mod output;
 mod place;
-mod places;
 mod progress;
-mod same;
+mod resolver;
 mod signals;
 mod usage;
 
@@ -22,40 +22,42 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::cli::Cli;
-use crate::exit::{Exit, Failure};
+use crate::exit::{ExitStatus, Failure};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(said) if said.use_stderr() => {
-            return usage::failure(&said, std::env::args_os()).tell().into();
+        Err(error) if error.use_stderr() => {
+            return usage::failure(&error, std::env::args_os()).report().into();
         }
         Err(help) => {
-            // Nobody is left to tell if this cannot be written.
+            // If standard output is closed, there is nothing to report and nowhere to report it.
             let _ = help.print();
-            return Exit::Done.into();
+            return ExitStatus::Success.into();
         }
     };
-    cli.run().unwrap_or_else(Failure::tell).into()
+    cli.run().unwrap_or_else(Failure::report).into()
 }
 
-/// Does something, unless a signal ends it before.
-fn until_interrupted(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+/// Runs a command until it ends or a signal interrupts it.
+fn run_until_interrupted(
+    work: impl Future<Output = Result<ExitStatus, Failure>>,
+) -> Result<ExitStatus, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::local("starting", &error.into()))?;
     let outcome = runtime.block_on(async {
         let exit = tokio::select! {
-            // First, so that no signal is missed once there is something to drop.
+            // The signal comes first, so that it is handled before there is anything to clean up.
             biased;
-            exit = signals::interrupted() => exit,
+            exit = signals::wait_for_signal() => exit,
             outcome = work => return outcome,
         };
-        signals::tidied().await;
-        Err(Failure::told(exit))
+        signals::wait_for_background_tasks().await;
+        Err(Failure::silent(exit))
     });
-    // A read of standard input cannot be interrupted, so it is not waited for.
+    // A read of standard input cannot be interrupted, so the command does not wait for it.
     runtime.shutdown_timeout(Duration::from_millis(500));
     outcome
 }

@@ -1,19 +1,18 @@
-//! The options of `cp` and `mv` about metadata: what the copy has where the source's cannot be kept
-//! as it is.
+//! The options of `cp` and `mv` for the metadata of the copy.
 
 use anystorage::{Error, ErrorKind, Metadata, Result};
 
-use crate::exit::say;
+use crate::exit::print_line;
 use crate::progress::Progress;
 
-/// What to do with the source's metadata.
+/// How a copy gets its metadata.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct MetadataArgs {
-    /// Content-Type of the copy, in place of the source's
+    /// Content-Type of the copy; defaults to that of the source
     #[arg(long, value_name = "T", value_parser = content_type)]
     content_type: Option<String>,
-    /// Metadata that is invalid (Content-Type: jpg): keep, which is an error if it cannot be kept,
-    /// or drop-invalid
+    /// What to do with invalid metadata (Content-Type: jpg): keep, which is an error if the
+    /// destination cannot keep it, or drop-invalid
     #[arg(
         long,
         value_name = "HOW",
@@ -21,40 +20,40 @@ pub(crate) struct MetadataArgs {
         default_value = "keep",
         hide_possible_values = true
     )]
-    metadata: Invalid,
+    metadata: InvalidMetadata,
 }
 
-/// What to do with metadata that another program stored and no storage here may keep.
+/// What to do with metadata that another program stored and that the contract rejects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Invalid {
-    /// Fail, and name the options.
+enum InvalidMetadata {
+    /// Fail with an error that names the options.
     #[default]
     Keep,
-    /// Leave out the invalid fields, and name them.
+    /// Leave out the invalid fields, and report them.
     DropInvalid,
 }
 
 impl MetadataArgs {
-    /// Returns the metadata of a copy of standard input, which has none of its own.
-    pub(crate) fn of_new(&self) -> Metadata {
+    /// Returns the metadata of a copy of standard input.
+    pub(crate) fn for_new(&self) -> Metadata {
         let mut metadata = Metadata::new();
         metadata.content_type.clone_from(&self.content_type);
         metadata
     }
 
-    /// Returns whether a copy would have other metadata than its source, so that a storage cannot
-    /// simply keep it.
+    /// Whether the metadata of a copy differs from that of its source.
     pub(crate) fn would_change(&self, source: &Metadata) -> bool {
         let other_type = self.content_type.is_some() && self.content_type != source.content_type;
         other_type
-            || (self.metadata == Invalid::DropInvalid && !source.clone().valid_part().1.is_empty())
+            || (self.metadata == InvalidMetadata::DropInvalid
+                && !source.clone().valid_part().1.is_empty())
     }
 
-    /// Returns the copy's metadata. Names on standard error what is dropped.
+    /// Returns the metadata of a copy. Prints what is dropped.
     ///
     /// # Errors
-    /// `InvalidInput` if a field is invalid and no option decides about it.
-    pub(crate) fn of_copy(
+    /// `InvalidInput` if a field is invalid and the options do not replace or drop it.
+    pub(crate) fn for_copy(
         &self,
         place: &str,
         source: &Metadata,
@@ -66,11 +65,16 @@ impl MetadataArgs {
         }
         let (valid, refused) = wanted.valid_part();
         match self.metadata {
-            Invalid::Keep => refused.first().map_or(Ok(valid), |error| Err(not_kept(error))),
-            Invalid::DropInvalid => {
+            InvalidMetadata::Keep => {
+                refused.first().map_or(Ok(valid), |error| Err(invalid_metadata_error(error)))
+            }
+            InvalidMetadata::DropInvalid => {
                 for error in &refused {
                     progress.suspend(|| {
-                        say(&format!("{place}: dropped from the metadata: {}", error.message()))
+                        print_line(&format!(
+                            "{place}: dropped from the metadata: {}",
+                            error.message()
+                        ))
                     });
                 }
                 Ok(valid)
@@ -79,12 +83,12 @@ impl MetadataArgs {
     }
 }
 
-fn not_kept(error: &Error) -> Error {
+fn invalid_metadata_error(error: &Error) -> Error {
     let options = match error.message().starts_with("content_type: ") {
-        true => "--content-type sets another, --metadata drop-invalid leaves invalid fields out",
-        false => "--metadata drop-invalid leaves invalid fields out",
+        true => "--content-type replaces it, --metadata drop-invalid drops invalid fields",
+        false => "--metadata drop-invalid drops invalid fields",
     };
-    let message = format!("the source's metadata is invalid: {}; {options}", error.message());
+    let message = format!("the metadata of the source is invalid: {}; {options}", error.message());
     Error::new(ErrorKind::InvalidInput, message)
 }
 
@@ -105,35 +109,36 @@ mod tests {
     }
 
     fn copied(arguments: &MetadataArgs) -> Result<Metadata> {
-        arguments.of_copy("a", &invalid(), &Progress::bytes(false, None))
+        arguments.for_copy("a", &invalid(), &Progress::bytes(false, None))
     }
 
     #[test]
     fn invalid_metadata_is_an_error_that_names_the_options() {
-        let said = copied(&MetadataArgs::default()).unwrap_err().to_string();
-        assert!(said.contains("content_type: ") && said.contains("--content-type"), "{said}");
-        assert!(said.contains("--metadata drop-invalid"), "{said}");
+        let error = copied(&MetadataArgs::default()).unwrap_err().to_string();
+        assert!(error.contains("content_type: ") && error.contains("--content-type"), "{error}");
+        assert!(error.contains("--metadata drop-invalid"), "{error}");
         let typed =
             MetadataArgs { content_type: Some("image/jpeg".to_owned()), ..MetadataArgs::default() };
-        let said = copied(&typed).unwrap_err().to_string();
+        let error = copied(&typed).unwrap_err().to_string();
         assert!(
-            said.contains("content_disposition: ") && !said.contains("--content-type"),
-            "{said}"
+            error.contains("content_disposition: ") && !error.contains("--content-type"),
+            "{error}"
         );
     }
 
     #[test]
-    fn dropping_keeps_what_is_valid() {
-        let mut arguments = MetadataArgs { content_type: None, metadata: Invalid::DropInvalid };
+    fn drop_invalid_keeps_valid_fields() {
+        let mut arguments =
+            MetadataArgs { content_type: None, metadata: InvalidMetadata::DropInvalid };
         assert_eq!(copied(&arguments).unwrap(), Metadata::new().cache_control("no-store"));
         arguments.content_type = Some("image/jpeg".to_owned());
         assert_eq!(copied(&arguments).unwrap().content_type.as_deref(), Some("image/jpeg"));
     }
 
     #[test]
-    fn a_storage_may_keep_the_metadata_itself_unless_an_option_changes_it() {
+    fn only_options_that_take_effect_change_the_metadata() {
         assert!(!MetadataArgs::default().would_change(&invalid()));
-        let dropping = MetadataArgs { content_type: None, metadata: Invalid::DropInvalid };
+        let dropping = MetadataArgs { content_type: None, metadata: InvalidMetadata::DropInvalid };
         assert!(dropping.would_change(&invalid()) && !dropping.would_change(&Metadata::new()));
         let typed =
             MetadataArgs { content_type: Some("text/css".to_owned()), ..MetadataArgs::default() };

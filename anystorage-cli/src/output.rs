@@ -1,7 +1,5 @@
-//! Standard output: lines, JSON, bodies. A pipe that nobody reads any more ends the command
-//! quietly.
+//! Standard output: lines, JSON, bodies. A closed pipe ends the command quietly.
 
-use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anystorage::{Object, escape_invisible, escape_invisible_in_json};
@@ -13,7 +11,7 @@ use crate::exit::Failure;
 /// Standard output, locked.
 #[derive(Debug)]
 pub(crate) enum Output {
-    /// Line by line, for somebody who watches.
+    /// Writes each line at once, because a user reads along.
     Terminal(StdoutLock<'static>),
     Buffered(BufWriter<StdoutLock<'static>>),
 }
@@ -37,22 +35,22 @@ impl Output {
         }
     }
 
-    /// Writes a text as one line.
+    /// Writes text as one line. Escapes invisible characters, which could forge a line or control a
+    /// terminal.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
-        self.bytes(one_line(text).as_bytes())?;
+        self.bytes(escape_invisible(text).as_bytes())?;
         self.bytes(b"\n")
     }
 
-    /// Writes JSON as one line. Its invisible characters are escaped as JSON has it, so it stays
-    /// valid.
+    /// Writes JSON as one line. Escapes invisible characters in the syntax of JSON.
     pub(crate) fn json(&mut self, value: &serde_json::Value) -> Result<(), Failure> {
         self.bytes(escape_invisible_in_json(&value.to_string()).as_bytes())?;
         self.bytes(b"\n")
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.writer().write_all(bytes).map_err(failed)
+        self.writer().write_all(bytes).map_err(write_failure)
     }
 
     /// Writes a body as it streams in.
@@ -69,7 +67,7 @@ impl Output {
             match chunk {
                 Ok(chunk) => self.bytes(&chunk)?,
                 Err(error) => {
-                    // What came before the trouble is the reader's all the same.
+                    // The reader gets the bytes that arrived before the error.
                     self.flush()?;
                     return Err(Failure::at(place, &error));
                 }
@@ -78,37 +76,31 @@ impl Output {
         self.flush()
     }
 
-    /// Writes out what is buffered. Without it, a failure to write could go unnoticed.
+    /// Writes the buffered bytes. Without this call a failed write could go unnoticed.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.writer().flush().map_err(failed)
+        self.writer().flush().map_err(write_failure)
     }
 }
 
-fn failed(error: io::Error) -> Failure {
+fn write_failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return Failure::closed();
+        return Failure::output_closed();
     }
     Failure::local("standard output", &error.into())
 }
 
-/// Returns a text whose invisible characters are escaped: they could forge a line or command a
-/// terminal.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    escape_invisible(text)
-}
-
-/// Whether standard output goes to a file: then standard error may show a progress bar. A pager or
-/// another program at the end of a pipe would be disturbed by it.
+/// Whether standard output is a file, so that standard error may show a progress bar. The bar would
+/// disturb a pager or another program at the end of a pipe.
 #[cfg(unix)]
-pub(crate) fn goes_to_file() -> bool {
+pub(crate) fn stdout_is_file() -> bool {
     use std::os::fd::AsFd;
     let copy = io::stdout().as_fd().try_clone_to_owned();
     copy.map(std::fs::File::from).and_then(|file| file.metadata()).is_ok_and(|meta| meta.is_file())
 }
 
-/// See above; here nobody can tell.
+/// Returns `false`, because this system has no way to find out.
 #[cfg(not(unix))]
-pub(crate) fn goes_to_file() -> bool {
+pub(crate) fn stdout_is_file() -> bool {
     false
 }
 
@@ -117,8 +109,9 @@ pub(crate) async fn write_object(
     place: &impl std::fmt::Display,
     object: Object,
 ) -> Result<(), Failure> {
-    let progress = crate::progress::Progress::bytes(goes_to_file(), Some(object.content_length()));
-    Output::new().body(place, progress.watch(object.into_stream())).await
+    let progress =
+        crate::progress::Progress::bytes(stdout_is_file(), Some(object.content_length()));
+    Output::new().body(place, progress.count_bytes(object.into_stream())).await
 }
 
 #[cfg(test)]
@@ -126,8 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_holds_no_control_characters() {
-        assert_eq!(one_line("a\nb\r\u{1b}[31m\u{9b}ü ☺"), "a\\nb\\r\\u{1b}[31m\\u{9b}ü ☺");
-        assert_eq!(one_line("a\u{202e}gpj\u{2028}\u{200b}"), "a\\u{202e}gpj\\u{2028}\\u{200b}");
+    fn a_line_contains_no_control_characters() {
+        let escaped = escape_invisible("a\nb\r\u{1b}[31m\u{9b}ü ☺");
+        assert_eq!(escaped, "a\\nb\\r\\u{1b}[31m\\u{9b}ü ☺");
+        let escaped = escape_invisible("a\u{202e}gpj\u{2028}\u{200b}");
+        assert_eq!(escaped, "a\\u{202e}gpj\\u{2028}\\u{200b}");
     }
 }

@@ -1,4 +1,4 @@
-//! [`Place`]: a location that has been looked up: a storage, and a key or a prefix in it.
+//! [`Place`]: a location after its storage is found: the storage, and a key or a prefix in it.
 
 use std::fmt;
 
@@ -6,38 +6,38 @@ use anystorage::{Error, Key, Operation, Prefix, Storage};
 
 use crate::exit::Failure;
 
-/// A storage and what is meant in it.
+/// A storage, and a key, a prefix or nothing in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) storage: Storage,
-    /// What stands before a key to name it on the command line: `media:`, `./dir/`, `file:///dir/`.
+    /// What precedes a key on the command line: `media:`, `./dir/`, `file:///dir/`.
     pub(crate) label: String,
-    /// A key, a prefix, or nothing, as it was typed.
+    /// A key, a prefix, or nothing, as typed.
     pub(crate) text: String,
-    /// Whether it is the path of a local file or directory, typed as such or as a URL.
+    /// Whether this is a local file or directory, typed as a path or as a URL.
     pub(crate) local: bool,
 }
 
 impl Place {
-    /// The object that is meant.
+    /// Returns the key of the object.
     pub(crate) fn key(&self) -> Result<Key, Failure> {
         if self.text.is_empty() {
             return Err(Failure::usage(format!("{self}: name an object, as in {}KEY", self.label)));
         }
-        Key::new(self.text.as_str()).map_err(|error| self.mistyped(&error))
+        Key::new(self.text.as_str()).map_err(|error| self.invalid(&error))
     }
 
-    /// Whether a directory was typed and not an object: `media:`, `media:a/`, a local directory.
+    /// Whether this is a directory and not an object: `media:`, `media:a/`, a local directory.
     pub(crate) fn names_directory(&self) -> bool {
         self.text.is_empty() || self.text.ends_with('/')
     }
 
-    /// The beginning of keys that is meant, taken literally.
+    /// Returns the text as a literal prefix of keys.
     pub(crate) fn prefix(&self) -> Result<Prefix, Failure> {
-        Prefix::new(self.text.as_str()).map_err(|error| self.mistyped(&error))
+        Prefix::new(self.text.as_str()).map_err(|error| self.invalid(&error))
     }
 
-    /// The directory that is meant, whether or not it was typed with a slash at its end.
+    /// Returns the directory, whether or not it was typed with a slash at the end.
     pub(crate) fn directory(&self) -> Result<Self, Failure> {
         let mut directory = self.clone();
         if !self.text.is_empty() && !self.text.ends_with('/') {
@@ -47,7 +47,7 @@ impl Place {
         Ok(directory)
     }
 
-    /// The place itself; below it, under this name, if it is a directory.
+    /// Returns the place of this name below a directory, or the place itself if it is an object.
     pub(crate) fn or_below(&self, name: &str) -> Self {
         let mut place = self.clone();
         if self.names_directory() {
@@ -56,23 +56,23 @@ impl Place {
         place
     }
 
-    /// Another key of the same storage.
+    /// Returns another place in the same storage.
     pub(crate) fn with_text(&self, text: impl Into<String>) -> Self {
         Self { text: text.into(), ..self.clone() }
     }
 
-    /// The failure of an operation here.
+    /// Returns the failure of an operation at this place.
     pub(crate) fn failure(&self, error: &Error) -> Failure {
         Failure::at(self, error)
     }
 
-    /// A key that could name nothing was typed: a mistake in the command line, whatever the
-    /// storage.
-    fn mistyped(&self, error: &Error) -> Failure {
+    /// Returns the failure for text that is not a valid key or prefix. It is a wrong command line
+    /// on every storage.
+    fn invalid(&self, error: &Error) -> Failure {
         Failure::usage(format!("{self}: {} ({})", error.message(), error.kind()))
     }
 
-    /// The failure of an entry of a listing: at its own key, if the error tells one.
+    /// Returns the failure of an entry of a listing, at the key of the entry if the error has one.
     pub(crate) fn entry_failure(&self, error: &Error) -> Failure {
         match error.key() {
             Some(key) if error.operation() == Some(Operation::List) => {

@@ -1,4 +1,4 @@
-//! A progress bar on standard error, for somebody who watches and only if it takes long.
+//! A progress bar on standard error, if that is a terminal and the command takes long.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What is done sooner needs no bar.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The bar is shown after this time.
+const SHOW_AFTER: Duration = Duration::from_millis(500);
 
-const KNOWN: &str = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-const UNKNOWN: &str = "{spinner} {bytes} {bytes_per_sec} {elapsed}";
-const OBJECTS: &str = "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}";
+const SIZED_TEMPLATE: &str = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const UNSIZED_TEMPLATE: &str = "{spinner} {bytes} {bytes_per_sec} {elapsed}";
+const OBJECTS_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}";
 
-/// Counts bytes, and shows them where that makes sense. Gone from the screen when it is dropped.
+/// Counts bytes and shows them on a terminal. Removes the bar when it is dropped.
 #[derive(Debug, Clone)]
-pub(crate) struct Progress(Option<Arc<Shown>>);
+pub(crate) struct Progress(Option<Arc<Bar>>);
 
 #[derive(Debug)]
-struct Shown {
+struct Bar {
     bar: ProgressBar,
     many: bool,
     start: Instant,
@@ -30,27 +30,27 @@ struct Shown {
 }
 
 impl Progress {
-    /// For one body, of this size if that is known.
-    pub(crate) fn bytes(wanted: bool, total: Option<u64>) -> Self {
-        let progress = Self::new(wanted, false, UNKNOWN);
+    /// Returns the progress of one body, with its size in bytes if that is known.
+    pub(crate) fn bytes(enabled: bool, total: Option<u64>) -> Self {
+        let progress = Self::new(enabled, false, UNSIZED_TEMPLATE);
         if let Some(total) = total {
-            progress.expect(total);
+            progress.set_total(total);
         }
         progress
     }
 
-    /// For many objects.
+    /// Returns the progress of many objects.
     pub(crate) fn objects() -> Self {
-        Self::new(true, true, OBJECTS)
+        Self::new(true, true, OBJECTS_TEMPLATE)
     }
 
-    fn new(wanted: bool, many: bool, template: &str) -> Self {
-        if !wanted || !io::stderr().is_terminal() {
+    fn new(enabled: bool, many: bool, template: &str) -> Self {
+        if !enabled || !io::stderr().is_terminal() {
             return Self(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         set_style(&bar, template);
-        Self(Some(Arc::new(Shown {
+        Self(Some(Arc::new(Bar {
             bar,
             many,
             start: Instant::now(),
@@ -58,16 +58,19 @@ impl Progress {
         })))
     }
 
-    /// Tells the size of the one body, once it is known.
-    pub(crate) fn expect(&self, total: u64) {
+    /// Sets the size of the body in bytes. Has no effect on the progress of many objects.
+    pub(crate) fn set_total(&self, total: u64) {
         if let Some(shown) = self.0.as_ref().filter(|shown| !shown.many) {
             shown.bar.set_length(total);
-            set_style(&shown.bar, KNOWN);
+            set_style(&shown.bar, SIZED_TEMPLATE);
         }
     }
 
     /// Counts the bytes of a stream.
-    pub(crate) fn watch<S>(&self, chunks: S) -> impl Stream<Item = Result<Bytes>> + Send + use<S>
+    pub(crate) fn count_bytes<S>(
+        &self,
+        chunks: S,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + use<S>
     where
         S: Stream<Item = Result<Bytes>> + Send,
     {
@@ -80,36 +83,36 @@ impl Progress {
     }
 
     /// Counts the bytes of an object.
-    pub(crate) fn object(&self, object: Object) -> Object {
+    pub(crate) fn count_object(&self, object: Object) -> Object {
         if self.0.is_none() {
             return object;
         }
         let (meta, range) = (object.meta().clone(), object.range());
-        Object::from_stream(meta, range, self.watch(object.into_stream()))
+        Object::from_stream(meta, range, self.count_bytes(object.into_stream()))
     }
 
-    /// Counts the bytes of a payload. Only where somebody watches: a payload that is watched is a
-    /// stream, which a storage with `retries` cannot send again.
-    pub(crate) fn payload(&self, payload: Payload) -> Payload {
+    /// Counts the bytes of a payload. Returns the payload unchanged if there is no terminal,
+    /// because a counted payload is a stream, which the option `retries` cannot send again.
+    pub(crate) fn count_payload(&self, payload: Payload) -> Payload {
         if self.0.is_none() {
             return payload;
         }
         let size = payload.size();
-        let watched = Payload::from_stream(self.watch(payload.into_stream()));
+        let counted = Payload::from_stream(self.count_bytes(payload.into_stream()));
         match size {
-            Some(size) => watched.with_size(size),
-            None => watched,
+            Some(size) => counted.with_size(size),
+            None => counted,
         }
     }
 
-    /// Tells how many objects are done.
+    /// Sets the number of finished objects.
     pub(crate) fn set_objects(&self, done: u64) {
         if let Some(shown) = &self.0 {
             shown.bar.set_prefix(done.to_string());
         }
     }
 
-    /// Prints without the bar in the way.
+    /// Hides the bar while the function prints.
     pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.0 {
             Some(shown) => shown.bar.suspend(print),
@@ -120,7 +123,7 @@ impl Progress {
     fn advance(&self, bytes: u64) {
         let Some(shown) = &self.0 else { return };
         shown.bar.inc(bytes);
-        if shown.start.elapsed() > PATIENCE && !shown.visible.swap(true, Ordering::Relaxed) {
+        if shown.start.elapsed() > SHOW_AFTER && !shown.visible.swap(true, Ordering::Relaxed) {
             shown.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }
@@ -132,7 +135,7 @@ fn set_style(bar: &ProgressBar, template: &str) {
     }
 }
 
-impl Drop for Shown {
+impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

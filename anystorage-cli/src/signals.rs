@@ -1,5 +1,5 @@
-//! Ends the command on Ctrl-C or SIGTERM so that nothing half-written stays: what is going on is
-//! dropped, which removes its unfinished files.
+//! Ends the command on Ctrl-C or SIGTERM without leaving partial files: the running operation is
+//! dropped, which removes them.
 
 use std::future::pending;
 use std::io;
@@ -8,67 +8,67 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::exit::Exit;
+use crate::exit::ExitStatus;
 
-/// How long tidying up may take: writing to a pipe that nobody empties cannot be dropped.
-const GRACE: Duration = Duration::from_secs(1);
-/// How often it is looked whether that is done.
-const LOOK: Duration = Duration::from_millis(10);
+/// Upper bound for the clean-up. A write to a full pipe without a reader cannot be dropped.
+const CLEAN_UP_TIME: Duration = Duration::from_secs(1);
+/// How often to check whether the clean-up has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Answers how to exit when a signal arrives. Not at all without one, nor where signals cannot be
-/// waited for.
+/// Waits for a signal and returns the exit code. Never returns without a signal, or on a system
+/// where signals cannot be handled.
 ///
 /// From its first poll on, a signal no longer kills the process.
-pub(crate) async fn interrupted() -> Exit {
+pub(crate) async fn wait_for_signal() -> ExitStatus {
     let Ok(signal) = signal() else { return pending().await };
-    let (tell, told) = oneshot::channel();
-    // Of its own: whatever blocks the command's thread cannot hold up the end.
+    let (sender, receiver) = oneshot::channel();
+    // A separate task ends the process even if the thread of the command is blocked.
     tokio::spawn(async move {
         let exit = signal.await;
-        let _ = tell.send(exit);
-        tokio::time::sleep(GRACE).await;
+        let _ = sender.send(exit);
+        tokio::time::sleep(CLEAN_UP_TIME).await;
         std::process::exit(exit as i32);
     });
-    match told.await {
+    match receiver.await {
         Ok(exit) => exit,
         Err(_) => pending().await,
     }
 }
 
-/// Waits for what goes on in the background, once the rest has been dropped: an upload to S3 is
-/// aborted there. Connections that nobody uses cannot be told from it, so it may be all of the
-/// grace, in which the process ends.
-pub(crate) async fn tidied() {
+/// Waits for background tasks after the operation was dropped, because they abort uploads to S3.
+/// Idle connections count as tasks, too, so this may take all of [`CLEAN_UP_TIME`], after which the
+/// process ends.
+pub(crate) async fn wait_for_background_tasks() {
     let tasks = Handle::current().metrics();
     // One of them is the task that ends the process.
     while tasks.num_alive_tasks() > 1 {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 #[cfg(unix)]
-fn signal() -> io::Result<impl Future<Output = Exit> + Send> {
+fn signal() -> io::Result<impl Future<Output = ExitStatus> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => Exit::Interrupted,
-            _ = terminate.recv() => Exit::Terminated,
+            _ = interrupt.recv() => ExitStatus::Interrupted,
+            _ = terminate.recv() => ExitStatus::Terminated,
         }
     })
 }
 
 #[cfg(windows)]
-fn signal() -> io::Result<impl Future<Output = Exit> + Send> {
+fn signal() -> io::Result<impl Future<Output = ExitStatus> + Send> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;
     Ok(async move {
         interrupt.recv().await;
-        Exit::Interrupted
+        ExitStatus::Interrupted
     })
 }
 
 #[cfg(not(any(unix, windows)))]
-fn signal() -> io::Result<std::future::Pending<Exit>> {
+fn signal() -> io::Result<std::future::Pending<ExitStatus>> {
     Err(io::ErrorKind::Unsupported.into())
 }

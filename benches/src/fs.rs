@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::paired::{Table, in_turn};
+use crate::paired::{Table, rotated};
 use crate::peers::{self, Peer, Result};
 
 const SMALL: usize = 4096;
@@ -35,7 +35,7 @@ pub async fn run(dir: &Path, rounds: usize, only: &str) -> Result<()> {
     Ok(())
 }
 
-/// Calls `work` for numbers below `count`, so many at a time.
+/// Calls `work` for all numbers below `count`, with `callers` calls at a time.
 async fn concurrently<F>(count: usize, callers: usize, work: impl Fn(usize) -> F) -> Result<()>
 where
     F: Future<Output = Result<()>>,
@@ -64,9 +64,9 @@ async fn save_small(
     };
     let bytes = Bytes::from(vec![7; SMALL]);
     let mut table = Table::new(title, count as f64, "saves/s");
-    // ext4 does not use an inode again within five seconds, and passes by each of them to find
-    // another: what an earlier table has removed would be this one's burden. So nothing is removed
-    // before the table is done.
+    // ext4 does not reuse an inode within five seconds, and has to skip such inodes. Files that
+    // were removed would slow down the next measurement, so this waits first and removes files at
+    // the end.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let scratch = tempfile::tempdir_in(dir)?;
     for round in 0..rounds {
@@ -79,7 +79,7 @@ async fn save_small(
         if !durable {
             all.push(peers::opendal(&root.join("opendal")));
         }
-        for peer in in_turn(&all, round) {
+        for peer in rotated(&all, round) {
             let work = concurrently(count, callers, |n| {
                 let bytes = bytes.clone();
                 async move { peer.save(&format!("d{}/{n}.png", n % 10), bytes).await }
@@ -103,7 +103,7 @@ async fn read_small(dir: &Path, rounds: usize, title: String, callers: usize) ->
         [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
     let mut table = Table::new(title, READS as f64, "reads/s");
     for round in 0..rounds {
-        for peer in in_turn(&all, round) {
+        for peer in rotated(&all, round) {
             let work = concurrently(READS, callers, |n| async move {
                 let len = peer.read_small(&format!("{}.png", n % FILES)).await?;
                 assert_eq!(len, SMALL);
@@ -124,7 +124,7 @@ async fn read_large(dir: &Path, rounds: usize) -> Result<()> {
         [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
     let mut table = Table::new("open and read 1 GiB, streamed", LARGE as f64 / 1e9, "GB/s");
     for round in 0..rounds {
-        for peer in in_turn(&all, round) {
+        for peer in rotated(&all, round) {
             let len = table.time(peer.name(), peer.read("large.bin")).await?;
             assert_eq!(len, LARGE);
         }
@@ -136,7 +136,7 @@ async fn read_large(dir: &Path, rounds: usize) -> Result<()> {
 pub const LISTED_DIRECTORIES: usize = 2_000;
 pub const LISTED_FILES: usize = 200_000;
 
-/// A tree of 200,000 empty files in 2,000 directories.
+/// Creates a tree of 200,000 empty files in 2,000 directories.
 pub fn make_tree(root: &Path) -> std::io::Result<()> {
     for directory in 0..LISTED_DIRECTORIES {
         let directory = root.join(format!("directory-{directory:04}"));
@@ -158,7 +158,7 @@ async fn list(dir: &Path, rounds: usize) -> Result<()> {
         "files/s",
     );
     for round in 0..rounds {
-        for peer in in_turn(&all, round) {
+        for peer in rotated(&all, round) {
             assert_eq!(table.time(peer.name(), peer.list()).await?, LISTED_FILES);
         }
     }

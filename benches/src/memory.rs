@@ -1,5 +1,5 @@
-//! Peak memory: each case in a process of its own, by the kernel's account (`VmHWM`), as growth
-//! over what the process had before.
+//! Peak memory of the kernel's counter (`VmHWM`), as growth during a case. Each case runs in a
+//! separate process.
 
 use std::path::Path;
 use std::process::Command;
@@ -36,7 +36,7 @@ pub async fn case(dir: &Path, case: &str) -> Result<()> {
     match case {
         "save-4-gib-stream" => {
             let before = peak()?;
-            // Every chunk is memory of its own, as it would be when it came from a socket.
+            // Every chunk has its own memory, like chunks from a socket.
             let chunks = stream::iter(0..65_536).map_chunks();
             let meta = storage.save("large", Payload::from_stream(chunks)).await?;
             assert_eq!(meta.size, 4 << 30);
@@ -88,7 +88,7 @@ fn print(before: u64) -> Result<()> {
     Ok(())
 }
 
-/// The largest resident size so far, in KiB.
+/// Returns the largest resident size so far, in KiB.
 pub fn peak() -> std::io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

@@ -1,14 +1,14 @@
-//! Paired measuring: every peer once a round, and ratios within the round.
+//! Paired measurements: every peer runs once in each round, and ratios are computed within the
+//! round.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 
-/// The peers, another one first in each round, and every second round backwards: whoever comes
-/// first pays for what the one before has left to do, and whoever comes after a peer of its kind
-/// finds the caches warm.
-pub fn in_turn<T>(all: &[T], round: usize) -> Vec<&T> {
+/// Returns the peers in the order of a round. Every other round is reversed, and every two rounds
+/// another peer is first, because the order affects what a peer finds in caches and write queues.
+pub fn rotated<T>(all: &[T], round: usize) -> Vec<&T> {
     let mut turn: Vec<_> = all.iter().cycle().skip(round / 2 % all.len()).take(all.len()).collect();
     if round % 2 == 1 {
         turn.reverse();
@@ -16,19 +16,19 @@ pub fn in_turn<T>(all: &[T], round: usize) -> Vec<&T> {
     turn
 }
 
-/// The times of one peer, a round each.
+/// The times of one peer, one for each round.
 struct Row {
     name: String,
     times: Vec<Duration>,
-    /// Processor time of all threads, and of programs that were run, which other programs on the
-    /// machine hardly disturb.
+    /// Processor time of all threads and of child processes. Other programs on the machine affect
+    /// it less than elapsed time.
     processor: Vec<Duration>,
 }
 
-/// One table: a workload, run by several peers.
+/// The results of one workload for several peers.
 pub struct Table {
     title: String,
-    /// How many operations or bytes one run is, and what they are called.
+    /// The number of operations or bytes of one run, and their unit.
     amount: f64,
     unit: &'static str,
     rows: Vec<Row>,
@@ -39,20 +39,21 @@ impl Table {
         Self { title: title.into(), amount, unit, rows: Vec::new() }
     }
 
-    /// Times one run.
+    /// Runs a workload and records its time.
     pub async fn time<T>(&mut self, name: &str, run: impl Future<Output = T>) -> T {
-        let (start, processor, children) = (Instant::now(), ProcessTime::now(), children());
+        let (start, processor, children) =
+            (Instant::now(), ProcessTime::now(), child_processor_time());
         let done = run.await;
-        self.note(
+        self.record(
             name,
             start.elapsed(),
-            processor.elapsed() + self::children().saturating_sub(children),
+            processor.elapsed() + child_processor_time().saturating_sub(children),
         );
         done
     }
 
-    /// Notes a time that was measured elsewhere.
-    pub fn note(&mut self, name: &str, time: Duration, processor: Duration) {
+    /// Records a time that was measured elsewhere.
+    pub fn record(&mut self, name: &str, time: Duration, processor: Duration) {
         match self.rows.iter_mut().find(|row| row.name == name) {
             Some(row) => {
                 row.times.push(time);
@@ -66,7 +67,7 @@ impl Table {
         }
     }
 
-    /// Prints the times themselves, for what is no rate.
+    /// Prints times instead of rates.
     pub fn print_times(&self) {
         println!("\n### {}\n", self.title);
         println!(
@@ -85,11 +86,12 @@ impl Table {
         }
     }
 
-    /// Prints the table. Ours is the row that was measured first.
+    /// Prints the table. The first row is anystorage.
     pub fn print(&self) {
         println!("\n### {}\n", self.title);
         println!(
-            "| | median {} | ours / this (median of the rounds, min to max) | processor time, this / ours |",
+            "| | median {} | ours / this (median of the rounds, min to max) \
+             | processor time, this / ours |",
             self.unit
         );
         println!("|-|-|-|-|");
@@ -111,29 +113,29 @@ impl Table {
             println!(
                 "| {} | {} | {mid:.2} ({min:.2} to {max:.2}) | {work:.2} |",
                 row.name,
-                shown(rate)
+                format_rate(rate)
             );
         }
     }
 }
 
-/// Processor time of the programs that have ended (`cutime` and `cstime`, in hundredths of a
-/// second).
-fn children() -> Duration {
+/// Returns the processor time of child processes that have ended (`cutime` and `cstime`, in
+/// hundredths of a second).
+fn child_processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may hold spaces.
+    // The name in parentheses may contain spaces.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks = fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
     Duration::from_millis(ticks * 10)
 }
 
-/// The least, the middle one, and the greatest.
+/// Returns the minimum, the median and the maximum.
 pub fn median(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
     (values[0], values[values.len() / 2], values[values.len() - 1])
 }
 
-fn shown(rate: f64) -> String {
+fn format_rate(rate: f64) -> String {
     if rate >= 100.0 { format!("{rate:.0}") } else { format!("{rate:.2}") }
 }

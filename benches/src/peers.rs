@@ -1,4 +1,4 @@
-//! The peers, as far as the workloads need them: each as its users would set it up.
+//! The file system libraries to compare, each configured as its users would.
 
 use std::path::{Path, PathBuf};
 
@@ -18,44 +18,43 @@ pub trait Peer: Send + Sync {
 
     async fn save(&self, key: &str, bytes: Bytes) -> Result<()>;
 
-    /// Opens an object and reads it whole, chunk by chunk where the peer streams; answers its
-    /// length.
+    /// Opens an object and reads all of it, in chunks if the peer streams. Returns its length in
+    /// bytes.
     async fn read(&self, key: &str) -> Result<u64>;
 
-    /// Opens a small object into memory, by the peer's shortest way.
+    /// Opens a small object and reads it into memory, in the fastest way of the peer.
     async fn read_small(&self, key: &str) -> Result<usize>;
 
-    /// Lists everything, sorted; answers how many.
+    /// Lists all objects in order. Returns their number.
     async fn list(&self) -> Result<usize>;
 }
 
 pub fn ours(root: &Path, durable: bool) -> Box<dyn Peer> {
-    let driver =
-        Fs::builder(root).durable(durable).build().expect("a directory of the benchmark's own");
-    Box::new(Ours(Storage::new(driver)))
+    let driver = Fs::builder(root).durable(durable).build().expect("a new directory can be opened");
+    Box::new(Anystorage(Storage::new(driver)))
 }
 
 pub fn object_store(root: &Path, durable: bool) -> Box<dyn Peer> {
-    std::fs::create_dir_all(root).expect("a directory of the benchmark's own");
-    let store = LocalFileSystem::new_with_prefix(root).expect("a directory of the benchmark's own");
-    Box::new(Theirs(store.with_fsync(durable)))
+    std::fs::create_dir_all(root).expect("a new directory can be opened");
+    let store = LocalFileSystem::new_with_prefix(root).expect("a new directory can be opened");
+    Box::new(ObjectStoreFs(store.with_fsync(durable)))
 }
 
 pub fn opendal(root: &Path) -> Box<dyn Peer> {
     let builder = opendal::services::Fs::default()
         .root(&root.to_string_lossy())
         .atomic_write_dir(&root.with_extension("atomic").to_string_lossy());
-    Box::new(Dal(opendal::Operator::new(builder).expect("a directory of the benchmark's own")))
+    Box::new(Opendal(opendal::Operator::new(builder).expect("a new directory can be opened")))
 }
 
 pub fn std_fs(root: &Path) -> Box<dyn Peer> {
-    Box::new(Std(root.to_owned()))
+    Box::new(StdFs(root.to_owned()))
 }
 
-struct Ours(Storage);
+struct Anystorage(Storage);
 
 #[async_trait]
-impl Peer for Ours {
+impl Peer for Anystorage {
     fn name(&self) -> &'static str {
         "anystorage fs"
     }
@@ -89,10 +88,10 @@ impl Peer for Ours {
     }
 }
 
-struct Theirs(LocalFileSystem);
+struct ObjectStoreFs(LocalFileSystem);
 
 #[async_trait]
-impl Peer for Theirs {
+impl Peer for ObjectStoreFs {
     fn name(&self) -> &'static str {
         "object_store"
     }
@@ -116,17 +115,17 @@ impl Peer for Theirs {
     }
 
     async fn list(&self) -> Result<usize> {
-        // It promises no order, so whoever wants one has to collect and sort.
+        // Its order is not specified, so the entries are collected and sorted.
         let mut all: Vec<_> = self.0.list(None).try_collect().await?;
         all.sort_unstable_by(|a, b| a.location.cmp(&b.location));
         Ok(all.len())
     }
 }
 
-struct Dal(opendal::Operator);
+struct Opendal(opendal::Operator);
 
 #[async_trait]
-impl Peer for Dal {
+impl Peer for Opendal {
     fn name(&self) -> &'static str {
         "opendal fs"
     }
@@ -156,11 +155,11 @@ impl Peer for Dal {
     }
 }
 
-/// The least there is to do: no staging, no metadata, no stream.
-struct Std(PathBuf);
+/// A lower bound: plain file operations without staging, metadata or streams.
+struct StdFs(PathBuf);
 
 #[async_trait]
-impl Peer for Std {
+impl Peer for StdFs {
     fn name(&self) -> &'static str {
         "std::fs, one blocking call"
     }
@@ -193,6 +192,6 @@ impl Peer for Std {
     }
 
     async fn list(&self) -> Result<usize> {
-        unimplemented!("not measured: nothing in std lists a tree")
+        unimplemented!("not measured: std cannot list a tree")
     }
 }

@@ -177,12 +177,22 @@ fn corrected(table: &[(&str, &'static str)], name: &str) -> Option<&'static str>
 }
 
 fn by_first_bytes(start: &[u8]) -> &'static str {
-    if let Some(kind) = infer::get(start)
-        && kind.matcher_type() != infer::MatcherType::Text
-    {
-        return corrected(CORRECTED_SNIFFED, kind.mime_type()).unwrap_or(kind.mime_type());
+    if let Some(kind) = by_signature(start) {
+        return corrected(CORRECTED_SNIFFED, kind).unwrap_or(kind);
     }
     if !start.is_empty() && is_text(start) { TEXT } else { UNKNOWN }
+}
+
+/// Returns the type of a binary format, by the signature that its files begin with.
+#[cfg(feature = "sniff")]
+fn by_signature(start: &[u8]) -> Option<&'static str> {
+    let kind = infer::get(start)?;
+    (kind.matcher_type() != infer::MatcherType::Text).then(|| kind.mime_type())
+}
+
+#[cfg(not(feature = "sniff"))]
+fn by_signature(_start: &[u8]) -> Option<&'static str> {
+    None
 }
 
 fn is_text_type(kind: &str) -> bool {

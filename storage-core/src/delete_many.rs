@@ -5,13 +5,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 
 use crate::deletions::Deletions;
 use crate::error::Result;
-use crate::key::Key;
+use crate::key::{IntoKey, Key};
 use crate::storage::Storage;
+
+impl Storage {
+    /// Deletes many objects, in as few requests as the backend needs: see [`DeleteMany`].
+    pub fn delete_many<S>(&self, keys: S) -> DeleteMany
+    where
+        S: Stream + Send + 'static,
+        S::Item: IntoKey,
+    {
+        DeleteMany(Deletions::new(self.clone(), keys.map(IntoKey::into_key).boxed()))
+    }
+}
 
 /// The removal of many objects, which has not begun yet: a `Stream` of the keys that are gone, in
 /// the order in which they were given. That there was no object is fine, as for
@@ -39,10 +49,6 @@ use crate::storage::Storage;
 pub struct DeleteMany(Deletions<Key>);
 
 impl DeleteMany {
-    pub(crate) fn new(storage: Storage, keys: BoxStream<'static, Result<Key>>) -> Self {
-        Self(Deletions::new(storage, keys))
-    }
-
     /// The next key that is gone, or why one is not; `None` at the end. Cancel-safe: a key that was
     /// not returned is not lost.
     pub async fn next(&mut self) -> Option<Result<Key>> {

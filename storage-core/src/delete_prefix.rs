@@ -10,8 +10,64 @@ use futures_util::{StreamExt, stream};
 use crate::deletions::Deletions;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::key::Prefix;
+use crate::key::{IntoPrefix, Prefix};
 use crate::storage::Storage;
+
+impl Storage {
+    /// Deletes everything below a directory, such as `"avatars/"`: objects and folder markers. See
+    /// [`DeletePrefix`].
+    ///
+    /// The prefix ends in `/`, so that `avatars/` does not delete `avatars-old/x`. Any other prefix
+    /// is `InvalidInput`, and so is `""`: call [`delete_everything`](Self::delete_everything).
+    pub fn delete_prefix(&self, prefix: impl IntoPrefix) -> DeletePrefix {
+        DeletePrefix::new(self.clone(), prefix.into_prefix().and_then(checked_directory))
+    }
+
+    /// Deletes every object and every folder marker of this storage: see [`DeletePrefix`].
+    ///
+    /// In a storage that [`prefixed`](Self::prefixed) returned, deletes what is below its prefix.
+    pub fn delete_everything(&self) -> DeletePrefix {
+        DeletePrefix::new(self.clone(), Ok(Prefix::empty()))
+    }
+
+    /// Deletes a folder marker, which
+    /// [`List::with_folder_markers`](crate::List::with_folder_markers) shows. Succeeds if there is
+    /// none.
+    ///
+    /// Only the marker is deleted; the objects below it stay. Does nothing on backends without
+    /// folder markers. If the future is dropped, the marker is still there or gone.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the name does not end in `/`, `Conflict` if the object of that name is not
+    /// empty, `PermissionDenied` and the like.
+    pub async fn delete_folder_marker(&self, marker: impl IntoPrefix) -> Result<()> {
+        let marker = marker.into_prefix().and_then(|marker| match marker.as_str() {
+            "" => Ok(marker),
+            _ => checked_directory(marker),
+        });
+        let marker = marker.map_err(|error| self.with_context(error, Operation::Delete, ""))?;
+        let deleted = self.driver().delete_folder_marker(&marker).await;
+        deleted.map_err(|error| self.with_context(error, Operation::Delete, marker.as_str()))
+    }
+}
+
+/// Refuses a prefix that does not name a directory.
+fn checked_directory(prefix: Prefix) -> Result<Prefix> {
+    if prefix.as_str().ends_with('/') {
+        return Ok(prefix);
+    }
+    let message = if prefix.is_empty() {
+        "an empty prefix means every object of the storage: call delete_everything if that is what \
+         you want"
+            .to_owned()
+    } else {
+        format!(
+            "{prefix:?} also begins the keys of other directories: write \"{prefix}/\" for what is \
+             inside"
+        )
+    };
+    Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
+}
 
 /// The removal of all objects and [folder markers](Entry::FolderMarker) below a directory, which
 /// has not begun yet: a `Stream` of the entries that are gone, in the order of the listing.
@@ -33,14 +89,14 @@ use crate::storage::Storage;
 /// ```
 ///
 /// Objects that are saved below the directory in the meantime may stay. Requests, memory and the
-/// order of events are those of [`DeleteMany`](crate::DeleteMany): batches of up to 1,000, four at a
-/// time. Nothing is removed before it is polled, and when it is dropped it stops: of the batches
+/// order of events are those of [`DeleteMany`](crate::DeleteMany): batches of up to 1,000, four at
+/// a time. Nothing is removed before it is polled, and when it is dropped it stops: of the batches
 /// under way, each object is gone or still there.
 #[must_use = "nothing is deleted until it is read or finished"]
 pub struct DeletePrefix(Deletions<Entry>);
 
 impl DeletePrefix {
-    pub(crate) fn new(storage: Storage, prefix: Result<Prefix>) -> Self {
+    fn new(storage: Storage, prefix: Result<Prefix>) -> Self {
         let entries = match prefix {
             Ok(prefix) => {
                 let entries = storage.list(prefix.clone()).with_folder_markers().entries();

@@ -145,7 +145,7 @@ async fn delete_batch<T: Target>(storage: Storage, batch: Vec<Result<T>>) -> Vec
         };
         match answer.unwrap_or_else(no_answer) {
             Ok(()) => Ok(target),
-            Err(error) => Err(storage.told(error, Operation::Delete, name)),
+            Err(error) => Err(storage.with_context(error, Operation::Delete, name)),
         }
     });
     results.collect()

@@ -41,6 +41,7 @@ mod atomic_file;
 mod checksum;
 pub mod config;
 pub mod content_type;
+mod copy;
 mod delete_many;
 mod delete_prefix;
 mod deletions;
@@ -50,20 +51,26 @@ mod entry;
 mod error;
 mod etag;
 mod file_stream;
+#[cfg(feature = "checksums")]
+mod hasher;
+mod hashers;
 mod hex;
 mod key;
 pub mod keys;
 pub mod layers;
 mod link;
+mod list;
 mod memory;
 mod metadata;
 mod object;
+mod open;
 mod options;
 mod payload;
 mod range;
 mod received;
 mod registry;
 mod response;
+mod save;
 pub mod signed_url;
 mod storage;
 mod text;
@@ -74,7 +81,8 @@ mod url_builder;
 mod waits;
 
 pub use async_trait::async_trait;
-pub use checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
+pub use checksum::{Checksum, ChecksumAlgorithm, Checksums};
+pub use copy::CopyObject;
 pub use delete_many::DeleteMany;
 pub use delete_prefix::DeletePrefix;
 pub use driver::{Capabilities, Driver, DriverInfo, MAX_DELETE_MANY, delete_one_by_one};
@@ -82,11 +90,15 @@ pub use driver_ref::DriverRef;
 pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
 pub use error::{BoxError, Error, ErrorKind, Operation, Result, innermost};
 pub use etag::ETag;
+#[cfg(feature = "checksums")]
+pub use hasher::Hasher;
 pub use key::{IntoKey, IntoPrefix, Key, MAX_KEY_BYTES, Prefix};
 pub use link::Link;
+pub use list::{Entries, List};
 pub use memory::Memory;
 pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMeta};
 pub use object::{Object, ObjectReader, ObjectStream};
+pub use open::Open;
 pub use options::{
     CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions,
     UrlMethod, UrlOptions,
@@ -96,7 +108,8 @@ pub use range::ByteRange;
 pub use received::{header_text, percent_decoded};
 pub use registry::{BuildContext, Registry};
 pub use response::ResponseMeta;
-pub use storage::{CopyObject, Entries, List, Open, Save, Storage};
+pub use save::Save;
+pub use storage::Storage;
 pub use text::{escape_invisible, escape_invisible_in_json};
 pub use timestamp::{floor_to_second, format_time, parse_time};
 #[doc(hidden)]

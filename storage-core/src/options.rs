@@ -1,7 +1,8 @@
-//! What a verb can be asked for, as drivers receive it.
+//! The options of the verbs, as drivers receive them.
 //!
-//! Applications set these through the builders of [`Storage`](crate::Storage). Every struct is
-//! `#[non_exhaustive]` and has a [`Default`], so that fields can be added.
+//! Applications set them through the builders of [`Storage`](crate::Storage), or all at once:
+//! `storage.open_with(key, OpenOptions::new().range(0..10))`. Every struct is `#[non_exhaustive]`,
+//! has a [`Default`] and a setter for each field.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
@@ -30,46 +31,138 @@ pub enum SaveMode {
 }
 
 /// How to save.
+///
+/// ```
+/// use storage_core::{Memory, Metadata, SaveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// let options = SaveOptions::new().metadata(Metadata::new().user("by", "ada")).create_new();
+/// let meta = Memory::storage().save_with("a.txt", "hello", options).await?;
+/// assert_eq!(meta.metadata.user["by"], "ada");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct SaveOptions {
-    /// What to keep beside the bytes. `content_type` is always set when a driver sees it.
+    /// The object's metadata. A driver always receives a `content_type`.
     pub metadata: Metadata,
-    /// What to do about an object that is there already.
+    /// What to do if there is an object under the key. Defaults to `Overwrite`.
     pub mode: SaveMode,
 }
 
-/// What to open, and on which conditions.
+impl SaveOptions {
+    /// Returns the defaults: no metadata, overwriting.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets all metadata.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Sets what to do if there is an object under the key.
+    #[must_use]
+    pub fn mode(mut self, mode: SaveMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`SaveMode::CreateNew`].
+    #[must_use]
+    pub fn create_new(self) -> Self {
+        self.mode(SaveMode::CreateNew)
+    }
+
+    /// Sets [`SaveMode::IfMatch`].
+    #[must_use]
+    pub fn if_match(self, etag: ETag) -> Self {
+        self.mode(SaveMode::IfMatch(etag))
+    }
+
+    /// Sets [`SaveMode::UniqueName`].
+    #[must_use]
+    pub fn unique_name(self) -> Self {
+        self.mode(SaveMode::UniqueName)
+    }
+}
+
+/// Which bytes to open, and on which conditions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenOptions {
-    /// Which bytes; all of them if unset.
+    /// The bytes to read. Defaults to all of them.
     pub range: Option<ByteRange>,
-    /// Only this version (strong comparison), else `PreconditionFailed`.
+    /// Fails with `PreconditionFailed` unless the object is this version (strong comparison,
+    /// RFC 9110, section 8.8.3.2).
     pub if_match: Option<ETag>,
-    /// Only another version than this one (weak comparison), else `NotModified`.
+    /// Fails with `NotModified` if the object is this version (weak comparison).
     pub if_none_match: Option<ETag>,
-    /// Only if saved after this time, in whole seconds, else `NotModified`. Ignored beside
-    /// `if_none_match` (RFC 9110, section 13.1.3).
+    /// Fails with `NotModified` unless the object was saved after this time, in whole seconds.
+    /// Ignored if `if_none_match` is set (RFC 9110, section 13.1.3).
     pub if_modified_since: Option<SystemTime>,
     /// Whether the object may have [`ObjectMeta::UNKNOWN_SIZE`], for callers that only pass the
-    /// bytes on. `false` by default: then a driver of a backend that states no size finds it out,
-    /// by collecting the body in a temporary file for example, or fails.
+    /// bytes on. Defaults to `false`: if the backend states no size, the driver determines it, for
+    /// example by collecting the body in a temporary file, or fails.
     ///
-    /// An object of unknown size is whole, whatever `range` asks for. Drivers may ignore this
-    /// option.
+    /// An object of unknown size is whole, whatever `range` is. Drivers may ignore this option.
     pub allow_unknown_size: bool,
 }
 
 impl OpenOptions {
-    /// Whether there is any condition.
+    /// Returns the defaults: all bytes, no condition.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the bytes to read: `0..1024`, `1024..`, `0..=1023`, [`ByteRange::last`].
+    #[must_use]
+    pub fn range(mut self, range: impl Into<ByteRange>) -> Self {
+        self.range = Some(range.into());
+        self
+    }
+
+    /// Sets the version that the object must have.
+    #[must_use]
+    pub fn if_match(mut self, etag: ETag) -> Self {
+        self.if_match = Some(etag);
+        self
+    }
+
+    /// Sets the version that the object must not have.
+    #[must_use]
+    pub fn if_none_match(mut self, etag: ETag) -> Self {
+        self.if_none_match = Some(etag);
+        self
+    }
+
+    /// Sets the time after which the object must have been saved.
+    #[must_use]
+    pub fn if_modified_since(mut self, time: SystemTime) -> Self {
+        self.if_modified_since = Some(time);
+        self
+    }
+
+    /// Allows an object of [unknown size](ObjectMeta::UNKNOWN_SIZE), which is whole whatever the
+    /// range.
+    #[must_use]
+    pub fn allow_unknown_size(mut self) -> Self {
+        self.allow_unknown_size = true;
+        self
+    }
+
+    /// Returns whether there is any condition.
     #[must_use]
     pub fn is_conditional(&self) -> bool {
         self.if_match.is_some() || self.if_none_match.is_some() || self.if_modified_since.is_some()
     }
 
-    /// Evaluates the conditions against an object, in the order of RFC 9110, section 13.2.2: for
-    /// drivers whose backend does not.
+    /// Evaluates the conditions against an object, in the order of RFC 9110, section 13.2.2. For
+    /// drivers whose backend has no conditions.
     ///
     /// # Errors
     /// `PreconditionFailed` or `NotModified`.
@@ -100,29 +193,57 @@ fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// How to list.
+/// Which entries to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListOptions {
-    /// Keys that have this text after the prefix are rolled up into one entry up to and including
-    /// it. Never empty.
+    /// Rolls up keys that have this text after the prefix into one entry, which ends with it.
+    /// Defaults to none, which lists all levels. A driver never receives an empty one.
     pub delimiter: Option<String>,
-    /// Only entries whose name (key or rolled-up prefix) sorts after this text, byte by byte.
+    /// Lists only entries whose name (key or rolled-up prefix) sorts after this text, byte by byte.
     pub start_after: Option<String>,
+}
+
+impl ListOptions {
+    /// Returns the defaults: all levels, from the beginning.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the text at which keys are rolled up.
+    #[must_use]
+    pub fn delimiter(mut self, delimiter: impl Into<String>) -> Self {
+        self.delimiter = Some(delimiter.into());
+        self
+    }
+
+    /// Sets the name after which the listing begins.
+    #[must_use]
+    pub fn start_after(mut self, name: impl Into<String>) -> Self {
+        self.start_after = Some(name.into());
+        self
+    }
 }
 
 /// What a copy does with the metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetadataDirective {
-    /// The copy has the source's.
+    /// Copies the metadata of the source.
     #[default]
     Keep,
-    /// The copy has this instead; all of it, not a merge.
+    /// Replaces all metadata by this; merges nothing.
     Replace(Metadata),
 }
 
-/// What a copy does when there is an object under the destination already.
+impl From<Metadata> for MetadataDirective {
+    fn from(metadata: Metadata) -> Self {
+        Self::Replace(metadata)
+    }
+}
+
+/// What a copy does if there is an object under the destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CopyMode {
@@ -137,29 +258,58 @@ pub enum CopyMode {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyOptions {
-    /// The copy's metadata.
+    /// The copy's metadata. Defaults to the source's.
     pub metadata: MetadataDirective,
-    /// What to do about an object that is there already.
+    /// What to do if there is an object under the destination. Defaults to `Overwrite`.
     pub mode: CopyMode,
 }
 
-/// What a link is for.
+impl CopyOptions {
+    /// Returns the defaults: keeping the metadata, overwriting.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what to do with the metadata. A [`Metadata`] replaces the source's.
+    #[must_use]
+    pub fn metadata(mut self, metadata: impl Into<MetadataDirective>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+
+    /// Sets what to do if there is an object under the destination.
+    #[must_use]
+    pub fn mode(mut self, mode: CopyMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`CopyMode::CreateNew`].
+    #[must_use]
+    pub fn create_new(self) -> Self {
+        self.mode(CopyMode::CreateNew)
+    }
+}
+
+/// The HTTP method that a link is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UrlMethod {
     /// Downloading.
     #[default]
     Get,
-    /// Asking for the headers alone.
+    /// Reading the headers alone.
     Head,
     /// Uploading. Always signed.
     Put,
-    /// Uploading from a form in a browser (S3's POST policy), `multipart/form-data`. Always signed.
+    /// Uploading from a form in a browser as `multipart/form-data` (S3's POST policy). Always
+    /// signed.
     Post,
 }
 
 impl UrlMethod {
-    /// The HTTP method: `"GET"`.
+    /// Returns the HTTP method: `"GET"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -171,53 +321,122 @@ impl UrlMethod {
     }
 }
 
-/// What link to make.
+/// Which link to make.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UrlOptions {
-    /// What the link is for.
+    /// The HTTP method that the link is for. Defaults to `Get`.
     pub method: UrlMethod,
-    /// How long a signed link works. Unset: the public link, which works as long as the object is
-    /// there.
+    /// How long a signed link works. Defaults to none, which makes the public link; it works as
+    /// long as the object exists.
     pub expires_in: Option<Duration>,
-    /// The `Content-Disposition` that the answer shall have. Signed links for GET only.
+    /// The `Content-Disposition` of the response. Signed links for GET only.
     pub response_content_disposition: Option<String>,
-    /// The `Content-Type` that the answer shall have. Signed links for GET only.
+    /// The `Content-Type` of the response. Signed links for GET only.
     pub response_content_type: Option<String>,
     /// The `Content-Type` that an upload must have. Links for uploading only. For POST, `image/*`
     /// is any type that begins with `image/`: see
     /// [`content_type_prefix`](Self::content_type_prefix).
     pub content_type: Option<String>,
-    /// The exact length that an upload must have. Links for PUT only.
+    /// The exact length in bytes that an upload must have. Links for PUT only.
     pub content_length: Option<u64>,
-    /// The lengths that an upload may have. Links for POST only. Never empty.
+    /// The lengths in bytes that an upload may have. Links for POST only. Never empty.
     pub content_length_range: Option<RangeInclusive<u64>>,
-    /// The key names a directory, and an upload may have any name below `key/`. Links for POST
-    /// only.
+    /// Whether the key names a directory, so that an upload may have any name below `key/`. Links
+    /// for POST only.
     pub any_name: bool,
-    /// All calls within a window of this length, counted from the Unix epoch, get the same link.
-    /// Signed links only.
+    /// The length of a window, counted from the Unix epoch, in which all calls return the same
+    /// link. Signed links only.
     pub stable_for: Option<Duration>,
 }
 
 impl UrlOptions {
-    /// From when a signed link counts and for how long it works from then on: from `now`, for
-    /// `expires_in`; with `stable_for`, from the beginning of the window that `now` is in, and
-    /// longer by the window. So a link works for at least `expires_in` from now, and the same calls
-    /// in one window have the same answer.
+    /// Returns the defaults: the public link for GET.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the HTTP method that the link is for.
+    #[must_use]
+    pub fn method(mut self, method: UrlMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Sets how long the link works, which makes it a signed link.
+    #[must_use]
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires_in = Some(time);
+        self
+    }
+
+    /// Sets the `Content-Disposition` of the response.
+    #[must_use]
+    pub fn response_content_disposition(mut self, value: impl Into<String>) -> Self {
+        self.response_content_disposition = Some(value.into());
+        self
+    }
+
+    /// Sets the `Content-Type` of the response.
+    #[must_use]
+    pub fn response_content_type(mut self, value: impl Into<String>) -> Self {
+        self.response_content_type = Some(value.into());
+        self
+    }
+
+    /// Sets the `Content-Type` that an upload must have.
+    #[must_use]
+    pub fn content_type(mut self, value: impl Into<String>) -> Self {
+        self.content_type = Some(value.into());
+        self
+    }
+
+    /// Sets the exact length in bytes that an upload must have.
+    #[must_use]
+    pub fn content_length(mut self, bytes: u64) -> Self {
+        self.content_length = Some(bytes);
+        self
+    }
+
+    /// Sets the lengths in bytes that an upload may have.
+    #[must_use]
+    pub fn content_length_range(mut self, bytes: RangeInclusive<u64>) -> Self {
+        self.content_length_range = Some(bytes);
+        self
+    }
+
+    /// Allows an upload to have any name below `key/`.
+    #[must_use]
+    pub fn any_name(mut self) -> Self {
+        self.any_name = true;
+        self
+    }
+
+    /// Sets the window in which all calls return the same link.
+    #[must_use]
+    pub fn stable_for(mut self, window: Duration) -> Self {
+        self.stable_for = Some(window);
+        self
+    }
+
+    /// Returns when the lifetime of a signed link begins, and how long it is. For drivers.
+    ///
+    /// The lifetime begins at `now` and lasts `expires_in`. With `stable_for` it begins with the
+    /// window that contains `now`, and is longer by the window. So a link works for at least
+    /// `expires_in` from now, and equal calls in one window return equal links.
     ///
     /// # Errors
-    /// `InvalidInput` without `expires_in`.
+    /// `InvalidInput` if `expires_in` is unset.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
     /// use storage_core::UrlOptions;
     ///
-    /// let mut options = UrlOptions::default();
-    /// options.expires_in = Some(Duration::from_secs(60));
-    /// options.stable_for = Some(Duration::from_secs(1000));
-    /// let (from, lifetime) = options.signing_window(UNIX_EPOCH + Duration::from_secs(7_999))?;
-    /// assert_eq!((from, lifetime), (UNIX_EPOCH + Duration::from_secs(7_000), Duration::from_secs(1_060)));
+    /// let seconds = Duration::from_secs;
+    /// let options = UrlOptions::new().expires_in(seconds(60)).stable_for(seconds(1_000));
+    /// let (from, lifetime) = options.signing_window(UNIX_EPOCH + seconds(7_999))?;
+    /// assert_eq!((from, lifetime), (UNIX_EPOCH + seconds(7_000), seconds(1_060)));
     /// # Ok::<(), storage_core::Error>(())
     /// ```
     pub fn signing_window(&self, now: SystemTime) -> Result<(SystemTime, Duration)> {
@@ -234,8 +453,8 @@ impl UrlOptions {
         }
     }
 
-    /// What the type of an upload has to begin with, if it is not bound to one type alone:
-    /// `Some("image/")` of `image/*`.
+    /// Returns the text with which the type of an upload must begin, if `content_type` is a
+    /// pattern: `Some("image/")` for `image/*`.
     #[must_use]
     pub fn content_type_prefix(&self) -> Option<&str> {
         self.content_type.as_deref()?.strip_suffix('*').filter(|prefix| prefix.ends_with('/'))
@@ -248,11 +467,11 @@ mod tests {
     use crate::key::Key;
 
     #[test]
-    fn times_before_1970_are_compared_as_they_are() {
+    fn times_before_1970_are_compared_without_clamping() {
         let at = |seconds_before: u64| SystemTime::UNIX_EPOCH - Duration::from_secs(seconds_before);
         let mut meta = ObjectMeta::new(Key::new("a").unwrap(), 1);
         meta.last_modified = Some(at(1_000));
-        let since = |time| OpenOptions { if_modified_since: Some(time), ..OpenOptions::default() };
+        let since = |time| OpenOptions::new().if_modified_since(time);
         assert!(since(at(2_000)).check(&meta).is_ok());
         assert_eq!(since(at(500)).check(&meta).unwrap_err().kind(), ErrorKind::NotModified);
     }

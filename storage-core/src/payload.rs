@@ -14,9 +14,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
-use crate::checksum::{Checksum, ChecksumAlgorithm, Checksums, Hasher};
+use crate::checksum::{Checksum, ChecksumAlgorithm, Checksums};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::file_stream::{FileStream, read_at_most};
+use crate::hashers::Hashers;
 
 /// How much of an `AsyncRead` is read at a time.
 const READER_CHUNK: usize = 64 * 1024;
@@ -442,7 +443,7 @@ struct RunningChecks {
     size: Option<u64>,
     max_size: Option<u64>,
     expected: Vec<Checksum>,
-    hashers: Vec<Hasher>,
+    hashers: Hashers,
 }
 
 impl RunningChecks {
@@ -451,7 +452,7 @@ impl RunningChecks {
             checks.expected.iter().map(Checksum::algorithm).chain(checks.computed).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
-        let hashers = algorithms.into_iter().map(Hasher::new).collect();
+        let hashers = Hashers::new(algorithms);
         Self { seen: 0, size, max_size: checks.max_size, expected: checks.expected, hashers }
     }
 
@@ -470,8 +471,7 @@ impl RunningChecks {
                 format!("the payload has more than the {size} bytes declared"),
             ));
         }
-        self.hashers.iter_mut().for_each(|hasher| hasher.update(chunk));
-        Ok(())
+        self.hashers.update(chunk)
     }
 
     fn finish(&mut self) -> Result<Checksums> {
@@ -479,7 +479,7 @@ impl RunningChecks {
             let message = format!("the payload ended after {} of {size} bytes", self.seen);
             return Err(Error::new(ErrorKind::Integrity, message));
         }
-        let found: Checksums = self.hashers.drain(..).map(Hasher::finish).collect();
+        let found = self.hashers.finish()?;
         for expected in &self.expected {
             if let Some(found) = found.get(expected.algorithm()).filter(|found| *found != expected)
             {

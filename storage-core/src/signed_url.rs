@@ -29,9 +29,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac_sha256::HMAC;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use sha2::Sha256;
 use url::Url;
 
 use crate::config;
@@ -77,7 +76,7 @@ pub fn public_url(base: &Url, key: &Key) -> Url {
 
 /// The secret that signs links. Its `Debug` form does not show it.
 #[derive(Clone)]
-pub struct SigningKey(Hmac<Sha256>);
+pub struct SigningKey(HMAC);
 
 impl SigningKey {
     /// A key from a secret of at least [`MIN_SIGNING_KEY_BYTES`] bytes.
@@ -98,9 +97,7 @@ impl SigningKey {
                  rand -hex 32",
             ));
         }
-        let mac = Hmac::new_from_slice(secret)
-            .map_err(|cause| Error::config("signing_key: not usable").with_source(cause))?;
-        Ok(Self(mac))
+        Ok(Self(HMAC::new(secret)))
     }
 
     /// Makes a signed link to a key below `base`.
@@ -154,7 +151,7 @@ impl SigningKey {
             .unwrap_or_default(),
             length: options.content_length.map(|length| length.to_string()).unwrap_or_default(),
         };
-        let signature = hex::encode(&self.mac(key, &claims).finalize().into_bytes());
+        let signature = hex::encode(&self.mac(key, &claims).finalize());
         let mut url = public_url(base, key);
         claims.append_to(&mut url, &signature);
         let mut link = Link::signed(url, options.method, UNIX_EPOCH + Duration::from_secs(expires));
@@ -190,9 +187,12 @@ impl SigningKey {
         let is_lower = !signature.bytes().any(|byte| byte.is_ascii_uppercase());
         let signature = hex::decode(&signature).filter(|_| is_lower);
         let signature = signature.ok_or_else(|| denied("the link's signature is not valid"))?;
-        self.mac(key, &claims)
-            .verify_slice(&signature)
-            .map_err(|_| denied("the link's signature is not valid"))?;
+        // Compared in constant time.
+        let is_valid = <&[u8; 32]>::try_from(signature.as_slice())
+            .is_ok_and(|signature| self.mac(key, &claims).finalize_verify(signature));
+        if !is_valid {
+            return Err(denied("the link's signature is not valid"));
+        }
         let allowed = claims.method == method.as_str()
             || (claims.method == "GET" && method == UrlMethod::Head);
         if !allowed {
@@ -211,7 +211,7 @@ impl SigningKey {
         })
     }
 
-    fn mac(&self, key: &Key, claims: &Claims) -> Hmac<Sha256> {
+    fn mac(&self, key: &Key, claims: &Claims) -> HMAC {
         let Claims { method, expires, disposition, content_type, length } = claims;
         let text = format!(
             "anystorage-v1\n{method}\n{expires}\n{key}\n{disposition}\n{content_type}\n{length}"

@@ -1,19 +1,38 @@
-//! [`UrlBuilder`]: the builder that [`Storage::url`] returns, and what may be asked of a link.
+//! [`UrlBuilder`]: the builder that [`Storage::url`] returns, and the rules of its options.
 
+use std::future::IntoFuture;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
+
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::key::Key;
+use crate::key::{IntoKey, Key};
 use crate::link::Link;
 use crate::metadata::Metadata;
 use crate::options::{UrlMethod, UrlOptions};
 use crate::storage::Storage;
 
+impl Storage {
+    /// Makes a link to an object: see [`UrlBuilder`]. Does not check whether the object exists.
+    pub fn url(&self, key: impl IntoKey) -> UrlBuilder {
+        self.url_with(key, UrlOptions::default())
+    }
+
+    /// Makes a link with these options, which the setters of [`UrlBuilder`] may change.
+    pub fn url_with(&self, key: impl IntoKey, options: UrlOptions) -> UrlBuilder {
+        UrlBuilder { storage: self.clone(), key: key.into_key(), options }
+    }
+}
+
 /// A link that has not been made yet. Await it for a [`Link`].
 ///
-/// Without [`expires_in`](Self::expires_in) it is the public link (`Unsupported` unless the storage
-/// has a `public_url`); with it, a signed one. A signed link is never replaced by a public one.
+/// Without [`expires_in`](Self::expires_in) it is the public link, which needs the storage's option
+/// `public_url`. With it, it is a signed link. A public link never replaces a signed one.
+///
+/// # Errors
+/// `Unsupported` if the storage, as it is configured, cannot make such a link; the message says
+/// what to configure. `InvalidInput` for options that contradict each other. `InvalidKey`.
 #[derive(Debug)]
 #[must_use = "no link is made until it is awaited"]
 pub struct UrlBuilder {
@@ -23,80 +42,81 @@ pub struct UrlBuilder {
 }
 
 impl UrlBuilder {
-    pub(crate) fn new(storage: Storage, key: Result<Key>) -> Self {
-        Self { storage, key, options: UrlOptions::default() }
-    }
-
     /// Makes a signed link that works for this long.
-    pub fn expires_in(mut self, time: Duration) -> Self {
-        self.options.expires_in = Some(time);
-        self
+    pub fn expires_in(self, time: Duration) -> Self {
+        self.with_options(|options| options.expires_in(time))
     }
 
-    /// What the link is for. Links for uploading need an expiry.
-    pub fn method(mut self, method: UrlMethod) -> Self {
-        self.options.method = method;
-        self
+    /// Sets the HTTP method that the link is for. Links for uploading need an expiry.
+    pub fn method(self, method: UrlMethod) -> Self {
+        self.with_options(|options| options.method(method))
     }
 
-    /// Has the answer carry this `Content-Disposition`. Signed links for GET only.
-    pub fn response_content_disposition(mut self, value: impl Into<String>) -> Self {
-        self.options.response_content_disposition = Some(value.into());
-        self
+    /// Sets the `Content-Disposition` of the response. Signed links for GET only.
+    pub fn response_content_disposition(self, value: impl Into<String>) -> Self {
+        self.with_options(|options| options.response_content_disposition(value))
     }
 
-    /// Has the answer carry this `Content-Type`. Signed links for GET only.
-    pub fn response_content_type(mut self, value: impl Into<String>) -> Self {
-        self.options.response_content_type = Some(value.into());
-        self
+    /// Sets the `Content-Type` of the response. Signed links for GET only.
+    pub fn response_content_type(self, value: impl Into<String>) -> Self {
+        self.with_options(|options| options.response_content_type(value))
     }
 
-    /// Binds an upload to this `Content-Type`. For POST, `image/*` takes any type that begins with
-    /// `image/`, also `image/svg+xml`, which can hold scripts.
-    pub fn content_type(mut self, value: impl Into<String>) -> Self {
-        self.options.content_type = Some(value.into());
-        self
+    /// Binds an upload to this `Content-Type`. For POST, `image/*` allows any type that begins with
+    /// `image/`, also `image/svg+xml`, which can contain scripts.
+    pub fn content_type(self, value: impl Into<String>) -> Self {
+        self.with_options(|options| options.content_type(value))
     }
 
     /// Binds an upload to this exact length. Links for PUT only.
-    pub fn content_length(mut self, bytes: u64) -> Self {
-        self.options.content_length = Some(bytes);
+    pub fn content_length(self, bytes: u64) -> Self {
+        self.with_options(|options| options.content_length(bytes))
+    }
+
+    /// Binds an upload to lengths in this range: `1..=5_000_000`. Links for POST only.
+    pub fn content_length_range(self, bytes: RangeInclusive<u64>) -> Self {
+        self.with_options(|options| options.content_length_range(bytes))
+    }
+
+    /// Uses the key as a directory: the upload may have any name below `key/`, such as the name of
+    /// the user's file. The link allows its holder to replace every object there. Links for POST
+    /// only.
+    pub fn any_name(self) -> Self {
+        self.with_options(UrlOptions::any_name)
+    }
+
+    /// Returns the same link from all calls within a window of this length (whole seconds, counted
+    /// from the Unix epoch), so that browsers and CDNs can cache the response. The link works for
+    /// at least [`expires_in`](Self::expires_in) from now, and longer than that by at most the
+    /// window. Signed links only.
+    pub fn stable_for(self, window: Duration) -> Self {
+        self.with_options(|options| options.stable_for(window))
+    }
+
+    fn with_options(mut self, set: impl FnOnce(UrlOptions) -> UrlOptions) -> Self {
+        self.options = set(self.options);
         self
     }
 
-    /// Binds an upload to lengths from the first to the last: `1..=5_000_000`. Links for POST only.
-    pub fn content_length_range(mut self, bytes: RangeInclusive<u64>) -> Self {
-        self.options.content_length_range = Some(bytes);
-        self
-    }
-
-    /// Takes the key for a directory: the upload may have any name below `key/`, the one of the
-    /// user's own file for instance. Whoever has the link can replace all that is there. Links for
-    /// POST only.
-    pub fn any_name(mut self) -> Self {
-        self.options.any_name = true;
-        self
-    }
-
-    /// Has all calls within a window of this length (whole seconds, counted from the Unix epoch)
-    /// answer the same link, so that browsers and CDNs can cache what it leads to. It works for at
-    /// least the time of [`expires_in`](Self::expires_in) from now, and longer than that by at most
-    /// the window. Signed links only.
-    pub fn stable_for(mut self, window: Duration) -> Self {
-        self.options.stable_for = Some(window);
-        self
-    }
-
-    pub(crate) async fn run(self) -> Result<Link> {
+    async fn run(self) -> Result<Link> {
         let Self { storage, key, options } = self;
-        let key = storage.checked(Operation::Url, key)?;
-        let told = |error| storage.told(error, Operation::Url, key.as_str());
-        check_link(&options).map_err(told)?;
-        storage.driver().url(&key, &options).await.map_err(told)
+        let key = storage.checked_key(Operation::Url, key)?;
+        let with_context = |error| storage.with_context(error, Operation::Url, key.as_str());
+        check_options(&options).map_err(with_context)?;
+        storage.driver().url(&key, &options).await.map_err(with_context)
     }
 }
 
-fn check_link(options: &UrlOptions) -> Result<()> {
+impl IntoFuture for UrlBuilder {
+    type Output = Result<Link>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+fn check_options(options: &UrlOptions) -> Result<()> {
     let bad = |message: &'static str| Err(Error::new(ErrorKind::InvalidInput, message));
     let signed = options.expires_in.is_some();
     let uploads = matches!(options.method, UrlMethod::Put | UrlMethod::Post);
@@ -120,14 +140,14 @@ fn check_link(options: &UrlOptions) -> Result<()> {
         }
         _ => {}
     }
-    let a_second = Duration::from_secs(1);
-    if options.expires_in.is_some_and(|time| time < a_second) {
+    const ONE_SECOND: Duration = Duration::from_secs(1);
+    if options.expires_in.is_some_and(|time| time < ONE_SECOND) {
         return bad("a signed link works for at least one second");
     }
-    if options.stable_for.is_some_and(|window| window < a_second) {
+    if options.stable_for.is_some_and(|window| window < ONE_SECOND) {
         return bad("a link is stable for at least one second");
     }
-    check_form(options)?;
+    check_form_options(options)?;
     let mut headers = Metadata::new();
     headers.content_disposition.clone_from(&options.response_content_disposition);
     headers.content_type =
@@ -135,8 +155,8 @@ fn check_link(options: &UrlOptions) -> Result<()> {
     headers.validated().map(|_| ())
 }
 
-/// What is different about forms.
-fn check_form(options: &UrlOptions) -> Result<()> {
+/// Checks the options that differ for forms.
+fn check_form_options(options: &UrlOptions) -> Result<()> {
     let bad = |message: &'static str| Err(Error::new(ErrorKind::InvalidInput, message));
     let post = options.method == UrlMethod::Post;
     match (&options.content_length_range, options.content_type.as_deref()) {

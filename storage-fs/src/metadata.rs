@@ -14,11 +14,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, UNIX_EPOCH};
 
+use hmac_sha256::Hash;
 use rustix::fs::{self, AtFlags, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use storage_core::{
     Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta,
     Result, content_type,
@@ -355,7 +355,7 @@ fn read_attribute(file: &OwnedFd) -> Result<Option<Record>> {
 }
 
 fn sidecar_name(key: &Key) -> String {
-    hex(&Sha256::digest(key.as_str()))
+    hex(&Hash::hash(key.as_str().as_bytes()))
 }
 
 fn read_sidecar(fs: &Shared, key: &Key) -> Result<Vec<Entry>> {

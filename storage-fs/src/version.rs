@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hmac_sha256::Hash;
 use rustix::fs::{Stat, Timespec, Timestamps, UTIME_OMIT};
-use sha2::{Digest, Sha256};
 use storage_core::{ETag, Result};
 
 use crate::staged::hex;
@@ -79,7 +79,7 @@ pub(crate) fn precise_times() -> Timestamps {
 pub(crate) fn foreign_etag(stat: &Stat) -> Result<ETag> {
     let version = Version::of(stat);
     let changed = nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64);
-    let mut hash = Sha256::new();
+    let mut hash = Hash::new();
     for number in [version.inode as i64, version.size as i64, version.modified, changed] {
         hash.update(number.to_le_bytes());
     }

@@ -1,38 +1,29 @@
-//! The mirror server: keeps an origin's objects on a disk, and fills itself on the first request.
+//! The mirror: a bounded, checked disk cache that fills itself from any storage.
 //!
-//! [`Server`] is all of it, set up by a [`MirrorConfig`] and a storage that is the origin.
+//! The crate has two users of one engine:
 //!
-//! # What it promises
-//! - Of many who ask for the same at once, one goes to origin; the others read along, from the
-//!   first byte that is there. That the first leaves stops nothing.
-//! - Nothing is kept that is not whole: the length is checked, and checksums where origin tells
-//!   them. What is kept is compared with checksums of its own whenever it is read, and fetched
-//!   again when it is broken.
-//! - How long it is served origin says (RFC 9111); where origin says nothing, the option `ttl`.
-//! - **Without `signing_key`, every object under `allow` is public**, whatever origin thinks of it.
+//! - [`Server`] is a server with sockets, routes, an access log and analytics. It is set up by a
+//!   [`MirrorConfig`] and a storage, its origin. The feature `server` (a default) contains it.
+//!
+//! # Guarantees
+//! - One request goes to origin for all concurrent requests of one object. The other requests read
+//!   along, from the first byte that has arrived. The fetch goes on if the client leaves that
+//!   caused it.
+//! - Only whole objects are kept. The length is compared, and the checksums if origin reports any.
+//!   What is kept is compared with its own checksums whenever it is read, and fetched again if it
+//!   is broken.
+//! - Origin decides how long an object is served without a request to origin (RFC 9111). If origin
+//!   does not, the option `ttl` does.
+//! - **Without `signing_key`, the server shows every object under `allow` to everyone**, whatever
+//!   origin's own permissions are.
 
-mod access_log;
-mod admin;
-mod analytics;
-mod check;
-mod clients;
-mod config;
-mod counters;
-mod delivery;
-mod flight;
-mod forwarded;
-mod freshness;
-mod listen;
-mod mirror;
-mod off_thread;
-mod paced;
-mod record;
-mod site;
-mod status;
-pub(crate) mod store;
-mod version;
+// The server uses all of it, the driver a part.
+#[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
+mod engine;
+#[cfg(feature = "server")]
+mod server;
+#[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
+mod store;
 
-pub use analytics::{Day, ExportFormat, export};
-pub use check::check;
-pub use config::{MirrorConfig, Ttl};
-pub use listen::{Handle, Server};
+#[cfg(feature = "server")]
+pub use server::{Day, ExportFormat, Handle, MirrorConfig, Server, Ttl, check, export};

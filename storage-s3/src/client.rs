@@ -13,6 +13,7 @@ use storage_core::{Checksum, Error, ErrorKind, Result, Waits, innermost};
 use url::Url;
 
 use crate::credentials::Renewal;
+use crate::crypto::Sha256Provider;
 use crate::endpoint::Bucket;
 use crate::errors::ErrorResponse;
 use crate::request::{Chunks, Request, RetryRule};
@@ -308,6 +309,7 @@ impl Client {
         *unsigned.headers_mut() = headers;
         let digest = request.digest.as_ref().map(Checksum::value);
         AwsAuthorizer::new(credential, "s3", self.region())
+            .with_crypto(&Sha256Provider)
             .with_sign_payload(digest.is_some() || request.body.len() == 0)
             .try_authorize(&mut unsigned, digest)
             .map_err(|_| Error::new(ErrorKind::Unexpected, "the request could not be signed"))?;

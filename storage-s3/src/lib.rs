@@ -82,6 +82,7 @@ mod condition;
 mod config;
 mod copy;
 mod credentials;
+mod crypto;
 mod delete;
 mod driver;
 mod endpoint;

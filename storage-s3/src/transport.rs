@@ -1,11 +1,14 @@
 //! [`Http`]: the HTTP client for requests to S3 and for requests for credentials.
 
+use std::iter::successors;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService,
 };
 use reqwest::redirect::Policy;
 use storage_core::{Error, Result, async_trait};
@@ -78,8 +81,37 @@ impl HttpService for Http {
         } else {
             &self.client
         };
-        client.call(request).await
+        let (parts, body) = request.into_parts();
+        let url = parts.uri.to_string().parse::<reqwest::Url>();
+        let url = url.map_err(|cause| HttpError::new(HttpErrorKind::Request, cause))?;
+        // The requests for credentials have one piece of body or none.
+        let body = body.as_bytes().cloned().unwrap_or_default();
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(body.into());
+        let response = client.execute(request).await.map_err(http_error)?;
+        let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(http_error))))
     }
+}
+
+/// Converts an error to the type of `object_store`, without the URL, which may contain a secret.
+fn http_error(error: reqwest::Error) -> HttpError {
+    let mut causes = successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
+    let is_timeout = error.is_timeout()
+        || causes.any(|cause| {
+            cause
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+        });
+    let kind = if is_timeout {
+        HttpErrorKind::Timeout
+    } else if error.is_connect() {
+        HttpErrorKind::Connect
+    } else {
+        HttpErrorKind::Unknown
+    };
+    HttpError::new(kind, error.without_url())
 }
 
 /// Whether a host is this machine, or the host that it runs on.

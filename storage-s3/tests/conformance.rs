@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::net::TcpListener;
 use std::sync::Mutex;
 
 use common::external::{Corner, External};
@@ -13,18 +12,13 @@ use common::server::{self, Bucket, Server};
 use storage_core::{Key, MAX_KEY_BYTES, Memory, Storage, async_trait};
 use storage_s3::{ChecksumMode, S3Builder};
 use storage_testkit::Harness;
+use storage_testkit::http::closed_port;
 use url::Url;
 
 const PREFIX: &str = "some/prefix";
 const MIB: u64 = 1024 * 1024;
 /// Eight parts of 8 MiB on their way, one that is gathered, and what is read of the next.
 const MOST_HELD: u64 = 80 * MIB;
-
-/// An endpoint where nobody listens.
-fn closed_port() -> Url {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()
-}
 
 /// Where links lead that are not signed. Nobody follows them.
 fn public_url() -> Url {

@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use storage_core::{Error, ErrorKind, Storage};
 use storage_s3::{S3, S3Builder};
+use storage_testkit::http::{Peer, Request, Response};
 
 const INSIDE: &str = "STORAGE_S3_TEST_INSIDE";
 
@@ -36,39 +34,17 @@ fn run_inside(test: &str, home: &Path, variables: &[(&str, &str)]) {
     );
 }
 
-/// A service that takes every DELETE, and gives `/credentials` to whoever knows the token. Answers
-/// its URL, and the heads of the requests that came.
-fn service() -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let heads = Arc::<Mutex<Vec<String>>>::default();
-    let all = Arc::clone(&heads);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let mut head = String::new();
-            while stream.read_line(&mut head).unwrap() > 2 {}
-            let answer = answer(&head);
-            all.lock().unwrap().push(head);
-            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+/// A service that accepts every DELETE, and returns `/credentials` to a client with the token.
+fn service() -> (String, Peer) {
+    const CREDENTIALS: &str = r#"{"AccessKeyId":"CONTAINER","SecretAccessKey":"canary","Token":"of-session","Expiration":"2999-01-01T00:00:00Z"}"#;
+    let peer = Peer::start(|request| match (&*request.method, &*request.target) {
+        ("GET", "/credentials") if request.header("authorization") == Some("known") => {
+            Response::ok(CREDENTIALS)
         }
+        ("GET", "/credentials") => Response::new(403),
+        _ => Response::new(204),
     });
-    (url, heads)
-}
-
-fn answer(head: &str) -> String {
-    let (status, body) = match head.starts_with("GET /credentials ") {
-        true if head.contains("uthorization: known\r\n") => (
-            "200 OK",
-            r#"{"AccessKeyId":"CONTAINER","SecretAccessKey":"canary","Token":"of-session","Expiration":"2999-01-01T00:00:00Z"}"#,
-        ),
-        true => ("403 Forbidden", ""),
-        false => ("204 No Content", ""),
-    };
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
+    (format!("http://{}", peer.address()), peer)
 }
 
 fn built() -> Result<S3, Error> {
@@ -81,15 +57,15 @@ fn storage() -> Storage {
     Storage::new(driver)
 }
 
-/// Who signed the deletions, and with which session token.
-fn signers(heads: &Mutex<Vec<String>>) -> Vec<(String, bool)> {
-    let heads = heads.lock().unwrap();
-    let signer = |head: &String| {
-        let after = head.split_once("Credential=").map_or("", |(_, after)| after);
+/// The access key id that signed each deletion, and whether it came with the session token.
+fn signers(service: &Peer) -> Vec<(String, bool)> {
+    let signer = |request: &Request| {
+        let signature = request.header("authorization").unwrap_or_default();
+        let after = signature.split_once("Credential=").map_or("", |(_, after)| after);
         let signer = after.split('/').next().unwrap_or_default().to_owned();
-        (signer, head.contains("x-amz-security-token: of-session\r\n"))
+        (signer, request.header("x-amz-security-token") == Some("of-session"))
     };
-    heads.iter().filter(|head| head.starts_with("DELETE ")).map(signer).collect()
+    service.requests().iter().filter(|request| request.method == "DELETE").map(signer).collect()
 }
 
 #[tokio::test]
@@ -102,7 +78,7 @@ async fn a_container_signs_with_what_its_agent_gives() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let (url, heads) = service();
+    let (url, service) = service();
     let uri = format!("{url}/credentials");
     let variables = [
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
@@ -110,10 +86,8 @@ async fn a_container_signs_with_what_its_agent_gives() {
         ("AWS_ENDPOINT_URL", url.as_str()),
     ];
     run_inside("a_container_signs_with_what_its_agent_gives", home.path(), &variables);
-    assert_eq!(signers(&heads), vec![("CONTAINER".to_owned(), true); 3]);
-    let asked =
-        heads.lock().unwrap().iter().filter(|head| head.starts_with("GET /credentials ")).count();
-    assert_eq!(asked, 1);
+    assert_eq!(signers(&service), vec![("CONTAINER".to_owned(), true); 3]);
+    assert_eq!(service.count("GET /credentials"), 1);
 }
 
 #[tokio::test]
@@ -129,7 +103,7 @@ async fn a_container_that_is_refused_says_so_and_sends_nothing() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let (url, heads) = service();
+    let (url, service) = service();
     let uri = format!("{url}/credentials");
     let variables = [
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
@@ -137,8 +111,8 @@ async fn a_container_that_is_refused_says_so_and_sends_nothing() {
         ("AWS_ENDPOINT_URL", url.as_str()),
     ];
     run_inside("a_container_that_is_refused_says_so_and_sends_nothing", home.path(), &variables);
-    assert_eq!(heads.lock().unwrap().len(), 1);
-    assert!(signers(&heads).is_empty());
+    assert_eq!(service.requests().len(), 1);
+    assert!(signers(&service).is_empty());
 }
 
 #[tokio::test]
@@ -147,7 +121,7 @@ async fn a_profile_gives_keys_and_endpoint() {
         return storage().delete("a").await.unwrap();
     }
     let home = tempfile::tempdir().unwrap();
-    let (url, heads) = service();
+    let (url, service) = service();
     std::fs::create_dir(home.path().join(".aws")).unwrap();
     let config = format!(
         "[profile site]\nservices = local\naws_access_key_id = FILE\naws_secret_access_key = canary\n\
@@ -155,7 +129,7 @@ async fn a_profile_gives_keys_and_endpoint() {
     );
     std::fs::write(home.path().join(".aws/config"), config).unwrap();
     run_inside("a_profile_gives_keys_and_endpoint", home.path(), &[("AWS_PROFILE", "site")]);
-    assert_eq!(signers(&heads), [("FILE".to_owned(), false)]);
+    assert_eq!(signers(&service), [("FILE".to_owned(), false)]);
 }
 
 #[tokio::test]

@@ -12,7 +12,6 @@ mod fault_proxy;
 use std::error::Error as _;
 use std::fmt::{Debug, Write as _};
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use futures_util::{StreamExt, stream};
 use storage_core::config::{Options, StorageConfig};
 use storage_core::{Error, Metadata, Payload, Registry, Storage, UrlMethod};
 use storage_s3::{Quirks, S3Builder};
+use storage_testkit::http::closed_port;
 use tracing_subscriber::fmt::MakeWriter;
 use url::Url;
 
@@ -323,9 +323,7 @@ async fn no_error_of_a_connection_shows_a_secret() {
         echo.signatures()
     }));
     let signatures = signatures.await.concat();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let storage =
-        Storage::new(builder(&format!("http://{nobody}").parse().unwrap()).build().unwrap());
+    let storage = Storage::new(builder(&closed_port()).build().unwrap());
     told.error(&storage.stat("a").await.unwrap_err());
     told.has("no connection to 127.0.0.1");
     told.has("TRACE");

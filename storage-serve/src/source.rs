@@ -25,22 +25,6 @@ impl Source for Storage {
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        let mut open = Self::open(self, key);
-        if let Some(range) = options.range {
-            open = open.range(range);
-        }
-        if let Some(etag) = &options.if_match {
-            open = open.if_match(etag.clone());
-        }
-        if let Some(etag) = &options.if_none_match {
-            open = open.if_none_match(etag.clone());
-        }
-        if let Some(since) = options.if_modified_since {
-            open = open.if_modified_since(since);
-        }
-        if options.allow_unknown_size {
-            open = open.allow_unknown_size();
-        }
-        open.await
+        self.open_with(key, options.clone()).await
     }
 }

@@ -39,6 +39,7 @@
 //! | [`cases`], [`case`], [`Case`], [`Verdict`] | the cases one by one, to prove that they find a fault that is there |
 //! | [`foreign::Foreign`] | a layer that shows folder markers and directories that cannot be read |
 //! | [`faults::Faults`] | a layer that fails, delays, truncates or corrupts as planned, for testing applications |
+//! | `http::Peer` | an HTTP server that follows a script, for testing drivers that speak HTTP (feature `http`) |
 //!
 //! # A promise that is not kept
 //!
@@ -55,6 +56,8 @@ mod cases;
 pub mod faults;
 pub mod foreign;
 mod harness;
+#[cfg(feature = "http")]
+pub mod http;
 mod kit;
 mod need;
 pub mod property;

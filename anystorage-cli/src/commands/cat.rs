@@ -1,17 +1,17 @@
-//! `cat`: an object's bytes to standard output.
+//! `cat`: writes an object to standard output.
 
 use anystorage::ByteRange;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::output;
-use crate::places::{Places, Want};
+use crate::resolver::{Purpose, Resolver};
 
 /// Write an object to standard output
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these bytes, counted from 0 as in HTTP: 0-99 the first hundred, 100- the rest, -100 the
-    /// last hundred
+    /// Write only these bytes, counted from 0 as in HTTP: 0-99 are the first hundred, 100- the
+    /// rest, -100 the last hundred
     #[arg(long, value_name = "A-B", value_parser = range, allow_hyphen_values = true)]
     range: Option<ByteRange>,
     /// The object
@@ -19,21 +19,21 @@ pub(crate) struct Args {
     location: Location,
 }
 
-pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
-    let place = places.find(&args.location, Want::Existing)?;
+pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    let place = resolver.resolve(&args.location, Purpose::Existing)?;
     let mut open = place.storage.open(place.key()?);
     if let Some(range) = args.range {
         open = open.range(range);
     }
     let object = open.await.map_err(|error| place.failure(&error))?;
     output::write_object(&place, object).await?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Success)
 }
 
 fn range(text: &str) -> Result<ByteRange, String> {
     let bad = || "write A-B, A- or -N with positions counted from 0, A not beyond B".to_owned();
     let number = |text: &str| {
-        // Not `+5`, which `parse` would take.
+        // `parse` would accept `+5`.
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse::<u64>().ok()).flatten().ok_or_else(bad)
     };
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_read_as_http_has_it() {
+    fn a_range_has_the_syntax_of_http() {
         assert_eq!(range("0-99").unwrap(), ByteRange::FromTo(0, 100));
         assert_eq!(range("7-7").unwrap(), ByteRange::FromTo(7, 8));
         assert_eq!(range("100-").unwrap(), ByteRange::From(100));

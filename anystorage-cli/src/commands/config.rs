@@ -1,76 +1,77 @@
-//! `config check`: tries every storage of the configuration.
+//! `config check`: tests every storage of the configuration.
 
 use anystorage::config::StorageConfig;
 use anystorage::s3::{ProbeOutcome, ProbeReport, S3Builder};
 use anystorage::{Definitions, Entry, Error, ErrorKind, Key, Storage, keys};
 
-use crate::exit::{Exit, Failure, say};
+use crate::exit::{ExitStatus, Failure, print_line};
 use crate::output::Output;
-use crate::places::Places;
+use crate::resolver::Resolver;
 
-/// What the probe object holds.
+/// The content of the test object.
 const BODY: &str = "anystorage config check";
 
-/// Look at the configuration
+/// Check the configuration
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Check(Args),
 }
 
-/// Try each storage: list it, save, read and delete an object of its own
+/// Test each storage: list it, and save, read and delete a test object
 ///
-/// The object is below anystorage-probe-... and is deleted again. A read-only storage is only read.
-/// For S3 it also tries conditions, checksums, copies and bulk deletes, and prints the line
-/// `quirks` to set. Prints a line for each step.
+/// The test object is below anystorage-probe-... and is deleted at the end. A read-only storage is
+/// only read. For S3, the check also tests conditions, checksums, copies and bulk deletes, and
+/// prints the value of `quirks` to set. Prints one line for each step.
 ///
-/// Exit: 0 all storages work, 1 one of them does not, 2 usage, or a configuration file that cannot
-/// be read.
+/// Exit codes: 0 all storages work, 1 a storage fails, 2 wrong usage, or the configuration file
+/// cannot be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The storages to try; without names, all of them
+    /// The storages to test; defaults to all
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
 
-pub(crate) async fn check(args: &Args, places: &mut Places) -> Result<Exit, Failure> {
-    let definitions = places.definitions()?.clone();
+pub(crate) async fn check(args: &Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    let definitions = resolver.definitions()?.clone();
     let all = || definitions.names().map(str::to_owned).collect();
     let names: Vec<String> = if args.names.is_empty() { all() } else { args.names.clone() };
     if names.is_empty() {
         return Err(Failure::usage(
-            "no storage is configured: set STORAGE_CONFIG to a configuration file, or STORAGE_<NAME>_URL to a URL",
+            "no storage is configured: set STORAGE_CONFIG to a configuration file, \
+             or STORAGE_<NAME>_URL to a URL",
         ));
     }
     if let Some(unknown) = names.iter().find(|name| !definitions.contains(name)) {
         let known: Vec<_> = definitions.names().collect();
         return Err(Failure::usage(format!(
-            "no storage is called {unknown:?}; known are {}",
+            "no storage is called {unknown:?}; known storages: {}",
             known.join(", ")
         )));
     }
-    let mut exit = Exit::Done;
+    let mut exit = ExitStatus::Success;
     for name in &names {
-        let mut checked = Checked { name, output: Output::new(), works: true };
-        checked.storage(&definitions).await?;
-        checked.output.flush()?;
-        if !checked.works {
-            exit = Exit::Failed;
+        let mut check = StorageCheck { name, output: Output::new(), works: true };
+        check.storage(&definitions).await?;
+        check.output.flush()?;
+        if !check.works {
+            exit = ExitStatus::Failed;
         }
     }
     Ok(exit)
 }
 
-/// One storage, as it is checked.
-struct Checked<'a> {
+/// One storage, as it is check.
+struct StorageCheck<'a> {
     name: &'a str,
     output: Output,
     works: bool,
 }
 
-impl Checked<'_> {
+impl StorageCheck<'_> {
     async fn storage(&mut self, definitions: &Definitions) -> Result<(), Failure> {
         let opened = definitions.open(self.name);
-        let Some(storage) = self.note("configuration", opened)? else { return Ok(()) };
+        let Some(storage) = self.report("configuration", opened)? else { return Ok(()) };
         let info = storage.info();
         self.line(&format!("is {} on {}", info.location, info.name))?;
         let listed = if info.capabilities.list { self.list(&storage).await? } else { None };
@@ -86,54 +87,54 @@ impl Checked<'_> {
         }
     }
 
-    /// The first object of a listing, if there is one.
+    /// Lists the storage. Returns the first object, if there is one.
     async fn list(&mut self, storage: &Storage) -> Result<Option<Key>, Failure> {
         let mut entries = storage.list("").entries();
         let listed = loop {
             match entries.next().await {
                 Some(Ok(Entry::Object(object))) => break Ok(Some(object.key)),
-                // A name that is no key is an item of a listing that works.
+                // Folder markers and invalid names do not mean that the listing fails.
                 Some(Ok(_)) => {}
                 Some(Err(error)) if error.kind() == ErrorKind::InvalidKey => {}
                 Some(Err(error)) => break Err(error),
                 None => break Ok(None),
             }
         };
-        Ok(self.note("list", listed)?.flatten())
+        Ok(self.report("list", listed)?.flatten())
     }
 
     async fn read_only(&mut self, storage: &Storage, listed: Option<Key>) -> Result<(), Failure> {
-        self.line("is read-only, so that nothing is saved")?;
+        self.line("is read-only, so nothing is saved")?;
         let read = match listed {
             Some(key) => storage.open(key).await.map(drop),
             None => storage.exists("anystorage-probe").await.map(drop),
         };
-        self.note("read", read).map(drop)
+        self.report("read", read).map(drop)
     }
 
-    /// Saves, reads and deletes an object. Returns whether all of it worked.
+    /// Saves, reads and deletes an object. Returns whether all steps succeeded.
     async fn write(&mut self, storage: &Storage) -> Result<bool, Failure> {
         let key = match probe_key() {
             Ok(key) => key,
-            Err(error) => return self.note::<()>("save", Err(error)).map(|_| false),
+            Err(error) => return self.report::<()>("save", Err(error)).map(|_| false),
         };
         let saved = storage.save(key.clone(), BODY).await;
         let failed = saved.is_err();
-        self.note("save", saved)?;
+        self.report("save", saved)?;
         if failed {
-            return self.tidy(storage, &key).await.map(|()| false);
+            return self.delete_leftover(storage, &key).await.map(|()| false);
         }
-        let read = self.note("read", read(storage, &key).await)?;
-        let deleted = self.note("delete", delete(storage, &key).await)?;
+        let read = self.report("read", read(storage, &key).await)?;
+        let deleted = self.report("delete", delete(storage, &key).await)?;
         Ok(read.is_some() && deleted.is_some())
     }
 
-    /// Deletes what a failed save may have stored all the same, as where a service ignores an
+    /// Deletes the object that a failed save may have stored, as it does if a service ignores an
     /// option.
-    async fn tidy(&mut self, storage: &Storage, key: &Key) -> Result<(), Failure> {
+    async fn delete_leftover(&mut self, storage: &Storage, key: &Key) -> Result<(), Failure> {
         match storage.delete(key.clone()).await {
             Ok(()) => Ok(()),
-            Err(error) => self.note::<()>("delete", Err(error)).map(drop),
+            Err(error) => self.report::<()>("delete", Err(error)).map(drop),
         }
     }
 
@@ -145,7 +146,7 @@ impl Checked<'_> {
             Ok(bucket) => bucket.probe(&prefix.unwrap_or_default()).await,
             Err(error) => Err(error),
         };
-        let Some(report) = self.note("probe", probed)? else { return Ok(()) };
+        let Some(report) = self.report("probe", probed)? else { return Ok(()) };
         for finding in &report.findings {
             let outcome = match &finding.outcome {
                 ProbeOutcome::Works => "works".to_owned(),
@@ -158,14 +159,14 @@ impl Checked<'_> {
         self.profile(&report)
     }
 
-    /// Says which profile to set.
+    /// Prints which profile to set.
     fn profile(&mut self, report: &ProbeReport) -> Result<(), Failure> {
         let broken: Vec<_> = report.missing_features().map(|finding| finding.what).collect();
         if !broken.is_empty() {
             self.works = false;
             self.output.flush()?;
-            say(&format!(
-                "{}: the profile in use relies on what the service does not do: {}",
+            print_line(&format!(
+                "{}: the profile in use relies on features that the service lacks: {}",
                 self.name,
                 broken.join(", ")
             ));
@@ -174,7 +175,8 @@ impl Checked<'_> {
             Some(quirks) => self.line(&format!("set quirks = {:?}", quirks.as_str())),
             None if broken.is_empty() => self.line("the profile in use fits"),
             None => self.line(
-                "no profile fits this service: use none of what is ignored, or another service",
+                "no profile fits this service: do not use the ignored features, or use another \
+                 service",
             ),
         }
     }
@@ -183,8 +185,8 @@ impl Checked<'_> {
         self.output.line(&format!("{}: {text}", self.name))
     }
 
-    /// Notes a step. Returns what it came to if it worked.
-    fn note<T>(&mut self, step: &str, outcome: Result<T, Error>) -> Result<Option<T>, Failure> {
+    /// Prints the result of a step. Returns its value if it succeeded.
+    fn report<T>(&mut self, step: &str, outcome: Result<T, Error>) -> Result<Option<T>, Failure> {
         match outcome {
             Ok(done) => {
                 self.line(&format!("{step}: ok"))?;
@@ -193,7 +195,7 @@ impl Checked<'_> {
             Err(error) => {
                 self.works = false;
                 self.output.flush()?;
-                Failure::at(&format!("{}: {step}", self.name), &error).tell();
+                Failure::at(&format!("{}: {step}", self.name), &error).report();
                 Ok(None)
             }
         }
@@ -211,7 +213,7 @@ async fn read(storage: &Storage, key: &Key) -> Result<(), Error> {
     if found == BODY {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Integrity, "what was saved reads back as something else"))
+    Err(Error::new(ErrorKind::Integrity, "the object does not read back as it was saved"))
 }
 
 async fn delete(storage: &Storage, key: &Key) -> Result<(), Error> {
@@ -219,7 +221,7 @@ async fn delete(storage: &Storage, key: &Key) -> Result<(), Error> {
     if storage.exists(key.clone()).await? {
         return Err(Error::new(
             ErrorKind::Unexpected,
-            "the object is still there after its deletion",
+            "the object still exists after its deletion",
         ));
     }
     Ok(())

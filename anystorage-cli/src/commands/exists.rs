@@ -1,10 +1,10 @@
-//! `exists`: whether there is an object, as an exit code.
+//! `exists`: checks whether an object exists.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
-use crate::places::{Places, Want};
+use crate::resolver::{Purpose, Resolver};
 
-/// Exit with 0 if the object is there, with 1 if it certainly is not, with 2 on any trouble
+/// Exit with 0 if the object exists, with 1 if it certainly does not, with 2 on any error
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The object
@@ -12,12 +12,12 @@ pub(crate) struct Args {
     location: Location,
 }
 
-pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
-    let place = match places.find(&args.location, Want::Existing) {
-        // Where the directory is not, the file is not.
-        Err(failure) if failure.means_absent() => return Ok(Exit::Failed),
+pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    let place = match resolver.resolve(&args.location, Purpose::Existing) {
+        // Without the directory, the file does not exist either.
+        Err(failure) if failure.is_not_found() => return Ok(ExitStatus::Failed),
         found => found?,
     };
     let there = place.storage.exists(place.key()?).await.map_err(|error| place.failure(&error))?;
-    Ok(if there { Exit::Done } else { Exit::Failed })
+    Ok(if there { ExitStatus::Success } else { ExitStatus::Failed })
 }

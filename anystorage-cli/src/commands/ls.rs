@@ -1,62 +1,62 @@
-//! `ls`: what is there, one entry a line.
+//! `ls`: lists the entries of a storage, one on each line.
 
 use anystorage::{Entry, Error, ErrorKind, ObjectEntry, floor_to_second, format_time};
 
-use crate::copy::say_folder_markers;
-use crate::exit::{Exit, Failure};
+use crate::copy::report_folder_markers;
+use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::output::Output;
-use crate::places::{Places, Want};
+use crate::resolver::{Purpose, Resolver};
 
 /// List keys in byte order, one level or all
 ///
-/// Directories end in a slash. A key is a literal beginning, as on S3: `ls media:avatars/a` finds
-/// `avatars/ada.png`; write `media:avatars/` for what is inside. A local path that is a directory
-/// lists what is inside; one that leads to nothing is an error.
+/// Directories end in a slash. The location is a literal prefix, as on S3: `ls media:avatars/a`
+/// finds `avatars/ada.png`, and `ls media:avatars/` lists the directory. A local directory is
+/// listed with or without a slash at the end. A local path that does not exist is an error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// List all levels
     #[arg(short, long)]
     recursive: bool,
-    /// Show size and time of the last change too
+    /// Show the size in bytes and the time of the last change, too
     #[arg(short, long)]
     long: bool,
-    /// Print one JSON object a line: key, size, etag, last_modified; or prefix
+    /// Print one JSON object on each line: key, size, etag, last_modified; or prefix
     #[arg(long)]
     json: bool,
-    /// A storage or the beginning of keys in it
+    /// A storage, or a prefix of keys in it
     #[arg(value_name = "LOC")]
     location: Location,
 }
 
-pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
-    let place = places.find(&args.location, Want::Existing)?;
+pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    let place = resolver.resolve(&args.location, Purpose::Existing)?;
     let mut list = place.storage.list(place.prefix()?);
     if !args.recursive {
         list = list.delimiter("/");
     }
     let mut entries = list.entries();
     let mut output = Output::new();
-    let mut exit = Exit::Done;
+    let mut exit = ExitStatus::Success;
     let mut nothing = true;
     while let Some(entry) = entries.next().await {
         nothing = false;
         match entry {
             Ok(entry) if args.json => output.json(&json(&entry))?,
             Ok(entry) => output.line(&line(&entry, &args))?,
-            // An odd name or an unreadable directory does not end the listing; after other errors
-            // the stream ends.
+            // After an invalid name or an unreadable directory the listing continues. After other
+            // errors the stream ends.
             Err(error) => {
                 output.flush()?;
-                exit = place.entry_failure(&error).tell();
+                exit = place.entry_failure(&error).report();
             }
         }
     }
     output.flush()?;
     if args.recursive {
-        say_folder_markers(entries.folder_markers());
+        report_folder_markers(entries.folder_markers());
     }
-    // That no key begins with this is an answer; a path that leads nowhere is a mistake.
+    // A prefix without keys is a valid result, but a local path that does not exist is a mistake.
     if nothing && place.local && !place.text.is_empty() {
         return Err(
             place.failure(&Error::new(ErrorKind::NotFound, "no regular file or directory here"))
@@ -86,7 +86,7 @@ fn long(size: &str, time: &str, name: &str) -> String {
     format!("{size:>14}  {time:<20}  {name}")
 }
 
-/// In whole seconds, so that all lines are equally long; the second in which it was, also
+/// Returns the time in whole seconds, so that all lines have the same length. Rounds down, also
 /// before 1970.
 fn time(object: &ObjectEntry) -> String {
     object.last_modified.map_or_else(|| "-".to_owned(), |time| format_time(floor_to_second(time)))

@@ -1,4 +1,4 @@
-//! The commands, one a file: its arguments, and what it does.
+//! The commands. Each file contains the arguments of a command and its implementation.
 
 pub(crate) mod cat;
 pub(crate) mod config;

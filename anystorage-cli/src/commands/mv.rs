@@ -1,22 +1,22 @@
-//! `mv`: a copy, and then the source is deleted. Nothing is lost on the way.
+//! `mv`: copies an object and then deletes the source, if that is certainly another object.
 
 use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result};
 
-use crate::commands::cp::both;
+use crate::commands::cp::resolve_pair;
 use crate::copy::copy_object;
-use crate::distinct;
-use crate::exit::{Exit, Failure};
+use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::metadata::MetadataArgs;
+use crate::move_check;
 use crate::place::Place;
-use crate::places::Places;
 use crate::progress::Progress;
+use crate::resolver::Resolver;
 
 /// Move an object, with metadata
 ///
-/// The object's name is added to a destination that ends in a slash. The source is deleted when the
-/// copy is complete and proved to be another object; if the two may be one under two names, the
-/// source is kept.
+/// The object's name is added to a destination that ends in a slash. The source is deleted after
+/// the copy is complete. If source and destination may be the same object, the command fails and
+/// keeps the source.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -24,16 +24,16 @@ pub(crate) struct Args {
     /// The object
     #[arg(value_name = "LOC")]
     from: Location,
-    /// Where to
+    /// The destination
     #[arg(value_name = "LOC")]
     to: Location,
 }
 
-pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
-    let (from, to) = both(places, &args.from, &args.to)?;
+pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    let (from, to) = resolve_pair(resolver, &args.from, &args.to)?;
     if !from.storage.info().capabilities.write {
         let message =
-            "the source's storage is read-only, so nothing was moved; anystorage cp copies";
+            "the storage of the source is read-only, so nothing was moved; use anystorage cp";
         return Err(Failure::at(
             &format!("{from} -> {to}"),
             &Error::new(ErrorKind::PermissionDenied, message),
@@ -41,9 +41,10 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     }
     let (from_key, to_key) = (from.key()?, to.key()?);
     let moved = move_object((&from, &from_key), (&to, &to_key), &args.metadata).await;
-    moved
-        .map_err(|error| Failure::at(&format!("{from} -> {to}"), &error).with_exit(Exit::Failed))?;
-    Ok(Exit::Done)
+    moved.map_err(|error| {
+        Failure::at(&format!("{from} -> {to}"), &error).with_exit(ExitStatus::Failed)
+    })?;
+    Ok(ExitStatus::Success)
 }
 
 async fn move_object(
@@ -52,14 +53,13 @@ async fn move_object(
     metadata: &MetadataArgs,
 ) -> Result<()> {
     let ends = ((&from.0.storage, from.1), (&to.0.storage, to.1));
-    let destination = distinct::look(ends.0, ends.1).await?;
+    let destination = move_check::check_before_copy(ends.0, ends.1).await?;
     let copied = copy_object(ends.0, ends.1, metadata, &Progress::bytes(true, None)).await?;
-    // What is deleted is what was copied, and nothing newer: an object that was saved meanwhile has
-    // no copy yet, and one that the copy itself replaced (the same object, reached in another way)
-    // is all there is.
+    // Only the version that was copied is deleted. A newer object has no copy yet. If the copy
+    // itself replaced the source (the same object at two locations), it is the only one.
     match ends.0.0.stat(from.1).await {
         Ok(now) if is_version(&now, &copied) => {
-            distinct::check(destination, &now, ends.1).await?;
+            move_check::check_after_copy(destination, &now, ends.1).await?;
             ends.0.0.delete(from.1).await
         }
         Ok(_) => Err(Error::new(
@@ -72,7 +72,7 @@ async fn move_object(
 }
 
 fn is_version(now: &ObjectMeta, then: &ObjectMeta) -> bool {
-    // Weakly: a file's tag turns from weak to strong when it has been left alone for a while.
+    // Weak comparison, because the ETag of a file becomes strong some time after its last change.
     let same_tag = match (&now.etag, &then.etag) {
         (Some(now), Some(then)) => now.weak_eq(then),
         (now, then) => now == then,

@@ -1,4 +1,4 @@
-//! `put`: a local file, or standard input, into a storage.
+//! `put`: saves a local file or standard input.
 
 use std::io::{self, IsTerminal};
 use std::path::{Component, Path, PathBuf};
@@ -6,22 +6,22 @@ use std::time::SystemTime;
 
 use anystorage::{ETag, Error, ErrorKind, Metadata, Payload};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::place::Place;
-use crate::places::{Places, Want};
 use crate::progress::Progress;
+use crate::resolver::{Purpose, Resolver};
 
 /// Save a local file, or standard input
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Content-Type; guessed if not given
+    /// Content-Type; defaults to a guess from the name and the first bytes
     #[arg(long, value_name = "T")]
     content_type: Option<String>,
     /// Cache-Control
     #[arg(long, value_name = "C")]
     cache_control: Option<String>,
-    /// Content-Encoding, of a file that is encoded already
+    /// Content-Encoding of a file that is already encoded
     #[arg(long, value_name = "E")]
     content_encoding: Option<String>,
     /// Content-Disposition
@@ -30,10 +30,10 @@ pub(crate) struct Args {
     /// Expires: an HTTP date or an RFC 3339 time
     #[arg(long, value_name = "DATE", value_parser = time)]
     expires: Option<SystemTime>,
-    /// A name and a value of your own; may be repeated
+    /// User metadata, a name and a value; may be repeated
     #[arg(long, value_name = "K=V", value_parser = pair)]
     meta: Vec<(String, String)>,
-    /// Fail if there is an object already
+    /// Fail if the object exists
     #[arg(long, conflicts_with = "if_match")]
     create_new: bool,
     /// Replace only the version with this ETag
@@ -42,22 +42,22 @@ pub(crate) struct Args {
     /// A local file, or - for standard input
     #[arg(value_name = "SRC")]
     source: PathBuf,
-    /// Where to save it; the file's name is added if this ends in a slash
+    /// The destination; the file's name is added if it ends in a slash
     #[arg(value_name = "LOC")]
     location: Location,
 }
 
-pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
-    // What is wrong with the arguments is found before anything is opened or made.
+pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    // Wrong arguments fail before anything is opened or created.
     let metadata = metadata(&args)?;
     let source = (args.source.as_os_str() != "-").then_some(args.source.as_path());
     let payload = payload(source).await?;
-    let place = target(places.find(&args.location, Want::NewObject)?, source)?;
+    let place = target(resolver.resolve(&args.location, Purpose::NewObject)?, source)?;
     let key = place.key()?;
 
-    let watch = source.is_some() || !io::stdin().is_terminal();
-    let progress = Progress::bytes(watch, payload.size());
-    let mut save = place.storage.save(key, progress.payload(payload)).metadata(metadata);
+    let show_bar = source.is_some() || !io::stdin().is_terminal();
+    let progress = Progress::bytes(show_bar, payload.size());
+    let mut save = place.storage.save(key, progress.count_payload(payload)).metadata(metadata);
     if args.create_new {
         save = save.create_new();
     }
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         save = save.if_match(etag);
     }
     save.await.map_err(|error| place.failure(&error))?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Success)
 }
 
 fn metadata(args: &Args) -> Result<Metadata, Failure> {
@@ -86,7 +86,8 @@ async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
         Some(path) if path.is_dir() => {
             let shown = shown(path);
             let message = format!(
-                "a directory, not a regular file: anystorage cp -r {shown} LOC copies all files below it"
+                "a directory, not a regular file: anystorage cp -r {shown} LOC copies all files \
+                 below it"
             );
             Err(Failure::local(&shown, &Error::new(ErrorKind::InvalidInput, message)))
         }
@@ -103,7 +104,7 @@ async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
     }
 }
 
-/// A path as `cp` takes it: one that is relative begins with a dot.
+/// Returns a path as a location for `cp`: a relative path begins with a dot.
 fn shown(path: &Path) -> String {
     let text = path.display().to_string();
     let is_location = path.is_absolute()
@@ -111,13 +112,15 @@ fn shown(path: &Path) -> String {
     if is_location { text } else { format!("./{text}") }
 }
 
-/// The object to write: the location, with the file's name if that ends in a slash.
+/// Returns the object to write: the location, with the file's name if it ends in a slash.
 fn target(place: Place, source: Option<&Path>) -> Result<Place, Failure> {
     let name = source.and_then(Path::file_name);
     match name.map(|name| name.to_str()) {
         None => Ok(place),
         Some(Some(name)) => Ok(place.or_below(name)),
-        Some(None) => Err(Failure::usage("the file's name is not UTF-8 text: name the object too")),
+        Some(None) => {
+            Err(Failure::usage("the file's name is not UTF-8 text: name the object, too"))
+        }
     }
 }
 

@@ -1,17 +1,17 @@
-//! `stat`: all that is known of an object.
+//! `stat`: shows the metadata of an object.
 
 use anystorage::{Error, ErrorKind, ObjectMeta};
 use serde_json::Value;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::output::Output;
-use crate::places::{Places, Want};
+use crate::resolver::{Purpose, Resolver};
 
-/// Show all that is known of an object
+/// Show size, time, ETag, checksums and metadata of an object
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print it as one line of JSON
+    /// Print one line of JSON
     #[arg(long)]
     json: bool,
     /// The object
@@ -19,8 +19,8 @@ pub(crate) struct Args {
     location: Location,
 }
 
-pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
-    let place = places.find(&args.location, Want::Existing)?;
+pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    let place = resolver.resolve(&args.location, Purpose::Existing)?;
     let meta = place.storage.stat(place.key()?).await.map_err(|error| place.failure(&error))?;
     let fields = fields(&meta).map_err(|error| place.failure(&error))?;
     let mut output = Output::new();
@@ -30,15 +30,17 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
         write_fields(&mut output, "", &fields)?;
     }
     output.flush()?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Success)
 }
 
 fn fields(meta: &ObjectMeta) -> anystorage::Result<Value> {
-    serde_json::to_value(meta)
-        .map_err(|cause| Error::new(ErrorKind::Unexpected, "cannot be shown").with_source(cause))
+    serde_json::to_value(meta).map_err(|cause| {
+        Error::new(ErrorKind::Unexpected, "the metadata cannot be printed as JSON")
+            .with_source(cause)
+    })
 }
 
-/// `name: value`, with the names of the JSON form; those of inner tables behind a dot.
+/// Writes `name: value` with the names of the JSON form. A dot separates the names of inner tables.
 fn write_fields(output: &mut Output, name: &str, value: &Value) -> Result<(), Failure> {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! `url`: a link to an object, or a form to upload one with.
+//! `url`: prints a link to an object, or a form to upload one.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,32 +7,39 @@ use anystorage::config::duration;
 use anystorage::{Link, UrlBuilder, UrlMethod, format_time};
 use serde_json::json;
 
-use crate::exit::{Exit, Failure, say};
+use crate::exit::{ExitStatus, Failure, print_line};
 use crate::location::Location;
 use crate::output::Output;
 use crate::place::Place;
-use crate::places::{Places, Want};
+use crate::resolver::{Purpose, Resolver};
 
-/// Print a link to an object: the public one, or with --expires a signed one
+/// Print a link to an object: a public one, or with --expires a signed one
 ///
-/// A link for POST is the address of a form, and then its fields, one a line, to be sent in this
-/// order and before the file: `curl -F NAME=VALUE ... -F file=@photo.png URL`. For a location that
+/// With --method POST, prints the URL of a form and then its fields, one on each line. Send them in
+/// this order, before the file: `curl -F NAME=VALUE ... -F file=@photo.png URL`. If the location
 /// ends in a slash, the upload may have any name below it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How long a signed link works: 90s, 15m, 1h 30m
+    /// How long a signed link is valid: 90s, 15m, 1h 30m
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<Duration>,
-    /// Print the same link for so long, for caches: it then works for up to this time longer
+    /// Print the same link for this time, so that caches can store its content; the link is valid
+    /// for up to this time longer
     #[arg(long, value_name = "TIME", value_parser = time, requires = "expires")]
     stable_for: Option<Duration>,
-    /// What the link is for: GET, HEAD, PUT or POST
-    #[arg(long, value_name = "METHOD", default_value = "GET", value_parser = method, hide_default_value = true)]
+    /// Method of the link: GET, HEAD, PUT or POST; defaults to GET
+    #[arg(
+        long,
+        value_name = "METHOD",
+        default_value = "GET",
+        value_parser = method,
+        hide_default_value = true
+    )]
     method: UrlMethod,
-    /// The Content-Type that an upload must have; for POST also as in image/*
+    /// The Content-Type that an upload must have; for POST also a pattern such as image/*
     #[arg(long, value_name = "T")]
     content_type: Option<String>,
-    /// How many bytes an upload must have: N; for POST also A-B
+    /// The size that an upload must have, in bytes; for POST also a range A-B
     #[arg(long, value_name = "N", value_parser = length)]
     content_length: Option<RangeInclusive<u64>>,
     /// Print one line of JSON: url, method, expires_at, headers, fields
@@ -43,9 +50,9 @@ pub(crate) struct Args {
     location: Location,
 }
 
-pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure> {
-    let place = places.find(&args.location, Want::Existing)?;
-    let link = asked_for(&args, &place)?.await.map_err(|error| place.failure(&error))?;
+pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    let place = resolver.resolve(&args.location, Purpose::Existing)?;
+    let link = build_link(&args, &place)?.await.map_err(|error| place.failure(&error))?;
     let mut output = Output::new();
     if args.json {
         output.json(&as_json(&link))?;
@@ -58,19 +65,18 @@ pub(crate) async fn run(args: Args, places: &mut Places) -> Result<Exit, Failure
     output.flush()?;
     if !args.json {
         for (name, value) in &link.headers {
-            say(&format!("to be sent along: {name}: {value}"));
+            print_line(&format!("send this header with the request: {name}: {value}"));
         }
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Success)
 }
 
-fn asked_for(args: &Args, place: &Place) -> Result<UrlBuilder, Failure> {
+fn build_link(args: &Args, place: &Place) -> Result<UrlBuilder, Failure> {
     let method = args.method;
     if matches!(method, UrlMethod::Put | UrlMethod::Post) && args.expires.is_none() {
         let method = method.as_str();
-        let message = format!(
-            "a link for {method} has to be a signed one: add --expires, as in --expires 15m"
-        );
+        let message =
+            format!("a link for {method} has to be signed: add --expires, as in --expires 15m");
         return Err(Failure::usage(format!("{place}: {message}")));
     }
     let directory = place.text.strip_suffix('/').filter(|_| method == UrlMethod::Post);
@@ -93,7 +99,7 @@ fn asked_for(args: &Args, place: &Place) -> Result<UrlBuilder, Failure> {
         Some(range) if method == UrlMethod::Post => Ok(link.content_length_range(range.clone())),
         Some(range) if range.start() == range.end() => Ok(link.content_length(*range.start())),
         Some(_) => {
-            Err(Failure::usage(format!("{place}: only a link for POST takes a range of lengths")))
+            Err(Failure::usage(format!("{place}: a range of lengths is only possible for POST")))
         }
     }
 }
@@ -138,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_is_a_number_or_two() {
+    fn a_length_is_a_number_or_a_range() {
         assert_eq!(length("5").unwrap(), 5..=5);
         assert_eq!(length("0-5000000").unwrap(), 0..=5_000_000);
         for bad in

@@ -1,4 +1,4 @@
-//! `config check`: each storage is tried, and what fails is named.
+//! Checking storages with `config check`.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ fn lines(out: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn every_storage_is_listed_saved_to_read_and_deleted_from() {
+fn check_lists_saves_reads_and_deletes_on_every_storage() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a.txt", "a");
     let printed = sandbox.run(&["config", "check"]).done();
@@ -28,7 +28,7 @@ fn every_storage_is_listed_saved_to_read_and_deleted_from() {
 }
 
 #[test]
-fn a_read_only_storage_is_only_read() {
+fn check_only_reads_a_read_only_storage() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a.txt", "a");
     let printed = sandbox.run(&["config", "check", "frozen"]).done();
@@ -37,7 +37,7 @@ fn a_read_only_storage_is_only_read() {
 }
 
 #[test]
-fn what_fails_is_named_and_the_rest_is_tried_all_the_same() {
+fn check_reports_a_failing_storage_and_tests_the_others() {
     let sandbox = Sandbox::new();
     sandbox.write("a-file", "");
     sandbox.write(
@@ -59,18 +59,19 @@ fn what_fails_is_named_and_the_rest_is_tried_all_the_same() {
 }
 
 #[test]
-fn a_name_that_is_not_configured_is_usage() {
+fn check_rejects_an_unknown_storage_name() {
     let sandbox = Sandbox::new();
-    let said = sandbox.run(&["config", "check", "nothing"]).failed(2);
+    let error = sandbox.run(&["config", "check", "nothing"]).failed(2);
     assert!(
-        said.contains("\"nothing\"") && said.contains("known are backup, frozen, linked, media"),
-        "{said}"
+        error.contains("\"nothing\"")
+            && error.contains("known storages: backup, frozen, linked, media"),
+        "{error}"
     );
-    let said = run(sandbox.command(&["config", "check"]).env_remove("STORAGE_CONFIG")).failed(2);
-    assert!(said.contains("STORAGE_CONFIG"), "{said}");
+    let error = run(sandbox.command(&["config", "check"]).env_remove("STORAGE_CONFIG")).failed(2);
+    assert!(error.contains("STORAGE_CONFIG"), "{error}");
 }
 
-/// A bucket of the server in this process, whose copies ignore conditions.
+/// A bucket of the server in this process, which ignores the conditions of copies.
 fn bucket(sandbox: &Sandbox, name: &str, options: &str) -> Command {
     let endpoint = Server::get().endpoint();
     let config = format!(
@@ -85,7 +86,7 @@ fn bucket(sandbox: &Sandbox, name: &str, options: &str) -> Command {
 }
 
 #[test]
-fn a_bucket_at_an_unknown_host_is_probed_and_the_profile_to_set_is_printed() {
+fn check_probes_a_bucket_at_an_unknown_host_and_prints_the_profile() {
     let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
     let ran = run(&mut bucket(&sandbox, served.name(), ""));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
@@ -102,12 +103,12 @@ fn a_bucket_at_an_unknown_host_is_probed_and_the_profile_to_set_is_printed() {
 }
 
 #[test]
-fn a_profile_that_promises_too_much_fails_the_check() {
+fn check_fails_if_the_profile_includes_missing_features() {
     let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
     let ran = run(&mut bucket(&sandbox, served.name(), "quirks = 'none'"));
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     assert!(
-        ran.err.contains("relies on what the service does not do: ") && ran.err.contains("copy"),
+        ran.err.contains("relies on features that the service lacks: ") && ran.err.contains("copy"),
         "{}",
         ran.err
     );

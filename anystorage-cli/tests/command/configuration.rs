@@ -1,17 +1,18 @@
-//! Where the command finds its storages.
+//! Configuration files and variables.
 
 use crate::support::{Sandbox, run};
 
 #[test]
-fn an_option_names_a_file_in_place_of_the_variables() {
+fn the_option_config_replaces_the_file_of_the_environment() {
     let sandbox = Sandbox::new();
     sandbox.write("other.toml", "[storages.other]\ndriver = 'fs'\nroot = 'media'");
     sandbox.put("media:a", "a");
     assert_eq!(sandbox.run(&["--config", "other.toml", "cat", "other:a"]).done(), "a");
-    let said = sandbox.run(&["--config", "other.toml", "cat", "media:a"]).failed(2);
+    let error = sandbox.run(&["--config", "other.toml", "cat", "media:a"]).failed(2);
     assert!(
-        said.ends_with(r#"media:a: no storage is called "media"; known are other (InvalidConfig)"#),
-        "{said}"
+        error
+            .ends_with(r#"media:a: no storage is called "media"; known are other (InvalidConfig)"#),
+        "{error}"
     );
 }
 
@@ -34,27 +35,27 @@ fn a_variable_defines_or_replaces_a_storage() {
 }
 
 #[test]
-fn no_configuration_at_all_says_how_to_give_one() {
+fn a_missing_configuration_is_an_error_that_names_the_variables() {
     let sandbox = Sandbox::new();
-    let said = run(sandbox.command(&["ls", "media:"]).env_remove("STORAGE_CONFIG")).failed(2);
-    assert!(said.contains("STORAGE_CONFIG") && said.contains("STORAGE_<NAME>_URL"), "{said}");
+    let error = run(sandbox.command(&["ls", "media:"]).env_remove("STORAGE_CONFIG")).failed(2);
+    assert!(error.contains("STORAGE_CONFIG") && error.contains("STORAGE_<NAME>_URL"), "{error}");
 }
 
 #[test]
-fn a_path_needs_no_configuration() {
+fn a_local_path_needs_no_configuration() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a.txt", "a");
     assert_eq!(
         run(sandbox.command(&["ls", "./dir"]).env("STORAGE_CONFIG", "nothing.toml")).done(),
         "a.txt\n"
     );
-    // But a file that was asked for has to be there.
-    let said = sandbox.run(&["--config", "nothing.toml", "ls", "./dir"]).failed(2);
-    assert!(said.contains("nothing.toml: cannot be read"), "{said}");
+    // A file that is named explicitly has to exist.
+    let error = sandbox.run(&["--config", "nothing.toml", "ls", "./dir"]).failed(2);
+    assert!(error.contains("nothing.toml: cannot be read"), "{error}");
 }
 
 #[test]
-fn a_storage_is_not_in_the_way_of_another() {
+fn an_invalid_storage_does_not_affect_the_others() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "storages.toml",
@@ -69,29 +70,29 @@ fn a_storage_is_not_in_the_way_of_another() {
             .failed(2)
             .contains(r#"unknown driver "ftp"; known are fs, http, http-cache, memory"#)
     );
-    let said = sandbox.run(&["cat", "wrong:a"]).failed(2);
+    let error = sandbox.run(&["cat", "wrong:a"]).failed(2);
     assert!(
-        said.contains(
+        error.contains(
             "storages.toml: [storages.wrong]: unknown option rot of driver fs; known are root"
         ),
-        "{said}"
+        "{error}"
     );
 }
 
 #[test]
-fn a_syntax_error_tells_the_line() {
+fn a_syntax_error_contains_its_line() {
     let sandbox = Sandbox::new();
     sandbox.write("storages.toml", "[storages.media]\ndriver = 'fs'\nroot = media");
-    let said = sandbox.run(&["ls", "media:"]).failed(2);
-    assert!(said.contains("storages.toml: line 3, column 8: "), "{said}");
+    let error = sandbox.run(&["ls", "media:"]).failed(2);
+    assert!(error.contains("storages.toml: line 3, column 8: "), "{error}");
 }
 
 #[test]
-fn variables_are_replaced_in_the_file() {
+fn variables_in_the_file_are_replaced() {
     let sandbox = Sandbox::new();
     sandbox.write("storages.toml", "[storages.media]\ndriver = 'fs'\nroot = '${WHERE}/x'");
     let output =
         run(sandbox.command(&["put", "storages.toml", "media:a"]).env("WHERE", "by-variable"));
     output.done();
-    assert!(sandbox.is_there("by-variable/x/a"));
+    assert!(sandbox.exists("by-variable/x/a"));
 }

@@ -1,4 +1,4 @@
-//! `cp`.
+//! Copying with `cp`.
 
 use crate::support::{Sandbox, ignores_permissions};
 
@@ -21,7 +21,7 @@ fn an_object_is_copied_with_its_metadata() {
             b"1",
         )
         .done();
-    // Within one storage, to another one, to a file, and from there.
+    // Within a storage, to another storage, to a file, and from a file.
     for (from, to) in [
         ("media:a", "media:b"),
         ("media:a", "backup:a"),
@@ -40,7 +40,7 @@ fn an_object_is_copied_with_its_metadata() {
 }
 
 #[test]
-fn the_name_is_added_to_a_directory() {
+fn cp_adds_the_name_to_a_directory() {
     let sandbox = Sandbox::new();
     sandbox.put("media:deep/a.txt", "a");
     std::fs::create_dir(sandbox.path("there")).unwrap();
@@ -69,12 +69,15 @@ fn a_dash_is_standard_input_or_output() {
 #[test]
 fn a_missing_source_makes_nothing() {
     let sandbox = Sandbox::new();
-    let said = sandbox.run(&["cp", "media:nothing", "./new/dir/a"]).failed(1);
-    assert!(said.contains("media:nothing -> ./new/dir/a: ") && said.contains("NotFound"), "{said}");
-    assert!(!sandbox.is_there("new"));
+    let error = sandbox.run(&["cp", "media:nothing", "./new/dir/a"]).failed(1);
+    assert!(
+        error.contains("media:nothing -> ./new/dir/a: ") && error.contains("NotFound"),
+        "{error}"
+    );
+    assert!(!sandbox.exists("new"));
     sandbox.run(&["cp", "./nothing", "./new/dir/a"]).failed(1);
     sandbox.run(&["cp", "./no/such/directory", "./new/dir/a"]).failed(1);
-    assert!(!sandbox.is_there("new"));
+    assert!(!sandbox.exists("new"));
 }
 
 #[test]
@@ -92,8 +95,8 @@ fn a_copy_onto_itself_is_refused_and_loses_nothing() {
         ("./media/a/b", "./media/a"),
     ] {
         for command in ["cp", "mv"] {
-            let said = sandbox.run(&[command, from, to]).failed(1);
-            assert!(said.contains("the same object"), "{said}");
+            let error = sandbox.run(&[command, from, to]).failed(1);
+            assert!(error.contains("the same object"), "{error}");
             assert_eq!(sandbox.cat("media:a/b"), "kept");
         }
     }
@@ -121,7 +124,7 @@ fn a_directory_is_copied_whole() {
 }
 
 #[test]
-fn a_directory_takes_no_sibling_along() {
+fn cp_r_does_not_copy_siblings_of_a_directory() {
     let sandbox = Sandbox::new();
     for key in ["a/1", "a.txt", "a-b/2", "ab/3"] {
         sandbox.put(&format!("media:{key}"), key);
@@ -133,7 +136,7 @@ fn a_directory_takes_no_sibling_along() {
 }
 
 #[test]
-fn more_objects_than_are_copied_at_a_time_are_all_copied() {
+fn cp_r_copies_more_objects_than_its_concurrency() {
     let sandbox = Sandbox::new();
     for number in 0..200 {
         sandbox.write(&format!("media/{number:03}"), number.to_string());
@@ -151,12 +154,12 @@ fn more_objects_than_are_copied_at_a_time_are_all_copied() {
 }
 
 #[test]
-fn a_key_that_fails_is_listed_and_the_others_are_copied() {
+fn cp_r_reports_a_failed_object_and_copies_the_others() {
     let sandbox = Sandbox::new();
     for key in ["a", "b/c", "d"] {
         sandbox.put(&format!("media:{key}"), key);
     }
-    // What is a directory in one storage is a file in the other.
+    // `b` is a directory in one storage and an object in the other.
     sandbox.put("backup:b", "in the way");
     let run = sandbox.run(&["cp", "-r", "media:", "backup:"]);
     assert_eq!((run.code, run.out.len()), (Some(1), 0));
@@ -173,12 +176,12 @@ fn a_key_that_fails_is_listed_and_the_others_are_copied() {
 }
 
 #[test]
-fn an_object_that_cannot_be_read_is_listed() {
+fn cp_r_reports_an_unreadable_object() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
     sandbox.put("media:z", "z");
-    // Root reads anything; an odd name is what nobody copies.
+    // Root can read every file, so the test uses an invalid name instead.
     if ignores_permissions(&sandbox.path("")) {
         sandbox.write("media/odd\nname", "odd");
     } else {
@@ -197,7 +200,7 @@ fn an_object_that_cannot_be_read_is_listed() {
 }
 
 #[test]
-fn a_directory_is_not_copied_into_itself() {
+fn cp_r_refuses_to_copy_a_directory_into_itself() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a/b/c", "c");
     let root = sandbox.path("media").display().to_string();
@@ -210,35 +213,35 @@ fn a_directory_is_not_copied_into_itself() {
         ("./media/a", "media:"),
         ("./media", &root),
     ] {
-        let said = sandbox.run(&["cp", "-r", from, to]).failed(1);
-        assert!(said.contains("inside the other"), "{from} {to}: {said}");
+        let error = sandbox.run(&["cp", "-r", from, to]).failed(1);
+        assert!(error.contains("inside the other"), "{from} {to}: {error}");
     }
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a/b/c\n");
-    assert!(!sandbox.is_there("media/new"));
+    assert!(!sandbox.exists("media/new"));
     sandbox.run(&["cp", "-r", "media:a/", "media:ab/"]).done();
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_told() {
+fn cp_r_reports_a_missing_directory() {
     let sandbox = Sandbox::new();
     sandbox.put("media:file", "x");
     for from in ["media:nothing", "media:file", "./nothing", "./no/such/"] {
-        let said = sandbox.run(&["cp", "-r", from, "backup:"]).failed(1);
-        assert!(said.contains("NotFound"), "{from}: {said}");
+        let error = sandbox.run(&["cp", "-r", from, "backup:"]).failed(1);
+        assert!(error.contains("NotFound"), "{from}: {error}");
     }
-    let said = sandbox.run(&["cp", "-r", "media:file", "backup:"]).failed(1);
-    assert!(said.contains("media:file is an object: copy it without -r"), "{said}");
+    let error = sandbox.run(&["cp", "-r", "media:file", "backup:"]).failed(1);
+    assert!(error.contains("media:file is an object: copy it without -r"), "{error}");
     for beginning in ["media:fi", "./media/fi"] {
-        let said = sandbox.run(&["cp", "-r", beginning, "backup:"]).failed(1);
-        assert!(said.contains(&format!("anystorage ls -r {beginning} shows")), "{said}");
+        let error = sandbox.run(&["cp", "-r", beginning, "backup:"]).failed(1);
+        assert!(error.contains(&format!("anystorage ls -r {beginning} shows")), "{error}");
     }
     assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), "");
-    // A storage that is empty is all there, though.
+    // A whole storage may be empty.
     sandbox.run(&["cp", "-r", "backup:", "media:x/"]).done();
 }
 
 #[test]
-fn without_r_a_directory_is_refused() {
+fn cp_without_r_refuses_a_directory() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a/b", "b");
     for from in ["media:a/", "media:", "./media/a"] {
@@ -247,7 +250,7 @@ fn without_r_a_directory_is_refused() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_copied() {
+fn an_unreadable_directory_is_reported_and_the_rest_is_copied_listed_and_deleted() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();
     for key in ["media:a", "media:closed/b", "media:d/e", "media:z"] {
@@ -260,12 +263,12 @@ fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_copied() {
         )
         .unwrap();
     };
-    sandbox.give_to_nobody();
+    sandbox.give_to_unprivileged();
     close(0o000);
-    let copied = sandbox.run_as_nobody(&["cp", "-r", "media:", "backup:"]);
-    let listed = sandbox.run_as_nobody(&["ls", "-r", "media:"]);
-    let level = sandbox.run_as_nobody(&["ls", "media:"]).done();
-    let deleted = sandbox.run_as_nobody(&["rm", "-r", "--everything", "media:"]);
+    let copied = sandbox.run_unprivileged(&["cp", "-r", "media:", "backup:"]);
+    let listed = sandbox.run_unprivileged(&["ls", "-r", "media:"]);
+    let level = sandbox.run_unprivileged(&["ls", "media:"]).done();
+    let deleted = sandbox.run_unprivileged(&["rm", "-r", "--everything", "media:"]);
     close(0o755);
     assert_eq!((copied.code, listed.code, deleted.code), (Some(1), Some(1), Some(1)), "{copied:?}");
     assert!(copied.err.starts_with("anystorage: media:closed/: "), "{}", copied.err);

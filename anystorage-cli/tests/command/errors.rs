@@ -1,4 +1,4 @@
-//! What is said when something is wrong, and what is never said.
+//! Error messages, and the secrets that they must not contain.
 
 use crate::support::{Run, Sandbox};
 
@@ -12,22 +12,22 @@ fn assert_hidden(what: &str, run: &Run) {
 }
 
 #[test]
-fn an_error_is_one_line_with_place_kind_and_way_out() {
-    let said = Sandbox::new().run(&["stat", "media:a/b.txt"]).failed(1);
+fn an_error_is_one_line_with_place_kind_and_hint() {
+    let error = Sandbox::new().run(&["stat", "media:a/b.txt"]).failed(1);
     assert_eq!(
-        said,
+        error,
         "anystorage: media:a/b.txt: no such object (NotFound, stat on fs); anystorage ls shows what is there"
     );
 }
 
 #[test]
-fn usage_is_explained() {
+fn a_usage_error_contains_the_mistake_and_the_help_command() {
     let sandbox = Sandbox::new();
     for arguments in
         [&[][..], &["nonsense"], &["ls"], &["cp", "media:a"], &["ls", "--nonsense", "media:"]]
     {
-        let said = sandbox.run(arguments).failed(2);
-        assert!(said.contains("; see anystorage ") && said.ends_with("--help"), "{said}");
+        let error = sandbox.run(arguments).failed(2);
+        assert!(error.contains("; see anystorage ") && error.ends_with("--help"), "{error}");
     }
     for (arguments, line) in [
         (
@@ -57,7 +57,7 @@ fn usage_is_explained() {
 }
 
 #[test]
-fn no_mistake_in_a_configuration_shows_a_secret() {
+fn a_mistake_in_a_configuration_reveals_no_secret() {
     let sandbox = Sandbox::new();
     for lines in [
         "signing_key = '{}'\nunknown = 1",
@@ -84,7 +84,7 @@ fn no_mistake_in_a_configuration_shows_a_secret() {
 }
 
 #[test]
-fn no_mistake_in_a_location_shows_a_secret() {
+fn a_mistake_in_a_location_reveals_no_secret() {
     let sandbox = Sandbox::new();
     for url in [
         "file://ada:{}@localhost/x",
@@ -111,7 +111,7 @@ fn no_mistake_in_a_location_shows_a_secret() {
 }
 
 #[test]
-fn a_secret_that_works_is_not_shown_either() {
+fn a_valid_secret_is_never_printed() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "storages.toml",
@@ -131,7 +131,7 @@ fn a_secret_that_works_is_not_shown_either() {
 }
 
 #[test]
-fn what_is_mistyped_forges_no_line() {
+fn invalid_arguments_cannot_forge_a_line() {
     let sandbox = Sandbox::new();
     for text in ["a\nb", "a\n\nUsage: b", "\u{1b}[31m", "a\r\nb"] {
         for arguments in [
@@ -140,8 +140,8 @@ fn what_is_mistyped_forges_no_line() {
             &["url", "--expires", text, "media:a"],
             &["ls", "media:", text],
         ] {
-            let said = sandbox.run(arguments).failed(2);
-            assert!(!said.contains(['\u{1b}', '\r']), "{said:?}");
+            let error = sandbox.run(arguments).failed(2);
+            assert!(!error.contains(['\u{1b}', '\r']), "{error:?}");
         }
     }
 }

@@ -1,93 +1,25 @@
-//! An HTTP server that responds to every request with the result of a function, and records the
-//! methods.
+//! An HTTP server that shows one file under every name.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use storage_testkit::http::{Peer, Request, Response};
 
-pub(crate) struct Fake {
-    address: SocketAddr,
-    ended: Arc<AtomicBool>,
-    methods: Arc<Mutex<Vec<String>>>,
-    thread: Option<JoinHandle<()>>,
+/// Starts a server. `respond` returns status and headers; responses to GET and HEAD have the body
+/// `hello`.
+pub(crate) fn server_of_hello(respond: impl Fn(&Request) -> Response + Send + 'static) -> Peer {
+    Peer::start(move |request| match &*request.method {
+        "GET" | "HEAD" => respond(request).body("hello"),
+        _ => respond(request),
+    })
 }
 
-impl Fake {
-    /// Starts it with a function from the head of a request, in lower case, to the status line and
-    /// headers of the response. GET has the body `hello`. A response that has its own body, after
-    /// an empty line, is sent as it is.
-    pub(crate) fn start(respond: impl Fn(&str) -> String + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (ended, methods) =
-            (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Vec<String>>>::default());
-        let (end, seen) = (Arc::clone(&ended), Arc::clone(&methods));
-        let thread = std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if end.load(Ordering::SeqCst) {
-                    return;
-                }
-                // A client that hangs up is no concern of the server.
-                let _ = serve(stream.unwrap(), &respond, &seen);
-            }
-        });
-        Self { address, ended, methods, thread: Some(thread) }
-    }
-
-    /// A storage of the configuration that is this server under one of its names.
-    pub(crate) fn storage(&self, name: &str, host: &str) -> String {
-        let port = self.address.port();
-        format!(
-            "[storages.{name}]\ndriver = 'http'\nbase_url = 'http://{host}:{port}/'\nwritable = true\n"
-        )
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The methods of all requests so far.
-    pub(crate) fn methods(&self) -> Vec<String> {
-        self.methods.lock().unwrap().clone()
-    }
+/// Returns the configuration of a storage that reaches the server under one of its names.
+pub(crate) fn storage(server: &Peer, name: &str, host: &str) -> String {
+    let port = server.address().port();
+    format!(
+        "[storages.{name}]\ndriver = 'http'\nbase_url = 'http://{host}:{port}/'\nwritable = true\n"
+    )
 }
 
-fn serve(
-    stream: TcpStream,
-    respond: &impl Fn(&str) -> String,
-    seen: &Mutex<Vec<String>>,
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head)? == 0 {
-            return Ok(());
-        }
-    }
-    let head = head.to_lowercase();
-    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let method = head.split(' ').next().unwrap_or_default().to_owned();
-    seen.lock().unwrap().push(method.clone());
-    let length: u64 = field("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0);
-    std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
-    let body = if method == "get" { "hello" } else { "" };
-    let length = if matches!(&*method, "get" | "head") { 5 } else { 0 };
-    let response = match respond(&head) {
-        whole if whole.contains("\r\n\r\n") => whole,
-        start => format!("{start}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"),
-    };
-    reader.get_mut().write_all(response.as_bytes())
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+/// Whether the server has received any other request than HEAD and OPTIONS.
+pub(crate) fn was_only_looked_at(server: &Peer) -> bool {
+    server.requests().iter().all(|request| matches!(&*request.method, "HEAD" | "OPTIONS"))
 }

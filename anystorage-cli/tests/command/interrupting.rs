@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM while something is written.
+//! Ctrl-C and SIGTERM during a write.
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -17,19 +17,19 @@ fn names(directory: &Path) -> Vec<String> {
     files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Looks until something is so. Bounded by tries, not by a guess at how long it takes.
-fn wait_until(mut is_so: impl FnMut() -> bool) {
+/// Polls until a condition is true. Fails after a fixed number of attempts.
+fn wait_until(mut condition: impl FnMut() -> bool) {
     let found = (0..2_000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
-        is_so()
+        condition()
     });
-    assert!(found, "it never came to it");
+    assert!(found, "the condition did not become true");
 }
 
 #[test]
-fn an_interrupted_get_leaves_the_old_file_and_no_other() {
+fn an_interrupted_get_keeps_the_old_file_and_leaves_no_other() {
     let sandbox = Sandbox::new();
-    // Large, but a hole: what takes long is the writing, and that never gets far.
+    // A sparse file of 4 GiB, so that the copy is in progress when the signal arrives.
     sandbox.write("media/large", "");
     std::fs::File::options()
         .write(true)
@@ -50,7 +50,7 @@ fn an_interrupted_get_leaves_the_old_file_and_no_other() {
 }
 
 #[test]
-fn an_interrupted_put_leaves_nothing_half() {
+fn an_interrupted_put_leaves_no_partial_file() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(&["put", "-", "./out/file.txt"]);
     let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
@@ -63,12 +63,12 @@ fn an_interrupted_put_leaves_nothing_half() {
 }
 
 #[test]
-fn a_reader_that_stopped_reading_does_not_hold_up_the_end() {
+fn a_signal_ends_a_command_whose_reader_has_stopped_reading() {
     let sandbox = Sandbox::new();
     sandbox.write("media/large", vec![b'x'; 8 << 20]);
     let mut child = sandbox.command(&["cat", "media:large"]).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    // From here on the command waits for us to read on.
+    // Now the command waits until the test reads more.
     stdout.read_exact(&mut [0; 10]).unwrap();
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));

@@ -1,11 +1,11 @@
-//! `cp -r` of a local directory with symlinks and special files in it.
+//! Copying and deleting local directories with symlinks and special files.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use crate::support::{Run, Sandbox};
 
-/// A directory `dir` with a file, and a symlink to each of: a file, a directory, nothing.
+/// A directory `dir` with a file and symlinks: to a file, to a directory, and a broken one.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a", "a");
@@ -20,8 +20,8 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// The lines of a run that failed for some objects.
-fn named(run: &Run) -> Vec<&str> {
+/// Returns the sorted error lines of a run that failed for some objects.
+fn error_lines(run: &Run) -> Vec<&str> {
     assert_eq!((run.code, run.out.len()), (Some(1), 0), "{}", run.err);
     let mut lines: Vec<_> = run.err.lines().collect();
     lines.sort_unstable();
@@ -33,12 +33,12 @@ fn listed(sandbox: &Sandbox) -> String {
 }
 
 #[test]
-fn symlinks_are_named_and_the_rest_is_copied() {
+fn cp_r_reports_symlinks_and_copies_the_rest() {
     let sandbox = sandbox();
     let url = format!("file://{}", sandbox.path("dir").display());
     for from in ["./dir", "./dir/", &url] {
         let run = sandbox.run(&["cp", "-r", from, "media:x"]);
-        let lines = named(&run);
+        let lines = error_lines(&run);
         assert_eq!(lines.len(), 4, "{lines:?}");
         for name in ["below/to-directory", "broken", "to-file"] {
             let line =
@@ -51,17 +51,17 @@ fn symlinks_are_named_and_the_rest_is_copied() {
 }
 
 #[test]
-fn symlinks_are_left_out_without_an_error_on_request() {
+fn skip_links_skips_symlinks_without_an_error() {
     let sandbox = sandbox();
     sandbox.run(&["cp", "-r", "--skip-links", "./dir", "media:x"]).done();
     assert_eq!(listed(&sandbox), "x/a\n");
 }
 
 #[test]
-fn what_symlinks_lead_to_is_copied_on_request_with_its_metadata() {
+fn follow_copies_the_targets_of_symlinks_with_their_metadata() {
     let sandbox = sandbox();
     let run = sandbox.run(&["cp", "-r", "--follow", "./dir", "media:x"]);
-    let lines = named(&run);
+    let lines = error_lines(&run);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(run.err.contains("dir/broken: a symlink that cannot be followed: "), "{}", run.err);
     assert!(run.err.ends_with("anystorage: 1 not copied, 4 copied\n"), "{}", run.err);
@@ -76,18 +76,18 @@ fn what_symlinks_lead_to_is_copied_on_request_with_its_metadata() {
 }
 
 #[test]
-fn following_ends_where_links_lead_back() {
+fn follow_stops_at_a_loop_of_symlinks() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a/file", "x");
     sandbox.write("other/file", "y");
-    // To itself, to a directory around it, to each other's directories, and to themselves.
+    // Links to their own directory, to a parent, to each other's directory, and to themselves.
     symlink(".", sandbox.path("dir/self")).unwrap();
     symlink("../..", sandbox.path("dir/a/up")).unwrap();
     symlink("../other", sandbox.path("dir/other")).unwrap();
     symlink("../dir", sandbox.path("other/back")).unwrap();
     symlink("eternal", sandbox.path("dir/eternal")).unwrap();
     let run = sandbox.run(&["cp", "-r", "--follow", "./dir", "media:x"]);
-    let lines = named(&run);
+    let lines = error_lines(&run);
     let loops = lines.iter().filter(|line| line.contains("following it would not end")).count();
     assert_eq!((loops, lines.len()), (3, 5), "{lines:?}");
     assert!(run.err.contains("dir/eternal: a symlink that cannot be followed: "), "{}", run.err);
@@ -95,26 +95,26 @@ fn following_ends_where_links_lead_back() {
 }
 
 #[test]
-fn following_does_not_copy_the_destination_into_itself() {
+fn follow_does_not_copy_the_destination_into_itself() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a", "a");
     sandbox.write("around/b", "b");
     symlink("../around", sandbox.path("dir/around")).unwrap();
     let run = sandbox.run(&["cp", "-r", "--follow", "./dir", "./around/copy"]);
-    assert_eq!(named(&run).len(), 2, "{}", run.err);
-    assert!(run.err.contains("one lies inside the other"), "{}", run.err);
+    assert_eq!(error_lines(&run).len(), 2, "{}", run.err);
+    assert!(run.err.contains("one directory is inside the other"), "{}", run.err);
     assert_eq!(sandbox.run(&["ls", "-r", "./around"]).done(), "b\ncopy/a\n");
 }
 
 #[test]
-fn special_files_are_named() {
+fn cp_r_reports_special_files() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a", "a");
     assert!(Command::new("mkfifo").arg(sandbox.path("dir/pipe")).status().unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(sandbox.path("dir/socket")).unwrap();
     symlink("pipe", sandbox.path("dir/to-pipe")).unwrap();
     let run = sandbox.run(&["cp", "-r", "./dir", "media:x"]);
-    assert_eq!(named(&run).len(), 4, "{}", run.err);
+    assert_eq!(error_lines(&run).len(), 4, "{}", run.err);
     for line in [
         "dir/pipe: a FIFO, not copied",
         "dir/socket: a socket, not copied",
@@ -129,10 +129,10 @@ fn special_files_are_named() {
 }
 
 #[test]
-fn symlinks_that_stay_when_a_local_directory_is_deleted_are_named_and_not_followed() {
+fn rm_r_reports_symlinks_and_does_not_follow_them() {
     let sandbox = sandbox();
     let run = sandbox.run(&["rm", "-r", "./dir"]);
-    assert_eq!(named(&run).len(), 4, "{}", run.err);
+    assert_eq!(error_lines(&run).len(), 4, "{}", run.err);
     for name in ["below/to-directory", "broken", "to-file"] {
         assert!(
             run.err.contains(&format!("dir/{name}: a symlink or special file, not deleted")),
@@ -145,7 +145,7 @@ fn symlinks_that_stay_when_a_local_directory_is_deleted_are_named_and_not_follow
 }
 
 #[test]
-fn the_options_about_links_are_for_directories_and_exclude_each_other() {
+fn follow_and_skip_links_need_r_and_exclude_each_other() {
     let sandbox = Sandbox::new();
     sandbox.write("a", "a");
     for wrong in [&["--follow"][..], &["--skip-links"], &["-r", "--follow", "--skip-links"]] {
@@ -155,7 +155,7 @@ fn the_options_about_links_are_for_directories_and_exclude_each_other() {
 }
 
 #[test]
-fn more_links_than_files_may_be_open_are_all_followed() {
+fn follow_handles_more_links_than_files_may_be_open() {
     let sandbox = Sandbox::new();
     std::fs::create_dir(sandbox.path("dir")).unwrap();
     for number in 0..300 {

@@ -1,4 +1,4 @@
-//! `ls`.
+//! Listing with `ls`.
 
 use crate::support::Sandbox;
 
@@ -11,21 +11,21 @@ fn sandbox() -> Sandbox {
 }
 
 #[test]
-fn one_level_is_listed_with_directories_ending_in_a_slash() {
+fn ls_lists_one_level_with_directories_ending_in_a_slash() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(&["ls", "media:"]).done(), "a-b\na.txt\na/\navatars/\n");
     assert_eq!(sandbox.run(&["ls", "media:a/"]).done(), "a/b/\na/x.txt\n");
 }
 
 #[test]
-fn all_levels_are_listed_in_byte_order() {
+fn ls_r_lists_all_levels_in_byte_order() {
     let all = "a-b\na.txt\na/b/deep.txt\na/x.txt\navatars/ada.png\n";
     assert_eq!(sandbox().run(&["ls", "-r", "media:"]).done(), all);
     assert_eq!(sandbox().run(&["ls", "--recursive", "media:a/"]).done(), "a/b/deep.txt\na/x.txt\n");
 }
 
 #[test]
-fn a_key_is_a_literal_beginning() {
+fn ls_uses_its_location_as_a_literal_prefix() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(&["ls", "media:a"]).done(), "a-b\na.txt\na/\navatars/\n");
     assert_eq!(sandbox.run(&["ls", "-r", "media:a/x"]).done(), "a/x.txt\n");
@@ -33,7 +33,7 @@ fn a_key_is_a_literal_beginning() {
 }
 
 #[test]
-fn a_local_directory_lists_what_is_inside() {
+fn ls_of_a_local_directory_lists_its_content() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(&["ls", "./media/a"]).done(), "b/\nx.txt\n");
     assert_eq!(sandbox.run(&["ls", "./media/a/"]).done(), "b/\nx.txt\n");
@@ -41,15 +41,15 @@ fn a_local_directory_lists_what_is_inside() {
 }
 
 #[test]
-fn a_local_path_that_leads_to_nothing_is_an_error() {
+fn ls_of_a_missing_local_path_is_an_error() {
     let sandbox = sandbox();
     let url = format!("file://{}", sandbox.path("none").display());
     for location in ["./none", "./none/", "./none/deeper", "./media/none", &url, &format!("{url}/")]
     {
-        let said = sandbox.run(&["ls", location]).failed(1);
-        assert!(said.contains("none") && said.contains("NotFound"), "{said}");
+        let error = sandbox.run(&["ls", location]).failed(1);
+        assert!(error.contains("none") && error.contains("NotFound"), "{error}");
     }
-    // A directory that is empty is there, and what begins with a key may be nothing.
+    // An empty directory exists, and a prefix may have no keys.
     std::fs::create_dir(sandbox.path("empty")).unwrap();
     for location in ["./empty", "media:none", "media:none/"] {
         assert_eq!(sandbox.run(&["ls", location]).done(), "");
@@ -57,7 +57,7 @@ fn a_local_path_that_leads_to_nothing_is_an_error() {
 }
 
 #[test]
-fn the_long_form_shows_size_and_time() {
+fn ls_l_shows_size_and_time() {
     let listed = sandbox().run(&["ls", "-l", "media:a/"]).done();
     let lines: Vec<Vec<&str>> =
         listed.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -69,7 +69,7 @@ fn the_long_form_shows_size_and_time() {
 }
 
 #[test]
-fn json_has_an_object_a_line_with_the_names_of_the_library() {
+fn ls_json_prints_one_object_on_each_line_with_the_names_of_the_library() {
     let listed = sandbox().run(&["ls", "--json", "media:a/"]).done();
     let lines: Vec<serde_json::Value> =
         listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -81,7 +81,7 @@ fn json_has_an_object_a_line_with_the_names_of_the_library() {
 }
 
 #[test]
-fn an_odd_name_is_told_and_the_listing_goes_on() {
+fn ls_reports_an_invalid_name_and_continues() {
     let sandbox = sandbox();
     sandbox.write("media/line\nbreak", "odd");
     sandbox.write("media/z.txt", "z");
@@ -97,12 +97,12 @@ fn an_odd_name_is_told_and_the_listing_goes_on() {
 }
 
 #[test]
-fn an_empty_storage_lists_nothing() {
+fn ls_of_an_empty_storage_prints_nothing() {
     assert_eq!(Sandbox::new().run(&["ls", "-r", "media:"]).done(), "");
 }
 
 #[test]
-fn a_time_before_1970_is_shown_as_it_is() {
+fn a_time_before_1970_is_shown_correctly() {
     let sandbox = Sandbox::new();
     sandbox.put("media:old", "x");
     let old = std::time::UNIX_EPOCH - std::time::Duration::from_millis(315_619_200_500 - 1_000);

@@ -1,4 +1,4 @@
-//! Every way to write a location, and where it leads.
+//! All forms of locations.
 
 use crate::support::Sandbox;
 
@@ -9,7 +9,7 @@ fn sandbox() -> Sandbox {
 }
 
 #[test]
-fn a_storage_a_path_and_a_url_lead_to_the_same_object() {
+fn a_name_a_path_and_a_url_reach_the_same_object() {
     let sandbox = sandbox();
     let root = sandbox.path("").canonicalize().unwrap().display().to_string();
     for location in [
@@ -30,22 +30,22 @@ fn a_storage_a_path_and_a_url_lead_to_the_same_object() {
 }
 
 #[test]
-fn the_query_of_a_url_holds_options() {
+fn the_query_of_a_url_contains_options() {
     let sandbox = sandbox();
     let root = sandbox.path("media").display().to_string();
     let link = sandbox
         .run(&["url", &format!("file://{root}/dir/x?public_url=https://example.com/d/")])
         .done();
     assert_eq!(link, "https://example.com/d/x\n");
-    let said =
+    let error =
         sandbox.feed(&["put", "-", &format!("file://{root}/dir/x?read_only=true")], b"x").failed(1);
-    assert!(said.contains("PermissionDenied"), "{said}");
+    assert!(error.contains("PermissionDenied"), "{error}");
     let listed = sandbox.run(&["ls", "-r", &format!("file://{root}/?prefix=dir")]).done();
     assert_eq!(listed, "a b.txt\n");
 }
 
 #[test]
-fn the_memory_url_is_a_storage_unless_one_has_its_name() {
+fn memory_is_a_url_unless_a_storage_has_that_name() {
     let sandbox = Sandbox::new();
     assert_eq!(sandbox.run(&["ls", "memory:"]).done(), "");
     sandbox.put("media:x", "x");
@@ -66,7 +66,7 @@ fn a_key_may_look_like_an_option_or_a_url() {
 }
 
 #[test]
-fn nothing_leads_out_of_a_storage() {
+fn a_location_cannot_leave_its_storage() {
     let sandbox = sandbox();
     sandbox.write("canary", "out of reach");
     for location in [
@@ -77,8 +77,8 @@ fn nothing_leads_out_of_a_storage() {
         "media:dir/..",
         "media:./x",
     ] {
-        let said = sandbox.run(&["cat", location]).failed(2);
-        assert!(said.contains("InvalidKey"), "{said}");
+        let error = sandbox.run(&["cat", location]).failed(2);
+        assert!(error.contains("InvalidKey"), "{error}");
         assert_eq!(sandbox.feed(&["put", "-", location], b"x").code, Some(2), "{location}");
     }
     std::os::unix::fs::symlink(sandbox.path("canary"), sandbox.path("media/link")).unwrap();
@@ -87,7 +87,7 @@ fn nothing_leads_out_of_a_storage() {
 }
 
 #[test]
-fn what_could_be_meant_otherwise_is_usage() {
+fn an_ambiguous_location_is_a_usage_error() {
     let sandbox = sandbox();
     for location in ["plain.txt", "dir/file", "", ":", ":x"] {
         for command in ["ls", "stat", "cat", "exists", "rm", "url"] {

@@ -1,6 +1,6 @@
-//! The built command, run as a user runs it.
+//! Tests of the built command, run as a user runs it.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, reason = "helpers are test code")]
 
 mod checking;
 mod configuration;
@@ -21,11 +21,10 @@ mod support;
 mod terminal;
 mod writing;
 
-// The server of storage-s3's own tests, of which there is one. What it needs beside it is expected
-// to be its neighbour.
-#[allow(dead_code, reason = "it can do more than these tests need")]
+// The S3 server of the tests of storage-s3. It imports the module `requests` from its parent.
+#[allow(dead_code, reason = "these tests use a part of it")]
 #[path = "../../../storage-s3/tests/common/requests.rs"]
 mod requests;
-#[allow(dead_code, reason = "it can do more than these tests need")]
+#[allow(dead_code, reason = "these tests use a part of it")]
 #[path = "../../../storage-s3/tests/common/server.rs"]
 mod server;

@@ -1,53 +1,54 @@
-//! `cp` and `mv` of an object whose metadata cannot be kept.
+//! Copying and moving objects with invalid metadata.
 
-use crate::fake::Fake;
+use storage_testkit::http::{Peer, Response};
+
+use crate::fake;
 use crate::support::Sandbox;
 
 /// A sandbox with the storage `web`, whose only object `a.jpg` has two invalid headers and a valid
 /// one.
-fn sandbox() -> (Sandbox, Fake) {
+fn sandbox() -> (Sandbox, Peer) {
     let sandbox = Sandbox::new();
-    let fake = Fake::start(|_| {
-        "HTTP/1.1 200 OK\r\nContent-Type: jpg\r\nContent-Disposition: attachment; filename=\"é.jpg\"\r\n\
-         Cache-Control: no-store\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\nETag: \"a\"\r\n"
-            .to_owned()
+    let fake = fake::server_of_hello(|_| {
+        Response::new("200 OK").headers("Content-Type: jpg\r\nContent-Disposition: attachment; filename=\"é.jpg\"\r\n\
+         Cache-Control: no-store\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\nETag: \"a\"\r\n")
     });
-    let storages = sandbox.read("storages.toml") + &fake.storage("web", "127.0.0.1");
+    let storages = sandbox.read("storages.toml") + &fake::storage(&fake, "web", "127.0.0.1");
     sandbox.write("storages.toml", storages);
     (sandbox, fake)
 }
 
 #[test]
-fn metadata_that_no_storage_may_keep_is_an_error_that_names_the_options() {
+fn invalid_metadata_is_an_error_that_names_the_options() {
     let (sandbox, fake) = sandbox();
     for command in ["cp", "mv"] {
         for how in [
             &[command, "web:a.jpg", "media:a.jpg"][..],
             &[command, "--metadata", "keep", "web:a.jpg", "media:"],
         ] {
-            let said = sandbox.run(how).failed(1);
+            let error = sandbox.run(how).failed(1);
             assert!(
-                said.contains("web:a.jpg -> media:a.jpg: ") && said.contains("content_type: "),
-                "{said}"
+                error.contains("web:a.jpg -> media:a.jpg: ") && error.contains("content_type: "),
+                "{error}"
             );
             assert!(
-                said.contains("--content-type") && said.contains("--metadata drop-invalid"),
-                "{said}"
+                error.contains("--content-type") && error.contains("--metadata drop-invalid"),
+                "{error}"
             );
         }
     }
-    let said =
+    let error =
         sandbox.run(&["cp", "--content-type", "image/jpeg", "web:a.jpg", "media:"]).failed(1);
     assert!(
-        said.contains("content_disposition: ") && said.contains("--metadata drop-invalid"),
-        "{said}"
+        error.contains("content_disposition: ") && error.contains("--metadata drop-invalid"),
+        "{error}"
     );
     assert_eq!(sandbox.run(&["ls", "media:"]).done(), "");
-    assert!(!fake.methods().iter().any(|method| method == "delete"));
+    assert!(fake.count("DELETE") == 0);
 }
 
 #[test]
-fn what_is_dropped_is_named_and_the_rest_is_kept() {
+fn drop_invalid_reports_dropped_fields_and_keeps_the_rest() {
     let (sandbox, _fake) = sandbox();
     let run = sandbox.run(&["cp", "--metadata", "drop-invalid", "web:a.jpg", "media:"]);
     assert_eq!(run.code, Some(0), "{}", run.err);
@@ -67,7 +68,7 @@ fn what_is_dropped_is_named_and_the_rest_is_kept() {
 }
 
 #[test]
-fn a_content_type_that_is_given_takes_the_place_of_the_invalid_one() {
+fn the_option_content_type_replaces_an_invalid_type() {
     let (sandbox, fake) = sandbox();
     let run = sandbox.run(&[
         "mv",
@@ -80,11 +81,11 @@ fn a_content_type_that_is_given_takes_the_place_of_the_invalid_one() {
     ]);
     assert_eq!((run.code, run.err.lines().count()), (Some(0), 1), "{}", run.err);
     assert!(sandbox.run(&["stat", "media:b"]).done().contains("content_type: image/png\n"));
-    assert!(fake.methods().iter().any(|method| method == "delete"));
+    assert!(fake.count("DELETE") > 0);
 }
 
 #[test]
-fn a_content_type_is_set_on_a_copy_within_a_storage_and_on_standard_input() {
+fn the_option_content_type_applies_to_copies_within_a_storage_and_to_standard_input() {
     let sandbox = Sandbox::new();
     sandbox.feed(&["cp", "--content-type", "text/css", "-", "media:a"], b"x").done();
     assert!(sandbox.run(&["stat", "media:a"]).done().contains("content_type: text/css\n"));

@@ -1,9 +1,11 @@
-//! `mirror`: the server as a process, its signals, and its death.
+//! The mirror server as a process: signals, reloading, kills.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command};
+
+use storage_testkit::http::{Peer, Request, Response, closed_port};
 
 use crate::support::Sandbox;
 
@@ -18,7 +20,7 @@ fn configured(origin: &str, more: &str) -> String {
 
 const FILES: &str = "driver = \"fs\"\nroot = \"media\"";
 
-/// A mirror that runs; killed with this.
+/// A running mirror, which is killed on drop.
 struct Mirror {
     child: Child,
     log: BufReader<ChildStderr>,
@@ -30,7 +32,7 @@ impl Mirror {
         let mut child = sandbox.command(&["mirror", "--config", "mirror.toml"]).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut mirror = Self { child, log, address: String::new() };
-        let line = mirror.until("the mirror serves");
+        let line = mirror.until("the mirror is listening");
         let address = line.split("listen=").nth(1).unwrap().split_whitespace().next().unwrap();
         mirror.address = address.to_owned();
         mirror
@@ -53,25 +55,25 @@ impl Mirror {
         assert!(sent.success());
     }
 
-    /// The answer to a request, headers and all.
-    fn ask(&self, request: &str) -> String {
+    /// Returns the whole response to a request, with its headers.
+    fn request(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let head = format!(
             "{request} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8(answer).unwrap()
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
+        String::from_utf8(response).unwrap()
     }
 
-    /// Waits until something is kept.
-    fn until_kept(&self) {
-        let kept = (0..2_000).any(|_| {
+    /// Waits until the cache contains an object.
+    fn until_cached(&self) {
+        let cached = (0..2_000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(5));
-            self.ask("GET /metrics").contains("anystorage_mirror_objects 1\n")
+            self.request("GET /metrics").contains("anystorage_mirror_objects 1\n")
         });
-        assert!(kept, "nothing was kept");
+        assert!(cached, "no object was cached");
     }
 }
 
@@ -98,93 +100,96 @@ fn files_below(directory: &Path) -> usize {
 }
 
 #[test]
-fn it_serves_what_origin_has_until_it_is_asked_to_end() {
+fn the_mirror_serves_the_objects_of_origin_until_a_signal() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a/b.txt", "hello");
     sandbox.write("mirror.toml", configured(FILES, ""));
     let mut mirror = Mirror::start(&sandbox);
-    let answer = mirror.ask("GET /a/b.txt");
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\nhello"), "{answer}");
-    assert!(mirror.ask("GET /nope").starts_with("HTTP/1.1 404"));
+    let response = mirror.request("GET /a/b.txt");
+    assert!(
+        response.starts_with("HTTP/1.1 200 OK") && response.ends_with("\r\n\r\nhello"),
+        "{response}"
+    );
+    assert!(mirror.request("GET /nope").starts_with("HTTP/1.1 404"));
     mirror.signal("TERM");
     assert_eq!(mirror.child.wait().unwrap().code(), Some(0));
     mirror.until("the mirror has stopped");
 }
 
 #[test]
-fn killed_after_a_fill_it_comes_back_warm() {
+fn a_killed_mirror_keeps_its_cache() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a.txt", "hello");
     sandbox.write("mirror.toml", configured(FILES, ""));
     let mirror = Mirror::start(&sandbox);
-    mirror.ask("GET /a.txt");
-    mirror.until_kept();
+    mirror.request("GET /a.txt");
+    mirror.until_cached();
     mirror.signal("KILL");
     drop(mirror);
-    // Origin is not needed any more.
+    // The cached object is served without origin.
     std::fs::rename(sandbox.path("media"), sandbox.path("gone")).unwrap();
-    let answer = Mirror::start(&sandbox).ask("GET /a.txt");
-    assert!(answer.ends_with("\r\n\r\nhello") && answer.contains("anystorage; hit"), "{answer}");
+    let response = Mirror::start(&sandbox).request("GET /a.txt");
+    assert!(
+        response.ends_with("\r\n\r\nhello") && response.contains("anystorage; hit"),
+        "{response}"
+    );
 }
 
 #[test]
-fn killed_during_a_fill_it_keeps_nothing_of_it() {
+fn a_mirror_that_is_killed_during_a_fetch_keeps_no_partial_object() {
     let sandbox = Sandbox::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin =
-        format!("driver = \"http\"\nbase_url = \"http://{}/\"", listener.local_addr().unwrap());
+    let half =
+        |_: &Request| Response::ok(vec![b'x'; 1_000_000]).header("ETag", "\"v1\"").stall_after(10);
+    let peer = Peer::start(half);
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"", peer.url());
     sandbox.write("mirror.toml", configured(&origin, ""));
     let mirror = Mirror::start(&sandbox);
     let mut reader = TcpStream::connect(&mirror.address).unwrap();
     reader.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let (mut connection, _) = listener.accept().unwrap();
-    read_until(&mut connection, b"\r\n\r\n");
-    let half = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 1000000\r\n\r\n0123456789";
-    connection.write_all(half.as_bytes()).unwrap();
-    // Once the reader has a byte of the body, there is something on the disk.
-    read_until(&mut reader, b"0123456789");
+    // When the reader gets the first bytes, the cache contains a partial file.
+    read_until(&mut reader, b"xxxxxxxxxx");
     let files = files_below(&sandbox.path("cache"));
     mirror.signal("KILL");
     drop(mirror);
     let mirror = Mirror::start(&sandbox);
-    assert!(files_below(&sandbox.path("cache")) < files, "the half is still there");
-    assert!(mirror.ask("GET /metrics").contains("anystorage_mirror_objects 0\n"));
+    assert!(files_below(&sandbox.path("cache")) < files, "the partial file still exists");
+    assert!(mirror.request("GET /metrics").contains("anystorage_mirror_objects 0\n"));
 }
 
 #[test]
-fn a_hangup_has_it_read_its_configuration_again() {
+fn sighup_reloads_the_configuration() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a.txt", "hello");
     sandbox.write("mirror.toml", configured(FILES, ""));
     let mut mirror = Mirror::start(&sandbox);
-    assert!(mirror.ask("GET /a.txt").starts_with("HTTP/1.1 200"));
+    assert!(mirror.request("GET /a.txt").starts_with("HTTP/1.1 200"));
     sandbox.write("mirror.toml", configured(FILES, "allow = [\"public/\"]"));
     mirror.signal("HUP");
-    mirror.until("the configuration was read again");
-    assert!(mirror.ask("GET /a.txt").starts_with("HTTP/1.1 404"));
+    mirror.until("the configuration was reloaded");
+    assert!(mirror.request("GET /a.txt").starts_with("HTTP/1.1 404"));
     sandbox.write("mirror.toml", configured(FILES, "alow = [\"a\"]"));
     mirror.signal("HUP");
     let line = mirror.until("the old one stays");
     assert!(line.contains("unknown option alow"), "{line}");
-    assert!(mirror.ask("GET /a.txt").starts_with("HTTP/1.1 404"));
+    assert!(mirror.request("GET /a.txt").starts_with("HTTP/1.1 404"));
 }
 
 #[test]
-fn an_error_of_the_configuration_names_its_file_once() {
+fn a_configuration_error_contains_the_file_name_once() {
     let sandbox = Sandbox::new();
     sandbox.write("mirror.toml", "max_size = 1");
     for file in ["mirror.toml", "nonesuch.toml"] {
-        let said = sandbox.run(&["mirror", file]).failed(2);
-        assert_eq!(said.matches(file).count(), 1, "{said}");
+        let error = sandbox.run(&["mirror", file]).failed(2);
+        assert_eq!(error.matches(file).count(), 1, "{error}");
     }
 }
 
 #[test]
-fn a_configuration_is_checked_without_serving() {
+fn check_validates_the_configuration_without_serving() {
     let sandbox = Sandbox::new();
     sandbox.write("mirror.toml", configured(FILES, ""));
     assert_eq!(sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).done(), "");
-    assert!(!sandbox.is_there("cache"));
+    assert!(!sandbox.exists("cache"));
     for (more, named) in [
         ("max_sizes = 1", "max_sizes"),
         ("ttl = \"soon\"", "ttl"),
@@ -195,7 +200,7 @@ fn a_configuration_is_checked_without_serving() {
         assert!(line.contains("mirror.toml") && line.contains(named), "{line}");
         assert!(!line.contains(TOKEN) && !line.contains("short"), "{line}");
     }
-    // A file is where the directory should be.
+    // A parent of the directory is a file.
     let nowhere =
         configured(FILES, "").replace("cache_dir = \"cache\"", "cache_dir = \"mirror.toml/cache\"");
     sandbox.write("mirror.toml", nowhere);
@@ -210,24 +215,22 @@ fn a_configuration_is_checked_without_serving() {
 }
 
 #[test]
-fn a_check_fails_where_origin_does_not_respond() {
+fn check_fails_if_origin_does_not_respond() {
     let sandbox = Sandbox::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let origin = format!("driver = \"http\"\nbase_url = \"http://{free}/\"\nretries = 0");
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"\nretries = 0", closed_port());
     sandbox.write("mirror.toml", configured(&origin, ""));
     let line = sandbox.run(&["mirror", "--config", "mirror.toml", "--check"]).failed(1);
     assert!(line.contains("origin: no connection"), "{line}");
 }
 
 #[test]
-fn an_origin_that_fails_is_one_line_in_the_log_with_the_status_that_the_client_got() {
+fn a_failure_of_origin_is_logged_once_with_the_status_of_the_response() {
     let sandbox = Sandbox::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let origin = format!("driver = \"http\"\nbase_url = \"http://{free}/\"\nretries = 0");
+    let origin = format!("driver = \"http\"\nbase_url = \"{}\"\nretries = 0", closed_port());
     sandbox.write("mirror.toml", configured(&origin, ""));
     for request in ["GET /a", "HEAD /a"] {
         let mut mirror = Mirror::start(&sandbox);
-        let status = mirror.ask(request);
+        let status = mirror.request(request);
         assert!(status.starts_with("HTTP/1.1 50"), "{status}");
         mirror.signal("TERM");
         let mut log = String::new();
@@ -240,13 +243,13 @@ fn an_origin_that_fails_is_one_line_in_the_log_with_the_status_that_the_client_g
 }
 
 #[test]
-fn what_was_downloaded_is_written_as_a_table() {
+fn export_writes_a_table_of_the_downloads() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a.txt", "hello");
     sandbox.write("mirror.toml", configured(FILES, ""));
     let mut mirror = Mirror::start(&sandbox);
-    mirror.ask("GET /a.txt");
-    mirror.until_kept();
+    mirror.request("GET /a.txt");
+    mirror.until_cached();
     mirror.signal("TERM");
     mirror.child.wait().unwrap();
     let table = sandbox.run(&["mirror", "--config", "mirror.toml", "--export", "csv"]).done();

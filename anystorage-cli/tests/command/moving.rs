@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::fake::Fake;
+use storage_testkit::http::{Request, Response};
+
+use crate::fake;
 use crate::support::{Run, Sandbox, skipped};
 
 #[test]
@@ -24,40 +26,43 @@ fn an_object_is_moved_with_its_metadata() {
 }
 
 #[test]
-fn a_move_that_fails_keeps_the_source() {
+fn a_failed_move_keeps_the_source() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "kept");
     sandbox.put("backup:b", "in the way");
     for to in ["backup:b/c", "frozen:b", "media:a/b"] {
-        let said = sandbox.run(&["mv", "media:a", to]).failed(1);
-        assert!(said.contains(&format!("media:a -> {to}: ")), "{said}");
+        let error = sandbox.run(&["mv", "media:a", to]).failed(1);
+        assert!(error.contains(&format!("media:a -> {to}: ")), "{error}");
         assert_eq!(sandbox.cat("media:a"), "kept");
     }
     sandbox.run(&["mv", "media:nothing", "backup:x"]).failed(1);
 }
 
 #[test]
-fn nothing_is_copied_out_of_a_storage_that_is_read_only() {
+fn a_move_out_of_a_read_only_storage_copies_nothing() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "kept");
-    let said = sandbox.run(&["mv", "frozen:a", "backup:a"]).failed(1);
-    assert!(said.contains("frozen:a -> backup:a: ") && said.contains("PermissionDenied"), "{said}");
-    assert!(said.contains("anystorage cp"), "{said}");
+    let error = sandbox.run(&["mv", "frozen:a", "backup:a"]).failed(1);
+    assert!(
+        error.contains("frozen:a -> backup:a: ") && error.contains("PermissionDenied"),
+        "{error}"
+    );
+    assert!(error.contains("anystorage cp"), "{error}");
     assert_eq!(sandbox.run(&["exists", "backup:a"]).silent(), 1);
     assert_eq!(sandbox.cat("media:a"), "kept");
 }
 
 #[test]
-fn a_source_that_cannot_be_deleted_is_told_and_nothing_is_lost() {
+fn a_move_reports_a_source_that_cannot_be_deleted() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "both");
-    // Nothing about this storage tells beforehand that it cannot be written to.
+    // The capabilities of this storage do not show that it is read-only.
     let script = "mkdir frozen; mount --bind media frozen; mount -o remount,bind,ro frozen; \
                   exec \"$0\" mv ./frozen/a backup:a";
-    if let Some(said) = with_mounts(&sandbox, script) {
+    if let Some(error) = with_mounts(&sandbox, script) {
         assert!(
-            said.contains("./frozen/a -> backup:a: ") && said.contains("PermissionDenied"),
-            "{said}"
+            error.contains("./frozen/a -> backup:a: ") && error.contains("PermissionDenied"),
+            "{error}"
         );
         assert_eq!(sandbox.cat("backup:a"), "both");
     }
@@ -65,19 +70,19 @@ fn a_source_that_cannot_be_deleted_is_told_and_nothing_is_lost() {
 }
 
 #[test]
-fn an_object_moved_onto_itself_in_a_way_that_cannot_be_seen_is_kept() {
+fn a_move_onto_the_same_object_through_a_mount_keeps_it() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "kept");
-    // The same files again, as another file system shows them: no comparison of paths can tell.
+    // The same files at another mount point, which a comparison of paths cannot detect.
     let script = "mkdir other; mount --bind media other; exec \"$0\" mv ./other/a media:a";
-    if let Some(said) = with_mounts(&sandbox, script) {
-        assert!(said.contains("may be the same object; nothing was changed"), "{said}");
+    if let Some(error) = with_mounts(&sandbox, script) {
+        assert!(error.contains("may be the same object; nothing was changed"), "{error}");
     }
     assert_eq!(sandbox.cat("media:a"), "kept");
 }
 
 #[test]
-fn an_object_is_not_lost_when_it_is_moved_between_a_cache_and_its_origin() {
+fn a_move_between_a_cache_and_its_origin_keeps_the_object() {
     for (from, to) in [("cache:k", "media:k"), ("media:k", "cache:k")] {
         let sandbox = Sandbox::new();
         sandbox.write(
@@ -86,108 +91,113 @@ fn an_object_is_not_lost_when_it_is_moved_between_a_cache_and_its_origin() {
              [storages.cache]\ndriver = 'http-cache'\nmirror = 'http://127.0.0.1:1/'\norigin = 'media'\n",
         );
         sandbox.put("media:k", "kept");
-        let said = sandbox.run(&["mv", from, to]).failed(1);
-        assert!(said.contains("may be the same object"), "{said}");
+        let error = sandbox.run(&["mv", from, to]).failed(1);
+        assert!(error.contains("may be the same object"), "{error}");
         assert_eq!(sandbox.cat("media:k"), "kept");
     }
 }
 
+/// The response of a server that states when the file was modified.
+fn seen(modified: &str) -> Response {
+    Response::new("200 OK").header("Last-Modified", format!("{modified} 00:00:00 GMT"))
+}
+
+fn is_to_localhost(request: &Request) -> bool {
+    request.header("host").is_some_and(|host| host.contains("localhost"))
+}
+
 #[test]
-fn a_file_that_is_moved_between_two_names_of_one_server_is_neither_written_nor_deleted() {
-    let ok = "HTTP/1.1 200 OK\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\n";
-    // With the same ETag under both names, with one for each, and with none.
-    let etags: [fn(&str) -> &str; 3] = [
+fn a_move_between_two_host_names_of_one_server_changes_nothing() {
+    // The same ETag for both names, different ETags, and none.
+    let etags: [fn(&Request) -> &'static str; 3] = [
         |_| "ETag: \"a\"\r\n",
-        |head| if head.contains("localhost") { "ETag: \"b\"\r\n" } else { "ETag: \"c\"\r\n" },
+        |request| if is_to_localhost(request) { "ETag: \"b\"\r\n" } else { "ETag: \"c\"\r\n" },
         |_| "",
     ];
     for etag in etags {
         let sandbox = Sandbox::new();
-        let fake = Fake::start(move |head| format!("{ok}{}", etag(head)));
+        let fake =
+            fake::server_of_hello(move |request| seen("Tue, 01 Dec 2020").headers(etag(request)));
         sandbox.write(
             "storages.toml",
-            fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"),
+            fake::storage(&fake, "a", "127.0.0.1") + &fake::storage(&fake, "b", "localhost"),
         );
-        let said = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
-        assert!(said.contains("may be the same object; nothing was changed"), "{said}");
-        let methods = fake.methods();
-        assert!(
-            methods.iter().all(|method| method == "head" || method == "options"),
-            "{methods:?}"
-        );
+        let error = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
+        assert!(error.contains("may be the same object; nothing was changed"), "{error}");
+        assert!(fake::was_only_looked_at(&fake), "{:?}", fake.requests());
     }
 }
 
-/// A server may show one file under two paths, by a link between its directories.
+/// A server may show one file at two paths, because of a link between its directories.
 #[test]
-fn a_file_that_is_moved_between_two_paths_of_one_server_is_neither_written_nor_deleted() {
+fn a_move_between_two_paths_of_one_server_changes_nothing() {
     let sandbox = Sandbox::new();
-    let fake = Fake::start(|_| {
-        "HTTP/1.1 200 OK\r\nLast-Modified: Tue, 01 Dec 2020 00:00:00 GMT\r\nETag: \"a\"\r\n"
-            .to_owned()
-    });
-    sandbox.write("storages.toml", fake.storage("a", "127.0.0.1"));
-    let said = sandbox.run(&["mv", "a:here/k.txt", "a:there/k.txt"]).failed(1);
-    assert!(said.contains("may be the same object; nothing was changed"), "{said}");
-    let methods = fake.methods();
-    assert!(methods.iter().all(|method| method == "head" || method == "options"), "{methods:?}");
+    let fake = fake::server_of_hello(|_| seen("Tue, 01 Dec 2020").header("ETag", "\"a\""));
+    sandbox.write("storages.toml", fake::storage(&fake, "a", "127.0.0.1"));
+    let error = sandbox.run(&["mv", "a:here/k.txt", "a:there/k.txt"]).failed(1);
+    assert!(error.contains("may be the same object; nothing was changed"), "{error}");
+    assert!(fake::was_only_looked_at(&fake), "{:?}", fake.requests());
 }
 
 #[test]
-fn a_destination_that_becomes_the_source_between_the_look_and_the_copy_does_not_cost_it() {
+fn a_move_keeps_the_source_if_the_destination_becomes_the_source_during_the_copy() {
     let sandbox = Sandbox::new();
-    let looks = AtomicUsize::new(0);
-    // The first look at the destination shows an older object, all others show the source.
-    let fake = Fake::start(move |head| {
-        let is_first = head.contains("localhost") && looks.fetch_add(1, Ordering::SeqCst) == 0;
+    let requests = AtomicUsize::new(0);
+    // The first request for the destination returns an older object, all others return the source.
+    let fake = fake::server_of_hello(move |request| {
+        let is_first = is_to_localhost(request) && requests.fetch_add(1, Ordering::SeqCst) == 0;
         let year = if is_first { "Mon, 02 Dec 2019" } else { "Tue, 01 Dec 2020" };
-        format!("HTTP/1.1 200 OK\r\nLast-Modified: {year} 00:00:00 GMT\r\nETag: \"a\"\r\n")
+        seen(year).header("ETag", "\"a\"")
     });
-    sandbox
-        .write("storages.toml", fake.storage("a", "127.0.0.1") + &fake.storage("b", "localhost"));
-    let said = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
-    assert!(said.contains("the source was kept"), "{said}");
-    let methods = fake.methods();
-    assert!(
-        methods.contains(&"put".to_owned()) && !methods.contains(&"delete".to_owned()),
-        "{methods:?}"
-    );
-}
-
-#[test]
-fn a_source_without_a_time_is_kept_where_an_object_of_its_size_is_in_its_place() {
-    let sandbox = Sandbox::new();
-    let fake = Fake::start(|_| "HTTP/1.1 200 OK\r\n".to_owned());
     sandbox.write(
         "storages.toml",
-        fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
+        fake::storage(&fake, "a", "127.0.0.1") + &fake::storage(&fake, "b", "localhost"),
+    );
+    let error = sandbox.run(&["mv", "a:k.txt", "b:k.txt"]).failed(1);
+    assert!(error.contains("the source was kept"), "{error}");
+    assert!(fake.count("PUT") > 0 && fake.count("DELETE") == 0, "{:?}", fake.requests());
+}
+
+#[test]
+fn a_move_of_a_source_without_a_time_over_an_object_of_its_size_is_refused() {
+    let sandbox = Sandbox::new();
+    let fake = fake::server_of_hello(|_| Response::new("200 OK"));
+    sandbox.write(
+        "storages.toml",
+        fake::storage(&fake, "a", "127.0.0.1")
+            + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
     );
     sandbox.put("media:k", "HELLO");
     sandbox.run(&["mv", "a:k.txt", "media:k"]).failed(1);
-    assert!(!fake.methods().iter().any(|method| method == "delete"));
+    assert!(fake.count("DELETE") == 0);
     assert_eq!(sandbox.cat("media:k"), "HELLO");
 }
 
 #[test]
-fn a_destination_that_cannot_be_looked_at_is_not_written() {
+fn a_move_does_not_write_if_the_destination_cannot_be_checked() {
     let sandbox = Sandbox::new();
-    let fake = Fake::start(|head| match head.starts_with("head ") {
-        true => "HTTP/1.1 403 Forbidden\r\n".to_owned(),
-        false => "HTTP/1.1 200 OK\r\n".to_owned(),
+    let fake = fake::server_of_hello(|request| match &*request.method {
+        "HEAD" => Response::new("403 Forbidden"),
+        _ => Response::new("200 OK"),
     });
     sandbox.write(
         "storages.toml",
-        fake.storage("a", "127.0.0.1") + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
+        fake::storage(&fake, "a", "127.0.0.1")
+            + "[storages.media]\ndriver = 'fs'\nroot = 'media'\n",
     );
     sandbox.put("media:k", "kept");
-    let said = sandbox.run(&["mv", "media:k", "a:k.txt"]).failed(1);
-    assert!(said.contains("cannot be looked at") && said.contains("PermissionDenied"), "{said}");
-    assert!(!fake.methods().iter().any(|method| method == "put"));
+    let error = sandbox.run(&["mv", "media:k", "a:k.txt"]).failed(1);
+    assert!(
+        error.contains("cannot check whether the destination is the source")
+            && error.contains("PermissionDenied"),
+        "{error}"
+    );
+    assert!(fake.count("PUT") == 0);
     assert_eq!(sandbox.cat("media:k"), "kept");
 }
 
 #[test]
-fn an_object_is_moved_over_another_one_of_the_same_size() {
+fn an_object_replaces_another_one_of_the_same_size() {
     let sandbox = Sandbox::new();
     for to in ["backup:a", "media:b", "./media/B"] {
         sandbox.put("media:a", "1");
@@ -199,7 +209,7 @@ fn an_object_is_moved_over_another_one_of_the_same_size() {
 }
 
 #[test]
-fn one_of_two_hard_links_may_be_moved_over_the_other_and_the_content_stays() {
+fn a_move_between_two_hard_links_keeps_the_content() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "kept");
     std::fs::hard_link(sandbox.path("media/a"), sandbox.path("media/b")).unwrap();
@@ -209,7 +219,7 @@ fn one_of_two_hard_links_may_be_moved_over_the_other_and_the_content_stays() {
 }
 
 #[test]
-fn directories_are_refused() {
+fn mv_refuses_directories() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a/b", "b");
     assert_eq!(sandbox.run(&["mv", "media:a/", "backup:a/"]).code, Some(2));
@@ -218,8 +228,8 @@ fn directories_are_refused() {
     assert_eq!(sandbox.cat("media:a/b"), "b");
 }
 
-/// What the command says that ends a shell script with mounts of its own, and fails. `None` where
-/// nobody may mount.
+/// Runs a shell script with its own mounts that ends with a failing command. Returns its error
+/// line, or `None` if mounts are not possible.
 fn with_mounts(sandbox: &Sandbox, script: &str) -> Option<String> {
     let run = Command::new("unshare")
         .args(["--mount", "--map-root-user", "sh", "-ec", script, env!("CARGO_BIN_EXE_anystorage")])
@@ -230,7 +240,7 @@ fn with_mounts(sandbox: &Sandbox, script: &str) -> Option<String> {
         Ok(run) if String::from_utf8_lossy(&run.stderr).contains("anystorage: ") => {
             return Some(Run::from(run).failed(1));
         }
-        // It went well, and so said nothing, where it should not have.
+        // The command must not succeed.
         Ok(run) if run.status.success() => panic!("{run:?}"),
         Ok(run) => String::from_utf8_lossy(&run.stderr).into_owned(),
         Err(error) => error.to_string(),

@@ -1,4 +1,4 @@
-//! Pipes whose other end goes away.
+//! Closed pipes and named pipes.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::{Run, Sandbox};
 
 /// Runs the command, reads a little of what it writes, and closes the pipe.
-fn cut_short(mut command: Command) -> Run {
+fn run_and_close_pipe(mut command: Command) -> Run {
     let mut child = command.spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let mut start = [0; 10];
@@ -16,9 +16,9 @@ fn cut_short(mut command: Command) -> Run {
 }
 
 #[test]
-fn a_reader_that_has_enough_ends_the_command_quietly() {
+fn a_reader_that_closes_the_pipe_ends_the_command_quietly() {
     let sandbox = Sandbox::new();
-    // More than pipe and buffers hold, so that the command meets the closed end.
+    // More than the pipe and the buffers can hold, so that the command writes to the closed pipe.
     sandbox.write("media/large", vec![b'x'; 8 * 1024 * 1024]);
     for number in 0..1_000 {
         sandbox.write(&format!("media/{}/{number}", "long".repeat(40)), "");
@@ -30,12 +30,12 @@ fn a_reader_that_has_enough_ends_the_command_quietly() {
         &["ls", "-r", "media:"],
         &["ls", "-r", "--json", "media:"],
     ] {
-        assert_eq!(cut_short(sandbox.command(arguments)).silent(), 0, "{arguments:?}");
+        assert_eq!(run_and_close_pipe(sandbox.command(arguments)).silent(), 0, "{arguments:?}");
     }
 }
 
 #[test]
-fn a_reader_that_is_gone_from_the_start_is_no_failure() {
+fn a_pipe_that_is_closed_from_the_start_is_not_a_failure() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
     for arguments in [
@@ -53,7 +53,7 @@ fn a_reader_that_is_gone_from_the_start_is_no_failure() {
 }
 
 #[test]
-fn head_is_served() {
+fn cat_to_head_succeeds() {
     let sandbox = Sandbox::new();
     sandbox.write("media/large", "line\n".repeat(1_000_000));
     let script = format!("{} cat media:large | head -n 2", env!("CARGO_BIN_EXE_anystorage"));
@@ -67,7 +67,7 @@ fn head_is_served() {
 }
 
 #[test]
-fn an_error_is_told_even_if_nobody_listens() {
+fn an_error_with_a_closed_standard_error_still_sets_the_exit_code() {
     let sandbox = Sandbox::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -77,20 +77,20 @@ fn an_error_is_told_even_if_nobody_listens() {
 }
 
 #[test]
-fn a_command_that_failed_does_not_wait_for_its_input() {
+fn a_failed_command_does_not_wait_for_its_input() {
     let sandbox = Sandbox::new();
     let mut child =
         sandbox.command(&["put", "-", "frozen:a.txt"]).stdin(Stdio::piped()).spawn().unwrap();
-    // Never written to and never closed before the command has ended. (The name tells the type, so
-    // that nothing has to be read for it.)
+    // Stays open without input until the command has ended. (The type is guessed from the name, so
+    // the command does not read the input for it.)
     let stdin = child.stdin.take().unwrap();
     let status = child.wait().unwrap();
     drop(stdin);
     assert_eq!(status.code(), Some(1));
 }
 
-/// A pipe with a name, in the sandbox.
-fn named_pipe(sandbox: &Sandbox) {
+/// Creates a named pipe in the sandbox.
+fn create_named_pipe(sandbox: &Sandbox) {
     assert!(Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap().success());
 }
 
@@ -100,10 +100,10 @@ fn is_pipe(sandbox: &Sandbox) -> bool {
 }
 
 #[test]
-fn get_writes_to_a_pipe_with_a_name_and_does_not_replace_it() {
+fn get_writes_to_a_named_pipe_and_does_not_replace_it() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "through the pipe");
-    named_pipe(&sandbox);
+    create_named_pipe(&sandbox);
     let writer = sandbox.command(&["get", "media:a", "pipe"]).spawn().unwrap();
     assert_eq!(sandbox.read("pipe"), "through the pipe");
     assert_eq!(Run::from(writer.wait_with_output().unwrap()).silent(), 0);
@@ -111,10 +111,10 @@ fn get_writes_to_a_pipe_with_a_name_and_does_not_replace_it() {
 }
 
 #[test]
-fn a_reader_that_has_enough_of_a_pipe_with_a_name_ends_get_quietly() {
+fn a_reader_that_closes_a_named_pipe_ends_get_quietly() {
     let sandbox = Sandbox::new();
     sandbox.write("media/large", vec![b'x'; 8 * 1024 * 1024]);
-    named_pipe(&sandbox);
+    create_named_pipe(&sandbox);
     let writer = sandbox.command(&["get", "media:large", "pipe"]).spawn().unwrap();
     let mut reader = std::fs::File::open(sandbox.path("pipe")).unwrap();
     reader.read_exact(&mut [0; 10]).unwrap();
@@ -125,17 +125,17 @@ fn a_reader_that_has_enough_of_a_pipe_with_a_name_ends_get_quietly() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn get_writes_to_standard_output_by_its_name() {
+fn get_writes_to_standard_output_through_a_symlink() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "here");
-    // What /dev/stdout is, but nobody else's.
+    // The same link as /dev/stdout.
     std::os::unix::fs::symlink("/proc/self/fd/1", sandbox.path("stdout")).unwrap();
     assert_eq!(sandbox.run(&["get", "media:a", "stdout"]).done(), "here");
     assert!(sandbox.path("stdout").is_symlink());
 }
 
 #[test]
-fn get_through_a_symlink_keeps_it() {
+fn get_to_a_symlink_replaces_the_target() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "new");
     sandbox.write("real/file", "old");

@@ -1,4 +1,4 @@
-//! `stat`, `exists`, `cat`, `get`, `url`.
+//! Reading with `stat`, `exists`, `cat`, `get` and `url`.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ fn sandbox() -> Sandbox {
 }
 
 #[test]
-fn stat_shows_all_that_is_known() {
+fn stat_shows_all_metadata() {
     let sandbox = sandbox();
     sandbox
         .feed(
@@ -55,7 +55,7 @@ fn stat_shows_all_that_is_known() {
 }
 
 #[test]
-fn invisible_characters_are_escaped_in_text_and_json_stays_json() {
+fn invisible_characters_are_escaped_and_json_stays_valid() {
     let sandbox = Sandbox::new();
     let key = "a\u{202e}gpj\u{2028}\u{200b}.exe";
     sandbox.put(&format!("media:{key}"), "x");
@@ -67,12 +67,12 @@ fn invisible_characters_are_escaped_in_text_and_json_stays_json() {
         assert!(json.is_ascii(), "{json}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["key"], key);
     }
-    let said = sandbox.run(&["cat", &format!("media:b{key}")]).failed(1);
-    assert!(said.contains("ba\\u{202e}gpj") && !said.contains('\u{202e}'), "{said}");
+    let error = sandbox.run(&["cat", &format!("media:b{key}")]).failed(1);
+    assert!(error.contains("ba\\u{202e}gpj") && !error.contains('\u{202e}'), "{error}");
 }
 
 #[test]
-fn stat_in_json_has_the_names_of_the_library_on_one_line() {
+fn stat_json_is_one_line_with_the_names_of_the_library() {
     let shown = sandbox().run(&["stat", "--json", "media:a/text.txt"]).done();
     assert_eq!(shown.lines().count(), 1);
     let meta: serde_json::Value = serde_json::from_str(&shown).unwrap();
@@ -85,18 +85,18 @@ fn stat_in_json_has_the_names_of_the_library_on_one_line() {
 }
 
 #[test]
-fn exists_answers_with_its_exit_code_alone() {
+fn exists_returns_its_result_as_exit_code() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(&["exists", "media:a/text.txt"]).silent(), 0);
     assert_eq!(sandbox.run(&["exists", "./media/a/text.txt"]).silent(), 0);
     assert_eq!(sandbox.run(&["exists", "media:nothing"]).silent(), 1);
-    assert_eq!(sandbox.run(&["exists", "media:a"]).silent(), 1, "a directory is no object");
+    assert_eq!(sandbox.run(&["exists", "media:a"]).silent(), 1, "a directory is not an object");
     assert_eq!(sandbox.run(&["exists", "./no/such/directory/x"]).silent(), 1);
     assert_eq!(sandbox.run(&["exists", "./media/a/text.txt/x"]).silent(), 1);
 }
 
 #[test]
-fn exists_tells_trouble_from_no() {
+fn exists_has_another_exit_code_for_errors() {
     let sandbox = sandbox();
     for location in ["nonesuch:a", "media:../a", "media:", "media:a/", "-", "file.txt", "ftp://x/y"]
     {
@@ -108,7 +108,7 @@ fn exists_tells_trouble_from_no() {
 }
 
 #[test]
-fn cat_writes_the_bytes() {
+fn cat_writes_the_object() {
     let sandbox = sandbox();
     assert_eq!(sandbox.cat("media:a/text.txt"), "0123456789");
     let bytes: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
@@ -118,7 +118,7 @@ fn cat_writes_the_bytes() {
 }
 
 #[test]
-fn cat_writes_a_range_as_http_has_it() {
+fn cat_writes_a_range() {
     let sandbox = sandbox();
     let range = |range: &str| sandbox.run(&["cat", "--range", range, "media:a/text.txt"]);
     assert_eq!(range("0-3").done(), "0123");
@@ -141,7 +141,7 @@ fn get_writes_a_file() {
 }
 
 #[test]
-fn get_into_a_directory_keeps_the_name() {
+fn get_to_a_directory_keeps_the_name() {
     let sandbox = sandbox();
     for directory in ["media", "made/", "."] {
         sandbox.run(&["get", "media:a/text.txt", directory]).done();
@@ -155,11 +155,11 @@ fn get_to_a_dash_writes_to_standard_output() {
 }
 
 #[test]
-fn a_get_that_fails_leaves_the_old_file() {
+fn a_failed_get_keeps_the_old_file() {
     let sandbox = sandbox();
     sandbox.write("old.txt", "old");
-    let said = sandbox.run(&["get", "media:nothing", "old.txt"]).failed(1);
-    assert!(said.contains("media:nothing: ") && said.contains("NotFound"), "{said}");
+    let error = sandbox.run(&["get", "media:nothing", "old.txt"]).failed(1);
+    assert!(error.contains("media:nothing: ") && error.contains("NotFound"), "{error}");
     assert_eq!(sandbox.read("old.txt"), "old");
     let left: Vec<_> = std::fs::read_dir(sandbox.path(""))
         .unwrap()
@@ -188,28 +188,31 @@ fn url_prints_a_signed_link_for_a_time_and_a_method() {
         );
     }
     assert_ne!(get, put);
-    let said = sandbox.run(&["url", "--method", "PUT", "linked:a"]).failed(2);
-    assert!(said.starts_with("anystorage: linked:a: ") && said.contains("--expires 15m"), "{said}");
-    assert!(!said.contains("expires_in"), "{said}");
+    let error = sandbox.run(&["url", "--method", "PUT", "linked:a"]).failed(2);
+    assert!(
+        error.starts_with("anystorage: linked:a: ") && error.contains("--expires 15m"),
+        "{error}"
+    );
+    assert!(!error.contains("expires_in"), "{error}");
     assert_eq!(sandbox.run(&["url", "--expires", "soon", "linked:a"]).code, Some(2));
     assert_eq!(sandbox.run(&["url", "--method", "POST", "linked:a"]).code, Some(2));
 }
 
 #[test]
-fn url_says_what_to_configure() {
-    let said = sandbox().run(&["url", "media:a/text.txt"]).failed(1);
-    assert!(said.contains("Unsupported") && said.contains("public_url"), "{said}");
+fn url_names_the_option_to_configure() {
+    let error = sandbox().run(&["url", "media:a/text.txt"]).failed(1);
+    assert!(error.contains("Unsupported") && error.contains("public_url"), "{error}");
 }
 
 #[test]
-fn what_cannot_be_written_is_a_failure() {
+fn a_failed_write_to_standard_output_is_a_failure() {
     let sandbox = sandbox();
     for arguments in
         [&["cat", "media:a/text.txt"][..], &["ls", "media:"], &["stat", "media:a/text.txt"]]
     {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = sandbox.command(arguments).stdout(Stdio::from(full)).output().unwrap();
-        let said = Run::from(output).failed(1);
-        assert!(said.starts_with("anystorage: standard output: "), "{said}");
+        let error = Run::from(output).failed(1);
+        assert!(error.starts_with("anystorage: standard output: "), "{error}");
     }
 }

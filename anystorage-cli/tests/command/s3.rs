@@ -1,14 +1,15 @@
-//! Every command on a bucket, of a server in the tests' own process.
+//! All commands on a bucket of a server in the test process.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::fake::Fake;
+use storage_testkit::http::{Peer, Response};
+
 use crate::server::{ACCESS_KEY_ID, Bucket, SECRET_ACCESS_KEY, Server};
 use crate::support::{Run, Sandbox, run};
 
-/// A sandbox with a bucket: the storage `bucket` of its configuration, and `s3://...` by its URL.
+/// A sandbox with a bucket, as the storage `bucket` of its configuration and as a URL.
 struct S3 {
     sandbox: Sandbox,
     bucket: Bucket,
@@ -28,7 +29,7 @@ impl S3 {
         Self { sandbox, bucket }
     }
 
-    /// The URL of a key, with what belongs into its query.
+    /// Returns the URL of a key, with the options in its query.
     fn url(&self, key: &str) -> String {
         let endpoint = Server::get().endpoint();
         format!(
@@ -37,7 +38,7 @@ impl S3 {
         )
     }
 
-    /// The command with keys in its environment, and nothing of whoever runs this.
+    /// Returns the command with credentials in an otherwise empty environment.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.sandbox.command(arguments);
         command.env("HOME", self.sandbox.path("")).env("THE_SECRET", SECRET_ACCESS_KEY);
@@ -67,7 +68,7 @@ impl S3 {
 }
 
 #[test]
-fn every_command_works_on_a_bucket() {
+fn all_commands_work_on_a_bucket() {
     let s3 = S3::new();
     s3.sandbox.write("style.css", "body {}");
     s3.run(&[
@@ -114,7 +115,7 @@ fn every_command_works_on_a_bucket() {
 }
 
 #[test]
-fn a_url_leads_to_the_same_object() {
+fn a_url_and_a_name_reach_the_same_object() {
     let s3 = S3::new();
     s3.put(&s3.url("dir/a%20b.txt"), "here");
     assert_eq!(s3.run(&["cat", "bucket:dir/a b.txt"]).done(), "here");
@@ -122,14 +123,14 @@ fn a_url_leads_to_the_same_object() {
     for directory in ["", "dir", "dir/"] {
         assert_eq!(s3.run(&["ls", "-r", &s3.url(directory)]).done(), "dir/a b.txt\n");
     }
-    let said = s3.run(&["cat", &s3.url("dir/nothing")]).failed(1);
+    let error = s3.run(&["cat", &s3.url("dir/nothing")]).failed(1);
     let place = format!("anystorage: s3://{}/dir/nothing: ", s3.bucket.name());
-    assert!(said.starts_with(&place) && said.contains("NotFound, open on s3"), "{said}");
+    assert!(error.starts_with(&place) && error.contains("NotFound, open on s3"), "{error}");
     assert!(s3.run(&["cat", &s3.url("dir//a")]).failed(2).contains("InvalidKey"));
 }
 
 #[test]
-fn a_bucket_copies_within_itself() {
+fn cp_within_a_bucket_uses_copy_object() {
     let s3 = S3::new();
     s3.put("bucket:a/1", "one");
     s3.requests();
@@ -148,7 +149,7 @@ fn a_bucket_copies_within_itself() {
 }
 
 #[test]
-fn an_object_is_not_lost_when_it_is_moved_between_two_addresses_of_its_bucket() {
+fn a_move_between_two_addresses_of_a_bucket_keeps_the_object() {
     let s3 = S3::new();
     let config = s3.sandbox.read("storages.toml");
     let again =
@@ -157,19 +158,18 @@ fn an_object_is_not_lost_when_it_is_moved_between_two_addresses_of_its_bucket() 
     s3.sandbox.write("storages.toml", format!("{config}\n{again}"));
     s3.put("bucket:a", "kept");
     for (from, to) in [("bucket:a", "again:a"), ("again:a", "bucket:a")] {
-        let said = s3.run(&["mv", from, to]).failed(1);
-        assert!(said.contains("may be the same object; nothing was changed"), "{said}");
+        let error = s3.run(&["mv", from, to]).failed(1);
+        assert!(error.contains("may be the same object; nothing was changed"), "{error}");
         assert_eq!(s3.run(&["cat", "bucket:a"]).done(), "kept");
     }
-    // Another object, though as new as the source, is replaced.
+    // A different object is replaced, even if it is as new as the source.
     s3.put("media:a", "another one");
     s3.run(&["mv", "bucket:a", "media:a"]).done();
     assert_eq!(s3.run(&["cat", "media:a"]).done(), "kept");
     assert_eq!(s3.run(&["exists", "bucket:a"]).silent(), 1);
 }
 
-/// Uploads an object with a header that the command would not send, by a signed link, as another
-/// program would.
+/// Uploads an object with a header that the command never sends, through a signed link.
 fn put_raw(s3: &S3, location: &str, header: &str) {
     use std::io::Read;
     let link = s3.run(&["url", "--method", "PUT", "--expires", "1h", location]).done();
@@ -185,7 +185,7 @@ fn put_raw(s3: &S3, location: &str, header: &str) {
 }
 
 #[test]
-fn a_directory_with_invalid_metadata_is_copied_as_an_option_decides() {
+fn cp_r_handles_invalid_metadata_as_the_option_sets() {
     let s3 = S3::new();
     s3.put("bucket:a/1", "1");
     put_raw(&s3, "bucket:a/2", "Content-Type: jpg");
@@ -206,7 +206,7 @@ fn a_directory_with_invalid_metadata_is_copied_as_an_option_decides() {
     );
     assert_eq!(run.err.lines().count(), 1, "{}", run.err);
     assert_eq!(s3.run(&["cat", "media:x/2"]).done(), "x");
-    // Within the bucket S3 keeps what it has, unless it is to be changed.
+    // S3 keeps invalid metadata in a copy within the bucket, unless an option changes it.
     s3.run(&["cp", "bucket:a/2", "bucket:same"]).done();
     assert!(s3.run(&["stat", "bucket:same"]).done().contains("content_type: jpg\n"));
     s3.run(&["cp", "--content-type", "image/jpeg", "bucket:a/2", "bucket:other"]).done();
@@ -214,7 +214,7 @@ fn a_directory_with_invalid_metadata_is_copied_as_an_option_decides() {
 }
 
 #[test]
-fn a_directory_goes_to_a_bucket_and_back() {
+fn cp_r_copies_a_directory_to_a_bucket_and_back() {
     let s3 = S3::new();
     for name in ["a.txt", "b/c.txt", "b/d/e.txt"] {
         s3.sandbox.write(&format!("local/{name}"), name);
@@ -233,40 +233,35 @@ fn a_directory_goes_to_a_bucket_and_back() {
     );
 }
 
-/// A console shows an empty folder by a marker, an empty object `photos/`.
+/// Consoles show an empty folder with a marker, an empty object `photos/`.
 #[test]
-fn rm_of_a_name_below_which_only_a_folder_marker_is_deletes_nothing_and_rm_r_deletes_the_marker() {
-    let respond = |head: &str| {
-        let (status, body) = match head.split(' ').next() {
-            Some("get") => {
-                let marker = "<Contents><Key>photos/</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
-                              <ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><Size>0</Size></Contents>";
-                ("200 OK", format!("<ListBucketResult>{marker}</ListBucketResult>"))
-            }
-            Some("head") if !head.contains("photos/ ") => ("404 Not Found", String::new()),
-            _ => ("200 OK", String::new()),
-        };
-        format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
-    };
-    let (sandbox, fake) = (Sandbox::new(), Fake::start(respond));
+fn rm_r_deletes_a_folder_marker_and_rm_does_not() {
+    let marker = "<Contents><Key>photos/</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+                  <ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><Size>0</Size></Contents>";
+    let listing = format!("<ListBucketResult>{marker}</ListBucketResult>");
+    let (sandbox, fake) = (
+        Sandbox::new(),
+        Peer::start(move |request| match &*request.method {
+            "GET" => Response::ok(listing.clone()),
+            "HEAD" if !request.target.ends_with("photos/") => Response::new("404 Not Found"),
+            _ => Response::new("200 OK"),
+        }),
+    );
     let config = format!(
         "[storages.bucket]\ndriver = 's3'\nbucket = 'b'\nendpoint = 'http://{}'\nquirks = 'minio'\nallow_http = true\n\
          anonymous = true\n",
         fake.address()
     );
     sandbox.write("storages.toml", config);
-    let said = sandbox.run(&["rm", "bucket:photos"]).failed(1);
-    assert!(said.contains("it is a directory: anystorage rm -r bucket:photos/ "), "{said}");
-    assert!(!fake.methods().contains(&"delete".to_owned()), "{:?}", fake.methods());
+    let error = sandbox.run(&["rm", "bucket:photos"]).failed(1);
+    assert!(error.contains("it is a directory: anystorage rm -r bucket:photos/ "), "{error}");
+    assert_eq!(fake.count("DELETE"), 0, "{:?}", fake.requests());
     assert_eq!(sandbox.run(&["rm", "-r", "bucket:photos"]).silent(), 0);
-    assert!(fake.methods().contains(&"delete".to_owned()), "{:?}", fake.methods());
+    assert!(fake.count("DELETE") > 0, "{:?}", fake.requests());
 }
 
 #[test]
-fn many_objects_are_deleted_by_one_request() {
+fn rm_deletes_many_objects_with_one_request() {
     let s3 = S3::new();
     let locations: Vec<_> = (0..20).map(|number| format!("bucket:{number}")).collect();
     for location in &locations {
@@ -281,7 +276,7 @@ fn many_objects_are_deleted_by_one_request() {
 }
 
 #[test]
-fn more_than_a_part_goes_up_in_parts() {
+fn put_uploads_a_large_object_in_parts() {
     let s3 = S3::new();
     let bytes: Vec<u8> = (0..=255).cycle().take(20 << 20).collect();
     s3.feed(&["put", "-", "bucket:large"], &bytes).done();
@@ -297,7 +292,7 @@ fn an_interrupted_put_leaves_no_upload() {
     let mut child =
         s3.command(&["put", "-", "bucket:large"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Two parts and the beginning of a third, which is waited for.
+    // Two parts and the beginning of a third one.
     stdin.write_all(&vec![b'x'; 17 << 20]).unwrap();
     let mut seen = BTreeMap::<_, usize>::new();
     let begun = (0..2_000).any(|_| {
@@ -323,7 +318,7 @@ fn an_interrupted_put_leaves_no_upload() {
 }
 
 #[test]
-fn url_prints_links_that_are_signed() {
+fn url_prints_signed_links() {
     let s3 = S3::new();
     s3.requests();
     let link = s3.run(&["url", "--expires", "15m", "bucket:a b.png"]).done();
@@ -354,8 +349,9 @@ fn url_prints_links_that_are_signed() {
         "bucket:a",
     ]);
     assert_eq!(put.code, Some(0));
-    let told = "anystorage: to be sent along: content-length: 5\nanystorage: to be sent along: content-type: image/png\n";
-    assert_eq!(put.err, told);
+    let headers = "anystorage: send this header with the request: content-length: 5\n\
+                   anystorage: send this header with the request: content-type: image/png\n";
+    assert_eq!(put.err, headers);
     assert!(s3.requests().is_empty(), "a link costs no request");
     assert!(s3.run(&["url", "bucket:a"]).failed(1).contains("public_url"));
 }
@@ -363,7 +359,7 @@ fn url_prints_links_that_are_signed() {
 #[test]
 fn url_prints_a_form() {
     let s3 = S3::new();
-    let asked = [
+    let arguments = [
         "url",
         "--expires",
         "1h",
@@ -374,7 +370,7 @@ fn url_prints_a_form() {
         "--content-type",
         "image/*",
     ];
-    let form = s3.run(&[&asked[..], &["bucket:uploads/"]].concat()).done();
+    let form = s3.run(&[&arguments[..], &["bucket:uploads/"]].concat()).done();
     let lines: Vec<_> = form.lines().collect();
     assert_eq!(lines[0], format!("{}{}/", Server::get().endpoint(), s3.bucket.name()));
     assert_eq!(lines[1], "key=uploads/${filename}");
@@ -382,7 +378,7 @@ fn url_prints_a_form() {
         assert!(lines.iter().any(|line| line.starts_with(field)), "{field} is missing in {form}");
     }
 
-    let json = s3.run(&[&asked[..], &["--json", "bucket:uploads/ada.png"]].concat()).done();
+    let json = s3.run(&[&arguments[..], &["--json", "bucket:uploads/ada.png"]].concat()).done();
     let form: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((json.lines().count(), &form["method"]), (1, &"POST".into()));
     assert_eq!(form["fields"][0], serde_json::json!(["key", "uploads/ada.png"]));
@@ -391,7 +387,7 @@ fn url_prints_a_form() {
 }
 
 #[test]
-fn a_link_that_cannot_be_is_usage() {
+fn an_impossible_link_is_a_usage_error() {
     let s3 = S3::new();
     for wrong in [
         &["--method", "POST"][..],
@@ -411,13 +407,13 @@ fn a_link_that_cannot_be_is_usage() {
 }
 
 #[test]
-fn what_is_wrong_with_keys_or_bucket_is_told_without_the_secret() {
+fn errors_about_credentials_or_buckets_contain_no_secret() {
     let s3 = S3::new();
     let canary = "CANARY-6f1e-0123456789abcdef";
     let mut wrong = s3.command(&["ls", "bucket:"]);
-    let said = run(wrong.env("THE_SECRET", canary)).failed(1);
-    assert!(said.contains("Unauthenticated") && said.contains("secret_access_key"), "{said}");
-    assert!(!said.contains(canary), "{said}");
+    let error = run(wrong.env("THE_SECRET", canary)).failed(1);
+    assert!(error.contains("Unauthenticated") && error.contains("secret_access_key"), "{error}");
+    assert!(!error.contains(canary), "{error}");
 
     let nowhere = s3.url("a").replace(s3.bucket.name(), "no-such-bucket");
     assert!(s3.run(&["cat", &nowhere]).failed(2).contains("NoSuchBucket"));
@@ -427,12 +423,12 @@ fn what_is_wrong_with_keys_or_bucket_is_told_without_the_secret() {
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY")
         .env("AWS_EC2_METADATA_DISABLED", "true");
-    let said = run(&mut without).failed(1);
-    assert!(said.contains("no credentials") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
+    let error = run(&mut without).failed(1);
+    assert!(error.contains("no credentials") && error.contains("AWS_ACCESS_KEY_ID"), "{error}");
 
-    let said = s3.run(&["cat", "s3://media?secret_access_key=CANARY-6f1e"]).failed(2);
+    let error = s3.run(&["cat", "s3://media?secret_access_key=CANARY-6f1e"]).failed(2);
     assert!(
-        said.contains("secrets come from the environment") && !said.contains("CANARY"),
-        "{said}"
+        error.contains("secrets come from the environment") && !error.contains("CANARY"),
+        "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! A scratch directory with a configuration of two storages, and the command run in it.
+//! A temporary directory with a configuration of two storages, in which tests run the command.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,14 +27,14 @@ public_url = "https://media.example.com/files"
 signing_key = "0123456789abcdef0123456789abcdef"
 "#;
 
-/// The user who owns nothing, by its customary number.
-const NOBODY: u32 = 65534;
+/// The usual number of the user without privileges, who owns no files.
+const UNPRIVILEGED: u32 = 65534;
 
 pub(crate) struct Sandbox {
     directory: TempDir,
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
@@ -65,11 +65,11 @@ impl Sandbox {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    pub(crate) fn is_there(&self, name: &str) -> bool {
+    pub(crate) fn exists(&self, name: &str) -> bool {
         self.path(name).symlink_metadata().is_ok()
     }
 
-    /// The command in this directory, with its configuration and nothing else from the environment.
+    /// Returns the command in this directory, with its configuration and an empty environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_anystorage"));
         command
@@ -85,12 +85,11 @@ impl Sandbox {
         run(&mut self.command(arguments))
     }
 
-    /// Lets a user for whom permissions hold own all that is there. Without effect unless this is
-    /// root.
-    pub(crate) fn give_to_nobody(&self) {
+    /// Gives all files to an unprivileged user. Has no effect unless the test runs as root.
+    pub(crate) fn give_to_unprivileged(&self) {
         let mut left = vec![self.directory.path().to_owned()];
         while let Some(path) = left.pop() {
-            if std::os::unix::fs::lchown(&path, Some(NOBODY), Some(NOBODY)).is_err() {
+            if std::os::unix::fs::lchown(&path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).is_err() {
                 return;
             }
             if path.is_dir() {
@@ -99,31 +98,31 @@ impl Sandbox {
         }
     }
 
-    /// Runs it as that user; as the present one unless this is root.
-    pub(crate) fn run_as_nobody(&self, arguments: &[&str]) -> Run {
+    /// Runs the command as the unprivileged user, or as the current user unless that is root.
+    pub(crate) fn run_unprivileged(&self, arguments: &[&str]) -> Run {
         use std::os::unix::fs::MetadataExt;
         use std::os::unix::process::CommandExt;
         let mut command = self.command(arguments);
-        if std::fs::metadata(self.directory.path()).unwrap().uid() == NOBODY {
-            command.uid(NOBODY).gid(NOBODY);
+        if std::fs::metadata(self.directory.path()).unwrap().uid() == UNPRIVILEGED {
+            command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
         }
         run(&mut command)
     }
 
-    /// Runs it with something on standard input.
+    /// Runs the command with this standard input.
     pub(crate) fn feed(&self, arguments: &[&str], input: &[u8]) -> Run {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        // The command may end before it has read all, or anything.
+        // The command may end before it has read its input.
         let _ = child.stdin.take().unwrap().write_all(input);
         Run::from(child.wait_with_output().unwrap())
     }
 
-    /// Puts a text into a storage by the command itself.
+    /// Saves text at a location with the command.
     pub(crate) fn put(&self, location: &str, text: &str) {
         self.feed(&["put", "-", location], text.as_bytes()).done();
     }
 
-    /// What the command reads from a location.
+    /// Reads a location with the command.
     pub(crate) fn cat(&self, location: &str) -> String {
         self.run(&["cat", location]).done()
     }
@@ -142,13 +141,13 @@ impl From<Output> for Run {
 }
 
 impl Run {
-    /// Standard output of a run that went well and had nothing to say besides.
+    /// Returns standard output of a run that succeeded without a message.
     pub(crate) fn done(self) -> String {
         assert_eq!((self.code, self.err.as_str()), (Some(0), ""));
         String::from_utf8(self.out).unwrap()
     }
 
-    /// The one line of a run that failed in this way and printed nothing.
+    /// Returns the error line of a run that failed with this code and printed nothing else.
     pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!(
             (self.code, String::from_utf8_lossy(&self.out).as_ref()),
@@ -165,14 +164,14 @@ impl Run {
         line.to_owned()
     }
 
-    /// The exit code of a run that printed nothing at all.
+    /// Returns the exit code of a run that printed nothing.
     pub(crate) fn silent(self) -> i32 {
         assert_eq!((String::from_utf8_lossy(&self.out).as_ref(), self.err.as_str()), ("", ""));
         self.code.unwrap()
     }
 }
 
-/// Whether the process may do what permissions forbid, as root may.
+/// Whether the process ignores permissions, as root does.
 pub(crate) fn ignores_permissions(scratch: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     let path = scratch.join("probe");
@@ -181,7 +180,7 @@ pub(crate) fn ignores_permissions(scratch: &Path) -> bool {
     std::fs::read(&path).is_ok()
 }
 
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+#[allow(clippy::print_stderr, reason = "a skipped test prints the reason")]
 pub(crate) fn skipped(reason: &str) {
     eprintln!("SKIPPED: {reason}");
 }

@@ -1,16 +1,16 @@
-//! The progress bar, for somebody who watches.
+//! The progress bar on a terminal.
 
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
 
 use crate::support::{Sandbox, skipped};
 
-/// Runs a shell script on a terminal of its own, in the sandbox.
+/// Returns a command that runs a shell script on its own terminal. `None` if that is not possible.
 fn on_terminal(sandbox: &Sandbox, script: &str) -> Option<Command> {
     let runs =
         Command::new("script").args(["-qec", "true", "/dev/null"]).stdin(Stdio::null()).output();
     if !runs.is_ok_and(|output| output.status.success()) {
-        skipped("there is no `script` here that gives a command a terminal");
+        skipped("the program `script`, which provides a terminal, is not available");
         return None;
     }
     let mut command = Command::new("script");
@@ -24,9 +24,9 @@ fn on_terminal(sandbox: &Sandbox, script: &str) -> Option<Command> {
 }
 
 #[test]
-fn a_bar_shows_what_takes_long_and_goes_away() {
+fn a_slow_command_shows_a_bar_and_removes_it() {
     let sandbox = Sandbox::new();
-    // Goes on until the bar has been seen, within bounds.
+    // Sends text until the bar appears, at most 400 times.
     let script = r#"stty cols 80 rows 24
         for i in $(seq 400); do test -e seen && break; echo some text; sleep 0.05; done |
         "$ANYSTORAGE" put - media:slow.txt && echo finished"#;
@@ -58,7 +58,7 @@ fn a_bar_shows_what_takes_long_and_goes_away() {
 }
 
 #[test]
-fn what_is_done_at_once_shows_none() {
+fn a_fast_command_shows_no_bar() {
     let sandbox = Sandbox::new();
     sandbox.write("a.txt", "a");
     let script =

@@ -1,4 +1,4 @@
-//! `put` and `rm`.
+//! Saving and deleting with `put` and `rm`.
 
 use crate::support::Sandbox;
 
@@ -29,7 +29,7 @@ fn put_adds_the_files_name_to_a_directory() {
 }
 
 #[test]
-fn put_makes_the_directories_of_a_local_path() {
+fn put_creates_the_directories_of_a_local_path() {
     let sandbox = Sandbox::new();
     sandbox.write("a.png", "a");
     sandbox.run(&["put", "a.png", "./new/dir/b.png"]).done();
@@ -42,7 +42,7 @@ fn put_makes_the_directories_of_a_local_path() {
 }
 
 #[test]
-fn nothing_of_the_driver_stays_in_a_local_directory() {
+fn commands_leave_no_driver_files_in_a_local_directory() {
     let sandbox = Sandbox::new();
     sandbox.write("local", "local");
     std::fs::create_dir(sandbox.path("dir")).unwrap();
@@ -54,14 +54,14 @@ fn nothing_of_the_driver_stays_in_a_local_directory() {
     assert_eq!(std::fs::read_dir(sandbox.path("dir")).unwrap().count(), 0);
 }
 
-/// The permission bits of a local file or directory.
+/// Returns the permission bits of a local file or directory.
 fn mode(sandbox: &Sandbox, name: &str) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     sandbox.path(name).metadata().unwrap().permissions().mode() & 0o777
 }
 
 #[test]
-fn what_is_written_to_a_local_path_has_the_permissions_of_any_new_file() {
+fn files_at_a_local_path_get_permissions_from_the_umask() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
     let under = |umask: &str, arguments: &[&str]| {
@@ -88,7 +88,7 @@ fn what_is_written_to_a_local_path_has_the_permissions_of_any_new_file() {
             assert_eq!(mode(&sandbox, &format!("{umask}{name}")), directory, "{umask} {name}");
         }
     }
-    // Over a private file, whatever the umask; and in a storage, as its configuration has it.
+    // A replaced file keeps its mode, and a configured storage sets its own.
     under("002", &["put", "local", "./077/dir/put"]);
     under("002", &["cp", "media:a", "./077/dir/cp"]);
     assert_eq!((mode(&sandbox, "077/dir/put"), mode(&sandbox, "077/dir/cp")), (0o600, 0o600));
@@ -112,40 +112,40 @@ fn put_reads_standard_input() {
     assert_eq!(sandbox.cat("media:in"), "from a pipe");
     sandbox.feed(&["put", "-", "media:empty"], b"").done();
     assert_eq!(sandbox.cat("media:empty"), "");
-    let said = sandbox.feed(&["put", "-", "media:dir/"], b"x").failed(2);
-    assert!(said.contains("media:dir/"), "{said}");
+    let error = sandbox.feed(&["put", "-", "media:dir/"], b"x").failed(2);
+    assert!(error.contains("media:dir/"), "{error}");
     assert!(sandbox.feed(&["put", "-", "media:"], b"x").failed(2).contains("media:KEY"));
 }
 
 #[test]
-fn create_new_does_not_replace() {
+fn create_new_does_not_replace_an_object() {
     let sandbox = Sandbox::new();
     sandbox.feed(&["put", "--create-new", "-", "media:a"], b"one").done();
-    let said = sandbox.feed(&["put", "--create-new", "-", "media:a"], b"two").failed(1);
+    let error = sandbox.feed(&["put", "--create-new", "-", "media:a"], b"two").failed(1);
     assert!(
-        said.contains("media:a: ")
-            && said.contains("AlreadyExists")
-            && said.contains("--create-new"),
-        "{said}"
+        error.contains("media:a: ")
+            && error.contains("AlreadyExists")
+            && error.contains("--create-new"),
+        "{error}"
     );
     assert_eq!(sandbox.cat("media:a"), "one");
 }
 
 #[test]
-fn if_match_replaces_one_version_only() {
+fn if_match_replaces_only_that_version() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "one");
     let meta: serde_json::Value =
         serde_json::from_str(&sandbox.run(&["stat", "--json", "media:a"]).done()).unwrap();
     let etag = meta["etag"].as_str().unwrap();
     sandbox.feed(&["put", "--if-match", etag, "-", "media:a"], b"two").done();
-    let said = sandbox.feed(&["put", "--if-match", etag, "-", "media:a"], b"three").failed(1);
-    assert!(said.contains("PreconditionFailed") && said.contains("anystorage stat"), "{said}");
+    let error = sandbox.feed(&["put", "--if-match", etag, "-", "media:a"], b"three").failed(1);
+    assert!(error.contains("PreconditionFailed") && error.contains("anystorage stat"), "{error}");
     assert_eq!(sandbox.cat("media:a"), "two");
 }
 
 #[test]
-fn arguments_that_are_wrong_are_usage() {
+fn invalid_metadata_arguments_are_usage_errors() {
     let sandbox = Sandbox::new();
     sandbox.write("a.txt", "a");
     for wrong in [
@@ -168,54 +168,55 @@ fn arguments_that_are_wrong_are_usage() {
 }
 
 #[test]
-fn a_source_that_is_no_file_is_told() {
+fn put_reports_a_source_that_is_not_a_file() {
     let sandbox = Sandbox::new();
-    let said = sandbox.run(&["put", "nothing.txt", "media:"]).failed(1);
-    assert!(said.starts_with("anystorage: nothing.txt: "), "{said}");
+    let error = sandbox.run(&["put", "nothing.txt", "media:"]).failed(1);
+    assert!(error.starts_with("anystorage: nothing.txt: "), "{error}");
     assert!(sandbox.run(&["put", ".", "media:a"]).failed(1).contains("not a regular file"));
     assert!(sandbox.run(&["put", "backup:a", "media:a"]).failed(2).contains("anystorage cp"));
 }
 
 #[test]
-fn a_directory_where_an_object_is_meant_is_refused_with_the_command_that_takes_one() {
+fn a_directory_is_refused_with_the_command_that_accepts_one() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/a.txt", "a");
     sandbox.put("media:dir/b", "b");
     for directory in ["dir", "./dir", "./dir/"] {
-        let said = sandbox.run(&["put", directory, "media:x"]).failed(1);
-        assert!(said.contains("anystorage cp -r ./dir"), "{said}");
+        let error = sandbox.run(&["put", directory, "media:x"]).failed(1);
+        assert!(error.contains("anystorage cp -r ./dir"), "{error}");
     }
     for from in ["./dir", "media:dir/", "media:"] {
-        let said = sandbox.run(&["cp", from, "backup:x"]).failed(2);
+        let error = sandbox.run(&["cp", from, "backup:x"]).failed(2);
         assert!(
-            said.contains(&format!("{from}: a directory")) || said.contains("./dir/: a directory"),
-            "{said}"
+            error.contains(&format!("{from}: a directory"))
+                || error.contains("./dir/: a directory"),
+            "{error}"
         );
-        assert!(said.contains("anystorage cp -r"), "{said}");
+        assert!(error.contains("anystorage cp -r"), "{error}");
     }
     for (directory, shown) in
         [("media:dir/", "media:dir/"), ("./dir", "./dir/"), ("./dir/", "./dir/")]
     {
-        let said = sandbox.run(&["rm", directory]).failed(2);
+        let error = sandbox.run(&["rm", directory]).failed(2);
         assert!(
-            said.contains(&format!("{shown}: a directory: anystorage rm -r {shown} ")),
-            "{said}"
+            error.contains(&format!("{shown}: a directory: anystorage rm -r {shown} ")),
+            "{error}"
         );
     }
 }
 
 #[test]
-fn a_put_that_cannot_be_leaves_nothing() {
+fn a_failed_put_leaves_no_object() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
-    let said = sandbox.feed(&["put", "-", "media:a/b"], b"x").failed(1);
-    assert!(said.contains("media:a/b: ") && said.contains("Conflict"), "{said}");
+    let error = sandbox.feed(&["put", "-", "media:a/b"], b"x").failed(1);
+    assert!(error.contains("media:a/b: ") && error.contains("Conflict"), "{error}");
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a\n");
     assert!(sandbox.feed(&["put", "-", "frozen:b"], b"x").failed(1).contains("PermissionDenied"));
 }
 
 #[test]
-fn rm_deletes_and_does_not_mind_what_is_not_there() {
+fn rm_deletes_objects_and_ignores_missing_ones() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
     sandbox.put("media:b/c", "c");
@@ -227,32 +228,33 @@ fn rm_deletes_and_does_not_mind_what_is_not_there() {
 }
 
 #[test]
-fn rm_of_a_pattern_or_a_directory_says_what_is_there_and_deletes_nothing() {
+fn rm_of_a_pattern_or_a_directory_fails_and_deletes_nothing() {
     let sandbox = Sandbox::new();
     sandbox.put("media:x/1", "1");
     sandbox.put("media:y", "y");
     for pattern in ["media:x/*", "media:?", "media:[a-z]", "./media/x/*"] {
-        let said = sandbox.run(&["rm", "media:y", pattern]).failed(1);
+        let error = sandbox.run(&["rm", "media:y", pattern]).failed(1);
         assert!(
-            said.contains(&format!("{pattern}: no such object: patterns are not expanded")),
-            "{said}"
+            error.contains(&format!("{pattern}: no such object: patterns are not expanded")),
+            "{error}"
         );
     }
-    let said = sandbox.run(&["rm", "media:y", "media:x"]).failed(1);
+    let error = sandbox.run(&["rm", "media:y", "media:x"]).failed(1);
     assert!(
-        said.contains("media:x: no such object, but it is a directory: anystorage rm -r media:x/ "),
-        "{said}"
+        error
+            .contains("media:x: no such object, but it is a directory: anystorage rm -r media:x/ "),
+        "{error}"
     );
-    // What is below cannot be deleted by a key either.
+    // A directory that contains only an invalid name.
     sandbox.write("media/odd/line\nbreak", "odd");
-    let said = sandbox.run(&["rm", "media:y", "media:odd"]).failed(1);
-    assert!(said.contains("media:odd: no such object, but it is a directory"), "{said}");
+    let error = sandbox.run(&["rm", "media:y", "media:odd"]).failed(1);
+    assert!(error.contains("media:odd: no such object, but it is a directory"), "{error}");
     std::fs::remove_dir_all(sandbox.path("media/odd")).unwrap();
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "x/1\ny\n");
 }
 
 #[test]
-fn rm_takes_the_name_of_an_object_literally() {
+fn rm_uses_keys_literally() {
     let sandbox = Sandbox::new();
     for key in ["*", "a?", "[b]"] {
         sandbox.put(&format!("media:{key}"), key);
@@ -264,17 +266,17 @@ fn rm_takes_the_name_of_an_object_literally() {
 }
 
 #[test]
-fn rm_goes_on_when_one_cannot_be_deleted() {
+fn rm_continues_after_a_failure() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
     sandbox.put("media:b", "b");
-    let said = sandbox.run(&["rm", "frozen:a", "media:b"]).failed(1);
-    assert!(said.contains("frozen:a: "), "{said}");
+    let error = sandbox.run(&["rm", "frozen:a", "media:b"]).failed(1);
+    assert!(error.contains("frozen:a: "), "{error}");
     assert_eq!(sandbox.run(&["ls", "media:"]).done(), "a\n");
 }
 
 #[test]
-fn rm_finds_a_mistake_before_it_deletes_anything() {
+fn rm_with_an_invalid_location_deletes_nothing() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "a");
     for mistake in ["nonesuch:x", "media:b/", "media:", "plain", "-"] {
@@ -285,7 +287,7 @@ fn rm_finds_a_mistake_before_it_deletes_anything() {
 }
 
 #[test]
-fn rm_of_a_symlink_touches_neither_it_nor_what_it_leads_to() {
+fn rm_of_a_symlink_keeps_the_link_and_its_target() {
     let sandbox = Sandbox::new();
     sandbox.write("target", "kept");
     std::os::unix::fs::symlink("target", sandbox.path("link")).unwrap();
@@ -294,7 +296,7 @@ fn rm_of_a_symlink_touches_neither_it_nor_what_it_leads_to() {
 }
 
 #[test]
-fn rm_r_deletes_what_is_below_a_directory_and_nothing_else() {
+fn rm_r_deletes_everything_below_a_directory_and_nothing_else() {
     let sandbox = Sandbox::new();
     for (gone, kept) in [
         ("media:a", "media:"),
@@ -307,9 +309,9 @@ fn rm_r_deletes_what_is_below_a_directory_and_nothing_else() {
         }
         sandbox.run(&["rm", "-r", gone]).done();
         assert_eq!(sandbox.run(&["ls", "-r", kept]).done(), "a.png\nab/3\nz\n", "{gone}");
-        assert!(!sandbox.is_there("media/a"), "{gone}");
+        assert!(!sandbox.exists("media/a"), "{gone}");
     }
-    // Several at once, and what is not there is fine.
+    // Several locations, some of them missing.
     sandbox
         .run(&["rm", "-r", "media:ab", "media:nothing", "./no/such/directory", "./media/none"])
         .done();
@@ -317,12 +319,12 @@ fn rm_r_deletes_what_is_below_a_directory_and_nothing_else() {
 }
 
 #[test]
-fn rm_r_of_a_whole_storage_asks_for_everything() {
+fn rm_r_of_a_whole_storage_needs_everything() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a/b", "x");
     for whole in ["media:", ".", "./"] {
-        let said = sandbox.run(&["rm", "-r", "media:a", whole]).failed(2);
-        assert!(said.contains("--everything"), "{whole}: {said}");
+        let error = sandbox.run(&["rm", "-r", "media:a", whole]).failed(2);
+        assert!(error.contains("--everything"), "{whole}: {error}");
     }
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a/b\n");
     sandbox.run(&["rm", "-r", "--everything", "media:"]).done();
@@ -331,18 +333,18 @@ fn rm_r_of_a_whole_storage_asks_for_everything() {
 }
 
 #[test]
-fn rm_r_of_an_object_says_how_to_delete_it() {
+fn rm_r_of_an_object_fails_and_names_the_command() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "x");
     for object in ["media:a", "./media/a"] {
-        let said = sandbox.run(&["rm", "-r", object]).failed(1);
-        assert!(said.contains("delete it without -r"), "{said}");
+        let error = sandbox.run(&["rm", "-r", object]).failed(1);
+        assert!(error.contains("delete it without -r"), "{error}");
     }
     assert_eq!(sandbox.cat("media:a"), "x");
 }
 
 #[test]
-fn rm_r_names_what_it_cannot_delete_and_goes_on() {
+fn rm_r_reports_a_failure_and_continues() {
     let sandbox = Sandbox::new();
     sandbox.put("media:d/1", "x");
     sandbox.put("media:d/2", "x");
@@ -360,10 +362,10 @@ fn rm_r_names_what_it_cannot_delete_and_goes_on() {
 }
 
 #[test]
-fn rm_r_of_a_symlink_touches_neither_it_nor_what_it_leads_to() {
+fn rm_r_of_a_symlink_keeps_the_link_and_its_target() {
     let sandbox = Sandbox::new();
     sandbox.put("media:d/1", "x");
     std::os::unix::fs::symlink("media/d", sandbox.path("link")).unwrap();
     assert!(sandbox.run(&["rm", "-r", "./link"]).failed(2).contains("symlink"));
-    assert!(sandbox.is_there("link") && sandbox.is_there("media/d/1"));
+    assert!(sandbox.exists("link") && sandbox.exists("media/d/1"));
 }

@@ -1,4 +1,4 @@
-//! What the driver `http-cache` costs beyond the HTTP request that it makes.
+//! The cost of the driver `http-cache` in addition to its HTTP request.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use storage_http::Http;
 use storage_http_cache::HttpCache;
 
 use super::servers::Process;
-use crate::paired::{Table, in_turn};
+use crate::paired::{Table, rotated};
 use crate::peers::Result;
 
 const CALLS: usize = 2000;
@@ -29,7 +29,7 @@ pub async fn run(dir: &Path, rounds: usize) -> Result<()> {
     let storage = Storage::new(cache.clone());
     let client = || reqwest::Client::builder().no_proxy().http1_only();
     let bare = client().build()?;
-    // The driver never waits for ever; a client that does not either pays for timers, too.
+    // The driver uses timeouts, so it is also compared with a client that uses them.
     let timed =
         client().timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(10)).build()?;
     let url = format!("{}/download/driver", mirror.url());
@@ -39,9 +39,9 @@ pub async fn run(dir: &Path, rounds: usize) -> Result<()> {
         "requests/s",
     );
     for round in 0..=rounds {
-        // Once more than measured: the first round warms up. Ours is the first row.
+        // The first round warms up and is not recorded. The first row is anystorage.
         for peer in
-            in_turn(&["http-cache", "reqwest, with timeouts", "reqwest"], round.saturating_sub(1))
+            rotated(&["http-cache", "reqwest, with timeouts", "reqwest"], round.saturating_sub(1))
         {
             let (start, processor) = (Instant::now(), ProcessTime::now());
             for _ in 0..CALLS {
@@ -55,7 +55,7 @@ pub async fn run(dir: &Path, rounds: usize) -> Result<()> {
                 assert_eq!(bytes.len(), 64 << 10);
             }
             if round > 0 {
-                table.note(peer, start.elapsed(), processor.elapsed());
+                table.record(peer, start.elapsed(), processor.elapsed());
             }
         }
     }
@@ -68,7 +68,7 @@ pub async fn run(dir: &Path, rounds: usize) -> Result<()> {
     }
     let each: Duration = start.elapsed() / LINKS;
     println!(
-        "\nA link to a mirror that is well, from the memo: {:.2} µs.",
+        "\nA link to a healthy mirror, from the cached state: {:.2} µs.",
         each.as_secs_f64() * 1e6
     );
     Ok(())

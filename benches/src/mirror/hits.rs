@@ -1,4 +1,4 @@
-//! Hits: how many a second, and what they cost the processor.
+//! Cache hits: rate and processor time.
 
 use std::fs;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::servers::Process;
-use crate::paired::{Table, in_turn};
+use crate::paired::{Table, rotated};
 use crate::peers::Result;
 
-/// The objects, and the number of requests that figures are for.
+/// The objects, and the number of requests for which a time is recorded.
 const SIZES: [(&str, usize, f64); 3] =
     [("1 KiB", 1 << 10, 10_000.0), ("64 KiB", 64 << 10, 10_000.0), ("10 MiB", 10 << 20, 100.0)];
 
-/// What wrk keeps open.
+/// How many connections wrk keeps open.
 const CONNECTIONS: &str = "32";
 
 pub fn run(dir: &Path, rounds: usize, seconds: u64) -> Result<()> {
@@ -28,17 +28,17 @@ pub fn run(dir: &Path, rounds: usize, seconds: u64) -> Result<()> {
         let mut table =
             Table::new(format!("hits of {name}, 32 connections, one worker"), amount, "requests/s");
         for server in &servers {
-            // Into the cache, and into memory.
+            // Loads the object into the cache and into memory.
             wrk(server, name, 1)?;
         }
         for round in 0..rounds {
-            for server in in_turn(&[0, 1], round) {
+            for server in rotated(&[0, 1], round) {
                 let server = &servers[*server];
                 let before = server.processor()?;
                 let (requests, time) = wrk(server, name, seconds)?;
                 let part = amount / requests;
                 let processor = server.processor()?.saturating_sub(before);
-                table.note(server.name, time.mul_f64(part), processor.mul_f64(part));
+                table.record(server.name, time.mul_f64(part), processor.mul_f64(part));
             }
         }
         table.print();
@@ -50,7 +50,7 @@ fn file(name: &str) -> String {
     name.replace(' ', "-")
 }
 
-/// How many requests were answered, in which time.
+/// Runs wrk. Returns the number of responses and the time.
 fn wrk(server: &Process, name: &str, seconds: u64) -> Result<(f64, Duration)> {
     let url = format!("{}/{}", server.url(), file(name));
     let output = Command::new("taskset")
@@ -70,16 +70,16 @@ fn wrk(server: &Process, name: &str, seconds: u64) -> Result<(f64, Duration)> {
         .output()?;
     let text = String::from_utf8(output.stdout)?;
     if text.contains("Non-2xx") || text.contains("Socket errors") {
-        return Err(format!("wrk met errors: {text}").into());
+        return Err(format!("wrk reports errors: {text}").into());
     }
     let rate = text
         .lines()
         .find_map(|line| line.strip_prefix("Requests/sec:"))
-        .ok_or("wrk said nothing")?;
+        .ok_or("wrk printed no result")?;
     let count = text
         .lines()
         .find_map(|line| line.trim().split_once(" requests in "))
-        .ok_or("wrk said nothing")?
+        .ok_or("wrk printed no result")?
         .0;
     let (rate, count): (f64, f64) = (rate.trim().parse()?, count.trim().parse()?);
     Ok((count, Duration::from_secs_f64(count / rate)))

@@ -1,4 +1,4 @@
-//! Memory of the mirror: with many slow readers, and with many fills at once.
+//! Memory of the mirror with many slow readers, and with many concurrent fetches.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,26 +6,26 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 use super::servers::Process;
-use super::sources::{Source, ask, rest};
+use super::sources::{TestOrigin, read_rest, send_request};
 use crate::peers::Result;
 
 const READERS: usize = 1000;
 const READING: Duration = Duration::from_secs(15);
 const FILLS: usize = 64;
 
-/// 1,000 readers of one object of 1 GiB, each of whom takes 16 KiB ten times a second.
+/// Measures with 1,000 readers of one object of 1 GiB. Each reads 16 KiB ten times a second.
 pub async fn slow_readers(dir: &Path) -> Result<()> {
     let length = 1 << 30;
-    let origin = Source::start(length, Duration::ZERO).await?;
+    let origin = TestOrigin::start(length, Duration::ZERO).await?;
     let server = Process::ours(dir, &origin.url)?;
-    if rest(ask(server.port, "/large").await?).await? != length {
-        return Err("the object did not come whole".into());
+    if read_rest(send_request(server.port, "/large").await?).await? != length {
+        return Err("the object is incomplete".into());
     }
     let filled = server.peak_memory()?;
     let readers = (0..READERS).map(|_| {
         let port = server.port;
         tokio::spawn(async move {
-            let Ok(mut stream) = ask(port, "/large").await else { return 0 };
+            let Ok(mut stream) = send_request(port, "/large").await else { return 0 };
             let (mut buffer, mut read) = (vec![0; 16 << 10], 0);
             let end = tokio::time::Instant::now() + READING;
             while tokio::time::Instant::now() < end {
@@ -51,22 +51,23 @@ pub async fn slow_readers(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// 64 objects of 256 MiB that nobody has, asked for at once.
+/// Measures with 64 concurrent requests for objects of 256 MiB that are not cached.
 pub async fn fills(dir: &Path) -> Result<()> {
     let length = 256 << 20;
-    let origin = Source::start(length, Duration::ZERO).await?;
+    let origin = TestOrigin::start(length, Duration::ZERO).await?;
     let server = Process::ours(dir, &origin.url)?;
     let clients = (0..FILLS).map(|number| {
         let port = server.port;
         tokio::spawn(async move {
-            let stream =
-                ask(port, &format!("/cold-{number}")).await.map_err(|error| error.to_string())?;
-            rest(stream).await.map_err(|error| error.to_string())
+            let stream = send_request(port, &format!("/cold-{number}"))
+                .await
+                .map_err(|error| error.to_string())?;
+            read_rest(stream).await.map_err(|error| error.to_string())
         })
     });
     for client in clients.collect::<Vec<_>>() {
         if client.await?? != length {
-            return Err("an object did not come whole".into());
+            return Err("an object is incomplete".into());
         }
     }
     println!("- {FILLS} fills of 256 MiB at once: {} MiB at most", server.peak_memory()?);

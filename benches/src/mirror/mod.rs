@@ -1,4 +1,4 @@
-//! The workloads of the cache tier. nginx and wrk have to be installed.
+//! The workloads of the cache tier. They need nginx and wrk.
 
 mod cold;
 mod driver;
@@ -17,13 +17,13 @@ use crate::peers::Result;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// How often each server is measured.
+    /// How many times to measure each server.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// For how many seconds at a time.
+    /// The duration of each measurement, in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Only what is named: hits, cold, slow, fills, driver.
+    /// Run only these parts: hits, cold, slow, fills, driver.
     #[arg(long, value_delimiter = ',', default_value = "hits,cold,slow,fills,driver")]
     parts: Vec<String>,
 }
@@ -37,7 +37,7 @@ impl Arguments {
                 "cold" => runtime.block_on(cold::run(&dir))?,
                 "slow" => runtime.block_on(memory::slow_readers(&dir))?,
                 "fills" => runtime.block_on(memory::fills(&dir))?,
-                // On one thread: what threads cost that wake one another is as much as the
+                // On one thread, because waking other threads would cost as much as the measured
                 // difference.
                 "driver" => Builder::new_current_thread()
                     .enable_all()

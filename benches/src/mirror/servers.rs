@@ -1,4 +1,4 @@
-//! The servers that are measured, each a process on the first core: ours, and nginx with
+//! The servers to measure, each a process on the first core: the mirror, and nginx with
 //! `proxy_cache`.
 
 use std::fs;
@@ -15,9 +15,9 @@ use storage_mirror::Server;
 use crate::peers::Result;
 
 /// How long a server may take to start.
-const START: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the process of our server is told.
+/// The arguments of the mirror process.
 #[derive(Args)]
 pub struct ServerArguments {
     #[arg(long)]
@@ -42,22 +42,22 @@ impl ServerArguments {
     }
 }
 
-/// A server that runs. It ends with this.
+/// A running server, which is stopped on drop.
 pub struct Process {
     pub name: &'static str,
     pub port: u16,
     child: Child,
-    /// Whoever does the work: nginx' worker is a child of what was started.
+    /// The process that handles requests. The worker of nginx is a child of the started process.
     pub pid: u32,
 }
 
 impl Process {
-    /// Ours, in front of an origin.
+    /// Starts the mirror of an origin.
     pub fn ours(dir: &Path, origin: &str) -> Result<Self> {
         let port = free_port()?;
-        let cache = fresh(dir, "ours")?;
+        let cache = empty_dir(dir, "ours")?;
         let mut command =
-            pinned(std::env::current_exe()?.to_str().ok_or("a path that is no text")?);
+            on_first_core(std::env::current_exe()?.to_str().ok_or("a path that is not UTF-8")?);
         command
             .arg("mirror-server")
             .args(["--port", &port.to_string(), "--origin", origin])
@@ -65,17 +65,17 @@ impl Process {
             .arg(cache);
         let child = command.spawn()?;
         let pid = child.id();
-        await_port(port)?;
+        wait_for_port(port)?;
         Ok(Self { name: "anystorage mirror", port, child, pid })
     }
 
-    /// nginx, in front of the same.
+    /// Starts nginx with `proxy_cache` for the same origin.
     pub fn nginx(dir: &Path, origin: &str) -> Result<Self> {
-        let dir = fresh(dir, "nginx")?;
+        let dir = empty_dir(dir, "nginx")?;
         let locations = format!(
-            "location / {{ proxy_pass {origin}; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
-             proxy_cache bench; proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s; \
-             proxy_cache_valid 200 1h; }}"
+            "location / {{ proxy_pass {origin}; proxy_http_version 1.1; \
+             proxy_set_header Connection \"\"; proxy_cache bench; proxy_cache_lock on; \
+             proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s; proxy_cache_valid 200 1h; }}"
         );
         let cache = format!(
             "proxy_cache_path {}/cache keys_zone=bench:10m max_size=40g use_temp_path=off;",
@@ -84,9 +84,9 @@ impl Process {
         start_nginx(&dir, "nginx proxy_cache", &cache, &locations)
     }
 
-    /// nginx, serving a directory: the origin of both.
+    /// Starts nginx as the origin, serving a directory.
     pub fn files(dir: &Path, root: &Path) -> Result<Self> {
-        let dir = fresh(dir, "origin")?;
+        let dir = empty_dir(dir, "origin")?;
         start_nginx(
             &dir,
             "nginx",
@@ -102,10 +102,10 @@ impl Process {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Processor time so far.
+    /// Returns the processor time so far.
     pub fn processor(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        // The name, in parentheses, may hold spaces. `utime` and `stime` are in hundredths of a
+        // The name in parentheses may contain spaces. `utime` and `stime` are in hundredths of a
         // second.
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
         Ok(Duration::from_millis(
@@ -113,7 +113,7 @@ impl Process {
         ))
     }
 
-    /// The most memory it ever had, in MiB, without what it maps of files.
+    /// Returns the peak memory in MiB.
     pub fn peak_memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
@@ -123,7 +123,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // nginx' master takes its worker along only if it is asked to end.
+        // The master of nginx stops its worker only on SIGTERM.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
@@ -135,38 +135,39 @@ fn start_nginx(dir: &Path, name: &'static str, http: &str, locations: &str) -> R
     let text = format!(
         "worker_processes 1; daemon off; pid {shown}/pid; error_log {shown}/error.log;\n\
          events {{ worker_connections 4096; }}\n\
-         http {{ access_log off; sendfile on; tcp_nodelay on; tcp_nopush off; keepalive_requests 1000000000;\n\
-         client_body_temp_path {shown}/body; proxy_temp_path {shown}/proxy; fastcgi_temp_path {shown}/f;\n\
+         http {{ access_log off; sendfile on; tcp_nodelay on; tcp_nopush off;\n\
+         keepalive_requests 1000000000; client_body_temp_path {shown}/body;\n\
+         proxy_temp_path {shown}/proxy; fastcgi_temp_path {shown}/f;\n\
          uwsgi_temp_path {shown}/u; scgi_temp_path {shown}/s;\n{http}\n\
          server {{ listen 127.0.0.1:{port}; {locations} }} }}\n"
     );
     let config = dir.join("nginx.conf");
     fs::write(&config, text)?;
-    let child = pinned("nginx")
+    let child = on_first_core("nginx")
         .arg("-c")
         .arg(&config)
         .args(["-e", &format!("{shown}/error.log")])
         .spawn()?;
-    await_port(port)?;
+    wait_for_port(port)?;
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()))?;
     let pid = children.split_whitespace().next().ok_or("nginx has no worker")?.parse()?;
     Ok(Process { name, port, child, pid })
 }
 
-/// On the first core; the clients have the other.
-fn pinned(program: &str) -> Command {
+/// Runs a program on the first core. The clients run on the second one.
+fn on_first_core(program: &str) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", "0", program]).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
-fn fresh(dir: &Path, name: &str) -> Result<PathBuf> {
+fn empty_dir(dir: &Path, name: &str) -> Result<PathBuf> {
     let dir = dir.join(name);
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
     }
     fs::create_dir_all(&dir)?;
-    // nginx' worker is another user, if it is started by root.
+    // If root starts nginx, its worker runs as another user.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(&dir, open)?;
     Ok(dir)
@@ -176,11 +177,11 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn await_port(port: u16) -> Result<()> {
-    let end = Instant::now() + START;
+fn wait_for_port(port: u16) -> Result<()> {
+    let end = Instant::now() + START_TIMEOUT;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if Instant::now() > end {
-            return Err(format!("nobody answers at port {port}").into());
+            return Err(format!("no server listens at port {port}").into());
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -1,4 +1,4 @@
-//! Origins in this process, which make bodies up: as slow or as large as wanted.
+//! Origins in this process, which generate bodies of any size and speed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,15 +11,15 @@ use crate::peers::Result;
 
 const CHUNK: usize = 256 << 10;
 
-/// A server that answers every request with a body of one length.
-pub struct Source {
+/// A server that responds to every request with a body of the same length.
+pub struct TestOrigin {
     pub url: String,
     pub requests: Arc<AtomicUsize>,
 }
 
-impl Source {
-    /// Each body takes this long, at an even pace.
-    pub async fn start(length: usize, takes: Duration) -> Result<Self> {
+impl TestOrigin {
+    /// Starts the server. Each body takes `duration`, at a constant rate.
+    pub async fn start(length: usize, duration: Duration) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let requests = Arc::new(AtomicUsize::new(0));
@@ -27,8 +27,8 @@ impl Source {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let count = Arc::clone(&count);
-                // A client that goes away ends it.
-                tokio::spawn(async move { drop(serve(stream, length, takes, &count).await) });
+                // Ends when the client closes the connection.
+                tokio::spawn(async move { drop(serve(stream, length, duration, &count).await) });
             }
         });
         Ok(Self { url, requests })
@@ -38,7 +38,7 @@ impl Source {
 async fn serve(
     mut stream: TcpStream,
     length: usize,
-    takes: Duration,
+    duration: Duration,
     count: &AtomicUsize,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
@@ -48,11 +48,12 @@ async fn serve(
     }
     count.fetch_add(1, Ordering::SeqCst);
     let head = format!(
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\nCache-Control: max-age=3600\r\nContent-Length: {length}\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n\
+         Cache-Control: max-age=3600\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
     let chunk = vec![b'x'; CHUNK];
-    let pause = takes.mul_f64(CHUNK as f64 / length as f64);
+    let pause = duration.mul_f64(CHUNK as f64 / length as f64);
     for sent in (0..length).step_by(CHUNK) {
         stream.write_all(&chunk[..CHUNK.min(length - sent)]).await?;
         if !pause.is_zero() {
@@ -62,8 +63,8 @@ async fn serve(
     stream.shutdown().await
 }
 
-/// Asks a server for a path, and reads until the first byte of the body.
-pub async fn ask(port: u16, path: &str) -> Result<TcpStream> {
+/// Requests a path and reads up to the first byte of the body.
+pub async fn send_request(port: u16, path: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream
         .write_all(
@@ -81,8 +82,8 @@ pub async fn ask(port: u16, path: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads the rest. How much there was.
-pub async fn rest(mut stream: TcpStream) -> Result<usize> {
+/// Reads the rest of the body. Returns the length of the whole body in bytes.
+pub async fn read_rest(mut stream: TcpStream) -> Result<usize> {
     let (mut buffer, mut read) = (vec![0; CHUNK], 1);
     loop {
         match stream.read(&mut buffer).await? {

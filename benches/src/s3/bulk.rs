@@ -1,14 +1,14 @@
-//! Large objects, up and down.
+//! Saving and opening large objects.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::peers::{Files, Peer, libraries, programs, uploaders};
 use super::server::{Server, chunks, make_file};
-use crate::paired::{Table, in_turn};
+use crate::paired::{Table, rotated};
 use crate::peers::Result;
 
-/// What a run moves, and where its files are.
+/// The size of the objects, and the directories of a run.
 pub struct Plan<'a> {
     pub server: &'a Server,
     pub dir: &'a Path,
@@ -22,13 +22,13 @@ impl Plan<'_> {
         Table::new(format!("{what}, {} MiB", self.size >> 20), self.size as f64 / 1e9, "GB/s")
     }
 
-    fn and_programs(&self, libraries: Vec<Arc<dyn Peer>>) -> Vec<Arc<dyn Files>> {
+    fn with_programs(&self, libraries: Vec<Arc<dyn Peer>>) -> Vec<Arc<dyn Files>> {
         let libraries = libraries.into_iter().map(|library| library as Arc<dyn Files>);
         libraries.chain(programs(self.server, self.tools)).collect()
     }
 
-    /// An object that came whole is deleted.
-    async fn checked_and_gone(&self, key: &str) -> Result<()> {
+    /// Checks that an object is complete, and deletes it.
+    async fn check_and_delete(&self, key: &str) -> Result<()> {
         assert_eq!(self.server.storage()?.stat(key).await?.size, self.size, "{key}");
         self.server.delete(&[key.to_owned()]).await
     }
@@ -59,10 +59,10 @@ async fn up_stream(plan: &Plan<'_>) -> Result<()> {
     let peers = uploaders(plan.server)?;
     let mut table = plan.table("save a stream of unknown size");
     for round in 0..plan.rounds {
-        for peer in in_turn(&peers, round) {
+        for peer in rotated(&peers, round) {
             let key = format!("large/stream-{round}");
             table.time(peer.name(), peer.save_stream(&key, chunks(plan.size))).await?;
-            plan.checked_and_gone(&key).await?;
+            plan.check_and_delete(&key).await?;
         }
     }
     table.print();
@@ -73,13 +73,13 @@ async fn up_file(plan: &Plan<'_>) -> Result<()> {
     let scratch = tempfile::tempdir_in(plan.dir)?;
     let file = scratch.path().join("up");
     make_file(&file, plan.size)?;
-    let peers = plan.and_programs(uploaders(plan.server)?);
+    let peers = plan.with_programs(uploaders(plan.server)?);
     let mut table = plan.table("save a file");
     for round in 0..plan.rounds {
-        for peer in in_turn(&peers, round) {
+        for peer in rotated(&peers, round) {
             let key = format!("large/file-{round}");
             table.time(peer.name(), peer.upload(&key, &file)).await?;
-            plan.checked_and_gone(&key).await?;
+            plan.check_and_delete(&key).await?;
         }
     }
     table.print();
@@ -90,7 +90,7 @@ async fn down(plan: &Plan<'_>, key: &str) -> Result<()> {
     let peers = libraries(plan.server)?;
     let mut table = plan.table("open a large object, to nowhere");
     for round in 0..plan.rounds {
-        for peer in in_turn(&peers, round) {
+        for peer in rotated(&peers, round) {
             assert_eq!(table.time(peer.name(), peer.read(key)).await?, plan.size);
         }
     }
@@ -101,10 +101,10 @@ async fn down(plan: &Plan<'_>, key: &str) -> Result<()> {
 async fn down_file(plan: &Plan<'_>, key: &str) -> Result<()> {
     let scratch = tempfile::tempdir_in(plan.dir)?;
     let file = scratch.path().join("down");
-    let peers = plan.and_programs(libraries(plan.server)?);
+    let peers = plan.with_programs(libraries(plan.server)?);
     let mut table = plan.table("open a large object, to a file");
     for round in 0..plan.rounds {
-        for peer in in_turn(&peers, round) {
+        for peer in rotated(&peers, round) {
             table.time(peer.name(), peer.download(key, &file)).await?;
             assert_eq!(std::fs::metadata(&file)?.len(), plan.size, "{}", peer.name());
             std::fs::remove_file(&file)?;

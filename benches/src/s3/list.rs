@@ -8,22 +8,22 @@ use futures_util::stream::{self, TryStreamExt};
 use super::pass_through::PassThrough;
 use super::peers::libraries;
 use super::server::Server;
-use crate::paired::{Table, in_turn};
+use crate::paired::{Table, rotated};
 use crate::peers::Result;
 
-/// What the keys begin with.
+/// Returns the prefix of the keys.
 pub fn prefix(objects: usize) -> String {
     format!("listed-{objects}/")
 }
 
-/// Makes the objects, unless an earlier run has; answers what they begin with.
+/// Creates the objects, unless an earlier run did. Returns their prefix.
 async fn prepare(server: &Server, objects: usize) -> Result<String> {
     let prefix = prefix(objects);
     let peer = &libraries(server)?[0];
     if peer.list(&prefix).await?.count == objects {
         return Ok(prefix);
     }
-    eprintln!("making {objects} objects, which the next run will find");
+    eprintln!("creating {objects} objects, which later runs use again");
     let each = stream::iter((0..objects).map(Result::Ok));
     each.try_for_each_concurrent(64, |n| {
         let key = format!("{prefix}{:03}/{n:06}.txt", n / 1_000);
@@ -40,12 +40,12 @@ pub async fn run(server: &Server, objects: usize, rounds: usize) -> Result<()> {
     let mut first =
         Table::new(format!("list {objects} keys: the first entry"), 1.0, "first entries/s");
     for round in 0..rounds {
-        for peer in in_turn(&peers, round) {
+        for peer in rotated(&peers, round) {
             let start = Instant::now();
             let listed = all.time(peer.name(), peer.list(&prefix)).await?;
             assert_eq!(listed.count, objects, "{}", peer.name());
             let until_first = listed.first.map_or(Duration::MAX, |first| first - start);
-            first.note(peer.name(), until_first, Duration::ZERO);
+            first.record(peer.name(), until_first, Duration::ZERO);
         }
     }
     all.print();
@@ -53,8 +53,8 @@ pub async fn run(server: &Server, objects: usize, rounds: usize) -> Result<()> {
     requests(server, objects, &prefix).await
 }
 
-/// How many requests a listing is, and of which method. Ours is one for each page and no others;
-/// some servers make pages of less than a thousand keys.
+/// Prints the number of requests of a listing by method. anystorage sends one for each page and no
+/// others. Some servers have pages of less than a thousand keys.
 async fn requests(server: &Server, objects: usize, prefix: &str) -> Result<()> {
     let pass_through = PassThrough::start(server).await?;
     println!("\n### list {objects} keys: requests\n\n| | requests |\n|-|-|");

@@ -1,5 +1,4 @@
-//! Peak memory of whole processes, by the kernel's account (`VmHWM`): each case in a process of its
-//! own.
+//! Peak memory of the kernel's counter (`VmHWM`). Each case runs in a separate process.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,11 +6,11 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::peers::{Peer, libraries};
-use super::server::{Server, chunks, make_file, printed};
+use super::server::{Server, chunks, make_file, output_of};
 use crate::memory::peak;
 use crate::peers::Result;
 
-/// How many streams there are at once, and how large each is.
+/// The number of concurrent streams, and the size of each in bytes.
 const STREAMS: u64 = 64;
 const STREAM: u64 = 64 << 20;
 
@@ -21,8 +20,8 @@ const OPEN: &str = "open, to nowhere";
 const OPEN_TO_FILE: &str = "open, to a file";
 const MANY: &str = "save 64 streams of 64 MiB at once";
 
-/// What is there to be opened.
-const MADE: &str = "memory/made";
+/// The key of the object to open.
+const PREPARED: &str = "memory/made";
 
 pub async fn run(server: &Server, dir: &Path, size: u64) -> Result<()> {
     let peers = libraries(server)?;
@@ -33,14 +32,14 @@ pub async fn run(server: &Server, dir: &Path, size: u64) -> Result<()> {
         names.join(" | ")
     );
     println!("|-{}|", "|-".repeat(names.len()));
-    peers[0].save_stream(MADE, chunks(size)).await?;
+    peers[0].save_stream(PREPARED, chunks(size)).await?;
     for case in [OPEN, OPEN_TO_FILE, SAVE_STREAM, SAVE_FILE, MANY] {
         if case == SAVE_STREAM {
-            server.delete(&[MADE.to_owned()]).await?;
+            server.delete(&[PREPARED.to_owned()]).await?;
         }
         let mut row = Vec::new();
         for name in &names {
-            // Others would take gigabytes for so many streams.
+            // Other peers would use gigabytes for so many streams.
             let is_measured = case != MANY || *name == names[0];
             row.push(if is_measured {
                 one(server, dir, size, name, case).await?
@@ -56,14 +55,12 @@ pub async fn run(server: &Server, dir: &Path, size: u64) -> Result<()> {
 async fn one(server: &Server, dir: &Path, size: u64, name: &str, case: &str) -> Result<String> {
     let mut child = server.child(dir, "s3-memory-case")?;
     child.args(["--size", &(size >> 20).to_string(), name, case]);
-    printed(child).await
+    output_of(child).await
 }
 
 pub async fn case(server: &Server, dir: &Path, size: u64, name: &str, case: &str) -> Result<()> {
-    let peer = libraries(server)?
-        .into_iter()
-        .find(|peer| peer.name() == name)
-        .ok_or("there is no such peer")?;
+    let peer =
+        libraries(server)?.into_iter().find(|peer| peer.name() == name).ok_or("unknown peer")?;
     let key = "memory/saved".to_owned();
     let keys = match case {
         SAVE_STREAM => {
@@ -78,18 +75,18 @@ pub async fn case(server: &Server, dir: &Path, size: u64, name: &str, case: &str
             vec![key]
         }
         OPEN => {
-            assert_eq!(peer.read(MADE).await?, size);
+            assert_eq!(peer.read(PREPARED).await?, size);
             Vec::new()
         }
         OPEN_TO_FILE => {
             let scratch = tempfile::tempdir_in(dir)?;
             let file = scratch.path().join("down");
-            peer.download(MADE, &file).await?;
+            peer.download(PREPARED, &file).await?;
             assert_eq!(std::fs::metadata(&file)?.len(), size);
             Vec::new()
         }
         MANY => many(&peer).await?,
-        _ => return Err("there is no such case".into()),
+        _ => return Err("unknown case".into()),
     };
     println!("{:.0}", peak()? as f64 / 1024.0);
     server.delete(&keys).await

@@ -25,22 +25,22 @@ pub struct Arguments {
     /// The directory of the programs `s5cmd` and `rclone`.
     #[arg(long)]
     tools: Option<PathBuf>,
-    /// How often each peer runs each workload.
+    /// How many times each peer runs each workload.
     #[arg(long, default_value_t = 21)]
     rounds: usize,
-    /// The same for large objects and listings.
+    /// How many times for large objects and listings.
     #[arg(long, default_value_t = 7)]
     large_rounds: usize,
-    /// How large a large object is, in MiB.
+    /// The size of a large object, in MiB.
     #[arg(long, default_value_t = 2048)]
     size: u64,
-    /// How many keys are listed.
+    /// The number of keys to list.
     #[arg(long, default_value_t = 100_000)]
     objects: usize,
-    /// Only what is named: small, calls, large, list, memory.
+    /// Run only these parts: small, calls, large, list, memory.
     #[arg(long, value_delimiter = ',', default_value = "calls,small,list,large,memory")]
     parts: Vec<String>,
-    /// Only the workloads of small and large whose name contains this.
+    /// Run only the workloads of small and large whose name contains this text.
     #[arg(long, default_value = "")]
     only: String,
 }

@@ -20,12 +20,12 @@ pub struct PassThrough {
 }
 
 impl PassThrough {
-    /// Listens in front of the server, until the runtime ends.
+    /// Starts the proxy, which runs until the runtime ends.
     pub async fn start(server: &Server) -> Result<Self> {
         let behind = server
             .endpoint
             .strip_prefix("http://")
-            .ok_or("the server is not reached by http://")?
+            .ok_or("the endpoint of the server does not begin with http://")?
             .to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -44,7 +44,7 @@ impl PassThrough {
         format!("http://{}", self.address)
     }
 
-    /// What has passed since the last call.
+    /// Returns the counts since the last call.
     pub fn take(&self) -> Counts {
         std::mem::take(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -60,7 +60,7 @@ async fn pass(client: TcpStream, behind: &str, counts: &Mutex<Counts>) -> std::i
     requests(from_client, to_server, counts).await
 }
 
-/// Hands on requests one by one: a head, which is counted, and the body that it announces.
+/// Forwards and counts requests. Reads the length of each body from its headers.
 async fn requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -100,7 +100,7 @@ fn body_len(head: &str) -> std::io::Result<usize> {
             .map(|(_, value)| value.trim().to_owned())
     };
     if header("transfer-encoding").is_some() {
-        return Err(std::io::Error::other("a chunked request, which nobody is expected to send"));
+        return Err(std::io::Error::other("chunked requests are not supported"));
     }
     match header("content-length") {
         Some(len) => len.parse().map_err(std::io::Error::other),

@@ -1,4 +1,4 @@
-//! The server that everybody is measured against, and what is sent to it.
+//! The S3 server of the measurements, and the data that is sent to it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -16,13 +16,13 @@ use tokio::process::Command;
 use super::peers::aws;
 use crate::peers::Result;
 
-/// Where the server is, by the variables that `storage-s3/servers/radosgw up` prints.
+/// The address and credentials of the server, which `storage-s3/servers/radosgw up` prints.
 #[derive(Debug, Clone, Args)]
 pub struct Server {
-    /// The server's URL.
+    /// The URL of the server.
     #[arg(long, env = "STORAGE_S3_TEST_ENDPOINT")]
     pub endpoint: String,
-    /// The bucket; made if it is not there. What the benchmark lists stays in it, for the next run.
+    /// The bucket, which is created if it does not exist. The listed objects stay for the next run.
     #[arg(long, default_value = "bench")]
     pub bucket: String,
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
@@ -31,22 +31,22 @@ pub struct Server {
     pub access_key_id: String,
     #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
     pub secret_access_key: String,
-    /// The option `quirks` of ours.
+    /// The option `quirks` of anystorage.
     #[arg(long, env = "STORAGE_S3_TEST_QUIRKS", default_value = "none")]
     pub quirks: String,
-    /// A shell command that makes the server free what was deleted, run off the clock after each
-    /// large delete.
+    /// A shell command that makes the server free deleted objects. It runs after each large delete
+    /// and is not measured.
     #[arg(long, default_value = "true")]
     pub collect: String,
 }
 
 impl Server {
-    /// The same server behind another address.
+    /// Returns the same server at another address.
     pub fn at(&self, endpoint: String) -> Self {
         Self { endpoint, ..self.clone() }
     }
 
-    /// The driver that is measured.
+    /// Returns the driver to measure.
     pub fn storage(&self) -> Result<Storage> {
         let quirks = match self.quirks.as_str() {
             "none" => Quirks::None,
@@ -66,7 +66,7 @@ impl Server {
         Ok(Storage::new(s3))
     }
 
-    /// This program as a process of its own, with a command that is for the same server.
+    /// Returns this program as a child process, with a command for the same server.
     pub fn child(&self, dir: &Path, command: &str) -> std::io::Result<Command> {
         let mut child = Command::new(std::env::current_exe()?);
         child.arg("--dir").arg(dir).arg(command);
@@ -84,7 +84,7 @@ impl Server {
         Ok(child)
     }
 
-    /// Makes the bucket, if it is not there.
+    /// Creates the bucket if it does not exist.
     pub async fn prepare(&self) -> Result<()> {
         let client = aws::client(self);
         if client.head_bucket().bucket(&self.bucket).send().await.is_err() {
@@ -93,7 +93,7 @@ impl Server {
         Ok(())
     }
 
-    /// Deletes objects for good.
+    /// Deletes objects and makes the server free them.
     pub async fn delete(&self, keys: &[String]) -> Result<()> {
         let storage = self.storage()?;
         for key in keys {
@@ -111,11 +111,11 @@ impl Server {
     }
 }
 
-/// How large a chunk of a stream is: what a socket or a file brings at a time.
+/// The size of a chunk of a stream in bytes, as read from a socket or a file.
 const CHUNK: usize = 64 * 1024;
 
-/// What a process of our own prints.
-pub async fn printed(mut child: Command) -> Result<String> {
+/// Runs a child process. Returns its standard output.
+pub async fn output_of(mut child: Command) -> Result<String> {
     let output = child.stdin(Stdio::null()).output().await?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
@@ -125,13 +125,13 @@ pub async fn printed(mut child: Command) -> Result<String> {
 
 pub type Chunks = BoxStream<'static, std::io::Result<Bytes>>;
 
-/// Bytes as they would come from a socket: every chunk is memory of its own.
+/// Returns a stream whose chunks have their own memory, like chunks from a socket.
 pub fn chunks(size: u64) -> Chunks {
     let chunk = move |start| Ok(Bytes::from(vec![7; CHUNK.min((size - start) as usize)]));
     stream::iter((0..size).step_by(CHUNK)).map(chunk).boxed()
 }
 
-/// A file as a stream, for those who cannot send it otherwise.
+/// Returns a file as a stream, for peers that cannot send files.
 pub async fn chunks_of_file(path: &Path) -> std::io::Result<Chunks> {
     const STEP: usize = 1 << 20;
     let file = File::open(path).await?;
@@ -143,7 +143,7 @@ pub async fn chunks_of_file(path: &Path) -> std::io::Result<Chunks> {
     Ok(chunks.boxed())
 }
 
-/// A file of such bytes.
+/// Creates a file of this size in bytes.
 pub fn make_file(path: &Path, size: u64) -> std::io::Result<()> {
     use std::io::Write;
     let mut file = std::fs::File::create(path)?;

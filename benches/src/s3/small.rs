@@ -1,4 +1,4 @@
-//! Saving and opening 4 KiB.
+//! Saving and opening objects of 4 KiB.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::peers::{Peer, libraries};
 use super::server::Server;
-use crate::paired::{Table, in_turn};
+use crate::paired::{Table, rotated};
 use crate::peers::Result;
 
 pub const SIZE: usize = 4096;
@@ -44,7 +44,7 @@ impl Verb {
         }
     }
 
-    /// One call, on one of a thousand objects.
+    /// Makes one call for one of a thousand objects.
     pub async fn call(self, peer: &dyn Peer, n: usize) -> Result<()> {
         let key = format!("small/{}.png", n % KEYS);
         match self {
@@ -57,12 +57,12 @@ impl Verb {
     }
 }
 
-/// Sees to it that there is something to open.
+/// Saves the objects to open.
 pub async fn prepare(peers: &[Arc<dyn Peer>]) -> Result<()> {
     calls(&peers[0], Verb::Save, KEYS, 16).await
 }
 
-/// So many calls, by so many tasks.
+/// Makes `count` calls from `callers` tasks.
 async fn calls(peer: &Arc<dyn Peer>, verb: Verb, count: usize, callers: usize) -> Result<()> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::<Result<()>>::new();
@@ -93,12 +93,12 @@ pub async fn run(server: &Server, rounds: usize, only: &str) -> Result<()> {
                 continue;
             }
             let mut table = Table::new(title, count as f64, verb.unit());
-            // Connections are opened off the clock.
+            // Opens the connections before the measurement.
             for peer in &peers {
                 calls(peer, verb, 2 * callers, callers).await?;
             }
             for round in 0..rounds {
-                for peer in in_turn(&peers, round) {
+                for peer in rotated(&peers, round) {
                     table.time(peer.name(), calls(peer, verb, count, callers)).await?;
                 }
             }

@@ -1,7 +1,7 @@
-//! The cache tier on one machine: an origin, a mirror in a process of its own, and an application.
+//! The cache tier on one machine: an origin, a mirror in a separate process, and an application.
 //!
-//! The application downloads a podcast. While it does, the mirror is killed, as the power supply of
-//! a cheap machine would do it. The application does not notice.
+//! The application downloads a podcast. During a download the mirror is killed, as in a power
+//! failure. The download continues from origin, and the application gets every byte.
 
 mod mirror;
 mod report;
@@ -15,16 +15,16 @@ use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 
 use crate::mirror::{MirrorProcess, TOKEN};
-use crate::report::say;
+use crate::report::print_row;
 
 const EPISODE: &str = "episodes/001.mp3";
 const MIB: usize = 1 << 20;
-/// More than what fits between a server that has died and a client that still reads.
+/// More than network buffers can hold, so that killing the mirror interrupts a download.
 const LENGTH: usize = 64 * MIB;
 
 fn main() -> Result<()> {
-    // The mirror is this same program, in another process.
-    match mirror::asked_for() {
+    // The mirror process runs this program with an argument.
+    match mirror::config_argument() {
         Some(config) => mirror::serve(&config),
         None => demonstrate(),
     }
@@ -41,56 +41,53 @@ async fn demonstrate() -> Result<()> {
         .cache_control("public, max-age=86400")
         .await?;
     let digest = Sha256::digest(&episode);
-    say("origin", format_args!("has {EPISODE}, {} MiB", LENGTH / MIB));
+    print_row("origin", format_args!("has {EPISODE}, {} MiB", LENGTH / MIB));
 
     let mut mirror = MirrorProcess::start(directory.path())?;
     let (storage, cache) = application(directory.path(), &mirror, &origin)?;
-    say("mirror", format_args!("serves at {}", mirror.url()));
+    print_row("mirror", format_args!("listens at {}", mirror.url()));
 
     assert_eq!(download(&storage, || {}).await?, digest);
-    say(
+    print_row(
         "app",
-        format_args!("first download: right, the mirror filled itself ({})", mirror.hits()?),
+        format_args!("first download: correct, the mirror cached it ({})", mirror.hits()?),
     );
     assert_eq!(download(&storage, || {}).await?, digest);
-    say("app", format_args!("second download: right ({})", mirror.hits()?));
+    print_row("app", format_args!("second download: correct ({})", mirror.hits()?));
 
-    let killed = download(&storage, || mirror.kill()).await?;
-    assert_eq!(killed, digest);
+    let interrupted = download(&storage, || mirror.kill()).await?;
+    assert_eq!(interrupted, digest);
     let status = cache.status();
-    say("mirror", format_args!("was killed in the middle of the third download"));
-    say(
+    print_row("mirror", format_args!("was killed during the third download"));
+    print_row(
         "app",
-        format_args!(
-            "third download: right all the same; {} body went on at origin",
-            resumed(&status)
-        ),
+        format_args!("third download: correct; {} body continued from origin", resumed(&status)),
     );
     assert_eq!(download(&storage, || {}).await?, digest);
-    say(
+    print_row(
         "app",
-        format_args!("fourth download: right, from origin, since nobody answers at the mirror"),
+        format_args!("fourth download: correct, from origin, because the mirror is down"),
     );
 
     mirror.restart()?;
     let storage = application(directory.path(), &mirror, &origin)?.0;
     assert_eq!(download(&storage, || {}).await?, digest);
-    say(
+    print_row(
         "mirror",
-        format_args!("is back, and its cache is warm: fifth download right ({})", mirror.hits()?),
+        format_args!("is back with its cache: fifth download correct ({})", mirror.hits()?),
     );
-    say("done", format_args!("five downloads, one crash, no wrong byte"));
+    print_row("done", format_args!("five downloads, one crash, no wrong byte"));
     Ok(())
 }
 
-/// What the application's configuration file would say.
+/// Opens the storage of the application, as its configuration file would define it.
 fn application(
     directory: &Path,
     mirror: &MirrorProcess,
     origin: &Storage,
 ) -> Result<(Storage, HttpCache)> {
-    // The same by configuration, which is what applications use; the driver itself is held here to
-    // ask it how it is.
+    // Applications open the storage from a configuration, as here. This program also needs the
+    // driver for its status, so it builds the driver in code below.
     let configured = Loader::new().toml_str(&format!(
         "[storages.default]\ndriver = \"http-cache\"\nmirror = \"{}\"\norigin = \"media\"\ntoken = \"{TOKEN}\"\n\n\
          [storages.media]\ndriver = \"fs\"\nroot = \"{}\"\n",
@@ -109,7 +106,7 @@ fn resumed(status: &anystorage::http_cache::Status) -> u64 {
     status.mirrors.iter().map(|mirror| mirror.resumed_bodies).sum()
 }
 
-/// Downloads the episode and calls `meanwhile` once a part of it has come. The digest of all bytes.
+/// Downloads the episode and returns its digest. Calls `meanwhile` after the first 2 MiB.
 async fn download(
     storage: &Storage,
     meanwhile: impl FnOnce(),
@@ -130,7 +127,7 @@ async fn download(
     Ok(hasher.finalize())
 }
 
-/// Bytes that are different everywhere, so that no mistake goes unnoticed.
+/// Returns pseudo-random bytes, so that misplaced bytes change the digest.
 fn recording() -> Vec<u8> {
     let mut state = 1_u64;
     let mut bytes = Vec::with_capacity(LENGTH);

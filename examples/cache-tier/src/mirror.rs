@@ -1,4 +1,4 @@
-//! The mirror as a process of its own, so that it can really die.
+//! The mirror as a separate process, so that it can be killed.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,19 +8,19 @@ use std::process::{Child, Command, Stdio};
 use anystorage::mirror::Server;
 use anystorage::{Loader, MirrorSetup, Result};
 
-/// Who may purge, and see the status.
+/// The token for purges and metrics.
 pub(crate) const TOKEN: &str = "a-token-of-at-least-16-bytes";
 
-/// The argument by which this program is a mirror.
+/// The argument that makes this program run the mirror.
 const AS_MIRROR: &str = "--as-mirror";
 
-/// The configuration file, if this process is to be a mirror.
-pub(crate) fn asked_for() -> Option<PathBuf> {
+/// Returns the configuration file of the mirror, if the arguments contain it.
+pub(crate) fn config_argument() -> Option<PathBuf> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? == AS_MIRROR { arguments.next().map(PathBuf::from) } else { None }
 }
 
-/// What `anystorage mirror --config FILE` does; and tells where it listens.
+/// Runs the mirror like `anystorage mirror --config FILE`, and prints its address.
 pub(crate) fn serve(config: &Path) -> Result<()> {
     let MirrorSetup { config, origin, .. } = Loader::new().mirror_file(config)?;
     let server = Server::bind(config, origin)?;
@@ -28,7 +28,7 @@ pub(crate) fn serve(config: &Path) -> Result<()> {
     server.run()
 }
 
-/// A mirror that runs.
+/// A running mirror.
 pub(crate) struct MirrorProcess {
     config: PathBuf,
     child: Child,
@@ -36,11 +36,12 @@ pub(crate) struct MirrorProcess {
 }
 
 impl MirrorProcess {
-    /// In front of the directory's origin, with a cache beside it.
+    /// Starts a mirror of the origin in the directory. Its cache is in the same directory.
     pub(crate) fn start(directory: &Path) -> Result<Self> {
         let config = directory.join("mirror.toml");
         let text = format!(
-            "listen = \"127.0.0.1:0\"\ncache_dir = \"{cache}\"\nmax_size = \"1GiB\"\nadmin_token = \"{TOKEN}\"\norigin = \"media\"\n\n\
+            "listen = \"127.0.0.1:0\"\ncache_dir = \"{cache}\"\nmax_size = \"1GiB\"\n\
+             admin_token = \"{TOKEN}\"\norigin = \"media\"\n\n\
              [storages.media]\ndriver = \"fs\"\nroot = \"{origin}\"\n",
             cache = directory.join("cache").display(),
             origin = directory.join("origin").display(),
@@ -50,13 +51,13 @@ impl MirrorProcess {
         Ok(Self { config, child, address })
     }
 
-    /// As the mains do it: no farewell, nothing is tidied up.
+    /// Kills the process without a chance to clean up.
     pub(crate) fn kill(&mut self) {
         let killed = self.child.kill().and_then(|()| self.child.wait());
         assert!(killed.is_ok(), "the mirror could not be killed");
     }
 
-    /// On the same cache, at another port.
+    /// Starts the mirror again with the same cache, at another port.
     pub(crate) fn restart(&mut self) -> Result<()> {
         (self.child, self.address) = spawn(&self.config)?;
         Ok(())
@@ -66,17 +67,17 @@ impl MirrorProcess {
         format!("http://{}/", self.address)
     }
 
-    /// How many of its requests were hits.
+    /// Returns how many of its requests were hits, as text.
     pub(crate) fn hits(&self) -> Result<String> {
         let metrics = self.metrics()?;
-        let figure = |name: &str| {
+        let counter = |name: &str| {
             let line = metrics
                 .lines()
                 .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
             line.unwrap_or(0)
         };
-        let hits = figure("anystorage_mirror_hits_total");
-        let all = hits + figure("anystorage_mirror_misses_total");
+        let hits = counter("anystorage_mirror_hits_total");
+        let all = hits + counter("anystorage_mirror_misses_total");
         Ok(format!("{hits} of {all} requests were hits"))
     }
 
@@ -87,15 +88,15 @@ impl MirrorProcess {
             stream,
             "GET /metrics HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
         )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        Ok(response)
     }
 }
 
 impl Drop for MirrorProcess {
     fn drop(&mut self) {
-        // It may be dead already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -105,8 +106,8 @@ fn spawn(config: &Path) -> Result<(Child, String)> {
     let mut command = Command::new(std::env::current_exe()?);
     let mut child = command.arg(AS_MIRROR).arg(config).stdout(Stdio::piped()).spawn()?;
     let mut address = String::new();
-    if let Some(said) = child.stdout.take() {
-        BufReader::new(said).read_line(&mut address)?;
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut address)?;
     }
     Ok((child, address.trim().to_owned()))
 }

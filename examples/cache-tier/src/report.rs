@@ -1,9 +1,9 @@
-//! What the user sees.
+//! The output of the program.
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// A line, by who has something to tell. That nobody reads it any more is no reason to stop.
-pub(crate) fn say(who: &str, what: impl Display) {
+/// Prints a row. Ignores a closed standard output.
+pub(crate) fn print_row(who: &str, what: impl Display) {
     let _ = writeln!(std::io::stdout(), "{who:<8}{what}");
 }

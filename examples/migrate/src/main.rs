@@ -1,26 +1,21 @@
-//! Copies everything from one storage to another: a script to take and change.
+//! Copies all objects from one storage to another. Use it as a starting point for your own script.
 //!
 //! ```console
 //! $ STORAGE_CONFIG=storages.toml cargo run -p migrate -- old new
 //! ```
 //!
-//! It can be run again, after a failure or to catch up: an object that is in the new storage with
-//! the same size is left alone. So it does not see an overwrite by as many bytes, nor a change of
-//! metadata alone; it deletes nothing from the new storage; and what is saved behind the listing's
-//! back waits for the next run.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a script speaks on its standard output"
-)]
+//! The script can run again, after a failure or to copy new objects. It skips an object if the new
+//! storage has one with the same key and size. Therefore it does not detect a new version of the
+//! same size or a change of metadata only. It deletes nothing from the new storage. Objects that
+//! are saved during a run may be copied only by the next run.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the script prints its results")]
 
 use std::process::ExitCode;
 
 use anystorage::{Entry, ErrorKind, Result, Storage, Storages};
 use futures_util::StreamExt;
 
-/// How many objects are under way at a time. Each takes a few MiB of memory at most, however large
-/// it is.
+/// How many objects to copy at a time. Each takes at most a few MiB of memory, whatever its size.
 const CONCURRENCY: usize = 16;
 
 #[derive(Default)]
@@ -49,7 +44,7 @@ async fn main() -> ExitCode {
     };
     let report = copy_all(&storages.0, &storages.1).await;
     let Report { copied, bytes, skipped, failed } = report;
-    println!("{copied} copied ({bytes} bytes), {skipped} there already, {failed} failed");
+    println!("{copied} copied ({bytes} bytes), {skipped} skipped, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -65,25 +60,24 @@ async fn copy_all(from: &Storage, to: &Storage) -> Report {
             Ok(None) => report.skipped += 1,
             Err(error) => {
                 report.failed += 1;
-                eprintln!("failed: {error}"); // names the key
+                eprintln!("failed: {error}"); // the error contains the key
             }
         }
     }
     report
 }
 
-/// Copies one object and tells its size; `None` if it is there already.
+/// Copies one object and returns its size in bytes, or `None` if the new storage already has it.
 async fn copy(from: &Storage, to: &Storage, entry: Result<Entry>) -> Result<Option<u64>> {
     let Some(listed) = entry?.into_object() else { return Ok(None) };
     match to.stat(&listed.key).await {
-        Ok(there) if there.size == listed.size => return Ok(None),
+        Ok(existing) if existing.size == listed.size => return Ok(None),
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let object = from.open(&listed.key).await?;
     let meta = object.meta().clone();
-    // The body streams from one to the other; a copy that breaks off, or whose bytes are not those
-    // of a known checksum, leaves nothing behind.
+    // The body is streamed. A copy that breaks off or does not match a checksum leaves no object.
     let mut save = to.save(&listed.key, object).metadata(meta.metadata);
     for checksum in meta.checksums.iter() {
         save = save.expect_checksum(checksum.clone());

@@ -1,5 +1,5 @@
-//! Runs the script between two directories.
-#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+//! Tests of the script with two directories.
+#![allow(clippy::unwrap_used, reason = "a test fails on an unexpected error")]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -7,11 +7,11 @@ use std::process::{Command, Output};
 use anystorage::{Checksum, ChecksumAlgorithm, Payload, Storage};
 use tempfile::TempDir;
 
-struct Place {
+struct Sandbox {
     dir: TempDir,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let table = |name: &str| {
@@ -29,7 +29,7 @@ impl Place {
         anystorage::open(&format!("file://{}", self.path(name).display())).unwrap()
     }
 
-    /// Runs the script with no storage in its environment but those of the file.
+    /// Runs the script with the storages of the file and no others in its environment.
     fn migrate(&self, arguments: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_migrate"));
         for (name, _) in
@@ -43,20 +43,20 @@ impl Place {
 
 struct Run {
     code: Option<i32>,
-    said: String,
-    complained: String,
+    stdout: String,
+    stderr: String,
 }
 
 impl Run {
     fn of(command: &mut Command) -> Self {
         let Output { status, stdout, stderr } = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: status.code(), said: text(stdout), complained: text(stderr) }
+        Self { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
 
     #[track_caller]
-    fn is(&self, code: i32, said: &str) {
-        assert_eq!((self.code, &*self.said), (Some(code), said), "{}", self.complained);
+    fn assert_result(&self, code: i32, stdout: &str) {
+        assert_eq!((self.code, &*self.stdout), (Some(code), stdout), "{}", self.stderr);
     }
 }
 
@@ -65,9 +65,9 @@ fn read(path: &Path) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn everything_arrives_with_its_metadata_and_a_second_run_copies_nothing() {
-    let place = Place::new();
-    let (old, new) = (place.storage("old"), place.storage("new"));
+async fn all_objects_are_copied_with_metadata_and_a_second_run_copies_only_changes() {
+    let sandbox = Sandbox::new();
+    let (old, new) = (sandbox.storage("old"), sandbox.storage("new"));
     let picture = vec![7; 3_000_000];
     old.save("images/a.png", picture.clone())
         .cache_control("no-cache")
@@ -79,8 +79,10 @@ async fn everything_arrives_with_its_metadata_and_a_second_run_copies_nothing() 
         old.save(format!("notes/{n}.txt"), Payload::from(format!("note {n}"))).await.unwrap();
     }
 
-    place.migrate(&["old", "new"]).is(0, "101 copied (3000690 bytes), 0 there already, 0 failed\n");
-    assert_eq!(read(&place.path("new/images/a.png")), picture);
+    sandbox
+        .migrate(&["old", "new"])
+        .assert_result(0, "101 copied (3000690 bytes), 0 skipped, 0 failed\n");
+    assert_eq!(read(&sandbox.path("new/images/a.png")), picture);
     let (before, after) =
         (old.stat("images/a.png").await.unwrap(), new.stat("images/a.png").await.unwrap());
     assert_eq!((&after.metadata, &after.checksums), (&before.metadata, &before.checksums));
@@ -88,47 +90,41 @@ async fn everything_arrives_with_its_metadata_and_a_second_run_copies_nothing() 
     assert_eq!(after.checksums.get(ChecksumAlgorithm::Sha256), Some(&sum));
 
     old.save("notes/7.txt", "a longer note").await.unwrap();
-    place.migrate(&["old", "new"]).is(0, "1 copied (13 bytes), 100 there already, 0 failed\n");
-    assert_eq!(read(&place.path("new/notes/7.txt")), b"a longer note");
+    sandbox
+        .migrate(&["old", "new"])
+        .assert_result(0, "1 copied (13 bytes), 100 skipped, 0 failed\n");
+    assert_eq!(read(&sandbox.path("new/notes/7.txt")), b"a longer note");
 }
 
 #[tokio::test]
-async fn a_failed_object_is_named_and_the_others_arrive() {
-    let place = Place::new();
-    let (old, new) = (place.storage("old"), place.storage("new"));
+async fn a_failed_object_is_reported_and_the_others_are_copied() {
+    let sandbox = Sandbox::new();
+    let (old, new) = (sandbox.storage("old"), sandbox.storage("new"));
     for key in ["a", "b", "c"] {
         old.save(key, "1").await.unwrap();
     }
-    // On a file system `b` cannot be a file where `b/x` is one.
+    // On a file system, `b` cannot be a file if `b/x` is one.
     new.save("b/x", "in the way").await.unwrap();
-    let run = place.migrate(&["old", "new"]);
-    run.is(1, "2 copied (2 bytes), 0 there already, 1 failed\n");
-    assert!(
-        run.complained.contains("failed: ") && run.complained.contains("\"b\""),
-        "{}",
-        run.complained
-    );
+    let run = sandbox.migrate(&["old", "new"]);
+    run.assert_result(1, "2 copied (2 bytes), 0 skipped, 1 failed\n");
+    assert!(run.stderr.contains("failed: ") && run.stderr.contains("\"b\""), "{}", run.stderr);
     assert_eq!(
-        (read(&place.path("new/a")), read(&place.path("new/c"))),
+        (read(&sandbox.path("new/a")), read(&sandbox.path("new/c"))),
         (b"1".to_vec(), b"1".to_vec())
     );
-    assert_eq!(read(&place.path("new/b/x")), b"in the way");
+    assert_eq!(read(&sandbox.path("new/b/x")), b"in the way");
 }
 
 #[test]
-fn an_unknown_name_is_answered_with_the_known_ones() {
-    let run = Place::new().migrate(&["old", "nwe"]);
-    run.is(2, "");
-    assert!(
-        run.complained.contains("nwe") && run.complained.contains("new, old"),
-        "{}",
-        run.complained
-    );
+fn an_unknown_storage_name_is_an_error_that_lists_the_known_ones() {
+    let run = Sandbox::new().migrate(&["old", "nwe"]);
+    run.assert_result(2, "");
+    assert!(run.stderr.contains("nwe") && run.stderr.contains("new, old"), "{}", run.stderr);
 }
 
 #[test]
-fn wrong_arguments_are_answered_with_the_usage() {
-    let run = Place::new().migrate(&["old"]);
-    run.is(2, "");
-    assert!(run.complained.starts_with("usage: migrate FROM TO"), "{}", run.complained);
+fn wrong_arguments_print_the_usage() {
+    let run = Sandbox::new().migrate(&["old"]);
+    run.assert_result(2, "");
+    assert!(run.stderr.starts_with("usage: migrate FROM TO"), "{}", run.stderr);
 }

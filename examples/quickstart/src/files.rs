@@ -1,6 +1,6 @@
-//! The files that the application keeps: a picture, a text, a stylesheet, a sound.
+//! The files that the application saves: a picture, a text, a style sheet, a sound.
 
-/// A file, and the key it is saved under.
+/// A file and the key of its object.
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) key: &'static str,

@@ -1,22 +1,18 @@
-//! The same application code ([`app`]) against each storage of `storages.toml` in turn:
+//! Runs the same application code ([`app`]) on each storage of `storages.toml`:
 //!
 //! ```console
 //! $ cargo run -p quickstart
 //! ```
 //!
-//! One of them is S3, on a server that it starts itself, and one is a disk behind a mirror, which
-//! it starts as well (`--no-default-features` leaves both out).
+//! Two of the storages need a server, which the program starts itself: S3, and a disk behind a
+//! mirror (`--no-default-features` leaves both out).
 //!
-//! If the environment names storages (`STORAGE_CONFIG`, `STORAGE_DEFAULT_URL=s3://your-bucket`), it
-//! runs against those instead, below a prefix that nobody else has, and takes away what it saved
-//! there.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program speaks on its standard output"
-)]
+//! If the environment defines storages (`STORAGE_CONFIG`, `STORAGE_DEFAULT_URL=s3://your-bucket`),
+//! the program uses those instead, below a new prefix, and deletes what it saved.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the program prints its results")]
 
 mod app;
+mod error;
 mod files;
 #[cfg(feature = "server")]
 mod mirror;
@@ -24,12 +20,12 @@ mod report;
 #[cfg(feature = "server")]
 mod server;
 
-use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anystorage::{Environment, Loader, Storage, Storages, keys};
 
+use crate::error::Result;
 use crate::report::Report;
 
 #[cfg(feature = "server")]
@@ -40,8 +36,6 @@ const STORAGES: &str = concat!(
 );
 #[cfg(not(feature = "server"))]
 const STORAGES: &str = include_str!("../storages.toml");
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -58,33 +52,33 @@ async fn run() -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let storages = storages(scratch.path()).await?;
     let mut report = Report::default();
-    let mut done = 0;
+    let mut finished = 0;
     for name in storages.names() {
         let storage = storages.get(name)?;
         report.title(name, &storage.info().location);
         if storage.info().capabilities.write {
-            in_a_place_of_its_own(&storage, &mut report)
+            run_below_new_prefix(&storage, &mut report)
                 .await
                 .map_err(|error| format!("{name}: {error}"))?;
-            done += 1;
+            finished += 1;
         } else {
             report.row("skipped", "", "this storage is configured read-only");
         }
-        report.gap();
+        report.end_storage();
     }
-    match done {
-        0 => return Err("every storage is read-only, so nothing was shown".into()),
+    match finished {
+        0 => return Err("all storages are read-only, so there is nothing to show".into()),
         1 => report.end("1 storage, no surprises."),
-        _ => report.end(&format!("{done} storages, one application, no surprises.")),
+        _ => report.end(&format!("{finished} storages, one application, no surprises.")),
     }
     Ok(())
 }
 
-/// The storages that the environment names; if it names none, those of `storages.toml`.
+/// Opens the storages of the environment, or if there are none, those of `storages.toml`.
 async fn storages(scratch: &Path) -> Result<Storages> {
-    let named = Loader::new().env()?;
-    if named.names().next().is_some() {
-        return Ok(named.open_all()?);
+    let definitions = Loader::new().env()?;
+    if definitions.names().next().is_some() {
+        return Ok(definitions.open_all()?);
     }
     let key = keys::random_text(32)?;
     let environment = Environment::process()
@@ -100,15 +94,15 @@ async fn storages(scratch: &Path) -> Result<Storages> {
     Ok(definitions.open_all()?)
 }
 
-/// Runs the application below a prefix that nobody else has, and leaves nothing there, whatever
-/// happens.
-async fn in_a_place_of_its_own(storage: &Storage, report: &mut Report) -> Result<()> {
-    let place = storage.prefixed(keys::unique("quickstart", "run")?)?;
-    let outcome = app::tour(&place, report).await;
+/// Runs the application below a prefix with a random name. Deletes its objects also after a
+/// failure.
+async fn run_below_new_prefix(storage: &Storage, report: &mut Report) -> Result<()> {
+    let prefixed = storage.prefixed(keys::unique("quickstart", "run")?)?;
+    let outcome = app::tour(&prefixed, report).await;
     if outcome.is_err() {
         for file in files::ALL {
-            // The first error is the one to tell.
-            let _ = place.delete(file.key).await;
+            // The first error is the one to report.
+            let _ = prefixed.delete(file.key).await;
         }
     }
     outcome

@@ -1,4 +1,4 @@
-//! A mirror in this process, so that the quickstart has one to show.
+//! A mirror server in this process for the storage `mirrored`.
 
 use std::path::Path;
 use std::thread;
@@ -6,13 +6,14 @@ use std::thread;
 use anystorage::Loader;
 use anystorage::mirror::Server;
 
-use crate::Result;
+use crate::error::Result;
 
-/// Starts a mirror of the files in a directory, on a port of this machine that nobody else can
-/// reach from outside, and answers its URL. It ends with the program.
+/// Starts a mirror of the files in a directory, on a loopback address. Returns its URL. It runs
+/// until the program ends.
 pub(crate) fn start(cache: &Path, origin: &Path, token: &str) -> Result<String> {
     let setup = Loader::new().mirror_str(&format!(
-        "listen = \"127.0.0.1:0\"\ncache_dir = {cache:?}\nmax_size = \"100MiB\"\nadmin_token = \"{token}\"\nworkers = 1\n\
+        "listen = \"127.0.0.1:0\"\ncache_dir = {cache:?}\nmax_size = \"100MiB\"\n\
+         admin_token = \"{token}\"\nworkers = 1\n\
          [origin]\ndriver = \"fs\"\nroot = {origin:?}\n",
     ))?;
     let server = Server::bind(setup.config, setup.origin)?;

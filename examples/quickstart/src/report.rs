@@ -1,33 +1,32 @@
-//! What the quickstart prints: a title for each storage, then three columns: the step, what it was
-//! about, what came of it.
+//! The output of the quickstart: a title for each storage, and a table of step, subject and result.
 
-/// Prints as it goes, so that a failure shows what came before it.
+/// Prints each row at once, so that the rows before a failure are visible.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     step: &'static str,
 }
 
 impl Report {
-    /// Begins a storage.
+    /// Prints the title of a storage.
     pub(crate) fn title(&mut self, name: &str, location: &str) {
         self.step = "";
         println!("{name} at {location}");
     }
 
-    /// Tells what came of a step; the step's name stands before its first line only.
+    /// Prints the result of a step. The name of the step is in its first row only.
     pub(crate) fn row(&mut self, step: &'static str, subject: &str, outcome: impl AsRef<str>) {
         let shown = if step == self.step { "" } else { step };
         self.step = step;
         println!("  {shown:<7} {subject:<20} {}", outcome.as_ref());
     }
 
-    /// Ends a storage.
-    pub(crate) fn gap(&self) {
+    /// Prints the empty line after a storage.
+    pub(crate) fn end_storage(&self) {
         println!();
     }
 
-    /// Says the last word.
-    pub(crate) fn end(&self, word: &str) {
-        println!("{word}");
+    /// Prints the last line.
+    pub(crate) fn end(&self, text: &str) {
+        println!("{text}");
     }
 }

@@ -1,5 +1,4 @@
-//! An S3 server in this process, so that the quickstart has one to show: s3s-fs, which keeps
-//! objects as files.
+//! An S3 server in this process for the storage `s3`: s3s-fs, which keeps objects as files.
 
 use std::path::Path;
 
@@ -10,10 +9,10 @@ use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 
-use crate::Result;
+use crate::error::Result;
 
-/// Starts a server that knows one key and one bucket, on a port of this machine that nobody else
-/// can reach from outside, and answers its endpoint. It ends with the program.
+/// Starts a server with one access key and one bucket, on a loopback address. Returns its endpoint.
+/// It runs until the program ends.
 pub(crate) async fn start(
     directory: &Path,
     bucket: &str,
@@ -22,7 +21,7 @@ pub(crate) async fn start(
 ) -> Result<String> {
     std::fs::create_dir_all(directory.join(bucket))?;
     let files = FileSystem::new(directory)
-        .map_err(|error| format!("the S3 server does not start: {error:?}"))?;
+        .map_err(|error| format!("the S3 server cannot start: {error:?}"))?;
     let mut service = S3ServiceBuilder::new(files);
     service.set_auth(SimpleAuth::from_single(key_id, secret));
     let service = service.build();
@@ -31,7 +30,7 @@ pub(crate) async fn start(
     let endpoint = format!("http://{}", listener.local_addr()?);
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            // Or small answers would wait for one another.
+            // Sends small responses without delay (TCP_NODELAY).
             let _ = socket.set_nodelay(true);
             tokio::spawn(
                 http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone()),

@@ -1,10 +1,10 @@
-//! Runs the program as its users do.
-#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+//! Tests of the built program, run as its users run it.
+#![allow(clippy::unwrap_used, reason = "a test fails on an unexpected error")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The program with no storage in its environment but these.
+/// Runs the program with these storages and no others in its environment.
 fn quickstart(environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quickstart"));
     for (name, _) in
@@ -17,10 +17,10 @@ fn quickstart(environment: &[(&str, &str)]) -> Output {
 
 fn succeeds(environment: &[(&str, &str)]) -> String {
     let output = quickstart(environment);
-    let (said, complained) =
+    let (stdout, stderr) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}{complained}");
-    said.into_owned()
+    assert!(output.status.success(), "{stdout}{stderr}");
+    stdout.into_owned()
 }
 
 fn fails(environment: &[(&str, &str)]) -> String {
@@ -35,26 +35,27 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn it_runs_against_every_storage_of_its_configuration() {
-    let said = succeeds(&[]);
+fn quickstart_runs_on_every_storage_of_its_configuration() {
+    let stdout = succeeds(&[]);
     for expected in ["memory at memory:", "disk at ", "160 x 100 pixels", "1.4 seconds"] {
-        assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
+        assert!(stdout.contains(expected), "{expected:?} is not in:\n{stdout}");
     }
     let storages = if cfg!(feature = "server") { 4 } else { 2 };
-    assert_eq!(said.matches("4 objects            0 left").count(), storages, "{said}");
-    assert_eq!(said.matches(" 19699 bytes, each as it was saved").count(), storages, "{said}");
+    assert_eq!(stdout.matches("4 objects            0 left").count(), storages, "{stdout}");
+    assert_eq!(stdout.matches(" 19699 bytes, the same as saved").count(), storages, "{stdout}");
     assert!(
-        said.ends_with(&format!("{storages} storages, one application, no surprises.\n")),
-        "{said}"
+        stdout.ends_with(&format!("{storages} storages, one application, no surprises.\n")),
+        "{stdout}"
     );
 }
 
 #[cfg(feature = "server")]
 #[test]
-fn it_brings_a_server_for_s3() {
-    // Whatever whoever runs this has set up for AWS is none of its business.
-    let said = succeeds(&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "x")]);
-    let (_, s3) = said.split_once("\ns3 at ").unwrap();
+fn quickstart_starts_its_own_s3_server() {
+    // The quickstart must not use the AWS settings of the user.
+    let stdout =
+        succeeds(&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "x")]);
+    let (_, s3) = stdout.split_once("\ns3 at ").unwrap();
     for expected in [
         "image/png",
         "already",
@@ -66,52 +67,53 @@ fn it_brings_a_server_for_s3() {
 }
 
 #[test]
-fn it_runs_against_the_storage_of_the_environment_and_touches_nothing_of_others() {
+fn quickstart_runs_on_the_storage_of_the_environment_and_keeps_other_objects() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("quickstart")).unwrap();
-    let theirs = dir.path().join("quickstart/theirs.txt");
-    std::fs::write(&theirs, "theirs").unwrap();
-    let said = succeeds(&[("STORAGE_DEFAULT_URL", &format!("file://{}", dir.path().display()))]);
-    assert!(said.starts_with("default at ") && !said.contains("memory"), "{said}");
-    // Lock files of the driver stay, so that two processes cannot hold different files of one name.
+    let other = dir.path().join("quickstart/other.txt");
+    std::fs::write(&other, "other").unwrap();
+    let stdout = succeeds(&[("STORAGE_DEFAULT_URL", &format!("file://{}", dir.path().display()))]);
+    assert!(stdout.starts_with("default at ") && !stdout.contains("memory"), "{stdout}");
+    // The lock files of the driver stay.
     let locks = dir.path().join(".anystorage/locks");
     let mut others = files_below(dir.path());
     others.retain(|file| !file.starts_with(&locks));
-    assert_eq!(others, [theirs]);
+    assert_eq!(others, [other]);
 }
 
 #[test]
-fn it_runs_against_the_storages_of_a_configuration_file() {
+fn quickstart_runs_on_the_storages_of_a_configuration_file() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("storages.toml");
-    let text = "[storages.here]\ndriver = 'memory'\n[storages.there]\ndriver = 'memory'\nread_only = true\n";
+    let text = "[storages.here]\ndriver = 'memory'\n\
+                [storages.there]\ndriver = 'memory'\nread_only = true\n";
     std::fs::write(&config, text).unwrap();
-    let said = succeeds(&[("STORAGE_CONFIG", config.to_str().unwrap())]);
+    let stdout = succeeds(&[("STORAGE_CONFIG", config.to_str().unwrap())]);
     assert!(
-        said.contains("here at memory:") && said.contains("there at memory:\n  skipped"),
-        "{said}"
+        stdout.contains("here at memory:") && stdout.contains("there at memory:\n  skipped"),
+        "{stdout}"
     );
-    assert!(said.ends_with("1 storage, no surprises.\n"), "{said}");
+    assert!(stdout.ends_with("1 storage, no surprises.\n"), "{stdout}");
 }
 
 #[test]
-fn it_fails_where_there_is_nothing_to_write_to() {
-    let complaint = fails(&[("STORAGE_DEFAULT_URL", "memory:?read_only=true")]);
-    assert_eq!(complaint, "quickstart: every storage is read-only, so nothing was shown\n");
+fn quickstart_fails_if_all_storages_are_read_only() {
+    let error = fails(&[("STORAGE_DEFAULT_URL", "memory:?read_only=true")]);
+    assert_eq!(error, "quickstart: all storages are read-only, so there is nothing to show\n");
 }
 
 #[test]
-fn it_fails_with_a_reason_where_the_configuration_is_wrong() {
-    let complaint = fails(&[("STORAGE_DEFAULT_URL", "memory:?colour=red")]);
-    assert!(complaint.contains("unknown option colour"), "{complaint}");
+fn quickstart_reports_a_wrong_configuration() {
+    let error = fails(&[("STORAGE_DEFAULT_URL", "memory:?colour=red")]);
+    assert!(error.contains("unknown option colour"), "{error}");
 }
 
 #[test]
-fn it_fails_with_a_reason_where_the_storage_does_and_leaves_nothing() {
+fn quickstart_reports_a_failing_storage_and_leaves_no_objects() {
     let dir = tempfile::tempdir().unwrap();
-    // A file where the program's directory would be.
+    // A file with the name of the program's directory.
     std::fs::write(dir.path().join("quickstart"), "in the way").unwrap();
-    let complaint = fails(&[("STORAGE_DEFAULT_URL", &format!("file://{}", dir.path().display()))]);
-    assert!(complaint.contains("Conflict"), "{complaint}");
+    let error = fails(&[("STORAGE_DEFAULT_URL", &format!("file://{}", dir.path().display()))]);
+    assert!(error.contains("Conflict"), "{error}");
     assert_eq!(files_below(dir.path()), [dir.path().join("quickstart")]);
 }

@@ -1,8 +1,8 @@
-// Uses the application as people do, in Chromium.
+// Tests the application in Chromium.
 //
 //     node upload.mjs URL CHROMIUM
 //
-// It starts the browser and ends it; the application runs already, and has no files yet.
+// Starts and stops the browser. The application must be running and have no files.
 
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -19,7 +19,7 @@ const HTML = `<!DOCTYPE html><title>page</title><script>${OWNED}</script>\n`;
 
 const [url, executablePath] = process.argv.slice(2);
 const scratch = await mkdtemp(path.join(tmpdir(), "uploads-browser-"));
-// Chromium's sandbox does not work for root, whom containers like to be.
+// Chromium's sandbox does not work for root, which many containers use.
 const args = process.getuid() === 0 ? ["--no-sandbox"] : [];
 const userDataDir = path.join(scratch, "profile");
 const browser = await puppeteer.launch({ executablePath, args, userDataDir, headless: true });
@@ -28,7 +28,7 @@ try {
   console.log(await browser.version());
   await filesAreUploadedAndComeBack(page);
   await aFileThatIsTooLargeIsExplained(page);
-  await scriptsOfOthersDoNotRun(page);
+  await uploadedScriptsDoNotRun(page);
   await aFileIsDeleted(page);
 } finally {
   await browser.close();
@@ -37,8 +37,8 @@ try {
 
 async function filesAreUploadedAndComeBack(page) {
   const bytes = Buffer.from(Array.from({ length: 3 * MIB }, (_, at) => (at * 2654435761) >>> 13));
-  const answer = await upload(page, { "My notes <1>.txt": "hello\n", "data.json": JSON.stringify(bytes.toString("base64")) });
-  assert.equal(answer.status(), 200);
+  const response = await upload(page, { "My notes <1>.txt": "hello\n", "data.json": JSON.stringify(bytes.toString("base64")) });
+  assert.equal(response.status(), 200);
   assert.equal(page.url(), `${url}/`);
   const shown = await files(page);
   assert.deepEqual(shown.map(({ size, kind }) => [size, kind]), [
@@ -52,22 +52,22 @@ async function filesAreUploadedAndComeBack(page) {
     assert.ok((await followed.buffer()).equals(await readFile(path.join(scratch, uploaded))));
     await page.goto(url);
   }
-  console.log("two files in one form: uploaded, shown, followed, the same bytes");
+  console.log("two files in one form: uploaded, listed, downloaded, the same bytes");
 }
 
 async function aFileThatIsTooLargeIsExplained(page) {
   const before = await page.goto(url).then(() => files(page));
-  const answer = await upload(page, { "large.bin": Buffer.alloc(30 * MIB) });
-  assert.equal(answer.status(), 413);
+  const response = await upload(page, { "large.bin": Buffer.alloc(30 * MIB) });
+  assert.equal(response.status(), 413);
   assert.match(await page.$eval("body", (body) => body.textContent), /Too large: large\.bin\. A file may have 10 MiB\./);
   await page.goto(url);
   assert.deepEqual(await files(page), before);
-  console.log("30 MiB: refused, the browser shows why, nothing of it is kept");
+  console.log("30 MiB: refused, the browser shows the reason, nothing is stored");
 }
 
-async function scriptsOfOthersDoNotRun(page) {
+async function uploadedScriptsDoNotRun(page) {
   for (const [name, source] of [["picture.svg", SVG], ["page.html", HTML]]) {
-    // Where nobody prevents it, the script runs: else this would prove nothing.
+    // Without protection the script runs, which shows that the test can fail.
     await writeFile(path.join(scratch, name), source);
     await page.goto(pathToFileURL(path.join(scratch, name)).href);
     assert.equal(await page.title(), "owned");
@@ -80,7 +80,7 @@ async function scriptsOfOthersDoNotRun(page) {
     assert.equal(page.url(), `${url}/`);
     assert.equal(await page.title(), "Uploads");
 
-    // In a frame, or by whatever else ignores the disposition, the sandbox is left.
+    // In a frame, where the disposition has no effect, the sandbox prevents scripts.
     const headers = (await fetch(new URL(file.href, url))).headers;
     assert.match(headers.get("content-security-policy"), /sandbox/);
     console.log(`${name} with a script: downloaded, the script did not run`);
@@ -92,21 +92,21 @@ async function aFileIsDeleted(page) {
   const before = await files(page);
   await Promise.all([page.waitForNavigation(), page.click("form[action^='/delete/'] button")]);
   assert.deepEqual(await files(page), before.slice(1));
-  console.log("one file deleted, the others are there");
+  console.log("one file deleted, the others stay");
 }
 
-/** Chooses the files in the form, submits it, and answers what the browser shows then. */
+/** Selects the files in the form, submits it, and returns the response. */
 async function upload(page, contents) {
   if (page.url() !== `${url}/`) await page.goto(url);
   const paths = Object.keys(contents).map((name) => path.join(scratch, name));
   await Promise.all(Object.values(contents).map((content, at) => writeFile(paths[at], content)));
   const input = await page.$("input[type=file]");
   await input.uploadFile(...paths);
-  const [answer] = await Promise.all([page.waitForNavigation(), page.click("form[enctype] button")]);
-  return answer;
+  const [response] = await Promise.all([page.waitForNavigation(), page.click("form[enctype] button")]);
+  return response;
 }
 
-/** What the page shows. */
+/** Returns the files in the list of the page. */
 function files(page) {
   return page.$$eval("tr:has(td)", (rows) =>
     rows.map((row) => {
@@ -117,13 +117,13 @@ function files(page) {
   );
 }
 
-/** Where the download lies that this sets off. */
+/** Clicks and returns the path of the download. */
 async function download(page, click) {
   const session = await page.browser().target().createCDPSession();
   await session.send("Browser.setDownloadBehavior", { behavior: "allowAndName", downloadPath: scratch, eventsEnabled: true });
   let shown;
   const done = new Promise((resolve, reject) => {
-    shown = () => reject(new Error("it was shown, not downloaded"));
+    shown = () => reject(new Error("the file was displayed, not downloaded"));
     page.once("framenavigated", shown);
     session.on("Browser.downloadProgress", ({ guid, state }) => {
       if (state === "completed") resolve(path.join(scratch, guid));

@@ -1,4 +1,4 @@
-//! What the application does: take files, show them, delete them.
+//! The routes of the application: upload files, list them, delete them.
 
 use anystorage::serve::{Serve, failure};
 use anystorage::{Error, Payload, Result, Storage, keys};
@@ -12,14 +12,14 @@ use axum::routing::{get, post};
 use crate::form::{Form, MAX_FILE, is_too_large};
 use crate::{files, page};
 
-/// The application, which sees nothing of the storage but what is below `uploads/`.
+/// Returns the router of the application, which uses only the prefix `uploads/` of the storage.
 pub(crate) fn router(storage: &Storage) -> Result<Router> {
     let storage = storage.prefixed("uploads")?;
     let mut router =
         Router::new().route("/", get(show).post(upload)).route("/delete/{*key}", post(delete));
-    // A storage with links of its own may be private: then those are the only way to the files.
-    if !files::have_links(&storage) {
-        router = router.nest_service(files::SERVED, Serve::new(storage.clone()));
+    // A storage with its own links may be private, so its files are not served here.
+    if !files::has_links(&storage) {
+        router = router.nest_service(files::FILES_PATH, Serve::new(storage.clone()));
     }
     Ok(router.with_state(storage))
 }
@@ -28,11 +28,12 @@ async fn show(State(storage): State<Storage>) -> Result<Response, Failure> {
     Ok(page::overview(&files::list(&storage).await?).into_response())
 }
 
-/// Streams each file of the form to the storage. Each is for itself: one that is too large or
-/// breaks off leaves nothing, and those before it stay.
+/// Streams each file of the form to the storage. A file that is too large or breaks off leaves no
+/// object, and the files before it stay.
 ///
-/// The parts are taken from the body itself. axum's `Multipart` only lends them, and a payload is
-/// owned. Nor does axum's limit of 2 MB apply to a `Body`; the limits are those of [`crate::form`].
+/// Reads the form from the body, because the fields of axum's `Multipart` borrow from it and a
+/// payload has to be owned. axum's limit of 2 MB does not apply to a `Body`. [`crate::form`] has
+/// the limits.
 async fn upload(
     State(storage): State<Storage>,
     headers: HeaderMap,
@@ -42,12 +43,12 @@ async fn upload(
     let mut too_large = Vec::new();
     while let Some(file) = form.next_file().await? {
         let key = keys::unique("%Y/%m", &file.name)?;
-        // No content type: the storage tells it from the name or the first bytes. What the browser
-        // says of a file is no more than what somebody made it say.
+        // The content type is guessed from the name or the first bytes. A client could send any
+        // type.
         match storage.save(key, Payload::from_stream(file.content)).await {
             Ok(_) => {}
             Err(error) if is_too_large(&error) => too_large.push(file.name),
-            // Of the storage, or of the form, whose end cannot be found then.
+            // An error of the storage, or of the form, which cannot be read any further.
             Err(error) => return Err(error.into()),
         }
     }
@@ -65,7 +66,7 @@ async fn delete(
     Ok(Redirect::to("/"))
 }
 
-/// A failure of the storage as an answer, with the status that suits its kind.
+/// An error as a response, with the status of its kind.
 struct Failure(Error);
 
 impl From<Error> for Failure {
@@ -76,7 +77,7 @@ impl From<Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        // To `Serve`, PUT is what uploads.
+        // `failure` chooses the status by method, and PUT is the method of uploads.
         failure(&Method::PUT, &self.0).map(Body::new)
     }
 }

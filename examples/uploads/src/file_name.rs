@@ -1,21 +1,21 @@
-//! The file name of a part of a form, in whichever way a client writes it (RFC 7578, section 4.2).
+//! Reads the file name of a part of a form, in all forms that clients send (RFC 7578, section 4.2).
 //!
-//! multer knows names in UTF-8. Forms of pages in another encoding have other bytes in them, and
-//! some clients write the `filename*` of RFC 8187. A name is only a suggestion, so whatever can be
-//! read of it will do; what must not happen is that a file is passed over because of its name.
+//! multer reads names in UTF-8 only. Pages in another encoding send other bytes, and some clients
+//! send the `filename*` of RFC 8187. A name is a suggestion, so an approximate one is sufficient,
+//! but a file must not be skipped because of its name.
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_DISPOSITION;
 use percent_encoding::percent_decode;
 
-/// What a part says of its file name.
+/// The file name of a part.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
-    /// It is a file.
+    /// The part is a file.
     Given(String),
-    /// It is a field without a file, or one for which no file was chosen.
+    /// The name is empty, as in a field for which no file was chosen.
     Empty,
-    /// It is another field.
+    /// The part is not a file.
     Absent,
 }
 
@@ -27,8 +27,8 @@ pub(crate) fn file_name(headers: &HeaderMap) -> FileName {
     for (name, value) in parameters(value) {
         match &*name {
             b"filename" => plain = plain.or(Some(String::from_utf8_lossy(&value).into_owned())),
-            b"filename*" => extended = extended.or(Some(decoded(&value))),
-            // Such as the `filename*0` of RFC 2231: a name, though none that is read here.
+            b"filename*" => extended = extended.or(Some(decode(&value))),
+            // A name in a form that is not supported, such as `filename*0` (RFC 2231).
             name => other |= name.starts_with(b"filename*"),
         }
     }
@@ -42,7 +42,8 @@ pub(crate) fn file_name(headers: &HeaderMap) -> FileName {
     }
 }
 
-/// The parameters of a header, names in lower case: `form-data; name="a"; filename="b.txt"`.
+/// Returns the parameters of a header such as `form-data; name="a"; filename="b.txt"`, with names
+/// in lower case.
 fn parameters(header: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
     let mut rest = after(header, b';');
@@ -60,8 +61,8 @@ fn parameters(header: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     found
 }
 
-/// A value, quoted or not, and what comes behind it. In quotes, browsers write `%22` for a quote
-/// and leave backslashes as they are; others escape both with a backslash (RFC 9110, section
+/// Returns a value, quoted or not, and the text after it. In quotes, browsers write `%22` for a
+/// quote and keep backslashes. Other clients escape both with a backslash (RFC 9110, section
 /// 5.6.4).
 fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
     let Some(quoted) = text.strip_prefix(b"\"") else {
@@ -90,9 +91,9 @@ fn after(text: &[u8], separator: u8) -> &[u8] {
     text.iter().position(|&byte| byte == separator).map_or(&[], |at| &text[at + 1..])
 }
 
-/// The value of a `filename*`: `UTF-8''na%C3%AFve.txt` (RFC 8187, section 3.2). Another character
-/// set than UTF-8 is read as Latin-1, in which every byte is a character.
-fn decoded(value: &[u8]) -> String {
+/// Decodes the value of a `filename*`: `UTF-8''na%C3%AFve.txt` (RFC 8187, section 3.2). Reads all
+/// other character sets as Latin-1, in which every byte is a character.
+fn decode(value: &[u8]) -> String {
     let charset_end = value.iter().position(|&byte| byte == b'\'').unwrap_or(0);
     let (charset, text) = (&value[..charset_end], after(after(value, b'\''), b'\''));
     let text = if charset_end == 0 { value } else { text };
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_read_in_whichever_way_it_is_written() {
+    fn names_are_read_in_all_forms() {
         for (header, name) in [
             (&b"form-data; name=\"f\"; filename=\"a b;c.txt\""[..], "a b;c.txt"),
             (b"form-data; filename=plain.txt; name=f", "plain.txt"),
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_without_a_file_has_no_name() {
+    fn a_part_without_a_file_has_no_name() {
         for header in [
             &b"form-data; name=\"filename\""[..],
             b"form-data; name=f",

@@ -1,4 +1,4 @@
-//! The files that there are, and the links to them.
+//! Lists the files with their links.
 
 use std::time::Duration;
 
@@ -6,12 +6,11 @@ use anystorage::serve::is_active;
 use anystorage::{ErrorKind, Key, ObjectMeta, Result, Storage};
 use futures_util::{StreamExt, TryStreamExt};
 
-/// Where the application serves files itself.
-pub(crate) const SERVED: &str = "/files";
-/// How many are shown. Where there may be more, an application keeps a list of its own, in its
-/// database.
-const SHOWN: usize = 500;
-/// How long a signed link works.
+/// The path at which the application serves files, if the storage has no links.
+pub(crate) const FILES_PATH: &str = "/files";
+/// How many files to show. An application with more files keeps a list in its database.
+const MAX_LISTED: usize = 500;
+/// How long a signed link is valid.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
 pub(crate) struct File {
@@ -19,16 +18,16 @@ pub(crate) struct File {
     pub(crate) link: String,
 }
 
-/// The first files in the order of their keys, which is that of the months.
+/// Returns the first files in the order of their keys, which begin with the month.
 pub(crate) async fn list(storage: &Storage) -> Result<Vec<File>> {
-    let entries = storage.list("").entries().take(SHOWN);
+    let entries = storage.list("").entries().take(MAX_LISTED);
     let objects = entries.try_filter_map(|entry| async { Ok(entry.into_object()) });
-    // A listing tells no types.
+    // A listing contains no content types, so each file needs a `stat`.
     let files = objects.map_ok(|object| file(storage, object.key)).try_buffered(8);
     files.try_filter_map(|file| async { Ok(file) }).try_collect().await
 }
 
-/// `None` if it has been deleted since it was listed.
+/// Returns a file, or `None` if it was deleted after it was listed.
 async fn file(storage: &Storage, key: Key) -> Result<Option<File>> {
     match storage.stat(&key).await {
         Ok(meta) => Ok(Some(File { link: link(storage, &meta).await?, meta })),
@@ -37,23 +36,22 @@ async fn file(storage: &Storage, key: Key) -> Result<Option<File>> {
     }
 }
 
-/// Whether browsers get the files from the storage. Else they get them from here.
-pub(crate) fn have_links(storage: &Storage) -> bool {
-    let can = storage.info().capabilities;
-    can.signed_get || can.public_url
+/// Whether the storage has links. If it has none, the application serves the files.
+pub(crate) fn has_links(storage: &Storage) -> bool {
+    let capabilities = storage.info().capabilities;
+    capabilities.signed_get || capabilities.public_url
 }
 
-/// A signed link if the storage makes them, else its public one, else a path of this server.
+/// Returns a signed link, or if the storage has none a public link or a path of this application.
 async fn link(storage: &Storage, meta: &ObjectMeta) -> Result<String> {
-    if !have_links(storage) {
-        // Keys that `keys::unique` made need no encoding.
-        return Ok(format!("{SERVED}/{}", meta.key));
+    if !has_links(storage) {
+        // Keys from `keys::unique` need no encoding.
+        return Ok(format!("{FILES_PATH}/{}", meta.key));
     }
     let mut link = storage.url(&meta.key);
     if storage.info().capabilities.signed_get {
         link = link.expires_in(LIFETIME);
-        // What could act on the pages of the server that it comes from is downloaded, as `Serve`
-        // has it.
+        // Active content is downloaded instead of displayed, as `Serve` does.
         if meta.content_type().is_none_or(is_active) {
             link = link.response_content_disposition("attachment");
         }

@@ -1,17 +1,16 @@
-//! A form that uploads files and a page that shows them, on whichever storage the configuration
-//! names:
+//! A form that uploads files and a page that lists them, with any storage:
 //!
 //! ```console
 //! $ cargo run -p uploads
 //! $ STORAGE_DEFAULT_URL=s3://example-media cargo run -p uploads
 //! ```
 //!
-//! `STORAGE_CONFIG` names a file instead, whose storage `default` is used. `LISTEN` is where to
-//! listen, by default 127.0.0.1:3000.
+//! `STORAGE_CONFIG` may name a configuration file instead, with the storage `default`. `LISTEN`
+//! defaults to 127.0.0.1:3000.
 //!
-//! Whoever reaches it may upload and delete. A real application adds a login, a token in each form
-//! against forgery from other sites (CSRF), a quota for each user, and a front that times out slow
-//! clients. The limits of a form are in `form.rs`.
+//! Every client may upload and delete. A real application adds a login, a token in each form
+//! against cross-site request forgery (CSRF), a quota for each user, and a front-end server with
+//! timeouts for slow clients. `form.rs` contains the limits of a form.
 
 mod app;
 mod file_name;
@@ -28,21 +27,20 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let storage = configured()?;
+    let storage = open_storage()?;
     let listener =
         TcpListener::bind(var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned())).await?;
     let (address, place) = (listener.local_addr()?, &storage.info().location);
-    writeln!(std::io::stdout(), "listening on http://{address}/, files are kept in {place}")?;
+    writeln!(std::io::stdout(), "listening on http://{address}/, files are stored in {place}")?;
     axum::serve(listener, app::router(&storage)?).await?;
     Ok(())
 }
 
-/// What the environment names as `default`; if it names nothing, a directory among the temporary
-/// ones.
-fn configured() -> Result<Storage> {
-    let named = Loader::new().env()?;
-    if named.names().next().is_some() {
-        return named.open("default");
+/// Opens the storage `default` of the environment. Without one, uses a temporary directory.
+fn open_storage() -> Result<Storage> {
+    let definitions = Loader::new().env()?;
+    if definitions.names().next().is_some() {
+        return definitions.open("default");
     }
     Ok(Storage::new(Fs::builder(temp_dir().join("anystorage-uploads")).build()?))
 }

@@ -1,5 +1,4 @@
-//! The pages. What comes from users is escaped; should something slip through, the policy lets no
-//! script run.
+//! The pages. All text from users is escaped. In addition, a policy forbids scripts.
 
 use std::fmt::Write;
 
@@ -21,10 +20,9 @@ pub(crate) fn overview(files: &[File]) -> impl IntoResponse {
     let mut rows = String::new();
     for File { meta, link } in files {
         let time = meta.last_modified.map(format_time).unwrap_or_default();
-        let (link, key, name) =
-            (escaped(link), escaped(meta.key.as_str()), escaped(meta.key.name()));
-        let (size, kind) = (meta.size, escaped(meta.content_type().unwrap_or_default()));
-        // Of 2026-12-01T08:30:00Z what people read.
+        let (link, key, name) = (escape(link), escape(meta.key.as_str()), escape(meta.key.name()));
+        let (size, kind) = (meta.size, escape(meta.content_type().unwrap_or_default()));
+        // `2026-12-01T08:30:00Z` becomes `2026-12-01 08:30`.
         let time = time.get(..16).unwrap_or_default().replace('T', " ");
         // Writing to a string does not fail.
         let _ = writeln!(
@@ -39,7 +37,7 @@ pub(crate) fn overview(files: &[File]) -> impl IntoResponse {
 }
 
 pub(crate) fn too_large(names: &[String], max: u64) -> impl IntoResponse + use<> {
-    let names = escaped(&names.join(", "));
+    let names = escape(&names.join(", "));
     page(&format!(
         "<p>Too large: {names}. A file may have {} MiB. <a href=\"/\">Back</a></p>\n",
         max >> 20
@@ -47,7 +45,7 @@ pub(crate) fn too_large(names: &[String], max: u64) -> impl IntoResponse + use<>
 }
 
 fn page(body: &str) -> impl IntoResponse + use<> {
-    // Signed links of a page that was kept would no longer work.
+    // Signed links in a cached page could have expired.
     let headers = [(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-store")];
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Uploads</title>\n{body}</html>\n"
@@ -55,7 +53,7 @@ fn page(body: &str) -> impl IntoResponse + use<> {
     (headers, Html(html))
 }
 
-fn escaped(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

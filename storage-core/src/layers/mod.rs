@@ -32,6 +32,7 @@ mod observed;
 mod prefixed;
 mod public_url;
 mod read_only;
+mod recorder;
 mod retry;
 mod timeout;
 

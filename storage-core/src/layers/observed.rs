@@ -1,6 +1,5 @@
 //! [`Observed`]: what a storage does, told through the `tracing` and `metrics` facades.
 
-use std::borrow::Cow;
 use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +13,6 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
-use metrics::{Counter, SharedString, Unit};
 use tracing::{Instrument, Span};
 
 use crate::driver::{Driver, DriverInfo};
@@ -22,16 +20,13 @@ use crate::driver_ref::DriverRef;
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::{Key, Prefix};
+use crate::layers::recorder::{Counter, Recorder};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
 use crate::text::escape_invisible;
-
-const OPERATIONS: &str = "storage_operations_total";
-const SECONDS: &str = "storage_operation_seconds";
-const BYTES: &str = "storage_bytes_total";
 
 /// Tells of every operation: a span and an event through `tracing`, counters and a histogram
 /// through `metrics`.
@@ -84,7 +79,7 @@ const BYTES: &str = "storage_bytes_total";
 #[derive(Debug, Clone)]
 pub struct Observed {
     inner: Arc<dyn Driver>,
-    driver: SharedString,
+    driver: Recorder,
 }
 
 impl Observed {
@@ -92,31 +87,14 @@ impl Observed {
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>) -> Self {
         Self::describe();
-        let driver = match inner.info().name {
-            Cow::Borrowed(name) => SharedString::const_str(name),
-            Cow::Owned(name) => SharedString::from_shared(Arc::from(name)),
-        };
+        let driver = Recorder::new(inner.info().name);
         Self { inner, driver }
     }
 
     /// Tells the `metrics` recorder what the metrics mean. For an application that installs its
     /// recorder after it has opened its storages.
     pub fn describe() {
-        metrics::describe_counter!(
-            OPERATIONS,
-            Unit::Count,
-            "Operations on storages, by their result."
-        );
-        metrics::describe_histogram!(
-            SECONDS,
-            Unit::Seconds,
-            "How long operations on storages took."
-        );
-        metrics::describe_counter!(
-            BYTES,
-            Unit::Bytes,
-            "Bytes saved to (in) and read from (out) storages."
-        );
+        Recorder::describe();
     }
 
     async fn observe<T>(
@@ -133,13 +111,13 @@ impl Observed {
     }
 
     fn bytes(&self, direction: &'static str) -> Counter {
-        metrics::counter!(BYTES, "driver" => self.driver.clone(), "direction" => direction)
+        self.driver.bytes(direction)
     }
 }
 
 /// One operation under way.
 struct Call {
-    driver: SharedString,
+    driver: Recorder,
     operation: Operation,
     started: Instant,
     span: Span,
@@ -147,23 +125,23 @@ struct Call {
 }
 
 impl Call {
-    fn begin(driver: &SharedString, operation: Operation, key: &str) -> Self {
+    fn begin(driver: &Recorder, operation: Operation, key: &str) -> Self {
         let span = tracing::debug_span!(
             "storage",
             operation = operation.as_str(),
-            driver = &**driver,
+            driver = driver.name(),
             key = &*escape_invisible(key),
             result = tracing::field::Empty
         );
         Self::of(driver, operation, span)
     }
 
-    fn begin_many(driver: &SharedString, keys: usize) -> Self {
+    fn begin_many(driver: &Recorder, keys: usize) -> Self {
         let operation = Operation::Delete;
         let span = tracing::debug_span!(
             "storage",
             operation = operation.as_str(),
-            driver = &**driver,
+            driver = driver.name(),
             keys,
             failed = tracing::field::Empty,
             result = tracing::field::Empty
@@ -171,7 +149,7 @@ impl Call {
         Self::of(driver, operation, span)
     }
 
-    fn of(driver: &SharedString, operation: Operation, span: Span) -> Self {
+    fn of(driver: &Recorder, operation: Operation, span: Span) -> Self {
         Self { driver: driver.clone(), operation, started: Instant::now(), span, ended: false }
     }
 
@@ -181,7 +159,7 @@ impl Call {
         let elapsed = self.count(result);
         self.span.record("result", result);
         self.span.in_scope(|| match error {
-            Some(error) if trouble => warn(error, self.operation, &self.driver, key, elapsed),
+            Some(error) if trouble => warn(error, self.operation, self.driver.name(), key, elapsed),
             _ => tracing::debug!(result, ?elapsed),
         });
     }
@@ -196,12 +174,7 @@ impl Call {
 
     fn count(&self, result: &'static str) -> Duration {
         let elapsed = self.started.elapsed();
-        let (driver, operation) = (&self.driver, self.operation.as_str());
-        let labels =
-            [("driver", driver.clone()), ("operation", SharedString::const_str(operation))];
-        metrics::histogram!(SECONDS, &labels).record(elapsed);
-        metrics::counter!(OPERATIONS, "driver" => driver.clone(), "operation" => operation, "result" => result)
-            .increment(1);
+        self.driver.record(self.operation, result, elapsed);
         elapsed
     }
 }
@@ -272,14 +245,14 @@ fn observed_source(
 fn observed_body(
     chunks: BoxStream<'static, Result<Bytes>>,
     bytes: Counter,
-    driver: SharedString,
+    driver: Recorder,
     key: Key,
 ) -> BoxStream<'static, Result<Bytes>> {
     let opened = Instant::now();
     let seen = chunks.inspect(move |chunk| match chunk {
         Ok(chunk) => bytes.increment(chunk.len() as u64),
         Err(error) if is_trouble(error) => {
-            warn(error, Operation::Open, &driver, key.as_str(), opened.elapsed());
+            warn(error, Operation::Open, driver.name(), key.as_str(), opened.elapsed());
         }
         Err(error) => {
             tracing::debug!(
@@ -295,7 +268,7 @@ fn observed_body(
 /// A listing on its way out.
 struct Listing {
     entries: EntryStream,
-    driver: SharedString,
+    driver: Recorder,
     prefix: Prefix,
     /// From the first poll until the end.
     call: Option<Call>,
@@ -325,8 +298,9 @@ impl Listing {
         };
         self.first = Some(error.kind());
         let key = error.key().unwrap_or(self.prefix.as_str());
-        call.span
-            .in_scope(|| warn(error, Operation::List, &self.driver, key, call.started.elapsed()));
+        call.span.in_scope(|| {
+            warn(error, Operation::List, self.driver.name(), key, call.started.elapsed())
+        });
     }
 }
 

@@ -9,8 +9,8 @@ use storage_fs::Fs;
 use storage_http_cache::{HttpCache, HttpCacheBuilder};
 use storage_testkit::Harness;
 use storage_testkit::faults::Faults;
+use storage_testkit::http::closed_port;
 use tempfile::TempDir;
-use url::Url;
 
 use super::mirror::{Kind, Mirror, TOKEN};
 
@@ -56,12 +56,6 @@ fn patient(builder: HttpCacheBuilder, kind: Option<Kind>) -> HttpCacheBuilder {
         None | Some(Kind::Healthy) => builder,
         Some(_) => builder.breaker_failures(u32::MAX).key_penalty(Duration::ZERO),
     }
-}
-
-/// Where nobody listens.
-fn closed_port() -> Url {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()
 }
 
 #[async_trait]

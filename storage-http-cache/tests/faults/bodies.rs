@@ -10,26 +10,28 @@ use storage_core::{
     ErrorKind, Key, Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload,
     Prefix, Result, SaveOptions, UrlOptions, async_trait,
 };
+use storage_testkit::http::{Peer, Request, Response};
 
-use super::scene::{BRIEF, KEY, LARGE, Scene, assert_same, pattern, purging, refused};
-use super::staged::{Act, Answer, Asked, Staged};
+use super::scene::{
+    BRIEF, KEY, LARGE, Scene, assert_same, cached, foreign_object, pattern, purging, refused,
+};
 
 /// Where the mirror's body ends.
 const CUT: usize = 400_000;
 
 /// A way in which a body fails in the middle.
-type Way = fn(Answer, usize) -> Act;
+type Way = fn(Response, usize) -> Response;
 
 fn ways() -> [(&'static str, Way); 2] {
-    [("CutBody", Act::CutBody), ("StallBody", Act::StallBody)]
+    [("CutBody", Response::cut_after), ("StallBody", Response::stall_after)]
 }
 
 /// A mirror whose bodies fail in this way, in front of this object.
 async fn failing(fail: Way, body: &Bytes) -> (Scene, ObjectMeta) {
-    let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Act::Close);
+    let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Response::disconnect());
     let meta = scene.object(KEY, body.clone()).await;
-    let answer = Answer::object(&meta, body.clone());
-    scene.mirror.now(move |asked| fail(answer.clone().part_for(asked), CUT));
+    let answer = cached(&meta, body.clone());
+    scene.mirror.set_script(move |asked| fail(answer.clone().in_range(asked), CUT));
     (scene, meta)
 }
 
@@ -39,7 +41,7 @@ async fn a_body_that_breaks_off_or_stalls_goes_on_at_origin_at_the_next_byte() {
     for (name, fail) in ways() {
         let (scene, _) = failing(fail, &body).await;
         assert_same(&scene.read(KEY).await.unwrap(), &body);
-        assert_eq!((scene.mirror.fired(name), scene.opened_at_origin()), (1, 1), "{name}");
+        assert_eq!((scene.mirror.fired(), scene.opened_at_origin()), (1, 1), "{name}");
         let status = scene.cache.status();
         assert_eq!(status.bytes_from_origin, (LARGE - CUT) as u64, "{name}");
         let mirror = &status.mirrors[0];
@@ -57,7 +59,7 @@ async fn so_does_a_range_of_it() {
         let part = scene.storage.open(KEY).range(range.clone()).await.unwrap();
         assert_eq!(part.range(), range);
         assert_same(&part.bytes().await.unwrap(), &body[100_000..900_000]);
-        assert_eq!(scene.mirror.fired(name), 1);
+        assert_eq!(scene.mirror.fired(), 1);
         assert_eq!(scene.cache.status().bytes_from_origin, 400_000, "{name}");
     }
 }
@@ -65,26 +67,25 @@ async fn so_does_a_range_of_it() {
 #[tokio::test]
 async fn a_length_that_is_too_long_is_no_harm() {
     let body = pattern(1, LARGE);
-    let scene = Scene::new(|_| Act::Close);
+    let scene = Scene::new(|_| Response::disconnect());
     let meta = scene.object(KEY, body.clone()).await;
-    let answer =
-        Answer::object(&meta, body.clone()).header("content-length", (LARGE + 10).to_string());
-    scene.mirror.now(move |_| Act::CutBody(answer.clone(), LARGE));
+    let answer = cached(&meta, body.clone()).header("content-length", (LARGE + 10).to_string());
+    scene.mirror.set_script(move |_| Response::cut_after(answer.clone(), LARGE));
     // The object was said to be longer than it is, so that it cannot be completed.
     let error = refused(scene.read(KEY).await, ErrorKind::Integrity);
     assert!(error.is_retryable() && error.message().contains("another version"), "{error}");
     assert_same(&scene.read(KEY).await.unwrap(), &body);
-    assert_eq!(scene.mirror.fired("CutBody"), 1);
+    assert_eq!(scene.mirror.fired(), 1);
 }
 
 #[tokio::test]
 async fn a_length_that_contradicts_origin_is_not_believed() {
     let body = pattern(1, LARGE);
-    let scene = Scene::new(|_| Act::Close);
+    let scene = Scene::new(|_| Response::disconnect());
     let meta = scene.object(KEY, body.clone()).await;
     scene.storage.stat(KEY).await.unwrap();
-    let answer = Answer::object(&meta, body.slice(..LARGE / 2));
-    scene.mirror.now(purging(move |_| answer.clone().into()));
+    let answer = cached(&meta, body.slice(..LARGE / 2));
+    scene.mirror.set_script(purging(move |_| answer.clone()));
     assert_same(&scene.read(KEY).await.unwrap(), &body);
     assert_eq!((scene.mirror.count("GET "), scene.cache.status().mirrors[0].stale), (1, 1));
 }
@@ -92,27 +93,27 @@ async fn a_length_that_contradicts_origin_is_not_believed() {
 #[tokio::test]
 async fn a_small_body_that_breaks_off_is_read_from_origin_as_it_is_by_then() {
     for (name, fail) in ways() {
-        let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Act::Close);
+        let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Response::disconnect());
         let meta = scene.object(KEY, "the old bytes").await;
-        let answer = Answer::object(&meta, "the old bytes");
-        scene.mirror.now(move |_| fail(answer.clone(), 5));
+        let answer = cached(&meta, "the old bytes");
+        scene.mirror.set_script(move |_| fail(answer.clone(), 5));
         scene.object(KEY, "the new bytes, which are more").await;
         assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes, which are more", "{name}");
-        assert_eq!((scene.mirror.fired(name), scene.state()), (1, "suspect"));
+        assert_eq!((scene.mirror.fired(), scene.state()), (1, "suspect"));
     }
 }
 
 #[tokio::test]
 async fn five_bodies_that_break_off_have_the_mirror_left_alone() {
     let body = pattern(1, LARGE);
-    let scene = Scene::new(|_| Act::Close);
+    let scene = Scene::new(|_| Response::disconnect());
     for number in 0..8 {
         let key = format!("k/{number}");
-        let answer = Answer::object(&scene.object(&key, body.clone()).await, body.clone());
-        scene.mirror.now(move |_| Act::CutBody(answer.clone(), CUT));
+        let answer = cached(&scene.object(&key, body.clone()).await, body.clone());
+        scene.mirror.set_script(move |_| answer.clone().cut_after(CUT));
         assert_same(&scene.read(&key).await.unwrap(), &body);
     }
-    assert_eq!((scene.mirror.fired("CutBody"), scene.state()), (5, "open"));
+    assert_eq!((scene.mirror.fired(), scene.state()), (5, "open"));
 }
 
 /// Reads until the mirror has sent what it will, then has origin changed, then reads the rest.
@@ -139,7 +140,7 @@ async fn changed_in_the_middle(
 #[tokio::test]
 async fn two_versions_are_never_spliced() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
-    for (name, fail) in ways() {
+    for (_, fail) in ways() {
         let (scene, _) = failing(fail, &old).await;
         let (read, end) =
             changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await))
@@ -147,7 +148,7 @@ async fn two_versions_are_never_spliced() {
         let error = refused(end, ErrorKind::Integrity);
         assert!(error.is_retryable() && error.message().contains("never spliced"), "{error}");
         assert_same(&read, &old[..CUT]);
-        assert_eq!(scene.mirror.fired(name), 1);
+        assert_eq!(scene.mirror.fired(), 1);
         // Opened again, it is the new version: the mirror is not asked for the key.
         assert_same(&scene.read(KEY).await.unwrap(), &new);
     }
@@ -213,45 +214,45 @@ impl Driver for Careless {
 #[tokio::test]
 async fn nor_are_they_where_origin_takes_no_notice_of_conditions() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
-    let mirror = Staged::start(|_| Act::Close);
+    let mirror = Peer::start(|_| Response::disconnect());
     let scene =
         Scene::at(vec![mirror.url()], mirror, Memory::storage().layer(Careless), |builder| builder);
-    let answer = Answer::object(&scene.object(KEY, old.clone()).await, old.clone());
-    scene.mirror.now(move |_| Act::CutBody(answer.clone(), CUT));
+    let answer = cached(&scene.object(KEY, old.clone()).await, old.clone());
+    scene.mirror.set_script(move |_| answer.clone().cut_after(CUT));
     let (read, end) =
         changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await)).await;
     refused(end, ErrorKind::Integrity);
     assert_same(&read, &old[..CUT]);
-    assert_eq!(scene.mirror.fired("CutBody"), 1);
+    assert_eq!(scene.mirror.fired(), 1);
 }
 
 #[tokio::test]
 async fn an_object_that_is_deleted_in_the_middle_ends_with_an_error() {
     let body = pattern(1, LARGE);
-    let (scene, _) = failing(Act::CutBody, &body).await;
+    let (scene, _) = failing(Response::cut_after, &body).await;
     let (read, end) =
         changed_in_the_middle(&scene, async || scene.origin.delete(KEY).await.unwrap()).await;
     assert!(refused(end, ErrorKind::Integrity).is_retryable());
     assert_same(&read, &body[..CUT]);
-    assert_eq!(scene.mirror.fired("CutBody"), 1);
+    assert_eq!(scene.mirror.fired(), 1);
     refused(scene.read(KEY).await, ErrorKind::NotFound);
 }
 
 #[tokio::test]
 async fn when_origin_fails_too_the_error_tells_of_both() {
     let body = pattern(1, LARGE);
-    let (scene, _) = failing(Act::CutBody, &body).await;
+    let (scene, _) = failing(Response::cut_after, &body).await;
     let down = scene.faults.on(Operation::Open).fail(ErrorKind::Timeout);
     let error = refused(scene.read(KEY).await, ErrorKind::Timeout);
     assert!(error.message().contains("the mirror failed in the middle"), "{error}");
     assert!(error.message().contains("as planned by the test"), "{error}");
-    assert_eq!((scene.mirror.fired("CutBody"), down.fired()), (1, 1));
+    assert_eq!((scene.mirror.fired(), down.fired()), (1, 1));
 }
 
 /// A mirror with an ETag of its own, as the original server has it, whose bodies break off.
 async fn foreign(at_mirror: &Bytes, at_origin: &Bytes) -> Scene {
-    let answer = Answer::foreign("\"1700000000.0-1000000-42\"", at_mirror.clone());
-    let scene = Scene::new(move |asked: &Asked| Act::CutBody(answer.clone().part_for(asked), CUT));
+    let answer = foreign_object("\"1700000000.0-1000000-42\"", at_mirror.clone());
+    let scene = Scene::new(move |asked: &Request| answer.clone().in_range(asked).cut_after(CUT));
     scene.object(KEY, at_origin.clone()).await;
     scene
 }
@@ -263,10 +264,7 @@ async fn where_the_etag_is_the_mirrors_own_origin_goes_on_if_its_bytes_are_the_s
     assert_same(&scene.read(KEY).await.unwrap(), &body);
     let part = scene.storage.open(KEY).range(100_000..).await.unwrap();
     assert_same(&part.bytes().await.unwrap(), &body[100_000..]);
-    assert_eq!(
-        (scene.mirror.fired("CutBody"), scene.cache.status().mirrors[0].resumed_bodies),
-        (1, 1)
-    );
+    assert_eq!((scene.mirror.fired(), scene.cache.status().mirrors[0].resumed_bodies), (1, 1));
 }
 
 #[tokio::test]
@@ -275,10 +273,7 @@ async fn so_does_the_rest_of_a_range() {
     let scene = foreign(&body, &body).await;
     let part = scene.storage.open(KEY).range(100_000..900_000).await.unwrap();
     assert_same(&part.bytes().await.unwrap(), &body[100_000..900_000]);
-    assert_eq!(
-        (scene.mirror.fired("CutBody"), scene.cache.status().mirrors[0].resumed_bodies),
-        (1, 1)
-    );
+    assert_eq!((scene.mirror.fired(), scene.cache.status().mirrors[0].resumed_bodies), (1, 1));
 }
 
 #[tokio::test]
@@ -289,7 +284,7 @@ async fn and_does_not_if_one_byte_differs() {
     let scene = foreign(&body, &other.clone().into()).await;
     let error = refused(scene.read(KEY).await, ErrorKind::Integrity);
     assert!(error.is_retryable(), "{error}");
-    assert_eq!(scene.mirror.fired("CutBody"), 1);
+    assert_eq!(scene.mirror.fired(), 1);
     assert_same(&scene.read(KEY).await.unwrap(), &other);
 }
 
@@ -300,7 +295,7 @@ async fn what_goes_on_after_the_same_beginning_is_one_version_whole() {
     other[CUT] ^= 1;
     let scene = foreign(&body, &other.clone().into()).await;
     assert_same(&scene.read(KEY).await.unwrap(), &other);
-    assert_eq!(scene.mirror.fired("CutBody"), 1);
+    assert_eq!(scene.mirror.fired(), 1);
 }
 
 #[tokio::test]
@@ -308,29 +303,29 @@ async fn an_object_of_another_length_does_not_go_on() {
     let body = pattern(1, LARGE);
     let scene = foreign(&body, &body.slice(..LARGE - 1)).await;
     refused(scene.read(KEY).await, ErrorKind::Integrity);
-    assert_eq!(scene.mirror.fired("CutBody"), 1);
+    assert_eq!(scene.mirror.fired(), 1);
 }
 
 #[tokio::test]
 async fn another_version_than_origin_told_is_not_handed_on_and_is_purged() {
-    let scene = Scene::new(|_| Act::Close);
-    let old = Answer::object(&scene.object(KEY, "the old bytes").await, "the old bytes");
+    let scene = Scene::new(|_| Response::disconnect());
+    let old = cached(&scene.object(KEY, "the old bytes").await, "the old bytes");
     scene.object(KEY, "the new bytes").await;
     scene.storage.stat(KEY).await.unwrap();
-    scene.mirror.now(purging(move |_| old.clone().into()));
+    scene.mirror.set_script(purging(move |_| old.clone()));
     assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes");
     assert_eq!(scene.mirror.count("GET "), 1);
     assert_eq!(scene.cache.status().mirrors[0].stale, 1);
-    scene.mirror.until("POST /purge/", 1).await;
+    scene.mirror.until_requested("POST /purge/", 1).await;
 }
 
 #[tokio::test]
 async fn a_newer_version_that_origin_has_not_told_of_yet_is_looked_up_once() {
-    let scene = Scene::new(|_| Act::Close);
+    let scene = Scene::new(|_| Response::disconnect());
     scene.object(KEY, "the old bytes").await;
     scene.storage.stat(KEY).await.unwrap();
-    let new = Answer::object(&scene.object(KEY, "the new bytes").await, "the new bytes");
-    scene.mirror.now(purging(move |_| new.clone().into()));
+    let new = cached(&scene.object(KEY, "the new bytes").await, "the new bytes");
+    scene.mirror.set_script(purging(move |_| new.clone()));
     for _ in 0..4 {
         assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes");
     }
@@ -343,7 +338,7 @@ async fn a_newer_version_that_origin_has_not_told_of_yet_is_looked_up_once() {
 /// An object whose checksum origin keeps, and a mirror that sends other bytes in its name.
 async fn corrupted(len: usize) -> (Scene, Bytes) {
     let body = pattern(1, len);
-    let scene = Scene::new(|_| Act::Close);
+    let scene = Scene::new(|_| Response::disconnect());
     let sum = Checksum::of(ChecksumAlgorithm::Sha256, &body);
     let meta = scene
         .origin
@@ -355,8 +350,8 @@ async fn corrupted(len: usize) -> (Scene, Bytes) {
     scene.storage.stat(KEY).await.unwrap();
     let mut wrong = body.to_vec();
     wrong[len / 2] ^= 1;
-    let answer = Answer::object(&meta, wrong);
-    scene.mirror.now(purging(move |asked: &Asked| answer.clone().part_for(asked).into()));
+    let answer = cached(&meta, wrong);
+    scene.mirror.set_script(purging(move |asked: &Request| answer.clone().in_range(asked)));
     (scene, body)
 }
 
@@ -367,7 +362,7 @@ async fn wrong_bytes_that_a_checksum_can_tell_end_with_an_error_and_are_not_read
     assert!(error.is_retryable() && error.message().contains("sha256"), "{error}");
     assert_same(&scene.read(KEY).await.unwrap(), &body);
     assert_eq!((scene.mirror.count("GET "), scene.state()), (1, "suspect"));
-    scene.mirror.until("POST /purge/", 1).await;
+    scene.mirror.until_requested("POST /purge/", 1).await;
 }
 
 #[tokio::test]
@@ -382,11 +377,11 @@ async fn wrong_bytes_of_a_small_object_are_not_noticed_by_the_reader() {
 
 #[tokio::test]
 async fn a_foreign_mirror_with_a_newer_version_of_another_size_is_not_to_blame() {
-    let scene = Scene::new(|_| Act::Close);
+    let scene = Scene::new(|_| Response::disconnect());
     scene.object(KEY, "old").await;
     scene.storage.stat(KEY).await.unwrap();
     scene.object(KEY, "the new bytes").await;
-    scene.mirror.now(purging(|_| Answer::foreign("\"of-its-own\"", "the new bytes").into()));
+    scene.mirror.set_script(purging(|_| foreign_object("\"of-its-own\"", "the new bytes")));
     for _ in 0..3 {
         assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes");
     }
@@ -399,12 +394,12 @@ async fn a_foreign_mirror_with_a_newer_version_of_another_size_is_not_to_blame()
 #[tokio::test]
 async fn a_reader_who_stops_at_the_last_byte_has_read_it_whole() {
     let body = pattern(1, LARGE);
-    let scene = Scene::new(|_| Answer::new(500).into());
+    let scene = Scene::new(|_| Response::new(500));
     scene.object("other", "x").await;
     scene.read("other").await.unwrap();
     assert_eq!(scene.state(), "suspect");
-    let answer = Answer::object(&scene.object(KEY, body.clone()).await, body);
-    scene.mirror.now(move |_| answer.clone().into());
+    let answer = cached(&scene.object(KEY, body.clone()).await, body);
+    scene.mirror.set_script(move |_| answer.clone());
     let mut chunks = scene.storage.open(KEY).await.unwrap().into_stream();
     let mut read = 0;
     while read < LARGE {
@@ -433,21 +428,21 @@ async fn wrong_bytes_are_told_before_the_last_ones_are_handed_on() {
 #[tokio::test]
 async fn a_reader_who_loses_interest_says_nothing_of_the_mirror() {
     let body = pattern(1, LARGE);
-    let (scene, _) = failing(Act::StallBody, &body).await;
+    let (scene, _) = failing(Response::stall_after, &body).await;
     let mut chunks = scene.storage.open(KEY).await.unwrap().into_stream();
     chunks.try_next().await.unwrap().unwrap();
     drop(chunks);
-    assert_eq!((scene.mirror.fired("StallBody"), scene.state()), (1, "healthy"));
+    assert_eq!((scene.mirror.fired(), scene.state()), (1, "healthy"));
 }
 
 #[tokio::test]
 async fn an_object_read_to_its_end_is_a_hit_and_origin_hears_nothing() {
-    let scene = Scene::new(|_| Act::Close);
+    let scene = Scene::new(|_| Response::disconnect());
     for (key, body) in
         [("large", pattern(1, LARGE)), ("small", pattern(2, 10)), ("empty", Bytes::new())]
     {
-        let answer = Answer::object(&scene.object(key, body.clone()).await, body.clone());
-        scene.mirror.now(move |_| answer.clone().into());
+        let answer = cached(&scene.object(key, body.clone()).await, body.clone());
+        scene.mirror.set_script(move |_| answer.clone());
         assert_same(&scene.read(key).await.unwrap(), &body);
     }
     let status = scene.cache.status();

@@ -7,10 +7,10 @@ use storage_core::signed_url::SigningKey;
 use storage_core::{ErrorKind, Key, Memory, Storage, UrlMethod};
 use storage_fs::Fs;
 use storage_http_cache::{HttpCacheBuilder, Verify};
+use storage_testkit::http::{Peer, Request, Response};
 use tempfile::TempDir;
 
-use super::scene::{BRIEF, KEY, Scene, later, purging, refused};
-use super::staged::{Act, Answer, Asked, Staged};
+use super::scene::{BRIEF, KEY, Scene, foreign_object, json, later, purging, refused, verdict};
 
 const QUARTER: Duration = Duration::from_secs(900);
 const AT_ORIGIN: &str = "https://media.example.com/files/";
@@ -18,17 +18,17 @@ const AT_ORIGIN: &str = "https://media.example.com/files/";
 /// In front of an origin that everybody may read.
 fn public(
     set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
-    script: fn(&Asked) -> Act,
+    script: fn(&Request) -> Response,
 ) -> Scene {
     let origin = Memory::storage().layer(|inner| PublicUrl::new(inner, AT_ORIGIN.parse().unwrap()));
-    let mirror = Staged::start(script);
+    let mirror = Peer::start(script);
     Scene::at(vec![mirror.url()], mirror, origin, set_up)
 }
 
 /// In front of an origin that signs links.
 fn private(
     set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
-    script: fn(&Asked) -> Act,
+    script: fn(&Request) -> Response,
 ) -> (Scene, TempDir) {
     let directory = tempfile::Builder::new().prefix("storage-http-cache-").tempdir().unwrap();
     let origin = Fs::builder(directory.path().join("root"))
@@ -36,12 +36,12 @@ fn private(
         .public_url(AT_ORIGIN.parse().unwrap())
         .signing_key(SigningKey::new("the signing key of origin").unwrap());
     let origin = Storage::new(origin.build().unwrap());
-    let mirror = Staged::start(script);
+    let mirror = Peer::start(script);
     (Scene::at(vec![mirror.url()], mirror, origin, set_up), directory)
 }
 
-fn available(_: &Asked) -> Act {
-    Answer::verdict(true).into()
+fn available(_: &Request) -> Response {
+    verdict(true)
 }
 
 fn verified_by(how: Verify) -> impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder {
@@ -59,40 +59,37 @@ async fn a_mirror_that_has_the_object_is_linked_to_and_asked_once() {
     for _ in 0..3 {
         assert_eq!(link(&scene, "a b/c?.mp3").await, expected);
     }
-    assert_eq!(scene.mirror.asked().len(), 1);
-    assert_eq!(scene.mirror.asked()[0].target, "/verify/a%20b/c%3F.mp3");
+    assert_eq!(scene.mirror.requests().len(), 1);
+    assert_eq!(scene.mirror.requests()[0].target, "/verify/a%20b/c%3F.mp3");
     later(Duration::from_secs(120)).await;
     assert_eq!(link(&scene, "a b/c?.mp3").await, expected);
-    assert_eq!(scene.mirror.asked().len(), 2, "after the memo's time it is asked again");
+    assert_eq!(scene.mirror.requests().len(), 2, "after the memo's time it is asked again");
 }
 
 #[tokio::test]
 async fn one_that_does_not_have_it_is_not_and_its_answer_is_remembered_too() {
-    let answers: [fn(&Asked) -> Act; 4] = [
-        |_| Answer::verdict(false).into(),
-        |_| {
-            Answer::json(r#"{"available": true, "file": "x", "error": true, "error_msg": "no"}"#)
-                .into()
-        },
-        |_| Answer::new(404).into(),
-        |_| Answer::new(302).header("location", "/elsewhere").into(),
+    let answers: [fn(&Request) -> Response; 4] = [
+        |_| verdict(false),
+        |_| json(r#"{"available": true, "file": "x", "error": true, "error_msg": "no"}"#),
+        |_| Response::new(404),
+        |_| Response::new(302).header("location", "/elsewhere"),
     ];
     for answer in answers {
         let scene = public(|builder| builder, answer);
         for _ in 0..3 {
             assert_eq!(link(&scene, KEY).await, format!("{AT_ORIGIN}{KEY}"));
         }
-        assert_eq!((scene.mirror.asked().len(), scene.state()), (1, "healthy"));
+        assert_eq!((scene.mirror.requests().len(), scene.state()), (1, "healthy"));
     }
 }
 
 #[tokio::test]
 async fn one_in_trouble_is_not_and_is_left_alone_after_five() {
-    let troubles: [fn(&Asked) -> Act; 4] = [
-        |_| Answer::new(500).into(),
-        |_| Act::BlackHole,
-        |_| Act::Close,
-        |_| Answer::foreign("\"x\"", "<html>this is no cache tier</html>").into(),
+    let troubles: [fn(&Request) -> Response; 4] = [
+        |_| Response::new(500),
+        |_| Response::never(),
+        |_| Response::disconnect(),
+        |_| foreign_object("\"x\"", "<html>this is no cache tier</html>"),
     ];
     for trouble in troubles {
         let scene = public(|builder| builder.header_timeout(BRIEF), trouble);
@@ -102,27 +99,27 @@ async fn one_in_trouble_is_not_and_is_left_alone_after_five() {
                 format!("{AT_ORIGIN}k/{number}")
             );
         }
-        assert_eq!((scene.mirror.asked().len(), scene.state()), (5, "open"));
+        assert_eq!((scene.mirror.requests().len(), scene.state()), (5, "open"));
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_says_yes_and_then_stalls_is_not_waited_for() {
-    let stalling = |_: &Asked| Act::StallBody(Answer::verdict(true), 5);
+    let stalling = |_: &Request| verdict(true).stall_after(5);
     let scene = public(|builder| builder.header_timeout(BRIEF), stalling);
     assert_eq!(link(&scene, KEY).await, format!("{AT_ORIGIN}{KEY}"));
-    assert_eq!((scene.mirror.fired("StallBody"), scene.state()), (1, "suspect"));
+    assert_eq!((scene.mirror.fired(), scene.state()), (1, "suspect"));
 }
 
 #[tokio::test]
 async fn a_mirror_in_doubt_is_asked_again_though_it_said_yes_before() {
     let scene = public(|builder| builder, available);
     link(&scene, KEY).await;
-    scene.mirror.now(|_| Answer::new(500).into());
+    scene.mirror.set_script(|_| Response::new(500));
     link(&scene, "other").await;
     assert_eq!(scene.state(), "suspect");
     assert_eq!(link(&scene, KEY).await, format!("{AT_ORIGIN}{KEY}"));
-    assert_eq!(scene.mirror.asked().len(), 3);
+    assert_eq!(scene.mirror.requests().len(), 3);
 }
 
 #[tokio::test]
@@ -130,11 +127,7 @@ async fn a_key_whose_purge_is_not_confirmed_is_linked_to_origin() {
     let scene = public(
         |builder| builder,
         |asked| {
-            if asked.method == "POST" {
-                Answer::new(500).into()
-            } else {
-                Answer::verdict(true).into()
-            }
+            if asked.method == "POST" { Response::new(500) } else { verdict(true) }
         },
     );
     assert!(link(&scene, KEY).await.starts_with(scene.mirror.url().as_str()));
@@ -145,14 +138,13 @@ async fn a_key_whose_purge_is_not_confirmed_is_linked_to_origin() {
 
 #[tokio::test]
 async fn a_web_server_is_asked_with_head_for_the_plain_path() {
-    let scene = public(verified_by(Verify::Head), |_| {
-        Answer::new(200).header("content-length", "5").into()
-    });
+    let scene =
+        public(verified_by(Verify::Head), |_| Response::new(200).header("content-length", "5"));
     assert_eq!(link(&scene, KEY).await, format!("{}{KEY}", scene.mirror.url()));
-    let scene_without = public(verified_by(Verify::Head), |_| Answer::new(404).into());
+    let scene_without = public(verified_by(Verify::Head), |_| Response::new(404));
     assert_eq!(link(&scene_without, KEY).await, format!("{AT_ORIGIN}{KEY}"));
     for scene in [scene, scene_without] {
-        let asked = scene.mirror.asked();
+        let asked = scene.mirror.requests();
         assert_eq!(
             (asked[0].method.as_str(), asked[0].target.as_str()),
             ("HEAD", format!("/{KEY}").as_str())
@@ -164,10 +156,10 @@ async fn a_web_server_is_asked_with_head_for_the_plain_path() {
 async fn without_verification_a_mirror_is_linked_to_unless_it_is_left_alone() {
     let scene = public(
         |builder| verified_by(Verify::None)(builder).breaker_failures(1),
-        |_| Answer::new(500).into(),
+        |_| Response::new(500),
     );
     assert_eq!(link(&scene, KEY).await, format!("{}{KEY}", scene.mirror.url()));
-    assert_eq!(scene.mirror.asked().len(), 0);
+    assert_eq!(scene.mirror.requests().len(), 0);
     scene.object("other", "x").await;
     scene.read("other").await.unwrap();
     assert_eq!(link(&scene, KEY).await, format!("{AT_ORIGIN}{KEY}"));
@@ -178,7 +170,7 @@ async fn what_origin_signs_is_not_linked_to_the_mirror() {
     let (scene, _directory) = private(|builder| builder, available);
     let signed = scene.storage.url(KEY).expires_in(QUARTER).await.unwrap();
     assert!(signed.as_str().starts_with(AT_ORIGIN) && signed.expires_at.is_some(), "{signed}");
-    assert_eq!(scene.mirror.asked().len(), 0);
+    assert_eq!(scene.mirror.requests().len(), 0);
 }
 
 #[tokio::test]
@@ -204,7 +196,7 @@ async fn with_its_signing_key_links_to_the_mirror_are_signed_for_it() {
         assert_eq!(grant.content_type.as_deref(), Some("a/c"));
     }
     // The question was signed as well.
-    let asked = scene.mirror.asked();
+    let asked = scene.mirror.requests();
     let (path, query) = asked[0].target.split_once('?').unwrap();
     assert_eq!((asked.len(), path), (1, format!("/verify/{KEY}").as_str()));
     assert!(signer.verify(UrlMethod::Get, &key, query, SystemTime::now()).is_ok());
@@ -233,10 +225,10 @@ async fn a_public_mirror_is_linked_to_in_place_of_what_origin_would_sign() {
 
 #[tokio::test]
 async fn where_origin_makes_no_links_the_mirrors_is_better_than_none() {
-    let scene = Scene::with(|builder| builder.public(true), |_| Answer::new(500).into());
+    let scene = Scene::with(|builder| builder.public(true), |_| Response::new(500));
     assert_eq!(link(&scene, KEY).await, format!("{}download/{KEY}", scene.mirror.url()));
     let signed = scene.storage.url(KEY).expires_in(QUARTER).await;
     refused(signed, ErrorKind::Unsupported);
-    let scene = Scene::new(purging(|_| Answer::verdict(true).into()));
+    let scene = Scene::new(purging(|_| verdict(true)));
     refused(scene.storage.url(KEY).await, ErrorKind::Unsupported);
 }

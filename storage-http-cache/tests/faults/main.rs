@@ -3,7 +3,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | `staged`, `scene` | a mirror that does what a test says, and the driver on it |
+//! | `scene` | the driver on a mirror that follows the script of a test |
 //! | `answers` | no answer, bad answers, answers that leave it to origin; when the mirror is asked again |
 //! | `bodies` | bodies that break off, stall or are wrong |
 //! | `writes` | purges, and what bypasses the mirror until they are confirmed |
@@ -16,5 +16,4 @@ mod bodies;
 mod links;
 mod requests;
 mod scene;
-mod staged;
 mod writes;

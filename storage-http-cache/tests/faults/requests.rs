@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use storage_core::signed_url::SigningKey;
 use storage_core::{ByteRange, ErrorKind, Key, UrlMethod};
+use storage_testkit::http::Response;
 
-use super::scene::{KEY, Scene, TOKEN, refused};
-use super::staged::{Act, Answer};
+use super::scene::{KEY, Scene, TOKEN, cached, refused};
 
 #[tokio::test]
 async fn keys_that_look_like_others_are_asked_for_as_what_they_are() {
-    let scene = Scene::new(|_| Answer::new(404).into());
+    let scene = Scene::new(|_| Response::new(404));
     let keys = [
         "Foo.mp3",
         "foo.mp3",
@@ -38,7 +38,8 @@ async fn keys_that_look_like_others_are_asked_for_as_what_they_are() {
         scene.object(key, key.as_bytes().to_vec()).await;
         assert_eq!(scene.read(key).await.unwrap(), key.as_bytes());
     }
-    let targets: HashSet<_> = scene.mirror.asked().into_iter().map(|asked| asked.target).collect();
+    let targets: HashSet<_> =
+        scene.mirror.requests().into_iter().map(|asked| asked.target).collect();
     assert_eq!(targets.len(), keys.len(), "{targets:?}");
     for target in [
         "/download/x.mp3%3Fv%3D1",
@@ -52,17 +53,17 @@ async fn keys_that_look_like_others_are_asked_for_as_what_they_are() {
 
 #[tokio::test]
 async fn keys_that_lead_elsewhere_are_no_keys() {
-    let scene = Scene::new(|_| Answer::new(404).into());
+    let scene = Scene::new(|_| Response::new(404));
     for key in ["..", "../x", "a/../b", "/a", "a//b", "a\0b", ""] {
         refused(scene.read(key).await, ErrorKind::InvalidKey);
         refused(scene.storage.url(key).await, ErrorKind::InvalidKey);
     }
-    assert_eq!(scene.mirror.asked().len(), 0);
+    assert_eq!(scene.mirror.requests().len(), 0);
 }
 
 #[tokio::test]
 async fn ranges_and_conditions_go_along() {
-    let scene = Scene::new(|_| Answer::new(404).into());
+    let scene = Scene::new(|_| Response::new(404));
     let etag = scene.object(KEY, "0123456789").await.etag.unwrap();
     let open = || scene.storage.open(KEY);
     open().range(2..5).if_match(etag.clone()).await.unwrap();
@@ -70,7 +71,7 @@ async fn ranges_and_conditions_go_along() {
     open().range(u64::MAX - 1..).await.unwrap_err();
     refused(open().if_none_match(etag.clone()).await, ErrorKind::NotModified);
     open().if_modified_since(SystemTime::UNIX_EPOCH).await.unwrap();
-    let asked = scene.mirror.asked();
+    let asked = scene.mirror.requests();
     assert_eq!(
         (asked[0].header("range"), asked[0].header("if-match")),
         (Some("bytes=2-4"), Some(&*etag.to_string()))
@@ -85,31 +86,32 @@ async fn ranges_and_conditions_go_along() {
 
 #[tokio::test]
 async fn the_token_goes_only_to_where_purges_go() {
-    let here = Scene::new(|_| Answer::new(404).into());
+    let here = Scene::new(|_| Response::new(404));
     here.object(KEY, "body").await;
     here.storage.open(KEY).await.unwrap();
-    let told = here.mirror.asked().swap_remove(0).header("authorization").map(str::to_owned);
+    let told = here.mirror.requests().swap_remove(0).header("authorization").map(str::to_owned);
     assert_eq!(told, Some(format!("Bearer {TOKEN}")));
     // The mirror may be anybody's then.
     let elsewhere = Scene::with(
         |builder| builder.admin("http://127.0.0.1:1/".parse().unwrap()),
-        |_| Answer::new(404).into(),
+        |_| Response::new(404),
     );
     elsewhere.object(KEY, "body").await;
     elsewhere.storage.open(KEY).await.unwrap();
-    assert_eq!(elsewhere.mirror.asked().swap_remove(0).header("authorization"), None);
+    assert_eq!(elsewhere.mirror.requests().swap_remove(0).header("authorization"), None);
 }
 
 #[tokio::test]
 async fn a_private_mirror_is_asked_with_a_signed_link_that_stays_the_same() {
     let signer = SigningKey::new("the signing key of the mirror").unwrap();
-    let scene = Scene::with(|builder| builder.signing_key(signer.clone()), |_| Act::Close);
-    let answer = Answer::object(&scene.object(KEY, "body").await, "body");
-    scene.mirror.now(move |_| answer.clone().into());
+    let scene =
+        Scene::with(|builder| builder.signing_key(signer.clone()), |_| Response::disconnect());
+    let answer = cached(&scene.object(KEY, "body").await, "body");
+    scene.mirror.set_script(move |_| answer.clone());
     for _ in 0..2 {
         assert_eq!(scene.read(KEY).await.unwrap(), "body");
     }
-    let asked = scene.mirror.asked();
+    let asked = scene.mirror.requests();
     assert_eq!(asked.len(), 2);
     for asked in &asked {
         let (path, query) = asked.target.split_once('?').unwrap();
@@ -131,10 +133,10 @@ async fn a_private_mirror_is_asked_with_a_signed_link_that_stays_the_same() {
 async fn no_secret_shows() {
     const SECRET: &str = "canary-signing-key";
     let signer = SigningKey::new(SECRET).unwrap();
-    let scene = Scene::with(|builder| builder.signing_key(signer), |_| Answer::new(500).into());
+    let scene = Scene::with(|builder| builder.signing_key(signer), |_| Response::new(500));
     let _ = scene.faults.on(storage_core::Operation::Open).fail(ErrorKind::Unexpected);
     let error = scene.read(KEY).await.unwrap_err();
-    assert_eq!(scene.mirror.fired("Say"), 1);
+    assert_eq!(scene.mirror.sound(), 1);
     let shown = format!(
         "{error} {error:?} {:?} {:?} {:?}",
         scene.cache,

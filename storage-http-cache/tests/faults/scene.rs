@@ -1,4 +1,4 @@
-//! [`Scene`]: a staged mirror, an origin that counts and fails as planned, and the driver on both.
+//! [`Scene`]: a scripted mirror, an origin that counts and fails as planned, and the driver on both.
 
 use std::time::Duration;
 
@@ -6,9 +6,8 @@ use bytes::Bytes;
 use storage_core::{ErrorKind, Memory, ObjectMeta, Operation, Result, Storage};
 use storage_http_cache::{HttpCache, HttpCacheBuilder};
 use storage_testkit::faults::Faults;
+use storage_testkit::http::{Peer, Request, Response};
 use url::Url;
-
-use super::staged::{Act, Answer, Asked, Staged};
 
 pub(crate) const TOKEN: &str = "canary-token-of-the-tests";
 pub(crate) const KEY: &str = "episodes/one.mp3";
@@ -20,7 +19,7 @@ pub(crate) const BRIEF: Duration = Duration::from_secs(1);
 pub(crate) const PATIENT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Scene {
-    pub(crate) mirror: Staged,
+    pub(crate) mirror: Peer,
     /// Origin itself, beside the driver.
     pub(crate) origin: Storage,
     /// What the driver asks of origin, and what goes wrong with it.
@@ -32,22 +31,22 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// With a mirror that does this.
-    pub(crate) fn new(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(script: impl FnMut(&Request) -> Response + Send + 'static) -> Self {
         Self::with(|builder| builder, script)
     }
 
     /// With other options.
     pub(crate) fn with(
         set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
-        script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
+        script: impl FnMut(&Request) -> Response + Send + 'static,
     ) -> Self {
-        let mirror = Staged::start(script);
+        let mirror = Peer::start(script);
         Self::at(vec![mirror.url()], mirror, Memory::storage(), set_up)
     }
 
     pub(crate) fn at(
         mirrors: Vec<Url>,
-        mirror: Staged,
+        mirror: Peer,
         origin: Storage,
         set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
     ) -> Self {
@@ -95,11 +94,33 @@ pub(crate) async fn later(time: Duration) {
     tokio::time::resume();
 }
 
-/// Answers purges and leaves the rest to the script.
+/// The response of an anystorage mirror that holds the object.
+pub(crate) fn cached(meta: &ObjectMeta, body: impl Into<Bytes>) -> Response {
+    foreign_object(&meta.etag.as_ref().unwrap().to_string(), body)
+        .header("cache-status", "anystorage; hit")
+}
+
+/// The response of a mirror that has ETags of its own.
+pub(crate) fn foreign_object(etag: &str, body: impl Into<Bytes>) -> Response {
+    Response::ok(body).header("etag", etag).header("content-type", "a/b")
+}
+
+/// The response to a verification.
+pub(crate) fn verdict(available: bool) -> Response {
+    json(&format!(
+        r#"{{"available": {available}, "file": "x", "error": false, "error_msg": null}}"#
+    ))
+}
+
+pub(crate) fn json(text: &str) -> Response {
+    Response::ok(text.to_owned()).header("content-type", "application/json")
+}
+
+/// Responds to purges and leaves the rest to the script.
 pub(crate) fn purging(
-    script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
-) -> impl Fn(&Asked) -> Act + Send + Sync {
-    move |asked| if asked.method == "POST" { Answer::new(204).into() } else { script(asked) }
+    mut script: impl FnMut(&Request) -> Response + Send + 'static,
+) -> impl FnMut(&Request) -> Response + Send + 'static {
+    move |asked| if asked.method == "POST" { Response::new(204) } else { script(asked) }
 }
 
 #[track_caller]

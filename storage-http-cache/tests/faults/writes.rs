@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::stream;
 use storage_core::{ErrorKind, Operation, Payload};
 use storage_http_cache::{HttpCacheBuilder, OnSave};
+use storage_testkit::http::{Gate, Peer, Request, Response};
 
-use super::scene::{KEY, PATIENT, Scene, TOKEN, later, purging, refused};
-use super::staged::{Act, Answer, Asked, Gate};
+use super::scene::{KEY, PATIENT, Scene, TOKEN, cached, foreign_object, later, purging, refused};
 
 /// What a mirror that missed a purge would send.
-fn stale() -> Answer {
-    Answer::foreign("\"stale\"", "stale")
+fn stale() -> Response {
+    foreign_object("\"stale\"", "stale")
 }
 
 /// Reads what the mirror would answer with stale bytes.
@@ -35,13 +35,13 @@ async fn confirmed(scene: &Scene) {
 
 #[tokio::test]
 async fn each_write_is_purged_with_the_token_before_it_returns() {
-    let scene = Scene::new(purging(|_| Act::Close));
+    let scene = Scene::new(purging(|_| Response::disconnect()));
     let storage = &scene.storage;
     storage.save("a b/c.txt", "1").await.unwrap();
     storage.copy("a b/c.txt", "d.txt").await.unwrap();
     storage.delete("d.txt").await.unwrap();
     storage.delete_many(stream::iter(["a b/c.txt", "never-there"])).finish().await.unwrap();
-    let asked = scene.mirror.asked();
+    let asked = scene.mirror.requests();
     let mut targets: Vec<_> =
         asked.iter().map(|asked| format!("{} {}", asked.method, asked.target)).collect();
     targets[3..].sort_unstable();
@@ -54,15 +54,15 @@ async fn each_write_is_purged_with_the_token_before_it_returns() {
 
 #[tokio::test]
 async fn the_key_under_which_an_object_was_saved_is_the_one_that_is_purged() {
-    let scene = Scene::new(purging(|_| Act::Close));
+    let scene = Scene::new(purging(|_| Response::disconnect()));
     scene.storage.save("a.txt", "1").await.unwrap();
     let other = scene.storage.save("a.txt", "2").unique_name().await.unwrap().key;
-    assert_eq!(scene.mirror.asked()[1].target, format!("/purge/{other}"));
+    assert_eq!(scene.mirror.requests()[1].target, format!("/purge/{other}"));
 }
 
 #[tokio::test]
 async fn a_write_that_was_refused_purges_nothing() {
-    let scene = Scene::new(purging(|_| Answer::new(404).into()));
+    let scene = Scene::new(purging(|_| Response::new(404)));
     scene.object(KEY, "old").await;
     refused(scene.storage.save(KEY, "new").create_new().await, ErrorKind::AlreadyExists);
     refused(scene.storage.copy("missing", KEY).await, ErrorKind::NotFound);
@@ -73,9 +73,11 @@ async fn a_write_that_was_refused_purges_nothing() {
 #[tokio::test]
 async fn what_is_saved_is_read_though_its_purge_is_lost_until_it_is_confirmed() {
     for code in [500, 401, 404] {
-        let scene = Scene::new(move |asked| {
-            if asked.method == "POST" { Answer::new(code).into() } else { stale().into() }
-        });
+        let scene = Scene::new(
+            move |asked| {
+                if asked.method == "POST" { Response::new(code) } else { stale() }
+            },
+        );
         scene.storage.save(KEY, "fresh").await.unwrap();
         reads(&scene, "fresh").await;
         assert_eq!(scene.mirror.count("GET "), 0, "{code}: the mirror was asked");
@@ -83,13 +85,13 @@ async fn what_is_saved_is_read_though_its_purge_is_lost_until_it_is_confirmed() 
         assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1, "{code}");
 
         // What another one has not read here is asked of the mirror.
-        let answer = Answer::object(&scene.object("other", "x").await, "x");
-        scene.mirror.now(purging(move |_| answer.clone().into()));
+        let answer = cached(&scene.object("other", "x").await, "x");
+        scene.mirror.set_script(purging(move |_| answer.clone()));
         assert_eq!(scene.read("other").await.unwrap(), "x");
         assert_eq!(scene.mirror.count("GET "), 1, "{code}");
         confirmed(&scene).await;
-        let answer = Answer::object(&scene.origin.stat(KEY).await.unwrap(), "fresh");
-        scene.mirror.now(purging(move |_| answer.clone().into()));
+        let answer = cached(&scene.origin.stat(KEY).await.unwrap(), "fresh");
+        scene.mirror.set_script(purging(move |_| answer.clone()));
         reads(&scene, "fresh").await;
         assert_eq!(scene.mirror.count("GET "), 4, "{code}: the mirror is in use again");
     }
@@ -97,14 +99,14 @@ async fn what_is_saved_is_read_though_its_purge_is_lost_until_it_is_confirmed() 
 
 #[tokio::test]
 async fn a_key_is_bypassed_while_it_is_written() {
-    let scene = Scene::new(purging(|_| stale().into()));
+    let scene = Scene::new(purging(|_| stale()));
     scene.object(KEY, "old").await;
     let held = scene.faults.on(Operation::Save).hold();
     let storage = scene.storage.clone();
     let save = tokio::spawn(async move { storage.save(KEY, "new").await });
     held.reached().await;
     reads(&scene, "old").await;
-    assert_eq!(scene.mirror.asked().len(), 0);
+    assert_eq!(scene.mirror.requests().len(), 0);
     held.release();
     save.await.unwrap().unwrap();
     assert_eq!(scene.mirror.count("POST /purge/"), 1);
@@ -112,7 +114,7 @@ async fn a_key_is_bypassed_while_it_is_written() {
 
 #[tokio::test]
 async fn a_save_that_was_dropped_is_purged_in_the_background() {
-    let scene = Scene::new(purging(|_| stale().into()));
+    let scene = Scene::new(purging(|_| stale()));
     scene.object(KEY, "old").await;
     let held = scene.faults.on(Operation::Save).hold();
     let storage = scene.storage.clone();
@@ -120,14 +122,14 @@ async fn a_save_that_was_dropped_is_purged_in_the_background() {
     held.reached().await;
     save.abort();
     assert!(save.await.unwrap_err().is_cancelled());
-    scene.mirror.until("POST /purge/", 1).await;
+    scene.mirror.until_requested("POST /purge/", 1).await;
     confirmed(&scene).await;
     reads(&scene, "old").await;
 }
 
 #[tokio::test]
 async fn a_write_of_which_nobody_knows_is_purged_and_its_key_is_read_from_origin() {
-    let scene = Scene::new(purging(|_| stale().into()));
+    let scene = Scene::new(purging(|_| stale()));
     scene.object(KEY, "old").await;
     let lost = scene.faults.on(Operation::Save).lose_answer(ErrorKind::Timeout);
     refused(scene.storage.save(KEY, "new").await, ErrorKind::Timeout);
@@ -144,12 +146,12 @@ async fn a_write_of_which_nobody_knows_is_purged_and_its_key_is_read_from_origin
 #[tokio::test]
 async fn what_is_deleted_is_gone_though_the_mirror_has_it_still() {
     let scene =
-        Scene::new(|asked| if asked.method == "POST" { Act::Close } else { stale().into() });
+        Scene::new(|asked| if asked.method == "POST" { Response::disconnect() } else { stale() });
     scene.object(KEY, "old").await;
     scene.storage.delete(KEY).await.unwrap();
     refused(scene.read(KEY).await, ErrorKind::NotFound);
     assert!(!scene.storage.exists(KEY).await.unwrap());
-    assert_eq!((scene.mirror.fired("Close") > 0, scene.mirror.count("GET ")), (true, 0));
+    assert_eq!((scene.mirror.fired() > 0, scene.mirror.count("GET ")), (true, 0));
 }
 
 #[tokio::test]
@@ -157,27 +159,27 @@ async fn a_purge_is_good_for_the_write_before_it_alone() {
     // The first purge is answered when the second write has ended; the second one is lost.
     let (gate, first) = (Gate::new(), Arc::new(AtomicBool::new(true)));
     let held = gate.clone();
-    let scene = Scene::new(move |asked: &Asked| match asked.method.as_str() {
-        "POST" if first.swap(false, Ordering::SeqCst) => Act::Hold(held.clone(), Answer::new(204)),
-        "POST" => Answer::new(500).into(),
-        _ => stale().into(),
+    let scene = Scene::new(move |asked: &Request| match asked.method.as_str() {
+        "POST" if first.swap(false, Ordering::SeqCst) => Response::new(204).delay(&held).fault(),
+        "POST" => Response::new(500),
+        _ => stale(),
     });
     let storage = scene.storage.clone();
     let save = tokio::spawn(async move { storage.save(KEY, "one").await });
-    scene.mirror.until("POST /purge/", 1).await;
+    scene.mirror.until_requested("POST /purge/", 1).await;
     scene.storage.save(KEY, "two").await.unwrap();
     gate.open();
     save.await.unwrap().unwrap();
     reads(&scene, "two").await;
     assert_eq!(scene.mirror.count("GET "), 0);
     assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1);
-    assert!(scene.mirror.fired("Hold") == 1 && scene.mirror.fired("Say") >= 1);
+    assert!(scene.mirror.fired() == 1 && scene.mirror.sound() >= 1);
 }
 
 #[tokio::test]
 async fn every_mirror_purges() {
-    let other = super::staged::Staged::start(purging(|_| Act::Close));
-    let mirror = super::staged::Staged::start(purging(|_| Act::Close));
+    let other = Peer::start(purging(|_| Response::disconnect()));
+    let mirror = Peer::start(purging(|_| Response::disconnect()));
     let urls = vec![mirror.url(), other.url()];
     let scene = Scene::at(urls, mirror, storage_core::Memory::storage(), |builder| builder);
     scene.storage.save(KEY, "x").await.unwrap();
@@ -188,48 +190,51 @@ async fn every_mirror_purges() {
 async fn a_mirror_that_is_left_alone_does_not_hold_up_writers() {
     let for_hours = Duration::from_secs(24 * 60 * 60);
     let set_up = |builder: HttpCacheBuilder| builder.breaker_failures(1).header_timeout(for_hours);
-    let scene = Scene::with(set_up, |_| Answer::new(500).into());
+    let scene = Scene::with(set_up, |_| Response::new(500));
     scene.object("other", "x").await;
     scene.read("other").await.unwrap();
     assert_eq!(scene.state(), "open");
-    scene.mirror.now(|_| Act::BlackHole);
+    scene.mirror.set_script(|_| Response::never());
     let save = async { scene.storage.save(KEY, "x").await };
     tokio::time::timeout(PATIENT, save).await.expect("the writer waits for the mirror").unwrap();
     assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1);
-    scene.mirror.until("POST /purge/", 1).await;
+    scene.mirror.until_requested("POST /purge/", 1).await;
 }
 
 #[tokio::test]
 async fn prefetching_comes_after_the_purge_and_only_where_there_is_an_object() {
-    let scene = Scene::with(|builder| builder.on_save(OnSave::Prefetch), purging(|_| Act::Close));
+    let scene = Scene::with(
+        |builder| builder.on_save(OnSave::Prefetch),
+        purging(|_| Response::disconnect()),
+    );
     scene.storage.save("a.txt", "1").await.unwrap();
     scene.storage.delete("a.txt").await.unwrap();
-    let targets: Vec<_> = scene.mirror.asked().into_iter().map(|asked| asked.target).collect();
+    let targets: Vec<_> = scene.mirror.requests().into_iter().map(|asked| asked.target).collect();
     assert_eq!(targets, ["/purge/a.txt", "/prefetch/a.txt", "/purge/a.txt"]);
 }
 
 #[tokio::test]
 async fn admin_routes_may_be_elsewhere() {
-    let admin = super::staged::Staged::start(purging(|_| Act::Close));
+    let admin = Peer::start(purging(|_| Response::disconnect()));
     let url = admin.url();
-    let scene = Scene::with(|builder| builder.admin(url), |_| Act::Close);
+    let scene = Scene::with(|builder| builder.admin(url), |_| Response::disconnect());
     scene.storage.save("a.txt", "1").await.unwrap();
-    assert_eq!((admin.count("POST /purge/a.txt"), scene.mirror.asked().len()), (1, 0));
+    assert_eq!((admin.count("POST /purge/a.txt"), scene.mirror.requests().len()), (1, 0));
 }
 
 #[tokio::test]
 async fn without_a_token_a_key_bypasses_the_mirror_for_an_hour() {
-    let mirror = super::staged::Staged::start(|_| Act::Close);
+    let mirror = Peer::start(|_| Response::disconnect());
     let origin = storage_core::Memory::storage();
     let cache =
         storage_http_cache::HttpCache::builder(vec![mirror.url()], origin.clone()).build().unwrap();
     let storage = storage_core::Storage::new(cache);
     let meta = storage.save(KEY, "fresh").await.unwrap();
-    let answer = Answer::object(&meta, "fresh");
-    mirror.now(move |_| answer.clone().into());
+    let answer = cached(&meta, "fresh");
+    mirror.set_script(move |_| answer.clone());
     later(Duration::from_secs(3599)).await;
     assert_eq!(storage.open(KEY).await.unwrap().text().await.unwrap(), "fresh");
-    assert_eq!(mirror.asked().len(), 0);
+    assert_eq!(mirror.requests().len(), 0);
     later(Duration::from_secs(1)).await;
     assert_eq!(storage.open(KEY).await.unwrap().text().await.unwrap(), "fresh");
     assert_eq!((mirror.count("GET "), mirror.count("POST ")), (1, 0));
@@ -237,7 +242,7 @@ async fn without_a_token_a_key_bypasses_the_mirror_for_an_hour() {
 
 #[tokio::test]
 async fn a_stream_that_fails_leaves_the_old_object_to_be_read() {
-    let scene = Scene::new(purging(|_| stale().into()));
+    let scene = Scene::new(purging(|_| stale()));
     scene.object(KEY, "old").await;
     let chunks = stream::iter([Ok("half"), Err(std::io::Error::other("on purpose"))]);
     refused(scene.storage.save(KEY, Payload::from_stream(chunks)).await, ErrorKind::Unexpected);

@@ -7,10 +7,10 @@ use storage_core::{
     Metadata, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage,
     UrlOptions, async_trait,
 };
+use storage_testkit::http::closed_port;
 use storage_testkit::{Fixture, Harness, Verdict, case};
 
 use crate::servers::apache::Apache;
-use crate::servers::closed_port;
 use crate::servers::nginx::Nginx;
 use storage_http::Http;
 

@@ -78,7 +78,7 @@ impl Fill {
         if layout.weight() > self.shared.limits.max_size {
             return Err(too_large());
         }
-        let hold = Hold::take(&self.shared, layout.weight())?;
+        let reservation = Reservation::take(&self.shared, layout.weight())?;
         let partial = Partial::create(&self.shared, self.id)?;
         let header = encode_header(&json, header_len).ok_or_else(too_much)?;
         sys::write_all_at(&partial.file, &header, 0)?;
@@ -94,7 +94,7 @@ impl Fill {
         let sums = Sums::new(layout);
         Ok(Filling {
             partial,
-            hold,
+            reservation,
             fill: self,
             meta,
             layout,
@@ -117,7 +117,7 @@ impl Drop for Fill {
 pub(crate) struct Filling {
     // In this order they are dropped: the room is free when the file is gone.
     partial: Partial,
-    hold: Hold,
+    reservation: Reservation,
     fill: Fill,
     meta: EntryMeta,
     layout: Layout,
@@ -220,7 +220,7 @@ impl Filling {
                 }
             }
         };
-        self.hold.spend(entry.weight());
+        self.reservation.commit(entry.weight());
         shared.keep_open(&entry, &Arc::new(Handle::new(Arc::clone(&self.partial.file), sums)));
         shared.keep_metadata(&entry, self.meta.clone());
         if let Some(old) = replaced {
@@ -266,20 +266,20 @@ impl Tail {
 
 /// Bytes of the disk that are held for a fill, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct Reservation {
     shared: Arc<Shared>,
     bytes: u64,
 }
 
-impl Hold {
+impl Reservation {
     pub(super) fn take(shared: &Arc<Shared>, bytes: u64) -> Result<Self> {
         let full = || {
             Error::new(ErrorKind::StorageFull, "fills under way have been promised all of max_size")
         };
         let room = shared.index().make_room(bytes).ok_or_else(full)?;
-        let hold = Self { shared: Arc::clone(shared), bytes };
-        shared.removed(room.held - bytes, &room.left);
-        Ok(hold)
+        let reservation = Self { shared: Arc::clone(shared), bytes };
+        shared.removed(room.reserved - bytes, &room.left);
+        Ok(reservation)
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -294,12 +294,12 @@ impl Hold {
     }
 
     /// These bytes are an entry's now.
-    fn spend(&mut self, bytes: u64) {
+    fn commit(&mut self, bytes: u64) {
         self.bytes -= bytes;
     }
 }
 
-impl Drop for Hold {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.shared.index().release(self.bytes);
     }

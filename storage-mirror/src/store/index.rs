@@ -3,9 +3,9 @@
 //! All of it is behind one lock, which is held for a look-up in a table and a few links of lists,
 //! never for input or output.
 //!
-//! Invariant: `used + held` is at least what our files take on the disk, and at most `max` (but for
+//! Invariant: `used + reserved` is at least what our files take on the disk, and at most `max` (but for
 //! a directory that was filled under a greater limit, until it has been cut down). Bytes go from
-//! `held` to `used` when a fill becomes an entry; those of an entry that leaves stay in one of the
+//! `reserved` to `used` when a fill becomes an entry; those of an entry that leaves stay in one of the
 //! two until its file is removed.
 
 use std::collections::{BTreeSet, HashMap};
@@ -28,7 +28,7 @@ pub(super) struct Index {
     keys: BTreeSet<ByKey>,
     queue: S3Fifo<Arc<Entry>>,
     used: u64,
-    held: u64,
+    reserved: u64,
     memory: u64,
     evicted_objects: u64,
     evicted_bytes: u64,
@@ -38,16 +38,16 @@ pub(super) struct Index {
 /// Room that was made.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// What is held for the caller until he has removed the files of the entries that left, and
+    /// What is reserved for the caller until he has removed the files of the entries that left, and
     /// then may be cut down to what he asked for.
-    pub(super) held: u64,
+    pub(super) reserved: u64,
     pub(super) left: Vec<Arc<Entry>>,
 }
 
 /// What became of an entry that was put in.
 #[derive(Debug)]
 pub(super) enum Placed {
-    /// It is there; the one before it left, whose bytes are held until its file is removed.
+    /// It is there; the one before it left, whose bytes are reserved until its file is removed.
     New(Option<Arc<Entry>>),
     /// It is not, for this one is there, whose fill began later.
     Superseded(Arc<Entry>),
@@ -62,7 +62,7 @@ impl Index {
             keys: BTreeSet::new(),
             queue: S3Fifo::new(max),
             used: 0,
-            held: 0,
+            reserved: 0,
             memory: 0,
             evicted_objects: 0,
             evicted_bytes: 0,
@@ -88,16 +88,16 @@ impl Index {
     /// index: each that is added has made room before, so that their number exceeds the limit by
     /// the fills under way at most.
     pub(super) fn make_room(&mut self, bytes: u64) -> Option<Room> {
-        if self.held.saturating_add(bytes) > self.max {
+        if self.reserved.saturating_add(bytes) > self.max {
             return None;
         }
-        let left = self.evict_down_to(self.max - self.held - bytes);
+        let left = self.evict_down_to(self.max - self.reserved - bytes);
         // What is freed is nobody's before the files are gone; what is asked for beyond it was free
         // before.
         let freed: u64 = left.iter().map(|entry| entry.weight()).sum();
-        let held = bytes.max(freed);
-        self.held += held;
-        Some(Room { held, left })
+        let reserved = bytes.max(freed);
+        self.reserved += reserved;
+        Some(Room { reserved, left })
     }
 
     /// Lets entries leave until the rest takes this little.
@@ -127,17 +127,17 @@ impl Index {
         }
     }
 
-    /// Gives back bytes that were held.
+    /// Gives back bytes that were reserved.
     pub(super) fn release(&mut self, bytes: u64) {
-        self.held -= bytes;
+        self.reserved -= bytes;
     }
 
     /// Holds bytes that nobody asked for: those of a file that could not be removed.
-    pub(super) fn hold(&mut self, bytes: u64) {
-        self.held += bytes;
+    pub(super) fn reserve(&mut self, bytes: u64) {
+        self.reserved += bytes;
     }
 
-    /// Puts in an entry whose bytes are held.
+    /// Puts in an entry whose bytes are reserved.
     pub(super) fn place(&mut self, entry: &Arc<Entry>) -> Placed {
         if let Some((ByKey(old), &ticket)) = self.entries.get_key_value(entry.key()) {
             let old = Arc::clone(old);
@@ -150,11 +150,11 @@ impl Index {
             self.entries.remove(entry.key());
             self.entries.insert(ByKey(Arc::clone(entry)), ticket);
             self.keys.replace(ByKey(Arc::clone(entry)));
-            self.held = self.held - entry.weight() + old.weight();
+            self.reserved = self.reserved - entry.weight() + old.weight();
             self.used = self.used + entry.weight() - old.weight();
             return Placed::New(Some(old));
         }
-        self.held -= entry.weight();
+        self.reserved -= entry.weight();
         self.add(Arc::clone(entry), None);
         Placed::New(None)
     }
@@ -239,7 +239,7 @@ impl Index {
         Usage {
             bytes: self.used,
             objects: self.entries.len() as u64,
-            reserved: self.held,
+            reserved: self.reserved,
             index: self.memory,
             evicted_objects: self.evicted_objects,
             evicted_bytes: self.evicted_bytes,
@@ -265,7 +265,7 @@ mod tests {
         let mut index = Index::new(max, u64::MAX);
         for entry in ids.map(entry) {
             let room = index.make_room(entry.weight()).unwrap();
-            assert_eq!((room.held, room.left.len()), (entry.weight(), 0));
+            assert_eq!((room.reserved, room.left.len()), (entry.weight(), 0));
             assert!(matches!(index.place(&entry), Placed::New(None)));
         }
         index
@@ -275,27 +275,27 @@ mod tests {
     fn the_room_of_what_left_is_nobodys_until_its_files_are_gone() {
         let weight = entry(0).weight();
         let mut index = with_entries(0..10, 10 * weight);
-        assert_eq!((index.used, index.held), (10 * weight, 0));
+        assert_eq!((index.used, index.reserved), (10 * weight, 0));
         let first = index.make_room(SIZE).unwrap();
-        assert_eq!((first.held, first.left.len()), (weight, 1));
+        assert_eq!((first.reserved, first.left.len()), (weight, 1));
         // What is left over of it is not yet there for another.
         let second = index.make_room(SIZE).unwrap();
-        assert_eq!((second.held, second.left.len()), (weight, 1));
-        assert_eq!((index.used, index.held), (8 * weight, 2 * weight));
+        assert_eq!((second.reserved, second.left.len()), (weight, 1));
+        assert_eq!((index.used, index.reserved), (8 * weight, 2 * weight));
         // The files are gone: there is room for one more without anybody leaving.
         index.release(2 * (weight - SIZE));
         let third = index.make_room(SIZE).unwrap();
-        assert_eq!((third.held, third.left.len()), (SIZE, 0));
+        assert_eq!((third.reserved, third.left.len()), (SIZE, 0));
     }
 
     #[test]
     fn nothing_leaves_for_room_that_cannot_be_had() {
         let weight = entry(0).weight();
         let mut index = with_entries(0..10, 10 * weight);
-        let held = index.make_room(6 * weight).unwrap();
-        assert_eq!(held.left.len(), 6);
+        let room = index.make_room(6 * weight).unwrap();
+        assert_eq!(room.left.len(), 6);
         assert!(index.make_room(5 * weight).is_none());
-        assert_eq!((index.used, index.held), (4 * weight, 6 * weight));
+        assert_eq!((index.used, index.reserved), (4 * weight, 6 * weight));
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
             "the tree has the newer one too"
         );
         assert_eq!(
-            (index.used, index.held),
+            (index.used, index.reserved),
             (weight, weight),
             "the file of the old one is there still"
         );
@@ -337,7 +337,7 @@ mod tests {
             .map(|id| Arc::new(Entry::new(format!("long/{id:04}"), id, entry(0).layout())))
         {
             let room = index.make_room(entry.weight()).unwrap();
-            index.release(room.held - entry.weight());
+            index.release(room.reserved - entry.weight());
             index.place(&entry);
             assert!(index.memory <= 11 * each + 8, "by the one fill under way at most");
         }
@@ -354,7 +354,7 @@ mod tests {
         for id in 0..1_000 {
             let entry = entry(id);
             let room = index.make_room(entry.weight()).unwrap();
-            index.release(room.held - entry.weight());
+            index.release(room.reserved - entry.weight());
             index.place(&entry);
             if id == 0 {
                 (0..2).for_each(|_| drop(index.get("0").unwrap()));

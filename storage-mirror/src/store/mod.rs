@@ -128,7 +128,7 @@ impl Store {
         // The limit may be a lower one than last time.
         let room = shared.index().make_room(0);
         if let Some(room) = room {
-            shared.removed(room.held, &room.left);
+            shared.removed(room.reserved, &room.left);
         }
         Ok((Self { shared: Arc::new(shared) }, found.recovered))
     }

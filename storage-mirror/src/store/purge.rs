@@ -90,7 +90,7 @@ impl Shared {
 
     /// Removes the files of entries that have left the index, and gives back bytes that were held
     /// until then.
-    pub(super) fn removed(&self, held: u64, entries: &[Arc<Entry>]) {
+    pub(super) fn removed(&self, reserved: u64, entries: &[Arc<Entry>]) {
         let mut stuck = 0;
         for entry in entries {
             if let Err(error) = self.directory.remove(entry) {
@@ -100,9 +100,9 @@ impl Shared {
             self.let_go(entry);
         }
         let mut index = self.index();
-        index.release(held);
+        index.release(reserved);
         // What stays on the disk is nobody else's, until the next start finds it.
-        index.hold(stuck);
+        index.reserve(stuck);
     }
 
     /// Closes the file of an entry that leaves and forgets its bytes; who is reading it has both

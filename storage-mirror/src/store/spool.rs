@@ -4,7 +4,7 @@
 
 use storage_core::{Error, ErrorKind, Object, ObjectMeta, Result};
 
-use super::fill::{Hold, Partial};
+use super::fill::{Partial, Reservation};
 use super::layout::{BLOCK, PAGE};
 use super::{Store, sys};
 
@@ -16,7 +16,7 @@ const STEP: u64 = 8 * BLOCK as u64;
 pub(crate) struct Spool {
     // In this order they are dropped: the room is free when the file is gone.
     partial: Partial,
-    hold: Hold,
+    reservation: Reservation,
     /// The most bytes that an object may have which is kept.
     most: u64,
     written: u64,
@@ -33,9 +33,9 @@ impl Store {
         let limits = &shared.limits;
         // The object is written once more, into a file with checksums: both have to fit.
         let most = limits.max_object_size.unwrap_or(u64::MAX).min(limits.max_size / 2);
-        let hold = Hold::take(shared, PAGE as u64)?;
+        let reservation = Reservation::take(shared, PAGE as u64)?;
         let partial = Partial::create(shared, shared.next_id())?;
-        Ok(Spool { partial, hold, most, written: 0 })
+        Ok(Spool { partial, reservation, most, written: 0 })
     }
 }
 
@@ -54,9 +54,9 @@ impl Spool {
                 "the object is larger than max_object_size",
             ));
         }
-        let missing = end.next_multiple_of(PAGE as u64).saturating_sub(self.hold.bytes());
+        let missing = end.next_multiple_of(PAGE as u64).saturating_sub(self.reservation.bytes());
         if missing > 0 {
-            self.hold.grow(missing.max(STEP))?;
+            self.reservation.grow(missing.max(STEP))?;
         }
         sys::write_all_at(self.partial.file(), bytes, self.written)?;
         self.written = end;

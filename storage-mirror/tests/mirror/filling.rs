@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use serde_json::json;
 use storage_core::signed_url::SigningKey;
 use storage_core::{ErrorKind, Key, Memory, Operation, Storage, UrlMethod, UrlOptions};
-use tokio::sync::Semaphore;
+use storage_testkit::http::{Gate, Peer, Response};
 
 use crate::common::{Mirror, PATIENCE, cache_status, faulty, pattern};
-use crate::origin::{Origin, Step, head, in_two_halves};
+use crate::origin::{chunked, in_two_halves, object, storage};
 
 const LARGE: usize = 3_000_000;
 
@@ -57,20 +57,14 @@ async fn a_hundred_who_ask_at_once_are_one_fetch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_read_along_while_the_object_arrives() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (bytes, waits) = (pattern(LARGE), Arc::clone(&gate));
+    let gate = Gate::new();
+    let (bytes, held) = (pattern(LARGE), gate.clone());
     let sent = bytes.clone();
-    let origin = Origin::start(move |_| {
+    let origin = Peer::start(move |_| {
         let (first, rest) = sent.split_at(LARGE / 2);
-        vec![
-            head(LARGE, ""),
-            Step::Send(first.to_vec()),
-            Step::Wait(Arc::clone(&waits)),
-            Step::Send(rest.to_vec()),
-        ]
-    })
-    .await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+        object().body(first.to_vec()).wait(&held).body(rest.to_vec())
+    });
+    let mirror = Mirror::of(storage(&origin), json!({}));
     let mut leader = mirror.get("/a").send().await.unwrap();
     let mut follower = mirror.get("/a").send().await.unwrap();
     assert!(cache_status(&follower).contains("collapsed"));
@@ -85,24 +79,24 @@ async fn followers_read_along_while_the_object_arrives() {
     let range = mirror.get("/a").header("range", "bytes=100-199").send().await.unwrap();
     assert_eq!(range.status().as_u16(), 206);
     assert_eq!(range.bytes().await.unwrap(), bytes[100..200]);
-    gate.add_permits(1);
+    gate.open();
     led.extend(leader.bytes().await.unwrap());
     followed.extend(follower.bytes().await.unwrap());
     assert!(led == bytes && followed == bytes);
-    assert_eq!(origin.requests(), 1);
+    assert_eq!(origin.requests().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fill_outlives_the_client_who_began_it() {
-    let (origin, gate) = in_two_halves().await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+    let (origin, gate) = in_two_halves();
+    let mirror = Mirror::of(storage(&origin), json!({}));
     let leader = mirror.get("/a").send().await.unwrap();
     drop(leader);
-    gate.add_permits(1);
+    gate.open();
     mirror.until("objects", 1).await;
     let (_, cache, body) = mirror.fetch("/a").await;
     assert!(cache.contains("hit"), "{cache}");
-    assert_eq!((&*body, origin.requests()), ("0123456789", 1));
+    assert_eq!((&*body, origin.requests().len()), ("0123456789", 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,27 +142,20 @@ async fn what_origin_cannot_finish_is_not_kept_and_not_taken_for_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunked_body_that_has_no_end_is_not_kept() {
-    let origin = Origin::start(|_| {
-        vec![Step::text(
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"v1\"\r\n\r\n5\r\nhello\r\n",
-        )]
-    })
-    .await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+    let origin = Peer::start(|_| chunked().body("5\r\nhello\r\n"));
+    let mirror = Mirror::of(storage(&origin), json!({}));
     let answer = mirror.get("/a").send().await.unwrap();
     assert!(answer.status().is_server_error(), "{}", answer.status());
     mirror.until("in_flight", 0).await;
     assert_eq!(mirror.figure("objects").await, 0);
-    assert!(origin.requests() > 0);
+    assert!(origin.requests().len() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
-    let origin = Origin::start(|_| {
-        vec![Step::text("HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n\r\nhello")]
-    })
-    .await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+    let response = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n\r\nhello";
+    let origin = Peer::start(move |_| Response::raw(response).close());
+    let mirror = Mirror::of(storage(&origin), json!({}));
     let (status, _, body) = mirror.fetch("/a").await;
     assert_eq!((status.as_u16(), &*body), (200, "hello"));
     mirror.until("in_flight", 0).await;
@@ -177,29 +164,23 @@ async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
 
 /// An origin whose bodies end with a last chunk, so that it states no size. Counts what it has
 /// sent.
-async fn without_length(len: usize) -> (Origin, Arc<AtomicUsize>) {
+fn without_length(len: usize) -> (Peer, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
-    let origin = Origin::start(move |request| {
-        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let mut steps = vec![Step::text(head)];
-        if request.starts_with("GET") {
+    let origin = Peer::start(move |request| {
+        if request.method == "GET" {
             counted.fetch_add(1, Ordering::SeqCst);
-            steps.push(Step::text(format!("{len:x}\r\n")));
-            steps.push(Step::Send(pattern(len)));
-            steps.push(Step::text("\r\n0\r\n\r\n"));
         }
-        steps
-    })
-    .await;
+        chunked().body(format!("{len:x}\r\n")).body(pattern(len)).body("\r\n0\r\n\r\n")
+    });
     (origin, sent)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_without_a_length_is_kept_once_it_is_whole() {
-    let (origin, sent) = without_length(LARGE).await;
+    let (origin, sent) = without_length(LARGE);
     let mirror = Arc::new(Mirror::of(
-        origin.storage(),
+        storage(&origin),
         json!({ "max_size": "16MiB", "max_object_size": "8MiB" }),
     ));
     let asked = (0..10).map(|_| {
@@ -220,9 +201,9 @@ async fn an_object_without_a_length_is_kept_once_it_is_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_cannot_fill_the_disk_through_an_origin_that_states_no_length() {
     let cache = tempfile::TempDir::new().unwrap();
-    let (origin, _) = without_length(LARGE).await;
+    let (origin, _) = without_length(LARGE);
     let options = json!({ "max_size": "4MiB", "max_object_size": "2MiB" });
-    let mirror = Mirror::at(cache.path(), origin.storage(), options);
+    let mirror = Mirror::at(cache.path(), storage(&origin), options);
     // More than may be kept, and readers who read nothing of it.
     let mut readers = Vec::new();
     for number in 0..10 {
@@ -244,18 +225,11 @@ async fn clients_cannot_fill_the_disk_through_an_origin_that_states_no_length() 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_of_an_object_without_a_length_says_none_and_receives_nothing() {
     // Its bodies do not end, so a download of one would not either.
-    let for_ever = Arc::new(Semaphore::new(0));
-    let origin = Origin::start(move |request| {
-        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let mut steps = vec![Step::text(head)];
-        if request.starts_with("GET") {
-            let begun = [Step::text(format!("{:x}\r\n", 2 * LARGE)), Step::Send(pattern(LARGE))];
-            steps.extend(begun.into_iter().chain([Step::Wait(Arc::clone(&for_ever))]));
-        }
-        steps
-    })
-    .await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+    let origin = Peer::start(move |request| {
+        let begun = chunked().body(format!("{:x}\r\n", 2 * LARGE)).body(pattern(LARGE));
+        if request.method == "GET" { begun.stall() } else { begun }
+    });
+    let mirror = Mirror::of(storage(&origin), json!({}));
     for _ in 0..3 {
         let head = mirror.client.head(format!("{}/a", mirror.url)).timeout(PATIENCE).send();
         let answer = head.await.unwrap();
@@ -324,19 +298,16 @@ async fn what_is_purged_while_it_is_read_is_read_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_wins_over_a_fill_that_began_before() {
-    let gate = Arc::new(Semaphore::new(0));
-    let waits = Arc::clone(&gate);
-    let origin = Origin::start(move |_| {
-        vec![head(10, ""), Step::text("old..."), Step::Wait(Arc::clone(&waits)), Step::text("....")]
-    })
-    .await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Peer::start(move |_| object().body("old...").wait(&held).body("...."));
+    let mirror = Mirror::of(storage(&origin), json!({}));
     let reader = mirror.get("/a").send().await.unwrap();
     assert_eq!(mirror.post("/purge/a").send().await.unwrap().status().as_u16(), 200);
-    origin.does(|_| vec![head(3, ""), Step::text("new")]);
+    origin.set_script(|_| object().body("new"));
     // It neither waits for the old one nor gets it.
     assert_eq!(mirror.fetch("/a").await.2, "new");
-    gate.add_permits(1);
+    gate.open();
     assert_eq!(reader.text().await.unwrap(), "old.......");
     mirror.until("in_flight", 0).await;
     let (_, cache, body) = mirror.fetch("/a").await;
@@ -485,29 +456,25 @@ async fn a_private_mirror_does_not_send_its_clients_to_a_public_link() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_there_is_no_room_for_is_passed_through() {
-    let gate = Arc::new(Semaphore::new(0));
-    let waits = Arc::clone(&gate);
+    let gate = Gate::new();
+    let held = gate.clone();
     let bytes = pattern(700_000);
     let sent = bytes.clone();
-    let origin = Origin::start(move |request| {
+    let origin = Peer::start(move |request| {
         let (first, rest) = sent.split_at(1000);
-        let mut steps = vec![head(sent.len(), ""), Step::Send(first.to_vec())];
-        if request.contains("/slow ") {
-            steps.push(Step::Wait(Arc::clone(&waits)));
-        }
-        steps.push(Step::Send(rest.to_vec()));
-        steps
-    })
-    .await;
+        let begun = object().body(first.to_vec());
+        let begun = if request.target == "/slow" { begun.wait(&held) } else { begun };
+        begun.body(rest.to_vec())
+    });
     let mirror =
-        Mirror::of(origin.storage(), json!({ "max_size": "1MiB", "max_object_size": "1MiB" }));
+        Mirror::of(storage(&origin), json!({ "max_size": "1MiB", "max_object_size": "1MiB" }));
     let slow = mirror.get("/slow").send().await.unwrap();
     // The disk has been promised to the slow one.
     let other = mirror.get("/other").send().await.unwrap();
     assert_eq!(other.status().as_u16(), 200);
     assert!(cache_status(&other).contains("no room"), "{}", cache_status(&other));
     assert!(other.bytes().await.unwrap() == bytes);
-    gate.add_permits(1);
+    gate.open();
     assert!(slow.bytes().await.unwrap() == bytes);
     mirror.until("objects", 1).await;
 }

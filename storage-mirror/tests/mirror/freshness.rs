@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_http::Http;
-use tokio::sync::Semaphore;
+use storage_testkit::http::{Gate, Peer};
 
 use crate::common::{Mirror, cache_status, faulty};
-use crate::origin::{Origin, Step, head};
+use crate::origin::{chunked, object, storage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stale_is_revalidated_by_one_conditional_request() {
@@ -183,8 +183,8 @@ async fn a_confirmation_brings_the_metadata_of_now() {
 }
 
 /// An origin whose every response has these headers.
-async fn sending(headers: &'static str) -> Origin {
-    Origin::start(move |_| vec![head(5, headers), Step::text("hello")]).await
+fn sending(headers: &'static str) -> Peer {
+    Peer::start(move |_| object().headers(headers).body("hello"))
 }
 
 fn age(answer: &reqwest::Response) -> u64 {
@@ -202,8 +202,8 @@ fn ttl(answer: &reqwest::Response) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_age_of_origins_response_counts_also_after_a_restart() {
     let cache = tempfile::TempDir::new().unwrap();
-    let origin = sending("Cache-Control: max-age=1000\r\nAge: 600\r\n").await;
-    let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
+    let origin = sending("Cache-Control: max-age=1000\r\nAge: 600\r\n");
+    let mirror = Mirror::at(cache.path(), storage(&origin), json!({}));
     let arriving = mirror.get("/a").send().await.unwrap();
     assert!((600..700).contains(&age(&arriving)), "{}", age(&arriving));
     arriving.text().await.unwrap();
@@ -215,20 +215,20 @@ async fn the_age_of_origins_response_counts_also_after_a_restart() {
         hit.headers()
     );
     drop(mirror);
-    let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
+    let mirror = Mirror::at(cache.path(), storage(&origin), json!({}));
     let hit = mirror.get("/a").send().await.unwrap();
     assert!(
         (600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)),
         "{:?}",
         hit.headers()
     );
-    assert_eq!(origin.requests(), 1);
+    assert_eq!(origin.requests().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_old_when_it_came_is_not_fresh() {
-    let origin = sending("Cache-Control: max-age=60\r\nAge: 60\r\n").await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+    let origin = sending("Cache-Control: max-age=60\r\nAge: 60\r\n");
+    let mirror = Mirror::of(storage(&origin), json!({}));
     mirror.fetch("/a").await;
     mirror.until("in_flight", 0).await;
     let (_, cache, _) = mirror.fetch("/a").await;
@@ -237,8 +237,8 @@ async fn what_was_old_when_it_came_is_not_fresh() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_mirrors_in_a_row_serve_an_object_for_one_lifetime() {
-    let origin = sending("Cache-Control: max-age=1000\r\nAge: 600\r\n").await;
-    let inner = Mirror::of(origin.storage(), json!({}));
+    let origin = sending("Cache-Control: max-age=1000\r\nAge: 600\r\n");
+    let inner = Mirror::of(storage(&origin), json!({}));
     inner.fetch("/a").await;
     inner.until("in_flight", 0).await;
     let base = format!("{}/", inner.url).parse().unwrap();
@@ -256,13 +256,14 @@ async fn two_mirrors_in_a_row_serve_an_object_for_one_lifetime() {
         "{:?}",
         hit.headers()
     );
-    assert_eq!(origin.requests(), 1);
+    assert_eq!(origin.requests().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expires_counts_by_the_clock_of_origin() {
     let dates = "Date: Wed, 01 Jan 2098 00:00:00 GMT\r\nExpires: Wed, 01 Jan 2098 00:10:00 GMT\r\n";
-    let mirror = Mirror::of(sending(dates).await.storage(), json!({}));
+    let origin = sending(dates);
+    let mirror = Mirror::of(storage(&origin), json!({}));
     mirror.fetch("/a").await;
     mirror.until("in_flight", 0).await;
     let hit = mirror.get("/a").send().await.unwrap();
@@ -272,8 +273,8 @@ async fn expires_counts_by_the_clock_of_origin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_mirrors_in_a_row_count_expires_by_the_clock_of_origin() {
     let dates = "Date: Wed, 01 Jan 2098 00:00:00 GMT\r\nExpires: Wed, 01 Jan 2098 00:10:00 GMT\r\nAge: 300\r\n";
-    let origin = sending(dates).await;
-    let inner = Mirror::of(origin.storage(), json!({}));
+    let origin = sending(dates);
+    let inner = Mirror::of(storage(&origin), json!({}));
     let base = format!("{}/", inner.url).parse().unwrap();
     let outer = Mirror::of(Storage::new(Http::builder(base).build().unwrap()), json!({}));
     let sent = outer.client.head(format!("{}/a", outer.url)).send().await.unwrap();
@@ -293,24 +294,21 @@ async fn two_mirrors_in_a_row_count_expires_by_the_clock_of_origin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_in_which_an_object_without_a_length_is_received_counts_to_its_age() {
-    let gate = Arc::new(Semaphore::new(0));
-    let waits = Arc::clone(&gate);
-    let origin = Origin::start(move |_| {
-        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n";
-        vec![Step::text(head), Step::text("5\r\nhello\r\n"), Step::Wait(Arc::clone(&waits)), Step::text("0\r\n\r\n")]
-    })
-    .await;
-    let mirror = Arc::new(Mirror::of(origin.storage(), json!({})));
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin =
+        Peer::start(move |_| chunked().body("5\r\nhello\r\n").wait(&held).body("0\r\n\r\n"));
+    let mirror = Arc::new(Mirror::of(storage(&origin), json!({})));
     let asked = tokio::spawn({
         let mirror = Arc::clone(&mirror);
         async move { mirror.get("/a").send().await.unwrap() }
     });
-    while origin.requests() == 0 {
+    while origin.requests().is_empty() {
         tokio::task::yield_now().await;
     }
     // The age is in whole seconds of the real clock, so one has to pass.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
-    gate.add_permits(1);
+    gate.open();
     let arriving = asked.await.unwrap();
     assert!(age(&arriving) >= 1, "{:?}", arriving.headers());
     assert_eq!(arriving.text().await.unwrap(), "hello");
@@ -322,12 +320,12 @@ async fn the_time_in_which_an_object_without_a_length_is_received_counts_to_its_
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_expires_in_the_last_second_of_9999_is_kept() {
     let cache = tempfile::TempDir::new().unwrap();
-    let origin = sending("Expires: Fri, 31 Dec 9999 23:59:59 GMT\r\n").await;
-    let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
+    let origin = sending("Expires: Fri, 31 Dec 9999 23:59:59 GMT\r\n");
+    let mirror = Mirror::at(cache.path(), storage(&origin), json!({}));
     mirror.fetch("/a").await;
     mirror.until("in_flight", 0).await;
     drop(mirror);
-    let mirror = Mirror::at(cache.path(), origin.storage(), json!({}));
+    let mirror = Mirror::at(cache.path(), storage(&origin), json!({}));
     let hit = mirror.get("/a").send().await.unwrap();
     assert!(ttl(&hit) > 1 << 31, "{:?}", hit.headers());
     // Brought to the last second that every form of time can write.
@@ -336,8 +334,8 @@ async fn an_object_that_expires_in_the_last_second_of_9999_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_varies_with_everything_is_not_reused() {
-    let origin = sending("Cache-Control: max-age=1000\r\nVary: *\r\n").await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+    let origin = sending("Cache-Control: max-age=1000\r\nVary: *\r\n");
+    let mirror = Mirror::of(storage(&origin), json!({}));
     for _ in 0..2 {
         let (_, cache, body) = mirror.fetch("/a").await;
         assert!(cache.contains("origin forbids it"), "{cache}");

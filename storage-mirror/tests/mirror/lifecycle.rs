@@ -6,7 +6,7 @@ use storage_mirror::{Server, check};
 use tempfile::TempDir;
 
 use crate::common::{Mirror, config, faulty};
-use crate::origin::in_two_halves;
+use crate::origin::{in_two_halves, storage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_comes_back_warm() {
@@ -40,15 +40,15 @@ async fn two_mirrors_do_not_share_a_directory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_under_way_are_finished_when_it_is_stopped() {
-    let (origin, gate) = in_two_halves().await;
-    let mirror = Mirror::of(origin.storage(), json!({}));
+    let (origin, gate) = in_two_halves();
+    let mirror = Mirror::of(storage(&origin), json!({}));
     let answer = mirror.get("/a").send().await.unwrap();
     mirror.handle.stop();
     // Nobody new is let in, ...
     while mirror.client.get(format!("{}/healthz", mirror.url)).send().await.is_ok() {
         tokio::task::yield_now().await;
     }
-    gate.add_permits(1);
+    gate.open();
     // ... and whoever is in gets all.
     assert_eq!(answer.text().await.unwrap(), "0123456789");
 }

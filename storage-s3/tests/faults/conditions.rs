@@ -249,9 +249,7 @@ async fn a_condition_that_does_not_hold_is_said_as_what_it_means() {
 #[tokio::test]
 async fn without_a_connection_nothing_has_happened_and_that_is_known() {
     let bucket = Server::get().bucket();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", nobody.local_addr().unwrap()).parse().unwrap();
-    drop(nobody);
+    let endpoint = storage_testkit::http::closed_port();
     let storage = storage_core::Storage::new(bucket.builder().endpoint(endpoint).build().unwrap());
     let error: Error = storage.save("a", "new").create_new().await.unwrap_err();
     assert!(error.is_retryable(), "{error}");

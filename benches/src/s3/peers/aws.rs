@@ -1,5 +1,5 @@
-//! aws-sdk-s3. It has no upload of a whole stream or file, so this is what its users write for
-//! that.
+//! aws-sdk-s3. It has no upload of a stream or a file in parts, so this contains the code that its
+//! users write for that.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub fn peer(server: &Server) -> Arc<dyn Peer> {
     Arc::new(Sdk { client: client(server), bucket: server.bucket.clone() })
 }
 
-/// With the checksums that services other than AWS itself know, as their users are told to set it.
+/// Returns a client with the checksum setting that is recommended for services other than AWS.
 pub fn client(server: &Server) -> Client {
     let credentials =
         Credentials::new(&server.access_key_id, &server.secret_access_key, None, None, "benchmark");
@@ -46,7 +46,7 @@ struct Sdk {
     bucket: String,
 }
 
-/// An upload under way.
+/// An upload in progress.
 struct Upload {
     client: Client,
     bucket: String,

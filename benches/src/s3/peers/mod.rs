@@ -1,5 +1,5 @@
-//! The peers, as far as the workloads need them: each as its users would set it up, with as many
-//! parts of the same size on their way where that can be chosen.
+//! The libraries and programs to compare, each configured as its users would, with the same size
+//! and number of concurrent parts where that is possible.
 
 pub mod aws;
 mod object_store;
@@ -19,11 +19,11 @@ pub use programs::programs;
 use super::server::{Chunks, Server};
 use crate::peers::Result;
 
-/// The size of a part, and how many are on their way at once: the driver's defaults.
+/// The size of a part in bytes, and the number of concurrent parts: the defaults of the driver.
 const PART: usize = 8 << 20;
 const PARTS: usize = 8;
 
-/// Whatever moves files to the server and back.
+/// A library or a program that copies files to the server and back.
 #[async_trait]
 pub trait Files: Send + Sync {
     fn name(&self) -> &'static str;
@@ -33,29 +33,30 @@ pub trait Files: Send + Sync {
     async fn download(&self, key: &str, file: &Path) -> Result<()>;
 }
 
-/// A library.
+/// A library that saves, opens and lists objects.
 #[async_trait]
 pub trait Peer: Files {
     async fn save(&self, key: &str, bytes: Bytes) -> Result<()>;
 
-    /// Opens a small object into memory, by the peer's shortest way; answers its length.
+    /// Opens a small object and reads it into memory, in the fastest way of the peer. Returns its
+    /// length in bytes.
     async fn read_small(&self, key: &str) -> Result<usize>;
 
-    /// Saves a stream whose size nobody knows.
+    /// Saves a stream of unknown size.
     async fn save_stream(&self, key: &str, chunks: Chunks) -> Result<()>;
 
-    /// Opens an object and reads it chunk by chunk; answers its length.
+    /// Opens an object and reads it in chunks. Returns its length in bytes.
     async fn read(&self, key: &str) -> Result<u64>;
 
-    /// Lists what begins with a prefix.
+    /// Lists the objects with a prefix.
     async fn list(&self, prefix: &str) -> Result<Listed>;
 }
 
-/// What a listing brought.
+/// The result of a listing.
 #[derive(Default)]
 pub struct Listed {
     pub count: usize,
-    /// When the first entry was there.
+    /// The time at which the first entry arrived.
     pub first: Option<Instant>,
 }
 
@@ -68,14 +69,14 @@ impl Listed {
     }
 }
 
-/// For uploads, whose checksums differ: the libraries, and ours with another checksum.
+/// Returns the libraries for uploads, and anystorage with another checksum in addition.
 pub fn uploaders(server: &Server) -> Result<Vec<Arc<dyn Peer>>> {
     let mut all = libraries(server)?;
     all.insert(1, ours::with_crc(server)?);
     Ok(all)
 }
 
-/// All libraries, ours first.
+/// Returns all libraries, anystorage first.
 pub fn libraries(server: &Server) -> Result<Vec<Arc<dyn Peer>>> {
     Ok(vec![
         ours::peer(server)?,

@@ -1,4 +1,4 @@
-//! object_store alone, which signs what it sends with its SHA-256, as ours does on this server.
+//! object_store, which signs its bodies with SHA-256, as anystorage does on this server.
 
 use std::path::Path;
 use std::sync::Arc;

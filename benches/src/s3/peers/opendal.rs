@@ -1,4 +1,4 @@
-//! opendal, which signs no bodies; CRC-32C is the checksum that it has for uploads of every size.
+//! opendal, which does not sign bodies. CRC-32C is its only checksum for uploads of every size.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ pub fn peer(server: &Server) -> Result<Arc<dyn Peer>> {
         .secret_access_key(&server.secret_access_key)
         .checksum_algorithm("crc32c")
         .disable_config_load();
-    Ok(Arc::new(Dal(Operator::new(s3)?)))
+    Ok(Arc::new(Opendal(Operator::new(s3)?)))
 }
 
-struct Dal(Operator);
+struct Opendal(Operator);
 
 #[async_trait]
-impl Files for Dal {
+impl Files for Opendal {
     fn name(&self) -> &'static str {
         "opendal s3"
     }
@@ -57,7 +57,7 @@ impl Files for Dal {
 }
 
 #[async_trait]
-impl Peer for Dal {
+impl Peer for Opendal {
     async fn save(&self, key: &str, bytes: Bytes) -> Result<()> {
         self.0.write(key, bytes).await?;
         Ok(())

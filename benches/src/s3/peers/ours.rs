@@ -12,23 +12,23 @@ use super::{Chunks, Files, Listed, Peer, Server};
 use crate::peers::Result;
 
 pub fn peer(server: &Server) -> Result<Arc<dyn Peer>> {
-    Ok(Arc::new(Ours { storage: server.storage()?, name: "anystorage s3" }))
+    Ok(Arc::new(Anystorage { storage: server.storage()?, name: "anystorage s3" }))
 }
 
-/// With the checksum that is the default at AWS. A server that does not know it leaves it
-/// unverified, as it does with those of other peers: so this is the one to compare with them.
+/// Returns anystorage with the default checksum of AWS. The server does not verify it, nor those of
+/// other libraries, so this is the one to compare with them.
 pub fn with_crc(server: &Server) -> Result<Arc<dyn Peer>> {
     let server = Server { quirks: "none".to_owned(), ..server.clone() };
-    Ok(Arc::new(Ours { storage: server.storage()?, name: "anystorage s3, CRC-64/NVME" }))
+    Ok(Arc::new(Anystorage { storage: server.storage()?, name: "anystorage s3, CRC-64/NVME" }))
 }
 
-struct Ours {
+struct Anystorage {
     storage: Storage,
     name: &'static str,
 }
 
 #[async_trait]
-impl Files for Ours {
+impl Files for Anystorage {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -44,7 +44,7 @@ impl Files for Ours {
 }
 
 #[async_trait]
-impl Peer for Ours {
+impl Peer for Anystorage {
     async fn save(&self, key: &str, bytes: Bytes) -> Result<()> {
         self.storage.save(key, bytes).await?;
         Ok(())

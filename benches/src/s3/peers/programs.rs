@@ -1,4 +1,4 @@
-//! The programs that people move files with, as processes of their own.
+//! Programs that copy files, as separate processes.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::{Files, PART, PARTS, Server};
 use crate::peers::Result;
 
-/// Those that are in the directory; of the others it is said that they are missing.
+/// Returns the programs in the directory. Reports those that are missing.
 pub fn programs(server: &Server, tools: Option<&Path>) -> Vec<Arc<dyn Files>> {
     let mut found: Vec<Arc<dyn Files>> = Vec::new();
     for name in ["s5cmd", "rclone"] {
@@ -20,7 +20,7 @@ pub fn programs(server: &Server, tools: Option<&Path>) -> Vec<Arc<dyn Files>> {
                 found.push(Arc::new(S5cmd { path, server: server.clone() }))
             }
             Some(path) => found.push(Arc::new(Rclone { path, server: server.clone() })),
-            None => eprintln!("SKIPPED: {name}, which is not in the directory that --tools names"),
+            None => eprintln!("SKIPPED: {name}, which is not in the directory of --tools"),
         }
     }
     found
@@ -85,7 +85,7 @@ struct Rclone {
 impl Rclone {
     async fn copy(&self, from: &str, to: &str) -> Result<()> {
         let mut command = Command::new(&self.path);
-        // Without a configuration file: an empty name is one in memory.
+        // An empty name means no configuration file.
         command.args(["--config", "", "--s3-no-check-bucket", "copyto"]);
         command.args([
             "--s3-upload-concurrency",

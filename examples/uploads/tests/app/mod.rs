@@ -1,4 +1,4 @@
-//! The application in a process of its own, on a port of its own, and a client.
+//! The application in a separate process, and a client.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -26,9 +26,9 @@ impl Drop for App {
     }
 }
 
-/// A file as the page shows it.
+/// A file in the list of the page.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Shown {
+pub(crate) struct ListedFile {
     pub(crate) name: String,
     pub(crate) link: String,
     pub(crate) size: String,
@@ -45,7 +45,7 @@ impl App {
         Self::start("[storages.default]\ndriver = 'memory'\n")
     }
 
-    /// With a mirror that nobody ever answers at.
+    /// Uses a mirror at an address where no server listens.
     pub(crate) fn behind_a_dead_mirror() -> Self {
         Self::start(
             "[storages.default]\ndriver = 'http-cache'\nmirror = 'http://127.0.0.1:1/'\norigin = 'media'\n\n\
@@ -53,7 +53,7 @@ impl App {
         )
     }
 
-    /// `ROOT` in the configuration is a directory of the test's own.
+    /// Starts the application. `ROOT` in the configuration is a temporary directory.
     pub(crate) fn start(configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
@@ -67,16 +67,16 @@ impl App {
         }
         command.env("STORAGE_CONFIG", file).env("LISTEN", "127.0.0.1:0").stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let url = said.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        let mut stdout = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut stdout).unwrap();
+        let url = stdout.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
         let url = url.trim_end_matches("/,").to_owned();
         let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
         Self { process, client, url, directory }
     }
 
-    /// Every file below the storage's root, whoever it belongs to.
-    pub(crate) fn on_the_disk(&self) -> Vec<PathBuf> {
+    /// Returns all files below the root of the storage.
+    pub(crate) fn files_on_disk(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         files_below(&self.directory.path().join("root"), &mut found);
         found
@@ -105,17 +105,17 @@ impl App {
         self.post_form(form(files)).await
     }
 
-    /// What the page shows, in its order.
-    pub(crate) async fn shown(&self) -> Vec<Shown> {
+    /// Returns the files in the list of the page.
+    pub(crate) async fn listed(&self) -> Vec<ListedFile> {
         let page = self.get("/").await;
         assert_eq!(page.status(), 200);
         let page = page.text().await.unwrap();
-        page.lines().filter(|line| line.starts_with("<tr><td>")).map(Shown::of_row).collect()
+        page.lines().filter(|line| line.starts_with("<tr><td>")).map(ListedFile::from_row).collect()
     }
 }
 
-impl Shown {
-    fn of_row(row: &str) -> Self {
+impl ListedFile {
+    fn from_row(row: &str) -> Self {
         let between = |start: &str, end: &str| {
             let rest = row.split_once(start).unwrap().1;
             rest.split_once(end).unwrap().0.to_owned()
@@ -131,7 +131,7 @@ impl Shown {
     }
 }
 
-/// The body of a form with these files, as a browser writes it.
+/// Returns the body of a form with these files, as a browser sends it.
 pub(crate) fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, bytes) in files {

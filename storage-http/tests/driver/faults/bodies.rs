@@ -4,7 +4,9 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use storage_core::{ErrorKind, Object};
 
-use super::peer::{File, Peer, Reply, Then};
+use storage_testkit::http::{Peer, Response};
+
+use super::peer::{File, Peered};
 
 /// Bytes of which no two pieces are alike.
 fn pattern(len: usize) -> Bytes {
@@ -31,30 +33,28 @@ async fn bytes_before_the_error(object: Object) -> (usize, ErrorKind, bool) {
     }
 }
 
-/// A peer whose first answer is cut after 100,000 bytes, and then does this; the next answers are
-/// sound.
-async fn cut_once(then: Then) -> Peer {
-    Peer::start(move |asked, before| match before {
-        0 => file().answer(asked).without_last(SIZE - 100_000).then(then).fault(),
-        _ => file().answer(asked),
+/// A peer whose first response fails in this way after 100,000 bytes; the next ones are sound.
+fn cut_once(fail: fn(Response, usize) -> Response) -> Peer {
+    Peer::start(move |request| match request.index {
+        0 => fail(file().respond(request), 100_000),
+        _ => file().respond(request),
     })
-    .await
 }
 
 #[tokio::test]
 async fn a_body_that_ends_short_goes_on_at_the_next_byte() {
-    let peer = cut_once(Then::Close).await;
+    let peer = cut_once(Response::cut_after);
     assert_eq!(peer.storage().open("a").await.unwrap().bytes().await.unwrap(), pattern(SIZE));
     peer.assert_fired();
-    let asked = peer.asked();
-    assert_eq!(asked.len(), 2);
-    assert_eq!(asked[1].header("range"), Some("bytes=100000-299999"));
-    assert_eq!(asked[1].header("if-match"), Some(STRONG));
+    let requests = peer.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].header("range"), Some("bytes=100000-299999"));
+    assert_eq!(requests[1].header("if-match"), Some(STRONG));
 }
 
 #[tokio::test]
 async fn a_body_that_stalls_goes_on_at_the_next_byte() {
-    let peer = cut_once(Then::Stall).await;
+    let peer = cut_once(Response::stall_after);
     assert_eq!(
         peer.impatient_storage().open("a").await.unwrap().bytes().await.unwrap(),
         pattern(SIZE)
@@ -64,42 +64,33 @@ async fn a_body_that_stalls_goes_on_at_the_next_byte() {
 
 #[tokio::test]
 async fn a_range_that_breaks_off_goes_on_within_itself() {
-    let peer = Peer::start(|asked, before| match before {
-        0 => file().answer(asked).without_last(500).then(Then::Close).fault(),
-        _ => file().answer(asked),
-    })
-    .await;
+    let peer = Peer::start(|request| match request.index {
+        0 => file().respond(request).cut_after(1500),
+        _ => file().respond(request),
+    });
     let part = peer.storage().open("a").range(1000..3000).await.unwrap();
     assert_eq!(part.bytes().await.unwrap(), pattern(SIZE)[1000..3000]);
     peer.assert_fired();
-    assert_eq!(peer.asked()[1].header("range"), Some("bytes=2500-2999"));
+    assert_eq!(peer.requests()[1].header("range"), Some("bytes=2500-2999"));
 }
 
 #[tokio::test]
 async fn a_body_that_breaks_off_over_and_over_but_gets_on_is_whole() {
-    let peer = Peer::start(|asked, before| match before {
+    let peer = Peer::start(|request| match request.index {
         // More often than anything is tried again without progress.
-        0..20 => {
-            let reply = file().answer(asked);
-            let from = asked
-                .header("range")
-                .map_or(0, |range| range[6..].split('-').next().unwrap().parse().unwrap());
-            reply.without_last(SIZE - from - 1000).then(Then::Close).fault()
-        }
-        _ => file().answer(asked),
-    })
-    .await;
+        0..20 => file().respond(request).cut_after(1000),
+        _ => file().respond(request),
+    });
     assert_eq!(peer.storage().open("a").await.unwrap().bytes().await.unwrap(), pattern(SIZE));
     assert_eq!(peer.fired(), 20);
 }
 
 #[tokio::test]
 async fn without_progress_it_comes_to_an_end() {
-    let peer = Peer::start(|asked, before| match before {
-        0 => file().answer(asked).without_last(SIZE - 1000).then(Then::Close).fault(),
-        _ => Reply::new("503 Service Unavailable", "Retry-After: 0\r\n", b"").fault(),
-    })
-    .await;
+    let peer = Peer::start(|request| match request.index {
+        0 => file().respond(request).cut_after(1000),
+        _ => Response::new("503 Service Unavailable").headers("Retry-After: 0\r\n").fault(),
+    });
     let object = peer.storage().open("a").await.unwrap();
     assert_eq!(bytes_before_the_error(object).await, (1000, ErrorKind::RateLimited, true));
     assert_eq!(peer.fired(), 6, "a body is tried again five times");
@@ -109,37 +100,32 @@ async fn without_progress_it_comes_to_an_end() {
 async fn what_has_another_etag_by_then_is_never_joined_to_the_first_half() {
     // A sound server, and one that does not know of conditions.
     for heeds_conditions in [true, false] {
-        let peer = Peer::start(move |asked, before| {
+        let peer = Peer::start(move |request| {
             let new = File::new(vec![b'x'; SIZE], "\"v2\"");
-            let mut asked = asked.clone();
-            if !heeds_conditions {
-                asked.headers.remove("if-match");
+            match request.index {
+                0 => file().respond(request).cut_after(1000),
+                _ if heeds_conditions => new.respond(request).fault(),
+                _ => new.respond(&request.without_headers("if-match")).fault(),
             }
-            match before {
-                0 => file().answer(&asked).without_last(SIZE - 1000).then(Then::Close),
-                _ => new.answer(&asked).fault(),
-            }
-        })
-        .await;
+        });
         let object = peer.storage().open("a").await.unwrap();
         assert_eq!(
             bytes_before_the_error(object).await,
             (1000, ErrorKind::PreconditionFailed, false)
         );
-        assert_eq!(peer.fired(), 1);
+        assert_eq!(peer.fired(), 2);
     }
 }
 
 #[tokio::test]
 async fn what_is_deleted_by_then_is_an_error() {
-    let peer = Peer::start(|asked, before| match before {
-        0 => file().answer(asked).without_last(SIZE - 1000).then(Then::Close),
-        _ => Reply::new("404 Not Found", "", b"").fault(),
-    })
-    .await;
+    let peer = Peer::start(|request| match request.index {
+        0 => file().respond(request).cut_after(1000),
+        _ => Response::new("404 Not Found").fault(),
+    });
     let object = peer.storage().open("a").await.unwrap();
     assert_eq!(bytes_before_the_error(object).await, (1000, ErrorKind::NotFound, false));
-    peer.assert_fired();
+    assert_eq!(peer.fired(), 2);
 }
 
 #[tokio::test]
@@ -148,17 +134,13 @@ async fn without_a_strong_etag_nothing_is_joined() {
     // that is not over yet.
     let fresh = "Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n";
     for (etag, date) in [("", ""), ("W/\"v1\"", ""), ("\"2ebc98a1-493e0\"", fresh)] {
-        let peer = Peer::start(move |_, _| {
+        let peer = Peer::start(move |_| {
             let mut headers = File::new(pattern(SIZE), etag).headers();
             if !date.is_empty() {
                 headers = headers.replace("Date: Fri, 20 Nov 2026 12:00:00 GMT\r\n", date);
             }
-            Reply::new("200 OK", &headers, &pattern(SIZE))
-                .without_last(SIZE - 1000)
-                .then(Then::Close)
-                .fault()
-        })
-        .await;
+            Response::new("200 OK").headers(&headers).body(pattern(SIZE)).cut_after(1000)
+        });
         let object = peer.storage().open("a").await.unwrap();
         assert_eq!(
             bytes_before_the_error(object).await,
@@ -171,16 +153,16 @@ async fn without_a_strong_etag_nothing_is_joined() {
 
 #[tokio::test]
 async fn who_has_another_source_gets_the_error_at_once() {
-    let peer = cut_once(Then::Stall).await;
+    let peer = cut_once(Response::stall_after);
     let storage = storage_core::Storage::new(peer.impatient().resume(false).build().unwrap());
     let object = storage.open("a").await.unwrap();
     assert_eq!(bytes_before_the_error(object).await, (100_000, ErrorKind::Timeout, true));
-    assert_eq!((peer.fired(), peer.asked().len()), (1, 1));
+    assert_eq!((peer.fired(), peer.requests().len()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_server_that_ignores_ranges_is_cut_to_the_range() {
-    let peer = Peer::start(|_, _| file().whole().fault()).await;
+    let peer = Peer::start(|_| file().whole().fault());
     let storage = peer.storage();
     for (range, expected) in
         [(0..10, 0..10), (1000..3000, 1000..3000), (SIZE - 5..SIZE + 10, SIZE - 5..SIZE)]
@@ -199,13 +181,12 @@ async fn a_server_that_ignores_ranges_is_cut_to_the_range() {
 
 #[tokio::test]
 async fn a_server_that_ignores_ranges_is_read_again_from_the_beginning() {
-    let peer = Peer::start(|_, before| match before {
-        0 => file().whole().without_last(SIZE - 100_000).then(Then::Close).fault(),
+    let peer = Peer::start(|request| match request.index {
+        0 => file().whole().cut_after(100_000),
         _ => file().whole(),
-    })
-    .await;
+    });
     assert_eq!(peer.storage().open("a").await.unwrap().bytes().await.unwrap(), pattern(SIZE));
-    assert_eq!((peer.fired(), peer.asked().len()), (1, 2));
+    assert_eq!((peer.fired(), peer.requests().len()), (1, 2));
 }
 
 #[tokio::test]
@@ -218,13 +199,14 @@ async fn another_range_than_the_one_asked_for_is_refused() {
         "items 10-19/300000",
         "",
     ] {
-        let peer = Peer::start(move |_, _| {
+        let peer = Peer::start(move |_| {
             let range =
                 if told.is_empty() { String::new() } else { format!("Content-Range: {told}\r\n") };
-            Reply::new("206 Partial Content", &format!("{}{range}", file().headers()), &pattern(10))
+            Response::new("206 Partial Content")
+                .headers(&format!("{}{range}", file().headers()))
+                .body(pattern(10))
                 .fault()
-        })
-        .await;
+        });
         let error = peer.storage().open("a").range(10..20).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unexpected, "{told}");
         peer.assert_fired();
@@ -233,11 +215,10 @@ async fn another_range_than_the_one_asked_for_is_refused() {
 
 #[tokio::test]
 async fn a_range_that_is_longer_than_it_says_is_refused() {
-    let peer = Peer::start(|_, _| {
+    let peer = Peer::start(|_| {
         let headers = format!("{}Content-Range: bytes 10-19/300000\r\n", file().headers());
-        Reply::new("206 Partial Content", &headers, &pattern(15)).fault()
-    })
-    .await;
+        Response::new("206 Partial Content").headers(&headers).body(pattern(15)).fault()
+    });
     let object = peer.storage().open("a").range(10..20).await.unwrap();
     assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Integrity);
     peer.assert_fired();
@@ -245,26 +226,24 @@ async fn a_range_that_is_longer_than_it_says_is_refused() {
 
 #[tokio::test]
 async fn a_part_that_nobody_asked_for_is_refused() {
-    let peer = Peer::start(|_, _| {
+    let peer = Peer::start(|_| {
         let headers = format!("{}Content-Range: bytes 0-9/300000\r\n", file().headers());
-        Reply::new("206 Partial Content", &headers, &pattern(10)).fault()
-    })
-    .await;
+        Response::new("206 Partial Content").headers(&headers).body(pattern(10)).fault()
+    });
     assert_eq!(peer.storage().open("a").await.unwrap_err().kind(), ErrorKind::Unexpected);
     peer.assert_fired();
 }
 
 #[tokio::test]
 async fn other_bytes_than_the_rest_that_was_asked_for_are_refused() {
-    let peer = Peer::start(|asked, before| match before {
-        0 => file().answer(asked).without_last(SIZE - 1000).then(Then::Close),
+    let peer = Peer::start(|request| match request.index {
+        0 => file().respond(request).cut_after(1000),
         _ => {
             let headers = format!("{}Content-Range: bytes 0-9/300000\r\n", file().headers());
-            Reply::new("206 Partial Content", &headers, &pattern(10)).fault()
+            Response::new("206 Partial Content").headers(&headers).body(pattern(10)).fault()
         }
-    })
-    .await;
+    });
     let object = peer.storage().open("a").await.unwrap();
     assert_eq!(bytes_before_the_error(object).await, (1000, ErrorKind::Unexpected, false));
-    assert_eq!(peer.fired(), 1);
+    assert_eq!(peer.fired(), 2);
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use storage_core::{ErrorKind, Operation, parse_time};
 
-use super::peer::{File, Peer, Reply, Then};
+use storage_testkit::http::{Peer, Response};
+
+use super::peer::{File, Peered};
 
 fn file() -> File {
     File::new("hello", "\"v1\"")
@@ -13,7 +15,7 @@ fn file() -> File {
 #[tokio::test]
 async fn headers_that_do_not_come_are_a_timeout() {
     for start in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
-        let peer = Peer::start(move |_, _| Reply::raw(start).then(Then::Stall).fault()).await;
+        let peer = Peer::start(move |_| Response::raw(start).stall());
         let storage = peer.impatient_storage();
         let error = storage.open("a").await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{start:?}");
@@ -28,10 +30,9 @@ async fn headers_that_do_not_end_are_an_error() {
     let many: String = (0..5000).map(|at| format!("X-Header-{at}: value\r\n")).collect();
     let large = format!("X-Header: {}", "x".repeat(2_000_000));
     for headers in [many, large] {
-        let peer = Peer::start(move |_, _| {
-            Reply::raw(format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n")).then(Then::Close).fault()
-        })
-        .await;
+        let peer = Peer::start(move |_| {
+            Response::raw(format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n")).close().fault()
+        });
         let error = peer.storage().stat("a").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
         peer.assert_fired();
@@ -40,8 +41,7 @@ async fn headers_that_do_not_end_are_an_error() {
 
 #[tokio::test]
 async fn what_is_no_http_is_an_error() {
-    let peer =
-        Peer::start(|_, _| Reply::raw("SSH-2.0-OpenSSH_9.6\r\n").then(Then::Close).fault()).await;
+    let peer = Peer::start(|_| Response::raw("SSH-2.0-OpenSSH_9.6\r\n").close().fault());
     let error = peer.storage().exists("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
     peer.assert_fired();
@@ -49,14 +49,13 @@ async fn what_is_no_http_is_an_error() {
 
 #[tokio::test]
 async fn a_connection_that_is_closed_in_place_of_an_answer_is_tried_once_more() {
-    let peer = Peer::start(|asked, before| match before {
-        0 => Reply::raw("").then(Then::Close).fault(),
-        _ => file().answer(asked),
-    })
-    .await;
+    let peer = Peer::start(|request| match request.index {
+        0 => Response::disconnect(),
+        _ => file().respond(request),
+    });
     assert_eq!(peer.storage().open("a").await.unwrap().text().await.unwrap(), "hello");
-    assert_eq!((peer.fired(), peer.asked().len()), (1, 2));
-    let peer = Peer::start(|_, _| Reply::raw("").then(Then::Close).fault()).await;
+    assert_eq!((peer.fired(), peer.requests().len()), (1, 2));
+    let peer = Peer::start(|_| Response::disconnect());
     let error = peer.storage().stat("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
     assert_eq!(peer.fired(), 2);
@@ -64,7 +63,7 @@ async fn a_connection_that_is_closed_in_place_of_an_answer_is_tried_once_more() 
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_that_may_pass_and_names_the_host() {
-    let url = crate::servers::closed_port();
+    let url = storage_testkit::http::closed_port();
     let place = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let storage = storage_core::Storage::new(storage_http::Http::builder(url).build().unwrap());
     let error = storage.exists("a").await.unwrap_err();
@@ -74,7 +73,7 @@ async fn a_server_that_is_not_there_is_an_error_that_may_pass_and_names_the_host
 
 #[tokio::test]
 async fn no_redirection_is_followed() {
-    let elsewhere = Peer::start(|asked, _| file().answer(asked)).await;
+    let elsewhere = Peer::start(|request| file().respond(request));
     let target = elsewhere.url();
     for status in [
         "301 Moved Permanently",
@@ -84,7 +83,7 @@ async fn no_redirection_is_followed() {
         "308 Permanent Redirect",
     ] {
         let location = format!("Location: {target}a\r\n");
-        let peer = Peer::start(move |_, _| Reply::new(status, &location, b"").fault()).await;
+        let peer = Peer::start(move |_| Response::new(status).headers(&location).fault());
         let storage = peer.writable();
         let errors = [
             storage.open("a").await.unwrap_err(),
@@ -100,15 +99,20 @@ async fn no_redirection_is_followed() {
         }
         assert!(peer.fired() >= 6);
     }
-    assert!(elsewhere.asked().is_empty(), "a redirection was followed: {:?}", elsewhere.asked());
+    assert!(
+        elsewhere.requests().is_empty(),
+        "a redirection was followed: {:?}",
+        elsewhere.requests()
+    );
 }
 
 #[tokio::test]
 async fn a_redirection_to_a_directory_is_no_object() {
-    let peer = Peer::start(|asked, _| {
-        Reply::new("301 Moved Permanently", &format!("Location: {}/\r\n", asked.path), b"").fault()
-    })
-    .await;
+    let peer = Peer::start(|request| {
+        Response::new("301 Moved Permanently")
+            .headers(&format!("Location: {}/\r\n", request.target))
+            .fault()
+    });
     let storage = peer.storage();
     assert!(!storage.exists("a b/c").await.unwrap());
     assert_eq!(storage.stat("a b/c").await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -127,7 +131,7 @@ async fn only_a_clear_no_is_absence() {
         ("504 Gateway Timeout", ErrorKind::Timeout),
         ("204 No Content", ErrorKind::Unexpected),
     ] {
-        let peer = Peer::start(move |_, _| Reply::new(status, "", b"").fault()).await;
+        let peer = Peer::start(move |_| Response::new(status).fault());
         let storage = peer.storage();
         for error in [storage.exists("a").await.unwrap_err(), storage.stat("a").await.unwrap_err()]
         {
@@ -137,7 +141,7 @@ async fn only_a_clear_no_is_absence() {
         peer.assert_fired();
     }
     for status in ["404 Not Found", "410 Gone"] {
-        let peer = Peer::start(move |_, _| Reply::new(status, "", b"").fault()).await;
+        let peer = Peer::start(move |_| Response::new(status).fault());
         assert!(!peer.storage().exists("a").await.unwrap());
         peer.assert_fired();
     }
@@ -145,18 +149,17 @@ async fn only_a_clear_no_is_absence() {
 
 #[tokio::test]
 async fn a_server_without_head_is_asked_by_get() {
-    let peer = Peer::start(|asked, _| match &*asked.method {
+    let peer = Peer::start(|request| match &*request.method {
         "HEAD" => {
-            Reply::raw("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 9\r\n\r\n").fault()
+            Response::raw("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 9\r\n\r\n").fault()
         }
-        _ if asked.path.ends_with("/missing") => Reply::new("404 Not Found", "", b""),
-        _ if asked.path.ends_with("/empty") && asked.header("range").is_some() => {
-            Reply::new("416 Range Not Satisfiable", "Content-Range: bytes */0\r\n", b"")
+        _ if request.target.ends_with("/missing") => Response::new("404 Not Found"),
+        _ if request.target.ends_with("/empty") && request.header("range").is_some() => {
+            Response::new("416 Range Not Satisfiable").headers("Content-Range: bytes */0\r\n")
         }
-        _ if asked.path.ends_with("/empty") => File::new("", "\"v0\"").whole(),
-        _ => file().answer(asked),
-    })
-    .await;
+        _ if request.target.ends_with("/empty") => File::new("", "\"v0\"").whole(),
+        _ => file().respond(request),
+    });
     let storage = peer.storage();
     assert!(storage.exists("a").await.unwrap());
     assert!(storage.exists("empty").await.unwrap());
@@ -170,11 +173,10 @@ async fn a_server_without_head_is_asked_by_get() {
 
 #[tokio::test]
 async fn what_the_server_says_is_passed_on_without_secrets() {
-    let peer = Peer::start(|asked, _| {
-        let said = format!("go away,\r\n{}", asked.header("authorization").unwrap());
-        Reply::new("403 Forbidden", "Content-Type: text/plain\r\n", said.as_bytes()).fault()
-    })
-    .await;
+    let peer = Peer::start(|request| {
+        let said = format!("go away,\r\n{}", request.header("authorization").unwrap());
+        Response::new("403 Forbidden").headers("Content-Type: text/plain\r\n").body(said).fault()
+    });
     let http = peer.http().header("Authorization", "Bearer canary-token").build().unwrap();
     let error = storage_core::Storage::new(http).open("a").await.unwrap_err();
     let shown = format!("{error} {error:?}");
@@ -185,15 +187,12 @@ async fn what_the_server_says_is_passed_on_without_secrets() {
 
 #[tokio::test]
 async fn a_page_for_browsers_is_not_passed_on() {
-    let peer = Peer::start(|_, _| {
-        Reply::new(
-            "500 Internal Server Error",
-            "Content-Type: text/html\r\n",
-            b"<html><h1>oops</h1></html>",
-        )
-        .fault()
-    })
-    .await;
+    let peer = Peer::start(|_| {
+        Response::new("500 Internal Server Error")
+            .headers("Content-Type: text/html\r\n")
+            .body("<html><h1>oops</h1></html>")
+            .fault()
+    });
     let error = peer.storage().open("a").await.unwrap_err();
     assert!(!error.message().contains("oops") && error.is_retryable(), "{error}");
     peer.assert_fired();
@@ -201,12 +200,7 @@ async fn a_page_for_browsers_is_not_passed_on() {
 
 #[tokio::test]
 async fn conditions_hold_for_a_server_that_knows_of_none() {
-    let peer = Peer::start(|asked, _| {
-        let mut asked = asked.clone();
-        asked.headers.retain(|name, _| !name.starts_with("if-"));
-        file().answer(&asked).fault()
-    })
-    .await;
+    let peer = Peer::start(|request| file().respond(&request.without_headers("if-")).fault());
     let storage = peer.storage();
     let kind = |opened: storage_core::Result<storage_core::Object>| opened.unwrap_err().kind();
     let (this, other) = (
@@ -231,20 +225,19 @@ async fn conditions_hold_for_a_server_that_knows_of_none() {
 
 #[tokio::test]
 async fn conditions_come_before_the_range_and_after_absence_whatever_the_server_says_first() {
-    let peer = Peer::start(|asked, _| match (&*asked.method, &*asked.path) {
-        (_, "/files/missing") if asked.header("if-match").is_some() => {
-            Reply::new("412 Precondition Failed", "", b"").fault()
+    let peer = Peer::start(|request| match (&*request.method, &*request.target) {
+        (_, "/files/missing") if request.header("if-match").is_some() => {
+            Response::new("412 Precondition Failed").fault()
         }
-        (_, "/files/missing") => Reply::new("404 Not Found", "", b""),
-        ("GET", _) if asked.header("range").is_some() => {
-            Reply::new("416 Range Not Satisfiable", "", b"").fault()
+        (_, "/files/missing") => Response::new("404 Not Found"),
+        ("GET", _) if request.header("range").is_some() => {
+            Response::new("416 Range Not Satisfiable").fault()
         }
-        ("GET", _) if asked.header("if-modified-since").is_some() => {
-            Reply::raw("HTTP/1.1 304 Not Modified\r\n\r\n").fault()
+        ("GET", _) if request.header("if-modified-since").is_some() => {
+            Response::raw("HTTP/1.1 304 Not Modified\r\n\r\n").fault()
         }
-        _ => file().answer(asked),
-    })
-    .await;
+        _ => file().respond(request),
+    });
     let storage = peer.storage();
     let kind = |opened: storage_core::Result<storage_core::Object>| opened.unwrap_err().kind();
     let (this, other) = (
@@ -275,39 +268,28 @@ async fn conditions_come_before_the_range_and_after_absence_whatever_the_server_
 
 #[tokio::test]
 async fn the_bytes_are_asked_for_as_they_are_stored() {
-    let peer = Peer::start(|asked, _| {
-        Reply::new(
-            "200 OK",
-            &format!("{}Content-Encoding: gzip\r\n", file().headers()),
-            b"not really gzip",
-        )
-        .then(if asked.header("accept-encoding") == Some("identity, *") {
-            Then::GoOn
-        } else {
-            Then::Close
-        })
-        .fault()
-    })
-    .await;
+    let peer = Peer::start(|request| {
+        let response = Response::ok("not really gzip")
+            .headers(&format!("{}Content-Encoding: gzip\r\n", file().headers()))
+            .fault();
+        match request.header("accept-encoding") {
+            Some("identity, *") => response,
+            _ => response.close(),
+        }
+    });
     let object = peer.storage().open("a").await.unwrap();
     assert_eq!(object.meta().metadata.content_encoding.as_deref(), Some("gzip"));
     assert_eq!(object.text().await.unwrap(), "not really gzip");
-    assert_eq!(peer.asked()[0].header("accept-encoding"), Some("identity, *"));
+    assert_eq!(peer.requests()[0].header("accept-encoding"), Some("identity, *"));
     peer.assert_fired();
 }
 
 #[tokio::test]
 async fn open_and_stat_return_the_age_and_the_date_of_the_response() {
-    let peer = Peer::start(|asked, _| {
+    let peer = Peer::start(|_| {
         let headers = "Age: 59\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nVary: Origin, *\r\n";
-        match &*asked.method {
-            "HEAD" => {
-                Reply::raw(format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 5\r\n\r\n")).fault()
-            }
-            _ => Reply::new("200 OK", headers, b"hello").fault(),
-        }
-    })
-    .await;
+        Response::ok("hello").headers(headers).fault()
+    });
     let storage = peer.storage();
     let opened = storage.open("a").await.unwrap().meta().clone();
     let known = storage.stat("a").await.unwrap();

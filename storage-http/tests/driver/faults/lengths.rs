@@ -3,7 +3,9 @@
 use futures_util::TryStreamExt;
 use storage_core::{ByteRange, ErrorKind, Storage, UnknownSize};
 
-use super::peer::{File, Peer, Reply, Then};
+use storage_testkit::http::{Peer, Response};
+
+use super::peer::{File, Peered};
 
 fn headers(cache_control: &str) -> String {
     format!(
@@ -26,19 +28,18 @@ fn close_delimited() -> Vec<u8> {
 }
 
 /// HEAD has no length either.
-fn without_length(method: &str, get: Reply) -> Reply {
+fn without_length(method: &str, get: Response) -> Response {
     match method {
-        "HEAD" => Reply::raw(format!("{}Transfer-Encoding: chunked\r\n\r\n", headers("public"))),
+        "HEAD" => Response::raw(format!("{}Transfer-Encoding: chunked\r\n\r\n", headers("public"))),
         _ => get,
     }
 }
 
 #[tokio::test]
 async fn a_chunked_body_is_collected_and_has_a_size() {
-    let peer = Peer::start(|asked, _| {
-        without_length(&asked.method, Reply::raw(chunked("0\r\n\r\n"))).fault()
-    })
-    .await;
+    let peer = Peer::start(|request| {
+        without_length(&request.method, Response::raw(chunked("0\r\n\r\n"))).fault()
+    });
     let storage = peer.storage();
     let object = storage.open("a").await.unwrap();
     assert_eq!((object.meta().size, object.content_length()), (12, 12));
@@ -57,8 +58,7 @@ async fn a_chunked_body_is_collected_and_has_a_size() {
 #[tokio::test]
 async fn a_chunked_body_without_its_last_chunk_is_an_error_that_may_pass() {
     for end in ["", "0\r\n", "5\r\nhel"] {
-        let peer =
-            Peer::start(move |_, _| Reply::raw(chunked(end)).then(Then::Close).fault()).await;
+        let peer = Peer::start(move |_| Response::raw(chunked(end)).close().fault());
         let error = peer.storage().open("a").await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true), "{end:?}");
         peer.assert_fired();
@@ -76,7 +76,7 @@ async fn a_body_that_goes_on_beyond_all_positions_is_not_whole() {
         SIZE - 1,
     );
     let reply = format!("{head}c\r\nhello, world\r\n0\r\n\r\n").into_bytes();
-    let peer = Peer::start(move |_, _| Reply::raw(reply.clone()).fault()).await;
+    let peer = Peer::start(move |_| Response::raw(reply.clone()).fault());
     let object = peer.storage().open("a").range(ByteRange::last(4)).await.unwrap();
     assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Integrity);
     peer.assert_fired();
@@ -84,7 +84,7 @@ async fn a_body_that_goes_on_beyond_all_positions_is_not_whole() {
 
 #[tokio::test]
 async fn a_chunked_body_that_stalls_is_a_timeout() {
-    let peer = Peer::start(|_, _| Reply::raw(chunked("")).then(Then::Stall).fault()).await;
+    let peer = Peer::start(|_| Response::raw(chunked("")).stall());
     let error = peer.impatient_storage().open("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     peer.assert_fired();
@@ -93,7 +93,7 @@ async fn a_chunked_body_that_stalls_is_a_timeout() {
 #[tokio::test]
 async fn a_large_chunked_body_is_whole() {
     const CHUNKS: usize = 50;
-    let peer = Peer::start(|_, _| {
+    let peer = Peer::start(|_| {
         let mut bytes =
             format!("{}Transfer-Encoding: chunked\r\n\r\n", headers("public")).into_bytes();
         for chunk in 0..CHUNKS {
@@ -102,9 +102,8 @@ async fn a_large_chunked_body_is_whole() {
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"0\r\n\r\n");
-        Reply::raw(bytes).fault()
-    })
-    .await;
+        Response::raw(bytes).fault()
+    });
     let object = peer.storage().open("a").await.unwrap();
     assert_eq!(object.meta().size, 100_000 * CHUNKS as u64);
     let mut position = 0;
@@ -120,16 +119,15 @@ async fn a_large_chunked_body_is_whole() {
 
 #[tokio::test]
 async fn a_body_that_only_the_connection_ends_is_kept_out_of_caches() {
-    let peer = Peer::start(|asked, _| {
-        let get = Reply::raw(close_delimited()).then(Then::Close);
-        match &*asked.method {
-            "HEAD" => Reply::raw(format!("{}Connection: close\r\n\r\n", headers("public")))
-                .then(Then::Close)
+    let peer = Peer::start(|request| {
+        let get = Response::raw(close_delimited()).close();
+        match &*request.method {
+            "HEAD" => Response::raw(format!("{}Connection: close\r\n\r\n", headers("public")))
+                .close()
                 .fault(),
             _ => get.fault(),
         }
-    })
-    .await;
+    });
     let storage = peer.storage();
     let object = storage.open("a").await.unwrap();
     assert_eq!(object.meta().size, 12);
@@ -142,7 +140,7 @@ async fn a_body_that_only_the_connection_ends_is_kept_out_of_caches() {
 
 #[tokio::test]
 async fn conditions_hold_for_what_has_no_length_before_its_bytes_are_collected() {
-    let peer = Peer::start(|_, _| Reply::raw(chunked("")).then(Then::Stall).fault()).await;
+    let peer = Peer::start(|_| Response::raw(chunked("")).stall());
     let storage = peer.storage();
     let known = storage.open("a").if_none_match("\"v1\"".parse().unwrap()).await.unwrap_err();
     assert_eq!(known.kind(), ErrorKind::NotModified);
@@ -153,26 +151,24 @@ async fn conditions_hold_for_what_has_no_length_before_its_bytes_are_collected()
 
 #[tokio::test]
 async fn a_body_that_is_compressed_for_its_transfer_is_refused() {
-    let peer = Peer::start(|_, _| {
+    let peer = Peer::start(|_| {
         let head = format!("{}Transfer-Encoding: gzip, chunked\r\n\r\n", headers("public"));
-        Reply::raw(format!("{head}3\r\nabc\r\n0\r\n\r\n")).fault()
-    })
-    .await;
+        Response::raw(format!("{head}3\r\nabc\r\n0\r\n\r\n")).fault()
+    });
     assert_eq!(peer.storage().open("a").await.unwrap_err().kind(), ErrorKind::Unsupported);
     peer.assert_fired();
 }
 
 /// A server whose responses have this body, in chunks, and state no length.
-async fn server_of(body: &'static [u8]) -> Peer {
-    Peer::start(move |asked, _| {
+fn server_of(body: &'static [u8]) -> Peer {
+    Peer::start(move |request| {
         let mut get =
             format!("{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", headers("public"), body.len())
                 .into_bytes();
         get.extend_from_slice(body);
         get.extend_from_slice(b"\r\n0\r\n\r\n");
-        without_length(&asked.method, Reply::raw(get)).fault()
+        without_length(&request.method, Response::raw(get)).fault()
     })
-    .await
 }
 
 static LARGE: [u8; 100_000] = [b'x'; 100_000];
@@ -180,13 +176,12 @@ static LARGE: [u8; 100_000] = [b'x'; 100_000];
 #[tokio::test]
 async fn stat_does_not_download_a_large_object_to_measure_it() {
     // There is no more than that: a stat that reads on would wait for ever.
-    let peer = Peer::start(|asked, _| {
+    let peer = Peer::start(|request| {
         let mut begun = format!("{}Transfer-Encoding: chunked\r\n\r\nf4240\r\n", headers("public"))
             .into_bytes();
         begun.extend_from_slice(&LARGE);
-        without_length(&asked.method, Reply::raw(begun).then(Then::Stall)).fault()
-    })
-    .await;
+        without_length(&request.method, Response::raw(begun).stall()).fault()
+    });
     let storage = peer.storage();
     let error = storage.stat("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unsupported, false));
@@ -200,7 +195,7 @@ async fn stat_does_not_download_a_large_object_to_measure_it() {
 
 #[tokio::test]
 async fn temporary_files_of_open_objects_have_a_limit_together() {
-    let peer = server_of(&LARGE).await;
+    let peer = server_of(&LARGE);
     let storage = Storage::new(peer.http().max_spool_size(250_000).build().unwrap());
     let first = storage.open("a").await.unwrap();
     let second = storage.open("a").await.unwrap().into_stream();
@@ -216,7 +211,7 @@ async fn temporary_files_of_open_objects_have_a_limit_together() {
 
 #[tokio::test]
 async fn an_object_without_a_length_that_exceeds_the_limit_alone_is_refused() {
-    let peer = server_of(&LARGE).await;
+    let peer = server_of(&LARGE);
     let storage = Storage::new(peer.http().max_spool_size(99_999).build().unwrap());
     let error = storage.open("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::TooLarge, false));
@@ -224,7 +219,7 @@ async fn an_object_without_a_length_that_exceeds_the_limit_alone_is_refused() {
 
 #[tokio::test]
 async fn an_object_without_a_length_streams_without_a_temporary_file_if_its_size_may_be_unknown() {
-    let peer = server_of(&LARGE).await;
+    let peer = server_of(&LARGE);
     let storage = Storage::new(peer.http().max_spool_size(0).build().unwrap());
     let object = storage.open("a").range(5..9).allow_unknown_size().await.unwrap();
     assert_eq!(
@@ -244,8 +239,7 @@ async fn an_object_without_a_length_streams_without_a_temporary_file_if_its_size
 #[tokio::test]
 async fn an_object_of_unknown_size_that_breaks_off_is_an_error() {
     for end in ["", "0\r\n", "5\r\nhel"] {
-        let peer =
-            Peer::start(move |_, _| Reply::raw(chunked(end)).then(Then::Close).fault()).await;
+        let peer = Peer::start(move |_| Response::raw(chunked(end)).close().fault());
         let object = peer.storage().open("a").allow_unknown_size().await.unwrap();
         assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Unexpected, "{end:?}");
         peer.assert_fired();
@@ -255,11 +249,13 @@ async fn an_object_of_unknown_size_that_breaks_off_is_an_error() {
 #[tokio::test]
 async fn positions_beyond_all_numbers_are_an_error() {
     // More bytes than the range has, at its end: the position after them has no number.
-    let peer = Peer::start(|_, _| {
+    let peer = Peer::start(|_| {
         let range = "Content-Range: bytes 18446744073709551600-18446744073709551613/18446744073709551614\r\n";
-        Reply::new("206 Partial Content", &format!("ETag: \"v1\"\r\n{range}"), &[b'x'; 100]).fault()
-    })
-    .await;
+        Response::new("206 Partial Content")
+            .headers(&format!("ETag: \"v1\"\r\n{range}"))
+            .body(vec![b'x'; 100])
+            .fault()
+    });
     let storage = Storage::new(peer.http().resume(false).build().unwrap());
     let object = storage.open("a").range(18_446_744_073_709_551_600..).await.unwrap();
     assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Integrity);

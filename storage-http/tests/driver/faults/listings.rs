@@ -2,7 +2,9 @@
 
 use storage_core::ErrorKind;
 
-use super::peer::{Asked, Peer, Reply, Then};
+use storage_testkit::http::{Peer, Request, Response};
+
+use super::peer::Peered;
 
 /// The element of one thing in a listing.
 fn response(href: &str, properties: &str) -> String {
@@ -15,18 +17,18 @@ fn response(href: &str, properties: &str) -> String {
 const DIRECTORY: &str = "<d:resourcetype><d:collection/></d:resourcetype>";
 const FILE: &str = "<d:resourcetype/><d:getcontentlength>5</d:getcontentlength>";
 
-fn multistatus(responses: &str) -> Reply {
+fn multistatus(responses: &str) -> Response {
     let document = format!(
         "<?xml version=\"1.0\"?><d:multistatus xmlns:d=\"DAV:\">{responses}</d:multistatus>"
     );
-    Reply::new("207 Multi-Status", "Content-Type: application/xml\r\n", document.as_bytes())
+    Response::new("207 Multi-Status").headers("Content-Type: application/xml\r\n").body(document)
 }
 
 /// Only the root; everything else is not there.
-fn root_only(asked: &Asked, responses: &str) -> Reply {
-    match &*asked.path {
+fn root_only(request: &Request, responses: &str) -> Response {
+    match &*request.target {
         "/files/" => multistatus(responses).fault(),
-        _ => Reply::new("404 Not Found", "", b""),
+        _ => Response::new("404 Not Found"),
     }
 }
 
@@ -39,10 +41,9 @@ async fn a_server_without_webdav_is_unsupported() {
         "400 Bad Request",
         "404 Not Found",
     ] {
-        let peer = Peer::start(move |_, _| {
-            Reply::new(status, "Content-Type: text/html\r\n", b"<html>").fault()
-        })
-        .await;
+        let peer = Peer::start(move |_| {
+            Response::new(status).headers("Content-Type: text/html\r\n").body("<html>").fault()
+        });
         for prefix in ["", "a/b"] {
             let error = peer.storage().list(prefix).entries().collect().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{status}");
@@ -59,7 +60,7 @@ async fn trouble_is_no_empty_listing() {
         ("403 Forbidden", ErrorKind::PermissionDenied),
         ("500 Internal Server Error", ErrorKind::Unexpected),
     ] {
-        let peer = Peer::start(move |_, _| Reply::new(status, "", b"").fault()).await;
+        let peer = Peer::start(move |_| Response::new(status).fault());
         assert_eq!(
             peer.storage().list("").entries().collect().await.unwrap_err().kind(),
             kind,
@@ -73,10 +74,7 @@ async fn trouble_is_no_empty_listing() {
 async fn what_is_no_listing_is_an_error() {
     for document in ["", "<html>", "<d:multistatus xmlns:d=\"DAV:\"><d:response>", "\u{0}", "<x/>"]
     {
-        let peer = Peer::start(move |_, _| {
-            Reply::new("207 Multi-Status", "", document.as_bytes()).fault()
-        })
-        .await;
+        let peer = Peer::start(move |_| Response::new("207 Multi-Status").body(document).fault());
         let error = peer.storage().list("").entries().collect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unexpected, "{document:?}: {error}");
         peer.assert_fired();
@@ -85,7 +83,7 @@ async fn what_is_no_listing_is_an_error() {
 
 #[tokio::test]
 async fn names_that_lead_elsewhere_are_no_entries_and_no_requests() {
-    let peer = Peer::start(|asked, _| {
+    let peer = Peer::start(|request| {
         let odd = [
             "http://127.0.0.1:9/files/../x",
             "/elsewhere/x",
@@ -101,26 +99,31 @@ async fn names_that_lead_elsewhere_are_no_entries_and_no_requests() {
         let files = odd.map(|href| response(href, FILE)).concat();
         let directories = odd.map(|href| response(href, DIRECTORY)).concat();
         let sound = response("http://another.name/files/sound", FILE);
-        root_only(asked, &format!("{}{files}{directories}{sound}", response("/files/", DIRECTORY)))
-    })
-    .await;
+        root_only(
+            request,
+            &format!("{}{files}{directories}{sound}", response("/files/", DIRECTORY)),
+        )
+    });
     let entries = peer.storage().list("").entries().collect().await.unwrap();
     assert_eq!(entries.iter().map(storage_core::Entry::name).collect::<Vec<_>>(), ["sound"]);
     peer.assert_fired();
-    assert!(peer.asked().iter().all(|asked| asked.path == "/files/"), "{:?}", peer.asked());
+    assert!(
+        peer.requests().iter().all(|request| request.target == "/files/"),
+        "{:?}",
+        peer.requests()
+    );
 }
 
 #[tokio::test]
 async fn odd_names_are_error_items_and_the_listing_goes_on() {
-    let peer = Peer::start(|asked, _| {
+    let peer = Peer::start(|request| {
         let odd = ["/files/%2e%2e", "/files/..", "/files/a%2Fb", "/files/%ff", "/files/a%0Ab"]
             .map(|href| response(href, FILE));
         let directories = ["/files/%2e%2e/", "/files/b%2Fc/", "/files/%fe/"]
             .map(|href| response(href, DIRECTORY));
         let sound = response("/files/z%20%26", FILE);
-        root_only(asked, &format!("{}{}{sound}", odd.concat(), directories.concat()))
-    })
-    .await;
+        root_only(request, &format!("{}{}{sound}", odd.concat(), directories.concat()))
+    });
     let mut entries = peer.storage().list("").entries();
     let (mut names, mut odd) = (Vec::new(), 0);
     while let Some(entry) = entries.next().await {
@@ -134,16 +137,19 @@ async fn odd_names_are_error_items_and_the_listing_goes_on() {
     }
     // `..` is there twice under its name.
     assert_eq!((names, odd), (vec!["z &".to_owned()], 7));
-    assert!(peer.asked().iter().all(|asked| asked.path == "/files/"), "{:?}", peer.asked());
+    assert!(
+        peer.requests().iter().all(|request| request.target == "/files/"),
+        "{:?}",
+        peer.requests()
+    );
     peer.assert_fired();
 }
 
 #[tokio::test]
 async fn a_directory_in_itself_without_an_end_comes_to_one() {
-    let peer = Peer::start(|asked, _| {
-        multistatus(&response(&format!("{}directory/", asked.path), DIRECTORY)).fault()
-    })
-    .await;
+    let peer = Peer::start(|request| {
+        multistatus(&response(&format!("{}directory/", request.target), DIRECTORY)).fault()
+    });
     let mut entries = peer.storage().list("").entries();
     let error = entries.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidKey);
@@ -161,11 +167,10 @@ async fn a_listing_without_an_end_comes_to_one() {
         endless.resize(endless.len() + PIECE, b' ');
         endless.extend_from_slice(b"\r\n");
     }
-    let peer = Peer::start(move |asked, _| match asked.header("depth") {
+    let peer = Peer::start(move |request| match request.header("depth") {
         Some("0") => multistatus(&response("/files/", DIRECTORY)),
-        _ => Reply::raw(endless.clone()).then(Then::Stall).fault(),
-    })
-    .await;
+        _ => Response::raw(endless.clone()).stall(),
+    });
     let error = peer.storage().list("").entries().collect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     peer.assert_fired();
@@ -173,19 +178,18 @@ async fn a_listing_without_an_end_comes_to_one() {
 
 #[tokio::test]
 async fn sizes_that_are_not_listed_are_asked_for() {
-    let peer = Peer::start(|asked, _| match &*asked.method {
-        "HEAD" if asked.path == "/files/gone" => {
-            Reply::raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    let peer = Peer::start(|request| match &*request.method {
+        "HEAD" if request.target == "/files/gone" => {
+            Response::raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         }
-        "HEAD" => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nETag: \"v7\"\r\n\r\n"),
+        "HEAD" => Response::raw("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nETag: \"v7\"\r\n\r\n"),
         _ => {
             let files = ["/files/a", "/files/gone"]
                 .map(|href| response(href, "<d:resourcetype/>"))
                 .concat();
             multistatus(&files).fault()
         }
-    })
-    .await;
+    });
     let entries = peer.storage().list("").entries().collect().await.unwrap();
     let objects: Vec<_> =
         entries.into_iter().filter_map(storage_core::Entry::into_object).collect();
@@ -196,14 +200,13 @@ async fn sizes_that_are_not_listed_are_asked_for() {
 
 #[tokio::test]
 async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken() {
-    let peer = Peer::start(|asked, _| {
+    let peer = Peer::start(|request| {
         let missing = "<d:response><d:href>/files/a</d:href><d:propstat><d:prop><d:resourcetype/><d:getcontentlength>3\
             </d:getcontentlength></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat><d:propstat><d:prop><d:getetag>\
             \"no\"</d:getetag></d:prop><d:status>HTTP/1.1 404 Not Found</d:status></d:propstat></d:response>\
             <d:response><d:href>/files/b</d:href><d:status>HTTP/1.1 404 Not Found</d:status></d:response>";
-        root_only(asked, missing)
-    })
-    .await;
+        root_only(request, missing)
+    });
     let entries = peer.storage().list("").entries().collect().await.unwrap();
     let objects: Vec<_> =
         entries.into_iter().filter_map(storage_core::Entry::into_object).collect();
@@ -211,8 +214,7 @@ async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken
     assert_eq!((objects[0].size, objects[0].etag.as_ref()), (3, None));
     let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;\">]><d:multistatus xmlns:d=\"DAV:\">\
         <d:response><d:href>/files/&b;</d:href></d:response></d:multistatus>";
-    let hostile =
-        Peer::start(move |_, _| Reply::new("207 Multi-Status", "", bomb.as_bytes()).fault()).await;
+    let hostile = Peer::start(move |_| Response::new("207 Multi-Status").body(bomb).fault());
     assert_eq!(
         hostile.storage().list("").entries().collect().await.unwrap_err().kind(),
         ErrorKind::Unexpected
@@ -222,8 +224,8 @@ async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken
 }
 
 /// A tree in which one directory and one file are refused.
-fn with_refusals(asked: &Asked) -> Reply {
-    match (&*asked.method, &*asked.path) {
+fn with_refusals(request: &Request) -> Response {
+    match (&*request.method, &*request.target) {
         (_, "/files/") => {
             let there = ["a", "e", "no-size"]
                 .map(|name| response(&format!("/files/{name}"), FILE))
@@ -233,14 +235,14 @@ fn with_refusals(asked: &Asked) -> Reply {
             multistatus(&(there + &response("/files/d", "<d:resourcetype/>")))
         }
         (_, "/files/c/") => multistatus(&response("/files/c/1", FILE)),
-        (_, "/files/b/" | "/files/d") => Reply::new("403 Forbidden", "", b"").fault(),
-        _ => Reply::new("404 Not Found", "", b""),
+        (_, "/files/b/" | "/files/d") => Response::new("403 Forbidden").fault(),
+        _ => Response::new("404 Not Found"),
     }
 }
 
 #[tokio::test]
 async fn a_directory_or_a_file_that_is_refused_is_one_error_and_the_listing_continues() {
-    let peer = Peer::start(|asked, _| with_refusals(asked)).await;
+    let peer = Peer::start(|request| with_refusals(request));
     let mut entries = peer.storage().list("").entries();
     let mut items = Vec::new();
     while let Some(entry) = entries.next().await {
@@ -259,7 +261,7 @@ async fn a_directory_or_a_file_that_is_refused_is_one_error_and_the_listing_cont
 
 #[tokio::test]
 async fn one_level_shows_a_directory_that_is_refused() {
-    let peer = Peer::start(|asked, _| with_refusals(asked)).await;
+    let peer = Peer::start(|request| with_refusals(request));
     let mut entries = peer.storage().list("").delimiter("/").entries();
     let mut names = Vec::new();
     while let Some(entry) = entries.next().await {
@@ -271,11 +273,10 @@ async fn one_level_shows_a_directory_that_is_refused() {
 
 #[tokio::test]
 async fn trouble_that_may_pass_ends_a_listing_so_that_it_can_be_taken_up_again() {
-    let peer = Peer::start(|asked, _| match &*asked.path {
-        "/files/b/" => Reply::new("503 Service Unavailable", "", b"").fault(),
-        _ => with_refusals(asked),
-    })
-    .await;
+    let peer = Peer::start(|request| match &*request.target {
+        "/files/b/" => Response::new("503 Service Unavailable").fault(),
+        _ => with_refusals(request),
+    });
     let mut entries = peer.storage().list("").entries();
     assert_eq!(entries.next().await.unwrap().unwrap().name(), "a");
     let error = entries.next().await.unwrap().unwrap_err();
@@ -287,7 +288,7 @@ async fn trouble_that_may_pass_ends_a_listing_so_that_it_can_be_taken_up_again()
 /// A DELETE would remove the directory with all that is in it.
 #[tokio::test]
 async fn no_request_is_sent_for_a_folder_marker() {
-    let peer = Peer::start(|asked, _| with_refusals(asked)).await;
+    let peer = Peer::start(|request| with_refusals(request));
     peer.writable().delete_folder_marker("c/").await.unwrap();
-    assert!(peer.asked().is_empty(), "{:?}", peer.asked());
+    assert!(peer.requests().is_empty(), "{:?}", peer.requests());
 }

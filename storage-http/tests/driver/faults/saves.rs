@@ -5,16 +5,17 @@ use bytes::Bytes;
 use futures_util::stream;
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Payload};
 
-use super::peer::{Peer, Reply, Then};
+use storage_testkit::http::{Peer, Response};
+
+use super::peer::Peered;
 
 /// A server without WebDAV that takes whatever it gets.
-async fn taking() -> Peer {
-    Peer::start(|asked, _| match &*asked.method {
-        "PUT" => Reply::new("201 Created", "ETag: \"new\"\r\n", b""),
-        "DELETE" => Reply::raw("HTTP/1.1 204 No Content\r\n\r\n"),
-        _ => Reply::new("405 Method Not Allowed", "", b""),
+fn taking() -> Peer {
+    Peer::start(|request| match &*request.method {
+        "PUT" => Response::new("201 Created").headers("ETag: \"new\"\r\n"),
+        "DELETE" => Response::raw("HTTP/1.1 204 No Content\r\n\r\n"),
+        _ => Response::new("405 Method Not Allowed"),
     })
-    .await
 }
 
 fn streaming(chunks: Vec<Result<&'static str, Error>>) -> Payload {
@@ -23,20 +24,20 @@ fn streaming(chunks: Vec<Result<&'static str, Error>>) -> Payload {
 
 #[tokio::test]
 async fn a_known_size_is_told_and_an_unknown_one_is_chunked() {
-    let peer = taking().await;
+    let peer = taking();
     let storage = peer.writable();
     let saved = storage.save("a/b c.txt", "hello").await.unwrap();
     assert_eq!((saved.size, saved.etag.unwrap().to_string()), (5, "\"new\"".to_owned()));
     storage.save("a", streaming(vec![Ok("hel"), Ok("lo")])).await.unwrap();
     storage.save("a", streaming(vec![Ok("hel"), Ok("lo")]).with_size(5)).await.unwrap();
     storage.save("a", "").await.unwrap();
-    let asked = peer.asked();
-    assert_eq!(asked[0].path, "/files/a/b%20c.txt");
-    assert_eq!(asked[0].header("content-type"), Some("text/plain; charset=utf-8"));
-    let told: Vec<_> = asked.iter().map(|asked| asked.header("content-length")).collect();
+    let requests = peer.requests();
+    assert_eq!(requests[0].target, "/files/a/b%20c.txt");
+    assert_eq!(requests[0].header("content-type"), Some("text/plain; charset=utf-8"));
+    let told: Vec<_> = requests.iter().map(|request| request.header("content-length")).collect();
     assert_eq!(told, [Some("5"), None, Some("5"), Some("0")]);
-    assert!(asked[..3].iter().all(|asked| asked.is_whole && asked.body == b"hello"));
-    assert!(asked[3].is_whole && asked[3].body.is_empty());
+    assert!(requests[..3].iter().all(|request| request.is_complete && request.body == "hello"));
+    assert!(requests[3].is_complete && requests[3].body.is_empty());
 }
 
 #[tokio::test]
@@ -59,21 +60,25 @@ async fn a_payload_that_fails_is_never_finished() {
         (Payload::from("hello").with_expected_checksum(wrong), ErrorKind::Integrity),
         (streaming(vec![Ok("hel"), Ok("lo")]).with_max_size(4), ErrorKind::TooLarge),
     ];
-    let peer = taking().await;
+    let peer = taking();
     let storage = peer.writable();
     for (payload, kind) in payloads {
         assert_eq!(storage.save("a", payload).await.unwrap_err().kind(), kind);
     }
     // A request behind them on the same peer: those before have come as far as they ever will.
     storage.save("b", "b").await.unwrap();
-    let whole: Vec<_> =
-        peer.asked().into_iter().filter(|asked| asked.is_whole).map(|asked| asked.path).collect();
+    let whole: Vec<_> = peer
+        .requests()
+        .into_iter()
+        .filter(|request| request.is_complete)
+        .map(|request| request.target)
+        .collect();
     assert_eq!(whole, ["/files/b"], "the server was given a complete body");
 }
 
 #[tokio::test]
 async fn a_save_that_the_server_does_not_answer_is_a_timeout() {
-    let peer = Peer::start(|_, _| Reply::raw("").then(Then::Stall).fault()).await;
+    let peer = Peer::start(|_| Response::never());
     let error = peer.impatient_storage().save("a", "hello").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     assert!(error.message().contains("may have happened"), "{error}");
@@ -82,7 +87,7 @@ async fn a_save_that_the_server_does_not_answer_is_a_timeout() {
 
 #[tokio::test]
 async fn a_save_whose_connection_breaks_off_is_an_error_that_may_pass() {
-    let peer = Peer::start(|_, _| Reply::raw("").then(Then::Close).fault()).await;
+    let peer = Peer::start(|_| Response::disconnect());
     let error = peer.writable().save("a", "hello").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
     assert_eq!(peer.fired(), 1, "a save is not repeated unasked");
@@ -99,110 +104,114 @@ async fn a_refused_save_has_the_kind_of_its_status() {
         ("507 Insufficient Storage", ErrorKind::StorageFull),
         ("207 Multi-Status", ErrorKind::Unexpected),
     ] {
-        let peer = Peer::start(move |asked, _| match &*asked.method {
-            "PUT" => Reply::new(status, "", b"").fault(),
-            _ => Reply::new("404 Not Found", "", b""),
-        })
-        .await;
+        let peer = Peer::start(move |request| match &*request.method {
+            "PUT" => Response::new(status).fault(),
+            _ => Response::new("404 Not Found"),
+        });
         assert_eq!(peer.writable().save("a", "hello").await.unwrap_err().kind(), kind, "{status}");
         peer.assert_fired();
     }
 }
 
 /// A server that wants directories to be there, and has those whose paths these are.
-async fn with_directories(directories: &'static [&'static str]) -> Peer {
-    let made = std::sync::Mutex::new(
-        directories.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>(),
-    );
-    Peer::start(move |asked, _| {
-        let mut made = made.lock().unwrap();
+fn with_directories(directories: &'static [&'static str]) -> Peer {
+    let mut made: Vec<_> = directories.iter().map(|path| (*path).to_owned()).collect();
+    Peer::start(move |request| {
         let parent =
             |path: &str| path.trim_end_matches('/').rsplit_once('/').unwrap().0.to_owned() + "/";
-        match &*asked.method {
-            "PUT" if made.contains(&parent(&asked.path)) => Reply::new("201 Created", "", b""),
-            "PUT" => Reply::new("409 Conflict", "", b"").fault(),
-            "MKCOL" if made.contains(&asked.path) => Reply::new("405 Method Not Allowed", "", b""),
-            "MKCOL" if made.contains(&parent(&asked.path)) => {
-                made.push(asked.path.clone());
-                Reply::new("201 Created", "", b"")
+        match &*request.method {
+            "PUT" if made.contains(&parent(&request.target)) => Response::new("201 Created"),
+            "PUT" => Response::new("409 Conflict").fault(),
+            "MKCOL" if made.contains(&request.target) => Response::new("405 Method Not Allowed"),
+            "MKCOL" if made.contains(&parent(&request.target)) => {
+                made.push(request.target.clone());
+                Response::new("201 Created")
             }
-            "MKCOL" => Reply::new("409 Conflict", "", b""),
-            "HEAD" if made.contains(&format!("{}/", asked.path)) => Reply::raw(format!(
+            "MKCOL" => Response::new("409 Conflict"),
+            "HEAD" if made.contains(&format!("{}/", request.target)) => Response::raw(format!(
                 "HTTP/1.1 301 Moved Permanently\r\nLocation: {}/\r\nContent-Length: 0\r\n\r\n",
-                asked.path
+                request.target
             )),
-            _ => Reply::raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+            _ => Response::raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
         }
     })
-    .await
 }
 
 #[tokio::test]
 async fn directories_that_are_missing_are_made() {
-    let peer = with_directories(&["/files/", "/files/a/"]).await;
+    let peer = with_directories(&["/files/", "/files/a/"]);
     peer.writable().save("a/b c/d/e.txt", "hello").await.unwrap();
     peer.assert_fired();
-    let asked = peer.asked();
-    let made: Vec<_> =
-        asked.iter().filter(|asked| asked.method == "MKCOL").map(|asked| &*asked.path).collect();
+    let requests = peer.requests();
+    let made: Vec<_> = requests
+        .iter()
+        .filter(|request| request.method == "MKCOL")
+        .map(|request| &*request.target)
+        .collect();
     assert_eq!(made, ["/files/a/b%20c/", "/files/a/b%20c/d/"]);
-    let put = asked.last().unwrap();
+    let put = requests.last().unwrap();
     assert_eq!((&*put.method, &*put.body), ("PUT", &b"hello"[..]));
     peer.writable().save("a/b c/d/f.txt", "again").await.unwrap();
-    assert_eq!(peer.asked().len(), asked.len() + 1, "directories that are there cost nothing");
+    assert_eq!(
+        peer.requests().len(),
+        requests.len() + 1,
+        "directories that are there cost nothing"
+    );
 }
 
 #[tokio::test]
 async fn a_directory_is_never_deleted() {
     // A server that deletes whatever it is told to, with all that is in it.
-    let peer = Peer::start(|asked, _| match &*asked.method {
+    let peer = Peer::start(|request| match &*request.method {
         "PROPFIND" => {
             let document = "<D:multistatus xmlns:D=\"DAV:\"><D:response><D:href>/files/a/</D:href><D:propstat><D:prop>\
                 <D:resourcetype><D:collection/></D:resourcetype></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>\
                 </D:response></D:multistatus>";
-            Reply::new("207 Multi-Status", "", document.as_bytes()).fault()
+            Response::new("207 Multi-Status").body(document).fault()
         }
-        _ => Reply::raw("HTTP/1.1 204 No Content\r\n\r\n"),
-    })
-    .await;
+        _ => Response::raw("HTTP/1.1 204 No Content\r\n\r\n"),
+    });
     peer.writable().delete("a").await.unwrap();
     peer.assert_fired();
-    assert!(peer.asked().iter().all(|asked| asked.method == "PROPFIND"), "{:?}", peer.asked());
+    assert!(
+        peer.requests().iter().all(|request| request.method == "PROPFIND"),
+        "{:?}",
+        peer.requests()
+    );
 }
 
 #[tokio::test]
 async fn a_deletion_says_that_it_means_no_directory() {
-    let peer = taking().await;
+    let peer = taking();
     let storage = peer.writable();
     storage.delete("a").await.unwrap();
     storage.delete("b").await.unwrap();
-    let asked: Vec<_> = peer
-        .asked()
+    let sent: Vec<_> = peer
+        .requests()
         .into_iter()
-        .map(|asked| (asked.method.clone(), asked.header("depth").map(str::to_owned)))
+        .map(|request| (request.method.clone(), request.header("depth").map(str::to_owned)))
         .collect();
     let zero = || Some("0".to_owned());
     assert_eq!(
-        asked,
+        sent,
         [("PROPFIND".into(), zero()), ("DELETE".into(), zero()), ("DELETE".into(), zero())]
     );
 }
 
 #[tokio::test]
 async fn a_refused_deletion_of_what_is_there_is_an_error() {
-    let peer = Peer::start(|asked, _| match &*asked.method {
-        "DELETE" => Reply::new("409 Conflict", "", b"").fault(),
-        "HEAD" => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
-        _ => Reply::new("405 Method Not Allowed", "", b""),
-    })
-    .await;
+    let peer = Peer::start(|request| match &*request.method {
+        "DELETE" => Response::new("409 Conflict").fault(),
+        "HEAD" => Response::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        _ => Response::new("405 Method Not Allowed"),
+    });
     assert_eq!(peer.writable().delete("a").await.unwrap_err().kind(), ErrorKind::Conflict);
     peer.assert_fired();
 }
 
 #[tokio::test]
 async fn who_may_only_read_sends_nothing() {
-    let peer = taking().await;
+    let peer = taking();
     let storage = peer.storage();
     for error in [
         storage.save("a", "hello").await.unwrap_err(),
@@ -212,5 +221,5 @@ async fn who_may_only_read_sends_nothing() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.message().contains("writable"), "{error}");
     }
-    assert!(peer.asked().is_empty());
+    assert!(peer.requests().is_empty());
 }

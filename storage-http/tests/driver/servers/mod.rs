@@ -91,8 +91,3 @@ impl Drop for Running {
 fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
-
-/// A URL where nobody listens.
-pub(crate) fn closed_port() -> url::Url {
-    format!("http://{}/", free_address()).parse().unwrap()
-}

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use object_store::CredentialProvider;
 use storage_core::{ErrorKind, Storage};
+use storage_testkit::http::{Peer, Request, Response};
 
 use super::Home;
-use super::server::{Asked, Reply, Server};
+use super::server::base;
 use crate::credentials::error::SearchLog;
 use crate::credentials::keys;
 use crate::credentials::profile_keys::ProfileKeys;
@@ -21,24 +22,25 @@ fn profile(key_id: &str, token: &str) -> String {
     format!("[default]\naws_access_key_id = {key_id}\naws_secret_access_key = canary\n{token}")
 }
 
-fn refused(code: &str) -> Reply {
-    Reply::new(400, format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
+fn refused(code: &str) -> Response {
+    Response::new(400).body(format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
 }
 
 /// A service that accepts the credentials of this name alone, which the key id or the token
 /// contains.
-fn service(accepted: &'static str, code: &'static str) -> Server {
-    Server::start(move |asked: &Asked, _| {
-        match (asked.headers.contains(accepted), asked.method.as_str()) {
-            (true, _) => Reply::new(204, ""),
-            (false, "HEAD") => Reply::new(403, ""),
+fn service(accepted: &'static str, code: &'static str) -> Peer {
+    Peer::start(move |asked: &Request| {
+        match (asked.head().contains(accepted), asked.method.as_str()) {
+            (true, _) => Response::new(204),
+            (false, "HEAD") => Response::new(403),
             (false, _) => refused(code),
         }
     })
 }
 
-fn storage(server: &Server, home: &Home) -> Storage {
-    let builder = S3Builder::new("bucket").endpoint(server.url().parse().unwrap()).allow_http(true);
+fn storage(server: &Peer, home: &Home) -> Storage {
+    let builder =
+        S3Builder::new("bucket").endpoint(base(&server).parse().unwrap()).allow_http(true);
     Storage::new(builder.quirks(Quirks::None).build_in(&home.env()).unwrap())
 }
 
@@ -52,7 +54,7 @@ async fn a_session_token_that_another_program_renewed_is_read_again_when_the_old
         storage.delete("a").await.unwrap();
         storage.delete("a").await.unwrap();
         // Refused, sent again, and sent with the new one from then on.
-        assert_eq!(server.asked().len(), 3, "{code}");
+        assert_eq!(server.requests().len(), 3, "{code}");
     }
 }
 
@@ -69,15 +71,15 @@ async fn keys_that_were_rotated_are_read_again_too() {
 #[tokio::test]
 async fn a_bare_refusal_of_a_head_has_the_profile_read_again() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
-    let server = Server::start(|asked: &Asked, _| {
-        if asked.headers.contains("new-token") { refused("NoSuchKey") } else { Reply::new(400, "") }
+    let server = Peer::start(|asked: &Request| {
+        if asked.head().contains("new-token") { refused("NoSuchKey") } else { Response::new(400) }
     });
     let storage = storage(&server, &home);
     home.file(".aws/credentials", &profile("KEY", "new-token"));
     let _ = storage.exists("a").await;
-    let asked = server.asked();
+    let asked = server.requests();
     assert!(
-        asked[0].headers.contains("old-token") && asked[1].headers.contains("new-token"),
+        asked[0].head().contains("old-token") && asked[1].head().contains("new-token"),
         "{asked:?}"
     );
     assert_eq!(asked[1].method, "HEAD");
@@ -94,7 +96,7 @@ async fn a_token_that_nobody_renewed_is_refused_once_and_the_profile_is_not_read
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.requests().len(), 2);
     // It was read a moment ago, so that this is not seen before half a minute has passed.
     home.file(".aws/credentials", &profile("KEY", "new-token"));
     assert!(storage.delete("a").await.is_err());
@@ -107,7 +109,7 @@ async fn keys_that_are_gone_from_the_file_serve_as_long_as_they_are_accepted() {
     let storage = storage(&server, &home);
     home.file(".aws/credentials", "");
     storage.delete("a").await.unwrap();
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 /// A program that only signs links sends nothing that could be refused.

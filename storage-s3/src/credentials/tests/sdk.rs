@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use storage_core::{Error, ErrorKind, Result, format_time};
+use storage_testkit::http::{Peer, Response};
 
 use super::log::Log;
-use super::server::{Here, Reply, Server};
+use super::server::Here;
 use super::{Home, assert_says, credential, error, named, triple};
-use crate::credentials::sdk::chain;
+use crate::credentials::sdk::message_chain;
 use crate::credentials::{Found, find};
 
-/// The SHA-1 of `team`: the name of the file that content the token of the session of that name.
+/// The SHA-1 of `team`: the name of the file that holds the token of the session of that name.
 const TEAM: &str = "d25187dc137f35c88bc80ec8c3ffbdb17b5eb873";
 /// The SHA-1 of `https://team.awsapps.com/start`.
 const START: &str = "629c0f190b728da3e83c63c81257900d28075829";
@@ -44,8 +45,8 @@ const ROLES: &str = "[profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_pr
 
 #[tokio::test]
 async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_before_its_end() {
-    let server = Server::start(|_, _| Reply::ok(assumed("ROLE")));
-    let client = server.client();
+    let server = Peer::start(|_| Response::ok(assumed("ROLE")));
+    let client = Here::at(&server);
     let home = Home::new().config(ROLES);
     let found = found(&home, "role", &client).unwrap();
     assert_eq!((found.source, found.region.as_deref()), ("profile", Some("eu-west-3")));
@@ -56,25 +57,25 @@ async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_be
         );
     }
     assert_eq!(client.told(), ["https://sts.eu-west-3.amazonaws.com"]);
-    let asked = &server.asked()[0];
+    let asked = &server.requests()[0];
     assert!(
-        asked.body.contains("Action=AssumeRole") && asked.body.contains("role%2Fr"),
+        asked.text().contains("Action=AssumeRole") && asked.text().contains("role%2Fr"),
         "{}",
-        asked.body
+        asked.text()
     );
-    assert!(asked.headers.contains("Credential=BASEKEY/"), "{}", asked.headers);
+    assert!(asked.head().contains("Credential=BASEKEY/"), "{}", asked.head());
 }
 
 #[tokio::test]
 async fn what_sts_refuses_is_told_and_asked_anew_the_next_time() {
     let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
                    <Message>User: \"u\" is not authorized.\n\nThe canonical string is 'canary'</Message></Error><RequestId>r</RequestId></ErrorResponse>";
-    let server = Server::start(move |_, before| match before {
-        0 => Reply::new(403, refusal),
-        _ => Reply::ok(assumed("ROLE")),
+    let server = Peer::start(move |request| match request.index {
+        0 => Response::new(403).body(refusal),
+        _ => Response::ok(assumed("ROLE")),
     });
     let home = Home::new().config(ROLES);
-    let found = found(&home, "role", &server.client()).unwrap();
+    let found = found(&home, "role", &Here::at(&server)).unwrap();
     let words = ["\"role\"", "AccessDenied", "is not authorized"];
     let error = error(&found).await;
     assert_says(&error, ErrorKind::Unauthenticated, &words);
@@ -84,13 +85,13 @@ async fn what_sts_refuses_is_told_and_asked_anew_the_next_time() {
 
 #[tokio::test]
 async fn a_mistake_in_a_profile_is_told_each_time() {
-    let server = Server::start(|_, _| Reply::new(500, ""));
+    let server = Peer::start(|_| Response::new(500));
     let home = Home::new().config(ROLES);
-    let found = found(&home, "loop", &server.client()).unwrap();
+    let found = found(&home, "loop", &Here::at(&server)).unwrap();
     for _ in 0..2 {
         assert_says(&error(&found).await, ErrorKind::InvalidConfig, &["\"loop\"", "infinite loop"]);
     }
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[cfg(unix)]
@@ -108,8 +109,8 @@ async fn a_process_is_asked_for_credentials() {
         count.display(),
         response.display()
     ));
-    let server = Server::start(|_, _| Reply::new(500, ""));
-    let p = found(&home, "p", &server.client()).unwrap();
+    let server = Peer::start(|_| Response::new(500));
+    let p = found(&home, "p", &Here::at(&server)).unwrap();
     for _ in 0..3 {
         assert_eq!(
             triple(&p).await,
@@ -117,7 +118,7 @@ async fn a_process_is_asked_for_credentials() {
         );
     }
     assert_eq!(std::fs::read_to_string(count).unwrap(), "asked\n");
-    let q = found(&home, "q", &server.client()).unwrap();
+    let q = found(&home, "q", &Here::at(&server)).unwrap();
     assert_says(&error(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
 }
 
@@ -174,21 +175,21 @@ async fn a_login_is_exchanged_for_a_roles_credentials() {
         return at_home("a_login_is_exchanged_for_a_roles_credentials", &sso_home(in_an_hour()));
     }
     let expiration = in_an_hour().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
-    let server = Server::start(move |_, _| {
-        Reply::ok(format!(
+    let server = Peer::start(move |_| {
+        Response::ok(format!(
             r#"{{"roleCredentials":{{"accessKeyId":"SSO","secretAccessKey":"s","sessionToken":"t","expiration":{expiration}}}}}"#
         ))
     });
-    let client = server.client();
+    let client = Here::at(&server);
     assert_eq!(by_sso(&client).await.unwrap().key_id, "SSO");
     assert_eq!(client.told(), ["https://portal.sso.eu-west-1.amazonaws.com"]);
-    let asked = &server.asked()[0];
+    let asked = &server.requests()[0];
     assert!(
-        asked.path.contains("role_name=reader") && asked.path.contains("account_id=1"),
+        asked.target.contains("role_name=reader") && asked.target.contains("account_id=1"),
         "{}",
-        asked.path
+        asked.target
     );
-    assert!(asked.headers.contains("x-amz-sso_bearer_token: canary-login\n"));
+    assert!(asked.head().contains("x-amz-sso_bearer_token: canary-login\n"));
 }
 
 #[tokio::test]
@@ -197,11 +198,11 @@ async fn a_login_that_has_ended_is_told_with_the_command_that_renews_it() {
         let home = sso_home(SystemTime::now() - Duration::from_secs(60));
         return at_home("a_login_that_has_ended_is_told_with_the_command_that_renews_it", &home);
     }
-    let server = Server::start(|_, _| Reply::new(500, ""));
-    let error = by_sso(&server.client()).await.err().unwrap();
+    let server = Peer::start(|_| Response::new(500));
+    let error = by_sso(&Here::at(&server)).await.err().unwrap();
     let words = ["\"dev\"", "expired", "aws sso login --profile dev"];
     assert_says(&error, ErrorKind::Unauthenticated, &words);
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
@@ -209,8 +210,8 @@ async fn no_login_is_told_with_the_command_for_it() {
     if !is_at_home() {
         return at_home("no_login_is_told_with_the_command_for_it", &Home::new().config(SSO));
     }
-    let server = Server::start(|_, _| Reply::new(500, ""));
-    let error = by_sso(&server.client()).await.err().unwrap();
+    let server = Peer::start(|_| Response::new(500));
+    let error = by_sso(&Here::at(&server)).await.err().unwrap();
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
@@ -219,7 +220,7 @@ async fn no_login_is_told_with_the_command_for_it() {
 }
 
 #[tokio::test]
-async fn no_secret_of_the_sdk_is_excerpt() {
+async fn no_secret_of_the_sdk_is_shown() {
     if !is_at_home() {
         return at_home("no_secret_of_the_sdk_is_shown", &sso_home(in_an_hour()));
     }
@@ -232,8 +233,8 @@ async fn no_secret_of_the_sdk_is_excerpt() {
         (403, "<canary".to_owned()),
         (200, garbage.to_owned()),
     ] {
-        let server = Server::start(move |_, _| Reply::new(status, response.as_str()));
-        let client = server.client();
+        let server = Peer::start(move |_| Response::new(status).body(response.clone()));
+        let client = Here::at(&server);
         let home = Home::new().config(ROLES);
         let role = found(&home, "role", &client).unwrap();
         for given in [credential(&role).await, by_sso(&client).await] {
@@ -242,15 +243,15 @@ async fn no_secret_of_the_sdk_is_excerpt() {
             );
         }
         all.push_str(&format!("{role:?}"));
-        assert!(server.asked().len() >= 2, "both were asked");
+        assert!(server.requests().len() >= 2, "both were asked");
     }
     // A token that cannot be read, of a profile of the older kind, whose token goes by the address
     // of the login.
     let token = r#"{"expiresAt":"2999-01-01T00:00:00Z","accessToken":"x" "canary"}"#;
     std::fs::write(this_home().home().unwrap().join(format!(".aws/sso/cache/{START}.json")), token)
         .unwrap();
-    let server = Server::start(|_, _| Reply::new(500, ""));
-    let old = find(&named("old"), &this_home(), Arc::new(server.client())).unwrap();
+    let server = Peer::start(|_| Response::new(500));
+    let old = find(&named("old"), &this_home(), Arc::new(Here::at(&server))).unwrap();
     let error = error(&old).await.to_string();
     assert!(error.contains("unexpected token"), "the token was looked at: {error}");
     all.push_str(&error);
@@ -277,5 +278,5 @@ fn what_an_error_quotes_is_not_shown_and_what_is_said_twice_is_said_once() {
         }
     }
     let error = Outer(std::io::Error::other(r#"found Value("canary")"#));
-    assert_eq!(chain(&error), r#"no token: found Value("...")"#);
+    assert_eq!(message_chain(&error), r#"no token: found Value("...")"#);
 }

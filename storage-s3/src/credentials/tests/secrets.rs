@@ -5,16 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use storage_core::config::Secret;
 use storage_core::{Error, format_time};
+use storage_testkit::http::{Peer, Request, Response};
 
 use super::log::Log;
-use super::server::{Asked, Reply, Server};
+use super::server::Here;
 use super::{Home, credential};
 use crate::credentials::{Found, Sources};
 
 const CANARY: &str = "canary";
 
 /// All that an error shows.
-fn excerpt(error: &Error) -> String {
+fn shown(error: &Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -32,11 +33,11 @@ fn assert_no_canary(what: &str, text: &str) {
 /// Uses what was found, and collects all that is shown on the way.
 async fn used(found: Result<Found, Error>) -> String {
     match found {
-        Err(error) => excerpt(&error),
+        Err(error) => shown(&error),
         Ok(found) => {
             let given = match credential(&found).await {
                 Ok(_) => "given".to_owned(),
-                Err(error) => excerpt(&error),
+                Err(error) => shown(&error),
             };
             format!("{found:?} {found:#?} {given}")
         }
@@ -53,7 +54,7 @@ fn canary_sources() -> Sources {
 }
 
 #[tokio::test]
-async fn keys_that_are_written_down_are_not_excerpt() {
+async fn keys_that_are_written_down_are_not_shown() {
     let (log, guard) = Log::begin();
     let home = Home::new()
         .credentials(
@@ -93,8 +94,8 @@ async fn keys_that_are_written_down_are_not_excerpt() {
 /// it.
 const ECHO: &str = r#"{"code":"Refused","message":"the token TOKEN is not known"}"#;
 
-fn sent_token(asked: &Asked) -> &'static str {
-    if asked.headers.contains("canary-metadata-token") {
+fn sent_token(asked: &Request) -> &'static str {
+    if asked.head().contains("canary-metadata-token") {
         "canary-metadata-token"
     } else {
         "canary-authorisation"
@@ -102,7 +103,7 @@ fn sent_token(asked: &Asked) -> &'static str {
 }
 
 #[tokio::test]
-async fn what_servers_are_told_and_answer_is_not_excerpt() {
+async fn what_servers_are_told_and_answer_is_not_shown() {
     let (log, guard) = Log::begin();
     let expires = format_time(SystemTime::now() + Duration::from_secs(3600));
     let good = format!(
@@ -114,22 +115,22 @@ async fn what_servers_are_told_and_answer_is_not_excerpt() {
     for (status, response) in
         [(200, good), (200, bad), (403, ECHO.to_owned()), (200, "canary".to_owned())]
     {
-        let server = Server::start(move |asked, _| match asked.path.as_str() {
-            "/latest/api/token" => Reply::ok("canary-metadata-token"),
-            "/latest/meta-data/iam/security-credentials/" => Reply::ok("role"),
-            _ => Reply::new(status, response.replace("TOKEN", sent_token(asked))),
+        let server = Peer::start(move |asked| match asked.target.as_str() {
+            "/latest/api/token" => Response::ok("canary-metadata-token"),
+            "/latest/meta-data/iam/security-credentials/" => Response::ok("role"),
+            _ => Response::new(status).body(response.replace("TOKEN", sent_token(asked))),
         });
         let container = Home::new().variables([
             ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/canary-path"),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary-authorisation"),
         ]);
-        all.push_str(&used(container.find_with(server.client())).await);
-        all.push_str(&used(Home::new().find_with(server.client())).await);
+        all.push_str(&used(container.find_with(Here::at(&server))).await);
+        all.push_str(&used(Home::new().find_with(Here::at(&server))).await);
         let identity = Home::new().variable("AWS_ROLE_ARN", "arn:aws:iam::1:role/r");
         let token = identity.file("token", "canary-authorisation");
         let identity = identity.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token);
-        all.push_str(&used(identity.find_with(server.client())).await);
-        assert!(server.asked().len() >= 4, "all three were asked");
+        all.push_str(&used(identity.find_with(Here::at(&server))).await);
+        assert!(server.requests().len() >= 4, "all three were asked");
     }
     drop(guard);
     assert!(all.contains("the token ... is not known"), "the echo was met: {all}");

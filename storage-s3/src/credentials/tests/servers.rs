@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use storage_core::{ErrorKind, format_time};
+use storage_testkit::http::{Peer, Request, Response};
 
-use super::server::{Asked, Reply, Server, Silence};
+use super::server::{Here, Silence, base};
 use super::{Home, assert_says, error, triple};
 use crate::credentials::Sources;
 use crate::credentials::document::ClockSkew;
@@ -29,14 +30,14 @@ fn given(key_id: &str) -> (String, String, Option<String>) {
     (key_id.to_owned(), "canary-secret".to_owned(), Some("canary-token".to_owned()))
 }
 
-fn container(server: &Server) -> Home {
-    Home::new().variable(FULL, format!("{}/credentials?x=1", server.url()))
+fn container(server: &Peer) -> Home {
+    Home::new().variable(FULL, format!("{}/credentials?x=1", base(&server)))
 }
 
 #[tokio::test]
 async fn a_task_of_ecs_asks_the_agent_for_its_path() {
-    let server = Server::start(|_, _| Reply::ok(document("TASK", in_an_hour())));
-    let client = server.client();
+    let server = Peer::start(|_| Response::ok(document("TASK", in_an_hour())));
+    let client = Here::at(&server);
     let found =
         Home::new().variable(RELATIVE, "/v2/credentials/id").find_with(client.clone()).unwrap();
     assert_eq!(found.source, "container");
@@ -44,31 +45,33 @@ async fn a_task_of_ecs_asks_the_agent_for_its_path() {
         assert_eq!(triple(&found).await, given("TASK"));
     }
     assert_eq!(client.told(), ["http://169.254.170.2"], "asked once");
-    let asked = &server.asked()[0];
-    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("GET", "/v2/credentials/id"));
-    assert!(!asked.headers.contains("authorization"));
+    let asked = &server.requests()[0];
+    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", "/v2/credentials/id"));
+    assert!(!asked.head().contains("authorization"));
 }
 
 #[tokio::test]
 async fn a_container_sends_the_token_it_was_given() {
-    let server = Server::start(|_, _| Reply::ok(document("C", in_an_hour())));
+    let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer given");
-    assert_eq!(triple(&home.find_with(server.client()).unwrap()).await, given("C"));
-    let asked = &server.asked()[0];
-    assert_eq!(asked.path, "/credentials?x=1");
-    assert!(asked.headers.contains("authorization: Bearer given\n"), "{}", asked.headers);
+    assert_eq!(triple(&home.find_with(Here::at(&server)).unwrap()).await, given("C"));
+    let asked = &server.requests()[0];
+    assert_eq!(asked.target, "/credentials?x=1");
+    assert!(asked.head().contains("authorization: Bearer given\n"), "{}", asked.head());
 }
 
 #[tokio::test]
 async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time() {
-    let server = Server::start(|_, before| match before {
-        0 => Reply::new(401, r#"{"code":"Expired","message":"the token first has expired"}"#),
-        _ => Reply::ok(document("C", in_an_hour())),
+    let server = Peer::start(|request| match request.index {
+        0 => {
+            Response::new(401).body(r#"{"code":"Expired","message":"the token first has expired"}"#)
+        }
+        _ => Response::ok(document("C", in_an_hour())),
     });
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "given");
     let path = home.file("token", "first\n");
     let home = home.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path);
-    let found = home.find_with(server.client()).unwrap();
+    let found = home.find_with(Here::at(&server)).unwrap();
     let error = error(&found).await;
     assert_says(
         &error,
@@ -78,22 +81,22 @@ async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time()
     home.file("token", "second");
     assert_eq!(triple(&found).await, given("C"));
     let tokens: Vec<_> = server
-        .asked()
+        .requests()
         .iter()
-        .map(|asked| asked.headers.contains("authorization: second\n"))
+        .map(|asked| asked.head().contains("authorization: second\n"))
         .collect();
     assert_eq!(tokens, [false, true]);
 }
 
 #[tokio::test]
 async fn a_token_file_that_is_missing_or_empty_is_named() {
-    let server = Server::start(|_, _| Reply::ok(document("C", in_an_hour())));
+    let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "~/token");
-    let found = home.find_with(server.client()).unwrap();
+    let found = home.find_with(Here::at(&server)).unwrap();
     assert_says(&error(&found).await, ErrorKind::Unauthenticated, &["/token cannot be read"]);
     home.file("token", " \n");
     assert_says(&error(&found).await, ErrorKind::Unauthenticated, &["/token is empty"]);
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[test]
@@ -129,28 +132,28 @@ fn credentials_are_not_asked_of_strangers_without_tls() {
 
 #[tokio::test]
 async fn an_agent_that_is_not_ready_is_asked_once_more() {
-    let server = Server::start(|_, before| match before {
-        0 => Reply::new(503, ""),
-        _ => Reply::ok(document("C", in_an_hour())),
+    let server = Peer::start(|request| match request.index {
+        0 => Response::new(503),
+        _ => Response::ok(document("C", in_an_hour())),
     });
-    assert_eq!(triple(&container(&server).find_with(server.client()).unwrap()).await, given("C"));
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(triple(&container(&server).find_with(Here::at(&server)).unwrap()).await, given("C"));
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
 async fn an_agent_that_stays_unready_is_a_failure_that_may_pass() {
-    let server = Server::start(|_, _| Reply::new(500, "oops"));
-    let error = error(&container(&server).find_with(server.client()).unwrap()).await;
-    assert_says(&error, ErrorKind::Unauthenticated, &["500", &server.url()]);
+    let server = Peer::start(|_| Response::new(500).body("oops"));
+    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["500", &base(&server)]);
     assert!(error.is_retryable());
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
 async fn an_agent_that_is_not_there_is_told_without_its_path() {
-    let server = Server::start(|_, _| Reply::ok(""));
+    let server = Peer::start(|_| Response::ok(""));
     let home = container(&server);
-    let client = server.client();
+    let client = Here::at(&server);
     drop(server);
     let error = error(&home.find_with(client).unwrap()).await;
     assert_says(
@@ -180,25 +183,27 @@ async fn answers_that_are_none_are_told_without_what_they_say() {
             "AssumeRoleUnauthorizedAccess EC2",
         ),
     ] {
-        let server = Server::start(move |_, _| Reply::ok(response));
-        let error = error(&container(&server).find_with(server.client()).unwrap()).await;
-        assert_says(&error, ErrorKind::Unauthenticated, &[word, &server.url()]);
+        let server = Peer::start(move |_| Response::ok(response));
+        let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+        assert_says(&error, ErrorKind::Unauthenticated, &[word, &base(&server)]);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
 }
 
 #[tokio::test]
 async fn an_answer_without_end_is_not_read_to_it() {
-    let server = Server::start(|_, _| Reply::ok("x".repeat(300 * 1024)));
-    let error = error(&container(&server).find_with(server.client()).unwrap()).await;
+    let server = Peer::start(|_| Response::ok("x".repeat(300 * 1024)));
+    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["262144 bytes"]);
 }
 
 #[tokio::test]
 async fn credentials_that_have_expired_are_told_as_such() {
     let now = SystemTime::now();
-    let server = Server::start(move |_, _| Reply::ok(document("C", now - HOUR)).dated(now));
-    let error = error(&container(&server).find_with(server.client()).unwrap()).await;
+    let server = Peer::start(move |_| {
+        Response::ok(document("C", now - HOUR)).header("date", httpdate::fmt_http_date(now))
+    });
+    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["expired at", "clock of this machine"]);
 }
 
@@ -207,12 +212,14 @@ async fn a_clock_that_is_ahead_does_not_make_credentials_expire_and_is_told() {
     let (log, guard) = super::log::Log::begin();
     // Two hours behind ours: what it gives ended an hour ago, we would say.
     let theirs = SystemTime::now() - 2 * HOUR;
-    let server = Server::start(move |_, _| Reply::ok(document("C", theirs + HOUR)).dated(theirs));
-    let found = container(&server).find_with(server.client()).unwrap();
+    let server = Peer::start(move |_| {
+        Response::ok(document("C", theirs + HOUR)).header("date", httpdate::fmt_http_date(theirs))
+    });
+    let found = container(&server).find_with(Here::at(&server)).unwrap();
     for _ in 0..3 {
         assert_eq!(triple(&found).await, given("C"));
     }
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     drop(guard);
     let text = log.text();
     assert!(
@@ -237,28 +244,28 @@ fn a_difference_of_clocks_moves_times_only_if_it_is_no_delay_of_the_answer() {
 }
 
 /// An instance with a role.
-fn instance(asked: &Asked, expires: SystemTime) -> Reply {
-    let has_token = asked.headers.contains("x-aws-ec2-metadata-token: metadata-token\n");
-    match (asked.method.as_str(), asked.path.as_str()) {
+fn instance(asked: &Request, expires: SystemTime) -> Response {
+    let has_token = asked.head().contains("x-aws-ec2-metadata-token: metadata-token\n");
+    match (asked.method.as_str(), asked.target.as_str()) {
         ("PUT", "/latest/api/token")
-            if asked.headers.contains("x-aws-ec2-metadata-token-ttl-seconds: ") =>
+            if asked.head().contains("x-aws-ec2-metadata-token-ttl-seconds: ") =>
         {
-            Reply::ok("metadata-token")
+            Response::ok("metadata-token")
         }
         ("GET", "/latest/meta-data/iam/security-credentials/") if has_token => {
-            Reply::ok("the-role\n")
+            Response::ok("the-role\n")
         }
         ("GET", "/latest/meta-data/iam/security-credentials/the-role") if has_token => {
-            Reply::ok(document("INSTANCE", expires))
+            Response::ok(document("INSTANCE", expires))
         }
-        _ => Reply::new(400, "unexpected"),
+        _ => Response::new(400).body("unexpected"),
     }
 }
 
 #[tokio::test]
 async fn an_instance_is_asked_for_a_token_its_role_and_that_roles_credentials() {
-    let server = Server::start(|asked, _| instance(asked, in_an_hour()));
-    let client = server.client();
+    let server = Peer::start(|asked| instance(asked, in_an_hour()));
+    let client = Here::at(&server);
     let found = Home::new().find_with(client.clone()).unwrap();
     assert_eq!(found.source, "instance");
     assert_eq!(triple(&found).await, given("INSTANCE"));
@@ -268,14 +275,14 @@ async fn an_instance_is_asked_for_a_token_its_role_and_that_roles_credentials() 
 
 #[tokio::test]
 async fn a_variable_says_where_the_metadata_service_is() {
-    let server = Server::start(|asked, _| instance(asked, in_an_hour()));
-    let endpoint = format!("{}/", server.url());
-    let client = server.client();
+    let server = Peer::start(|asked| instance(asked, in_an_hour()));
+    let endpoint = format!("{}/", base(&server));
+    let client = Here::at(&server);
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
     assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
-    assert_eq!(client.told(), [server.url(), server.url(), server.url()]);
+    assert_eq!(client.told(), [base(&server), base(&server), base(&server)]);
 
-    let client = server.client();
+    let client = Here::at(&server);
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
     assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
     assert_eq!(client.told(), ["http://[fd00:ec2::254]"; 3]);
@@ -290,11 +297,11 @@ async fn a_variable_says_where_the_metadata_service_is() {
 
 #[tokio::test]
 async fn an_instance_without_a_role_is_told_as_such() {
-    let server = Server::start(|asked, _| match asked.method.as_str() {
-        "PUT" => Reply::ok("metadata-token"),
-        _ => Reply::new(404, "not found"),
+    let server = Peer::start(|asked| match asked.method.as_str() {
+        "PUT" => Response::ok("metadata-token"),
+        _ => Response::new(404).body("not found"),
     });
-    let error = error(&Home::new().find_with(server.client()).unwrap()).await;
+    let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
@@ -304,29 +311,29 @@ async fn an_instance_without_a_role_is_told_as_such() {
 
 #[tokio::test]
 async fn a_metadata_service_that_refuses_is_told_with_its_status() {
-    let server = Server::start(|_, _| Reply::new(403, "disabled"));
-    let error = error(&Home::new().find_with(server.client()).unwrap()).await;
+    let server = Peer::start(|_| Response::new(403).body("disabled"));
+    let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["403", "returned no token"]);
 }
 
 #[tokio::test]
 async fn a_name_of_a_role_that_is_none_is_not_asked_for() {
     for name in ["", "../../user-data", "a b", "<html>"] {
-        let server = Server::start(move |asked, _| match asked.method.as_str() {
-            "PUT" => Reply::ok("metadata-token"),
-            _ => Reply::ok(name),
+        let server = Peer::start(move |asked| match asked.method.as_str() {
+            "PUT" => Response::ok("metadata-token"),
+            _ => Response::ok(name),
         });
-        let error = error(&Home::new().find_with(server.client()).unwrap()).await;
+        let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
         assert_says(&error, ErrorKind::Unauthenticated, &["invalid role name"]);
-        assert_eq!(server.asked().len(), 2);
+        assert_eq!(server.requests().len(), 2);
     }
 }
 
 #[tokio::test]
 async fn what_an_instance_cannot_renew_is_used_for_a_while() {
     let (log, guard) = super::log::Log::begin();
-    let server = Server::start(|asked, _| instance(asked, SystemTime::now() - HOUR));
-    let found = Home::new().find_with(server.client()).unwrap();
+    let server = Peer::start(|asked| instance(asked, SystemTime::now() - HOUR));
+    let found = Home::new().find_with(Here::at(&server)).unwrap();
     assert_eq!(triple(&found).await, given("INSTANCE"));
     drop(guard);
     assert!(log.text().contains("expired credentials"), "{}", log.text());
@@ -359,11 +366,11 @@ async fn a_metadata_service_that_stops_answering_is_given_up_within_three_second
     assert!(error.is_retryable(), "it is an instance");
 }
 
-fn web_identity(server: &Server) -> Home {
+fn web_identity(server: &Peer) -> Home {
     let home = Home::new()
         .variables([("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"), ("AWS_ENDPOINT_URL_STS", "")]);
     let token = home.file("token", "head.canary-jwt+/=.tail\n");
-    home.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token).variable("AWS_ENDPOINT_URL", server.url())
+    home.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token).variable("AWS_ENDPOINT_URL", base(&server))
 }
 
 fn sts_answer(key_id: &str) -> String {
@@ -380,14 +387,14 @@ fn sts_answer(key_id: &str) -> String {
 
 #[tokio::test]
 async fn a_token_is_exchanged_for_a_roles_credentials() {
-    let server = Server::start(|_, _| Reply::ok(sts_answer("ROLE")));
+    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
     let home = web_identity(&server).variable("AWS_ROLE_SESSION_NAME", "my app");
-    let found = home.find_with(server.client()).unwrap();
+    let found = home.find_with(Here::at(&server)).unwrap();
     assert_eq!(found.source, "web identity");
     assert_eq!(triple(&found).await, given("ROLE"));
-    let asked = &server.asked()[0];
-    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/"));
-    assert!(asked.headers.contains("content-type: application/x-www-form-urlencoded\n"));
+    let asked = &server.requests()[0];
+    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/"));
+    assert!(asked.head().contains("content-type: application/x-www-form-urlencoded\n"));
     let expected = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr\
                     &RoleSessionName=my+app&WebIdentityToken=head.canary-jwt%2B%2F%3D.tail";
     assert_eq!(asked.body, expected);
@@ -395,14 +402,14 @@ async fn a_token_is_exchanged_for_a_roles_credentials() {
 
 #[tokio::test]
 async fn a_profile_may_name_token_and_role() {
-    let server = Server::start(|_, _| Reply::ok(sts_answer("ROLE")));
+    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
     let home = Home::new();
     let token = home.file("token", "jwt");
     let home = home.config(&format!(
         "[default]\nrole_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = {}\nregion = eu-west-3\n",
         token.display()
     ));
-    let client = server.client();
+    let client = Here::at(&server);
     let found = home.find_with(client.clone()).unwrap();
     assert_eq!(found.source, "profile");
     assert_eq!(triple(&found).await, given("ROLE"));
@@ -415,7 +422,7 @@ async fn a_profile_may_name_token_and_role() {
 
 #[tokio::test]
 async fn sts_is_asked_in_the_region() {
-    let server = Server::start(|_, _| Reply::ok(sts_answer("ROLE")));
+    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
     let region = |value: &str| Sources { region: Some(value.to_owned()), ..Sources::default() };
     let plain = Sources::default();
     for (variables, sources, expected) in [
@@ -441,7 +448,7 @@ async fn sts_is_asked_in_the_region() {
         for (name, value) in variables {
             home = home.variable(name, value);
         }
-        let client = server.client();
+        let client = Here::at(&server);
         let found =
             crate::credentials::find(sources, &home.env(), std::sync::Arc::new(client.clone()))
                 .unwrap();
@@ -452,7 +459,7 @@ async fn sts_is_asked_in_the_region() {
 
 #[test]
 fn a_token_is_not_sent_over_the_network_without_tls() {
-    let server = Server::start(|_, _| Reply::ok(""));
+    let server = Peer::start(|_| Response::ok(""));
     for url in ["http://sts.example.com", "sts.example.com"] {
         let error =
             web_identity(&server).variable("AWS_ENDPOINT_URL_STS", url).error(&Sources::default());
@@ -464,9 +471,9 @@ fn a_token_is_not_sent_over_the_network_without_tls() {
 async fn what_sts_refuses_is_told_without_the_token() {
     let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredTokenException</Code>\
                    <Message>Token head.canary-jwt+/=.tail expired: current date/time must be before</Message></Error></ErrorResponse>";
-    let server = Server::start(move |_, _| Reply::new(400, refusal));
+    let server = Peer::start(move |_| Response::new(400).body(refusal));
     let home = web_identity(&server);
-    let error = error(&home.find_with(server.client()).unwrap()).await;
+    let error = error(&home.find_with(Here::at(&server)).unwrap()).await;
     let words = [
         "400",
         "ExpiredTokenException Token ... expired",
@@ -475,7 +482,7 @@ async fn what_sts_refuses_is_told_without_the_token() {
     ];
     assert_says(&error, ErrorKind::Unauthenticated, &words);
     assert!(!error.is_retryable());
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -485,9 +492,9 @@ async fn an_answer_of_sts_that_is_none_is_told_without_what_it_says() {
         "<canary/>",
         "<a><AssumeRoleWithWebIdentityResult>canary</AssumeRoleWithWebIdentityResult></a>",
     ] {
-        let server = Server::start(move |_, _| Reply::ok(response));
+        let server = Peer::start(move |_| Response::ok(response));
         let home = web_identity(&server);
-        let error = error(&home.find_with(server.client()).unwrap()).await;
+        let error = error(&home.find_with(Here::at(&server)).unwrap()).await;
         assert_says(&error, ErrorKind::Unauthenticated, &["a document without credentials"]);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }

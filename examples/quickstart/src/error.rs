@@ -1,0 +1,5 @@
+//! The result type of the quickstart.
+
+use std::error::Error;
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;

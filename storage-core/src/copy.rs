@@ -1,0 +1,90 @@
+//! [`CopyObject`]: the builder that [`Storage::copy`] returns.
+
+use std::future::IntoFuture;
+
+use futures_core::future::BoxFuture;
+
+use crate::content_type;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::key::{IntoKey, Key};
+use crate::metadata::Metadata;
+use crate::options::{CopyOptions, MetadataDirective};
+use crate::storage::Storage;
+
+impl Storage {
+    /// Copies an object within this storage: see [`CopyObject`].
+    pub fn copy(&self, from: impl IntoKey, to: impl IntoKey) -> CopyObject {
+        self.copy_with(from, to, CopyOptions::default())
+    }
+
+    /// Copies an object with these options, which the setters of [`CopyObject`] may change.
+    pub fn copy_with(
+        &self,
+        from: impl IntoKey,
+        to: impl IntoKey,
+        options: CopyOptions,
+    ) -> CopyObject {
+        CopyObject { storage: self.clone(), from: from.into_key(), to: to.into_key(), options }
+    }
+}
+
+/// A copy that has not begun yet. Await it.
+///
+/// A copy is all or nothing, as a [`Save`](crate::Save) is. It returns no metadata, because some
+/// backends report none: call [`stat`](Storage::stat) for it.
+///
+/// # Errors
+/// `NotFound` if there is no source; for the destination the errors of [`Save`](crate::Save). The
+/// error's key is the source, or the destination if the error concerns it.
+#[derive(Debug)]
+#[must_use = "nothing is copied until it is awaited"]
+pub struct CopyObject {
+    storage: Storage,
+    from: Result<Key>,
+    to: Result<Key>,
+    options: CopyOptions,
+}
+
+impl CopyObject {
+    /// Fails with `AlreadyExists` if there is an object under the destination.
+    pub fn create_new(mut self) -> Self {
+        self.options = self.options.create_new();
+        self
+    }
+
+    /// Gives the copy this metadata in place of the source's. Without a content type, one is
+    /// guessed from the destination's key.
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.options = self.options.metadata(metadata);
+        self
+    }
+
+    async fn run(self) -> Result<()> {
+        let Self { storage, from, to, mut options } = self;
+        let from = storage.checked_key(Operation::Copy, from)?;
+        let to = storage.checked_key(Operation::Copy, to)?;
+        let with_context = |error: Error| {
+            let concerns_destination = matches!(
+                error.kind(),
+                ErrorKind::AlreadyExists | ErrorKind::Conflict | ErrorKind::StorageFull
+            );
+            let key = if concerns_destination { &to } else { &from };
+            storage.with_context(error, Operation::Copy, key.as_str())
+        };
+        if let MetadataDirective::Replace(metadata) = options.metadata {
+            let mut metadata = metadata.validated().map_err(with_context)?;
+            metadata.content_type.get_or_insert_with(|| content_type::of_key(&to));
+            options.metadata = MetadataDirective::Replace(metadata);
+        }
+        storage.driver().copy(&from, &to, &options).await.map_err(with_context)
+    }
+}
+
+impl IntoFuture for CopyObject {
+    type Output = Result<()>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

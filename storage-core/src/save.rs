@@ -1,0 +1,168 @@
+//! [`Save`]: the builder that [`Storage::save`] returns.
+
+use std::future::IntoFuture;
+use std::time::SystemTime;
+
+use futures_core::future::BoxFuture;
+
+use crate::checksum::{Checksum, ChecksumAlgorithm};
+use crate::content_type;
+use crate::error::{Operation, Result};
+use crate::etag::ETag;
+use crate::key::{IntoKey, Key};
+use crate::metadata::{Metadata, ObjectMeta};
+use crate::options::SaveOptions;
+use crate::payload::Payload;
+use crate::storage::Storage;
+
+impl Storage {
+    /// Saves an object: see [`Save`]. Returns the metadata of the stored object.
+    pub fn save(&self, key: impl IntoKey, payload: impl Into<Payload>) -> Save {
+        self.save_with(key, payload, SaveOptions::default())
+    }
+
+    /// Saves an object with these options, which the setters of [`Save`] may change.
+    pub fn save_with(
+        &self,
+        key: impl IntoKey,
+        payload: impl Into<Payload>,
+        options: SaveOptions,
+    ) -> Save {
+        Save { storage: self.clone(), key: key.into_key(), payload: payload.into(), options }
+    }
+}
+
+/// A save that has not begun yet. Await it for the metadata of the stored object.
+///
+/// The metadata has what the backend returns for a save: key, size, ETag and checksums. Not every
+/// backend returns `last_modified`; call [`stat`](Storage::stat) for it.
+///
+/// A save is all or nothing: a reader sees the old object or the new one, whole. If the payload
+/// fails or the future is dropped, the old object is unchanged and nothing else is left.
+///
+/// Without a content type, one is guessed from the key, then from the first bytes.
+///
+/// # Errors
+/// `AlreadyExists` and `PreconditionFailed` by mode; `InvalidKey`, `InvalidInput` for metadata that
+/// breaks a rule, `Unsupported` for metadata or a mode that the backend cannot keep; `TooLarge`,
+/// `Integrity` and every error of the payload; `StorageFull`, `PermissionDenied` and the like.
+#[derive(Debug)]
+#[must_use = "nothing is saved until it is awaited"]
+pub struct Save {
+    storage: Storage,
+    key: Result<Key>,
+    payload: Payload,
+    options: SaveOptions,
+}
+
+impl Save {
+    /// Fails with `AlreadyExists` if there is an object under the key. Of any number of concurrent
+    /// callers exactly one succeeds.
+    pub fn create_new(self) -> Self {
+        self.with_options(SaveOptions::create_new)
+    }
+
+    /// Fails with `PreconditionFailed` unless the object under the key is this version, and with
+    /// `Unsupported` if the backend has no such condition.
+    pub fn if_match(self, etag: ETag) -> Self {
+        self.with_options(|options| options.if_match(etag))
+    }
+
+    /// Never replaces an object: if the key is taken, saves under a similar one. The returned
+    /// metadata contains the key.
+    pub fn unique_name(self) -> Self {
+        self.with_options(SaveOptions::unique_name)
+    }
+
+    /// Sets all metadata at once, as when copying from another storage. Later setters change single
+    /// fields.
+    pub fn metadata(self, metadata: Metadata) -> Self {
+        self.with_options(|options| options.metadata(metadata))
+    }
+
+    /// Sets `Content-Type` instead of guessing it.
+    pub fn content_type(self, value: impl Into<String>) -> Self {
+        self.with_metadata(|metadata| metadata.content_type(value))
+    }
+
+    /// Sets `Content-Encoding`. The bytes are stored as given.
+    pub fn content_encoding(self, value: impl Into<String>) -> Self {
+        self.with_metadata(|metadata| metadata.content_encoding(value))
+    }
+
+    /// Sets `Content-Disposition`.
+    pub fn content_disposition(self, value: impl Into<String>) -> Self {
+        self.with_metadata(|metadata| metadata.content_disposition(value))
+    }
+
+    /// Sets `Content-Language`.
+    pub fn content_language(self, value: impl Into<String>) -> Self {
+        self.with_metadata(|metadata| metadata.content_language(value))
+    }
+
+    /// Sets `Cache-Control`.
+    pub fn cache_control(self, value: impl Into<String>) -> Self {
+        self.with_metadata(|metadata| metadata.cache_control(value))
+    }
+
+    /// Sets `Expires`.
+    pub fn expires(self, at: SystemTime) -> Self {
+        self.with_metadata(|metadata| metadata.expires(at))
+    }
+
+    /// Adds a name and a value to the user metadata.
+    pub fn user_metadata(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with_metadata(|metadata| metadata.user(name, value))
+    }
+
+    /// Fails with `TooLarge` if the payload has more bytes; then nothing of it is left.
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.payload = self.payload.with_max_size(bytes);
+        self
+    }
+
+    /// Fails with `Integrity` if the payload has another checksum; then nothing of it is left. The
+    /// checksum is kept with the object.
+    pub fn expect_checksum(mut self, checksum: Checksum) -> Self {
+        self.payload = self.payload.with_expected_checksum(checksum);
+        self
+    }
+
+    /// Computes a checksum while saving and keeps it with the object.
+    pub fn compute_checksum(mut self, algorithm: ChecksumAlgorithm) -> Self {
+        self.payload = self.payload.with_computed_checksum(algorithm);
+        self
+    }
+
+    fn with_options(mut self, set: impl FnOnce(SaveOptions) -> SaveOptions) -> Self {
+        self.options = set(self.options);
+        self
+    }
+
+    fn with_metadata(mut self, set: impl FnOnce(Metadata) -> Metadata) -> Self {
+        self.options.metadata = set(self.options.metadata);
+        self
+    }
+
+    async fn run(self) -> Result<ObjectMeta> {
+        let Self { storage, key, mut payload, mut options } = self;
+        let key = storage.checked_key(Operation::Save, key)?;
+        let with_context = |error| storage.with_context(error, Operation::Save, key.as_str());
+        // A storage that cannot be written to fails before it waits for the first bytes.
+        if options.metadata.content_type.is_none() && storage.info().capabilities.write {
+            let guessed = content_type::of_payload(&key, &mut payload).await;
+            options.metadata.content_type = Some(guessed.map_err(with_context)?);
+        }
+        options.metadata = options.metadata.validated().map_err(with_context)?;
+        storage.driver().save(&key, payload, &options).await.map_err(with_context)
+    }
+}
+
+impl IntoFuture for Save {
+    type Output = Result<ObjectMeta>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

@@ -1,0 +1,192 @@
+//! Reading a version, wherever its bytes are: in the store, arriving, or at origin.
+//!
+//! A version that is evicted or purged meanwhile is read to its end. Where the store can no longer
+//! supply it, the body continues at origin with the same version, or ends with an error.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use storage_core::{ErrorKind, Object, ObjectStream, OpenOptions, Result};
+
+use super::off_thread::off_thread;
+use super::origin;
+use super::progress::Progress;
+use super::shared::Shared;
+use super::version::{CachedObject, Version};
+use crate::store::{BLOCK, Entry, MAX_IN_MEMORY, Reader};
+
+/// A range that begins this far beyond what has arrived is fetched by a request of its own, so that
+/// seeking in a long recording does not wait for the bytes before.
+const FAR_AHEAD: u64 = 32 << 20;
+
+/// Opens a version.
+///
+/// # Errors
+/// `NotModified` and `PreconditionFailed` by the conditions of the options; `RangeNotSatisfiable`.
+pub(super) async fn open(
+    shared: &Arc<Shared>,
+    version: &Version,
+    options: &OpenOptions,
+) -> Result<Object> {
+    let meta = version.meta();
+    options.check(meta)?;
+    let range = match options.range {
+        Some(range) => range.resolve(meta.size)?,
+        None => 0..meta.size,
+    };
+    let meta = meta.clone();
+    if let Version::Cached(CachedObject { entry, .. }) = version
+        && entry.size() <= MAX_IN_MEMORY
+        && let Some(whole) = read_whole(shared, entry).await
+    {
+        let (start, end) = (index(range.start), index(range.end));
+        return Ok(Object::from_bytes(meta, range, whole.slice(start..end)));
+    }
+    let body = Body::open(Arc::clone(shared), version.clone(), range.clone()).await;
+    Ok(Object::from_stream(meta, range, body.into_stream()))
+}
+
+/// Returns a small body, or `None` if it cannot be read.
+async fn read_whole(shared: &Shared, entry: &Arc<Entry>) -> Option<Bytes> {
+    let store = &shared.store;
+    if let Some(bytes) = store.hot(entry) {
+        return Some(bytes);
+    }
+    if let Ok(Some(bytes)) = store.try_load(entry) {
+        return Some(bytes);
+    }
+    let (store, entry) = (store.clone(), Arc::clone(entry));
+    let loaded = off_thread(move || store.load(&entry)).await;
+    loaded.inspect_err(|error| tracing::debug!(%error, "an entry cannot be read")).ok()
+}
+
+/// Converts a position in a body that fits in memory.
+fn index(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+/// A body under way.
+struct Body {
+    shared: Arc<Shared>,
+    version: Version,
+    source: ByteSource,
+    /// What has not been handed out.
+    rest: Range<u64>,
+}
+
+/// Where the next bytes come from.
+enum ByteSource {
+    Store(Reader),
+    Arriving(Arc<Progress>),
+    Origin(ObjectStream),
+    /// The store cannot supply them. The next step is a request to origin.
+    Lost,
+}
+
+impl Body {
+    async fn open(shared: Arc<Shared>, version: Version, rest: Range<u64>) -> Self {
+        let source = match &version {
+            Version::Cached(CachedObject { entry, .. }) => {
+                reader(&shared, entry).await.map_or(ByteSource::Lost, ByteSource::Store)
+            }
+            Version::Arriving(progress) if is_far_ahead(progress, &rest) => ByteSource::Lost,
+            Version::Arriving(progress) => ByteSource::Arriving(Arc::clone(progress)),
+        };
+        Self { shared, version, source, rest }
+    }
+
+    fn into_stream(self) -> impl futures_util::Stream<Item = Result<Bytes>> + Send + 'static {
+        stream::try_unfold(self, |mut body| async move {
+            match body.next().await? {
+                Some(bytes) => Ok(Some((bytes, body))),
+                None => Ok(None),
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let bytes = loop {
+            let bytes = match &mut self.source {
+                ByteSource::Store(reader) => read_block(reader, &self.rest).await,
+                ByteSource::Arriving(progress) => read_arrived(progress, &self.rest).await?,
+                ByteSource::Origin(chunks) => match chunks.next().await {
+                    Some(chunk) => Some(chunk?),
+                    None => return Ok(None),
+                },
+                ByteSource::Lost => {
+                    self.shared.counters.rescued.add(1);
+                    let Range { start, end } = self.rest;
+                    let part =
+                        origin::part(&self.shared.origin, self.version.meta(), start, end).await?;
+                    self.source = ByteSource::Origin(part);
+                    continue;
+                }
+            };
+            match bytes {
+                Some(bytes) => break bytes,
+                None => self.source = ByteSource::Lost,
+            }
+        };
+        self.rest.start += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+}
+
+/// Whether a range is better fetched by a request of its own. Without a strong ETag it cannot be.
+fn is_far_ahead(progress: &Progress, rest: &Range<u64>) -> bool {
+    progress.meta.strong_etag().is_some()
+        && rest.start > progress.written().saturating_add(FAR_AHEAD)
+}
+
+async fn reader(shared: &Shared, entry: &Arc<Entry>) -> Option<Reader> {
+    if let Some(reader) = shared.store.try_reader(entry) {
+        return Some(reader);
+    }
+    let (store, entry) = (shared.store.clone(), Arc::clone(entry));
+    let opened = off_thread(move || store.reader(&entry)).await;
+    // It was evicted, or is broken.
+    opened.inspect_err(|error| tracing::debug!(%error, "an entry cannot be opened")).ok()
+}
+
+/// Returns the next bytes of a body in the store, of one block, or `None` if it cannot be read.
+async fn read_block(reader: &Reader, rest: &Range<u64>) -> Option<Bytes> {
+    let number = rest.start / BLOCK as u64;
+    let block = match reader.try_read_block(number) {
+        Ok(Some(block)) => block,
+        Ok(None) => {
+            let reader = reader.clone();
+            off_thread(move || reader.read_block(number)).await.inspect_err(log).ok()?
+        }
+        Err(error) => {
+            log(&error);
+            return None;
+        }
+    };
+    let begins = number * BLOCK as u64;
+    let (start, end) = (index(rest.start - begins), index(rest.end - begins).min(block.len()));
+    Some(block.slice(start..end))
+}
+
+/// Logs that the store cannot be read. It logs broken entries itself.
+fn log(error: &storage_core::Error) {
+    if error.kind() != ErrorKind::Integrity {
+        tracing::warn!(%error, "the cache cannot be read");
+    }
+}
+
+/// Returns the next bytes of an arriving body, once they are there, or `None` if they will not
+/// come.
+async fn read_arrived(progress: &Progress, rest: &Range<u64>) -> Result<Option<Bytes>> {
+    let Some(written) = progress.reaches(rest.start).await? else { return Ok(None) };
+    let len = index(written.min(rest.end) - rest.start).min(BLOCK);
+    if let Some(bytes) = progress.tail.try_read(rest.start, len) {
+        return Ok(Some(bytes));
+    }
+    let (tail, at) = (progress.tail.clone(), rest.start);
+    Ok(off_thread(move || tail.read(at, len)).await.inspect_err(log).ok())
+}

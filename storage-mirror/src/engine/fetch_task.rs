@@ -1,0 +1,292 @@
+//! [`FetchTask`]: one request to origin for an object.
+//!
+//! A fetch that breaks off ends the [`Progress`] of its readers, who go on at origin. The next
+//! request begins another fetch.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use storage_core::{Error, ErrorKind, Key, Object, Result, escape_invisible};
+use tokio::sync::watch;
+
+use super::fetches::{Arrival, Fetch, FetchState};
+use super::freshness;
+use super::off_thread::off_thread;
+use super::origin::{log_failure, rest};
+use super::progress::{Progress, ProgressSender};
+use super::shared::Shared;
+use super::version::CachedObject;
+use crate::store::{EntryMeta, Fill, Filling};
+
+/// How long origin may take to respond, besides the timeouts of its own driver.
+const ORIGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a body that breaks off is resumed.
+const MAX_RESUMPTIONS: u32 = 3;
+/// How many chunks that have arrived already are written together.
+const CHUNKS_AT_A_TIME: usize = 16;
+
+/// Begins a fetch. `cached` is the version in the store: origin then sends the object only if it
+/// has another one.
+pub(super) fn begin(shared: &Arc<Shared>, key: &Key, cached: Option<CachedObject>) -> Fetch {
+    let (sender, fetch) = Fetch::new();
+    let task = FetchTask {
+        shared: Arc::clone(shared),
+        key: key.clone(),
+        number: fetch.number(),
+        cached,
+        sender,
+    };
+    let fill = shared.store.begin(key.as_str());
+    tokio::spawn(task.run(fill));
+    fetch
+}
+
+/// The task of a fetch.
+struct FetchTask {
+    shared: Arc<Shared>,
+    key: Key,
+    number: u64,
+    cached: Option<CachedObject>,
+    sender: watch::Sender<Option<FetchState>>,
+}
+
+/// Deregisters the fetch, however it ends.
+struct DeregisterOnDrop<'a>(&'a FetchTask);
+
+impl Drop for DeregisterOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.shared.fetches.remove_ended(&self.0.key, self.0.number);
+    }
+}
+
+impl FetchTask {
+    async fn run(self, fill: Fill) {
+        let _registered = DeregisterOnDrop(&self);
+        let state = match self.request().await {
+            Ok(object) => self.receive(object, fill).await,
+            Err(error) => self.refused(error).await,
+        };
+        if state.is_some() {
+            self.sender.send_replace(state);
+        }
+    }
+
+    /// Sends the request, with the condition of the version in the store.
+    async fn request(&self) -> Result<Object> {
+        self.shared.counters.origin_requests.add(1);
+        let mut open = self.shared.origin.open(&self.key).allow_unknown_size();
+        if let Some(cached) = &self.cached {
+            let object = &cached.meta.object;
+            match (&object.etag, object.last_modified) {
+                (Some(etag), _) => open = open.if_none_match(etag.clone()),
+                (None, Some(modified)) => open = open.if_modified_since(modified),
+                (None, None) => {}
+            }
+        }
+        match tokio::time::timeout(ORIGIN_TIMEOUT, open).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                Err(Error::new(ErrorKind::Timeout, "origin did not respond within 60 seconds"))
+            }
+        }
+    }
+
+    /// Handles an error instead of an object: not modified, missing, or a failure.
+    async fn refused(&self, error: Error) -> Option<FetchState> {
+        let shared = &self.shared;
+        Some(match (error.kind(), &self.cached) {
+            (ErrorKind::NotModified, Some(cached)) => {
+                let mut meta = (*cached.meta).clone();
+                // That nothing has changed concerns the bytes. Whether they may still be kept, and
+                // for how long, depends on the metadata and its age. If `stat` fails, the age is
+                // taken to be the earlier one.
+                let mut response = meta.response();
+                if let Ok(Ok(now)) =
+                    tokio::time::timeout(ORIGIN_TIMEOUT, shared.origin.stat(&self.key)).await
+                    && (now.size, &now.etag) == (meta.object.size, &meta.object.etag)
+                {
+                    if !freshness::may_keep(&now) {
+                        self.remove_cached().await;
+                        return Some(self.not_cached("origin forbids it"));
+                    }
+                    response = now.response;
+                    meta.object.metadata = now.metadata;
+                }
+                meta.validated(SystemTime::now(), response);
+                let current =
+                    CachedObject { entry: Arc::clone(&cached.entry), meta: Arc::new(meta.clone()) };
+                let (store, entry) = (shared.store.clone(), Arc::clone(&cached.entry));
+                // Metadata that cannot be written is used for as long as it is in memory.
+                if let Err(error) = off_thread(move || store.refresh(&entry, meta)).await {
+                    tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "the new metadata of a cache entry could not be written");
+                }
+                FetchState::Cached(current, Arrival::NotModified)
+            }
+            (ErrorKind::NotFound, _) => {
+                self.remove_cached().await;
+                shared.remember_missing(&self.key, self.number);
+                FetchState::Missing
+            }
+            _ => {
+                shared.counters.origin_failures.add(1);
+                log_failure(&self.key, &error, None);
+                FetchState::Failed(Arc::new(error))
+            }
+        })
+    }
+
+    /// Removes the version that origin has no longer.
+    async fn remove_cached(&self) {
+        if let Some(cached) = &self.cached {
+            let (store, entry) = (self.shared.store.clone(), Arc::clone(&cached.entry));
+            // A file that stays on the disk is not fresh: it is validated again before it is served.
+            if let Err(error) = off_thread(move || store.remove(&entry)).await {
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "an entry could not be removed");
+            }
+        }
+    }
+
+    /// Receives an object and keeps it. Returns `None` if the progress has ended with an error that
+    /// its readers have.
+    async fn receive(&self, mut object: Object, fill: Fill) -> Option<FetchState> {
+        // The age of the response counts from here, also if its body is received before it is kept.
+        let (received_at, fetched_at) = (Instant::now(), SystemTime::now());
+        if !freshness::may_keep(object.meta()) {
+            self.remove_cached().await;
+            return Some(self.not_cached("origin forbids it"));
+        }
+        if object.meta().known_size().is_none() {
+            // It is served once it is whole, because only then its size is known.
+            object = match self.spool(object).await {
+                Ok(object) => object,
+                Err(SpoolError::Origin(error)) => return self.refused(error).await,
+                Err(SpoolError::Store(error)) => {
+                    self.remove_cached().await;
+                    return Some(self.not_cached(reason(&error)));
+                }
+            };
+        }
+        let meta = Arc::new(object.meta().clone());
+        if object.content_length() != meta.size {
+            self.remove_cached().await;
+            return Some(self.not_cached("origin sent a part"));
+        }
+        let entry_meta = EntryMeta::fetched((*meta).clone(), fetched_at);
+        let filling = match off_thread(move || fill.create(entry_meta)).await {
+            Ok(filling) => filling,
+            Err(error) => {
+                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "not kept");
+                // Origin has another version than the store by now.
+                self.remove_cached().await;
+                return Some(self.not_cached(reason(&error)));
+            }
+        };
+        let (sender, progress) = Progress::new(meta, filling.tail(), received_at);
+        self.sender.send_replace(Some(FetchState::Filling(Arc::new(progress))));
+        match self.fill(object, filling, &sender).await {
+            // The readers of an entry that has left already have its progress.
+            Ok(cached) => cached.map(|cached| FetchState::Cached(cached, Arrival::Fetched)),
+            Err(error) => {
+                self.shared.counters.broken_fills.add(1);
+                tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "a fetch broke off");
+                sender.fail(&error);
+                None
+            }
+        }
+    }
+
+    /// Receives an object of unknown size. Requests for it wait until it is whole.
+    async fn spool(&self, object: Object) -> std::result::Result<Object, SpoolError> {
+        let meta = object.meta().clone();
+        let store = self.shared.store.clone();
+        let mut spool = off_thread(move || store.spool()).await.map_err(SpoolError::Store)?;
+        let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
+        while let Some(ready) = chunks.next().await {
+            let ready = ready.into_iter().collect::<Result<Vec<Bytes>>>();
+            let ready = ready.map_err(SpoolError::Origin)?;
+            let written = off_thread(move || {
+                ready.iter().try_for_each(|chunk| spool.write(chunk))?;
+                Ok(spool)
+            });
+            spool = written.await.map_err(SpoolError::Store)?;
+        }
+        spool.into_object(meta).map_err(SpoolError::Store)
+    }
+
+    fn not_cached(&self, reason: &'static str) -> FetchState {
+        self.shared.remember_uncached(&self.key, self.number, reason);
+        FetchState::NotCached(reason)
+    }
+
+    /// Receives the body and keeps it. Returns `None` if the entry has left the store already.
+    async fn fill(
+        &self,
+        object: Object,
+        mut filling: Filling,
+        sender: &ProgressSender,
+    ) -> Result<Option<CachedObject>> {
+        let meta = object.meta().clone();
+        let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
+        let mut resumed = 0;
+        while let Some(mut ready) = chunks.next().await {
+            // The chunks before the failure are good.
+            let failed = ready.iter().position(Result::is_err);
+            let failure = failed.and_then(|at| ready.split_off(at).into_iter().next());
+            let good: Vec<Bytes> = ready.into_iter().filter_map(Result::ok).collect();
+            let received: usize = good.iter().map(Bytes::len).sum();
+            self.shared.counters.origin_bytes.add(received as u64);
+            filling = write(filling, good).await?;
+            // If there is a checksum, readers get the last byte after it was compared.
+            let end =
+                if meta.checksums.is_empty() { meta.size } else { meta.size.saturating_sub(1) };
+            sender.advance(filling.written().min(end));
+            if let Some(Err(error)) = failure {
+                resumed += 1;
+                if resumed > MAX_RESUMPTIONS || !error.is_retryable() {
+                    return Err(error);
+                }
+                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "a fetch is resumed");
+                chunks = rest(&self.shared.origin, &meta, filling.written())
+                    .await?
+                    .ready_chunks(CHUNKS_AT_A_TIME);
+            }
+        }
+        let is_whole = filling.written() == meta.size;
+        let committed = off_thread(move || filling.commit()).await;
+        let is_wrong = committed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity);
+        if is_whole && !is_wrong {
+            // Kept or not, the bytes are right.
+            sender.advance(meta.size);
+        }
+        let (store, entry) = (self.shared.store.clone(), committed?);
+        // A newer version may have been committed first. Then its metadata is returned.
+        let cached =
+            off_thread(move || store.meta(&entry).map(|meta| CachedObject { entry, meta })).await;
+        Ok(cached.inspect_err(|error| tracing::debug!(%error, "the entry has left again")).ok())
+    }
+}
+
+/// Why an object of unknown size could not be received.
+enum SpoolError {
+    Origin(Error),
+    /// It is too large, or the disk failed.
+    Store(Error),
+}
+
+/// Why an object is not kept, as `Cache-Status` names it.
+fn reason(error: &Error) -> &'static str {
+    if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }
+}
+
+/// Writes chunks, where blocking is allowed.
+async fn write(mut filling: Filling, chunks: Vec<Bytes>) -> Result<Filling> {
+    off_thread(move || {
+        for chunk in &chunks {
+            filling.write(chunk)?;
+        }
+        Ok(filling)
+    })
+    .await
+}

@@ -1,0 +1,319 @@
+//! [`Engine`]: finds a version of an object, in the store or at origin.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage, TtlCache};
+
+use super::body;
+use super::counters::Counters;
+use super::fetch_task;
+use super::fetches::{Arrival, FetchState, Fetches, Joined};
+use super::freshness::{Freshness, FreshnessPolicy, State};
+use super::off_thread::off_thread;
+use super::shared::Shared;
+use super::version::{CachedObject, Version};
+use crate::store::{Entry, EntryMeta, Limits, Store, Usage};
+
+/// How many keys are remembered that have no object, or one that is not kept.
+const MAX_REMEMBERED: usize = 100_000;
+/// How long it is remembered that an object is not kept.
+const UNCACHED_TTL: Duration = Duration::from_secs(60);
+/// How long a request waits for origin if there is a stale version that may be served.
+const REVALIDATION_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// A cache of an origin's objects. Cheap to clone; clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// How an engine works.
+#[derive(Debug)]
+pub(crate) struct EngineOptions {
+    pub(crate) limits: Limits,
+    /// How long a missing object counts as missing without a request to origin.
+    pub(crate) negative_ttl: Duration,
+    pub(crate) freshness: FreshnessPolicy,
+}
+
+/// The result of a lookup.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// A version of the object.
+    Version(Version, CacheStatus),
+    /// Origin has the object, and it is not kept, for this reason.
+    Pass(&'static str),
+    /// There is no such object. `asked` if origin responded so to this request.
+    Missing { asked: bool },
+    /// Origin failed. `had_stale` if there is a version that must not be served without origin's
+    /// consent.
+    Failed { error: Error, had_stale: bool },
+}
+
+/// How a version was found, as the header `Cache-Status` reports it (RFC 9211).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheStatus {
+    /// It was in the store, and remains fresh for `ttl`.
+    Hit { ttl: Duration },
+    /// It was in the store and stale, and is served while origin is asked.
+    StaleWhileRevalidate,
+    /// It was in the store and stale, and is served because origin failed.
+    StaleIfError,
+    /// It was in the store and stale, and origin confirmed it.
+    Revalidated,
+    /// A stale version was in the store, and origin had another one.
+    Replaced { collapsed: bool },
+    /// It was not in the store.
+    Miss { collapsed: bool },
+}
+
+impl Engine {
+    /// Opens the cache's directory. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub(crate) fn open(cache_dir: &Path, origin: Storage, options: EngineOptions) -> Result<Self> {
+        let (store, recovered) = Store::open(cache_dir, options.limits)?;
+        let (objects, bytes) = (recovered.objects, recovered.bytes);
+        tracing::info!(
+            objects,
+            bytes,
+            dropped = recovered.dropped,
+            partial = recovered.partial,
+            "the cache is open"
+        );
+        let shared = Shared {
+            store,
+            origin,
+            freshness: options.freshness,
+            fetches: Fetches::default(),
+            counters: Counters::default(),
+            missing: TtlCache::new(options.negative_ttl, MAX_REMEMBERED),
+            uncached: TtlCache::new(UNCACHED_TTL, MAX_REMEMBERED),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn origin(&self) -> &Storage {
+        &self.shared.origin
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Returns what is in the store.
+    pub(crate) fn usage(&self) -> Usage {
+        self.shared.store.usage()
+    }
+
+    /// Returns the `n` entries with the most hits since the start. Walks over all entries.
+    pub(crate) fn top(&self, n: usize) -> Vec<Arc<Entry>> {
+        self.shared.store.top(n)
+    }
+
+    /// How many fetches from origin are under way.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.shared.fetches.len()
+    }
+
+    /// Finds a version of an object. Waits for origin only if the store has none that may be
+    /// served.
+    pub(crate) async fn find(&self, key: &Key) -> Lookup {
+        let Some(cached) = self.look_up(self.shared.store.get(key.as_str())).await else {
+            return self.miss(key).await;
+        };
+        let (freshness, age) = self.freshness(key, &cached.meta);
+        match freshness.state(age) {
+            State::Fresh => {
+                let ttl = freshness.lifetime.saturating_sub(age);
+                Lookup::Version(Version::Cached(cached), CacheStatus::Hit { ttl })
+            }
+            State::StaleWhileRevalidate => {
+                self.join(key, Some(&cached));
+                Lookup::Version(Version::Cached(cached), CacheStatus::StaleWhileRevalidate)
+            }
+            State::Stale => self.revalidate(key, &cached, freshness.serves_errors(age)).await,
+        }
+    }
+
+    /// Reads a version that [`find`](Self::find) has found. The body continues at origin if the
+    /// store can no longer supply it.
+    ///
+    /// # Errors
+    /// `NotModified` and `PreconditionFailed` by the conditions of the options;
+    /// `RangeNotSatisfiable`.
+    pub(crate) async fn read(&self, version: &Version, options: &OpenOptions) -> Result<Object> {
+        body::open(&self.shared, version, options).await
+    }
+
+    /// Returns whether a request for an object would be served without waiting for origin. If not,
+    /// begins to fetch it.
+    pub(crate) async fn is_ready(&self, key: &Key) -> bool {
+        match self.look_up(self.shared.store.peek(key.as_str())).await {
+            Some(cached) => {
+                let (freshness, age) = self.freshness(key, &cached.meta);
+                if freshness.state(age) != State::Fresh {
+                    self.join(key, Some(&cached));
+                }
+                freshness.serves_errors(age) || freshness.state(age) != State::Stale
+            }
+            None => {
+                if !self.is_known_missing(key) && !self.shared.uncached.contains(key) {
+                    self.join_if_room(key);
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether an object is on its way from origin.
+    pub(crate) fn is_fetching(&self, key: &Key) -> bool {
+        self.shared.fetches.is_fetching(key)
+    }
+
+    /// Whether an object is in the store, or on its way.
+    pub(crate) fn contains(&self, key: &Key) -> bool {
+        self.shared.store.peek(key.as_str()).is_some() || self.shared.fetches.contains(key)
+    }
+
+    /// Whether origin reported the object as missing less than `negative_ttl` ago.
+    pub(crate) fn is_known_missing(&self, key: &Key) -> bool {
+        self.shared.missing.contains(key)
+    }
+
+    /// Makes the next request for a missing object go to origin.
+    pub(crate) fn forget_missing(&self, key: &Key) {
+        self.shared.missing.remove(key);
+    }
+
+    /// Removes an object from the cache. Fetches under way serve the requests that wait for them
+    /// and are not kept. Returns whether there was an object.
+    ///
+    /// # Errors
+    /// As [`Store::purge`].
+    pub(crate) async fn purge(&self, key: &Key) -> Result<bool> {
+        let shared = &self.shared;
+        shared.counters.purges.add(1);
+        // First, so that later requests begin a new fetch, and no earlier one changes what is
+        // remembered.
+        shared.fetches.remove(key);
+        shared.missing.remove(key);
+        shared.uncached.remove(key);
+        let (store, key) = (shared.store.clone(), key.clone());
+        off_thread(move || store.purge(key.as_str())).await
+    }
+
+    /// Removes all objects with a prefix. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`Store::purge_prefix`].
+    pub(crate) async fn purge_prefix(&self, prefix: &str) -> Result<usize> {
+        let shared = &self.shared;
+        shared.counters.purges.add(1);
+        shared.fetches.remove_prefix(prefix);
+        shared.missing.clear();
+        shared.uncached.clear();
+        let (store, prefix) = (shared.store.clone(), prefix.to_owned());
+        off_thread(move || store.purge_prefix(&prefix)).await
+    }
+
+    /// Returns an entry with its metadata, or `None` if there is none or it cannot be read.
+    async fn look_up(&self, entry: Option<Arc<Entry>>) -> Option<CachedObject> {
+        let entry = entry?;
+        let meta = match self.shared.store.try_meta(&entry) {
+            Some(meta) => Ok(meta),
+            None => {
+                let (store, entry) = (self.shared.store.clone(), Arc::clone(&entry));
+                off_thread(move || store.meta(&entry)).await
+            }
+        };
+        let meta =
+            meta.inspect_err(|error| tracing::debug!(%error, "metadata cannot be read")).ok()?;
+        Some(CachedObject { entry, meta })
+    }
+
+    /// Returns the freshness of an entry, and its age.
+    fn freshness(&self, key: &Key, meta: &EntryMeta) -> (Freshness, Duration) {
+        let freshness = self.shared.freshness.of(key, &meta.object.metadata, meta.response_date());
+        (freshness, meta.age_at(SystemTime::now()))
+    }
+
+    fn join(&self, key: &Key, cached: Option<&CachedObject>) -> Joined {
+        let shared = &self.shared;
+        shared.fetches.join(key, || fetch_task::begin(shared, key, cached.cloned()))
+    }
+
+    fn join_if_room(&self, key: &Key) -> Option<Joined> {
+        let shared = &self.shared;
+        shared.fetches.join_if_room(key, || fetch_task::begin(shared, key, None))
+    }
+
+    async fn miss(&self, key: &Key) -> Lookup {
+        if self.is_known_missing(key) {
+            return Lookup::Missing { asked: false };
+        }
+        if let Some(reason) = self.shared.uncached.get(key) {
+            return Lookup::Pass(reason);
+        }
+        let Some(Joined { fetch, collapsed }) = self.join_if_room(key) else {
+            return Lookup::Pass("busy");
+        };
+        lookup(fetch.state().await, CacheStatus::Miss { collapsed })
+            .unwrap_or_else(|error| Lookup::Failed { error: duplicate(&error), had_stale: false })
+    }
+
+    /// Asks origin for a newer version. `may_be_stale` if the version in the store may be served
+    /// if origin fails.
+    async fn revalidate(&self, key: &Key, cached: &CachedObject, may_be_stale: bool) -> Lookup {
+        let stale = || Lookup::Version(Version::Cached(cached.clone()), CacheStatus::StaleIfError);
+        let Joined { fetch, collapsed } = self.join(key, Some(cached));
+        let state = if may_be_stale {
+            // The fetch goes on. A client with a short timeout of its own would give up here, and
+            // go to the same origin.
+            match tokio::time::timeout(REVALIDATION_TIMEOUT, fetch.state()).await {
+                Ok(state) => state,
+                Err(_) => return stale(),
+            }
+        } else {
+            fetch.state().await
+        };
+        lookup(state, CacheStatus::Replaced { collapsed }).unwrap_or_else(|error| {
+            // That origin refuses an object is no failure (RFC 5861, section 4): the object may
+            // have been withdrawn or deleted.
+            let is_refused = error.kind() == ErrorKind::PermissionDenied;
+            if may_be_stale && !is_refused {
+                return stale();
+            }
+            Lookup::Failed { error: duplicate(&error), had_stale: !is_refused }
+        })
+    }
+}
+
+/// Converts the state of a fetch. `fetched` is the status of an object that origin sent.
+fn lookup(state: FetchState, fetched: CacheStatus) -> std::result::Result<Lookup, Arc<Error>> {
+    match state {
+        FetchState::Filling(progress) => Ok(Lookup::Version(Version::Arriving(progress), fetched)),
+        FetchState::Cached(cached, Arrival::NotModified) => {
+            Ok(Lookup::Version(Version::Cached(cached), CacheStatus::Revalidated))
+        }
+        FetchState::Cached(cached, Arrival::Fetched) => {
+            Ok(Lookup::Version(Version::Cached(cached), fetched))
+        }
+        FetchState::NotCached(reason) => Ok(Lookup::Pass(reason)),
+        FetchState::Missing => Ok(Lookup::Missing { asked: true }),
+        FetchState::Failed(error) => Err(error),
+    }
+}
+
+/// Returns a copy of an error that several requests get, without its source.
+fn duplicate(error: &Error) -> Error {
+    let copy =
+        Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
+    match error.retry_after() {
+        Some(wait) => copy.with_retry_after(wait),
+        None => copy,
+    }
+}

@@ -1,0 +1,95 @@
+//! [`Progress`]: an object that is arriving, as its readers see it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use storage_core::{Error, ErrorKind, ObjectMeta, Result};
+use tokio::sync::watch;
+
+use crate::store::Tail;
+
+/// An object that is arriving.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) meta: Arc<ObjectMeta>,
+    /// Reads the bytes that have arrived.
+    pub(crate) tail: Tail,
+    received_at: Instant,
+    written: watch::Receiver<Written>,
+}
+
+/// How much has arrived.
+#[derive(Debug, Clone, Copy, Default)]
+struct Written {
+    bytes: u64,
+    is_broken: bool,
+    /// The bytes do not have the checksum that origin reported. No reader may take them for whole,
+    /// and none may go on with the rest from origin.
+    is_wrong: bool,
+}
+
+/// The writing end of a [`Progress`].
+#[derive(Debug)]
+pub(super) struct ProgressSender(watch::Sender<Written>);
+
+impl ProgressSender {
+    /// Shows the bytes up to a position to the readers.
+    pub(super) fn advance(&self, bytes: u64) {
+        self.0.send_modify(|written| written.bytes = bytes);
+    }
+
+    /// Ends the progress, because the fetch broke off with this error.
+    pub(super) fn fail(&self, error: &Error) {
+        self.0.send_modify(|written| {
+            written.is_broken = true;
+            written.is_wrong = error.kind() == ErrorKind::Integrity;
+        });
+    }
+}
+
+impl Progress {
+    /// Creates the progress of an object whose response came at `received_at`.
+    pub(super) fn new(
+        meta: Arc<ObjectMeta>,
+        tail: Tail,
+        received_at: Instant,
+    ) -> (ProgressSender, Self) {
+        let (sender, written) = watch::channel(Written::default());
+        (ProgressSender(sender), Self { meta, tail, received_at, written })
+    }
+
+    /// Waits until the byte at a position has been written. Returns how many bytes there are, or
+    /// `None` if that byte will not come.
+    ///
+    /// # Errors
+    /// `Integrity` if the bytes do not have the checksum that origin reported.
+    pub(crate) async fn reaches(&self, position: u64) -> Result<Option<u64>> {
+        let mut written = self.written.clone();
+        let reached = written
+            .wait_for(|written| written.bytes > position || written.is_broken || written.is_wrong)
+            .await;
+        let written = match reached {
+            Ok(written) => *written,
+            // The writing end is gone.
+            Err(_) => *self.written.borrow(),
+        };
+        if written.is_wrong {
+            return Err(Error::new(
+                ErrorKind::Integrity,
+                "origin's bytes do not have the checksum that origin reported",
+            ));
+        }
+        Ok((written.bytes > position).then_some(written.bytes))
+    }
+
+    /// Returns how old the object is: the age of origin's response, and the time since.
+    pub(crate) fn age(&self) -> Duration {
+        let came_with = self.meta.response.map_or(Duration::ZERO, |response| response.age);
+        came_with.saturating_add(self.received_at.elapsed())
+    }
+
+    /// Returns how many bytes have been written.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.borrow().bytes
+    }
+}

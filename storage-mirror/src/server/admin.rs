@@ -1,0 +1,215 @@
+//! [`Admin`]: purging, fetching ahead, metrics and status, for whoever has the token.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Response, StatusCode};
+use sha2::{Digest, Sha256};
+use storage_core::config::Secret;
+use storage_serve::{Body, failure, key_of, method_not_allowed, plain};
+
+use super::analytics;
+use super::config::MirrorConfig;
+use super::metrics::{Figure, figures};
+use super::record::Outcome;
+use super::records::Records;
+use super::responses::json;
+use super::status;
+use crate::engine::Engine;
+
+/// The routes of whoever runs the mirror.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    token: Secret,
+    engine: Engine,
+    records: Arc<Records>,
+    max_size: u64,
+}
+
+impl Admin {
+    /// `None` without a token: then there is no administration.
+    pub(super) fn new(
+        config: &MirrorConfig,
+        engine: &Engine,
+        records: &Arc<Records>,
+    ) -> Option<Self> {
+        let token = config.admin_token.clone()?;
+        let (engine, records) = (engine.clone(), Arc::clone(records));
+        Some(Self { token, engine, records, max_size: config.max_size })
+    }
+
+    /// Whether a request may not go on, and what it is told.
+    fn refused(
+        &self,
+        method: &Method,
+        wanted: &Method,
+        headers: &HeaderMap,
+    ) -> Option<Response<Body>> {
+        // A browser sends a password that it was once asked for with whatever form a page has it
+        // post.
+        let is_authorized = self.has_bearer_token(headers)
+            || (wanted != Method::POST && self.has_password(headers));
+        if !is_authorized {
+            let mut response =
+                plain(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"anystorage\""));
+            return Some(response);
+        }
+        let allowed = if wanted == Method::POST { "POST" } else { "GET" };
+        (method != wanted).then(|| method_not_allowed(allowed))
+    }
+
+    /// The token as the password of whatever user, as a browser asks for it.
+    fn has_password(&self, headers: &HeaderMap) -> bool {
+        let decoded = credentials(headers, "basic")
+            .and_then(|value| STANDARD.decode(value).ok())
+            .unwrap_or_default();
+        let colon = decoded.iter().position(|&byte| byte == b':');
+        colon.is_some_and(|colon| self.is_token(&decoded[colon + 1..]))
+    }
+
+    /// `Bearer <token>` alone: what a browser was once told to send it sends without being asked.
+    pub(super) fn has_bearer_token(&self, headers: &HeaderMap) -> bool {
+        credentials(headers, "bearer").is_some_and(|token| self.is_token(token.as_bytes()))
+    }
+
+    /// Compares digests, so that the time taken tells nothing of the token.
+    fn is_token(&self, given: &[u8]) -> bool {
+        Sha256::digest(given) == Sha256::digest(self.token.expose())
+    }
+
+    pub(super) async fn purge(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        path: &str,
+        query: &str,
+    ) -> Response<Body> {
+        if let Some(refusal) = self.refused(method, &Method::POST, headers) {
+            return refusal;
+        }
+        let purged = if path.is_empty() {
+            let prefix =
+                url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "prefix");
+            let Some((_, prefix)) = prefix else {
+                return plain(
+                    StatusCode::BAD_REQUEST,
+                    "Name a key (/purge/<key>) or a prefix (/purge?prefix=).\n",
+                );
+            };
+            self.engine.purge_prefix(&prefix).await
+        } else {
+            match key_of(path) {
+                Ok(key) => self.engine.purge(&key).await.map(usize::from),
+                Err(error) => Err(error),
+            }
+        };
+        match purged {
+            Ok(count) => json(StatusCode::OK, &serde_json::json!({ "purged": count })),
+            Err(error) => failure(method, &error),
+        }
+    }
+
+    /// Whether the object is here, and if not, whether it is on its way.
+    pub(super) async fn prefetch(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Response<Body> {
+        if let Some(refusal) = self.refused(method, &Method::POST, headers) {
+            return refusal;
+        }
+        match key_of(path) {
+            Ok(key) => {
+                self.engine.forget_missing(&key);
+                let available = self.engine.is_ready(&key).await;
+                let fetching = self.engine.is_fetching(&key);
+                json(
+                    StatusCode::ACCEPTED,
+                    &serde_json::json!({ "available": available, "fetching": fetching }),
+                )
+            }
+            Err(error) => failure(method, &error),
+        }
+    }
+
+    pub(super) fn metrics(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+        if let Some(refusal) = self.refused(method, &Method::GET, headers) {
+            return refusal;
+        }
+        let mut response = plain(StatusCode::OK, "").map(|_| Body::bytes(self.exposition().into()));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
+    /// In Prometheus' text format.
+    fn exposition(&self) -> String {
+        let mut text = String::new();
+        for Figure { name, kind, help, value } in figures(&self.engine, &self.records.requests) {
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                text,
+                "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} {kind}"
+            );
+            let _ = writeln!(text, "anystorage_mirror_{name} {value}");
+        }
+        self.expose_records(&mut text);
+        text
+    }
+
+    fn expose_records(&self, text: &mut String) {
+        let mut counter = |name: &str, help: &str, value: &dyn Fn(Outcome) -> u64| {
+            let _ = writeln!(
+                text,
+                "# HELP anystorage_mirror_{name} {help}\n# TYPE anystorage_mirror_{name} counter"
+            );
+            for outcome in Outcome::ALL {
+                let (label, value) = (outcome.name(), value(outcome));
+                let _ =
+                    writeln!(text, "anystorage_mirror_{name}{{cache_status=\"{label}\"}} {value}");
+            }
+        };
+        let help = "Requests for objects by how they were served.";
+        counter("answers_total", help, &|outcome| self.records.totals(outcome).0);
+        let help = "Bytes of their bodies that were handed to connections.";
+        counter("sent_bytes_total", help, &|outcome| self.records.totals(outcome).1);
+        let name = "anystorage_mirror_access_log_lost_total";
+        let _ = writeln!(
+            text,
+            "# HELP {name} Requests that are missing in the access log.\n# TYPE {name} counter"
+        );
+        let _ = writeln!(text, "{name} {}", self.records.lost());
+    }
+
+    pub(super) async fn status(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+        if let Some(refusal) = self.refused(method, &Method::GET, headers) {
+            return refusal;
+        }
+        status::status(&self.engine, &self.records, self.max_size, headers).await
+    }
+
+    pub(super) async fn analytics(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        query: &str,
+    ) -> Response<Body> {
+        match self.refused(method, &Method::GET, headers) {
+            Some(refusal) => refusal,
+            None => analytics::exported(self.records.analytics.clone(), query).await,
+        }
+    }
+}
+
+/// What follows the name of a scheme (RFC 9110, section 11.4).
+fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (given, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
+}

@@ -1,0 +1,344 @@
+//! [`MirrorConfig`]: the options of the mirror server.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+use storage_core::config::{Secret, byte_size, duration, local_path};
+use storage_core::signed_url::SigningKey;
+use storage_core::{Error, Result};
+
+use crate::engine::{EngineOptions, FreshnessPolicy, Matches, Rule};
+use crate::store::{Limits, OPEN_FILES};
+
+/// The options of a mirror, as its configuration file has them, all but `origin`: that is a
+/// storage, which whoever reads the file builds. Unknown keys are errors.
+///
+/// Durations are text (`"120s"`, `"5m"`, `"24h"`), sizes too (`"50GiB"`, `"500MB"`).
+///
+/// ```
+/// use storage_mirror::MirrorConfig;
+///
+/// let config: MirrorConfig = serde_json::from_str(
+///     r#"{ "listen": "127.0.0.1:8080", "cache_dir": "/var/cache/anystorage", "max_size": "50GiB", "ttl": "1h" }"#,
+/// )?;
+/// let config = config.validated()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct MirrorConfig {
+    /// Where the public routes are served.
+    pub listen: SocketAddr,
+    /// Where objects are kept. The mirror owns the directory.
+    #[serde(deserialize_with = "local_path::deserialize")]
+    pub cache_dir: PathBuf,
+    /// The most bytes that are kept on the disk.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub max_size: u64,
+    /// Larger objects are passed through. The default is a tenth of `max_size`.
+    #[serde(default, deserialize_with = "byte_size::option")]
+    pub max_object_size: Option<u64>,
+    /// How much memory small objects that are asked for often, and their metadata, may have. The
+    /// default is 64 MiB.
+    #[serde(default = "default_memory", deserialize_with = "byte_size::deserialize")]
+    pub memory: u64,
+    /// The most bytes of memory for the index, in which each kept object has a place: about 200
+    /// bytes and those of its key. Where they do not suffice, objects leave as they do where the
+    /// disk does not. Defaults to 512 MiB.
+    #[serde(default = "default_index_memory", deserialize_with = "byte_size::deserialize")]
+    pub index_memory: u64,
+    /// The beginnings of the keys that are served. All if absent.
+    pub allow: Option<Vec<String>>,
+    /// How long an object is served without asking origin, where origin does not say: one duration,
+    /// or a table from content types (`"audio/*"`), prefixes of keys (`"prefix:live/"`) and
+    /// `default` to durations. The default is an hour.
+    #[serde(default)]
+    pub ttl: Ttl,
+    /// How long "there is no such object" is believed. The default is 10 seconds.
+    #[serde(default = "default_negative_ttl", deserialize_with = "duration::deserialize")]
+    pub negative_ttl: Duration,
+    /// How long after its time an object is served when origin fails, unless origin says otherwise.
+    /// The default is a day.
+    #[serde(default = "default_stale_if_error", deserialize_with = "duration::deserialize")]
+    pub stale_if_error: Duration,
+    /// How long after its time an object is served while origin is asked, unless origin says
+    /// otherwise. The default is none.
+    #[serde(default, deserialize_with = "duration::deserialize")]
+    pub stale_while_revalidate: Duration,
+    /// Answers a miss with a redirection to origin's own URL, and fills behind.
+    #[serde(default)]
+    pub redirect_on_miss: bool,
+    /// Where purging, metrics and status are served. With a token but without this: on `listen`.
+    pub admin_listen: Option<SocketAddr>,
+    /// Who may use them: `Authorization: Bearer <token>`. At least 16 visible ASCII characters, 6
+    /// of them different.
+    pub admin_token: Option<Secret>,
+    /// A file that gets a line for each request, in the Combined Log Format and two words more: how
+    /// the cache answered, and milliseconds. `"-"` is the standard output. A reload opens the file
+    /// anew, so that it can be moved away before.
+    #[serde(default, deserialize_with = "local_path::option")]
+    pub access_log: Option<PathBuf>,
+    /// How many days the analytics keep: downloads and bytes of each key. Beside the cache, in
+    /// `analytics` below `cache_dir`, and not part of `max_size`. The default is 400; 0 counts
+    /// nothing.
+    #[serde(default = "default_analytics_days")]
+    pub analytics_days: usize,
+    /// The addresses of proxies in front. Their `Forwarded` (RFC 7239) or `X-Forwarded-For` names
+    /// the client; if both are there and name different ones, neither counts. Without this option,
+    /// all who come by a proxy seem to be one client, to the access log, the analytics and
+    /// `max_connections_per_client`. The default is none.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
+    /// With it, only links that were signed with it are answered. Without it every object under
+    /// `allow` is public.
+    pub signing_key: Option<Secret>,
+    /// How many threads serve. The default is one for each core.
+    pub workers: Option<usize>,
+    /// The most connections at a time. The default is 10,000.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: usize,
+    /// The most connections at a time of one client: an IPv4 address, or the first 64 bits of an
+    /// IPv6 address. More are closed at once. Those of `trusted_proxies` are not counted. Defaults
+    /// to a tenth of `max_connections`.
+    pub max_connections_per_client: Option<usize>,
+    /// How many bytes a second a client has to take of a response, on average, while bytes wait for
+    /// it; slower ones are cut. A client may take nothing for 60 seconds, and for a second longer
+    /// for as many bytes as this that it has taken, up to 10 minutes: so a listener may pause.
+    /// Defaults to 1 KiB; 0 sets no minimum, and a client that takes anything may then pause for 10
+    /// minutes.
+    #[serde(default = "default_min_rate", deserialize_with = "byte_size::deserialize")]
+    pub min_rate: u64,
+}
+
+/// The option `ttl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ttl {
+    /// The same for all.
+    All(Duration),
+    /// By content type or prefix.
+    By(BTreeMap<String, Duration>),
+}
+
+const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
+
+impl Default for Ttl {
+    fn default() -> Self {
+        Self::All(DEFAULT_TTL)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ttl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TtlVisitor)
+    }
+}
+
+struct TtlVisitor;
+
+const TTL: &str = "a duration, as in \"1h\", or a table of durations by content type (\"audio/*\"), \"prefix:...\" and \"default\"";
+
+impl<'de> de::Visitor<'de> for TtlVisitor {
+    type Value = Ttl;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TTL)
+    }
+
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Ttl, E> {
+        Ok(Ttl::All(Duration::from_secs(seconds)))
+    }
+
+    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Ttl, E> {
+        u64::try_from(seconds)
+            .map_err(|_| E::custom(format_args!("expected {TTL}")))
+            .and_then(|n| self.visit_u64(n))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Ttl, E> {
+        duration::parse(text).map(Ttl::All).ok_or_else(|| E::custom(format_args!("expected {TTL}")))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Ttl, A::Error> {
+        let mut by = BTreeMap::new();
+        while let Some((name, Span(span))) = map.next_entry()? {
+            by.insert(name, span);
+        }
+        Ok(Ttl::By(by))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Span(#[serde(deserialize_with = "duration::deserialize")] Duration);
+
+fn default_memory() -> u64 {
+    64 << 20
+}
+
+fn default_index_memory() -> u64 {
+    512 << 20
+}
+
+fn default_min_rate() -> u64 {
+    1024
+}
+
+fn default_negative_ttl() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn default_stale_if_error() -> Duration {
+    Duration::from_secs(24 * 60 * 60)
+}
+
+fn default_analytics_days() -> usize {
+    400
+}
+
+fn default_max_connections() -> usize {
+    10_000
+}
+
+/// The fewest bytes of an `admin_token`.
+const MIN_TOKEN_BYTES: usize = 16;
+
+impl MirrorConfig {
+    /// Checks what can be checked without touching anything.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, which names the option.
+    pub fn validated(self) -> Result<Self> {
+        let bad = |text: &'static str| Err(Error::config(text));
+        if self.max_size == 0 {
+            return bad("max_size: is 0; say how much of the disk may be used, as in \"50GiB\"");
+        }
+        if self.max_object_size.is_some_and(|size| size > self.max_size) {
+            return bad("max_object_size: is more than max_size");
+        }
+        // What a header can hold, so that every client can say it.
+        let is_fit = |token: &Secret| {
+            let token = token.expose();
+            token.len() >= MIN_TOKEN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !self.admin_token.as_ref().is_none_or(is_fit) {
+            return bad(
+                "admin_token: at least 16 visible ASCII characters; make one with: openssl rand -hex 32",
+            );
+        }
+        if self.admin_token.as_ref().is_some_and(Secret::is_trivial) {
+            return bad(
+                "admin_token: nearly all its characters are the same; make one with: openssl rand -hex 32",
+            );
+        }
+        if self.admin_listen.is_some() && self.admin_token.is_none() {
+            return bad("admin_listen: needs admin_token as well");
+        }
+        if self.admin_listen == Some(self.listen) && self.listen.port() != 0 {
+            return bad("admin_listen: is the same as listen; leave it out to serve both there");
+        }
+        if self.workers == Some(0) || self.max_connections == 0 {
+            return bad("workers and max_connections: at least 1");
+        }
+        if self.max_connections_per_client == Some(0) {
+            return bad(
+                "max_connections_per_client: at least 1; leave it out for a tenth of max_connections",
+            );
+        }
+        if self.allow.as_ref().is_some_and(Vec::is_empty) {
+            return bad(
+                "allow: is empty, so that nothing would be served; leave it out for all keys",
+            );
+        }
+        self.signing_key()?;
+        self.freshness()?;
+        Ok(self)
+    }
+
+    /// Returns the first option that differs and cannot change while a server runs.
+    pub(crate) fn first_fixed_difference(&self, other: &Self) -> Option<&'static str> {
+        let differs = [
+            ("listen", self.listen != other.listen),
+            ("admin_listen", self.admin_listen != other.admin_listen),
+            ("cache_dir", self.cache_dir != other.cache_dir),
+            ("max_size", self.max_size != other.max_size),
+            ("max_object_size", self.max_object_size != other.max_object_size),
+            ("memory", self.memory != other.memory),
+            ("index_memory", self.index_memory != other.index_memory),
+            ("ttl", self.ttl != other.ttl),
+            ("negative_ttl", self.negative_ttl != other.negative_ttl),
+            ("stale_if_error", self.stale_if_error != other.stale_if_error),
+            ("stale_while_revalidate", self.stale_while_revalidate != other.stale_while_revalidate),
+            ("analytics_days", self.analytics_days != other.analytics_days),
+            ("workers", self.workers != other.workers),
+            ("max_connections", self.max_connections != other.max_connections),
+        ];
+        differs.into_iter().find(|(_, differs)| *differs).map(|(option, _)| option)
+    }
+
+    pub(crate) fn signing_key(&self) -> Result<Option<SigningKey>> {
+        self.signing_key.as_ref().map(|secret| SigningKey::new(secret.expose())).transpose()
+    }
+
+    pub(crate) fn max_object_size(&self) -> u64 {
+        self.max_object_size.unwrap_or(self.max_size / 10)
+    }
+
+    pub(crate) fn max_connections_per_client(&self) -> usize {
+        self.max_connections_per_client.unwrap_or(self.max_connections / 10).max(1)
+    }
+
+    /// Returns the options of the engine.
+    pub(crate) fn engine_options(&self) -> Result<EngineOptions> {
+        let limits = Limits {
+            max_size: self.max_size,
+            max_object_size: Some(self.max_object_size()),
+            memory: self.memory,
+            index_memory: self.index_memory,
+            open_files: OPEN_FILES,
+        };
+        let freshness = self.freshness()?;
+        Ok(EngineOptions { limits, negative_ttl: self.negative_ttl, freshness })
+    }
+
+    fn freshness(&self) -> Result<FreshnessPolicy> {
+        let (mut ttl, mut rules) = (DEFAULT_TTL, Vec::new());
+        match &self.ttl {
+            Ttl::All(span) => ttl = *span,
+            Ttl::By(table) => {
+                for (name, span) in table {
+                    match name.strip_prefix("prefix:") {
+                        Some(prefix) => rules
+                            .push(Rule { matches: Matches::Prefix(prefix.to_owned()), ttl: *span }),
+                        None if name == "default" => ttl = *span,
+                        None if name.contains('/') => {
+                            let matches = Matches::ContentType(name.to_ascii_lowercase());
+                            rules.push(Rule { matches, ttl: *span });
+                        }
+                        None => {
+                            return Err(Error::config(format!(
+                                "ttl: {name:?} is neither a content type (\"audio/*\") nor \"prefix:...\" nor \"default\""
+                            )));
+                        }
+                    }
+                }
+                // The more specific rule comes first: prefixes before types, long before short.
+                rules.sort_by_key(|rule| match &rule.matches {
+                    Matches::Prefix(prefix) => (0, usize::MAX - prefix.len()),
+                    Matches::ContentType(kind) => (1, usize::MAX - kind.len()),
+                });
+            }
+        }
+        Ok(FreshnessPolicy {
+            ttl,
+            rules,
+            stale_while_revalidate: self.stale_while_revalidate,
+            stale_if_error: self.stale_if_error,
+        })
+    }
+}

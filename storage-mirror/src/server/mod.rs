@@ -1,0 +1,38 @@
+//! The mirror server: everything that concerns HTTP.
+//!
+//! | module | job |
+//! |---|---|
+//! | `listen`, `clients`, `paced` | sockets, threads and their end; connections per client; slow clients |
+//! | `site` | the routes, and who may use them |
+//! | `delivery`, `sources` | responses for objects, and the bytes that they read |
+//! | `admin`, `status`, `metrics` | responses for operators |
+//! | `responses` | responses that several routes share |
+//! | `records`, `access_log`, `analytics` | what is recorded of requests, and where |
+//! | `record` | the record of one request, and the outcomes |
+//! | `forwarded` | the client's address behind a proxy |
+//! | `config`, `check` | options; whether a mirror could start |
+//!
+//! The objects come from the [engine](crate::engine), which has no HTTP types.
+
+mod access_log;
+mod admin;
+mod analytics;
+mod check;
+mod clients;
+mod config;
+mod delivery;
+mod forwarded;
+mod listen;
+mod metrics;
+mod paced;
+mod record;
+mod records;
+mod responses;
+mod site;
+mod sources;
+mod status;
+
+pub use analytics::{Day, ExportFormat, export};
+pub use check::check;
+pub use config::{MirrorConfig, Ttl};
+pub use listen::{Handle, Server};

@@ -1,0 +1,291 @@
+//! [`Site`]: the routes of a mirror, and who may use them.
+//!
+//! | | |
+//! |---|---|
+//! | `GET`, `HEAD` `/<key>` and `/download/<key>` | the object |
+//! | `GET /verify/<key>` | whether it is here; if not, it is fetched |
+//! | `POST /purge/<key>`, `POST /purge?prefix=` | forgets, with the token |
+//! | `POST /prefetch/<key>` | fetches, with the token |
+//! | `GET /metrics`, `GET /status` | how it is doing, with the token |
+//! | `GET /analytics?from=&to=&format=` | what was downloaded, with the token |
+//! | `GET /healthz` | whether it is there |
+//!
+//! A key whose first segment is that of a route is reached below `/download/` alone.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::HeaderMap;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use storage_core::signed_url::{Grant, SigningKey};
+use storage_core::{Error, ErrorKind, Key, Result, UrlMethod};
+use storage_serve::{
+    Body, Overrides, failure, key_of, malformed, method_not_allowed, plain, respond,
+};
+
+use super::admin::Admin;
+use super::config::MirrorConfig;
+use super::delivery::{Delivery, ObjectRequest};
+use super::forwarded::client_address;
+use super::records::{PendingRecord, RecordedBody, Records};
+use super::responses::{json, not_found};
+use crate::engine::Engine;
+
+/// Which listener a request came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listener {
+    Public,
+    Admin,
+}
+
+/// The routes of a mirror.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(super) engine: Engine,
+    pub(super) records: Arc<Records>,
+    delivery: Delivery,
+    allow: Option<Vec<String>>,
+    trusted_proxies: Vec<IpAddr>,
+    max_connections_per_client: usize,
+    pub(super) min_rate: u64,
+    signing_key: Option<SigningKey>,
+    admin: Option<Admin>,
+    /// Whether the public listener serves the administration too.
+    admin_is_public: bool,
+}
+
+/// What a request is for.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Object(&'a str),
+    Verify(&'a str),
+    Purge(&'a str),
+    Prefetch(&'a str),
+    Metrics,
+    Status,
+    Analytics,
+    Health,
+    /// Below the first segment of a route, and none.
+    Nothing,
+}
+
+impl<'a> Route<'a> {
+    /// What stands for a key keeps its `/` in front, as [`key_of`] wants it.
+    fn of(path: &'a str) -> Self {
+        let after = path.strip_prefix('/').unwrap_or(path);
+        let (first, rest) = match after.find('/') {
+            Some(at) => (&after[..at], Some(&after[at..])),
+            None => (after, None),
+        };
+        match (first, rest) {
+            ("download", Some(key)) => Self::Object(key),
+            ("verify", Some(key)) => Self::Verify(key),
+            ("purge", key) => Self::Purge(key.unwrap_or_default()),
+            ("prefetch", Some(key)) => Self::Prefetch(key),
+            ("metrics", None) => Self::Metrics,
+            ("status", None) => Self::Status,
+            ("analytics", None) => Self::Analytics,
+            ("healthz", None) => Self::Health,
+            (
+                "download" | "verify" | "prefetch" | "metrics" | "status" | "analytics" | "healthz",
+                _,
+            ) => Self::Nothing,
+            _ => Self::Object(path),
+        }
+    }
+}
+
+impl Site {
+    pub(crate) fn new(
+        config: &MirrorConfig,
+        engine: Engine,
+        records: Arc<Records>,
+    ) -> Result<Self> {
+        Ok(Self {
+            delivery: Delivery::new(config, &engine, &records),
+            allow: config.allow.clone(),
+            trusted_proxies: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
+            max_connections_per_client: config.max_connections_per_client(),
+            min_rate: config.min_rate,
+            signing_key: config.signing_key()?,
+            admin: Admin::new(config, &engine, &records),
+            admin_is_public: config.admin_listen.is_none(),
+            engine,
+            records,
+        })
+    }
+
+    /// How many connections an address may have; `None` if there is no limit for it.
+    pub(super) fn connection_limit(&self, peer: IpAddr) -> Option<usize> {
+        (!self.trusted_proxies.contains(&peer.to_canonical()))
+            .then_some(self.max_connections_per_client)
+    }
+
+    /// Responds to a request. It is recorded when the body has ended.
+    pub(crate) async fn respond(
+        &self,
+        peer: SocketAddr,
+        listener: Listener,
+        head: &Parts,
+    ) -> Response<RecordedBody> {
+        let mut record =
+            self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
+        // A mirror reads no bodies.
+        let response = match malformed(head, false) {
+            Some(refusal) => respond::finish(&head.method, refusal),
+            None => self.route(listener, head, &mut record).await,
+        };
+        record.watch(response)
+    }
+
+    async fn route(
+        &self,
+        listener: Listener,
+        head: &Parts,
+        record: &mut PendingRecord,
+    ) -> Response<Body> {
+        let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
+        let route = Route::of(uri.path());
+        let admin =
+            self.admin.as_ref().filter(|_| listener == Listener::Admin || self.admin_is_public);
+        let query = uri.query().unwrap_or_default();
+        match (route, admin) {
+            (Route::Health, _) => healthy(method),
+            (Route::Object(path), _) if listener == Listener::Public => {
+                self.object(method, path, query, headers, record).await
+            }
+            (Route::Verify(path), _) if listener == Listener::Public => {
+                self.verify(method, path, query).await
+            }
+            (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
+            (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path).await,
+            (Route::Metrics, Some(admin)) => admin.metrics(method, headers),
+            (Route::Status, Some(admin)) => admin.status(method, headers).await,
+            (Route::Analytics, Some(admin)) => admin.analytics(method, headers, query).await,
+            _ => not_found(),
+        }
+    }
+
+    async fn object(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        headers: &HeaderMap,
+        record: &mut PendingRecord,
+    ) -> Response<Body> {
+        let wanted = match *method {
+            Method::GET => UrlMethod::Get,
+            Method::HEAD => UrlMethod::Head,
+            _ => return method_not_allowed("GET, HEAD"),
+        };
+        let (key, grant) = match self.admit(wanted, path, query) {
+            Ok(admitted) => admitted,
+            Err(error) => return refusal(method, &error),
+        };
+        // Each link has an end; without one it would end at once.
+        let link_ends =
+            self.signing_key.is_some().then(|| grant.expires_at.unwrap_or(SystemTime::UNIX_EPOCH));
+        let overrides = Overrides::from(grant);
+        let has_token = self.admin.as_ref().is_some_and(|admin| admin.has_bearer_token(headers));
+        let request = ObjectRequest { method, headers, key: &key, overrides, link_ends, has_token };
+        let (response, outcome) = self.delivery.respond(request).await;
+        record.set_object(key, outcome);
+        response
+    }
+
+    /// The original protocol's answer, to the letter.
+    async fn verify(&self, method: &Method, path: &str, query: &str) -> Response<Body> {
+        if *method != Method::GET && *method != Method::HEAD {
+            return method_not_allowed("GET, HEAD");
+        }
+        match self.admit(UrlMethod::Get, path, query) {
+            Ok((key, _)) => {
+                let available = self.engine.is_ready(&key).await;
+                verified(StatusCode::OK, available, key.as_str(), None)
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => refusal(method, &error),
+            Err(_) => {
+                verified(StatusCode::BAD_REQUEST, false, path, Some("There is no such file."))
+            }
+        }
+    }
+
+    /// Deny by default: the key is allowed, and with a signing key the request has a link for it.
+    fn admit(&self, method: UrlMethod, path: &str, query: &str) -> Result<(Key, Grant)> {
+        let key = key_of(path)?;
+        let is_allowed =
+            |prefixes: &Vec<String>| prefixes.iter().any(|prefix| key.as_str().starts_with(prefix));
+        if !self.allow.as_ref().is_none_or(is_allowed) {
+            return Err(Error::not_found());
+        }
+        let grant = match &self.signing_key {
+            Some(signing_key) => signing_key.verify(method, &key, query, SystemTime::now())?,
+            None => Grant::default(),
+        };
+        Ok((key, grant))
+    }
+}
+
+fn refusal(method: &Method, error: &Error) -> Response<Body> {
+    let response = match error.kind() {
+        ErrorKind::PermissionDenied => plain(
+            StatusCode::FORBIDDEN,
+            "This needs a signed link, and one that has not expired.\n",
+        ),
+        _ => failure(method, error),
+    };
+    respond::finish(method, response)
+}
+
+fn healthy(method: &Method) -> Response<Body> {
+    if *method != Method::GET && *method != Method::HEAD {
+        return method_not_allowed("GET, HEAD");
+    }
+    respond::finish(method, plain(StatusCode::OK, "ok\n"))
+}
+
+fn verified(
+    status: StatusCode,
+    available: bool,
+    file: &str,
+    error: Option<&str>,
+) -> Response<Body> {
+    let document = serde_json::json!({
+        "available": available,
+        "file": file,
+        "error": error.is_some(),
+        "error_msg": error,
+    });
+    json(status, &document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Route;
+
+    #[test]
+    fn a_path_is_a_key_unless_its_first_segment_is_a_route() {
+        assert_eq!(Route::of("/a/b.mp3"), Route::Object("/a/b.mp3"));
+        assert_eq!(Route::of("/downloads/b.mp3"), Route::Object("/downloads/b.mp3"));
+        assert_eq!(Route::of("/download/a/b.mp3"), Route::Object("/a/b.mp3"));
+        assert_eq!(Route::of("/download//b.mp3"), Route::Object("//b.mp3"));
+        assert_eq!(Route::of("/download/purge/b.mp3"), Route::Object("/purge/b.mp3"));
+        assert_eq!(Route::of("/verify/a/b.mp3"), Route::Verify("/a/b.mp3"));
+        assert_eq!(Route::of("/purge"), Route::Purge(""));
+        assert_eq!(Route::of("/purge/a"), Route::Purge("/a"));
+        for nothing in [
+            "/status/a",
+            "/metrics/",
+            "/analytics/a",
+            "/healthz/x",
+            "/download",
+            "/verify",
+            "/prefetch",
+        ] {
+            assert_eq!(Route::of(nothing), Route::Nothing, "{nothing}");
+        }
+    }
+}
