@@ -29,7 +29,7 @@ FENCE = re.compile(r"\s*(```|~~~)")
 ONE_LINE = re.compile(r"\s*(\||#|\[[^\]]+\]:)")
 RUST_COMMENT = re.compile(r"(\s*//[/!]?) ?(.*)")
 
-TEXT_SUFFIXES = {".rs", ".md", ".toml", ".py", ".sh", ".txt", ".css", ".js", ".html", ".yml", ""}
+TEXT_SUFFIXES = {".rs", ".md", ".toml", ".py", ".sh", ".txt", ".css", ".mjs", ".html", ".yml", ""}
 # The list of avoided words contains them, and licences are quoted.
 UNCHECKED_WORDS = {".ci/avoided_words.py", "LICENSE-APACHE", "LICENSE-MIT"}
 

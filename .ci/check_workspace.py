@@ -21,8 +21,7 @@ ALLOWED_DEPENDENCIES = {
     "storage-http": {"storage-core", "storage-client"},
     "storage-serve": {"storage-core"},
     "storage-transfer": {"storage-core"},
-    # The cache-tier driver reads its origin and its mirror with the client of `storage-http`.
-    "storage-http-cache": {"storage-core", "storage-client", "storage-http"},
+    "storage-http-cache": {"storage-core", "storage-client"},
     "storage-mirror": {"storage-core", "storage-serve"},
     "anystorage": {
         "storage-core",

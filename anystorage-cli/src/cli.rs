@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{cat, config, cp, exists, get, ls, mirror, mv, put, rm, stat, url};
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
-use crate::run_until_interrupted;
+use crate::signals::run_until_interrupted;
 
 /// List, copy and link to files in any storage.
 ///

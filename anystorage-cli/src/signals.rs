@@ -8,18 +8,43 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, Failure};
 
 /// Upper bound for the clean-up. A write to a full pipe without a reader cannot be dropped.
 const CLEAN_UP_TIME: Duration = Duration::from_secs(1);
+/// How long to wait for blocking calls after the command has ended.
+const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 /// How often to check whether the clean-up has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Runs a command until it ends or a signal interrupts it.
+pub(crate) fn run_until_interrupted(
+    work: impl Future<Output = Result<ExitStatus, Failure>>,
+) -> Result<ExitStatus, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local("starting", &error.into()))?;
+    let outcome = runtime.block_on(async {
+        let exit = tokio::select! {
+            // The signal comes first, so that it is handled before there is anything to clean up.
+            biased;
+            exit = wait_for_signal() => exit,
+            outcome = work => return outcome,
+        };
+        wait_for_background_tasks().await;
+        Err(Failure::silent(exit))
+    });
+    // A read of standard input cannot be interrupted, so the command does not wait for it.
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
+    outcome
+}
 
 /// Waits for a signal and returns the exit code. Never returns without a signal, or on a system
 /// where signals cannot be handled.
 ///
 /// From its first poll on, a signal no longer kills the process.
-pub(crate) async fn wait_for_signal() -> ExitStatus {
+async fn wait_for_signal() -> ExitStatus {
     let Ok(signal) = signal() else { return pending().await };
     let (sender, receiver) = oneshot::channel();
     // A separate task ends the process even if the thread of the command is blocked.
@@ -38,7 +63,7 @@ pub(crate) async fn wait_for_signal() -> ExitStatus {
 /// Waits for background tasks after the operation was dropped, because they abort uploads to S3.
 /// Idle connections count as tasks, too, so this may take all of [`CLEAN_UP_TIME`], after which the
 /// process ends.
-pub(crate) async fn wait_for_background_tasks() {
+async fn wait_for_background_tasks() {
     let tasks = Handle::current().metrics();
     // One of them is the task that ends the process.
     while tasks.num_alive_tasks() > 1 {

@@ -17,22 +17,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A boxed cause.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
-/// For drivers: what is at the bottom of an error, as text: what the system or TLS says. The layers
-/// above repeat it, and those of HTTP clients print URLs, which may be signed.
-///
-/// ```
-/// let error = storage_core::Error::unexpected("no answer", "connection refused");
-/// assert_eq!(storage_core::innermost(&error), "connection refused");
-/// ```
-#[must_use]
-pub fn innermost(error: &dyn StdError) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
-}
-
 /// What went wrong, as a program needs to know it.
 ///
 /// New kinds may be added: a `match` needs a `_` arm.

@@ -67,7 +67,6 @@ mod open;
 mod options;
 mod payload;
 mod range;
-mod received;
 mod registry;
 mod response;
 mod save;
@@ -78,7 +77,6 @@ mod timestamp;
 mod ttl_cache;
 mod unknown_size;
 mod url_builder;
-mod waits;
 
 pub use async_trait::async_trait;
 pub use checksum::{Checksum, ChecksumAlgorithm, Checksums};
@@ -88,7 +86,7 @@ pub use delete_prefix::DeletePrefix;
 pub use driver::{Capabilities, Driver, DriverInfo, MAX_DELETE_MANY, delete_one_by_one};
 pub use driver_ref::DriverRef;
 pub use entry::{Entry, EntryStream, ObjectEntry, roll_up};
-pub use error::{BoxError, Error, ErrorKind, Operation, Result, innermost};
+pub use error::{BoxError, Error, ErrorKind, Operation, Result};
 pub use etag::ETag;
 #[cfg(feature = "checksums")]
 pub use hasher::Hasher;
@@ -105,7 +103,6 @@ pub use options::{
 };
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
-pub use received::{header_text, percent_decoded};
 pub use registry::{BuildContext, Registry};
 pub use response::ResponseMeta;
 pub use save::Save;
@@ -117,4 +114,3 @@ pub use ttl_cache::TtlCache;
 pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use url_builder::UrlBuilder;
-pub use waits::Waits;

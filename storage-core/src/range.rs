@@ -50,24 +50,6 @@ impl ByteRange {
         }
     }
 
-    /// For drivers: the same bytes of any object there can be, in positions that every server can
-    /// read. Some fail to read the digits of greater ones.
-    ///
-    /// ```
-    /// # use storage_core::ByteRange;
-    /// assert_eq!(ByteRange::from(5..).representable(), ByteRange::from(5..));
-    /// assert_eq!(ByteRange::from(u64::MAX..).representable().to_string(), "bytes=9223372036854775807-");
-    /// ```
-    #[must_use]
-    pub fn representable(self) -> Self {
-        const MAX: u64 = i64::MAX as u64;
-        match self {
-            Self::FromTo(from, to) => Self::FromTo(from.min(MAX - 1), to.min(MAX)),
-            Self::From(from) => Self::From(from.min(MAX)),
-            Self::Last(n) => Self::Last(n.min(MAX)),
-        }
-    }
-
     /// The positions it means in an object of this size; never empty.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use storage_client::ResponseBody;
 use storage_core::{
     ByteRange, Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Hasher, Key, Object,
     ObjectMeta, OpenOptions, Result,
@@ -17,7 +18,6 @@ use storage_core::{
 
 use crate::breaker::Attempt;
 use crate::cache::Shared;
-use crate::client::Incoming;
 use crate::mirror::Mirror;
 
 /// Answers of at most so many bytes are read whole before anything is handed on, so that whatever
@@ -53,7 +53,7 @@ struct Of {
 
 /// Where the next bytes come from.
 enum Source {
-    Mirror(Incoming, Attempt),
+    Mirror(ResponseBody, Attempt),
     Origin(Chunks),
     /// Nowhere: it has ended, well or not.
     Ended,
@@ -67,9 +67,9 @@ pub(crate) async fn read_small(
     mirror: &Mirror,
     meta: &ObjectMeta,
     range: &Range<u64>,
-    mut incoming: Incoming,
+    mut incoming: ResponseBody,
     attempt: Attempt,
-) -> Result<std::result::Result<Bytes, (Incoming, Attempt)>> {
+) -> Result<std::result::Result<Bytes, (ResponseBody, Attempt)>> {
     if range.end - range.start > SMALL {
         return Ok(Err((incoming, attempt)));
     }
@@ -119,7 +119,7 @@ impl Body {
         mirror: &Arc<Mirror>,
         meta: &ObjectMeta,
         range: Range<u64>,
-        incoming: Incoming,
+        incoming: ResponseBody,
         attempt: Attempt,
         etag: Option<ETag>,
         keep_digest: bool,

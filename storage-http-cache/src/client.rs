@@ -7,22 +7,20 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RANGE,
-};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
-use reqwest::Response;
 use serde::Deserialize;
+use storage_client::{
+    ClientConfig, Response, ResponseBody, header_value, open_headers, received_range, send_error,
+    timeout_error,
+};
 use storage_core::signed_url::{SigningKey, public_url};
 use storage_core::{
     ByteRange, ETag, Error, ErrorKind, Key, Link, ObjectMeta, OpenOptions, Result, UrlOptions,
-    innermost,
 };
-use storage_http::wire::{self, header_value};
 use url::Url;
 
 use crate::config::Verify;
@@ -33,8 +31,6 @@ const MAX_VERDICT: usize = 64 * 1024;
 /// For how long the links that the driver itself follows are signed, and for how long they stay the
 /// same, so that a cache in front of the mirror knows them again.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
-/// The last second of the year 9999, since 1970.
-const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 /// Of the encodings that an object may be stored in, any will do; of an encoding that is made for
 /// us, none is needed.
 const AS_STORED: HeaderValue = HeaderValue::from_static("identity, *");
@@ -90,14 +86,7 @@ pub(crate) struct Answer {
     pub(crate) range: Range<u64>,
     /// Whether the mirror is our own server, which hands on origin's ETags.
     pub(crate) is_ours: bool,
-    pub(crate) body: Incoming,
-}
-
-/// A body that arrives.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    response: Response,
-    idle_timeout: Duration,
+    pub(crate) body: ResponseBody,
 }
 
 /// The answer to `/verify/`, in the words of the original protocol.
@@ -127,7 +116,8 @@ impl Client {
             // As many headers as the client takes unless it is told otherwise: room for more is
             // cleared for each answer, which costs a small object more than anything else here. Who
             // sends more is a mirror in trouble.
-            http: wire::build(wire::builder(base.host_str().unwrap_or_default(), header_timeout))?,
+            http: ClientConfig::new(header_timeout)
+                .build_for(base.host_str().unwrap_or_default())?,
             verdicts: below(&base, "verify"),
             is_its_own_admin: admin.is_none(),
             admin: admin.unwrap_or_else(|| base.clone()),
@@ -175,18 +165,17 @@ impl Client {
             // itself may be anybody's.
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
-        let mut sent_at = Instant::now();
+        let url = request.url().clone();
         let mut response = self.send(request).await?;
-        if let Some(place) = self.place_of(key, &response) {
+        if let Some(place) = self.place_of(key, &url, &response) {
             let mut request = reqwest::Request::new(Method::GET, place);
             *request.headers_mut() = conditions(options)?;
-            sent_at = Instant::now();
             response = self.send(request).await?;
         }
-        let status = response.status();
+        let status = response.status;
         match status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-                self.answer(key, options.range, sent_at, response)
+                self.answer(key, options.range, response)
             }
             StatusCode::NOT_MODIFIED if is_conditional(options) => Ok(Reply::NotModified),
             // A redirection to elsewhere leads to the source, which we know better. A failed
@@ -207,45 +196,32 @@ impl Client {
     /// Where on the mirror itself a redirection leads: the original server sends readers of what it
     /// has to its static files. They have other names there if two keys differ in case alone; such
     /// a place is not the key's.
-    fn place_of(&self, key: &Key, response: &Response) -> Option<Url> {
-        let status = response.status();
+    fn place_of(&self, key: &Key, url: &Url, response: &Response) -> Option<Url> {
+        let status = response.status;
         if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
             return None;
         }
-        let location = response.headers().get(LOCATION)?.to_str().ok()?;
-        let place = response.url().join(location).ok()?;
+        let location = response.headers.get(LOCATION)?.to_str().ok()?;
+        let place = url.join(location).ok()?;
         let name = percent_decode_str(place.path()).decode_utf8().ok()?;
         let is_its_own =
             name.strip_suffix(key.as_str()).is_some_and(|directory| directory.ends_with('/'));
         (place.origin() == self.base.origin() && is_its_own).then_some(place)
     }
 
-    fn answer(
-        &self,
-        key: &Key,
-        wanted: Option<ByteRange>,
-        sent_at: Instant,
-        response: Response,
-    ) -> Result<Reply> {
-        let headers = response.headers();
-        let length = wire::content_length(headers);
-        let told = match response.status() {
-            StatusCode::PARTIAL_CONTENT => wire::content_range(headers),
-            _ => length.map(|size| (0..size, size)),
-        };
+    fn answer(&self, key: &Key, wanted: Option<ByteRange>, response: Response) -> Result<Reply> {
+        let headers = &response.headers;
+        let told = received_range(response.status, headers);
         let unclear = || {
             // Without a length, the end of a body cannot be told from a connection that breaks off.
             let message = "the mirror does not say which bytes it sends, or how many";
             Error::new(ErrorKind::Unexpected, message).with_retryable(true)
         };
         // Our own server passes on what origin sends without a length, and does not keep it.
-        if told.is_none() && response.status() == StatusCode::OK && headers::is_ours(headers) {
+        if told.is_none() && response.status == StatusCode::OK && headers::is_ours(headers) {
             return Ok(Reply::NotHere);
         }
         let (range, size) = told.ok_or_else(unclear)?;
-        if length.is_some_and(|length| length != range.end - range.start) {
-            return Err(unclear());
-        }
         let expected = match wanted.map(|wanted| wanted.resolve(size)).transpose() {
             Ok(wanted) => wanted.unwrap_or(0..size),
             // Of a whole object without these bytes; perhaps an old one.
@@ -261,14 +237,13 @@ impl Client {
                 Err(Error::new(ErrorKind::Unexpected, message))
             };
         }
-        let mut meta = headers::to_meta(key.clone(), size, headers);
         // A cache in front of this storage counts the time that the object spent in the mirror.
-        meta.response = Some(wire::response_meta(headers, sent_at.elapsed()));
+        let meta = response.object_meta(key, size);
         Ok(Reply::Here(Box::new(Answer {
             meta,
             range,
             is_ours: headers::is_ours(headers),
-            body: Incoming { response, idle_timeout: self.idle_timeout },
+            body: response.body,
         })))
     }
 
@@ -282,7 +257,7 @@ impl Client {
             Verify::Head => {
                 let request =
                     reqwest::Request::new(Method::HEAD, self.own_link(&self.objects, key)?);
-                let status = self.send(request).await?.status();
+                let status = self.send(request).await?.status;
                 if is_trouble(status) {
                     Err(self.bad(status))
                 } else {
@@ -300,23 +275,14 @@ impl Client {
 
     async fn verdict(&self, request: reqwest::Request) -> Result<bool> {
         let mut response = self.send(request).await?;
-        let status = response.status();
+        let status = response.status;
         if is_trouble(status) {
             return Err(self.bad(status));
         }
         if status != StatusCode::OK {
             return Ok(false);
         }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|cause| self.broken(cause))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_VERDICT {
-                return Err(Error::new(
-                    ErrorKind::Unexpected,
-                    "the mirror's answer to /verify/ is too long",
-                ));
-            }
-        }
+        let body = response.body.read(MAX_VERDICT).await?;
         let verdict: Verdict = serde_json::from_slice(&body).map_err(|cause| {
             let message = "the mirror's answer to /verify/ is not of the cache tier: is verify = \"head\" meant?";
             Error::unexpected(message, cause.to_string())
@@ -353,7 +319,7 @@ impl Client {
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
-        let status = self.send(request).await?.status();
+        let status = self.send(request).await?.status;
         match status {
             _ if status.is_success() => Ok(()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::new(
@@ -387,28 +353,28 @@ impl Client {
 
     async fn send(&self, mut request: reqwest::Request) -> Result<Response> {
         request.headers_mut().insert(ACCEPT_ENCODING, AS_STORED);
+        let sent_at = Instant::now();
         match tokio::time::timeout(self.header_timeout, self.http.execute(request)).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                let mut response = Response::new(response, sent_at, self.idle_timeout);
+                response.body = response.body.with_limit_name("option idle_timeout");
+                Ok(response)
+            }
             Ok(Err(cause)) => Err(self.broken(cause)),
             Err(_) => Err(self.no_answer()),
         }
     }
 
     fn broken(&self, cause: reqwest::Error) -> Error {
-        let message = if cause.is_connect() {
-            format!("no connection to the mirror at {}", self.place())
-        } else {
-            format!("the connection to the mirror at {} broke off before its answer", self.place())
-        };
-        Error::new(ErrorKind::Unexpected, message)
-            .with_retryable(true)
-            .with_source(innermost(&cause.without_url()))
+        send_error(cause, &self.place_name(), "option mirror", "option header_timeout")
     }
 
     fn no_answer(&self) -> Error {
-        let message =
-            format!("no answer of the mirror at {} within {:?}", self.place(), self.header_timeout);
-        Error::new(ErrorKind::Timeout, message)
+        timeout_error(&self.place_name(), self.header_timeout, "option header_timeout")
+    }
+
+    fn place_name(&self) -> String {
+        format!("the mirror at {}", self.place())
     }
 
     fn bad(&self, status: StatusCode) -> Error {
@@ -428,28 +394,6 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Incoming {
-    /// The next piece.
-    ///
-    /// # Errors
-    /// `Timeout` if it stalls; `Unexpected` if it breaks off, which it also does where it ends
-    /// before its length.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
-        match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(cause)) => {
-                Err(Error::new(ErrorKind::Unexpected, "the mirror's answer broke off")
-                    .with_retryable(true)
-                    .with_source(innermost(&cause.without_url())))
-            }
-            Err(_) => {
-                let message = format!("the mirror's answer stalled for {:?}", self.idle_timeout);
-                Err(Error::new(ErrorKind::Timeout, message))
-            }
-        }
-    }
-}
-
 /// Whether an answer says that something is wrong with the mirror.
 fn is_trouble(status: StatusCode) -> bool {
     status.is_server_error()
@@ -463,22 +407,11 @@ fn is_conditional(options: &OpenOptions) -> bool {
 
 /// Range and conditions, as headers.
 fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(6);
-    if let Some(range) = options.range {
-        headers.insert(RANGE, header_value(&range.representable().to_string())?);
-    }
-    if let Some(etag) = &options.if_match {
-        headers.insert(IF_MATCH, header_value(&etag.to_string())?);
-    }
+    let mut headers = open_headers(options)?;
     if let Some(etag) = &options.if_none_match {
         // The comparison is the weak one (RFC 9110, section 13.1.2), but some servers compare the
         // text.
         headers.insert(IF_NONE_MATCH, header_value(&ETag::strong(etag.opaque())?.to_string())?);
-    } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every
-        // object's.
-        let since = since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND);
-        headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since))?);
     }
     Ok(headers)
 }

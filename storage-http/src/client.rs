@@ -3,16 +3,14 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Request;
-use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, innermost, signed_url};
+use storage_client::{Response, send_error, timeout_error};
+use storage_core::{Error, ErrorKind, Key, Result, signed_url};
 use url::Url;
 
 use crate::errors;
-use crate::headers;
-use crate::response::response_meta;
 
 /// The most that is read of an answer that says what went wrong, and for how long.
 const MAX_REFUSAL: usize = 4 * 1024;
@@ -30,16 +28,6 @@ pub(crate) struct Client {
     /// What of it must not show in errors, should the server repeat it.
     secrets: Vec<String>,
     header_timeout: Duration,
-    idle_timeout: Duration,
-}
-
-/// An answer whose body has not been read.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    /// When the request was sent.
-    pub(crate) sent_at: Instant,
-    response: reqwest::Response,
     idle_timeout: Duration,
 }
 
@@ -98,7 +86,7 @@ impl Client {
     /// # Errors
     /// `Timeout` if the headers of the answer do not come in time; `Unexpected` if there is no
     /// connection or it breaks off.
-    pub(crate) async fn send(&self, request: Request) -> Result<Answer> {
+    pub(crate) async fn send(&self, request: Request) -> Result<Response> {
         let again = request.try_clone();
         let attempts = async {
             let sent_at = Instant::now();
@@ -115,18 +103,12 @@ impl Client {
         };
         match tokio::time::timeout(self.header_timeout, attempts).await {
             Ok(answer) => answer,
-            Err(_) => {
-                let message = format!(
-                    "{} gave no answer within {:?} (option header_timeout)",
-                    self.place, self.header_timeout
-                );
-                Err(Error::new(ErrorKind::Timeout, message))
-            }
+            Err(_) => Err(timeout_error(&self.place, self.header_timeout, "option header_timeout")),
         }
     }
 
     /// Sends a request once, and without a limit of time.
-    pub(crate) async fn execute(&self, request: Request) -> Result<Answer> {
+    pub(crate) async fn execute(&self, request: Request) -> Result<Response> {
         let sent_at = Instant::now();
         self.answered(self.http.execute(request).await, sent_at)
     }
@@ -135,10 +117,13 @@ impl Client {
         &self,
         executed: reqwest::Result<reqwest::Response>,
         sent_at: Instant,
-    ) -> Result<Answer> {
-        let mut response = executed.map_err(|cause| errors::of_transport(cause, &self.place))?;
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        Ok(Answer { status, headers, sent_at, response, idle_timeout: self.idle_timeout })
+    ) -> Result<Response> {
+        let response = executed.map_err(|cause| {
+            send_error(cause, &self.place, "option base_url", "option header_timeout")
+        })?;
+        let mut response = Response::new(response, sent_at, self.idle_timeout);
+        response.body = response.body.with_limit_name("option idle_timeout");
+        Ok(response)
     }
 
     /// Asks for an object: its headers (HEAD), or all or a part of it (GET).
@@ -150,7 +135,7 @@ impl Client {
         method: Method,
         key: &Key,
         headers: HeaderMap,
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let url = self.url(key);
         let mut request = self.request(method, url.clone());
         request.headers_mut().extend(headers);
@@ -162,7 +147,7 @@ impl Client {
     }
 
     /// What an answer means that is not the one that was hoped for.
-    pub(crate) async fn refused(&self, mut answer: Answer, asked: &Url) -> Error {
+    pub(crate) async fn refused(&self, mut answer: Response, asked: &Url) -> Error {
         match answer.status {
             StatusCode::NOT_MODIFIED => {
                 Error::new(ErrorKind::NotModified, "the object has not changed")
@@ -172,7 +157,7 @@ impl Client {
                 errors::of_redirection(asked, &answer.headers, &self.place)
             }
             status => {
-                let said = self.without_secrets(answer.said().await);
+                let said = self.without_secrets(said(&mut answer).await);
                 errors::of_status(status, &answer.headers, &self.place, &said)
             }
         }
@@ -181,14 +166,6 @@ impl Client {
     fn without_secrets(&self, text: String) -> String {
         self.secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***"))
     }
-}
-
-/// Returns what the headers of a response, whose request was sent at this time, tell of an object
-/// and of the response.
-pub(crate) fn meta_of(key: &Key, size: u64, headers: &HeaderMap, sent_at: Instant) -> ObjectMeta {
-    let mut meta = headers::to_meta(key.clone(), size, headers);
-    meta.response = Some(response_meta(headers, sent_at.elapsed()));
-    meta
 }
 
 /// The values of the headers, and what follows the scheme in one like `Bearer ...`.
@@ -219,68 +196,15 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Answer {
-    /// Returns what the headers tell of an object of this size, and of the response itself.
-    pub(crate) fn meta(&self, key: &Key, size: u64) -> ObjectMeta {
-        meta_of(key, size, &self.headers, self.sent_at)
+/// Returns the text of an error response, unless it is a page for browsers.
+async fn said(response: &mut Response) -> String {
+    let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default();
+    if !content_type.starts_with("text/plain") && !content_type.contains("json") {
+        return String::new();
     }
-
-    /// The next piece of the body. One that stalls is `Timeout`, one that breaks off an error that
-    /// may pass.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
-        match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(cause)) => Err(Error::new(ErrorKind::Unexpected, "the answer broke off")
-                .with_retryable(true)
-                .with_source(innermost(&cause.without_url()))),
-            Err(_) => {
-                let message =
-                    format!("the answer stalled for {:?} (option idle_timeout)", self.idle_timeout);
-                Err(Error::new(ErrorKind::Timeout, message))
-            }
-        }
-    }
-
-    /// All of the body.
-    ///
-    /// # Errors
-    /// `TooLarge` above `max` bytes; as [`next`](Self::next).
-    pub(crate) async fn read(&mut self, max: usize) -> Result<Bytes> {
-        let mut all = BytesMut::new();
-        while let Some(chunk) = self.next().await? {
-            if all.len() + chunk.len() > max {
-                return Err(Error::new(
-                    ErrorKind::TooLarge,
-                    format!("the answer has more than {max} bytes"),
-                ));
-            }
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all.freeze())
-    }
-
-    /// What the server says beside a status, if it is text for people and not a page for browsers.
-    async fn said(&mut self) -> String {
-        let kind = self
-            .headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        if !kind.starts_with("text/plain") && !kind.contains("json") {
-            return String::new();
-        }
-        let mut start = BytesMut::new();
-        let reading = async {
-            // What cannot be read of it is no reason to hide the status.
-            while start.len() < MAX_REFUSAL
-                && let Ok(Some(chunk)) = self.next().await
-            {
-                start.extend_from_slice(&chunk[..chunk.len().min(MAX_REFUSAL - start.len())]);
-            }
-        };
-        let _ = tokio::time::timeout(REFUSAL_PATIENCE, reading).await;
-        String::from_utf8_lossy(&start).into_owned()
-    }
+    let start = response.body.read_start_within(MAX_REFUSAL, REFUSAL_PATIENCE).await;
+    String::from_utf8_lossy(&start).into_owned()
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
+use storage_client::{ClientConfig, MAX_HEADERS, Spool, is_loopback};
 use storage_core::config::{self, Options, Secret, byte_size, duration};
 use storage_core::{Error, Registry, Result};
 use url::Url;
 
 use crate::client::Client;
-use crate::spool::Budget;
-use crate::transport;
-use crate::verbs::{Http, Inner};
+use crate::driver::Http;
+use crate::shared::Inner;
 use crate::webdav::Webdav;
 
 /// How long until the headers of an answer.
@@ -28,6 +28,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many bytes temporary files have together.
 const MAX_SPOOL_SIZE: u64 = 1024 * 1024 * 1024;
+/// What to do where an object without a length exceeds the spool.
+const SPOOL_ADVICE: &str =
+    "have the server send Content-Length, or raise the option max_spool_size";
 
 /// Headers that belong to the driver or to the connection.
 const RESERVED: [HeaderName; 16] = [
@@ -77,9 +80,12 @@ pub struct HttpBuilder {
     headers: Vec<(String, Secret)>,
 }
 
-impl HttpBuilder {
-    pub(crate) fn new(base_url: Url) -> Self {
-        Self {
+impl Http {
+    /// Creates a builder of a driver for the files below a URL, which may or may not end in a
+    /// slash.
+    #[must_use]
+    pub fn builder(base_url: Url) -> HttpBuilder {
+        HttpBuilder {
             base_url,
             public_url: None,
             writable: false,
@@ -91,7 +97,9 @@ impl HttpBuilder {
             headers: Vec::new(),
         }
     }
+}
 
+impl HttpBuilder {
     /// Whether the server takes PUT and DELETE, as WebDAV servers do. `false` unless set: then
     /// `save` and `delete` are `Unsupported`.
     #[must_use]
@@ -172,14 +180,16 @@ impl HttpBuilder {
         check_tls(&base, &headers, self.allow_http)?;
         check_timeout("header_timeout", self.header_timeout)?;
         check_timeout("idle_timeout", self.idle_timeout)?;
-        let http = transport::client(base.host_str().unwrap_or_default(), self.header_timeout)?;
+        let http = ClientConfig::new(self.header_timeout)
+            .max_headers(MAX_HEADERS)
+            .build_for(base.host_str().unwrap_or_default())?;
         Ok(Http::new(Inner {
             writable: self.writable,
             resume: self.resume,
             public_url: self.public_url.unwrap_or_else(|| base.clone()),
             client: Client::new(http, base, headers, self.header_timeout, self.idle_timeout),
             webdav: Webdav::default(),
-            spool: Budget::new(self.max_spool_size),
+            spool: Spool::new(self.max_spool_size, self.max_spool_size, SPOOL_ADVICE),
         }))
     }
 }
@@ -218,8 +228,7 @@ fn base(mut url: Url) -> Result<Url> {
 
 /// Refuses to send secrets readable through a network.
 fn check_tls(base: &Url, headers: &HeaderMap, allow_http: bool) -> Result<()> {
-    let is_readable =
-        base.scheme() == "http" && !transport::is_this_machine(base.host_str().unwrap_or_default());
+    let is_readable = base.scheme() == "http" && !is_loopback(base.host_str().unwrap_or_default());
     if is_readable && !headers.is_empty() && !allow_http {
         return Err(Error::config(
             "option headers: base_url has no TLS, so every machine on the way could read the headers; write https://, or \
@@ -289,7 +298,7 @@ struct HttpOptions {
 pub fn register(registry: &mut Registry) {
     registry.register("http", |options, context| {
         let options: HttpOptions = options.read("http")?;
-        let mut builder = HttpBuilder::new(options.base_url).writable(options.writable);
+        let mut builder = Http::builder(options.base_url).writable(options.writable);
         builder.header_timeout = options.header_timeout.unwrap_or(HEADER_TIMEOUT);
         builder.idle_timeout = options.idle_timeout.unwrap_or(IDLE_TIMEOUT);
         builder.max_spool_size = options.max_spool_size.unwrap_or(MAX_SPOOL_SIZE);

@@ -4,8 +4,8 @@ use http::header::HeaderName;
 use http::{HeaderValue, Method};
 use storage_core::{ErrorKind, Key, Result};
 
+use crate::shared::Shared;
 use crate::stat;
-use crate::verbs::Shared;
 use crate::webdav::There;
 
 const DEPTH: HeaderName = HeaderName::from_static("depth");

@@ -1,11 +1,10 @@
 //! What an answer that is no success means, in the kinds of the contract.
 
-use std::time::{Duration, SystemTime};
-
-use http::header::{LOCATION, RETRY_AFTER};
+use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
-use storage_core::{Error, ErrorKind, innermost};
+use storage_client::retry_after;
+use storage_core::{Error, ErrorKind};
 use url::Url;
 
 /// How much of a server's text is shown: what it says is not ours to trust.
@@ -23,7 +22,7 @@ pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap, place: &str, sa
     let passes = matches!(status.as_u16(), 408 | 423 | 425 | 429)
         || (status.is_server_error() && may_pass(status));
     let error = Error::new(kind, message).with_retryable(passes);
-    match headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?)) {
+    match retry_after(headers) {
         Some(wait) => error.with_retry_after(wait),
         None => error,
     }
@@ -51,14 +50,6 @@ fn verdict(status: u16) -> (ErrorKind, &'static str) {
 /// Of those that are the server's fault, these stay.
 fn may_pass(status: StatusCode) -> bool {
     !matches!(status.as_u16(), 501 | 505 | 507 | 508)
-}
-
-/// Seconds, or a date (RFC 9110, section 10.2.3).
-fn retry_after(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
 }
 
 /// Text of the server on one line, at most so long.
@@ -106,29 +97,11 @@ fn is_directory(asked: &Url, location: &Url) -> bool {
         && decoded(&format!("{}/", asked.path())) == decoded(location.path())
 }
 
-/// Why no answer came.
-pub(crate) fn of_transport(cause: reqwest::Error, place: &str) -> Error {
-    let (is_connect, is_timeout) = (cause.is_connect(), cause.is_timeout());
-    let (kind, message) = match (is_connect, is_timeout) {
-        (true, true) => (
-            ErrorKind::Timeout,
-            format!("no connection to {place} in time (option header_timeout)"),
-        ),
-        (true, false) => (
-            ErrorKind::Unexpected,
-            format!("no connection to {place}: check base_url, network and TLS"),
-        ),
-        (false, true) => (ErrorKind::Timeout, format!("{place} gave no answer in time")),
-        (false, false) => (
-            ErrorKind::Unexpected,
-            format!("the connection to {place} broke off before an answer came"),
-        ),
-    };
-    Error::new(kind, message).with_retryable(true).with_source(innermost(&cause.without_url()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::header::RETRY_AFTER;
     use http::{HeaderName, HeaderValue};
 
     use super::*;
@@ -188,7 +161,6 @@ mod tests {
         let headers = [(RETRY_AFTER, HeaderValue::from_static("7"))].into_iter().collect();
         let error = of_status(StatusCode::TOO_MANY_REQUESTS, &headers, "example.com", "");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), None);
     }
 
     #[test]

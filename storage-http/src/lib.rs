@@ -7,33 +7,21 @@
 //! not say how long they are), `upload` (bytes on their way to the server), `webdav` (PROPFIND and
 //! MKCOL).
 
-mod body;
 mod client;
 mod config;
 mod delete;
+mod driver;
 mod errors;
-mod headers;
 mod link;
 mod list;
 mod open;
-mod response;
 mod save;
-mod spool;
+mod shared;
 mod stat;
-mod transport;
 mod upload;
-mod user_metadata;
-mod verbs;
+
+mod version;
 mod webdav;
 
 pub use config::{HttpBuilder, register};
-pub use verbs::Http;
-
-/// What another driver that reads from HTTP servers needs, too. Not for applications: it may change
-/// with any release.
-#[doc(hidden)]
-pub mod wire {
-    pub use super::headers::{content_length, content_range, header_value};
-    pub use super::response::response_meta;
-    pub use super::transport::{build, builder};
-}
+pub use driver::Http;

@@ -3,7 +3,7 @@
 
 use storage_core::{Error, Key, Link, Result, UrlOptions, signed_url};
 
-use crate::verbs::Shared;
+use crate::shared::Shared;
 
 pub(crate) fn url(http: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     if options.expires_in.is_some() {

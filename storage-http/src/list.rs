@@ -5,14 +5,14 @@
 //! the way to the present one.
 
 use futures_util::{StreamExt, stream};
+use storage_client::parse_etag;
 use storage_core::{
     Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result,
     parse_time, roll_up,
 };
 
-use crate::headers;
+use crate::shared::Shared;
 use crate::stat::stat;
-use crate::verbs::Shared;
 use crate::webdav::Found;
 
 pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
@@ -164,7 +164,7 @@ impl Walk {
     async fn entry(&self, key: Key, found: &Found) -> Result<Option<ObjectEntry>> {
         if let Some(size) = found.size {
             let mut entry = ObjectEntry::new(key, size);
-            entry.etag = found.etag.as_deref().and_then(|etag| headers::etag_of(etag.trim()));
+            entry.etag = found.etag.as_deref().and_then(|etag| parse_etag(etag));
             entry.last_modified =
                 found.last_modified.as_deref().and_then(|time| parse_time(time.trim()).ok());
             return Ok(Some(entry));

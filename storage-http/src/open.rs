@@ -1,35 +1,28 @@
 //! `open`: one GET, whose body goes on where a connection breaks off.
 
 use std::ops::Range;
-use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::stream;
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
+use storage_client::{Response, body_end, object_meta, open_headers, received_range};
 use storage_core::{ByteRange, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result};
 
-use crate::body::Body;
-use crate::client::{Answer, Client, meta_of};
-use crate::headers::{self, header_value};
-use crate::spool;
-use crate::stat::stat;
-use crate::verbs::Shared;
-
-/// The last second of the year 9999, since 1970.
-const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+use crate::client::Client;
+use crate::shared::Shared;
+use crate::stat::{keep_out_of_caches, stat};
+use crate::version;
 
 pub(crate) async fn open(http: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
-    let answer = match http.client.object(Method::GET, key, conditions(options)?).await {
+    let answer = match http.client.object(Method::GET, key, open_headers(options)?).await {
         Ok(answer) => answer,
         Err(error) => return Err(explained(&http.client, key, options, error).await),
     };
     match extent(&answer, options.range)? {
         Some((sent, size)) => {
-            let meta = answer.meta(key, size);
+            let meta = answer.object_meta(key, size);
             // Servers heed some conditions, or none.
             options.check(&meta)?;
             let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
-            let body = Body::new(http, &meta, range.clone(), answer, sent);
+            let body = version::body(http, &meta, range.clone(), answer, sent);
             Ok(Object::from_stream(meta, range, body.into_stream()))
         }
         None if options.allow_unknown_size => passed_on(key, options, answer),
@@ -37,33 +30,14 @@ pub(crate) async fn open(http: &Shared, key: &Key, options: &OpenOptions) -> Res
     }
 }
 
-fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    if let Some(range) = options.range {
-        headers.insert(RANGE, header_value(&range.representable().to_string())?);
-    }
-    if let Some(etag) = &options.if_match {
-        headers.insert(IF_MATCH, header_value(&etag.to_string())?);
-    }
-    if let Some(etag) = &options.if_none_match {
-        headers.insert(IF_NONE_MATCH, header_value(&etag.to_string())?);
-    } else if let Some(since) = options.if_modified_since {
-        // A date before 1970 or after 9999 has no form in HTTP, and is before or after every
-        // object's.
-        let since = since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND);
-        headers.insert(IF_MODIFIED_SINCE, header_value(&httpdate::fmt_http_date(since))?);
-    }
-    Ok(headers)
-}
-
 /// The positions of the answer's bytes and the size of the whole object, checked against what was
 /// asked for. `None` if the server does not tell how much the whole is that it sends.
-fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
+fn extent(answer: &Response, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
+    let received = received_range(answer.status, &answer.headers);
     if answer.status != StatusCode::PARTIAL_CONTENT {
-        return Ok(headers::content_length(&answer.headers).map(|size| (0..size, size)));
+        return Ok(received);
     }
-    let told = headers::content_range(&answer.headers);
-    let (sent, size) = told.ok_or_else(|| {
+    let (sent, size) = received.ok_or_else(|| {
         Error::new(ErrorKind::Unexpected, "the server does not tell which bytes it sends")
     })?;
     let expected = wanted.map_or(Ok(0..size), |wanted| wanted.resolve(size))?;
@@ -78,16 +52,12 @@ fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u6
 
 /// Streams an object of which no size is known before its last byte. A body that breaks off is not
 /// taken up again, because no range of it can be asked for.
-fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
-    let end = spool::End::of(&answer.headers)?;
-    let mut meta = answer.meta(key, ObjectMeta::UNKNOWN_SIZE);
-    end.mark(&mut meta);
+fn passed_on(key: &Key, options: &OpenOptions, answer: Response) -> Result<Object> {
+    let end = body_end(&answer.headers)?;
+    let mut meta = answer.object_meta(key, ObjectMeta::UNKNOWN_SIZE);
+    keep_out_of_caches(end, &mut meta);
     options.check(&meta)?;
-    let chunks = stream::try_unfold(answer, |mut answer| async move {
-        let chunk = answer.next().await?;
-        Ok(chunk.map(|chunk| (chunk, answer)))
-    });
-    Ok(Object::from_stream_of_unknown_size(meta, chunks))
+    Ok(Object::from_stream_of_unknown_size(meta, answer.body.into_stream()))
 }
 
 /// Collects an object of which no size is known before its last byte.
@@ -95,17 +65,17 @@ async fn collected(
     http: &Shared,
     key: &Key,
     options: &OpenOptions,
-    mut answer: Answer,
+    mut answer: Response,
 ) -> Result<Object> {
-    let (headers, sent_at) = (std::mem::take(&mut answer.headers), answer.sent_at);
-    let end = spool::End::of(&headers)?;
-    // Before anybody waits for the bytes.
-    options.check(&headers::to_meta(key.clone(), 0, &headers))?;
-    let (file, size, reservation) = spool::collect(answer, &http.spool).await?;
-    let mut meta = meta_of(key, size, &headers, sent_at);
-    end.mark(&mut meta);
+    let end = body_end(&answer.headers)?;
+    // Fails before the bytes are waited for.
+    options.check(&object_meta(key.clone(), 0, &answer.headers))?;
+    let collected = http.spool.collect(&mut answer.body).await?;
+    let size = collected.size;
+    let mut meta = answer.object_meta(key, size);
+    keep_out_of_caches(end, &mut meta);
     let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
-    Ok(Object::from_file(meta, range, file).with_guard(reservation))
+    Ok(Object::from_file(meta, range, collected.file).with_guard(collected.reservation))
 }
 
 /// Conditions are evaluated in an order, and before the range (RFC 9110, section 13.2.2), and all

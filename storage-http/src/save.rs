@@ -5,14 +5,14 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
+use storage_client::header_value;
 use storage_core::{
     Error, ErrorKind, Key, Metadata, ObjectMeta, Payload, Result, SaveMode, SaveOptions,
 };
 
 use crate::client::Client;
-use crate::headers::{self, header_value};
+use crate::shared::Shared;
 use crate::upload::Upload;
-use crate::verbs::Shared;
 use crate::webdav;
 
 /// The longest name that file systems have.
@@ -125,7 +125,7 @@ async fn put(
     let (size, checksums) = state.sent();
     let mut meta = ObjectMeta::new(key.clone(), size);
     // A server that tells an ETag has stored the bytes as they are (RFC 9110, section 9.3.4).
-    meta.etag = headers::etag(&answer.headers);
+    meta.etag = storage_client::etag(&answer.headers);
     meta.metadata = options.metadata.clone();
     meta.checksums = checksums;
     Ok(meta)

@@ -10,6 +10,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use storage_client::parse_size;
 use storage_core::{BoxError, Error, ErrorKind, Key, Result};
 use url::Url;
 
@@ -145,12 +146,14 @@ async fn propfind(client: &Client, url: Url, depth: &'static str) -> Result<Aske
     let mut answer = client.send(request).await?;
     match answer.status {
         StatusCode::MULTI_STATUS => {
-            let document = answer.read(MAX_DOCUMENT).await.map_err(|error| match error.kind() {
-                ErrorKind::TooLarge => {
-                    Error::new(ErrorKind::TooLarge, "a directory has more than some 100,000 files")
-                }
-                _ => error,
-            })?;
+            let document =
+                answer.body.read(MAX_DOCUMENT).await.map_err(|error| match error.kind() {
+                    ErrorKind::TooLarge => Error::new(
+                        ErrorKind::TooLarge,
+                        "a directory has more than some 100,000 files",
+                    ),
+                    _ => error,
+                })?;
             Ok(Asked::Told(read(document).await?))
         }
         StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Asked::Nothing),
@@ -286,7 +289,7 @@ fn found_in(directory: &Url, told: Vec<Response>) -> Vec<Found> {
             },
             name: String::from_utf8_lossy(name).into_owned(),
             is_directory,
-            size: text(|prop| &prop.getcontentlength).and_then(|size| size.trim().parse().ok()),
+            size: text(|prop| &prop.getcontentlength).and_then(|size| parse_size(size.trim())),
             etag: text(|prop| &prop.getetag),
             last_modified: text(|prop| &prop.getlastmodified),
         })

@@ -9,16 +9,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use storage_core::{
-    Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result, Waits,
-};
+use storage_client::{Response, ResumableBody, Segment};
+use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::Reservation;
-use crate::client::Response;
 use crate::headers;
 use crate::shared::Shared;
-use crate::version::{ObjectVersion, ended_early, too_long};
+use crate::version::ObjectVersion;
 
 /// The part of a body that has not been returned.
 pub(crate) struct Body {
@@ -29,16 +27,15 @@ pub(crate) struct Body {
     left: Range<u64>,
     /// How many bytes were returned.
     read: u64,
-    /// The response that contains the next bytes.
-    response: Option<Response>,
+    /// The connection that brings the next bytes. Ends where the first range of `ahead` begins.
+    current: Option<ResumableBody<ObjectVersion>>,
     /// Chunks of a range that was read ahead, in reverse order, and the memory that they use.
     arrived: Vec<Bytes>,
     reservation: Option<Reservation>,
-    /// Ranges in flight, in order. The first one begins where `response` ends.
+    /// Ranges in flight, in order.
     ahead: VecDeque<ReadAhead>,
-    /// The end of what has been requested: of `response`, or of the last range of `ahead`.
+    /// The end of what has been requested: of `current`, or of the last range of `ahead`.
     planned: u64,
-    waits: Waits,
     check: Option<(Hasher, Checksum)>,
 }
 
@@ -66,17 +63,17 @@ impl Body {
         });
         let is_whole = range == (0..meta.size);
         let check = is_whole.then(|| checksum_of(&response)).flatten();
+        let segment = Segment::new(response.body, range.clone());
         Self {
             s3: s3.clone(),
+            current: Some(ResumableBody::new(range.clone(), Some(segment), version.clone())),
             version,
             planned: range.end,
             left: range,
             read: 0,
-            response: Some(response),
             arrived: Vec::new(),
             reservation: None,
             ahead: VecDeque::new(),
-            waits: Waits::default(),
             check: check.map(|checksum| (Hasher::new(checksum.algorithm()), checksum)),
         }
     }
@@ -98,80 +95,47 @@ impl Body {
                 break chunk;
             }
             self.reservation = None;
-            if self.response.is_none() {
-                self.open_next().await?;
-                continue;
-            }
-            match self.next_from_connection().await {
-                Ok(Some(chunk)) => break chunk,
-                Ok(None) => {}
-                Err(error) => self.wait_after(error).await?,
+            match &mut self.current {
+                Some(current) => match current.next().await? {
+                    Some(chunk) => break chunk,
+                    None => self.current = None,
+                },
+                None => self.open_next().await?,
             }
         };
+        // Returns a finished connection to the pool.
+        if self.current.as_ref().is_some_and(|current| current.remaining().is_empty()) {
+            self.current = None;
+        }
         self.left.start += chunk.len() as u64;
         self.read += chunk.len() as u64;
         if let Some((hasher, _)) = &mut self.check {
             hasher.update(&chunk);
         }
-        self.waits.reset();
         self.read_ahead();
         Ok(Some(chunk))
     }
 
-    /// Returns where the open response ends.
-    fn connection_end(&self) -> u64 {
-        self.ahead.front().map_or(self.planned, |ahead| ahead.range.start)
-    }
-
-    async fn next_from_connection(&mut self) -> Result<Option<Bytes>> {
-        let wanted = self.connection_end() - self.left.start;
-        let Some(response) = &mut self.response else { return Ok(None) };
-        let Some(mut chunk) = response.next().await? else { return Err(ended_early(wanted)) };
-        let len = chunk.len() as u64;
-        if len > wanted && wanted == self.left.end - self.left.start {
-            return Err(too_long());
-        }
-        if len >= wanted {
-            // The bytes beyond it arrive over another connection.
-            chunk.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
-            self.response = None;
-        }
-        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
-    }
-
-    /// Opens the source of the next bytes. An error is final, because each request was retried.
+    /// Opens the source of the next bytes: the first range that was read ahead, or a connection for
+    /// all that is left.
     async fn open_next(&mut self) -> Result<()> {
-        // After a broken connection, the next bytes come before the ranges that were read ahead.
-        let is_next = self.ahead.front().is_some_and(|ahead| ahead.range.start == self.left.start);
-        if is_next { self.take_read_ahead().await } else { self.connect().await }
-    }
-
-    async fn take_read_ahead(&mut self) -> Result<()> {
-        let Some(ReadAhead { task, reservation, range }) = self.ahead.pop_front() else {
+        let Some(ReadAhead { range, task, reservation }) = self.ahead.pop_front() else {
+            self.planned = self.left.end;
+            self.current = Some(self.version()?.range(self.left.clone()));
             return Ok(());
         };
         let outcome =
             task.await.map_err(|join| Error::unexpected("reading a range did not finish", join))?;
-        let Ok(mut chunks) = outcome else {
+        match outcome {
+            Ok(mut chunks) => {
+                chunks.reverse();
+                self.arrived = chunks;
+                self.reservation = Some(reservation);
+            }
             // The range is read again over a connection of its own, which reports the error if it
             // persists.
-            self.response = Some(self.version()?.get(range).await?);
-            return Ok(());
-        };
-        chunks.reverse();
-        self.arrived = chunks;
-        self.reservation = Some(reservation);
-        Ok(())
-    }
-
-    /// Requests the next bytes.
-    async fn connect(&mut self) -> Result<()> {
-        if self.planned <= self.left.start {
-            self.planned = self.left.end;
+            Err(_) => self.current = Some(self.version()?.range(range)),
         }
-        let range = self.left.start..self.connection_end();
-        tracing::debug!(at = range.start, "a body goes on over another connection");
-        self.response = Some(self.version()?.get(range).await?);
         Ok(())
     }
 
@@ -181,31 +145,17 @@ impl Body {
             .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the object has no strong ETag"))
     }
 
-    /// Waits before another attempt. Fails after several attempts without progress.
-    async fn wait_after(&mut self, error: Error) -> Result<()> {
-        self.response = None;
-        let may_go_on = error.is_retryable() && self.version.is_some();
-        match self.waits.next(error.retry_after()).filter(|_| may_go_on) {
-            Some(wait) => {
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
-            None => Err(error),
-        }
-    }
-
     /// Requests further ranges if the reader has read one part and memory is free. Otherwise the
-    /// open response continues.
+    /// current connection continues.
     fn read_ahead(&mut self) {
         let part = self.s3.part_size;
         let Some(version) = &self.version else { return };
         while self.read >= part && self.ahead.len() + 1 < self.s3.concurrency {
-            let is_alone = self.ahead.is_empty() && self.response.is_some();
-            // The open response brings one more part while the others begin.
-            let start = if is_alone {
-                self.planned.min(self.left.start.saturating_add(part))
-            } else {
-                self.planned
+            let current = self.current.as_mut().filter(|_| self.ahead.is_empty());
+            // The current connection brings one more part while the others begin.
+            let start = match current {
+                Some(_) => self.planned.min(self.left.start.saturating_add(part)),
+                None => self.planned,
             };
             let range = start..start.saturating_add(part).min(self.left.end);
             if range.is_empty() {
@@ -214,14 +164,13 @@ impl Body {
             let Some(reservation) = self.s3.read_budget.try_reserve(range.end - range.start) else {
                 return;
             };
+            if let Some(current) = current {
+                current.shorten(start);
+            }
             self.planned = range.end;
-            let (version, wanted) = (version.clone(), range.clone());
-            let task = tokio::spawn(async move { version.read(wanted).await });
-            self.ahead.push_back(ReadAhead {
-                range,
-                task: AbortOnDropHandle::new(task),
-                reservation,
-            });
+            let reading = tokio::spawn(version.range(range.clone()).read_to_end());
+            let task = AbortOnDropHandle::new(reading);
+            self.ahead.push_back(ReadAhead { range, task, reservation });
         }
     }
 

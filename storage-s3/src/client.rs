@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method};
 use object_store::aws::{AwsAuthorizer, AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpRequest, HttpRequestBody};
-use storage_core::{Checksum, Error, ErrorKind, Result, Waits, innermost};
+use storage_client::{Backoff, Response, send_error};
+use storage_core::{Checksum, Error, ErrorKind, Result};
 use url::Url;
 
 use crate::credentials::Renewal;
@@ -40,13 +41,6 @@ struct Inner {
     credentials: Option<AwsCredentialProvider>,
     /// Fetches new credentials if the service rejects the current ones.
     renewal: Option<Arc<dyn Renewal>>,
-}
-
-/// A response of success, or `304 Not Modified`, whose body has not been read.
-pub(crate) struct Response {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    inner: reqwest::Response,
 }
 
 /// A response whose body has been read as a document.
@@ -163,7 +157,7 @@ impl Client {
     pub(crate) async fn document(&self, request: &Request<'_>) -> Result<Document, FailedRequest> {
         self.attempts(request, || async {
             let mut response = self.attempt(request).await?;
-            let body = response.read(MAX_DOCUMENT).await.map_err(FailedRequest::from)?;
+            let body = read_document(&mut response).await?;
             match ErrorResponse::in_success_response(&response.headers, &body) {
                 Some(error_response) => Err(self.error_from(error_response).await),
                 None => Ok(Document { headers: response.headers, body }),
@@ -180,7 +174,7 @@ impl Client {
     where
         F: Future<Output = Result<T, FailedRequest>>,
     {
-        let mut waits = Waits::default();
+        let mut backoff = Backoff::default();
         let mut may_have_succeeded = false;
         let mut renewed = false;
         loop {
@@ -194,8 +188,11 @@ impl Client {
                 renewed = true;
                 continue;
             }
-            let wait =
-                if failed.may_be_retried(request.retry) { waits.next(failed.wait()) } else { None };
+            let wait = if failed.may_be_retried(request.retry) {
+                backoff.next_delay(failed.wait())
+            } else {
+                None
+            };
             let Some(wait) = wait else { return Err(failed) };
             may_have_succeeded |= !failed.not_started;
             tracing::debug!(
@@ -227,23 +224,23 @@ impl Client {
         let unsigned = |error| FailedRequest { not_started: true, ..FailedRequest::from(error) };
         let (signed, credential) = self.signed(request).await.map_err(unsigned)?;
         let limit = request.response_timeout();
-        let mut inner = match tokio::time::timeout(limit, self.0.http.execute(signed)).await {
-            Ok(Ok(inner)) => inner,
+        let sent_at = Instant::now();
+        let sent = match tokio::time::timeout(limit, self.0.http.execute(signed)).await {
+            Ok(Ok(sent)) => sent,
             Ok(Err(cause)) => return Err(self.transport_error(cause)),
             Err(_) => return Err(no_response(limit).into()),
         };
-        let (status, headers) = (inner.status(), std::mem::take(inner.headers_mut()));
-        let mut response = Response { status, headers, inner };
-        if status.is_success() {
+        let mut response = Response::new(sent, sent_at, CHUNK_TIMEOUT);
+        if response.status.is_success() {
             return Ok(response);
         }
         // If the document cannot be read, the status is still an error.
         let body = if request.method == Method::HEAD {
             Bytes::new()
         } else {
-            response.read_start(MAX_ERROR_BODY).await
+            response.body.read_start(MAX_ERROR_BODY).await
         };
-        let error_response = ErrorResponse::read(status, &response.headers, &body);
+        let error_response = ErrorResponse::read(response.status, &response.headers, &body);
         let rejected_credential =
             credential.clone().filter(|_| error_response.may_be_stale_credentials());
         Err(FailedRequest {
@@ -317,23 +314,8 @@ impl Client {
     }
 
     fn transport_error(&self, cause: reqwest::Error) -> FailedRequest {
-        let host = self.0.bucket.url("", &[]);
-        let place = host.split('/').nth(2).unwrap_or_default().to_owned();
         let is_connect = cause.is_connect();
-        let error = if is_connect {
-            Error::new(
-                ErrorKind::Unexpected,
-                format!("no connection to {place}: check endpoint, network and TLS"),
-            )
-        } else if cause.is_timeout() {
-            Error::new(ErrorKind::Timeout, format!("no response from {place} in time"))
-        } else {
-            Error::new(
-                ErrorKind::Unexpected,
-                format!("the connection to {place} broke off before a response arrived"),
-            )
-        };
-        let error = error.with_retryable(true).with_source(innermost(&cause.without_url()));
+        let error = send_error(cause, self.0.bucket.authority(), "endpoint", "");
         FailedRequest { not_started: is_connect, ..FailedRequest::from(error) }
     }
 }
@@ -376,47 +358,15 @@ fn failed_request(
     }
 }
 
-fn no_response(limit: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("no response within {} s", limit.as_secs()))
+/// Reads the document of a response.
+async fn read_document(response: &mut Response) -> Result<Bytes> {
+    response.body.read(MAX_DOCUMENT).await.map_err(|error| match error.kind() {
+        // The size is a fault of the service. `TooLarge` would blame the object of the caller.
+        ErrorKind::TooLarge => Error::new(ErrorKind::Unexpected, error.message().to_owned()),
+        _ => error,
+    })
 }
 
-impl Response {
-    /// Returns the next chunk of the body. Fails with `Timeout` if the body stalls, and with a
-    /// retryable error if the connection breaks off.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
-        match tokio::time::timeout(CHUNK_TIMEOUT, self.inner.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(cause)) => Err(Error::new(ErrorKind::Unexpected, "the response broke off")
-                .with_retryable(true)
-                .with_source(innermost(&cause.without_url()))),
-            Err(_) => {
-                let message = format!("the response stalled for {} s", CHUNK_TIMEOUT.as_secs());
-                Err(Error::new(ErrorKind::Timeout, message))
-            }
-        }
-    }
-
-    async fn read(&mut self, max: usize) -> Result<Bytes> {
-        let mut all = BytesMut::new();
-        while let Some(chunk) = self.next().await? {
-            if chunk.len() > max.saturating_sub(all.len()) {
-                return Err(Error::new(
-                    ErrorKind::Unexpected,
-                    format!("the service's response has more than {max} bytes"),
-                ));
-            }
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all.freeze())
-    }
-
-    async fn read_start(&mut self, max: usize) -> Bytes {
-        let mut start = BytesMut::new();
-        while start.len() < max
-            && let Ok(Some(chunk)) = self.next().await
-        {
-            start.extend_from_slice(&chunk[..chunk.len().min(max.saturating_sub(start.len()))]);
-        }
-        start.freeze()
-    }
+fn no_response(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no response within {} s", limit.as_secs()))
 }

@@ -2,10 +2,10 @@
 
 use http::HeaderValue;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
+use storage_client::header_value;
 use storage_core::{ETag, Error, ErrorKind, Result};
 
 use crate::client::FailedRequest;
-use crate::headers;
 use crate::request::{Request, RetryRule};
 
 /// What must hold for a save to replace the object ("Conditional writes").
@@ -29,9 +29,9 @@ impl Condition {
                 .retry(RetryRule::OnlyIfNotStarted)),
             Self::IfMatch(etag) => {
                 let value = if quoted {
-                    headers::header_value(&etag.to_string())?
+                    header_value(&etag.to_string())?
                 } else {
-                    headers::header_value(etag.opaque())?
+                    header_value(etag.opaque())?
                 };
                 Ok(request.header(IF_MATCH, value).retry(RetryRule::OnlyIfNotStarted))
             }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
+use storage_client::{Spool, header_value};
 use storage_core::config::{self, Options, Secret, byte_size};
 use storage_core::{Error, Registry, Result};
 use url::Url;
@@ -13,15 +14,13 @@ use url::Url;
 use crate::budget::Budget;
 use crate::checksums::{ChecksumMode, ChecksumPolicy};
 use crate::client::Client;
-use crate::copy;
 use crate::credentials::{self, Environment, Sources};
 use crate::driver::S3;
 use crate::endpoint::Bucket;
-use crate::headers;
 use crate::quirks::{Features, Quirks};
 use crate::shared::Inner;
-use crate::spool;
 use crate::transport::Http;
+use crate::{copy, open};
 
 const MIB: u64 = 1024 * 1024;
 /// S3's limits for the size of a part ("Amazon S3 multipart upload limits").
@@ -295,7 +294,7 @@ impl S3Builder {
             concurrency: options.checked_concurrency()?,
             save_budget: Budget::new(MEMORY_LIMIT),
             read_budget: Budget::new(MEMORY_LIMIT),
-            spool_budget: Budget::new(spool::MAX_TOTAL),
+            spool: Spool::new(open::MAX_SPOOLED, open::MAX_SPOOLED_TOTAL, open::SEND_LENGTH),
             largest_copy,
             bucket_exists: AtomicBool::new(false),
             storage_class_confirmed: AtomicBool::new(false),
@@ -391,7 +390,7 @@ impl S3Options {
                     "option {option}: the value contains characters that a header cannot contain"
                 )));
             }
-            object_headers.insert(HeaderName::from_static(header), headers::header_value(value)?);
+            object_headers.insert(HeaderName::from_static(header), header_value(value)?);
         }
         Ok(object_headers)
     }

@@ -1,6 +1,7 @@
 //! `copy`: one request up to 5 GiB, a multipart upload of ranges above.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use storage_client::{content_length, header_value};
 use storage_core::{
     Checksums, CopyMode, CopyOptions, Error, ErrorKind, Key, Metadata, MetadataDirective,
     ObjectMeta, OpenOptions, Payload, Result, SaveMode, SaveOptions,
@@ -129,7 +130,7 @@ struct SourceObject {
 impl SourceObject {
     async fn load(s3: &Shared, key: &Key) -> Result<Self> {
         let headers = stat::head(s3, key.as_str()).await?;
-        let size = headers::content_length(&headers).unwrap_or_default();
+        let size = content_length(&headers).unwrap_or_default();
         Ok(Self {
             meta: headers::to_object_meta(key.clone(), size, &headers),
             checksums: headers::stored_checksums(&headers),
@@ -153,7 +154,7 @@ impl SourceObject {
     fn condition(&self) -> Result<HeaderMap> {
         let mut headers = HeaderMap::new();
         if let Some(etag) = &self.meta.etag {
-            headers.insert(SOURCE_IF_MATCH, headers::header_value(&etag.to_string())?);
+            headers.insert(SOURCE_IF_MATCH, header_value(&etag.to_string())?);
         }
         Ok(headers)
     }
@@ -166,7 +167,7 @@ fn request<'a>(
     options: &CopyOptions,
     source: Option<&SourceObject>,
 ) -> Result<Request<'a>> {
-    let copy_source = headers::header_value(&s3.client.bucket().copy_source(from.as_str()))?;
+    let copy_source = header_value(&s3.client.bucket().copy_source(from.as_str()))?;
     let mut request =
         Request::new(Method::PUT, to.as_str()).header(SOURCE, copy_source).allow_slow_response();
     request = match (&options.metadata, source) {
@@ -238,7 +239,7 @@ async fn tags(s3: &Shared, key: &Key) -> Result<HeaderValue> {
     let tagging: xml::Tagging = xml::read_response("Tagging", &document.body)?;
     let pair = |tag: &xml::Tag| format!("{}={}", in_query(&tag.key), in_query(&tag.value));
     let pairs: Vec<_> = tagging.tag_set.tags.iter().map(pair).collect();
-    headers::header_value(&pairs.join("&"))
+    header_value(&pairs.join("&"))
 }
 
 fn range_copies(
@@ -249,7 +250,7 @@ fn range_copies(
 ) -> Result<Vec<impl Future<Output = Result<SentPart>> + Send + 'static + use<>>> {
     let size = source.meta.size;
     let step = COPY_RANGE.min(s3.largest_copy).max(size.div_ceil(MAX_PARTS));
-    let copy_source = headers::header_value(&s3.client.bucket().copy_source(from.as_str()))?;
+    let copy_source = header_value(&s3.client.bucket().copy_source(from.as_str()))?;
     let starts = (0..size).step_by(usize::try_from(step).unwrap_or(usize::MAX));
     starts
         .zip(1..)
@@ -257,10 +258,7 @@ fn range_copies(
             let end = start.saturating_add(step).min(size);
             let mut headers = source.condition()?;
             headers.insert(SOURCE, copy_source.clone());
-            headers.insert(
-                SOURCE_RANGE,
-                headers::header_value(&format!("bytes={start}-{}", end - 1))?,
-            );
+            headers.insert(SOURCE_RANGE, header_value(&format!("bytes={start}-{}", end - 1))?);
             let (client, key, id) =
                 (upload.client().clone(), upload.key().clone(), upload.id().to_owned());
             Ok(async move {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt, stream};
 use http::Method;
+use storage_client::content_length;
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Key, Prefix, Result};
 
 use crate::checksums::BodyChecksum;
 use crate::errors::ErrorResponse;
-use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::stat::head;
@@ -35,7 +35,7 @@ pub(crate) async fn delete_folder_marker(s3: &Shared, marker: &Prefix) -> Result
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         headers => headers?,
     };
-    match headers::content_length(&headers) {
+    match content_length(&headers) {
         Some(0) => delete_object(s3, name).await,
         Some(size) => {
             let message = format!(

@@ -59,10 +59,15 @@ impl Bucket {
         self.is_at_aws
     }
 
+    /// Returns the host that requests are sent to, with its port if it is not the default one.
+    pub(crate) fn authority(&self) -> &str {
+        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default()
+    }
+
     /// Returns the host that requests are sent to, without a port.
     pub(crate) fn host(&self) -> &str {
-        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split('/').next().unwrap_or_default();
+        let authority = self.authority();
         match authority.rfind(']') {
             Some(end) => &authority[..=end],
             None => authority.split(':').next().unwrap_or_default(),

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{DATE, RETRY_AFTER};
+use http::header::DATE;
 use http::{HeaderMap, StatusCode};
 use object_store::aws::AwsCredential;
 use serde::Deserialize;
+use storage_client::{http_date, retry_after};
 use storage_core::{Error, ErrorKind};
 
-use crate::headers;
 use crate::xml;
 
 /// The longest excerpt of a service's text that is shown, in characters.
@@ -62,8 +62,8 @@ impl ErrorResponse {
             request_id: or_header(document.request_id, "x-amz-request-id"),
             host_id: or_header(document.host_id, "x-amz-id-2"),
             region: header("x-amz-bucket-region").or(document.region),
-            date: headers::http_date(headers, &DATE),
-            retry_after: header(RETRY_AFTER.as_str()).and_then(|text| retry_after(&text)),
+            date: http_date(headers, &DATE),
+            retry_after: retry_after(headers),
         }
     }
 
@@ -248,14 +248,6 @@ impl ErrorResponse {
         };
         format!("this machine's clock is {seconds} s {way} the service's: set it (NTP)")
     }
-}
-
-/// Parses seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
 }
 
 fn kind_of_code(code: &str) -> Option<(ErrorKind, &'static str)> {

@@ -6,18 +6,20 @@
 //! store none.
 
 use std::str::FromStr;
-use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES,
+    LAST_MODIFIED,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
+use storage_client::{
+    etag, header_text, header_value, http_date, insert_user_metadata, standard_metadata,
+};
 use storage_core::{
     Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Key, Metadata, ObjectMeta,
-    Result, header_text,
+    Result,
 };
 
 const USER_PREFIX: &str = "x-amz-meta-";
@@ -103,13 +105,6 @@ fn user_header(name: &str) -> Result<HeaderName> {
     })
 }
 
-/// Converts a text to a header value, or fails with `InvalidInput`.
-pub(crate) fn header_value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|cause| {
-        Error::new(ErrorKind::InvalidInput, "a header cannot contain this value").with_source(cause)
-    })
-}
-
 /// Returns plain ASCII unchanged and any other text as an encoded word. A text that looks like an
 /// encoded word is encoded too, so that it reads back.
 fn encode_word(value: &str) -> String {
@@ -166,9 +161,7 @@ pub(crate) fn to_object_meta(key: Key, size: u64, headers: &HeaderMap) -> Object
     let mut meta = ObjectMeta::new(key, size);
     meta.etag = etag(headers);
     meta.last_modified = http_date(headers, &LAST_MODIFIED);
-    meta.metadata = Metadata::from_headers(
-        headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
-    );
+    meta.metadata = standard_metadata(headers);
     for (name, value) in headers {
         if let Some(name) = name.as_str().strip_prefix(USER_PREFIX) {
             add_user_metadata(&mut meta, name, &header_text(value.as_bytes()));
@@ -189,7 +182,7 @@ fn add_user_metadata(meta: &mut ObjectMeta, name: &str, value: &str) {
             }
         }
         None => {
-            meta.metadata.add_received(name, &decode_words(value));
+            insert_user_metadata(&mut meta.metadata, name, &decode_words(value));
         }
     }
 }
@@ -228,11 +221,6 @@ pub(crate) fn stored_checksums(headers: &HeaderMap) -> Checksums {
     stored.collect()
 }
 
-/// Returns the response's ETag.
-pub(crate) fn etag(headers: &HeaderMap) -> Option<ETag> {
-    parse_etag(headers.get(ETAG)?.to_str().ok()?)
-}
-
 /// Returns the ETag of an object that was just saved. A response without one shows that the server
 /// does not implement S3.
 pub(crate) fn saved_etag(headers: &HeaderMap) -> Result<ETag> {
@@ -243,60 +231,12 @@ pub(crate) fn saved_etag(headers: &HeaderMap) -> Result<ETag> {
     })
 }
 
-/// Parses an ETag of a document or a header. Some services send an empty one.
-pub(crate) fn parse_etag(text: &str) -> Option<ETag> {
-    ETag::from_str(text).ok().filter(|etag| !etag.opaque().is_empty())
-}
-
-/// Parses a date of the response in any form of RFC 9110, section 5.6.7.
-pub(crate) fn http_date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
-}
-
-/// Returns the length of the response's body.
-pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
-        .filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
-}
-
-/// Whether the response contains a `Content-Length`.
-pub(crate) fn has_content_length(headers: &HeaderMap) -> bool {
-    headers.contains_key(CONTENT_LENGTH)
-}
-
-/// Returns the positions in the response's body, without the end, and the size of the whole object
-/// (`bytes 0-99/1234`).
-pub(crate) fn content_range(headers: &HeaderMap) -> Option<(std::ops::Range<u64>, u64)> {
-    let (positions, size) =
-        headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = positions.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) =
-        (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    let end = last.checked_add(1)?;
-    (first <= last && end <= size && size != ObjectMeta::UNKNOWN_SIZE).then_some((first..end, size))
-}
-
-/// Returns the size of the whole object from a `Content-Range`, whatever its positions are: `bytes
-/// */1234`, and the invalid positions that some services send for an empty object.
-pub(crate) fn content_range_size(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(CONTENT_RANGE)?
-        .to_str()
-        .ok()?
-        .strip_prefix("bytes ")?
-        .split_once('/')?
-        .1
-        .parse()
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use http::HeaderValue;
+
     use super::*;
 
     fn key() -> Key {
@@ -367,28 +307,6 @@ mod tests {
         headers.remove("x-amz-checksum-type");
         headers.insert("x-amz-checksum-sha256", header_value(&format!("{sum}-3")).unwrap());
         assert!(to_object_meta(key(), 1, &headers).checksums.is_empty());
-    }
-
-    #[test]
-    fn only_a_content_range_that_makes_sense_is_believed() {
-        let range = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_RANGE, HeaderValue::from_static(text));
-            content_range(&headers)
-        };
-        assert_eq!(range("bytes 2-4/10"), Some((2..5, 10)));
-        for odd in [
-            "bytes 4-2/10",
-            "bytes 2-10/10",
-            "bytes */10",
-            "bytes 2-4/*",
-            "2-4/10",
-            "bytes -1-4/10",
-            "bytes 0-18446744073709551615/0",
-            "bytes 0-18446744073709551615/18446744073709551615",
-        ] {
-            assert_eq!(range(odd), None, "{odd}");
-        }
     }
 
     fn read(pairs: &[(&'static str, &'static str)]) -> Metadata {

@@ -102,7 +102,6 @@ mod request;
 mod save;
 mod shared;
 mod signing;
-mod spool;
 mod stale_uploads;
 mod stat;
 mod transport;

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use futures_util::{StreamExt, stream};
 use http::Method;
 use percent_encoding::percent_decode_str;
+use storage_client::parse_etag;
 use storage_core::{
     Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, parse_time,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
-use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::xml;
@@ -265,7 +265,7 @@ fn valid_entry(listed: ListedName) -> Result<Entry> {
         return Prefix::new(name).map(Entry::FolderMarker);
     }
     let mut entry = ObjectEntry::new(Key::new(name)?, object.size);
-    entry.etag = headers::parse_etag(&object.etag);
+    entry.etag = parse_etag(&object.etag);
     entry.last_modified = parse_time(&object.last_modified).ok();
     Ok(Entry::Object(entry))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use storage_client::{etag, header_value, parse_etag};
 use storage_core::{Checksum, ChecksumAlgorithm, ETag, Error, ErrorKind, Key, Result};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -286,7 +287,7 @@ impl Upload {
         let whole = self.whole_crc()?;
         if let Some(whole) = &whole {
             request = request
-                .header(FULL_CRC, headers::header_value(&headers::to_base64(whole))?)
+                .header(FULL_CRC, header_value(&headers::to_base64(whole))?)
                 .header(CHECKSUM_TYPE, HeaderValue::from_static("FULL_OBJECT"));
         }
         let client = self.client.clone();
@@ -301,7 +302,7 @@ impl Upload {
                     condition.interpret(error.with_context("the object may be stored").into())
                 })?;
                 self.has_ended = true;
-                headers::parse_etag(&completed.etag)
+                parse_etag(&completed.etag)
             }
             Err(failed) => self
                 .was_completed_before(failed)
@@ -324,7 +325,7 @@ impl Upload {
         let there = self.client.send(&Request::new(Method::HEAD, self.key.as_str())).await;
         // The ETag of such an object ends in the number of its parts.
         let suffix = format!("-{}", self.parts.len());
-        match there.ok().and_then(|response| headers::etag(&response.headers)) {
+        match there.ok().and_then(|response| etag(&response.headers)) {
             Some(etag) if etag.opaque().ends_with(&suffix) => Ok(Some(etag)),
             _ => Err(failed),
         }

@@ -1,25 +1,30 @@
 //! `open`: one GET, whose body resumes if a connection breaks off.
 
 use std::ops::Range;
-use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::stream;
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::header::{CONTENT_LENGTH, IF_NONE_MATCH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use storage_client::{
+    BodyEnd, Response, Spooled, body_end, content_range_size, header_value, open_headers,
+    received_range,
+};
 use storage_core::{
     ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result,
 };
 
 use crate::body::Body;
-use crate::client::Response;
 use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
-use crate::spool::{self, Spooled};
 use crate::stat::{CHECKSUM_MODE, stat};
 
-/// The last second of the year 9999, since 1970.
-const LAST_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);
+/// The largest object without a length that is collected in a temporary file, in bytes.
+pub(crate) const MAX_SPOOLED: u64 = 1024 * 1024 * 1024;
+/// The limit for all such objects of a driver, in bytes.
+pub(crate) const MAX_SPOOLED_TOTAL: u64 = 2 * MAX_SPOOLED;
+/// The advice of errors about a missing length.
+pub(crate) const SEND_LENGTH: &str =
+    "configure the service, or the proxy in front of it, to send Content-Length";
 
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
     let response = match s3.client.send(&request(s3, key, options)?).await {
@@ -43,26 +48,18 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
     let mut request =
         Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.features.sends_stored_encoding);
-    if let Some(range) = options.range {
-        request = request.header(RANGE, headers::header_value(&range.representable().to_string())?);
-    } else if s3.checksum_policy.headers {
+    if options.range.is_none() && s3.checksum_policy.headers {
         // S3 stores checksums of whole objects only.
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
     }
-    if let Some(etag) = &options.if_match {
-        request = request.header(IF_MATCH, headers::header_value(&etag.to_string())?);
-    }
+    let mut conditions = open_headers(options)?;
     if let Some(etag) = &options.if_none_match {
         // If-None-Match compares weakly (RFC 9110, section 13.1.2). Some services compare the text,
         // and every ETag of S3 is strong.
         let etag = ETag::strong(etag.opaque())?;
-        request = request.header(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
-    } else if let Some(since) = options.if_modified_since {
-        // An HTTP date cannot express a time before 1970 or after 9999.
-        let since = httpdate::fmt_http_date(since.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_HTTP_DATE));
-        request = request.header(IF_MODIFIED_SINCE, headers::header_value(&since)?);
+        conditions.insert(IF_NONE_MATCH, header_value(&etag.to_string())?);
     }
-    Ok(request)
+    Ok(request.headers(conditions))
 }
 
 /// Returns the error of an unmet condition in place of an unsatisfiable range, because conditions
@@ -88,14 +85,25 @@ async fn check_conditions_first(
 /// Streams an object whose response has no `Content-Length`, if the caller allows an unknown size.
 /// The body cannot resume, because a range of it cannot be requested.
 fn open_with_unknown_size(key: &Key, options: &OpenOptions, response: Response) -> Result<Object> {
-    spool::check_end(&response.headers)?;
+    check_body_end(&response.headers)?;
     let meta = meta_without_checksums(key, ObjectMeta::UNKNOWN_SIZE, &response.headers);
     options.check(&meta)?;
-    let chunks = stream::try_unfold(response, |mut response| async move {
-        let chunk = response.next().await?;
-        Ok(chunk.map(|chunk| (chunk, response)))
-    });
-    Ok(Object::from_stream_of_unknown_size(meta, chunks))
+    Ok(Object::from_stream_of_unknown_size(meta, response.body.into_stream()))
+}
+
+/// A chunked body has an end of its own (RFC 9112, section 7.1). A body that ends with its
+/// connection may be incomplete.
+///
+/// # Errors
+/// `Unsupported` for such a body, and for one that is compressed for its transfer.
+fn check_body_end(headers: &HeaderMap) -> Result<()> {
+    match body_end(headers)? {
+        BodyEnd::LastChunk => Ok(()),
+        BodyEnd::Close => Err(Error::unsupported(format!(
+            "the response has neither Content-Length nor chunks, so a broken connection would look \
+             like its end: {SEND_LENGTH}"
+        ))),
+    }
 }
 
 /// Collects an object whose response has no `Content-Length` in a temporary file. A service or a
@@ -104,15 +112,16 @@ async fn open_spooled(
     s3: &Shared,
     key: &Key,
     options: &OpenOptions,
-    response: Response,
+    mut response: Response,
 ) -> Result<Object> {
     let headers = response.headers.clone();
     // Fails before the body is received.
     options.check(&headers::to_object_meta(key.clone(), 0, &headers))?;
-    let Spooled { file, size, reservations } = spool::collect(s3, response).await?;
+    check_body_end(&headers)?;
+    let Spooled { file, size, reservation } = s3.spool.collect(&mut response.body).await?;
     let meta = meta_without_checksums(key, size, &headers);
     let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
-    Ok(Object::from_file(meta, range, file).with_guard(reservations))
+    Ok(Object::from_file(meta, range, file).with_guard(reservation))
 }
 
 /// Returns metadata without checksums, because they belong to the stored bytes, and the body may
@@ -126,18 +135,12 @@ fn meta_without_checksums(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMe
 /// Returns the positions of the response's bytes and the size of the whole object, after comparing
 /// them with the requested range. Returns `None` if the response states no length.
 fn extent(response: &Response, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
-    let described = match response.status {
-        StatusCode::PARTIAL_CONTENT => headers::content_range(&response.headers),
-        _ => match headers::content_length(&response.headers) {
-            Some(size) => Some((0..size, size)),
-            None if headers::has_content_length(&response.headers) => None,
-            None => return Ok(None),
-        },
-    };
-    let Some((range, size)) = described else {
+    let Some((range, size)) = received_range(response.status, &response.headers) else {
+        if response.status != StatusCode::PARTIAL_CONTENT && has_no_length(&response.headers) {
+            return Ok(None);
+        }
         // Garage sends positions for an empty object too (`bytes 0-18446744073709551615/0`).
-        if let (Some(wanted), Some(size)) = (wanted, headers::content_range_size(&response.headers))
-        {
+        if let (Some(wanted), Some(size)) = (wanted, content_range_size(&response.headers)) {
             wanted.resolve(size)?;
         }
         return Err(Error::new(
@@ -155,4 +158,10 @@ fn extent(response: &Response, wanted: Option<ByteRange>) -> Result<Option<(Rang
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
     Ok(Some((range, size)))
+}
+
+/// Whether a response without a valid length has no length at all. Beside a transfer coding, a
+/// length has no meaning (RFC 9112, section 6.3).
+fn has_no_length(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) || !headers.contains_key(CONTENT_LENGTH)
 }

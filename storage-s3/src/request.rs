@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use storage_client::header_value;
 use storage_core::{Checksum, Result};
 
 use crate::checksums::BodyChecksum;
@@ -87,8 +88,9 @@ impl<'a> Request<'a> {
             self.digest = Some(body_checksum.checksum.clone());
         }
         Ok(match headers::checksum_header(body_checksum.checksum.algorithm()) {
-            Some(name) if body_checksum.in_header => self
-                .header(name, headers::header_value(&headers::to_base64(&body_checksum.checksum))?),
+            Some(name) if body_checksum.in_header => {
+                self.header(name, header_value(&headers::to_base64(&body_checksum.checksum))?)
+            }
             _ => self,
         })
     }

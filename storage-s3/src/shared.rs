@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::HeaderMap;
+use storage_client::Spool;
 use url::Url;
 
 use crate::budget::Budget;
@@ -31,8 +32,8 @@ pub(crate) struct Inner {
     pub(crate) save_budget: Budget,
     /// Limits the memory of ranges that are read ahead. Reads do without if it is exhausted.
     pub(crate) read_budget: Budget,
-    /// Limits the space of objects without a length in the temporary directory.
-    pub(crate) spool_budget: Budget,
+    /// Collects objects without a length in temporary files.
+    pub(crate) spool: Arc<Spool>,
     pub(crate) largest_copy: u64,
     /// Set once a response has shown that the bucket exists.
     pub(crate) bucket_exists: AtomicBool,
@@ -56,7 +57,7 @@ impl Inner {
             concurrency: self.concurrency,
             save_budget: self.save_budget.clone(),
             read_budget: self.read_budget.clone(),
-            spool_budget: self.spool_budget.clone(),
+            spool: Arc::clone(&self.spool),
             largest_copy: self.largest_copy,
             bucket_exists: AtomicBool::new(false),
             storage_class_confirmed: AtomicBool::new(false),

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use http::header::RANGE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use storage_client::content_length;
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
 use crate::client::FailedRequest;
@@ -16,7 +17,7 @@ pub(crate) const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-chec
 
 pub(crate) async fn stat(s3: &Shared, key: &Key) -> Result<ObjectMeta> {
     let headers = head(s3, key.as_str()).await?;
-    let size = headers::content_length(&headers).ok_or_else(|| {
+    let size = content_length(&headers).ok_or_else(|| {
         Error::new(ErrorKind::Unexpected, "the response does not contain the object's size")
     })?;
     Ok(headers::to_object_meta(key.clone(), size, &headers))

@@ -1,7 +1,6 @@
 //! [`Http`]: the HTTP client for requests to S3 and for requests for credentials.
 
 use std::iter::successors;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -10,18 +9,14 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
-use reqwest::redirect::Policy;
-use storage_core::{Error, Result, async_trait};
+use storage_client::{ClientConfig, MAX_HEADERS, bypasses_proxies};
+use storage_core::{Result, async_trait};
 
-/// How long establishing a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept. S3 closes it a little later.
-const IDLE: Duration = Duration::from_secs(15);
-/// The largest number of headers of a response. User metadata of 2 KiB can be hundreds.
-const MAX_HEADERS: usize = 1024;
+/// How long establishing a connection may take, including TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An HTTP client that follows no redirection, decodes no body and keeps no cookie. Requests to
-/// this machine use no proxy. Cheap to clone.
+/// The HTTP client. Requests to this machine, and to the metadata services of instances and
+/// containers, use no proxy. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
@@ -31,38 +26,14 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new() -> Result<Self> {
-        let built = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|cause| {
-                Error::unexpected(
-                    "no HTTP client: are the system's root certificates installed?",
-                    cause,
-                )
-            })
-        };
-        Ok(Self { client: built(builder())?, direct: built(builder().no_proxy())? })
+        let config = ClientConfig::new(CONNECT_TIMEOUT).max_headers(MAX_HEADERS);
+        Ok(Self { client: config.build()?, direct: config.build_direct()? })
     }
 
     /// Returns the client for requests to a host.
     pub(crate) fn client_for(&self, host: &str) -> reqwest::Client {
-        if is_of_this_machine(host) { self.direct.clone() } else { self.client.clone() }
+        if bypasses_proxies(host) { self.direct.clone() } else { self.client.clone() }
     }
-}
-
-fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(concat!("anystorage/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .referer(false)
-        .http1_only()
-        .http1_max_headers(MAX_HEADERS)
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT)
-        .pool_idle_timeout(IDLE)
-        // The application may have enabled these features of reqwest for clients of its own.
-        .no_gzip()
-        .no_brotli()
-        .no_zstd()
-        .no_deflate()
 }
 
 /// Used by the sources of credentials.
@@ -76,7 +47,7 @@ impl HttpConnector for Http {
 impl HttpService for Http {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         // Credentials of containers and instances must not pass through a proxy.
-        let client = if is_of_this_machine(request.uri().host().unwrap_or_default()) {
+        let client = if bypasses_proxies(request.uri().host().unwrap_or_default()) {
             &self.direct
         } else {
             &self.client
@@ -112,46 +83,4 @@ fn http_error(error: reqwest::Error) -> HttpError {
         HttpErrorKind::Unknown
     };
     HttpError::new(kind, error.without_url())
-}
-
-/// Whether a host is this machine, or the host that it runs on.
-fn is_of_this_machine(host: &str) -> bool {
-    match host.trim_start_matches('[').trim_end_matches(']').parse() {
-        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
-        // Over IPv6, the metadata service of instances is fd00:ec2::254, that of containers
-        // fd00:ec2::23.
-        Ok(IpAddr::V6(address)) => {
-            address.is_loopback()
-                || address.is_unicast_link_local()
-                || address.segments()[..2] == [0xfd00, 0xec2]
-        }
-        Err(_) => host == "localhost",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_machine_tells_goes_through_no_proxy() {
-        let is_direct =
-            |uri: &str| is_of_this_machine(uri.parse::<http::Uri>().unwrap().host().unwrap());
-        for uri in [
-            "http://169.254.169.254/latest",
-            "http://169.254.170.2/v2",
-            "http://[fd00:ec2::254]/",
-            "http://localhost:1/",
-        ] {
-            assert!(is_direct(uri), "{uri}");
-        }
-        for uri in [
-            "https://sts.eu-west-1.amazonaws.com/",
-            "http://10.0.0.1/",
-            "http://[2600::1]/",
-            "https://127.example.com/",
-        ] {
-            assert!(!is_direct(uri), "{uri}");
-        }
-    }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// rest, -100 the last hundred
     #[arg(long, value_name = "A-B", value_parser = range, allow_hyphen_values = true)]
     range: Option<ByteRange>,
-    /// The object
+    /// The object: NAME:KEY, a URL or a local path
     #[arg(value_name = "LOC")]
     location: Location,
 }

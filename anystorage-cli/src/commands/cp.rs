@@ -39,11 +39,11 @@ pub(crate) struct Args {
     skip_links: bool,
     #[command(flatten)]
     metadata: MetadataArgs,
-    /// The object, or with -r the directory; - for standard input
-    #[arg(value_name = "LOC")]
+    /// The location of the object, or with -r of the directory; - for standard input
+    #[arg(value_name = "FROM")]
     from: Location,
-    /// The destination; - for standard output
-    #[arg(value_name = "LOC")]
+    /// The location of the copy; - for standard output
+    #[arg(value_name = "TO")]
     to: Location,
 }
 

@@ -7,7 +7,7 @@ use crate::resolver::{Purpose, Resolver};
 /// Exit with 0 if the object exists, with 1 if it certainly does not, with 2 on any error
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The object
+    /// The object: NAME:KEY, a URL or a local path
     #[arg(value_name = "LOC")]
     location: Location,
 }

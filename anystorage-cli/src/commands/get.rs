@@ -20,7 +20,7 @@ use crate::resolver::{Purpose, Resolver};
 /// written to directly.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The object
+    /// The object: NAME:KEY, a URL or a local path
     #[arg(value_name = "LOC")]
     location: Location,
     /// A local file; a directory, which gets a file with the object's name; or - for standard

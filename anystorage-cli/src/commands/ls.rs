@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Print one JSON object on each line: key, size, etag, last_modified; or prefix
     #[arg(long)]
     json: bool,
-    /// A storage, or a prefix of keys in it
+    /// A storage or a prefix of keys in it: NAME:PREFIX, a URL or a local path
     #[arg(value_name = "LOC")]
     location: Location,
 }

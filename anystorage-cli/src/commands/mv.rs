@@ -21,11 +21,11 @@ use crate::resolver::Resolver;
 pub(crate) struct Args {
     #[command(flatten)]
     metadata: MetadataArgs,
-    /// The object
-    #[arg(value_name = "LOC")]
+    /// The location of the object
+    #[arg(value_name = "FROM")]
     from: Location,
-    /// The destination
-    #[arg(value_name = "LOC")]
+    /// The new location
+    #[arg(value_name = "TO")]
     to: Location,
 }
 

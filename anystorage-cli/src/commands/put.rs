@@ -42,7 +42,8 @@ pub(crate) struct Args {
     /// A local file, or - for standard input
     #[arg(value_name = "SRC")]
     source: PathBuf,
-    /// The destination; the file's name is added if it ends in a slash
+    /// The destination: NAME:KEY, a URL or a local path; the file's name is added if it ends in a
+    /// slash
     #[arg(value_name = "LOC")]
     location: Location,
 }

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// With -r, allow a location that is a whole storage: `media:`
     #[arg(long, requires = "recursive")]
     everything: bool,
-    /// The objects, or the directories
+    /// The objects, or with -r the directories: NAME:KEY, URLs or local paths
     #[arg(value_name = "LOC", required = true)]
     locations: Vec<Location>,
 }

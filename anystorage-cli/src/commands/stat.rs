@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
-    /// The object
+    /// The object: NAME:KEY, a URL or a local path
     #[arg(value_name = "LOC")]
     location: Location,
 }

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Print one line of JSON: url, method, expires_at, headers, fields
     #[arg(long)]
     json: bool,
-    /// The object
+    /// The object: NAME:KEY, a URL or a local path
     #[arg(value_name = "LOC")]
     location: Location,
 }

@@ -116,7 +116,7 @@ fn check_fails_if_the_profile_includes_missing_features() {
 }
 
 #[test]
-fn a_profile_that_fits_is_said_to_fit() {
+fn check_confirms_a_profile_that_fits() {
     let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
     let ran = run(&mut bucket(&sandbox, served.name(), "quirks = 'garage'"));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
@@ -124,7 +124,7 @@ fn a_profile_that_fits_is_said_to_fit() {
 }
 
 #[test]
-fn a_save_that_fails_after_the_object_was_stored_leaves_nothing_behind() {
+fn check_deletes_an_object_that_a_failed_save_stored() {
     let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
     // The server stores the object and does not confirm its encryption.
     let ran = run(&mut bucket(&sandbox, served.name(), "quirks = 'none'\nsse = 'AES256'"));
@@ -136,7 +136,7 @@ fn a_save_that_fails_after_the_object_was_stored_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_bucket_with_an_empty_prefix_is_probed() {
+fn check_probes_a_bucket_with_an_empty_prefix() {
     let (sandbox, served) = (Sandbox::new(), Server::get().bucket());
     let mut check = bucket(&sandbox, served.name(), "quirks = 'garage'");
     let config = std::fs::read_to_string(sandbox.path("storages.toml")).unwrap();

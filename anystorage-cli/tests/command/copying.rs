@@ -67,7 +67,7 @@ fn a_dash_is_standard_input_or_output() {
 }
 
 #[test]
-fn a_missing_source_makes_nothing() {
+fn a_copy_of_a_missing_source_creates_nothing() {
     let sandbox = Sandbox::new();
     let error = sandbox.run(&["cp", "media:nothing", "./new/dir/a"]).failed(1);
     assert!(
@@ -103,7 +103,7 @@ fn a_copy_onto_itself_is_refused_and_loses_nothing() {
 }
 
 #[test]
-fn a_directory_is_copied_whole() {
+fn cp_r_copies_a_directory() {
     let sandbox = Sandbox::new();
     for key in ["a/1.txt", "a/b/2.txt", "ab/3.txt", "c"] {
         sandbox

@@ -32,7 +32,7 @@ fn a_usage_error_contains_the_mistake_and_the_help_command() {
     for (arguments, line) in [
         (
             &["cp", "media:a"][..],
-            "the following required arguments were not provided: <LOC>; see anystorage cp --help",
+            "the following required arguments were not provided: <TO>; see anystorage cp --help",
         ),
         (
             &["lss"],

@@ -4,12 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
+use http::header::DATE;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponseBody,
 };
-use storage_core::{Error, Result, innermost};
+use storage_client::{http_date, root_cause};
+use storage_core::{Error, Result};
 use url::Url;
 
 use super::error::CredentialError;
@@ -83,7 +85,7 @@ impl HttpSource {
         let response = tokio::time::timeout(self.timeout, async {
             let response = self.client.execute(request).await?;
             let (parts, body) = response.into_parts();
-            let server_time = date(&parts.headers);
+            let server_time = http_date(&parts.headers, &DATE);
             Ok::<_, HttpError>(read_body(body).await?.map(|body| Response {
                 status: parts.status,
                 body,
@@ -100,7 +102,7 @@ impl HttpSource {
             Ok(Err(error)) => Err(CredentialError::new(format!(
                 "{} cannot be reached: {}",
                 self.place,
-                innermost(&error)
+                root_cause(&error)
             ))
             .retryable()),
             Err(_) => Err(self.no_response()),
@@ -144,10 +146,6 @@ pub(super) async fn read_body(body: HttpResponseBody) -> Result<Option<Bytes>, H
         all.extend_from_slice(&chunk);
     }
     Ok(Some(all.freeze()))
-}
-
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
 }
 
 /// Returns the first line of a server's message, shortened and without `secret`. The lines after it

@@ -28,7 +28,8 @@ use aws_smithy_types::error::ErrorMetadata;
 use bytes::Bytes;
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequestBody};
-use storage_core::{BoxError, Error, Result, innermost};
+use storage_client::root_cause;
+use storage_core::{BoxError, Error, Result};
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
@@ -213,6 +214,6 @@ fn user(what: &'static str) -> ConnectorError {
 
 fn connector_error(error: &HttpError) -> ConnectorError {
     let is_timeout = error.kind() == HttpErrorKind::Timeout;
-    let cause = BoxError::from(innermost(error));
+    let cause = BoxError::from(root_cause(error));
     if is_timeout { ConnectorError::timeout(cause) } else { ConnectorError::io(cause) }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, header};
 use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody};
 use serde::Deserialize;
+use storage_client::is_loopback;
 use storage_core::{Error, Result};
 use url::{Url, form_urlencoded};
 
@@ -62,12 +63,7 @@ impl WebIdentity {
 
 /// Whether requests to a URL stay on this machine.
 pub(super) fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(is_loopback)
 }
 
 /// Returns the endpoint of STS in a region.

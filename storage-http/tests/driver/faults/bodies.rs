@@ -213,14 +213,28 @@ async fn another_range_than_the_one_asked_for_is_refused() {
     }
 }
 
+/// A response of a part of the file: 15 bytes, of which the headers state 10.
+fn longer_than_stated(framing: &str, body: Bytes) -> Response {
+    let headers = format!("{}Content-Range: bytes 10-19/300000\r\n{framing}", file().headers());
+    Response::new("206 Partial Content").headers(&headers).body(body).fault()
+}
+
 #[tokio::test]
-async fn a_range_that_is_longer_than_it_says_is_refused() {
+async fn a_range_whose_body_is_longer_than_stated_is_refused() {
     let peer = Peer::start(|_| {
-        let headers = format!("{}Content-Range: bytes 10-19/300000\r\n", file().headers());
-        Response::new("206 Partial Content").headers(&headers).body(pattern(15)).fault()
+        let body = [b"f\r\n", &*pattern(15), b"\r\n0\r\n\r\n"].concat();
+        longer_than_stated("Transfer-Encoding: chunked\r\n", body.into())
     });
     let object = peer.storage().open("a").range(10..20).await.unwrap();
     assert_eq!(object.bytes().await.unwrap_err().kind(), ErrorKind::Integrity);
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_range_whose_length_contradicts_its_positions_is_refused_before_the_body() {
+    let peer = Peer::start(|_| longer_than_stated("", pattern(15)));
+    let error = peer.storage().open("a").range(10..20).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
     peer.assert_fired();
 }
 

@@ -252,8 +252,8 @@ async fn positions_beyond_all_numbers_are_an_error() {
     let peer = Peer::start(|_| {
         let range = "Content-Range: bytes 18446744073709551600-18446744073709551613/18446744073709551614\r\n";
         Response::new("206 Partial Content")
-            .headers(&format!("ETag: \"v1\"\r\n{range}"))
-            .body(vec![b'x'; 100])
+            .headers(&format!("ETag: \"v1\"\r\n{range}Transfer-Encoding: chunked\r\n"))
+            .body(format!("64\r\n{}\r\n0\r\n\r\n", "x".repeat(100)))
             .fault()
     });
     let storage = Storage::new(peer.http().resume(false).build().unwrap());

@@ -3,18 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::shared::{Inner, Shared};
+use crate::{delete, link, list, open, save, stat};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
     ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions,
     async_trait, delete_one_by_one,
 };
-use url::Url;
-
-use super::{delete, link, list, open, save, stat};
-use crate::client::Client;
-use crate::config::HttpBuilder;
-use crate::spool::Budget;
-use crate::webdav::Webdav;
 
 /// The files of an HTTP server as a driver: whatever answers GET, and takes PUT and DELETE if it is
 /// to be written to.
@@ -86,29 +81,7 @@ use crate::webdav::Webdav;
 #[derive(Clone)]
 pub struct Http(Shared);
 
-/// What the verbs work with, and what bodies and listings under way hold on to.
-pub(crate) type Shared = Arc<Inner>;
-
-/// See [`Shared`].
-pub(crate) struct Inner {
-    pub(crate) client: Client,
-    pub(crate) writable: bool,
-    /// Whether a body that breaks off is taken up again.
-    pub(crate) resume: bool,
-    /// Where links lead to.
-    pub(crate) public_url: Url,
-    pub(crate) webdav: Webdav,
-    /// For temporary files.
-    pub(crate) spool: Arc<Budget>,
-}
-
 impl Http {
-    /// How to set up a driver for what is below a URL, which may or may not end in a slash.
-    #[must_use]
-    pub fn builder(base_url: Url) -> HttpBuilder {
-        HttpBuilder::new(base_url)
-    }
-
     pub(crate) fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
     }

@@ -6,9 +6,9 @@ use http::HeaderMap;
 use http::header::{AGE, DATE, VARY};
 use storage_core::ResponseMeta;
 
-use crate::headers;
+use crate::headers::http_date;
 
-/// The greatest number of seconds that is counted with (RFC 9111, section 1.2.2).
+/// Upper bound for an age in seconds (RFC 9111, section 1.2.2).
 const MAX_SECONDS: u64 = 1 << 31;
 
 /// Returns what a response states about its freshness, `elapsed` after its request was sent.
@@ -17,7 +17,7 @@ const MAX_SECONDS: u64 = 1 << 31;
 /// that no difference between the clocks of server and client counts (`docs/decisions/0069`).
 #[must_use]
 pub fn response_meta(headers: &HeaderMap, elapsed: Duration) -> ResponseMeta {
-    let date = headers::date(headers, &DATE).unwrap_or_else(SystemTime::now);
+    let date = http_date(headers, &DATE).unwrap_or_else(SystemTime::now);
     let mut response = ResponseMeta::new(age(headers).saturating_add(elapsed), date);
     let vary =
         headers.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));

@@ -1,0 +1,157 @@
+//! [`ClientConfig`]: sets up the HTTP client of a driver.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use storage_core::{Error, Result};
+
+/// How long an unused connection is kept: less than most servers keep it, so that the server does
+/// not close it while a request is on its way.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// How many headers a response with user metadata may need: 2 KiB can be hundreds of entries.
+pub const MAX_HEADERS: usize = 1024;
+
+/// Sets up an HTTP client that changes nothing on its own: it follows no redirection, decodes no
+/// body, stores no cookie and sends no `Referer`. It uses HTTP/1.1.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientConfig {
+    connect_timeout: Duration,
+    max_headers: Option<usize>,
+}
+
+impl ClientConfig {
+    /// Creates the configuration of a client whose connections must open within a time limit,
+    /// including TLS.
+    #[must_use]
+    pub fn new(connect_timeout: Duration) -> Self {
+        Self { connect_timeout, max_headers: None }
+    }
+
+    /// Sets how many headers a response may have, usually [`MAX_HEADERS`]. Defaults to 100.
+    ///
+    /// Room for more headers is prepared for every response, which costs small objects time.
+    #[must_use]
+    pub fn max_headers(mut self, count: usize) -> Self {
+        self.max_headers = Some(count);
+        self
+    }
+
+    /// Builds a client for requests to one host. Requests to this machine, and to link-local
+    /// addresses, use no proxy.
+    ///
+    /// # Errors
+    /// `Unexpected` if the system lacks what TLS needs.
+    pub fn build_for(self, host: &str) -> Result<reqwest::Client> {
+        if bypasses_proxies(host) { self.build_direct() } else { self.build() }
+    }
+
+    /// Builds a client that uses the proxies that the environment configures.
+    ///
+    /// # Errors
+    /// As [`build_for`](Self::build_for).
+    pub fn build(self) -> Result<reqwest::Client> {
+        build(self.builder())
+    }
+
+    /// Builds a client that uses no proxy.
+    ///
+    /// # Errors
+    /// As [`build_for`](Self::build_for).
+    pub fn build_direct(self) -> Result<reqwest::Client> {
+        build(self.builder().no_proxy())
+    }
+
+    fn builder(self) -> reqwest::ClientBuilder {
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("anystorage/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .referer(false)
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(self.connect_timeout)
+            .pool_idle_timeout(IDLE)
+            // An application may enable these features of reqwest for clients of its own.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate();
+        match self.max_headers {
+            Some(count) => builder.http1_max_headers(count),
+            None => builder,
+        }
+    }
+}
+
+fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    builder.build().map_err(|cause| {
+        Error::unexpected(
+            "the HTTP client could not be built: are the system's root certificates installed?",
+            cause,
+        )
+    })
+}
+
+/// Returns whether a host is this machine: `localhost` or a loopback address. What is sent there
+/// passes no network, so it may be sent without TLS.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    address(host).map_or(host == "localhost", |address| address.is_loopback())
+}
+
+/// Returns whether requests to a host use no proxy: this machine, link-local addresses, and the
+/// metadata services of cloud instances (169.254.169.254) and containers (fd00:ec2::/32), whose
+/// credentials a proxy must not see.
+#[must_use]
+pub fn bypasses_proxies(host: &str) -> bool {
+    is_loopback(host)
+        || match address(host) {
+            Some(IpAddr::V4(address)) => address.is_link_local(),
+            Some(IpAddr::V6(address)) => {
+                address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0xec2]
+            }
+            None => false,
+        }
+}
+
+/// Reads the address of a host as it stands in a URL: an IPv6 address is in brackets.
+fn address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: [&str; 4] = ["localhost", "127.0.0.1", "127.9.9.9", "[::1]"];
+    const LINK_LOCAL: [&str; 4] =
+        ["169.254.169.254", "169.254.170.2", "[fd00:ec2::254]", "[fe80::1]"];
+    const OTHERS: [&str; 5] = [
+        "127.example.com",
+        "10.0.0.1",
+        "[2600::1]",
+        "localhost.example.com",
+        "sts.eu-west-1.amazonaws.com",
+    ];
+
+    #[test]
+    fn requests_to_this_machine_and_to_metadata_services_use_no_proxy() {
+        for host in LOOPBACK.iter().chain(&LINK_LOCAL) {
+            assert!(bypasses_proxies(host), "{host}");
+        }
+        for host in OTHERS {
+            assert!(!bypasses_proxies(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_link_local_address_is_not_this_machine() {
+        for host in LOOPBACK {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in LINK_LOCAL.iter().chain(&OTHERS) {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

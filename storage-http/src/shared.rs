@@ -1,0 +1,24 @@
+//! [`Shared`]: what all verbs share.
+
+use std::sync::Arc;
+
+use storage_client::Spool;
+use url::Url;
+
+use crate::client::Client;
+use crate::webdav::Webdav;
+
+/// The state of a driver. Bodies and listings keep it alive.
+pub(crate) type Shared = Arc<Inner>;
+
+/// See [`Shared`].
+pub(crate) struct Inner {
+    pub(crate) client: Client,
+    pub(crate) writable: bool,
+    /// Whether a body that breaks off continues over another connection.
+    pub(crate) resume: bool,
+    /// The base of public links.
+    pub(crate) public_url: Url,
+    pub(crate) webdav: Webdav,
+    pub(crate) spool: Arc<Spool>,
+}
