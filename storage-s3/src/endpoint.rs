@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_told_without_its_port() {
+    fn the_host_excludes_the_port() {
         assert_eq!(bucket("http://127.0.0.1:9000", true).host(), "127.0.0.1");
         assert_eq!(bucket("http://[::1]:9000/x", true).host(), "[::1]");
         assert_eq!(bucket("https://s3.example.com", false).host(), "media.s3.example.com");
     }
 
     #[test]
-    fn every_character_of_a_key_but_the_slash_is_taken_literally() {
+    fn every_character_of_a_key_but_the_slash_is_encoded() {
         let url = bucket("http://h", true)
             .url("a b/%2e%2e/c+d?e#é", &[("list-type", "2"), ("prefix", "a&b=/")]);
         assert_eq!(
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_name_that_would_lead_elsewhere_is_refused() {
+    fn a_bucket_name_that_would_change_the_url_is_refused() {
         for name in ["", "a/b", "..", "evil.example.com/", "a@b", "a?b", "arn:aws:s3:::x"] {
             assert!(Bucket::at(name, &Url::parse("https://h").unwrap(), true).is_err(), "{name:?}");
         }

@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn code_message_and_ids_are_kept() {
+    fn an_error_contains_code_message_and_ids() {
         let body = "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message>\
                     <RequestId>4442587FB7D0A2F9</RequestId><HostId>abc/def=</HostId></Error>";
         let error = error(404, &[], body);
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_region_has_region_wherever_the_service_tells_it() {
+    fn an_error_names_the_right_region_wherever_the_response_contains_it() {
         let malformed =
             "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
         let region = ("x-amz-bucket-region", "eu-west-1");
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_off_is_named_as_the_cause() {
+    fn a_wrong_clock_is_named_as_the_cause() {
         let there = SystemTime::now() - Duration::from_secs(3600);
         let date = httpdate::fmt_http_date(there);
         let error =
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_comes_back_with_the_services_words() {
+    fn an_error_contains_no_secret_that_the_service_repeats() {
         let signature = "0123456789abcdef".repeat(4);
         let body = format!(
             "<Error><Code>SignatureDoesNotMatch</Code><Message>AKCANARY canary-secret {signature} canary-token\n</Message></Error>"
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn absence_is_said_only_where_the_service_names_it() {
+    fn not_found_needs_a_code_of_the_service() {
         assert_eq!(
             error(404, &[], "<Error><Code>NoSuchKey</Code></Error>").kind(),
             ErrorKind::NotFound
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_can_be_tried_again() {
+    fn a_temporary_error_is_retryable() {
         for (status, code) in [
             (503, "SlowDown"),
             (500, "InternalError"),
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_metadata_is_too_large_and_names_the_limit() {
+    fn an_error_about_too_much_metadata_names_the_limit() {
         for error in
             [error(431, &[], ""), error(400, &[], "<Error><Code>MetadataTooLarge</Code></Error>")]
         {
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_lmdb_cannot_hold_is_invalid_and_not_tried_again() {
+    fn a_key_that_lmdb_cannot_store_is_invalid_and_not_retryable() {
         let body = "<Error><Code>ServiceUnavailable</Code><Message>Internal error: Could not reach quorum of 1. \
                     DB error: LMDB: MDB_BAD_VALSIZE: Unsupported size of key/DB name/data</Message></Error>";
         let error = error(503, &[], body);
@@ -508,14 +508,14 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_hints_at_the_keys() {
+    fn a_denial_advises_to_check_the_keys() {
         let denied = error(403, &[], "<Error><Code>AccessDenied</Code></Error>");
         assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
         assert!(denied.message().contains("check access_key_id and secret_access_key"), "{denied}");
     }
 
     #[test]
-    fn an_error_in_an_answer_of_success_is_seen() {
+    fn an_error_in_a_response_of_success_is_detected() {
         let none = HeaderMap::new();
         let body = b"<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code></Error>";
         assert!(ErrorResponse::in_success_response(&none, body).unwrap().is_retryable());

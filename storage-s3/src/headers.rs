@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_the_drivers_own_is_refused() {
+    fn a_reserved_metadata_name_is_refused() {
         let own = Metadata::new().user("anystorage-sha256", "x");
         assert_eq!(
             from_metadata(&own, &Checksums::new(), true).unwrap_err().kind(),
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_of_parts_are_not_taken_for_the_objects() {
+    fn checksums_of_parts_do_not_count_for_the_object() {
         let mut headers = HeaderMap::new();
         let sum = to_base64(&Checksum::of(ChecksumAlgorithm::Sha256, b"x"));
         headers.insert("x-amz-checksum-sha256", header_value(&sum).unwrap());
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn how_a_body_was_sent_is_not_how_it_is_stored() {
+    fn the_transfer_coding_aws_chunked_is_not_part_of_the_metadata() {
         let encoding = |value| read(&[("content-encoding", value)]).content_encoding;
         for none in ["", "aws-chunked", "aws-chunked,", "AWS-Chunked"] {
             assert_eq!(encoding(none), None, "{none}");
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_expires_is_kept_as_one_that_has_passed() {
+    fn an_invalid_expires_is_a_time_in_the_past() {
         for odd in ["0", "Sun, 06 Nov 1994 8:49:37 GMT"] {
             assert_eq!(
                 read(&[("expires", odd)]),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn encoded_words_that_hold_control_characters_stay_encoded() {
+    fn encoded_words_with_control_characters_stay_encoded() {
         // "\r\nSet-Cookie: a=b", a tab between letters, and U+0085.
         for word in
             ["=?UTF-8?B?DQpTZXQtQ29va2llOiBhPWI=?=", "=?UTF-8?Q?a=09b?=", "=?UTF-8?B?woU=?="]

@@ -449,7 +449,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_a_known_size_are_as_few_as_s3_allows() {
+    fn a_payload_of_known_size_has_at_most_as_many_parts_as_s3_allows() {
         assert_eq!(PartSizes::new(8 * MIB, Some(MIB), true).size_of(1), 8 * MIB);
         let five_tib = 5 << 40;
         let sizes = PartSizes::new(8 * MIB, Some(five_tib), true);
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_an_unknown_size_grow_up_to_a_limit() {
+    fn the_parts_of_a_payload_of_unknown_size_grow_up_to_a_limit() {
         let sizes = PartSizes::new(8 * MIB, None, true);
         assert_eq!(
             [1, 1000, 1001, 2001, 10_000].map(|n| sizes.size_of(n) / MIB),

@@ -202,14 +202,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_on_the_border_of_a_part_makes_no_empty_part() {
+    async fn a_payload_that_ends_with_a_part_causes_no_empty_part() {
         let chunks = vec![Bytes::from(vec![1; 10]), Bytes::from(vec![2; 10])];
         assert_eq!(all(parts(chunks), 10).await.len(), 2);
         assert_eq!(all(parts(Vec::new()), 10).await, [Vec::<u8>::new()]);
     }
 
     #[tokio::test]
-    async fn a_chunk_that_stands_alone_is_not_copied() {
+    async fn a_single_chunk_is_not_copied() {
         let chunk = Bytes::from(vec![1; 10]);
         let address = chunk.as_ptr();
         let part = parts(vec![chunk]).next(100).await.unwrap();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_payload_that_stalls_gives_its_room_back() {
+    async fn a_payload_that_stalls_gives_its_reservation_back() {
         let budget = Budget::new(100);
         let chunks =
             stream::iter([Ok::<_, Error>(Bytes::from_static(b"x"))]).chain(stream::pending());

@@ -166,7 +166,7 @@ mod tests {
 
     /// The example of the documentation ("Example: Browser-Based Upload using HTTP POST").
     #[test]
-    fn the_signature_is_that_of_the_documentations_example() {
+    fn the_signature_equals_that_of_the_documentation() {
         let credential = AwsCredential {
             key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
@@ -209,7 +209,7 @@ mod tests {
     /// "Form fields" of "Browser-Based Uploads Using POST": a service replaces the text in every
     /// field.
     #[test]
-    fn no_field_of_a_form_contains_the_text_that_stands_for_the_files_name() {
+    fn a_form_field_with_the_file_name_variable_is_refused() {
         let bucket = || crate::S3Builder::new("media");
         for (key, any_name) in
             [("a/${filename}", false), ("${filename}", false), ("a${filename}b", true)]

@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_are_known_by_the_end_of_their_host_name() {
+    fn a_service_is_recognised_by_the_end_of_its_host_name() {
         let features = |host| Quirks::Auto.features(Some(host));
         assert_eq!(features("0123.r2.cloudflarestorage.com"), Quirks::R2.features(None));
         assert_eq!(features("storage.googleapis.com"), Quirks::Gcs.features(None));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn every_endpoint_of_aws_is_known() {
+    fn every_endpoint_of_aws_is_recognised() {
         for host in [
             "s3.amazonaws.com",
             "s3.eu-west-1.amazonaws.com",
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customers_machine_at_aws_is_not_taken_for_s3() {
+    fn a_customers_machine_at_aws_is_not_recognised_as_s3() {
         for host in [
             "amazonaws.com",
             "ec2-203-0-113-25.compute-1.amazonaws.com",
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_profile_wins_over_the_host_name() {
+    fn a_named_profile_precedes_the_host_name() {
         assert_eq!(Quirks::None.features(Some("s3.wasabisys.com")), Features::ALL);
     }
 }

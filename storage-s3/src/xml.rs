@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_not_read() {
+    fn a_malformed_document_is_refused() {
         assert!(
             read_response::<CreatedUpload>("InitiateMultipartUploadResult", b"<html>").is_err()
         );
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_another_name_is_accepted_for_what_only_success_carries() {
+    fn a_document_with_another_root_is_accepted_if_it_shows_success() {
         let completed = |body: &str| {
             read_success::<CompletedUpload>("CompleteMultipartUploadResult", body.as_bytes())
         };
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_another_name_is_not_taken_for_an_empty_one() {
+    fn a_document_with_another_root_does_not_count_as_an_empty_listing() {
         assert!(read_response::<Listing>("ListBucketResult", b"<html><body/></html>").is_err());
         assert!(read_response::<Listing>("ListBucketResult", b"").is_err());
         assert!(

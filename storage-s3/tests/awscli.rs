@@ -55,24 +55,24 @@ fn metadata() -> Metadata {
 }
 
 /// The same as awscli tells them.
-fn assert_headers(answer: &Value) {
-    assert_eq!(answer["ContentType"], "text/css; charset=utf-8", "{answer}");
-    assert_eq!(answer["ContentEncoding"], "gzip", "{answer}");
-    assert_eq!(answer["ContentDisposition"], "attachment; filename=\"a b.css\"", "{answer}");
-    assert_eq!(answer["ContentLanguage"], "de-AT", "{answer}");
-    assert_eq!(answer["CacheControl"], "public, max-age=60", "{answer}");
-    assert_eq!(answer["ExpiresString"], EXPIRY_IN_HTTP, "{answer}");
-    assert_eq!(answer["Metadata"]["plain"], "two  words", "{answer}");
+fn assert_headers(response: &Value) {
+    assert_eq!(response["ContentType"], "text/css; charset=utf-8", "{response}");
+    assert_eq!(response["ContentEncoding"], "gzip", "{response}");
+    assert_eq!(response["ContentDisposition"], "attachment; filename=\"a b.css\"", "{response}");
+    assert_eq!(response["ContentLanguage"], "de-AT", "{response}");
+    assert_eq!(response["CacheControl"], "public, max-age=60", "{response}");
+    assert_eq!(response["ExpiresString"], EXPIRY_IN_HTTP, "{response}");
+    assert_eq!(response["Metadata"]["plain"], "two  words", "{response}");
     // awscli decodes no encoded words (RFC 2047); this is the one for the value.
-    assert_eq!(answer["Metadata"]["umlaut"], "=?UTF-8?B?TMO2dmVsw6RjZSDwn5iA?=", "{answer}");
+    assert_eq!(response["Metadata"]["umlaut"], "=?UTF-8?B?TMO2dmVsw6RjZSDwn5iA?=", "{response}");
 }
 
-/// Has awscli get an object, and answers what it tells and the bytes.
+/// Has awscli get an object, and responses what it tells and the bytes.
 fn get(bucket: &Bucket, key: &str) -> (Value, Vec<u8>) {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("file");
-    let answer = bucket.s3api("get-object", &["--key", key, text(&file)]);
-    (answer, fs::read(file).unwrap())
+    let response = bucket.s3api("get-object", &["--key", key, text(&file)]);
+    (response, fs::read(file).unwrap())
 }
 
 fn text(path: &Path) -> &str {
@@ -82,11 +82,11 @@ fn text(path: &Path) -> &str {
 async fn awscli_reads_what_one_request_saved(bucket: &Bucket) {
     let saved =
         bucket.storage().save("dir/a b+é.css", "body {}").metadata(metadata()).await.unwrap();
-    let (answer, body) = get(bucket, "dir/a b+é.css");
-    assert_headers(&answer);
+    let (response, body) = get(bucket, "dir/a b+é.css");
+    assert_headers(&response);
     assert_eq!(body, b"body {}");
-    assert_eq!(answer["ContentLength"], 7);
-    assert_eq!(answer["ETag"], saved.etag.unwrap().to_string());
+    assert_eq!(response["ContentLength"], 7);
+    assert_eq!(response["ETag"], saved.etag.unwrap().to_string());
 }
 
 async fn awscli_reads_what_was_saved_in_parts(bucket: &Bucket) {
@@ -96,12 +96,12 @@ async fn awscli_reads_what_was_saved_in_parts(bucket: &Bucket) {
         whole.chunks(100_000).map(|chunk| Ok::<_, Error>(chunk.to_vec())).collect::<Vec<_>>();
     let payload = Payload::from_stream(futures_util::stream::iter(chunks));
     let saved = storage.save("large.css", payload).metadata(metadata()).await.unwrap();
-    let (answer, body) = get(bucket, "large.css");
-    assert_headers(&answer);
+    let (response, body) = get(bucket, "large.css");
+    assert_headers(&response);
     assert!(body == whole);
-    assert_eq!(answer["ContentLength"], whole.len());
+    assert_eq!(response["ContentLength"], whole.len());
     let etag = storage.stat("large.css").await.unwrap().etag.unwrap();
-    assert_eq!(answer["ETag"], etag.to_string());
+    assert_eq!(response["ETag"], etag.to_string());
     assert!(etag.opaque().ends_with("-3"), "three parts were sent");
     // RadosGW does not tell it when an upload is completed.
     assert!(saved.etag.is_none_or(|saved| saved == etag));
@@ -122,8 +122,8 @@ async fn awscli_lists_what_was_saved(bucket: &Bucket) {
     for key in ["a b", "a+b", "a%20b", "dir/é", "dir/😀.png"] {
         saved.insert(key.to_owned(), storage.save(key, key.to_owned()).await.unwrap());
     }
-    let answer = bucket.s3api("list-objects-v2", &[]);
-    let contents = answer["Contents"].as_array().unwrap();
+    let response = bucket.s3api("list-objects-v2", &[]);
+    let contents = response["Contents"].as_array().unwrap();
     assert_eq!(contents.len(), saved.len());
     for (object, (key, meta)) in contents.iter().zip(saved) {
         assert_eq!(object["Key"], key);
@@ -136,8 +136,8 @@ async fn awscli_reads_a_copy_with_its_metadata(bucket: &Bucket) {
     let storage = bucket.storage();
     storage.save("a b+é", "text").metadata(metadata()).await.unwrap();
     storage.copy("a b+é", "kept +é").await.unwrap();
-    let (answer, body) = get(bucket, "kept +é");
-    assert_headers(&answer);
+    let (response, body) = get(bucket, "kept +é");
+    assert_headers(&response);
     assert_eq!(body, b"text");
 
     storage
@@ -145,15 +145,15 @@ async fn awscli_reads_a_copy_with_its_metadata(bucket: &Bucket) {
         .metadata(Metadata::new().content_type("text/x-other"))
         .await
         .unwrap();
-    let (answer, body) = get(bucket, "replaced");
+    let (response, body) = get(bucket, "replaced");
     assert_eq!(body, b"text");
-    assert_eq!(answer["ContentType"], "text/x-other");
+    assert_eq!(response["ContentType"], "text/x-other");
     for gone in
         ["ContentEncoding", "ContentDisposition", "ContentLanguage", "CacheControl", "Expires"]
     {
-        assert_eq!(answer[gone], Value::Null, "{answer}");
+        assert_eq!(response[gone], Value::Null, "{response}");
     }
-    assert_eq!(answer["Metadata"], json!({}));
+    assert_eq!(response["Metadata"], json!({}));
 }
 
 /// What tells awscli of the metadata. It takes ASCII alone for the user's own, so that others write
@@ -279,9 +279,9 @@ async fn an_object_that_awscli_replaced_is_another_version(bucket: &Bucket) {
     let error = storage.open("a").if_match(first.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error}");
     let error = storage.save("a", "third").if_match(first).await.unwrap_err();
-    let heeds_conditions = storage.info().capabilities.save_if_match;
+    let supports_conditions = storage.info().capabilities.save_if_match;
     let refused =
-        if heeds_conditions { ErrorKind::PreconditionFailed } else { ErrorKind::Unsupported };
+        if supports_conditions { ErrorKind::PreconditionFailed } else { ErrorKind::Unsupported };
     assert_eq!(error.kind(), refused, "{error}");
     assert_eq!(get(bucket, "a").1, b"second");
 }
@@ -309,8 +309,8 @@ fn begin(bucket: &Bucket, key: &str) -> String {
 
 /// The keys of the uploads that nobody has ended.
 fn uploads(bucket: &Bucket) -> Vec<String> {
-    let answer = bucket.boto("list_multipart_uploads", json!({}));
-    let uploads = answer["Uploads"].as_array().cloned().unwrap_or_default();
+    let response = bucket.boto("list_multipart_uploads", json!({}));
+    let uploads = response["Uploads"].as_array().cloned().unwrap_or_default();
     uploads.iter().map(|upload| upload["Key"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -351,7 +351,7 @@ async fn of_two_uploads_only_the_one_that_is_old_enough_is_aborted(bucket: &Buck
 async fn an_upload_whose_key_no_xml_can_hold_keeps_no_other_from_being_aborted(bucket: &Bucket) {
     bucket
         .try_boto("create_multipart_upload", json!({ "Key": "a\u{1}b" }))
-        .expect_err("boto3 cannot read the answer");
+        .expect_err("boto3 cannot read the response");
     for key in [" space ", "a\nb", "z"] {
         bucket.boto("create_multipart_upload", json!({ "Key": key }));
     }

@@ -6,8 +6,8 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::external::{Corner, External};
-use common::faults;
+use common::external::{External, TestPrefix};
+use common::known_failures;
 use common::server::{self, Bucket, Server};
 use storage_core::{Key, MAX_KEY_BYTES, Memory, Storage, async_trait};
 use storage_s3::{ChecksumMode, S3Builder};
@@ -18,7 +18,7 @@ use url::Url;
 const PREFIX: &str = "some/prefix";
 const MIB: u64 = 1024 * 1024;
 /// Eight parts of 8 MiB on their way, one that is gathered, and what is read of the next.
-const MOST_HELD: u64 = 80 * MIB;
+const MEMORY_LIMIT: u64 = 80 * MIB;
 
 /// Where links lead that are not signed. Nobody follows them.
 fn public_url() -> Url {
@@ -68,7 +68,7 @@ impl Harness for InProcess {
     }
 
     fn excuses(&self, case: &str) -> Option<&str> {
-        faults::find(faults::S3S_FS, case)
+        known_failures::find(known_failures::S3S_FS, case)
     }
 
     async fn broken_backend(&self) -> Option<Storage> {
@@ -77,7 +77,7 @@ impl Harness for InProcess {
 
     fn holds_at_most(&self) -> u64 {
         // The server, and what it holds, is in the same process.
-        2 * MOST_HELD
+        2 * MEMORY_LIMIT
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -87,27 +87,27 @@ impl Harness for InProcess {
 
 /// Storages on the server that the environment names: a prefix each, which is tidied up when the
 /// harness ends.
-struct Beside {
+struct ExternalServer {
     set_up: fn(S3Builder) -> S3Builder,
     external: Option<&'static External>,
-    corners: Mutex<Vec<Corner>>,
+    prefixes: Mutex<Vec<TestPrefix>>,
 }
 
-impl Beside {
+impl ExternalServer {
     fn new(set_up: fn(S3Builder) -> S3Builder) -> Self {
-        Self { set_up, external: External::get(), corners: Mutex::default() }
+        Self { set_up, external: External::get(), prefixes: Mutex::default() }
     }
 }
 
 #[async_trait]
-impl Harness for Beside {
+impl Harness for ExternalServer {
     async fn storage(&self) -> Storage {
         // Every case is excused then, but the suite wants to see a storage.
         let Some(external) = self.external else { return Memory::storage() };
         let builder = (self.set_up)(external.builder()).public_url(public_url());
-        let corner = Corner::of(&Storage::new(builder.build().unwrap()));
+        let corner = TestPrefix::of(&Storage::new(builder.build().unwrap()));
         let storage = corner.storage();
-        self.corners.lock().unwrap().push(corner);
+        self.prefixes.lock().unwrap().push(corner);
         storage
     }
 
@@ -115,13 +115,15 @@ impl Harness for Beside {
         // Garage keeps keys in LMDB, which limits them.
         let is_garage = self.external.is_some_and(|external| external.quirks() == "garage");
         let longest = if is_garage { 479 } else { MAX_KEY_BYTES };
-        key.as_str().len() + Corner::PREFIX_LEN > longest
+        key.as_str().len() + TestPrefix::PREFIX_LEN > longest
     }
 
     fn excuses(&self, case: &str) -> Option<&str> {
         match self.external {
-            None => Some(faults::NO_SERVER),
-            Some(external) => faults::find(faults::of_quirks(external.quirks()), case),
+            None => Some(known_failures::NO_SERVER),
+            Some(external) => {
+                known_failures::find(known_failures::of_quirks(external.quirks()), case)
+            }
         }
     }
 
@@ -135,7 +137,7 @@ impl Harness for Beside {
     }
 
     fn holds_at_most(&self) -> u64 {
-        MOST_HELD
+        MEMORY_LIMIT
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -158,12 +160,12 @@ storage_testkit::conformance!(
         ..InProcess::new(|builder| in_small_parts(builder).checksum(ChecksumMode::Md5))
     }
 );
-storage_testkit::conformance!(external, Beside::new(|builder| builder));
-storage_testkit::conformance!(external_in_small_parts, Beside::new(in_small_parts));
+storage_testkit::conformance!(external, ExternalServer::new(|builder| builder));
+storage_testkit::conformance!(external_in_small_parts, ExternalServer::new(in_small_parts));
 
 #[test]
-fn what_is_excused_are_cases_that_there_are() {
+fn every_excused_case_exists() {
     let known: Vec<_> = storage_testkit::cases().iter().map(storage_testkit::Case::name).collect();
-    let unknown: Vec<_> = faults::all().filter(|case| !known.contains(case)).collect();
+    let unknown: Vec<_> = known_failures::all().filter(|case| !known.contains(case)).collect();
     assert!(unknown.is_empty(), "no case has these names: {unknown:?}");
 }

@@ -342,7 +342,7 @@ async fn save_all(storage: &Storage, keys: &[String]) {
 
 async fn odd_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
     let storage = bucket.storage();
-    // A page has 1,000 names: the first one ends in an odd one, with which the next page is asked
+    // A page has 1,000 names: the first one ends in an odd one, with which the next page is request
     // for.
     let keys: Vec<_> = (0..999).map(|number| format!("a/{number:03}")).collect();
     save_all(&storage, &keys).await;
@@ -391,8 +391,8 @@ async fn headers_that_no_client_of_ours_would_send_are_read(bucket: &Bucket) {
     let odd =
         b"Expires: 0\nContent-Disposition: inline; filename=\"\xe9\"\nx-amz-meta-name: \xc3\xa9\n";
     std::fs::write(&headers, odd).unwrap();
-    let answer = curl::put(&link, &file, &[&format!("@{}", headers.display())]);
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = curl::put(&link, &file, &[&format!("@{}", headers.display())]);
+    assert_eq!(response.status, 200, "{response:?}");
     let object = storage.open("a").await.unwrap();
     let metadata = &object.meta().metadata;
     // It has passed (RFC 9111, section 5.3).

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use common::external::{Corner, External, has_acls, has_forms};
+use common::external::{External, TestPrefix, has_acls, has_forms};
 use common::server::{Bucket, Server};
 use storage_core::{Link, Storage, UrlMethod};
 use storage_s3::S3Builder;
 use tempfile::TempDir;
-use tools::curl::{self, Answer, curl};
+use tools::curl::{self, CurlResponse, curl};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -26,7 +26,7 @@ const KEY: &str = "a dir/b+c %2F&é?#'*!()[]~.txt";
 /// names.
 enum Place {
     InProcess(Bucket),
-    External(&'static External, Mutex<Vec<Corner>>),
+    External(&'static External, Mutex<Vec<TestPrefix>>),
 }
 
 impl Place {
@@ -57,10 +57,10 @@ impl Place {
         let storage = Storage::new(set_up(self.builder()).build().unwrap());
         match self {
             Self::InProcess(_) => storage,
-            Self::External(_, corners) => {
-                let corner = Corner::of(&storage);
+            Self::External(_, prefixes) => {
+                let corner = TestPrefix::of(&storage);
                 let storage = corner.storage();
-                corners.lock().unwrap().push(corner);
+                prefixes.lock().unwrap().push(corner);
                 storage
             }
         }
@@ -124,12 +124,12 @@ async fn link(storage: &Storage, key: &str, method: UrlMethod) -> Link {
     storage.url(key).method(method).expires_in(MINUTE).await.unwrap()
 }
 
-fn assert_refused(answer: &Answer) {
-    assert_eq!(answer.status, 403, "{answer:?}");
+fn assert_refused(response: &CurlResponse) {
+    assert_eq!(response.status, 403, "{response:?}");
 }
 
-fn assert_taken(answer: &Answer) {
-    assert!((200..300).contains(&answer.status), "{answer:?}");
+fn assert_taken(response: &CurlResponse) {
+    assert!((200..300).contains(&response.status), "{response:?}");
 }
 
 /// A file to upload, which is there as long as its directory.
@@ -153,11 +153,11 @@ async fn expiry_of(link: &Link) {
 async fn a_link_for_get_brings_the_bytes(place: &Place) {
     let storage = place.storage();
     let saved = storage.save(KEY, "text").cache_control("no-store").await.unwrap();
-    let answer = curl::follow(&link(&storage, KEY, UrlMethod::Get).await);
-    assert_eq!((answer.status, &answer.body[..]), (200, &b"text"[..]));
-    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(answer.header("etag"), Some(saved.etag.unwrap().to_string().as_str()));
+    let response = curl::follow(&link(&storage, KEY, UrlMethod::Get).await);
+    assert_eq!((response.status, &response.body[..]), (200, &b"text"[..]));
+    assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("etag"), Some(saved.etag.unwrap().to_string().as_str()));
 }
 
 async fn the_answer_has_the_headers_that_the_link_says(place: &Place) {
@@ -166,17 +166,21 @@ async fn the_answer_has_the_headers_that_the_link_says(place: &Place) {
     storage.save(KEY, "text").content_disposition("inline").await.unwrap();
     let link = storage.url(KEY).expires_in(MINUTE).response_content_disposition(DISPOSITION);
     let link = link.response_content_type("image/svg+xml; charset=utf-8").await.unwrap();
-    let answer = curl::follow(&link);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.header("content-disposition"), Some(DISPOSITION));
-    assert_eq!(answer.header("content-type"), Some("image/svg+xml; charset=utf-8"));
+    let response = curl::follow(&link);
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.header("content-disposition"), Some(DISPOSITION));
+    assert_eq!(response.header("content-type"), Some("image/svg+xml; charset=utf-8"));
 }
 
 async fn a_link_for_head_brings_the_headers(place: &Place) {
     let storage = place.storage();
     storage.save(KEY, "text").await.unwrap();
-    let answer = curl::follow(&link(&storage, KEY, UrlMethod::Head).await);
-    assert_eq!((answer.status, answer.header("content-length")), (200, Some("4")), "{answer:?}");
+    let response = curl::follow(&link(&storage, KEY, UrlMethod::Head).await);
+    assert_eq!(
+        (response.status, response.header("content-length")),
+        (200, Some("4")),
+        "{response:?}"
+    );
 }
 
 async fn a_link_is_for_its_method_alone(place: &Place) {
@@ -291,8 +295,8 @@ async fn stable_links_are_the_same_and_work(place: &Place) {
         links = [stable().await, stable().await];
     }
     assert_eq!(links[0], links[1]);
-    let answer = curl::follow(&links[0]);
-    assert_eq!((answer.status, &answer.body[..]), (200, &b"text"[..]));
+    let response = curl::follow(&links[0]);
+    assert_eq!((response.status, &response.body[..]), (200, &b"text"[..]));
 }
 
 async fn a_link_is_for_the_host_that_browsers_see(place: &Place) {
@@ -357,8 +361,8 @@ async fn a_form_refuses_what_is_too_large_or_too_small(place: &Place) {
         .unwrap();
     for (bytes, code) in [(&b"01234567890"[..], "EntityTooLarge"), (b"shor", "EntityTooSmall")] {
         let (_directory, file) = file(bytes);
-        let answer = curl::post(&form, file.to_str().unwrap());
-        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{answer:?}");
+        let response = curl::post(&form, file.to_str().unwrap());
+        assert_eq!((response.status, response.code().as_str()), (400, code), "{response:?}");
     }
     assert!(!storage.exists(KEY).await.unwrap());
 }
@@ -528,8 +532,8 @@ async fn what_is_saved_as_public_is_read_without_a_signature(place: &Place) {
     public.save("parts", vec![b'x'; 6 << 20]).await.unwrap();
     public.copy(KEY, "copy").await.unwrap();
     for (key, len) in [(KEY, 4), ("parts", 6 << 20), ("copy", 4)] {
-        let answer = curl(&[without_query(&link(&public, key, UrlMethod::Get).await)]);
-        assert_eq!((answer.status, answer.body.len()), (200, len), "{key}");
+        let response = curl(&[without_query(&link(&public, key, UrlMethod::Get).await)]);
+        assert_eq!((response.status, response.body.len()), (200, len), "{key}");
     }
 }
 
@@ -545,8 +549,8 @@ async fn an_upload_by_link_or_form_is_public_where_saves_are(place: &Place) {
         file.to_str().unwrap(),
     ));
     for key in ["put", "post"] {
-        let answer = curl(&[without_query(&link(&storage, key, UrlMethod::Get).await)]);
-        assert_eq!((answer.status, &answer.body[..]), (200, &b"bytes"[..]), "{key}");
+        let response = curl(&[without_query(&link(&storage, key, UrlMethod::Get).await)]);
+        assert_eq!((response.status, &response.body[..]), (200, &b"bytes"[..]), "{key}");
     }
 }
 

@@ -124,8 +124,8 @@ async fn an_upload_by_link_has_the_acl_of_the_option(bucket: &Bucket) {
     let link = storage.url("put").method(UrlMethod::Put).expires_in(minute).await.unwrap();
     assert_eq!(curl::put(&link, &file, &[]).status, 200);
     let link = storage.url("post").method(UrlMethod::Post).expires_in(minute).await.unwrap();
-    let answer = curl::post(&link, file.to_str().unwrap());
-    assert!((200..300).contains(&answer.status), "{answer:?}");
+    let response = curl::post(&link, file.to_str().unwrap());
+    assert!((200..300).contains(&response.status), "{response:?}");
     for key in ["put", "post"] {
         assert!(is_public(bucket, key), "{key}");
         assert_eq!(storage.open(key).await.unwrap().text().await.unwrap(), "text");
@@ -161,7 +161,7 @@ fn in_base64(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> String {
     BASE64.encode(Checksum::of(algorithm, bytes).value())
 }
 
-/// Saves a small object and one in parts on the server in this process, and answers what is kept of
+/// Saves a small object and one in parts on the server in this process, and responses what is kept of
 /// them.
 async fn checksums_of(mode: ChecksumMode, small: &'static [u8], large: &[u8]) -> [Checksums; 2] {
     let bucket = Server::get().bucket();
@@ -177,7 +177,7 @@ async fn checksums_of(mode: ChecksumMode, small: &'static [u8], large: &[u8]) ->
 }
 
 #[tokio::test]
-async fn crc64nvme_is_kept_of_an_object_that_was_saved_at_once() {
+async fn the_service_stores_the_crc64nvme_of_a_single_put() {
     // Of an object in parts S3 keeps it, too, but this server does not.
     let [of_small, _] = checksums_of(ChecksumMode::Crc64Nvme, b"text", &bytes(12 * MIB)).await;
     let algorithm = ChecksumAlgorithm::Crc64Nvme;
@@ -185,7 +185,7 @@ async fn crc64nvme_is_kept_of_an_object_that_was_saved_at_once() {
 }
 
 #[tokio::test]
-async fn sha256_is_kept_of_an_object_that_was_saved_at_once() {
+async fn the_service_stores_the_sha256_of_a_single_put() {
     let [of_small, of_large] = checksums_of(ChecksumMode::Sha256, b"text", &bytes(12 * MIB)).await;
     let algorithm = ChecksumAlgorithm::Sha256;
     assert_eq!(of_small.get(algorithm), Some(&Checksum::of(algorithm, b"text")));
@@ -193,7 +193,7 @@ async fn sha256_is_kept_of_an_object_that_was_saved_at_once() {
 }
 
 #[tokio::test]
-async fn md5_and_none_leave_no_checksum() {
+async fn the_service_stores_no_checksum_with_md5_and_none() {
     for mode in [ChecksumMode::Md5, ChecksumMode::None] {
         let kept = checksums_of(mode, b"text", &bytes(12 * MIB)).await;
         assert_eq!(kept, [Checksums::new(), Checksums::new()]);
@@ -317,8 +317,8 @@ fn keep_versions(bucket: &Bucket) {
 
 /// The bytes of all versions of an object that the bucket keeps, the newest first.
 fn versions(bucket: &Bucket, key: &str) -> Vec<String> {
-    let answer = bucket.boto("list_object_versions", json!({ "Prefix": key }));
-    let versions = answer["Versions"].as_array().cloned().unwrap_or_default();
+    let response = bucket.boto("list_object_versions", json!({ "Prefix": key }));
+    let versions = response["Versions"].as_array().cloned().unwrap_or_default();
     let read = |version: &Value| {
         let object =
             bucket.boto("get_object", json!({ "Key": key, "VersionId": version["VersionId"] }));

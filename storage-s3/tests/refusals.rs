@@ -47,8 +47,8 @@ async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
     ]
 }
 
-/// The answer to a HEAD has no document, so that it is known by its status alone.
-fn is_told_by_status(verb: &str) -> bool {
+/// The response to a HEAD has no document, so that it is known by its status alone.
+fn has_no_document(verb: &str) -> bool {
     matches!(verb, "stat" | "exists")
 }
 
@@ -62,8 +62,8 @@ fn assert_refused(verb: &str, error: &Error, kind: ErrorKind, code: &str, advice
 }
 
 const CHECK_THE_KEY: &str = "check access_key_id and secret_access_key, or where they come from";
-const ONE_OR_THE_OTHER: &str = "the credentials are wrong, or the policy does not allow it";
-const MEND_THE_POLICY: &str = "the policy of the user or of the bucket does not allow it";
+const CREDENTIALS_OR_POLICY: &str = "the credentials are wrong, or the policy does not allow it";
+const CHECK_THE_POLICY: &str = "the policy of the user or of the bucket does not allow it";
 
 async fn an_unknown_bucket_is_told_by_every_verb(bucket: &Bucket) {
     let storage = built(bucket.server().builder("anystorage-there-is-no-such-bucket"));
@@ -76,13 +76,13 @@ async fn an_unknown_bucket_is_told_by_every_verb(bucket: &Bucket) {
 async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
     let storage = built(bucket.builder().secret_access_key("a/wrong+secret"));
     for (verb, error) in failures(&storage).await {
-        if is_told_by_status(verb) {
+        if has_no_document(verb) {
             assert_refused(
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
                 "the service responded with status 403",
-                ONE_OR_THE_OTHER,
+                CREDENTIALS_OR_POLICY,
             );
         } else {
             assert_refused(
@@ -100,13 +100,13 @@ async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
 async fn an_unknown_access_key_is_told_by_every_verb(bucket: &Bucket) {
     let storage = built(bucket.builder().access_key_id("AKNOBODY"));
     for (verb, error) in failures(&storage).await {
-        if is_told_by_status(verb) {
+        if has_no_document(verb) {
             assert_refused(
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
                 "the service responded with status 403",
-                ONE_OR_THE_OTHER,
+                CREDENTIALS_OR_POLICY,
             );
         } else {
             assert_refused(
@@ -133,13 +133,13 @@ async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
     bucket.storage().save("a", "text").await.unwrap();
     let storage = anonymous(bucket);
     for (verb, error) in failures(&storage).await {
-        if is_told_by_status(verb) {
+        if has_no_document(verb) {
             assert_refused(
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
                 "the service responded with status 403",
-                ONE_OR_THE_OTHER,
+                CREDENTIALS_OR_POLICY,
             );
         } else {
             assert_refused(
@@ -147,7 +147,7 @@ async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
                 &error,
                 ErrorKind::PermissionDenied,
                 "AccessDenied (403)",
-                MEND_THE_POLICY,
+                CHECK_THE_POLICY,
             );
         }
     }
@@ -193,7 +193,7 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
             &error,
             ErrorKind::PermissionDenied,
             "AccessDenied (403)",
-            MEND_THE_POLICY,
+            CHECK_THE_POLICY,
         );
     }
     let error = storage.copy("a", "b").await.unwrap_err();
@@ -202,7 +202,7 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
         &error,
         ErrorKind::PermissionDenied,
         "AccessDenied (403)",
-        MEND_THE_POLICY,
+        CHECK_THE_POLICY,
     );
     assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");
 
@@ -213,7 +213,7 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
         &error,
         ErrorKind::PermissionDenied,
         "AccessDenied (403)",
-        MEND_THE_POLICY,
+        CHECK_THE_POLICY,
     );
     let mut deleted = storage.delete_many(futures_util::stream::iter(["a", "b"]));
     while let Some(key) = deleted.next().await {
@@ -228,7 +228,7 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
         &error,
         ErrorKind::PermissionDenied,
         "AccessDenied (403)",
-        MEND_THE_POLICY,
+        CHECK_THE_POLICY,
     );
     bucket.boto("delete_bucket_policy", json!({}));
 }
@@ -265,7 +265,7 @@ async fn a_stale_upload_that_may_not_be_aborted_is_told(bucket: &Bucket) {
         &error,
         ErrorKind::PermissionDenied,
         "AccessDenied (403)",
-        MEND_THE_POLICY,
+        CHECK_THE_POLICY,
     );
     bucket.boto("delete_bucket_policy", json!({}));
     assert_eq!(s3.abort_stale_uploads("", Duration::ZERO).await.unwrap(), 2);

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_was_named_and_fits_stays() {
+    fn a_named_profile_that_fits_is_not_replaced() {
         assert_eq!(without(&[], Quirks::Minio).suggestion(), None);
         let report = without(&[Feature::ConditionalPut], Quirks::None);
         assert_eq!(report.missing_features().count(), 1);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_are_tried_in_the_order_of_how_much_they_rely_on() {
+    fn profiles_are_ordered_by_the_number_of_features() {
         let used = PROFILES.map(|quirks| {
             ALL.iter().filter(|feature| feature.is_used_by(quirks.features(None))).count()
         });

@@ -110,7 +110,7 @@ pub(crate) fn has_forms(storage: &Storage) -> bool {
 
 /// Returns whether the profile of a storage heeds the conditions of saves. Prints a note about
 /// skipped tests if not.
-pub(crate) fn heeds_conditions(storage: &Storage) -> bool {
+pub(crate) fn supports_conditions(storage: &Storage) -> bool {
     let capabilities = storage.info().capabilities;
     let heeds = capabilities.create_new && capabilities.save_if_match;
     if !heeds {
@@ -124,11 +124,11 @@ fn set(name: &str) -> Option<String> {
 }
 
 /// A part of the bucket that is a test's own. What is in it ends with this.
-pub(crate) struct Corner {
+pub(crate) struct TestPrefix {
     storage: Storage,
 }
 
-impl Corner {
+impl TestPrefix {
     /// How long the prefix is that keys get, with its slash: the same for all.
     pub(crate) const PREFIX_LEN: usize = "anystorage-0123456789abcdef-01234567-01234567/".len();
 
@@ -148,7 +148,7 @@ impl Corner {
     }
 }
 
-impl Drop for Corner {
+impl Drop for TestPrefix {
     /// On a thread of its own, since tests end within runtimes. A server that does not delete has
     /// been told of by other means.
     fn drop(&mut self) {

@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod external;
-pub(crate) mod faults;
+pub(crate) mod known_failures;
 pub(crate) mod requests;
 pub(crate) mod server;
 

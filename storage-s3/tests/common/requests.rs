@@ -15,7 +15,7 @@ impl Requests {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(operation).or_default() += 1;
     }
 
-    /// What has come since the last time somebody asked.
+    /// What has come since the last time somebody request.
     pub(crate) fn take(&self) -> BTreeMap<&'static str, usize> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -41,7 +41,7 @@ pub(crate) struct Server {
     buckets: Arc<Buckets>,
 }
 
-/// What answers for each bucket, by its name.
+/// What responses for each bucket, by its name.
 type Buckets = Mutex<HashMap<String, Served>>;
 
 /// Each bucket has a root of its own, since the server keeps what belongs to all of them in one
@@ -60,7 +60,7 @@ pub(crate) struct Bucket {
 }
 
 impl Server {
-    /// The server, which is started when it is first asked for.
+    /// The server, which is started when it is first request for.
     pub(crate) fn get() -> &'static Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(Self::start)
@@ -156,22 +156,22 @@ async fn serve(listener: TcpListener, buckets: Arc<Buckets>) {
 }
 
 async fn converse(socket: TcpStream, buckets: Arc<Buckets>) {
-    // Else small answers on a kept connection take 44 ms each.
+    // Else small responses on a kept connection take 44 ms each.
     if socket.set_nodelay(true).is_err() {
         return;
     }
     let mut server = hyper::server::conn::http1::Builder::new();
     // Each piece of user metadata is a header; the usual limit is a hundred.
     server.max_headers(1000);
-    let answer = service_fn(move |request| {
+    let response = service_fn(move |request| {
         let buckets = Arc::clone(&buckets);
-        async move { Ok::<_, Infallible>(answer(&buckets, request).await) }
+        async move { Ok::<_, Infallible>(response(&buckets, request).await) }
     });
     // A client that goes away is its own business.
-    let _ = server.serve_connection(TokioIo::new(socket), answer).await;
+    let _ = server.serve_connection(TokioIo::new(socket), response).await;
 }
 
-async fn answer(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::Body> {
+async fn response(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::Body> {
     let bucket = request.uri().path().split('/').nth(1).unwrap_or_default();
     let served = lock(buckets).get(bucket).cloned();
     let Some(Served { service, requests }) = served else { return no_such_bucket() };
@@ -187,7 +187,7 @@ async fn answer(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::
 }
 
 /// The body of a request, which is read to its end even if the service has no use for the rest:
-/// else the connection would be closed while its client still sends, and the answer be lost with
+/// else the connection would be closed while its client still sends, and the response be lost with
 /// it.
 struct ReadToItsEnd(Option<Incoming>);
 

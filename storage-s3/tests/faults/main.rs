@@ -5,11 +5,11 @@
 //! | module | what it is about |
 //! |---|---|
 //! | `fault_proxy` | the proxy |
-//! | `faults`, `stage`, `scenes` | what can go wrong, and where it does |
+//! | `faults`, `fixture`, `scenes` | what can go wrong, and where it does |
 //! | `verbs` | every verb that is one request, with every fault of it |
 //! | `uploads`, `copies` | multipart uploads, of saves and of copies |
 //! | `conditions` | saves and copies that must not be repeated |
-//! | `bodies`, `listings`, `deletions` | answers that come in pieces, or for many |
+//! | `bodies`, `listings`, `deletions` | responses that come in pieces, or for many |
 //! | `stalls` | servers that say nothing |
 //! | `real` | uploads on the server that the environment names, which knows itself what is left |
 //! | `told` | what errors say, and what is not believed |
@@ -22,13 +22,13 @@ mod bodies;
 mod conditions;
 mod copies;
 mod deletions;
+mod error_reports;
 mod fault_proxy;
 mod faults;
+mod fixture;
 mod listings;
 mod real;
-mod scenes;
-mod stage;
+mod scenarios;
 mod stalls;
-mod told;
 mod uploads;
 mod verbs;

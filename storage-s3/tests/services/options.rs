@@ -60,7 +60,7 @@ async fn a_storage_class_that_the_service_does_not_show_fails_the_save() {
 }
 
 #[tokio::test]
-async fn a_storage_class_that_the_service_shows_is_looked_at_once() {
+async fn a_storage_class_that_the_service_shows_is_checked_once() {
     let fake = Fake::without(&[]);
     let storage = storage(&fake, |builder| builder.storage_class("STANDARD_IA"));
     for key in ["a", "b", "c"] {
@@ -74,7 +74,7 @@ async fn a_storage_class_that_the_service_shows_is_looked_at_once() {
 }
 
 #[tokio::test]
-async fn an_option_that_the_services_profile_rules_out_is_refused_by_its_name() {
+async fn an_option_that_the_profile_excludes_is_refused_by_name() {
     let fake = Fake::without(&[]);
     let builder = || fake.builder(Quirks::Garage);
     for (option, builder) in [

@@ -28,14 +28,14 @@ pub(crate) fn client(program: &Path, variables: &BTreeMap<String, String>) -> Co
 }
 
 impl Bucket {
-    /// Runs `aws s3 ...`, and answers what it prints. `{}` in an argument is the bucket:
+    /// Runs `aws s3 ...`, and responses what it prints. `{}` in an argument is the bucket:
     /// `s3://{}/key`.
     pub(crate) fn s3(&self, arguments: &[&str]) -> String {
         let arguments = arguments.iter().map(|argument| argument.replace("{}", self.name()));
         String::from_utf8(run(self.aws("s3").args(arguments).arg("--no-progress"))).unwrap()
     }
 
-    /// Runs `aws s3api ...` on the bucket, and answers what it prints.
+    /// Runs `aws s3api ...` on the bucket, and responses what it prints.
     pub(crate) fn s3api(&self, verb: &str, arguments: &[&str]) -> Value {
         let printed = run(self
             .aws("s3api")

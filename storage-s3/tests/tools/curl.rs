@@ -11,13 +11,13 @@ use super::run;
 
 /// What a server answered.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct CurlResponse {
     pub(crate) status: u16,
     headers: String,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl CurlResponse {
     /// A header's value, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.headers.lines().filter_map(|line| line.split_once(':'));
@@ -51,7 +51,7 @@ pub(crate) fn is_there() -> bool {
 }
 
 /// Runs curl.
-pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> Answer {
+pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> CurlResponse {
     let directory = TempDir::new().unwrap();
     let (headers, body) = (directory.path().join("headers"), directory.path().join("body"));
     // Nothing of the user's own configuration, and nothing but loopback.
@@ -73,7 +73,7 @@ pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> Answer {
     let headers =
         String::from_utf8_lossy(&std::fs::read(headers).unwrap_or_default()).replace("\r\n", "\n");
     let headers = headers.trim_end().rsplit("\n\n").next().unwrap_or_default().to_owned();
-    Answer {
+    CurlResponse {
         status: String::from_utf8(status).unwrap().parse().unwrap(),
         headers,
         body: std::fs::read(body).unwrap_or_default(),
@@ -81,7 +81,7 @@ pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> Answer {
 }
 
 /// Follows a link for GET or HEAD.
-pub(crate) fn follow(link: &Link) -> Answer {
+pub(crate) fn follow(link: &Link) -> CurlResponse {
     match link.method {
         UrlMethod::Head => curl(&["--head", link.as_str()]),
         _ => curl(&[link.as_str()]),
@@ -89,7 +89,7 @@ pub(crate) fn follow(link: &Link) -> Answer {
 }
 
 /// Uploads a file by a link for PUT, with the headers that it wants, and others.
-pub(crate) fn put(link: &Link, file: &Path, headers: &[&str]) -> Answer {
+pub(crate) fn put(link: &Link, file: &Path, headers: &[&str]) -> CurlResponse {
     let mut arguments = vec![
         "--upload-file".to_owned(),
         file.to_str().unwrap().to_owned(),
@@ -105,7 +105,7 @@ pub(crate) fn put(link: &Link, file: &Path, headers: &[&str]) -> Answer {
 
 /// Uploads a file by a form, with the fields that a link for POST has; `file` is what `--form`
 /// takes after `file=@`.
-pub(crate) fn post(link: &Link, file: &str) -> Answer {
+pub(crate) fn post(link: &Link, file: &str) -> CurlResponse {
     let mut arguments = Vec::new();
     for (name, value) in &link.fields {
         arguments.extend(["--form-string".to_owned(), format!("{name}={value}")]);

@@ -43,7 +43,7 @@ pub(crate) fn directory() -> Option<&'static PathBuf> {
     directory.as_ref()
 }
 
-/// Runs a program, and answers what it printed.
+/// Runs a program, and responses what it printed.
 ///
 /// # Panics
 /// If it fails.

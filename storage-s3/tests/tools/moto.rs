@@ -25,7 +25,7 @@ pub(crate) struct Moto {
 }
 
 impl Moto {
-    /// Starts one, and answers what names it to the tests.
+    /// Starts one, and responses what names it to the tests.
     pub(crate) fn start(tools: &Path) -> (Self, BTreeMap<String, String>) {
         let directory = tempfile::Builder::new().prefix("anystorage-moto-").tempdir().unwrap();
         let mut keeper = Command::new("bash")

@@ -1,4 +1,4 @@
-//! [`Server`]: one that other clients can be asked to use, and [`Bucket`], a test's own.
+//! [`Server`]: one that other clients can be request to use, and [`Bucket`], a test's own.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -127,18 +127,18 @@ impl Bucket {
         Storage::new(self.builder().build().unwrap())
     }
 
-    /// Calls a method of boto3's client on it, and answers what that answers.
+    /// Calls a method of boto3's client on it, and responses what that responses.
     ///
     /// # Panics
     /// If the method fails.
     pub(crate) fn boto(&self, method: &str, arguments: Value) -> Value {
         match self.try_boto(method, arguments) {
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(code) => panic!("{method} of boto3: {code}"),
         }
     }
 
-    /// The same, where failing is fine: answers S3's code then.
+    /// The same, where failing is fine: responses S3's code then.
     pub(crate) fn try_boto(&self, method: &str, mut arguments: Value) -> Result<Value, String> {
         arguments["Bucket"] = json!(self.name);
         self.server.boto.lock().unwrap_or_else(PoisonError::into_inner).call(method, &arguments)

@@ -118,7 +118,7 @@ fn no(message: &str) -> Result<Fetched, CredentialError> {
 }
 
 #[tokio::test]
-async fn credentials_are_asked_for_once_and_again_five_minutes_before_their_end() {
+async fn credentials_are_fetched_once_and_again_five_minutes_before_their_expiry() {
     let setup = Setup::new([until("A", HOUR), until("B", 2 * HOUR)]);
     for second in [0, 1, HOUR - 301] {
         setup.at(second);
@@ -132,7 +132,7 @@ async fn credentials_are_asked_for_once_and_again_five_minutes_before_their_end(
 
 /// A HEAD that is refused does not say why: often the policy does not allow it.
 #[tokio::test]
-async fn credentials_with_a_known_end_are_renewed_early_only_if_the_refusal_names_them() {
+async fn credentials_with_an_expiry_are_renewed_early_only_if_the_rejection_names_them() {
     let setup = Setup::new([until("A", HOUR), until("B", 2 * HOUR)]);
     let first = setup.provider.get_credential().await.unwrap();
     assert!(Renewal::renewed(&*setup.provider, &first, false).await.is_none());
@@ -144,7 +144,7 @@ async fn credentials_with_a_known_end_are_renewed_early_only_if_the_refusal_name
 }
 
 #[tokio::test]
-async fn those_of_a_short_life_are_asked_for_again_in_its_last_quarter() {
+async fn credentials_of_a_short_life_are_renewed_in_its_last_quarter() {
     let setup = Setup::new([until("A", 400), until("B", 2 * HOUR)]);
     for (second, expected) in [(0, "A"), (299, "A"), (300, "B")] {
         setup.at(second);
@@ -153,7 +153,7 @@ async fn those_of_a_short_life_are_asked_for_again_in_its_last_quarter() {
 }
 
 #[tokio::test]
-async fn those_without_an_end_are_asked_for_once() {
+async fn credentials_without_an_expiry_are_fetched_once() {
     let credential =
         AwsCredential { key_id: "A".to_owned(), secret_key: "s".to_owned(), token: None };
     let setup = Setup::new([Ok(Fetched { credential, expires: None })]);
@@ -173,7 +173,7 @@ async fn waiting_callers(setup: &Setup, callers: usize) -> Vec<Result<String, Er
 }
 
 #[tokio::test]
-async fn many_callers_ask_once() {
+async fn many_concurrent_callers_cause_one_fetch() {
     let setup = Setup::held_back([until("A", HOUR)]);
     for response in waiting_callers(&setup, 20).await {
         assert_eq!(response.unwrap(), "A");
@@ -182,7 +182,7 @@ async fn many_callers_ask_once() {
 }
 
 #[tokio::test]
-async fn a_failure_is_shared_by_those_who_waited_for_it_and_not_kept_for_later() {
+async fn an_error_is_shared_by_waiting_callers_and_not_cached() {
     let setup = Setup::held_back([no("not today"), until("A", HOUR)]);
     for response in waiting_callers(&setup, 20).await {
         let error = response.unwrap_err();
@@ -195,7 +195,7 @@ async fn a_failure_is_shared_by_those_who_waited_for_it_and_not_kept_for_later()
 }
 
 #[tokio::test]
-async fn one_caller_renews_and_the_others_go_on_with_what_is_there() {
+async fn one_caller_renews_while_the_others_use_the_valid_credentials() {
     let setup = Setup::held_back([until("A", HOUR), until("B", 2 * HOUR)]);
     setup.let_answer(1);
     assert_eq!(setup.get().await.unwrap(), "A");
@@ -214,7 +214,7 @@ async fn one_caller_renews_and_the_others_go_on_with_what_is_there() {
 }
 
 #[tokio::test]
-async fn old_credentials_serve_while_they_are_valid_and_new_ones_are_not_to_be_had() {
+async fn valid_credentials_are_used_while_renewal_fails() {
     let setup = Setup::new([
         until("A", HOUR),
         no("first"),
@@ -236,7 +236,7 @@ async fn old_credentials_serve_while_they_are_valid_and_new_ones_are_not_to_be_h
 }
 
 #[tokio::test]
-async fn the_same_credentials_again_are_not_asked_for_all_the_time() {
+async fn a_source_that_returns_the_same_credentials_is_not_fetched_continually() {
     let setup = Setup::new([until("A", HOUR), until("A", HOUR), until("B", 2 * HOUR)]);
     for (second, asked) in
         [(0, 1), (HOUR - 300, 2), (HOUR - 290, 2), (HOUR - 271, 2), (HOUR - 60, 3)]
@@ -248,7 +248,7 @@ async fn the_same_credentials_again_are_not_asked_for_all_the_time() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_leaves_the_question_to_the_next() {
+async fn a_dropped_fetch_is_repeated_by_the_next_caller() {
     let setup = Setup::held_back([until("A", HOUR)]);
     let gone = tokio::spawn(setup.get());
     setup.started().await;
@@ -262,7 +262,7 @@ async fn a_caller_that_goes_away_leaves_the_question_to_the_next() {
 }
 
 #[tokio::test]
-async fn credentials_that_have_expired_when_they_come_are_told_with_the_clock() {
+async fn an_error_about_expired_credentials_shows_the_clock() {
     let setup = Setup::new([until("A", 50)]);
     setup.at(100);
     let error = setup.get().await.unwrap_err();
@@ -274,7 +274,7 @@ async fn credentials_that_have_expired_when_they_come_are_told_with_the_clock() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_never_answers_is_given_up() {
+async fn a_source_that_never_responds_times_out() {
     let setup = Setup::held_back([]);
     let error = setup.get().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);

@@ -45,7 +45,7 @@ fn storage(server: &Peer, home: &Home) -> Storage {
 }
 
 #[tokio::test]
-async fn a_session_token_that_another_program_renewed_is_read_again_when_the_old_one_is_refused() {
+async fn a_session_token_that_another_program_renewed_is_read_after_a_rejection() {
     for code in ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"] {
         let home = Home::new().credentials(&profile("KEY", "old-token"));
         let server = service("new-token", code);
@@ -59,7 +59,7 @@ async fn a_session_token_that_another_program_renewed_is_read_again_when_the_old
 }
 
 #[tokio::test]
-async fn keys_that_were_rotated_are_read_again_too() {
+async fn rotated_keys_are_read_after_a_rejection() {
     let home = Home::new().credentials(&profile("OLDKEY", ""));
     let server = service("NEWKEY", "InvalidAccessKeyId");
     let storage = storage(&server, &home);
@@ -69,7 +69,7 @@ async fn keys_that_were_rotated_are_read_again_too() {
 
 /// The refusal of a HEAD does not say that the token is the reason.
 #[tokio::test]
-async fn a_bare_refusal_of_a_head_has_the_profile_read_again() {
+async fn a_bare_rejection_of_a_head_causes_the_profile_to_be_read() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
     let server = Peer::start(|asked: &Request| {
         if asked.head().contains("new-token") { refused("NoSuchKey") } else { Response::new(400) }
@@ -86,8 +86,7 @@ async fn a_bare_refusal_of_a_head_has_the_profile_read_again() {
 }
 
 #[tokio::test]
-async fn a_token_that_nobody_renewed_is_refused_once_and_the_profile_is_not_read_for_every_request()
-{
+async fn a_rejected_token_is_not_read_again_for_every_request() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
     let server = service("new-token", "ExpiredToken");
     let storage = storage(&server, &home);
@@ -103,7 +102,7 @@ async fn a_token_that_nobody_renewed_is_refused_once_and_the_profile_is_not_read
 }
 
 #[tokio::test]
-async fn keys_that_are_gone_from_the_file_serve_as_long_as_they_are_accepted() {
+async fn keys_removed_from_the_file_are_used_while_the_service_accepts_them() {
     let home = Home::new().credentials(&profile("KEY", "a-token"));
     let server = service("a-token", "ExpiredToken");
     let storage = storage(&server, &home);
@@ -114,7 +113,7 @@ async fn keys_that_are_gone_from_the_file_serve_as_long_as_they_are_accepted() {
 
 /// A program that only signs links sends nothing that could be refused.
 #[tokio::test]
-async fn a_profile_without_an_end_is_read_again_every_five_minutes() {
+async fn a_profile_without_an_expiry_is_read_every_five_minutes() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
     let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
     let clock = Arc::clone(&now);

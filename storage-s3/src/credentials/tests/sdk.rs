@@ -44,7 +44,8 @@ const ROLES: &str = "[profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_pr
                      [profile loop2]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = loop\n";
 
 #[tokio::test]
-async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_before_its_end() {
+async fn a_role_is_assumed_with_the_keys_of_its_source_and_cached_until_shortly_before_its_expiry()
+{
     let server = Peer::start(|_| Response::ok(assumed("ROLE")));
     let client = Here::at(&server);
     let home = Home::new().config(ROLES);
@@ -67,7 +68,7 @@ async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_be
 }
 
 #[tokio::test]
-async fn what_sts_refuses_is_told_and_asked_anew_the_next_time() {
+async fn a_refusal_of_sts_is_reported_and_the_next_call_asks_again() {
     let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
                    <Message>User: \"u\" is not authorized.\n\nThe canonical string is 'canary'</Message></Error><RequestId>r</RequestId></ErrorResponse>";
     let server = Peer::start(move |request| match request.index {
@@ -84,7 +85,7 @@ async fn what_sts_refuses_is_told_and_asked_anew_the_next_time() {
 }
 
 #[tokio::test]
-async fn a_mistake_in_a_profile_is_told_each_time() {
+async fn an_error_in_a_profile_is_reported_each_time() {
     let server = Peer::start(|_| Response::new(500));
     let home = Home::new().config(ROLES);
     let found = found(&home, "loop", &Here::at(&server)).unwrap();
@@ -96,7 +97,7 @@ async fn a_mistake_in_a_profile_is_told_each_time() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_process_is_asked_for_credentials() {
+async fn a_credential_process_is_run() {
     let expires = format_time(in_an_hour());
     let document = format!(
         r#"{{"Version":1,"AccessKeyId":"PROCESS","SecretAccessKey":"canary-secret","SessionToken":"canary-token","Expiration":"{expires}"}}"#
@@ -193,10 +194,10 @@ async fn a_login_is_exchanged_for_a_roles_credentials() {
 }
 
 #[tokio::test]
-async fn a_login_that_has_ended_is_told_with_the_command_that_renews_it() {
+async fn an_error_about_an_expired_login_names_the_command_that_renews_it() {
     if !is_at_home() {
         let home = sso_home(SystemTime::now() - Duration::from_secs(60));
-        return at_home("a_login_that_has_ended_is_told_with_the_command_that_renews_it", &home);
+        return at_home("an_error_about_an_expired_login_names_the_command_that_renews_it", &home);
     }
     let server = Peer::start(|_| Response::new(500));
     let error = by_sso(&Here::at(&server)).await.err().unwrap();
@@ -206,9 +207,12 @@ async fn a_login_that_has_ended_is_told_with_the_command_that_renews_it() {
 }
 
 #[tokio::test]
-async fn no_login_is_told_with_the_command_for_it() {
+async fn an_error_about_a_missing_login_names_the_command() {
     if !is_at_home() {
-        return at_home("no_login_is_told_with_the_command_for_it", &Home::new().config(SSO));
+        return at_home(
+            "an_error_about_a_missing_login_names_the_command",
+            &Home::new().config(SSO),
+        );
     }
     let server = Peer::start(|_| Response::new(500));
     let error = by_sso(&Here::at(&server)).await.err().unwrap();
@@ -264,7 +268,7 @@ async fn no_secret_of_the_sdk_is_shown() {
 }
 
 #[test]
-fn what_an_error_quotes_is_not_shown_and_what_is_said_twice_is_said_once() {
+fn an_error_shows_no_quoted_text_and_no_message_twice() {
     #[derive(Debug)]
     struct Outer(std::io::Error);
     impl std::fmt::Display for Outer {

@@ -54,7 +54,7 @@ fn canary_sources() -> Sources {
 }
 
 #[tokio::test]
-async fn keys_that_are_written_down_are_not_shown() {
+async fn given_keys_are_never_shown() {
     let (log, guard) = Log::begin();
     let home = Home::new()
         .credentials(
@@ -103,7 +103,7 @@ fn sent_token(asked: &Request) -> &'static str {
 }
 
 #[tokio::test]
-async fn what_servers_are_told_and_answer_is_not_shown() {
+async fn requests_and_responses_of_credential_servers_are_never_shown() {
     let (log, guard) = Log::begin();
     let expires = format_time(SystemTime::now() + Duration::from_secs(3600));
     let good = format!(

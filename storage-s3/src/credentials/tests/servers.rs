@@ -35,7 +35,7 @@ fn container(server: &Peer) -> Home {
 }
 
 #[tokio::test]
-async fn a_task_of_ecs_asks_the_agent_for_its_path() {
+async fn an_ecs_task_requests_its_path_from_the_agent() {
     let server = Peer::start(|_| Response::ok(document("TASK", in_an_hour())));
     let client = Here::at(&server);
     let found =
@@ -51,7 +51,7 @@ async fn a_task_of_ecs_asks_the_agent_for_its_path() {
 }
 
 #[tokio::test]
-async fn a_container_sends_the_token_it_was_given() {
+async fn a_container_sends_its_authorisation_token() {
     let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer given");
     assert_eq!(triple(&home.find_with(Here::at(&server)).unwrap()).await, given("C"));
@@ -61,7 +61,7 @@ async fn a_container_sends_the_token_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time() {
+async fn a_token_in_a_file_precedes_one_in_a_variable_and_is_read_each_time() {
     let server = Peer::start(|request| match request.index {
         0 => {
             Response::new(401).body(r#"{"code":"Expired","message":"the token first has expired"}"#)
@@ -89,7 +89,7 @@ async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time()
 }
 
 #[tokio::test]
-async fn a_token_file_that_is_missing_or_empty_is_named() {
+async fn an_error_names_a_token_file_that_is_missing_or_empty() {
     let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "~/token");
     let found = home.find_with(Here::at(&server)).unwrap();
@@ -100,7 +100,7 @@ async fn a_token_file_that_is_missing_or_empty_is_named() {
 }
 
 #[test]
-fn credentials_are_not_asked_of_strangers_without_tls() {
+fn credentials_of_other_hosts_are_fetched_only_with_tls() {
     let home = |name, value| Home::new().variable(name, value);
     for url in [
         "http://example.com/",
@@ -131,7 +131,7 @@ fn credentials_are_not_asked_of_strangers_without_tls() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_not_ready_is_asked_once_more() {
+async fn an_agent_that_is_not_ready_is_asked_twice() {
     let server = Peer::start(|request| match request.index {
         0 => Response::new(503),
         _ => Response::ok(document("C", in_an_hour())),
@@ -141,7 +141,7 @@ async fn an_agent_that_is_not_ready_is_asked_once_more() {
 }
 
 #[tokio::test]
-async fn an_agent_that_stays_unready_is_a_failure_that_may_pass() {
+async fn an_agent_that_stays_unready_is_a_retryable_error() {
     let server = Peer::start(|_| Response::new(500).body("oops"));
     let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["500", &base(&server)]);
@@ -150,7 +150,7 @@ async fn an_agent_that_stays_unready_is_a_failure_that_may_pass() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_not_there_is_told_without_its_path() {
+async fn an_error_about_an_unreachable_agent_omits_the_path() {
     let server = Peer::start(|_| Response::ok(""));
     let home = container(&server);
     let client = Here::at(&server);
@@ -166,7 +166,7 @@ async fn an_agent_that_is_not_there_is_told_without_its_path() {
 }
 
 #[tokio::test]
-async fn answers_that_are_none_are_told_without_what_they_say() {
+async fn an_invalid_response_is_reported_without_its_content() {
     for (response, word) in [
         ("canary", "line 1"),
         (r#""canary""#, "line 1"),
@@ -191,14 +191,14 @@ async fn answers_that_are_none_are_told_without_what_they_say() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_read_to_it() {
+async fn an_endless_response_is_read_up_to_a_limit() {
     let server = Peer::start(|_| Response::ok("x".repeat(300 * 1024)));
     let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["262144 bytes"]);
 }
 
 #[tokio::test]
-async fn credentials_that_have_expired_are_told_as_such() {
+async fn expired_credentials_are_reported_as_expired() {
     let now = SystemTime::now();
     let server = Peer::start(move |_| {
         Response::ok(document("C", now - HOUR)).header("date", httpdate::fmt_http_date(now))
@@ -208,7 +208,7 @@ async fn credentials_that_have_expired_are_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_does_not_make_credentials_expire_and_is_told() {
+async fn a_clock_that_is_ahead_is_reported_and_does_not_expire_credentials() {
     let (log, guard) = super::log::Log::begin();
     // Two hours behind ours: what it gives ended an hour ago, we would say.
     let theirs = SystemTime::now() - 2 * HOUR;
@@ -229,7 +229,7 @@ async fn a_clock_that_is_ahead_does_not_make_credentials_expire_and_is_told() {
 }
 
 #[test]
-fn a_difference_of_clocks_moves_times_only_if_it_is_no_delay_of_the_answer() {
+fn a_clock_skew_within_the_tolerance_is_ignored() {
     let minutes = |n: u64| Duration::from_secs(60 * n);
     let theirs = SystemTime::UNIX_EPOCH + 100 * HOUR;
     for (ours, moved) in [
@@ -263,7 +263,7 @@ fn instance(asked: &Request, expires: SystemTime) -> Response {
 }
 
 #[tokio::test]
-async fn an_instance_is_asked_for_a_token_its_role_and_that_roles_credentials() {
+async fn an_instance_is_asked_for_a_token_a_role_and_the_credentials_of_the_role() {
     let server = Peer::start(|asked| instance(asked, in_an_hour()));
     let client = Here::at(&server);
     let found = Home::new().find_with(client.clone()).unwrap();
@@ -274,7 +274,7 @@ async fn an_instance_is_asked_for_a_token_its_role_and_that_roles_credentials() 
 }
 
 #[tokio::test]
-async fn a_variable_says_where_the_metadata_service_is() {
+async fn a_variable_sets_the_endpoint_of_the_metadata_service() {
     let server = Peer::start(|asked| instance(asked, in_an_hour()));
     let endpoint = format!("{}/", base(&server));
     let client = Here::at(&server);
@@ -296,7 +296,7 @@ async fn a_variable_says_where_the_metadata_service_is() {
 }
 
 #[tokio::test]
-async fn an_instance_without_a_role_is_told_as_such() {
+async fn an_instance_without_a_role_is_reported_as_such() {
     let server = Peer::start(|asked| match asked.method.as_str() {
         "PUT" => Response::ok("metadata-token"),
         _ => Response::new(404).body("not found"),
@@ -310,14 +310,14 @@ async fn an_instance_without_a_role_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_metadata_service_that_refuses_is_told_with_its_status() {
+async fn a_refusal_of_the_metadata_service_is_reported_with_its_status() {
     let server = Peer::start(|_| Response::new(403).body("disabled"));
     let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["403", "returned no token"]);
 }
 
 #[tokio::test]
-async fn a_name_of_a_role_that_is_none_is_not_asked_for() {
+async fn an_invalid_role_name_is_not_requested() {
     for name in ["", "../../user-data", "a b", "<html>"] {
         let server = Peer::start(move |asked| match asked.method.as_str() {
             "PUT" => Response::ok("metadata-token"),
@@ -330,7 +330,7 @@ async fn a_name_of_a_role_that_is_none_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn what_an_instance_cannot_renew_is_used_for_a_while() {
+async fn expired_credentials_of_an_instance_are_used_for_a_while() {
     let (log, guard) = super::log::Log::begin();
     let server = Peer::start(|asked| instance(asked, SystemTime::now() - HOUR));
     let found = Home::new().find_with(Here::at(&server)).unwrap();
@@ -340,7 +340,7 @@ async fn what_an_instance_cannot_renew_is_used_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_is_no_instance_is_found_out_within_three_seconds() {
+async fn a_machine_that_is_not_an_instance_is_detected_within_three_seconds() {
     let found = Home::new().find_with(Silence { after: None }).unwrap();
     let start = tokio::time::Instant::now();
     let error = error(&found).await;
@@ -357,7 +357,7 @@ async fn a_machine_that_is_no_instance_is_found_out_within_three_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_metadata_service_that_stops_answering_is_given_up_within_three_seconds() {
+async fn a_metadata_service_that_stops_responding_times_out_within_three_seconds() {
     let found = Home::new().find_with(Silence { after: Some(Duration::from_millis(950)) }).unwrap();
     let start = tokio::time::Instant::now();
     let error = error(&found).await;
@@ -401,7 +401,7 @@ async fn a_token_is_exchanged_for_a_roles_credentials() {
 }
 
 #[tokio::test]
-async fn a_profile_may_name_token_and_role() {
+async fn a_profile_can_name_token_and_role() {
     let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
     let home = Home::new();
     let token = home.file("token", "jwt");
@@ -421,7 +421,7 @@ async fn a_profile_may_name_token_and_role() {
 }
 
 #[tokio::test]
-async fn sts_is_asked_in_the_region() {
+async fn sts_is_called_in_the_configured_region() {
     let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
     let region = |value: &str| Sources { region: Some(value.to_owned()), ..Sources::default() };
     let plain = Sources::default();
@@ -468,7 +468,7 @@ fn a_token_is_not_sent_over_the_network_without_tls() {
 }
 
 #[tokio::test]
-async fn what_sts_refuses_is_told_without_the_token() {
+async fn a_refusal_of_sts_is_reported_without_the_token() {
     let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredTokenException</Code>\
                    <Message>Token head.canary-jwt+/=.tail expired: current date/time must be before</Message></Error></ErrorResponse>";
     let server = Peer::start(move |_| Response::new(400).body(refusal));
@@ -486,7 +486,7 @@ async fn what_sts_refuses_is_told_without_the_token() {
 }
 
 #[tokio::test]
-async fn an_answer_of_sts_that_is_none_is_told_without_what_it_says() {
+async fn an_invalid_response_of_sts_is_reported_without_its_content() {
     for response in [
         "canary",
         "<canary/>",

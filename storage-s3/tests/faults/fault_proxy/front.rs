@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use url::Url;
 
 use super::conversation::{Server, converse};
-use super::wire::{Answer, Asked};
+use super::wire::{CannedResponse, RecordedRequest};
 use super::{State, runtime};
 
 /// A port. Dropping it breaks off all connections.
@@ -41,8 +41,10 @@ impl Front {
         Self::start(Server::At(endpoint.clone()), true)
     }
 
-    /// In place of a server: answers what the script says.
-    pub(crate) fn scripted(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Arc<Self> {
+    /// In place of a server: responses what the script says.
+    pub(crate) fn scripted(
+        script: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Self::start(Server::Script(Arc::new(script)), true)
     }
 
@@ -72,9 +74,9 @@ impl Front {
 impl Shared {
     /// Whom a request is for, by what it mentions: in its URL, or, if that is about no object, in
     /// its body.
-    pub(super) fn proxy_of(&self, asked: &Asked) -> Option<Arc<State>> {
-        let target = asked.uri().to_string();
-        let body = String::from_utf8_lossy(asked.body());
+    pub(super) fn proxy_of(&self, request: &RecordedRequest) -> Option<Arc<State>> {
+        let target = request.uri().to_string();
+        let body = String::from_utf8_lossy(request.body());
         let proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
         let mut there = proxies.iter().filter_map(Weak::upgrade);
         there.find(|state| target.contains(&state.prefix) || body.contains(&state.prefix))

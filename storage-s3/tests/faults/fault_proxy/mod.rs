@@ -27,12 +27,12 @@ use url::Url;
 
 pub(crate) use fault::{Fault, Gate};
 pub(crate) use front::Front;
-pub(crate) use plan::{Plan, Planned};
+pub(crate) use plan::{Plan, PlannedFault};
 pub(crate) use record::{Reached, Record};
-pub(crate) use wire::{Answer, Asked};
+pub(crate) use wire::{CannedResponse, RecordedRequest};
 
 /// For how long an event is waited for that must come: a test that fails takes as long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A proxy of a test's own, or of one of its cases, which shares a [`Front`] with others.
 pub(crate) struct Proxy {
@@ -44,22 +44,24 @@ pub(crate) struct Proxy {
 pub(crate) struct State {
     /// What requests mention that are for this proxy.
     prefix: String,
-    plans: Mutex<Vec<Arc<plan::Active>>>,
+    plans: Mutex<Vec<Arc<plan::ActivePlan>>>,
     record: Mutex<Record>,
     /// Says that there is something new in the record.
-    news: watch::Sender<()>,
+    changes: watch::Sender<()>,
 }
 
 impl Proxy {
-    /// In place of a server: answers what the script says.
-    pub(crate) fn scripted(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    /// In place of a server: responses what the script says.
+    pub(crate) fn scripted(
+        script: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+    ) -> Self {
         Self::below(&Front::scripted(script), "")
     }
 
     /// For what is below a prefix; nobody else gets to see it.
     pub(crate) fn below(front: &Arc<Front>, prefix: impl Into<String>) -> Self {
-        let (plans, record, news) = (Mutex::default(), Mutex::default(), watch::Sender::new(()));
-        let state = Arc::new(State { prefix: prefix.into(), plans, record, news });
+        let (plans, record, changes) = (Mutex::default(), Mutex::default(), watch::Sender::new(()));
+        let state = Arc::new(State { prefix: prefix.into(), plans, record, changes });
         front.add(&state);
         Self { front: Arc::clone(front), state }
     }
@@ -76,12 +78,12 @@ impl Proxy {
 
     /// How many requests for an operation have come.
     pub(crate) fn count(&self, operation: &str) -> usize {
-        self.look(|record| record.count(operation))
+        self.inspect(|record| record.count(operation))
     }
 
     /// Looks at what has come by.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
-        look(&self.state.record())
+    pub(crate) fn inspect<T>(&self, inspect: impl FnOnce(&Record) -> T) -> T {
+        inspect(&self.state.record())
     }
 
     /// Waits until the record is as it should be.
@@ -93,13 +95,13 @@ impl Proxy {
         let state = Arc::clone(&self.state);
         // On the proxy's clock, which no test turns on.
         let waiting = runtime().spawn(async move {
-            let mut news = state.news.subscribe();
+            let mut changes = state.changes.subscribe();
             let came = async {
                 while !holds(&state.record()) {
-                    let _ = news.changed().await;
+                    let _ = changes.changed().await;
                 }
             };
-            tokio::time::timeout(PATIENCE, came).await.is_ok()
+            tokio::time::timeout(EVENT_TIMEOUT, came).await.is_ok()
         });
         assert!(
             waiting.await.unwrap(),
@@ -120,13 +122,13 @@ impl State {
     }
 
     /// Writes something down.
-    fn note<T>(&self, write: impl FnOnce(&mut Record) -> T) -> T {
+    fn record_event<T>(&self, write: impl FnOnce(&mut Record) -> T) -> T {
         let written = write(&mut self.record());
-        self.news.send_replace(());
+        self.changes.send_replace(());
         written
     }
 
-    fn plans(&self) -> MutexGuard<'_, Vec<Arc<plan::Active>>> {
+    fn plans(&self) -> MutexGuard<'_, Vec<Arc<plan::ActivePlan>>> {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, Method};
 
-use super::wire::{Answer, Asked};
+use super::wire::{CannedResponse, RecordedRequest};
 use crate::common::requests::Requests;
 
 /// What came by, in the order in which it came.
@@ -35,11 +35,11 @@ pub(crate) enum Reached {
     Come,
     /// All of it has come, and nothing is done until the test says so, or ever.
     Held,
-    /// The server has done as it was asked, or refused.
+    /// The server has done as it was request, or refused.
     Done,
-    /// An answer was sent, all of it.
+    /// An response was sent, all of it.
     Answered,
-    /// The driver went away before its answer, or before the end of it.
+    /// The driver went away before its response, or before the end of it.
     Abandoned,
 }
 
@@ -94,13 +94,13 @@ impl Record {
             .collect()
     }
 
-    /// Writes a request down; answers its place.
-    pub(super) fn come(&mut self, operation: &'static str, asked: &Asked) -> usize {
+    /// Writes a request down; responses its place.
+    pub(super) fn come(&mut self, operation: &'static str, request: &RecordedRequest) -> usize {
         self.seen.push(Seen {
             operation,
-            method: asked.method().clone(),
-            target: asked.uri().to_string(),
-            headers: asked.headers().clone(),
+            method: request.method().clone(),
+            target: request.uri().to_string(),
+            headers: request.headers().clone(),
             at: Instant::now(),
             state: Reached::Come,
         });
@@ -112,19 +112,25 @@ impl Record {
     }
 
     /// Whether a request is about an upload that is over.
-    pub(super) fn is_about_what_is_over(&self, asked: &Asked) -> bool {
-        upload_id(asked)
+    pub(super) fn is_about_what_is_over(&self, request: &RecordedRequest) -> bool {
+        upload_id(request)
             .and_then(|id| self.uploads.get(id))
             .is_some_and(|upload| *upload != Upload::Open)
     }
 
-    /// Notes what a server's answer says about uploads.
-    pub(super) fn done(&mut self, place: usize, operation: &str, asked: &Asked, answer: &Answer) {
+    /// Notes what a server's response says about uploads.
+    pub(super) fn done(
+        &mut self,
+        place: usize,
+        operation: &str,
+        request: &RecordedRequest,
+        response: &CannedResponse,
+    ) {
         self.reach(place, Reached::Done);
-        if !(200..300).contains(&answer.status) {
+        if !(200..300).contains(&response.status) {
             return;
         }
-        let body = String::from_utf8_lossy(&answer.body);
+        let body = String::from_utf8_lossy(&response.body);
         let state = match operation {
             "CreateMultipartUpload" => {
                 if let Some((_, rest)) = body.split_once("<UploadId>") {
@@ -137,7 +143,7 @@ impl Record {
             "AbortMultipartUpload" => Upload::Aborted,
             _ => return,
         };
-        if let Some(id) = upload_id(asked) {
+        if let Some(id) = upload_id(request) {
             self.uploads.insert(id.to_owned(), state);
         }
     }
@@ -145,13 +151,13 @@ impl Record {
 
 /// As the server gave it, with what is escaped in a query left so: ids of the servers that are used
 /// have nothing to escape but `~`, which is not.
-fn upload_id(asked: &Asked) -> Option<&str> {
-    asked.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("uploadId="))
+fn upload_id(request: &RecordedRequest) -> Option<&str> {
+    request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("uploadId="))
 }
 
 /// The operation's name in the API reference of S3.
-pub(super) fn operation_of(asked: &Asked) -> &'static str {
+pub(super) fn operation_of(request: &RecordedRequest) -> &'static str {
     let counted = Requests::default();
-    counted.count(asked);
+    counted.count(request);
     counted.take().into_keys().next().unwrap()
 }

@@ -11,20 +11,20 @@ use tokio::net::TcpStream;
 pub(crate) type Socket = BufReader<TcpStream>;
 
 /// A request; its body is empty as long as it has not been read.
-pub(crate) type Asked = Request<Bytes>;
+pub(crate) type RecordedRequest = Request<Bytes>;
 
 /// The longest line of a head.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// An answer.
+/// An response.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct CannedResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl CannedResponse {
     pub(crate) fn new(status: u16, body: impl Into<Bytes>) -> Self {
         Self { status, headers: HeaderMap::new(), body: body.into() }
     }
@@ -54,7 +54,7 @@ impl Answer {
     }
 
     /// The head, as it goes over the wire. The body's length is told unless a length is among the
-    /// headers, as it is in the answer to a HEAD.
+    /// headers, as it is in the response to a HEAD.
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} Said\r\n", self.status).into_bytes();
         for (name, value) in &self.headers {
@@ -73,7 +73,7 @@ impl Answer {
 }
 
 /// The head of the next request; `None` if the driver has closed the connection.
-pub(crate) async fn read_head(socket: &mut Socket) -> io::Result<Option<Asked>> {
+pub(crate) async fn read_head(socket: &mut Socket) -> io::Result<Option<RecordedRequest>> {
     let Some(first) = read_line(socket).await? else { return Ok(None) };
     let mut words = first.split(' ');
     let method: Method = parsed(words.next())?;
@@ -87,14 +87,17 @@ pub(crate) async fn read_head(socket: &mut Socket) -> io::Result<Option<Asked>> 
         let (name, value) = line.split_once(": ").ok_or(io::ErrorKind::InvalidData)?;
         headers.append(parsed::<HeaderName>(Some(name))?, parsed::<HeaderValue>(Some(value))?);
     }
-    let mut asked = Request::new(Bytes::new());
-    (*asked.method_mut(), *asked.uri_mut(), *asked.headers_mut()) = (method, uri, headers);
-    Ok(Some(asked))
+    let mut request = Request::new(Bytes::new());
+    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+    Ok(Some(request))
 }
 
 /// Reads the body, whose length every request of the driver tells.
-pub(crate) async fn read_body(socket: &mut Socket, asked: &mut Asked) -> io::Result<()> {
-    let len: u64 = match asked.headers().get("content-length") {
+pub(crate) async fn read_body(
+    socket: &mut Socket,
+    request: &mut RecordedRequest,
+) -> io::Result<()> {
+    let len: u64 = match request.headers().get("content-length") {
         Some(len) => parsed(len.to_str().ok())?,
         None => 0,
     };
@@ -104,11 +107,11 @@ pub(crate) async fn read_body(socket: &mut Socket, asked: &mut Asked) -> io::Res
     if body.len() as u64 != len {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    *asked.body_mut() = body.freeze();
+    *request.body_mut() = body.freeze();
     Ok(())
 }
 
-/// Ends when the driver closes the connection while it waits for an answer.
+/// Ends when the driver closes the connection while it waits for an response.
 pub(crate) async fn gone(socket: &mut Socket) {
     // Nobody sends a second request before the first one is answered.
     while socket.fill_buf().await.is_ok_and(|read| !read.is_empty()) {

@@ -1,4 +1,4 @@
-//! [`Scene`]: what is done by a multipart upload, with a fault at work.
+//! [`Scenario`]: what is done by a multipart upload, with a fault at work.
 //!
 //! The new object comes of it or the old one with an error; and no upload is left.
 
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use storage_core::{ErrorKind, Metadata, Result};
 
 use crate::fault_proxy::Fault;
-use crate::stage::{ATTEMPTS, Ground, PART, Stage, assert_bytes, part_and_a_bit};
+use crate::fixture::{ATTEMPTS, Fixture, PART, SharedFixture, assert_bytes, two_parts};
 
 pub(crate) const CREATE: &str = "CreateMultipartUpload";
 pub(crate) const COMPLETE: &str = "CompleteMultipartUpload";
@@ -16,7 +16,7 @@ pub(crate) const ABORT: &str = "AbortMultipartUpload";
 
 /// What is done. Each makes an object `a` of two parts where there was another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scene {
+pub(crate) enum Scenario {
     /// A save.
     Save,
     /// A copy of an object that is too large for one request.
@@ -41,23 +41,23 @@ pub(crate) fn always(fault: Fault, kind: ErrorKind) -> Case {
     Case { fault, calls: usize::MAX, expected: Err(kind) }
 }
 
-impl Scene {
+impl Scenario {
     /// Stages for it.
-    pub(crate) fn ground(self) -> Arc<Ground> {
+    pub(crate) fn shared(self) -> Arc<SharedFixture> {
         match self {
-            Self::Save => Ground::new(),
-            Self::Copy => Ground::with(|builder| builder.largest_copy(PART)),
+            Self::Save => SharedFixture::new(),
+            Self::Copy => SharedFixture::with(|builder| builder.largest_copy(PART)),
         }
     }
 
     /// Does it.
-    pub(crate) async fn play(self, stage: &Stage) -> Result<()> {
-        stage.truth.save("a", "old").await.unwrap();
+    pub(crate) async fn run(self, fixture: &Fixture) -> Result<()> {
+        fixture.truth.save("a", "old").await.unwrap();
         match self {
-            Self::Save => stage.storage.save("a", part_and_a_bit()).await.map(|_| ()),
+            Self::Save => fixture.storage.save("a", two_parts()).await.map(|_| ()),
             Self::Copy => {
-                stage.truth.save("source", part_and_a_bit()).await.unwrap();
-                stage
+                fixture.truth.save("source", two_parts()).await.unwrap();
+                fixture
                     .storage
                     .copy("source", "a")
                     .metadata(Metadata::new().content_type("text/new"))
@@ -68,28 +68,33 @@ impl Scene {
 
     /// Tries each case on each operation, all at once: most of the time is waiting for the next
     /// attempt.
-    pub(crate) async fn each_comes_to<const N: usize>(
+    pub(crate) async fn assert_each_outcome<const N: usize>(
         self,
         operations: &[&'static str],
         cases: impl Fn() -> [Case; N],
     ) {
-        let ground = self.ground();
-        let all = operations
-            .iter()
-            .flat_map(|operation| cases().map(|case| self.comes_to(&ground, operation, case)));
+        let shared = self.shared();
+        let all = operations.iter().flat_map(|operation| {
+            cases().map(|case| self.assert_outcome(&shared, operation, case))
+        });
         join_all(all).await;
     }
 
-    async fn comes_to(self, ground: &Arc<Ground>, operation: &'static str, case: Case) {
+    async fn assert_outcome(
+        self,
+        shared: &Arc<SharedFixture>,
+        operation: &'static str,
+        case: Case,
+    ) {
         let Case { fault, calls, expected } = case;
-        let stage = Stage::on(ground);
-        let planned = stage.proxy.on(operation).calls(1..=calls).then(fault.clone());
-        let outcome = self.play(&stage).await.map_err(|error| error.kind());
+        let fixture = Fixture::on(shared);
+        let planned = fixture.proxy.on(operation).calls(1..=calls).then(fault.clone());
+        let outcome = self.run(&fixture).await.map_err(|error| error.kind());
         assert_eq!(outcome, expected, "{fault:?} of {operation}");
         planned.assert_fired();
         match outcome {
-            Ok(()) => assert_new(&stage).await,
-            Err(_) => assert_old(&stage).await,
+            Ok(()) => assert_new(&fixture).await,
+            Err(_) => assert_old(&fixture).await,
         }
         // Each part is sent for itself.
         let most = if operation.starts_with("UploadPart") { 2 * ATTEMPTS } else { ATTEMPTS };
@@ -98,13 +103,13 @@ impl Scene {
 }
 
 /// Asserts that the old object is there, and no upload left.
-pub(crate) async fn assert_old(stage: &Stage) {
-    assert_bytes(&stage.found("a").await.unwrap(), b"old");
-    stage.proxy.no_upload_is_left().await;
+pub(crate) async fn assert_old(fixture: &Fixture) {
+    assert_bytes(&fixture.found("a").await.unwrap(), b"old");
+    fixture.proxy.no_upload_is_left().await;
 }
 
 /// Asserts that the new object is there, and no upload left.
-pub(crate) async fn assert_new(stage: &Stage) {
-    assert_bytes(&stage.found("a").await.unwrap(), &part_and_a_bit());
-    stage.proxy.no_upload_is_left().await;
+pub(crate) async fn assert_new(fixture: &Fixture) {
+    assert_bytes(&fixture.found("a").await.unwrap(), &two_parts());
+    fixture.proxy.no_upload_is_left().await;
 }

@@ -1,4 +1,4 @@
-//! [`Stage`]: a bucket of the server in this process, as it is and behind a proxy; and what the tests put into it.
+//! [`Fixture`]: a bucket of the server in this process, as it is and behind a proxy; and what the tests put into it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -20,25 +20,25 @@ pub(crate) const ATTEMPTS: usize = 6;
 
 /// A bucket, as it is and behind a proxy. To make a driver takes its time, so that the cases of a
 /// test share both.
-pub(crate) struct Ground {
+pub(crate) struct SharedFixture {
     truth: Storage,
     storage: Storage,
     front: Arc<Front>,
-    stages: AtomicUsize,
+    count: AtomicUsize,
     _bucket: Bucket,
 }
 
 /// A part of a bucket that is a case's own.
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     pub(crate) proxy: Proxy,
     /// Behind the proxy.
     pub(crate) storage: Storage,
     /// What is really there.
     pub(crate) truth: Storage,
-    _ground: Arc<Ground>,
+    _ground: Arc<SharedFixture>,
 }
 
-impl Ground {
+impl SharedFixture {
     pub(crate) fn new() -> Arc<Self> {
         Self::with(|builder| builder)
     }
@@ -50,26 +50,26 @@ impl Ground {
         let storage = Storage::new(set_up(builder).build().unwrap());
         // Without checksums, since the server keeps an old object's when an upload replaces it.
         let truth = Storage::new(bucket.builder().checksum(ChecksumMode::None).build().unwrap());
-        Arc::new(Self { truth, storage, front, stages: AtomicUsize::new(0), _bucket: bucket })
+        Arc::new(Self { truth, storage, front, count: AtomicUsize::new(0), _bucket: bucket })
     }
 }
 
-impl Stage {
+impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::on(&Ground::new())
+        Self::on(&SharedFixture::new())
     }
 
     pub(crate) fn with(set_up: impl FnOnce(S3Builder) -> S3Builder) -> Self {
-        Self::on(&Ground::with(set_up))
+        Self::on(&SharedFixture::with(set_up))
     }
 
-    pub(crate) fn on(ground: &Arc<Ground>) -> Self {
+    pub(crate) fn on(shared: &Arc<SharedFixture>) -> Self {
         // None is the beginning of another.
-        let prefix = format!("stage-{:04}", ground.stages.fetch_add(1, Ordering::SeqCst));
-        let proxy = Proxy::below(&ground.front, &prefix);
-        let storage = ground.storage.prefixed(&prefix).unwrap();
-        let truth = ground.truth.prefixed(&prefix).unwrap();
-        Self { proxy, storage, truth, _ground: Arc::clone(ground) }
+        let prefix = format!("fixture-{:04}", shared.count.fetch_add(1, Ordering::SeqCst));
+        let proxy = Proxy::below(&shared.front, &prefix);
+        let storage = shared.storage.prefixed(&prefix).unwrap();
+        let truth = shared.truth.prefixed(&prefix).unwrap();
+        Self { proxy, storage, truth, _ground: Arc::clone(shared) }
     }
 
     /// What is really there; `None` for nothing.
@@ -98,7 +98,7 @@ pub(crate) fn pattern(len: usize) -> Bytes {
 }
 
 /// What needs an upload of two parts.
-pub(crate) fn part_and_a_bit() -> Bytes {
+pub(crate) fn two_parts() -> Bytes {
     static BYTES: LazyLock<Bytes> = LazyLock::new(|| pattern(PART as usize + 1_000));
     BYTES.clone()
 }
@@ -133,7 +133,7 @@ pub(crate) async fn read(storage: &Storage, key: &str) -> Result<Bytes> {
 }
 
 /// Waits for what must come to an end.
-pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn within_timeout<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what)
         .await
         .unwrap_or_else(|_| panic!("it did not come to an end"))
@@ -141,7 +141,7 @@ pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
 
 /// Turns this test's clock on: its timers go off, those of the proxy do not. What is waited for
 /// takes place in between, since the clock goes on as usual afterwards.
-pub(crate) async fn turn_clock_on(by: Duration) {
+pub(crate) async fn advance_clock(by: Duration) {
     tokio::time::pause();
     tokio::time::advance(by).await;
     tokio::time::resume();
