@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, config, cp, exists, get, ls, mirror, mv, put, rm, stat, url};
+use crate::commands::{cat, config, cp, drivers, exists, get, ls, mirror, mv, put, rm, stat, url};
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
 use crate::signals::run_until_interrupted;
@@ -35,6 +35,7 @@ pub(crate) struct Cli {
 enum Command {
     #[command(flatten)]
     Verb(Verb),
+    Drivers(drivers::Args),
     Mirror(mirror::Args),
 }
 
@@ -59,6 +60,7 @@ impl Cli {
     pub(crate) fn run(self) -> Result<ExitStatus, Failure> {
         match self.command {
             Command::Verb(verb) => run_until_interrupted(verb.run(self.config)),
+            Command::Drivers(args) => drivers::run(&args),
             // The server starts its own threads and handles signals itself.
             Command::Mirror(args) => mirror::run(&args),
         }

@@ -45,14 +45,27 @@
 //!
 //! | driver | URL | options of its own |
 //! |---|---|---|
-//! | `fs` | `file:///abs/path` | `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `remove_locks`, `metadata`, `signing_key` |
+//! | `fs` | `file:///abs/path` | `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `remove_locks`, `signing_key`, `metadata` |
 //! | `memory` | `memory:` | none |
 //! | `s3` | `s3://bucket/prefix` | `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http` |
-//! | `http` | `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers`, `allow_http` |
-//! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `admin`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty` |
+//! | `http` | `http://host/dir/`, `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `allow_http`, `headers` |
+//! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty`, `admin` |
 //!
-//! What they mean is told by the builders of the drivers, in the modules `fs`, `s3`, `http_driver`
-//! and `http_cache`.
+//! `anystorage drivers NAME` prints the type, default and purpose of each, and [`Registry::describe`]
+//! returns them. Every driver also takes:
+//!
+//! <!-- options of every driver -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `prefix` | text | | The first segments of every key. The storage shows the objects below them alone. |
+//! | `read_only` | boolean | `false` | Whether the storage refuses everything that would change it. |
+//! | `public_url` | URL | | The public address of the backend's root: the base of public links. A `prefix` comes after it. |
+//! | `timeout` | duration | | The longest time without a response or progress. |
+//! | `retries` | integer | `0` | How many times a failure that may pass is tried again. |
+//! | `default_headers` | table of texts | | Metadata of objects that are saved without it, by header name (`Cache-Control` or `cache_control`). |
+//!
+//! <!-- end of options -->
 //!
 //! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which
 //!   names it and lists the known ones. No value is ever shown: it may be a secret.

@@ -21,10 +21,11 @@ const CONFIG: &str = "STORAGE_CONFIG";
 ///
 /// ```
 /// use std::sync::Arc;
+/// use anystorage::config::NoOptions;
 /// use anystorage::{Loader, Memory};
 ///
 /// let mut registry = anystorage::registry();
-/// registry.register("mine", |_options, _context| Ok(Arc::new(Memory::new())));
+/// registry.register("mine", |_: NoOptions, _context| Ok(Arc::new(Memory::new())));
 ///
 /// let loader = Loader::new().with_registry(registry);
 /// let storages = loader.toml_str("[storages.default]\ndriver = 'mine'")?.open_all()?;

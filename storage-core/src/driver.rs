@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream};
 use crate::driver_ref::DriverRef;
 use crate::entry::EntryStream;
 use crate::error::Result;
+use crate::forward;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
@@ -163,52 +164,9 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
 
 #[async_trait]
 impl<D: Driver + ?Sized> Driver for Arc<D> {
-    fn info(&self) -> DriverInfo {
-        (**self).info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        (**self).innermost()
-    }
-
-    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        (**self).save(key, payload, options).await
-    }
-
-    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        (**self).open(key, options).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        (**self).stat(key).await
-    }
-
-    async fn exists(&self, key: &Key) -> Result<bool> {
-        (**self).exists(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        (**self).delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        (**self).delete_many(keys).await
-    }
-
-    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        (**self).delete_folder_marker(marker).await
-    }
-
-    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        (**self).list(prefix, options)
-    }
-
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        (**self).copy(from, to, options).await
-    }
-
-    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        (**self).url(key, options).await
+    forward! {
+        to **self: info, innermost, save, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy, url
     }
 }
 

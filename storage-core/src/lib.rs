@@ -51,10 +51,12 @@ mod entry;
 mod error;
 mod etag;
 mod file_stream;
+mod forward;
 #[cfg(feature = "checksums")]
 mod hasher;
 mod hashers;
 mod hex;
+mod inspect;
 mod key;
 pub mod keys;
 pub mod layers;
@@ -90,6 +92,7 @@ pub use error::{BoxError, Error, ErrorKind, Operation, Result};
 pub use etag::ETag;
 #[cfg(feature = "checksums")]
 pub use hasher::Hasher;
+pub use inspect::BodyEvent;
 pub use key::{IntoKey, IntoPrefix, Key, MAX_KEY_BYTES, Prefix};
 pub use link::Link;
 pub use list::{Entries, List};
@@ -103,7 +106,7 @@ pub use options::{
 };
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
-pub use registry::{BuildContext, Registry};
+pub use registry::{BuildContext, DriverDescription, Registry};
 pub use response::ResponseMeta;
 pub use save::Save;
 pub use storage::Storage;

@@ -20,6 +20,7 @@ use tokio_util::io::StreamReader;
 use crate::atomic_file;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::file_stream::{FileStream, read_at_most};
+use crate::inspect::{BodyEvent, Inspected};
 use crate::metadata::ObjectMeta;
 use crate::payload::Payload;
 
@@ -156,6 +157,44 @@ impl Object {
             self.body = Body::Stream(wrap(chunks));
         }
         self
+    }
+
+    /// Reports each chunk of the body, its end or its error as they pass, for a layer that counts or
+    /// logs them. A body in memory or in a file stays one and is reported at once, by its length.
+    ///
+    /// The closure is dropped after the last event, or with the body.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicU64, Ordering};
+    /// # let storage = storage_core::Memory::storage();
+    /// # storage.save("a", "hello").await?;
+    /// use storage_core::BodyEvent;
+    ///
+    /// let total = Arc::new(AtomicU64::new(0));
+    /// let count = Arc::clone(&total);
+    /// let object = storage.open("a").await?.inspect(move |event| match event {
+    ///     BodyEvent::Ready(bytes) => drop(count.fetch_add(bytes, Ordering::Relaxed)),
+    ///     BodyEvent::Chunk(chunk) => drop(count.fetch_add(chunk.len() as u64, Ordering::Relaxed)),
+    ///     _ => {}
+    /// });
+    /// assert_eq!(object.text().await?, "hello");
+    /// assert_eq!(total.load(Ordering::Relaxed), 5);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn inspect<F>(self, mut inspect: F) -> Self
+    where
+        F: FnMut(BodyEvent<'_>) + Send + Unpin + 'static,
+    {
+        match &self.body {
+            Body::Bytes(_) | Body::File(_) => {
+                inspect(BodyEvent::Ready(self.content_length()));
+                self
+            }
+            Body::Stream(_) => self.map_stream(|chunks| Inspected::new(chunks, inspect).boxed()),
+        }
     }
 
     pub(crate) fn with_driver(mut self, driver: Cow<'static, str>) -> Self {

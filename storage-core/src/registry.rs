@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::config::{CommonOptions, Options, StorageConfig, StoragesConfig, Value};
+use crate::config::{
+    CommonOptions, DeclaredOptions, NoOptions, OptionSpec, Options, StorageConfig, StoragesConfig,
+    Value,
+};
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::layers;
@@ -23,27 +26,47 @@ type ReadUrl = Arc<dyn Fn(&Url) -> Result<Options> + Send + Sync>;
 /// know of each other.
 ///
 /// ```
+/// use std::sync::Arc;
+/// use storage_core::config::{NoOptions, Options};
 /// use storage_core::{Memory, Registry};
 ///
 /// let mut registry = Registry::with_memory();
-/// registry.register("scratch", |options, _context| {
-///     options.read::<NoOptions>("scratch")?;
-///     Ok(std::sync::Arc::new(Memory::new()))
-/// });
-/// registry.register_scheme("scratch", "scratch", |_url| Ok(Default::default()));
+/// registry.register("scratch", |_: NoOptions, _context| Ok(Arc::new(Memory::new())));
+/// registry.register_scheme("scratch", "scratch", "scratch:", |_url| Ok(Options::new()));
 /// let storage = registry.open_url("scratch:?read_only=true")?;
-///
-/// #[derive(serde::Deserialize)]
-/// #[serde(deny_unknown_fields)]
-/// struct NoOptions {}
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Registry {
-    drivers: BTreeMap<String, Build>,
-    schemes: BTreeMap<String, (String, ReadUrl)>,
+    drivers: BTreeMap<String, Registered>,
+    schemes: BTreeMap<String, Scheme>,
     /// Names of drivers and schemes that exist, but not here, and what to do to have them.
     missing: BTreeMap<String, String>,
+}
+
+#[derive(Clone)]
+struct Registered {
+    options: &'static [OptionSpec],
+    build: Build,
+}
+
+#[derive(Clone)]
+struct Scheme {
+    driver: String,
+    form: String,
+    read: ReadUrl,
+}
+
+/// A registered driver, for listings and manuals: see [`Registry::describe`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DriverDescription<'a> {
+    /// The name that the option `driver` selects it by.
+    pub name: &'a str,
+    /// The forms of its URLs: `file:///abs/path`. Empty if it has none.
+    pub url_forms: Vec<&'a str>,
+    /// Its own options. Every driver also takes those of [`CommonOptions`].
+    pub options: &'static [OptionSpec],
 }
 
 /// How many storages may stand one behind the other. Each is a driver around a driver, so the stack
@@ -61,11 +84,8 @@ impl Registry {
     #[must_use]
     pub fn with_memory() -> Self {
         let mut registry = Self::new();
-        registry.register("memory", |options, _| {
-            options.read::<NoOptions>("memory")?;
-            Ok(Arc::new(Memory::new()))
-        });
-        registry.register_scheme("memory", "memory", |url| match url.path() {
+        registry.register("memory", |_: NoOptions, _| Ok(Arc::new(Memory::new())));
+        registry.register_scheme("memory", "memory", "memory:", |url| match url.path() {
             "" if !url.has_authority() => Ok(Options::new()),
             _ => Err(Error::config(
                 "a memory URL is memory: and nothing else, but for options, as in memory:?prefix=a",
@@ -76,28 +96,38 @@ impl Registry {
 
     /// Registers a driver, or replaces the one of that name.
     ///
-    /// `build` reads its own options with [`Options::read`]; those of [`CommonOptions`] are taken
-    /// out before, and put around the driver as layers after.
-    pub fn register<F>(&mut self, name: impl Into<String>, build: F) -> &mut Self
+    /// `build` receives the driver's own options, which [`options!`](crate::options!) declares.
+    /// The registry applies those of [`CommonOptions`] itself, as layers around the driver.
+    pub fn register<O, F>(&mut self, name: impl Into<String>, build: F) -> &mut Self
     where
-        F: Fn(Options, &BuildContext<'_>) -> Result<Arc<dyn Driver>> + Send + Sync + 'static,
+        O: DeclaredOptions + 'static,
+        F: Fn(O, &BuildContext<'_>) -> Result<Arc<dyn Driver>> + Send + Sync + 'static,
     {
-        self.drivers.insert(name.into(), Arc::new(build));
+        let name = name.into();
+        let driver = name.clone();
+        let build = move |options: Options, context: &BuildContext<'_>| {
+            build(O::read_from(options, &driver)?, context)
+        };
+        self.drivers.insert(name, Registered { options: O::SPECS, build: Arc::new(build) });
         self
     }
 
-    /// Registers a URL scheme for a driver. `read` makes options of what stands before the query;
-    /// the query's parameters are added by name.
+    /// Registers a URL scheme for a driver.
+    ///
+    /// `form` shows people what such a URL looks like: `"file:///abs/path"`. `read` converts what
+    /// stands before the query to options; the registry adds the parameters of the query by name.
     pub fn register_scheme<F>(
         &mut self,
         scheme: impl Into<String>,
         driver: impl Into<String>,
+        form: impl Into<String>,
         read: F,
     ) -> &mut Self
     where
         F: Fn(&Url) -> Result<Options> + Send + Sync + 'static,
     {
-        self.schemes.insert(scheme.into(), (driver.into(), Arc::new(read)));
+        let scheme_of = Scheme { driver: driver.into(), form: form.into(), read: Arc::new(read) };
+        self.schemes.insert(scheme.into(), scheme_of);
         self
     }
 
@@ -127,6 +157,27 @@ impl Registry {
     /// The names of the registered drivers, sorted.
     pub fn drivers(&self) -> impl Iterator<Item = &str> {
         self.drivers.keys().map(String::as_str)
+    }
+
+    /// Returns the URL forms and the options of a driver, or `None` if it is not registered.
+    ///
+    /// ```
+    /// use storage_core::Registry;
+    ///
+    /// let registry = Registry::with_memory();
+    /// let memory = registry.describe("memory").ok_or("not registered")?;
+    /// assert_eq!((memory.url_forms, memory.options.len()), (vec!["memory:"], 0));
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[must_use]
+    pub fn describe(&self, driver: &str) -> Option<DriverDescription<'_>> {
+        let (name, registered) = self.drivers.get_key_value(driver)?;
+        let schemes = self.schemes.values().filter(|scheme| scheme.driver == driver);
+        Some(DriverDescription {
+            name,
+            url_forms: schemes.map(|scheme| scheme.form.as_str()).collect(),
+            options: registered.options,
+        })
     }
 
     /// The registered URL schemes, sorted.
@@ -197,7 +248,7 @@ impl Registry {
                 "a {scheme} URL with a '#': write it as %23 if it belongs to the name"
             )));
         }
-        let (driver, read) = self.schemes.get(scheme).ok_or_else(|| {
+        let Scheme { driver, read, .. } = self.schemes.get(scheme).ok_or_else(|| {
             Error::config(if self.drivers.contains_key(scheme) {
                 format!("driver {scheme} has no URL form: configure it in a config file")
             } else {
@@ -222,10 +273,6 @@ impl Registry {
         self.schemes().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", ")
     }
 }
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoOptions {}
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -356,14 +403,14 @@ impl<'a> Building<'a> {
 
     fn build_layers(&self, config: &StorageConfig) -> Result<Storage> {
         let StorageConfig { driver, common, options } = config;
-        let build = self.registry.drivers.get(driver).ok_or_else(|| {
+        let registered = self.registry.drivers.get(driver).ok_or_else(|| {
             let known = self.registry.drivers().collect::<Vec<_>>().join(", ");
             Error::config(format!(
                 "unknown driver {driver:?}{}; known are {known}",
                 self.registry.way_to(driver)
             ))
         })?;
-        let inner = build(options.clone(), &BuildContext { building: self, common })?;
+        let inner = (registered.build)(options.clone(), &BuildContext { building: self, common })?;
         Ok(Storage::from_arc(wrapped(inner, common)?))
     }
 }

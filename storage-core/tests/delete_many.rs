@@ -2,20 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{FutureExt, StreamExt, stream};
-use scripted::{End, Fault, Scripted};
 use storage_core::{
     DeleteMany, Entry, Error, ErrorKind, Key, MAX_DELETE_MANY, Memory, Operation, Prefix, Result,
     Storage, delete_one_by_one,
 };
 use storage_testkit::faults::Faults;
 use storage_testkit::foreign::Foreign;
+use storage_testkit::scripted::{End, Fault, Scripted};
 use tokio::sync::mpsc;
 
 fn storage(scripted: &Scripted) -> Storage {
@@ -24,7 +21,7 @@ fn storage(scripted: &Scripted) -> Storage {
 
 /// How many keys each request had.
 fn batches(scripted: &Scripted) -> Vec<usize> {
-    let calls = scripted.asked();
+    let calls = scripted.calls();
     calls.iter().map(|call| call.strip_prefix("delete_many ").unwrap().split(' ').count()).collect()
 }
 
@@ -66,9 +63,9 @@ async fn nothing_is_taken_or_deleted_before_it_is_polled() {
         counter.fetch_add(1, Ordering::Relaxed);
     });
     let mut deletion = storage(&scripted).delete_many(keys);
-    assert_eq!((taken.load(Ordering::Relaxed), scripted.asked().len()), (0, 0));
+    assert_eq!((taken.load(Ordering::Relaxed), scripted.calls().len()), (0, 0));
     assert_eq!(deletion.next().await.unwrap().unwrap(), "a");
-    assert_eq!((taken.load(Ordering::Relaxed), scripted.asked().len()), (1, 1));
+    assert_eq!((taken.load(Ordering::Relaxed), scripted.calls().len()), (1, 1));
     assert!(deletion.next().await.is_none());
     assert!(deletion.next().await.is_none(), "it stays at its end");
 }
@@ -89,7 +86,7 @@ async fn without_a_key_there_is_no_request() {
     let storage = storage(&scripted);
     assert_eq!(storage.delete_many(stream::iter(numbers(0))).finish().await.unwrap(), 0);
     assert_eq!(storage.delete_many(stream::iter(["//", ".."])).collect::<Vec<_>>().await.len(), 2);
-    assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
+    assert!(scripted.calls().is_empty(), "{:?}", scripted.calls());
 }
 
 #[tokio::test]
@@ -137,7 +134,7 @@ async fn a_slow_source_is_not_waited_for_and_what_it_yields_meanwhile_goes_toget
     let (sender, keys) = channel();
     let mut deletion = storage.delete_many(keys);
     assert!(poll(&mut deletion).is_none());
-    assert!(scripted.asked().is_empty());
+    assert!(scripted.calls().is_empty());
 
     sender.send("a").unwrap();
     assert_eq!(deletion.next().await.unwrap().unwrap(), "a");
@@ -151,7 +148,7 @@ async fn a_slow_source_is_not_waited_for_and_what_it_yields_meanwhile_goes_toget
     drop(sender);
     let rest: Vec<_> = deletion.map(|answer| answer.unwrap().to_string()).collect().await;
     assert_eq!(rest, ["b", "c", "d", "e"]);
-    let mut requests = scripted.asked();
+    let mut requests = scripted.calls();
     requests.sort_unstable();
     assert_eq!(requests, ["delete_many a", "delete_many b", "delete_many c d e"]);
     assert_eq!(held.fired(), 1);
@@ -166,7 +163,7 @@ async fn what_is_no_key_is_one_error_in_its_place() {
     assert_eq!(told(&answers), [odd("a//b"), Ok("a"), odd("../b"), Ok("b"), odd("")]);
     let error = answers[0].as_ref().unwrap_err();
     assert_eq!((error.operation(), error.driver()), (Some(Operation::Delete), Some("scripted")));
-    assert_eq!(scripted.asked(), ["delete_many a b"]);
+    assert_eq!(scripted.calls(), ["delete_many a b"]);
 }
 
 #[tokio::test]
@@ -309,9 +306,9 @@ async fn a_prefix_is_deleted_in_batches_with_its_folder_markers_and_failures_in_
     let left = storage.list("").with_folder_markers().entries().collect().await.unwrap();
     assert_eq!(left.iter().map(Entry::name).collect::<Vec<_>>(), ["d/2", "e/"]);
     assert!(
-        scripted.asked().contains(&"delete_many d/1 d/2 d/3".to_owned()),
+        scripted.calls().contains(&"delete_many d/1 d/2 d/3".to_owned()),
         "{:?}",
-        scripted.asked()
+        scripted.calls()
     );
     scripted.assert_script_done();
 }
@@ -341,7 +338,7 @@ async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
     }
     let error = storage.delete_prefix("/").finish().await.unwrap_err();
     assert_eq!((error.kind(), error.driver()), (ErrorKind::InvalidKey, Some("scripted")));
-    assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
+    assert!(scripted.calls().is_empty(), "{:?}", scripted.calls());
 }
 
 #[tokio::test]
@@ -353,8 +350,8 @@ async fn what_a_driver_lists_outside_the_prefix_is_not_deleted() {
     assert!(error.message().contains("does not begin with"), "{error}");
     assert_eq!(scripted.text("elsewhere").await, "kept");
     assert!(
-        !scripted.asked().iter().any(|call| call.starts_with("delete")),
+        !scripted.calls().iter().any(|call| call.starts_with("delete")),
         "{:?}",
-        scripted.asked()
+        scripted.calls()
     );
 }

@@ -2,12 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
-use scripted::Scripted;
 use storage_core::layers::DefaultMetadata;
 use storage_core::{ErrorKind, MAX_USER_METADATA_BYTES, Metadata, Storage};
+use storage_testkit::scripted::Scripted;
 
 fn storage(scripted: &Scripted) -> Storage {
     let defaults = Metadata::new()
@@ -61,5 +58,5 @@ async fn what_is_too_much_with_the_defaults_is_refused_before_the_driver_is_aske
     let value = "x".repeat(MAX_USER_METADATA_BYTES - 1);
     let error = storage(&scripted).save("a", "text").user_metadata("a", value).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(scripted.asked().is_empty());
+    assert!(scripted.calls().is_empty());
 }

@@ -3,16 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use scripted::{BodyKind, End, Fault, Scripted, passing};
 use storage_core::layers::Limit;
 use storage_core::{Error, ErrorKind, Operation, Payload, Result, Storage};
+use storage_testkit::scripted::{BodyKind, End, Fault, Scripted, transient};
 
 fn storage(scripted: &Scripted, places: usize) -> Storage {
     Storage::new(Limit::new(scripted.arc(), places))
@@ -105,7 +102,7 @@ async fn every_verb_holds_a_place_until_it_is_dropped() {
         for other in VERBS {
             assert!(poll(&mut call(&storage, other)).is_none(), "{other} got in beside {verb}");
         }
-        assert_eq!(scripted.asked().len(), 1);
+        assert_eq!(scripted.calls().len(), 1);
         drop(stalled);
         assert!(!is_taken(&storage), "{verb}");
         scripted.assert_script_done();
@@ -119,7 +116,7 @@ async fn every_verb_gives_its_place_back_when_it_is_answered() {
     for verb in VERBS {
         call(&storage, verb).await.unwrap();
         assert!(!is_taken(&storage), "{verb} succeeded");
-        scripted.script(verb, [Fault::Fail(passing())]);
+        scripted.script(verb, [Fault::Fail(transient())]);
         call(&storage, verb).await.unwrap_err();
         assert!(!is_taken(&storage), "{verb} failed");
     }
@@ -162,7 +159,7 @@ async fn a_body_that_streams_holds_its_place_until_it_ends() {
 async fn a_body_that_fails_gives_its_place_back() {
     let scripted = Scripted::with_objects(&[("a", "01234567")]).await;
     let storage = storage(&scripted, 1);
-    scripted.script(Operation::Open, [Fault::Break { after: 1, with: End::Error(passing()) }]);
+    scripted.script(Operation::Open, [Fault::Break { after: 1, with: End::Error(transient()) }]);
     let mut body = storage.open("a").await.unwrap().into_stream();
     assert!(body.next().await.unwrap().is_ok());
     assert!(is_taken(&storage));

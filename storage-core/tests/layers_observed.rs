@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
 #[path = "common/tracing_log.rs"]
 mod tracing_log;
 
@@ -15,10 +13,10 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use scripted::{BodyKind, End, Fault, Scripted, passing};
 use storage_core::layers::Observed;
 use storage_core::{Error, ErrorKind, Operation, Payload, Result, Storage};
 use storage_testkit::foreign::Foreign;
+use storage_testkit::scripted::{BodyKind, End, Fault, Scripted, transient};
 use tracing::Level;
 use tracing_log::{Line, Log};
 
@@ -221,8 +219,10 @@ mod metrics_are {
     fn the_bytes_of_a_stream_whose_save_fails_as_far_as_they_were_taken() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let scripted = Scripted::new();
-            scripted
-                .script(Operation::Save, [Fault::Break { after: 1, with: End::Error(passing()) }]);
+            scripted.script(
+                Operation::Save,
+                [Fault::Break { after: 1, with: End::Error(transient()) }],
+            );
             let payload = chunks(&["0123", "456789"]);
             storage(&scripted).save("a", payload).content_type("text/plain").await.unwrap_err();
             scripted.assert_script_done();
@@ -243,7 +243,7 @@ mod metrics_are {
                 storage.save("b", Payload::from_file(file.path()).await.unwrap()).await.unwrap();
                 storage.save("c", "1234567").await.unwrap();
                 drop(storage.open("a").range(2..5).await.unwrap());
-                scripted.script(Operation::Save, [Fault::Fail(passing())]);
+                scripted.script(Operation::Save, [Fault::Fail(transient())]);
                 storage.save("d", "1234567").await.unwrap_err();
                 scripted.assert_script_done();
             });
@@ -341,8 +341,8 @@ mod tracing_is {
         // The retry layer speaks of its attempts, here as part of the driver.
         let (_, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::with_objects(&[("a", "")]).await;
-            scripted.script(Operation::Stat, [Fault::Fail(passing())]);
-            scripted.script(Operation::List, [Fault::Fail(passing())]);
+            scripted.script(Operation::Stat, [Fault::Fail(transient())]);
+            scripted.script(Operation::List, [Fault::Fail(transient())]);
             let retry = storage_core::layers::Retry::new(scripted.arc(), 1);
             let storage = Storage::new(Observed::new(std::sync::Arc::new(retry)));
             storage.stat("a").await.unwrap();
@@ -460,8 +460,10 @@ mod tracing_is {
     fn an_event_about_a_body_that_fails_after_it_was_opened() {
         let (metrics, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::with_objects(&[("a", "01234567")]).await;
-            scripted
-                .script(Operation::Open, [Fault::Break { after: 1, with: End::Error(passing()) }]);
+            scripted.script(
+                Operation::Open,
+                [Fault::Break { after: 1, with: End::Error(transient()) }],
+            );
             storage(&scripted).open("a").await.unwrap().bytes().await.unwrap_err();
             scripted.assert_script_done();
         });

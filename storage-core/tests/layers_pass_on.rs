@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use scripted::{BodyKind, End, Fault, RESPONSE, Scripted};
 use storage_core::layers::{
     DefaultMetadata, Limit, Observed, Prefixed, PublicUrl, ReadOnly, Retry, Timeout,
 };
@@ -18,6 +14,7 @@ use storage_core::{
     ErrorKind, Key, ListOptions, Metadata, MetadataDirective, OpenOptions, Operation, Payload,
     Prefix, Result, SaveMode, SaveOptions, UrlMethod, UrlOptions,
 };
+use storage_testkit::scripted::{BodyKind, End, Fault, RESPONSE, Scripted};
 
 type Inner = Arc<dyn Driver>;
 
@@ -125,7 +122,7 @@ async fn every_verb_reaches_the_driver_with_its_options(layer: Layer) {
         driver.delete_folder_marker(&Prefix::new("b/").unwrap()).await.unwrap();
         expected.push(format!("delete {prefix}b/"));
     }
-    assert_eq!(scripted.asked(), expected);
+    assert_eq!(scripted.calls(), expected);
 }
 
 async fn every_answer_comes_back_whole(layer: Layer) {

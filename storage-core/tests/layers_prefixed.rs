@@ -3,13 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use futures_util::{StreamExt, stream};
-use scripted::{End, Fault, Scripted};
 use storage_core::layers::Prefixed;
 use storage_core::{Entry, Error, ErrorKind, MAX_KEY_BYTES, Operation, Storage};
+use storage_testkit::scripted::{End, Fault, Scripted};
 
 fn storage(scripted: &Scripted, prefix: &str) -> Storage {
     Storage::new(Prefixed::new(scripted.arc(), prefix).unwrap())
@@ -123,7 +120,7 @@ async fn a_key_that_is_too_long_with_the_prefix_is_refused_before_the_driver_is_
     let media = storage(&scripted, "media");
     let longest = "k".repeat(MAX_KEY_BYTES - "media/".len());
     media.save(&longest, "text").await.unwrap();
-    let asked = scripted.asked().len();
+    let asked = scripted.calls().len();
 
     let too_long = "k".repeat(longest.len() + 1);
     let listed = media.list(&too_long).entries().collect().await;
@@ -140,7 +137,7 @@ async fn a_key_that_is_too_long_with_the_prefix_is_refused_before_the_driver_is_
             "{error}"
         );
     }
-    assert_eq!(scripted.asked().len(), asked);
+    assert_eq!(scripted.calls().len(), asked);
 }
 
 #[tokio::test]
@@ -164,7 +161,7 @@ async fn of_many_keys_those_that_are_too_long_have_their_own_error_and_the_other
             Some(key.as_str())
         );
     }
-    assert_eq!(scripted.asked(), ["delete_many media/a media/b/1 media/b/2"]);
+    assert_eq!(scripted.calls(), ["delete_many media/a media/b/1 media/b/2"]);
     scripted.assert_script_done();
 }
 

@@ -2,14 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::time::Duration;
 
-use scripted::Scripted;
 use storage_core::layers::{Prefixed, PublicUrl};
 use storage_core::{Driver, Key, Operation, Storage, UrlMethod, UrlOptions};
+use storage_testkit::scripted::Scripted;
 
 fn layer(scripted: &Scripted, base: &str) -> PublicUrl {
     PublicUrl::new(scripted.arc(), base.parse().unwrap())

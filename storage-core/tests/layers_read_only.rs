@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use scripted::Scripted;
 use storage_core::layers::ReadOnly;
 use storage_core::{ErrorKind, Metadata, Result, Storage, UrlMethod};
+use storage_testkit::scripted::Scripted;
 
 fn assert_refused<T>(answer: Result<T>) {
     let Err(error) = answer else { panic!("it was done") };
@@ -38,7 +35,7 @@ async fn what_changes_the_storage_is_refused_and_never_reaches_the_driver() {
     for method in [UrlMethod::Put, UrlMethod::Post] {
         assert_refused(storage.url("a").method(method).expires_in(Duration::from_secs(9)).await);
     }
-    assert!(scripted.asked().is_empty(), "{:?}", scripted.asked());
+    assert!(scripted.calls().is_empty(), "{:?}", scripted.calls());
     assert_eq!(scripted.text("a").await, "text");
 }
 

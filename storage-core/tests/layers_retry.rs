@@ -3,18 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use scripted::{BodyKind, CHUNK, End, Fault, Scripted, passing};
 use storage_core::layers::{Retry, Timeout};
 use storage_core::{
     ByteRange, ETag, Entry, Error, ErrorKind, Object, Operation, Payload, Result, Storage,
 };
+use storage_testkit::scripted::{BodyKind, CHUNK, End, Fault, Scripted, transient};
 use tokio::time::Instant;
 
 const TEXT: &str = "0123456789abcdef";
@@ -36,7 +33,7 @@ fn fail(error: fn() -> Error, times: usize) -> Vec<Fault> {
 }
 
 fn breaks(after: usize) -> Fault {
-    Fault::Break { after, with: End::Error(passing()) }
+    Fault::Break { after, with: End::Error(transient()) }
 }
 
 fn ends_early(after: usize) -> Fault {
@@ -84,7 +81,7 @@ mod calls {
     async fn what_passes_is_tried_again_as_often_as_it_may_be() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
-            scripted.script(verb, fail(passing, 3));
+            scripted.script(verb, fail(transient, 3));
             run(&storage(&scripted, 3), verb).await.unwrap();
             assert_eq!(scripted.count(verb), 4, "{verb}");
         }
@@ -95,7 +92,7 @@ mod calls {
     async fn after_the_last_attempt_the_error_says_how_many_there_were() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
-            scripted.script(verb, fail(passing, 3));
+            scripted.script(verb, fail(transient, 3));
             let error = run(&storage(&scripted, 2), verb).await.unwrap_err();
             assert_eq!(scripted.count(verb), 3, "{verb}");
             assert_eq!(error.message(), "tried 3 times: the connection was reset");
@@ -112,14 +109,14 @@ mod calls {
     #[tokio::test(start_paused = true)]
     async fn of_many_keys_those_that_failed_for_a_passing_reason_are_tried_again() {
         let scripted = Scripted::with_objects(&[("a", TEXT), ("b", TEXT), ("c", TEXT)]).await;
-        let first = [Fault::Fail(passing()), Fault::Fail(lasting()), Fault::Fail(passing())];
-        let second = [Fault::Pass, Fault::Fail(passing())];
+        let first = [Fault::Fail(transient()), Fault::Fail(lasting()), Fault::Fail(transient())];
+        let second = [Fault::Pass, Fault::Fail(transient())];
         scripted.script(Operation::Delete, first.into_iter().chain(second));
         assert_eq!(
             delete_three(&storage(&scripted, 2)).await,
             [None, Some("not yours".to_owned()), None]
         );
-        assert_eq!(scripted.asked(), ["delete_many a b c", "delete_many a c", "delete_many c"]);
+        assert_eq!(scripted.calls(), ["delete_many a b c", "delete_many a c", "delete_many c"]);
         assert_eq!(scripted.text("b").await, TEXT);
         scripted.assert_script_done();
     }
@@ -127,16 +124,16 @@ mod calls {
     #[tokio::test(start_paused = true)]
     async fn of_many_keys_those_that_fail_to_the_last_say_how_often() {
         let scripted = Scripted::with_objects(&[("b", TEXT)]).await;
-        let first = [Fault::Pass, Fault::Fail(passing()), Fault::Fail(passing())];
-        let second = [Fault::Fail(passing()), Fault::Fail(lasting())];
+        let first = [Fault::Pass, Fault::Fail(transient()), Fault::Fail(transient())];
+        let second = [Fault::Fail(transient()), Fault::Fail(lasting())];
         scripted.script(Operation::Delete, first.into_iter().chain(second));
         let told = delete_three(&storage(&scripted, 1)).await;
         let twice = Some("tried 2 times: the connection was reset".to_owned());
         assert_eq!(told, [None, twice, Some("not yours".to_owned())]);
-        assert_eq!(scripted.asked(), ["delete_many a b c", "delete_many b c"]);
+        assert_eq!(scripted.calls(), ["delete_many a b c", "delete_many b c"]);
         scripted.assert_script_done();
 
-        scripted.script(Operation::Delete, fail(passing, 3));
+        scripted.script(Operation::Delete, fail(transient, 3));
         let reset = || Some("the connection was reset".to_owned());
         assert_eq!(delete_three(&storage(&scripted, 0)).await, [reset(), reset(), reset()]);
         scripted.assert_script_done();
@@ -147,7 +144,7 @@ mod calls {
         let scripted = Scripted::new();
         let slow_down =
             |seconds| Fault::Fail(rate_limited().with_retry_after(Duration::from_secs(seconds)));
-        scripted.script(Operation::Delete, [Fault::Fail(passing()), slow_down(30), slow_down(5)]);
+        scripted.script(Operation::Delete, [Fault::Fail(transient()), slow_down(30), slow_down(5)]);
         let begin = Instant::now();
         assert_eq!(delete_three(&storage(&scripted, 1)).await, [None, None, None]);
         assert!((30..31).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
@@ -172,7 +169,7 @@ mod calls {
     async fn a_failure_that_does_not_pass_ends_the_attempts() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
-            scripted.script(verb, [Fault::Fail(passing()), Fault::Fail(lasting())]);
+            scripted.script(verb, [Fault::Fail(transient()), Fault::Fail(lasting())]);
             assert_eq!(
                 kind_of(run(&storage(&scripted, 9), verb).await),
                 ErrorKind::PermissionDenied
@@ -186,7 +183,7 @@ mod calls {
     async fn no_retries_are_none() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
-            scripted.script(verb, fail(passing, 1));
+            scripted.script(verb, fail(transient, 1));
             let error = run(&storage(&scripted, 0), verb).await.unwrap_err();
             assert_eq!(error.message(), "the connection was reset");
             assert_eq!(scripted.count(verb), 1, "{verb}");
@@ -224,7 +221,7 @@ mod waiting {
         let (base, cap) = (Duration::from_secs(1), Duration::from_secs(5));
         let mut times = BTreeSet::new();
         for _ in 0..8 {
-            scripted.script(Operation::Stat, fail(passing, 6));
+            scripted.script(Operation::Stat, fail(transient, 6));
             let retry = Retry::new(scripted.arc(), 6).with_backoff(base, cap);
             times.insert(time_of_a_stat(&scripted, retry).await);
         }
@@ -236,7 +233,7 @@ mod waiting {
     #[tokio::test(start_paused = true)]
     async fn the_longest_of_backoffs_is_no_overflow() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
-        scripted.script(Operation::Stat, fail(passing, 40));
+        scripted.script(Operation::Stat, fail(transient, 40));
         let retry = Retry::new(scripted.arc(), u32::MAX)
             .with_backoff(Duration::from_nanos(1), Duration::MAX);
         time_of_a_stat(&scripted, retry).await;
@@ -279,12 +276,12 @@ mod saves {
         let scripted = Scripted::new();
         scripted.script(
             Operation::Save,
-            [Fault::Break { after: 1, with: End::Error(passing()) }, Fault::Pass],
+            [Fault::Break { after: 1, with: End::Error(transient()) }, Fault::Pass],
         );
         storage(&scripted, 1).save("a", TEXT).await.unwrap();
         assert_eq!(scripted.text("a").await, TEXT);
 
-        scripted.script(Operation::Save, fail(passing, 1));
+        scripted.script(Operation::Save, fail(transient, 1));
         let too_large = storage(&scripted, 1).save("b", TEXT).max_size(3).await;
         assert_eq!(kind_of(too_large), ErrorKind::TooLarge);
         scripted.assert_script_done();
@@ -295,7 +292,7 @@ mod saves {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), TEXT).unwrap();
         let scripted = Scripted::new();
-        scripted.script(Operation::Save, fail(passing, 2));
+        scripted.script(Operation::Save, fail(transient, 2));
         storage(&scripted, 2)
             .save("a", Payload::from_file(file.path()).await.unwrap())
             .await
@@ -317,7 +314,7 @@ mod saves {
     #[tokio::test(start_paused = true)]
     async fn a_save_whose_answer_was_lost_is_done_again() {
         let scripted = Scripted::new();
-        scripted.script(Operation::Save, [Fault::Lose(passing())]);
+        scripted.script(Operation::Save, [Fault::Lose(transient())]);
         let saved = storage(&scripted, 1).save("a", TEXT).await.unwrap();
         assert_eq!(scripted.count(Operation::Save), 2);
         assert_eq!(storage(&scripted, 1).stat("a").await.unwrap().etag, saved.etag);
@@ -346,7 +343,7 @@ mod saves {
     #[tokio::test(start_paused = true)]
     async fn a_conditional_save_is_not_done_again_when_its_answer_may_be_lost() {
         for (scripted, save) in conditional_saves().await {
-            scripted.script(Operation::Save, [Fault::Lose(passing())]);
+            scripted.script(Operation::Save, [Fault::Lose(transient())]);
             let error = save.await.unwrap_err();
             assert_eq!(
                 (error.kind(), error.message()),
@@ -371,7 +368,7 @@ mod saves {
     async fn a_copy_that_may_not_overwrite_is_tried_again_only_if_it_was_not_begun() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         let storage = storage(&scripted, 3);
-        scripted.script(Operation::Copy, [Fault::Fail(rate_limited()), Fault::Lose(passing())]);
+        scripted.script(Operation::Copy, [Fault::Fail(rate_limited()), Fault::Lose(transient())]);
         let error = storage.copy("a", "b").create_new().await.unwrap_err();
         assert_eq!(
             (error.kind(), error.message()),
@@ -379,7 +376,7 @@ mod saves {
         );
         assert_eq!(scripted.count(Operation::Copy), 2);
 
-        scripted.script(Operation::Copy, [Fault::Lose(passing())]);
+        scripted.script(Operation::Copy, [Fault::Lose(transient())]);
         storage.copy("a", "c").await.unwrap();
         assert_eq!(scripted.count(Operation::Copy), 4);
         scripted.assert_script_done();
@@ -415,7 +412,7 @@ mod bodies {
                 "range: Some(FromTo({from}, 16)), if_match: Some(ETag(\"0\")), if_none_match: None"
             )
         };
-        let asked = scripted.asked();
+        let asked = scripted.calls();
         assert_eq!(asked.len(), 4);
         assert!(asked[1].contains(&rest(CHUNK)), "{asked:?}");
         assert!(asked[2].contains(&rest(CHUNK)), "{asked:?}");
@@ -438,7 +435,7 @@ mod bodies {
         let other = ETag::strong("other").unwrap();
         let open = storage(&scripted, 1).open("a").range(ByteRange::last(10)).if_none_match(other);
         assert_eq!(open.await.unwrap().text().await.unwrap(), "6789abcdef");
-        let last = scripted.asked().pop().unwrap();
+        let last = scripted.calls().pop().unwrap();
         assert!(
             last.contains(
                 "range: Some(FromTo(10, 16)), if_match: Some(ETag(\"0\")), if_none_match: None"
@@ -465,7 +462,7 @@ mod bodies {
     #[tokio::test(start_paused = true)]
     async fn without_progress_the_attempts_are_used_up() {
         let scripted = object().await;
-        scripted.script(Operation::Open, [breaks(2), breaks(0), Fault::Fail(passing())]);
+        scripted.script(Operation::Open, [breaks(2), breaks(0), Fault::Fail(transient())]);
         let (text, error) = read(storage(&scripted, 2).open("a").await).await;
         assert_eq!(text, "01234567");
         let error = error.unwrap();
@@ -611,7 +608,7 @@ mod listings {
         let scripted = objects().await;
         scripted.script(Operation::List, [breaks(2), breaks(0), breaks(1)]);
         assert_eq!(names(storage(&scripted, 2).list("")).await, ["a", "b/1", "b/2", "c", "d"]);
-        let asked = scripted.asked();
+        let asked = scripted.calls();
         let after: Vec<_> =
             asked.iter().map(|call| call.split_once("start_after: ").unwrap().1).collect();
         assert_eq!(after, ["None }", "Some(\"b/1\") }", "Some(\"b/1\") }", "Some(\"b/2\") }"]);
@@ -646,7 +643,7 @@ mod listings {
         let scripted = objects().await;
         scripted.script(Operation::List, [breaks(0), breaks(1)]);
         assert_eq!(names(storage(&scripted, 1).list("b/").start_after("b/1")).await, ["b/2"]);
-        let asked = scripted.asked();
+        let asked = scripted.calls();
         assert!(asked.iter().all(|call| call.starts_with("list b/ ")), "{asked:?}");
         assert!(asked[1].ends_with("start_after: Some(\"b/1\") }"), "{asked:?}");
         assert!(asked[2].ends_with("start_after: Some(\"b/2\") }"), "{asked:?}");

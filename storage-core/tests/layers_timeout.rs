@@ -2,16 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use scripted::{End, Fault, Scripted};
 use storage_core::layers::Timeout;
 use storage_core::{Entry, Error, ErrorKind, Operation, Payload, Result, Storage};
+use storage_testkit::scripted::{End, Fault, Scripted};
 use tokio::time::{Instant, sleep};
 
 const AFTER: Duration = Duration::from_secs(10);

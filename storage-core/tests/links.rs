@@ -2,13 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use scripted::Scripted;
 use storage_core::{ErrorKind, Link, Operation, Storage, UrlBuilder, UrlMethod, UrlOptions};
+use storage_testkit::scripted::Scripted;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -19,7 +16,7 @@ async fn refusal(ask: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
         (error.kind(), error.operation(), error.key()),
         (ErrorKind::InvalidInput, Some(Operation::Url), Some("a"))
     );
-    assert!(scripted.asked().is_empty(), "the driver was asked");
+    assert!(scripted.calls().is_empty(), "the driver was asked");
     error.message().to_owned()
 }
 
@@ -27,7 +24,7 @@ async fn refusal(ask: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
 async fn asked(ask: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
     let scripted = Scripted::new();
     ask(Storage::new(scripted.clone()).url("a")).await.unwrap();
-    scripted.asked().remove(0)
+    scripted.calls().remove(0)
 }
 
 fn post(link: UrlBuilder) -> UrlBuilder {

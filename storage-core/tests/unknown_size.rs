@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,7 +28,7 @@ async fn an_object_of_unknown_size_is_read_to_its_end() {
 
 #[tokio::test]
 async fn the_error_of_an_object_of_unknown_size_is_not_taken_for_its_end() {
-    let broken = object(vec![Ok("hello"), Err(scripted::passing())]);
+    let broken = object(vec![Ok("hello"), Err(storage_testkit::scripted::transient())]);
     assert_eq!(broken.bytes().await.unwrap_err().kind(), ErrorKind::Unexpected);
 }
 

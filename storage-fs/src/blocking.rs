@@ -1,43 +1,48 @@
-//! Running blocking work, with the promise that what was given up does not happen behind the caller's back.
+//! Blocking work on Tokio's blocking pool. Dropping the future cancels the work before its next
+//! visible step.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use storage_core::{Error, ErrorKind, Result};
 
-/// Tells blocking work whether its caller still waits.
+/// Whether the caller of blocking work still waits for its result.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waiting {
-    gone: Arc<AtomicBool>,
+pub(crate) struct CallerAlive {
+    is_gone: Arc<AtomicBool>,
 }
 
-impl Waiting {
-    /// To be called right before the step that makes a change visible.
+impl CallerAlive {
+    /// Fails if the caller has dropped its future. Call it right before a step that makes a change
+    /// visible.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.gone.load(Ordering::Acquire) {
+        if self.is_gone.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Unexpected, "the caller gave up"));
         }
         Ok(())
     }
 }
 
-struct Caller(Waiting);
+/// Sets the flag when the caller's future is dropped.
+struct SetGoneOnDrop(CallerAlive);
 
-impl Drop for Caller {
+impl Drop for SetGoneOnDrop {
     fn drop(&mut self) {
-        self.0.gone.store(true, Ordering::Release);
+        self.0.is_gone.store(true, Ordering::Release);
     }
 }
 
-/// Runs work on the blocking pool. When the future is dropped, the work runs on, but its [`Waiting`] knows.
+/// Runs work on the blocking pool.
+///
+/// If the future is dropped, the work continues, but its [`CallerAlive`] check fails from then on.
 pub(crate) async fn run<T, F>(work: F) -> Result<T>
 where
     T: Send + 'static,
-    F: FnOnce(&Waiting) -> Result<T> + Send + 'static,
+    F: FnOnce(&CallerAlive) -> Result<T> + Send + 'static,
 {
-    let waiting = Waiting::default();
-    let _caller = Caller(waiting.clone());
-    let done = tokio::task::spawn_blocking(move || work(&waiting)).await;
+    let caller = CallerAlive::default();
+    let _guard = SetGoneOnDrop(caller.clone());
+    let done = tokio::task::spawn_blocking(move || work(&caller)).await;
     done.unwrap_or_else(|join| {
         Err(Error::unexpected("the work was interrupted: the runtime is shutting down", join))
     })

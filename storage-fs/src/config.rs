@@ -1,74 +1,59 @@
-//! The driver's options: for programs ([`FsBuilder`]) and for configuration ([`register`]).
+//! The driver's options: [`FsBuilder`] for code, [`register`] for configuration.
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, de};
 use storage_core::config::{Options, Secret, local_path};
 use storage_core::signed_url::SigningKey;
-use storage_core::{Error, Registry, Result};
+use storage_core::{Driver, Error, Registry, Result};
 use url::Url;
 
-/// Where metadata is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum MetadataStore {
-    /// In an extended attribute; in a sidecar where the file system has none or the metadata is too
-    /// large for one.
-    #[default]
-    Auto,
-    /// In an extended attribute. Where that is impossible, saves are `Unsupported`.
-    Xattr,
-    /// In a sidecar.
-    Sidecar,
-}
+use crate::links::Links;
+use crate::settings::{CreateMode, MetadataStore, Settings};
+#[cfg(unix)]
+use crate::unix::Fs;
 
-/// The permission bits of what the driver creates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CreateMode {
-    /// Exactly these, whatever the umask.
-    Exact(u32),
-    /// Those that the system gives any new file or directory (umask, default ACL).
-    Umask,
-}
-
-impl CreateMode {
-    /// Returns the bits to create a file with. Of these, the umask removes some.
-    pub(crate) fn of_new_file(self) -> u32 {
-        match self {
-            Self::Exact(mode) => mode,
-            Self::Umask => 0o666,
-        }
-    }
-
-    /// Returns the bits to create a directory with. Of these, the umask removes some.
-    pub(crate) fn of_new_directory(self) -> u32 {
-        match self {
-            Self::Exact(mode) => mode,
-            Self::Umask => 0o777,
-        }
-    }
-}
-
-/// How to set up the driver. See [`build`](Self::build).
+/// Configures the driver and opens it.
+///
+/// ```
+/// # let scratch = tempfile::tempdir().unwrap();
+/// # let root = scratch.path().join("media");
+/// use storage_fs::{Fs, MetadataStore};
+///
+/// let driver = Fs::builder(&root)
+///     .file_mode(0o640)
+///     .metadata(MetadataStore::Sidecar)
+///     .public_url("https://media.example.com/".parse().unwrap())
+///     .build()?;
+/// # Ok::<(), storage_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct FsBuilder {
-    pub(crate) root: PathBuf,
-    pub(crate) create_root: bool,
-    pub(crate) durable: bool,
-    pub(crate) file_mode: u32,
-    pub(crate) dir_mode: u32,
-    pub(crate) respect_umask: bool,
-    pub(crate) remove_locks: bool,
-    pub(crate) public_url: Option<Url>,
-    pub(crate) signing_key: Option<SigningKey>,
-    pub(crate) metadata: MetadataStore,
+    root: PathBuf,
+    create_root: bool,
+    durable: bool,
+    file_mode: u32,
+    dir_mode: u32,
+    respect_umask: bool,
+    remove_locks: bool,
+    public_url: Option<Url>,
+    signing_key: Option<SigningKey>,
+    metadata: MetadataStore,
+}
+
+#[cfg(unix)]
+impl Fs {
+    /// Returns a builder for a driver on a root directory.
+    #[must_use]
+    pub fn builder(root: impl Into<PathBuf>) -> FsBuilder {
+        FsBuilder::new(root)
+    }
 }
 
 impl FsBuilder {
-    /// The defaults: the root is created, saves are durable, files have mode 0644 and
-    /// directories 0755.
+    /// Returns a builder with the default of every option.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
@@ -85,131 +70,155 @@ impl FsBuilder {
         }
     }
 
-    /// Whether a root that is missing is created, its parents included.
+    /// Sets whether a missing root and its missing parents are created. Defaults to `true`.
     #[must_use]
     pub fn create_root(mut self, create: bool) -> Self {
         self.create_root = create;
         self
     }
 
-    /// Whether file, directory and newly made ancestors are synced before a save answers. Without
-    /// it a save is still atomic against crashes of the program, but not against a loss of power.
+    /// Sets whether a save syncs the file, its directory and newly created ancestors to the disk
+    /// before it returns. Defaults to `true`.
+    ///
+    /// With `false`, a save is still atomic if the program crashes, but not if the machine loses
+    /// power.
     #[must_use]
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
-    /// The permission bits of files, whatever the umask.
+    /// Sets the permission bits of files, regardless of the umask. Defaults to `0o644`.
     #[must_use]
     pub fn file_mode(mut self, mode: u32) -> Self {
         self.file_mode = mode & 0o777;
         self
     }
 
-    /// The permission bits of directories, whatever the umask.
+    /// Sets the permission bits of directories, regardless of the umask. Defaults to `0o755`.
     #[must_use]
     pub fn dir_mode(mut self, mode: u32) -> Self {
         self.dir_mode = mode & 0o777;
         self
     }
 
-    /// Whether files and directories get their permission bits as those of other programs do, in
-    /// place of [`file_mode`](Self::file_mode) and [`dir_mode`](Self::dir_mode). Defaults to
-    /// `false`.
+    /// Sets whether the umask determines the permission bits, instead of
+    /// [`file_mode`](Self::file_mode) and [`dir_mode`](Self::dir_mode). Defaults to `false`.
     ///
     /// A new file gets 0666 and a new directory 0777, less the umask of the process (or the default
     /// ACL of the directory). An object that replaces another keeps its permission bits, and its
-    /// owner and group as far as the process may set them; where it may not set the group, the
-    /// group gets the permissions of others.
+    /// owner and group as far as the process may set them. If the process may not set the group,
+    /// the group gets the permissions of others.
     #[must_use]
     pub fn respect_umask(mut self, respect: bool) -> Self {
         self.respect_umask = respect;
         self
     }
 
-    /// Whether the driver, when it is dropped, removes the lock files that no other driver or
-    /// process holds, and `.anystorage` if that is then empty. Defaults to `false`, because a root
-    /// that is used again needs them again.
+    /// Sets whether dropping the driver removes the lock files that no other driver or process
+    /// holds, and `.anystorage` if it is empty then. Defaults to `false`, because a permanent
+    /// storage needs the lock files again.
     ///
-    /// For directories that are no permanent storage, as those that a command is pointed at. Only
-    /// on local file systems, where a process that waits for a lock can see that its file has been
-    /// removed.
+    /// Suits a directory that a command uses once. Has no effect on network file systems, where a
+    /// process that waits for a lock cannot detect that its file was removed.
     #[must_use]
     pub fn remove_locks(mut self, remove: bool) -> Self {
         self.remove_locks = remove;
         self
     }
 
-    pub(crate) fn create_modes(&self) -> (CreateMode, CreateMode) {
-        match self.respect_umask {
-            true => (CreateMode::Umask, CreateMode::Umask),
-            false => (CreateMode::Exact(self.file_mode), CreateMode::Exact(self.dir_mode)),
-        }
-    }
-
-    /// Where a web server shows the root: the base of public and of signed links.
+    /// Sets the URL at which a web server serves the root: the base of public and signed links.
+    /// Without it, [`Driver::url`] fails with `Unsupported`.
     #[must_use]
     pub fn public_url(mut self, base: Url) -> Self {
         self.public_url = Some(base);
         self
     }
 
-    /// The secret for signed links, in the format of [`storage_core::signed_url`]. They are served
-    /// by whoever verifies that format, not by a plain web server.
+    /// Sets the secret for signed links, in the format of [`storage_core::signed_url`].
+    ///
+    /// The server at the public URL must verify that format, as `storage-serve` does. A plain web
+    /// server does not.
     #[must_use]
     pub fn signing_key(mut self, key: SigningKey) -> Self {
         self.signing_key = Some(key);
         self
     }
 
-    /// Where metadata is kept.
+    /// Sets where metadata is stored. Defaults to [`MetadataStore::Auto`].
     #[must_use]
     pub fn metadata(mut self, store: MetadataStore) -> Self {
         self.metadata = store;
         self
     }
 
-    /// Opens the root. Blocks for a moment.
+    /// Opens the root. Blocks for a few system calls.
     ///
     /// # Errors
-    /// `InvalidConfig` if the root is missing and not to be created, or is no directory;
-    /// `PermissionDenied`.
+    /// - `InvalidConfig` if the root is missing and may not or cannot be created, or is not a
+    ///   directory.
+    /// - `PermissionDenied` if this process may not open it.
     #[cfg(unix)]
-    pub fn build(self) -> Result<crate::Fs> {
-        crate::Fs::open(self)
+    pub fn build(self) -> Result<Fs> {
+        Fs::open(self.into_settings())
+    }
+
+    fn into_settings(self) -> Settings {
+        let (file_mode, dir_mode) = match self.respect_umask {
+            true => (CreateMode::Umask, CreateMode::Umask),
+            false => (CreateMode::Exact(self.file_mode), CreateMode::Exact(self.dir_mode)),
+        };
+        Settings {
+            root: self.root,
+            create_root: self.create_root,
+            durable: self.durable,
+            file_mode,
+            dir_mode,
+            remove_locks: self.remove_locks,
+            metadata: self.metadata,
+            links: Links { public_url: self.public_url, signing_key: self.signing_key },
+        }
     }
 }
 
-/// The options as configuration has them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FsOptions {
-    #[serde(deserialize_with = "local_path::deserialize")]
-    root: PathBuf,
-    #[serde(default = "yes")]
-    create_root: bool,
-    #[serde(default = "yes")]
-    durable: bool,
-    #[serde(default)]
-    file_mode: Option<FileMode>,
-    #[serde(default)]
-    dir_mode: Option<FileMode>,
-    #[serde(default)]
-    respect_umask: bool,
-    #[serde(default)]
-    remove_locks: bool,
-    #[serde(default)]
-    signing_key: Option<Secret>,
-    #[serde(default)]
-    metadata: MetadataStore,
+storage_core::options! {
+    /// The options as a configuration contains them.
+    #[derive(Debug)]
+    struct FsOptions {
+        /// The directory of the objects.
+        #[serde(deserialize_with = "local_path::deserialize")]
+        root: PathBuf => "path", required;
+        /// Whether to create a missing root and its parents.
+        #[serde(default = "enabled")]
+        create_root: bool => "boolean", default true;
+        /// Whether to sync files and directories before a save returns.
+        #[serde(default = "enabled")]
+        durable: bool => "boolean", default true;
+        /// Permission bits of files, in octal and quoted.
+        file_mode: Option<FileMode> => "text", default "0644";
+        /// Permission bits of directories, in octal and quoted.
+        dir_mode: Option<FileMode> => "text", default "0755";
+        /// Whether to apply the umask instead of `file_mode` and `dir_mode`.
+        #[serde(default)]
+        respect_umask: bool => "boolean", default false;
+        /// Whether to remove unused lock files when the driver is dropped.
+        #[serde(default)]
+        remove_locks: bool => "boolean", default false;
+        /// The secret of signed links. Requires `public_url`.
+        signing_key: Option<Secret> => "secret";
+        /// Where metadata is stored: in extended attributes, in sidecar files, or in sidecars where
+        /// attributes are impossible (`auto`).
+        #[serde(default)]
+        metadata: MetadataStore => "`auto`, `xattr` or `sidecar`", default "auto";
+    }
 }
 
-fn yes() -> bool {
+fn enabled() -> bool {
     true
 }
 
-/// Permission bits, in octal and quoted: a number would be read as decimal, and 440 be 0670.
+/// Permission bits, written in octal and quoted. TOML would read an unquoted 440 as decimal, which
+/// is 0670.
 #[derive(Debug, Clone, Copy)]
 struct FileMode(u32);
 
@@ -238,9 +247,8 @@ impl de::Visitor<'_> for FileModeVisitor {
 
 /// Registers the driver `fs` and its scheme `file` (`file:///abs/path?durable=false`).
 ///
-/// Options: `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`,
-/// `remove_locks`, `signing_key`, `metadata`, and those of every driver, of which `public_url` is
-/// the base of signed links too.
+/// The [crate's documentation](crate#options) lists the options. The options that every driver
+/// takes apply too; `public_url` is also the base of signed links.
 ///
 /// ```
 /// # let scratch = tempfile::tempdir().unwrap();
@@ -251,28 +259,31 @@ impl de::Visitor<'_> for FileModeVisitor {
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 pub fn register(registry: &mut Registry) {
-    registry.register("fs", |options, context| build(options, context.common().public_url.clone()));
-    registry.register_scheme("file", "fs", |url| Ok(Options::new().with("root", root_of(url)?)));
+    registry.register("fs", |options: FsOptions, context| {
+        open_driver(builder_from(options, context.common().public_url.clone())?)
+    });
+    registry.register_scheme("file", "fs", "file:///abs/path", |url| {
+        Ok(Options::new().with("root", root_of(url)?))
+    });
 }
 
+/// Returns the root that a `file:` URL names.
 fn root_of(url: &Url) -> Result<String> {
-    let bad = || Error::config("a file URL is file:///absolute/path, of this machine and in UTF-8");
-    // The host "localhost" is what RFC 8089 lets stand for this machine; the URL parser drops it.
+    let invalid = || {
+        Error::config("invalid file URL: write file:///absolute/path, without a host and in UTF-8")
+    };
+    // RFC 8089 section 2 allows the host "localhost" for this machine; the URL parser removes it.
     if url.host().is_some() {
-        return Err(bad());
+        return Err(invalid());
     }
     url.to_file_path()
         .ok()
         .and_then(|path| path.into_os_string().into_string().ok())
-        .ok_or_else(bad)
+        .ok_or_else(invalid)
 }
 
-#[cfg(unix)]
-fn build(
-    options: Options,
-    public_url: Option<Url>,
-) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
-    let options: FsOptions = options.read("fs")?;
+/// Returns a builder with the options of a configuration.
+fn builder_from(options: FsOptions, public_url: Option<Url>) -> Result<FsBuilder> {
     let mut builder = FsBuilder::new(options.root)
         .create_root(options.create_root)
         .durable(options.durable)
@@ -281,7 +292,8 @@ fn build(
         .metadata(options.metadata);
     if options.respect_umask && (options.file_mode.is_some() || options.dir_mode.is_some()) {
         return Err(Error::config(
-            "option respect_umask takes the place of file_mode and dir_mode: leave one or the other out",
+            "option respect_umask takes the place of file_mode and dir_mode: remove either it or \
+             those two",
         ));
     }
     if let Some(FileMode(mode)) = options.file_mode {
@@ -299,13 +311,15 @@ fn build(
         builder = builder.signing_key(SigningKey::new(secret.expose())?);
     }
     builder.public_url = public_url;
-    Ok(std::sync::Arc::new(builder.build()?))
+    Ok(builder)
+}
+
+#[cfg(unix)]
+fn open_driver(builder: FsBuilder) -> Result<Arc<dyn Driver>> {
+    Ok(Arc::new(builder.build()?))
 }
 
 #[cfg(not(unix))]
-fn build(
-    _options: Options,
-    _public_url: Option<Url>,
-) -> Result<std::sync::Arc<dyn storage_core::Driver>> {
+fn open_driver(_builder: FsBuilder) -> Result<Arc<dyn Driver>> {
     Err(Error::unsupported("the fs driver does not support this operating system yet"))
 }

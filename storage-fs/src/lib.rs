@@ -1,19 +1,11 @@
 //! The local file system driver of anystorage.
 //!
-//! - **What is saved is a plain file at the plain path** below the root, so that any web server can
-//!   serve it; and any regular file below the root whose name is a valid key is an object, whoever
-//!   wrote it.
-//! - **Atomic**: a save is staged beside the objects, with its metadata, and renamed into place.
-//!   Readers see the old version or the new one; a crash at any instant leaves one of them.
-//! - **Durable**, unless turned off: file, directory and newly made ancestors are on the disk
-//!   before a save answers.
-//! - **Confined**: nothing leads out of the root, no symlink is followed, nothing but regular files
-//!   is opened.
-//! - **Metadata** (content type, headers, user metadata, checksums, ETag) is kept in one extended
-//!   attribute, or in a sidecar where the file system has none.
+//! [`Fs`] stores each object as a plain file at the path that its key names below a root
+//! directory, so that any web server can serve the files.
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let scratch = tempfile::tempdir()?;
 //! # let root = scratch.path().join("media");
 //! use storage_core::Storage;
@@ -25,93 +17,132 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is ours below the root
+//! # Guarantees
 //!
-//! One directory, `.anystorage` (mode 0700), made when it is needed and removed when it is empty:
-//! in `staging` the files that are about to replace an object (and all staged files, where the
-//! system has none without a name), sidecars in `meta`, lock files in `locks`. A key with a segment
-//! of that name is refused, and none shows in a listing.
+//! - **Atomic.** A save writes a staged file with its metadata and renames it into place. Readers
+//!   see the old version or the new one. A crash at any instant leaves one of them.
+//! - **Durable.** A save returns when the file, its directory and newly created ancestors are on
+//!   the disk. [`durable(false)`](FsBuilder::durable) turns this off.
+//! - **Confined.** No key leads out of the root, no symlink below the root is followed, and only
+//!   regular files are opened.
+//! - **Complete metadata.** Content type, headers, user metadata, checksums and ETag are stored in
+//!   one extended attribute, or in a sidecar file where the file system has no extended attributes.
+//! - **Strong ETags** for files that this driver wrote. For a file of another program, the ETag is
+//!   derived from its inode, size and times. It is weak for two seconds after a change, because
+//!   another change within that time may leave the same times.
+//! - **Files of other programs are objects too**, if they are regular and their path is a valid
+//!   key.
 //!
-//! Lock files are created when an object is first replaced or deleted, and stay (unless
-//! `remove_locks` is set): at most 64, empty, with mode 0600. Leave them out of backups, and do not
-//! remove them while programs use the root.
+//! # Options
 //!
-//! # Who may share a root
+//! <!-- options of fs -->
 //!
-//! - Any number of tasks, drivers and processes of one user. They have to name the same directory
-//!   as the root, because their locks are below it, and run the same version of this crate, or one
-//!   that its changelog names as compatible.
-//! - The superuser too: what it creates in `.anystorage` is handed over to the owner of the root.
-//! - Other users may read objects, as far as modes allow, and save new ones where they may write.
-//!   To replace or delete an object they would need the lock files, which are closed to them: that
-//!   is `PermissionDenied`. Run the programs of several users as one, or give each a root of its
-//!   own. `.anystorage` is not used if it belongs to a user who is neither the one of the process
-//!   nor the owner of the root, and it is closed to others if it is open to them.
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `root` | path | required | The directory of the objects. |
+//! | `create_root` | boolean | `true` | Whether to create a missing root and its parents. |
+//! | `durable` | boolean | `true` | Whether to sync files and directories before a save returns. |
+//! | `file_mode` | text | `"0644"` | Permission bits of files, in octal and quoted. |
+//! | `dir_mode` | text | `"0755"` | Permission bits of directories, in octal and quoted. |
+//! | `respect_umask` | boolean | `false` | Whether to apply the umask instead of `file_mode` and `dir_mode`. |
+//! | `remove_locks` | boolean | `false` | Whether to remove unused lock files when the driver is dropped. |
+//! | `signing_key` | secret | | The secret of signed links. Requires `public_url`. |
+//! | `metadata` | `auto`, `xattr` or `sidecar` | `"auto"` | Where metadata is stored: in extended attributes, in sidecar files, or in sidecars where attributes are impossible (`auto`). |
 //!
-//! # Behaviour to know of
+//! <!-- end of options -->
 //!
-//! - `a` and `a/b` cannot both be files: the second save is a `Conflict` and changes nothing.
+//! `public_url` is the base URL of public and signed links.
+//!
+//! [`register`] adds the driver `fs` and the scheme `file` to a registry. [`FsBuilder`] sets the
+//! same options in code.
+//!
+//! # Limits
+//!
+//! - `a` and `a/b` cannot both be files: the second save fails with `Conflict` and changes nothing.
 //! - Deleting the last object of a directory removes the directory, and its parents as far as they
 //!   are empty.
-//! - Two drivers whose roots are inside each other do not lock each other out: `if_match` through
-//!   one does not see a save through the other in time.
-//! - Another program that changes a file in place keeps its headers, but the ETag becomes one that
-//!   is derived from size and times, and checksums are dropped (unless it puts back the old time to
-//!   the nanosecond). It also breaks the promise that a reader sees one version: replace files by
-//!   renaming.
-//! - ETags of what we saved are strong. A file of another program gets one from its inode, size and
-//!   times, which is weak during the two seconds in which a change could go unnoticed.
-//! - A listing tells no ETags, since each would cost opening the file.
-//! - Extended attributes hold about 4 KB on ext4. Larger metadata goes to a sidecar (`metadata =
-//!   "auto"`) or is refused (`"xattr"`).
-//! - On file systems without user extended attributes (older NFS, FAT), `"auto"` uses sidecars;
-//!   those belong to this driver and are not copied along by other tools.
-//! - The root is opened once. A directory that takes its name later is not noticed.
+//! - Roots inside each other have separate locks: `if_match` through one may miss a concurrent save
+//!   through the other.
+//! - A program that changes a file in place breaks the guarantee that a reader sees one version.
+//!   The file keeps its headers, but its ETag is then derived from size and times, and its
+//!   checksums are dropped. (The driver does not detect a change that keeps the size and restores
+//!   the modification time to the nanosecond.) Replace files by renaming instead.
+//! - A listing contains no ETags, because each would require opening the file.
+//! - Extended attributes hold about 4 KB on ext4. With `metadata = "auto"`, larger metadata is
+//!   stored in a sidecar; with `"xattr"`, the save fails with `InvalidInput`.
+//! - File systems without user extended attributes (older NFS, FAT) need sidecars. Other tools that
+//!   copy the objects do not copy their sidecars.
+//! - The root is opened once. The driver does not notice a new directory of the same name.
+//! - Linux is tested. Other Unix systems use the same calls except `openat2`, which is replaced by
+//!   opening one directory after the other; they are not tested. On Windows, opening the driver
+//!   fails with `Unsupported`.
 //!
-//! Linux is where all this is proved. Other Unix systems use the same calls but for `openat2`,
-//! which is replaced by a walk from directory to directory; they are not tested. Windows is not
-//! supported: building the driver there is an error that says so.
+//! # The directory `.anystorage`
+//!
+//! The driver keeps its own files in `.anystorage` below the root (mode 0700): staged files that
+//! are about to replace an object in `staging` (all staged files, where the system has no unnamed
+//! files), sidecars in `meta`, lock files in `locks`. The directory is created when it is needed
+//! and removed when it is empty. A key with a segment of that name fails with `InvalidKey`, and
+//! listings skip the directory.
+//!
+//! A lock file is created when an object is first replaced or deleted, and stays unless
+//! `remove_locks` is set. There are at most 64 of them, empty, with mode 0600. Exclude them from
+//! backups, and do not remove them while programs use the root.
+//!
+//! # Sharing a root
+//!
+//! - Any number of tasks, drivers and processes of one user may share a root. They must name the
+//!   same directory as the root, because the locks are below it. They must run the same version of
+//!   this crate, or one that its changelog names as compatible.
+//! - The superuser may use it too: what it creates in `.anystorage` is given to the owner of the
+//!   root.
+//! - Other users may read objects as far as the modes allow, and save new objects where they may
+//!   write. Replacing and deleting require the lock files, which are closed to them, so these fail
+//!   with `PermissionDenied`. Run the programs of several users as one user, or give each its own
+//!   root.
+//! - The driver refuses `.anystorage` if it belongs to a user who is neither the user of the
+//!   process nor the owner of the root. It removes the permissions of other users from it.
+//!
+//! # The source in reading order
+//!
+//! Independent of the operating system:
+//!
+//! | file | content |
+//! |-|-|
+//! | `settings.rs` | the settings that all verbs read, and the modes of new files |
+//! | `config.rs` | options, [`FsBuilder`], [`register`] |
+//! | `errors.rs` | errors in the terms of the contract |
+//! | `blocking.rs` | blocking work on Tokio's blocking pool, cancelled with its future |
+//! | `links.rs` | public and signed links |
+//!
+//! The implementation for Unix, in `unix/`:
+//!
+//! | file | content |
+//! |-|-|
+//! | `errno.rs` | error numbers of the system as errors of the contract |
+//! | `dirty_dirs.rs` | which new directories are not yet synced |
+//! | `root.rs` | opening, creating and removing paths below the root |
+//! | `state_dir.rs` | the directory `.anystorage` and its owner |
+//! | `locks.rs` | locks on keys between tasks and processes |
+//! | `version.rs` | what identifies a version of a file; derived ETags |
+//! | `unnamed.rs`, `staging.rs`, `staged.rs` | files that are not visible yet; removing old ones |
+//! | `shared.rs` | the state that all verbs share |
+//! | `record.rs`, `sidecar.rs`, `metadata.rs` | metadata: its format, its places, finding it |
+//! | `commit.rs` | the step that makes a staged file the object |
+//! | `cached.rs` | reads that the page cache can serve without blocking |
+//! | `save.rs`, `open.rs`, `stat.rs`, `list.rs`, `copy.rs`, `delete.rs` | the verbs |
+//! | `driver.rs` | [`Fs`]: one line for each verb |
+#![cfg_attr(not(unix), allow(dead_code, reason = "no driver exists for this system yet"))]
 
-#[cfg(unix)]
 mod blocking;
-#[cfg(unix)]
-mod cached;
-#[cfg(unix)]
-mod commit;
 mod config;
-#[cfg(unix)]
-mod copy;
-#[cfg(unix)]
-mod delete;
-#[cfg(unix)]
-mod driver;
-#[cfg(unix)]
 mod errors;
+mod links;
+mod settings;
 #[cfg(unix)]
-mod list;
-#[cfg(unix)]
-mod locks;
-#[cfg(unix)]
-mod metadata;
-#[cfg(unix)]
-mod open;
-#[cfg(unix)]
-mod own;
-#[cfg(unix)]
-mod root;
-#[cfg(unix)]
-mod save;
-#[cfg(unix)]
-mod staged;
-#[cfg(unix)]
-mod staging;
-#[cfg(unix)]
-mod unnamed;
-#[cfg(unix)]
-mod unsynced;
-#[cfg(unix)]
-mod version;
+mod unix;
 
-pub use config::{FsBuilder, MetadataStore, register};
+pub use config::{FsBuilder, register};
+pub use settings::MetadataStore;
 #[cfg(unix)]
-pub use driver::Fs;
+pub use unix::Fs;

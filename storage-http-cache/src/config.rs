@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, de};
-use storage_core::config::{self, Options, Secret, Value, byte_size, duration};
+use storage_core::config::{self, Secret, Value, byte_size, duration};
 use storage_core::layers::PublicUrl;
 use storage_core::signed_url::SigningKey;
 use storage_core::{
@@ -336,49 +336,60 @@ fn checked(option: &str, url: &Url) -> Result<Url> {
     Ok(url.clone())
 }
 
-/// The options as configuration has them.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HttpCacheOptions {
-    mirror: Mirrors,
-    origin: Value,
-    #[serde(default)]
-    verify: Verify,
-    #[serde(default, deserialize_with = "duration::option")]
-    memo: Option<Duration>,
-    #[serde(default, deserialize_with = "duration::option")]
-    header_timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "duration::option")]
-    idle_timeout: Option<Duration>,
-    #[serde(default)]
-    token: Option<Secret>,
-    #[serde(default)]
-    allow_http: bool,
-    #[serde(default)]
-    on_save: Option<OnSave>,
-    #[serde(default, deserialize_with = "byte_size::option")]
-    min_size: Option<u64>,
-    #[serde(default)]
-    signing_key: Option<Secret>,
-    #[serde(default)]
-    public: bool,
-    #[serde(default)]
-    breaker_failures: Option<u32>,
-    #[serde(default, deserialize_with = "duration::option")]
-    breaker_open: Option<Duration>,
-    #[serde(default, deserialize_with = "duration::option")]
-    key_penalty: Option<Duration>,
-    #[serde(default, deserialize_with = "config::url::option")]
-    admin: Option<Url>,
+storage_core::options! {
+    /// The options as configuration has them.
+    struct HttpCacheOptions {
+        /// The base URL of the mirror, or a list of several. Each key has a preferred mirror.
+        mirror: Mirrors => "URL or list of URLs", required;
+        /// The storage that holds the objects: the name of another storage, or a table.
+        origin: Value => "name or table", required;
+        /// How the driver checks that a mirror has an object before it returns a link to it: with
+        /// the mirror's own protocol (`cache-tier`), with HEAD, or not at all.
+        #[serde(default)]
+        verify: Verify => "`cache-tier`, `head` or `none`", default "cache-tier";
+        /// How long the result of that check is used.
+        #[serde(default, deserialize_with = "duration::option")]
+        memo: Option<Duration> => "duration", default "120s";
+        /// How long a mirror may take to begin a response.
+        #[serde(default, deserialize_with = "duration::option")]
+        header_timeout: Option<Duration> => "duration", default "1s";
+        /// How long a body may stall before the rest is read from origin.
+        #[serde(default, deserialize_with = "duration::option")]
+        idle_timeout: Option<Duration> => "duration", default "10s";
+        /// The `admin_token` of the mirror, for purges, and without `admin` for stored metadata.
+        token: Option<Secret> => "secret";
+        /// Whether `token` may be sent without TLS to another machine.
+        #[serde(default)]
+        allow_http: bool => "boolean", default false;
+        /// What the driver sends to the mirror after a save.
+        on_save: Option<OnSave> => "`purge`, `prefetch` or `none`",
+            otherwise "`purge` with a token, else `none`";
+        /// Smaller objects are read from origin, once their size is known.
+        #[serde(default, deserialize_with = "byte_size::option")]
+        min_size: Option<u64> => "size", default 0;
+        /// The `signing_key` of the mirror, if it is private.
+        signing_key: Option<Secret> => "secret";
+        /// Whether a plain link to the mirror is permitted where origin would sign the link.
+        #[serde(default)]
+        public: bool => "boolean", default false;
+        /// After how many consecutive failures a mirror is not used.
+        breaker_failures: Option<u32> => "integer", default 5;
+        /// For how long, multiplied by the number of times that this happened, up to 10 minutes.
+        #[serde(default, deserialize_with = "duration::option")]
+        breaker_open: Option<Duration> => "duration", default "30s";
+        /// How long a key is not requested from a mirror that failed for it.
+        #[serde(default, deserialize_with = "duration::option")]
+        key_penalty: Option<Duration> => "duration", default "20s";
+        /// The base URL of the admin routes, if they have their own listener.
+        #[serde(default, deserialize_with = "config::url::option")]
+        admin: Option<Url> => "URL", otherwise "the mirror's own";
+    }
 }
 
 /// Registers the driver `http-cache`. It has no URL form, since it refers to another storage.
 ///
-/// Options: `mirror` (a URL, or a list of them), `origin` (the name of another storage, or a
-/// table), `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`,
-/// `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty`, `admin`,
-/// and those of every driver. Of these, `public_url` is where origin's objects are publicly shown:
-/// the links that are made while the mirror is down.
+/// The driver takes its own [options](crate#options) and those of every driver. `public_url` is the
+/// public address of origin's objects: the base of the links that are made while the mirror is down.
 ///
 /// ```
 /// use storage_core::config::StoragesConfig;
@@ -399,8 +410,7 @@ pub fn register(registry: &mut Registry) {
     registry.register("http-cache", build);
 }
 
-fn build(options: Options, context: &BuildContext<'_>) -> Result<Arc<dyn Driver>> {
-    let options: HttpCacheOptions = options.read("http-cache")?;
+fn build(options: HttpCacheOptions, context: &BuildContext<'_>) -> Result<Arc<dyn Driver>> {
     let origin =
         context.storage(&options.origin).map_err(|error| error.with_context("option origin"))?;
     // Known here, so that the links to the mirror and those to origin are told apart.

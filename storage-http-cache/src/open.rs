@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::StreamExt;
-use storage_core::{ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
+use storage_core::{BodyEvent, ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
 
 use crate::body::{Body, read_small};
 use crate::breaker::Attempt;
@@ -166,22 +165,12 @@ async fn from_origin(
 /// Counts the bytes: of a body that streams as they pass, of one that is in memory or in a file at
 /// once.
 fn counted(cache: &Arc<Shared>, object: Object) -> Object {
-    let length = object.content_length();
-    let mut streams = false;
-    let object = object.map_stream(|chunks| {
-        streams = true;
-        let cache = Arc::clone(cache);
-        let seen = chunks.inspect(move |chunk| {
-            if let Ok(chunk) = chunk {
-                cache.counts.bytes(chunk.len() as u64);
-            }
-        });
-        seen.boxed()
-    });
-    if !streams {
-        cache.counts.bytes(length);
-    }
-    object
+    let cache = Arc::clone(cache);
+    object.inspect(move |event| match event {
+        BodyEvent::Ready(length) => cache.counts.bytes(length),
+        BodyEvent::Chunk(chunk) => cache.counts.bytes(chunk.len() as u64),
+        _ => {}
+    })
 }
 
 impl Why {

@@ -11,7 +11,6 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
 use storage_client::{ClientConfig, MAX_HEADERS, Spool, is_loopback};
 use storage_core::config::{self, Options, Secret, byte_size, duration};
 use storage_core::{Error, Registry, Result};
@@ -261,32 +260,39 @@ fn headers(options: Vec<(String, Secret)>) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// The options as configuration has them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HttpOptions {
-    #[serde(deserialize_with = "config::url::deserialize")]
-    base_url: Url,
-    #[serde(default)]
-    writable: bool,
-    #[serde(default, deserialize_with = "duration::option")]
-    header_timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "duration::option")]
-    idle_timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "byte_size::option")]
-    max_spool_size: Option<u64>,
-    #[serde(default)]
-    allow_http: bool,
-    #[serde(default)]
-    headers: BTreeMap<String, Secret>,
+storage_core::options! {
+    /// The options as configuration has them.
+    #[derive(Debug)]
+    struct HttpOptions {
+        /// The directory that holds the objects.
+        #[serde(deserialize_with = "config::url::deserialize")]
+        base_url: Url => "URL", required;
+        /// Whether the server takes PUT and DELETE, as WebDAV servers do.
+        #[serde(default)]
+        writable: bool => "boolean", default false;
+        /// How long the headers of a response may take, with the connection.
+        #[serde(default, deserialize_with = "duration::option")]
+        header_timeout: Option<Duration> => "duration", default "10s";
+        /// How long a body may stall.
+        #[serde(default, deserialize_with = "duration::option")]
+        idle_timeout: Option<Duration> => "duration", default "30s";
+        /// How many bytes of responses without a length are kept in temporary files at a time.
+        #[serde(default, deserialize_with = "byte_size::option")]
+        max_spool_size: Option<u64> => "size", default "1GiB";
+        /// Whether `headers` may be sent without TLS to another machine.
+        #[serde(default)]
+        allow_http: bool => "boolean", default false;
+        /// Headers of every request, by name.
+        #[serde(default)]
+        headers: BTreeMap<String, Secret> => "table of secrets";
+    }
 }
 
 /// Registers the driver `http` and its schemes `http` and `https`
 /// (`https://host/dir/?idle_timeout=10s`: what stands before the query is the base URL).
 ///
-/// Options: `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `headers`
-/// (a table), `allow_http`, and those of every driver, of which `public_url` is where links lead
-/// to.
+/// The driver takes its own [options](crate#options) and those of every driver. `public_url` is the
+/// base of links.
 ///
 /// ```
 /// let mut registry = storage_core::Registry::new();
@@ -296,8 +302,7 @@ struct HttpOptions {
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 pub fn register(registry: &mut Registry) {
-    registry.register("http", |options, context| {
-        let options: HttpOptions = options.read("http")?;
+    registry.register("http", |options: HttpOptions, context| {
         let mut builder = Http::builder(options.base_url).writable(options.writable);
         builder.header_timeout = options.header_timeout.unwrap_or(HEADER_TIMEOUT);
         builder.idle_timeout = options.idle_timeout.unwrap_or(IDLE_TIMEOUT);
@@ -308,7 +313,7 @@ pub fn register(registry: &mut Registry) {
         Ok(Arc::new(builder.build()?))
     });
     for scheme in ["http", "https"] {
-        registry.register_scheme(scheme, "http", |url| {
+        registry.register_scheme(scheme, "http", format!("{scheme}://host/dir/"), |url| {
             let mut base = url.clone();
             base.set_query(None);
             Ok(Options::new().with("base_url", base.as_str()))

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::{HeaderMap, HeaderName};
-use serde::Deserialize;
 use storage_client::{Spool, header_value};
 use storage_core::config::{self, Options, Secret, byte_size};
 use storage_core::{Error, Registry, Result};
@@ -56,47 +55,65 @@ pub struct S3Builder {
     largest_copy: u64,
 }
 
-/// The options as a configuration contains them.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct S3Options {
-    bucket: String,
-    #[serde(default)]
-    region: Option<String>,
-    #[serde(default, deserialize_with = "config::url::option")]
-    endpoint: Option<Url>,
-    #[serde(default)]
-    path_style: Option<bool>,
-    #[serde(default)]
-    access_key_id: Option<Secret>,
-    #[serde(default)]
-    secret_access_key: Option<Secret>,
-    #[serde(default)]
-    session_token: Option<Secret>,
-    #[serde(default)]
-    profile: Option<String>,
-    #[serde(default)]
-    anonymous: bool,
-    #[serde(default, deserialize_with = "config::url::option")]
-    signing_endpoint: Option<Url>,
-    #[serde(default)]
-    acl: Option<String>,
-    #[serde(default)]
-    sse: Option<String>,
-    #[serde(default)]
-    sse_kms_key_id: Option<String>,
-    #[serde(default)]
-    storage_class: Option<String>,
-    #[serde(default)]
-    checksum: Option<ChecksumMode>,
-    #[serde(default, deserialize_with = "byte_size::option")]
-    part_size: Option<u64>,
-    #[serde(default)]
-    concurrency: Option<usize>,
-    #[serde(default)]
-    quirks: Quirks,
-    #[serde(default)]
-    allow_http: bool,
+storage_core::options! {
+    /// The options as a configuration contains them.
+    #[derive(Clone)]
+    struct S3Options {
+        /// The name of the bucket.
+        bucket: String => "text", required;
+        /// The region of the bucket.
+        region: Option<String> => "text",
+            otherwise "`AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, else `us-east-1`";
+        /// The address of the service: `https://s3.example.com`.
+        #[serde(default, deserialize_with = "config::url::option")]
+        endpoint: Option<Url> => "URL",
+            otherwise "`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's, else AWS";
+        /// Whether the bucket is in the path of URLs and not in their host.
+        path_style: Option<bool> => "boolean",
+            otherwise "`true` for an endpoint; for AWS `true` if the bucket's name has a dot";
+        /// The id of the access key. Goes with `secret_access_key`.
+        access_key_id: Option<Secret> => "secret",
+            otherwise "searched: the environment, the profile, the container, the instance";
+        /// The secret of the access key.
+        secret_access_key: Option<Secret> => "secret", otherwise "as `access_key_id`";
+        /// The token of temporary keys.
+        session_token: Option<Secret> => "secret", otherwise "as `access_key_id`";
+        /// A profile of the AWS files. Its keys then precede those of environment variables.
+        profile: Option<String> => "text", otherwise "`AWS_PROFILE`, else `default`";
+        /// Whether requests are sent without a signature, as to a public bucket.
+        #[serde(default)]
+        anonymous: bool => "boolean", default false;
+        /// The address of the service for browsers, in signed links.
+        #[serde(default, deserialize_with = "config::url::option")]
+        signing_endpoint: Option<Url> => "URL", otherwise "`endpoint`";
+        /// The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled: use
+        /// a policy.
+        acl: Option<String> => "text";
+        /// The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if
+        /// the service does not confirm it.
+        sse: Option<String> => "text", otherwise "the bucket's";
+        /// The key of `aws:kms`.
+        sse_kms_key_id: Option<String> => "text", otherwise "the account's";
+        /// The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails
+        /// if the service does not show it.
+        storage_class: Option<String> => "text", otherwise "the bucket's";
+        /// The checksum of every request body.
+        checksum: Option<ChecksumMode> => "`crc64nvme`, `sha256`, `md5` or `none`",
+            otherwise "`crc64nvme`; `sha256` if the service supports no checksum headers";
+        /// The size of a part, from 5 MiB to 5 GiB. An object of at most this size is saved by one
+        /// request.
+        #[serde(default, deserialize_with = "byte_size::option")]
+        part_size: Option<u64> => "size", default "8MiB";
+        /// How many parts of one object are sent or read at a time.
+        concurrency: Option<usize> => "integer", default 8;
+        /// The profile of the service, which lists what it lacks. Without it, conditional saves are
+        /// refused at an unknown host.
+        #[serde(default)]
+        quirks: Quirks => "name of a profile", otherwise "`auto`: by the host of the endpoint";
+        /// Whether an endpoint without TLS is allowed.
+        #[serde(default)]
+        allow_http: bool => "boolean", default false;
+    }
 }
 
 macro_rules! setters {
@@ -425,10 +442,8 @@ fn check_region(region: &str) -> Result<()> {
 
 /// Registers the driver `s3` and its scheme (`s3://bucket/prefix?region=eu-west-1`).
 ///
-/// Options: `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`,
-/// `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`,
-/// `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http`, and the options
-/// of every driver (`prefix`, `public_url`, ...).
+/// The driver takes its own [options](crate#options) and those of every driver (`prefix`,
+/// `public_url`, ...).
 ///
 /// ```
 /// let mut registry = storage_core::Registry::new();
@@ -438,11 +453,12 @@ fn check_region(region: &str) -> Result<()> {
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 pub fn register(registry: &mut Registry) {
-    registry.register("s3", |options, context| {
+    registry.register("s3", |options: S3Options, context| {
         let public_url = context.common().public_url.clone();
-        Ok(Arc::new(S3Builder { public_url, ..S3Builder::from_options(options)? }.build()?))
+        let builder = S3Builder { options, public_url, largest_copy: copy::MAX_SINGLE_COPY };
+        Ok(Arc::new(builder.build()?))
     });
-    registry.register_scheme("s3", "s3", options_from_url);
+    registry.register_scheme("s3", "s3", "s3://bucket/prefix", options_from_url);
 }
 
 fn options_from_url(url: &Url) -> Result<Options> {

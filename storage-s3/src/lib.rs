@@ -14,8 +14,34 @@
 //!
 //! # Options
 //!
-//! The methods of [`S3Builder`] document each option. [`register`] lists the options as
-//! configurations name them.
+//! <!-- options of s3 -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `bucket` | text | required | The name of the bucket. |
+//! | `region` | text | `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, else `us-east-1` | The region of the bucket. |
+//! | `endpoint` | URL | `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's, else AWS | The address of the service: `https://s3.example.com`. |
+//! | `path_style` | boolean | `true` for an endpoint; for AWS `true` if the bucket's name has a dot | Whether the bucket is in the path of URLs and not in their host. |
+//! | `access_key_id` | secret | searched: the environment, the profile, the instance | The id of the access key. Goes with `secret_access_key`. |
+//! | `secret_access_key` | secret | as `access_key_id` | The secret of the access key. |
+//! | `session_token` | secret | as `access_key_id` | The token of temporary keys. |
+//! | `profile` | text | `AWS_PROFILE`, else `default` | A profile of the AWS files. Its keys then precede those of environment variables. |
+//! | `anonymous` | boolean | `false` | Whether requests are sent without a signature, as to a public bucket. |
+//! | `signing_endpoint` | URL | `endpoint` | The address of the service for browsers, in signed links. |
+//! | `acl` | text | | The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled: use a policy. |
+//! | `sse` | text | the bucket's | The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if the service does not confirm it. |
+//! | `sse_kms_key_id` | text | the account's | The key of `aws:kms`. |
+//! | `storage_class` | text | the bucket's | The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails if the service does not show it. |
+//! | `checksum` | `crc64nvme`, `sha256`, `md5` or `none` | `crc64nvme`; `sha256` if the service takes no checksum headers | The checksum of every body that is sent. |
+//! | `part_size` | size | `"8MiB"` | The size of a part, from 5 MiB to 5 GiB. One request saves what is not larger. |
+//! | `concurrency` | integer | `8` | How many parts of one object are sent or read at a time. |
+//! | `quirks` | name of a profile | `auto`: by the host of the endpoint | The profile of the service, which says what it lacks. An unknown host has no conditional saves. |
+//! | `allow_http` | boolean | `false` | Whether an endpoint without TLS is allowed. |
+//!
+//! <!-- end of options -->
+//!
+//! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
+//! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
 //!
 //! # Guarantees
 //!

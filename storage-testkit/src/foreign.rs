@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, DriverRef, Entry, EntryStream, Error, ErrorKind, Key, Link,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions,
-    roll_up,
+    Driver, Entry, EntryStream, Error, ErrorKind, ListOptions, Prefix, Result, forward, roll_up,
 };
 
 /// The folder markers of [`Harness::folder_markers`](crate::Harness::folder_markers).
@@ -102,38 +100,6 @@ fn denied(name: &str) -> Error {
 
 #[async_trait]
 impl Driver for Foreign {
-    fn info(&self) -> DriverInfo {
-        self.inner.info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.inner.innermost()
-    }
-
-    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        self.inner.save(key, payload, options).await
-    }
-
-    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        self.inner.open(key, options).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.inner.stat(key).await
-    }
-
-    async fn exists(&self, key: &Key) -> Result<bool> {
-        self.inner.exists(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.inner.delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        self.inner.delete_many(keys).await
-    }
-
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
         self.markers().remove(marker.as_str());
         Ok(())
@@ -145,11 +111,7 @@ impl Driver for Foreign {
         roll_up(stream::once(entries).flat_map(stream::iter), prefix, options)
     }
 
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        self.inner.copy(from, to, options).await
-    }
-
-    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        self.inner.url(key, options).await
+    forward! {
+        to self.inner: info, innermost, save, open, stat, exists, delete, delete_many, copy, url
     }
 }

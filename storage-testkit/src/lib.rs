@@ -39,6 +39,7 @@
 //! | [`cases`], [`case`], [`Case`], [`Verdict`] | the cases one by one, to prove that they find a fault that is there |
 //! | [`foreign::Foreign`] | a layer that shows folder markers and directories that cannot be read |
 //! | [`faults::Faults`] | a layer that fails, delays, truncates or corrupts as planned, for testing applications |
+//! | [`scripted::Scripted`] | a driver that follows a script and records its calls, for testing layers and servers |
 //! | `http::Peer` | an HTTP server that follows a script, for testing drivers that speak HTTP (feature `http`) |
 //!
 //! # A promise that is not kept
@@ -61,6 +62,7 @@ pub mod http;
 mod kit;
 mod need;
 pub mod property;
+pub mod scripted;
 mod suite;
 mod support;
 

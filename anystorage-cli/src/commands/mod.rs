@@ -3,6 +3,7 @@
 pub(crate) mod cat;
 pub(crate) mod config;
 pub(crate) mod cp;
+pub(crate) mod drivers;
 pub(crate) mod exists;
 pub(crate) mod get;
 pub(crate) mod ls;

@@ -5,6 +5,7 @@
 mod checking;
 mod configuration;
 mod copying;
+mod drivers;
 mod errors;
 mod fake;
 mod interrupting;

@@ -54,15 +54,17 @@ struct Alias {
 
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry::new();
-    registry.register("probe", |options, _| {
+    registry.register("probe", |options: Options, _| {
         options.read::<Probe>("probe")?;
         Ok(Arc::new(Memory::new()))
     });
-    registry.register("alias", |options, context| {
+    registry.register("alias", |options: Options, context| {
         let alias: Alias = options.read("alias")?;
         Ok(Arc::clone(context.storage(&alias.origin)?.driver()))
     });
-    registry.register_scheme("probe", "probe", |url| Ok(Options::new().with("root", url.path())));
+    registry.register_scheme("probe", "probe", "probe:/objects", |url| {
+        Ok(Options::new().with("root", url.path()))
+    });
     registry
 }
 

@@ -39,23 +39,22 @@ mod upload;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use storage_core::config::Options;
 use storage_core::{Error, Registry};
 
 pub use driver::Redb;
 
-/// The driver's own options. Those that every driver takes (`prefix`, `read_only`, ...) are not its
-/// business.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RedbOptions {
-    /// The database file. It is created if there is none; its directory is not.
-    pub path: PathBuf,
-    /// How many MiB of the file are kept in memory, at most.
-    #[serde(default = "default_cache_mib")]
-    pub cache_mib: usize,
+storage_core::options! {
+    /// The options of the driver.
+    #[derive(Debug, Clone)]
+    #[non_exhaustive]
+    pub struct RedbOptions {
+        /// The database file. The driver creates it, but not its directory.
+        pub path: PathBuf => "path", required;
+        /// How many MiB of the file are kept in memory at most.
+        #[serde(default = "default_cache_mib")]
+        pub cache_mib: usize => "integer", default 16;
+    }
 }
 
 impl RedbOptions {
@@ -71,11 +70,8 @@ fn default_cache_mib() -> usize {
 
 /// Makes the driver known as `redb`, and its URLs as `redb:///var/lib/app/files.redb`.
 pub fn register(registry: &mut Registry) {
-    registry.register("redb", |options, _context| {
-        let options: RedbOptions = options.read("redb")?;
-        Ok(Arc::new(Redb::open(&options)?))
-    });
-    registry.register_scheme("redb", "redb", |url| {
+    registry.register("redb", |options: RedbOptions, _context| Ok(Arc::new(Redb::open(&options)?)));
+    registry.register_scheme("redb", "redb", "redb:///abs/path", |url| {
         let path =
             url.to_file_path().ok().and_then(|path| path.into_os_string().into_string().ok());
         let path = path.ok_or_else(|| {

@@ -5,34 +5,36 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
-use super::options::{Options, Value};
+use super::options::{DeclaredOptions, Options, Value};
 use super::parse::duration;
+use super::spec::OptionSpec;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 
-/// The names of the options that every driver takes.
-pub const COMMON_OPTIONS: &[&str] =
-    &["prefix", "read_only", "public_url", "timeout", "retries", "default_headers"];
-
-/// The options that every driver takes. The [`Registry`](crate::Registry) turns them into layers.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct CommonOptions {
-    /// Segments that come before every key.
-    pub prefix: Option<String>,
-    /// Refuses whatever would change the storage.
-    pub read_only: bool,
-    /// Where objects are publicly shown. It shows the backend's root: a `prefix` comes after it.
-    #[serde(deserialize_with = "plain_url")]
-    pub public_url: Option<Url>,
-    /// The longest time without an answer or progress.
-    #[serde(deserialize_with = "duration::option")]
-    pub timeout: Option<Duration>,
-    /// How often a failure that may pass is tried again.
-    pub retries: Option<u32>,
-    /// Metadata for what is saved without it, by header name (`Cache-Control`, `cache_control`).
-    pub default_headers: Option<Metadata>,
+crate::options! {
+    /// The options that every driver takes. The [`Registry`](crate::Registry) turns them into
+    /// layers.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct CommonOptions {
+        /// The first segments of every key. The storage shows the objects below them alone.
+        pub prefix: Option<String> => "text";
+        /// Whether the storage refuses everything that would change it.
+        #[serde(default)]
+        pub read_only: bool => "boolean", default false;
+        /// The public address of the backend's root: the base of public links. A `prefix` comes
+        /// after it.
+        #[serde(default, deserialize_with = "plain_url")]
+        pub public_url: Option<Url> => "URL";
+        /// The longest time without a response or progress.
+        #[serde(default, deserialize_with = "duration::option")]
+        pub timeout: Option<Duration> => "duration";
+        /// How many times a failure that may pass is tried again.
+        pub retries: Option<u32> => "integer", default 0;
+        /// Metadata of objects that are saved without it, by header name (`Cache-Control` or
+        /// `cache_control`).
+        pub default_headers: Option<Metadata> => "table of texts";
+    }
 }
 
 impl CommonOptions {
@@ -42,11 +44,11 @@ impl CommonOptions {
     /// `InvalidConfig` that names the option.
     pub fn take_from(options: &mut Options) -> Result<Self> {
         let mut own = Options::new();
-        for name in COMMON_OPTIONS {
+        for name in Self::SPECS.iter().map(OptionSpec::name) {
             if let Some(value) = options.remove(name) {
                 own.insert(
-                    *name,
-                    if *name == "default_headers" { field_names(value) } else { value },
+                    name,
+                    if name == "default_headers" { field_names(value) } else { value },
                 );
             }
         }

@@ -25,6 +25,7 @@ pub mod local_path;
 mod options;
 mod parse;
 mod secret;
+mod spec;
 pub mod url;
 
 use std::collections::BTreeMap;
@@ -32,12 +33,13 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-pub use common::{COMMON_OPTIONS, CommonOptions};
+pub use common::CommonOptions;
 pub use expand::expand_variables;
-pub use options::{Options, Value};
+pub use options::{DeclaredOptions, NoOptions, Options, Value};
 pub use parse::duration;
 pub use secret::Secret;
 pub(crate) use secret::is_trivial;
+pub use spec::{OptionDefault, OptionSpec, markdown_table};
 
 use crate::error::{Error, Result};
 

@@ -7,8 +7,9 @@ use std::fmt;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::common::COMMON_OPTIONS;
+use super::common::CommonOptions;
 use super::parse::{ConfigError, ValueDeserializer};
+use super::spec::OptionSpec;
 use crate::error::{Error, Result};
 
 /// One value of a configuration, in whatever format it was written.
@@ -215,6 +216,38 @@ impl Options {
     }
 }
 
+/// Options that a driver declares: a struct to read, and a list of what is in it.
+/// [`options!`](crate::options!) implements it.
+///
+/// [`Options`] implements it too, for a driver that reads its table itself and declares nothing.
+pub trait DeclaredOptions: DeserializeOwned {
+    /// The options, in the order in which they are declared.
+    const SPECS: &'static [OptionSpec];
+
+    /// Reads the options of a table.
+    ///
+    /// # Errors
+    /// As [`Options::read`].
+    fn read_from(options: Options, driver: &str) -> Result<Self> {
+        options.read(driver)
+    }
+}
+
+impl DeclaredOptions for Options {
+    const SPECS: &'static [OptionSpec] = &[];
+
+    fn read_from(options: Options, _driver: &str) -> Result<Self> {
+        Ok(options)
+    }
+}
+
+crate::options! {
+    /// The options of a driver that has none of its own.
+    #[derive(Debug)]
+    #[non_exhaustive]
+    pub struct NoOptions {}
+}
+
 /// The options by name, sorted.
 impl IntoIterator for Options {
     type Item = (String, Value);
@@ -239,7 +272,8 @@ impl ConfigError {
             Self::Unknown { name, known } => {
                 let own =
                     if known.is_empty() { "none of its own".to_owned() } else { known.join(", ") };
-                let common = COMMON_OPTIONS.join(", ");
+                let common: Vec<_> = CommonOptions::SPECS.iter().map(OptionSpec::name).collect();
+                let common = common.join(", ");
                 let common =
                     driver.map_or_else(String::new, |_| format!(", and for every driver {common}"));
                 format!("unknown option {name}{of_driver}; known are {own}{common}")

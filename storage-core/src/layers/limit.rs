@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::driver::{Driver, DriverInfo};
-use crate::driver_ref::DriverRef;
+use crate::driver::Driver;
 use crate::entry::EntryStream;
 use crate::error::Result;
+use crate::forward;
+use crate::inspect::BodyEvent;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
@@ -64,29 +63,9 @@ impl Limit {
     }
 }
 
-/// Keeps the place until the body has ended or failed, or is dropped.
-fn holding(
-    chunks: BoxStream<'static, Result<Bytes>>,
-    place: Place,
-) -> BoxStream<'static, Result<Bytes>> {
-    let body = stream::unfold(Some((chunks, place)), |body| async {
-        let (mut chunks, place) = body?;
-        let chunk = chunks.next().await?;
-        let rest = chunk.is_ok().then_some((chunks, place));
-        Some((chunk, rest))
-    });
-    body.fuse().boxed()
-}
-
 #[async_trait]
 impl Driver for Limit {
-    fn info(&self) -> DriverInfo {
-        self.inner.info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.inner.innermost()
-    }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let _place = self.place().await;
@@ -94,9 +73,13 @@ impl Driver for Limit {
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        let place = self.place().await;
+        let mut place = self.place().await;
         let object = self.inner.open(key, options).await?;
-        Ok(object.map_stream(|chunks| holding(chunks, place)))
+        Ok(object.inspect(move |event| {
+            if !matches!(event, BodyEvent::Chunk(_)) {
+                drop(place.take());
+            }
+        }))
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {

@@ -15,10 +15,11 @@ use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use tracing::{Instrument, Span};
 
-use crate::driver::{Driver, DriverInfo};
-use crate::driver_ref::DriverRef;
+use crate::driver::Driver;
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::forward;
+use crate::inspect::BodyEvent;
 use crate::key::{Key, Prefix};
 use crate::layers::recorder::{Counter, Recorder};
 use crate::link::Link;
@@ -241,28 +242,16 @@ fn observed_source(
     seen.boxed()
 }
 
-/// A body on its way out: counts it, and tells if it fails.
-fn observed_body(
-    chunks: BoxStream<'static, Result<Bytes>>,
-    bytes: Counter,
-    driver: Recorder,
-    key: Key,
-) -> BoxStream<'static, Result<Bytes>> {
-    let opened = Instant::now();
-    let seen = chunks.inspect(move |chunk| match chunk {
-        Ok(chunk) => bytes.increment(chunk.len() as u64),
-        Err(error) if is_trouble(error) => {
-            warn(error, Operation::Open, driver.name(), key.as_str(), opened.elapsed());
-        }
-        Err(error) => {
-            tracing::debug!(
-                key = &*escape_invisible(key.as_str()),
-                result = error.kind().as_str(),
-                "the body failed"
-            );
-        }
-    });
-    seen.boxed()
+/// Logs that the body of an open object failed.
+fn body_failed(error: &Error, driver: &str, key: &Key, elapsed: Duration) {
+    if is_trouble(error) {
+        return warn(error, Operation::Open, driver, key.as_str(), elapsed);
+    }
+    tracing::debug!(
+        key = &*escape_invisible(key.as_str()),
+        result = error.kind().as_str(),
+        "the body failed"
+    );
 }
 
 /// A listing on its way out.
@@ -334,20 +323,13 @@ impl Drop for Listing {
 
 #[async_trait]
 impl Driver for Observed {
-    fn info(&self) -> DriverInfo {
-        self.inner.info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.inner.innermost()
-    }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let bytes = self.bytes("in");
         let source_failed = Arc::new(AtomicBool::new(false));
-        let mut streams = false;
+        let streams = !payload.is_replayable();
         let payload = payload.map_stream(|chunks| {
-            streams = true;
             observed_source(chunks, bytes.clone(), Arc::clone(&source_failed))
         });
         let call = Call::begin(&self.driver, Operation::Save, key.as_str());
@@ -365,17 +347,14 @@ impl Driver for Observed {
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
         let object =
             self.observe(Operation::Open, key.as_str(), self.inner.open(key, options)).await?;
-        let bytes = self.bytes("out");
-        let mut streams = false;
-        let length = object.content_length();
-        let object = object.map_stream(|chunks| {
-            streams = true;
-            observed_body(chunks, bytes.clone(), self.driver.clone(), key.clone())
-        });
-        if !streams {
-            bytes.increment(length);
-        }
-        Ok(object)
+        let (bytes, driver, key) = (self.bytes("out"), self.driver.clone(), key.clone());
+        let opened = Instant::now();
+        Ok(object.inspect(move |event| match event {
+            BodyEvent::Ready(length) => bytes.increment(length),
+            BodyEvent::Chunk(chunk) => bytes.increment(chunk.len() as u64),
+            BodyEvent::Failed(error) => body_failed(error, driver.name(), &key, opened.elapsed()),
+            BodyEvent::Ended => {}
+        }))
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {

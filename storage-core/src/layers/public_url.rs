@@ -6,15 +6,11 @@ use async_trait::async_trait;
 use url::Url;
 
 use crate::driver::{Driver, DriverInfo};
-use crate::driver_ref::DriverRef;
-use crate::entry::EntryStream;
 use crate::error::Result;
-use crate::key::{Key, Prefix};
+use crate::forward;
+use crate::key::Key;
 use crate::link::Link;
-use crate::metadata::ObjectMeta;
-use crate::object::Object;
-use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlMethod, UrlOptions};
-use crate::payload::Payload;
+use crate::options::{UrlMethod, UrlOptions};
 use crate::signed_url::public_url;
 
 /// Answers unsigned links with a base URL and the key: a CNAME, a CDN, a web server that shows the
@@ -41,46 +37,6 @@ impl Driver for PublicUrl {
         info
     }
 
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.inner.innermost()
-    }
-
-    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        self.inner.save(key, payload, options).await
-    }
-
-    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        self.inner.open(key, options).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.inner.stat(key).await
-    }
-
-    async fn exists(&self, key: &Key) -> Result<bool> {
-        self.inner.exists(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.inner.delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        self.inner.delete_many(keys).await
-    }
-
-    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        self.inner.delete_folder_marker(marker).await
-    }
-
-    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        self.inner.list(prefix, options)
-    }
-
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        self.inner.copy(from, to, options).await
-    }
-
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         if options.expires_in.is_some()
             || matches!(options.method, UrlMethod::Put | UrlMethod::Post)
@@ -90,5 +46,10 @@ impl Driver for PublicUrl {
         let mut link = Link::public(public_url(&self.base, key));
         link.method = options.method;
         Ok(link)
+    }
+
+    forward! {
+        to self.inner: innermost, save, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy
     }
 }

@@ -6,13 +6,12 @@ use async_trait::async_trait;
 
 use crate::driver::{Capabilities, Driver, DriverInfo};
 use crate::driver_ref::DriverRef;
-use crate::entry::EntryStream;
 use crate::error::{Error, ErrorKind, Result};
+use crate::forward;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
-use crate::object::Object;
-use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlMethod, UrlOptions};
+use crate::options::{CopyOptions, SaveOptions, UrlMethod, UrlOptions};
 use crate::payload::Payload;
 
 /// A storage for reading only. `save`, `delete`, `copy` and links for uploading are
@@ -63,18 +62,6 @@ impl Driver for ReadOnly {
         refused()
     }
 
-    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        self.inner.open(key, options).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.inner.stat(key).await
-    }
-
-    async fn exists(&self, key: &Key) -> Result<bool> {
-        self.inner.exists(key).await
-    }
-
     async fn delete(&self, _key: &Key) -> Result<()> {
         refused()
     }
@@ -87,10 +74,6 @@ impl Driver for ReadOnly {
         refused()
     }
 
-    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        self.inner.list(prefix, options)
-    }
-
     async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
         refused()
     }
@@ -100,5 +83,9 @@ impl Driver for ReadOnly {
             UrlMethod::Put | UrlMethod::Post => refused(),
             _ => self.inner.url(key, options).await,
         }
+    }
+
+    forward! {
+        to self.inner: open, stat, exists, list
     }
 }

@@ -14,10 +14,10 @@ use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use crate::driver::{Driver, DriverInfo};
-use crate::driver_ref::DriverRef;
+use crate::driver::Driver;
 use crate::entry::EntryStream;
 use crate::error::{Error, ErrorKind, Result};
+use crate::forward;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
@@ -197,21 +197,16 @@ impl Drop for Watched {
 
 #[async_trait]
 impl Driver for Timeout {
-    fn info(&self) -> DriverInfo {
-        self.inner.info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.inner.innermost()
-    }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let progress = Progress::new();
-        let mut after = allowance(self.after, payload.size().unwrap_or(0), STEP);
-        let payload = payload.map_stream(|chunks| {
-            after = self.after;
-            Watched { chunks, progress: progress.clone() }.boxed()
-        });
+        let after = match payload.is_replayable() {
+            true => allowance(self.after, payload.size().unwrap_or(0), STEP),
+            false => self.after,
+        };
+        let payload =
+            payload.map_stream(|chunks| Watched { chunks, progress: progress.clone() }.boxed());
         let stalled = std::pin::pin!(progress.stalled(after));
         match select(self.inner.save(key, payload, options), stalled).await {
             Either::Left((saved, _)) => saved,

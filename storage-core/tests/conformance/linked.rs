@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use storage_core::signed_url::{SigningKey, public_url};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlMethod, UrlOptions,
-    async_trait,
+    Driver, DriverInfo, Error, Key, Link, Result, UrlMethod, UrlOptions, async_trait, forward,
 };
 use url::Url;
 
@@ -34,46 +32,6 @@ impl Driver for Linked {
         info
     }
 
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.inner.innermost()
-    }
-
-    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        self.inner.save(key, payload, options).await
-    }
-
-    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        self.inner.open(key, options).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.inner.stat(key).await
-    }
-
-    async fn exists(&self, key: &Key) -> Result<bool> {
-        self.inner.exists(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.inner.delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        self.inner.delete_many(keys).await
-    }
-
-    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        self.inner.delete_folder_marker(marker).await
-    }
-
-    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        self.inner.list(prefix, options)
-    }
-
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        self.inner.copy(from, to, options).await
-    }
-
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         match (options.expires_in, options.method) {
             (Some(_), _) => self.signer.sign(&self.base, key, options),
@@ -82,5 +40,10 @@ impl Driver for Linked {
             }
             (None, _) => Ok(Link::public(public_url(&self.base, key))),
         }
+    }
+
+    forward! {
+        to self.inner: innermost, save, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy
     }
 }

@@ -1,16 +1,11 @@
 //! Bodies that break off, stall or are wrong: byte for byte what origin has, or an error, never a
 //! splice of two versions.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use storage_core::{
-    Checksum, ChecksumAlgorithm, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream,
-    ErrorKind, Key, Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload,
-    Prefix, Result, SaveOptions, UrlOptions, async_trait,
-};
+use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, ObjectMeta, Operation, Storage};
 use storage_testkit::http::{Peer, Request, Response};
+use storage_testkit::scripted::{BodyKind, Scripted};
 
 use super::scene::{
     BRIEF, KEY, LARGE, Scene, assert_same, cached, foreign_object, pattern, purging, refused,
@@ -154,69 +149,14 @@ async fn two_versions_are_never_spliced() {
     }
 }
 
-/// Opens whatever version there is, whichever was asked for.
-#[derive(Debug)]
-struct Careless(Arc<dyn Driver>);
-
-#[async_trait]
-impl Driver for Careless {
-    fn info(&self) -> DriverInfo {
-        self.0.info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.0.innermost()
-    }
-
-    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        self.0.save(key, payload, options).await
-    }
-
-    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        let mut careless = options.clone();
-        careless.if_match = None;
-        self.0.open(key, &careless).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.0.stat(key).await
-    }
-
-    async fn exists(&self, key: &Key) -> Result<bool> {
-        self.0.exists(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.0.delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        self.0.delete_many(keys).await
-    }
-
-    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        self.0.delete_folder_marker(marker).await
-    }
-
-    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        self.0.list(prefix, options)
-    }
-
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        self.0.copy(from, to, options).await
-    }
-
-    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        self.0.url(key, options).await
-    }
-}
-
 #[tokio::test]
 async fn nor_are_they_where_origin_takes_no_notice_of_conditions() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
     let mirror = Peer::start(|_| Response::disconnect());
-    let scene =
-        Scene::at(vec![mirror.url()], mirror, Memory::storage().layer(Careless), |builder| builder);
+    let mut origin = Scripted::new();
+    origin.ignores_conditions = true;
+    origin.bodies_are(BodyKind::Memory);
+    let scene = Scene::at(vec![mirror.url()], mirror, Storage::new(origin), |builder| builder);
     let answer = cached(&scene.object(KEY, old.clone()).await, old.clone());
     scene.mirror.set_script(move |_| answer.clone().cut_after(CUT));
     let (read, end) =

@@ -3,9 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions, Memory,
-    Metadata, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage,
-    UrlOptions, async_trait,
+    Driver, Key, Memory, Metadata, ObjectMeta, Payload, Result, SaveOptions, Storage, async_trait,
+    forward,
 };
 use storage_testkit::http::closed_port;
 use storage_testkit::{Fixture, Harness, Verdict, case};
@@ -286,54 +285,15 @@ struct Bare(Arc<dyn Driver>);
 
 #[async_trait]
 impl Driver for Bare {
-    fn info(&self) -> DriverInfo {
-        self.0.info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.0.innermost()
-    }
-
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let mut bare = options.clone();
         bare.metadata = Metadata::new();
         self.0.save(key, payload, &bare).await
     }
 
-    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        self.0.open(key, options).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.0.stat(key).await
-    }
-
-    async fn exists(&self, key: &Key) -> Result<bool> {
-        self.0.exists(key).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.0.delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        self.0.delete_many(keys).await
-    }
-
-    async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        self.0.delete_folder_marker(marker).await
-    }
-
-    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        self.0.list(prefix, options)
-    }
-
-    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        self.0.copy(from, to, options).await
-    }
-
-    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        self.0.url(key, options).await
+    forward! {
+        to self.0: info, innermost, open, stat, exists, delete, delete_many, delete_folder_marker,
+        list, copy, url
     }
 }
 

@@ -14,105 +14,112 @@ use storage_core::{Error, Result};
 use crate::engine::{EngineOptions, FreshnessPolicy, Matches, Rule};
 use crate::store::{Limits, OPEN_FILES};
 
-/// The options of a mirror, as its configuration file has them, all but `origin`: that is a
-/// storage, which whoever reads the file builds. Unknown keys are errors.
-///
-/// Durations are text (`"120s"`, `"5m"`, `"24h"`), sizes too (`"50GiB"`, `"500MB"`).
-///
-/// ```
-/// use storage_mirror::MirrorConfig;
-///
-/// let config: MirrorConfig = serde_json::from_str(
-///     r#"{ "listen": "127.0.0.1:8080", "cache_dir": "/var/cache/anystorage", "max_size": "50GiB", "ttl": "1h" }"#,
-/// )?;
-/// let config = config.validated()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct MirrorConfig {
-    /// Where the public routes are served.
-    pub listen: SocketAddr,
-    /// Where objects are kept. The mirror owns the directory.
-    #[serde(deserialize_with = "local_path::deserialize")]
-    pub cache_dir: PathBuf,
-    /// The most bytes that are kept on the disk.
-    #[serde(deserialize_with = "byte_size::deserialize")]
-    pub max_size: u64,
-    /// Larger objects are passed through. The default is a tenth of `max_size`.
-    #[serde(default, deserialize_with = "byte_size::option")]
-    pub max_object_size: Option<u64>,
-    /// How much memory small objects that are asked for often, and their metadata, may have. The
-    /// default is 64 MiB.
-    #[serde(default = "default_memory", deserialize_with = "byte_size::deserialize")]
-    pub memory: u64,
-    /// The most bytes of memory for the index, in which each kept object has a place: about 200
-    /// bytes and those of its key. Where they do not suffice, objects leave as they do where the
-    /// disk does not. Defaults to 512 MiB.
-    #[serde(default = "default_index_memory", deserialize_with = "byte_size::deserialize")]
-    pub index_memory: u64,
-    /// The beginnings of the keys that are served. All if absent.
-    pub allow: Option<Vec<String>>,
-    /// How long an object is served without asking origin, where origin does not say: one duration,
-    /// or a table from content types (`"audio/*"`), prefixes of keys (`"prefix:live/"`) and
-    /// `default` to durations. The default is an hour.
-    #[serde(default)]
-    pub ttl: Ttl,
-    /// How long "there is no such object" is believed. The default is 10 seconds.
-    #[serde(default = "default_negative_ttl", deserialize_with = "duration::deserialize")]
-    pub negative_ttl: Duration,
-    /// How long after its time an object is served when origin fails, unless origin says otherwise.
-    /// The default is a day.
-    #[serde(default = "default_stale_if_error", deserialize_with = "duration::deserialize")]
-    pub stale_if_error: Duration,
-    /// How long after its time an object is served while origin is asked, unless origin says
-    /// otherwise. The default is none.
-    #[serde(default, deserialize_with = "duration::deserialize")]
-    pub stale_while_revalidate: Duration,
-    /// Answers a miss with a redirection to origin's own URL, and fills behind.
-    #[serde(default)]
-    pub redirect_on_miss: bool,
-    /// Where purging, metrics and status are served. With a token but without this: on `listen`.
-    pub admin_listen: Option<SocketAddr>,
-    /// Who may use them: `Authorization: Bearer <token>`. At least 16 visible ASCII characters, 6
-    /// of them different.
-    pub admin_token: Option<Secret>,
-    /// A file that gets a line for each request, in the Combined Log Format and two words more: how
-    /// the cache answered, and milliseconds. `"-"` is the standard output. A reload opens the file
-    /// anew, so that it can be moved away before.
-    #[serde(default, deserialize_with = "local_path::option")]
-    pub access_log: Option<PathBuf>,
-    /// How many days the analytics keep: downloads and bytes of each key. Beside the cache, in
-    /// `analytics` below `cache_dir`, and not part of `max_size`. The default is 400; 0 counts
-    /// nothing.
-    #[serde(default = "default_analytics_days")]
-    pub analytics_days: usize,
-    /// The addresses of proxies in front. Their `Forwarded` (RFC 7239) or `X-Forwarded-For` names
-    /// the client; if both are there and name different ones, neither counts. Without this option,
-    /// all who come by a proxy seem to be one client, to the access log, the analytics and
-    /// `max_connections_per_client`. The default is none.
-    #[serde(default)]
-    pub trusted_proxies: Vec<IpAddr>,
-    /// With it, only links that were signed with it are answered. Without it every object under
-    /// `allow` is public.
-    pub signing_key: Option<Secret>,
-    /// How many threads serve. The default is one for each core.
-    pub workers: Option<usize>,
-    /// The most connections at a time. The default is 10,000.
-    #[serde(default = "default_max_connections")]
-    pub max_connections: usize,
-    /// The most connections at a time of one client: an IPv4 address, or the first 64 bits of an
-    /// IPv6 address. More are closed at once. Those of `trusted_proxies` are not counted. Defaults
-    /// to a tenth of `max_connections`.
-    pub max_connections_per_client: Option<usize>,
-    /// How many bytes a second a client has to take of a response, on average, while bytes wait for
-    /// it; slower ones are cut. A client may take nothing for 60 seconds, and for a second longer
-    /// for as many bytes as this that it has taken, up to 10 minutes: so a listener may pause.
-    /// Defaults to 1 KiB; 0 sets no minimum, and a client that takes anything may then pause for 10
-    /// minutes.
-    #[serde(default = "default_min_rate", deserialize_with = "byte_size::deserialize")]
-    pub min_rate: u64,
+storage_core::options! {
+    /// The options of a mirror, as its configuration file has them, all but `origin`: that is a
+    /// storage, which whoever reads the file builds. Unknown keys are errors.
+    ///
+    /// Durations are text (`"120s"`, `"5m"`, `"24h"`), sizes too (`"50GiB"`, `"500MB"`).
+    ///
+    /// ```
+    /// use storage_mirror::MirrorConfig;
+    ///
+    /// let config: MirrorConfig = serde_json::from_str(
+    ///     r#"{ "listen": "127.0.0.1:8080", "cache_dir": "/var/cache/anystorage", "max_size": "50GiB", "ttl": "1h" }"#,
+    /// )?;
+    /// let config = config.validated()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Debug, Clone)]
+    #[non_exhaustive]
+    pub struct MirrorConfig {
+        /// The address and port of the public routes.
+        pub listen: SocketAddr => "address", required;
+        /// A directory that only the mirror uses.
+        #[serde(deserialize_with = "local_path::deserialize")]
+        pub cache_dir: PathBuf => "path", required;
+        /// The upper bound of the cache on disk.
+        #[serde(deserialize_with = "byte_size::deserialize")]
+        pub max_size: u64 => "size", required;
+        /// Larger objects are passed through and not cached.
+        #[serde(default, deserialize_with = "byte_size::option")]
+        pub max_object_size: Option<u64> => "size", otherwise "a tenth of `max_size`";
+        /// The memory for small objects that are requested often, and for metadata.
+        #[serde(default = "default_memory", deserialize_with = "byte_size::deserialize")]
+        pub memory: u64 => "size", default "64MiB";
+        /// The memory for the index: about 200 bytes and the key for each object. When it is full,
+        /// objects are evicted as if the disk were full.
+        #[serde(default = "default_index_memory", deserialize_with = "byte_size::deserialize")]
+        pub index_memory: u64 => "size", default "512MiB";
+        /// The prefixes of the keys that are served.
+        pub allow: Option<Vec<String>> => "list of texts", otherwise "all keys";
+        /// The lifetime of an object if origin sets none: a duration, or a table of durations by
+        /// content type (`"audio/*"`), prefix (`"prefix:live/"`) and `default`.
+        #[serde(default)]
+        pub ttl: Ttl => "duration or table", default "1h";
+        /// How long a missing object is remembered.
+        #[serde(default = "default_negative_ttl", deserialize_with = "duration::deserialize")]
+        pub negative_ttl: Duration => "duration", default "10s";
+        /// How long an expired object is served while origin fails, unless origin says otherwise.
+        #[serde(default = "default_stale_if_error", deserialize_with = "duration::deserialize")]
+        pub stale_if_error: Duration => "duration", default "24h";
+        /// How long an expired object is served while it is revalidated, unless origin says
+        /// otherwise.
+        #[serde(default, deserialize_with = "duration::deserialize")]
+        pub stale_while_revalidate: Duration => "duration", default "0s";
+        /// Whether the first client is redirected to the URL of origin while the cache fills in the
+        /// background.
+        #[serde(default)]
+        pub redirect_on_miss: bool => "boolean", default false;
+        /// The address and port of the admin routes: purges, metrics and status.
+        pub admin_listen: Option<SocketAddr> => "address", otherwise "`listen`";
+        /// The token of the admin routes: at least 16 visible ASCII characters, 6 of them different.
+        /// Without it there are no admin routes.
+        ///
+        /// Clients send `Authorization: Bearer <token>`.
+        pub admin_token: Option<Secret> => "secret";
+        /// The file of the access log, or `"-"` for standard output: Combined Log Format with the
+        /// cache status and the time in milliseconds.
+        ///
+        /// A reload opens the file anew, so that it can be moved away before.
+        #[serde(default, deserialize_with = "local_path::option")]
+        pub access_log: Option<PathBuf> => "path";
+        /// How many days analytics (downloads and bytes of each key) are kept. 0 disables them.
+        ///
+        /// They are stored in `analytics` below `cache_dir` and do not count towards `max_size`.
+        #[serde(default = "default_analytics_days")]
+        pub analytics_days: usize => "integer", default 400;
+        /// The addresses of proxies in front, whose `Forwarded` or `X-Forwarded-For` names the
+        /// client.
+        ///
+        /// If both headers (RFC 7239) are there and name different clients, neither counts. Without
+        /// this option, all clients behind a proxy are one client to the access log, the analytics
+        /// and `max_connections_per_client`.
+        #[serde(default)]
+        pub trusted_proxies: Vec<IpAddr> => "list of addresses", otherwise "none";
+        /// The key of signed links. With it, only links that are signed with it are served; without
+        /// it, every object that `allow` permits is public.
+        pub signing_key: Option<Secret> => "secret";
+        /// The number of threads that serve.
+        pub workers: Option<usize> => "integer", otherwise "one for each core";
+        /// The number of concurrent connections.
+        #[serde(default = "default_max_connections")]
+        pub max_connections: usize => "integer", default 10000;
+        /// The number of concurrent connections of one address (IPv6: one /64). Does not apply to
+        /// `trusted_proxies`.
+        ///
+        /// More are closed at once.
+        pub max_connections_per_client: Option<usize> => "integer",
+            otherwise "a tenth of `max_connections`";
+        /// The bytes per second that a client has to read while bytes are ready. 0 disables the
+        /// limit.
+        ///
+        /// Slower clients are disconnected. A client may take nothing for 60 seconds, and for a
+        /// second longer for as many bytes as this that it has taken, up to 10 minutes: so a
+        /// listener may pause. Without a minimum, a client that takes anything may then pause for
+        /// 10 minutes.
+        #[serde(default = "default_min_rate", deserialize_with = "byte_size::deserialize")]
+        pub min_rate: u64 => "size", default "1KiB";
+    }
 }
 
 /// The option `ttl`.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Operation, Payload, Prefix, Result, SaveOptions, UrlOptions,
+    CopyOptions, Driver, EntryStream, Key, Link, ListOptions, Object, ObjectMeta, OpenOptions,
+    Operation, Payload, Prefix, Result, SaveOptions, UrlOptions, forward,
 };
 
 use super::plan::{Fault, Faults, Planned, planned_error};
@@ -105,13 +105,7 @@ fn faulty_object(object: Object, due: &Due) -> Object {
 
 #[async_trait]
 impl Driver for Faulty {
-    fn info(&self) -> DriverInfo {
-        self.inner.info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.inner.innermost()
-    }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let due = self.faults.of_call(Operation::Save, key.as_str());

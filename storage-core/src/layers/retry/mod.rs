@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use self::backoff::{Backoff, is_to_be_repeated};
 use self::body::Resuming;
 use self::listing::Relisting;
-use crate::driver::{Driver, DriverInfo};
-use crate::driver_ref::DriverRef;
+use crate::driver::Driver;
 use crate::entry::EntryStream;
 use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::forward;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
@@ -93,13 +93,7 @@ fn not_begun(error: &Error) -> bool {
 
 #[async_trait]
 impl Driver for Retry {
-    fn info(&self) -> DriverInfo {
-        self.inner.info()
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        self.inner.innermost()
-    }
+    forward! { to self.inner: info, innermost }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let mut attempts = self.backoff.attempts(Operation::Save);

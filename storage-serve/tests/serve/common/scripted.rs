@@ -1,17 +1,11 @@
-//! A driver that tells of its objects what a test wants: weak ETags, odd headers, versions that
-//! change.
-
-use std::collections::VecDeque;
-use std::sync::Mutex;
+//! An object whose metadata a test decides: weak ETags, invalid headers, versions that follow one
+//! another.
 
 use bytes::Bytes;
-use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage,
-    UrlOptions, async_trait,
-};
+use storage_core::{Key, ObjectMeta, Storage};
+use storage_testkit::scripted::{BodyKind, Scripted};
 
-/// A version of the one object there is.
+/// A version of the one object, `a.txt`.
 #[derive(Debug, Clone)]
 pub(crate) struct Version {
     pub(crate) meta: ObjectMeta,
@@ -27,76 +21,11 @@ impl Version {
     }
 }
 
-/// Answers each call with the next version; the last one stays.
-#[derive(Debug)]
-pub(crate) struct Scripted {
-    versions: Mutex<VecDeque<Version>>,
-}
-
-/// A storage whose object is the first version at the first `stat` or `open`, the second one at the
-/// next, ...
+/// Creates a storage whose object is the first version at the first `stat` or `open`, the second
+/// one at the next, and so on.
 pub(crate) fn scripted(versions: impl IntoIterator<Item = Version>) -> Storage {
-    Storage::new(Scripted { versions: Mutex::new(versions.into_iter().collect()) })
-}
-
-impl Scripted {
-    fn next(&self) -> Version {
-        let mut versions = self.versions.lock().unwrap();
-        if versions.len() > 1 { versions.pop_front().unwrap() } else { versions[0].clone() }
-    }
-}
-
-#[async_trait]
-impl Driver for Scripted {
-    fn info(&self) -> DriverInfo {
-        DriverInfo::new("scripted", "nowhere", Capabilities::read_only())
-    }
-
-    fn innermost(&self) -> Result<DriverRef<'_>> {
-        Ok(DriverRef::new(self))
-    }
-
-    async fn open(&self, _key: &Key, options: &OpenOptions) -> Result<Object> {
-        let Version { meta, bytes } = self.next();
-        options.check(&meta)?;
-        let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;
-        let slice = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
-        Ok(Object::from_bytes(meta, range, bytes.slice(slice)))
-    }
-
-    async fn stat(&self, _key: &Key) -> Result<ObjectMeta> {
-        Ok(self.next().meta)
-    }
-
-    async fn exists(&self, _key: &Key) -> Result<bool> {
-        Ok(true)
-    }
-
-    async fn save(&self, _: &Key, _: Payload, _: &SaveOptions) -> Result<ObjectMeta> {
-        Err(Error::unsupported("scripted"))
-    }
-
-    async fn delete(&self, _: &Key) -> Result<()> {
-        Err(Error::unsupported("scripted"))
-    }
-
-    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        keys.iter().map(|_| Err(Error::unsupported("scripted"))).collect()
-    }
-
-    async fn delete_folder_marker(&self, _: &Prefix) -> Result<()> {
-        Err(Error::unsupported("scripted"))
-    }
-
-    fn list(&self, _: &Prefix, _: &ListOptions) -> EntryStream {
-        Box::pin(futures_util::stream::iter([Err(Error::unsupported("scripted"))]))
-    }
-
-    async fn copy(&self, _: &Key, _: &Key, _: &CopyOptions) -> Result<()> {
-        Err(Error::unsupported("scripted"))
-    }
-
-    async fn url(&self, _: &Key, _: &UrlOptions) -> Result<Link> {
-        Err(Error::unsupported("scripted"))
-    }
+    let versions = versions.into_iter().map(|version| (version.meta, version.bytes));
+    let driver = Scripted::with_versions(versions);
+    driver.bodies_are(BodyKind::Memory);
+    Storage::new(driver)
 }

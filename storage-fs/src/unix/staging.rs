@@ -1,9 +1,9 @@
-//! The directory `.anystorage/staging`, and the sweeping of what a killed process has left there.
+//! The directory `.anystorage/staging`, and removing the files that killed processes left in it.
 //!
-//! Invariant: a file in the staging directory belongs to a living
-//! [`Staged`](crate::staged::Staged), or to a process that was killed. While a stream is being
-//! received, its file is locked (`flock`), so that a sweep can tell the two apart; files that are
-//! staged in one go live for moments and are told apart by their age.
+//! Invariant: each file in the staging directory belongs to a living
+//! [`Staged`](super::staged::Staged) or to a killed process. A sweep distinguishes them by a lock
+//! (`flock`), which a file holds while its stream is received. Other staged files exist only for a
+//! moment, so a sweep distinguishes them by their age.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,21 +13,21 @@ use rustix::fs::{self, AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use storage_core::{Key, Result};
 
-use crate::errors;
-use crate::own::{self, META, STAGING};
-use crate::root::{RESERVED, Root};
-use crate::unnamed::{Naming, Unnamed};
-use crate::version::time;
+use super::errno::{means_absent, os_error, state_dir_error};
+use super::root::{RESERVED, Root, is_regular};
+use super::state_dir::{self, META, STAGING};
+use super::unnamed::{LinkMethod, UnnamedFiles};
+use super::version::time;
 
-/// How old debris has to be before it is swept.
+/// The minimum age of a file that a sweep removes (1 h).
 pub(crate) const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// The staging directory of a root, made when it is first needed.
+/// The staging directory of a root, created when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Staging {
     root: Arc<Root>,
     opened: Mutex<Option<Opened>>,
-    unnamed: Unnamed,
+    unnamed_files: UnnamedFiles,
 }
 
 #[derive(Debug, Clone)]
@@ -38,28 +38,30 @@ struct Opened {
 
 impl Staging {
     pub(crate) fn new(root: Arc<Root>) -> Self {
-        Self { root, opened: Mutex::new(None), unnamed: Unnamed::default() }
+        Self { root, opened: Mutex::new(None), unnamed_files: UnnamedFiles::default() }
     }
 
     /// Opens the directory of sidecars, and creates it if it is missing.
     pub(crate) fn meta_directory(&self) -> Result<OwnedFd> {
-        // As a rule it is there, and `.anystorage` has been checked when the key was locked.
+        // If it exists, `.anystorage` was checked when the key was locked.
         match self.root.open_directory(META) {
             Ok(directory) => Ok(directory),
-            Err(_) => self.make(META),
+            Err(_) => self.create(META),
         }
     }
 
-    /// A sidecar is on the disk only when the way to it is.
-    fn make(&self, path: &str) -> Result<OwnedFd> {
-        let made = own::open_directory(&self.root, path)?;
-        if made.is_new {
-            self.root.sync(&made).map_err(errors::own_directory)?;
+    /// Opens or creates a directory, and syncs new ancestors: a sidecar is durable only if the
+    /// directories above it are.
+    fn create(&self, path: &str) -> Result<OwnedFd> {
+        let prepared = state_dir::open_directory(&self.root, path)?;
+        if prepared.is_new {
+            self.root.sync(&prepared).map_err(state_dir_error)?;
         }
-        Ok(made.directory)
+        Ok(prepared.directory)
     }
 
-    /// The open staging directory; swept when it is opened, and once an hour after.
+    /// Returns the open staging directory. Sweeps it when it is opened, and then at most once an
+    /// hour.
     pub(crate) fn directory(&self) -> Result<Arc<OwnedFd>> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Opened { directory, swept }) = &*opened
@@ -67,53 +69,56 @@ impl Staging {
         {
             return Ok(Arc::clone(directory));
         }
-        let directory = Arc::new(self.make(STAGING)?);
+        let directory = Arc::new(self.create(STAGING)?);
         if let Err(errno) = sweep(&directory, SWEEP_AGE) {
-            tracing::debug!(root = %self.root.path().display(), %errno, "the staging directory could not be swept");
+            tracing::debug!(
+                root = %self.root.path().display(), %errno,
+                "the staging directory could not be swept"
+            );
         }
         *opened = Some(Opened { directory: Arc::clone(&directory), swept: Instant::now() });
         Ok(directory)
     }
 
-    /// Opens an empty file without a name, and tells how to name it; `None` where that cannot be
-    /// done.
+    /// Opens an unnamed empty file. Returns it with the method to link it, or `None` if the system
+    /// has no unnamed files.
     ///
-    /// In the directory where it is to go, if that is there already: file systems put on the disk
-    /// side by side what is made in one directory.
+    /// The file is created in the object's directory if that exists, because file systems allocate
+    /// the files of a directory near each other.
     pub(crate) fn open_unnamed(
         &self,
         key: &Key,
         mode: u32,
-    ) -> Result<Option<(OwnedFd, Naming)>, Errno> {
-        self.unnamed.open(self.root.open_parent(key).ok(), self.root.directory(), mode)
+    ) -> Result<Option<(OwnedFd, LinkMethod)>, Errno> {
+        self.unnamed_files.open(self.root.open_parent(key).ok(), self.root.directory(), mode)
     }
 
-    /// To be called when the staging directory turns out to be gone.
-    pub(crate) fn forget(&self) {
+    /// Closes the staging directory, so that the next use creates it again. Call it when the
+    /// directory was removed.
+    pub(crate) fn reset(&self) {
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Removes debris that is older than `age`; answers how many files.
+    /// Removes files of killed processes that are older than `age`. Returns their number.
     pub(crate) fn sweep(&self, age: Duration) -> Result<usize> {
         match self.root.open_directory(STAGING) {
             Ok(directory) => sweep(&directory, age)
-                .map_err(|errno| errors::os(errno, "sweeping the staging directory")),
-            Err(errno) if errors::means_absent(errno) => Ok(0),
-            Err(errno) => Err(errors::os(errno, "opening the staging directory")),
+                .map_err(|errno| os_error(errno, "sweeping the staging directory")),
+            Err(errno) if means_absent(errno) => Ok(0),
+            Err(errno) => Err(os_error(errno, "opening the staging directory")),
         }
     }
 }
 
-/// Removes our directory where it is empty, so that nothing of ours stays below a root that was
-/// used once, by a command say. Whoever needs it makes it again.
+/// Removes the driver's directories that are empty, so that a single use of a root leaves nothing.
+/// Another driver that needs them creates them again.
 impl Drop for Staging {
     fn drop(&mut self) {
         let used = self.opened.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if !used {
             return;
         }
-        // Each by its name in an open directory: by a path, a link that was put in the way would be
-        // followed.
+        // Each is removed by its name in an open directory. A path could lead through a symlink.
         for path in [STAGING, META, RESERVED] {
             let (outer, name) = path.rsplit_once('/').unwrap_or(("", path));
             if let Ok(outer) = self.root.open_directory(outer) {
@@ -145,17 +150,17 @@ fn is_debris(directory: &OwnedFd, name: &std::ffi::CStr, age: Duration) -> bool 
     #[allow(clippy::unnecessary_cast, reason = "the field's type differs between systems")]
     let changed = time(stat.st_ctime as i64, 0);
     let is_old = SystemTime::now().duration_since(changed).is_ok_and(|since| since >= age);
-    is_old && crate::root::is_regular(&stat) && !is_locked(directory, name)
+    is_old && is_regular(&stat) && !is_locked(directory, name)
 }
 
 fn is_locked(directory: &OwnedFd, name: &std::ffi::CStr) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match fs::openat(directory, name, flags, Mode::empty()) {
-        // Where locks do not work, the age guards alone.
+        // Without locks, the minimum age alone decides.
         Ok(file) => {
             fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
         }
-        // Too many open files, say: it may well be alive.
+        // For example too many open files: the process may be alive.
         Err(_) => true,
     }
 }

@@ -1,9 +1,9 @@
-//! Files without a name (`O_TMPFILE`), where the system has them.
+//! UnnamedFiles files (`O_TMPFILE`), where the system has them.
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Naming, Unnamed};
+pub(crate) use linux::{LinkMethod, UnnamedFiles};
 #[cfg(not(target_os = "linux"))]
-pub(crate) use none::{Naming, Unnamed};
+pub(crate) use unsupported::{LinkMethod, UnnamedFiles};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -14,16 +14,16 @@ mod linux {
     use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
     use rustix::io::Errno;
 
-    /// How a file without a name is given one: see open(2).
+    /// How an unnamed file gets its name: see open(2).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Naming {
-        /// By its descriptor, which older kernels let only the privileged do.
-        ByDescriptor,
-        /// Through `/proc`, which a container may lack.
-        ThroughProc,
+    pub(crate) enum LinkMethod {
+        /// By its descriptor. Older kernels require a privilege for this.
+        Descriptor,
+        /// Through `/proc`, which a container may not have.
+        Proc,
     }
 
-    impl Naming {
+    impl LinkMethod {
         pub(crate) fn link(
             self,
             file: &File,
@@ -31,8 +31,8 @@ mod linux {
             name: &str,
         ) -> Result<(), Errno> {
             match self {
-                Self::ByDescriptor => fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH),
-                Self::ThroughProc => {
+                Self::Descriptor => fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH),
+                Self::Proc => {
                     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
                     fs::linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW)
                 }
@@ -40,63 +40,64 @@ mod linux {
         }
     }
 
-    /// What has been found out about a root.
+    /// Opens unnamed files below a root, and remembers how to link them.
     #[derive(Debug, Default)]
-    pub(crate) struct Unnamed {
-        naming: OnceLock<Option<Naming>>,
+    pub(crate) struct UnnamedFiles {
+        method: OnceLock<Option<LinkMethod>>,
     }
 
-    impl Unnamed {
-        /// Opens an empty file in one of the directories, the first that lets us; the last one is
-        /// the root.
+    impl UnnamedFiles {
+        /// Opens an empty file in the parent directory, or else in the root. Returns `None` if the
+        /// system has no unnamed files.
         pub(crate) fn open(
             &self,
             parent: Option<OwnedFd>,
             root: &OwnedFd,
             mode: u32,
-        ) -> Result<Option<(OwnedFd, Naming)>, Errno> {
-            if let Some(None) = self.naming.get() {
+        ) -> Result<Option<(OwnedFd, LinkMethod)>, Errno> {
+            if let Some(None) = self.method.get() {
                 return Ok(None);
             }
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             let open =
                 |directory: &OwnedFd| fs::openat(directory, ".", flags, Mode::from_raw_mode(mode));
-            // Whatever is wrong with the parent (it may have been removed, it may be a mount) need
-            // not be wrong with the root.
+            // The parent may have been removed or be a mount, so a failure there says nothing about
+            // the root.
             let file =
                 match parent.and_then(|parent| open(&parent).ok()).map_or_else(|| open(root), Ok) {
-                    // The last two are what kernels say that do not know the flag.
+                    // Kernels without the flag return one of the last two.
                     Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) => {
-                        self.naming.get_or_init(|| None);
+                        self.method.get_or_init(|| None);
                         return Ok(None);
                     }
                     opened => opened?,
                 };
-            let naming = self.naming.get_or_init(|| find_naming(&file, root));
-            Ok(naming.map(|naming| (file, naming)))
+            let method = self.method.get_or_init(|| find_link_method(&file, root));
+            Ok(method.map(|method| (file, method)))
         }
     }
 
-    /// A link to a name that is taken fails, but by that only once all else has been found in
-    /// order.
-    fn find_naming(file: &OwnedFd, root: &OwnedFd) -> Option<Naming> {
+    /// Returns the method that works here. Linking to a name that exists fails with `EXIST` only if
+    /// nothing else is wrong, so it tests a method without creating a name.
+    fn find_link_method(file: &OwnedFd, root: &OwnedFd) -> Option<LinkMethod> {
         let file = File::from(file.try_clone().ok()?);
-        let works = |naming: &Naming| naming.link(&file, root.as_fd(), ".") == Err(Errno::EXIST);
-        [Naming::ByDescriptor, Naming::ThroughProc].into_iter().find(works)
+        let works =
+            |method: &LinkMethod| method.link(&file, root.as_fd(), ".") == Err(Errno::EXIST);
+        [LinkMethod::Descriptor, LinkMethod::Proc].into_iter().find(works)
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-mod none {
+mod unsupported {
     use std::fs::File;
     use std::os::fd::{BorrowedFd, OwnedFd};
 
     use rustix::io::Errno;
 
     #[derive(Debug, Clone, Copy)]
-    pub(crate) enum Naming {}
+    pub(crate) enum LinkMethod {}
 
-    impl Naming {
+    impl LinkMethod {
         pub(crate) fn link(
             self,
             _file: &File,
@@ -108,15 +109,15 @@ mod none {
     }
 
     #[derive(Debug, Default)]
-    pub(crate) struct Unnamed;
+    pub(crate) struct UnnamedFiles;
 
-    impl Unnamed {
+    impl UnnamedFiles {
         pub(crate) fn open(
             &self,
             _parent: Option<OwnedFd>,
             _root: &OwnedFd,
             _mode: u32,
-        ) -> Result<Option<(OwnedFd, Naming)>, Errno> {
+        ) -> Result<Option<(OwnedFd, LinkMethod)>, Errno> {
             Ok(None)
         }
     }

@@ -1,6 +1,8 @@
-//! The root directory and the ways below it. All paths of the driver are resolved here, relative to
-//! an open directory, and none follows a symlink: whatever is planted in the tree, or swapped while
-//! we look, nothing leads out.
+//! The root directory and the paths below it.
+//!
+//! Invariant: the driver resolves every path here, relative to an open directory, and follows no
+//! symlink. So no path leads out of the root, even if another program plants symlinks or swaps
+//! files in the meantime.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -9,14 +11,16 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use storage_core::{Error, ErrorKind, Key, Result};
 
-use crate::config::CreateMode;
-use crate::errors::{self, means_absent};
-use crate::unsynced::Unsynced;
+use super::dirty_dirs::DirtyDirs;
+use super::errno::{means_absent, os_error};
+use crate::errors;
+use crate::settings::CreateMode;
 
-/// The directory that is ours, at whatever depth it appears (a root may lie below another root).
+/// The name of the driver's own directory. It is reserved at every depth, because a root may lie
+/// below another root.
 pub(crate) const RESERVED: &str = ".anystorage";
 
-/// The longest name that the common file systems hold.
+/// The length of the longest name that the common file systems hold, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
 const DIRECTORY: OFlags =
@@ -29,28 +33,29 @@ pub(crate) struct Root {
     path: PathBuf,
     dir_mode: CreateMode,
     is_local: bool,
-    /// What is to be synced; `None` if nothing ever is.
-    unsynced: Option<Unsynced>,
+    /// The directories that are not yet synced; `None` if saves are not durable.
+    dirty_dirs: Option<DirtyDirs>,
 }
 
-/// A directory that has just been made ready for an object.
-pub(crate) struct Made {
+/// A directory that is open and ready for a new file.
+pub(crate) struct PreparedDir {
     pub(crate) directory: OwnedFd,
-    /// Whether it, or one on the way to it, is new.
+    /// Whether this call created it or one of its ancestors.
     pub(crate) is_new: bool,
-    /// What has to be synced besides, opened in advance: when the object is in its place, nothing
-    /// but the syncing itself may fail.
-    way: Vec<Unsettled>,
+    /// The ancestors to sync after it. They are opened in advance, so that when the object is in
+    /// its place, only the syncing itself can fail.
+    dirty: Vec<DirtyDir>,
 }
 
-/// A directory that may not be on the disk yet, by the open one that it is in.
-struct Unsettled {
-    outer: OwnedFd,
+/// A directory that may not be on the disk yet. Syncing its parent puts it there.
+struct DirtyDir {
+    parent: OwnedFd,
     path: String,
-    number: u64,
+    generation: u64,
 }
 
 impl Root {
+    /// Opens the root, and creates it if it is missing and `create` is set.
     pub(crate) fn open(
         path: &Path,
         create: bool,
@@ -59,29 +64,30 @@ impl Root {
     ) -> Result<Self> {
         let shown = path.display();
         if path.as_os_str().is_empty() {
-            return Err(Error::config("option root is empty: name a directory"));
+            return Err(Error::config("option root is empty: set it to the path of a directory"));
         }
         if create && !path.is_dir() {
             create_root(path, dir_mode).map_err(|cause| {
                 Error::config(format!("root {shown} cannot be created")).with_source(cause)
             })?;
         }
-        // The root itself may be a symlink: it is the administrator's word, not a key's.
+        // The root itself may be a symlink, because it comes from the configuration and not from a
+        // key.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::NOENT => Error::config(format!(
                 "root {shown} does not exist: create it or set create_root = true"
             )),
             Errno::NOTDIR => Error::config(format!("root {shown} is not a directory")),
-            other => errors::os(other, "opening the root").with_context(&format!("root {shown}")),
+            other => os_error(other, "opening the root").with_context(&format!("root {shown}")),
         })?;
         let is_local = is_local(&directory);
-        let unsynced = durable.then(Unsynced::default);
-        Ok(Self { directory, path: path.to_owned(), dir_mode, is_local, unsynced })
+        let dirty_dirs = durable.then(DirtyDirs::default);
+        Ok(Self { directory, path: path.to_owned(), dir_mode, is_local, dirty_dirs })
     }
 
-    /// The open root, if it is on a file system that needs no other machine or process to open a
-    /// file.
+    /// Returns the open root if it is on a local file system, which needs no other machine or
+    /// process to open a file.
     pub(crate) fn local(&self) -> Option<BorrowedFd<'_>> {
         self.is_local.then(|| self.directory.as_fd())
     }
@@ -94,57 +100,59 @@ impl Root {
         &self.path
     }
 
-    /// Refuses a key that has no place here.
+    /// Fails with `InvalidKey` for a key with a reserved segment.
     pub(crate) fn check(&self, key: &Key) -> Result<()> {
-        // Case-insensitively, for file systems that are.
+        // Regardless of case, because some file systems ignore it.
         if key.segments().any(is_reserved) {
-            let message = "this name belongs to the driver: no segment of a key can be .anystorage";
+            let message = "no segment of a key can be .anystorage: the driver reserves this name";
             return Err(Error::new(ErrorKind::InvalidKey, message));
         }
         Ok(())
     }
 
-    /// As [`check`](Self::check), for a key that is to be written.
+    /// As [`check`](Self::check), and fails with `InvalidKey` for a segment that is too long to
+    /// create.
     pub(crate) fn check_new(&self, key: &Key) -> Result<()> {
         self.check(key)?;
         if key.segments().any(|segment| segment.len() > MAX_NAME_BYTES) {
-            return Err(errors::invalid_name());
+            return Err(errors::name_too_long());
         }
         Ok(())
     }
 
-    /// Opens what is at a path below the root, for which no component is a symlink.
+    /// Opens a path below the root. Fails with `LOOP` if a component is a symlink.
     pub(crate) fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         open_below(self.directory.as_fd(), path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW)
     }
 
-    /// Opens a directory below the root; the empty path is the root.
+    /// Opens a directory below the root. The empty path is the root.
     pub(crate) fn open_directory(&self, path: &str) -> Result<OwnedFd, Errno> {
         self.open_below(if path.is_empty() { "." } else { path }, DIRECTORY)
     }
 
-    /// Opens the directory in which a key's file is.
+    /// Opens the directory of a key's file.
     pub(crate) fn open_parent(&self, key: &Key) -> Result<OwnedFd, Errno> {
         self.open_directory(key.parent().unwrap_or_default())
     }
 
-    /// What is at a key's place, without opening it; `None` if there is certainly nothing.
-    pub(crate) fn look(&self, key: &Key) -> Result<Option<Stat>> {
+    /// Returns the status of a key's file without opening it, or `None` if it certainly does not
+    /// exist.
+    pub(crate) fn lookup(&self, key: &Key) -> Result<Option<Stat>> {
         let found = self
             .open_parent(key)
             .and_then(|parent| fs::statat(&parent, key.name(), AtFlags::SYMLINK_NOFOLLOW));
         match found {
             Ok(stat) => Ok(Some(stat)),
             Err(errno) if means_absent(errno) => Ok(None),
-            Err(errno) => Err(errors::os(errno, "looking the file up")),
+            Err(errno) => Err(os_error(errno, "looking up the file")),
         }
     }
 
-    /// Opens a key's file for reading, if it is a regular one.
+    /// Opens a key's file for reading. Fails with `NotFound` if it is not a regular file.
     ///
-    /// It is looked at first, since opening a device or a FIFO can have effects; and again when it
-    /// is open, since it may have been swapped in between. (The first look may see through a
-    /// symlink on the way, the opening does not.)
+    /// The type is checked before opening, because opening a device or a FIFO can have effects. It
+    /// is checked again afterwards, because another program may have swapped the file. (Only the
+    /// first check resolves symlinks in the directories of the path.)
     pub(crate) fn open_file(&self, key: &Key) -> Result<(OwnedFd, Stat)> {
         let opened =
             fs::statat(&self.directory, key.as_str(), AtFlags::SYMLINK_NOFOLLOW).and_then(|stat| {
@@ -157,84 +165,86 @@ impl Root {
             });
         opened.map_err(|errno| match means_absent(errno) {
             true => Error::not_found(),
-            false => errors::os(errno, "opening the file"),
+            false => os_error(errno, "opening the file"),
         })
     }
 
-    /// Opens the directory for a key's file and makes what is missing on the way, with the mode
-    /// that was asked for.
-    pub(crate) fn make_parent(&self, key: &Key) -> Result<Made, Errno> {
+    /// Opens the directory for a key's file, and creates missing directories with the configured
+    /// mode.
+    pub(crate) fn create_parent(&self, key: &Key) -> Result<PreparedDir, Errno> {
         match self.open_parent(key) {
             Err(Errno::NOENT) => {}
-            opened => return self.made(opened?, key.parent().unwrap_or_default(), false),
+            opened => return self.prepared(opened?, key.parent().unwrap_or_default(), false),
         }
-        self.make_directory(key.parent().unwrap_or_default(), self.dir_mode)
+        self.create_directory(key.parent().unwrap_or_default(), self.dir_mode)
     }
 
-    /// Opens a directory below the root and makes what is missing on the way.
-    pub(crate) fn make_directory(&self, path: &str, mode: CreateMode) -> Result<Made, Errno> {
+    /// Opens a directory below the root, and creates it and its ancestors if they are missing.
+    pub(crate) fn create_directory(
+        &self,
+        path: &str,
+        mode: CreateMode,
+    ) -> Result<PreparedDir, Errno> {
         let mut directory = self.open_directory("")?;
         let mut is_new = false;
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         for inner in ends.map(|end| &path[..end]) {
             let segment = inner.rsplit_once('/').map_or(inner, |(_, segment)| segment);
-            directory = match open_step(&directory, segment) {
+            directory = match open_child(&directory, segment) {
                 Err(Errno::NOENT) => {
                     is_new = true;
-                    let make = || make_step(&directory, segment, mode);
-                    self.unsynced
+                    let create = || create_child(&directory, segment, mode);
+                    self.dirty_dirs
                         .as_ref()
-                        .map_or_else(make, |unsynced| unsynced.add(inner, make))?
+                        .map_or_else(create, |dirty| dirty.create(inner, create))?
                 }
                 opened => opened?,
             };
         }
-        self.made(directory, path, is_new)
+        self.prepared(directory, path, is_new)
     }
 
-    fn made(&self, directory: OwnedFd, path: &str, is_new: bool) -> Result<Made, Errno> {
-        let mut way = Vec::new();
-        for (path, number) in self.unsynced.iter().flat_map(|unsynced| unsynced.on_the_way(path)) {
-            let outer = path.rsplit_once('/').map_or("", |(outer, _)| outer);
-            match self.open_directory(outer) {
-                Ok(outer) => way.push(Unsettled { outer, path, number }),
-                // It was removed again, and all that was in it.
+    fn prepared(&self, directory: OwnedFd, path: &str, is_new: bool) -> Result<PreparedDir, Errno> {
+        let mut dirty = Vec::new();
+        for (path, generation) in self.dirty_dirs.iter().flat_map(|dirs| dirs.on_path(path)) {
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            match self.open_directory(parent) {
+                Ok(parent) => dirty.push(DirtyDir { parent, path, generation }),
+                // Another process removed it, which needs no sync.
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(Made { directory, is_new, way })
+        Ok(PreparedDir { directory, is_new, dirty })
     }
 
-    /// Puts on the disk what has changed in a directory, and the way to it.
-    pub(crate) fn sync(&self, made: &Made) -> Result<(), Errno> {
-        let Some(unsynced) = &self.unsynced else { return Ok(()) };
-        fs::fsync(&made.directory)?;
-        for Unsettled { outer, path, number } in &made.way {
-            fs::fsync(outer)?;
-            unsynced.settle(path, *number);
+    /// Syncs a directory and its dirty ancestors to the disk. Does nothing if saves are not
+    /// durable.
+    pub(crate) fn sync(&self, prepared: &PreparedDir) -> Result<(), Errno> {
+        let Some(dirty_dirs) = &self.dirty_dirs else { return Ok(()) };
+        fs::fsync(&prepared.directory)?;
+        for DirtyDir { parent, path, generation } in &prepared.dirty {
+            fs::fsync(parent)?;
+            dirty_dirs.mark_synced(path, *generation);
         }
         Ok(())
     }
 
-    /// Removes the directories on the way to a key as far as they are empty, from the innermost
-    /// out.
+    /// Removes the parent directories of a key that are empty, from the innermost out.
     ///
-    /// No lock is needed: the file system removes a directory only if it is empty, and a save that
-    /// has opened a directory fails to put its object there after that, and makes the directory
-    /// again.
-    pub(crate) fn prune(&self, key: &Key) {
+    /// Needs no lock: the file system removes only an empty directory. A save that has opened the
+    /// directory then fails to put its object there, and creates the directory again.
+    pub(crate) fn remove_empty_parents(&self, key: &Key) {
         let mut path = key.parent();
         while let Some(directory) = path {
             let (outer, name) = directory.rsplit_once('/').unwrap_or(("", directory));
             let remove =
                 || self.open_directory(outer).and_then(|outer| remove_if_empty(&outer, name));
             let removed = self
-                .unsynced
+                .dirty_dirs
                 .as_ref()
-                .map_or_else(remove, |unsynced| unsynced.remove(directory, remove));
-            // One that is not there has been removed, or was never made; those around it may still
-            // be empty.
+                .map_or_else(remove, |dirty| dirty.remove(directory, remove));
+            // If it does not exist, its parents may still be empty.
             if !matches!(removed, Ok(()) | Err(Errno::NOENT)) {
                 return;
             }
@@ -245,11 +255,11 @@ impl Root {
 
 #[cfg(target_os = "linux")]
 fn is_local(directory: &OwnedFd) -> bool {
-    /// ext2 to ext4, XFS, Btrfs, tmpfs, F2FS, overlayfs: see statfs(2).
+    /// The magic numbers of ext2 to ext4, XFS, Btrfs, tmpfs, F2FS and overlayfs: see statfs(2).
     const LOCAL: [u64; 6] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630];
     #[allow(clippy::unnecessary_cast, reason = "the field's type differs between machines")]
-    fs::fstatfs(directory).is_ok_and(|about| LOCAL.contains(&(about.f_type as u64 & 0xffff_ffff)))
+    fs::fstatfs(directory).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -261,7 +271,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     name.eq_ignore_ascii_case(RESERVED)
 }
 
-/// Removes a directory if it is empty. Never follows a symlink.
+/// Removes a directory if it is empty. Follows no symlink.
 pub(crate) fn remove_if_empty(outer: &OwnedFd, name: &str) -> Result<(), Errno> {
     fs::unlinkat(outer, name, AtFlags::REMOVEDIR)
 }
@@ -274,7 +284,7 @@ pub(crate) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-/// Makes the root, and what is missing on the way to it, with the mode that was asked for.
+/// Creates the root and its missing ancestors with the configured mode.
 fn create_root(path: &Path, dir_mode: CreateMode) -> std::io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
     let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
@@ -288,33 +298,33 @@ fn create_one(directory: &Path, mode: CreateMode) -> std::io::Result<()> {
             std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))?;
         }
         (Ok(()), CreateMode::Umask) => {}
-        // Somebody else was faster; what it is shows when it is opened.
+        // Another process was faster. Opening it fails if it is not a directory.
         (Err(error), _) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         (Err(error), _) => return Err(error),
     }
-    // What is saved below is to outlast a loss of power. A directory above that may not be read
-    // cannot be synced.
+    // Objects below must survive a loss of power. Errors are ignored, because a parent that this
+    // process may not read cannot be synced.
     let outer =
         directory.parent().filter(|outer| !outer.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let _ = std::fs::File::open(outer).and_then(|outer| outer.sync_all());
     Ok(())
 }
 
-fn open_step(directory: &OwnedFd, segment: &str) -> Result<OwnedFd, Errno> {
+fn open_child(directory: &OwnedFd, segment: &str) -> Result<OwnedFd, Errno> {
     fs::openat(directory, segment, DIRECTORY, Mode::empty())
 }
 
-fn make_step(directory: &OwnedFd, segment: &str, mode: CreateMode) -> Result<OwnedFd, Errno> {
+fn create_child(directory: &OwnedFd, segment: &str, mode: CreateMode) -> Result<OwnedFd, Errno> {
     match fs::mkdirat(directory, segment, Mode::from_raw_mode(mode.of_new_directory())) {
         Ok(()) => {
-            let made = open_step(directory, segment)?;
+            let created = open_child(directory, segment)?;
             if let CreateMode::Exact(mode) = mode {
-                // The umask has taken bits away.
-                fs::fchmod(&made, Mode::from_raw_mode(mode))?;
+                // The umask may have removed bits.
+                fs::fchmod(&created, Mode::from_raw_mode(mode))?;
             }
-            Ok(made)
+            Ok(created)
         }
-        Err(Errno::EXIST) => open_step(directory, segment),
+        Err(Errno::EXIST) => open_child(directory, segment),
         Err(errno) => Err(errno),
     }
 }
@@ -324,7 +334,7 @@ fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd
     use rustix::fs::ResolveFlags;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Kernels before 5.6 do not have the call, and some containers do not let it through.
+    /// Whether `openat2` is missing: kernels before 5.6 lack it, and some containers block it.
     static MISSING: AtomicBool = AtomicBool::new(false);
 
     if !MISSING.load(Ordering::Relaxed) {
@@ -347,14 +357,15 @@ fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd
     open_stepwise(root, path, flags)
 }
 
-/// The portable way: one directory after the other, none of them through a symlink.
+/// Opens one directory of a path after the other, without following symlinks. For systems without
+/// `openat2`.
 fn open_stepwise(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let Some((directories, name)) = path.rsplit_once('/') else {
         return fs::openat(root, path, flags, Mode::empty());
     };
     let mut directory = fs::openat(root, ".", DIRECTORY, Mode::empty())?;
     for segment in directories.split('/') {
-        directory = open_step(&directory, segment)?;
+        directory = open_child(&directory, segment)?;
     }
     fs::openat(&directory, name, flags, Mode::empty())
 }

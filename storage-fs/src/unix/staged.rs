@@ -1,8 +1,8 @@
-//! A staged file: all of an object but its name.
+//! A staged file: the bytes and the metadata of an object that is not visible yet.
 //!
-//! Where the file system can (`O_TMPFILE`), the file has no name at all until it is linked into its
-//! place, so a killed process leaves nothing behind. Elsewhere, and for the moment in which an
-//! object is replaced, it has a random name in the staging directory.
+//! Where the file system supports it (`O_TMPFILE`), the file is unnamed until it is linked into its
+//! place, so that a killed process leaves nothing. Elsewhere, and for the moment in which an object
+//! is replaced, the file has a random name in the staging directory.
 
 use std::fs::File;
 use std::io::{IoSlice, Write};
@@ -14,25 +14,14 @@ use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use storage_core::{Key, Result, keys};
 
+use super::errno::os_error;
+use super::staging::Staging;
+use super::state_dir::MAX_ATTEMPTS;
+use super::unnamed::LinkMethod;
+use super::version::{Id, hex};
 use crate::errors;
-use crate::own::MAX_TRIES;
-use crate::staging::Staging;
-use crate::unnamed::Naming;
 
-/// What tells one staged file from all others, here and elsewhere: 80 random bits.
-pub(crate) type Id = [u8; 10];
-
-/// Lower-case hexadecimal: a staged file's name, an ETag's text.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
-}
-
-/// A file that is not visible yet. Dropped without having been put in its place, it is removed.
+/// A file that is not visible yet. Dropping it removes the file unless it was put in its place.
 #[derive(Debug)]
 pub(crate) struct Staged {
     file: File,
@@ -42,25 +31,25 @@ pub(crate) struct Staged {
 
 #[derive(Debug)]
 enum State {
-    Unnamed(Naming),
-    /// Under its id in the staging directory.
+    Unnamed(LinkMethod),
+    /// Named by its id in the staging directory.
     Named(Arc<OwnedFd>),
     Placed,
 }
 
 impl Staged {
-    /// Makes an empty one for a key. Nobody else gets at it, whatever its mode: it has no name, or
-    /// one in a directory that is closed to others.
+    /// Creates an empty file for a key. Other users cannot open it, whatever its mode: it has no
+    /// name, or one in a directory that is closed to them.
     pub(crate) fn create(staging: &Staging, key: &Key, mode: u32) -> Result<Self> {
         let id: Id = keys::random_bytes()?;
-        // Attributes can be added only by who may write.
+        // Setting extended attributes requires the permission to write.
         let mode = mode | 0o600;
         match staging.open_unnamed(key, mode) {
-            Ok(Some((file, naming))) => {
-                Ok(Self { file: file.into(), id, state: State::Unnamed(naming) })
+            Ok(Some((file, method))) => {
+                Ok(Self { file: file.into(), id, state: State::Unnamed(method) })
             }
             Ok(None) => Self::create_named(staging, id, mode),
-            Err(errno) => Err(errors::os(errno, "staging the object")),
+            Err(errno) => Err(os_error(errno, "staging the object")),
         }
     }
 
@@ -74,15 +63,15 @@ impl Staged {
         Ok(Self { file: file.into(), id, state: State::Named(directory) })
     }
 
-    /// Marks the file as alive for sweeps, for as long as it may take.
+    /// Locks the file so that no sweep removes it while the process lives.
     pub(crate) fn lock(&self) {
         if let State::Named(_) = self.state {
-            // Where locks do not work, the age guards alone.
+            // Without locks, only the minimum age protects the file from a sweep.
             let _ = fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive);
         }
     }
 
-    /// What no other staged file ever has.
+    /// Returns the unique id of this file.
     pub(crate) fn id(&self) -> Id {
         self.id
     }
@@ -99,7 +88,7 @@ impl Staged {
         Ok(self.file.write_all(bytes)?)
     }
 
-    /// Writes chunks that came one by one in as few calls as possible.
+    /// Writes chunks with as few system calls as possible.
     pub(crate) fn write_chunks(&mut self, chunks: &[Bytes]) -> Result<()> {
         if let [chunk] = chunks {
             return self.write(chunk);
@@ -118,21 +107,21 @@ impl Staged {
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        fs::fsync(self.fd()).map_err(|errno| errors::os(errno, "syncing the file"))
+        fs::fsync(self.fd()).map_err(|errno| os_error(errno, "syncing the file"))
     }
 
-    /// Gives the file a name in the staging directory, if it has none: only then can it be renamed.
+    /// Names the file in the staging directory if it has no name. Only a named file can be renamed.
     pub(crate) fn give_name(&mut self, staging: &Staging) -> Result<()> {
-        if let State::Unnamed(naming) = &self.state {
+        if let State::Unnamed(method) = &self.state {
             let id = hex(&self.id);
             let ((), directory) =
-                in_staging(staging, |directory| naming.link(&self.file, directory.as_fd(), &id))?;
+                in_staging(staging, |directory| method.link(&self.file, directory.as_fd(), &id))?;
             self.state = State::Named(directory);
         }
         Ok(())
     }
 
-    /// Puts a file that has a name in its place, over whatever file is there.
+    /// Puts a named file in its place, over any file that is there.
     pub(crate) fn place_over(
         &mut self,
         directory: BorrowedFd<'_>,
@@ -144,17 +133,17 @@ impl Staged {
         Ok(())
     }
 
-    /// Puts the file in its place, if nothing is there: `EXIST` if something is, decided by the
-    /// file system.
+    /// Puts the file in its place if that is vacant. Otherwise fails with `EXIST`, as one atomic
+    /// step of the file system.
     pub(crate) fn place_new(&mut self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
         match &self.state {
-            State::Unnamed(naming) => naming.link(&self.file, directory, name)?,
+            State::Unnamed(method) => method.link(&self.file, directory, name)?,
             State::Named(staged_in) => {
                 let id = hex(&self.id);
                 match fs::renameat_with(&**staged_in, &*id, directory, name, RenameFlags::NOREPLACE)
                 {
-                    // Not every file system has it; a link is as exclusive. The staged name is
-                    // removed by `drop`.
+                    // Not every file system supports the flag. Linking is exclusive too, and `drop`
+                    // removes the staged name.
                     Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                         return fs::linkat(&**staged_in, &*id, directory, name, AtFlags::empty());
                     }
@@ -168,21 +157,21 @@ impl Staged {
     }
 }
 
-/// Does something in the staging directory, which may be removed, empty as it is, by another
-/// process that is done with it.
+/// Calls `work` with the staging directory. Calls it again if another process removed the directory
+/// while it was empty.
 fn in_staging<T>(
     staging: &Staging,
     work: impl Fn(&OwnedFd) -> Result<T, Errno>,
 ) -> Result<(T, Arc<OwnedFd>)> {
-    for _ in 0..MAX_TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let directory = staging.directory()?;
         match work(&directory) {
             Ok(done) => return Ok((done, directory)),
-            Err(Errno::NOENT) => staging.forget(),
-            Err(errno) => return Err(errors::os(errno, "staging the object")),
+            Err(Errno::NOENT) => staging.reset(),
+            Err(errno) => return Err(os_error(errno, "staging the object")),
         }
     }
-    Err(errors::removed())
+    Err(errors::directory_removed())
 }
 
 impl Drop for Staged {
@@ -190,8 +179,8 @@ impl Drop for Staged {
         if let State::Named(directory) = &self.state {
             let _ = fs::unlinkat(&**directory, hex(&self.id), AtFlags::empty());
         }
-        // Closing the last handle of a file without a name frees its blocks, which can take long
-        // for a large one.
+        // Closing the last handle of an unnamed file frees its blocks, which may take long if it is
+        // large.
         if !matches!(self.state, State::Placed)
             && let (Ok(file), Ok(runtime)) =
                 (self.file.try_clone(), tokio::runtime::Handle::try_current())

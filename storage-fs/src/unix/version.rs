@@ -1,4 +1,4 @@
-//! Telling versions of a file apart: what identifies one, and the ETag that follows.
+//! Versions of a file: what identifies one, and ETags derived from it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,24 +6,35 @@ use hmac_sha256::Hash;
 use rustix::fs::{Stat, Timespec, Timestamps, UTIME_OMIT};
 use storage_core::{ETag, Result};
 
-use crate::staged::hex;
+/// The random id of a staged file (80 bits), which becomes its ETag.
+pub(crate) type Id = [u8; 10];
 
-/// Within this time after a change, another one may leave the same times behind (clock ticks are up
-/// to 10 ms, some file systems count whole seconds).
-const RACY: Duration = Duration::from_secs(2);
+/// Returns bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+        .collect()
+}
 
-/// What tells one version of a file from the next: inode, size, and the time of the last change in
-/// nanoseconds.
+/// Within this time after a change, another change may leave the same times: clock ticks last up to
+/// 10 ms, and some file systems store whole seconds.
+const AMBIGUOUS_AGE: Duration = Duration::from_secs(2);
+
+/// Identifies a version of a file: its inode, its size and the time of its last change.
 ///
-/// A file of ours has its time set to the precise clock when it is staged, while the kernel stamps
-/// changes with that of its last tick; so another program's change in place, even one of the same
-/// size within the same tick, does not leave the same version.
+/// Staging sets the time of a file from the precise clock, while the kernel stamps later changes
+/// with the clock of its last tick. So a change in place by another program yields another version,
+/// even if it keeps the size and happens within the same tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) inode: u64,
     pub(crate) size: u64,
+    /// The time of the last change, in nanoseconds since 1970.
     pub(crate) modified: i64,
-    /// The same time. Nanoseconds in 64 bits end in 2262; file systems go further.
+    /// The same time. `modified` cannot represent times after 2262, but file systems can.
     pub(crate) time: SystemTime,
 }
 
@@ -43,8 +54,8 @@ impl Version {
     }
 }
 
-/// Returns the time that a file system gives as seconds before or after 1970 and the nanoseconds
-/// that follow them. Returns 1970 for a time that this machine cannot represent.
+/// Converts a time of a file system: seconds since 1970, which may be negative, plus nanoseconds.
+/// Returns 1970 for a time that this machine cannot represent.
 pub(crate) fn time(seconds: i64, nanos: i64) -> SystemTime {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let second = if seconds < 0 {
@@ -60,7 +71,7 @@ fn nanos(seconds: i64, nanos: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
-/// The times that stamp a staged file: the precise clock's for the last change.
+/// Returns times that set the last change of a staged file from the precise clock.
 pub(crate) fn precise_times() -> Timestamps {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let modified = Timespec {
@@ -73,8 +84,8 @@ pub(crate) fn precise_times() -> Timestamps {
     }
 }
 
-/// The ETag of a file that we did not write, or that was changed since: from what the file system
-/// tells. Strong once the times are old enough that a further change would show; weak before.
+/// Derives the ETag of a file that another program wrote or changed from its inode, size and times.
+/// The ETag is weak until the times are old enough that another change would yield other times.
 #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 pub(crate) fn foreign_etag(stat: &Stat) -> Result<ETag> {
     let version = Version::of(stat);
@@ -87,7 +98,7 @@ pub(crate) fn foreign_etag(stat: &Stat) -> Result<ETag> {
     let age =
         SystemTime::now().duration_since(time(stat.st_ctime as i64, stat.st_ctime_nsec as i64));
     match age {
-        Ok(age) if age > RACY => ETag::strong(opaque),
+        Ok(age) if age > AMBIGUOUS_AGE => ETag::strong(opaque),
         _ => ETag::weak(opaque),
     }
 }
@@ -97,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_before_1970_is_counted_backwards_from_it_and_its_fraction_forwards() {
+    fn a_time_before_1970_has_negative_seconds_and_positive_nanoseconds() {
         let half_a_second = Duration::from_millis(500);
         assert_eq!(time(0, 500_000_000), UNIX_EPOCH + half_a_second);
         assert_eq!(time(-1, 500_000_000), UNIX_EPOCH - half_a_second);
@@ -107,7 +118,7 @@ mod tests {
         );
     }
 
-    /// The largest that the system calls can return, and more than 64 bits of nanoseconds hold.
+    /// Includes the largest values of the system calls, and times beyond 64 bits of nanoseconds.
     #[test]
     fn no_time_of_a_file_system_overflows() {
         assert_eq!(

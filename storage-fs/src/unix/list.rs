@@ -1,8 +1,8 @@
-//! `list`: a walk through the tree in byte order of the whole key.
+//! `list`: walks the tree in byte order of the whole key.
 //!
-//! A directory `x` sorts as `x/`, which is where its keys begin: so `a-b`, `a.b` and `a/b`
-//! interleave as their bytes do, though the names alone would not. At any time the names of the
-//! directories on the way to the present one are in memory, no more.
+//! A directory `x` sorts as `x/`, because its keys begin with that. So `a-b`, `a.b` and `a/b` come
+//! in the order of their bytes, which differs from the order of the names. Memory contains the
+//! remaining names of the present directory and of its ancestors.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use storage_core::{
     Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, roll_up,
 };
 
+use super::errno::{means_absent, os_error};
+use super::root::{Root, is_directory, is_regular, is_reserved};
+use super::shared::Shared;
+use super::version::Version;
 use crate::blocking;
-use crate::driver::Shared;
-use crate::errors::{self, means_absent};
-use crate::root::{Root, is_directory, is_regular, is_reserved};
-use crate::version::Version;
 
-/// How many entries one trip to the blocking pool brings.
-const BATCH: usize = 512;
+/// How many entries one trip to the blocking pool returns.
+const BATCH_SIZE: usize = 512;
 
-/// How many directories on the way stay open; those further out are opened again when the walk
-/// comes back.
+/// How many ancestors of the present directory stay open. Those further out are opened again when
+/// the walk returns to them.
 const MAX_OPEN: usize = 16;
 
-pub(crate) fn list(shared: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-    // The file system knows one delimiter; for others the whole tree has to be seen.
+pub(crate) fn list(shared: &Arc<Shared>, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+    // Other delimiters than that of the file system require walking the whole tree.
     let by_directory = options.delimiter.as_deref() == Some("/");
     let walk = Walk {
         root: Arc::clone(&shared.root),
@@ -49,7 +49,7 @@ pub(crate) fn list(shared: &Shared, prefix: &Prefix, options: &ListOptions) -> E
         });
         match done.await {
             Ok((walk, batch)) => {
-                let is_last = batch.len() < BATCH;
+                let is_last = batch.len() < BATCH_SIZE;
                 Some((stream::iter(batch), (!is_last).then_some(walk)))
             }
             Err(error) => Some((stream::iter(vec![Err(error)]), None)),
@@ -72,47 +72,49 @@ struct Walk {
     has_begun: bool,
 }
 
-/// A directory under way.
+/// A directory that the walk is in.
 struct Frame {
-    /// Its path with a slash at the end; empty for the root.
+    /// Its path with a trailing slash; empty for the root.
     path: String,
     directory: Option<OwnedFd>,
-    /// What is left of it, the next one last.
+    /// The names to visit, in reverse order.
     names: Vec<Name>,
 }
 
 enum Name {
-    /// A directory's name ends in a slash, as it is sorted.
+    /// The name of a directory has a trailing slash.
     Valid(String),
-    /// One that is no UTF-8, shown as well as it goes.
-    Odd(String),
+    /// A lossy form of a name that is not UTF-8.
+    Invalid(String),
 }
 
 impl Name {
     fn as_str(&self) -> &str {
         match self {
-            Self::Valid(name) | Self::Odd(name) => name,
+            Self::Valid(name) | Self::Invalid(name) => name,
         }
     }
 }
 
 impl Walk {
-    /// The next entries; fewer than [`BATCH`] at the end.
+    /// Returns the next entries: fewer than [`BATCH_SIZE`] at the end.
     fn next_batch(&mut self) -> Vec<Result<Entry>> {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::with_capacity(BATCH_SIZE);
         if !std::mem::replace(&mut self.has_begun, true) {
             let directory =
                 self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
-            // No key begins with what is ours.
+            // No key has a reserved segment.
             if !directory.split('/').any(is_reserved) {
                 match self.enter(&directory) {
                     Ok(frame) => self.frames.push(frame),
                     Err(errno) if means_absent(errno) => {}
-                    Err(errno) => batch.push(Err(unreadable(errno, &slashed(&directory)))),
+                    Err(errno) => {
+                        batch.push(Err(unreadable(errno, &with_trailing_slash(&directory))))
+                    }
                 }
             }
         }
-        while batch.len() < BATCH
+        while batch.len() < BATCH_SIZE
             && let Some(frame) = self.frames.last_mut()
         {
             match frame.names.pop() {
@@ -123,7 +125,7 @@ impl Walk {
         batch
     }
 
-    /// Looks at the next name of the innermost directory.
+    /// Visits the next name of the innermost directory.
     fn visit(&mut self, name: &Name, batch: &mut Vec<Result<Entry>>) {
         let Some(frame) = self.frames.last() else { return };
         let path = format!("{}{}", frame.path, name.as_str());
@@ -132,22 +134,22 @@ impl Walk {
         }
         let key = match name {
             Name::Valid(_) => Key::new(path.trim_end_matches('/')).ok(),
-            Name::Odd(_) => None,
+            Name::Invalid(_) => None,
         };
         match key {
-            None => batch.push(Err(odd_name(&path))),
+            None => batch.push(Err(invalid_name(&path))),
             Some(_) if path.ends_with('/') => self.visit_directory(path, batch),
             Some(key) => match self.stat(&key) {
                 Ok(entry) => batch.extend(entry.map(Ok)),
                 Err(errno) => {
-                    let error = errors::os(errno, "looking a file up").with_key(path);
+                    let error = os_error(errno, "looking up a file").with_key(path);
                     batch.push(Err(error.with_listing_continues(true)));
                 }
             },
         }
     }
 
-    /// Whether anything at or below a path belongs into the listing.
+    /// Returns whether the path or anything below it may belong to the listing.
     fn may_match(&self, path: &str) -> bool {
         let is_directory = path.ends_with('/');
         let in_prefix =
@@ -172,21 +174,22 @@ impl Walk {
             }
             return self.enter_or_report(&path, batch);
         }
-        match self.holds_a_file(path.trim_end_matches('/')) {
+        match self.contains_file(path.trim_end_matches('/')) {
             Ok(true) => batch.push(Prefix::new(path).map(Entry::Prefix)),
             Ok(false) => {}
             Err(errno) if is_system_directory(errno, &path) => {}
-            // It may hold a file. To list it as a directory takes no look inside.
+            // It may contain a file, so it is listed.
             Err(_) => batch.push(Prefix::new(path).map(Entry::Prefix)),
         }
     }
 
-    /// Walks into a directory. One that cannot be read is one error, and its siblings follow.
+    /// Enters a directory. If it cannot be read, adds one error, and the walk continues with its
+    /// siblings.
     fn enter_or_report(&mut self, path: &str, batch: &mut Vec<Result<Entry>>) {
         match self.enter(path.trim_end_matches('/')) {
             Ok(frame) => self.frames.push(frame),
             Err(errno) if means_absent(errno) || is_system_directory(errno, path) => {}
-            // The caller has met this error and begins after it.
+            // The caller has seen this error and resumes after it.
             Err(_) if self.start_after.as_deref() == Some(path) => {}
             Err(errno) => batch.push(Err(unreadable(errno, path).with_listing_continues(true))),
         }
@@ -194,19 +197,19 @@ impl Walk {
 
     fn enter(&self, path: &str) -> Result<Frame, Errno> {
         let directory = self.root.open_directory(path)?;
-        let path = slashed(path);
+        let path = with_trailing_slash(path);
         let mut names = names_in(&directory)?.collect::<Result<Vec<_>, _>>()?;
-        // Byte order, the last one first.
+        // Reverse byte order.
         names.sort_unstable_by(|a, b| b.as_str().cmp(a.as_str()));
-        // Some file systems show a name twice if it is replaced while they are read.
+        // Some file systems return a name twice if it is replaced during the read.
         names.dedup_by(|a, b| matches!((a, b), (Name::Valid(a), Name::Valid(b)) if a == b));
         Ok(Frame { path, directory: Some(directory), names })
     }
 
-    /// The entry of a file, if it is (still) a regular one.
+    /// Returns the entry of a file, or `None` if it is not a regular file or was removed.
     fn stat(&mut self, key: &Key) -> Result<Option<Entry>, Errno> {
         let Some(frame) = self.frames.last_mut() else { return Ok(None) };
-        let found = reopened(&self.root, frame)
+        let found = directory_of(&self.root, frame)
             .and_then(|directory| fs::statat(directory, key.name(), AtFlags::SYMLINK_NOFOLLOW));
         match found {
             Ok(stat) if is_regular(&stat) => {
@@ -221,8 +224,8 @@ impl Walk {
         }
     }
 
-    /// Whether there is any file at or below a directory: as a rule its first name tells.
-    fn holds_a_file(&self, path: &str) -> Result<bool, Errno> {
+    /// Returns whether a directory contains a file at any depth. Usually its first name decides.
+    fn contains_file(&self, path: &str) -> Result<bool, Errno> {
         let directory = match self.root.open_directory(path) {
             Err(errno) if means_absent(errno) => return Ok(false),
             directory => directory?,
@@ -231,42 +234,43 @@ impl Walk {
         for name in names_in(&directory)? {
             match name? {
                 Name::Valid(name) if name.ends_with('/') => inner.push(name),
-                // What has an odd name cannot be entered; something is there.
+                // A directory with an invalid name cannot be entered, so it counts as a file.
                 _ => return Ok(true),
             }
         }
         drop(directory);
         let mut found = inner
             .iter()
-            .map(|name| self.holds_a_file(&format!("{path}/{}", name.trim_end_matches('/'))));
+            .map(|name| self.contains_file(&format!("{path}/{}", name.trim_end_matches('/'))));
         found.find(|found| !matches!(found, Ok(false))).unwrap_or(Ok(false))
     }
 }
 
-/// A directory's path with a slash at its end, as its error has it; empty for the root.
-fn slashed(directory: &str) -> String {
+/// Returns the path of a directory with a trailing slash; empty for the root.
+fn with_trailing_slash(directory: &str) -> String {
     if directory.is_empty() { String::new() } else { format!("{directory}/") }
 }
 
 fn unreadable(errno: Errno, path: &str) -> Error {
-    errors::os(errno, "listing a directory").with_key(path)
+    os_error(errno, "listing a directory").with_key(path)
 }
 
-/// Returns whether this is the directory that every ext4 file system has at its root and that only
-/// the system may read.
+/// Returns whether this is `lost+found`, which every ext4 file system has at its root and which
+/// only the superuser may read.
 fn is_system_directory(errno: Errno, path: &str) -> bool {
     errno == Errno::ACCESS && path == "lost+found/"
 }
 
-fn reopened<'a>(root: &Root, frame: &'a mut Frame) -> Result<&'a OwnedFd, Errno> {
+/// Returns the open directory of a frame, and opens it again if it was closed.
+fn directory_of<'a>(root: &Root, frame: &'a mut Frame) -> Result<&'a OwnedFd, Errno> {
     match &mut frame.directory {
         Some(directory) => Ok(directory),
         closed => Ok(closed.insert(root.open_directory(frame.path.trim_end_matches('/'))?)),
     }
 }
 
-/// The names of the files and directories in a directory, as they are read; nothing else is ever an
-/// object.
+/// Returns the names of the files and directories in a directory, in the order of the system. Other
+/// types of files are not objects.
 fn names_in(directory: &OwnedFd) -> Result<impl Iterator<Item = Result<Name, Errno>>, Errno> {
     let entries = Dir::read_from(directory)?;
     Ok(entries.filter_map(move |entry| entry.map(|entry| name_of(directory, &entry)).transpose()))
@@ -280,7 +284,7 @@ fn name_of(directory: &OwnedFd, entry: &DirEntry) -> Option<Name> {
     let slash = match entry.file_type() {
         FileType::RegularFile => "",
         FileType::Directory => "/",
-        // Some file systems do not tell.
+        // Some file systems do not report the type.
         FileType::Unknown => match fs::statat(directory, raw, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if is_regular(&stat) => "",
             Ok(stat) if is_directory(&stat) => "/",
@@ -290,11 +294,11 @@ fn name_of(directory: &OwnedFd, entry: &DirEntry) -> Option<Name> {
     };
     match raw.to_str() {
         Ok(name) => (!is_reserved(name)).then(|| Name::Valid(format!("{name}{slash}"))),
-        Err(_) => Some(Name::Odd(format!("{}{slash}", raw.to_string_lossy()))),
+        Err(_) => Some(Name::Invalid(format!("{}{slash}", raw.to_string_lossy()))),
     }
 }
 
-fn odd_name(path: &str) -> Error {
-    let message = "a file or directory whose name cannot be part of a key";
+fn invalid_name(path: &str) -> Error {
+    let message = "the name of a file or directory cannot be part of a key";
     Error::new(ErrorKind::InvalidKey, message).with_key(path).with_listing_continues(true)
 }

@@ -1,0 +1,288 @@
+//! The step that makes a staged file the object.
+//!
+//! A staged file that contains its record takes a vacant place without a lock. Every other step
+//! happens under the key's lock: see [`locks`](super::locks). On a file system without locks,
+//! `if_match` fails with `Unsupported`.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, Mode, Stat};
+use rustix::io::Errno;
+use storage_core::{
+    Checksums, Error, ErrorKind, Key, Metadata, ObjectMeta, Result, SaveMode, keys,
+};
+
+use super::errno::os_error;
+use super::locks::{Lock, LockMode};
+use super::metadata;
+use super::record::Record;
+use super::root::{PreparedDir, is_directory, is_regular, remove_if_empty};
+use super::shared::Shared;
+use super::sidecar::{RecordPlace, SidecarWriter};
+use super::staged::Staged;
+use super::stat::check_version;
+use super::version::{Version, precise_times};
+use crate::blocking::CallerAlive;
+use crate::errors;
+use crate::settings::CreateMode;
+
+/// How often other processes may remove the object's directory before the save fails.
+const MAX_ATTEMPTS: usize = 1000;
+
+/// The object that a staged file becomes.
+pub(crate) struct Commit<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) key: &'a Key,
+    pub(crate) mode: &'a SaveMode,
+    pub(crate) metadata: &'a Metadata,
+    pub(crate) checksums: Checksums,
+    pub(crate) caller: &'a CallerAlive,
+}
+
+impl Commit<'_> {
+    /// Makes the staged file the object, or changes nothing.
+    pub(crate) fn run(self, mut staged: Staged) -> Result<ObjectMeta> {
+        let failed = |errno| os_error(errno, "finishing the file");
+        fs::futimens(staged.fd(), &precise_times()).map_err(failed)?;
+        let stat = fs::fstat(staged.fd()).map_err(failed)?;
+        let version = Version::of(&stat);
+        let record = Record::new(&version, staged.id(), self.metadata, &self.checksums);
+        let etag = record.etag()?;
+        let record = metadata::store_record(self.shared.metadata, &staged, version.inode, record)?;
+        if let Some(mode) = self.mode_to_set(&staged, &stat)? {
+            fs::fchmod(staged.fd(), Mode::from_raw_mode(mode)).map_err(failed)?;
+        }
+        if self.shared.durable {
+            staged.sync()?;
+        }
+        let key = self.place(&mut staged, &record)?;
+        let mut meta = ObjectMeta::new(key, version.size);
+        meta.etag = Some(etag);
+        meta.last_modified = Some(version.modified_time());
+        meta.metadata = self.metadata.clone();
+        meta.checksums = self.checksums;
+        Ok(meta)
+    }
+
+    /// Returns the permission bits to set on the staged file, unless it has them already.
+    fn mode_to_set(&self, staged: &Staged, stat: &Stat) -> Result<Option<u32>> {
+        let mode = match self.shared.file_mode {
+            // The umask may have removed bits, and staging may have added some.
+            CreateMode::Exact(mode) => mode,
+            CreateMode::Umask => match self.mode {
+                SaveMode::CreateNew | SaveMode::UniqueName => return Ok(None),
+                _ => match self.shared.root.lookup(self.key)?.filter(is_regular) {
+                    Some(present) => inherit_ownership(staged, stat, &present),
+                    None => return Ok(None),
+                },
+            },
+        };
+        Ok((Mode::from_raw_mode(stat.st_mode) != Mode::from_raw_mode(mode)).then_some(mode))
+    }
+
+    /// Puts the staged file in its place, as the mode of the save requires. Returns its key.
+    fn place(&self, staged: &mut Staged, record: &RecordPlace) -> Result<Key> {
+        match self.mode {
+            SaveMode::CreateNew => self.place_new(self.key, staged, record),
+            SaveMode::UniqueName => {
+                let mut key = self.key.clone();
+                loop {
+                    match self.place_new(&key, staged, record) {
+                        Err(error) if is_taken(&error) && self.can_have_siblings() => {
+                            key = keys::alternative(self.key)?;
+                        }
+                        placed => return placed,
+                    }
+                }
+            }
+            SaveMode::IfMatch(expected) => {
+                let Some(_lock) = self.lock(self.key, LockMode::Exclusive)? else {
+                    return Err(Error::unsupported(
+                        "this file system has no locks, which if_match needs",
+                    ));
+                };
+                let mut sidecar = SidecarWriter::new(self.shared, self.key, record);
+                self.with_parent_dir(|directory| {
+                    check_version(self.shared, self.key, expected)?;
+                    self.replace(directory, staged, &mut sidecar)
+                })
+            }
+            _ => match record {
+                RecordPlace::InFile => self.overwrite(staged),
+                RecordPlace::ForSidecar(_) => {
+                    let _lock = self.lock(self.key, LockMode::Exclusive)?;
+                    let mut sidecar = SidecarWriter::new(self.shared, self.key, record);
+                    self.with_parent_dir(|directory| self.replace(directory, staged, &mut sidecar))
+                }
+            },
+        }
+    }
+
+    /// Returns whether another name beside the key could be vacant. None is if a file is in the
+    /// place of the parent directory.
+    fn can_have_siblings(&self) -> bool {
+        !matches!(self.shared.root.open_parent(self.key), Err(Errno::NOTDIR | Errno::LOOP))
+    }
+
+    /// Calls `put` with the object's directory, which is created if it is missing. If another
+    /// process removes it (`put` returns `NOENT`), creates it and calls `put` again.
+    fn with_parent_dir(
+        &self,
+        mut put: impl FnMut(&OwnedFd) -> Result<Result<Key, Errno>>,
+    ) -> Result<Key> {
+        for _ in 0..MAX_ATTEMPTS {
+            let parent = match self.shared.root.create_parent(self.key) {
+                Ok(parent) => parent,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => {
+                    self.shared.root.remove_empty_parents(self.key);
+                    return Err(os_error(errno, "creating the directory for the object"));
+                }
+            };
+            let placed = match put(&parent.directory) {
+                Ok(Err(Errno::NOENT)) => continue,
+                Ok(placed) => placed.map_err(|errno| match errno {
+                    Errno::ISDIR | Errno::NOTEMPTY => errors::is_a_directory(),
+                    other => os_error(other, "renaming the file into place"),
+                }),
+                Err(error) => Err(error),
+            };
+            return match placed {
+                Ok(key) => self.sync(&parent).map(|()| key),
+                Err(error) => {
+                    if parent.is_new {
+                        // Removing the parents needs file descriptors.
+                        drop(parent);
+                        self.shared.root.remove_empty_parents(self.key);
+                    }
+                    Err(error)
+                }
+            };
+        }
+        Err(errors::directory_removed())
+    }
+
+    fn lock(&self, key: &Key, mode: LockMode) -> Result<Option<Lock>> {
+        self.shared.locks.lock(key, mode)
+    }
+
+    /// Puts a file that contains its record in its place, over any file that is there.
+    fn overwrite(&self, staged: &mut Staged) -> Result<Key> {
+        let mut sidecar = SidecarWriter::new(self.shared, self.key, &RecordPlace::InFile);
+        self.with_parent_dir(|directory| {
+            self.caller.check()?;
+            // Most saves create a new object, which needs no lock.
+            match staged.place_new(directory.as_fd(), self.key.name()) {
+                Err(Errno::EXIST) => {
+                    let _lock = self.lock(self.key, LockMode::Shared)?;
+                    self.replace(directory, staged, &mut sidecar)
+                }
+                placed => Ok(placed.map(|()| self.key.clone())),
+            }
+        })
+    }
+
+    /// Replaces any file that is there. The caller holds the key's lock.
+    fn replace(
+        &self,
+        directory: &OwnedFd,
+        staged: &mut Staged,
+        sidecar: &mut SidecarWriter<'_>,
+    ) -> Result<Result<Key, Errno>> {
+        // The caller may have gone while this waited for the lock.
+        self.caller.check()?;
+        let present = lookup(directory, self.key)?;
+        if let Some(stat) = &present {
+            remove_empty_dir(directory, self.key, stat)?;
+        }
+        staged.give_name(&self.shared.staging)?;
+        sidecar.write(present.as_ref())?;
+        let placed = staged.place_over(directory.as_fd(), self.key.name());
+        Ok(sidecar.finish(placed).map(|()| self.key.clone()))
+    }
+
+    /// Takes a vacant place. Fails with `AlreadyExists` if an object is there.
+    fn place_new(&self, key: &Key, staged: &mut Staged, record: &RecordPlace) -> Result<Key> {
+        let _lock = match record {
+            RecordPlace::InFile => None,
+            RecordPlace::ForSidecar(_) => self.lock(key, LockMode::Exclusive)?,
+        };
+        let mut sidecar = SidecarWriter::new(self.shared, key, record);
+        self.with_parent_dir(|directory| {
+            self.caller.check()?;
+            for _ in 0..MAX_ATTEMPTS {
+                if matches!(record, RecordPlace::ForSidecar(_)) {
+                    ensure_vacant(directory, key)?;
+                }
+                sidecar.write(None)?;
+                match sidecar.finish(staged.place_new(directory.as_fd(), key.name())) {
+                    Err(Errno::EXIST) => ensure_vacant(directory, key)?,
+                    placed => return Ok(placed.map(|()| key.clone())),
+                }
+            }
+            Err(errors::already_exists())
+        })
+    }
+
+    fn sync(&self, parent: &PreparedDir) -> Result<()> {
+        self.shared.root.sync(parent).map_err(|errno| {
+            os_error(errno, "the object is in its place, but its directory was not synced")
+        })
+    }
+}
+
+/// Gives a staged file the owner and the group of the file that it replaces, as far as the process
+/// may set them. Returns the permission bits of that file. If the group could not be set, the group
+/// bits are those of others.
+#[allow(clippy::unnecessary_cast, reason = "the field's type differs between systems")]
+fn inherit_ownership(staged: &Staged, stat: &Stat, present: &Stat) -> u32 {
+    let mode = present.st_mode as u32 & 0o777;
+    if (stat.st_uid, stat.st_gid) == (present.st_uid, present.st_gid) {
+        return mode;
+    }
+    let (owner, group) =
+        (Some(fs::Uid::from_raw(present.st_uid)), Some(fs::Gid::from_raw(present.st_gid)));
+    let changed =
+        fs::fchown(staged.fd(), owner, group).or_else(|_| fs::fchown(staged.fd(), None, group));
+    match changed.is_ok() || stat.st_gid == present.st_gid {
+        true => mode,
+        false => (mode & !0o070) | ((mode & 0o007) << 3),
+    }
+}
+
+fn lookup(directory: &OwnedFd, key: &Key) -> Result<Option<Stat>> {
+    match fs::statat(directory, key.name(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(os_error(errno, "looking up the file")),
+    }
+}
+
+/// Removes an empty directory from the place of an object. Does nothing for a regular file. Fails
+/// with `Conflict` for anything else.
+fn remove_empty_dir(directory: &OwnedFd, key: &Key, present: &Stat) -> Result<()> {
+    if is_regular(present) {
+        return Ok(());
+    }
+    if !is_directory(present) {
+        return Err(errors::not_a_regular_file());
+    }
+    match remove_if_empty(directory, key.name()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(_) => Err(errors::is_a_directory()),
+    }
+}
+
+/// Fails with `AlreadyExists` if an object is in the place of a new one. Otherwise as
+/// [`remove_empty_dir`].
+fn ensure_vacant(directory: &OwnedFd, key: &Key) -> Result<()> {
+    match lookup(directory, key)? {
+        Some(stat) if is_regular(&stat) => Err(errors::already_exists()),
+        Some(stat) => remove_empty_dir(directory, key, &stat),
+        None => Ok(()),
+    }
+}
+
+fn is_taken(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict)
+}

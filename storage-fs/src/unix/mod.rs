@@ -1,0 +1,26 @@
+//! The implementation for Unix. The crate's documentation lists the files in reading order.
+
+mod cached;
+mod commit;
+mod copy;
+mod delete;
+mod dirty_dirs;
+mod driver;
+mod errno;
+mod list;
+mod locks;
+mod metadata;
+mod open;
+mod record;
+mod root;
+mod save;
+mod shared;
+mod sidecar;
+mod staged;
+mod staging;
+mod stat;
+mod state_dir;
+mod unnamed;
+mod version;
+
+pub use driver::Fs;

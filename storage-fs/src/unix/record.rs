@@ -1,0 +1,150 @@
+//! The record: the metadata of one version of a file, in its format on disk.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use storage_core::{Checksum, ChecksumAlgorithm, Checksums, ETag, Error, Metadata, Result};
+
+use super::version::{Id, Version, hex};
+
+/// The first byte of an encoded value. Increment it when the format changes.
+const FORMAT_VERSION: u8 = 1;
+
+/// The metadata of one version of a file. The order of the fields is the format on disk.
+///
+/// Records are small, because an inode of ext4 has room for about 60 bytes. For a larger record the
+/// file system allocates another block, which is written and read with the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    size: u64,
+    /// [`Version::modified`].
+    modified: i64,
+    etag: Id,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+    content_disposition: Option<String>,
+    content_language: Option<String>,
+    cache_control: Option<String>,
+    /// Seconds since 1970.
+    expires: Option<u64>,
+    user_metadata: Vec<(String, String)>,
+    /// Each with the number of its algorithm.
+    checksums: Vec<(u8, Vec<u8>)>,
+}
+
+impl Record {
+    pub(crate) fn new(
+        version: &Version,
+        etag: Id,
+        metadata: &Metadata,
+        checksums: &Checksums,
+    ) -> Self {
+        let expires = metadata.expires.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Self {
+            size: version.size,
+            modified: version.modified,
+            etag,
+            content_type: metadata.content_type.clone(),
+            content_encoding: metadata.content_encoding.clone(),
+            content_disposition: metadata.content_disposition.clone(),
+            content_language: metadata.content_language.clone(),
+            cache_control: metadata.cache_control.clone(),
+            expires: expires.map(|since| since.as_secs()),
+            user_metadata: metadata.user_metadata.clone().into_iter().collect(),
+            checksums: checksums
+                .iter()
+                .map(|sum| (number_of(sum.algorithm()), sum.value().to_vec()))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn etag(&self) -> Result<ETag> {
+        ETag::strong(hex(&self.etag))
+    }
+
+    /// Returns whether a file has the size and the modification time of this record.
+    pub(crate) fn matches(&self, version: &Version) -> bool {
+        self.size == version.size && self.modified == version.modified
+    }
+
+    /// Returns the metadata, or `None` if the contract does not allow it. Another program may have
+    /// written the record.
+    pub(crate) fn metadata(&self) -> Option<Metadata> {
+        // As in HTTP headers, an empty value means an absent one.
+        let non_empty = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let mut metadata = Metadata::new();
+        metadata.content_type = non_empty(&self.content_type);
+        metadata.content_encoding = non_empty(&self.content_encoding);
+        metadata.content_disposition = non_empty(&self.content_disposition);
+        metadata.content_language = non_empty(&self.content_language);
+        metadata.cache_control = non_empty(&self.cache_control);
+        metadata.expires =
+            self.expires.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+        metadata.user_metadata = self.user_metadata.iter().cloned().collect();
+        metadata.validated().ok()
+    }
+
+    /// Returns the checksums of supported algorithms.
+    pub(crate) fn checksums(&self) -> Checksums {
+        let supported = self.checksums.iter().filter_map(|(number, value)| {
+            Checksum::new(algorithm_of(*number)?, value.clone()).ok()
+        });
+        supported.collect()
+    }
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    postcard::to_extend(value, vec![FORMAT_VERSION])
+        .map_err(|cause| Error::unexpected("the metadata cannot be encoded", cause))
+}
+
+/// Decodes a value. Returns `None` for bytes that another program or a later version of this format
+/// wrote.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    match bytes.split_first() {
+        Some((&FORMAT_VERSION, value)) => postcard::take_from_bytes(value)
+            .ok()
+            .filter(|(_, rest)| rest.is_empty())
+            .map(|(value, _)| value),
+        _ => None,
+    }
+}
+
+fn number_of(algorithm: ChecksumAlgorithm) -> u8 {
+    match algorithm {
+        ChecksumAlgorithm::Md5 => 1,
+        ChecksumAlgorithm::Crc64Nvme => 2,
+        // SHA-256. A checksum of an algorithm that a later version adds would fail the length check
+        // when it is read.
+        _ => 0,
+    }
+}
+
+fn algorithm_of(number: u8) -> Option<ChecksumAlgorithm> {
+    match number {
+        0 => Some(ChecksumAlgorithm::Sha256),
+        1 => Some(ChecksumAlgorithm::Md5),
+        2 => Some(ChecksumAlgorithm::Crc64Nvme),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_value_in_a_record_reads_as_an_absent_one() {
+        let version = Version { size: 1, modified: 2, inode: 3, time: UNIX_EPOCH };
+        let mut record = Record::new(
+            &version,
+            Id::default(),
+            &Metadata::new().user("a", "b"),
+            &Checksums::new(),
+        );
+        record.content_encoding = Some(String::new());
+        record.cache_control = Some(String::new());
+        assert_eq!(record.metadata(), Some(Metadata::new().user("a", "b")));
+    }
+}
