@@ -86,16 +86,16 @@ storage_core::options! {
         /// The address of the service for browsers, in signed links.
         #[serde(default, deserialize_with = "config::url::option")]
         signing_endpoint: Option<Url> => "URL", otherwise "`endpoint`";
-        /// The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled: use
-        /// a policy.
+        /// The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled:
+        /// use a policy.
         acl: Option<String> => "text";
         /// The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if
         /// the service does not confirm it.
         sse: Option<String> => "text", otherwise "the bucket's";
         /// The key of `aws:kms`.
         sse_kms_key_id: Option<String> => "text", otherwise "the account's";
-        /// The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails
-        /// if the service does not show it.
+        /// The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save
+        /// fails if the service does not show it.
         storage_class: Option<String> => "text", otherwise "the bucket's";
         /// The checksum of every request body.
         checksum: Option<ChecksumMode> => "`crc64nvme`, `sha256`, `md5` or `none`",

@@ -22,7 +22,7 @@
 //! | `region` | text | `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, else `us-east-1` | The region of the bucket. |
 //! | `endpoint` | URL | `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's, else AWS | The address of the service: `https://s3.example.com`. |
 //! | `path_style` | boolean | `true` for an endpoint; for AWS `true` if the bucket's name has a dot | Whether the bucket is in the path of URLs and not in their host. |
-//! | `access_key_id` | secret | searched: the environment, the profile, the instance | The id of the access key. Goes with `secret_access_key`. |
+//! | `access_key_id` | secret | searched: the environment, the profile, the container, the instance | The id of the access key. Goes with `secret_access_key`. |
 //! | `secret_access_key` | secret | as `access_key_id` | The secret of the access key. |
 //! | `session_token` | secret | as `access_key_id` | The token of temporary keys. |
 //! | `profile` | text | `AWS_PROFILE`, else `default` | A profile of the AWS files. Its keys then precede those of environment variables. |
@@ -32,10 +32,10 @@
 //! | `sse` | text | the bucket's | The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if the service does not confirm it. |
 //! | `sse_kms_key_id` | text | the account's | The key of `aws:kms`. |
 //! | `storage_class` | text | the bucket's | The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails if the service does not show it. |
-//! | `checksum` | `crc64nvme`, `sha256`, `md5` or `none` | `crc64nvme`; `sha256` if the service takes no checksum headers | The checksum of every body that is sent. |
-//! | `part_size` | size | `"8MiB"` | The size of a part, from 5 MiB to 5 GiB. One request saves what is not larger. |
+//! | `checksum` | `crc64nvme`, `sha256`, `md5` or `none` | `crc64nvme`; `sha256` if the service supports no checksum headers | The checksum of every request body. |
+//! | `part_size` | size | `"8MiB"` | The size of a part, from 5 MiB to 5 GiB. An object of at most this size is saved by one request. |
 //! | `concurrency` | integer | `8` | How many parts of one object are sent or read at a time. |
-//! | `quirks` | name of a profile | `auto`: by the host of the endpoint | The profile of the service, which says what it lacks. An unknown host has no conditional saves. |
+//! | `quirks` | name of a profile | `auto`: by the host of the endpoint | The profile of the service, which lists what it lacks. Without it, conditional saves are refused at an unknown host. |
 //! | `allow_http` | boolean | `false` | Whether an endpoint without TLS is allowed. |
 //!
 //! <!-- end of options -->

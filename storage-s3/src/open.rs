@@ -5,8 +5,8 @@ use std::ops::Range;
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use storage_client::{
-    BodyEnd, Response, Spooled, body_end, content_range_size, header_value, open_headers,
-    received_range,
+    BodyEnd, Response, Spooled, body_end, content_length, content_range, content_range_size,
+    header_value, open_headers,
 };
 use storage_core::{
     ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result,
@@ -135,10 +135,13 @@ fn meta_without_checksums(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMe
 /// Returns the positions of the response's bytes and the size of the whole object, after comparing
 /// them with the requested range. Returns `None` if the response states no length.
 fn extent(response: &Response, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
-    let Some((range, size)) = received_range(response.status, &response.headers) else {
-        if response.status != StatusCode::PARTIAL_CONTENT && has_no_length(&response.headers) {
-            return Ok(None);
-        }
+    let stated = match response.status {
+        // A body that is shorter than its range resumes, so that its length is not compared.
+        StatusCode::PARTIAL_CONTENT => content_range(&response.headers),
+        _ if has_no_length(&response.headers) => return Ok(None),
+        _ => content_length(&response.headers).map(|size| (0..size, size)),
+    };
+    let Some((range, size)) = stated else {
         // Garage sends positions for an empty object too (`bytes 0-18446744073709551615/0`).
         if let (Some(wanted), Some(size)) = (wanted, content_range_size(&response.headers)) {
             wanted.resolve(size)?;
@@ -160,8 +163,8 @@ fn extent(response: &Response, wanted: Option<ByteRange>) -> Result<Option<(Rang
     Ok(Some((range, size)))
 }
 
-/// Whether a response without a valid length has no length at all. Beside a transfer coding, a
-/// length has no meaning (RFC 9112, section 6.3).
+/// Whether a response has no length. Beside a transfer coding, a length has no meaning (RFC 9112,
+/// section 6.3).
 fn has_no_length(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || !headers.contains_key(CONTENT_LENGTH)
 }

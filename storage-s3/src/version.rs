@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use http::Method;
 use http::header::{IF_MATCH, RANGE};
+use http::{Method, StatusCode};
 use storage_client::{
-    Reopen, ResumableBody, Segment, changed_while_read, header_value, resumed_positions,
+    Reopen, ResumableBody, Segment, changed_while_read, content_range, etag, header_value,
 };
 use storage_core::{ByteRange, ETag, Error, ErrorKind, Key, Result};
 
@@ -42,15 +42,21 @@ impl Reopen for ObjectVersion {
             .header(IF_MATCH, header_value(&self.etag.to_string())?);
         let response =
             self.client.send(&request).await.map_err(|failed| changed_while_read(failed.error))?;
-        let positions =
-            resumed_positions(response.status, &response.headers, &rest, &self.etag, self.size)?;
-        // Every S3 service supports ranges, so that a response with the whole object is an error.
-        if positions != rest {
+        // Some services ignore the condition.
+        if etag(&response.headers).as_ref() != Some(&self.etag) {
+            let unmet = Error::new(ErrorKind::PreconditionFailed, "the ETag differs");
+            return Err(changed_while_read(unmet));
+        }
+        // Every service supports ranges, so that a response with the whole object is an error.
+        let stated = content_range(&response.headers);
+        if response.status != StatusCode::PARTIAL_CONTENT
+            || stated != Some((rest.clone(), self.size))
+        {
             return Err(Error::new(
                 ErrorKind::Unexpected,
                 "the response does not contain the requested bytes",
             ));
         }
-        Ok(Segment::new(response.body, positions))
+        Ok(Segment::new(response.body, rest))
     }
 }

@@ -17,18 +17,18 @@ use url::Url;
 
 const PREFIX: &str = "some/prefix";
 const MIB: u64 = 1024 * 1024;
-/// Eight parts of 8 MiB on their way, one that is gathered, and what is read of the next.
+/// Eight parts of 8 MiB in flight, one that is being filled, and what is read of the next.
 const MEMORY_LIMIT: u64 = 80 * MIB;
 
-/// Where links lead that are not signed. Nobody follows them.
+/// The base of public links, which no test follows.
 fn public_url() -> Url {
     "https://media.example.com/files".parse().unwrap()
 }
 
-/// Storages on the server in this process: a bucket each, which lives as long as the harness.
+/// Storages on the server in this process. Each has a bucket that exists as long as the harness.
 struct InProcess {
     set_up: fn(S3Builder) -> S3Builder,
-    /// A way to break what was set up.
+    /// Changes a builder so that its driver fails.
     break_it: fn(S3Builder) -> S3Builder,
     prefix: Option<&'static str>,
     buckets: Mutex<Vec<Bucket>>,
@@ -76,7 +76,7 @@ impl Harness for InProcess {
     }
 
     fn holds_at_most(&self) -> u64 {
-        // The server, and what it holds, is in the same process.
+        // The server and its memory are in the same process.
         2 * MEMORY_LIMIT
     }
 
@@ -85,8 +85,8 @@ impl Harness for InProcess {
     }
 }
 
-/// Storages on the server that the environment names: a prefix each, which is tidied up when the
-/// harness ends.
+/// Storages on the server that the environment names. Each has a prefix that is deleted with the
+/// harness.
 struct ExternalServer {
     set_up: fn(S3Builder) -> S3Builder,
     external: Option<&'static External>,
@@ -102,7 +102,7 @@ impl ExternalServer {
 #[async_trait]
 impl Harness for ExternalServer {
     async fn storage(&self) -> Storage {
-        // Every case is excused then, but the suite wants to see a storage.
+        // Every case is excused without a server, but the suite needs a storage.
         let Some(external) = self.external else { return Memory::storage() };
         let builder = (self.set_up)(external.builder()).public_url(public_url());
         let corner = TestPrefix::of(&Storage::new(builder.build().unwrap()));
@@ -112,7 +112,7 @@ impl Harness for ExternalServer {
     }
 
     fn refuses(&self, key: &Key) -> bool {
-        // Garage keeps keys in LMDB, which limits them.
+        // Garage stores keys in LMDB, which limits their length.
         let is_garage = self.external.is_some_and(|external| external.quirks() == "garage");
         let longest = if is_garage { 479 } else { MAX_KEY_BYTES };
         key.as_str().len() + TestPrefix::PREFIX_LEN > longest
@@ -145,13 +145,13 @@ impl Harness for ExternalServer {
     }
 }
 
-/// As small as parts may be, so that what is large for a test is many parts.
+/// The smallest parts, so that the objects of the tests have many parts.
 fn in_small_parts(builder: S3Builder) -> S3Builder {
     builder.part_size(5 * MIB).concurrency(4)
 }
 
 storage_testkit::conformance!(in_process, InProcess::new(|builder| builder));
-// All that differs at once, since the suite takes its time.
+// All options at once, because the suite takes long.
 storage_testkit::conformance!(
     in_process_in_small_parts_below_a_prefix,
     InProcess {

@@ -1,5 +1,5 @@
-//! Credentials from the environment of a process, as requests to S3 carry them. Each test runs once
-//! more in a process of its own, which has the variables that the test is about, and no others.
+//! Credentials from the environment of a process, as requests to S3 contain them. Each test runs
+//! again in a process of its own, which has only the variables of the test.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -16,7 +16,7 @@ fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs a test of this file in a process with these variables alone.
+/// Runs a test of this file in a process with these variables only.
 fn run_inside(test: &str, home: &Path, variables: &[(&str, &str)]) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -57,7 +57,7 @@ fn storage() -> Storage {
     Storage::new(driver)
 }
 
-/// The access key id that signed each deletion, and whether it came with the session token.
+/// Returns the access key id of each deletion, and whether it contained the session token.
 fn signers(service: &Peer) -> Vec<(String, bool)> {
     let signer = |request: &Request| {
         let signature = request.header("authorization").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Conditional saves raced by many writers, on the server that the environment names: its promise,
-//! not ours, and the reason that applications can do without locks.
+//! Concurrent conditional saves on the server that the environment names. The server makes this
+//! guarantee, and applications rely on it in place of locks.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -15,17 +15,17 @@ use tokio::sync::Barrier;
 
 const WRITERS: usize = 16;
 const ROUNDS: usize = 40;
-/// Of objects that need an upload of several parts; each round is 80 MiB.
+/// For objects of several parts. Each round is 80 MiB.
 const LARGE_ROUNDS: usize = 5;
-/// As small as a part may be.
+/// The smallest part that S3 accepts.
 const PART: usize = 5 * 1024 * 1024;
 
-/// Whose bytes, and how many.
+/// Returns the bytes of a writer.
 fn body_of(writer: usize, len: usize) -> Bytes {
     format!("writer {writer:04} ").into_bytes().into_iter().cycle().take(len).collect()
 }
 
-/// Has all writers save at once, each a body of its own, and tells what became of them.
+/// Saves with all writers at once, each with a body of its own. Returns their results.
 async fn race(len: usize, save: impl Fn(Bytes) -> Save) -> Vec<Result<ObjectMeta>> {
     let start = Arc::new(Barrier::new(WRITERS));
     let writers: Vec<_> = (0..WRITERS)
@@ -44,8 +44,8 @@ async fn race(len: usize, save: impl Fn(Bytes) -> Save) -> Vec<Result<ObjectMeta
     ended
 }
 
-/// Asserts that one writer won, that the others were expected_kind so in this way, and that the winner's
-/// object is there.
+/// Asserts that one writer succeeded, that the others failed with this kind, and that the object is
+/// that of the one.
 async fn assert_one_winner(
     storage: &Storage,
     key: &str,
@@ -75,8 +75,7 @@ async fn assert_one_winner(
     );
 }
 
-/// A part of the bucket for one test; `None` if no server is named, or if its profile heeds no
-/// conditions.
+/// Returns a prefix for one test, or `None` if no server is named or its profile lacks conditions.
 fn test_prefix() -> Option<TestPrefix> {
     let storage = Storage::new(External::get()?.builder().part_size(PART as u64).build().unwrap());
     supports_conditions(&storage).then(|| TestPrefix::of(&storage))
@@ -105,8 +104,8 @@ async fn of_16_writers_exactly_one_replaces_the_version_in_each_of_40_rounds() {
     }
 }
 
-/// Whether the service heeds the condition of what is larger than a part. If it does not, the
-/// driver refuses at once.
+/// Whether the service supports conditional saves of several parts. If it does not, the driver
+/// refuses them at once.
 async fn supports_large_conditional_saves(storage: &Storage) -> bool {
     match storage.save("probe", body_of(0, PART + 1)).create_new().await {
         Ok(_) => true,

@@ -1,4 +1,4 @@
-//! What a server refuses, in the kinds of the contract and with what to do about it.
+//! The errors of refusals: their kinds and their advice.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -15,22 +15,22 @@ use tools::Bucket;
 
 tools::on_servers! {
     both:
-        an_unknown_bucket_is_told_by_every_verb;
+        every_verb_reports_an_unknown_bucket;
     external:
-        a_wrong_secret_is_told_by_every_verb,
-        an_unknown_access_key_is_told_by_every_verb,
-        without_credentials_what_is_private_is_denied,
-        without_credentials_what_is_public_is_read,
-        what_a_policy_denies_is_denied_and_nothing_else,
-        without_the_permission_to_list_absence_is_not_claimed,
-        a_stale_upload_that_may_not_be_aborted_is_told;
+        every_verb_reports_a_wrong_secret,
+        every_verb_reports_an_unknown_access_key,
+        without_credentials_a_private_object_is_denied,
+        without_credentials_a_public_object_is_read,
+        a_policy_denies_exactly_its_actions,
+        without_the_permission_to_list_a_missing_object_is_not_reported_as_missing,
+        a_stale_upload_that_cannot_be_aborted_is_reported;
 }
 
 fn built(builder: S3Builder) -> Storage {
     Storage::new(builder.build().unwrap())
 }
 
-/// What each verb fails with.
+/// Returns the error of each verb.
 async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
     let listed = storage.list("").entries().next().await;
     let deleted = storage.delete_many(futures_util::stream::iter(["a", "b"])).next().await;
@@ -47,12 +47,12 @@ async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
     ]
 }
 
-/// The response to a HEAD has no document, so that it is known by its status alone.
+/// The response to a HEAD has no document, so that only its status counts.
 fn has_no_document(verb: &str) -> bool {
     matches!(verb, "stat" | "exists")
 }
 
-/// Every one of these is the service's refusal, with its request, and would be refused again.
+/// Asserts that the error is a permanent refusal of the service with its request id.
 fn assert_refused(verb: &str, error: &Error, kind: ErrorKind, code: &str, advice: &str) {
     assert_eq!(error.kind(), kind, "{verb}: {error}");
     assert!(error.message().starts_with(code), "{verb}: {error}");
@@ -65,7 +65,7 @@ const CHECK_THE_KEY: &str = "check access_key_id and secret_access_key, or where
 const CREDENTIALS_OR_POLICY: &str = "the credentials are wrong, or the policy does not allow it";
 const CHECK_THE_POLICY: &str = "the policy of the user or of the bucket does not allow it";
 
-async fn an_unknown_bucket_is_told_by_every_verb(bucket: &Bucket) {
+async fn every_verb_reports_an_unknown_bucket(bucket: &Bucket) {
     let storage = built(bucket.server().builder("anystorage-there-is-no-such-bucket"));
     for (verb, error) in failures(&storage).await {
         let advice = "create the bucket, or correct the option bucket";
@@ -73,7 +73,7 @@ async fn an_unknown_bucket_is_told_by_every_verb(bucket: &Bucket) {
     }
 }
 
-async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
+async fn every_verb_reports_a_wrong_secret(bucket: &Bucket) {
     let storage = built(bucket.builder().secret_access_key("a/wrong+secret"));
     for (verb, error) in failures(&storage).await {
         if has_no_document(verb) {
@@ -97,7 +97,7 @@ async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
     }
 }
 
-async fn an_unknown_access_key_is_told_by_every_verb(bucket: &Bucket) {
+async fn every_verb_reports_an_unknown_access_key(bucket: &Bucket) {
     let storage = built(bucket.builder().access_key_id("AKNOBODY"));
     for (verb, error) in failures(&storage).await {
         if has_no_document(verb) {
@@ -129,7 +129,7 @@ fn anonymous(bucket: &Bucket) -> Storage {
     )
 }
 
-async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
+async fn without_credentials_a_private_object_is_denied(bucket: &Bucket) {
     bucket.storage().save("a", "text").await.unwrap();
     let storage = anonymous(bucket);
     for (verb, error) in failures(&storage).await {
@@ -153,7 +153,7 @@ async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
     }
 }
 
-async fn without_credentials_what_is_public_is_read(bucket: &Bucket) {
+async fn without_credentials_a_public_object_is_read(bucket: &Bucket) {
     if !has_acls(&bucket.builder()) {
         return;
     }
@@ -163,8 +163,8 @@ async fn without_credentials_what_is_public_is_read(bucket: &Bucket) {
     assert_eq!(storage.stat("a").await.unwrap().size, 4);
 }
 
-/// Forbids every user this action on the bucket and its objects. Returns whether the service has
-/// policies; without them the test is skipped.
+/// Forbids an action on the bucket and its objects for every user. Returns whether the service
+/// supports policies; otherwise the test is skipped.
 fn deny(bucket: &Bucket, action: &str) -> bool {
     let (objects, itself) =
         (format!("arn:aws:s3:::{}/*", bucket.name()), format!("arn:aws:s3:::{}", bucket.name()));
@@ -180,7 +180,7 @@ fn deny(bucket: &Bucket, action: &str) -> bool {
     }
 }
 
-async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
+async fn a_policy_denies_exactly_its_actions(bucket: &Bucket) {
     let storage = bucket.storage();
     storage.save("a", "text").await.unwrap();
     if !deny(bucket, "s3:PutObject") {
@@ -233,7 +233,9 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
     bucket.boto("delete_bucket_policy", json!({}));
 }
 
-async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) {
+async fn without_the_permission_to_list_a_missing_object_is_not_reported_as_missing(
+    bucket: &Bucket,
+) {
     if !has_acls(&bucket.builder()) {
         return;
     }
@@ -251,7 +253,7 @@ async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) 
     }
 }
 
-async fn a_stale_upload_that_may_not_be_aborted_is_told(bucket: &Bucket) {
+async fn a_stale_upload_that_cannot_be_aborted_is_reported(bucket: &Bucket) {
     for key in ["a", "b"] {
         bucket.boto("create_multipart_upload", json!({ "Key": key }));
     }

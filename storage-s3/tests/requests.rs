@@ -1,4 +1,5 @@
-//! What each verb costs: requests, as the table in the crate's documentation has it, and memory.
+//! The cost of each verb: requests, as the table in the crate's documentation lists them, and
+//! memory.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -23,10 +24,10 @@ use storage_s3::{ChecksumMode, Quirks, S3Builder};
 const MIB: usize = 1024 * 1024;
 const PART: usize = 5 * MIB;
 
-/// How many requests of each method.
+/// The number of requests by method.
 type Counts = BTreeMap<String, usize>;
 
-/// A bucket, and a count of what goes there.
+/// A storage that counts its requests.
 struct CountingStorage {
     proxy: Proxy,
     storage: Storage,
@@ -51,7 +52,7 @@ impl CountingStorage {
         }
     }
 
-    /// What has come since the last time.
+    /// Returns the counts since the last call.
     fn counts(&self) -> Counts {
         self.proxy.inspect(|record| {
             let mut counts = Counts::new();
@@ -63,14 +64,14 @@ impl CountingStorage {
         })
     }
 
-    /// Asserts that what has come since the last time is what the documentation says.
+    /// Asserts that the requests since the last call are the documented ones.
     #[track_caller]
     fn assert_requests(&self, documented: &Counts) {
         assert_eq!(&self.counts(), documented);
     }
 }
 
-/// What the documentation says that a verb costs: the part of its row that begins so, up to the
+/// Returns the documented cost of a verb: the part of its row that begins with this text, up to the
 /// next semicolon.
 #[track_caller]
 fn row(verb: &str, beginning: &str) -> String {
@@ -88,7 +89,7 @@ fn row(verb: &str, beginning: &str) -> String {
         .to_owned()
 }
 
-/// The numbers in a text like `a HEAD, 2 POST and a PUT for each part`, with so many parts.
+/// Parses the numbers in a text like `a HEAD, 2 POST and a PUT for each part`, for this many parts.
 fn numbers(text: &str, parts: usize) -> Counts {
     let words: Vec<_> = text.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
     let mut counts = Counts::new();
@@ -106,7 +107,7 @@ fn numbers(text: &str, parts: usize) -> Counts {
     counts
 }
 
-/// What the documentation says in the first clause of a verb's row.
+/// Returns the documented cost in the first clause of a verb's row.
 #[track_caller]
 fn documented(verb: &str) -> Counts {
     numbers(&row(verb, ""), 1)
@@ -221,7 +222,7 @@ async fn a_large_copy_costs_the_documented_requests() {
     counting.counts();
     counting.storage.copy("a", "b").metadata(Metadata::new().content_type("a/b")).await.unwrap();
     counting.assert_requests(&numbers(with_metadata, 3));
-    // What AWS says of an object above 5 GiB, and the server in this process of none.
+    // The response of AWS for an object above 5 GiB.
     let too_large = counting
         .proxy
         .on("CopyObject")
@@ -248,7 +249,7 @@ async fn listing_and_deleting_a_thousand_keys_is_one_request_each() {
     let keys = fill(&counting.storage).await;
     counting.counts();
 
-    // The first page is handed on while the second one is on its way.
+    // The first page is returned while the second one is in flight.
     let gate = Gate::new();
     let held = counting.proxy.on("ListObjectsV2").call(2).then(Fault::HoldResponse(gate.clone()));
     let mut entries = counting.storage.list("").entries();
@@ -287,19 +288,18 @@ async fn a_link_costs_no_request() {
     counting.assert_requests(&documented("url"));
 }
 
-/// The memory that the parts of all saves of a driver may take, as the documentation has it; those
-/// that are read ahead the same.
+/// The documented memory limit for the parts of all saves, and again for the ranges read ahead.
 const ROOM: usize = 128 * MIB;
 const CHUNK: usize = 64 * 1024;
 
-/// How many bytes somebody holds, and the most that it ever were.
+/// How many bytes are held now, and at most.
 #[derive(Default)]
 struct Watch {
     held: AtomicUsize,
     most: AtomicUsize,
 }
 
-/// Bytes that are counted as long as somebody holds them.
+/// Bytes that are counted as long as they exist.
 struct Counted(Arc<Watch>);
 
 impl AsRef<[u8]> for Counted {
@@ -314,7 +314,7 @@ impl Drop for Counted {
     }
 }
 
-/// So many bytes, whose number nobody knows beforehand.
+/// Returns a payload of this many bytes and of unknown size.
 fn counted(len: usize, watch: &Arc<Watch>) -> Payload {
     let watch = Arc::clone(watch);
     let chunks = stream::iter(0..len / CHUNK).map(move |_| {
@@ -325,7 +325,7 @@ fn counted(len: usize, watch: &Arc<Watch>) -> Payload {
     Payload::from_stream(chunks)
 }
 
-/// Says yes to everything.
+/// Accepts every request.
 fn swallow(request: &RecordedRequest) -> CannedResponse {
     let query = request.uri().query().unwrap_or_default();
     let body = match request.method().as_str() {
@@ -363,7 +363,7 @@ async fn sixty_four_concurrent_saves_use_at_most_the_documented_memory() {
             )
         })
         .collect();
-    // No part is answered until there is room for none any more.
+    // No part has a response until the memory is exhausted.
     let parts = ROOM / (8 * MIB);
     proxy
         .until("full room", move |record| record.count_at("UploadPart", Reached::Held) == parts)
@@ -374,7 +374,7 @@ async fn sixty_four_concurrent_saves_use_at_most_the_documented_memory() {
     }
     assert_eq!(held.fired(), 2 * SAVES);
     let most = watch.most.load(Ordering::SeqCst);
-    // Each save has read a chunk before it asks for room, and one to see whether there is more.
+    // Each save has read one chunk before it reserves memory, and one to detect the end.
     let bound = ROOM + 2 * SAVES * CHUNK;
     assert!(
         (ROOM..=bound).contains(&most),
@@ -383,7 +383,7 @@ async fn sixty_four_concurrent_saves_use_at_most_the_documented_memory() {
     assert_eq!(watch.held.load(Ordering::SeqCst), 0);
 }
 
-/// Larger than what is read ahead of it.
+/// Larger than the ranges that are read ahead.
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![7; 8 * PART].into());
 
 fn serve(request: &RecordedRequest) -> CannedResponse {
@@ -424,7 +424,7 @@ async fn paused_readers_use_at_most_the_documented_memory() {
         let begun = read(&mut stream, PART + 1).await;
         readers.push((stream, begun));
     }
-    // Each would have seven parts read ahead, but for the others.
+    // Alone, each reader would read seven parts ahead.
     let most = ROOM / PART;
     let (first, ranges) = proxy.inspect(|record| {
         let ranges =
@@ -433,7 +433,7 @@ async fn paused_readers_use_at_most_the_documented_memory() {
     });
     assert_eq!(first, READERS);
     assert!((most / 2..=most).contains(&ranges), "{ranges} ranges, in place of up to {most}");
-    // Where there was no room, the one connection brings the rest.
+    // Without memory, the one connection brings the rest.
     for (mut stream, begun) in readers {
         assert_eq!(begun + read(&mut stream, usize::MAX).await, LARGE.len());
     }

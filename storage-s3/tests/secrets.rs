@@ -1,7 +1,7 @@
-//! Nothing that authenticates shows anywhere: not in errors and what caused them, not in `Debug`,
-//! not in what any crate logs at any level, whatever a server responses.
+//! Secrets appear nowhere: not in errors and their sources, not in `Debug` forms, not in the log of
+//! any crate at any level, whatever the server's response is.
 //!
-//! All secrets have a word in common that is nowhere else, so that parts of one are noticed too.
+//! All secrets contain one word, so that parts of a secret are detected.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -29,28 +29,28 @@ const WORD: &str = "canary";
 const KEY_ID: &str = "AKIACANARYKEYID00000";
 const SECRET: &str = "canary/secret+access/key=";
 
-/// As long as such tokens are, so that it does not fit into what is shown of a message.
+/// As long as such tokens are, which exceeds the excerpt of a message.
 static TOKEN: LazyLock<String> = LazyLock::new(|| "canarySessionToken//////////+==".repeat(30));
 
-/// What all crates log, of all tests.
+/// The log of all crates and tests.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// All that was written: to the log, and by what a test prints of values.
+/// Everything that was written: the log, and the printed values.
 struct CapturedOutput {
     log: Log,
     values: Mutex<String>,
 }
 
 impl CapturedOutput {
-    /// Everything from now on.
+    /// Captures everything from now on.
     fn begin() -> Self {
         static LOG: LazyLock<Log> = LazyLock::new(|| {
             let log = Log::default();
             let writer = tracing_subscriber::fmt()
                 .with_max_level(tracing::Level::TRACE)
                 .with_writer(log.clone());
-            // Some crates use the older of the two ways to log.
+            // Some crates use the crate `log`.
             tracing_log::LogTracer::init().unwrap();
             tracing::subscriber::set_global_default(writer.finish()).unwrap();
             log
@@ -71,7 +71,7 @@ impl CapturedOutput {
         self.record_event(&format!("{value:?}\n{value:#?}\n"));
     }
 
-    /// An error, and all that is behind it.
+    /// Captures an error and its sources.
     fn error(&self, error: &Error) {
         let mut text = format!("{error}\n{error:?}\n{error:#?}\n");
         let mut cause = error.source();
@@ -82,11 +82,11 @@ impl CapturedOutput {
         self.record_event(&text);
     }
 
-    /// Asserts that no secret was written, no part of one, and none of these signatures.
+    /// Asserts that no secret, no part of one and none of these signatures was written.
     #[track_caller]
     fn assert_hidden(&self, signatures: &[String]) {
         let text = self.text();
-        // That of a signature which is shown may be cut.
+        // A shown signature may be shortened.
         let parts = signatures.iter().map(|signature| &signature[..20]);
         for secret in parts.chain([WORD]) {
             if let Some(at) = text.to_lowercase().find(secret) {
@@ -126,7 +126,7 @@ fn signature_of(request: &RecordedRequest) -> Option<String> {
     Some(authorization.split("Signature=").nth(1)?.to_owned())
 }
 
-/// All that a request says, so that it can stand in a document.
+/// Returns all parts of a request, escaped for a document.
 fn all_of(request: &RecordedRequest) -> String {
     let mut all = format!("{} {}", request.method(), request.uri());
     for (name, value) in request.headers() {
@@ -135,10 +135,10 @@ fn all_of(request: &RecordedRequest) -> String {
     all.replace(['<', '&'], " ")
 }
 
-/// A server that throws back at the driver all that it was sent, and what it knows besides.
+/// A server that repeats all that it received, in its responses.
 struct EchoServer {
     proxy: Proxy,
-    /// The signatures that came.
+    /// The received signatures.
     signatures: Arc<Mutex<Vec<String>>>,
 }
 
@@ -155,8 +155,7 @@ impl EchoServer {
         Self { proxy, signatures }
     }
 
-    /// Answers everything with an error that repeats all there is, wherever the driver reads
-    /// something.
+    /// Responds with an error that repeats the secrets in every place that the driver reads.
     fn error(status: u16, code: &'static str) -> Self {
         let token = TOKEN.as_str();
         Self::start(move |_, all| {
@@ -194,7 +193,7 @@ fn large() -> Payload {
     Payload::from_stream(stream::iter((0..6).map(|_| Ok::<_, Error>(vec![1; 1024 * 1024]))))
 }
 
-/// Every verb, each of which fails.
+/// Runs every verb. Each of them fails.
 async fn every_verb(storage: &Storage, output: &CapturedOutput) {
     let mut errors = Vec::new();
     errors.extend(storage.save("a", "body").await.err());
@@ -225,7 +224,7 @@ async fn no_error_shows_a_secret_that_the_server_repeats() {
         (404, "NoSuchBucket"),
         (418, "Unheard"),
         (400, ""),
-        // What is tried again is logged.
+        // Repeated requests are logged.
         (500, "InternalError"),
         (503, "SlowDown"),
     ];
@@ -275,7 +274,7 @@ async fn no_error_in_a_response_of_success_shows_a_secret() {
         };
         CannedResponse::new(200, response).header("etag", "\"e\"").header("x-amz-request-id", token)
     });
-    // The abort is refused too, and output to the log alone.
+    // The abort is refused too, which only the log reports.
     let refused = CannedResponse::error(403, TOKEN.as_str());
     let aborted = echo.proxy.on("AbortMultipartUpload").then(Fault::Respond(refused));
     let storage = Storage::new(echo.builder().build().unwrap());
@@ -314,7 +313,7 @@ async fn no_error_of_a_connection_shows_a_secret() {
         let echo = EchoServer::start(|_, all| CannedResponse::new(403, all));
         let broken = echo.proxy.on("*").then(fault);
         let storage = Storage::new(echo.builder().build().unwrap());
-        // What cannot be said over a connection is said of it.
+        // Texts that a connection cannot contain are reported in errors.
         for error in [
             storage.save("a", "body").await.err(),
             storage.list("").entries().collect().await.err(),

@@ -1,18 +1,18 @@
-//! What servers do otherwise than S3: the cases of the conformance suite from which they are
-//! excused, and reason.
+//! The cases of the conformance suite that fail on a server, with the reasons.
 //!
-//! With `STORAGE_S3_TEST_NO_EXCUSES` set, nothing is excused: to see what a new version has mended.
+//! If `STORAGE_S3_TEST_NO_EXCUSES` is set, no case is excused, which shows what a new version has
+//! fixed.
 
-/// A failure, and the cases that cannot hold for it.
+/// A deviation of a server from S3, and the cases that it makes fail.
 pub(crate) struct KnownFailure {
     reason: &'static str,
     cases: &'static [&'static str],
 }
 
-/// Why nothing is tried on a server that nobody has named.
+/// The reason of skipped tests if the environment names no server.
 pub(crate) const NO_SERVER: &str = "no server is named by STORAGE_S3_TEST_ENDPOINT";
 
-/// The failures of the server that an environment's `quirks` are for.
+/// Returns the known failures of the server with this profile.
 pub(crate) fn of_quirks(quirks: &str) -> &'static [KnownFailure] {
     match quirks {
         "ceph" => CEPH,
@@ -21,7 +21,7 @@ pub(crate) fn of_quirks(quirks: &str) -> &'static [KnownFailure] {
     }
 }
 
-/// Why the server is excused from a case, if it is.
+/// Returns the reason why a case is excused, if it is.
 pub(crate) fn find(failures: &'static [KnownFailure], case: &str) -> Option<&'static str> {
     if std::env::var_os("STORAGE_S3_TEST_NO_EXCUSES").is_some() {
         return None;
@@ -29,7 +29,7 @@ pub(crate) fn find(failures: &'static [KnownFailure], case: &str) -> Option<&'st
     failures.iter().find(|failure| failure.cases.contains(&case)).map(|failure| failure.reason)
 }
 
-/// All failures of all servers.
+/// Returns all excused cases of all servers.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     S3S_FS.iter().chain(CEPH).chain(GARAGE).flat_map(|failure| failure.cases).copied()
 }

@@ -1,4 +1,4 @@
-//! Bodies of open objects, over connections that fail: every byte is right, or there is an error.
+//! Bodies of open objects over failing connections: every byte is right, or there is an error.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,8 +18,7 @@ use crate::fixture::{
 
 const ETAG: &str = "\"0123456789abcdef0123456789abcdef-5\"";
 
-/// A large object on a server of few words: nothing is hashed for it, and its bytes are request for
-/// range by range.
+/// A large object on a scripted server.
 struct Large {
     proxy: Proxy,
     storage: Storage,
@@ -33,7 +32,7 @@ impl Large {
         Self::several(1).remove(0)
     }
 
-    /// Several, each below a prefix of its own, with parts that are read ahead.
+    /// Returns several objects, each below a prefix of its own.
     fn several(count: usize) -> Vec<Self> {
         static BYTES: LazyLock<Bytes> = LazyLock::new(|| pattern(Large::PARTS * PART as usize));
         let front = Front::scripted(|request| serve(&BYTES, request));
@@ -50,8 +49,8 @@ impl Large {
         (0..count).map(|number| below(format!("large-{number}"))).collect()
     }
 
-    /// Plans what becomes of the connections that bring the first byte of a part, but for the very
-    /// first connection, which brings several.
+    /// Plans a fault of the connections that bring the first byte of a part, except for the first
+    /// connection, which brings several parts.
     fn on_part(&self, part: usize, fault: Fault) -> PlannedFault {
         let start = part as u64 * PART;
         let covers = move |request: &RecordedRequest| {
@@ -65,7 +64,7 @@ impl Large {
     }
 }
 
-/// The positions that a request is for; `None` for all.
+/// Returns the positions that a request asks for, or `None` for the whole object.
 fn range_of(request: &RecordedRequest) -> Option<std::ops::Range<u64>> {
     let (first, last) =
         header(request.headers(), "range")?.strip_prefix("bytes=")?.split_once('-')?;
@@ -76,9 +75,9 @@ fn serve(bytes: &Bytes, request: &RecordedRequest) -> CannedResponse {
     let response = match range_of(request) {
         None => CannedResponse::new(200, bytes.clone()),
         Some(range) => {
-            let told = format!("bytes {}-{}/{}", range.start, range.end - 1, bytes.len());
+            let recorded = format!("bytes {}-{}/{}", range.start, range.end - 1, bytes.len());
             let part = bytes.slice(range.start as usize..range.end as usize);
-            CannedResponse::new(206, part).header("content-range", &told)
+            CannedResponse::new(206, part).header("content-range", &recorded)
         }
     };
     response.header("etag", ETAG)
@@ -88,7 +87,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap())
 }
 
-/// What the requests for bytes had to say of the range, and of the version.
+/// Returns the range and the condition of each request.
 fn asked_for(proxy: &Proxy) -> Vec<(Option<String>, Option<String>)> {
     proxy.inspect(|record| {
         let requests = record.of("GetObject");
@@ -102,7 +101,7 @@ fn asked_for(proxy: &Proxy) -> Vec<(Option<String>, Option<String>)> {
     })
 }
 
-/// A small object.
+/// Returns a fixture with a small object.
 async fn small() -> (Fixture, Bytes) {
     small_on(&SharedFixture::new()).await
 }
@@ -190,7 +189,7 @@ async fn a_body_that_stalls_resumes_over_another_connection() {
         found.extend_from_slice(&stream.try_next().await.unwrap().unwrap());
     }
     let rest = tokio::spawn(async move { stream.try_collect::<Vec<_>>().await });
-    // The reader waits now, and its timeout with it.
+    // The reader is waiting now, with its timeout.
     tokio::task::yield_now().await;
     advance_clock(std::time::Duration::from_secs(31)).await;
     found.extend_from_slice(&rest.await.unwrap().unwrap().concat());
@@ -208,7 +207,7 @@ async fn a_body_that_stalls_resumes_over_another_connection() {
 async fn a_body_never_contains_bytes_of_two_versions() {
     let (fixture, bytes) = small().await;
     let broken = fixture.proxy.on("GetObject").call(1).then(Fault::Truncate(10));
-    // The server in this process looks at no condition of a GET; the driver looks itself.
+    // The server in this process ignores the conditions of a GET, but the driver checks the ETag.
     let object = fixture.storage.open("a").await.unwrap();
     fixture.truth.save("a", vec![7; bytes.len()]).await.unwrap();
     let error = object.bytes().await.unwrap_err();
@@ -250,7 +249,7 @@ async fn the_rest_of_a_body_must_be_of_the_same_version_and_the_requested_range(
 async fn a_body_without_a_strong_etag_does_not_resume() {
     for fault in [Fault::no_header("etag"), Fault::header("etag", "W/\"weak\"")] {
         let (fixture, _) = small().await;
-        // Two things at once: the response has no version, and its body is shorter than it says.
+        // The response has no ETag, and its body is shorter than stated.
         let alter = Fault::alter(move |response| {
             if let Fault::Alter(alter) = &fault {
                 alter(response);
@@ -259,7 +258,7 @@ async fn a_body_without_a_strong_etag_does_not_resume() {
             response.body.truncate(10);
         });
         let broken = fixture.proxy.on("GetObject").then(alter);
-        // The connection is kept, so that nothing more comes; the proxy goes away with it.
+        // The connection is kept open without further bytes until the proxy is dropped.
         let reading = tokio::spawn({
             let storage = fixture.storage.clone();
             async move { read(&storage, "a").await.map(|bytes| bytes.len()) }
@@ -267,7 +266,7 @@ async fn a_body_without_a_strong_etag_does_not_resume() {
         fixture
             .proxy
             .until("the short response", |record| {
-                record.count_at("GetObject", Reached::Answered) == 1
+                record.count_at("GetObject", Reached::Responded) == 1
             })
             .await;
         drop(fixture);
@@ -363,7 +362,8 @@ async fn the_checksum_covers_all_pieces_of_a_resumed_body() {
 #[tokio::test]
 async fn a_connection_that_breaks_off_before_read_ahead_ranges_resumes() {
     let large = Large::new();
-    // It has brought a part, so that others are under way, and breaks off in the second one.
+    // The first connection has brought one part, so that read-ahead has begun, and breaks off in
+    // the second part.
     let broken = large.proxy.on("GetObject").call(1).then(Fault::Truncate(PART as usize + 100_000));
     large.assert_is_read_whole().await;
     broken.assert_fired();
@@ -380,7 +380,7 @@ async fn a_read_ahead_range_that_fails_once_is_requested_again() {
         Fault::Respond(CannedResponse::error(500, "InternalError")),
     ];
     let cases = Large::several(faults.len()).into_iter().zip(faults).map(async |(large, fault)| {
-        // All connections but the first, which has no range, fail in their turn.
+        // All connections except the first, which has no range, fail.
         let is_ahead = |request: &RecordedRequest| range_of(request).is_some();
         let broken = large.proxy.on("GetObject").only(is_ahead).calls(1..=3).then(fault);
         large.assert_is_read_whole().await;
@@ -411,7 +411,7 @@ async fn a_read_ahead_range_that_keeps_failing_is_an_error() {
             assert_eq!(error.kind(), kind, "{error}");
             assert_bytes(&found, &large.bytes[..found.len()]);
             broken.assert_fired();
-            // Ahead of time and when its turn comes, each as often as anything is tried.
+            // Once during read-ahead and once when the range is needed, each with all its attempts.
             assert!(broken.fired() <= 2 * ATTEMPTS, "{} requests for one range", broken.fired());
         });
     join_all(cases).await;

@@ -1,6 +1,6 @@
-//! Conditional saves and copies over connections that fail: what may have happened is not repeated,
-//! and is not called a failure that can be tried again. Else the second attempt would take the
-//! first one's object for somebody else's.
+//! Conditional saves and copies over failing connections: a request that may have succeeded is not
+//! repeated, and its error is not retryable. A second attempt would find the object of the first
+//! and report a conflict.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ enum Conditional {
     UploadCreateNew,
     UploadIfMatch,
     Copy,
-    /// Where the service's own copy knows no condition.
+    /// A service without conditional copies.
     CopyThroughClient,
 }
 
@@ -40,7 +40,7 @@ const ALL: [Conditional; 7] = [
 ];
 
 impl Conditional {
-    /// The request that carries the condition.
+    /// Returns the operation that carries the condition.
     fn operation(self) -> &'static str {
         match self {
             CreateNew | IfMatch | UniqueName | CopyThroughClient => "PutObject",
@@ -49,7 +49,7 @@ impl Conditional {
         }
     }
 
-    /// Stages for it.
+    /// Returns a fixture for it.
     fn shared(self) -> Arc<SharedFixture> {
         match self {
             Self::Copy => SharedFixture::with(|builder| builder.quirks(Quirks::None)),
@@ -57,7 +57,7 @@ impl Conditional {
         }
     }
 
-    /// What is there before, where the condition wants something.
+    /// Returns the content of the object before, if the condition needs one.
     fn before(self) -> Option<&'static [u8]> {
         matches!(self, IfMatch | UploadIfMatch).then_some(b"old")
     }
@@ -89,8 +89,7 @@ impl Conditional {
         save.await.map(|_| ())
     }
 
-    /// Runs it with a fault at work on each request; responses what came of it, and of how many
-    /// requests.
+    /// Runs it with a fault on each request. Returns the result and the number of requests.
     async fn meets(
         self,
         shared: &Arc<SharedFixture>,
@@ -223,7 +222,7 @@ async fn a_failed_condition_has_the_kind_of_its_mode() {
         let fixture = Fixture::on(&conditional.shared());
         conditional.prepare(&fixture).await;
         fixture.truth.save("a", "of another").await.unwrap();
-        // The server in this process knows no condition of a copy.
+        // The server in this process ignores the conditions of a copy.
         let unmet = Fault::Respond(CannedResponse::error(412, "PreconditionFailed"));
         let planned = fixture.proxy.on(conditional.operation()).then(unmet);
         let error = conditional.run(&fixture).await.unwrap_err();

@@ -1,5 +1,4 @@
-//! Copies over connections that fail: in one request, and by ranges as of an object that is too
-//! large for one.
+//! Copies over failing connections: in one request, and by ranges.
 
 use storage_core::{ErrorKind, Metadata};
 
@@ -97,7 +96,7 @@ async fn a_copy_by_ranges_that_is_dropped_at_any_step_is_aborted_in_the_backgrou
         copying.abort();
         assert!(copying.await.unwrap_err().is_cancelled());
         if operation == CREATE {
-            // It is seen through, so that the upload's name is known.
+            // The creation completes, so that the id of the upload is known.
             gate.open();
         }
         fixture.proxy.until("its abort", |record| record.aborted_uploads().len() == 1).await;
@@ -107,7 +106,7 @@ async fn a_copy_by_ranges_that_is_dropped_at_any_step_is_aborted_in_the_backgrou
     }
 }
 
-/// A small object, its copy's place taken by another one.
+/// Returns a fixture with a small object and an object at the destination.
 async fn small() -> Fixture {
     let fixture = Fixture::new();
     fixture.truth.save("source", "new").await.unwrap();

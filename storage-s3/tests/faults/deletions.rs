@@ -1,4 +1,4 @@
-//! Many deletions in one request: each key has its own response, and what is called gone is gone.
+//! Bulk deletes: each key has its own result, and a key that is reported as deleted is deleted.
 
 use futures_util::{StreamExt, stream};
 use storage_core::{ErrorKind, Result};

@@ -1,4 +1,4 @@
-//! What errors say, so that people know what to do; and what is not believed.
+//! The content of errors, and responses that prove nothing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use storage_s3::{Quirks, S3Builder};
 use crate::fault_proxy::{CannedResponse, Fault, Proxy, RecordedRequest};
 use crate::fixture::Fixture;
 
-/// A service that says what the script says.
+/// Returns a storage on a scripted service.
 fn scripted(
     script: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
 ) -> (Proxy, Storage) {
@@ -23,7 +23,7 @@ fn scripted(
     (proxy, Storage::new(driver.build().unwrap()))
 }
 
-/// What each verb fails with.
+/// Returns the error of each verb.
 async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
     vec![
         ("save", storage.save("a", "text").await.unwrap_err()),
@@ -132,7 +132,7 @@ async fn a_retry_after_of_one_second_is_observed() {
     request.assert_fired();
     let times: Vec<_> =
         fixture.proxy.inspect(|record| record.of("PutObject").map(|seen| seen.at).collect());
-    // Else the first wait is a tenth of it at most.
+    // Without it, the first delay is at most a tenth of that.
     assert!(times[1] - times[0] >= Duration::from_secs(1));
 }
 

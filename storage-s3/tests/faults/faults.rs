@@ -1,33 +1,33 @@
-//! [`faults`]: all that can go wrong with one request, and what has to come of it.
+//! [`faults`]: the faults of one request, each with its expected outcome.
 
 use bytes::Bytes;
 use storage_core::ErrorKind;
 
 use crate::fault_proxy::{CannedResponse, Fault};
 
-/// A fault, and what has to come of it.
+/// A fault and its expected outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct FaultCase {
     pub(crate) name: &'static str,
     pub(crate) fault: Fault,
     pub(crate) outcome: Outcome,
-    /// The kind of the error, if it is one that stays.
+    /// The kind of the error if the fault persists.
     pub(crate) kind: ErrorKind,
 }
 
-/// Whether the request is to be sent again.
+/// Whether the driver repeats the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is, and if the fault comes to pass but once, the verb succeeds.
+    /// It does. If the fault occurs once, the verb succeeds.
     Retried,
-    /// It is not: the first response is final.
+    /// It does not: the first response is final.
     Final,
-    /// There is nothing wrong.
+    /// Nothing is wrong.
     Harmless,
 }
 
-/// All faults of a request that may be repeated. The response to a HEAD has no document, which leaves
-/// its status alone to go by.
+/// Returns all faults of a request that may be repeated. The response to a HEAD has no document, so
+/// that only its status counts.
 pub(crate) fn faults(is_head: bool) -> Vec<FaultCase> {
     use ErrorKind::{
         InvalidConfig, PermissionDenied, RateLimited, StorageFull, Timeout, Unauthenticated,
@@ -74,12 +74,7 @@ pub(crate) fn faults(is_head: bool) -> Vec<FaultCase> {
         response("a bare 503", CannedResponse::new(503, ""), Retried, RateLimited),
         response("a 429", CannedResponse::error(429, "TooManyRequests"), Retried, RateLimited),
         response("a gateway without a server", CannedResponse::web_page(502), Retried, Unexpected),
-        response(
-            "a gateway that has waited in vain",
-            CannedResponse::web_page(504),
-            Retried,
-            Timeout,
-        ),
+        response("a gateway timeout", CannedResponse::web_page(504), Retried, Timeout),
         case("a head that comes byte by byte", Fault::Trickle, Harmless, Unexpected),
         response("an expired token", CannedResponse::error(403, "ExpiredToken"), Final, unknown),
         response(
@@ -121,7 +116,7 @@ pub(crate) fn faults(is_head: bool) -> Vec<FaultCase> {
             Final,
             ErrorKind::Unsupported,
         ),
-        response("a status that nobody knows", CannedResponse::new(418, ""), Final, Unexpected),
+        response("an unknown status", CannedResponse::new(418, ""), Final, Unexpected),
     ];
     if !is_head {
         cases.extend([
@@ -166,13 +161,13 @@ fn other_region() -> CannedResponse {
         .header("x-amz-bucket-region", "eu-west-1")
 }
 
-/// To nowhere: whoever follows it finds nothing.
+/// Redirects to a URL without an object.
 fn redirection() -> CannedResponse {
     CannedResponse::error(307, "TemporaryRedirect")
         .header("location", "http://127.0.0.1:9/elsewhere")
 }
 
-/// Longer than anybody reads.
+/// Longer than any client reads.
 fn endless_document() -> Bytes {
     let mut document = b"<Error><Code>AccessDenied</Code><Message>".to_vec();
     document.resize(1_000_000, b'x');

@@ -1,5 +1,5 @@
-//! Listings of several pages, over connections that fail: no name twice, none left out, and no end
-//! that is none.
+//! Listings of several pages over failing connections: no name twice, no name missing, and no early
+//! end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,15 +18,15 @@ use crate::fixture::{ATTEMPTS, within_timeout};
 const LIST: &str = "ListObjectsV2";
 const ALL: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// A service of few words, which lists six keys on three pages.
+/// A scripted service that lists six keys on three pages.
 struct Listed {
     proxy: Proxy,
     storage: Storage,
-    /// What it says in place of its pages.
+    /// The fault that replaces its pages.
     instead: Option<PlannedFault>,
 }
 
-/// Such services, as many as are wanted, each below a prefix of its own.
+/// Several such services, each below a prefix of its own.
 struct Services {
     front: Arc<Front>,
     storage: Storage,
@@ -60,12 +60,12 @@ impl Listed {
         Services::new().another()
     }
 
-    /// Plans what becomes of the second page.
+    /// Plans a fault of the second page.
     fn on_second(&self, calls: usize, fault: Fault) -> PlannedFault {
         self.proxy.on(LIST).only(|request| token(request) == Some("2")).calls(1..=calls).then(fault)
     }
 
-    /// Answers one page, always the same.
+    /// Responds with the same page always.
     fn always(mut self, response: CannedResponse) -> Self {
         self.instead = Some(self.proxy.on(LIST).then(Fault::Respond(response)));
         self
@@ -78,7 +78,7 @@ impl Listed {
     }
 }
 
-/// The names up to the end, and the error that is the end, if one is.
+/// Returns the names up to the end, and the error that ended the listing.
 async fn names(mut entries: Entries) -> (Vec<String>, Option<Error>) {
     let mut names = Vec::new();
     while let Some(entry) = entries.next().await {
@@ -97,7 +97,7 @@ fn token(request: &RecordedRequest) -> Option<&str> {
     request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("continuation-token="))
 }
 
-/// A page of keys below the prefix that was request for.
+/// Returns a page of keys below the requested prefix.
 fn page(request: &RecordedRequest, keys: &[&str], next: Option<&str>) -> CannedResponse {
     let query = request.uri().query().unwrap_or_default();
     let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
@@ -116,7 +116,7 @@ fn page_below(prefix: &str, keys: &[&str], next: Option<&str>) -> CannedResponse
     CannedResponse::new(200, format!("<ListBucketResult>{next}{contents}</ListBucketResult>"))
 }
 
-/// With a fault of the second page, once or for good.
+/// Runs a listing with a fault of the second page, once or always.
 async fn second_page_meets(listed: Listed, case: FaultCase, calls: usize) {
     let FaultCase { name, fault, outcome, kind } = case;
     let planned = listed.on_second(calls, fault);
@@ -206,14 +206,14 @@ async fn an_error_in_place_of_a_page_fails_the_listing_whatever_the_status() {
 
 #[tokio::test]
 async fn a_listing_that_repeats_its_token_is_an_error() {
-    // Page upon page the same.
+    // Every page is the same.
     let circle = page_below("", &[], Some("2"));
-    // A page that says that there are more, but not where.
+    // A truncated page without a token.
     let nowhere = CannedResponse::new(
         200,
         "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
     );
-    // Far more than a thousand keys take.
+    // More bytes than a page of a thousand keys has.
     let endless = CannedResponse::new(200, vec![b' '; 17 * 1024 * 1024]);
     for response in [circle, nowhere, endless] {
         let listed = Listed::new().always(response);
@@ -223,12 +223,12 @@ async fn a_listing_that_repeats_its_token_is_an_error() {
     }
 }
 
-/// Of the request that asks for a page, what is to be continued.
+/// Returns the page number that a request asks for.
 fn after(request: &RecordedRequest) -> usize {
     token(request).map_or(0, |token| token.parse().unwrap())
 }
 
-/// A listing on a service of few words, with all requests that it takes.
+/// Runs a listing on a scripted service and returns all its requests.
 async fn listing_on(
     script: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
 ) -> (Vec<String>, Option<Error>, usize) {
@@ -247,7 +247,7 @@ async fn a_listing_of_pages_without_a_new_name_fails() {
     let alternating = |request: &RecordedRequest| {
         page_below("", &[], Some(if after(request) == 1 { "2" } else { "1" }))
     };
-    // What is not after the beginning is nothing new.
+    // A name that is not after the first page is not new.
     let before =
         |request: &RecordedRequest| page_below("", &["a"], Some(&(after(request) + 1).to_string()));
     for script in [counting, alternating, before] {
@@ -257,7 +257,7 @@ async fn a_listing_of_pages_without_a_new_name_fails() {
             (names.len(), error.kind(), error.is_retryable()),
             (0, ErrorKind::Unexpected, false)
         );
-        assert!(error.message().contains("100 pages"), "{error}");
+        assert!(error.message().contains("100 consecutive pages"), "{error}");
         assert!((100..=101).contains(&requests), "{requests} requests");
     }
 }
@@ -322,7 +322,7 @@ async fn an_endless_list_of_unfinished_uploads_fails() {
     assert!((100..=102).contains(&requests), "{requests} requests");
 }
 
-/// Garage lists nothing when `start-after` sorts before the prefix.
+/// Garage lists nothing if `start-after` sorts before the prefix.
 #[tokio::test]
 async fn a_start_after_that_excludes_nothing_is_not_sent() {
     for (prefix, after, is_sent) in [
@@ -348,7 +348,8 @@ async fn a_start_after_that_excludes_nothing_is_not_sent() {
     }
 }
 
-/// A bucket with folder markers: `d/` and `d/e/`, an object `d/1`, and `d/f/`, which is not empty.
+/// A bucket with the folder markers `d/` and `d/e/`, an object `d/1`, and `d/f/`, which is not
+/// empty.
 fn with_folder_markers(request: &RecordedRequest) -> CannedResponse {
     let sized =
         |name: &str, size: u8| format!("<Contents><Key>{name}</Key><Size>{size}</Size></Contents>");
@@ -368,7 +369,7 @@ fn with_folder_markers(request: &RecordedRequest) -> CannedResponse {
     }
 }
 
-/// What was deleted, one by one.
+/// Returns the objects that were deleted.
 fn deleted(proxy: &Proxy) -> Vec<String> {
     proxy.inspect(|record| {
         let deleted = record.of("*").filter(|seen| seen.method == "DELETE");
@@ -403,7 +404,7 @@ async fn a_folder_marker_is_deleted_only_if_it_is_empty() {
     storage.delete_folder_marker("none/").await.unwrap();
     let error = storage.delete_folder_marker("d/f/").await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("d/f/")));
-    // An empty name would be the bucket.
+    // An empty name would address the bucket.
     storage.delete_folder_marker("").await.unwrap();
     assert_eq!(deleted(&proxy), ["/bucket/d/e/"]);
 }
@@ -443,7 +444,7 @@ async fn names_out_of_order_are_an_error_and_are_not_returned() {
 
 #[tokio::test]
 async fn dropping_a_listing_cancels_its_requests() {
-    // While the first page is waited for, and while the second one is on its way ahead of time.
+    // While the first page is awaited, and while the second one is in flight ahead of time.
     for (read, call) in [(0, 1), (1, 2)] {
         let listed = Listed::new();
         let held = listed.proxy.on(LIST).call(call).then(Fault::Hold(Gate::new()));

@@ -1,5 +1,5 @@
-//! Uploads on the server that the environment names, over connections that fail. It knows itself
-//! what is left of them, so that it is request, and not what came by.
+//! Uploads over failing connections on the server that the environment names. The server itself
+//! lists the uploads that are left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::scenarios::{COMPLETE, CREATE};
 
 const UPLOAD_PART: &str = "UploadPart";
 
-/// The server, behind a proxy and as it is.
+/// The server, directly and behind a proxy.
 struct SharedFixture {
     front: Arc<Front>,
     storage: Storage,
@@ -25,7 +25,7 @@ struct SharedFixture {
     count: AtomicUsize,
 }
 
-/// A part of the bucket.
+/// A prefix of the bucket.
 struct Fixture {
     proxy: Proxy,
     prefix: String,
@@ -59,7 +59,7 @@ impl SharedFixture {
         }
     }
 
-    /// Tidies up.
+    /// Deletes all objects.
     async fn clear(&self) {
         let all = Storage::new(self.truth.clone());
         all.delete_many(all.list(format!("{}/", self.prefix)).entries()).finish().await.unwrap();
@@ -71,12 +71,12 @@ impl Fixture {
         Storage::new(self.truth.clone()).prefixed(&self.prefix).unwrap()
     }
 
-    /// How many uploads the server knows of that are not over. They are afterwards.
+    /// Returns the number of unfinished uploads, and aborts them.
     async fn left(&self) -> usize {
         self.truth.abort_stale_uploads(&format!("{}/", self.prefix), Duration::ZERO).await.unwrap()
     }
 
-    /// Saves over an object that is there; either it or the new one is there afterwards.
+    /// Saves over an existing object. Afterwards the old or the new object exists.
     async fn saves(&self, planned: &PlannedFault, expected: Result<(), ErrorKind>) {
         self.truth().save("a", "old").await.unwrap();
         let outcome = self.storage.save("a", two_parts()).await.map(|_| ());

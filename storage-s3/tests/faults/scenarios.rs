@@ -1,6 +1,6 @@
-//! [`Scenario`]: what is done by a multipart upload, with a fault at work.
+//! [`Scenario`]: a save or a copy by a multipart upload, with a fault.
 //!
-//! The new object comes of it or the old one with an error; and no upload is left.
+//! The result is the new object, or the old one and an error. No upload is left.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(crate) const CREATE: &str = "CreateMultipartUpload";
 pub(crate) const COMPLETE: &str = "CompleteMultipartUpload";
 pub(crate) const ABORT: &str = "AbortMultipartUpload";
 
-/// What is done. Each makes an object `a` of two parts where there was another one.
+/// The operation. Each replaces an object `a` by one of two parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
     /// A save.
@@ -23,26 +23,26 @@ pub(crate) enum Scenario {
     Copy,
 }
 
-/// A fault, and what has to come of it.
+/// A fault and the expected result.
 pub(crate) struct Case {
     fault: Fault,
-    /// How many requests it is for.
+    /// How many requests the fault applies to.
     calls: usize,
     expected: Result<(), ErrorKind>,
 }
 
-/// The fault comes to pass but once, and does no harm.
+/// The fault occurs once, and the operation succeeds.
 pub(crate) fn once(fault: Fault) -> Case {
     Case { fault, calls: 1, expected: Ok(()) }
 }
 
-/// The fault stays, and has to be said.
+/// The fault persists and is reported.
 pub(crate) fn always(fault: Fault, kind: ErrorKind) -> Case {
     Case { fault, calls: usize::MAX, expected: Err(kind) }
 }
 
 impl Scenario {
-    /// Stages for it.
+    /// Returns a fixture for it.
     pub(crate) fn shared(self) -> Arc<SharedFixture> {
         match self {
             Self::Save => SharedFixture::new(),
@@ -50,7 +50,7 @@ impl Scenario {
         }
     }
 
-    /// Does it.
+    /// Runs it.
     pub(crate) async fn run(self, fixture: &Fixture) -> Result<()> {
         fixture.truth.save("a", "old").await.unwrap();
         match self {
@@ -66,8 +66,8 @@ impl Scenario {
         }
     }
 
-    /// Tries each case on each operation, all at once: most of the time is waiting for the next
-    /// attempt.
+    /// Runs each case with each operation concurrently, because most of the time is spent waiting
+    /// for the next attempt.
     pub(crate) async fn assert_each_outcome<const N: usize>(
         self,
         operations: &[&'static str],
@@ -96,19 +96,19 @@ impl Scenario {
             Ok(()) => assert_new(&fixture).await,
             Err(_) => assert_old(&fixture).await,
         }
-        // Each part is sent for itself.
+        // Each part has its own attempts.
         let most = if operation.starts_with("UploadPart") { 2 * ATTEMPTS } else { ATTEMPTS };
         assert!(planned.fired() <= most, "{} times {fault:?} of {operation}", planned.fired());
     }
 }
 
-/// Asserts that the old object is there, and no upload left.
+/// Asserts that the old object exists and that no upload is left.
 pub(crate) async fn assert_old(fixture: &Fixture) {
     assert_bytes(&fixture.found("a").await.unwrap(), b"old");
     fixture.proxy.no_upload_is_left().await;
 }
 
-/// Asserts that the new object is there, and no upload left.
+/// Asserts that the new object exists and that no upload is left.
 pub(crate) async fn assert_new(fixture: &Fixture) {
     assert_bytes(&fixture.found("a").await.unwrap(), &two_parts());
     fixture.proxy.no_upload_is_left().await;

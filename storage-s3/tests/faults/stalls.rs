@@ -1,8 +1,7 @@
-//! Servers that say nothing: every verb gives up on a request in the end, tries again, and can be
-//! dropped meanwhile.
+//! Servers that stop responding: every verb times out, retries, and can be dropped meanwhile.
 //!
-//! The driver's timeout is half a minute and more. The tests turn its clock on when the server has
-//! begun to keep silent.
+//! The driver's timeouts are 30 s and more. The tests advance the clock once the server has stopped
+//! responding.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +14,10 @@ use crate::fault_proxy::{Fault, Reached};
 use crate::fixture::{ATTEMPTS, Fixture, PART, SharedFixture, advance_clock, read, two_parts};
 use crate::scenarios::COMPLETE;
 
-/// Longer than the driver waits for an response, or for more of one.
+/// Longer than the driver waits for a response, or for more of a body.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(31);
-/// Longer than it waits where the service has much to do, or much to receive.
-const LONG_PATIENCE: Duration = Duration::from_secs(3_600);
+/// Longer than the driver waits for slow calls and for large bodies.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -74,7 +73,7 @@ impl Step {
 
     fn timeout(self) -> Duration {
         match self {
-            Self::Part | Self::Complete | Self::Copy | Self::CopyRange => LONG_PATIENCE,
+            Self::Part | Self::Complete | Self::Copy | Self::CopyRange => SLOW_TIMEOUT,
             _ => EVENT_TIMEOUT,
         }
     }
@@ -112,7 +111,7 @@ impl Step {
     }
 }
 
-/// Waits until the server keeps silent, and until the driver has had enough of it.
+/// Waits until the server stops responding, and advances the clock past the timeout.
 async fn exhaust_timeouts(fixture: &Fixture, operation: &'static str, by: Duration) {
     fixture
         .proxy
@@ -130,7 +129,7 @@ async fn a_request_without_a_response_is_repeated() {
     let shared = shared();
     for step in ALL {
         for fault in [Fault::Stall, Fault::StallResponse] {
-            // Of a creation that was done and not answered nobody knows the name.
+            // The id of an upload is unknown if the response to its creation was lost.
             if step == Step::Create && matches!(fault, Fault::StallResponse) {
                 continue;
             }
@@ -189,7 +188,7 @@ async fn a_request_whose_document_stalls_is_repeated() {
             .proxy
             .until("silence", move |record| record.count_at(step.operation(), Reached::Held) > 0)
             .await;
-        // The head has to have come before, with which the timeout for the body begins.
+        // The head must have arrived, so that the timeout of the body has begun.
         for _ in 0..20 {
             advance_clock(EVENT_TIMEOUT).await;
         }
@@ -230,7 +229,7 @@ async fn dropping_a_call_cancels_its_request() {
         running.abort();
         assert!(running.await.unwrap_err().is_cancelled());
         if step != Step::Create {
-            // A creation is seen through, so that the upload's name is known.
+            // The creation completes, so that the id of the upload is known.
             fixture
                 .proxy
                 .until("its end", move |record| record.count_at(operation, Reached::Held) == 0)

@@ -1,4 +1,4 @@
-//! Multipart uploads over connections that fail: the object is whole or as it was, and nothing is
+//! Multipart uploads over failing connections: the object is complete or unchanged, and nothing is
 //! left behind.
 
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::scenarios::{
 
 const UPLOAD_PART: &str = "UploadPart";
 
-/// Saves two parts over an object that is there.
+/// Saves two parts over an existing object.
 async fn save(fixture: &Fixture) -> Result<()> {
     Scenario::Save.run(fixture).await
 }
 
-/// Tries each case on each operation of a save.
+/// Runs each case with each operation of a save.
 async fn assert_each_outcome<const N: usize>(
     operations: &[&'static str],
     cases: impl Fn() -> [Case; N],
@@ -45,7 +45,7 @@ async fn an_upload_whose_steps_fail_once_is_completed() {
 
 #[tokio::test]
 async fn an_upload_whose_responses_are_lost_once_is_completed() {
-    // Of a lost response to a creation nobody knows the upload's name: see below.
+    // The id of an upload is unknown if the response to its creation was lost: see below.
     let faults = || {
         [
             Fault::LoseResponse,
@@ -137,7 +137,7 @@ async fn only_an_upload_whose_id_was_lost_is_left() {
     save(&fixture).await.unwrap();
     lost.assert_fired();
     assert_bytes(&fixture.found("a").await.unwrap(), &two_parts());
-    // The documentation says so, and what to do: `abort_stale_uploads`.
+    // As documented: `abort_stale_uploads` removes it.
     assert_eq!(fixture.proxy.inspect(|record| record.open_uploads().len()), 1);
 }
 
@@ -245,7 +245,7 @@ async fn a_save_that_is_dropped_while_its_upload_is_at_any_step_is_aborted_in_th
         saving.abort();
         assert!(saving.await.unwrap_err().is_cancelled());
         if operation == CREATE {
-            // It is seen through, so that the upload's name is known.
+            // The creation completes, so that the id of the upload is known.
             gate.open();
         }
         fixture.proxy.until("its abort", |record| record.aborted_uploads().len() == 1).await;
@@ -296,10 +296,10 @@ async fn dropping_a_save_cancels_its_parts() {
     assert_eq!((held.fired(), fixture.proxy.count(UPLOAD_PART)), (2, 2));
 }
 
-/// How many payloads of a part each take all the room that a driver has.
+/// The number of payloads whose parts use the whole memory limit of a driver.
 const ALL_MEMORY: usize = 128 * 1024 * 1024 / PART as usize + 1;
 
-/// A payload of one chunk, and nothing more for ever; it says when somebody waits for more.
+/// A payload of one chunk that then stalls. It counts the callers that wait for more.
 fn stalling(chunk: Bytes, waiting: &Arc<AtomicUsize>) -> Payload {
     let waiting = Arc::clone(waiting);
     let rest = stream::once(async move {
@@ -309,7 +309,7 @@ fn stalling(chunk: Bytes, waiting: &Arc<AtomicUsize>) -> Payload {
     Payload::from_stream(stream::iter([Ok(chunk)]).chain(rest))
 }
 
-/// Saves payloads that stall after such a chunk, and another one that does not.
+/// Saves payloads that stall after such a chunk, and another one that does not stall.
 async fn stalled_payloads_do_not_hold_up_another(chunk: Bytes) {
     let fixture = Fixture::new();
     let waiting = Arc::new(AtomicUsize::new(0));

@@ -1,6 +1,6 @@
-//! Every verb that is one request, with every fault of that request, once and for good: it
-//! succeeds, or fails with an error of the right kind; what it said is true; and it request no more
-//! often than it may.
+//! Every verb of one request, with every fault of that request, once and persistently: it succeeds
+//! or fails with an error of the right kind, its result is true, and it sends no more requests than
+//! allowed.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ fn new() -> Bytes {
 }
 
 impl Verb {
-    /// The request that fails.
+    /// Returns the operation that fails.
     fn operation(self) -> &'static str {
         match self {
             Self::Save => "PutObject",
@@ -60,7 +60,7 @@ impl Verb {
         fixture
     }
 
-    /// Runs it; what it says it has done or found is right if it succeeds.
+    /// Runs the verb and checks its result if it succeeds.
     async fn run(self, fixture: &Fixture) -> Result<()> {
         let storage = &fixture.storage;
         match self {
@@ -101,7 +101,7 @@ impl Verb {
         Ok(())
     }
 
-    /// Asserts that the server has done what it was request, all of it, or nothing.
+    /// Asserts that the server has done all of the operation, or nothing.
     async fn assert_done(self, fixture: &Fixture, is_done: bool) {
         let (old, other) = (Some(old()), Some(Bytes::from_static(b"other")));
         let expected = match self {
@@ -120,7 +120,7 @@ impl Verb {
         }
     }
 
-    /// With the fault at work on the first request, or on all.
+    /// Runs the verb with the fault on the first request, or on all.
     async fn meets(self, case: FaultCase, times: usize, shared: &Arc<SharedFixture>) {
         let FaultCase { name, fault, outcome, kind } = case;
         let fixture = Self::fixture(shared).await;
@@ -151,7 +151,7 @@ impl Verb {
         }
     }
 
-    /// Whoever meets the error can tell what to do.
+    /// Asserts that the error contains what its reader needs.
     fn assert_error(self, error: &Error, outcome: Outcome) {
         assert_eq!(error.is_retryable(), outcome == Outcome::Retried, "{error}");
         assert_eq!(error.driver(), Some("s3"));
@@ -160,7 +160,7 @@ impl Verb {
     }
 }
 
-/// Each way to say what the bytes are has the service see that they are others.
+/// The service detects changed bytes with every checksum mode.
 #[tokio::test]
 async fn bytes_that_change_during_the_upload_are_sent_again() {
     for mode in [ChecksumMode::Crc64Nvme, ChecksumMode::Sha256, ChecksumMode::Md5] {
@@ -174,15 +174,15 @@ async fn bytes_that_change_during_the_upload_are_sent_again() {
         let fixture = Fixture::on(&shared);
         let corrupted = fixture.proxy.on("PutObject").then(Fault::Corrupt);
         let error = fixture.storage.save("a", new()).await.unwrap_err();
-        // The server in this process has no code for bytes that are not those of the signature.
+        // The server in this process has no error code for bytes that do not match the signature.
         let kind =
             if mode == ChecksumMode::Sha256 { ErrorKind::Unexpected } else { ErrorKind::Integrity };
         assert_eq!((error.kind(), corrupted.fired()), (kind, ATTEMPTS), "{mode:?}: {error}");
     }
 }
 
-/// All faults at once, each on a fixture of its own: most of the time is waiting for the next
-/// attempt.
+/// Runs all faults concurrently, each on its own fixture, because most of the time is spent waiting
+/// for the next attempt.
 async fn survives_or_reports_each(verb: Verb) {
     let shared = SharedFixture::new();
     let mut cases = Vec::new();

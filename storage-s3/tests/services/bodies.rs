@@ -1,4 +1,4 @@
-//! Sizes that a service does not report, or reports wrong.
+//! Responses without a length, or with a wrong one.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -8,7 +8,7 @@ use storage_s3::Quirks;
 use crate::fake::Fake;
 use crate::fault_proxy::{CannedResponse, Fault};
 
-/// A response in chunks, which has no length.
+/// Returns a chunked response, which has no length.
 fn chunked(headers: &str, chunks: &[&str]) -> Fault {
     let mut said = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n{headers}\r\n");
     for chunk in chunks {
@@ -26,7 +26,7 @@ async fn an_object_whose_response_has_no_length_is_read() {
     let object = storage.open("a").await.unwrap();
     assert_eq!((object.meta().size, object.meta().content_type()), (7, Some("text/css")));
     assert_eq!(object.text().await.unwrap(), "body {}");
-    // A range that such a response ignores is cut out of it.
+    // The range is cut out of a response that ignores it.
     let object = storage.open("a").range(1..4).await.unwrap();
     assert_eq!((object.range(), object.meta().size), (1..4, 7));
     let chunks: Vec<Bytes> = object.into_stream().try_collect().await.unwrap();
@@ -50,7 +50,7 @@ async fn a_body_without_a_length_that_breaks_off_is_an_error() {
         fake.proxy.on("GetObject").then(Fault::SendBytes(Bytes::from_static(close.as_bytes())));
     let storage = fake.storage(Quirks::None);
     assert_eq!(storage.open("a").await.unwrap_err().kind(), ErrorKind::Unexpected);
-    // Nothing shows that this was the end.
+    // Nothing shows that the body is complete.
     assert_eq!(storage.open("a").await.unwrap_err().kind(), ErrorKind::Unsupported);
     assert_eq!((by_chunk.fired(), by_close.fired()), (1, 1));
 }
@@ -76,7 +76,7 @@ async fn the_gcs_profile_requests_the_stored_encoding_outside_of_the_signature()
     }
 }
 
-/// What Garage sends of a range of an empty object.
+/// Garage sends such a header for a range of an empty object.
 #[tokio::test]
 async fn a_content_range_with_an_overflow_is_an_unsatisfiable_range() {
     let fake = Fake::without(&[]);
@@ -97,7 +97,7 @@ async fn a_content_range_with_an_overflow_is_an_unsatisfiable_range() {
     assert_eq!((of_nothing.fired(), of_all.fired()), (1, 1));
 }
 
-/// The end of an object of the largest size there is, which is read ahead.
+/// The end of an object of the largest possible size is read ahead.
 #[tokio::test]
 async fn positions_near_the_largest_number_are_read_without_overflow() {
     const PART: usize = 5 << 20;
@@ -121,7 +121,7 @@ async fn positions_near_the_largest_number_are_read_without_overflow() {
     of_the_end.assert_fired();
 }
 
-/// For a caller that only passes the bytes on, no file is needed.
+/// A caller that only forwards the bytes needs no temporary file.
 #[tokio::test]
 async fn an_object_without_a_length_is_streamed_to_a_caller_that_allows_it() {
     let fake = Fake::without(&[]);

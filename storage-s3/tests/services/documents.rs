@@ -1,4 +1,4 @@
-//! Responses of success whose documents have other names than those of AWS.
+//! Responses of success whose documents have another root element than those of AWS.
 
 use storage_core::{ErrorKind, Metadata, Storage};
 use storage_s3::Quirks;

@@ -1,4 +1,4 @@
-//! Errors of services, with what to do about them.
+//! Errors of services, with the advice for them.
 
 use storage_core::{ErrorKind, Storage};
 use storage_s3::Quirks;
@@ -57,7 +57,7 @@ async fn an_error_about_too_many_headers_names_the_limit() {
     assert_eq!(refused.fired(), 1);
 }
 
-/// As Garage refuses another region: the document names it, and a HEAD has none.
+/// Garage refuses a wrong region so: the document names the region, and a HEAD has no document.
 #[tokio::test]
 async fn a_head_with_a_wrong_region_fails_with_the_region_to_set() {
     let document = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>unexpected scope</Message>\

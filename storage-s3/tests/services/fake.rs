@@ -1,4 +1,4 @@
-//! [`Fake`]: S3 in memory, as much of it as the driver uses for single objects, and without what a test names.
+//! [`Fake`]: an S3 service in memory, which lacks the features that a test names.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,14 +12,14 @@ use storage_s3::{Quirks, S3, S3Builder};
 
 use crate::fault_proxy::{CannedResponse, Proxy, RecordedRequest};
 
-/// What a service ignores or does otherwise.
+/// A feature that the service ignores or implements differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lack {
     /// Conditions of a PUT.
     PutConditions,
-    /// Conditions of a PUT, if several are under way at once.
+    /// Conditions of concurrent PUTs.
     PutRaces,
-    /// ETags in conditions with their quotes.
+    /// ETags with quotes in conditions.
     QuotedEtags,
     /// Conditions of a completion.
     CompleteConditions,
@@ -27,7 +27,7 @@ pub(crate) enum Lack {
     CopyConditions,
     /// `x-amz-checksum-` headers.
     Checksums,
-    /// Deletion of several objects.
+    /// Bulk deletes.
     BulkDelete,
     /// Copies of ranges.
     PartCopy,
@@ -37,11 +37,11 @@ pub(crate) enum Lack {
     Sse,
     /// `x-amz-storage-class`.
     StorageClass,
-    /// Any PUT at all.
+    /// All PUTs.
     Saves,
 }
 
-/// A service, and the way to it.
+/// The service and its proxy.
 pub(crate) struct Fake {
     pub(crate) proxy: Proxy,
     state: Arc<Mutex<State>>,
@@ -52,7 +52,7 @@ struct State {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Object>,
     versions: usize,
-    /// How many PUTs of one key found nothing there.
+    /// How many PUTs of each key found no object.
     creations: BTreeMap<String, usize>,
 }
 
@@ -99,7 +99,7 @@ impl Fake {
         self.state.lock().unwrap()
     }
 
-    /// The keys of all objects and uploads.
+    /// Returns the keys of all objects, and the number of uploads.
     pub(crate) fn left(&self) -> (Vec<String>, usize) {
         let state = self.state();
         (state.objects.keys().cloned().collect(), state.uploads.len())
@@ -261,7 +261,7 @@ fn save(
     let is_creation = request.headers().contains_key("if-none-match");
     let racers = state.creations.entry(key.clone()).or_default();
     *racers += usize::from(is_creation);
-    // The second of several writers is taken for the first one.
+    // The second of several writers succeeds too.
     let wins_wrongly = lacks(Lack::PutRaces) && key.ends_with("race") && *racers == 2;
     let is_heeded = !lacks(Lack::PutConditions) && !wins_wrongly;
     if is_heeded && !holds(state, &key, request, lacks(Lack::QuotedEtags)) {
@@ -284,8 +284,7 @@ fn put(state: &mut State, key: String, object: Object) -> String {
     etag
 }
 
-/// Whether a request's conditions hold; `bare` for a service that compares ETags with quotes as if
-/// they were others.
+/// Whether the conditions of a request hold. `bare` makes ETags with quotes differ.
 fn holds(state: &State, key: &str, request: &RecordedRequest, bare: bool) -> bool {
     let there = state.objects.get(key);
     if request.headers().contains_key("if-none-match") {
@@ -299,7 +298,7 @@ fn holds(state: &State, key: &str, request: &RecordedRequest, bare: bool) -> boo
     there.is_some_and(|object| object.etag.trim_matches('"') == wanted)
 }
 
-/// What is kept of a request's headers.
+/// Returns the headers of a request that are stored.
 fn stored(request: &RecordedRequest, lacks: &dyn Fn(Lack) -> bool) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for (name, value) in request.headers() {
@@ -317,7 +316,7 @@ fn stored(request: &RecordedRequest, lacks: &dyn Fn(Lack) -> bool) -> HeaderMap 
     kept
 }
 
-/// Has an response confirm the encryption of an object.
+/// Adds the confirmation of the encryption to a response.
 fn confirmed(object: &Object) -> impl FnOnce(CannedResponse) -> CannedResponse + use<> {
     let headers = object.headers.clone();
     move |mut response| {

@@ -1,4 +1,4 @@
-//! A copy of an object onto itself changes its metadata, and nothing that the caller did not name.
+//! A copy of an object onto itself changes only the metadata that the caller names.
 
 use http::HeaderValue;
 use storage_core::{Metadata, Storage};
@@ -15,7 +15,7 @@ const KEPT: [(&str, &str); 4] = [
     ("x-amz-website-redirect-location", "/elsewhere"),
 ];
 
-/// An object that has all of it.
+/// Returns a storage with an object that has all of these headers.
 async fn saved(fake: &Fake, body: Vec<u8>) -> Storage {
     let builder = fake.builder(Quirks::None).part_size(PART as u64).largest_copy(PART as u64);
     let storage = Storage::new(builder.build().unwrap());

@@ -1,5 +1,4 @@
-//! Encryption and storage classes that a service ignores: the object would be stored without a
-//! word.
+//! Services that ignore encryption and storage classes.
 
 use storage_core::{ErrorKind, Metadata, Storage};
 use storage_s3::{Quirks, S3Builder};
@@ -28,7 +27,7 @@ async fn a_save_whose_encryption_is_not_confirmed_fails() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         assert!(error.message().contains("sse"), "{error}");
     }
-    // An upload in parts is known to be plain before it has bytes.
+    // The missing encryption is detected before any part is sent.
     assert_eq!((fake.proxy.count("UploadPart"), fake.left().1), (0, 0));
     assert!(!fake.left().0.contains(&"parts".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! What `S3::probe` finds, and the profile that it names.
+//! The findings of `S3::probe`, and the profile that it suggests.
 
 use storage_core::ErrorKind;
 use storage_s3::{ProbeOutcome, ProbeReport, Quirks};
@@ -6,7 +6,7 @@ use storage_s3::{ProbeOutcome, ProbeReport, Quirks};
 use crate::fake::{Fake, Lack};
 use crate::fault_proxy::{CannedResponse, Fault};
 
-/// No service that the driver knows the host name of.
+/// The host name of the service is unknown to the driver.
 async fn probed(fake: &Fake, quirks: Quirks) -> ProbeReport {
     let report = fake.driver(quirks).probe("some/dir/").await.unwrap();
     assert_eq!(fake.left(), (Vec::new(), 0), "what a probe leaves behind");
@@ -55,7 +55,7 @@ async fn a_service_that_ignores_conditions_is_detected() {
             outcome(&report, what)
         );
     }
-    let raced = ProbeOutcome::Ignored("16 of 16 writers won".to_owned());
+    let raced = ProbeOutcome::Ignored("16 of 16 writers succeeded".to_owned());
     assert_eq!(outcome(&report, "create_new, raced by 16 writers"), &raced);
     assert!(report.missing_features().count() >= 4, "{:?}", report.findings);
     assert_eq!(report.suggestion(), Some(Quirks::Garage));
@@ -67,7 +67,7 @@ async fn a_service_where_two_writers_succeed_does_not_support_conditions() {
     let fake = Fake::without(&[Lack::PutRaces]);
     let report = probed(&fake, Quirks::None).await;
     assert_eq!(outcome(&report, "create_new"), &ProbeOutcome::Works);
-    let raced = ProbeOutcome::Ignored("2 of 16 writers won".to_owned());
+    let raced = ProbeOutcome::Ignored("2 of 16 writers succeeded".to_owned());
     assert_eq!(outcome(&report, "create_new, raced by 16 writers"), &raced);
     assert_eq!(report.suggestion(), Some(Quirks::Garage));
 }
@@ -105,7 +105,7 @@ async fn a_probe_reports_the_message_of_a_refusal() {
 #[tokio::test]
 async fn a_failed_probe_deletes_its_objects_or_names_them() {
     let fake = Fake::without(&[]);
-    // The object is stored, but the response says otherwise.
+    // The object is stored, but the response is an error.
     let denied = Fault::alter(|response| *response = CannedResponse::error(403, "AccessDenied"));
     let saved = fake.proxy.on("PutObject").then(denied);
     let error = fake.driver(Quirks::None).probe("").await.unwrap_err();

@@ -1,5 +1,5 @@
-//! An endpoint whose service is unknown: it may be one that ignores the condition of a save and
-//! overwrites.
+//! An endpoint with an unknown service, which may ignore the condition of a save and overwrite the
+//! object.
 
 use storage_core::{ETag, ErrorKind};
 use storage_s3::Quirks;

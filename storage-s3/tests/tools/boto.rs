@@ -1,4 +1,5 @@
-//! [`Boto`]: boto3's S3 client, in a Python process that is request for one method after another (`boto.py`).
+//! [`Boto`]: boto3's S3 client in a Python process, which runs one method after another
+//! (`boto.py`).
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-/// The process; it ends when nobody can ask it any more.
+/// The process, which ends when its input is closed.
 pub(crate) struct Boto {
     _process: Child,
     requests: ChildStdin,
@@ -30,7 +31,7 @@ impl Boto {
         Self { _process: process, requests, responses }
     }
 
-    /// What the method responses, or the code that it fails with.
+    /// Returns the result of the method, or the code of its error.
     pub(crate) fn call(&mut self, method: &str, arguments: &Value) -> Result<Value, String> {
         writeln!(self.requests, "{}", json!([method, arguments])).unwrap();
         let mut line = String::new();
@@ -44,12 +45,12 @@ impl Boto {
     }
 }
 
-/// Bytes as an argument.
+/// Converts bytes to an argument.
 pub(crate) fn body(bytes: &[u8]) -> Value {
     json!({ "base64": BASE64.encode(bytes) })
 }
 
-/// The bytes of an response's body.
+/// Returns the bytes of a response's body.
 pub(crate) fn bytes(response: &Value) -> Vec<u8> {
     BASE64.decode(response["Body"]["base64"].as_str().unwrap()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Which source goes before which.
+//! The order of the sources.
 
 use storage_core::ErrorKind;
 use storage_core::config::Secret;
@@ -9,7 +9,7 @@ use crate::credentials::Sources;
 const FILE: &str = "[default]\naws_access_key_id = FILEKEY\naws_secret_access_key = file-secret\n\
                     [work]\naws_access_key_id = WORKKEY\naws_secret_access_key = work-secret\n";
 
-/// A home in which every source has something, but the options.
+/// Returns a home in which every source except the options has credentials.
 fn everything() -> Home {
     let home = Home::new().credentials(FILE);
     let token = home.file("token", "a.b.c");

@@ -1,4 +1,4 @@
-//! Profiles: which is taken, what it says, and what is told where it does not help.
+//! Profiles: their selection, their content, and the errors about them.
 
 use std::time::{Duration, SystemTime};
 
@@ -188,7 +188,7 @@ fn an_error_about_the_sdk_names_profile_property_and_feature() {
         ("sso_start_url", "sso_start_url = https://x.awsapps.com/start\nsso_region = r"),
         ("credential_process", "credential_process = /bin/false"),
     ] {
-        // Keys beside it do not hide it, as for the AWS tools.
+        // Keys beside it do not hide it, as in the AWS tools.
         let rest = "aws_access_key_id = K\naws_secret_access_key = s";
         let home = Home::new().config(&format!("[profile p]\n{text}\n{rest}\n"));
         let words = ["\"p\"", property, "feature aws-config"];

@@ -1,4 +1,4 @@
-//! When credentials are asked for again, and by whom. The clock is the test's.
+//! When credentials are fetched again, and by which caller. The tests set the clock.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,18 +17,18 @@ use crate::credentials::provider::{CachingProvider, Fetched, Renewal, Source};
 
 const HOUR: u64 = 3600;
 
-type Answers = Mutex<VecDeque<Result<Fetched, CredentialError>>>;
+type Results = Mutex<VecDeque<Result<Fetched, CredentialError>>>;
 
-/// Gives what a test put there, one response for each permit.
+/// Returns the results that a test prepared, one for each permit.
 #[derive(Default)]
 struct Scripted {
-    answers: Answers,
+    results: Results,
     asked: Mutex<usize>,
     permits: Option<Semaphore>,
     started: Semaphore0,
 }
 
-/// A semaphore that begins empty.
+/// A semaphore that begins without permits.
 struct Semaphore0(Semaphore);
 
 impl Default for Semaphore0 {
@@ -46,7 +46,7 @@ impl Source for Arc<Scripted> {
         if let Some(permits) = &self.permits {
             permits.acquire().await.unwrap().forget();
         }
-        self.answers.lock().unwrap().pop_front().expect("one question too many")
+        self.results.lock().unwrap().pop_front().expect("one fetch too many")
     }
 }
 
@@ -57,17 +57,17 @@ struct Setup {
 }
 
 impl Setup {
-    fn new(answers: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
+    fn new(results: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
         Self::with(Scripted {
-            answers: Mutex::new(answers.into_iter().collect()),
+            results: Mutex::new(results.into_iter().collect()),
             ..Scripted::default()
         })
     }
 
-    /// Each response waits for a permit.
-    fn held_back(answers: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
-        let answers = Mutex::new(answers.into_iter().collect());
-        Self::with(Scripted { answers, permits: Some(Semaphore::new(0)), ..Scripted::default() })
+    /// Each result waits for a permit.
+    fn held_back(results: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
+        let results = Mutex::new(results.into_iter().collect());
+        Self::with(Scripted { results, permits: Some(Semaphore::new(0)), ..Scripted::default() })
     }
 
     fn with(source: Scripted) -> Self {
@@ -88,8 +88,8 @@ impl Setup {
         *self.source.asked.lock().unwrap()
     }
 
-    fn let_answer(&self, answers: usize) {
-        self.source.permits.as_ref().unwrap().add_permits(answers);
+    fn allow_results(&self, results: usize) {
+        self.source.permits.as_ref().unwrap().add_permits(results);
     }
 
     fn get(&self) -> impl Future<Output = Result<String, Error>> + Send + use<> {
@@ -100,13 +100,13 @@ impl Setup {
         }
     }
 
-    /// Once the source has been asked once more.
+    /// Waits until the source has been fetched once more.
     async fn started(&self) {
         self.source.started.0.acquire().await.unwrap().forget();
     }
 }
 
-/// Credentials until so many seconds after the beginning.
+/// Returns credentials that expire this many seconds after the beginning.
 fn until(key_id: &str, seconds: u64) -> Result<Fetched, CredentialError> {
     let credential =
         AwsCredential { key_id: key_id.to_owned(), secret_key: "s".to_owned(), token: None };
@@ -130,7 +130,7 @@ async fn credentials_are_fetched_once_and_again_five_minutes_before_their_expiry
     assert_eq!(setup.asked(), 2);
 }
 
-/// A HEAD that is refused does not say why: often the policy does not allow it.
+/// The rejection of a HEAD has no reason. Often the policy does not allow the request.
 #[tokio::test]
 async fn credentials_with_an_expiry_are_renewed_early_only_if_the_rejection_names_them() {
     let setup = Setup::new([until("A", HOUR), until("B", 2 * HOUR)]);
@@ -164,11 +164,11 @@ async fn credentials_without_an_expiry_are_fetched_once() {
     assert_eq!(setup.asked(), 1);
 }
 
-/// What so many callers get, all of whom are waiting when the source answers.
+/// Returns the results of this many callers, which all wait when the source returns.
 async fn waiting_callers(setup: &Setup, callers: usize) -> Vec<Result<String, Error>> {
     let mut all = Box::pin(join_all((0..callers).map(|_| setup.get())));
     assert!(poll!(&mut all).is_pending(), "each caller has been polled, and waits");
-    setup.let_answer(1);
+    setup.allow_results(1);
     all.await
 }
 
@@ -190,14 +190,14 @@ async fn an_error_is_shared_by_waiting_callers_and_not_cached() {
         assert!(error.message().contains("not today"), "{error}");
     }
     assert_eq!(setup.asked(), 1);
-    setup.let_answer(1);
+    setup.allow_results(1);
     assert_eq!(setup.get().await.unwrap(), "A");
 }
 
 #[tokio::test]
 async fn one_caller_renews_while_the_others_use_the_valid_credentials() {
     let setup = Setup::held_back([until("A", HOUR), until("B", 2 * HOUR)]);
-    setup.let_answer(1);
+    setup.allow_results(1);
     assert_eq!(setup.get().await.unwrap(), "A");
     setup.started().await;
     setup.at(HOUR - 60);
@@ -207,7 +207,7 @@ async fn one_caller_renews_while_the_others_use_the_valid_credentials() {
         setup.at(second);
         assert_eq!(setup.get().await.unwrap(), "A");
     }
-    setup.let_answer(1);
+    setup.allow_results(1);
     assert_eq!(renewing.await.unwrap().unwrap(), "B");
     assert_eq!(setup.get().await.unwrap(), "B");
     assert_eq!(setup.asked(), 2);
@@ -223,7 +223,7 @@ async fn valid_credentials_are_used_while_renewal_fails() {
         until("B", 2 * HOUR),
     ]);
     assert_eq!(setup.get().await.unwrap(), "A");
-    // Asked again at most every half minute.
+    // Fetched at most every 30 s.
     for (second, asked) in [(HOUR - 300, 2), (HOUR - 271, 2), (HOUR - 270, 3), (HOUR - 241, 3)] {
         setup.at(second);
         assert_eq!(setup.get().await.unwrap(), "A");
@@ -256,7 +256,7 @@ async fn a_dropped_fetch_is_repeated_by_the_next_caller() {
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
     setup.started().await;
-    setup.let_answer(1);
+    setup.allow_results(1);
     assert_eq!(next.await.unwrap().unwrap(), "A");
     assert_eq!(setup.asked(), 2);
 }

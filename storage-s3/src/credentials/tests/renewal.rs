@@ -1,5 +1,5 @@
-//! Credentials in a profile that another program writes anew: they are read again when the service
-//! refuses the old ones.
+//! Credentials in a profile that another program replaces: they are read again when the service
+//! rejects the current ones.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -26,8 +26,7 @@ fn refused(code: &str) -> Response {
     Response::new(400).body(format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
 }
 
-/// A service that accepts the credentials of this name alone, which the key id or the token
-/// contains.
+/// A service that accepts only credentials whose key id or token contains this name.
 fn service(accepted: &'static str, code: &'static str) -> Peer {
     Peer::start(move |asked: &Request| {
         match (asked.head().contains(accepted), asked.method.as_str()) {
@@ -53,7 +52,7 @@ async fn a_session_token_that_another_program_renewed_is_read_after_a_rejection(
         home.file(".aws/credentials", &profile("KEY", "new-token"));
         storage.delete("a").await.unwrap();
         storage.delete("a").await.unwrap();
-        // Refused, sent again, and sent with the new one from then on.
+        // Rejected, repeated, and then sent with the new one.
         assert_eq!(server.requests().len(), 3, "{code}");
     }
 }
@@ -67,7 +66,7 @@ async fn rotated_keys_are_read_after_a_rejection() {
     storage.delete("a").await.unwrap();
 }
 
-/// The refusal of a HEAD does not say that the token is the reason.
+/// The rejection of a HEAD does not name the token as the reason.
 #[tokio::test]
 async fn a_bare_rejection_of_a_head_causes_the_profile_to_be_read() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
@@ -96,7 +95,7 @@ async fn a_rejected_token_is_not_read_again_for_every_request() {
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
     assert_eq!(server.requests().len(), 2);
-    // It was read a moment ago, so that this is not seen before half a minute has passed.
+    // The profile was read a moment ago, so that the change is seen only after 30 s.
     home.file(".aws/credentials", &profile("KEY", "new-token"));
     assert!(storage.delete("a").await.is_err());
 }
@@ -111,7 +110,7 @@ async fn keys_removed_from_the_file_are_used_while_the_service_accepts_them() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// A program that only signs links sends nothing that could be refused.
+/// A program that only signs links sends no request that could be rejected.
 #[tokio::test]
 async fn a_profile_without_an_expiry_is_read_every_five_minutes() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
@@ -136,7 +135,7 @@ async fn a_profile_without_an_expiry_is_read_every_five_minutes() {
         at(written_at + 300);
         assert_eq!(token().await, renewed);
     }
-    // What cannot be read any more is no reason to drop the last keys.
+    // An unreadable file does not drop the last keys.
     home.file(".aws/credentials", "");
     at(3_600);
     assert_eq!(token().await, "newer-token");

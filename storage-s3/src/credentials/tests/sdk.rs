@@ -1,4 +1,4 @@
-//! Profiles that the AWS SDK follows. Its requests come to a server on the loopback.
+//! Profiles that the AWS SDK reads. Its requests go to a server on the loopback.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::{Home, assert_says, credential, error, named, triple};
 use crate::credentials::sdk::message_chain;
 use crate::credentials::{Found, find};
 
-/// The SHA-1 of `team`: the name of the file that holds the token of the session of that name.
+/// The SHA-1 of `team`, which names the file of the token of this session.
 const TEAM: &str = "d25187dc137f35c88bc80ec8c3ffbdb17b5eb873";
 /// The SHA-1 of `https://team.awsapps.com/start`.
 const START: &str = "629c0f190b728da3e83c63c81257900d28075829";
-/// Says that a test is to run here, with a home directory that its caller made for it.
+/// Set in the process that runs a test with a home directory of its own.
 const AT_HOME: &str = "STORAGE_S3_TEST_AT_HOME";
 
 fn in_an_hour() -> SystemTime {
@@ -57,7 +57,7 @@ async fn a_role_is_assumed_with_the_keys_of_its_source_and_cached_until_shortly_
             ("ROLE".into(), "canary-secret".into(), Some("canary-token".into()))
         );
     }
-    assert_eq!(client.told(), ["https://sts.eu-west-3.amazonaws.com"]);
+    assert_eq!(client.recorded(), ["https://sts.eu-west-3.amazonaws.com"]);
     let asked = &server.requests()[0];
     assert!(
         asked.text().contains("Action=AssumeRole") && asked.text().contains("role%2Fr"),
@@ -123,8 +123,8 @@ async fn a_credential_process_is_run() {
     assert_says(&error(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
 }
 
-/// Runs a test of this file once more, in a process whose home directory is `home`: the SDK looks
-/// for tokens of single sign-on in that of the process.
+/// Runs a test of this file again in a process whose home directory is `home`, because the SDK
+/// reads the tokens of single sign-on from that of the process.
 fn at_home(test: &str, home: &Home) {
     let name = format!("credentials::tests::sdk::{test}");
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -161,7 +161,7 @@ fn sso_home(token_expires: SystemTime) -> Home {
     home
 }
 
-/// The home directory of this process.
+/// Returns the home directory of this process.
 fn this_home() -> crate::credentials::Environment {
     crate::credentials::Environment::of([("HOME", std::env::var_os("HOME").unwrap())])
 }
@@ -183,7 +183,7 @@ async fn a_login_is_exchanged_for_a_roles_credentials() {
     });
     let client = Here::at(&server);
     assert_eq!(by_sso(&client).await.unwrap().key_id, "SSO");
-    assert_eq!(client.told(), ["https://portal.sso.eu-west-1.amazonaws.com"]);
+    assert_eq!(client.recorded(), ["https://portal.sso.eu-west-1.amazonaws.com"]);
     let asked = &server.requests()[0];
     assert!(
         asked.target.contains("role_name=reader") && asked.target.contains("account_id=1"),
@@ -249,8 +249,8 @@ async fn no_secret_of_the_sdk_is_shown() {
         all.push_str(&format!("{role:?}"));
         assert!(server.requests().len() >= 2, "both were asked");
     }
-    // A token that cannot be read, of a profile of the older kind, whose token goes by the address
-    // of the login.
+    // An unreadable token of a profile in the older format, whose token is named by the address of
+    // the login.
     let token = r#"{"expiresAt":"2999-01-01T00:00:00Z","accessToken":"x" "canary"}"#;
     std::fs::write(this_home().home().unwrap().join(format!(".aws/sso/cache/{START}.json")), token)
         .unwrap();

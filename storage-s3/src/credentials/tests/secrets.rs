@@ -1,4 +1,5 @@
-//! No secret is shown: not by `Debug`, not in an error and its causes, not in the log at any level.
+//! No secret is shown: not by `Debug`, not in errors and their sources, not in the log at any
+//! level.
 
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use crate::credentials::{Found, Sources};
 
 const CANARY: &str = "canary";
 
-/// All that an error shows.
+/// Returns everything that an error shows.
 fn shown(error: &Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
@@ -30,7 +31,7 @@ fn assert_no_canary(what: &str, text: &str) {
     assert!(!text.to_lowercase().contains(CANARY), "{what} shows the canary: {text}");
 }
 
-/// Uses what was found, and collects all that is shown on the way.
+/// Uses the credentials and returns everything that is shown.
 async fn used(found: Result<Found, Error>) -> String {
     match found {
         Err(error) => shown(&error),
@@ -67,7 +68,7 @@ async fn given_keys_are_never_shown() {
     let mut all = used(home.find(&canary_sources())).await;
     all.push_str(&format!("{:?}", canary_sources()));
     for profile in ["default", "ends", "half", "odd", "broken"] {
-        // The broken file keeps the profiles of the other one from being used.
+        // The malformed file makes the profiles of the other one unusable.
         all.push_str(&used(home.find(&super::named(profile))).await);
         let alone = Home::new().variable("AWS_SHARED_CREDENTIALS_FILE", &profiles);
         all.push_str(&used(alone.find(&super::named(profile))).await);
@@ -90,8 +91,7 @@ async fn given_keys_are_never_shown() {
     assert_no_canary("the log", &log.text());
 }
 
-/// An response that repeats the token that it was asked with, as containers and instances would say
-/// it.
+/// A response that repeats the token of the request, in the format of containers and instances.
 const ECHO: &str = r#"{"code":"Refused","message":"the token TOKEN is not known"}"#;
 
 fn sent_token(asked: &Request) -> &'static str {
@@ -137,7 +137,7 @@ async fn requests_and_responses_of_credential_servers_are_never_shown() {
     assert_no_canary("an error or Debug", &all);
     let text = log.text();
     assert!(text.contains("credentials obtained"), "the log was written: {text}");
-    // What our HTTP client's own library says of paths at TRACE is not ours.
+    // The HTTP library logs paths at TRACE, which this crate does not control.
     let ours: String = text.lines().filter(|line| line.contains("storage_s3")).collect();
     assert_no_canary("the log", &ours);
 }

@@ -1,4 +1,4 @@
-//! Containers, instances and STS, as a server on the loopback plays them.
+//! Containers, instances and STS, played by a server on the loopback.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The document of containers and instances.
+/// Returns the document of containers and instances.
 fn document(key_id: &str, expires: SystemTime) -> String {
     let expires = format_time(expires);
     format!(
@@ -44,7 +44,7 @@ async fn an_ecs_task_requests_its_path_from_the_agent() {
     for _ in 0..3 {
         assert_eq!(triple(&found).await, given("TASK"));
     }
-    assert_eq!(client.told(), ["http://169.254.170.2"], "asked once");
+    assert_eq!(client.recorded(), ["http://169.254.170.2"], "asked once");
     let asked = &server.requests()[0];
     assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", "/v2/credentials/id"));
     assert!(!asked.head().contains("authorization"));
@@ -210,7 +210,8 @@ async fn expired_credentials_are_reported_as_expired() {
 #[tokio::test]
 async fn a_clock_that_is_ahead_is_reported_and_does_not_expire_credentials() {
     let (log, guard) = super::log::Log::begin();
-    // Two hours behind ours: what it gives ended an hour ago, we would say.
+    // The server's clock is two hours behind. By the local clock, the credentials expired an hour
+    // ago.
     let theirs = SystemTime::now() - 2 * HOUR;
     let server = Peer::start(move |_| {
         Response::ok(document("C", theirs + HOUR)).header("date", httpdate::fmt_http_date(theirs))
@@ -243,7 +244,7 @@ fn a_clock_skew_within_the_tolerance_is_ignored() {
     }
 }
 
-/// An instance with a role.
+/// Responds as an instance with a role.
 fn instance(asked: &Request, expires: SystemTime) -> Response {
     let has_token = asked.head().contains("x-aws-ec2-metadata-token: metadata-token\n");
     match (asked.method.as_str(), asked.target.as_str()) {
@@ -270,7 +271,7 @@ async fn an_instance_is_asked_for_a_token_a_role_and_the_credentials_of_the_role
     assert_eq!(found.source, "instance");
     assert_eq!(triple(&found).await, given("INSTANCE"));
     assert_eq!(triple(&found).await, given("INSTANCE"));
-    assert_eq!(client.told(), ["http://169.254.169.254"; 3]);
+    assert_eq!(client.recorded(), ["http://169.254.169.254"; 3]);
 }
 
 #[tokio::test]
@@ -280,12 +281,12 @@ async fn a_variable_sets_the_endpoint_of_the_metadata_service() {
     let client = Here::at(&server);
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
     assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
-    assert_eq!(client.told(), [base(&server), base(&server), base(&server)]);
+    assert_eq!(client.recorded(), [base(&server), base(&server), base(&server)]);
 
     let client = Here::at(&server);
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
     assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
-    assert_eq!(client.told(), ["http://[fd00:ec2::254]"; 3]);
+    assert_eq!(client.recorded(), ["http://[fd00:ec2::254]"; 3]);
 
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", "nowhere");
     assert_says(
@@ -344,7 +345,7 @@ async fn a_machine_that_is_not_an_instance_is_detected_within_three_seconds() {
     let found = Home::new().find_with(Silence { after: None }).unwrap();
     let start = tokio::time::Instant::now();
     let error = error(&found).await;
-    // The clock is paused: this is the sum of what was waited for.
+    // The clock is paused, so that this is the sum of all waits.
     assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
     let words = [
         "http://169.254.169.254 within 1 s",
@@ -373,7 +374,7 @@ fn web_identity(server: &Peer) -> Home {
     home.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token).variable("AWS_ENDPOINT_URL", base(&server))
 }
 
-fn sts_answer(key_id: &str) -> String {
+fn sts_response(key_id: &str) -> String {
     format!(
         "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
          <AssumeRoleWithWebIdentityResult><SubjectFromWebIdentityToken>s</SubjectFromWebIdentityToken><Credentials>\
@@ -387,7 +388,7 @@ fn sts_answer(key_id: &str) -> String {
 
 #[tokio::test]
 async fn a_token_is_exchanged_for_a_roles_credentials() {
-    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
+    let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let home = web_identity(&server).variable("AWS_ROLE_SESSION_NAME", "my app");
     let found = home.find_with(Here::at(&server)).unwrap();
     assert_eq!(found.source, "web identity");
@@ -402,7 +403,7 @@ async fn a_token_is_exchanged_for_a_roles_credentials() {
 
 #[tokio::test]
 async fn a_profile_can_name_token_and_role() {
-    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
+    let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let home = Home::new();
     let token = home.file("token", "jwt");
     let home = home.config(&format!(
@@ -413,7 +414,7 @@ async fn a_profile_can_name_token_and_role() {
     let found = home.find_with(client.clone()).unwrap();
     assert_eq!(found.source, "profile");
     assert_eq!(triple(&found).await, given("ROLE"));
-    assert_eq!(client.told(), ["https://sts.eu-west-3.amazonaws.com"]);
+    assert_eq!(client.recorded(), ["https://sts.eu-west-3.amazonaws.com"]);
 
     let home = Home::new().config("[default]\nweb_identity_token_file = /t\n");
     let words = ["web_identity_token_file is set, but not role_arn"];
@@ -422,7 +423,7 @@ async fn a_profile_can_name_token_and_role() {
 
 #[tokio::test]
 async fn sts_is_called_in_the_configured_region() {
-    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
+    let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let region = |value: &str| Sources { region: Some(value.to_owned()), ..Sources::default() };
     let plain = Sources::default();
     for (variables, sources, expected) in [
@@ -453,7 +454,7 @@ async fn sts_is_called_in_the_configured_region() {
             crate::credentials::find(sources, &home.env(), std::sync::Arc::new(client.clone()))
                 .unwrap();
         assert_eq!(triple(&found).await, given("ROLE"));
-        assert_eq!(client.told(), [expected]);
+        assert_eq!(client.recorded(), [expected]);
     }
 }
 

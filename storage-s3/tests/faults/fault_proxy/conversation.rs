@@ -1,5 +1,4 @@
-//! One connection of the driver: request after request, each passed on, or failed as it was
-//! planned.
+//! One connection of the driver: each request is forwarded, or fails as planned.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -17,16 +16,16 @@ use super::front::Shared;
 use super::record::{Reached, operation_of};
 use super::wire::{CannedResponse, RecordedRequest, Socket, gone, read_body, read_head};
 
-/// Between two bytes of a head that comes slowly.
+/// The pause between two bytes of a slow head.
 const TRICKLE: Duration = Duration::from_millis(1);
 
-/// What is behind the proxy.
+/// The server behind the proxy.
 pub(super) enum Server {
     At(Url),
     Script(Arc<dyn Fn(&RecordedRequest) -> CannedResponse + Send + Sync>),
 }
 
-/// Whether the connection is of further use.
+/// Whether the connection stays open.
 #[derive(PartialEq, Eq)]
 enum Then {
     GoOn,
@@ -40,7 +39,7 @@ pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>) {
     let mut socket = BufReader::with_capacity(64 * 1024, socket);
     while let Ok(Some(mut request)) = read_head(&mut socket).await {
         let operation = operation_of(&request);
-        // The one request whose URL does not tell what it is about.
+        // The URL of this request does not name its keys.
         if operation == "DeleteObjects" && read_body(&mut socket, &mut request).await.is_err() {
             return;
         }
@@ -58,7 +57,7 @@ pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// A request's turn.
+/// One request and its response.
 struct Turn<'a> {
     shared: &'a Shared,
     state: &'a State,
@@ -72,7 +71,7 @@ impl Turn<'_> {
         let fault = self.state.fault_for(self.operation, &self.request);
         if let Some(Fault::RespondEarly(response)) = fault {
             self.send(socket, &response, Manner::Whole).await?;
-            // To close with something unread would be a reset, which can overtake the response.
+            // Closing with unread data would send a reset, which can overtake the response.
             socket.shutdown().await?;
             tokio::io::copy(socket, &mut tokio::io::sink()).await?;
             return Ok(Then::Close);
@@ -155,7 +154,7 @@ impl Turn<'_> {
         self.send(socket, &response, manner).await
     }
 
-    /// Has the server do what was request.
+    /// Lets the server handle the request.
     async fn ask(&self) -> CannedResponse {
         let is_over = self.shared.knows_what_is_over
             && self.state.record().is_about_what_is_over(&self.request);
@@ -182,7 +181,7 @@ impl Turn<'_> {
             response.body.clone()
         };
         match manner {
-            // In one go, if it is no great copy.
+            // A small body is written in one piece.
             Manner::Whole if body.len() < 64 * 1024 => {
                 socket.write_all(&[&response.head(), &*body].concat()).await?
             }
@@ -206,20 +205,20 @@ impl Turn<'_> {
             Manner::StallAfter(_) => self.stall(socket).await,
             Manner::Truncate(_) => Ok(Then::Close),
             Manner::Whole | Manner::Trickle => {
-                self.state.record_event(|record| record.reach(self.place, Reached::Answered));
+                self.state.record_event(|record| record.reach(self.place, Reached::Responded));
                 Ok(Then::GoOn)
             }
         }
     }
 
-    /// Does nothing until the driver gives up.
+    /// Waits without a response until the driver disconnects.
     async fn stall(&self, socket: &mut Socket) -> io::Result<Then> {
         self.state.record_event(|record| record.reach(self.place, Reached::Held));
         gone(socket).await;
         Err(io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Waits for the test, or until the driver gives up.
+    /// Waits until the test opens the gate or the driver disconnects.
     async fn wait(&self, socket: &mut Socket, gate: &Gate) -> io::Result<()> {
         self.state.record_event(|record| record.reach(self.place, Reached::Held));
         tokio::select! {
@@ -229,7 +228,7 @@ impl Turn<'_> {
     }
 }
 
-/// How an response is sent.
+/// How a response is sent.
 #[derive(Clone, Copy)]
 enum Manner {
     Whole,
@@ -238,13 +237,13 @@ enum Manner {
     StallAfter(usize),
 }
 
-/// Has the connection end with a reset in place of an orderly end.
+/// Ends the connection with a reset.
 fn reset(socket: &mut Socket) -> io::Result<Then> {
     socket.get_ref().set_zero_linger()?;
     Ok(Then::Close)
 }
 
-/// Sends a request on, as it was signed.
+/// Forwards a request as it was signed.
 async fn forward(endpoint: &Url, request: &RecordedRequest) -> CannedResponse {
     let url = endpoint.join(&request.uri().to_string()).unwrap();
     let mut forwarded = reqwest::Request::new(request.method().clone(), url);

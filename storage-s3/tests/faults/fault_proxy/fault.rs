@@ -1,4 +1,4 @@
-//! [`Fault`]: one way to fail, and [`Gate`]: what a test opens.
+//! [`Fault`]: one way to fail, and [`Gate`], which a test opens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,45 +8,44 @@ use tokio::sync::watch;
 
 use super::wire::CannedResponse;
 
-/// What goes wrong with one request and its response.
+/// A fault of one request and its response.
 #[derive(Clone)]
 pub(crate) enum Fault {
-    /// The connection is closed; the server has heard nothing.
+    /// Closes the connection before the server receives the request.
     Drop,
-    /// The connection is reset; the server has heard nothing.
+    /// Resets the connection before the server receives the request.
     Reset,
-    /// The server does as it was request, and the connection is closed before its response.
+    /// Closes the connection after the server handled the request.
     LoseResponse,
-    /// The same, with a reset.
+    /// Resets the connection after the server handled the request.
     ResetAfterRequest,
-    /// This is answered; the server has heard nothing.
+    /// Sends this response. The server does not receive the request.
     Respond(CannedResponse),
-    /// This is answered before the request's body has been read, and nothing more on this
-    /// connection.
+    /// Sends this response before the request's body was read, and nothing more on this connection.
     RespondEarly(CannedResponse),
-    /// The server does as it was request, and this is answered.
+    /// Sends this response after the server handled the request.
     ReplaceResponse(CannedResponse),
-    /// These bytes are sent in place of an response, and the connection is closed.
+    /// Sends these bytes in place of a response and closes the connection.
     SendBytes(Bytes),
-    /// Nothing is ever answered; the server has heard nothing.
+    /// Sends no response. The server does not receive the request.
     Stall,
-    /// The server does as it was request; nothing is ever answered.
+    /// Sends no response after the server handled the request.
     StallResponse,
-    /// The server does as it was request; its response stops in the middle of the head.
+    /// Sends half of the head of the response after the server handled the request.
     StallHead,
-    /// Waits for the gate before the server hears of it.
+    /// Waits for the gate before the server receives the request.
     Hold(Gate),
-    /// The server does as it was request; the response waits for the gate.
+    /// Waits for the gate before the response is sent.
     HoldResponse(Gate),
-    /// The response is changed on its way.
+    /// Changes the response.
     Alter(Alter),
-    /// The head comes byte by byte.
+    /// Sends the head byte by byte.
     Trickle,
-    /// The connection is closed after so many bytes of the response's body.
+    /// Closes the connection after this many bytes of the body.
     Truncate(usize),
-    /// After so many bytes of the response's body nothing more comes.
+    /// Sends nothing more after this many bytes of the body.
     StallBody(usize),
-    /// One byte of the request's body is another.
+    /// Changes one byte of the request's body.
     Corrupt,
 }
 
@@ -63,7 +62,7 @@ impl Fault {
         Self::alter(move |response| response.set(name, value))
     }
 
-    /// Takes a header away from the response.
+    /// Removes a header of the response.
     pub(crate) fn no_header(name: &'static str) -> Self {
         Self::alter(move |response| {
             response.headers.remove(name);
@@ -96,7 +95,7 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// Held requests go on once it is open.
+/// Requests that wait for it continue once it is open.
 #[derive(Clone)]
 pub(crate) struct Gate(watch::Sender<bool>);
 

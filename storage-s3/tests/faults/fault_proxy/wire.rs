@@ -1,4 +1,4 @@
-//! HTTP/1.1 as bytes: as much of it as a client of S3 says and hears.
+//! The parts of HTTP/1.1 that a client of S3 uses.
 
 use std::io;
 
@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 /// A connection of the driver.
 pub(crate) type Socket = BufReader<TcpStream>;
 
-/// A request; its body is empty as long as it has not been read.
+/// A request. Its body is empty until it has been read.
 pub(crate) type RecordedRequest = Request<Bytes>;
 
 /// The longest line of a head.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// An response.
+/// A response.
 #[derive(Debug, Clone)]
 pub(crate) struct CannedResponse {
     pub(crate) status: u16,
@@ -29,7 +29,7 @@ impl CannedResponse {
         Self { status, headers: HeaderMap::new(), body: body.into() }
     }
 
-    /// An error as S3 says it.
+    /// Returns an error document of S3.
     pub(crate) fn error(status: u16, code: &str) -> Self {
         let document = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>on purpose</Message>\
@@ -38,7 +38,7 @@ impl CannedResponse {
         Self::new(status, document).header("content-type", "application/xml")
     }
 
-    /// What is no S3 at all.
+    /// Returns a web page, which is not a response of S3.
     pub(crate) fn web_page(status: u16) -> Self {
         let page = "<!DOCTYPE html><html><head><title>Welcome</title></head><body><p>Sign in</p></body></html>";
         Self::new(status, page).header("content-type", "text/html")
@@ -53,8 +53,8 @@ impl CannedResponse {
         self.headers.insert(name, value.parse().unwrap());
     }
 
-    /// The head, as it goes over the wire. The body's length is told unless a length is among the
-    /// headers, as it is in the response to a HEAD.
+    /// Returns the head as it is sent. Contains the length of the body, unless a length is among
+    /// the headers, as in the response to a HEAD.
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} Said\r\n", self.status).into_bytes();
         for (name, value) in &self.headers {
@@ -72,7 +72,7 @@ impl CannedResponse {
     }
 }
 
-/// The head of the next request; `None` if the driver has closed the connection.
+/// Reads the head of the next request. Returns `None` if the driver closed the connection.
 pub(crate) async fn read_head(socket: &mut Socket) -> io::Result<Option<RecordedRequest>> {
     let Some(first) = read_line(socket).await? else { return Ok(None) };
     let mut words = first.split(' ');
@@ -92,7 +92,7 @@ pub(crate) async fn read_head(socket: &mut Socket) -> io::Result<Option<Recorded
     Ok(Some(request))
 }
 
-/// Reads the body, whose length every request of the driver tells.
+/// Reads the body. Every request of the driver states its length.
 pub(crate) async fn read_body(
     socket: &mut Socket,
     request: &mut RecordedRequest,
@@ -111,9 +111,9 @@ pub(crate) async fn read_body(
     Ok(())
 }
 
-/// Ends when the driver closes the connection while it waits for an response.
+/// Returns once the driver closes the connection.
 pub(crate) async fn gone(socket: &mut Socket) {
-    // Nobody sends a second request before the first one is answered.
+    // The driver sends no second request before the first response.
     while socket.fill_buf().await.is_ok_and(|read| !read.is_empty()) {
         std::future::pending::<()>().await;
     }
