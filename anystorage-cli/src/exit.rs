@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anystorage::{Error, ErrorKind, Operation, escape_invisible};
+use anystorage::internal::escape_invisible;
+use anystorage::{Error, ErrorKind, Operation};
 
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

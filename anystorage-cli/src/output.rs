@@ -2,7 +2,8 @@
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
-use anystorage::{Object, escape_invisible, escape_invisible_in_json};
+use anystorage::Object;
+use anystorage::internal::{escape_invisible, escape_invisible_in_json};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 

@@ -1,4 +1,4 @@
-//! [`Definitions`]: storages that have been read, but not built.
+//! [`Definitions`]: storages that are read from a configuration but not built.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::fmt;
 use storage_core::config::{StorageConfig, StoragesConfig};
 use storage_core::{Error, ErrorKind, Registry, Result, Storage};
 
-use crate::storages::{Storages, unknown};
+use crate::storages::{Storages, unknown_storage};
 
-/// Storages as a configuration defines them. Each is built when it is asked for, with those that it
-/// refers to, so a mistake elsewhere in the configuration is in nobody's way: for tools that use
+/// The definitions of the storages in a configuration. [`open`](Self::open) builds one storage and
+/// those that it refers to. Mistakes in the other definitions do not affect it, so tools can use
 /// one storage of many.
 ///
 /// ```
@@ -32,11 +32,11 @@ use crate::storages::{Storages, unknown};
 #[derive(Clone)]
 pub struct Definitions {
     registry: Registry,
-    /// Those that could be read.
-    sound: StoragesConfig,
-    /// Why the others could not be.
-    broken: BTreeMap<String, String>,
-    /// Where each is defined, for people: a file, a variable.
+    /// The valid definitions.
+    valid: StoragesConfig,
+    /// The errors of the invalid definitions, by name.
+    invalid: BTreeMap<String, String>,
+    /// The file or the variable of each definition, for messages.
     origins: BTreeMap<String, String>,
 }
 
@@ -44,8 +44,8 @@ impl Definitions {
     pub(crate) fn new(registry: Registry) -> Self {
         Self {
             registry,
-            sound: StoragesConfig::new(),
-            broken: BTreeMap::new(),
+            valid: StoragesConfig::new(),
+            invalid: BTreeMap::new(),
             origins: BTreeMap::new(),
         }
     }
@@ -60,77 +60,79 @@ impl Definitions {
             self.origins.insert(name.to_owned(), origin.to_owned());
         }
         match config {
-            Ok(config) => self.sound.insert(name, config),
+            Ok(config) => self.valid.insert(name, config),
             Err(error) => {
-                self.broken.insert(name.to_owned(), error.message().to_owned());
+                self.invalid.insert(name.to_owned(), error.message().to_owned());
             }
         }
     }
 
-    /// The names, sorted, of all storages: those that cannot be built included.
+    /// Returns the names of all storages in alphabetical order, including those with an invalid
+    /// definition.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let mut names: Vec<_> =
-            self.sound.names().chain(self.broken.keys().map(String::as_str)).collect();
+            self.valid.names().chain(self.invalid.keys().map(String::as_str)).collect();
         names.sort_unstable();
         names.into_iter()
     }
 
-    /// Whether a storage of this name is defined.
+    /// Whether a storage with this name is defined.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.sound.get(name).is_some() || self.broken.contains_key(name)
+        self.valid.get(name).is_some() || self.invalid.contains_key(name)
     }
 
-    /// Returns the configuration of a storage, with `${VAR}` replaced. `None` if there is none of
-    /// that name, or if it could not be read: [`open`](Self::open) says why.
+    /// Returns the configuration of a storage, with `${VAR}` replaced. Returns `None` if there is
+    /// no such storage, or if its definition is invalid, with [`open`](Self::open) reporting the
+    /// reason.
     #[must_use]
     pub fn config(&self, name: &str) -> Option<&StorageConfig> {
-        self.sound.get(name)
+        self.valid.get(name)
     }
 
-    /// Builds one storage, and those it refers to. Every call builds anew.
+    /// Builds one storage and those that it refers to. Every call builds new ones.
     ///
     /// # Errors
-    /// `InvalidConfig` if there is none of that name, if what defines it is wrong, or if storages
-    /// refer to each other in a circle, which is shown; and what the drivers say.
+    /// `InvalidConfig` if there is no such storage, if its definition is invalid, or if storages
+    /// refer to each other in a circle, which the message contains. Also the errors of the drivers.
     pub fn open(&self, name: &str) -> Result<Storage> {
-        if let Some(reason) = self.broken.get(name) {
-            return Err(self.placed(name, Error::config(reason.clone())));
+        if let Some(reason) = self.invalid.get(name) {
+            return Err(self.with_origin(name, Error::config(reason.clone())));
         }
         if !self.contains(name) {
-            return Err(unknown(name, self.names()));
+            return Err(unknown_storage(name, self.names()));
         }
-        self.registry.open_named(&self.sound, name).map_err(|error| self.explained(name, error))
+        self.registry.open_named(&self.valid, name).map_err(|error| self.with_notes(name, error))
     }
 
-    /// Builds all of them.
+    /// Builds all storages.
     ///
     /// # Errors
-    /// As [`open`](Self::open), for the first that fails.
+    /// The error of [`open`](Self::open) for the first storage that fails.
     pub fn open_all(&self) -> Result<Storages> {
-        if let Some((name, reason)) = self.broken.iter().next() {
-            return Err(self.placed(name, Error::config(reason.clone())));
+        if let Some((name, reason)) = self.invalid.iter().next() {
+            return Err(self.with_origin(name, Error::config(reason.clone())));
         }
-        self.registry.open_all(&self.sound).map(Storages::new).map_err(|error| {
-            // Once more, one by one: that error tells where the storage is defined.
+        self.registry.open_all(&self.valid).map(Storages::new).map_err(|error| {
+            // Building them one by one adds the place of the definition to the error.
             self.names().find_map(|name| self.open(name).err()).unwrap_or(error)
         })
     }
 
-    fn placed(&self, name: &str, error: Error) -> Error {
+    fn with_origin(&self, name: &str, error: Error) -> Error {
         match self.origins.get(name) {
             Some(origin) => error.with_context(origin),
             None => error,
         }
     }
 
-    /// An error of building one storage, with where that is defined. If another one could not be
-    /// read, this one may have failed for want of it, and that is said too.
-    fn explained(&self, name: &str, error: Error) -> Error {
-        let mut error = self.placed(name, error);
+    /// Adds to an error where the storage is defined, and the errors of invalid definitions,
+    /// because the storage may have failed for lack of them.
+    fn with_notes(&self, name: &str, error: Error) -> Error {
+        let mut error = self.with_origin(name, error);
         if error.kind() == ErrorKind::InvalidConfig {
-            for (other, reason) in &self.broken {
-                // The file is named once, at the beginning, if both are defined there.
+            for (other, reason) in &self.invalid {
+                // If both are in the same file, the message contains its name only once.
                 let origin = self
                     .origins
                     .get(other)
@@ -143,7 +145,7 @@ impl Definitions {
     }
 }
 
-/// Names, and nothing of what defines them.
+/// Shows the names only, because definitions may contain secrets.
 impl fmt::Debug for Definitions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Definitions")

@@ -1,5 +1,5 @@
-//! [`Environment`]: the variables that configuration may read, as a value, so that a test need not change those of
-//! the process.
+//! [`Environment`]: the variables that a configuration may read, as a value, so that tests do not have
+//! to change the variables of the process.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -7,7 +7,7 @@ use std::fmt;
 
 use storage_core::{Error, Result};
 
-/// Environment variables: those of the process, or given ones.
+/// Environment variables: those of the process, and explicitly set ones.
 ///
 /// ```
 /// use anystorage::{Environment, Loader};
@@ -24,19 +24,19 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The variables of the process, looked up when they are needed.
+    /// Uses the variables of the process, which are read when they are needed.
     #[must_use]
     pub fn process() -> Self {
         Self { process: true, given: BTreeMap::new() }
     }
 
-    /// No variables.
+    /// Uses no variables of the process.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Sets a variable, in this value only.
+    /// Sets a variable in this value. The process is not changed.
     #[must_use]
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.given.insert(name.into(), value.into());
@@ -48,19 +48,19 @@ impl Environment {
         given.or_else(|| self.process.then(|| std::env::var_os(name)).flatten())
     }
 
-    /// The value of a variable; an empty one counts as none, which is how many tools unset them.
+    /// Returns the value of a variable. An empty variable counts as unset, as in many tools.
     pub(crate) fn setting(&self, name: &str) -> Option<OsString> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// A value as text.
+    /// Returns a value as text.
     pub(crate) fn text(name: &str, value: OsString) -> Result<String> {
         value.into_string().map_err(|_| {
             Error::config(format!("the environment variable {name} is not UTF-8 text"))
         })
     }
 
-    /// The names of all variables. Values are not looked at.
+    /// Returns the names of all variables.
     pub(crate) fn names(&self) -> Vec<String> {
         let process =
             self.process.then(std::env::vars_os).into_iter().flatten().map(|(name, _)| name);
@@ -74,7 +74,7 @@ impl Environment {
     }
 }
 
-/// Values are not shown: any of them may be a secret.
+/// Hides the values, which may be secrets.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment")

@@ -1,11 +1,12 @@
 //! One storage API for Rust applications; the backend is a line of configuration.
 //!
-//! An application saves, opens, checks, lists, deletes and links to files without knowing where
-//! they live:
+//! An application saves, opens, checks, lists, deletes and links to files. The configuration
+//! decides where they are stored:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> anystorage::Result<()> {
-//! let storage = anystorage::open("memory:")?; // or "file:///var/lib/app/media", or the name of a configured storage
+//! // Or "file:///var/lib/app/media", "s3://bucket", or the name of a configured storage.
+//! let storage = anystorage::open("memory:")?;
 //! storage.save("avatars/ada.txt", "hello").content_type("text/plain").await?;
 //! assert_eq!(storage.open("avatars/ada.txt").range(0..4).await?.text().await?, "hell");
 //! assert!(storage.exists("avatars/ada.txt").await?);
@@ -18,14 +19,14 @@
 //! | | |
 //! |---|---|
 //! | one storage, by its URL or its name | [`open`] |
-//! | all storages of an application, built at start-up | [`Storages`] |
+//! | all storages of an application, opened at start-up | [`Storages`] |
 //! | storages in an application's own configuration | [`config::StoragesConfig`] and [`Storages::from_config`] |
-//! | storages that are built only when one is needed | [`Loader`] and [`Definitions`] |
-//! | a driver of your own | [`registry`], [`Registry::register`], then [`Loader::with_registry`] |
+//! | storages that are opened only when they are needed | [`Loader`] and [`Definitions`] |
+//! | your own driver | [`registry`], [`Registry::register`], then [`Loader::with_registry`] |
 //!
-//! A configuration file has a table for each storage. `driver` chooses, the rest are that driver's
-//! options and those that every driver takes: `prefix`, `read_only`, `public_url`, `timeout`,
-//! `retries`, `default_headers`.
+//! A configuration file has a table for each storage. `driver` selects the driver. The other keys
+//! are the options of that driver and the common options: `prefix`, `read_only`, `public_url`,
+//! `timeout`, `retries`, `default_headers`.
 //!
 //! ```toml
 //! [storages.default]
@@ -51,8 +52,8 @@
 //! | `http` | `http://host/dir/`, `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `allow_http`, `headers` |
 //! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty`, `admin` |
 //!
-//! `anystorage drivers NAME` prints the type, default and purpose of each, and [`Registry::describe`]
-//! returns them. Every driver also takes:
+//! `anystorage drivers NAME` prints the type, default and purpose of each, and
+//! [`Registry::describe`] returns them. Every driver also takes:
 //!
 //! <!-- options of every driver -->
 //!
@@ -67,33 +68,37 @@
 //!
 //! <!-- end of options -->
 //!
-//! - An option that is unknown, missing or wrong and an unknown driver are `InvalidConfig`, which
-//!   names it and lists the known ones. No value is ever shown: it may be a secret.
-//! - `${VAR}` inside a string of the file stands for an environment variable; `$${` for `${`
-//!   itself. A `root` that begins with `~` or `$` is refused: write `"${HOME}/media"`.
-//! - At most 16 storages refer to each other in a row.
-//! - `STORAGE_CONFIG` names a configuration file, and `STORAGE_<NAME>_URL` defines a storage or
-//!   replaces one of the file: `STORAGE_DEFAULT_URL=file:///tmp/media`.
-//! - A URL's query holds options by name: `file:///var/lib/app/media?read_only=true`,
-//!   `s3://example-media/media?region=eu-west-1`. A URL holds no secrets: user name and password in
-//!   it are refused, and so is every option that is a secret (`signing_key`, `secret_access_key`).
-//! - The driver `s3` also reads what AWS tools read (`AWS_REGION`, `AWS_PROFILE`, `~/.aws/config`,
-//!   ...). Those are variables of the process, whatever [`Environment`] a [`Loader`] is given.
+//! - An unknown, missing or invalid option and an unknown driver fail with `InvalidConfig`. The
+//!   message names it and lists the known ones. It contains no values, which may be secrets.
+//! - `${VAR}` in a string of the file is replaced with that environment variable. Write `$${` for a
+//!   literal `${`. A `root` that begins with `~` or `$` is an error: write `"${HOME}/media"`.
+//! - A chain of storages that refer to each other has at most 16 storages.
+//! - The environment variable `STORAGE_CONFIG` names a configuration file. `STORAGE_<NAME>_URL`
+//!   defines a storage or replaces one of the file: `STORAGE_DEFAULT_URL=file:///tmp/media`.
+//! - The query of a URL contains options: `file:///var/lib/app/media?read_only=true`,
+//!   `s3://example-media/media?region=eu-west-1`. A URL with a secret is an error: a user name, a
+//!   password, or a secret option (`signing_key`, `secret_access_key`).
+//! - The driver `s3` also uses the settings of AWS tools (`AWS_REGION`, `AWS_PROFILE`,
+//!   `~/.aws/config`, ...). It reads these variables from the process, even if a [`Loader`] has
+//!   another [`Environment`].
 //!
 //! # Features
 //!
 //! | feature | |
 //! |---|---|
-//! | `fs` (default) | the driver `fs` and `file:` URLs: the local file system, as module `fs` too |
-//! | `s3` | the driver `s3` and `s3:` URLs: AWS S3 and every service that speaks its protocol, as module `s3` too |
-//! | `http` | the driver `http` and `http:` and `https:` URLs: any HTTP file server, as module `http_driver` too |
-//! | `serve` | serving a storage over HTTP, as module `serve` |
-//! | `http-cache` | the driver `http-cache`: a mirror first, origin on any trouble, as module `http_cache` too |
-//! | `mirror` | the mirror server, in module `mirror`; [`Loader::mirror_file`] reads its configuration |
-//! | `aws-config` | for `s3`: AWS profiles with single sign-on, roles and processes |
+//! | `fs` (default) | the driver `fs` and `file:` URLs for the local file system; module `fs` |
+//! | `s3` | the driver `s3` and `s3:` URLs for AWS S3 and compatible services; module `s3` |
+//! | `http` | the driver `http` and `http:` and `https:` URLs for HTTP and WebDAV servers; module `http_driver` |
+//! | `http-cache` | the driver `http-cache`, which reads from a mirror, or from origin if that fails; module `http_cache` |
+//! | `serve` | serving a storage over HTTP; module `serve` |
+//! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
+//! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
+//! | `checksums` (default) | computing and verifying checksums |
+//! | `metrics` (default) | counters and histograms of all calls, through the crate `metrics` |
+//! | `sniff` (default) | guessing a content type from the first bytes of an object |
 //!
-//! What this crate re-exports from `storage-core` is described there too, with the contract that
-//! every driver holds.
+//! The crate `storage-core` documents the contract that every driver fulfils. This crate re-exports
+//! all of its types.
 
 mod definitions;
 mod environment;
@@ -105,23 +110,23 @@ mod toml_text;
 
 #[doc(inline)]
 pub use storage_core::*;
-/// The local file system driver, for programs that set it up themselves.
+/// The local file system driver, for programs that build it in code.
 #[cfg(feature = "fs")]
 pub use storage_fs as fs;
 /// The driver `http`: any HTTP or WebDAV server as a storage.
 #[cfg(feature = "http")]
 pub use storage_http as http_driver;
-/// The driver `http-cache`: mirror first, origin on any trouble.
+/// The driver `http-cache`: reads from a mirror, or from origin if that fails.
 #[cfg(feature = "http-cache")]
 pub use storage_http_cache as http_cache;
-/// The mirror server, which fills itself from origin.
+/// The mirror server: a self-filling cache of an origin.
 #[cfg(feature = "mirror")]
 pub use storage_mirror as mirror;
-/// The S3 driver, for programs that set it up themselves, and for what is beyond the contract
-/// ([`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads)).
+/// The S3 driver, for programs that build it in code or use functions outside of the contract, such
+/// as [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads).
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
-/// The server side of HTTP: [`Serve`](serve::Serve) is a storage as a service.
+/// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.
 #[cfg(feature = "serve")]
 pub use storage_serve as serve;
 
@@ -132,7 +137,7 @@ pub use loader::Loader;
 pub use mirror_setup::MirrorSetup;
 pub use storages::Storages;
 
-/// A registry with the drivers of the enabled features. Add drivers of your own with
+/// Returns a registry with the drivers of the enabled features. Add your own drivers with
 /// [`Registry::register`].
 #[must_use]
 pub fn registry() -> Registry {
@@ -161,37 +166,37 @@ pub fn registry() -> Registry {
         storage_http_cache::register(&mut registry);
         registry
     };
-    named_with_missing_features(registry)
+    with_missing_features(registry)
 }
 
-/// Names the drivers whose features are off, for the errors of those who ask for one.
-fn named_with_missing_features(mut registry: Registry) -> Registry {
+/// Adds the drivers whose features are disabled, so that errors name the feature to enable.
+fn with_missing_features(mut registry: Registry) -> Registry {
     let drivers: [(&str, &[&str]); 4] =
         [("fs", &["file"]), ("s3", &["s3"]), ("http", &["http", "https"]), ("http-cache", &[])];
     for (driver, schemes) in drivers {
-        // A driver has the name of its feature.
-        let what_to_do = format!(
+        // Each driver has the name of its feature.
+        let hint = format!(
             "this program is built without it; enable the feature {driver:?} of anystorage"
         );
-        registry.note_missing(driver, schemes, &what_to_do);
+        registry.note_missing(driver, schemes, &hint);
     }
     registry
 }
 
-/// Opens one storage: by its URL, or by its name in the environment (`STORAGE_<NAME>_URL`, or a
-/// table of the file that `STORAGE_CONFIG` names). What has a colon is a URL.
+/// Opens one storage by its URL, or by its name in the environment: `STORAGE_<NAME>_URL`, or a
+/// table of the file in `STORAGE_CONFIG`. Text with a colon is a URL.
 ///
-/// Only what this storage needs is built; see [`Storages`] to check a whole configuration at
-/// start-up.
+/// Builds only this storage and those that it refers to. To check a whole configuration at
+/// start-up, use [`Storages`].
 ///
 /// ```
 /// let error = anystorage::open("ftp://example.com/").unwrap_err();
 /// assert_eq!(error.kind(), anystorage::ErrorKind::InvalidConfig);
-/// assert!(error.message().starts_with("unknown URL scheme ftp; known are "));
+/// assert!(error.message().starts_with("unknown URL scheme ftp; known URL schemes: "));
 /// ```
 ///
 /// # Errors
-/// `InvalidConfig` that says what is wrong and lists what is known; and what the driver says.
+/// `InvalidConfig` with the mistake and the known names, and the errors of the driver.
 pub fn open(location: &str) -> Result<Storage> {
     Loader::new().open(location)
 }
@@ -201,36 +206,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_driver_whose_feature_is_off_is_named_with_the_feature() {
-        let registry = named_with_missing_features(Registry::new());
+    fn the_error_for_a_disabled_driver_names_its_feature() {
+        let registry = with_missing_features(Registry::new());
         for (url, driver) in
             [("file:///a", "fs"), ("s3://a", "s3"), ("http://a/", "http"), ("https://a/", "http")]
         {
-            let said = registry.open_url(url).unwrap_err();
+            let error = registry.open_url(url).unwrap_err();
             let scheme = url.split(':').next().unwrap_or_default();
             let expected = format!(
                 "unknown URL scheme {scheme}: this program is built without it; enable the feature"
             );
-            assert!(said.message().starts_with(&expected), "{said}");
+            assert!(error.message().starts_with(&expected), "{error}");
             assert!(
-                said.message().contains(&format!("the feature {driver:?} of anystorage")),
-                "{said}"
+                error.message().contains(&format!("the feature {driver:?} of anystorage")),
+                "{error}"
             );
         }
         for driver in ["fs", "s3", "http", "http-cache"] {
             let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
-            let said = registry.open_config(&config).unwrap_err();
+            let error = registry.open_config(&config).unwrap_err();
             assert!(
-                said.message().contains(&format!("enable the feature {driver:?} of anystorage")),
-                "{said}"
+                error.message().contains(&format!("enable the feature {driver:?} of anystorage")),
+                "{error}"
             );
         }
     }
 
     #[test]
-    fn a_driver_that_is_there_is_not_said_to_be_missing() {
-        let said = registry().open_url("tape:").unwrap_err();
-        assert!(!said.message().contains("feature"), "{said}");
+    fn errors_of_enabled_drivers_name_no_feature() {
+        let error = registry().open_url("tape:").unwrap_err();
+        assert!(!error.message().contains("feature"), "{error}");
         for driver in registry().drivers() {
             let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
             if let Err(error) = registry().open_config(&config) {

@@ -12,11 +12,11 @@ use crate::definitions::Definitions;
 use crate::environment::Environment;
 use crate::toml_text;
 
-/// Names a configuration file.
+/// The variable with the name of a configuration file.
 const CONFIG: &str = "STORAGE_CONFIG";
 
-/// Reads what defines storages. [`Storages`](crate::Storages) has short cuts for the usual case;
-/// use this with drivers of your own, with an environment that is not the process's, or to build
+/// Reads definitions of storages. [`Storages`](crate::Storages) has shortcuts for the usual case.
+/// Use a `Loader` for your own drivers, for other variables than those of the process, or to build
 /// storages one by one.
 ///
 /// ```
@@ -45,56 +45,57 @@ impl Default for Loader {
 }
 
 impl Loader {
-    /// With the drivers of the enabled features and the environment of the process.
+    /// Creates a loader with the drivers of the enabled features and the environment of the
+    /// process.
     #[must_use]
     pub fn new() -> Self {
         Self { registry: crate::registry(), environment: Environment::process() }
     }
 
-    /// With these drivers instead.
+    /// Sets the drivers.
     #[must_use]
     pub fn with_registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
         self
     }
 
-    /// With these environment variables instead.
+    /// Sets the environment variables.
     #[must_use]
     pub fn with_environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
         self
     }
 
-    /// Reads the `[storages.*]` tables of a TOML document. Its other tables belong to the
-    /// application and are not looked at. `${VAR}` inside a string is replaced by that environment
-    /// variable.
+    /// Reads the `[storages.*]` tables of a TOML document. Ignores other tables, which belong to
+    /// the application. Replaces `${VAR}` in a string with that environment variable.
     ///
     /// # Errors
     /// `InvalidConfig` with the line if the text is not TOML, or if there is no `storages` table. A
-    /// mistake inside one storage's table shows when that storage is built.
+    /// mistake in the table of a storage is reported when that storage is built.
     pub fn toml_str(&self, text: &str) -> Result<Definitions> {
         Ok(self.define(tables(text, None)?))
     }
 
-    /// Reads the `[storages.*]` tables of a TOML file, as [`toml_str`](Self::toml_str) does. Blocks
+    /// Reads the `[storages.*]` tables of a TOML file, like [`toml_str`](Self::toml_str). Blocks
     /// while it reads.
     ///
     /// # Errors
-    /// As [`toml_str`](Self::toml_str), with the file's name; `InvalidConfig` if it cannot be read.
+    /// The errors of [`toml_str`](Self::toml_str) with the name of the file, and `InvalidConfig` if
+    /// it cannot be read.
     pub fn toml_file(&self, path: impl AsRef<Path>) -> Result<Definitions> {
         Ok(self.define(tables_of_file(path.as_ref())?))
     }
 
-    /// Reads what the environment names: the file of `STORAGE_CONFIG`, and the storages of
-    /// `STORAGE_<NAME>_URL`, which come before those of the file.
+    /// Reads the file of `STORAGE_CONFIG`, and the storages of `STORAGE_<NAME>_URL`, which replace
+    /// those of the file.
     ///
-    /// `STORAGE_USER_UPLOADS_URL` replaces the storage of the file that is called `user_uploads`,
-    /// or `user-uploads`, or in any other way that a variable's name cannot tell apart; if there is
-    /// none, it defines `user_uploads`. A variable that is empty counts as unset. Nothing set is no
-    /// error, but then there is no storage.
+    /// `STORAGE_USER_UPLOADS_URL` replaces the storage `user_uploads` of the file, or
+    /// `user-uploads`, or another name with the same letters and digits. Without such a storage it
+    /// defines `user_uploads`. An empty variable counts as unset. If no variable is set, the result
+    /// contains no storages.
     ///
     /// # Errors
-    /// As [`toml_file`](Self::toml_file).
+    /// The errors of [`toml_file`](Self::toml_file).
     pub fn env(&self) -> Result<Definitions> {
         let mut sources = match self.environment.setting(CONFIG) {
             Some(path) => tables_of_file(Path::new(&path))?,
@@ -104,14 +105,14 @@ impl Loader {
             if let Some(name) = storage_of_variable(&variable)
                 && let Some(url) = self.environment.setting(&variable)
             {
-                let name = replaced(&sources, name, &variable)?;
+                let name = storage_name(&sources, name, &variable)?;
                 sources.insert(name, Source::Variable { variable, url });
             }
         }
         Ok(self.define(sources))
     }
 
-    /// Takes the storages of an application's own configuration. `${VAR}` has no meaning in them.
+    /// Returns the definitions of an application's own configuration. Does not replace `${VAR}`.
     #[must_use]
     pub fn config(&self, config: &StoragesConfig) -> Definitions {
         let mut definitions = Definitions::new(self.registry.clone());
@@ -123,17 +124,17 @@ impl Loader {
         definitions
     }
 
-    /// Opens one storage: by its URL, or by its name in the environment. See [`open`](crate::open).
+    /// Opens one storage by its URL, or by its name in the environment. See [`open`](crate::open).
     ///
     /// # Errors
-    /// `InvalidConfig` that says what is wrong and lists what is known; and what the driver says.
+    /// `InvalidConfig` with the mistake and the known names, and the errors of the driver.
     pub fn open(&self, location: &str) -> Result<Storage> {
         if location.contains(':') {
             return self.registry.open_url(location);
         }
         if location.contains('/') {
             return Err(Error::config(
-                "neither a URL nor a storage's name; a directory is written file:///absolute/path",
+                "neither a URL nor the name of a storage; for a directory, write file:///absolute/path",
             ));
         }
         self.env()?.open(location)
@@ -167,7 +168,7 @@ impl Loader {
     fn read_table(&self, table: Value) -> Result<StorageConfig> {
         let Value::Table(options) = table else {
             return Err(Error::config(
-                "expected a table, as in driver = \"fs\" on a line of its own below this name",
+                "expected a table, as in driver = \"fs\" on a separate line below this name",
             ));
         };
         StorageConfig::from_options(self.expanded(options)?)
@@ -185,7 +186,7 @@ impl Loader {
         Ok(options)
     }
 
-    /// The storages of `[storages.*]` tables.
+    /// Returns the definitions of `[storages.*]` tables.
     #[cfg(feature = "mirror")]
     pub(crate) fn definitions_of(&self, storages: Options) -> Definitions {
         let tables =
@@ -199,7 +200,7 @@ impl Loader {
     }
 }
 
-/// What defines a storage, as it was found.
+/// The source of a definition.
 enum Source {
     Table { file: Option<String>, table: Value },
     Variable { variable: String, url: OsString },
@@ -227,34 +228,35 @@ fn tables(text: &str, file: Option<&str>) -> Result<Sources> {
             })
             .collect()),
         Some(_) => Err(Error::config("storages: expected tables, as in [storages.default]")),
-        // Far more often a misspelt header than a wish for no storage; that is written [storages].
+        // This is usually a misspelled header. An empty table [storages] means no storages.
         None => Err(Error::config("there is no [storages.NAME] table")),
     }
 }
 
-/// `USER_UPLOADS` of `STORAGE_USER_UPLOADS_URL`.
+/// Returns `USER_UPLOADS` for `STORAGE_USER_UPLOADS_URL`.
 fn storage_of_variable(variable: &str) -> Option<&str> {
     variable.strip_prefix("STORAGE_")?.strip_suffix("_URL").filter(|name| !name.is_empty())
 }
 
-/// The name of the storage that a variable defines or replaces.
-fn replaced(sources: &Sources, name: &str, variable: &str) -> Result<String> {
+/// Returns the name of the storage that a variable defines or replaces.
+fn storage_name(sources: &Sources, name: &str, variable: &str) -> Result<String> {
     let plain = name.to_lowercase();
     if sources.contains_key(&plain) {
         return Ok(plain);
     }
-    let spelt_so: Vec<_> =
-        sources.keys().filter(|known| spelling(known) == spelling(name)).collect();
-    match *spelt_so {
+    let matching: Vec<_> =
+        sources.keys().filter(|known| variable_form(known) == variable_form(name)).collect();
+    match *matching {
         [] => Ok(plain),
         [only] => Ok(only.clone()),
         [first, second, ..] => Err(Error::config(format!(
-            "{variable} could mean {first:?} or {second:?}: rename one of them, since a variable cannot tell them apart"
+            "{variable} could mean {first:?} or {second:?}, which have the same variable: rename one \
+             of them"
         ))),
     }
 }
 
-/// What is left of a name in a variable.
-fn spelling(name: &str) -> String {
+/// Returns a name in the form that it has in a variable.
+fn variable_form(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }

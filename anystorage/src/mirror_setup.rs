@@ -1,5 +1,5 @@
-//! The configuration of a mirror server: a file with the mirror's options, its origin, and the
-//! storages that origin needs.
+//! Reads the configuration of a mirror server: a file with its options, its origin, and the
+//! storages that origin refers to.
 
 use std::path::Path;
 
@@ -10,20 +10,20 @@ use storage_mirror::MirrorConfig;
 use crate::loader::Loader;
 use crate::toml_text;
 
-/// What a mirror server needs: pass both to
+/// The options and the origin of a mirror server. Pass both to
 /// [`Server::bind`](storage_mirror::Server::bind).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MirrorSetup {
-    /// The options.
+    /// The options of the mirror.
     pub config: MirrorConfig,
-    /// Where the objects come from.
+    /// The storage that the mirror reads from.
     pub origin: Storage,
 }
 
 impl Loader {
-    /// Reads a mirror's configuration: its options, and `origin`, which is the name of a
-    /// `[storages.*]` table of the same text, a URL, or a table itself.
+    /// Reads the configuration of a mirror: its options, and `origin`, which is the name of a
+    /// `[storages.*]` table in the same text, a URL, or a table.
     ///
     /// ```
     /// # use anystorage::Loader;
@@ -41,7 +41,8 @@ impl Loader {
     /// ```
     ///
     /// # Errors
-    /// `InvalidConfig`, which names the option and shows no value; what the origin's driver says.
+    /// `InvalidConfig` with the name of the option and without its value, and the errors of the
+    /// driver of origin.
     pub fn mirror_str(&self, text: &str) -> Result<MirrorSetup> {
         let mut document = match toml_text::value(toml::Value::Table(toml_text::parse(text)?)) {
             Value::Table(options) => options,
@@ -50,7 +51,7 @@ impl Loader {
         let storages = document.remove("storages");
         let Some(origin) = document.remove("origin") else {
             return Err(Error::config(
-                "option origin is missing: a storage's name, a URL, or a table [origin]",
+                "option origin is missing: the name of a storage, a URL, or a table [origin]",
             ));
         };
         let origin = self.origin(origin, storages).map_err(|error| error.with_context("origin"))?;
@@ -58,10 +59,10 @@ impl Loader {
         Ok(MirrorSetup { config: options.read_table::<MirrorConfig>()?.validated()?, origin })
     }
 
-    /// As [`mirror_str`](Self::mirror_str), for a file.
+    /// Reads the configuration of a mirror from a file, like [`mirror_str`](Self::mirror_str).
     ///
     /// # Errors
-    /// As [`mirror_str`](Self::mirror_str), with the file's name.
+    /// The errors of [`mirror_str`](Self::mirror_str) with the name of the file.
     pub fn mirror_file(&self, path: impl AsRef<Path>) -> Result<MirrorSetup> {
         let path = path.as_ref();
         let shown = path.display().to_string();
@@ -86,7 +87,7 @@ impl Loader {
                 let config = StorageConfig::from_options(self.expanded(options)?)?;
                 self.registry().open_config(&config)
             }
-            _ => Err(Error::config("expected a storage's name, a URL, or a table")),
+            _ => Err(Error::config("expected the name of a storage, a URL, or a table")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`Storages`]: the named storages of an application, built.
+//! [`Storages`]: the named storages of an application.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,11 +9,11 @@ use storage_core::{Error, Result, Storage};
 
 use crate::loader::Loader;
 
-/// The named storages of an application, all built, so that a mistake in the configuration shows at
-/// start-up.
+/// The named storages of an application. All are built when the configuration is read, so a mistake
+/// in it is reported at start-up.
 ///
-/// Cheap to clone. Storages that refer to one and the same storage share it. With drivers of your
-/// own, begin with [`Loader::with_registry`].
+/// Cheap to clone. If several storages refer to the same storage, they share it. To use your own
+/// drivers, begin with [`Loader::with_registry`].
 ///
 /// ```
 /// use anystorage::Storages;
@@ -27,7 +27,7 @@ use crate::loader::Loader;
 /// )?;
 /// let storage = storages.default_storage()?;
 /// assert_eq!(storage.info().name, "memory");
-/// assert!(storages.get("defualt").unwrap_err().message().contains("known are default"));
+/// assert!(storages.get("defualt").unwrap_err().message().contains("known storages: default"));
 /// # Ok::<(), anystorage::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -36,38 +36,40 @@ pub struct Storages {
 }
 
 impl Storages {
-    /// Builds the `[storages.*]` tables of a TOML document: see [`Loader::toml_str`].
+    /// Builds the storages of the `[storages.*]` tables of a TOML document. See
+    /// [`Loader::toml_str`].
     ///
     /// # Errors
-    /// `InvalidConfig` that says where and what; and what the drivers say.
+    /// `InvalidConfig` with the place of the mistake, and the errors of the drivers.
     pub fn from_toml_str(text: &str) -> Result<Self> {
         Loader::new().toml_str(text)?.open_all()
     }
 
-    /// Builds the `[storages.*]` tables of a TOML file: see [`Loader::toml_file`].
+    /// Builds the storages of the `[storages.*]` tables of a TOML file. See [`Loader::toml_file`].
     ///
     /// # Errors
-    /// As [`from_toml_str`](Self::from_toml_str); `InvalidConfig` if the file cannot be read.
+    /// The errors of [`from_toml_str`](Self::from_toml_str), and `InvalidConfig` if the file cannot
+    /// be read.
     pub fn from_toml_file(path: impl AsRef<Path>) -> Result<Self> {
         Loader::new().toml_file(path)?.open_all()
     }
 
-    /// Builds what the environment names, with `STORAGE_CONFIG` and `STORAGE_<NAME>_URL`: see
+    /// Builds the storages of the environment, from `STORAGE_CONFIG` and `STORAGE_<NAME>_URL`. See
     /// [`Loader::env`].
     ///
     /// # Errors
-    /// As [`from_toml_file`](Self::from_toml_file).
+    /// The errors of [`from_toml_file`](Self::from_toml_file).
     pub fn from_env() -> Result<Self> {
         Loader::new().env()?.open_all()
     }
 
-    /// Builds the storages of an application's own configuration, whatever its format.
+    /// Builds the storages of an application's own configuration, in any format.
     ///
-    /// `${VAR}` has no meaning here: what replaces variables, if anything, is whatever read the
-    /// configuration. A secret that still holds `${` is refused.
+    /// Does not replace `${VAR}`, which the application may do when it reads its configuration.
+    /// Rejects a secret that contains `${`.
     ///
     /// # Errors
-    /// As [`from_toml_str`](Self::from_toml_str).
+    /// The errors of [`from_toml_str`](Self::from_toml_str).
     pub fn from_config(config: &StoragesConfig) -> Result<Self> {
         Loader::new().config(config).open_all()
     }
@@ -76,36 +78,36 @@ impl Storages {
         Self { storages: Arc::new(storages) }
     }
 
-    /// The storage of a name.
+    /// Returns the storage with this name.
     ///
     /// # Errors
-    /// `InvalidConfig` that lists the known names.
+    /// `InvalidConfig` with the known names, if there is none.
     pub fn get(&self, name: &str) -> Result<Storage> {
-        self.storages.get(name).cloned().ok_or_else(|| unknown(name, self.names()))
+        self.storages.get(name).cloned().ok_or_else(|| unknown_storage(name, self.names()))
     }
 
-    /// The storage called `default`.
+    /// Returns the storage with the name `default`.
     ///
     /// # Errors
-    /// `InvalidConfig` that lists the known names.
+    /// `InvalidConfig` with the known names, if there is none.
     pub fn default_storage(&self) -> Result<Storage> {
         self.get("default")
     }
 
-    /// The names, sorted.
+    /// Returns the names in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.storages.keys().map(String::as_str)
     }
 }
 
-pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+pub(crate) fn unknown_storage<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let known: Vec<_> = known.collect();
-    let way_out = if known.is_empty() {
-        "none is configured: name a configuration file with STORAGE_CONFIG, or give a storage's URL with \
-         STORAGE_<NAME>_URL"
+    let hint = if known.is_empty() {
+        "no storage is configured: set STORAGE_CONFIG to a configuration file, or \
+         STORAGE_<NAME>_URL to the URL of a storage"
             .to_owned()
     } else {
-        format!("known are {}", known.join(", "))
+        format!("known storages: {}", known.join(", "))
     };
-    Error::config(format!("no storage is called {name:?}; {way_out}"))
+    Error::config(format!("no storage is called {name:?}; {hint}"))
 }

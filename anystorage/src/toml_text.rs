@@ -1,4 +1,4 @@
-//! TOML text into [`Value`]s, with errors that tell the line and never show a value.
+//! Parses TOML into [`Value`]s, with errors that contain the line and never a value.
 
 use storage_core::config::{Options, Value};
 use storage_core::{Error, Result};
@@ -6,19 +6,19 @@ use storage_core::{Error, Result};
 /// Parses a TOML document.
 ///
 /// # Errors
-/// `InvalidConfig` with line, column and what is wrong there.
+/// `InvalidConfig` with line, column and mistake.
 pub(crate) fn parse(text: &str) -> Result<toml::Table> {
-    toml::from_str(text).map_err(|error| told(text, &error))
+    toml::from_str(text).map_err(|error| syntax_error(text, &error))
 }
 
-/// Neither the parser's whole message, which quotes the line, nor the error as a source: the line
-/// may hold a secret.
-fn told(text: &str, error: &toml::de::Error) -> Error {
+/// Returns an error without the full message of the parser and without its error as the source,
+/// because both quote the line, which may contain a secret.
+fn syntax_error(text: &str, error: &toml::de::Error) -> Error {
     let start = error.span().map_or(0, |span| span.start);
     let before = text.get(..start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    // The one kind of message that quotes a value tells of a number that does not fit.
+    // Only the message about a number that is too large quotes a value.
     let reason = if error.message().starts_with("invalid type") {
         "the number is too large"
     } else {
@@ -27,14 +27,14 @@ fn told(text: &str, error: &toml::de::Error) -> Error {
     Error::config(format!("line {line}, column {column}: {reason}"))
 }
 
-/// A value of TOML as a value of a configuration.
+/// Converts a value of TOML to a value of a configuration.
 pub(crate) fn value(item: toml::Value) -> Value {
     match item {
         toml::Value::String(text) => Value::String(text),
         toml::Value::Integer(number) => Value::Integer(number),
         toml::Value::Float(number) => Value::Float(number),
         toml::Value::Boolean(truth) => Value::Bool(truth),
-        // As text, the form in which options take a time.
+        // Options accept a time as text.
         toml::Value::Datetime(time) => Value::String(time.to_string()),
         toml::Value::Array(items) => Value::Array(items.into_iter().map(value).collect()),
         toml::Value::Table(table) => {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_syntax_error_tells_line_and_column() {
+    fn a_syntax_error_contains_line_and_column() {
         let error = parse("[storages.default]\ndriver = \"fs\"\nroot = /srv\n").unwrap_err();
         assert!(error.message().starts_with("line 3, column 8: "), "{error}");
         let error = parse("a = 1\n\"é\" = 2; b").unwrap_err();
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn no_syntax_error_quotes_what_is_written() {
+    fn a_syntax_error_quotes_no_value() {
         let broken = [
             "key = \"CANARY",
             "key = CANARY",
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_read_as_the_text_it_is_written_as() {
+    fn a_date_is_read_as_text() {
         let mut table = parse("expires = 2026-12-01T00:00:00Z").unwrap();
         assert_eq!(value(table.remove("expires").unwrap()), Value::from("2026-12-01T00:00:00Z"));
     }

@@ -1,5 +1,5 @@
-//! The manual, `docs/s3.md`: its code is compiled and its configuration read, and what it tells of
-//! options, services and costs is what there is.
+//! Tests of the manual `docs/s3.md`: its code compiles, its configurations are valid, and its
+//! tables of options, services and costs match the driver.
 
 #![cfg(feature = "s3")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
@@ -11,14 +11,14 @@ use std::time::Duration;
 use anystorage::s3::S3;
 use anystorage::{Environment, Loader, Result, Storage, UrlMethod};
 
-/// Says that this is the process of the test's own.
+/// Marks the child process of a test.
 const INSIDE: &str = "ANYSTORAGE_TEST_INSIDE";
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The blocks of the manual in a language.
+/// Returns the code blocks of the manual in a language.
 fn blocks(language: &str) -> Vec<String> {
     let manual = read("../docs/s3.md");
     let fence = format!("\n```{language}\n");
@@ -28,14 +28,14 @@ fn blocks(language: &str) -> Vec<String> {
     blocks
 }
 
-/// The rows of the table that begins with a row like this, without the slashes of comments.
+/// Returns the rows of the table that begins with this row, without comment slashes.
 fn table(text: &str, header: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.trim_start_matches("//!").trim());
     let rows = lines.skip_while(|line| !line.starts_with(header)).skip(2);
     rows.take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
 }
 
-/// What a message lists between two texts, as in `known are a, b, and`.
+/// Returns what a message lists between two texts, as in `known options: a, b, and`.
 fn listed(message: &str, before: &str, after: &str) -> Vec<String> {
     let list = message.split(before).nth(1).unwrap().split(after).next().unwrap();
     list.split(", ").map(str::to_owned).collect()
@@ -46,15 +46,14 @@ fn refusal(line: &str) -> String {
     Loader::new().toml_str(&text).unwrap().open("default").unwrap_err().message().to_owned()
 }
 
-#[allow(dead_code, reason = "as the manual has it; nobody is asked here")]
+#[allow(dead_code, reason = "code of the manual, which sends no request here")]
 async fn clean_up() -> Result<usize> {
     let bucket = S3::builder("example-media").region("eu-west-1").build()?;
     bucket.abort_stale_uploads("media/", Duration::from_secs(2 * 24 * 60 * 60)).await
 }
 
 async fn upload_form(storage: &Storage, user: &str) -> Result<String> {
-    // A picture of at most 5 MB, under a name of the browser's choice in a directory of the user's
-    // own.
+    // A picture of at most 5 MB, with any name, in the directory of the user.
     let form = storage.url(format!("uploads/{user}")).method(UrlMethod::Post).any_name();
     let form = form
         .expires_in(Duration::from_secs(600))
@@ -65,7 +64,7 @@ async fn upload_form(storage: &Storage, user: &str) -> Result<String> {
 }
 
 #[test]
-fn its_code_is_that_of_this_file() {
+fn the_code_of_the_manual_is_that_of_this_file() {
     let here = read("tests/manual.rs");
     for block in blocks("rust") {
         assert!(here.contains(&block), "this is nowhere:\n{block}");
@@ -73,7 +72,7 @@ fn its_code_is_that_of_this_file() {
 }
 
 #[tokio::test]
-async fn its_form_is_what_its_page_expects() {
+async fn the_form_of_the_manual_has_the_fields_of_its_page() {
     let config = "[storages.default]\ndriver = 's3'\nbucket = 'media'\nregion = 'eu-west-1'\naccess_key_id = 'AKTEST'\n\
                   endpoint = 'https://s3.example.com'\nsecret_access_key = 'CANARY-6f1e'";
     let storage = Loader::new().toml_str(config).unwrap().open("default").unwrap();
@@ -86,26 +85,29 @@ async fn its_form_is_what_its_page_expects() {
         names.contains(&"key") && names.contains(&"policy") && names.contains(&"x-amz-signature"),
         "{names:?}"
     );
-    // The page adds it.
+    // The page adds the file.
     assert!(!names.contains(&"Content-Type"), "{names:?}");
 }
 
 #[test]
-fn its_documents_are_json() {
+fn the_documents_of_the_manual_are_json() {
     for block in blocks("json") {
         serde_json::from_str::<serde_json::Value>(&block).expect(&block);
     }
 }
 
-/// In a process that has no variables of whoever runs this.
+/// Runs in a child process without the variables of the user.
 #[test]
-fn its_tables_are_storages() {
+fn the_configurations_of_the_manual_are_valid() {
     if std::env::var_os(INSIDE).is_none() {
         let mut inside = Command::new(std::env::current_exe().unwrap());
-        inside.args(["--exact", "its_tables_are_storages"]).env_clear().env(INSIDE, "1");
+        inside
+            .args(["--exact", "the_configurations_of_the_manual_are_valid"])
+            .env_clear()
+            .env(INSIDE, "1");
         let output = inside.env("HOME", "/nonexistent").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        let error = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && error.contains("1 passed"), "{error}");
         return;
     }
     let mut found = 0;
@@ -121,27 +123,27 @@ fn its_tables_are_storages() {
 }
 
 #[test]
-fn it_tells_of_every_option() {
+fn the_manual_lists_every_option() {
     let rows = table(&read("../docs/s3.md"), "| option | default |").join("\n");
-    let known = listed(&refusal("unknown = 1"), "known are ", ", and for every driver");
+    let known = listed(&refusal("unknown = 1"), "known options: ", ", and for every driver");
     assert!(known.len() > 15, "{known:?}");
     for option in known {
-        assert!(rows.contains(&format!("`{option}`")), "the manual does not tell of {option}");
+        assert!(rows.contains(&format!("`{option}`")), "the manual does not contain {option}");
     }
 }
 
 #[test]
-fn it_tells_of_every_service() {
+fn the_manual_lists_every_service() {
     let rows = table(&read("../docs/s3.md"), "| | `quirks` |").join("\n");
     let known = listed(&refusal("quirks = 'unknown'"), "known values: ", "\n");
     assert!(known.len() > 8, "{known:?}");
     for profile in known.iter().filter(|profile| *profile != "auto") {
-        assert!(rows.contains(&format!("`{profile}`")), "the manual does not tell of {profile}");
+        assert!(rows.contains(&format!("`{profile}`")), "the manual does not contain {profile}");
     }
 }
 
 #[test]
-fn its_costs_are_those_of_the_driver() {
+fn the_manual_lists_the_costs_of_the_driver() {
     let costs = table(&read("../docs/s3.md"), "| verb | requests |");
     assert!(!costs.is_empty());
     assert_eq!(costs, table(&read("../storage-s3/src/lib.rs"), "| verb | requests |"));

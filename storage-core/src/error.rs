@@ -155,7 +155,7 @@ impl fmt::Display for Operation {
 /// object`. `Debug` prints the same line and below it the causes, one a line, so that `fn main() ->
 /// storage_core::Result<()>` ends with a readable message; `{:#?}` prints the fields.
 ///
-/// Keys and messages are printed with [`escape_invisible`](crate::escape_invisible), so that a
+/// Keys and messages are printed with [`escape_invisible`](crate::internal::escape_invisible), so that a
 /// hostile one cannot forge a log line or command a terminal. No credential appears in it: drivers
 /// put none into messages and pass no source whose `Display` prints one. `Debug` of a source is
 /// never used.
@@ -226,6 +226,55 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Returns whether the kind is [`NotFound`](ErrorKind::NotFound): the object certainly does not
+    /// exist.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage();
+    /// let text = match storage.open("greeting.txt").await {
+    ///     Ok(object) => object.text().await?,
+    ///     Err(error) if error.is_not_found() => "hello".to_owned(),
+    ///     Err(error) => return Err(error),
+    /// };
+    /// assert_eq!(text, "hello");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == ErrorKind::NotFound
+    }
+
+    /// Returns whether the kind is [`AlreadyExists`](ErrorKind::AlreadyExists).
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        self.kind() == ErrorKind::AlreadyExists
+    }
+
+    /// Returns whether the kind is [`PreconditionFailed`](ErrorKind::PreconditionFailed).
+    #[must_use]
+    pub fn is_precondition_failed(&self) -> bool {
+        self.kind() == ErrorKind::PreconditionFailed
+    }
+
+    /// Returns whether the kind is [`NotModified`](ErrorKind::NotModified).
+    #[must_use]
+    pub fn is_not_modified(&self) -> bool {
+        self.kind() == ErrorKind::NotModified
+    }
+
+    /// Returns whether the kind is [`PermissionDenied`](ErrorKind::PermissionDenied).
+    #[must_use]
+    pub fn is_permission_denied(&self) -> bool {
+        self.kind() == ErrorKind::PermissionDenied
+    }
+
+    /// Returns whether the kind is [`Unsupported`](ErrorKind::Unsupported).
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        self.kind() == ErrorKind::Unsupported
     }
 
     /// The message alone, without operation, driver and key.
@@ -501,6 +550,23 @@ fn from_operating_system(error: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_predicate_is_true_for_its_kind_alone() {
+        let predicates: [(ErrorKind, fn(&Error) -> bool); 6] = [
+            (ErrorKind::NotFound, Error::is_not_found),
+            (ErrorKind::AlreadyExists, Error::is_already_exists),
+            (ErrorKind::PreconditionFailed, Error::is_precondition_failed),
+            (ErrorKind::NotModified, Error::is_not_modified),
+            (ErrorKind::PermissionDenied, Error::is_permission_denied),
+            (ErrorKind::Unsupported, Error::is_unsupported),
+        ];
+        for (kind, _) in predicates {
+            for (own, is_own) in predicates {
+                assert_eq!(is_own(&Error::new(kind, "")), kind == own, "{kind}, {own}");
+            }
+        }
+    }
 
     /// A cause whose `Debug` shows what its `Display` hides.
     struct Cause(Option<Box<Cause>>);

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
 use crate::atomic_file;
@@ -227,10 +228,31 @@ impl Object {
         }
     }
 
-    /// The body as an `AsyncRead` and `AsyncBufRead`.
+    /// Splits the object into its metadata and its body.
+    ///
+    /// The metadata is that of the whole object, also if a [`range`](Self::range) was opened.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let (from, to) = (storage_core::Memory::storage(), storage_core::Memory::storage());
+    /// # from.save("a.bin", "hello").content_type("text/x-mine").await?;
+    /// use storage_core::Payload;
+    ///
+    /// let (meta, chunks) = from.open("a.bin").await?.into_parts();
+    /// let payload = Payload::from_stream(chunks).with_size(meta.size);
+    /// let copy = to.save(meta.key, payload).metadata(meta.metadata).await?;
+    /// assert_eq!(copy.content_type(), Some("text/x-mine"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn into_parts(self) -> (ObjectMeta, ObjectStream) {
+        (self.meta.clone(), self.into_stream())
+    }
+
+    /// Converts the body to an `AsyncRead` and `AsyncBufRead`.
     #[must_use]
     pub fn into_reader(self) -> ObjectReader {
-        StreamReader::new(self.into_stream())
+        ObjectReader(StreamReader::new(self.into_stream()))
     }
 
     /// The whole body in memory, however large: see [`bytes_up_to`](Self::bytes_up_to) for objects
@@ -379,9 +401,31 @@ impl From<Object> for Payload {
     }
 }
 
-/// The body of an [`Object`] as an `AsyncRead`. Errors are `io::Error`s whose inner error is an
-/// [`Error`]; `Error::from` gives it back.
-pub type ObjectReader = StreamReader<ObjectStream, Bytes>;
+/// The body of an [`Object`] as an `AsyncRead` and `AsyncBufRead`: see [`Object::into_reader`].
+///
+/// Its `io::Error`s contain an [`Error`], which `Error::from` returns.
+#[derive(Debug)]
+pub struct ObjectReader(StreamReader<ObjectStream, Bytes>);
+
+impl AsyncRead for ObjectReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncBufRead for ObjectReader {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Pin::new(&mut self.get_mut().0).poll_fill_buf(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        Pin::new(&mut self.0).consume(amount);
+    }
+}
 
 /// The body of an [`Object`] as a stream: see [`Object::into_stream`].
 pub struct ObjectStream {

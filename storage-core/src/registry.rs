@@ -141,7 +141,7 @@ impl Registry {
     /// let mut registry = Registry::with_memory();
     /// registry.note_missing("tape", &["tape"], "use the crate tape-storage");
     /// let error = registry.open_url("tape:1").unwrap_err();
-    /// assert_eq!(error.message(), "unknown URL scheme tape: use the crate tape-storage; known are memory:");
+    /// assert_eq!(error.message(), "unknown URL scheme tape: use the crate tape-storage; known URL schemes: memory:");
     /// ```
     pub fn note_missing(&mut self, driver: &str, schemes: &[&str], what_to_do: &str) -> &mut Self {
         for name in [driver].iter().chain(schemes) {
@@ -253,7 +253,7 @@ impl Registry {
                 format!("driver {scheme} has no URL form: configure it in a config file")
             } else {
                 format!(
-                    "unknown URL scheme {scheme}{}; known are {}",
+                    "unknown URL scheme {scheme}{}; known URL schemes: {}",
                     self.way_to(scheme),
                     self.scheme_list()
                 )
@@ -357,9 +357,9 @@ impl<'a> Building<'a> {
     fn unknown(&self, name: &str) -> Error {
         let known: Vec<_> = self.configs.names().collect();
         let known = if known.is_empty() {
-            "none is configured".to_owned()
+            "no storage is configured".to_owned()
         } else {
-            format!("known are {}", known.join(", "))
+            format!("known storages: {}", known.join(", "))
         };
         // Of a URL nothing is shown: there may be a password in it.
         if name.contains(':') {
@@ -406,7 +406,7 @@ impl<'a> Building<'a> {
         let registered = self.registry.drivers.get(driver).ok_or_else(|| {
             let known = self.registry.drivers().collect::<Vec<_>>().join(", ");
             Error::config(format!(
-                "unknown driver {driver:?}{}; known are {known}",
+                "unknown driver {driver:?}{}; known drivers: {known}",
                 self.registry.way_to(driver)
             ))
         })?;

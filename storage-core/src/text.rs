@@ -19,7 +19,7 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 /// servers.
 ///
 /// ```
-/// use storage_core::escape_invisible;
+/// use storage_core::internal::escape_invisible;
 ///
 /// assert_eq!(escape_invisible("grüße ☺"), "grüße ☺");
 /// assert_eq!(escape_invisible("a\nb\u{202e}gpj.exe"), "a\\nb\\u{202e}gpj.exe");
@@ -34,7 +34,7 @@ pub fn escape_invisible(text: &str) -> Cow<'_, str> {
 /// it stands on one line.
 ///
 /// ```
-/// use storage_core::escape_invisible_in_json;
+/// use storage_core::internal::escape_invisible_in_json;
 ///
 /// assert_eq!(escape_invisible_in_json("\"a\u{9b}\u{e0001}\""), "\"a\\u009b\\udb40\\udc01\"");
 /// ```

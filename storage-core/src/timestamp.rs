@@ -55,7 +55,7 @@ pub fn format_time(time: SystemTime) -> String {
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
 ///
-/// let second = storage_core::floor_to_second;
+/// let second = storage_core::internal::floor_to_second;
 /// assert_eq!(second(UNIX_EPOCH + Duration::from_millis(1_500)), UNIX_EPOCH + Duration::from_secs(1));
 /// assert_eq!(second(UNIX_EPOCH - Duration::from_millis(1_500)), UNIX_EPOCH - Duration::from_secs(2));
 /// ```

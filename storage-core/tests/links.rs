@@ -4,7 +4,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use storage_core::{ErrorKind, Link, Operation, Storage, UrlBuilder, UrlMethod, UrlOptions};
+use storage_core::{
+    ErrorKind, Link, Operation, Registry, Storage, UrlBuilder, UrlMethod, UrlOptions,
+};
 use storage_testkit::scripted::Scripted;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -188,4 +190,41 @@ fn neither_query_nor_fields_of_a_link_show_in_its_debug_form() {
     form.fields = vec![("policy".into(), "secret".into())];
     assert!(!format!("{form:?}").contains("secret"), "{form:?}");
     assert_eq!(form.method.as_str(), "POST");
+}
+
+#[tokio::test]
+async fn a_storage_with_a_relative_public_url_makes_relative_links() {
+    let url = "memory:?prefix=p&public_url=/media/";
+    let storage = Registry::with_memory().open_url(url).unwrap();
+    assert!(storage.info().capabilities.public_url);
+    let link = storage.url("a b/50%?#.png").await.unwrap();
+    assert_eq!(link.as_str(), "/media/p/a%20b/50%25%3F%23.png");
+    assert_eq!(link.url().unwrap_err().kind(), ErrorKind::Unsupported);
+    let head = storage.url("a").method(UrlMethod::Head).await.unwrap();
+    assert_eq!((head.as_str(), head.method), ("/media/p/a", UrlMethod::Head));
+    // A public link never replaces a signed one.
+    let signed = storage.url("a").expires_in(MINUTE).await.unwrap_err();
+    assert!(signed.is_unsupported(), "{signed}");
+}
+
+#[test]
+fn a_hostile_public_url_is_refused_without_showing_it() {
+    for base in [
+        "//evil.example/",
+        "/%5Cevil.example",
+        "%5C%5Cevil.example",
+        "/%09/evil.example",
+        "/a/../..",
+        "/a?evil",
+        "javascript:evil()",
+        "evil",
+    ] {
+        let base = base.replace('?', "%3F");
+        let url = format!("memory:?public_url={base}");
+        let error = Registry::with_memory().open_url(&url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{base}");
+        assert!(error.message().starts_with("option public_url: "), "{base}: {error}");
+        assert!(error.message().contains("as in /media/"), "{base}: {error}");
+        assert!(!error.message().contains("evil"), "{base}: {error}");
+    }
 }

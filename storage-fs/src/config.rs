@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, de};
 use storage_core::config::{Options, Secret, local_path};
 use storage_core::signed_url::SigningKey;
-use storage_core::{Driver, Error, Registry, Result};
+use storage_core::{Driver, Error, LinkBase, Registry, Result};
 use url::Url;
 
 use crate::links::Links;
@@ -38,7 +38,7 @@ pub struct FsBuilder {
     dir_mode: u32,
     respect_umask: bool,
     remove_locks: bool,
-    public_url: Option<Url>,
+    public_url: Option<LinkBase>,
     signing_key: Option<SigningKey>,
     metadata: MetadataStore,
 }
@@ -130,7 +130,7 @@ impl FsBuilder {
     /// Sets the URL at which a web server serves the root: the base of public and signed links.
     /// Without it, [`Driver::url`] fails with `Unsupported`.
     #[must_use]
-    pub fn public_url(mut self, base: Url) -> Self {
+    pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }
@@ -283,7 +283,7 @@ fn root_of(url: &Url) -> Result<String> {
 }
 
 /// Returns a builder with the options of a configuration.
-fn builder_from(options: FsOptions, public_url: Option<Url>) -> Result<FsBuilder> {
+fn builder_from(options: FsOptions, public_url: Option<LinkBase>) -> Result<FsBuilder> {
     let mut builder = FsBuilder::new(options.root)
         .create_root(options.create_root)
         .durable(options.durable)

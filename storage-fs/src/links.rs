@@ -1,13 +1,12 @@
 //! `url`: public and signed links below the public URL.
 
-use storage_core::signed_url::{self, SigningKey};
-use storage_core::{Capabilities, Error, Key, Link, Result, UrlMethod, UrlOptions};
-use url::Url;
+use storage_core::signed_url::SigningKey;
+use storage_core::{Capabilities, Error, Key, Link, LinkBase, Result, UrlMethod, UrlOptions};
 
 /// Creates links to objects.
 #[derive(Debug)]
 pub(crate) struct Links {
-    pub(crate) public_url: Option<Url>,
+    pub(crate) public_url: Option<LinkBase>,
     pub(crate) signing_key: Option<SigningKey>,
 }
 
@@ -36,7 +35,7 @@ impl Links {
                 Err(Error::unsupported("signed links need signing_key: set it to a secret"))
             }
             (None, _) => {
-                let mut link = Link::public(signed_url::public_url(base, key));
+                let mut link = base.link(key);
                 link.method = if options.method == UrlMethod::Head {
                     UrlMethod::Head
                 } else {

@@ -17,7 +17,8 @@ use storage_client::{
     ClientConfig, Response, ResponseBody, header_value, open_headers, received_range, send_error,
     timeout_error,
 };
-use storage_core::signed_url::{SigningKey, public_url};
+use storage_core::internal::object_url;
+use storage_core::signed_url::SigningKey;
 use storage_core::{
     ByteRange, ETag, Error, ErrorKind, Key, Link, ObjectMeta, OpenOptions, Result, UrlOptions,
 };
@@ -138,7 +139,7 @@ impl Client {
 
     /// Where everybody finds an object.
     pub(crate) fn public_url(&self, key: &Key) -> Url {
-        public_url(&self.objects, key)
+        object_url(&self.objects, key)
     }
 
     /// Where whoever has the link finds an object.
@@ -147,7 +148,7 @@ impl Client {
     /// `Unsupported` if there is no key to sign with; as [`SigningKey::sign`].
     pub(crate) fn signed_link(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         match &self.signing_key {
-            Some(signing_key) => signing_key.sign(&self.objects, key, options),
+            Some(signing_key) => signing_key.sign(&self.objects.clone().into(), key, options),
             None => Err(Error::unsupported("links to the mirror are signed if signing_key is set")),
         }
     }
@@ -296,7 +297,7 @@ impl Client {
     /// Anything but the mirror's word that it has done so.
     pub(crate) async fn purge(&self, key: Option<&Key>) -> Result<()> {
         let url = match key {
-            Some(key) => public_url(&below(&self.admin, "purge"), key),
+            Some(key) => object_url(&below(&self.admin, "purge"), key),
             None => {
                 let mut url = below(&self.admin, "purge");
                 url.set_query(Some("prefix="));
@@ -311,7 +312,7 @@ impl Client {
     /// # Errors
     /// As [`purge`](Self::purge).
     pub(crate) async fn prefetch(&self, key: &Key) -> Result<()> {
-        self.order(public_url(&below(&self.admin, "prefetch"), key)).await
+        self.order(object_url(&below(&self.admin, "prefetch"), key)).await
     }
 
     async fn order(&self, url: Url) -> Result<()> {
@@ -344,11 +345,11 @@ impl Client {
 
     /// The link that the driver itself follows.
     fn own_link(&self, base: &Url, key: &Key) -> Result<Url> {
-        let Some(signing_key) = &self.signing_key else { return Ok(public_url(base, key)) };
+        let Some(signing_key) = &self.signing_key else { return Ok(object_url(base, key)) };
         // Good for HEAD too.
         let mut options = UrlOptions::default();
         (options.expires_in, options.stable_for) = (Some(SIGNED_FOR), Some(SIGNED_FOR));
-        Ok(signing_key.sign(base, key, &options)?.url)
+        signing_key.sign(&base.clone().into(), key, &options)?.url()
     }
 
     async fn send(&self, mut request: reqwest::Request) -> Result<Response> {

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use storage_core::{ErrorKind, Key, ObjectMeta, OpenOptions};
 
-use storage_core::TtlCache;
+use storage_core::internal::TtlCache;
 
 /// How many keys are remembered.
 const MOST_KNOWN: usize = 16 * 1024;
@@ -220,7 +220,7 @@ pub(crate) fn in_whole_seconds(mut meta: ObjectMeta) -> ObjectMeta {
 
 /// The beginning of the second.
 pub(crate) fn whole_second(time: SystemTime) -> SystemTime {
-    storage_core::floor_to_second(time)
+    storage_core::internal::floor_to_second(time)
 }
 
 #[cfg(test)]

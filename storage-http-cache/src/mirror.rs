@@ -11,7 +11,7 @@ use crate::bypass::{Bypass, Due, Slot, Until};
 use crate::client::{Answer, Client, Reply};
 use crate::config::Verify;
 use crate::status::{Counts, MirrorStatus, Outcome};
-use storage_core::TtlCache;
+use storage_core::internal::TtlCache;
 
 /// How many keys are remembered for which the mirror was verified.
 const MOST_VERIFIED: usize = 64 * 1024;

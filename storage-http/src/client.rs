@@ -7,7 +7,8 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Request;
 use storage_client::{Response, send_error, timeout_error};
-use storage_core::{Error, ErrorKind, Key, Result, signed_url};
+use storage_core::internal::object_url;
+use storage_core::{Error, ErrorKind, Key, Result};
 use url::Url;
 
 use crate::errors;
@@ -63,7 +64,7 @@ impl Client {
 
     /// Where an object is. Every segment is encoded, so that no key leads out of the base.
     pub(crate) fn url(&self, key: &Key) -> Url {
-        signed_url::public_url(&self.base, key)
+        object_url(&self.base, key)
     }
 
     /// A request with what every request has.

@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use storage_client::{ClientConfig, MAX_HEADERS, Spool, is_loopback};
 use storage_core::config::{self, Options, Secret, byte_size, duration};
-use storage_core::{Error, Registry, Result};
+use storage_core::{Error, LinkBase, Registry, Result};
 use url::Url;
 
 use crate::client::Client;
@@ -69,7 +69,7 @@ const RESERVED: [HeaderName; 16] = [
 #[derive(Clone)]
 pub struct HttpBuilder {
     base_url: Url,
-    public_url: Option<Url>,
+    public_url: Option<LinkBase>,
     writable: bool,
     resume: bool,
     header_timeout: Duration,
@@ -153,7 +153,7 @@ impl HttpBuilder {
 
     /// Where links lead to, if that is another place than the base URL.
     #[must_use]
-    pub fn public_url(mut self, base: Url) -> Self {
+    pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }
@@ -185,7 +185,7 @@ impl HttpBuilder {
         Ok(Http::new(Inner {
             writable: self.writable,
             resume: self.resume,
-            public_url: self.public_url.unwrap_or_else(|| base.clone()),
+            public_url: self.public_url.unwrap_or_else(|| base.clone().into()),
             client: Client::new(http, base, headers, self.header_timeout, self.idle_timeout),
             webdav: Webdav::default(),
             spool: Spool::new(self.max_spool_size, self.max_spool_size, SPOOL_ADVICE),

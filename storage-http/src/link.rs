@@ -1,7 +1,7 @@
 //! `url`: where everybody finds an object, which is where the driver finds it unless `public_url`
 //! says otherwise.
 
-use storage_core::{Error, Key, Link, Result, UrlOptions, signed_url};
+use storage_core::{Error, Key, Link, Result, UrlOptions};
 
 use crate::shared::Shared;
 
@@ -11,7 +11,7 @@ pub(crate) fn url(http: &Shared, key: &Key, options: &UrlOptions) -> Result<Link
             "the http driver signs no links, since it has no key for them: ask for a public one (no expires_in)",
         ));
     }
-    let mut link = Link::public(signed_url::public_url(&http.public_url, key));
+    let mut link = http.public_url.link(key);
     link.method = options.method;
     Ok(link)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use storage_client::Spool;
-use url::Url;
+use storage_core::LinkBase;
 
 use crate::client::Client;
 use crate::webdav::Webdav;
@@ -18,7 +18,7 @@ pub(crate) struct Inner {
     /// Whether a body that breaks off continues over another connection.
     pub(crate) resume: bool,
     /// The base of public links.
-    pub(crate) public_url: Url,
+    pub(crate) public_url: LinkBase,
     pub(crate) webdav: Webdav,
     pub(crate) spool: Arc<Spool>,
 }

@@ -128,7 +128,7 @@ async fn answer(
             request.header(*name, *value)
         });
     let (head, body) =
-        serve.answer(request.body(Full::<Bytes>::default()).unwrap()).await.into_parts();
+        serve.handle(request.body(Full::<Bytes>::default()).unwrap()).await.into_parts();
     (head, body.collect().await.unwrap().to_bytes().len())
 }
 

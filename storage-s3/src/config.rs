@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use http::{HeaderMap, HeaderName};
 use storage_client::{Spool, header_value};
 use storage_core::config::{self, Options, Secret, byte_size};
-use storage_core::{Error, Registry, Result};
+use storage_core::{Error, LinkBase, Registry, Result};
 use url::Url;
 
 use crate::budget::Budget;
@@ -51,7 +51,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 #[derive(Clone)]
 pub struct S3Builder {
     options: S3Options,
-    public_url: Option<Url>,
+    public_url: Option<LinkBase>,
     largest_copy: u64,
 }
 
@@ -227,7 +227,7 @@ impl S3Builder {
     /// Sets the base of public links: a CNAME, a CDN, or the bucket itself if it is public. Without
     /// it, public links are `Unsupported`.
     #[must_use]
-    pub fn public_url(mut self, base: Url) -> Self {
+    pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }

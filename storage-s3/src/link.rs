@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use object_store::aws::AwsCredential;
-use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions, signed_url};
+use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions};
 use url::Url;
 
 use crate::post_form;
@@ -39,7 +39,7 @@ fn public_link(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
             "public links need the option public_url: set it to the public URL of the bucket, or request a signed link (expires_in)",
         ));
     };
-    let mut link = Link::public(signed_url::public_url(base, key));
+    let mut link = base.link(key);
     link.method = options.method;
     Ok(link)
 }

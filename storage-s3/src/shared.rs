@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::HeaderMap;
 use storage_client::Spool;
-use url::Url;
+use storage_core::LinkBase;
 
 use crate::budget::Budget;
 use crate::checksums::ChecksumPolicy;
@@ -21,7 +21,7 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     /// The bucket as signed links address it.
     pub(crate) signing_bucket: Bucket,
-    pub(crate) public_url: Option<Url>,
+    pub(crate) public_url: Option<LinkBase>,
     /// The headers of the options `acl`, `sse` and `storage_class`, sent with every object.
     pub(crate) object_headers: HeaderMap,
     pub(crate) features: Features,

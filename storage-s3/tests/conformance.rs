@@ -13,7 +13,6 @@ use storage_core::{Key, MAX_KEY_BYTES, Memory, Storage, async_trait};
 use storage_s3::{ChecksumMode, S3Builder};
 use storage_testkit::Harness;
 use storage_testkit::http::closed_port;
-use url::Url;
 
 const PREFIX: &str = "some/prefix";
 const MIB: u64 = 1024 * 1024;
@@ -21,7 +20,7 @@ const MIB: u64 = 1024 * 1024;
 const MEMORY_LIMIT: u64 = 80 * MIB;
 
 /// The base of public links, which no test follows.
-fn public_url() -> Url {
+fn public_url() -> storage_core::LinkBase {
     "https://media.example.com/files".parse().unwrap()
 }
 

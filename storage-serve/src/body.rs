@@ -1,4 +1,4 @@
-//! [`Body`]: the body of an answer.
+//! [`ResponseBody`]: the body of an answer.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,15 +29,15 @@ pub type OpenRange = Arc<dyn Fn(Range<u64>) -> BoxFuture<'static, Result<Chunks>
 ///
 /// ```
 /// use futures_util::TryStreamExt;
-/// use storage_serve::Body;
+/// use storage_serve::ResponseBody;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
-/// let body = Body::bytes("hello".into());
+/// let body = ResponseBody::bytes("hello".into());
 /// assert_eq!(body.len(), Some(5));
 /// assert_eq!(body.try_collect::<Vec<_>>().await?, ["hello"]);
 /// # Ok(()) }
 /// ```
-pub struct Body {
+pub struct ResponseBody {
     kind: Kind,
     /// How many bytes are still to come, if that is known.
     left: Option<u64>,
@@ -50,7 +50,7 @@ enum Kind {
     Parts(Parts),
 }
 
-impl Body {
+impl ResponseBody {
     /// No body.
     #[must_use]
     pub fn empty() -> Self {
@@ -120,7 +120,7 @@ impl Body {
     }
 }
 
-impl Stream for Body {
+impl Stream for ResponseBody {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -149,7 +149,7 @@ impl Stream for Body {
     }
 }
 
-impl http_body::Body for Body {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -169,9 +169,9 @@ impl http_body::Body for Body {
     }
 }
 
-impl fmt::Debug for Body {
+impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("ResponseBody").field("left", &self.left).finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,7 @@ use storage_core::{Error, ErrorKind, Object, ObjectReader, Result};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use crate::body::Body;
+use crate::body::ResponseBody;
 use crate::encoding::Coding;
 
 /// How many bytes are decoded at a time.
@@ -49,14 +49,14 @@ const LIMITS: Limits =
 ///
 /// A body that is not what its encoding says, or exceeds the limits, ends with `Integrity` or
 /// `Unexpected`, and the server then ends the connection.
-pub(super) fn decode(coding: Coding, object: Object) -> Body {
+pub(super) fn decode(coding: Coding, object: Object) -> ResponseBody {
     decode_within(&LIMITS, coding, object)
 }
 
-fn decode_within(limits: &'static Limits, coding: Coding, object: Object) -> Body {
+fn decode_within(limits: &'static Limits, coding: Coding, object: Object) -> ResponseBody {
     // An empty file is no valid gzip, but it is stored now and then, and has nothing to decode.
     if object.content_length() == 0 {
-        return Body::empty();
+        return ResponseBody::empty();
     }
     let input = Input { limits, reader: object.into_reader(), read: 0, decoded: 0, since_pause: 0 };
     let decoding = Decoding {
@@ -68,7 +68,7 @@ fn decode_within(limits: &'static Limits, coding: Coding, object: Object) -> Bod
         let chunk = decoding.next().await?;
         Ok(chunk.map(|chunk| (chunk, decoding)))
     });
-    Body::stream(chunks, None)
+    ResponseBody::stream(chunks, None)
 }
 
 /// A decoder for one member of gzip, or for a document of zlib.
@@ -238,7 +238,7 @@ mod tests {
         Object::from_bytes(ObjectMeta::new(Key::new("a").unwrap(), size), 0..size, bytes.into())
     }
 
-    fn body(coding: Coding, bytes: Vec<u8>) -> Body {
+    fn body(coding: Coding, bytes: Vec<u8>) -> ResponseBody {
         decode(coding, object(bytes))
     }
 

@@ -7,7 +7,7 @@ use http::header::ACCEPT_ENCODING;
 /// What is done for a client that does not accept the encoding that an object is stored in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Encoded {
+pub enum EncodingPolicy {
     /// Gzip and deflate are decoded on the way: without a length, without ranges, and with a weak
     /// ETag of its own. Of other encodings the client is told that there is nothing that it accepts
     /// (406). A client that says nothing of encodings gets what can be decoded decoded, which is
@@ -27,30 +27,30 @@ pub enum Encoded {
 
 /// What an object's encoding means for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sent {
+pub(crate) enum SentEncoding {
     AsStored,
     Decoded(Coding),
     NotAcceptable,
 }
 
-impl Encoded {
+impl EncodingPolicy {
     /// How an object that is stored in an encoding is sent to the client that makes a request.
-    pub(crate) fn sent(self, stored: Option<&str>, request: &HeaderMap) -> Sent {
+    pub(crate) fn choose(self, stored: Option<&str>, request: &HeaderMap) -> SentEncoding {
         let Some(stored) =
             stored.filter(|stored| self != Self::AsStored && is_encoded(Some(stored)))
         else {
-            return Sent::AsStored;
+            return SentEncoding::AsStored;
         };
         if is_accepted(stored, request) {
-            return Sent::AsStored;
+            return SentEncoding::AsStored;
         }
         let says_nothing = !request.contains_key(ACCEPT_ENCODING);
         match Coding::of(stored) {
             Some(coding) if self == Self::Decode && accepts(IDENTITY, request).unwrap_or(true) => {
-                Sent::Decoded(coding)
+                SentEncoding::Decoded(coding)
             }
-            _ if says_nothing => Sent::AsStored,
-            _ => Sent::NotAcceptable,
+            _ if says_nothing => SentEncoding::AsStored,
+            _ => SentEncoding::NotAcceptable,
         }
     }
 }
@@ -144,43 +144,58 @@ mod tests {
         assert!(!is_accepted("gzip", &HeaderMap::new()));
     }
 
-    fn sent(option: Encoded, stored: &str, accept: Option<&str>) -> Sent {
+    fn sent(option: EncodingPolicy, stored: &str, accept: Option<&str>) -> SentEncoding {
         let headers =
             accept.map(|accept| (ACCEPT_ENCODING, accept.parse().unwrap())).into_iter().collect();
-        option.sent(Some(stored), &headers)
+        option.choose(Some(stored), &headers)
     }
 
     #[test]
     fn what_a_client_accepts_is_sent_as_it_is_stored() {
-        for option in [Encoded::Decode, Encoded::Refuse, Encoded::AsStored] {
-            assert_eq!(sent(option, "gzip", Some("gzip")), Sent::AsStored);
-            assert_eq!(sent(option, "identity", Some("identity")), Sent::AsStored);
-            assert_eq!(sent(option, "", Some("identity")), Sent::AsStored);
+        for option in [EncodingPolicy::Decode, EncodingPolicy::Refuse, EncodingPolicy::AsStored] {
+            assert_eq!(sent(option, "gzip", Some("gzip")), SentEncoding::AsStored);
+            assert_eq!(sent(option, "identity", Some("identity")), SentEncoding::AsStored);
+            assert_eq!(sent(option, "", Some("identity")), SentEncoding::AsStored);
         }
-        assert_eq!(sent(Encoded::AsStored, "gzip", Some("identity")), Sent::AsStored);
+        assert_eq!(
+            sent(EncodingPolicy::AsStored, "gzip", Some("identity")),
+            SentEncoding::AsStored
+        );
     }
 
     #[test]
     fn what_a_client_does_not_accept_is_decoded_or_refused() {
-        assert_eq!(sent(Encoded::Decode, "gzip", Some("br")), Sent::Decoded(Coding::Gzip));
-        assert_eq!(sent(Encoded::Decode, "br", Some("gzip")), Sent::NotAcceptable);
-        assert_eq!(sent(Encoded::Refuse, "gzip", Some("br")), Sent::NotAcceptable);
-        // Nor is the decoded form anything for these.
-        assert_eq!(sent(Encoded::Decode, "gzip", Some("br, identity;q=0")), Sent::NotAcceptable);
-        assert_eq!(sent(Encoded::Decode, "gzip", Some("br, *;q=0")), Sent::NotAcceptable);
         assert_eq!(
-            sent(Encoded::Decode, "gzip", Some("identity, *;q=0")),
-            Sent::Decoded(Coding::Gzip)
+            sent(EncodingPolicy::Decode, "gzip", Some("br")),
+            SentEncoding::Decoded(Coding::Gzip)
+        );
+        assert_eq!(sent(EncodingPolicy::Decode, "br", Some("gzip")), SentEncoding::NotAcceptable);
+        assert_eq!(sent(EncodingPolicy::Refuse, "gzip", Some("br")), SentEncoding::NotAcceptable);
+        // Nor is the decoded form anything for these.
+        assert_eq!(
+            sent(EncodingPolicy::Decode, "gzip", Some("br, identity;q=0")),
+            SentEncoding::NotAcceptable
+        );
+        assert_eq!(
+            sent(EncodingPolicy::Decode, "gzip", Some("br, *;q=0")),
+            SentEncoding::NotAcceptable
+        );
+        assert_eq!(
+            sent(EncodingPolicy::Decode, "gzip", Some("identity, *;q=0")),
+            SentEncoding::Decoded(Coding::Gzip)
         );
     }
 
     #[test]
     fn a_client_that_says_nothing_gets_what_it_can_most_likely_read() {
-        assert_eq!(sent(Encoded::Decode, "gzip", None), Sent::Decoded(Coding::Gzip));
-        assert_eq!(sent(Encoded::Decode, "br", None), Sent::AsStored);
-        assert_eq!(sent(Encoded::Refuse, "gzip", None), Sent::AsStored);
-        assert_eq!(sent(Encoded::Decode, "gzip", Some("")), Sent::Decoded(Coding::Gzip));
-        assert_eq!(sent(Encoded::Refuse, "gzip", Some("")), Sent::NotAcceptable);
+        assert_eq!(sent(EncodingPolicy::Decode, "gzip", None), SentEncoding::Decoded(Coding::Gzip));
+        assert_eq!(sent(EncodingPolicy::Decode, "br", None), SentEncoding::AsStored);
+        assert_eq!(sent(EncodingPolicy::Refuse, "gzip", None), SentEncoding::AsStored);
+        assert_eq!(
+            sent(EncodingPolicy::Decode, "gzip", Some("")),
+            SentEncoding::Decoded(Coding::Gzip)
+        );
+        assert_eq!(sent(EncodingPolicy::Refuse, "gzip", Some("")), SentEncoding::NotAcceptable);
     }
 
     #[test]

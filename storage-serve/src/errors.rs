@@ -7,15 +7,15 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ErrorKind};
 
-use crate::body::Body;
+use crate::body::ResponseBody;
 
 /// What an upload is told that has too many bytes.
 pub(super) const TOO_LARGE: &str = "The upload is too large.\n";
 
 /// A short answer in plain text, which no cache keeps.
 #[must_use]
-pub fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::bytes(Bytes::from_static(text.as_bytes())));
+pub fn text_response(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::bytes(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -26,8 +26,9 @@ pub fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 
 /// 405, with the methods that would do.
 #[must_use]
-pub fn method_not_allowed(allowed: &'static str) -> Response<Body> {
-    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.\n");
+pub fn method_not_allowed(allowed: &'static str) -> Response<ResponseBody> {
+    let mut response =
+        text_response(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
@@ -36,7 +37,7 @@ pub fn method_not_allowed(allowed: &'static str) -> Response<Body> {
 /// buckets, hosts and directories. What a client can do something about is its mistake (4xx); the
 /// same kind may be the server's trouble (5xx) where the client only reads.
 #[must_use]
-pub fn failure(method: &Method, error: &Error) -> Response<Body> {
+pub fn error_response(method: &Method, error: &Error) -> Response<ResponseBody> {
     let response = response(error, method == Method::PUT);
     let status = response.status();
     if status.is_server_error() {
@@ -50,13 +51,13 @@ pub fn failure(method: &Method, error: &Error) -> Response<Body> {
 /// Makes the response of [`failure`] to a GET or HEAD, and logs nothing: for a server that changes
 /// the status, and logs what it sends.
 #[must_use]
-pub fn failure_response(error: &Error) -> Response<Body> {
+pub fn error_response_unlogged(error: &Error) -> Response<ResponseBody> {
     response(error, false)
 }
 
-fn response(error: &Error, uploads: bool) -> Response<Body> {
+fn response(error: &Error, uploads: bool) -> Response<ResponseBody> {
     let (status, text) = told(error.kind(), uploads);
-    let mut response = plain(status, text);
+    let mut response = text_response(status, text);
     if let Some(wait) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }

@@ -13,13 +13,13 @@ use storage_core::{Error, ErrorKind, Key, Result};
 /// `InvalidKey` if no object can be there.
 ///
 /// ```
-/// use storage_serve::key_of;
+/// use storage_serve::internal::key_from_path;
 ///
-/// assert_eq!(key_of("/caf%C3%A9/a%20b.txt")?.as_str(), "café/a b.txt");
-/// assert!(key_of("/a/%2e%2e/b").is_err());
+/// assert_eq!(key_from_path("/caf%C3%A9/a%20b.txt")?.as_str(), "café/a b.txt");
+/// assert!(key_from_path("/a/%2e%2e/b").is_err());
 /// # Ok::<(), storage_core::Error>(())
 /// ```
-pub fn key_of(path: &str) -> Result<Key> {
+pub fn key_from_path(path: &str) -> Result<Key> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let invalid = |reason| Error::new(ErrorKind::InvalidKey, reason);
     if !is_well_encoded(path) {
@@ -44,9 +44,9 @@ mod tests {
 
     #[test]
     fn a_path_is_decoded_once() {
-        assert_eq!(key_of("/a%2520b").unwrap().as_str(), "a%20b");
-        assert_eq!(key_of("/x.mp3%3Fv=1").unwrap().as_str(), "x.mp3?v=1");
-        assert_eq!(key_of("/a+b").unwrap().as_str(), "a+b");
+        assert_eq!(key_from_path("/a%2520b").unwrap().as_str(), "a%20b");
+        assert_eq!(key_from_path("/x.mp3%3Fv=1").unwrap().as_str(), "x.mp3?v=1");
+        assert_eq!(key_from_path("/a+b").unwrap().as_str(), "a+b");
     }
 
     #[test]
@@ -68,12 +68,12 @@ mod tests {
             "/a%2",
         ];
         for path in paths {
-            assert_eq!(key_of(path).unwrap_err().kind(), ErrorKind::InvalidKey, "{path}");
+            assert_eq!(key_from_path(path).unwrap_err().kind(), ErrorKind::InvalidKey, "{path}");
         }
     }
 
     #[test]
     fn cases_are_different_keys() {
-        assert_ne!(key_of("/Foo.mp3").unwrap(), key_of("/foo.mp3").unwrap());
+        assert_ne!(key_from_path("/Foo.mp3").unwrap(), key_from_path("/foo.mp3").unwrap());
     }
 }

@@ -1,44 +1,126 @@
-//! [`Serve`]: a storage as an HTTP service, and the parts it is made of, for servers of another kind.
+//! The server side of HTTP for anystorage: [`Serve`] serves the objects of any storage.
 //!
-//! | | |
-//! |---|---|
-//! | [`malformed`] | requests that must be refused, RFC 9112 |
-//! | [`key_of`] | the key that a path names |
-//! | [`evaluate`], [`range_applies`] | preconditions and If-Range, RFC 9110, section 13 |
-//! | [`asked`], [`select`] | the Range header, RFC 9110, section 14 |
-//! | [`decide`] and [`respond`] | what a GET or HEAD comes to, and its answer |
-//! | [`Policy`] | the headers of an object, and what keeps browsers from harm |
-//! | [`Reader`] | all of that, for objects of any [`Source`] |
-//! | [`Body`] | the body of an answer |
+//! ```
+//! use http::{Request, StatusCode};
+//! use http_body_util::{BodyExt, Empty};
+//! use storage_serve::Serve;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let storage = storage_core::Memory::storage();
+//! storage.save("notes/a.txt", "hello").await?;
+//!
+//! let request = Request::get("/notes/a.txt")
+//!     .header("range", "bytes=1-2")
+//!     .body(Empty::<bytes::Bytes>::new())?;
+//! let response = Serve::new(storage).handle(request).await;
+//! assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
+//! assert_eq!(response.headers()["content-range"], "bytes 1-2/5");
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), "el");
+//! # Ok(()) }
+//! ```
+//!
+//! `Serve` is a `tower` service, so it mounts in axum, hyper and every other `tower` server. Use
+//! [`Serve::handle`] without `tower`.
+//!
+//! # Guarantees
+//!
+//! - **Conditions and ranges** follow RFC 9110 sections 13 and 14. A response contains one version
+//!   of the object, even if the object is replaced while it is sent.
+//! - **Bounded memory.** Bodies stream. Dropping the future or the body stops reading.
+//! - **Complete or visibly incomplete.** If a body fails, the server closes the connection, so that
+//!   the client detects that the body is incomplete.
+//! - **Safe for uploaded files.** Each response has `nosniff`, and content that can execute scripts
+//!   is downloaded rather than displayed ([`ActiveContent`]).
+//! - **Signed links** ([`storage_core::signed_url`]) allow exactly their method and key. A link for
+//!   an upload binds the length and the type if it contains them.
+//! - **No leak through errors.** A response contains only the kind of a failure. The log (`tracing`)
+//!   contains the rest.
+//!
+//! # Options
+//!
+//! | method | default | meaning |
+//! |-|-|-|
+//! | [`signing_key`](Serve::signing_key) | none | require signed links, and accept signed uploads |
+//! | [`public_reads`](Serve::public_reads) | off | require links only for uploads |
+//! | [`active_content`](Serve::active_content) | `Attachment` | treatment of content with scripts |
+//! | [`cache_control`](Serve::cache_control) | none | `Cache-Control` of objects without one |
+//! | [`user_metadata`](Serve::user_metadata) | `false` | send user metadata as headers |
+//! | [`encoding_policy`](Serve::encoding_policy) | `Decode` | clients that do not accept an encoding |
+//! | [`redirect`](Serve::redirect) | none | redirect to the storage instead of sending objects |
+//! | [`max_upload_size`](Serve::max_upload_size) | none | upper bound for uploads, in bytes |
+//! | [`upload_idle_timeout`](Serve::upload_idle_timeout) | `30s` | time without data after which an upload fails |
+//!
+//! # Limits
+//!
+//! `Serve` does not list keys, delete objects, terminate TLS or limit connections. The server that
+//! contains it does.
+//!
+//! # The source in reading order
+//!
+//! | file | content |
+//! |-|-|
+//! | `serve.rs`, `settings.rs` | [`Serve`] and its options |
+//! | `handle.rs` | how it handles a request |
+//! | `malformed.rs`, `key.rs`, `authorization.rs` | rejecting requests; the key of a path; signed links |
+//! | `responder.rs`, `source.rs` | GET and HEAD of an object of any source |
+//! | `preconditions.rs`, `ranges.rs` | conditions and ranges, RFC 9110 sections 13 and 14 |
+//! | `encoding.rs`, `decode.rs` | encodings that a client does not accept |
+//! | `header_policy.rs`, `active_content.rs`, `user_metadata.rs` | the headers of an object |
+//! | `responses.rs`, `errors.rs`, `body.rs` | responses, their statuses and their bodies |
+//! | `put.rs`, `request_body.rs` | uploads |
 
-mod access;
+mod active_content;
+mod authorization;
 mod body;
-mod conditions;
-mod content;
 mod decode;
 mod encoding;
 mod errors;
-mod get;
+mod handle;
+mod header_policy;
 mod key;
 mod malformed;
+mod preconditions;
 mod put;
 mod ranges;
-pub mod respond;
+mod request_body;
+mod responder;
+mod responses;
 mod serve;
 mod settings;
 mod source;
 mod user_metadata;
 
-pub use body::{Body, Chunks, OpenRange};
-pub use conditions::{Verdict, evaluate, is_conditional, range_applies};
-pub use content::{Active, Overrides, Policy, is_active};
-pub use encoding::Encoded;
-pub use errors::{failure, failure_response, method_not_allowed, plain};
-pub use get::Reader;
-pub use key::key_of;
-pub use malformed::malformed;
-pub use ranges::{Selection, asked, select};
-pub use respond::{Decision, decide};
-pub use serve::{RequestBody, Serve};
+pub use active_content::{ActiveContent, is_active_content};
+pub use body::ResponseBody;
+pub use encoding::EncodingPolicy;
+pub use errors::error_response;
+pub use request_body::RequestBody;
+pub use serve::Serve;
 pub use settings::Redirect;
-pub use source::Source;
+
+/// The parts of [`Serve`] that the mirror's server also uses. Not part of the public API: any
+/// release may change them.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::body::{Chunks, OpenRange};
+    pub use crate::errors::{error_response_unlogged, method_not_allowed, text_response};
+    pub use crate::header_policy::{HeaderOverrides, HeaderPolicy};
+    pub use crate::key::key_from_path;
+    pub use crate::malformed::reject_malformed;
+    pub use crate::preconditions::{
+        Preconditions, evaluate_preconditions, is_conditional, range_applies,
+    };
+    pub use crate::ranges::{ResolvedRanges, parse_range, resolve_ranges};
+    pub use crate::responder::Responder;
+    pub use crate::responses::{Decision, decide};
+    pub use crate::source::Source;
+
+    /// Responses by status.
+    pub mod responses {
+        pub use crate::responses::{
+            finish, make_private, not_modified, not_satisfiable, part, parts, precondition_failed,
+            whole, without_body,
+        };
+    }
+}

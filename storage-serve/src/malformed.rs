@@ -1,11 +1,11 @@
-//! [`malformed`]: requests that HTTP/1.1 servers must refuse, and that HTTP libraries let pass.
+//! [`reject_malformed`]: requests that HTTP/1.1 servers must refuse, and that HTTP libraries let pass.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Response, StatusCode, Version};
 
-use crate::body::Body;
-use crate::errors::plain;
+use crate::body::ResponseBody;
+use crate::errors::text_response;
 
 /// Returns a 400 response for a request that has no `Host` or several (RFC 9112, section 3.2), or
 /// whose length two servers may read in two ways (section 6.3): with `Transfer-Encoding` beside
@@ -17,15 +17,15 @@ use crate::errors::plain;
 /// [`Serve`](crate::Serve) makes the same checks, except for a missing `Host`, which requests that
 /// never were on a connection lack.
 #[must_use]
-pub fn malformed(head: &Parts, accepts_body: bool) -> Option<Response<Body>> {
+pub fn reject_malformed(head: &Parts, accepts_body: bool) -> Option<Response<ResponseBody>> {
     if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
         return Some(refusal("The request has no Host.\n"));
     }
-    ambiguous(head, accepts_body)
+    reject_ambiguous(head, accepts_body)
 }
 
-/// As [`malformed`], for requests that may lack `Host`.
-pub(super) fn ambiguous(head: &Parts, accepts_body: bool) -> Option<Response<Body>> {
+/// As [`reject_malformed`], for requests that may lack `Host`.
+pub(super) fn reject_ambiguous(head: &Parts, accepts_body: bool) -> Option<Response<ResponseBody>> {
     if head.headers.get_all(HOST).iter().nth(1).is_some() {
         return Some(refusal("The request has more than one Host.\n"));
     }
@@ -38,14 +38,14 @@ pub(super) fn ambiguous(head: &Parts, accepts_body: bool) -> Option<Response<Bod
 
 /// Closes the connection after a request with `Transfer-Encoding`: a `Content-Length` beside it may
 /// have been removed (RFC 9112, section 6.3).
-pub(super) fn close_if_chunked(is_chunked: bool, response: &mut Response<Body>) {
+pub(super) fn close_if_chunked(is_chunked: bool, response: &mut Response<ResponseBody>) {
     if is_chunked {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-fn refusal(text: &'static str) -> Response<Body> {
-    let mut response = plain(StatusCode::BAD_REQUEST, text);
+fn refusal(text: &'static str) -> Response<ResponseBody> {
+    let mut response = text_response(StatusCode::BAD_REQUEST, text);
     close_if_chunked(true, &mut response);
     response
 }
@@ -66,7 +66,7 @@ mod tests {
         for (name, value) in headers {
             head.headers.append(name, HeaderValue::from_static(value));
         }
-        malformed(&head, accepts_body).map(|response| response.status().as_u16())
+        reject_malformed(&head, accepts_body).map(|response| response.status().as_u16())
     }
 
     #[test]

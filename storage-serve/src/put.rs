@@ -16,10 +16,10 @@ use http_body_util::{BodyExt, BodyStream, LengthLimitError};
 use storage_core::signed_url::Grant;
 use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Payload, Result};
 
-use crate::body::Body;
-use crate::conditions::text_of;
-use crate::errors::{TOO_LARGE, plain};
-use crate::serve::{BoxError, RequestBody};
+use crate::body::ResponseBody;
+use crate::errors::{TOO_LARGE, text_response};
+use crate::preconditions::text_of;
+use crate::request_body::{BoxError, RequestBody};
 use crate::settings::Settings;
 
 /// Saves the body of a request as the object. Nothing is visible before all of it has arrived.
@@ -34,7 +34,7 @@ pub(super) async fn put<B: RequestBody>(
     grant: &Grant,
     headers: &HeaderMap,
     body: B,
-) -> Result<Response<Body>> {
+) -> Result<Response<ResponseBody>> {
     let length = content_length(headers)?;
     if let Some(refusal) = refused(settings, grant, headers, length) {
         return Ok(refusal);
@@ -58,7 +58,7 @@ pub(super) async fn put<B: RequestBody>(
         Ok(meta) => meta,
         Err(error) => return trouble.answer().ok_or(error),
     };
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::CREATED;
     if let Some(etag) = meta.etag.and_then(|etag| HeaderValue::from_str(&etag.to_string()).ok()) {
         response.headers_mut().insert(ETAG, etag);
@@ -72,10 +72,10 @@ fn refused(
     grant: &Grant,
     headers: &HeaderMap,
     length: Option<u64>,
-) -> Option<Response<Body>> {
+) -> Option<Response<ResponseBody>> {
     // A part would replace the whole (RFC 9110, section 14.5).
     if headers.contains_key(CONTENT_RANGE) {
-        return Some(plain(
+        return Some(text_response(
             StatusCode::BAD_REQUEST,
             "An upload is of a whole file: Content-Range is not understood.\n",
         ));
@@ -86,7 +86,7 @@ fn refused(
     if let (Some(wanted), Some(length)) = (grant.content_length, length)
         && wanted != length
     {
-        return Some(plain(
+        return Some(text_response(
             StatusCode::FORBIDDEN,
             "The link is for an upload of another length.\n",
         ));
@@ -94,13 +94,13 @@ fn refused(
     if let (Some(max), Some(length)) = (settings.max_upload_size, length)
         && length > max
     {
-        return Some(plain(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE));
+        return Some(text_response(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE));
     }
     let given = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if let Some(wanted) = &grant.content_type
         && given != Some(wanted.as_bytes())
     {
-        return Some(plain(
+        return Some(text_response(
             StatusCode::FORBIDDEN,
             "The link is for an upload with another Content-Type.\n",
         ));
@@ -111,7 +111,7 @@ fn refused(
 /// Refuses headers that would become part of the object, and that no link binds. `Cache-Control` is
 /// not among them: in a request it is for the caches on its way (RFC 9111, section 5.2.1), browsers
 /// add it by themselves, and it is not stored.
-fn unbound(headers: &HeaderMap) -> Option<Response<Body>> {
+fn unbound(headers: &HeaderMap) -> Option<Response<ResponseBody>> {
     let is_given = |name: &HeaderName| {
         headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
     };
@@ -122,7 +122,7 @@ fn unbound(headers: &HeaderMap) -> Option<Response<Body>> {
         .any(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
     {
         let text = "An upload by link has no Content-Encoding: send the file as it is.\n";
-        let mut response = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        let mut response = text_response(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
         // RFC 9110, section 15.5.16.
         response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         return Some(response);
@@ -134,7 +134,7 @@ fn unbound(headers: &HeaderMap) -> Option<Response<Body>> {
     } else {
         return None;
     };
-    Some(plain(StatusCode::FORBIDDEN, text))
+    Some(text_response(StatusCode::FORBIDDEN, text))
 }
 
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
@@ -225,13 +225,13 @@ impl Trouble {
         self.with(StatusCode::REQUEST_TIMEOUT, Error::new(ErrorKind::Timeout, "the upload stalled"))
     }
 
-    fn answer(&self) -> Option<Response<Body>> {
+    fn answer(&self) -> Option<Response<ResponseBody>> {
         let status = *self.0.get()?;
         tracing::debug!(status = status.as_u16(), "an upload did not arrive");
         Some(match status {
-            StatusCode::PAYLOAD_TOO_LARGE => plain(status, TOO_LARGE),
-            StatusCode::REQUEST_TIMEOUT => plain(status, "The upload stalled.\n"),
-            _ => plain(status, "The upload broke off.\n"),
+            StatusCode::PAYLOAD_TOO_LARGE => text_response(status, TOO_LARGE),
+            StatusCode::REQUEST_TIMEOUT => text_response(status, "The upload stalled.\n"),
+            _ => text_response(status, "The upload broke off.\n"),
         })
     }
 }

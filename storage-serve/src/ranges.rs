@@ -19,17 +19,17 @@ const MAX_PARTS: usize = 16;
 /// use http::HeaderMap;
 /// use http::header::RANGE;
 /// use storage_core::ByteRange;
-/// use storage_serve::{Selection, asked, select};
+/// use storage_serve::internal::{ResolvedRanges, parse_range, resolve_ranges};
 ///
 /// let mut headers = HeaderMap::new();
 /// headers.insert(RANGE, "bytes=0-9,-5".parse()?);
-/// let ranges = asked(&headers).unwrap_or_default();
+/// let ranges = parse_range(&headers).unwrap_or_default();
 /// assert_eq!(ranges, [ByteRange::FromTo(0, 10), ByteRange::Last(5)]);
-/// assert_eq!(select(&ranges, 100), Selection::Parts(vec![0..10, 95..100]));
+/// assert_eq!(resolve_ranges(&ranges, 100), ResolvedRanges::Parts(vec![0..10, 95..100]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
-pub fn asked(headers: &HeaderMap) -> Option<Vec<ByteRange>> {
+pub fn parse_range(headers: &HeaderMap) -> Option<Vec<ByteRange>> {
     let mut values = headers.get_all(RANGE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (unit, set) = value.to_str().ok()?.split_once('=')?;
@@ -66,7 +66,7 @@ fn number(digits: &str) -> Option<u64> {
 
 /// What is to be sent of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
+pub enum ResolvedRanges {
     /// All of it, as status 200.
     Whole,
     /// These parts, as status 206: at least one, not empty, none overlapping another.
@@ -79,22 +79,22 @@ pub enum Selection {
 /// whole object would be less trouble are the whole object: no request makes an answer much larger
 /// than the object.
 #[must_use]
-pub fn select(asked: &[ByteRange], size: u64) -> Selection {
+pub fn resolve_ranges(asked: &[ByteRange], size: u64) -> ResolvedRanges {
     let mut parts: Vec<_> = asked.iter().filter_map(|range| range.resolve(size).ok()).collect();
     if parts.is_empty() {
         // The end of nothing is nothing (RFC 9110, section 14.1.2), and no header can name it as a
         // part.
         let is_end = |range: &ByteRange| matches!(range, ByteRange::Last(n) if *n > 0);
         return if size == 0 && asked.iter().any(is_end) {
-            Selection::Whole
+            ResolvedRanges::Whole
         } else {
-            Selection::NotSatisfiable
+            ResolvedRanges::NotSatisfiable
         };
     }
     if overlap(&parts) {
         merge(&mut parts);
     }
-    if parts.len() > MAX_PARTS { Selection::Whole } else { Selection::Parts(parts) }
+    if parts.len() > MAX_PARTS { ResolvedRanges::Whole } else { ResolvedRanges::Parts(parts) }
 }
 
 fn overlap(parts: &[Range<u64>]) -> bool {
@@ -122,15 +122,15 @@ mod tests {
     fn of(value: &str) -> Option<Vec<ByteRange>> {
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, value.parse().unwrap());
-        asked(&headers)
+        parse_range(&headers)
     }
 
-    fn part(range: Range<u64>) -> Selection {
-        Selection::Parts(vec![range])
+    fn part(range: Range<u64>) -> ResolvedRanges {
+        ResolvedRanges::Parts(vec![range])
     }
 
-    fn selected(value: &str) -> Selection {
-        select(&of(value).unwrap(), 100)
+    fn selected(value: &str) -> ResolvedRanges {
+        resolve_ranges(&of(value).unwrap(), 100)
     }
 
     #[test]
@@ -166,23 +166,23 @@ mod tests {
     fn ranges_end_with_the_object() {
         assert_eq!(selected("bytes=90-200"), part(90..100));
         assert_eq!(selected("bytes=-200"), part(0..100));
-        assert_eq!(selected("bytes=100-"), Selection::NotSatisfiable);
-        assert_eq!(selected("bytes=-0"), Selection::NotSatisfiable);
+        assert_eq!(selected("bytes=100-"), ResolvedRanges::NotSatisfiable);
+        assert_eq!(selected("bytes=-0"), ResolvedRanges::NotSatisfiable);
         assert_eq!(selected("bytes=500-600,1-2"), part(1..3));
     }
 
     #[test]
     fn of_nothing_only_the_end_can_be_had() {
-        assert_eq!(select(&[ByteRange::From(0)], 0), Selection::NotSatisfiable);
-        assert_eq!(select(&[ByteRange::FromTo(0, 1)], 0), Selection::NotSatisfiable);
-        assert_eq!(select(&[ByteRange::Last(0)], 0), Selection::NotSatisfiable);
-        assert_eq!(select(&[ByteRange::Last(5)], 0), Selection::Whole);
+        assert_eq!(resolve_ranges(&[ByteRange::From(0)], 0), ResolvedRanges::NotSatisfiable);
+        assert_eq!(resolve_ranges(&[ByteRange::FromTo(0, 1)], 0), ResolvedRanges::NotSatisfiable);
+        assert_eq!(resolve_ranges(&[ByteRange::Last(0)], 0), ResolvedRanges::NotSatisfiable);
+        assert_eq!(resolve_ranges(&[ByteRange::Last(5)], 0), ResolvedRanges::Whole);
     }
 
     #[test]
     fn parts_come_in_the_order_asked_for_unless_they_overlap() {
-        assert_eq!(selected("bytes=50-59,0-9"), Selection::Parts(vec![50..60, 0..10]));
-        assert_eq!(selected("bytes=50-59,0-9,5-20"), Selection::Parts(vec![0..21, 50..60]));
+        assert_eq!(selected("bytes=50-59,0-9"), ResolvedRanges::Parts(vec![50..60, 0..10]));
+        assert_eq!(selected("bytes=50-59,0-9,5-20"), ResolvedRanges::Parts(vec![0..21, 50..60]));
         assert_eq!(selected("bytes=0-9,10-19"), part(0..20));
         assert_eq!(selected("bytes=0-,0-,0-,-100"), part(0..100));
     }
@@ -193,7 +193,7 @@ mod tests {
             .map(|n| format!("{}-{}", n * 4, n * 4 + 1))
             .collect::<Vec<_>>()
             .join(",");
-        assert_eq!(selected(&format!("bytes={many}")), Selection::Whole);
+        assert_eq!(selected(&format!("bytes={many}")), ResolvedRanges::Whole);
         let flood = vec!["0-0"; MAX_ASKED + 1].join(",");
         assert_eq!(of(&format!("bytes={flood}")), None);
     }

@@ -1,34 +1,35 @@
-//! What a server is set up with.
+//! The settings of a [`Serve`](crate::Serve).
 
 use std::time::Duration;
 
 use storage_core::Storage;
 use storage_core::signed_url::{Grant, SigningKey};
 
-use crate::get::Reader;
+use crate::responder::Responder;
 
-/// Where a client is sent instead of being sent an object.
+/// Where [`Serve`](crate::Serve) redirects clients instead of sending objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Redirect {
-    /// 302 to the storage's public URL of it.
+    /// To the public URL of the object (302).
     Public,
-    /// 302 to a link that the storage signs, which works for so long.
+    /// To a link that the storage signs (302). It expires after this time, or when the link of the
+    /// request expires, if that is earlier.
     Signed(Duration),
 }
 
 impl Redirect {
-    /// Whether an answer over there can be what a link to here says of it.
-    pub(super) fn can_say(self, grant: &Grant) -> bool {
-        let says_nothing = grant.content_type.is_none() && grant.content_disposition.is_none();
-        says_nothing || self != Self::Public
+    /// Returns whether the redirect can pass on the type and the disposition that a link sets.
+    pub(super) fn can_express(self, grant: &Grant) -> bool {
+        let sets_nothing = grant.content_type.is_none() && grant.content_disposition.is_none();
+        sets_nothing || self != Self::Public
     }
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) storage: Storage,
-    pub(super) reader: Reader,
+    pub(super) responder: Responder,
     pub(super) redirect: Option<Redirect>,
     pub(super) signing_key: Option<SigningKey>,
     pub(super) public_reads: bool,

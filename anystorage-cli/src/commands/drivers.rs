@@ -1,4 +1,4 @@
-//! `drivers`: the drivers of this program, and the options of one.
+//! `drivers`: lists the drivers, or the options of one.
 
 use anystorage::config::{CommonOptions, DeclaredOptions, OptionSpec};
 use anystorage::{DriverDescription, Registry};
@@ -8,10 +8,10 @@ use crate::output::Output;
 
 /// List the drivers and their URL forms, or the options of one driver
 ///
-/// With a NAME, prints each option with its type and default, and below it its purpose. Defaults
-/// are written as in a configuration file. Options of every driver come last.
+/// With a NAME, prints the type, default and purpose of each option, and the common options of all
+/// drivers at the end. Defaults have the syntax of a configuration file.
 ///
-/// Exit: 0 done, 2 there is no driver of that name.
+/// Exit codes: 0 success, 2 unknown driver or wrong usage.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The driver whose options to list
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
     let mut output = Output::new();
     match &args.name {
         Some(name) => {
-            let driver = registry.describe(name).ok_or_else(|| unknown(name, &registry))?;
+            let driver = registry.describe(name).ok_or_else(|| unknown_driver(name, &registry))?;
             options(&driver, &mut output)?;
         }
         None => drivers(&registry, &mut output)?,
@@ -33,9 +33,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-fn unknown(name: &str, registry: &Registry) -> Failure {
+fn unknown_driver(name: &str, registry: &Registry) -> Failure {
     let known = registry.drivers().collect::<Vec<_>>().join(", ");
-    Failure::usage(format!("no driver is called {name:?}; known are {known}"))
+    Failure::usage(format!("no driver is called {name:?}; known drivers: {known}"))
 }
 
 /// Prints a line for each driver.

@@ -1,6 +1,7 @@
 //! `ls`: lists the entries of a storage, one on each line.
 
-use anystorage::{Entry, Error, ErrorKind, ObjectEntry, floor_to_second, format_time};
+use anystorage::internal::floor_to_second;
+use anystorage::{Entry, Error, ErrorKind, ObjectEntry, format_time};
 
 use crate::copy::report_folder_markers;
 use crate::exit::{ExitStatus, Failure};

@@ -10,8 +10,9 @@ fn the_option_config_replaces_the_file_of_the_environment() {
     assert_eq!(sandbox.run(&["--config", "other.toml", "cat", "other:a"]).done(), "a");
     let error = sandbox.run(&["--config", "other.toml", "cat", "media:a"]).failed(2);
     assert!(
-        error
-            .ends_with(r#"media:a: no storage is called "media"; known are other (InvalidConfig)"#),
+        error.ends_with(
+            r#"media:a: no storage is called "media"; known storages: other (InvalidConfig)"#
+        ),
         "{error}"
     );
 }
@@ -68,12 +69,12 @@ fn an_invalid_storage_does_not_affect_the_others() {
         sandbox
             .run(&["cat", "unknown:a"])
             .failed(2)
-            .contains(r#"unknown driver "ftp"; known are fs, http, http-cache, memory"#)
+            .contains(r#"unknown driver "ftp"; known drivers: fs, http, http-cache, memory"#)
     );
     let error = sandbox.run(&["cat", "wrong:a"]).failed(2);
     assert!(
         error.contains(
-            "storages.toml: [storages.wrong]: unknown option rot of driver fs; known are root"
+            "storages.toml: [storages.wrong]: unknown option rot of driver fs; known options: root"
         ),
         "{error}"
     );

@@ -1,4 +1,4 @@
-//! `drivers`: what drivers there are, and their options.
+//! Listing drivers and their options with `drivers`.
 
 use crate::support::Sandbox;
 
@@ -35,13 +35,13 @@ fn options_of_a_driver_are_listed_with_type_default_and_purpose() {
 }
 
 #[test]
-fn a_driver_without_options_of_its_own_has_those_of_every_driver() {
+fn a_driver_without_its_own_options_has_the_common_ones() {
     let printed = Sandbox::new().run(&["drivers", "memory"]).done();
     assert!(printed.starts_with("memory  memory:\n\nOptions of every driver:\n"), "{printed}");
 }
 
 #[test]
 fn an_unknown_driver_is_a_usage_error_that_names_the_known_ones() {
-    let said = Sandbox::new().run(&["drivers", "tape"]).failed(2);
-    assert!(said.contains("no driver is called \"tape\"; known are fs, http, "), "{said}");
+    let error = Sandbox::new().run(&["drivers", "tape"]).failed(2);
+    assert!(error.contains("no driver is called \"tape\"; known drivers: fs, http, "), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The configuration types inside an application's own configuration, in whatever format it uses.
+//! Storages in an application's own configuration, in any format.
 
 use anystorage::config::{StorageConfig, StoragesConfig};
 use anystorage::{Loader, Storages};
@@ -38,7 +38,7 @@ const JSON: &str = r#"{
 }"#;
 
 #[test]
-fn toml_and_json_mean_the_same() {
+fn toml_and_json_configurations_are_equal() {
     let from_toml: App = toml::from_str(TOML).unwrap();
     let from_json: App = serde_json::from_str(JSON).unwrap();
     for app in [&from_toml, &from_json] {
@@ -52,12 +52,12 @@ fn toml_and_json_mean_the_same() {
 }
 
 #[test]
-fn mistakes_are_told_as_for_a_file() {
+fn mistakes_are_reported_as_for_a_file() {
     let app: App =
         serde_json::from_str(r#"{"name":"", "storages": {"default": {"driver": "probe"}}}"#)
             .unwrap();
-    let said = refused(loader().config(&app.storages).open_all().unwrap_err());
-    assert_eq!(said, "[storages.default]: option root of driver probe is missing");
+    let error = refused(loader().config(&app.storages).open_all().unwrap_err());
+    assert_eq!(error, "[storages.default]: option root of driver probe is missing");
 
     let driverless =
         serde_json::from_str::<App>(r#"{"name":"", "storages": {"default": {}}}"#).unwrap_err();
@@ -68,7 +68,7 @@ fn mistakes_are_told_as_for_a_file() {
 }
 
 #[test]
-fn a_secret_that_is_the_name_of_a_variable_is_refused() {
+fn a_secret_with_an_unreplaced_variable_is_refused() {
     let token = |token: &str| -> StoragesConfig {
         let token = serde_json::to_string(token).unwrap();
         serde_json::from_str(&format!(
@@ -76,12 +76,12 @@ fn a_secret_that_is_the_name_of_a_variable_is_refused() {
         ))
         .unwrap()
     };
-    let said = refused(loader().config(&token("${TOKEN}")).open_all().unwrap_err());
+    let error = refused(loader().config(&token("${TOKEN}")).open_all().unwrap_err());
     assert!(
-        said.starts_with(
+        error.starts_with(
             "[storages.default]: option token: it holds ${, but nothing replaces variables"
         ),
-        "{said}"
+        "{error}"
     );
     loader().config(&token("$${TOKEN}")).open_all().unwrap();
     let text =
@@ -90,10 +90,13 @@ fn a_secret_that_is_the_name_of_a_variable_is_refused() {
 }
 
 #[test]
-fn the_short_cut_builds_with_the_drivers_of_this_crate() {
+fn from_config_uses_the_drivers_of_this_crate() {
     let app: App = serde_json::from_str(JSON).unwrap();
-    let said = refused(Storages::from_config(&app.storages).unwrap_err());
-    assert!(said.starts_with(r#"[storages.default]: unknown driver "probe"; known are"#), "{said}");
-    let said = refused(Loader::new().config(&StoragesConfig::new()).open("default").unwrap_err());
-    assert!(said.contains("none is configured"), "{said}");
+    let error = refused(Storages::from_config(&app.storages).unwrap_err());
+    assert!(
+        error.starts_with(r#"[storages.default]: unknown driver "probe"; known drivers:"#),
+        "{error}"
+    );
+    let error = refused(Loader::new().config(&StoragesConfig::new()).open("default").unwrap_err());
+    assert!(error.contains("no storage is configured"), "{error}");
 }

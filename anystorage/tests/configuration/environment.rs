@@ -32,7 +32,7 @@ fn a_variable_defines_a_storage() {
 }
 
 #[test]
-fn a_file_is_named_by_a_variable_and_its_storages_are_replaced_by_others() {
+fn storage_config_names_a_file_and_url_variables_replace_its_storages() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(
         directory.path(),
@@ -49,7 +49,7 @@ fn a_file_is_named_by_a_variable_and_its_storages_are_replaced_by_others() {
 }
 
 #[test]
-fn a_variable_replaces_a_name_that_it_cannot_spell() {
+fn a_variable_replaces_a_name_with_other_characters() {
     let directory = tempfile::tempdir().unwrap();
     let one = write(directory.path(), "[storages.user-uploads]\ndriver='probe'\nroot='x'");
     let environment = Environment::empty()
@@ -67,8 +67,11 @@ fn a_variable_replaces_a_name_that_it_cannot_spell() {
         directory.path(),
         "[storages.user-uploads]\ndriver='probe'\n[storages.'user.uploads']\ndriver='probe'",
     );
-    let said = refused(loader().with_environment(environment).env().unwrap_err());
-    assert!(said.contains("STORAGE_USER_UPLOADS_URL") && said.contains("user.uploads"), "{said}");
+    let error = refused(loader().with_environment(environment).env().unwrap_err());
+    assert!(
+        error.contains("STORAGE_USER_UPLOADS_URL") && error.contains("user.uploads"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -77,11 +80,11 @@ fn an_empty_variable_counts_as_unset() {
         Environment::empty().with("STORAGE_CONFIG", "").with("STORAGE_DEFAULT_URL", "");
     assert_eq!(names(environment.clone()), Vec::<String>::new());
     let error = loader().with_environment(environment).env().unwrap().open("default").unwrap_err();
-    assert!(refused(error).contains("none is configured"));
+    assert!(refused(error).contains("no storage is configured"));
 }
 
 #[test]
-fn a_variable_that_is_wrong_is_named() {
+fn an_error_names_the_invalid_variable() {
     let wrong = |url: &str| {
         let environment = Environment::empty().with("STORAGE_DEFAULT_URL", url);
         let definitions = loader().with_environment(environment).env().unwrap();
@@ -89,7 +92,7 @@ fn a_variable_that_is_wrong_is_named() {
     };
     assert_eq!(
         wrong("http://x/"),
-        "STORAGE_DEFAULT_URL: unknown URL scheme http; known are probe:"
+        "STORAGE_DEFAULT_URL: unknown URL scheme http; known URL schemes: probe:"
     );
     assert!(wrong("/srv/media").starts_with("STORAGE_DEFAULT_URL: not a URL of a storage"));
     assert!(
@@ -100,35 +103,35 @@ fn a_variable_that_is_wrong_is_named() {
 }
 
 #[test]
-fn the_file_that_a_variable_names_is_named_in_errors() {
+fn an_error_names_the_file_of_storage_config() {
     let environment = Environment::empty().with("STORAGE_CONFIG", "/nonesuch/storages.toml");
-    let said = refused(loader().with_environment(environment).env().unwrap_err());
-    assert_eq!(said, "/nonesuch/storages.toml: cannot be read");
+    let error = refused(loader().with_environment(environment).env().unwrap_err());
+    assert_eq!(error, "/nonesuch/storages.toml: cannot be read");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_not_text_is_named() {
+fn an_error_names_a_variable_that_is_not_utf_8() {
     use std::os::unix::ffi::OsStrExt;
     let bytes = std::ffi::OsStr::from_bytes(b"probe:/\xff");
     let definitions = loader()
         .with_environment(Environment::empty().with("STORAGE_DEFAULT_URL", bytes))
         .env()
         .unwrap();
-    let said = refused(definitions.open("default").unwrap_err());
+    let error = refused(definitions.open("default").unwrap_err());
     assert_eq!(
-        said,
+        error,
         "STORAGE_DEFAULT_URL: the environment variable STORAGE_DEFAULT_URL is not UTF-8 text"
     );
 
     let loader = loader().with_environment(Environment::empty().with("ODD", bytes));
     let definitions = loader.toml_str("[storages.default]\ndriver='probe'\nroot='${ODD}'").unwrap();
-    let said = refused(definitions.open("default").unwrap_err());
-    assert_eq!(said, "[storages.default]: the environment variable ODD is not UTF-8 text");
+    let error = refused(definitions.open("default").unwrap_err());
+    assert_eq!(error, "[storages.default]: the environment variable ODD is not UTF-8 text");
 }
 
 #[test]
-fn variables_are_replaced_inside_the_strings_of_a_file() {
+fn variables_in_the_strings_of_a_file_are_replaced() {
     let environment = Environment::empty()
         .with("WHERE", "me")
         .with("DIR", "dia")
@@ -145,26 +148,26 @@ fn variables_are_replaced_inside_the_strings_of_a_file() {
 }
 
 #[test]
-fn a_doubled_dollar_stands_for_the_text_itself() {
+fn a_doubled_dollar_escapes_a_variable() {
     let definitions = read("[storages.default]\ndriver='probe'\nroot='x'\nprefix='$${WHERE}'");
     assert_eq!(definitions.open("default").unwrap().info().location, "memory:/${WHERE}");
 }
 
 #[test]
-fn a_missing_variable_is_named() {
-    let said = refusal("[storages.default]\ndriver='probe'\nroot='a/${GONE}/b'");
+fn an_error_names_a_missing_variable() {
+    let error = refusal("[storages.default]\ndriver='probe'\nroot='a/${GONE}/b'");
     assert!(
-        said.starts_with(
+        error.starts_with(
             "[storages.default]: option root: the environment variable GONE is not set"
         ),
-        "{said}"
+        "{error}"
     );
-    let said = refusal("[storages.default]\ndriver='probe'\nroot='x'\nhosts=['${GONE']");
-    assert_eq!(said, "[storages.default]: option hosts: a ${ without its }");
+    let error = refusal("[storages.default]\ndriver='probe'\nroot='x'\nhosts=['${GONE']");
+    assert_eq!(error, "[storages.default]: option hosts: a ${ without its }");
 }
 
 #[test]
-fn a_given_environment_hides_that_of_the_process() {
+fn an_explicit_environment_replaces_that_of_the_process() {
     assert!(std::env::var_os("PATH").is_some(), "the test needs a variable that is set");
     let text = "[storages.default]\ndriver='probe'\nroot='x'\nhosts=['${PATH}']";
     assert!(refusal(text).contains("PATH is not set"));
@@ -177,7 +180,7 @@ fn a_given_environment_hides_that_of_the_process() {
 }
 
 #[test]
-fn a_variable_in_an_unrelated_table_is_not_missed() {
+fn a_missing_variable_in_an_unrelated_table_is_not_an_error() {
     let text =
         "[storages.good]\ndriver='probe'\nroot='x'\n[storages.bad]\ndriver='probe'\nroot='${GONE}'";
     read(text).open("good").unwrap();

@@ -1,4 +1,4 @@
-//! Configuration: what it means, and what every mistake in it says.
+//! Tests of configurations and of the errors for mistakes in them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

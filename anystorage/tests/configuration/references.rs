@@ -32,27 +32,27 @@ async fn a_storage_refers_to_an_inline_table() {
 }
 
 #[test]
-fn a_reference_to_nothing_lists_the_known_names() {
+fn a_reference_to_a_missing_storage_lists_the_known_names() {
     assert_eq!(
         refusal(
             "[storages.default]\ndriver='alias'\norigin='medai'\n[storages.media]\ndriver='probe'\nroot='x'"
         ),
-        r#"[storages.default]: no storage is called "medai"; known are default, media"#
+        r#"[storages.default]: no storage is called "medai"; known storages: default, media"#
     );
 }
 
 #[test]
-fn a_circle_is_refused_and_shown() {
-    let said = refusal(
+fn a_circle_of_references_is_an_error_that_contains_the_circle() {
+    let error = refusal(
         "[storages.default]\ndriver='alias'\norigin='b'\n[storages.b]\ndriver='alias'\norigin='c'\n\
          [storages.c]\ndriver='alias'\norigin={driver='alias', origin='b'}",
     );
-    assert!(said.ends_with("storages refer to each other in a circle: b -> c -> b"), "{said}");
-    let said = refusal("[storages.default]\ndriver='alias'\norigin='default'");
-    assert!(said.ends_with("in a circle: default -> default"), "{said}");
+    assert!(error.ends_with("storages refer to each other in a circle: b -> c -> b"), "{error}");
+    let error = refusal("[storages.default]\ndriver='alias'\norigin='default'");
+    assert!(error.ends_with("in a circle: default -> default"), "{error}");
 }
 
-/// Storages `s0000`, `s0001`, ..., each of which refers to the next one, and the last to a probe.
+/// Storages `s0000`, `s0001`, ... that refer to the next one, and the last to a probe.
 fn chain(count: usize) -> String {
     let mut text = String::new();
     for number in 1..count {
@@ -63,17 +63,20 @@ fn chain(count: usize) -> String {
 }
 
 #[test]
-fn a_long_chain_of_storages_is_refused_and_overflows_no_stack() {
+fn a_long_chain_of_references_is_refused_without_a_stack_overflow() {
     read(&chain(16)).open_all().unwrap();
     for count in [17, 3000] {
         let definitions = read(&chain(count));
-        // From the far end, and with all that are behind it already built.
-        for said in [definitions.open("s0000").unwrap_err(), definitions.open_all().unwrap_err()] {
-            let said = refused(said);
-            assert!(said.contains("more than 16 storages refer to each other in a row"), "{said}");
+        // From the first storage, and with the referenced ones already built.
+        for error in [definitions.open("s0000").unwrap_err(), definitions.open_all().unwrap_err()] {
+            let error = refused(error);
+            assert!(
+                error.contains("more than 16 storages refer to each other in a row"),
+                "{error}"
+            );
         }
     }
-    // Named the other way round, each is built before the one that refers to it.
+    // In reverse order, each storage is built before the one that refers to it.
     let mut text = "[storages.s0000]\ndriver='probe'\nroot='x'\n".to_owned();
     for number in 1..17 {
         writeln!(text, "[storages.s{number:04}]\ndriver='alias'\norigin='s{:04}'", number - 1)
@@ -84,29 +87,29 @@ fn a_long_chain_of_storages_is_refused_and_overflows_no_stack() {
     for _ in 0..20 {
         inline = format!("{{driver='alias', origin={inline}}}");
     }
-    let said = refusal(&format!("[storages.default]\ndriver='alias'\norigin={inline}"));
-    assert!(said.contains("more than 16 storages"), "{said}");
+    let error = refusal(&format!("[storages.default]\ndriver='alias'\norigin={inline}"));
+    assert!(error.contains("more than 16 storages"), "{error}");
 }
 
 #[test]
-fn the_error_of_a_storage_that_is_referred_to_shows_the_way_there() {
-    let said = refusal(
+fn the_error_of_a_referenced_storage_contains_the_references() {
+    let error = refusal(
         "[storages.default]\ndriver='alias'\norigin='media'\n[storages.media]\ndriver='probe'",
     );
     assert_eq!(
-        said,
+        error,
         "[storages.default]: [storages.media]: option root of driver probe is missing"
     );
 }
 
 #[test]
-fn a_reference_to_a_storage_that_cannot_be_read_says_why() {
+fn a_reference_to_an_invalid_storage_contains_the_reason() {
     let definitions = read(
         "[storages.default]\ndriver='alias'\norigin='media'\n[storages.media]\ndriver='probe'\nroot='${GONE}'",
     );
-    let said = refused(definitions.open("default").unwrap_err());
+    let error = refused(definitions.open("default").unwrap_err());
     assert!(
-        said.contains(r#"no storage is called "media""#) && said.contains("GONE is not set"),
-        "{said}"
+        error.contains(r#"no storage is called "media""#) && error.contains("GONE is not set"),
+        "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! The driver `s3`, as configuration files and URLs set it up. Nothing here sends a request.
+//! The driver `s3` in configuration files and URLs. These tests send no requests.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use anystorage::{Environment, Error, ErrorKind, Loader, Storage};
 
 use super::support::{everything, refused};
 
-/// All that could else come from the environment of whoever runs this.
+/// The options that could otherwise come from the environment of the user.
 const TABLE: &str = "driver = 's3'\nbucket = 'media'\nregion = 'eu-west-1'\nendpoint = 'https://s3.example.com'\n\
                      access_key_id = 'AKTEST'\nsecret_access_key = 'CANARY-6f1e'";
 const CANARY: &str = "CANARY-6f1e";
-/// The longest window that a link can be stable for, so that no test meets its end.
+/// The maximum window of a stable link, so that it does not end during a test.
 const WINDOW: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 
 fn loader() -> Loader {
     Loader::new().with_environment(Environment::empty())
 }
 
-/// A storage of the table above; a line of it whose option is here too gives way.
+/// Returns a storage of the table above. Options in `lines` replace those of the table.
 fn opened(lines: &str) -> Result<Storage, Error> {
     loader().toml_str(&table(lines)).and_then(|definitions| definitions.open("default"))
 }
@@ -33,7 +33,7 @@ fn refusal(lines: &str) -> String {
     refused(opened(lines).expect_err(lines))
 }
 
-/// A storage without keys of its own.
+/// Returns a storage without credentials.
 fn bare(lines: &str) -> Result<Storage, Error> {
     let text =
         format!("[storages.default]\ndriver = 's3'\nendpoint = 'https://s3.example.com'\n{lines}");
@@ -43,25 +43,25 @@ fn bare(lines: &str) -> Result<Storage, Error> {
 async fn link(storage: &Storage) -> String {
     let link =
         storage.url("a.png").expires_in(Duration::from_secs(60)).stable_for(WINDOW).await.unwrap();
-    link.url.to_string()
+    link.to_string()
 }
 
 #[test]
-fn an_endpoint_without_a_scheme_is_refused_with_what_to_write_and_never_shown() {
+fn an_endpoint_without_a_scheme_is_an_error_with_a_hint_and_without_the_value() {
     for option in ["endpoint", "signing_endpoint"] {
         for value in ["'s3.example.org'", "'localhost:9000'", "4711"] {
-            let said = refusal(&format!("{option} = {value}"));
+            let error = refusal(&format!("{option} = {value}"));
             assert!(
-                said.contains(&format!("option {option}: expected a whole URL, with https://")),
-                "{said}"
+                error.contains(&format!("option {option}: expected a whole URL, with https://")),
+                "{error}"
             );
-            assert!(!said.contains(value.trim_matches('\'')), "{said}");
+            assert!(!error.contains(value.trim_matches('\'')), "{error}");
         }
     }
 }
 
 #[test]
-fn a_table_with_all_options_is_a_storage() {
+fn a_table_with_all_options_is_valid() {
     let storage = opened(
         r#"
         bucket = "media"
@@ -100,17 +100,17 @@ fn a_table_with_all_options_is_a_storage() {
 }
 
 #[test]
-fn a_bucket_alone_is_enough_where_it_is_public() {
+fn a_public_bucket_needs_no_other_option() {
     let storage = bare("bucket = 'media'\nanonymous = true").unwrap();
     assert!(storage.info().location.ends_with("/media"), "{}", storage.info().location);
     assert!(!storage.info().capabilities.signed_get);
 }
 
 #[test]
-fn an_unknown_option_is_named_with_those_that_are_known() {
+fn an_unknown_option_is_an_error_that_lists_the_known_ones() {
     assert_eq!(
         refusal("buckt = 'media'"),
-        "[storages.default]: unknown option buckt of driver s3; known are bucket, region, endpoint, path_style, \
+        "[storages.default]: unknown option buckt of driver s3; known options: bucket, region, endpoint, path_style, \
          access_key_id, secret_access_key, session_token, profile, anonymous, signing_endpoint, acl, sse, \
          sse_kms_key_id, storage_class, checksum, part_size, concurrency, quirks, allow_http, and for every driver \
          prefix, read_only, public_url, timeout, retries, default_headers"
@@ -120,7 +120,7 @@ fn an_unknown_option_is_named_with_those_that_are_known() {
 }
 
 #[test]
-fn an_option_that_cannot_be_meant_is_named_with_the_way_out() {
+fn an_invalid_option_is_an_error_with_a_hint() {
     for (lines, option, way_out) in [
         ("endpoint = 'minio:9000'", "endpoint", "https://"),
         ("endpoint = 'http://127.0.0.1:9000'", "endpoint", "allow_http = true"),
@@ -148,29 +148,29 @@ fn an_option_that_cannot_be_meant_is_named_with_the_way_out() {
             "no canned ACLs",
         ),
     ] {
-        let said = refusal(lines);
+        let error = refusal(lines);
         assert!(
-            said.contains(&format!("option {option}")) && said.contains(way_out),
-            "{lines}: {said}"
+            error.contains(&format!("option {option}")) && error.contains(way_out),
+            "{lines}: {error}"
         );
     }
 }
 
 #[test]
-fn half_a_pair_of_keys_is_refused() {
+fn an_incomplete_pair_of_credentials_is_refused() {
     for (lines, missing) in [
         ("access_key_id = 'AKTEST'", "secret_access_key"),
         ("secret_access_key = 'CANARY-6f1e'", "access_key_id"),
         ("session_token = 'CANARY-6f1e'", "access_key_id and secret_access_key"),
     ] {
-        let said = refused(bare(&format!("bucket = 'media'\n{lines}")).expect_err(lines));
-        assert!(said.contains("is set, but not") && said.contains(missing), "{said}");
+        let error = refused(bare(&format!("bucket = 'media'\n{lines}")).expect_err(lines));
+        assert!(error.contains("is set, but not") && error.contains(missing), "{error}");
     }
     assert!(refusal("anonymous = true").contains("exclude each other"));
 }
 
 #[test]
-fn a_url_names_bucket_prefix_and_options() {
+fn a_url_contains_bucket_prefix_and_options() {
     for (url, location) in [
         ("s3://media?anonymous=true", "/media"),
         ("s3://media/?anonymous=true&region=eu-west-1", "/media"),
@@ -183,7 +183,7 @@ fn a_url_names_bucket_prefix_and_options() {
 }
 
 #[test]
-fn a_url_that_is_none_is_told_so() {
+fn an_invalid_url_is_an_error_with_the_reason() {
     let refusal = |url: &str| refused(loader().open(url).expect_err(url));
     assert!(refusal("s3:media").contains("s3://bucket"));
     assert!(refusal("s3:///media?anonymous=true").contains("s3://bucket"));
@@ -205,7 +205,7 @@ fn a_url_that_is_none_is_told_so() {
 }
 
 #[test]
-fn a_url_holds_no_secrets() {
+fn a_url_with_a_secret_is_refused() {
     for url in [
         "s3://AKTEST:CANARY-6f1e@media/a",
         "s3://CANARY-6f1e@media/a",
@@ -228,14 +228,14 @@ fn a_url_holds_no_secrets() {
 }
 
 #[tokio::test]
-async fn a_variable_of_the_environment_can_be_the_secret() {
+async fn a_secret_can_come_from_a_variable() {
     let text = table("secret_access_key = '${MEDIA_SECRET}'");
     let with = |secret: &str| {
         let environment = Environment::empty().with("MEDIA_SECRET", secret);
         loader().with_environment(environment).toml_str(&text).unwrap().open("default").unwrap()
     };
     let written = opened("").unwrap();
-    // Whoever signs the same has the same secret.
+    // Equal signatures mean equal secrets.
     assert_eq!(link(&with(CANARY)).await, link(&written).await);
     assert_ne!(link(&with("another")).await, link(&written).await);
 
@@ -248,7 +248,7 @@ async fn a_variable_of_the_environment_can_be_the_secret() {
 }
 
 #[test]
-fn nothing_shows_a_secret() {
+fn no_output_contains_a_secret() {
     let storage = opened("session_token = 'CANARY-6f1e'").unwrap();
     assert!(!format!("{storage:?} {:?} {:?}", storage.driver(), storage.info()).contains(CANARY));
     for lines in [
@@ -274,12 +274,12 @@ fn nothing_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn the_options_of_every_driver_hold_for_this_one() {
+async fn the_common_options_apply_to_s3() {
     let lines = "prefix = 'below'\npublic_url = 'https://media.example.com/m'\nread_only = true";
     let storage = opened(lines).unwrap();
     let public = storage.url("a b.png").await.unwrap();
     assert_eq!(public.as_str(), "https://media.example.com/m/below/a%20b.png");
-    // A signed link leads to the service, not to the public address.
+    // A signed link has the host of the service, not the public address.
     let signed = storage.url("a b.png").expires_in(Duration::from_secs(60)).await.unwrap();
     let place = "https://s3.example.com/media/below/a%20b.png?";
     assert!(signed.as_str().starts_with(place), "{signed}");
@@ -288,7 +288,7 @@ async fn the_options_of_every_driver_hold_for_this_one() {
 }
 
 #[tokio::test]
-async fn an_endpoint_has_the_bucket_in_its_path_unless_told_otherwise() {
+async fn an_endpoint_has_the_bucket_in_its_path_by_default() {
     let place = async |lines: &str| {
         link(&opened(lines).unwrap()).await.split('?').next().unwrap().to_owned()
     };
@@ -300,10 +300,10 @@ async fn an_endpoint_has_the_bucket_in_its_path_unless_told_otherwise() {
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_told() {
-    let said = refused(bare("bucket = 'media'\nprofile = 'no such profile, surely'").unwrap_err());
+fn a_missing_profile_is_an_error() {
+    let error = refused(bare("bucket = 'media'\nprofile = 'no such profile, surely'").unwrap_err());
     assert!(
-        said.contains("option profile names the profile") && said.contains("not there"),
-        "{said}"
+        error.contains("option profile names the profile") && error.contains("not there"),
+        "{error}"
     );
 }

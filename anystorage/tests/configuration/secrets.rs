@@ -1,5 +1,4 @@
-//! A secret shows in nothing that is printed, whatever is wrong with the configuration that holds
-//! it.
+//! No output contains a secret, whatever mistake the configuration has.
 
 use anystorage::config::StoragesConfig;
 use anystorage::{Environment, Error};
@@ -14,7 +13,7 @@ fn assert_hidden(what: &str, error: &Error) {
 }
 
 #[test]
-fn no_error_of_a_file_shows_a_value() {
+fn errors_of_a_file_contain_no_values() {
     let wrong_values = [
         "level = 'CANARY-6f1e'",
         "ratio = 'CANARY-6f1e'",
@@ -70,7 +69,7 @@ fn no_error_of_a_file_shows_a_value() {
 }
 
 #[test]
-fn no_error_of_a_url_shows_the_url() {
+fn errors_of_a_url_do_not_contain_the_url() {
     for url in [
         "probe://ada:CANARY-6f1e@host/x",
         "probe://CANARY-6f1e@host/x",
@@ -94,7 +93,7 @@ fn no_error_of_a_url_shows_the_url() {
 }
 
 #[test]
-fn no_mistake_in_an_applications_own_format_shows_a_value() {
+fn errors_of_an_embedded_configuration_contain_no_values() {
     for json in [
         r#""CANARY-6f1e""#,
         r#"["CANARY-6f1e"]"#,
@@ -111,7 +110,7 @@ fn no_mistake_in_an_applications_own_format_shows_a_value() {
 }
 
 #[test]
-fn nothing_that_was_read_or_built_shows_a_value() {
+fn debug_output_contains_no_values() {
     let text = "[storages.default]\ndriver='probe'\nroot='CANARY-6f1e'\ntoken='${TOKEN}'\nhosts=['CANARY-6f1e']\n\
                 [storages.alias]\ndriver='alias'\norigin={driver='probe', root='x', token='CANARY-6f1e'}";
     let loader = loader().with_environment(Environment::empty().with("TOKEN", CANARY));

@@ -1,4 +1,4 @@
-//! A registry with two drivers of the tests' own, so that the tests hold whatever features are on.
+//! A registry with two test drivers, so that the tests do not depend on features.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use anystorage::config::{Options, Secret, Value};
 use anystorage::{Definitions, Environment, Error, ErrorKind, Loader, Memory, Registry};
 use serde::Deserialize;
 
-/// The options of the driver `probe`: one of each type.
+/// The options of the driver `probe`, one of each type.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "read for their errors only")]
@@ -45,7 +45,7 @@ struct Window {
     width: u8,
 }
 
-/// The options of the driver `alias`, which shows another storage.
+/// The options of the driver `alias`, which refers to another storage.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Alias {
@@ -68,7 +68,7 @@ pub(crate) fn registry() -> Registry {
     registry
 }
 
-/// Reads with the drivers above and with no environment.
+/// Returns a loader with the drivers above and an empty environment.
 pub(crate) fn loader() -> Loader {
     Loader::new().with_registry(registry()).with_environment(Environment::empty())
 }
@@ -77,7 +77,7 @@ pub(crate) fn read(toml: &str) -> Definitions {
     loader().toml_str(toml).unwrap()
 }
 
-/// What is said about the storage `default` of a document that is wrong.
+/// Returns the error message for the storage `default` of an invalid document.
 pub(crate) fn refusal(toml: &str) -> String {
     match loader().toml_str(toml) {
         Ok(definitions) => refused(definitions.open("default").unwrap_err()),
@@ -91,7 +91,7 @@ pub(crate) fn refused(error: Error) -> String {
     error.message().to_owned()
 }
 
-/// All that could be printed of an error: `Display` and `Debug`, its own and of all its sources.
+/// Returns the `Display` and `Debug` output of an error and of its sources.
 pub(crate) fn everything(error: &Error) -> String {
     let mut all = format!("{error} {error:?} {error:#?}");
     let mut source = error.source();

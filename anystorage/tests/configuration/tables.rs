@@ -5,7 +5,7 @@ use anystorage::{ErrorKind, Storages};
 use super::support::{loader, read, refusal, refused};
 
 #[test]
-fn a_table_is_a_storage() {
+fn a_table_defines_a_storage() {
     let storages = read(
         r#"
         [storages.default]
@@ -31,42 +31,42 @@ fn a_table_is_a_storage() {
 }
 
 #[test]
-fn an_unknown_name_lists_the_known_ones() {
+fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
     let definitions =
         read("[storages.a]\ndriver='probe'\nroot='x'\n[storages.b]\ndriver='probe'\nroot='x'");
     assert_eq!(
         refused(definitions.open("c").unwrap_err()),
-        r#"no storage is called "c"; known are a, b"#
+        r#"no storage is called "c"; known storages: a, b"#
     );
     let storages = definitions.open_all().unwrap();
     assert_eq!(
         refused(storages.get("c").unwrap_err()),
-        r#"no storage is called "c"; known are a, b"#
+        r#"no storage is called "c"; known storages: a, b"#
     );
     assert_eq!(
         refused(storages.default_storage().unwrap_err()),
-        r#"no storage is called "default"; known are a, b"#
+        r#"no storage is called "default"; known storages: a, b"#
     );
 }
 
 #[test]
-fn no_storages_at_all_says_how_to_configure_one() {
-    let said = refused(Storages::default().default_storage().unwrap_err());
-    assert!(said.contains("STORAGE_CONFIG") && said.contains("STORAGE_<NAME>_URL"), "{said}");
+fn an_empty_configuration_is_an_error_with_a_hint() {
+    let error = refused(Storages::default().default_storage().unwrap_err());
+    assert!(error.contains("STORAGE_CONFIG") && error.contains("STORAGE_<NAME>_URL"), "{error}");
 }
 
 #[test]
-fn an_unknown_option_is_named_with_those_that_are_known() {
-    let said = refusal("[storages.default]\ndriver = 'probe'\nroot = '/srv'\nprefx = 'a'");
+fn an_unknown_option_is_an_error_that_lists_the_known_ones() {
+    let error = refusal("[storages.default]\ndriver = 'probe'\nroot = '/srv'\nprefx = 'a'");
     assert_eq!(
-        said,
-        "[storages.default]: unknown option prefx of driver probe; known are root, level, ratio, strict, mode, token, \
+        error,
+        "[storages.default]: unknown option prefx of driver probe; known options: root, level, ratio, strict, mode, token, \
          hosts, window, and for every driver prefix, read_only, public_url, timeout, retries, default_headers"
     );
 }
 
 #[test]
-fn a_missing_option_is_named() {
+fn an_error_names_a_missing_option() {
     assert_eq!(
         refusal("[storages.default]\ndriver = 'probe'"),
         "[storages.default]: option root of driver probe is missing"
@@ -74,21 +74,21 @@ fn a_missing_option_is_named() {
 }
 
 #[test]
-fn an_unknown_driver_is_named_with_those_that_are_known() {
+fn an_unknown_driver_is_an_error_that_lists_the_known_ones() {
     assert_eq!(
         refusal("[storages.default]\ndriver = 'prob'"),
-        r#"[storages.default]: unknown driver "prob"; known are alias, probe"#
+        r#"[storages.default]: unknown driver "prob"; known drivers: alias, probe"#
     );
 }
 
 #[test]
-fn a_missing_driver_says_how_to_name_one() {
-    let said = refusal("[storages.default]\nroot = '/srv'");
-    assert!(said.starts_with("[storages.default]: option driver is missing"), "{said}");
+fn a_missing_driver_is_an_error_with_a_hint() {
+    let error = refusal("[storages.default]\nroot = '/srv'");
+    assert!(error.starts_with("[storages.default]: option driver is missing"), "{error}");
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_named_with_the_type_wanted() {
+fn a_value_of_the_wrong_type_is_an_error_with_the_expected_type() {
     for (line, option, wanted) in [
         ("level = 'many'", "level", "u32"),
         ("level = -1", "level", "u32"),
@@ -98,7 +98,7 @@ fn a_value_of_the_wrong_type_is_named_with_the_type_wanted() {
         ("hosts = 'a'", "hosts", "a sequence"),
         ("window = 3", "window", "struct"),
         ("window = { width = 'wide' }", "window.width", "u8"),
-        ("window = { widht = 3 }", "window", "known are width"),
+        ("window = { widht = 3 }", "window", "known keys: width"),
         ("window = { }", "window", "key width is missing"),
         ("timeout = 'soon'", "timeout", "a duration"),
         ("retries = 'often'", "retries", "u32"),
@@ -110,12 +110,13 @@ fn a_value_of_the_wrong_type_is_named_with_the_type_wanted() {
         ("default_headers = { Cache-Contrl = 'no-store' }", "default_headers", "cache_contrl"),
         ("default_headers = { Cache-Control = '' }", "default_headers", "cache_control"),
     ] {
-        let said = refusal(&format!("[storages.default]\ndriver = 'probe'\nroot = '/srv'\n{line}"));
+        let error =
+            refusal(&format!("[storages.default]\ndriver = 'probe'\nroot = '/srv'\n{line}"));
         assert!(
-            said.starts_with(&format!("[storages.default]: option {option}: ")),
-            "{line}: {said}"
+            error.starts_with(&format!("[storages.default]: option {option}: ")),
+            "{line}: {error}"
         );
-        assert!(said.contains(wanted), "{line}: {said}");
+        assert!(error.contains(wanted), "{line}: {error}");
     }
     assert_eq!(
         refusal("[storages.default]\ndriver = 3"),
@@ -131,7 +132,7 @@ fn numbers_and_booleans_may_be_written_as_text() {
 }
 
 #[tokio::test]
-async fn the_options_of_every_driver_become_layers() {
+async fn the_common_options_become_layers() {
     let storage = read(
         r#"
         [storages.default]
@@ -165,14 +166,14 @@ fn a_date_may_be_written_without_quotes() {
 }
 
 #[test]
-fn a_syntax_error_tells_the_line() {
-    let said = refusal("[storages.default]\ndriver = \"probe\"\nroot = /srv");
-    assert!(said.starts_with("line 3, column 8: "), "{said}");
+fn a_syntax_error_contains_its_line() {
+    let error = refusal("[storages.default]\ndriver = \"probe\"\nroot = /srv");
+    assert!(error.starts_with("line 3, column 8: "), "{error}");
     assert_eq!(refusal("[storages.a]\n[storages.a]"), "line 2, column 11: duplicate key");
 }
 
 #[test]
-fn other_tables_belong_to_the_application() {
+fn other_tables_are_ignored() {
     read("title = 'shop'\n[server]\nport = 80\nsecret = '${NOT_OURS}'\n[storages.default]\ndriver='probe'\nroot='x'")
         .open_all()
         .unwrap();
@@ -189,13 +190,13 @@ fn a_document_without_storages_is_refused() {
         refusal("[[storages]]\ndriver = 'probe'"),
         "storages: expected tables, as in [storages.default]"
     );
-    let said = refusal("[storages]\ndefault = 'probe:'");
-    assert!(said.starts_with("[storages.default]: expected a table"), "{said}");
+    let error = refusal("[storages]\ndefault = 'probe:'");
+    assert!(error.starts_with("[storages.default]: expected a table"), "{error}");
     assert_eq!(read("[storages]").names().count(), 0);
 }
 
 #[test]
-fn a_file_is_read_and_named_in_errors() {
+fn errors_of_a_file_contain_its_name() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("storages.toml");
     let shown = path.display().to_string();
@@ -205,19 +206,19 @@ fn a_file_is_read_and_named_in_errors() {
 
     std::fs::write(&path, "[storages.default]\ndriver = 'probe'\nrot = 'x'").unwrap();
     let definitions = loader().toml_file(&path).unwrap();
-    for said in [
+    for error in [
         refused(definitions.open("default").unwrap_err()),
         refused(definitions.open_all().unwrap_err()),
     ] {
         assert!(
-            said.starts_with(&format!("{shown}: [storages.default]: unknown option rot")),
-            "{said}"
+            error.starts_with(&format!("{shown}: [storages.default]: unknown option rot")),
+            "{error}"
         );
     }
 
     std::fs::write(&path, "[storages.default").unwrap();
-    let said = refused(loader().toml_file(&path).unwrap_err());
-    assert!(said.starts_with(&format!("{shown}: line 1, column ")), "{said}");
+    let error = refused(loader().toml_file(&path).unwrap_err());
+    assert!(error.starts_with(&format!("{shown}: line 1, column ")), "{error}");
 
     std::fs::write(&path, b"\xff").unwrap();
     assert_eq!(refused(loader().toml_file(&path).unwrap_err()), format!("{shown}: cannot be read"));
@@ -229,7 +230,7 @@ fn a_file_is_read_and_named_in_errors() {
 }
 
 #[test]
-fn a_broken_storage_is_in_nobodys_way_until_all_are_built() {
+fn an_invalid_storage_does_not_affect_others_unless_all_are_built() {
     let definitions = read(
         "[storages.good]\ndriver='probe'\nroot='x'\n[storages.bad]\ndriver='probe'\nretries='x'\n\
          [storages.worse]\ndriver='nonesuch'",
@@ -244,7 +245,7 @@ fn a_broken_storage_is_in_nobodys_way_until_all_are_built() {
 }
 
 #[test]
-fn the_same_mistake_is_found_by_the_short_cuts() {
+fn the_constructors_of_storages_report_the_same_errors() {
     let text = "[storages.default]\ndriver = 'nonesuch'";
     assert!(
         refused(Storages::from_toml_str(text).unwrap_err())

@@ -1,4 +1,4 @@
-//! URLs as locations.
+//! Storages from URLs.
 
 use super::support::{loader, refused};
 
@@ -7,7 +7,7 @@ fn refusal(url: &str) -> String {
 }
 
 #[test]
-fn the_query_holds_options_as_text() {
+fn the_query_contains_options_as_text() {
     let storage = loader()
         .open("probe:/x?level=3&strict=true&ratio=0.5&mode=safe&prefix=a%20b&retries=2")
         .unwrap();
@@ -15,12 +15,12 @@ fn the_query_holds_options_as_text() {
 }
 
 #[test]
-fn an_unknown_scheme_lists_the_known_ones() {
-    assert_eq!(refusal("ftp://example.com/"), "unknown URL scheme ftp; known are probe:");
+fn an_unknown_scheme_is_an_error_that_lists_the_known_ones() {
+    assert_eq!(refusal("ftp://example.com/"), "unknown URL scheme ftp; known URL schemes: probe:");
 }
 
 #[test]
-fn a_driver_without_a_url_form_says_so() {
+fn a_driver_without_a_url_form_is_an_error_with_the_reason() {
     assert_eq!(
         refusal("alias:media"),
         "driver alias has no URL form: configure it in a config file"
@@ -28,10 +28,10 @@ fn a_driver_without_a_url_form_says_so() {
 }
 
 #[test]
-fn an_option_that_is_unknown_doubled_or_wrong_is_named() {
+fn an_error_names_an_unknown_repeated_or_invalid_option() {
     assert!(
         refusal("probe:/x?rot=1")
-            .starts_with("unknown option rot of driver probe; known are root, ")
+            .starts_with("unknown option rot of driver probe; known options: root, ")
     );
     assert_eq!(refusal("probe:/x?level=1&level=2"), "option level is given twice in the URL");
     assert_eq!(refusal("probe:/x?root=y"), "option root is given twice in the URL");
@@ -47,33 +47,33 @@ fn user_name_and_password_are_refused() {
         "probe://:hunter2@host/x",
         "ftp://ada@host/",
     ] {
-        let said = refusal(url);
+        let error = refusal(url);
         assert!(
-            said.contains("user name or password") && said.contains("config file"),
-            "{url}: {said}"
+            error.contains("user name or password") && error.contains("config file"),
+            "{url}: {error}"
         );
     }
 }
 
 #[test]
-fn a_secret_option_is_refused_in_every_url() {
-    let said = refusal("probe:/x?token=hunter2");
+fn secret_options_are_refused_in_every_url() {
+    let error = refusal("probe:/x?token=hunter2");
     assert!(
-        said.starts_with("option token: a URL holds no secrets: set it in a config file"),
-        "{said}"
+        error.starts_with("option token: a URL holds no secrets: set it in a config file"),
+        "{error}"
     );
     let environment =
         anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?token=hunter2");
-    let said = refused(loader().with_environment(environment).open("media").unwrap_err());
-    assert!(said.contains("a URL holds no secrets"), "{said}");
+    let error = refused(loader().with_environment(environment).open("media").unwrap_err());
+    assert!(error.contains("a URL holds no secrets"), "{error}");
 }
 
 #[cfg(all(unix, feature = "fs"))]
 #[test]
-fn a_file_url_holds_no_signing_key() {
+fn a_signing_key_in_a_file_url_is_refused() {
     let url = "file:///nonesuch?signing_key=0123456789abcdef&public_url=https://example.com/";
-    let said = refused(anystorage::open(url).unwrap_err());
-    assert!(said.contains("option signing_key: a URL holds no secrets"), "{said}");
+    let error = refused(anystorage::open(url).unwrap_err());
+    assert!(error.contains("option signing_key: a URL holds no secrets"), "{error}");
 }
 
 #[test]
@@ -82,25 +82,25 @@ fn a_fragment_is_refused() {
 }
 
 #[test]
-fn a_path_is_told_how_to_be_a_url() {
+fn a_path_is_an_error_that_contains_the_url_form() {
     assert!(refusal("./media").contains("file:///absolute/path"));
     assert!(refusal("/srv/media").contains("file:///absolute/path"));
 }
 
 #[test]
-fn what_has_no_colon_is_the_name_of_a_storage() {
+fn text_without_a_colon_is_the_name_of_a_storage() {
     let environment =
         anystorage::Environment::empty().with("STORAGE_MEDIA_URL", "probe:/x?prefix=m");
     let loader = loader().with_environment(environment);
     assert_eq!(loader.open("media").unwrap().info().location, "memory:/m");
     assert_eq!(
         refused(loader.open("medai").unwrap_err()),
-        r#"no storage is called "medai"; known are media"#
+        r#"no storage is called "medai"; known storages: media"#
     );
 }
 
 #[test]
-fn memory_is_a_url_and_a_driver() {
+fn memory_is_a_scheme_and_a_driver() {
     assert_eq!(anystorage::open("memory:?prefix=a").unwrap().info().location, "memory:/a");
     for url in ["memory:x", "memory:/x", "memory://x", "memory:///"] {
         assert!(refused(anystorage::open(url).unwrap_err()).contains("memory:"), "{url}");
@@ -120,13 +120,13 @@ async fn a_file_url_opens_a_directory() {
 
 #[cfg(all(unix, feature = "fs"))]
 #[test]
-fn a_root_that_only_a_shell_would_expand_is_refused_with_what_to_write() {
+fn a_root_with_a_shell_variable_is_an_error_with_a_hint() {
     for root in ["~/media", "$HOME/media"] {
         let text = format!("[storages.default]\ndriver = 'fs'\nroot = '{root}'");
-        let said = refused(anystorage::Storages::from_toml_str(&text).unwrap_err());
+        let error = refused(anystorage::Storages::from_toml_str(&text).unwrap_err());
         assert!(
-            said.starts_with("[storages.default]: option root: ") && said.contains("${HOME}/..."),
-            "{said}"
+            error.starts_with("[storages.default]: option root: ") && error.contains("${HOME}/..."),
+            "{error}"
         );
     }
 }
@@ -144,7 +144,8 @@ fn the_fs_driver_is_registered_if_its_feature_is_on() {
         anystorage::Storages::from_toml_str("[storages.default]\ndriver = 'fs'\nrot = '/srv'")
             .unwrap_err();
     assert!(
-        refused(unknown)
-            .starts_with("[storages.default]: unknown option rot of driver fs; known are root, ")
+        refused(unknown).starts_with(
+            "[storages.default]: unknown option rot of driver fs; known options: root, "
+        )
     );
 }

@@ -114,9 +114,8 @@ fn link_or_reason(link: anystorage::Result<Link>) -> Result<String> {
     match link {
         Ok(link) => {
             // Everyone who has a signed link may use it, so its query is not printed.
-            let mut shown = link.url.clone();
-            let signature = if shown.query().is_some() { "?..." } else { "" };
-            shown.set_query(None);
+            let shown = link.without_query();
+            let signature = if link.query().is_some() { "?..." } else { "" };
             let until =
                 link.expires_at.map(|time| format!(" until {}", anystorage::format_time(time)));
             Ok(format!("{shown}{signature}{}", until.unwrap_or_default()))

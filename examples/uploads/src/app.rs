@@ -1,6 +1,6 @@
 //! The routes of the application: upload files, list them, delete them.
 
-use anystorage::serve::{Serve, failure};
+use anystorage::serve::{Serve, error_response};
 use anystorage::{Error, Payload, Result, Storage, keys};
 use axum::Router;
 use axum::body::Body;
@@ -77,7 +77,7 @@ impl From<Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        // `failure` chooses the status by method, and PUT is the method of uploads.
-        failure(&Method::PUT, &self.0).map(Body::new)
+        // `error_response` chooses the status by method, and PUT is the method of uploads.
+        error_response(&Method::PUT, &self.0).map(Body::new)
     }
 }

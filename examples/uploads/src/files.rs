@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anystorage::serve::is_active;
+use anystorage::serve::is_active_content;
 use anystorage::{ErrorKind, Key, ObjectMeta, Result, Storage};
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -52,7 +52,7 @@ async fn link(storage: &Storage, meta: &ObjectMeta) -> Result<String> {
     if storage.info().capabilities.signed_get {
         link = link.expires_in(LIFETIME);
         // Active content is downloaded instead of displayed, as `Serve` does.
-        if meta.content_type().is_none_or(is_active) {
+        if meta.content_type().is_none_or(is_active_content) {
             link = link.response_content_disposition("attachment");
         }
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
-use url::Url;
 
 use super::options::{DeclaredOptions, Options, Value};
 use super::parse::duration;
 use super::spec::OptionSpec;
 use crate::error::{Error, Result};
+use crate::link::LinkBase;
 use crate::metadata::Metadata;
 
 crate::options! {
@@ -22,10 +22,10 @@ crate::options! {
         /// Whether the storage refuses everything that would change it.
         #[serde(default)]
         pub read_only: bool => "boolean", default false;
-        /// The public address of the backend's root: the base of public links. A `prefix` comes
-        /// after it.
-        #[serde(default, deserialize_with = "plain_url")]
-        pub public_url: Option<Url> => "URL";
+        /// The public address of the backend's root: the base of public links. A URL, or a path such
+        /// as `/media/` on the host of the page that shows the links. A `prefix` comes after it.
+        #[serde(default, deserialize_with = "link_base")]
+        pub public_url: Option<LinkBase> => "URL";
         /// The longest time without a response or progress.
         #[serde(default, deserialize_with = "duration::option")]
         pub timeout: Option<Duration> => "duration";
@@ -66,16 +66,10 @@ impl CommonOptions {
     }
 }
 
-/// A URL that keys can be put behind and that everybody may see.
-fn plain_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+/// Reads a [`LinkBase`]. Errors do not contain the text.
+fn link_base<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LinkBase>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let plain = Url::parse(&text).ok().filter(|url| {
-        let bare = url.username().is_empty() && url.password().is_none();
-        !url.cannot_be_a_base() && bare && url.query().is_none() && url.fragment().is_none()
-    });
-    let expected =
-        "expected a URL without user name, query or fragment, as in https://media.example.com/";
-    plain.map(Some).ok_or_else(|| de::Error::custom(expected))
+    LinkBase::parse(&text).map(Some).map_err(de::Error::custom)
 }
 
 /// `Cache-Control` as people know it, `cache_control` as the field is called.

@@ -276,7 +276,7 @@ impl ConfigError {
                 let common = common.join(", ");
                 let common =
                     driver.map_or_else(String::new, |_| format!(", and for every driver {common}"));
-                format!("unknown option {name}{of_driver}; known are {own}{common}")
+                format!("unknown option {name}{of_driver}; known options: {own}{common}")
             }
             Self::Missing { name } => format!("option {name}{of_driver} is missing"),
             Self::Bad { path, reason } if path.is_empty() => reason,

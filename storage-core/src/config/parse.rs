@@ -83,7 +83,7 @@ impl ConfigError {
             // Inside a table of its own, the lists of the driver's options would mislead.
             Self::Unknown { name: inner, known } => Self::Bad {
                 path: name.to_owned(),
-                reason: format!("unknown key {inner}; known are {}", known.join(", ")),
+                reason: format!("unknown key {inner}; known keys: {}", known.join(", ")),
             },
             Self::Missing { name: inner } => {
                 Self::Bad { path: name.to_owned(), reason: format!("key {inner} is missing") }

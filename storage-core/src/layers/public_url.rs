@@ -3,28 +3,26 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use url::Url;
 
 use crate::driver::{Driver, DriverInfo};
 use crate::error::Result;
 use crate::forward;
 use crate::key::Key;
-use crate::link::Link;
+use crate::link::{Link, LinkBase};
 use crate::options::{UrlMethod, UrlOptions};
-use crate::signed_url::public_url;
 
 /// Answers unsigned links with a base URL and the key: a CNAME, a CDN, a web server that shows the
 /// storage's objects. Signed links, and so all links for uploading, are still the inner driver's.
 #[derive(Debug, Clone)]
 pub struct PublicUrl {
     inner: Arc<dyn Driver>,
-    base: Url,
+    base: LinkBase,
 }
 
 impl PublicUrl {
     /// Wraps a driver. Links go below `base`, whether or not its path ends in a slash.
     #[must_use]
-    pub fn new(inner: Arc<dyn Driver>, base: Url) -> Self {
+    pub fn new(inner: Arc<dyn Driver>, base: LinkBase) -> Self {
         Self { inner, base }
     }
 }
@@ -43,7 +41,7 @@ impl Driver for PublicUrl {
         {
             return self.inner.url(key, options).await;
         }
-        let mut link = Link::public(public_url(&self.base, key));
+        let mut link = self.base.link(key);
         link.method = options.method;
         Ok(link)
     }

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use storage_core::signed_url::{SigningKey, public_url};
+use storage_core::signed_url::SigningKey;
 use storage_core::{
-    Driver, DriverInfo, Error, Key, Link, Result, UrlMethod, UrlOptions, async_trait, forward,
+    Driver, DriverInfo, Error, Key, Link, LinkBase, Result, UrlMethod, UrlOptions, async_trait,
+    forward,
 };
-use url::Url;
 
 #[derive(Debug)]
 pub(crate) struct Linked {
     inner: Arc<dyn Driver>,
-    base: Url,
+    base: LinkBase,
     signer: SigningKey,
 }
 
@@ -38,7 +38,7 @@ impl Driver for Linked {
             (None, UrlMethod::Put | UrlMethod::Post) => {
                 Err(Error::unsupported("a link for uploading needs expires_in"))
             }
-            (None, _) => Ok(Link::public(public_url(&self.base, key))),
+            (None, _) => Ok(self.base.link(key)),
         }
     }
 

@@ -89,7 +89,7 @@ fn an_unknown_or_missing_option_is_named_with_those_that_are_known() {
 
 #[test]
 fn what_makes_no_sense_is_refused_with_the_way_out() {
-    refused(options().with("origin", "medium"), &["option origin", "medium", "known are"]);
+    refused(options().with("origin", "medium"), &["option origin", "medium", "known storages:"]);
     refused(options().with("mirror", "ftp://m.example.com/"), &["option mirror", "https://"]);
     refused(options().with("mirror", "https://m.example.com/?a=b"), &["option mirror", "query"]);
     refused(options().with("mirror", Value::Array(Vec::new())), &["option mirror", "at least one"]);

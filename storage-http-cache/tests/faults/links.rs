@@ -191,8 +191,7 @@ async fn with_its_signing_key_links_to_the_mirror_are_signed_for_it() {
             link.as_str().starts_with(&format!("{}download/{KEY}?", scene.mirror.url())),
             "{link}"
         );
-        let grant =
-            signer.verify(method, &key, link.url.query().unwrap(), SystemTime::now()).unwrap();
+        let grant = signer.verify(method, &key, link.query().unwrap(), SystemTime::now()).unwrap();
         assert_eq!(grant.content_type.as_deref(), Some("a/c"));
     }
     // The question was signed as well.

@@ -59,7 +59,7 @@ async fn a_link_is_followed_by_whoever_has_it() {
     let storage = Storage::new(nginx.http("/plain").build().unwrap());
     let link = storage.url("a ?#&.txt").await.unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    assert_eq!(client.get(link.url).send().await.unwrap().text().await.unwrap(), "hello");
+    assert_eq!(client.get(link.as_str()).send().await.unwrap().text().await.unwrap(), "hello");
 }
 
 #[tokio::test]

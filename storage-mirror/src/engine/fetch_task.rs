@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{Error, ErrorKind, Key, Object, Result, escape_invisible};
+use storage_core::internal::escape_invisible;
+use storage_core::{Error, ErrorKind, Key, Object, Result};
 use tokio::sync::watch;
 
 use super::fetches::{Arrival, Fetch, FetchState};

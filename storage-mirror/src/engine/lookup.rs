@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage, TtlCache};
+use storage_core::internal::TtlCache;
+use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage};
 
 use super::body;
 use super::counters::Counters;

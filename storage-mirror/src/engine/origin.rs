@@ -1,8 +1,7 @@
 //! Parts of a version, from origin.
 
-use storage_core::{
-    Error, ErrorKind, Key, ObjectMeta, ObjectStream, Result, Storage, escape_invisible,
-};
+use storage_core::internal::escape_invisible;
+use storage_core::{Error, ErrorKind, Key, ObjectMeta, ObjectStream, Result, Storage};
 
 /// Opens the rest of a version at origin.
 ///

@@ -1,6 +1,7 @@
 //! [`Shared`]: what the engine and its fetches share.
 
-use storage_core::{Key, Storage, TtlCache};
+use storage_core::internal::TtlCache;
+use storage_core::{Key, Storage};
 
 use super::counters::Counters;
 use super::fetches::Fetches;

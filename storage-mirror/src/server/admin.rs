@@ -9,7 +9,8 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTH
 use http::{Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use storage_core::config::Secret;
-use storage_serve::{Body, failure, key_of, method_not_allowed, plain};
+use storage_serve::internal::{key_from_path, method_not_allowed, text_response};
+use storage_serve::{ResponseBody, error_response};
 
 use super::analytics;
 use super::config::MirrorConfig;
@@ -47,14 +48,14 @@ impl Admin {
         method: &Method,
         wanted: &Method,
         headers: &HeaderMap,
-    ) -> Option<Response<Body>> {
+    ) -> Option<Response<ResponseBody>> {
         // A browser sends a password that it was once asked for with whatever form a page has it
         // post.
         let is_authorized = self.has_bearer_token(headers)
             || (wanted != Method::POST && self.has_password(headers));
         if !is_authorized {
             let mut response =
-                plain(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
+                text_response(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
             response
                 .headers_mut()
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"anystorage\""));
@@ -89,7 +90,7 @@ impl Admin {
         headers: &HeaderMap,
         path: &str,
         query: &str,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         if let Some(refusal) = self.refused(method, &Method::POST, headers) {
             return refusal;
         }
@@ -97,21 +98,21 @@ impl Admin {
             let prefix =
                 url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "prefix");
             let Some((_, prefix)) = prefix else {
-                return plain(
+                return text_response(
                     StatusCode::BAD_REQUEST,
                     "Name a key (/purge/<key>) or a prefix (/purge?prefix=).\n",
                 );
             };
             self.engine.purge_prefix(&prefix).await
         } else {
-            match key_of(path) {
+            match key_from_path(path) {
                 Ok(key) => self.engine.purge(&key).await.map(usize::from),
                 Err(error) => Err(error),
             }
         };
         match purged {
             Ok(count) => json(StatusCode::OK, &serde_json::json!({ "purged": count })),
-            Err(error) => failure(method, &error),
+            Err(error) => error_response(method, &error),
         }
     }
 
@@ -121,11 +122,11 @@ impl Admin {
         method: &Method,
         headers: &HeaderMap,
         path: &str,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         if let Some(refusal) = self.refused(method, &Method::POST, headers) {
             return refusal;
         }
-        match key_of(path) {
+        match key_from_path(path) {
             Ok(key) => {
                 self.engine.forget_missing(&key);
                 let available = self.engine.is_ready(&key).await;
@@ -135,15 +136,16 @@ impl Admin {
                     &serde_json::json!({ "available": available, "fetching": fetching }),
                 )
             }
-            Err(error) => failure(method, &error),
+            Err(error) => error_response(method, &error),
         }
     }
 
-    pub(super) fn metrics(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+    pub(super) fn metrics(&self, method: &Method, headers: &HeaderMap) -> Response<ResponseBody> {
         if let Some(refusal) = self.refused(method, &Method::GET, headers) {
             return refusal;
         }
-        let mut response = plain(StatusCode::OK, "").map(|_| Body::bytes(self.exposition().into()));
+        let mut response = text_response(StatusCode::OK, "")
+            .map(|_| ResponseBody::bytes(self.exposition().into()));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response
@@ -188,7 +190,11 @@ impl Admin {
         let _ = writeln!(text, "{name} {}", self.records.lost());
     }
 
-    pub(super) async fn status(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+    pub(super) async fn status(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response<ResponseBody> {
         if let Some(refusal) = self.refused(method, &Method::GET, headers) {
             return refusal;
         }
@@ -200,7 +206,7 @@ impl Admin {
         method: &Method,
         headers: &HeaderMap,
         query: &str,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         match self.refused(method, &Method::GET, headers) {
             Some(refusal) => refusal,
             None => analytics::exported(self.records.analytics.clone(), query).await,

@@ -8,7 +8,10 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ErrorKind, Key, Link, Result};
-use storage_serve::{Active, Body, Overrides, Reader, Source, failure_response, plain, respond};
+use storage_serve::internal::{
+    HeaderOverrides, Responder, Source, error_response_unlogged, responses, text_response,
+};
+use storage_serve::{ActiveContent, ResponseBody};
 
 use super::config::MirrorConfig;
 use super::record::Outcome;
@@ -32,9 +35,9 @@ const VIA_MIRROR: HeaderValue = HeaderValue::from_static("1.1 anystorage");
 pub(super) struct Delivery {
     engine: Engine,
     records: Arc<Records>,
-    reader: Reader,
+    reader: Responder,
     /// For programs that have the token: metadata as it is stored.
-    exact_reader: Reader,
+    exact_reader: Responder,
     redirect_on_miss: bool,
 }
 
@@ -43,7 +46,7 @@ pub(super) struct ObjectRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
     pub(super) key: &'a Key,
-    pub(super) overrides: Overrides,
+    pub(super) overrides: HeaderOverrides,
     /// When the signed link expires that admitted the request. `None` if everybody may read.
     pub(super) link_ends: Option<SystemTime>,
     /// Whether the client has the token. Then headers contain the metadata as it is stored, and
@@ -53,19 +56,22 @@ pub(super) struct ObjectRequest<'a> {
 
 impl Delivery {
     pub(super) fn new(config: &MirrorConfig, engine: &Engine, records: &Arc<Records>) -> Self {
-        let mut exact_reader = Reader::default();
-        exact_reader.policy.active = Active::Inline;
-        exact_reader.policy.user_metadata = true;
+        let mut exact_reader = Responder::default();
+        exact_reader.headers.active_content = ActiveContent::Inline;
+        exact_reader.headers.user_metadata = true;
         Self {
             engine: engine.clone(),
             records: Arc::clone(records),
-            reader: Reader::default(),
+            reader: Responder::default(),
             exact_reader,
             redirect_on_miss: config.redirect_on_miss,
         }
     }
 
-    pub(super) async fn respond(&self, request: ObjectRequest<'_>) -> (Response<Body>, Outcome) {
+    pub(super) async fn respond(
+        &self,
+        request: ObjectRequest<'_>,
+    ) -> (Response<ResponseBody>, Outcome) {
         let (mut response, outcome) = match self.try_respond(&request).await {
             Ok(response) => response,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -79,10 +85,13 @@ impl Delivery {
             }
         };
         response.headers_mut().append(VIA, VIA_MIRROR);
-        (respond::finish(request.method, response), outcome)
+        (responses::finish(request.method, response), outcome)
     }
 
-    async fn try_respond(&self, request: &ObjectRequest<'_>) -> Result<(Response<Body>, Outcome)> {
+    async fn try_respond(
+        &self,
+        request: &ObjectRequest<'_>,
+    ) -> Result<(Response<ResponseBody>, Outcome)> {
         let (engine, key) = (&self.engine, request.key);
         if !engine.contains(key) && !engine.is_known_missing(key) {
             // Origin can respond to HEAD without sending the object.
@@ -115,7 +124,7 @@ impl Delivery {
         request: &ObjectRequest<'_>,
         version: Version,
         status: CacheStatus,
-    ) -> Result<Response<Body>> {
+    ) -> Result<Response<ResponseBody>> {
         let (age, date) = (version.age().as_secs(), version.date());
         let source = CachedSource { engine: self.engine.clone(), version };
         let mut response = self.read(request, &source, status_header(status)).await?;
@@ -133,18 +142,18 @@ impl Delivery {
         request: &ObjectRequest<'_>,
         source: &S,
         status: HeaderValue,
-    ) -> Result<Response<Body>> {
+    ) -> Result<Response<ResponseBody>> {
         let reader = if request.has_token { &self.exact_reader } else { &self.reader };
         let overrides = request.overrides.clone();
         let mut response =
-            reader.answer(source, request.method, request.headers, request.key, overrides).await?;
+            reader.respond(source, request.method, request.headers, request.key, overrides).await?;
         let headers = response.headers_mut();
         headers.insert(CACHE_STATUS, status);
         if request.has_token {
             // A cache on the way must not send it to a browser.
             headers.append(VARY, HeaderValue::from_static("authorization"));
         } else if request.link_ends.is_some() {
-            respond::make_private(headers);
+            responses::make_private(headers);
         }
         Ok(response)
     }
@@ -154,7 +163,7 @@ impl Delivery {
         &self,
         request: &ObjectRequest<'_>,
         reason: &'static str,
-    ) -> Result<Response<Body>> {
+    ) -> Result<Response<ResponseBody>> {
         self.records.requests.passed.add(1);
         let detail = format!("anystorage; fwd=miss; detail=\"{reason}\"");
         let status = HeaderValue::from_str(&detail)
@@ -175,7 +184,10 @@ impl Delivery {
 
     /// Redirects to origin's own URL while the object is fetched. Returns `None` if that is not
     /// configured, or if origin has no link that grants as much as the client's.
-    async fn redirect(&self, request: &ObjectRequest<'_>) -> Result<Option<Response<Body>>> {
+    async fn redirect(
+        &self,
+        request: &ObjectRequest<'_>,
+    ) -> Result<Option<Response<ResponseBody>>> {
         if !self.redirect_on_miss {
             return Ok(None);
         }
@@ -184,7 +196,7 @@ impl Delivery {
         self.records.requests.misses.add(1);
         let location = HeaderValue::from_str(link.as_str())
             .map_err(|cause| Error::unexpected("origin's link is not a valid header", cause))?;
-        let mut response = plain(StatusCode::FOUND, "");
+        let mut response = text_response(StatusCode::FOUND, "");
         let headers = response.headers_mut();
         headers.insert(LOCATION, location);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -215,7 +227,8 @@ impl Delivery {
             link => link,
         };
         match link {
-            Ok(link) => Ok(Some(link)),
+            // A relative link would lead back to this mirror.
+            Ok(link) => Ok((!link.is_relative()).then_some(link)),
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
             Err(error) => Err(error),
         }
@@ -232,13 +245,13 @@ fn redirect_lifetime(link_ends: Option<SystemTime>, now: SystemTime) -> Option<D
     (!left.is_zero()).then(|| left.min(REDIRECT_LIFETIME))
 }
 
-fn set_age(response: &mut Response<Body>, age: u64) {
+fn set_age(response: &mut Response<ResponseBody>, age: u64) {
     response.headers_mut().insert(AGE, HeaderValue::from(age.min(MAX_AGE)));
 }
 
 /// Sets the `Date` of the response that the object came with. The next cache, and the client's own,
 /// count `Expires` from it (RFC 9111, section 4.2.1).
-fn set_date(response: &mut Response<Body>, date: SystemTime) {
+fn set_date(response: &mut Response<ResponseBody>, date: SystemTime) {
     let date = httpdate::fmt_http_date(date.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND));
     if let Ok(date) = HeaderValue::from_str(&date) {
         response.headers_mut().insert(DATE, date);
@@ -246,7 +259,7 @@ fn set_date(response: &mut Response<Body>, date: SystemTime) {
 }
 
 /// The response for a missing object. `asked` if origin was asked because of this request.
-fn missing(asked: bool) -> Response<Body> {
+fn missing(asked: bool) -> Response<ResponseBody> {
     let mut response = not_found();
     let status = if asked {
         "anystorage; fwd=uri-miss; fwd-status=404"
@@ -260,8 +273,8 @@ fn missing(asked: bool) -> Response<Body> {
 /// The response if origin fails. The status blames origin (502, 504) and not this server. It is 504
 /// if there is a stale version that must not be served (RFC 9111, section 5.2.2.2). The caller logs
 /// the failure.
-fn failed(error: &Error, had_stale: bool) -> Response<Body> {
-    let mut response = failure_response(error);
+fn failed(error: &Error, had_stale: bool) -> Response<ResponseBody> {
+    let mut response = error_response_unlogged(error);
     if had_stale {
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     } else if response.status() == StatusCode::INTERNAL_SERVER_ERROR {

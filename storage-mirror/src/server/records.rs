@@ -17,7 +17,7 @@ use http::request::Parts;
 use http::{Method, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use storage_core::{Error, Key, Result};
-use storage_serve::Body;
+use storage_serve::ResponseBody;
 
 use super::access_log::{AccessLog, Line};
 use super::analytics::Analytics;
@@ -164,7 +164,7 @@ impl PendingRecord {
     }
 
     /// Wraps the response, which is recorded when its body has ended or is dropped.
-    pub(crate) fn watch(mut self, response: Response<Body>) -> Response<RecordedBody> {
+    pub(crate) fn watch(mut self, response: Response<ResponseBody>) -> Response<RecordedBody> {
         self.record.status = response.status().as_u16();
         self.record.is_from_start = match self.record.status {
             OK => true,
@@ -186,7 +186,7 @@ impl Drop for PendingRecord {
 
 /// The body of a response. It counts the bytes that it hands out.
 pub(crate) struct RecordedBody {
-    body: Body,
+    body: ResponseBody,
     pending: PendingRecord,
 }
 

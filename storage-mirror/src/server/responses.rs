@@ -2,14 +2,16 @@
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use storage_serve::{Body, plain};
+use storage_serve::ResponseBody;
+use storage_serve::internal::text_response;
 
-pub(super) fn not_found() -> Response<Body> {
-    plain(StatusCode::NOT_FOUND, "There is no such file.\n")
+pub(super) fn not_found() -> Response<ResponseBody> {
+    text_response(StatusCode::NOT_FOUND, "There is no such file.\n")
 }
 
-pub(super) fn json(status: StatusCode, document: &serde_json::Value) -> Response<Body> {
-    let mut response = plain(status, "").map(|_| Body::bytes(document.to_string().into()));
+pub(super) fn json(status: StatusCode, document: &serde_json::Value) -> Response<ResponseBody> {
+    let mut response =
+        text_response(status, "").map(|_| ResponseBody::bytes(document.to_string().into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

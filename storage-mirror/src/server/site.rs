@@ -21,9 +21,10 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use storage_core::signed_url::{Grant, SigningKey};
 use storage_core::{Error, ErrorKind, Key, Result, UrlMethod};
-use storage_serve::{
-    Body, Overrides, failure, key_of, malformed, method_not_allowed, plain, respond,
+use storage_serve::internal::{
+    HeaderOverrides, key_from_path, method_not_allowed, reject_malformed, responses, text_response,
 };
+use storage_serve::{ResponseBody, error_response};
 
 use super::admin::Admin;
 use super::config::MirrorConfig;
@@ -133,8 +134,8 @@ impl Site {
         let mut record =
             self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
         // A mirror reads no bodies.
-        let response = match malformed(head, false) {
-            Some(refusal) => respond::finish(&head.method, refusal),
+        let response = match reject_malformed(head, false) {
+            Some(refusal) => responses::finish(&head.method, refusal),
             None => self.route(listener, head, &mut record).await,
         };
         record.watch(response)
@@ -145,7 +146,7 @@ impl Site {
         listener: Listener,
         head: &Parts,
         record: &mut PendingRecord,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
         let route = Route::of(uri.path());
         let admin =
@@ -175,7 +176,7 @@ impl Site {
         query: &str,
         headers: &HeaderMap,
         record: &mut PendingRecord,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let wanted = match *method {
             Method::GET => UrlMethod::Get,
             Method::HEAD => UrlMethod::Head,
@@ -188,7 +189,7 @@ impl Site {
         // Each link has an end; without one it would end at once.
         let link_ends =
             self.signing_key.is_some().then(|| grant.expires_at.unwrap_or(SystemTime::UNIX_EPOCH));
-        let overrides = Overrides::from(grant);
+        let overrides = HeaderOverrides::from(grant);
         let has_token = self.admin.as_ref().is_some_and(|admin| admin.has_bearer_token(headers));
         let request = ObjectRequest { method, headers, key: &key, overrides, link_ends, has_token };
         let (response, outcome) = self.delivery.respond(request).await;
@@ -197,7 +198,7 @@ impl Site {
     }
 
     /// The original protocol's answer, to the letter.
-    async fn verify(&self, method: &Method, path: &str, query: &str) -> Response<Body> {
+    async fn verify(&self, method: &Method, path: &str, query: &str) -> Response<ResponseBody> {
         if *method != Method::GET && *method != Method::HEAD {
             return method_not_allowed("GET, HEAD");
         }
@@ -215,7 +216,7 @@ impl Site {
 
     /// Deny by default: the key is allowed, and with a signing key the request has a link for it.
     fn admit(&self, method: UrlMethod, path: &str, query: &str) -> Result<(Key, Grant)> {
-        let key = key_of(path)?;
+        let key = key_from_path(path)?;
         let is_allowed =
             |prefixes: &Vec<String>| prefixes.iter().any(|prefix| key.as_str().starts_with(prefix));
         if !self.allow.as_ref().is_none_or(is_allowed) {
@@ -229,22 +230,22 @@ impl Site {
     }
 }
 
-fn refusal(method: &Method, error: &Error) -> Response<Body> {
+fn refusal(method: &Method, error: &Error) -> Response<ResponseBody> {
     let response = match error.kind() {
-        ErrorKind::PermissionDenied => plain(
+        ErrorKind::PermissionDenied => text_response(
             StatusCode::FORBIDDEN,
             "This needs a signed link, and one that has not expired.\n",
         ),
-        _ => failure(method, error),
+        _ => error_response(method, error),
     };
-    respond::finish(method, response)
+    responses::finish(method, response)
 }
 
-fn healthy(method: &Method) -> Response<Body> {
+fn healthy(method: &Method) -> Response<ResponseBody> {
     if *method != Method::GET && *method != Method::HEAD {
         return method_not_allowed("GET, HEAD");
     }
-    respond::finish(method, plain(StatusCode::OK, "ok\n"))
+    responses::finish(method, text_response(StatusCode::OK, "ok\n"))
 }
 
 fn verified(
@@ -252,7 +253,7 @@ fn verified(
     available: bool,
     file: &str,
     error: Option<&str>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let document = serde_json::json!({
         "available": available,
         "file": file,

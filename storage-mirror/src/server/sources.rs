@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use storage_core::{Key, Object, ObjectMeta, OpenOptions, ResponseMeta, Result, Storage};
-use storage_serve::Source;
+use storage_serve::internal::Source;
 
 use crate::engine::{Engine, Version};
 

@@ -7,7 +7,8 @@ use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, Hea
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use storage_core::Error;
-use storage_serve::{Body, failure, plain};
+use storage_serve::internal::text_response;
+use storage_serve::{ResponseBody, error_response};
 use tokio::task::spawn_blocking;
 
 use super::metrics::figures;
@@ -25,13 +26,13 @@ pub(super) async fn status(
     records: &Arc<Records>,
     max_size: u64,
     headers: &HeaderMap,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let (engine, records) = (engine.clone(), Arc::clone(records));
     // It walks over all keys, and must not block other requests.
     let document = match spawn_blocking(move || document(&engine, &records, max_size)).await {
         Ok(document) => document,
         Err(join) => {
-            return failure(&Method::GET, &Error::unexpected("the status failed", join));
+            return error_response(&Method::GET, &Error::unexpected("the status failed", join));
         }
     };
     let mut response = if prefers_html(headers) {
@@ -91,8 +92,9 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max
     td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\
     @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}}";
 
-fn html(document: &Value) -> Response<Body> {
-    let mut response = plain(StatusCode::OK, "").map(|_| Body::bytes(page(document).into()));
+fn html(document: &Value) -> Response<ResponseBody> {
+    let mut response =
+        text_response(StatusCode::OK, "").map(|_| ResponseBody::bytes(page(document).into()));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

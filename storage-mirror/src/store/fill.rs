@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
-use storage_core::{Checksum, Error, ErrorKind, Hasher, Result, escape_invisible};
+use storage_core::internal::escape_invisible;
+use storage_core::{Checksum, Error, ErrorKind, Hasher, Result};
 
 use super::Shared;
 use super::buffers::Buffers;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use storage_core::{Error, Result, escape_invisible};
+use storage_core::internal::escape_invisible;
+use storage_core::{Error, Result};
 
 use super::entry::Entry;
 use super::{Shared, Store};

@@ -394,6 +394,17 @@ async fn a_miss_can_be_sent_to_origin_while_it_fills() {
     assert_eq!(mirror.fetch("/a%20b.txt").await.2, "hello");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_miss_is_not_redirected_to_a_relative_link_of_origin() {
+    let files = tempfile::TempDir::new().unwrap();
+    let public = "/files/".parse().unwrap();
+    let fs = storage_fs::Fs::builder(files.path()).public_url(public).build().unwrap();
+    let origin = Storage::new(fs);
+    origin.save("a.txt", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true }));
+    assert_eq!(mirror.fetch("/a.txt").await.2, "hello");
+}
+
 /// An origin of files that signs its links, at an address of its own.
 fn signing_origin(files: &tempfile::TempDir) -> (Storage, SigningKey) {
     let key = SigningKey::new("the signing key of origin").unwrap();
@@ -412,8 +423,11 @@ fn minute_link(key: &str) -> String {
     options.response_content_disposition = Some("attachment; filename=t.csv".to_owned());
     options.response_content_type = Some("text/csv".to_owned());
     let link = SigningKey::new(SECRET).unwrap();
-    let link =
-        link.sign(&"http://a/".parse().unwrap(), &Key::new(key).unwrap(), &options).unwrap().url;
+    let link = link
+        .sign(&"http://a/".parse().unwrap(), &Key::new(key).unwrap(), &options)
+        .unwrap()
+        .url()
+        .unwrap();
     format!("{}?{}", link.path(), link.query().unwrap())
 }
 

@@ -131,7 +131,7 @@ async fn a_private_mirror_answers_signed_links_alone() {
     let key = Key::new("a.txt").unwrap();
     let base = format!("{}/download/", mirror.url).parse().unwrap();
     let link = SigningKey::new(secret).unwrap().sign(&base, &key, &options).unwrap();
-    let query = link.url.query().unwrap().to_owned();
+    let query = link.query().unwrap().to_owned();
     for path in ["/a.txt", "/download/a.txt"] {
         assert_eq!(mirror.fetch(path).await.0.as_u16(), 403, "{path}");
         assert_eq!(mirror.fetch(&format!("{path}?{query}")).await.2, "hello", "{path}");

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use http_body_util::BodyExt;
 use storage_core::{Memory, Storage};
-use storage_serve::Encoded;
+use storage_serve::EncodingPolicy;
 use storage_serve::Serve;
 
 use crate::common::{bytes, deflate, get, gzip, head, request};
@@ -129,7 +129,7 @@ async fn an_encoding_that_nobody_here_can_decode_is_not_acceptable_to_those_who_
 #[tokio::test]
 async fn by_option_nothing_is_decoded_and_the_client_is_told() {
     let (storage, packed) = packed().await;
-    let serve = Serve::new(storage).encoded(Encoded::Refuse);
+    let serve = Serve::new(storage).encoding_policy(EncodingPolicy::Refuse);
     assert_eq!(
         get(&serve, "/a", &[("accept-encoding", "br")]).await.status,
         StatusCode::NOT_ACCEPTABLE
@@ -141,7 +141,7 @@ async fn by_option_nothing_is_decoded_and_the_client_is_told() {
 #[tokio::test]
 async fn by_option_everybody_gets_what_is_stored() {
     let (storage, packed) = packed().await;
-    let serve = Serve::new(storage).encoded(Encoded::AsStored);
+    let serve = Serve::new(storage).encoding_policy(EncodingPolicy::AsStored);
     let answer = get(&serve, "/a", &[("accept-encoding", "identity")]).await;
     assert_eq!((answer.header("content-encoding"), answer.header("vary")), ("gzip", ""));
     assert_eq!(answer.body, packed);
@@ -158,7 +158,7 @@ async fn what_is_not_what_its_encoding_says_breaks_off() {
     storage.save("other", "not gzip at all").content_encoding("gzip").await.unwrap();
     let serve = Serve::new(storage);
     for path in ["/torn", "/other"] {
-        let answer = serve.answer(request(http::Method::GET, path, &[])).await;
+        let answer = serve.handle(request(http::Method::GET, path, &[])).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(answer.into_body().collect().await.is_err(), "{path}");
     }

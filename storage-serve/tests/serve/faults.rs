@@ -95,7 +95,7 @@ async fn a_part_that_cannot_be_opened_ends_the_body() {
     let (faults, storage) = faulty("0123456789").await;
     let fails = faults.on(Operation::Open).call(2).fail(ErrorKind::Unexpected);
     let serve = Serve::new(storage);
-    let answer = serve.answer(request(Method::GET, "/a.txt", &[("range", "bytes=0-1,5-6")])).await;
+    let answer = serve.handle(request(Method::GET, "/a.txt", &[("range", "bytes=0-1,5-6")])).await;
     assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
     assert!(answer.into_body().collect().await.is_err());
     assert_eq!(fails.fired(), 1);
@@ -105,7 +105,7 @@ async fn a_part_that_cannot_be_opened_ends_the_body() {
 async fn an_object_that_is_replaced_between_two_parts_ends_the_body() {
     let storage = one_object("0123456789").await;
     let serve = Serve::new(storage.clone());
-    let answer = serve.answer(request(Method::GET, "/a.txt", &[("range", "bytes=0-1,5-6")])).await;
+    let answer = serve.handle(request(Method::GET, "/a.txt", &[("range", "bytes=0-1,5-6")])).await;
     assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
     storage.save("a.txt", "ABCDEFGHIJ").await.unwrap();
     let mut body = answer.into_body();

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use storage_core::{ETag, Memory, Metadata};
 use storage_serve::Serve;
-use storage_serve::{Active, Encoded};
+use storage_serve::{ActiveContent, EncodingPolicy};
 use tempfile::TempDir;
 
 use crate::common::scripted::{Version, scripted};
@@ -140,10 +140,10 @@ async fn head_is_get_without_the_body_in_every_case() {
     for serve in [
         Serve::new(storage.clone()),
         Serve::new(storage.clone())
-            .encoded(Encoded::Refuse)
+            .encoding_policy(EncodingPolicy::Refuse)
             .user_metadata(true)
-            .active_content(Active::Inline),
-        Serve::new(storage.clone()).encoded(Encoded::AsStored),
+            .active_content(ActiveContent::Inline),
+        Serve::new(storage.clone()).encoding_policy(EncodingPolicy::AsStored),
         Serve::new(storage.clone()).signing_key(crate::common::signing_key()),
         Serve::new(storage.clone()).redirect(storage_serve::Redirect::Public),
         Serve::new(storage.layer(|inner| {
@@ -224,7 +224,7 @@ async fn a_page_that_a_user_uploaded_is_downloaded_and_powerless() {
         assert_eq!(answer.header("content-security-policy"), "default-src 'none'; sandbox");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
     }
-    let trusted = get(&Serve::new(storage).active_content(Active::Inline), "/a", &[]).await;
+    let trusted = get(&Serve::new(storage).active_content(ActiveContent::Inline), "/a", &[]).await;
     assert_eq!(trusted.header("content-disposition"), "inline; filename=\"a.html\"");
     assert_eq!(trusted.header("content-security-policy"), "");
 }

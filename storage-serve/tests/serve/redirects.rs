@@ -43,6 +43,16 @@ async fn a_public_url_is_where_clients_are_sent() {
 }
 
 #[tokio::test]
+async fn a_relative_public_url_is_a_relative_location() {
+    let storage = one_object("hello").await;
+    let storage = storage.layer(|inner| PublicUrl::new(inner, "/cdn/".parse().unwrap()));
+    let serve = Serve::new(storage).redirect(Redirect::Public);
+    let response = get(&serve, "/a%20b.txt", &[]).await;
+    assert_eq!(response.status, StatusCode::FOUND);
+    assert_eq!(response.header("location"), "/cdn/a%20b.txt");
+}
+
+#[tokio::test]
 async fn a_signed_link_is_for_the_key_and_the_method_and_not_for_caches() {
     let (_root, storage) = signing_storage();
     let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE));

@@ -29,7 +29,7 @@ async fn below_a_path_of_axum_it_answers_as_it_does_alone() {
         for method in [Method::GET, Method::HEAD] {
             let nested =
                 router.call(request(method.clone(), "/media/a.txt", headers)).await.unwrap();
-            let direct = alone.answer(request(method.clone(), "/a.txt", headers)).await;
+            let direct = alone.handle(request(method.clone(), "/a.txt", headers)).await;
             assert_eq!(nested.status(), direct.status());
             let names = |headers: &http::HeaderMap| {
                 let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
@@ -104,5 +104,5 @@ fn it_can_be_shared_and_sent() {
     fn is<T: Send + Sync + Clone + 'static>() {}
     fn is_sent<T: Send + 'static>() {}
     is::<Serve>();
-    is_sent::<storage_serve::Body>();
+    is_sent::<storage_serve::ResponseBody>();
 }

@@ -325,7 +325,7 @@ async fn an_upload_whose_client_leaves_stores_nothing() {
     let (storage, serve) = serve().await;
     let first = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"ne")))]);
     let body = StreamBody::new(first.chain(stream::pending()));
-    let answer = serve.answer(Request::put(upload_link()).body(body).unwrap());
+    let answer = serve.handle(Request::put(upload_link()).body(body).unwrap());
     // Polled once, it waits for more.
     assert!(futures_util::FutureExt::now_or_never(answer).is_none());
     assert_eq!(stored(&storage).await, "old");

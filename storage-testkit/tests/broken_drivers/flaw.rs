@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use futures_util::TryStreamExt;
-use storage_core::signed_url::{SigningKey, public_url};
+use storage_core::signed_url::SigningKey;
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode,
-    SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
+    LinkBase, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
+    SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
 };
 use storage_testkit::foreign::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign,
@@ -61,13 +61,13 @@ impl Sound {
             return Self::form(key, options);
         }
         if options.expires_in.is_some() {
-            return Self::signer()?.sign(&Self::base(), key, options);
+            return Self::signer()?.sign(&Self::base().into(), key, options);
         }
         match options.method {
             UrlMethod::Put | UrlMethod::Post => {
                 Err(Error::unsupported("a link for PUT needs expires_in"))
             }
-            _ => Ok(Link::public(public_url(&Self::base(), key))),
+            _ => Ok(LinkBase::from(Self::base()).link(key)),
         }
     }
 

@@ -99,17 +99,11 @@ fn a_download_link_for_uploading_is_caught() {
 }
 
 flawed_url!(DoesNotEncode, |inner, key, options| {
-    let mut link = inner.link(key, options)?;
-    let query = link.url.query().map(str::to_owned);
+    let link = inner.link(key, options)?;
+    let query = link.query().map(|query| format!("?{query}")).unwrap_or_default();
     // As a driver does that writes the key into a text and parses that.
-    link.url = format!(
-        "{}{key}{}",
-        Sound::base(),
-        query.map(|query| format!("?{query}")).unwrap_or_default()
-    )
-    .parse()
-    .map_err(|error| Error::unexpected("no URL", error))?;
-    Ok(link)
+    let url = format!("{}{key}{query}", Sound::base()).parse();
+    Ok(link.with_url(url.map_err(|error| Error::unexpected("no URL", error))?))
 });
 
 #[test]
@@ -177,14 +171,13 @@ fn a_form_for_one_name_where_any_was_asked_is_caught() {
 flawed_url!(FieldsInTheUrl, |inner, key, options| {
     let mut form = inner.link(key, options)?;
     // What is in the path is not hidden.
+    let mut url = form.url()?;
     for (_, value) in &form.fields {
-        form.url = form
-            .url
-            .join(&format!("./{value}/"))
-            .map_err(|error| Error::unexpected("no URL", error))?;
+        url =
+            url.join(&format!("./{value}/")).map_err(|error| Error::unexpected("no URL", error))?;
     }
-    form.fields.iter_mut().for_each(|(_, value)| *value = form.url.path().to_owned());
-    Ok(form)
+    form.fields.iter_mut().for_each(|(_, value)| *value = url.path().to_owned());
+    Ok(form.with_url(url))
 });
 
 #[test]

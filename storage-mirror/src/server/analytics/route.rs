@@ -9,7 +9,8 @@ use futures_util::stream;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, Result};
-use storage_serve::{Body, failure, plain};
+use storage_serve::internal::text_response;
+use storage_serve::{ResponseBody, error_response};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -48,23 +49,29 @@ impl Wanted {
 
 /// Answers with the analytics, the present moment included. A client that goes away ends the
 /// reading.
-pub(crate) async fn exported(analytics: Option<Arc<Analytics>>, query: &str) -> Response<Body> {
+pub(crate) async fn exported(
+    analytics: Option<Arc<Analytics>>,
+    query: &str,
+) -> Response<ResponseBody> {
     let Some(wanted) = Wanted::read(query) else {
         let usage = "This takes from=2025-01-31, to=2025-01-31 and format=csv or format=jsonl.\n";
-        return plain(StatusCode::BAD_REQUEST, usage);
+        return text_response(StatusCode::BAD_REQUEST, usage);
     };
     let Some(analytics) = analytics else {
-        return plain(StatusCode::NOT_FOUND, "Nothing is counted here: analytics_days is 0.\n");
+        return text_response(
+            StatusCode::NOT_FOUND,
+            "Nothing is counted here: analytics_days is 0.\n",
+        );
     };
     let saving = Arc::clone(&analytics);
     let saved = spawn_blocking(move || saving.save(SystemTime::now()));
     match saved.await.unwrap_or_else(|join| Err(Error::unexpected("the analytics failed", join))) {
         Ok(()) => file(analytics, wanted),
-        Err(error) => failure(&Method::GET, &error),
+        Err(error) => error_response(&Method::GET, &error),
     }
 }
 
-fn file(analytics: Arc<Analytics>, wanted: Wanted) -> Response<Body> {
+fn file(analytics: Arc<Analytics>, wanted: Wanted) -> Response<ResponseBody> {
     let (kind, disposition) = match wanted.format {
         ExportFormat::Csv => {
             ("text/csv; charset=utf-8; header=present", "attachment; filename=\"analytics.csv\"")
@@ -86,7 +93,8 @@ fn file(analytics: Arc<Analytics>, wanted: Wanted) -> Response<Body> {
             waiting,
             |mut waiting| async move { Some((waiting.recv().await?, waiting)) },
         );
-    let mut response = plain(StatusCode::OK, "").map(|_| Body::stream(chunks, None));
+    let mut response =
+        text_response(StatusCode::OK, "").map(|_| ResponseBody::stream(chunks, None));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
     response

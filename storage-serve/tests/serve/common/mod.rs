@@ -51,7 +51,7 @@ pub(crate) async fn send<B: storage_serve::RequestBody>(
     request: Request<B>,
 ) -> Answer {
     let method = request.method().clone();
-    let (head, body) = serve.answer(request).await.into_parts();
+    let (head, body) = serve.handle(request).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let answer = Answer { status: head.status, headers: head.headers, body };
     let has_none =
@@ -116,7 +116,7 @@ pub(crate) fn link(key: &str, set: impl FnOnce(&mut UrlOptions)) -> String {
         &Key::new(key).unwrap(),
         &options,
     );
-    let url = link.unwrap().url;
+    let url = link.unwrap().url().unwrap();
     format!("{}?{}", url.path(), url.query().unwrap())
 }
 

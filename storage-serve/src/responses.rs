@@ -4,16 +4,16 @@
 //! ```
 //! use http::{HeaderMap, Method, StatusCode, header};
 //! use storage_core::{Key, ObjectMeta};
-//! use storage_serve::respond::{self, Decision, decide};
-//! use storage_serve::{Body, Overrides, Policy};
+//! use storage_serve::ResponseBody;
+//! use storage_serve::internal::{Decision, HeaderOverrides, HeaderPolicy, decide, responses};
 //!
 //! let meta = ObjectMeta::new(Key::new("a.txt")?, 5);
 //! let mut request = HeaderMap::new();
 //! request.insert(header::RANGE, "bytes=1-2".parse()?);
 //! assert_eq!(decide(&Method::GET, &request, &meta), Decision::Part(1..3));
 //!
-//! let headers = Policy::default().headers(&meta, &Overrides::default());
-//! let answer = respond::part(headers, &(1..3), meta.size, Body::bytes("el".into()));
+//! let headers = HeaderPolicy::default().headers(&meta, &HeaderOverrides::default());
+//! let answer = responses::part(headers, &(1..3), meta.size, ResponseBody::bytes("el".into()));
 //! assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
 //! assert_eq!(answer.headers()[header::CONTENT_RANGE], "bytes 1-2/5");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -30,10 +30,10 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ObjectMeta, Result};
 
-use crate::body::{Body, OpenRange};
-use crate::conditions::{self, Verdict};
-use crate::errors::plain;
-use crate::ranges::{self, Selection};
+use crate::body::{OpenRange, ResponseBody};
+use crate::errors::text_response;
+use crate::preconditions::{self, Preconditions};
+use crate::ranges::{self, ResolvedRanges};
 
 /// What a GET or HEAD comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,26 +57,28 @@ pub enum Decision {
 /// 13.2.2. Ranges count for GET alone (section 14.2).
 #[must_use]
 pub fn decide(method: &Method, request: &HeaderMap, meta: &ObjectMeta) -> Decision {
-    match conditions::evaluate(request, meta) {
-        Verdict::NotModified => return Decision::NotModified,
-        Verdict::PreconditionFailed => return Decision::PreconditionFailed,
-        Verdict::Proceed => {}
+    match preconditions::evaluate_preconditions(request, meta) {
+        Preconditions::NotModified => return Decision::NotModified,
+        Preconditions::PreconditionFailed => return Decision::PreconditionFailed,
+        Preconditions::Proceed => {}
     }
-    let asked = if method == Method::GET { ranges::asked(request) } else { None };
-    let Some(asked) = asked.filter(|_| conditions::range_applies(request, meta)) else {
+    let asked = if method == Method::GET { ranges::parse_range(request) } else { None };
+    let Some(asked) = asked.filter(|_| preconditions::range_applies(request, meta)) else {
         return Decision::Whole;
     };
-    match ranges::select(&asked, meta.size) {
-        Selection::Whole => Decision::Whole,
-        Selection::NotSatisfiable => Decision::NotSatisfiable,
-        Selection::Parts(mut parts) if parts.len() == 1 => Decision::Part(parts.swap_remove(0)),
-        Selection::Parts(parts) => Decision::Parts(parts),
+    match ranges::resolve_ranges(&asked, meta.size) {
+        ResolvedRanges::Whole => Decision::Whole,
+        ResolvedRanges::NotSatisfiable => Decision::NotSatisfiable,
+        ResolvedRanges::Parts(mut parts) if parts.len() == 1 => {
+            Decision::Part(parts.swap_remove(0))
+        }
+        ResolvedRanges::Parts(parts) => Decision::Parts(parts),
     }
 }
 
 /// 200, with the headers of the object and its body.
 #[must_use]
-pub fn whole(headers: HeaderMap, body: Body) -> Response<Body> {
+pub fn whole(headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     set_length(&mut response);
@@ -85,7 +87,12 @@ pub fn whole(headers: HeaderMap, body: Body) -> Response<Body> {
 
 /// 206, with one part, which may not be empty.
 #[must_use]
-pub fn part(mut headers: HeaderMap, range: &Range<u64>, size: u64, body: Body) -> Response<Body> {
+pub fn part(
+    mut headers: HeaderMap,
+    range: &Range<u64>,
+    size: u64,
+    body: ResponseBody,
+) -> Response<ResponseBody> {
     headers.insert(CONTENT_RANGE, content_range(range, size));
     let mut response = whole(headers, body);
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -105,7 +112,7 @@ pub fn parts(
     ranges: Vec<Range<u64>>,
     size: u64,
     open: OpenRange,
-) -> Result<Response<Body>> {
+) -> Result<Response<ResponseBody>> {
     let boundary = boundary()?;
     let kind = headers
         .get(CONTENT_TYPE)
@@ -119,7 +126,8 @@ pub fn parts(
         );
         (Bytes::from(head), range)
     });
-    let body = Body::parts(parts.collect(), Bytes::from(format!("\r\n--{boundary}--\r\n")), open);
+    let body =
+        ResponseBody::parts(parts.collect(), Bytes::from(format!("\r\n--{boundary}--\r\n")), open);
     headers.insert(CONTENT_TYPE, value(&format!("multipart/byteranges; boundary={boundary}")));
     let mut response = whole(headers, body);
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -128,7 +136,7 @@ pub fn parts(
 
 /// 304, with the headers that a cache would have to learn (RFC 9110, section 15.4.5).
 #[must_use]
-pub fn not_modified(mut headers: HeaderMap) -> Response<Body> {
+pub fn not_modified(mut headers: HeaderMap) -> Response<ResponseBody> {
     let of_the_body = [
         ACCEPT_RANGES,
         CONTENT_DISPOSITION,
@@ -142,7 +150,7 @@ pub fn not_modified(mut headers: HeaderMap) -> Response<Body> {
     for name in of_the_body {
         headers.remove(name);
     }
-    let mut response = Response::new(Body::none());
+    let mut response = Response::new(ResponseBody::none());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     *response.headers_mut() = headers;
     response
@@ -150,30 +158,34 @@ pub fn not_modified(mut headers: HeaderMap) -> Response<Body> {
 
 /// 412.
 #[must_use]
-pub fn precondition_failed() -> Response<Body> {
-    plain(StatusCode::PRECONDITION_FAILED, "The file is not the version that the request is for.\n")
+pub fn precondition_failed() -> Response<ResponseBody> {
+    text_response(
+        StatusCode::PRECONDITION_FAILED,
+        "The file is not the version that the request is for.\n",
+    )
 }
 
 /// 416, with the size (RFC 9110, section 15.5.17).
 #[must_use]
-pub fn not_satisfiable(size: u64) -> Response<Body> {
-    let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, "The file has no such bytes.\n");
+pub fn not_satisfiable(size: u64) -> Response<ResponseBody> {
+    let mut response =
+        text_response(StatusCode::RANGE_NOT_SATISFIABLE, "The file has no such bytes.\n");
     response.headers_mut().insert(CONTENT_RANGE, value(&format!("bytes */{size}")));
     response
 }
 
 /// The answer to HEAD: that to GET, with the length of its body, without the body.
 #[must_use]
-pub fn without_body(response: Response<Body>) -> Response<Body> {
+pub fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
     let mut response = response;
     set_length(&mut response);
-    response.map(|_| Body::none())
+    response.map(|_| ResponseBody::none())
 }
 
 /// Any answer as it goes to a client, whatever the server around does: with `Content-Length` if the
 /// length is known and the status has a body, and to HEAD without a body.
 #[must_use]
-pub fn finish(method: &Method, mut response: Response<Body>) -> Response<Body> {
+pub fn finish(method: &Method, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     if method == Method::HEAD || !may_have_body(response.status()) {
         return without_body(response);
     }
@@ -192,7 +204,7 @@ fn may_have_body(status: StatusCode) -> bool {
 pub fn make_private(headers: &mut HeaderMap) {
     let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let for_the_client: Vec<&str> =
-        lines.flat_map(conditions::split).filter(|part| !is_for_shared_caches(part)).collect();
+        lines.flat_map(preconditions::split).filter(|part| !is_for_shared_caches(part)).collect();
     let is_stored_nowhere = for_the_client.iter().any(|part| part.eq_ignore_ascii_case("no-store"));
     let private = (!is_stored_nowhere).then_some("private");
     let directives: Vec<&str> = private.into_iter().chain(for_the_client).collect();
@@ -209,7 +221,7 @@ fn is_for_shared_caches(directive: &str) -> bool {
         || ["public", "private", "s-maxage"].iter().any(|shared| name.eq_ignore_ascii_case(shared))
 }
 
-fn set_length(response: &mut Response<Body>) {
+fn set_length(response: &mut Response<ResponseBody>) {
     if let Some(len) = response.body().len().filter(|_| may_have_body(response.status())) {
         response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(len));
     }
@@ -238,7 +250,8 @@ mod tests {
     fn an_answer_has_its_length_unless_its_status_has_no_body() {
         for (status, length) in [(200, Some("5")), (404, Some("5")), (204, None), (304, None)] {
             for method in [Method::GET, Method::HEAD] {
-                let answer = finish(&method, plain(StatusCode::from_u16(status).unwrap(), "hello"));
+                let answer =
+                    finish(&method, text_response(StatusCode::from_u16(status).unwrap(), "hello"));
                 let told =
                     answer.headers().get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
                 assert_eq!(told, length, "{status}");
@@ -277,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_length_that_is_not_known_is_not_told() {
-        let decoded = || whole(HeaderMap::new(), Body::stream(futures_util::stream::empty(), None));
+        let decoded =
+            || whole(HeaderMap::new(), ResponseBody::stream(futures_util::stream::empty(), None));
         for method in [Method::GET, Method::HEAD] {
             let answer = finish(&method, decoded());
             assert_eq!((answer.headers().get(CONTENT_LENGTH), answer.body().len()), (None, None));

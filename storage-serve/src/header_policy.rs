@@ -9,28 +9,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use storage_core::ObjectMeta;
 use storage_core::signed_url::Grant;
 
+use crate::active_content::{ActiveContent, is_active_content};
 use crate::user_metadata;
-
-/// What a browser is told of content that can act: documents with scripts, and scripts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Active {
-    /// HTML, SVG, XML and scripts are downloaded, not shown (`Content-Disposition: attachment`),
-    /// and have no rights should a browser show them all the same (`Content-Security-Policy:
-    /// sandbox`). For files that users upload.
-    #[default]
-    Attachment,
-    /// They are shown as what they are. Only for files that are as trusted as the application
-    /// itself: a script among them acts with the rights of every user who opens it.
-    Inline,
-}
 
 /// How the headers of objects are made.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct Policy {
+pub struct HeaderPolicy {
     /// What becomes of content that can act.
-    pub active: Active,
+    pub active_content: ActiveContent,
     /// The `Cache-Control` of objects that have none.
     pub cache_control: Option<HeaderValue>,
     /// Whether user metadata is shown, as `X-Storage-Meta-<name>`.
@@ -41,7 +28,7 @@ pub struct Policy {
 /// browser does.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct Overrides {
+pub struct HeaderOverrides {
     /// The `Content-Type` of the answer.
     pub content_type: Option<String>,
     /// The `Content-Disposition` of the answer.
@@ -49,67 +36,13 @@ pub struct Overrides {
 }
 
 /// What a verified link says of the answer.
-impl From<Grant> for Overrides {
+impl From<Grant> for HeaderOverrides {
     fn from(grant: Grant) -> Self {
         Self { content_type: grant.content_type, content_disposition: grant.content_disposition }
     }
 }
 
-/// Content has a type that can act if it is a document with scripts, or a script.
-///
-/// A text that is no valid type (RFC 9110, section 8.3.1) and a type that names none (`*/*`,
-/// `unknown/unknown`) are active as well, because browsers guess then. Of several types, which of
-/// them counts depends on the browser, so one is enough.
-///
-/// ```
-/// use storage_serve::is_active;
-///
-/// assert!(is_active("image/svg+xml"));
-/// assert!(is_active("image/png, text/html"));
-/// assert!(is_active("image/*"));
-/// assert!(!is_active("text/plain; charset=utf-8"));
-/// ```
-#[must_use]
-pub fn is_active(content_type: &str) -> bool {
-    content_type.split(',').any(is_active_type)
-}
-
-fn is_active_type(content_type: &str) -> bool {
-    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let Some((kind, subtype)) = kind.split_once('/') else { return true };
-    if !is_token(kind)
-        || !is_token(subtype)
-        || [kind, subtype].iter().any(|name| *name == "*" || *name == "unknown")
-    {
-        return true;
-    }
-    // Every list of types to show would lack one; so, by what browsers are known to run.
-    let scripts = ["javascript", "ecmascript", "jscript", "livescript"];
-    subtype.contains("html")
-        || subtype == "xml"
-        || subtype == "x-xml"
-        || subtype.starts_with("svg")
-        || subtype.ends_with("+xml")
-        || subtype.starts_with("xml-")
-        || subtype == "x-shockwave-flash"
-        || subtype == "x-mspublisher"
-        || scripts.iter().any(|script| subtype.contains(script))
-        || (kind == "text"
-            && (subtype == "xsl" || subtype == "vbscript" || subtype == "x-component"))
-        || subtype == "hta"
-        || kind == "multipart"
-        || kind == "message"
-        || subtype == "x-mixed-replace"
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token(text: &str) -> bool {
-    let is_token_byte =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_token_byte)
-}
-
-impl Policy {
+impl HeaderPolicy {
     /// The headers of an object: its metadata, validators, `Accept-Ranges`, `nosniff`. Not
     /// `Content-Length` and what else depends on the request.
     ///
@@ -117,7 +50,7 @@ impl Policy {
     /// an object always has a type, `application/octet-stream` if need be, and what can act is an
     /// attachment whatever its disposition looks like.
     #[must_use]
-    pub fn headers(&self, meta: &ObjectMeta, overrides: &Overrides) -> HeaderMap {
+    pub fn headers(&self, meta: &ObjectMeta, overrides: &HeaderOverrides) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
         let mut put = |name: HeaderName, value: Option<HeaderValue>| {
             if let Some(value) = value {
@@ -137,8 +70,8 @@ impl Policy {
         put(EXPIRES, stored.expires.and_then(date));
         let content_type = header(overrides.content_type.as_deref().or(meta.content_type()))
             .unwrap_or(OCTET_STREAM);
-        let is_active =
-            self.active == Active::Attachment && content_type.to_str().map_or(true, is_active);
+        let is_active = self.active_content == ActiveContent::Attachment
+            && content_type.to_str().map_or(true, is_active_content);
         put(CONTENT_TYPE, Some(content_type));
         put(CONTENT_DISPOSITION, disposition(meta, overrides, is_active));
         if self.user_metadata {
@@ -183,7 +116,11 @@ fn date(time: SystemTime) -> Option<HeaderValue> {
     if since.as_secs() < YEAR_10000 { header(Some(&httpdate::fmt_http_date(time))) } else { None }
 }
 
-fn disposition(meta: &ObjectMeta, overrides: &Overrides, is_active: bool) -> Option<HeaderValue> {
+fn disposition(
+    meta: &ObjectMeta,
+    overrides: &HeaderOverrides,
+    is_active: bool,
+) -> Option<HeaderValue> {
     let stored = meta.metadata.content_disposition.as_deref();
     match (&overrides.content_disposition, is_active) {
         (Some(chosen), false) => header(Some(chosen)),
@@ -215,8 +152,8 @@ mod tests {
         meta
     }
 
-    fn headers(policy: &Policy, metadata: Metadata) -> HeaderMap {
-        policy.headers(&meta(metadata), &Overrides::default())
+    fn headers(policy: &HeaderPolicy, metadata: Metadata) -> HeaderMap {
+        policy.headers(&meta(metadata), &HeaderOverrides::default())
     }
 
     #[test]
@@ -230,7 +167,7 @@ mod tests {
                 .cache_control("max-age=60"),
         );
         meta.etag = Some(ETag::strong("x").unwrap());
-        let headers = Policy::default().headers(&meta, &Overrides::default());
+        let headers = HeaderPolicy::default().headers(&meta, &HeaderOverrides::default());
         assert_eq!(headers[CONTENT_TYPE], "image/png");
         assert_eq!(headers[CONTENT_ENCODING], "gzip");
         assert_eq!(headers[CONTENT_DISPOSITION], "inline; filename=a.png");
@@ -274,12 +211,12 @@ mod tests {
             "text/x-xml",
         ];
         for active in types {
-            let headers = headers(&Policy::default(), Metadata::new().content_type(active));
+            let headers = headers(&HeaderPolicy::default(), Metadata::new().content_type(active));
             assert_eq!(headers[CONTENT_DISPOSITION], "attachment", "{active}");
             assert_eq!(headers[CONTENT_SECURITY_POLICY], "default-src 'none'; sandbox", "{active}");
         }
         // As a stored type it counts as absent, but it may come from elsewhere.
-        assert!(is_active(""));
+        assert!(is_active_content(""));
         for harmless in [
             "text/plain",
             "image/png",
@@ -288,7 +225,7 @@ mod tests {
             "application/json",
             "text/css",
         ] {
-            let headers = headers(&Policy::default(), Metadata::new().content_type(harmless));
+            let headers = headers(&HeaderPolicy::default(), Metadata::new().content_type(harmless));
             assert!(!headers.contains_key(CONTENT_DISPOSITION), "{harmless}");
         }
     }
@@ -299,14 +236,15 @@ mod tests {
             .content_type("text/html")
             .content_disposition("inline; filename=\"a.html\"");
         assert_eq!(
-            headers(&Policy::default(), page)[CONTENT_DISPOSITION],
+            headers(&HeaderPolicy::default(), page)[CONTENT_DISPOSITION],
             "attachment; filename=\"a.html\""
         );
     }
 
     #[test]
     fn whoever_trusts_the_files_shows_them() {
-        let policy = Policy { active: Active::Inline, ..Policy::default() };
+        let policy =
+            HeaderPolicy { active_content: ActiveContent::Inline, ..HeaderPolicy::default() };
         let headers = headers(&policy, Metadata::new().content_type("text/html"));
         assert!(
             !headers.contains_key(CONTENT_DISPOSITION)
@@ -317,18 +255,20 @@ mod tests {
     #[test]
     fn an_override_may_show_a_page_but_gives_it_no_rights() {
         let overrides =
-            Overrides { content_disposition: Some("inline".to_owned()), content_type: None };
-        let headers =
-            Policy::default().headers(&meta(Metadata::new().content_type("text/html")), &overrides);
+            HeaderOverrides { content_disposition: Some("inline".to_owned()), content_type: None };
+        let headers = HeaderPolicy::default()
+            .headers(&meta(Metadata::new().content_type("text/html")), &overrides);
         assert_eq!(headers[CONTENT_DISPOSITION], "inline");
         assert!(headers.contains_key(CONTENT_SECURITY_POLICY));
     }
 
     #[test]
     fn a_type_by_override_is_looked_at_as_well() {
-        let overrides =
-            Overrides { content_type: Some("text/html".to_owned()), content_disposition: None };
-        let headers = Policy::default()
+        let overrides = HeaderOverrides {
+            content_type: Some("text/html".to_owned()),
+            content_disposition: None,
+        };
+        let headers = HeaderPolicy::default()
             .headers(&meta(Metadata::new().content_type("text/plain")), &overrides);
         assert_eq!(headers[CONTENT_DISPOSITION], "attachment");
     }
@@ -340,7 +280,7 @@ mod tests {
             .content_disposition("inline; filename=\"\u{1}\"")
             .content_language("de\r\nx: y")
             .cache_control("\0");
-        let sent = headers(&Policy::default(), odd);
+        let sent = headers(&HeaderPolicy::default(), odd);
         assert_eq!(sent[CONTENT_TYPE], "application/octet-stream");
         assert!(
             ![CONTENT_DISPOSITION, CONTENT_LANGUAGE, CACHE_CONTROL]
@@ -350,18 +290,24 @@ mod tests {
         let page = Metadata::new()
             .content_type("text/html")
             .content_disposition("inline; filename=\"\u{1}\"");
-        assert_eq!(headers(&Policy::default(), page.clone())[CONTENT_DISPOSITION], "attachment");
-        let overrides =
-            Overrides { content_disposition: Some("inline; \r".to_owned()), content_type: None };
         assert_eq!(
-            Policy::default().headers(&meta(page), &overrides)[CONTENT_DISPOSITION],
+            headers(&HeaderPolicy::default(), page.clone())[CONTENT_DISPOSITION],
+            "attachment"
+        );
+        let overrides = HeaderOverrides {
+            content_disposition: Some("inline; \r".to_owned()),
+            content_type: None,
+        };
+        assert_eq!(
+            HeaderPolicy::default().headers(&meta(page), &overrides)[CONTENT_DISPOSITION],
             "attachment"
         );
     }
 
     #[test]
     fn a_type_that_browsers_cannot_read_is_taken_to_be_active() {
-        let headers = headers(&Policy::default(), Metadata::new().content_type("text/plain\u{e9}"));
+        let headers =
+            headers(&HeaderPolicy::default(), Metadata::new().content_type("text/plain\u{e9}"));
         assert_eq!(headers[CONTENT_DISPOSITION], "attachment");
     }
 
@@ -369,7 +315,7 @@ mod tests {
     fn a_last_modified_time_in_the_future_is_sent_as_the_time_of_the_response() {
         let mut future = meta(Metadata::new());
         future.last_modified = Some(SystemTime::now() + std::time::Duration::from_secs(86_400));
-        let headers = Policy::default().headers(&future, &Overrides::default());
+        let headers = HeaderPolicy::default().headers(&future, &HeaderOverrides::default());
         let sent = httpdate::parse_http_date(headers[LAST_MODIFIED].to_str().unwrap()).unwrap();
         assert!(sent <= SystemTime::now(), "{sent:?}");
     }
@@ -380,15 +326,15 @@ mod tests {
             Metadata::new().expires(UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_800)),
         );
         old.last_modified = UNIX_EPOCH.checked_sub(std::time::Duration::from_secs(1));
-        let headers = Policy::default().headers(&old, &Overrides::default());
+        let headers = HeaderPolicy::default().headers(&old, &HeaderOverrides::default());
         assert!(!headers.contains_key(LAST_MODIFIED) && !headers.contains_key(EXPIRES));
     }
 
     #[test]
     fn a_default_cache_control_is_for_objects_that_say_nothing() {
-        let policy = Policy {
+        let policy = HeaderPolicy {
             cache_control: Some(HeaderValue::from_static("max-age=9")),
-            ..Policy::default()
+            ..HeaderPolicy::default()
         };
         assert_eq!(headers(&policy, Metadata::new())[CACHE_CONTROL], "max-age=9");
         assert_eq!(
@@ -403,11 +349,11 @@ mod tests {
     fn user_metadata_is_shown_only_when_asked_for() {
         let named = || Metadata::new().user("author", "ada");
         assert!(
-            headers(&Policy::default(), named())
+            headers(&HeaderPolicy::default(), named())
                 .keys()
                 .all(|name| !name.as_str().contains("author"))
         );
-        let policy = Policy { user_metadata: true, ..Policy::default() };
+        let policy = HeaderPolicy { user_metadata: true, ..HeaderPolicy::default() };
         assert!(headers(&policy, named()).keys().any(|name| name.as_str().contains("author")));
     }
 }

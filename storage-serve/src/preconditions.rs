@@ -10,7 +10,7 @@ use storage_core::{ETag, ObjectMeta};
 
 /// What the preconditions of a GET or HEAD come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Preconditions {
     /// They hold, or there are none.
     Proceed,
     /// 304: the client has this version.
@@ -35,29 +35,29 @@ pub fn is_conditional(headers: &HeaderMap) -> bool {
 /// client knows a version that this server cannot tell, so If-Match fails, and If-None-Match sends
 /// the object.
 #[must_use]
-pub fn evaluate(headers: &HeaderMap, meta: &ObjectMeta) -> Verdict {
+pub fn evaluate_preconditions(headers: &HeaderMap, meta: &ObjectMeta) -> Preconditions {
     let etag = meta.etag.as_ref();
     if let Some(wanted) = ETags::read(headers, IF_MATCH) {
         if !wanted.any(etag, ETag::strong_eq) {
-            return Verdict::PreconditionFailed;
+            return Preconditions::PreconditionFailed;
         }
     } else if let (Some(date), Some(modified)) =
         (date(headers, &IF_UNMODIFIED_SINCE), meta.last_modified)
         && seconds(modified) > seconds(date)
     {
-        return Verdict::PreconditionFailed;
+        return Preconditions::PreconditionFailed;
     }
     if let Some(known) = ETags::read(headers, IF_NONE_MATCH) {
         if known.any(etag, ETag::weak_eq) {
-            return Verdict::NotModified;
+            return Preconditions::NotModified;
         }
     } else if let (Some(date), Some(modified)) =
         (date(headers, &IF_MODIFIED_SINCE), meta.last_modified)
         && seconds(modified) <= seconds(date)
     {
-        return Verdict::NotModified;
+        return Preconditions::NotModified;
     }
-    Verdict::Proceed
+    Preconditions::Proceed
 }
 
 /// Whether the range of a request is of the version that is there (If-Range, RFC 9110, section
@@ -175,20 +175,20 @@ mod tests {
     fn if_none_match_compares_weakly_in_lists() {
         for known in [r#""x,y""#, r#"W/"x,y""#, r#""a", "x,y" ,"b""#, "*"] {
             assert_eq!(
-                evaluate(&headers([(IF_NONE_MATCH, known)]), &strong()),
-                Verdict::NotModified,
+                evaluate_preconditions(&headers([(IF_NONE_MATCH, known)]), &strong()),
+                Preconditions::NotModified,
                 "{known}"
             );
         }
         for other in [r#""x""#, r#""x", "y""#, "x,y", r#""X,Y""#, ""] {
             assert_eq!(
-                evaluate(&headers([(IF_NONE_MATCH, other)]), &strong()),
-                Verdict::Proceed,
+                evaluate_preconditions(&headers([(IF_NONE_MATCH, other)]), &strong()),
+                Preconditions::Proceed,
                 "{other}"
             );
         }
         let two = headers([(IF_NONE_MATCH, r#""a""#), (IF_NONE_MATCH, r#""x,y""#)]);
-        assert_eq!(evaluate(&two, &strong()), Verdict::NotModified);
+        assert_eq!(evaluate_preconditions(&two, &strong()), Preconditions::NotModified);
     }
 
     #[test]
@@ -196,56 +196,68 @@ mod tests {
         let meta = meta(ETag::strong("\u{e9}").unwrap());
         let quoted = HeaderValue::from_str("\"\u{e9}\"").unwrap();
         let with = |name: HeaderName| HeaderMap::from_iter([(name, quoted.clone())]);
-        assert_eq!(evaluate(&with(IF_NONE_MATCH), &meta), Verdict::NotModified);
-        assert_eq!(evaluate(&with(IF_MATCH), &meta), Verdict::Proceed);
+        assert_eq!(evaluate_preconditions(&with(IF_NONE_MATCH), &meta), Preconditions::NotModified);
+        assert_eq!(evaluate_preconditions(&with(IF_MATCH), &meta), Preconditions::Proceed);
         assert!(range_applies(&with(IF_RANGE), &meta));
     }
 
     #[test]
     fn if_match_compares_strongly() {
-        assert_eq!(evaluate(&headers([(IF_MATCH, r#""x,y""#)]), &strong()), Verdict::Proceed);
-        assert_eq!(evaluate(&headers([(IF_MATCH, "*")]), &strong()), Verdict::Proceed);
         assert_eq!(
-            evaluate(&headers([(IF_MATCH, r#"W/"x,y""#)]), &strong()),
-            Verdict::PreconditionFailed
+            evaluate_preconditions(&headers([(IF_MATCH, r#""x,y""#)]), &strong()),
+            Preconditions::Proceed
+        );
+        assert_eq!(
+            evaluate_preconditions(&headers([(IF_MATCH, "*")]), &strong()),
+            Preconditions::Proceed
+        );
+        assert_eq!(
+            evaluate_preconditions(&headers([(IF_MATCH, r#"W/"x,y""#)]), &strong()),
+            Preconditions::PreconditionFailed
         );
         let weak = meta(ETag::weak("x,y").unwrap());
         assert_eq!(
-            evaluate(&headers([(IF_MATCH, r#"W/"x,y""#)]), &weak),
-            Verdict::PreconditionFailed
+            evaluate_preconditions(&headers([(IF_MATCH, r#"W/"x,y""#)]), &weak),
+            Preconditions::PreconditionFailed
         );
         assert_eq!(
-            evaluate(&headers([(IF_MATCH, "nonsense")]), &strong()),
-            Verdict::PreconditionFailed
+            evaluate_preconditions(&headers([(IF_MATCH, "nonsense")]), &strong()),
+            Preconditions::PreconditionFailed
         );
     }
 
     #[test]
     fn dates_count_in_seconds() {
         assert_eq!(
-            evaluate(&headers([(IF_MODIFIED_SINCE, DATE)]), &strong()),
-            Verdict::NotModified
-        );
-        assert_eq!(evaluate(&headers([(IF_MODIFIED_SINCE, BEFORE)]), &strong()), Verdict::Proceed);
-        assert_eq!(evaluate(&headers([(IF_UNMODIFIED_SINCE, DATE)]), &strong()), Verdict::Proceed);
-        assert_eq!(
-            evaluate(&headers([(IF_UNMODIFIED_SINCE, BEFORE)]), &strong()),
-            Verdict::PreconditionFailed
+            evaluate_preconditions(&headers([(IF_MODIFIED_SINCE, DATE)]), &strong()),
+            Preconditions::NotModified
         );
         assert_eq!(
-            evaluate(&headers([(IF_MODIFIED_SINCE, "yesterday")]), &strong()),
-            Verdict::Proceed
+            evaluate_preconditions(&headers([(IF_MODIFIED_SINCE, BEFORE)]), &strong()),
+            Preconditions::Proceed
+        );
+        assert_eq!(
+            evaluate_preconditions(&headers([(IF_UNMODIFIED_SINCE, DATE)]), &strong()),
+            Preconditions::Proceed
+        );
+        assert_eq!(
+            evaluate_preconditions(&headers([(IF_UNMODIFIED_SINCE, BEFORE)]), &strong()),
+            Preconditions::PreconditionFailed
+        );
+        assert_eq!(
+            evaluate_preconditions(&headers([(IF_MODIFIED_SINCE, "yesterday")]), &strong()),
+            Preconditions::Proceed
         );
     }
 
     #[test]
     fn etags_win_over_dates() {
         let changed = headers([(IF_NONE_MATCH, r#""old""#), (IF_MODIFIED_SINCE, DATE)]);
-        assert_eq!(evaluate(&changed, &strong()), Verdict::Proceed);
+        assert_eq!(evaluate_preconditions(&changed, &strong()), Preconditions::Proceed);
         let same = headers([(IF_MATCH, r#""x,y""#), (IF_UNMODIFIED_SINCE, BEFORE)]);
-        assert_eq!(evaluate(&same, &strong()), Verdict::Proceed);
+        assert_eq!(evaluate_preconditions(&same, &strong()), Preconditions::Proceed);
         let both = headers([(IF_MATCH, r#""old""#), (IF_NONE_MATCH, r#""x,y""#)]);
-        assert_eq!(evaluate(&both, &strong()), Verdict::PreconditionFailed);
+        assert_eq!(evaluate_preconditions(&both, &strong()), Preconditions::PreconditionFailed);
     }
 
     #[test]

@@ -1,0 +1,23 @@
+//! What most applications import: `use anystorage::prelude::*;`.
+//!
+//! Contains the types that appear in calls of [`Storage`] and in their results. No name in it hides
+//! one of the standard library's prelude: `Result` and `Error` are not included, so write
+//! `anystorage::Result`. What drivers and layers need is not included either.
+//!
+//! ```
+//! use storage_core::prelude::*;
+//!
+//! async fn greeting(storage: &Storage) -> storage_core::Result<String> {
+//!     match storage.open("greeting.txt").await {
+//!         Ok(object) => object.text().await,
+//!         Err(error) if error.is_not_found() => Ok("hello".to_owned()),
+//!         Err(error) => Err(error),
+//!     }
+//! }
+//! ```
+
+pub use crate::{
+    ByteRange, Checksum, ChecksumAlgorithm, CopyOptions, ETag, Entries, Entry, ErrorKind, Key,
+    Link, ListOptions, Metadata, Object, ObjectEntry, ObjectMeta, OpenOptions, Payload, Prefix,
+    SaveOptions, Storage, UrlMethod, UrlOptions,
+};

@@ -1,0 +1,158 @@
+//! How [`Serve`] handles a request.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use futures_core::future::BoxFuture;
+use futures_util::FutureExt;
+use http::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use http::{Method, Request, Response, StatusCode};
+use storage_core::{Key, Result, UrlMethod};
+use tower_service::Service;
+
+use crate::authorization::Authorized;
+use crate::body::ResponseBody;
+use crate::errors::{error_response, method_not_allowed, text_response};
+use crate::header_policy::HeaderOverrides;
+use crate::key::key_from_path;
+use crate::request_body::RequestBody;
+use crate::serve::Serve;
+use crate::settings::Redirect;
+use crate::{malformed, put, responses};
+
+impl Serve {
+    /// Handles a request. Use it without `tower`; the service does the same.
+    ///
+    /// Every failure is a response. If the future of an upload is dropped, the upload changes
+    /// nothing, unless it is already complete.
+    ///
+    /// | status | reason |
+    /// |---|---|
+    /// | 200, 206, 304 | GET and HEAD |
+    /// | 201 | an upload is stored; the response contains its `ETag` if the storage returns one |
+    /// | 204 | OPTIONS |
+    /// | 302 | [`redirect`](Self::redirect) |
+    /// | 400 | the request is malformed (RFC 9112 sections 3.2 and 6.3), or an upload broke off |
+    /// | 403, 415 | the link is missing or invalid, or does not allow this upload |
+    /// | 404 | the object does not exist, or the path is not a valid key |
+    /// | 405 | the method is not supported |
+    /// | 406 | [`encoding_policy`](Self::encoding_policy) |
+    /// | 408 | an upload stalled |
+    /// | 409, 422 | the key conflicts with another, or the upload does not have its declared length |
+    /// | 412 | a precondition failed |
+    /// | 413, 507 | the upload is too large, or the storage is full |
+    /// | 416 | the object has none of the requested bytes |
+    /// | 500, 501, 503, 504 | the storage failed, does not support the request, is busy, or timed out |
+    pub async fn handle<B: RequestBody>(&self, request: Request<B>) -> Response<ResponseBody> {
+        let method = request.method().clone();
+        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        let response =
+            self.try_handle(request).await.unwrap_or_else(|error| error_response(&method, &error));
+        let mut response = responses::finish(&method, response);
+        malformed::close_if_chunked(is_chunked, &mut response);
+        response
+    }
+
+    async fn try_handle<B: RequestBody>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<ResponseBody>> {
+        let (head, body) = request.into_parts();
+        let settings = &*self.settings;
+        if let Some(refusal) = malformed::reject_ambiguous(&head, head.method == Method::PUT) {
+            return Ok(refusal);
+        }
+        let method = match head.method {
+            Method::GET => UrlMethod::Get,
+            Method::HEAD => UrlMethod::Head,
+            Method::PUT if settings.signing_key.is_some() => UrlMethod::Put,
+            Method::OPTIONS => return Ok(self.options()),
+            _ => return Ok(method_not_allowed(self.allowed_methods())),
+        };
+        let key = key_from_path(head.uri.path())?;
+        let Some(authorized) =
+            settings.authorize(method, &key, head.uri.query().unwrap_or_default())
+        else {
+            return Ok(text_response(
+                StatusCode::FORBIDDEN,
+                "This needs a signed link, and one that has not expired.\n",
+            ));
+        };
+        if method == UrlMethod::Put {
+            return put::put(settings, &key, &authorized.grant, &head.headers, body).await;
+        }
+        if let Some(redirect) =
+            settings.redirect.filter(|redirect| redirect.can_express(&authorized.grant))
+        {
+            return self.redirect_to_storage(redirect, method, &key, &authorized).await;
+        }
+        let overrides = HeaderOverrides::from(authorized.grant);
+        let mut response = settings
+            .responder
+            .respond(&settings.storage, &head.method, &head.headers, &key, overrides)
+            .await?;
+        if authorized.is_by_link {
+            responses::make_private(response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    fn allowed_methods(&self) -> &'static str {
+        if self.settings.signing_key.is_some() {
+            "GET, HEAD, PUT, OPTIONS"
+        } else {
+            "GET, HEAD, OPTIONS"
+        }
+    }
+
+    fn options(&self) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::none());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(self.allowed_methods()));
+        response
+    }
+
+    async fn redirect_to_storage(
+        &self,
+        redirect: Redirect,
+        method: UrlMethod,
+        key: &Key,
+        authorized: &Authorized,
+    ) -> Result<Response<ResponseBody>> {
+        let mut link = self.settings.storage.url(key);
+        if let Redirect::Signed(lifetime) = redirect {
+            link = link.expires_in(authorized.limit_lifetime(lifetime)).method(method);
+            if let Some(disposition) = &authorized.grant.content_disposition {
+                link = link.response_content_disposition(disposition);
+            }
+            if let Some(content_type) = &authorized.grant.content_type {
+                link = link.response_content_type(content_type);
+            }
+        }
+        let link = link.await?;
+        let location = HeaderValue::from_str(link.as_str()).map_err(|cause| {
+            storage_core::Error::unexpected("the link is not a valid header value", cause)
+        })?;
+        let mut response = text_response(StatusCode::FOUND, "");
+        response.headers_mut().insert(LOCATION, location);
+        if redirect == Redirect::Public && !authorized.is_by_link {
+            response.headers_mut().remove(CACHE_CONTROL);
+        }
+        Ok(response)
+    }
+}
+
+impl<B: RequestBody> Service<Request<B>> for Serve {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<ResponseBody>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let serve = self.clone();
+        async move { Ok(serve.handle(request).await) }.boxed()
+    }
+}
