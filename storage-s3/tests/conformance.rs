@@ -62,11 +62,11 @@ impl Harness for InProcess {
         self.storage_on(self.bucket())
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         key.as_str().len() + self.prefix.map_or(0, |prefix| prefix.len() + 1) > MAX_KEY_BYTES
     }
 
-    fn excuses(&self, case: &str) -> Option<&str> {
+    fn skip_reason(&self, case: &str) -> Option<&str> {
         known_failures::find(known_failures::S3S_FS, case)
     }
 
@@ -74,7 +74,7 @@ impl Harness for InProcess {
         Some(self.storage_on((self.break_it)(self.bucket())))
     }
 
-    fn holds_at_most(&self) -> u64 {
+    fn max_body_memory(&self) -> u64 {
         // The server and its memory are in the same process.
         2 * MEMORY_LIMIT
     }
@@ -110,14 +110,14 @@ impl Harness for ExternalServer {
         storage
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         // Garage stores keys in LMDB, which limits their length.
         let is_garage = self.external.is_some_and(|external| external.quirks() == "garage");
         let longest = if is_garage { 479 } else { MAX_KEY_BYTES };
         key.as_str().len() + TestPrefix::PREFIX_LEN > longest
     }
 
-    fn excuses(&self, case: &str) -> Option<&str> {
+    fn skip_reason(&self, case: &str) -> Option<&str> {
         match self.external {
             None => Some(known_failures::NO_SERVER),
             Some(external) => {
@@ -135,7 +135,7 @@ impl Harness for ExternalServer {
         Some(Storage::new(builder.endpoint(closed_port()).build().unwrap()))
     }
 
-    fn holds_at_most(&self) -> u64 {
+    fn max_body_memory(&self) -> u64 {
         MEMORY_LIMIT
     }
 

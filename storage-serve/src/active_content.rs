@@ -1,24 +1,24 @@
 //! Content that browsers execute: documents with scripts, and scripts.
 
-/// What a browser is told of content that can act: documents with scripts, and scripts.
+/// How [`Serve`](crate::Serve) sends active content: documents with scripts, and scripts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ActiveContent {
-    /// HTML, SVG, XML and scripts are downloaded, not shown (`Content-Disposition: attachment`),
-    /// and have no rights should a browser show them all the same (`Content-Security-HeaderPolicy:
-    /// sandbox`). For files that users upload.
+    /// As a download (`Content-Disposition: attachment`). A browser that displays it anyway runs it
+    /// without rights (`Content-Security-Policy: sandbox`). Use it for files that users upload.
+    /// This is the default.
     #[default]
     Attachment,
-    /// They are shown as what they are. Only for files that are as trusted as the application
-    /// itself: a script among them acts with the rights of every user who opens it.
+    /// Like any other content. Use it only for files that are as trusted as the application itself:
+    /// a script in them runs with the rights of every user who opens it.
     Inline,
 }
 
-/// Content has a type that can act if it is a document with scripts, or a script.
+/// Returns whether browsers may execute scripts in content of a type.
 ///
-/// A text that is no valid type (RFC 9110, section 8.3.1) and a type that names none (`*/*`,
-/// `unknown/unknown`) are active as well, because browsers guess then. Of several types, which of
-/// them counts depends on the browser, so one is enough.
+/// An invalid type (RFC 9110 section 8.3.1) and an unspecific one (`*/*`, `unknown/unknown`) are
+/// active too, because browsers then guess the type. A list of types is active if one of them is,
+/// because browsers differ in which one they use.
 ///
 /// ```
 /// use storage_serve::is_active_content;
@@ -42,7 +42,7 @@ fn is_active_type(content_type: &str) -> bool {
     {
         return true;
     }
-    // Every list of types to show would lack one; so, by what browsers are known to run.
+    // An allowlist is never complete, so match the types that browsers execute.
     let scripts = ["javascript", "ecmascript", "jscript", "livescript"];
     subtype.contains("html")
         || subtype == "xml"
@@ -61,7 +61,7 @@ fn is_active_type(content_type: &str) -> bool {
         || subtype == "x-mixed-replace"
 }
 
-/// RFC 9110, section 5.6.2.
+/// Returns whether a text is a token (RFC 9110 section 5.6.2).
 fn is_token(text: &str) -> bool {
     let is_token_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

@@ -1,4 +1,4 @@
-//! [`ResponseBody`]: the body of an answer.
+//! [`ResponseBody`]: the body of a response.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,14 +18,14 @@ use storage_core::{Error, Object, Result};
 /// The chunks of a range of an object.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
-/// Opens a range of the object that is being sent: of that version, or it fails.
+/// Opens a range of the object that is being sent. Fails if that version was replaced.
 pub type OpenRange = Arc<dyn Fn(Range<u64>) -> BoxFuture<'static, Result<Chunks>> + Send + Sync>;
 
-/// The body of an answer: bytes as they come from a storage, not copied.
+/// The body of a response. Bytes of a storage are not copied.
 ///
-/// It is a `http_body::Body` for servers and a `Stream` of chunks for everybody else. An error is
-/// its last item, and is logged; a server that meets one ends the connection, so that the client
-/// sees that the body is not whole. Dropping it stops the reading.
+/// Implements `http_body::Body` for servers, and `Stream` of chunks. An error is the last item and
+/// is logged. A server then closes the connection, so that the client detects that the body is
+/// incomplete. Dropping the body stops reading from the storage.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -39,7 +39,7 @@ pub type OpenRange = Arc<dyn Fn(Range<u64>) -> BoxFuture<'static, Result<Chunks>
 /// ```
 pub struct ResponseBody {
     kind: Kind,
-    /// How many bytes are still to come, if that is known.
+    /// The number of remaining bytes, if it is known.
     left: Option<u64>,
 }
 
@@ -51,27 +51,26 @@ enum Kind {
 }
 
 impl ResponseBody {
-    /// No body.
+    /// Returns a body of length 0.
     #[must_use]
     pub fn empty() -> Self {
         Self { kind: Kind::Empty, left: Some(0) }
     }
 
-    /// No body where one of length 0 would be something else: of answers to HEAD, and of those
-    /// whose status has none. Its length is unknown, so that no server makes a `Content-Length: 0`
-    /// of it.
+    /// Returns the body of a response to HEAD, or with a status that has no body. Its length is
+    /// unknown, so that the server adds no `Content-Length: 0`.
     pub(crate) fn none() -> Self {
         Self { kind: Kind::Empty, left: None }
     }
 
-    /// Bytes in memory.
+    /// Returns a body of bytes in memory.
     #[must_use]
     pub fn bytes(bytes: Bytes) -> Self {
         let left = Some(bytes.len() as u64);
         Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Bytes(bytes) }, left }
     }
 
-    /// The body of an object, or of the range of it that was opened.
+    /// Returns the bytes of an object, or of the range of it that was opened.
     #[must_use]
     pub fn object(object: Object) -> Self {
         match object.meta().known_size().map(|_| object.content_length()) {
@@ -80,8 +79,8 @@ impl ResponseBody {
         }
     }
 
-    /// A stream of exactly `len` bytes, or of nobody knows how many. The server it is given to ends
-    /// the connection of one that is shorter.
+    /// Returns a body of exactly `len` bytes, or of unknown length. If the stream is shorter than
+    /// `len`, the server closes the connection.
     pub fn stream<S>(chunks: S, len: Option<u64>) -> Self
     where
         S: Stream<Item = Result<Bytes>> + Send + 'static,
@@ -89,10 +88,10 @@ impl ResponseBody {
         Self { kind: Kind::Stream(chunks.boxed()), left: len }
     }
 
-    /// Several parts, each with the text that goes before it, and the text at the end. The parts
-    /// are opened one after the other.
+    /// Returns a body of several parts, each after its head, and the text `end`. A part is opened
+    /// when the one before it is complete.
     pub(crate) fn parts(parts: Vec<(Bytes, Range<u64>)>, end: Bytes, open: OpenRange) -> Self {
-        // A source may claim any size; a sum beyond all numbers is not known.
+        // A source may report any size. If the sum overflows, the length is unknown.
         let left = parts.iter().try_fold(end.len() as u64, |sum, (head, range)| {
             sum.checked_add(head.len() as u64)?.checked_add(range.end.checked_sub(range.start)?)
         });
@@ -101,19 +100,19 @@ impl ResponseBody {
                 parts: parts.into(),
                 end: Some(end),
                 open,
-                now: Now::Between,
+                state: PartState::Between,
             }),
             left,
         }
     }
 
-    /// How many bytes are still to come, if that is known.
+    /// Returns the number of remaining bytes, if it is known.
     #[must_use]
     pub fn len(&self) -> Option<u64> {
         self.left
     }
 
-    /// Whether the body is known to have no bytes.
+    /// Returns whether the body certainly has no more bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self.kind, Kind::Empty) || self.left == Some(0)
@@ -138,9 +137,9 @@ impl Stream for ResponseBody {
             Some(Ok(chunk)) => {
                 self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64))
             }
-            // What a body says after its end or its failure is nobody's business.
+            // After an error or the end, the body stays empty.
             Some(Err(error)) => {
-                tracing::error!(%error, "an answer broke off");
+                tracing::error!(%error, "a response broke off");
                 self.kind = Kind::Empty;
             }
             None => self.kind = Kind::Empty,
@@ -175,16 +174,16 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// The parts of a multipart/byteranges document.
+/// The parts of a multipart/byteranges document (RFC 9110 section 14.6).
 struct Parts {
     parts: VecDeque<(Bytes, Range<u64>)>,
     end: Option<Bytes>,
     open: OpenRange,
-    now: Now,
+    state: PartState,
 }
 
-/// Where the sending of parts is.
-enum Now {
+/// What the body does now.
+enum PartState {
     Between,
     Opening(BoxFuture<'static, Result<Chunks>>),
     Sending(Chunks),
@@ -193,21 +192,21 @@ enum Now {
 impl Parts {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         loop {
-            match &mut self.now {
-                Now::Between => {
+            match &mut self.state {
+                PartState::Between => {
                     let Some((head, range)) = self.parts.pop_front() else {
                         return Poll::Ready(self.end.take().map(Ok));
                     };
-                    self.now = Now::Opening((self.open)(range));
+                    self.state = PartState::Opening((self.open)(range));
                     return Poll::Ready(Some(Ok(head)));
                 }
-                Now::Opening(opening) => match ready!(opening.poll_unpin(cx)) {
-                    Ok(chunks) => self.now = Now::Sending(chunks),
+                PartState::Opening(opening) => match ready!(opening.poll_unpin(cx)) {
+                    Ok(chunks) => self.state = PartState::Sending(chunks),
                     Err(error) => return Poll::Ready(Some(Err(error))),
                 },
-                Now::Sending(chunks) => match ready!(chunks.poll_next_unpin(cx)) {
+                PartState::Sending(chunks) => match ready!(chunks.poll_next_unpin(cx)) {
                     Some(chunk) => return Poll::Ready(Some(chunk)),
-                    None => self.now = Now::Between,
+                    None => self.state = PartState::Between,
                 },
             }
         }

@@ -1,9 +1,8 @@
-//! [`decode`]: the body of an object that is stored compressed, decoded as it streams, within limits.
+//! [`decode`]: decodes a compressed object while it streams, within limits.
 //!
 //! A user who uploads an object chooses its bytes, and a few bytes can cost much processor time.
-//! Two things keep that from stopping a server: decoding pauses after every [`PAUSE_AFTER`] bytes
-//! of input, so that other tasks of the thread run; and it ends with an error where the input is
-//! out of all proportion to what it decodes to.
+//! Two measures protect the server. Decoding yields to other tasks after every [`YIELD_AFTER`]
+//! bytes of input. It fails if the ratio of input to output is out of bounds.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,45 +19,45 @@ use tokio_util::io::poll_read_buf;
 use crate::body::ResponseBody;
 use crate::encoding::Coding;
 
-/// How many bytes are decoded at a time.
+/// The size of a decoded chunk, in bytes.
 const CHUNK: usize = 64 * 1024;
-/// How many bytes of input are decoded before other tasks run.
-const PAUSE_AFTER: usize = 16 * 1024;
+/// How many bytes of input are decoded before the task yields.
+const YIELD_AFTER: usize = 16 * 1024;
 
-/// Upper bounds for an object. In each, the first number is free, and the second relates input to
-/// output.
+/// Upper bounds for an object. In each, the first number is a constant allowance, and the second
+/// one relates input to output.
 ///
-/// An ordinary object is far below all of them: a member of gzip has at most 20 bytes more than its
-/// content and a few bytes for every 64 KiB, and text is compressed to a tenth or a fiftieth.
+/// Ordinary objects are far below them: a member of gzip has at most 20 bytes more than its content
+/// plus a few bytes for each 64 KiB, and text is compressed to between a tenth and a fiftieth.
 struct Limits {
-    /// Bytes of input: so many, and so many for each decoded byte. Empty blocks and members decode
-    /// to nothing.
+    /// Bytes of input: the allowance, plus this many for each decoded byte. Empty blocks and
+    /// members decode to nothing.
     input: (u64, u64),
-    /// Members of gzip: so many, and one for so many decoded bytes. Each costs some 3 microseconds,
+    /// Members of gzip: the allowance, plus one for this many decoded bytes. Each costs about 3 µs,
     /// however small it is.
     members: (u64, u64),
-    /// Decoded bytes: so many, and so many for each byte of input. Zeros are compressed to a
-    /// thousandth.
+    /// Decoded bytes: the allowance, plus this many for each byte of input. Zeros are compressed to
+    /// a thousandth.
     output: (u64, u64),
 }
 
 const LIMITS: Limits =
     Limits { input: (1024 * 1024, 64), members: (10_000, 64), output: (64 * 1024 * 1024, 256) };
 
-/// Returns the body of an object, decoded.
+/// Returns the decoded body of an object.
 ///
-/// A body that is not what its encoding says, or exceeds the limits, ends with `Integrity` or
-/// `Unexpected`, and the server then ends the connection.
+/// If the object does not have its encoding or exceeds the limits, the body ends with `Integrity`
+/// or `Unexpected`, and the server closes the connection.
 pub(super) fn decode(coding: Coding, object: Object) -> ResponseBody {
     decode_within(&LIMITS, coding, object)
 }
 
 fn decode_within(limits: &'static Limits, coding: Coding, object: Object) -> ResponseBody {
-    // An empty file is no valid gzip, but it is stored now and then, and has nothing to decode.
+    // An empty file is not valid gzip, but some programs store one.
     if object.content_length() == 0 {
         return ResponseBody::empty();
     }
-    let input = Input { limits, reader: object.into_reader(), read: 0, decoded: 0, since_pause: 0 };
+    let input = Input { limits, reader: object.into_reader(), read: 0, decoded: 0, since_yield: 0 };
     let decoding = Decoding {
         decoder: Some(Decoder::new(coding, input)),
         members: 1,
@@ -125,7 +124,7 @@ impl Decoding {
         Ok(None)
     }
 
-    /// Goes on with the next member, as gzip does with files that were put one after the other.
+    /// Continues with the next member. A file may have several (RFC 1952 section 2.2).
     async fn next_member(&mut self) -> Result<()> {
         let Some(Decoder::Gzip(ended)) = self.decoder.take() else { return Ok(()) };
         let mut input = ended.into_inner();
@@ -142,16 +141,16 @@ impl Decoding {
     }
 }
 
-/// What a decoder reads: the stored bytes, counted and handed out a little at a time.
+/// The stored bytes as input of a decoder, which counts them and yields regularly.
 struct Input {
     limits: &'static Limits,
     reader: ObjectReader,
-    /// How many bytes were read.
+    /// The number of bytes read.
     read: u64,
-    /// How many bytes they were decoded to.
+    /// The number of decoded bytes.
     decoded: u64,
-    /// How many bytes were read since other tasks could run.
-    since_pause: usize,
+    /// The number of bytes read since the last yield.
+    since_yield: usize,
 }
 
 impl Input {
@@ -177,7 +176,8 @@ fn out_of_proportion(what: &str) -> Error {
     Error::new(
         ErrorKind::Integrity,
         format!(
-            "the object is not decoded for a client that does not accept its encoding: {what}; store it again, or serve it as it is stored"
+            "the object cannot be decoded for a client that does not accept its encoding: {what}; \
+             store it again, or set EncodingPolicy::AsStored"
         ),
     )
 }
@@ -185,20 +185,20 @@ fn out_of_proportion(what: &str) -> Error {
 impl AsyncBufRead for Input {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
-        if this.since_pause >= PAUSE_AFTER {
-            this.since_pause = 0;
+        if this.since_yield >= YIELD_AFTER {
+            this.since_yield = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         this.check_read().map_err(io::Error::other)?;
         let bytes = ready!(Pin::new(&mut this.reader).poll_fill_buf(cx))?;
-        Poll::Ready(Ok(&bytes[..bytes.len().min(PAUSE_AFTER - this.since_pause)]))
+        Poll::Ready(Ok(&bytes[..bytes.len().min(YIELD_AFTER - this.since_yield)]))
     }
 
     fn consume(self: Pin<&mut Self>, bytes: usize) {
         let this = self.get_mut();
         this.read += bytes as u64;
-        this.since_pause += bytes;
+        this.since_yield += bytes;
         Pin::new(&mut this.reader).consume(bytes);
     }
 }
@@ -230,7 +230,7 @@ mod tests {
     const NOTHING: [u8; 20] = [31, 139, 8, 0, 0, 0, 0, 0, 0, 255, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     /// The header of zlib.
     const ZLIB: [u8; 2] = [0x78, 0x9c];
-    /// A block of deflate that is stored, is not the last and has no bytes.
+    /// A stored block of deflate without bytes that is not the last one.
     const EMPTY_BLOCK: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
     fn object(bytes: Vec<u8>) -> Object {
@@ -268,39 +268,39 @@ mod tests {
     }
 
     #[test]
-    fn decoding_input_that_yields_nothing_lets_other_tasks_run() {
+    fn decoding_input_without_output_yields_to_other_tasks() {
         for (coding, bytes) in
             [(Coding::Gzip, NOTHING.repeat(5_000)), (Coding::Deflate, empty_blocks(20_000))]
         {
             let (mut body, waker) = (body(coding, bytes), noop_waker());
             let mut pauses = 0;
-            // It never waits for anything but itself.
+            // The input is in memory, so it is pending only when it yields.
             let end = loop {
                 match body.poll_next_unpin(&mut Context::from_waker(&waker)) {
                     Poll::Pending => pauses += 1,
                     Poll::Ready(end) => break end,
                 }
             };
-            assert!(pauses >= 100_000 / PAUSE_AFTER, "{coding:?}: {pauses} pauses, then {end:?}");
+            assert!(pauses >= 100_000 / YIELD_AFTER, "{coding:?}: {pauses} pauses, then {end:?}");
         }
     }
 
     #[tokio::test]
-    async fn more_input_than_the_output_justifies_is_an_error() {
+    async fn too_much_input_for_the_output_is_an_error() {
         let error = outcome(Coding::Deflate, empty_blocks(400_000)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
         assert!(error.message().contains("next to nothing"), "{error}");
     }
 
     #[tokio::test]
-    async fn more_members_than_the_output_justifies_are_an_error() {
+    async fn too_many_members_for_the_output_are_an_error() {
         let error = outcome(Coding::Gzip, NOTHING.repeat(20_000)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
         assert!(error.message().contains("too many members"), "{error}");
     }
 
     #[tokio::test]
-    async fn more_output_than_the_input_justifies_is_an_error() {
+    async fn too_much_output_for_the_input_is_an_error() {
         // Zeros are compressed to a thousandth.
         static LOW: Limits = Limits { output: (1024 * 1024, 256), ..LIMITS };
         let zeros = gzip(&vec![0; 2 * 1024 * 1024]).await;
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_of_a_member_for_each_line_is_decoded() {
+    async fn a_log_with_one_member_for_each_line_is_decoded() {
         for (length, lines) in [(300, 30_000), (100, 40_000)] {
             let line = vec![b'x'; length];
             let member = gzip(&line).await;
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn empty_members_among_others_are_passed_over() {
+    async fn empty_members_between_others_are_skipped() {
         let hello = gzip(b"hello").await;
         let bytes = [&NOTHING[..], &hello, &NOTHING, &NOTHING, &hello, &NOTHING].concat();
         assert_eq!(outcome(Coding::Gzip, bytes).await.unwrap(), b"hellohello");

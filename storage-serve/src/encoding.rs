@@ -1,31 +1,31 @@
-//! Objects that are stored compressed, and clients that do not accept that (RFC 9110, sections 8.4
-//! and 12.5.3).
+//! Stored encodings that a client does not accept (RFC 9110 sections 8.4 and 12.5.3).
 
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
-/// What is done for a client that does not accept the encoding that an object is stored in.
+/// How an object is sent to a client that does not accept its `Content-Encoding`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodingPolicy {
-    /// Gzip and deflate are decoded on the way: without a length, without ranges, and with a weak
-    /// ETag of its own. Of other encodings the client is told that there is nothing that it accepts
-    /// (406). A client that says nothing of encodings gets what can be decoded decoded, which is
-    /// safe for simple programs, and else what is stored.
+    /// Decodes gzip and deflate while sending. The response has no length, no ranges, and its own
+    /// weak ETag. For other encodings, the response is 406.
     ///
-    /// The body breaks off if the stored bytes are out of all proportion to what they decode to:
-    /// more than 1 MiB and 64 times the output; more than 10,000 members of gzip and one for 64
-    /// bytes of output; or an output of more than 64 MiB and 256 times the input.
+    /// For a request without `Accept-Encoding`, gzip and deflate are decoded, because simple
+    /// programs cannot decode them. Other encodings are sent as stored. This is the default.
+    ///
+    /// The body fails if the stored bytes exceed 1 MiB plus 64 times the output; if gzip has more
+    /// than 10,000 members plus one for each 64 bytes of output; or if the output exceeds 64 MiB
+    /// plus 256 times the input.
     #[default]
     Decode,
-    /// The client is told that there is nothing that it accepts (406). One that says nothing of
-    /// encodings accepts any (RFC 9110, section 12.5.3).
+    /// Responds with 406. A request without `Accept-Encoding` accepts any encoding (RFC 9110
+    /// section 12.5.3).
     Refuse,
-    /// The stored bytes are sent to everybody, as S3 does.
+    /// Sends the stored bytes to every client, as S3 does.
     AsStored,
 }
 
-/// What an object's encoding means for a client.
+/// How an object is sent to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SentEncoding {
     AsStored,
@@ -34,7 +34,7 @@ pub(crate) enum SentEncoding {
 }
 
 impl EncodingPolicy {
-    /// How an object that is stored in an encoding is sent to the client that makes a request.
+    /// Chooses how an object is sent, from its stored encoding and the headers of the request.
     pub(crate) fn choose(self, stored: Option<&str>, request: &HeaderMap) -> SentEncoding {
         let Some(stored) =
             stored.filter(|stored| self != Self::AsStored && is_encoded(Some(stored)))
@@ -44,12 +44,12 @@ impl EncodingPolicy {
         if is_accepted(stored, request) {
             return SentEncoding::AsStored;
         }
-        let says_nothing = !request.contains_key(ACCEPT_ENCODING);
+        let has_no_preference = !request.contains_key(ACCEPT_ENCODING);
         match Coding::of(stored) {
             Some(coding) if self == Self::Decode && accepts(IDENTITY, request).unwrap_or(true) => {
                 SentEncoding::Decoded(coding)
             }
-            _ if says_nothing => SentEncoding::AsStored,
+            _ if has_no_preference => SentEncoding::AsStored,
             _ => SentEncoding::NotAcceptable,
         }
     }
@@ -57,7 +57,7 @@ impl EncodingPolicy {
 
 const IDENTITY: &str = "identity";
 
-/// The encodings that can be decoded here.
+/// The encodings that this crate decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Gzip,
@@ -65,7 +65,7 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// `None` for any other encoding, and for several on top of each other.
+    /// Returns `None` for any other encoding, and for a list of encodings.
     pub(crate) fn of(encoding: &str) -> Option<Self> {
         match encoding.trim().to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Some(Self::Gzip),
@@ -75,21 +75,21 @@ impl Coding {
     }
 }
 
-/// Whether content has an encoding.
+/// Returns whether content has an encoding.
 pub(crate) fn is_encoded(encoding: Option<&str>) -> bool {
     encoding
         .map(str::trim)
         .is_some_and(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(IDENTITY))
 }
 
-/// Whether a client says that it accepts all of the encodings.
+/// Returns whether a request explicitly accepts all encodings of a list.
 fn is_accepted(encodings: &str, headers: &HeaderMap) -> bool {
     encodings.split(',').map(str::trim).all(|encoding| accepts(encoding, headers).unwrap_or(false))
 }
 
-/// Whether a client accepts an encoding; `None` if it says nothing of it.
+/// Returns whether a request accepts an encoding, or `None` if it does not mention it.
 fn accepts(encoding: &str, headers: &HeaderMap) -> Option<bool> {
-    let mut by_any = None;
+    let mut by_wildcard = None;
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     for member in values.flat_map(|value| value.split(',')) {
         let mut parameters = member.split(';').map(str::trim);
@@ -103,13 +103,13 @@ fn accepts(encoding: &str, headers: &HeaderMap) -> Option<bool> {
             return Some(!is_refused);
         }
         if name == "*" {
-            by_any = Some(!is_refused);
+            by_wildcard = Some(!is_refused);
         }
     }
-    by_any
+    by_wildcard
 }
 
-/// `x-gzip` means `gzip` (RFC 9110, section 8.4.1.3).
+/// Replaces the alias `x-gzip` by `gzip` (RFC 9110 section 8.4.1.3).
 fn canonical(encoding: &str) -> &str {
     if encoding.eq_ignore_ascii_case("x-gzip") { "gzip" } else { encoding }
 }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_accepts_what_it_names() {
+    fn a_client_accepts_the_encodings_that_it_lists() {
         assert!(accepted("gzip", "gzip, deflate, br"));
         assert!(accepted("gzip", "br;q=1.0, GZIP;q=0.5"));
         assert!(accepted("x-gzip", "gzip"));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_does_not_accept_what_it_refuses_or_does_not_name() {
+    fn a_client_does_not_accept_encodings_that_it_excludes_or_does_not_list() {
         assert!(!accepted("gzip", "br"));
         assert!(!accepted("gzip", "gzip;q=0, *"));
         assert!(!accepted("gzip", "*; q=0.0"));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_accepts_is_sent_as_it_is_stored() {
+    fn an_accepted_encoding_is_sent_as_stored() {
         for option in [EncodingPolicy::Decode, EncodingPolicy::Refuse, EncodingPolicy::AsStored] {
             assert_eq!(sent(option, "gzip", Some("gzip")), SentEncoding::AsStored);
             assert_eq!(sent(option, "identity", Some("identity")), SentEncoding::AsStored);
@@ -164,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_does_not_accept_is_decoded_or_refused() {
+    fn an_encoding_that_is_not_accepted_is_decoded_or_refused() {
         assert_eq!(
             sent(EncodingPolicy::Decode, "gzip", Some("br")),
             SentEncoding::Decoded(Coding::Gzip)
         );
         assert_eq!(sent(EncodingPolicy::Decode, "br", Some("gzip")), SentEncoding::NotAcceptable);
         assert_eq!(sent(EncodingPolicy::Refuse, "gzip", Some("br")), SentEncoding::NotAcceptable);
-        // Nor is the decoded form anything for these.
+        // These do not accept the decoded form either.
         assert_eq!(
             sent(EncodingPolicy::Decode, "gzip", Some("br, identity;q=0")),
             SentEncoding::NotAcceptable
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_nothing_gets_what_it_can_most_likely_read() {
+    fn a_client_without_accept_encoding_gets_the_form_that_it_can_most_likely_read() {
         assert_eq!(sent(EncodingPolicy::Decode, "gzip", None), SentEncoding::Decoded(Coding::Gzip));
         assert_eq!(sent(EncodingPolicy::Decode, "br", None), SentEncoding::AsStored);
         assert_eq!(sent(EncodingPolicy::Refuse, "gzip", None), SentEncoding::AsStored);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn one_encoding_can_be_decoded_several_cannot() {
+    fn a_single_encoding_can_be_decoded_and_a_list_cannot() {
         assert_eq!(Coding::of("GZIP"), Some(Coding::Gzip));
         assert_eq!(Coding::of("deflate"), Some(Coding::Deflate));
         assert_eq!(Coding::of("br"), None);

@@ -1,4 +1,4 @@
-//! Failures of a storage as answers.
+//! Errors of a storage as responses.
 
 use bytes::Bytes;
 use http::header::{
@@ -9,10 +9,10 @@ use storage_core::{Error, ErrorKind};
 
 use crate::body::ResponseBody;
 
-/// What an upload is told that has too many bytes.
+/// The text of the response to an upload that is too large.
 pub(super) const TOO_LARGE: &str = "The upload is too large.\n";
 
-/// A short answer in plain text, which no cache keeps.
+/// Returns a response with a short plain text, which no cache stores.
 #[must_use]
 pub fn text_response(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::bytes(Bytes::from_static(text.as_bytes())));
@@ -24,7 +24,7 @@ pub fn text_response(status: StatusCode, text: &'static str) -> Response<Respons
     response
 }
 
-/// 405, with the methods that would do.
+/// Returns a 405 response with the allowed methods.
 #[must_use]
 pub fn method_not_allowed(allowed: &'static str) -> Response<ResponseBody> {
     let mut response =
@@ -33,9 +33,23 @@ pub fn method_not_allowed(allowed: &'static str) -> Response<ResponseBody> {
     response
 }
 
-/// What a client is told of a failure: its kind. What the storage says is for the log: it may name
-/// buckets, hosts and directories. What a client can do something about is its mistake (4xx); the
-/// same kind may be the server's trouble (5xx) where the client only reads.
+/// Returns the response to a request that failed with an error, and logs the error.
+///
+/// The response contains only the kind of the error, because its message may contain buckets, hosts
+/// and directories. The log contains the message: at level `error` for a status of 500 or above,
+/// otherwise at level `debug`.
+///
+/// The status depends on the method: kinds that the client of a PUT can correct, such as
+/// `InvalidInput`, are 4xx for it, and 5xx for other methods.
+///
+/// ```
+/// use http::{Method, StatusCode};
+/// use storage_core::Error;
+/// use storage_serve::error_response;
+///
+/// let response = error_response(&Method::GET, &Error::not_found());
+/// assert_eq!(response.status(), StatusCode::NOT_FOUND);
+/// ```
 #[must_use]
 pub fn error_response(method: &Method, error: &Error) -> Response<ResponseBody> {
     let response = response(error, method == Method::PUT);
@@ -48,15 +62,15 @@ pub fn error_response(method: &Method, error: &Error) -> Response<ResponseBody> 
     response
 }
 
-/// Makes the response of [`failure`] to a GET or HEAD, and logs nothing: for a server that changes
-/// the status, and logs what it sends.
+/// Returns the response to a GET or HEAD as [`error_response`] does, without logging. For a server
+/// that changes the status and then logs the response.
 #[must_use]
 pub fn error_response_unlogged(error: &Error) -> Response<ResponseBody> {
     response(error, false)
 }
 
-fn response(error: &Error, uploads: bool) -> Response<ResponseBody> {
-    let (status, text) = told(error.kind(), uploads);
+fn response(error: &Error, is_upload: bool) -> Response<ResponseBody> {
+    let (status, text) = status_of(error.kind(), is_upload);
     let mut response = text_response(status, text);
     if let Some(wait) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
@@ -64,22 +78,24 @@ fn response(error: &Error, uploads: bool) -> Response<ResponseBody> {
     response
 }
 
-fn told(kind: ErrorKind, uploads: bool) -> (StatusCode, &'static str) {
+/// Returns the status for a kind of error and the text of the response.
+fn status_of(kind: ErrorKind, is_upload: bool) -> (StatusCode, &'static str) {
     match kind {
-        ErrorKind::InvalidKey if uploads => {
+        ErrorKind::InvalidKey if is_upload => {
             (StatusCode::BAD_REQUEST, "No file can have this name.\n")
         }
-        ErrorKind::Conflict if uploads => {
+        ErrorKind::Conflict if is_upload => {
             (StatusCode::CONFLICT, "Another file or request is in the way.\n")
         }
-        ErrorKind::InvalidInput if uploads => {
+        ErrorKind::InvalidInput if is_upload => {
             (StatusCode::BAD_REQUEST, "The request cannot be understood.\n")
         }
-        ErrorKind::Integrity if uploads => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "The bytes are not what they were said to be.\n")
-        }
-        ErrorKind::TooLarge if uploads => (StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE),
-        // Where no object can be there is none.
+        ErrorKind::Integrity if is_upload => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The upload does not match its length or checksum.\n",
+        ),
+        ErrorKind::TooLarge if is_upload => (StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE),
+        // An object whose key is invalid does not exist.
         ErrorKind::NotFound | ErrorKind::InvalidKey => {
             (StatusCode::NOT_FOUND, "There is no such file.\n")
         }
@@ -95,10 +111,10 @@ fn told(kind: ErrorKind, uploads: bool) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "Too many requests: try again later.\n")
         }
         ErrorKind::Timeout => {
-            (StatusCode::GATEWAY_TIMEOUT, "The storage did not answer in time.\n")
+            (StatusCode::GATEWAY_TIMEOUT, "The storage did not respond in time.\n")
         }
         ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, "The storage cannot do this.\n"),
-        // That this server may not read its storage is no fault of the client's.
+        // Includes `PermissionDenied`: the server's access to its storage does not concern clients.
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "The storage failed.\n"),
     }
 }

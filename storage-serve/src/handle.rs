@@ -38,11 +38,11 @@ impl Serve {
     /// | 405 | the method is not supported |
     /// | 406 | [`encoding_policy`](Self::encoding_policy) |
     /// | 408 | an upload stalled |
-    /// | 409, 422 | the key conflicts with another, or the upload does not have its declared length |
+    /// | 409, 422 | the key conflicts with another, or the upload has another length |
     /// | 412 | a precondition failed |
     /// | 413, 507 | the upload is too large, or the storage is full |
     /// | 416 | the object has none of the requested bytes |
-    /// | 500, 501, 503, 504 | the storage failed, does not support the request, is busy, or timed out |
+    /// | 500, 501, 503, 504 | the storage failed, does not support this, is busy, or timed out |
     pub async fn handle<B: RequestBody>(&self, request: Request<B>) -> Response<ResponseBody> {
         let method = request.method().clone();
         let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);

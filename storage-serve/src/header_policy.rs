@@ -1,4 +1,4 @@
-//! The headers that go with an object: what was stored with it, and what keeps browsers from harm.
+//! The headers of an object: its stored metadata, and headers that protect browsers.
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
@@ -12,30 +12,29 @@ use storage_core::signed_url::Grant;
 use crate::active_content::{ActiveContent, is_active_content};
 use crate::user_metadata;
 
-/// How the headers of objects are made.
+/// How the headers of objects are set.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct HeaderPolicy {
-    /// What becomes of content that can act.
+    /// How active content is sent.
     pub active_content: ActiveContent,
     /// The `Cache-Control` of objects that have none.
     pub cache_control: Option<HeaderValue>,
-    /// Whether user metadata is shown, as `X-Storage-Meta-<name>`.
+    /// Whether user metadata is sent, as `X-Storage-Meta-<name>`.
     pub user_metadata: bool,
 }
 
-/// What a request may ask for instead of what is stored: by a signed link, since it changes what a
-/// browser does.
+/// Headers that a signed link sets instead of the stored ones.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct HeaderOverrides {
-    /// The `Content-Type` of the answer.
+    /// The `Content-Type` of the response.
     pub content_type: Option<String>,
-    /// The `Content-Disposition` of the answer.
+    /// The `Content-Disposition` of the response.
     pub content_disposition: Option<String>,
 }
 
-/// What a verified link says of the answer.
+/// Takes the headers from a verified link.
 impl From<Grant> for HeaderOverrides {
     fn from(grant: Grant) -> Self {
         Self { content_type: grant.content_type, content_disposition: grant.content_disposition }
@@ -43,12 +42,12 @@ impl From<Grant> for HeaderOverrides {
 }
 
 impl HeaderPolicy {
-    /// The headers of an object: its metadata, validators, `Accept-Ranges`, `nosniff`. Not
-    /// `Content-Length` and what else depends on the request.
+    /// Returns the headers of an object: its metadata, its validators, `Accept-Ranges` and
+    /// `nosniff`. They do not include `Content-Length` and others that depend on the request.
     ///
-    /// Drivers hand on what other programs stored: what cannot be said in a header is not sent. So
-    /// an object always has a type, `application/octet-stream` if need be, and what can act is an
-    /// attachment whatever its disposition looks like.
+    /// Other programs may have stored metadata that is not a valid header; it is not sent. Each
+    /// response has a type (`application/octet-stream` if the stored one is invalid or missing),
+    /// and active content is an attachment even if its disposition is invalid.
     #[must_use]
     pub fn headers(&self, meta: &ObjectMeta, overrides: &HeaderOverrides) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
@@ -62,7 +61,7 @@ impl HeaderPolicy {
         put(CONTENT_LANGUAGE, header(stored.content_language.as_deref()));
         put(CACHE_CONTROL, self.cache_control_of(meta));
         put(ETAG, header(meta.etag.as_ref().map(ToString::to_string).as_deref()));
-        // A time in the future becomes that of the response (RFC 9110, section 8.8.2.1).
+        // A time in the future becomes the time of the response (RFC 9110 section 8.8.2.1).
         put(
             LAST_MODIFIED,
             meta.last_modified.and_then(|modified| date(modified.min(SystemTime::now()))),
@@ -105,11 +104,12 @@ impl HeaderPolicy {
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 fn header(text: Option<&str>) -> Option<HeaderValue> {
-    // An empty header is an absent one.
+    // An empty value means an absent header.
     text.filter(|text| !text.is_empty()).and_then(|text| HeaderValue::from_str(text).ok())
 }
 
-/// A moment as HTTP writes it, which knows the years 1970 to 9999 alone. File systems know others.
+/// Formats a time as an HTTP date. Returns `None` for years before 1970 and after 9999, which file
+/// systems have but an HTTP date does not.
 fn date(time: SystemTime) -> Option<HeaderValue> {
     const YEAR_10000: u64 = 253_402_300_800;
     let since = time.duration_since(UNIX_EPOCH).ok()?;
@@ -125,16 +125,16 @@ fn disposition(
     match (&overrides.content_disposition, is_active) {
         (Some(chosen), false) => header(Some(chosen)),
         (None, false) => header(stored),
-        // What cannot be said may have been an attachment's.
+        // An invalid disposition may have been that of an attachment.
         (Some(chosen), true) => Some(header(Some(chosen)).unwrap_or(ATTACHMENT)),
-        (None, true) => Some(header(Some(&attached(stored))).unwrap_or(ATTACHMENT)),
+        (None, true) => Some(header(Some(&as_attachment(stored))).unwrap_or(ATTACHMENT)),
     }
 }
 
 const ATTACHMENT: HeaderValue = HeaderValue::from_static("attachment");
 
-/// A disposition that downloads, and keeps the file name of the stored one.
-fn attached(stored: Option<&str>) -> String {
+/// Returns a disposition that downloads, with the file name of the stored one.
+fn as_attachment(stored: Option<&str>) -> String {
     match stored.and_then(|stored| stored.split_once(';')) {
         Some((_, parameters)) => format!("attachment;{parameters}"),
         None => "attachment".to_owned(),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stored_is_sent() {
+    fn stored_metadata_is_sent_as_headers() {
         let mut meta = meta(
             Metadata::new()
                 .content_type("image/png")
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn content_that_can_act_is_downloaded_and_has_no_rights() {
+    fn active_content_is_downloaded_and_sandboxed() {
         let types = [
             "text/html",
             "TEXT/HTML; charset=utf-8",
@@ -215,7 +215,7 @@ mod tests {
             assert_eq!(headers[CONTENT_DISPOSITION], "attachment", "{active}");
             assert_eq!(headers[CONTENT_SECURITY_POLICY], "default-src 'none'; sandbox", "{active}");
         }
-        // As a stored type it counts as absent, but it may come from elsewhere.
+        // An empty stored type counts as absent, but other callers may pass one.
         assert!(is_active_content(""));
         for harmless in [
             "text/plain",
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attachment_keeps_its_file_name() {
+    fn active_content_keeps_its_file_name() {
         let page = Metadata::new()
             .content_type("text/html")
             .content_disposition("inline; filename=\"a.html\"");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_trusts_the_files_shows_them() {
+    fn trusted_active_content_is_displayed() {
         let policy =
             HeaderPolicy { active_content: ActiveContent::Inline, ..HeaderPolicy::default() };
         let headers = headers(&policy, Metadata::new().content_type("text/html"));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_override_may_show_a_page_but_gives_it_no_rights() {
+    fn a_page_that_an_override_displays_is_still_sandboxed() {
         let overrides =
             HeaderOverrides { content_disposition: Some("inline".to_owned()), content_type: None };
         let headers = HeaderPolicy::default()
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_by_override_is_looked_at_as_well() {
+    fn an_active_type_from_an_override_is_downloaded() {
         let overrides = HeaderOverrides {
             content_type: Some("text/html".to_owned()),
             content_disposition: None,
@@ -274,13 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_in_a_header_is_not_sent_and_makes_nothing_less_safe() {
-        let odd = Metadata::new()
+    fn metadata_that_is_no_valid_header_is_not_sent_and_active_content_stays_an_attachment() {
+        let invalid = Metadata::new()
             .content_type("text/html\n")
             .content_disposition("inline; filename=\"\u{1}\"")
             .content_language("de\r\nx: y")
             .cache_control("\0");
-        let sent = headers(&HeaderPolicy::default(), odd);
+        let sent = headers(&HeaderPolicy::default(), invalid);
         assert_eq!(sent[CONTENT_TYPE], "application/octet-stream");
         assert!(
             ![CONTENT_DISPOSITION, CONTENT_LANGUAGE, CACHE_CONTROL]
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_browsers_cannot_read_is_taken_to_be_active() {
+    fn a_type_that_browsers_cannot_parse_counts_as_active() {
         let headers =
             headers(&HeaderPolicy::default(), Metadata::new().content_type("text/plain\u{e9}"));
         assert_eq!(headers[CONTENT_DISPOSITION], "attachment");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_that_http_cannot_tell_is_not_sent() {
+    fn a_time_that_an_http_date_cannot_represent_is_not_sent() {
         let mut old = meta(
             Metadata::new().expires(UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_800)),
         );
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_cache_control_is_for_objects_that_say_nothing() {
+    fn the_default_cache_control_applies_to_objects_without_one() {
         let policy = HeaderPolicy {
             cache_control: Some(HeaderValue::from_static("max-age=9")),
             ..HeaderPolicy::default()
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn user_metadata_is_shown_only_when_asked_for() {
+    fn user_metadata_is_sent_only_if_it_is_enabled() {
         let named = || Metadata::new().user("author", "ada");
         assert!(
             headers(&HeaderPolicy::default(), named())

@@ -1,16 +1,15 @@
-//! The key that a request's path names.
+//! The key in the path of a request.
 
 use percent_encoding::percent_decode_str;
 use storage_core::{Error, ErrorKind, Key, Result};
 
-/// The key of a request's path: without its first `/`, percent-decoded once, and then whatever a
-/// key may be.
+/// Converts the path of a request to a key: removes the first `/` and decodes percent escapes once.
 ///
-/// Nothing is cleaned up: `//`, `..` (encoded or not), NUL and a trailing `/` are in no key, so
-/// that they are refused here and never looked for.
+/// The path is not normalised. `//`, `..` (encoded or not), NUL and a trailing `/` are in no valid
+/// key, so such a path fails here and never reaches the storage.
 ///
 /// # Errors
-/// `InvalidKey` if no object can be there.
+/// `InvalidKey` if the path is not a valid key.
 ///
 /// ```
 /// use storage_serve::internal::key_from_path;
@@ -30,7 +29,8 @@ pub fn key_from_path(path: &str) -> Result<Key> {
     Key::new(text)
 }
 
-/// A decoder would let a stray `%` through, so that two paths that differ would name one key.
+/// Returns whether each `%` begins an escape. The decoder accepts others, so two different paths
+/// would name one key.
 fn is_well_encoded(path: &str) -> bool {
     path.split('%').skip(1).all(|rest| {
         let digits = rest.as_bytes().get(..2);
@@ -43,14 +43,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_decoded_once() {
+    fn a_path_is_percent_decoded_once() {
         assert_eq!(key_from_path("/a%2520b").unwrap().as_str(), "a%20b");
         assert_eq!(key_from_path("/x.mp3%3Fv=1").unwrap().as_str(), "x.mp3?v=1");
         assert_eq!(key_from_path("/a+b").unwrap().as_str(), "a+b");
     }
 
     #[test]
-    fn what_no_key_can_be_is_refused() {
+    fn a_path_that_is_not_a_valid_key_is_refused() {
         let paths = [
             "/",
             "",
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn cases_are_different_keys() {
+    fn paths_that_differ_in_case_name_different_keys() {
         assert_ne!(key_from_path("/Foo.mp3").unwrap(), key_from_path("/foo.mp3").unwrap());
     }
 }

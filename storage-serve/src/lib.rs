@@ -34,8 +34,8 @@
 //!   is downloaded rather than displayed ([`ActiveContent`]).
 //! - **Signed links** ([`storage_core::signed_url`]) allow exactly their method and key. A link for
 //!   an upload binds the length and the type if it contains them.
-//! - **No leak through errors.** A response contains only the kind of a failure. The log (`tracing`)
-//!   contains the rest.
+//! - **No leak through errors.** A response contains only the kind of a failure. The log
+//!   (`tracing`) contains the rest.
 //!
 //! # Options
 //!
@@ -46,10 +46,10 @@
 //! | [`active_content`](Serve::active_content) | `Attachment` | treatment of content with scripts |
 //! | [`cache_control`](Serve::cache_control) | none | `Cache-Control` of objects without one |
 //! | [`user_metadata`](Serve::user_metadata) | `false` | send user metadata as headers |
-//! | [`encoding_policy`](Serve::encoding_policy) | `Decode` | clients that do not accept an encoding |
+//! | [`encoding_policy`](Serve::encoding_policy) | `Decode` | encodings that a client rejects |
 //! | [`redirect`](Serve::redirect) | none | redirect to the storage instead of sending objects |
 //! | [`max_upload_size`](Serve::max_upload_size) | none | upper bound for uploads, in bytes |
-//! | [`upload_idle_timeout`](Serve::upload_idle_timeout) | `30s` | time without data after which an upload fails |
+//! | [`upload_idle_timeout`](Serve::upload_idle_timeout) | `30s` | time without data in an upload |
 //!
 //! # Limits
 //!
@@ -62,7 +62,7 @@
 //! |-|-|
 //! | `serve.rs`, `settings.rs` | [`Serve`] and its options |
 //! | `handle.rs` | how it handles a request |
-//! | `malformed.rs`, `key.rs`, `authorization.rs` | rejecting requests; the key of a path; signed links |
+//! | `malformed.rs`, `key.rs`, `authorization.rs` | rejected requests; keys; signed links |
 //! | `responder.rs`, `source.rs` | GET and HEAD of an object of any source |
 //! | `preconditions.rs`, `ranges.rs` | conditions and ranges, RFC 9110 sections 13 and 14 |
 //! | `encoding.rs`, `decode.rs` | encodings that a client does not accept |

@@ -1,4 +1,4 @@
-//! [`reject_malformed`]: requests that HTTP/1.1 servers must refuse, and that HTTP libraries let pass.
+//! [`reject_malformed`]: requests that an HTTP/1.1 server must reject and hyper accepts.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -7,15 +7,16 @@ use http::{Response, StatusCode, Version};
 use crate::body::ResponseBody;
 use crate::errors::text_response;
 
-/// Returns a 400 response for a request that has no `Host` or several (RFC 9112, section 3.2), or
-/// whose length two servers may read in two ways (section 6.3): with `Transfer-Encoding` beside
-/// `Content-Length`, or where `accepts_body` is false.
+/// Returns a 400 response for a request without `Host` or with several (RFC 9112 section 3.2), or
+/// whose length servers may read differently (section 6.3): with `Transfer-Encoding` and
+/// `Content-Length`, or with `Transfer-Encoding` if `accepts_body` is false.
 ///
-/// The response closes the connection, so that what follows is not taken for another request. hyper
-/// checks none of this, and removes `Content-Length` beside `Transfer-Encoding` before a service
-/// sees it. So pass `accepts_body` as false for each method whose body is not read.
-/// [`Serve`](crate::Serve) makes the same checks, except for a missing `Host`, which requests that
-/// never were on a connection lack.
+/// The response closes the connection, so that the following bytes are not read as another request.
+/// hyper checks none of this, and removes `Content-Length` if there is a `Transfer-Encoding`. So
+/// pass `false` as `accepts_body` for each method whose body is not read.
+///
+/// [`Serve`](crate::Serve) makes the same checks, except that it accepts a missing `Host`, because
+/// a request that was not received from a connection may have none.
 #[must_use]
 pub fn reject_malformed(head: &Parts, accepts_body: bool) -> Option<Response<ResponseBody>> {
     if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
@@ -24,20 +25,20 @@ pub fn reject_malformed(head: &Parts, accepts_body: bool) -> Option<Response<Res
     reject_ambiguous(head, accepts_body)
 }
 
-/// As [`reject_malformed`], for requests that may lack `Host`.
+/// As [`reject_malformed`], but accepts a request without `Host`.
 pub(super) fn reject_ambiguous(head: &Parts, accepts_body: bool) -> Option<Response<ResponseBody>> {
     if head.headers.get_all(HOST).iter().nth(1).is_some() {
         return Some(refusal("The request has more than one Host.\n"));
     }
     let is_chunked = head.headers.contains_key(TRANSFER_ENCODING);
     if is_chunked && (!accepts_body || head.headers.contains_key(CONTENT_LENGTH)) {
-        return Some(refusal("The request has a Transfer-Encoding where none can be.\n"));
+        return Some(refusal("The request must not have a Transfer-Encoding.\n"));
     }
     None
 }
 
-/// Closes the connection after a request with `Transfer-Encoding`: a `Content-Length` beside it may
-/// have been removed (RFC 9112, section 6.3).
+/// Closes the connection after a request with `Transfer-Encoding`, because hyper may have removed
+/// its `Content-Length` (RFC 9112 section 6.3).
 pub(super) fn close_if_chunked(is_chunked: bool, response: &mut Response<ResponseBody>) {
     if is_chunked {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -70,17 +71,17 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_exactly_one_host() {
+    fn a_request_without_exactly_one_host_is_rejected() {
         assert_eq!(status(Version::HTTP_11, &[], true), Some(400));
         assert_eq!(status(Version::HTTP_11, &[(HOST, "a"), (HOST, "a")], true), Some(400));
         assert_eq!(status(Version::HTTP_11, &[(HOST, "a")], true), None);
-        // The host of HTTP/2 is in the URI, and HTTP/1.0 needs none.
+        // HTTP/2 has the host in the URI, and HTTP/1.0 does not need one.
         assert_eq!(status(Version::HTTP_2, &[], true), None);
         assert_eq!(status(Version::HTTP_10, &[], true), None);
     }
 
     #[test]
-    fn a_transfer_encoding_stands_alone_and_where_a_body_is_accepted() {
+    fn a_transfer_encoding_is_rejected_with_a_length_or_where_no_body_is_accepted() {
         let (host, chunked, length) =
             ((HOST, "a"), (TRANSFER_ENCODING, "chunked"), (CONTENT_LENGTH, "5"));
         assert_eq!(status(Version::HTTP_11, &[host.clone(), chunked.clone()], true), None);

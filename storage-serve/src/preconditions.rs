@@ -1,4 +1,4 @@
-//! Preconditions (RFC 9110, section 13): whether a request that has some is carried out.
+//! Preconditions of requests (RFC 9110 section 13).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,19 +8,19 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use storage_core::{ETag, ObjectMeta};
 
-/// What the preconditions of a GET or HEAD come to.
+/// The result of evaluating the preconditions of a GET or HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preconditions {
-    /// They hold, or there are none.
+    /// All of them hold, or there are none.
     Proceed,
-    /// 304: the client has this version.
+    /// The client has this version: respond with 304.
     NotModified,
-    /// 412: the client wants another version.
+    /// The client requires another version: respond with 412.
     PreconditionFailed,
 }
 
-/// Whether a request has preconditions, so that the object's metadata has to be known first.
-/// If-Range is none: it is about the range alone.
+/// Returns whether a request has preconditions, so that evaluating it needs the object's metadata.
+/// If-Range is not one, because it concerns only the range.
 #[must_use]
 pub fn is_conditional(headers: &HeaderMap) -> bool {
     [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
@@ -28,17 +28,16 @@ pub fn is_conditional(headers: &HeaderMap) -> bool {
         .any(|name| headers.contains_key(name))
 }
 
-/// Evaluates the preconditions of a GET or HEAD on an object that is there, in the order of RFC
-/// 9110, section 13.2.2.
+/// Evaluates the preconditions of a GET or HEAD of an existing object, in the order of RFC 9110
+/// section 13.2.2.
 ///
-/// A date that cannot be read is no condition. A list of ETags that cannot be read names none: the
-/// client knows a version that this server cannot tell, so If-Match fails, and If-None-Match sends
-/// the object.
+/// An invalid date is ignored. An invalid list of ETags matches no version: If-Match then fails,
+/// and If-None-Match holds.
 #[must_use]
 pub fn evaluate_preconditions(headers: &HeaderMap, meta: &ObjectMeta) -> Preconditions {
     let etag = meta.etag.as_ref();
-    if let Some(wanted) = ETags::read(headers, IF_MATCH) {
-        if !wanted.any(etag, ETag::strong_eq) {
+    if let Some(wanted) = ETags::parse(headers, IF_MATCH) {
+        if !wanted.matches(etag, ETag::strong_eq) {
             return Preconditions::PreconditionFailed;
         }
     } else if let (Some(date), Some(modified)) =
@@ -47,8 +46,8 @@ pub fn evaluate_preconditions(headers: &HeaderMap, meta: &ObjectMeta) -> Precond
     {
         return Preconditions::PreconditionFailed;
     }
-    if let Some(known) = ETags::read(headers, IF_NONE_MATCH) {
-        if known.any(etag, ETag::weak_eq) {
+    if let Some(known) = ETags::parse(headers, IF_NONE_MATCH) {
+        if known.matches(etag, ETag::weak_eq) {
             return Preconditions::NotModified;
         }
     } else if let (Some(date), Some(modified)) =
@@ -60,11 +59,11 @@ pub fn evaluate_preconditions(headers: &HeaderMap, meta: &ObjectMeta) -> Precond
     Preconditions::Proceed
 }
 
-/// Whether the range of a request is of the version that is there (If-Range, RFC 9110, section
-/// 13.1.5). If not, the whole object is to be sent.
+/// Returns whether the range of a request applies to the present version (If-Range, RFC 9110
+/// section 13.1.5). If not, respond with the whole object.
 ///
-/// Only a strong validator will do: a weak ETag never matches, nor does the date of an object that
-/// was changed within the last second, and might be once more.
+/// Only a strong validator matches. A weak ETag does not, and neither does the date of an object
+/// that changed within the last second, because it may change again within that second.
 #[must_use]
 pub fn range_applies(headers: &HeaderMap, meta: &ObjectMeta) -> bool {
     let Some(value) = headers.get(IF_RANGE) else { return true };
@@ -76,28 +75,29 @@ pub fn range_applies(headers: &HeaderMap, meta: &ObjectMeta) -> bool {
     }
     match (httpdate::parse_http_date(text.trim()), meta.last_modified) {
         (Ok(date), Some(modified)) => {
-            let is_settled = SystemTime::now()
+            let is_old_enough = SystemTime::now()
                 .duration_since(modified)
                 .is_ok_and(|age| age > Duration::from_secs(1));
-            is_settled && seconds(date) == seconds(modified)
+            is_old_enough && seconds(date) == seconds(modified)
         }
         _ => false,
     }
 }
 
-/// HTTP counts in seconds.
+/// Returns the time in seconds since 1970, the precision of HTTP dates.
 pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut values = headers.get_all(name).iter();
-    // More than one date is none.
+    // Several dates are invalid.
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     httpdate::parse_http_date(value.to_str().ok()?.trim()).ok()
 }
 
-/// An ETag may hold what is not ASCII (RFC 9110, section 8.8.3).
+/// Returns the value as UTF-8. An ETag may contain other characters than ASCII (RFC 9110 section
+/// 8.8.3).
 pub(super) fn text_of(value: &HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok()
 }
@@ -106,11 +106,11 @@ pub(super) fn text_of(value: &HeaderValue) -> Option<&str> {
 enum ETags {
     /// `*`: any version.
     Any,
-    These(Vec<ETag>),
+    List(Vec<ETag>),
 }
 
 impl ETags {
-    fn read(headers: &HeaderMap, name: HeaderName) -> Option<Self> {
+    fn parse(headers: &HeaderMap, name: HeaderName) -> Option<Self> {
         let mut values = headers.get_all(name).iter().peekable();
         values.peek()?;
         let mut tags = Vec::new();
@@ -119,21 +119,21 @@ impl ETags {
             if text.trim() == "*" {
                 return Some(Self::Any);
             }
-            tags.extend(split(text).filter_map(|tag| tag.parse().ok()));
+            tags.extend(split_list(text).filter_map(|tag| tag.parse().ok()));
         }
-        Some(Self::These(tags))
+        Some(Self::List(tags))
     }
 
-    fn any(&self, etag: Option<&ETag>, same: fn(&ETag, &ETag) -> bool) -> bool {
+    fn matches(&self, etag: Option<&ETag>, same: fn(&ETag, &ETag) -> bool) -> bool {
         match self {
             Self::Any => true,
-            Self::These(tags) => etag.is_some_and(|etag| tags.iter().any(|tag| same(tag, etag))),
+            Self::List(tags) => etag.is_some_and(|etag| tags.iter().any(|tag| same(tag, etag))),
         }
     }
 }
 
-/// The members of a list, whose quoted parts may hold commas.
-pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
+/// Returns the members of a list. Quoted parts may contain commas.
+pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     text.split(move |c| {
         is_quoted ^= c == '"';
@@ -153,7 +153,7 @@ mod tests {
     fn meta(etag: ETag) -> ObjectMeta {
         let mut meta = ObjectMeta::new(Key::new("a").unwrap(), 10);
         meta.etag = Some(etag);
-        // A fraction of a second, which no header can tell.
+        // A fraction of a second, which no header contains.
         meta.last_modified =
             Some(httpdate::parse_http_date(DATE).unwrap() + Duration::from_millis(500));
         meta
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn if_none_match_compares_weakly_in_lists() {
+    fn if_none_match_compares_each_member_of_its_list_weakly() {
         for known in [r#""x,y""#, r#"W/"x,y""#, r#""a", "x,y" ,"b""#, "*"] {
             assert_eq!(
                 evaluate_preconditions(&headers([(IF_NONE_MATCH, known)]), &strong()),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_etag_need_not_be_ascii() {
+    fn an_etag_may_contain_other_characters_than_ascii() {
         let meta = meta(ETag::strong("\u{e9}").unwrap());
         let quoted = HeaderValue::from_str("\"\u{e9}\"").unwrap();
         let with = |name: HeaderName| HeaderMap::from_iter([(name, quoted.clone())]);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn if_match_compares_strongly() {
+    fn if_match_compares_strongly_and_fails_for_an_invalid_list() {
         assert_eq!(
             evaluate_preconditions(&headers([(IF_MATCH, r#""x,y""#)]), &strong()),
             Preconditions::Proceed
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_count_in_seconds() {
+    fn dates_are_compared_in_seconds() {
         assert_eq!(
             evaluate_preconditions(&headers([(IF_MODIFIED_SINCE, DATE)]), &strong()),
             Preconditions::NotModified
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn etags_win_over_dates() {
+    fn conditions_with_etags_take_precedence_over_dates() {
         let changed = headers([(IF_NONE_MATCH, r#""old""#), (IF_MODIFIED_SINCE, DATE)]);
         assert_eq!(evaluate_preconditions(&changed, &strong()), Preconditions::Proceed);
         let same = headers([(IF_MATCH, r#""x,y""#), (IF_UNMODIFIED_SINCE, BEFORE)]);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_needs_a_strong_validator() {
+    fn if_range_needs_a_strong_validator() {
         assert!(range_applies(&HeaderMap::new(), &strong()));
         assert!(range_applies(&headers([(IF_RANGE, r#""x,y""#)]), &strong()));
         assert!(range_applies(&headers([(IF_RANGE, DATE)]), &strong()));

@@ -1,4 +1,4 @@
-//! PUT: uploads by signed link.
+//! PUT: uploads with a signed link.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
@@ -24,10 +24,10 @@ use crate::settings::Settings;
 
 /// Saves the body of a request as the object. Nothing is visible before all of it has arrived.
 ///
-/// A link may bind the length and the type of what is uploaded. The object gets the `Content-Type`
-/// of the request and no other header: no link binds them, so the uploader would choose them for
-/// all readers (`docs/decisions/0070`). The conditions of the request hold: `If-None-Match: *` for
-/// a new object, `If-Match` for a version.
+/// A link may bind the length and the type of the upload. The object gets the `Content-Type` of the
+/// request and no other header, because no link binds others, and the uploader would choose them
+/// for all readers (`docs/decisions/0070`). The request may have one condition: `If-None-Match: *`
+/// for a new object, or `If-Match` for a version.
 pub(super) async fn put<B: RequestBody>(
     settings: &Settings,
     key: &Key,
@@ -36,12 +36,12 @@ pub(super) async fn put<B: RequestBody>(
     body: B,
 ) -> Result<Response<ResponseBody>> {
     let length = content_length(headers)?;
-    if let Some(refusal) = refused(settings, grant, headers, length) {
+    if let Some(refusal) = refuse_early(settings, grant, headers, length) {
         return Ok(refusal);
     }
-    let trouble = Trouble::default();
+    let failure = BodyFailure::default();
     let mut payload =
-        Payload::from_stream(chunks(body, settings.upload_idle_timeout, trouble.clone()));
+        Payload::from_stream(chunks(body, settings.upload_idle_timeout, failure.clone()));
     if let Some(length) = length.or(grant.content_length) {
         payload = payload.with_size(length);
     }
@@ -56,7 +56,7 @@ pub(super) async fn put<B: RequestBody>(
     };
     let meta = match save.await {
         Ok(meta) => meta,
-        Err(error) => return trouble.answer().ok_or(error),
+        Err(error) => return failure.response().ok_or(error),
     };
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::CREATED;
@@ -66,21 +66,21 @@ pub(super) async fn put<B: RequestBody>(
     Ok(response)
 }
 
-/// What is refused before any byte is read.
-fn refused(
+/// Returns a response if the upload can be refused before any byte is read.
+fn refuse_early(
     settings: &Settings,
     grant: &Grant,
     headers: &HeaderMap,
     length: Option<u64>,
 ) -> Option<Response<ResponseBody>> {
-    // A part would replace the whole (RFC 9110, section 14.5).
+    // A partial upload would replace the whole object (RFC 9110 section 14.5).
     if headers.contains_key(CONTENT_RANGE) {
         return Some(text_response(
             StatusCode::BAD_REQUEST,
-            "An upload is of a whole file: Content-Range is not understood.\n",
+            "An upload replaces the whole file: Content-Range is not supported.\n",
         ));
     }
-    if let Some(refusal) = unbound(headers) {
+    if let Some(refusal) = refuse_unbound(headers) {
         return Some(refusal);
     }
     if let (Some(wanted), Some(length)) = (grant.content_length, length)
@@ -108,10 +108,9 @@ fn refused(
     None
 }
 
-/// Refuses headers that would become part of the object, and that no link binds. `Cache-Control` is
-/// not among them: in a request it is for the caches on its way (RFC 9111, section 5.2.1), browsers
-/// add it by themselves, and it is not stored.
-fn unbound(headers: &HeaderMap) -> Option<Response<ResponseBody>> {
+/// Refuses headers that describe the object and that no link binds. `Cache-Control` is not one: in
+/// a request it concerns the caches on the way (RFC 9111 section 5.2.1), and browsers add it.
+fn refuse_unbound(headers: &HeaderMap) -> Option<Response<ResponseBody>> {
     let is_given = |name: &HeaderName| {
         headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
     };
@@ -121,9 +120,9 @@ fn unbound(headers: &HeaderMap) -> Option<Response<ResponseBody>> {
         .into_iter()
         .any(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
     {
-        let text = "An upload by link has no Content-Encoding: send the file as it is.\n";
+        let text = "An upload by link must not have a Content-Encoding: send the file unencoded.\n";
         let mut response = text_response(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
-        // RFC 9110, section 15.5.16.
+        // RFC 9110 section 15.5.16.
         response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         return Some(response);
     }
@@ -143,7 +142,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
     let length = digits.and_then(|digits| digits.parse().ok());
     length
         .map(Some)
-        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "Content-Length is no number"))
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "Content-Length is not a number"))
 }
 
 fn metadata(headers: &HeaderMap) -> Result<Metadata> {
@@ -164,70 +163,74 @@ enum Condition {
     Version(ETag),
 }
 
-/// Of conditions that cannot be kept to the client is told; none is left out.
+/// Returns the condition of an upload. Fails for a condition that the storage cannot check, so that
+/// none is ignored.
 fn condition(headers: &HeaderMap) -> Result<Option<Condition>> {
-    let not_understood = || {
+    let unsupported = || {
         Error::new(
             ErrorKind::InvalidInput,
             "an upload takes If-None-Match: * or If-Match with one ETag",
         )
     };
     if headers.contains_key(IF_UNMODIFIED_SINCE) {
-        return Err(not_understood());
+        return Err(unsupported());
     }
     match (one(headers, &IF_NONE_MATCH)?, one(headers, &IF_MATCH)?) {
         (None, None) => Ok(None),
         (Some("*"), None) => Ok(Some(Condition::New)),
-        // That there is some version a storage cannot be asked for. Unquoted, it would be an ETag.
+        // A storage has no condition for `If-Match: *`, which would otherwise parse as an ETag.
         (None, Some(etag)) if etag != "*" => {
-            etag.parse().map(|etag| Some(Condition::Version(etag))).map_err(|_| not_understood())
+            etag.parse().map(|etag| Some(Condition::Version(etag))).map_err(|_| unsupported())
         }
-        _ => Err(not_understood()),
+        _ => Err(unsupported()),
     }
 }
 
-/// The value of a header that is there at most once.
+/// Returns the value of a header that may occur at most once.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(text_of), values.next()) {
         (None, _) => Ok(None),
         (Some(Some(text)), None) => Ok(Some(text.trim())),
-        _ => Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("{name} is there twice, or is not UTF-8"),
-        )),
+        _ => {
+            Err(Error::new(ErrorKind::InvalidInput, format!("{name} occurs twice or is not UTF-8")))
+        }
     }
 }
 
-/// What was wrong with the body of an upload, which the storage tells as its own failure.
+/// The status for a body that could not be received. The storage reports that failure as its own
+/// error, without the cause.
 #[derive(Debug, Clone, Default)]
-struct Trouble(Arc<OnceLock<StatusCode>>);
+struct BodyFailure(Arc<OnceLock<StatusCode>>);
 
-impl Trouble {
-    /// Remembers the first status.
-    fn with(&self, status: StatusCode, error: Error) -> Error {
-        // Whatever comes after the first is a consequence.
+impl BodyFailure {
+    /// Records the status of the first failure. Later ones are consequences of it.
+    fn record(&self, status: StatusCode, error: Error) -> Error {
         let _ = self.0.set(status);
         error
     }
 
     fn broke_off(&self, cause: BoxError) -> Error {
-        // A limit that the server around sets, tower-http's for instance.
+        // A limit that the server sets, for example with tower-http.
         if is_over_limit(&*cause) {
-            let error = Error::new(ErrorKind::TooLarge, "the upload is over the server's limit")
-                .with_source(cause);
-            return self.with(StatusCode::PAYLOAD_TOO_LARGE, error);
+            let error =
+                Error::new(ErrorKind::TooLarge, "the upload exceeds the limit of the server")
+                    .with_source(cause);
+            return self.record(StatusCode::PAYLOAD_TOO_LARGE, error);
         }
-        self.with(StatusCode::BAD_REQUEST, Error::unexpected("the upload broke off", cause))
+        self.record(StatusCode::BAD_REQUEST, Error::unexpected("the upload broke off", cause))
     }
 
     fn stalled(&self) -> Error {
-        self.with(StatusCode::REQUEST_TIMEOUT, Error::new(ErrorKind::Timeout, "the upload stalled"))
+        self.record(
+            StatusCode::REQUEST_TIMEOUT,
+            Error::new(ErrorKind::Timeout, "the upload stalled"),
+        )
     }
 
-    fn answer(&self) -> Option<Response<ResponseBody>> {
+    fn response(&self) -> Option<Response<ResponseBody>> {
         let status = *self.0.get()?;
-        tracing::debug!(status = status.as_u16(), "an upload did not arrive");
+        tracing::debug!(status = status.as_u16(), "an upload could not be received");
         Some(match status {
             StatusCode::PAYLOAD_TOO_LARGE => text_response(status, TOO_LARGE),
             StatusCode::REQUEST_TIMEOUT => text_response(status, "The upload stalled.\n"),
@@ -240,21 +243,21 @@ fn is_over_limit(cause: &(dyn StdError + 'static)) -> bool {
     cause.is::<LengthLimitError>() || cause.source().is_some_and(is_over_limit)
 }
 
-/// The chunks of a body that keeps coming.
+/// Returns the chunks of a body. Fails if none arrives within `idle`.
 fn chunks<B: RequestBody>(
     body: B,
     idle: Duration,
-    trouble: Trouble,
+    failure: BodyFailure,
 ) -> impl futures_core::Stream<Item = Result<Bytes>> + Send + 'static {
-    let of_body = trouble.clone();
+    let of_body = failure.clone();
     let frames =
         BodyStream::new(body.map_err(move |cause| of_body.broke_off(cause.into())).boxed_unsync());
-    let chunks = stream::try_unfold((frames, trouble), move |(mut frames, trouble)| async move {
+    let chunks = stream::try_unfold((frames, failure), move |(mut frames, failure)| async move {
         match tokio::time::timeout(idle, frames.try_next()).await {
-            Ok(frame) => Ok(frame?.map(|frame| (frame, (frames, trouble)))),
-            Err(_) => Err(trouble.stalled()),
+            Ok(frame) => Ok(frame?.map(|frame| (frame, (frames, failure)))),
+            Err(_) => Err(failure.stalled()),
         }
     });
-    // What is no data is a trailer.
+    // A frame without data is a trailer.
     chunks.try_filter_map(|frame| async move { Ok(frame.into_data().ok()) }).boxed()
 }

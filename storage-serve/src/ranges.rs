@@ -1,4 +1,4 @@
-//! The Range header (RFC 9110, section 14.2): which bytes of an object to send.
+//! The Range header (RFC 9110 section 14.2): which bytes of an object to send.
 
 use std::ops::Range;
 
@@ -6,14 +6,16 @@ use http::HeaderMap;
 use http::header::RANGE;
 use storage_core::ByteRange;
 
-/// How many ranges a request may name, ...
-const MAX_ASKED: usize = 64;
-/// ... and how many parts an answer may have. For more, the whole object is one answer that costs
-/// less.
+/// How many ranges a request may contain.
+const MAX_RANGES: usize = 64;
+
+/// How many parts a response may have. Beyond that, the whole object costs less.
 const MAX_PARTS: usize = 16;
 
-/// The ranges that a request names. `None` if it names none, in another unit, not well, or too many
-/// of them: then the whole object is to be sent, as RFC 9110 has it.
+/// Returns the ranges of a request.
+///
+/// Returns `None` if there are none, if they are invalid or in another unit, or if there are more
+/// than 64. Respond with the whole object then, as RFC 9110 section 14.2 allows.
 ///
 /// ```
 /// use http::HeaderMap;
@@ -38,7 +40,7 @@ pub fn parse_range(headers: &HeaderMap) -> Option<Vec<ByteRange>> {
     }
     let mut ranges = Vec::new();
     for range in set.split(',').map(str::trim).filter(|range| !range.is_empty()) {
-        if ranges.len() == MAX_ASKED {
+        if ranges.len() == MAX_RANGES {
             return None;
         }
         ranges.push(parse(range)?);
@@ -58,34 +60,36 @@ fn parse(range: &str) -> Option<ByteRange> {
     }
 }
 
-/// A number beyond all objects is a number.
+/// Parses a number. A number beyond 64 bits is larger than any object, so it becomes the largest
+/// number.
 fn number(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-/// What is to be sent of an object.
+/// The parts of an object to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolvedRanges {
-    /// All of it, as status 200.
+    /// The whole object: respond with 200.
     Whole,
-    /// These parts, as status 206: at least one, not empty, none overlapping another.
+    /// At least one part: respond with 206. No part is empty, and no two overlap.
     Parts(Vec<Range<u64>>),
-    /// Status 416: no byte that was asked for is there.
+    /// The object has none of the requested bytes: respond with 416.
     NotSatisfiable,
 }
 
-/// Applies ranges to an object of a size. What overlaps is sent once, and so many parts that the
-/// whole object would be less trouble are the whole object: no request makes an answer much larger
-/// than the object.
+/// Applies requested ranges to an object of a size, in bytes.
+///
+/// Overlapping ranges are merged, and more than 16 parts become the whole object. So no request
+/// makes a response much larger than the object.
 #[must_use]
-pub fn resolve_ranges(asked: &[ByteRange], size: u64) -> ResolvedRanges {
-    let mut parts: Vec<_> = asked.iter().filter_map(|range| range.resolve(size).ok()).collect();
+pub fn resolve_ranges(requested: &[ByteRange], size: u64) -> ResolvedRanges {
+    let mut parts: Vec<_> = requested.iter().filter_map(|range| range.resolve(size).ok()).collect();
     if parts.is_empty() {
-        // The end of nothing is nothing (RFC 9110, section 14.1.2), and no header can name it as a
-        // part.
+        // The last bytes of an empty object are satisfiable (RFC 9110 section 14.1.2), but
+        // Content-Range cannot express an empty part.
         let is_end = |range: &ByteRange| matches!(range, ByteRange::Last(n) if *n > 0);
-        return if size == 0 && asked.iter().any(is_end) {
+        return if size == 0 && requested.iter().any(is_end) {
             ResolvedRanges::Whole
         } else {
             ResolvedRanges::NotSatisfiable
@@ -119,7 +123,7 @@ fn merge(parts: &mut Vec<Range<u64>>) {
 mod tests {
     use super::*;
 
-    fn of(value: &str) -> Option<Vec<ByteRange>> {
+    fn parsed(value: &str) -> Option<Vec<ByteRange>> {
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, value.parse().unwrap());
         parse_range(&headers)
@@ -129,24 +133,27 @@ mod tests {
         ResolvedRanges::Parts(vec![range])
     }
 
-    fn selected(value: &str) -> ResolvedRanges {
-        resolve_ranges(&of(value).unwrap(), 100)
+    fn resolved(value: &str) -> ResolvedRanges {
+        resolve_ranges(&parsed(value).unwrap(), 100)
     }
 
     #[test]
-    fn each_form_of_a_range_is_read() {
-        assert_eq!(of("bytes=0-9"), Some(vec![ByteRange::FromTo(0, 10)]));
-        assert_eq!(of("bytes=5-"), Some(vec![ByteRange::From(5)]));
-        assert_eq!(of("bytes=-5"), Some(vec![ByteRange::Last(5)]));
-        assert_eq!(of("Bytes = 1-2 , -3"), Some(vec![ByteRange::FromTo(1, 3), ByteRange::Last(3)]));
+    fn each_form_of_a_range_is_parsed() {
+        assert_eq!(parsed("bytes=0-9"), Some(vec![ByteRange::FromTo(0, 10)]));
+        assert_eq!(parsed("bytes=5-"), Some(vec![ByteRange::From(5)]));
+        assert_eq!(parsed("bytes=-5"), Some(vec![ByteRange::Last(5)]));
         assert_eq!(
-            of("bytes=0-99999999999999999999999"),
+            parsed("Bytes = 1-2 , -3"),
+            Some(vec![ByteRange::FromTo(1, 3), ByteRange::Last(3)])
+        );
+        assert_eq!(
+            parsed("bytes=0-99999999999999999999999"),
             Some(vec![ByteRange::FromTo(0, u64::MAX)])
         );
     }
 
     #[test]
-    fn what_is_not_well_formed_is_ignored() {
+    fn an_invalid_range_is_ignored() {
         for value in [
             "bytes",
             "bytes=",
@@ -158,21 +165,21 @@ mod tests {
             "lines=1-2",
             "bytes=1-2,x",
         ] {
-            assert_eq!(of(value), None, "{value}");
+            assert_eq!(parsed(value), None, "{value}");
         }
     }
 
     #[test]
-    fn ranges_end_with_the_object() {
-        assert_eq!(selected("bytes=90-200"), part(90..100));
-        assert_eq!(selected("bytes=-200"), part(0..100));
-        assert_eq!(selected("bytes=100-"), ResolvedRanges::NotSatisfiable);
-        assert_eq!(selected("bytes=-0"), ResolvedRanges::NotSatisfiable);
-        assert_eq!(selected("bytes=500-600,1-2"), part(1..3));
+    fn ranges_are_limited_to_the_size_of_the_object() {
+        assert_eq!(resolved("bytes=90-200"), part(90..100));
+        assert_eq!(resolved("bytes=-200"), part(0..100));
+        assert_eq!(resolved("bytes=100-"), ResolvedRanges::NotSatisfiable);
+        assert_eq!(resolved("bytes=-0"), ResolvedRanges::NotSatisfiable);
+        assert_eq!(resolved("bytes=500-600,1-2"), part(1..3));
     }
 
     #[test]
-    fn of_nothing_only_the_end_can_be_had() {
+    fn only_a_suffix_range_of_an_empty_object_is_satisfiable() {
         assert_eq!(resolve_ranges(&[ByteRange::From(0)], 0), ResolvedRanges::NotSatisfiable);
         assert_eq!(resolve_ranges(&[ByteRange::FromTo(0, 1)], 0), ResolvedRanges::NotSatisfiable);
         assert_eq!(resolve_ranges(&[ByteRange::Last(0)], 0), ResolvedRanges::NotSatisfiable);
@@ -180,21 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn parts_come_in_the_order_asked_for_unless_they_overlap() {
-        assert_eq!(selected("bytes=50-59,0-9"), ResolvedRanges::Parts(vec![50..60, 0..10]));
-        assert_eq!(selected("bytes=50-59,0-9,5-20"), ResolvedRanges::Parts(vec![0..21, 50..60]));
-        assert_eq!(selected("bytes=0-9,10-19"), part(0..20));
-        assert_eq!(selected("bytes=0-,0-,0-,-100"), part(0..100));
+    fn parts_keep_the_requested_order_unless_they_overlap() {
+        assert_eq!(resolved("bytes=50-59,0-9"), ResolvedRanges::Parts(vec![50..60, 0..10]));
+        assert_eq!(resolved("bytes=50-59,0-9,5-20"), ResolvedRanges::Parts(vec![0..21, 50..60]));
+        assert_eq!(resolved("bytes=0-9,10-19"), part(0..20));
+        assert_eq!(resolved("bytes=0-,0-,0-,-100"), part(0..100));
     }
 
     #[test]
-    fn a_flood_of_ranges_is_the_whole_object() {
+    fn too_many_ranges_become_the_whole_object() {
         let many = (0..=MAX_PARTS)
             .map(|n| format!("{}-{}", n * 4, n * 4 + 1))
             .collect::<Vec<_>>()
             .join(",");
-        assert_eq!(selected(&format!("bytes={many}")), ResolvedRanges::Whole);
-        let flood = vec!["0-0"; MAX_ASKED + 1].join(",");
-        assert_eq!(of(&format!("bytes={flood}")), None);
+        assert_eq!(resolved(&format!("bytes={many}")), ResolvedRanges::Whole);
+        let flood = vec!["0-0"; MAX_RANGES + 1].join(",");
+        assert_eq!(parsed(&format!("bytes={flood}")), None);
     }
 }

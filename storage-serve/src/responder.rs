@@ -173,8 +173,8 @@ impl<S: Source> ReadRequest<'_, S> {
             {
                 Decision::Whole
             }
-            // Without a strong ETag, parts of several versions cannot be distinguished. The encoding
-            // of an object would apply to the whole multipart document.
+            // Without a strong ETag, parts of several versions cannot be distinguished. The
+            // encoding of an object would apply to the whole multipart document.
             Decision::Parts(_) if meta.strong_etag().is_none() || is_encoded(meta) => {
                 Decision::Whole
             }
@@ -199,8 +199,8 @@ impl<S: Source> ReadRequest<'_, S> {
         }
     }
 
-    /// Decides by the metadata from `stat`, and sends exactly that version. If the object changed in
-    /// between, tries again.
+    /// Decides by the metadata from `stat`, and sends exactly that version. If the object changed
+    /// in between, tries again.
     async fn stat_and_get(&self) -> Result<Response<ResponseBody>> {
         for _ in 0..MAX_ATTEMPTS {
             if let Some(response) = self.try_stat_and_get().await? {

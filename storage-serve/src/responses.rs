@@ -1,5 +1,4 @@
-//! Answers to GET and HEAD, once it is known what there is: what the server of a storage and a
-//! mirror have in common.
+//! Responses to GET and HEAD by status, and how a request decides between them.
 //!
 //! ```
 //! use http::{HeaderMap, Method, StatusCode, header};
@@ -13,9 +12,9 @@
 //! assert_eq!(decide(&Method::GET, &request, &meta), Decision::Part(1..3));
 //!
 //! let headers = HeaderPolicy::default().headers(&meta, &HeaderOverrides::default());
-//! let answer = responses::part(headers, &(1..3), meta.size, ResponseBody::bytes("el".into()));
-//! assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
-//! assert_eq!(answer.headers()[header::CONTENT_RANGE], "bytes 1-2/5");
+//! let response = responses::part(headers, &(1..3), meta.size, ResponseBody::bytes("el".into()));
+//! assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
+//! assert_eq!(response.headers()[header::CONTENT_RANGE], "bytes 1-2/5");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -35,26 +34,26 @@ use crate::errors::text_response;
 use crate::preconditions::{self, Preconditions};
 use crate::ranges::{self, ResolvedRanges};
 
-/// What a GET or HEAD comes to.
+/// The kind of response to a GET or HEAD of an existing object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision {
     /// 200: the whole object.
     Whole,
-    /// 206: one part of it.
+    /// 206: one part.
     Part(Range<u64>),
-    /// 206: several parts of it, as `multipart/byteranges`.
+    /// 206: several parts, as `multipart/byteranges`.
     Parts(Vec<Range<u64>>),
-    /// 304: the client has it.
+    /// 304: the client has this version.
     NotModified,
-    /// 412: it is not the version that the client wants.
+    /// 412: a precondition failed.
     PreconditionFailed,
-    /// 416: it has no byte of those asked for.
+    /// 416: the object has none of the requested bytes.
     NotSatisfiable,
 }
 
-/// Evaluates conditions and ranges of a request for an object, in the order of RFC 9110, section
-/// 13.2.2. Ranges count for GET alone (section 14.2).
+/// Evaluates the preconditions and ranges of a request, in the order of RFC 9110 section 13.2.2.
+/// Ranges apply only to GET (section 14.2).
 #[must_use]
 pub fn decide(method: &Method, request: &HeaderMap, meta: &ObjectMeta) -> Decision {
     match preconditions::evaluate_preconditions(request, meta) {
@@ -62,11 +61,11 @@ pub fn decide(method: &Method, request: &HeaderMap, meta: &ObjectMeta) -> Decisi
         Preconditions::PreconditionFailed => return Decision::PreconditionFailed,
         Preconditions::Proceed => {}
     }
-    let asked = if method == Method::GET { ranges::parse_range(request) } else { None };
-    let Some(asked) = asked.filter(|_| preconditions::range_applies(request, meta)) else {
+    let requested = if method == Method::GET { ranges::parse_range(request) } else { None };
+    let Some(requested) = requested.filter(|_| preconditions::range_applies(request, meta)) else {
         return Decision::Whole;
     };
-    match ranges::resolve_ranges(&asked, meta.size) {
+    match ranges::resolve_ranges(&requested, meta.size) {
         ResolvedRanges::Whole => Decision::Whole,
         ResolvedRanges::NotSatisfiable => Decision::NotSatisfiable,
         ResolvedRanges::Parts(mut parts) if parts.len() == 1 => {
@@ -76,7 +75,7 @@ pub fn decide(method: &Method, request: &HeaderMap, meta: &ObjectMeta) -> Decisi
     }
 }
 
-/// 200, with the headers of the object and its body.
+/// Returns a 200 response with the headers and the body of an object.
 #[must_use]
 pub fn whole(headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
@@ -85,7 +84,7 @@ pub fn whole(headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
     response
 }
 
-/// 206, with one part, which may not be empty.
+/// Returns a 206 response with one part. `range` must not be empty.
 #[must_use]
 pub fn part(
     mut headers: HeaderMap,
@@ -99,14 +98,14 @@ pub fn part(
     response
 }
 
-/// 206, with several parts (RFC 9110, section 14.6), which are opened when it is their turn. None
-/// may be empty.
+/// Returns a 206 response with several parts (RFC 9110 section 14.6). Each part is opened when the
+/// one before it has been sent. No range may be empty.
 ///
-/// The parts have the type of the object; not its encoding, which would seem to be that of the
-/// whole document: send an object that has one whole.
+/// The object must not have a `Content-Encoding`, which would apply to the whole multipart document
+/// instead of its parts.
 ///
 /// # Errors
-/// `Unexpected` if the system has no random numbers.
+/// `Unexpected` if the system provides no random numbers.
 pub fn parts(
     mut headers: HeaderMap,
     ranges: Vec<Range<u64>>,
@@ -122,7 +121,8 @@ pub fn parts(
         let Range { start, end } = range;
         let (before, last) = (if n == 0 { "" } else { "\r\n" }, end - 1);
         let head = format!(
-            "{before}--{boundary}\r\ncontent-type: {kind}\r\ncontent-range: bytes {start}-{last}/{size}\r\n\r\n"
+            "{before}--{boundary}\r\ncontent-type: {kind}\r\n\
+             content-range: bytes {start}-{last}/{size}\r\n\r\n"
         );
         (Bytes::from(head), range)
     });
@@ -134,7 +134,7 @@ pub fn parts(
     Ok(response)
 }
 
-/// 304, with the headers that a cache would have to learn (RFC 9110, section 15.4.5).
+/// Returns a 304 response with the headers that a cache must update (RFC 9110 section 15.4.5).
 #[must_use]
 pub fn not_modified(mut headers: HeaderMap) -> Response<ResponseBody> {
     let of_the_body = [
@@ -156,7 +156,7 @@ pub fn not_modified(mut headers: HeaderMap) -> Response<ResponseBody> {
     response
 }
 
-/// 412.
+/// Returns a 412 response.
 #[must_use]
 pub fn precondition_failed() -> Response<ResponseBody> {
     text_response(
@@ -165,7 +165,7 @@ pub fn precondition_failed() -> Response<ResponseBody> {
     )
 }
 
-/// 416, with the size (RFC 9110, section 15.5.17).
+/// Returns a 416 response with the size (RFC 9110 section 15.5.17).
 #[must_use]
 pub fn not_satisfiable(size: u64) -> Response<ResponseBody> {
     let mut response =
@@ -174,7 +174,7 @@ pub fn not_satisfiable(size: u64) -> Response<ResponseBody> {
     response
 }
 
-/// The answer to HEAD: that to GET, with the length of its body, without the body.
+/// Removes the body of a response and keeps its length, for HEAD.
 #[must_use]
 pub fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
     let mut response = response;
@@ -182,8 +182,8 @@ pub fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> 
     response.map(|_| ResponseBody::none())
 }
 
-/// Any answer as it goes to a client, whatever the server around does: with `Content-Length` if the
-/// length is known and the status has a body, and to HEAD without a body.
+/// Completes a response: adds `Content-Length` if the length is known and the status has a body,
+/// and removes the body of a response to HEAD.
 #[must_use]
 pub fn finish(method: &Method, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     if method == Method::HEAD || !may_have_body(response.status()) {
@@ -193,28 +193,30 @@ pub fn finish(method: &Method, mut response: Response<ResponseBody>) -> Response
     response
 }
 
-/// RFC 9110, sections 15.3.5 and 15.4.5.
+/// Returns whether a status allows a body (RFC 9110 sections 15.3.5 and 15.4.5).
 fn may_have_body(status: StatusCode) -> bool {
     status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
-/// Makes a response one that caches shared by many users must not keep, whatever `Cache-Control` it
-/// has: without `public` and `s-maxage`, and with `private` unless `no-store` is there. What else
-/// it says of the client's own cache stays.
+/// Changes `Cache-Control` so that shared caches must not store the response: removes `public` and
+/// `s-maxage`, and adds `private` unless `no-store` is set. Directives for the client's own cache
+/// stay.
 pub fn make_private(headers: &mut HeaderMap) {
     let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    let for_the_client: Vec<&str> =
-        lines.flat_map(preconditions::split).filter(|part| !is_for_shared_caches(part)).collect();
-    let is_stored_nowhere = for_the_client.iter().any(|part| part.eq_ignore_ascii_case("no-store"));
-    let private = (!is_stored_nowhere).then_some("private");
-    let directives: Vec<&str> = private.into_iter().chain(for_the_client).collect();
+    let for_client: Vec<&str> = lines
+        .flat_map(preconditions::split_list)
+        .filter(|part| !is_for_shared_caches(part))
+        .collect();
+    let has_no_store = for_client.iter().any(|part| part.eq_ignore_ascii_case("no-store"));
+    let private = (!has_no_store).then_some("private");
+    let directives: Vec<&str> = private.into_iter().chain(for_client).collect();
     let value = HeaderValue::from_str(&directives.join(", "))
         .unwrap_or(HeaderValue::from_static("private"));
     headers.insert(CACHE_CONTROL, value);
 }
 
-/// Whether a directive is about caches shared by many users. `private="field"` restricts that field
-/// alone (RFC 9111, section 5.2.2.7), so `private` of any form is replaced.
+/// Returns whether a directive concerns shared caches. `private="field"` applies only to that field
+/// (RFC 9111 section 5.2.2.7), so each form of `private` is replaced.
 fn is_for_shared_caches(directive: &str) -> bool {
     let name = directive.split('=').next().unwrap_or_default().trim();
     name.is_empty()
@@ -231,12 +233,12 @@ fn content_range(range: &Range<u64>, size: u64) -> HeaderValue {
     value(&format!("bytes {}-{}/{size}", range.start, range.end - 1))
 }
 
-/// Text of digits and letters.
+/// Returns a header value for text that is always valid.
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Random, so that no object can hold it on purpose.
+/// Returns a random boundary, so that no object can contain it on purpose.
 fn boundary() -> Result<String> {
     let number = getrandom::u64().map_err(|cause| Error::unexpected("no random numbers", cause))?;
     Ok(format!("anystorage-{number:016x}"))
@@ -247,16 +249,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_has_its_length_unless_its_status_has_no_body() {
+    fn a_response_has_its_length_unless_its_status_has_no_body() {
         for (status, length) in [(200, Some("5")), (404, Some("5")), (204, None), (304, None)] {
             for method in [Method::GET, Method::HEAD] {
-                let answer =
+                let response =
                     finish(&method, text_response(StatusCode::from_u16(status).unwrap(), "hello"));
-                let told =
-                    answer.headers().get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
-                assert_eq!(told, length, "{status}");
+                let sent =
+                    response.headers().get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
+                assert_eq!(sent, length, "{status}");
                 assert_eq!(
-                    answer.body().is_empty(),
+                    response.body().is_empty(),
                     method == Method::HEAD || length.is_none(),
                     "{status}"
                 );
@@ -289,12 +291,15 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_is_not_known_is_not_told() {
+    fn a_response_of_unknown_length_has_no_content_length() {
         let decoded =
             || whole(HeaderMap::new(), ResponseBody::stream(futures_util::stream::empty(), None));
         for method in [Method::GET, Method::HEAD] {
-            let answer = finish(&method, decoded());
-            assert_eq!((answer.headers().get(CONTENT_LENGTH), answer.body().len()), (None, None));
+            let response = finish(&method, decoded());
+            assert_eq!(
+                (response.headers().get(CONTENT_LENGTH), response.body().len()),
+                (None, None)
+            );
         }
     }
 }

@@ -1,20 +1,19 @@
-//! [`Source`]: where the objects of answers come from.
+//! [`Source`]: where the objects of responses come from.
 
 use std::future::Future;
 
 use storage_core::{Key, Object, ObjectMeta, OpenOptions, Result, Storage};
 
-/// Where the objects of answers come from: a storage, or whoever keeps copies of one. Cheap to
-/// clone.
+/// Where the objects of responses come from: a storage, or a cache of one. Cheap to clone.
 ///
-/// Both verbs are those of [`Driver`](storage_core::Driver), with its guarantees; the conditions of
-/// `options` are evaluated by the source.
+/// Both verbs have the guarantees of [`Driver`](storage_core::Driver). The source evaluates the
+/// conditions of `options`.
 pub trait Source: Clone + Send + Sync + 'static {
-    /// What is known of an object.
+    /// Returns the metadata of an object.
     fn stat(&self, key: &Key) -> impl Future<Output = Result<ObjectMeta>> + Send;
 
-    /// An object, or a range of it, on conditions. One of unknown size, whole whatever the range,
-    /// if the options allow it.
+    /// Opens an object, or a range of it. If the size is unknown and the options allow that, opens
+    /// the whole object regardless of the range.
     fn open(&self, key: &Key, options: &OpenOptions)
     -> impl Future<Output = Result<Object>> + Send;
 }

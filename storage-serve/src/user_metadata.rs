@@ -1,19 +1,19 @@
-//! Writes user metadata as headers: `X-Storage-Meta-<name>`, which the driver `http` reads.
+//! User metadata as headers `X-Storage-Meta-<name>`, which the driver `http` reads.
 //!
-//! A header holds visible ASCII alone, and metadata any text: a value is percent-encoded UTF-8.
-//! Spaces are encoded as well, since those at the ends of a header's value, or several in a row, do
-//! not survive every proxy.
+//! A header contains only visible ASCII, and metadata any text, so a value is percent-encoded
+//! UTF-8. Spaces are encoded too, because some proxies remove those at the ends of a value or in a
+//! row.
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// Precedes the name of an entry.
+/// The beginning of each header's name.
 const PREFIX: &str = "x-storage-meta-";
 
-/// Characters outside ASCII are encoded whatever the set.
+/// The ASCII characters to encode. All other characters are always encoded.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// Returns the header for an entry, or `None` for a name that no header can have.
+/// Returns the header for an entry, or `None` if its name is not a valid header name.
 pub(crate) fn to_header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::try_from(format!("{PREFIX}{name}")).ok()?;
     let value = HeaderValue::try_from(utf8_percent_encode(value, ENCODED).to_string()).ok()?;
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_be_any_token_and_nothing_else() {
+    fn a_name_is_sent_if_it_is_a_token() {
         let (name, value) = to_header("a_b.c!#$%&'*+-^`|~1", "x").unwrap();
         assert_eq!(
             (name.as_str(), value.as_bytes()),
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_a_header_of_visible_ascii() {
+    fn any_value_is_encoded_in_visible_ascii() {
         for (text, expected) in [
             ("", ""),
             ("plain", "plain"),

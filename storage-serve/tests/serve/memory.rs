@@ -5,7 +5,7 @@ use std::fs::File;
 use storage_core::{Storage, UrlMethod};
 use storage_fs::Fs;
 use storage_serve::Serve;
-use storage_testkit::alone;
+use storage_testkit::in_own_process;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,7 +56,7 @@ async fn receive(mut socket: TcpStream) -> u64 {
 
 #[test]
 fn a_large_file_to_a_slow_reader_takes_little() {
-    alone(concat!(module_path!(), "::a_large_file_to_a_slow_reader_takes_little"), || {
+    in_own_process(concat!(module_path!(), "::a_large_file_to_a_slow_reader_takes_little"), || {
         grown(async {
             let (_root, server) = server().await;
             let mut socket = TcpStream::connect(server.address).await.unwrap();
@@ -71,7 +71,7 @@ fn a_large_file_to_a_slow_reader_takes_little() {
 
 #[test]
 fn a_large_upload_takes_little() {
-    alone(concat!(module_path!(), "::a_large_upload_takes_little"), || {
+    in_own_process(concat!(module_path!(), "::a_large_upload_takes_little"), || {
         grown(async {
             let (root, server) = server().await;
             let mut socket = TcpStream::connect(server.address).await.unwrap();
