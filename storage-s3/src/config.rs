@@ -489,3 +489,24 @@ fn options_from_url(url: &Url) -> Result<Options> {
     }
     Ok(options)
 }
+
+#[cfg(test)]
+mod tests {
+    use storage_core::config::DeclaredOptions;
+
+    use super::*;
+
+    #[test]
+    fn the_declared_defaults_are_those_of_the_driver() {
+        let declared = Options::new().with("bucket", "media");
+        let declared = declared.with_declared_defaults(S3Options::SPECS);
+        let declared = S3Builder::from_options(declared).unwrap().options;
+        let default = S3Builder::new("media").options;
+        let fields = |options: &S3Options| {
+            let parts =
+                (options.checked_part_size().unwrap(), options.checked_concurrency().unwrap());
+            (parts, options.anonymous, options.allow_http)
+        };
+        assert_eq!(fields(&declared), fields(&default));
+    }
+}

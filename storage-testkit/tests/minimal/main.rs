@@ -1,5 +1,6 @@
 //! The suite on a driver with few capabilities, whose bodies are not in memory. Cases that do not
-//! apply are skipped with the reason, and the large body streams through the driver and every layer.
+//! apply are skipped with the reason, and the large body streams through the driver and every
+//! layer.
 
 // All of it is test code, where a panic is how a test fails.
 #![allow(clippy::unwrap_used)]

@@ -159,7 +159,8 @@ fn inherent(block: &ItemImpl) -> Vec<String> {
                         sig: method.sig.clone(),
                         block: parse_quote!({}),
                     };
-                    // A method has a receiver, which a free function has not: printed as its tokens.
+                    // A method has a receiver, which a free function has not: printed as its
+                    // tokens.
                     lines.push(method_line(&function));
                 }
             }
