@@ -423,28 +423,36 @@ fn build(options: HttpCacheOptions, context: &BuildContext<'_>) -> Result<Arc<dy
         Some(base) => origin.layer(|inner| PublicUrl::new(inner, base)),
         None => origin,
     };
-    let default = Tuning::default();
-    let tuning = Tuning {
-        verify: options.verify,
-        memo: options.memo.unwrap_or(default.memo),
-        header_timeout: options.header_timeout.unwrap_or(default.header_timeout),
-        idle_timeout: options.idle_timeout.unwrap_or(default.idle_timeout),
-        token: options.token,
-        allow_http: options.allow_http,
-        on_save: options.on_save,
-        min_size: options.min_size.unwrap_or(default.min_size),
-        signing_key: options
-            .signing_key
-            .map(|secret| SigningKey::new(secret.expose()))
-            .transpose()?,
-        public: options.public,
-        breaker_failures: options.breaker_failures.unwrap_or(default.breaker_failures),
-        breaker_open: options.breaker_open.unwrap_or(default.breaker_open),
-        key_penalty: options.key_penalty.unwrap_or(default.key_penalty),
-        admin: options.admin,
-    };
-    let Mirrors(mirrors) = options.mirror;
+    let (mirrors, tuning) = options.into_parts()?;
     Ok(Arc::new(HttpCacheBuilder { mirrors, origin, tuning }.build()?))
+}
+
+impl HttpCacheOptions {
+    /// Returns the mirrors, and the options except the mirrors and origin.
+    fn into_parts(self) -> Result<(Vec<Url>, Tuning)> {
+        let (options, default) = (self, Tuning::default());
+        let tuning = Tuning {
+            verify: options.verify,
+            memo: options.memo.unwrap_or(default.memo),
+            header_timeout: options.header_timeout.unwrap_or(default.header_timeout),
+            idle_timeout: options.idle_timeout.unwrap_or(default.idle_timeout),
+            token: options.token,
+            allow_http: options.allow_http,
+            on_save: options.on_save,
+            min_size: options.min_size.unwrap_or(default.min_size),
+            signing_key: options
+                .signing_key
+                .map(|secret| SigningKey::new(secret.expose()))
+                .transpose()?,
+            public: options.public,
+            breaker_failures: options.breaker_failures.unwrap_or(default.breaker_failures),
+            breaker_open: options.breaker_open.unwrap_or(default.breaker_open),
+            key_penalty: options.key_penalty.unwrap_or(default.key_penalty),
+            admin: options.admin,
+        };
+        let Mirrors(mirrors) = options.mirror;
+        Ok((mirrors, tuning))
+    }
 }
 
 /// One URL or a list of URLs.
@@ -475,5 +483,28 @@ impl<'de> de::Visitor<'de> for MirrorsVisitor {
             urls.push(config::url::parse(&url).map_err(de::Error::custom)?);
         }
         Ok(Mirrors(urls))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::config::{DeclaredOptions, Options};
+
+    use super::*;
+
+    #[test]
+    fn the_declared_defaults_are_those_of_the_driver() {
+        let declared = Options::new()
+            .with("mirror", "https://downloads.example.com/")
+            .with("origin", "media")
+            .with_declared_defaults(HttpCacheOptions::SPECS);
+        let (_, declared) =
+            declared.read::<HttpCacheOptions>("http-cache").unwrap().into_parts().unwrap();
+        let fields = |tuning: &Tuning| {
+            let times = (tuning.memo, tuning.header_timeout, tuning.idle_timeout);
+            let breaker = (tuning.breaker_failures, tuning.breaker_open, tuning.key_penalty);
+            (times, breaker, tuning.verify, tuning.min_size, tuning.allow_http, tuning.public)
+        };
+        assert_eq!(fields(&declared), fields(&Tuning::default()));
     }
 }

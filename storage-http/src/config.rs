@@ -312,12 +312,7 @@ storage_core::options! {
 /// ```
 pub fn register(registry: &mut Registry) {
     registry.register("http", |options: HttpOptions, context| {
-        let mut builder = Http::builder(options.base_url).writable(options.writable);
-        builder.header_timeout = options.header_timeout.unwrap_or(HEADER_TIMEOUT);
-        builder.idle_timeout = options.idle_timeout.unwrap_or(IDLE_TIMEOUT);
-        builder.max_spool_size = options.max_spool_size.unwrap_or(MAX_SPOOL_SIZE);
-        builder.allow_http = options.allow_http;
-        builder.headers = options.headers.into_iter().collect();
+        let mut builder = builder_from(options);
         builder.public_url = context.common().public_url.clone();
         Ok(Arc::new(builder.build()?))
     });
@@ -327,5 +322,37 @@ pub fn register(registry: &mut Registry) {
             base.set_query(None);
             Ok(Options::new().with("base_url", base.as_str()))
         });
+    }
+}
+
+/// Returns a builder with the options of a configuration.
+fn builder_from(options: HttpOptions) -> HttpBuilder {
+    let mut builder = Http::builder(options.base_url).writable(options.writable);
+    builder.header_timeout = options.header_timeout.unwrap_or(HEADER_TIMEOUT);
+    builder.idle_timeout = options.idle_timeout.unwrap_or(IDLE_TIMEOUT);
+    builder.max_spool_size = options.max_spool_size.unwrap_or(MAX_SPOOL_SIZE);
+    builder.allow_http = options.allow_http;
+    builder.headers = options.headers.into_iter().collect();
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::config::DeclaredOptions;
+
+    use super::*;
+
+    #[test]
+    fn the_declared_defaults_are_those_of_the_driver() {
+        let declared = Options::new()
+            .with("base_url", "https://files.example.com/")
+            .with_declared_defaults(HttpOptions::SPECS);
+        let declared = builder_from(declared.read("http").unwrap());
+        let default = Http::builder("https://files.example.com/".parse().unwrap());
+        let fields = |builder: &HttpBuilder| {
+            let times = (builder.header_timeout, builder.idle_timeout);
+            (times, builder.writable, builder.max_spool_size, builder.allow_http)
+        };
+        assert_eq!(fields(&declared), fields(&default));
     }
 }
