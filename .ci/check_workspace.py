@@ -40,6 +40,7 @@ ALLOWED_DEPENDENCIES = {
     "cache-tier": {"anystorage"},
     "uploads": {"anystorage"},
     "custom-driver": {"storage-core"},
+    "public-api": set(),
 }
 
 # Crates that storage-core never depends on, because every driver and application would build them.

@@ -61,7 +61,7 @@
 //! |-|-|-|-|
 //! | `prefix` | text | | The first segments of every key. The storage shows the objects below them alone. |
 //! | `read_only` | boolean | `false` | Whether the storage refuses everything that would change it. |
-//! | `public_url` | URL | | The public address of the backend's root: the base of public links. A `prefix` comes after it. |
+//! | `public_url` | URL | | The public address of the backend's root: the base of public links. A URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` comes after it. |
 //! | `timeout` | duration | | The longest time without a response or progress. |
 //! | `retries` | integer | `0` | How many times a failure that may pass is tried again. |
 //! | `default_headers` | table of texts | | Metadata of objects that are saved without it, by header name (`Cache-Control` or `cache_control`). |

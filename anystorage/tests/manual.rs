@@ -124,7 +124,7 @@ fn the_configurations_of_the_manual_are_valid() {
 
 #[test]
 fn the_manual_lists_every_option() {
-    let rows = table(&read("../docs/s3.md"), "| option | default |").join("\n");
+    let rows = table(&read("../docs/s3.md"), "| option | type | default |").join("\n");
     let known = listed(&refusal("unknown = 1"), "known options: ", ", and for every driver");
     assert!(known.len() > 15, "{known:?}");
     for option in known {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use storage_core::{Error, Result};
 
+use crate::tls;
+
 /// How long an unused connection is kept: less than most servers keep it, so that the server does
 /// not close it while a request is on its way.
 const IDLE: Duration = Duration::from_secs(15);
@@ -52,7 +54,7 @@ impl ClientConfig {
     /// # Errors
     /// As [`build_for`](Self::build_for).
     pub fn build(self) -> Result<reqwest::Client> {
-        build(self.builder())
+        build(tls::configure(self.builder())?)
     }
 
     /// Builds a client that uses no proxy.
@@ -60,7 +62,7 @@ impl ClientConfig {
     /// # Errors
     /// As [`build_for`](Self::build_for).
     pub fn build_direct(self) -> Result<reqwest::Client> {
-        build(self.builder().no_proxy())
+        build(tls::configure(self.builder().no_proxy())?)
     }
 
     fn builder(self) -> reqwest::ClientBuilder {

@@ -16,6 +16,7 @@
 //! | `metadata` | metadata and user metadata from the headers of a response |
 //! | `freshness` | [`response_meta`]: `Age`, `Date` and `Vary` |
 //! | `errors` | errors of connections, without URLs |
+//! | `tls` | the cryptography of `https`, by features |
 //!
 //! # Guarantees
 //!
@@ -34,6 +35,7 @@ mod metadata;
 mod response;
 mod resume;
 mod spool;
+mod tls;
 
 pub use backoff::Backoff;
 pub use conditions::open_headers;
@@ -50,3 +52,4 @@ pub use metadata::{
 pub use response::{Response, ResponseBody};
 pub use resume::{Reopen, ResumableBody, Segment, resumed_positions};
 pub use spool::{BodyEnd, Reservation, Spool, Spooled, body_end};
+pub use tls::check_tls_support;

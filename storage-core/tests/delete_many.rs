@@ -10,8 +10,8 @@ use storage_core::{
     DeleteMany, Entry, Error, ErrorKind, Key, MAX_DELETE_MANY, Memory, Operation, Prefix, Result,
     Storage, delete_one_by_one,
 };
+use storage_testkit::extra_entries::ExtraEntries;
 use storage_testkit::faults::Faults;
-use storage_testkit::foreign::Foreign;
 use storage_testkit::scripted::{End, Fault, Scripted};
 use tokio::sync::mpsc;
 
@@ -184,7 +184,7 @@ async fn a_key_that_cannot_be_removed_is_one_error_with_the_key() {
 async fn a_listing_can_be_handed_on_with_its_odd_names_and_its_end() {
     let mut scripted =
         Scripted::with_objects(&[("tmp/a", ""), ("tmp/b", ""), ("tmp/c", "kept")]).await;
-    scripted.odd_names = vec![("tmp//odd", "tmp/b")];
+    scripted.invalid_names = vec![("tmp//odd", "tmp/b")];
     let lost = Error::new(ErrorKind::Timeout, "no more of the listing");
     // The odd name counts too.
     scripted.script(Operation::List, [Fault::Break { after: 3, with: End::Error(lost) }]);
@@ -237,7 +237,7 @@ async fn finish_tries_all_and_tells_the_first_error_and_how_many_there_were() {
 #[tokio::test]
 async fn a_key_that_the_driver_does_not_answer_for_is_not_taken_for_gone() {
     let mut scripted = Scripted::new();
-    scripted.answers_for = 1;
+    scripted.max_results = 1;
     let answers: Vec<_> = storage(&scripted).delete_many(stream::iter(["a", "b"])).collect().await;
     assert_eq!(told(&answers), [Ok("a"), Err((ErrorKind::Unexpected, Some("b")))]);
 }
@@ -284,7 +284,10 @@ async fn a_prefix_is_deleted_in_batches_with_its_folder_markers_and_failures_in_
     let denied = Error::new(ErrorKind::PermissionDenied, "not yours");
     scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(denied), Fault::Pass]);
     let storage = Storage::new(
-        Foreign::new(scripted.arc()).folder_marker("d/").folder_marker("d/2/").folder_marker("e/"),
+        ExtraEntries::new(scripted.arc())
+            .folder_marker("d/")
+            .folder_marker("d/2/")
+            .folder_marker("e/"),
     );
     let mut deleted = storage.delete_prefix("d/");
     let mut told = Vec::new();
@@ -344,7 +347,7 @@ async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
 #[tokio::test]
 async fn what_a_driver_lists_outside_the_prefix_is_not_deleted() {
     let mut scripted = Scripted::with_objects(&[("d/1", ""), ("elsewhere", "kept")]).await;
-    scripted.answers_with = Some("elsewhere");
+    scripted.key_in_results = Some("elsewhere");
     let error = storage(&scripted).delete_prefix("d/").finish().await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Unexpected, Some("elsewhere")));
     assert!(error.message().contains("does not begin with"), "{error}");

@@ -84,7 +84,7 @@ async fn a_listing_and_the_deletion_of_what_it_yields_get_on_with_one_place() {
     for key in 0..30 {
         scripted.put(&format!("tmp/{key}"), "").await;
     }
-    scripted.pace = std::time::Duration::from_secs(1);
+    scripted.chunk_delay = std::time::Duration::from_secs(1);
     let storage = storage(&scripted, 1);
     assert_eq!(storage.delete_many(storage.list("tmp/").entries()).finish().await.unwrap(), 30);
     assert!(storage.list("").entries().collect().await.unwrap().is_empty());

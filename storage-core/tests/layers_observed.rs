@@ -15,7 +15,7 @@ use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use storage_core::layers::Observed;
 use storage_core::{Error, ErrorKind, Operation, Payload, Result, Storage};
-use storage_testkit::foreign::Foreign;
+use storage_testkit::extra_entries::ExtraEntries;
 use storage_testkit::scripted::{BodyKind, End, Fault, Scripted, transient};
 use tracing::Level;
 use tracing_log::{Line, Log};
@@ -255,7 +255,7 @@ mod metrics_are {
     fn one_of_a_listing_however_it_ends() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let mut scripted = Scripted::with_objects(&[("a", ""), ("b", "")]).await;
-            scripted.odd_names = vec![("//odd", "b")];
+            scripted.invalid_names = vec![("//odd", "b")];
             scripted.script(
                 Operation::List,
                 [
@@ -286,7 +286,7 @@ mod metrics_are {
                 Scripted::with_objects(&[("a", ""), ("b/1", ""), ("c/1", ""), ("d", "")]).await;
             let storage = Storage::new(scripted).layer(|inner| {
                 let foreign =
-                    Foreign::new(inner).unreadable_directory("b/").unreadable_directory("c/");
+                    ExtraEntries::new(inner).unreadable_directory("b/").unreadable_directory("c/");
                 Observed::new(Arc::new(foreign))
             });
             assert_eq!(storage.list("").entries().count().await, 4);

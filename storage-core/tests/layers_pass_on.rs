@@ -246,7 +246,7 @@ async fn an_error_in_the_middle_of_a_body_or_a_listing_comes_back_whole(layer: L
 async fn a_listing_goes_on_after_an_odd_name(layer: Layer) {
     let mut scripted = scripted(layer).await;
     let before: &'static str = format!("{}a", layer.prefix).leak();
-    scripted.odd_names = vec![("//odd", before)];
+    scripted.invalid_names = vec![("//odd", before)];
     let driver = (layer.wrap)(scripted.arc());
     let entries: Vec<_> = driver.list(&Prefix::empty(), &ListOptions::default()).collect().await;
     let names: Vec<_> = entries

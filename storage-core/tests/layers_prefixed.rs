@@ -107,7 +107,7 @@ async fn errors_name_the_key_outside() {
 #[tokio::test]
 async fn an_odd_name_is_told_without_the_prefix() {
     let mut scripted = Scripted::with_objects(&[("media/a", "text")]).await;
-    scripted.odd_names = vec![("media//odd", "media/a")];
+    scripted.invalid_names = vec![("media//odd", "media/a")];
     let mut entries = storage(&scripted, "media").list("").entries();
     let error = entries.next().await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidKey, Some("/odd")));
@@ -168,7 +168,7 @@ async fn of_many_keys_those_that_are_too_long_have_their_own_error_and_the_other
 #[tokio::test]
 async fn a_key_that_the_driver_forgets_is_not_taken_for_gone() {
     let mut scripted = with_neighbours().await;
-    scripted.answers_for = 1;
+    scripted.max_results = 1;
     let answers = storage(&scripted, "media")
         .delete_many(stream::iter(["a", "b/1", "b/2"]))
         .collect::<Vec<_>>()
@@ -182,7 +182,7 @@ async fn a_key_that_the_driver_forgets_is_not_taken_for_gone() {
 #[tokio::test]
 async fn an_answer_from_outside_the_prefix_is_an_error() {
     let mut scripted = with_neighbours().await;
-    scripted.answers_with = Some("media0");
+    scripted.key_in_results = Some("media0");
     let media = storage(&scripted, "media");
     for error in [
         media.stat("a").await.unwrap_err(),

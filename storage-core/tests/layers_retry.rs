@@ -314,7 +314,7 @@ mod saves {
     #[tokio::test(start_paused = true)]
     async fn a_save_whose_answer_was_lost_is_done_again() {
         let scripted = Scripted::new();
-        scripted.script(Operation::Save, [Fault::Lose(transient())]);
+        scripted.script(Operation::Save, [Fault::LoseResponse(transient())]);
         let saved = storage(&scripted, 1).save("a", TEXT).await.unwrap();
         assert_eq!(scripted.count(Operation::Save), 2);
         assert_eq!(storage(&scripted, 1).stat("a").await.unwrap().etag, saved.etag);
@@ -343,7 +343,7 @@ mod saves {
     #[tokio::test(start_paused = true)]
     async fn a_conditional_save_is_not_done_again_when_its_answer_may_be_lost() {
         for (scripted, save) in conditional_saves().await {
-            scripted.script(Operation::Save, [Fault::Lose(transient())]);
+            scripted.script(Operation::Save, [Fault::LoseResponse(transient())]);
             let error = save.await.unwrap_err();
             assert_eq!(
                 (error.kind(), error.message()),
@@ -368,7 +368,10 @@ mod saves {
     async fn a_copy_that_may_not_overwrite_is_tried_again_only_if_it_was_not_begun() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         let storage = storage(&scripted, 3);
-        scripted.script(Operation::Copy, [Fault::Fail(rate_limited()), Fault::Lose(transient())]);
+        scripted.script(
+            Operation::Copy,
+            [Fault::Fail(rate_limited()), Fault::LoseResponse(transient())],
+        );
         let error = storage.copy("a", "b").create_new().await.unwrap_err();
         assert_eq!(
             (error.kind(), error.message()),
@@ -376,7 +379,7 @@ mod saves {
         );
         assert_eq!(scripted.count(Operation::Copy), 2);
 
-        scripted.script(Operation::Copy, [Fault::Lose(transient())]);
+        scripted.script(Operation::Copy, [Fault::LoseResponse(transient())]);
         storage.copy("a", "c").await.unwrap();
         assert_eq!(scripted.count(Operation::Copy), 4);
         scripted.assert_script_done();
@@ -687,7 +690,7 @@ mod listings {
                 let mut scripted = objects().await;
                 scripted.ignores_start_after = tells_all_again;
                 // One alone, two in a row, and one that, made readable, does not sort where it is.
-                scripted.odd_names =
+                scripted.invalid_names =
                     vec![("b//1", "b/1"), ("b/1//", "b/2"), ("b/1//\u{fffd}", "b/2"), ("*", "d")];
                 scripted.script(Operation::List, [breaks(at), Fault::Pass]);
                 let told = names(storage(&scripted, 1).list("")).await;
@@ -707,7 +710,7 @@ mod listings {
     #[tokio::test(start_paused = true)]
     async fn an_odd_name_is_progress() {
         let mut scripted = objects().await;
-        scripted.odd_names = vec![("b//1", "b/1"), ("b//2", "b/1")];
+        scripted.invalid_names = vec![("b//1", "b/1"), ("b//2", "b/1")];
         scripted.script(Operation::List, [breaks(1), breaks(1), breaks(2)]);
         let told = names(storage(&scripted, 1).list("")).await;
         assert_eq!(told, ["a", "InvalidKey: b//1", "InvalidKey: b//2", "b/1", "b/2", "c", "d"]);
@@ -717,7 +720,7 @@ mod listings {
     #[tokio::test(start_paused = true)]
     async fn a_directory_that_cannot_be_read_for_a_moment_is_listed_in_the_end() {
         let mut scripted = objects().await;
-        (scripted.odd_names, scripted.busy_listings) = (vec![("b/", "b/1")], 2);
+        (scripted.invalid_names, scripted.failing_listings) = (vec![("b/", "b/1")], 2);
         assert_eq!(names(storage(&scripted, 2).list("")).await, ["a", "b/1", "b/2", "c", "d"]);
         assert_eq!(scripted.count(Operation::List), 3);
     }
@@ -725,7 +728,8 @@ mod listings {
     #[tokio::test(start_paused = true)]
     async fn a_directory_that_stays_unreadable_is_one_error_and_its_siblings_follow() {
         let mut scripted = objects().await;
-        (scripted.odd_names, scripted.busy_listings) = (vec![("b/", "b/1"), ("c/", "d")], 100);
+        (scripted.invalid_names, scripted.failing_listings) =
+            (vec![("b/", "b/1"), ("c/", "d")], 100);
         let told = names(storage(&scripted, 2).list("")).await;
         assert_eq!(told, ["a", "Unexpected: b/", "b/1", "b/2", "c", "Unexpected: c/", "d"]);
         // Each has its own attempts.
@@ -736,7 +740,7 @@ mod listings {
     async fn a_directory_that_becomes_unreadable_half_way_is_an_error() {
         let mut scripted = objects().await;
         // As if `b/` could not be read when the listing resumes after `b/1`.
-        scripted.odd_names = vec![("b/", "b/2")];
+        scripted.invalid_names = vec![("b/", "b/2")];
         scripted.script(Operation::List, [breaks(2)]);
         let told = names(storage(&scripted, 1).list("")).await;
         assert_eq!(told, ["a", "b/1", "InvalidKey: b/", "b/2", "c", "d"]);

@@ -33,9 +33,9 @@ fn assert_timed_out<T>(answer: Result<T>) -> Error {
 }
 
 /// A payload of chunks, each of which the caller has only after a while.
-fn paced(chunks: usize, pace: Duration) -> Payload {
+fn paced(chunks: usize, chunk_delay: Duration) -> Payload {
     let chunks = stream::iter(0..chunks).then(move |_| async move {
-        sleep(pace).await;
+        sleep(chunk_delay).await;
         Ok::<_, Error>(Bytes::from_static(b"chunk"))
     });
     Payload::from_stream(chunks)
@@ -105,7 +105,7 @@ async fn many_deletes_have_the_time_once_for_each_hundred_keys() {
 #[tokio::test(start_paused = true)]
 async fn a_large_body_may_take_longer_altogether() {
     let mut scripted = Scripted::with_objects(&[("a", "0123456789abcdef")]).await;
-    scripted.pace = ALMOST;
+    scripted.chunk_delay = ALMOST;
     let begin = Instant::now();
     assert_eq!(
         storage(&scripted).open("a").await.unwrap().text().await.unwrap(),
@@ -144,7 +144,7 @@ async fn a_slow_reader_of_a_body_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_long_listing_may_take_longer_altogether_and_its_reader_too() {
     let mut scripted = Scripted::with_objects(&[("a", ""), ("b", ""), ("c", "")]).await;
-    scripted.pace = ALMOST;
+    scripted.chunk_delay = ALMOST;
     let mut entries = storage(&scripted).list("").entries();
     let mut names = Vec::new();
     while let Some(entry) = entries.next().await {
@@ -193,7 +193,7 @@ async fn a_slow_source_of_a_save_is_waited_for() {
 async fn a_slow_driver_may_take_longer_altogether_over_a_stream() {
     for in_task in [false, true] {
         let mut scripted = Scripted::new();
-        scripted.pace = ALMOST;
+        scripted.chunk_delay = ALMOST;
         scripted.saves_in_task = in_task;
         let begin = Instant::now();
         storage(&scripted).save("a", ready(4)).content_type("text/plain").await.unwrap();
@@ -205,7 +205,7 @@ async fn a_slow_driver_may_take_longer_altogether_over_a_stream() {
 async fn a_driver_that_takes_too_long_over_one_chunk_is_given_up() {
     for in_task in [false, true] {
         let mut scripted = Scripted::new();
-        scripted.pace = LONGER;
+        scripted.chunk_delay = LONGER;
         scripted.saves_in_task = in_task;
         scripted.put("a", "old").await;
         assert_timed_out(storage(&scripted).save("a", ready(2)).content_type("text/plain").await);

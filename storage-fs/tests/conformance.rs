@@ -11,8 +11,8 @@ use common::Scratch;
 use storage_core::signed_url::SigningKey;
 use storage_core::{Key, MAX_KEY_BYTES, Storage, async_trait};
 use storage_fs::{FsBuilder, MetadataStore};
-use storage_testkit::foreign::{AROUND_UNREADABLE_DIRECTORY, UNREADABLE_DIRECTORY};
-use storage_testkit::{Harness, Need, Verdict};
+use storage_testkit::extra_entries::{AROUND_UNREADABLE_DIRECTORY, UNREADABLE_DIRECTORY};
+use storage_testkit::{Harness, Outcome, Requirement};
 
 const PREFIX: &str = "some/prefix";
 
@@ -68,7 +68,7 @@ impl Harness for OnFiles {
         }
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         let is_too_long =
             key.as_str().len() + self.prefix.map_or(0, |prefix| prefix.len() + 1) > MAX_KEY_BYTES;
         is_too_long
@@ -125,11 +125,11 @@ fn the_cases_with_unreadable_directories_pass_for_a_user_without_privileges() {
     common::as_nobody(|| {
         let cases = storage_testkit::cases()
             .iter()
-            .filter(|case| case.needs().contains(&Need::UnreadableDirectory));
+            .filter(|case| case.requirements().contains(&Requirement::UnreadableDirectory));
         let mut tried = 0;
         for case in cases {
             for harness in [OnFiles::in_memory(|builder| builder), OnFiles::below(PREFIX)] {
-                assert_eq!(case.verdict(harness), Verdict::Passed, "{case:?}");
+                assert_eq!(case.run(harness), Outcome::Passed, "{case:?}");
                 tried += 1;
             }
         }

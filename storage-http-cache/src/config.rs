@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, de};
+use storage_client::check_tls_support;
 use storage_core::config::{self, Secret, Value, byte_size, duration};
 use storage_core::layers::PublicUrl;
 use storage_core::signed_url::SigningKey;
@@ -327,6 +328,7 @@ fn checked(option: &str, url: &Url) -> Result<Url> {
     if !matches!(url.scheme(), "http" | "https") {
         return bad("a URL that begins with https:// or http://");
     }
+    check_tls_support(url.scheme())?;
     if !url.username().is_empty() || url.password().is_some() {
         return bad("a URL without user name and password");
     }

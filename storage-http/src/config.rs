@@ -11,7 +11,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use storage_client::{ClientConfig, MAX_HEADERS, Spool, is_loopback};
+use storage_client::{ClientConfig, MAX_HEADERS, Spool, check_tls_support, is_loopback};
 use storage_core::config::{self, Options, Secret, byte_size, duration};
 use storage_core::{Error, LinkBase, Registry, Result};
 use url::Url;
@@ -210,6 +210,7 @@ fn base(mut url: Url) -> Result<Url> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
         return Err(Error::config("option base_url: a URL that begins with https:// or http://"));
     }
+    check_tls_support(url.scheme())?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::config(
             "option base_url: a URL without user name and password; what authenticates belongs into the option headers",

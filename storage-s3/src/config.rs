@@ -324,6 +324,7 @@ impl fmt::Debug for S3Builder {
 impl S3Options {
     fn bucket_at(&self, endpoint: Option<&Url>, region: &str, option: &str) -> Result<Bucket> {
         let Some(endpoint) = endpoint else {
+            storage_client::check_tls_support("https")?;
             return Bucket::at_aws(
                 &self.bucket,
                 region,
@@ -331,7 +332,7 @@ impl S3Options {
             );
         };
         match endpoint.scheme() {
-            "https" => {}
+            "https" => storage_client::check_tls_support("https")?,
             "http" if self.allow_http => {}
             "http" => {
                 return Err(Error::config(format!(

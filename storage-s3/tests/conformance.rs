@@ -62,11 +62,11 @@ impl Harness for InProcess {
         self.storage_on(self.bucket())
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         key.as_str().len() + self.prefix.map_or(0, |prefix| prefix.len() + 1) > MAX_KEY_BYTES
     }
 
-    fn excuses(&self, case: &str) -> Option<&str> {
+    fn skip_reason(&self, case: &str) -> Option<&str> {
         faults::find(faults::S3S_FS, case)
     }
 
@@ -74,7 +74,7 @@ impl Harness for InProcess {
         Some(self.storage_on((self.break_it)(self.bucket())))
     }
 
-    fn holds_at_most(&self) -> u64 {
+    fn max_body_memory(&self) -> u64 {
         // The server, and what it holds, is in the same process.
         2 * MOST_HELD
     }
@@ -110,14 +110,14 @@ impl Harness for Beside {
         storage
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         // Garage keeps keys in LMDB, which limits them.
         let is_garage = self.external.is_some_and(|external| external.quirks() == "garage");
         let longest = if is_garage { 479 } else { MAX_KEY_BYTES };
         key.as_str().len() + Corner::PREFIX_LEN > longest
     }
 
-    fn excuses(&self, case: &str) -> Option<&str> {
+    fn skip_reason(&self, case: &str) -> Option<&str> {
         match self.external {
             None => Some(faults::NO_SERVER),
             Some(external) => faults::find(faults::of_quirks(external.quirks()), case),
@@ -133,7 +133,7 @@ impl Harness for Beside {
         Some(Storage::new(builder.endpoint(closed_port()).build().unwrap()))
     }
 
-    fn holds_at_most(&self) -> u64 {
+    fn max_body_memory(&self) -> u64 {
         MOST_HELD
     }
 

@@ -1,6 +1,5 @@
-//! [`Case`]: one promise of the contract, tried on a driver.
+//! [`Case`]: one promise of the contract, and the test that a driver keeps it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location};
 use std::sync::Arc;
@@ -12,108 +11,114 @@ use storage_core::Error;
 
 use crate::harness::Harness;
 use crate::kit::Kit;
-use crate::need::Need;
+use crate::requirement::Requirement;
 
-/// A case that takes longer hangs. Far above what a slow disk needs.
+/// A case that takes longer fails. Slow disks need far less.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) type Checked = Result<(), Failure>;
-pub(crate) type Run = for<'a> fn(&'a Kit) -> BoxFuture<'a, Checked>;
+pub(crate) type Body = for<'a> fn(&'a Kit) -> BoxFuture<'a, Checked>;
 
 /// One case of the suite.
 #[derive(Clone, Copy)]
 pub struct Case {
     pub(crate) name: &'static str,
-    pub(crate) needs: &'static [Need],
-    pub(crate) run: Run,
+    pub(crate) requirements: &'static [Requirement],
+    pub(crate) body: Body,
 }
 
 impl Case {
-    /// Its name: theme and sentence, `save::a_failed_stream_leaves_the_old_object`.
+    /// Returns the name, theme and sentence: `save::a_failed_stream_leaves_the_old_object`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// What it needs to apply to a driver.
+    /// Returns what a driver and its harness must provide for the case to apply.
     #[must_use]
-    pub fn needs(&self) -> &'static [Need] {
-        self.needs
+    pub fn requirements(&self) -> &'static [Requirement] {
+        self.requirements
     }
 
-    /// Whether it looks at the size of the process, and so should be the only one in it.
+    /// Whether the case measures the memory of the process, and so must be alone in it.
     pub(crate) fn measures_memory(&self) -> bool {
-        self.needs.contains(&Need::BodiesOutsideMemory)
+        self.requirements.contains(&Requirement::BodiesOutsideMemory)
     }
 
-    /// Tries it on a fresh storage of the harness and says how it went, without panicking: to prove
-    /// that a suite finds a fault that is there.
+    /// Runs the case on a new storage of the harness. Does not panic if the driver violates the
+    /// contract, so that a test can prove that the case detects a fault.
     ///
-    /// Runs on a Tokio runtime of its own, so it must not be called from within one.
-    pub fn verdict(&self, harness: impl Harness) -> Verdict {
-        on_a_runtime(self.judged(Arc::new(harness)))
+    /// Fails a case that takes more than 300 s.
+    ///
+    /// # Panics
+    /// If it is called from within a Tokio runtime, because it starts its own.
+    pub fn run(&self, harness: impl Harness) -> Outcome {
+        on_a_runtime(self.run_within_limit(Arc::new(harness)))
     }
 
-    async fn judged(self, harness: Arc<dyn Harness>) -> Verdict {
-        let attempt = AssertUnwindSafe(self.tried(harness)).catch_unwind();
+    async fn run_within_limit(self, harness: Arc<dyn Harness>) -> Outcome {
+        let attempt = AssertUnwindSafe(self.attempt(harness)).catch_unwind();
         match tokio::time::timeout(TIME_LIMIT, attempt).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(panic)) => Verdict::Failed(message_of(&*panic)),
-            Err(_) => Verdict::Failed(format!("it did not end within {TIME_LIMIT:?}")),
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => Outcome::Failed(message_of(&*panic)),
+            Err(_) => Outcome::Failed(format!("it did not end within {TIME_LIMIT:?}")),
         }
     }
 
-    async fn tried(self, harness: Arc<dyn Harness>) -> Verdict {
-        if let Some(reason) = harness.excuses(self.name) {
-            return Verdict::Excused(reason.to_owned());
+    async fn attempt(self, harness: Arc<dyn Harness>) -> Outcome {
+        if let Some(reason) = harness.skip_reason(self.name) {
+            return Outcome::Skipped(reason.to_owned());
         }
         let fixture = harness.fixture().await;
-        for need in self.needs {
-            if !need.is_met(&*harness, &fixture).await {
-                return Verdict::Skipped(*need);
+        for requirement in self.requirements {
+            if !requirement.is_met(&*harness, &fixture).await {
+                return Outcome::NotApplicable(*requirement);
             }
         }
         let kit = Kit::new(harness, fixture);
-        match (self.run)(&kit).await {
-            Ok(()) => Verdict::Passed,
-            Err(failure) => Verdict::Failed(failure.0),
+        match (self.body)(&kit).await {
+            Ok(()) => Outcome::Passed,
+            Err(failure) => Outcome::Failed(failure.0),
         }
     }
 }
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Case").field("name", &self.name).field("needs", &self.needs).finish()
+        f.debug_struct("Case")
+            .field("name", &self.name)
+            .field("requirements", &self.requirements)
+            .finish()
     }
 }
 
-/// How a case went.
+/// The result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum Outcome {
     /// The driver keeps the promise.
     Passed,
-    /// The promise does not apply to the driver, for want of this.
-    Skipped(Need),
-    /// The promise cannot be kept here, for this reason of the harness's ([`Harness::excuses`]).
-    Excused(String),
-    /// The driver breaks the promise, in this way.
+    /// The promise does not apply, because driver or harness lack this.
+    NotApplicable(Requirement),
+    /// The harness skips the case, for this reason: see [`Harness::skip_reason`].
+    Skipped(String),
+    /// The driver violates the promise, in this way.
     Failed(String),
 }
 
-impl Verdict {
-    /// Why the case was not tried, if it was not.
+impl Outcome {
+    /// Returns why the case was not run, or `None` if it was.
     #[must_use]
-    pub fn reason_to_skip(&self) -> Option<String> {
+    pub fn skip_reason(&self) -> Option<String> {
         match self {
-            Self::Skipped(need) => Some(need.to_string()),
-            Self::Excused(reason) => Some(reason.clone()),
+            Self::NotApplicable(requirement) => Some(requirement.to_string()),
+            Self::Skipped(reason) => Some(reason.clone()),
             Self::Passed | Self::Failed(_) => None,
         }
     }
 }
 
-/// Why a case failed, where it was not an assertion.
+/// Why a case failed, other than by a panic.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
@@ -122,7 +127,7 @@ impl Failure {
         Self(reason.into())
     }
 
-    /// Puts words before the reason, to say where it was.
+    /// Prepends the place where the failure occurred.
     pub(crate) fn within(self, place: &str) -> Self {
         Self(format!("{place}: {}", self.0))
     }
@@ -135,7 +140,7 @@ impl fmt::Display for Failure {
 }
 
 impl From<Error> for Failure {
-    /// Keeps the place of the `?` that met the error.
+    /// Records the location of the `?`.
     #[track_caller]
     fn from(error: Error) -> Self {
         Self(format!("{}: {error}{}", Location::caller(), causes(&error)))
@@ -155,40 +160,13 @@ fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "it panicked".to_owned())
 }
 
-/// Runs a future to its end on a multi-threaded runtime, for the tests that the macro makes.
+/// Runs a future to its end on a new multi-threaded runtime.
 pub(crate) fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
-    let runtime = runtime.unwrap_or_else(|error| panic!("no Tokio runtime: {error}"));
+    let runtime = runtime.unwrap_or_else(|error| panic!("cannot start a Tokio runtime: {error}"));
     let output = runtime.block_on(future);
-    // A driver's call that hangs in the blocking pool must not hang the test as well.
+    // A call that blocks a thread of the pool must not block the test.
     runtime.shutdown_background();
     output
-}
-
-/// The cases that do not apply to the harness's storages, and why.
-pub(crate) fn skipped(harness: &impl Harness) -> Vec<(&'static Case, Verdict)> {
-    on_a_runtime(async {
-        let fixture = harness.fixture().await;
-        let mut known: HashMap<Need, bool> = HashMap::new();
-        let mut skipped = Vec::new();
-        for case in crate::cases::cases() {
-            if let Some(reason) = harness.excuses(case.name) {
-                skipped.push((case, Verdict::Excused(reason.to_owned())));
-                continue;
-            }
-            for need in case.needs {
-                let met = match known.get(need) {
-                    Some(met) => *met,
-                    None => need.is_met(harness, &fixture).await,
-                };
-                known.insert(*need, met);
-                if !met {
-                    skipped.push((case, Verdict::Skipped(*need)));
-                    break;
-                }
-            }
-        }
-        skipped
-    })
 }

@@ -1,12 +1,16 @@
-//! [`Harness`]: what a driver's author tells the suite.
+//! [`Harness`]: how the suite gets storages of a driver.
 
 use async_trait::async_trait;
 use storage_core::{Key, Storage};
 
-/// Makes storages for the suite to try, and says where a driver may differ from others.
+/// Makes storages for the suite, and states where a driver differs from others within the contract.
 ///
-/// One method is required. The others tell of what the contract leaves to the driver; which verbs
-/// and modes it has, the suite reads from [`Capabilities`](storage_core::Capabilities).
+/// [`storage`](Self::storage) is required. The suite reads the driver's verbs and modes from its
+/// [`Capabilities`](storage_core::Capabilities); the other methods describe what capabilities do
+/// not.
+///
+/// Every case makes its own harness. What the storages need, such as a temporary directory or a
+/// server, can therefore be a field of the harness and end with it.
 ///
 /// ```
 /// use storage_core::{Memory, Storage, async_trait};
@@ -25,95 +29,95 @@ use storage_core::{Key, Storage};
 ///     }
 /// }
 /// ```
-///
-/// Every case makes a harness of its own, so whatever the storages need (a temporary directory, a
-/// server) can live in the harness and end with it.
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
-    /// A fresh, empty storage that shares nothing with those made before. The property test asks a
-    /// harness for many.
+    /// Makes an empty storage that shares nothing with the storages made before. The property test
+    /// calls it many times on one harness.
     async fn storage(&self) -> Storage;
 
-    /// The storage under test together with one to fill it through. They differ for a storage that
-    /// cannot be written to: a read-only layer, a mirror.
+    /// Makes the storage under test, and one to fill it through. Override it for a storage that
+    /// does not support writes, such as a read-only layer. Defaults to [`storage`](Self::storage)
+    /// for both.
     async fn fixture(&self) -> Fixture {
         let storage = self.storage().await;
         Fixture { seed: storage.clone(), storage }
     }
 
-    /// Whether the backend cannot hold this key, though it obeys the rules of [`Key`]: a segment of
-    /// more than 255 bytes on a file system, say. A save under it may then be `InvalidKey`, and
-    /// nothing may be stored.
-    fn refuses(&self, _key: &Key) -> bool {
+    /// Returns whether the backend cannot store this valid [`Key`], for example because a segment
+    /// exceeds the 255 bytes of a file name. A save under it may then fail with `InvalidKey`, and
+    /// must store nothing. Defaults to `false`.
+    fn rejects_key(&self, _key: &Key) -> bool {
         false
     }
 
-    /// Whether `a` and `a/b` cannot both be objects, as on a file system. The second save is then
-    /// `Conflict` and changes nothing.
+    /// Returns whether `a` and `a/b` cannot both be objects, as on a file system. The second save
+    /// then fails with `Conflict` and changes nothing. Defaults to `false`.
     fn is_tree(&self) -> bool {
         false
     }
 
-    /// Whether objects live in this process, so that a 300 MiB one is bound to take its memory.
+    /// Returns whether the objects are in the memory of this process, so that a body of 300 MiB
+    /// needs as much. Defaults to `false`.
     fn keeps_bodies_in_memory(&self) -> bool {
         false
     }
 
-    /// A storage whose backend cannot be reached, is not allowed to be read, or fails otherwise: to
-    /// prove that `exists` does not take trouble for absence.
+    /// Makes a storage whose backend fails: it is unreachable, or access to it is denied. The cases
+    /// check that the driver does not report a missing object then. Defaults to `None`, which skips
+    /// them.
     async fn broken_backend(&self) -> Option<Storage> {
         None
     }
 
-    /// Makes a storage that holds the objects
-    /// [`BESIDE_FOLDER_MARKERS`](crate::foreign::BESIDE_FOLDER_MARKERS) and the folder markers
-    /// [`FOLDER_MARKERS`](crate::foreign::FOLDER_MARKERS), or returns `None` if the backend has
-    /// none.
+    /// Makes a storage that contains the objects
+    /// [`BESIDE_FOLDER_MARKERS`](crate::extra_entries::BESIDE_FOLDER_MARKERS) and the folder
+    /// markers [`FOLDER_MARKERS`](crate::extra_entries::FOLDER_MARKERS). Defaults to `None`, for a
+    /// backend without folder markers.
     async fn folder_markers(&self) -> Option<Storage> {
         None
     }
 
-    /// Makes a storage that holds the objects
-    /// [`AROUND_UNREADABLE_DIRECTORY`](crate::foreign::AROUND_UNREADABLE_DIRECTORY), of which the
-    /// directory [`UNREADABLE_DIRECTORY`](crate::foreign::UNREADABLE_DIRECTORY) cannot be read, or
-    /// returns `None` if there is no way to make one.
+    /// Makes a storage that contains the objects
+    /// [`AROUND_UNREADABLE_DIRECTORY`](crate::extra_entries::AROUND_UNREADABLE_DIRECTORY) and
+    /// cannot read the directory
+    /// [`UNREADABLE_DIRECTORY`](crate::extra_entries::UNREADABLE_DIRECTORY) among them. Defaults to
+    /// `None`, for a backend where no such directory can be made.
     async fn unreadable_directory(&self) -> Option<Storage> {
         None
     }
 
-    /// Why a case cannot hold here, though the driver does what it should: a known fault of the
-    /// server that the tests run against, in a few words. The case
-    /// (`"list::all_keys_come_in_byte_order"`) is then skipped, by name and with the reason. Not
-    /// for faults of the driver.
-    fn excuses(&self, _case: &str) -> Option<&str> {
+    /// Returns why a case, such as `"list::all_keys_are_listed_in_byte_order"`, is skipped: a known
+    /// fault of the server that the tests use, in a few words. The suite prints the reason. Faults
+    /// of the driver are no reason. Defaults to `None`.
+    fn skip_reason(&self, _case: &str) -> Option<&str> {
         None
     }
 
-    /// The most bytes of one body that the driver may hold at a time: more than the 32 MiB that do
-    /// for most if it sends or reads several large parts at once, as it is configured.
-    fn holds_at_most(&self) -> u64 {
+    /// Returns the maximum number of bytes of one body that the driver may hold at a time. Defaults
+    /// to 32 MiB. Override it for a configuration that sends or reads several large parts at once.
+    fn max_body_memory(&self) -> u64 {
         32 * 1024 * 1024
     }
 
-    /// Texts that the storage was configured with and that must not show in errors or `Debug`
-    /// output: passwords, keys, tokens.
+    /// Returns passwords, keys and tokens of the configuration. They must not appear in errors or
+    /// `Debug` output. Defaults to none.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// A storage under test, and one that shows the same objects and can be written to.
+/// A storage under test, and a writable one on the same objects.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Fixture {
     /// The storage under test.
     pub storage: Storage,
-    /// What saved through this one must be found in `storage`.
+    /// The storage through which cases save what they read.
     pub seed: Storage,
 }
 
 impl Fixture {
-    /// Two handles on the same objects.
+    /// Creates a fixture from two storages on the same objects.
     #[must_use]
     pub fn new(storage: Storage, seed: Storage) -> Self {
         Self { storage, seed }

@@ -1,4 +1,4 @@
-//! [`Kit`]: what a case has at hand.
+//! [`Kit`]: the storages of a case, and helpers for assertions.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use storage_core::{Entry, ErrorKind, Key, ObjectMeta, Payload, Result, Storage};
 
 use crate::harness::{Fixture, Harness};
 
-/// A storage under test, a way to fill it, and what the harness says of it.
+/// The storage under test, a storage to fill it through, and the harness.
 #[derive(Clone)]
 pub(crate) struct Kit {
     pub(crate) harness: Arc<dyn Harness>,
     /// The storage under test.
     pub(crate) storage: Storage,
-    /// Where cases that only read put what they read.
+    /// The storage through which cases save what they read.
     pub(crate) seed: Storage,
 }
 
@@ -22,13 +22,13 @@ impl Kit {
         Self { harness, storage: fixture.storage, seed: fixture.seed }
     }
 
-    /// The whole body of an object, as the storage under test tells it.
+    /// Returns the body of an object in the storage under test.
     pub(crate) async fn read(&self, key: &str) -> Result<Bytes> {
         self.storage.open(key).await?.bytes().await
     }
 
-    /// Saves an object whose key the backend may refuse. `None` if it was refused, as the harness
-    /// announced; then the key leads nowhere.
+    /// Saves an object whose key the backend may refuse. Returns `None` if the backend refuses it
+    /// and the harness permits that. Asserts that the key does not exist then.
     pub(crate) async fn try_seed(
         &self,
         key: &str,
@@ -39,7 +39,7 @@ impl Kit {
             Err(error) => error,
         };
         let announced = match refusal.kind() {
-            ErrorKind::InvalidKey => self.harness.refuses(&Key::new(key)?),
+            ErrorKind::InvalidKey => self.harness.rejects_key(&Key::new(key)?),
             ErrorKind::Conflict => self.harness.is_tree(),
             _ => false,
         };
@@ -48,14 +48,14 @@ impl Kit {
         }
         match self.storage.exists(key).await {
             Ok(there) => assert!(!there, "{key:?} was refused, but it exists"),
-            // A key that cannot be held may also be refused when it is asked for.
+            // Reads of such a key may fail as well.
             Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}"),
         }
         Ok(None)
     }
 
-    /// Saves small objects under those of the keys that the backend can hold together, and tells
-    /// which, in byte order.
+    /// Saves a small object under each key that the backend can store beside the others. Returns
+    /// these keys in byte order.
     pub(crate) async fn seed_keys(&self, keys: &[&str]) -> Result<Vec<String>> {
         let mut stored = Vec::new();
         for key in keys {
@@ -67,18 +67,18 @@ impl Kit {
         Ok(stored)
     }
 
-    /// The names that a listing yields, in its order.
+    /// Returns the names in a listing, in its order.
     pub(crate) async fn names(&self, prefix: &str) -> Result<Vec<String>> {
         Ok(names_of(self.storage.list(prefix).entries().collect().await?))
     }
 
-    /// The names that a listing of one level yields.
+    /// Returns the names in a listing of one level.
     pub(crate) async fn level(&self, prefix: &str, delimiter: &str) -> Result<Vec<String>> {
         Ok(names_of(self.storage.list(prefix).delimiter(delimiter).entries().collect().await?))
     }
 
-    /// Asserts that these are all the objects there are: no debris, no loss. Where the driver does
-    /// not list, the objects themselves are looked for.
+    /// Asserts that the storage contains these objects and no others. If the driver does not list,
+    /// asserts only that they exist.
     #[track_caller]
     pub(crate) fn holds_only<'a>(
         &'a self,
@@ -103,7 +103,7 @@ pub(crate) fn names_of(entries: Vec<Entry>) -> Vec<String> {
     entries.into_iter().map(|entry| entry.name().to_owned()).collect()
 }
 
-/// Asserts that a call failed in this way.
+/// Asserts that a call failed with this kind, and returns the error.
 #[track_caller]
 pub(crate) fn refused<T>(result: Result<T>, kind: ErrorKind) -> storage_core::Error {
     match result {

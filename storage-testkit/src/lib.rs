@@ -1,7 +1,7 @@
-//! The conformance suite that every anystorage driver runs, and a driver that fails on purpose.
+//! The conformance suite for drivers of anystorage, and drivers and servers for tests.
 //!
-//! Whoever writes a driver adds this crate to the dev-dependencies, says how to make a storage, and
-//! gets every promise of the contract as a test of its own, named as a sentence:
+//! A driver's author adds this crate to the dev-dependencies and implements [`Harness`], which
+//! makes storages. [`conformance!`] then makes a test of every promise of the contract:
 //!
 //! ```
 //! // tests/conformance.rs
@@ -22,53 +22,56 @@
 //! # fn main() {}
 //! ```
 //!
-//! `cargo test` then runs `my_driver::save::a_failed_stream_leaves_the_old_object`,
-//! `my_driver::create_new::of_32_racers_exactly_one_wins`, and some two hundred others. Which of
-//! them apply, the suite reads from the driver's [`Capabilities`](storage_core::Capabilities) and
-//! from what [`Harness`] lets its author say; the rest are skipped, and the test
-//! `my_driver::skipped_cases_are_named` names them (`-- --nocapture` shows it). So is a case that a
-//! known fault of the server under the driver makes impossible, with the reason that
-//! [`Harness::excuses`] gives.
+//! `cargo test` runs `my_driver::save::a_failed_stream_leaves_the_old_object`,
+//! `my_driver::create_new::one_of_32_concurrent_saves_succeeds`, and about two hundred others.
+//!
+//! # Skipped cases
+//!
+//! The suite runs the cases that apply to the driver. It derives them from the driver's
+//! [`Capabilities`](storage_core::Capabilities) and from the [`Harness`]. It skips the others, and
+//! the test `my_driver::skipped_cases_are_named` prints each with the reason (`cargo test --
+//! --nocapture`). A harness can also skip a case itself, if a known fault of the server under the
+//! driver makes it fail: see [`Harness::skip_reason`].
 //!
 //! # Where to look
 //!
-//! | item | what it is for |
+//! | item | purpose |
 //! |---|---|
-//! | [`conformance!`], [`Harness`], [`Fixture`] | running the suite on a driver |
-//! | [`property::agrees_with_memory`] | random operations, compared with the memory driver |
-//! | [`cases`], [`case`], [`Case`], [`Verdict`] | the cases one by one, to prove that they find a fault that is there |
-//! | [`foreign::Foreign`] | a layer that shows folder markers and directories that cannot be read |
+//! | [`conformance!`], [`Harness`], [`Fixture`] | run the suite on a driver |
+//! | [`property::agrees_with_memory`] | compare random operations with the memory driver |
+//! | [`cases`], [`case`], [`Case`], [`Outcome`] | run single cases, to prove that they detect a fault |
+//! | [`extra_entries::ExtraEntries`] | a layer that adds folder markers and unreadable directories to listings |
 //! | [`faults::Faults`] | a layer that fails, delays, truncates or corrupts as planned, for testing applications |
 //! | [`scripted::Scripted`] | a driver that follows a script and records its calls, for testing layers and servers |
 //! | `http::Peer` | an HTTP server that follows a script, for testing drivers that speak HTTP (feature `http`) |
 //!
-//! # A promise that is not kept
+//! # Failures
 //!
-//! A case fails with the call and the values that betray it. To try one again: `cargo test
-//! my_driver::list`. Cases share nothing: each makes its own harness, its own storage, and its own
-//! runtime of several threads.
+//! A failed case prints the call and the values that violate the contract. To run it again: `cargo
+//! test my_driver::list`. Cases share nothing: each makes its own harness, its own storage and its
+//! own runtime with several threads.
 //!
-//! Races are run several times, but a race that is won a thousand times can be lost the next time:
-//! a case that fails now and then has found something.
+//! The cases about concurrency repeat their races, but no number of repetitions covers all orders
+//! of events. A case that fails occasionally has detected a fault.
 
-mod alone;
 mod case;
 mod cases;
+pub mod extra_entries;
 pub mod faults;
-pub mod foreign;
 mod harness;
 #[cfg(feature = "http")]
 pub mod http;
 mod kit;
-mod need;
+mod own_process;
 pub mod property;
+mod requirement;
 pub mod scripted;
 mod suite;
 mod support;
 
-pub use alone::alone;
-pub use case::{Case, Verdict};
+pub use case::{Case, Outcome};
 pub use cases::cases;
 pub use harness::{Fixture, Harness};
-pub use need::Need;
+pub use own_process::in_own_process;
+pub use requirement::Requirement;
 pub use suite::{case, check, name_skipped};

@@ -57,7 +57,7 @@ pub enum Fault {
     /// The call fails and has no effect.
     Fail(Error),
     /// The call takes effect and fails, like a call whose response is lost.
-    Lose(Error),
+    LoseResponse(Error),
     /// The call never completes and has no effect.
     Stall,
     /// The body of an open, the entries of a listing or the reading of a payload ends too early.
@@ -120,18 +120,18 @@ pub struct Scripted {
     /// Whether listings ignore `start_after`.
     pub ignores_start_after: bool,
     /// The key that the results of `save`, `stat` and `list` contain in place of the object's.
-    pub answers_with: Option<&'static str>,
+    pub key_in_results: Option<&'static str>,
     /// Delay before each chunk and each entry.
-    pub pace: Duration,
+    pub chunk_delay: Duration,
     /// Whether a save reads its payload on another task.
     pub saves_in_task: bool,
     /// Upper bound for the number of results of `delete_many`.
-    pub answers_for: usize,
+    pub max_results: usize,
     /// Invalid names in listings: the name in the error, and the entry that follows the error.
-    pub odd_names: Vec<(&'static str, &'static str)>,
-    /// Number of listings that contain the errors of `odd_names`, as errors that may be retried.
-    /// With 0, all listings contain them, as errors that may not.
-    pub busy_listings: usize,
+    pub invalid_names: Vec<(&'static str, &'static str)>,
+    /// Number of listings that contain the errors of `invalid_names`, as errors that may be
+    /// retried. With 0, all listings contain them, as errors that may not.
+    pub failing_listings: usize,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -162,12 +162,12 @@ impl Scripted {
             ignores_conditions: false,
             ignores_ranges: false,
             ignores_start_after: false,
-            answers_with: None,
-            pace: Duration::ZERO,
+            key_in_results: None,
+            chunk_delay: Duration::ZERO,
             saves_in_task: false,
-            answers_for: usize::MAX,
-            odd_names: Vec::new(),
-            busy_listings: 0,
+            max_results: usize::MAX,
+            invalid_names: Vec::new(),
+            failing_listings: 0,
             shared: Arc::default(),
         }
     }
@@ -298,7 +298,7 @@ impl Scripted {
         match fault {
             Fault::Pass => call.await,
             Fault::Fail(error) => Err(error),
-            Fault::Lose(error) => call.await.and(Err(error)),
+            Fault::LoseResponse(error) => call.await.and(Err(error)),
             Fault::Stall => std::future::pending().await,
             Fault::Break { .. } | Fault::GiveUpSource(_) => panic!("the verb streams nothing"),
         }
@@ -318,10 +318,10 @@ impl Scripted {
     }
 
     fn streamed<T: Send + 'static>(&self, items: Items<T>, fault: Fault) -> Items<T> {
-        let pace = self.pace;
+        let chunk_delay = self.chunk_delay;
         let items = items.then(move |item| async move {
-            if !pace.is_zero() {
-                tokio::time::sleep(pace).await;
+            if !chunk_delay.is_zero() {
+                tokio::time::sleep(chunk_delay).await;
             }
             item
         });
@@ -339,7 +339,7 @@ impl Scripted {
     }
 
     fn shown(&self, mut meta: ObjectMeta) -> ObjectMeta {
-        if let Some(key) = self.answers_with {
+        if let Some(key) = self.key_in_results {
             meta.key = key_of(key);
         }
         meta.response = Some(RESPONSE);
@@ -347,7 +347,7 @@ impl Scripted {
     }
 
     fn shown_entry(&self, entry: Entry) -> Entry {
-        match (self.answers_with, entry) {
+        match (self.key_in_results, entry) {
             (Some(key), Entry::Object(mut object)) => {
                 object.key = key_of(key);
                 Entry::Object(object)
@@ -398,14 +398,14 @@ impl Scripted {
         })
     }
 
-    /// Inserts the errors of `odd_names`.
+    /// Inserts the errors of `invalid_names`.
     fn with_odd_names(&self, entries: EntryStream) -> EntryStream {
-        let passes = self.busy_listings > 0;
-        let has_passed = passes && self.count(Operation::List) > self.busy_listings;
-        let odd_names = if has_passed { Vec::new() } else { self.odd_names.clone() };
+        let passes = self.failing_listings > 0;
+        let has_passed = passes && self.count(Operation::List) > self.failing_listings;
+        let invalid_names = if has_passed { Vec::new() } else { self.invalid_names.clone() };
         let entries = entries.flat_map(move |entry| {
             let name = entry.as_ref().map_or("", Entry::name);
-            let odd = odd_names.iter().filter(|(_, before)| *before == name);
+            let odd = invalid_names.iter().filter(|(_, before)| *before == name);
             let odd = odd.map(|(odd, _)| {
                 let kind = if passes { ErrorKind::Unexpected } else { ErrorKind::InvalidKey };
                 let error = Error::new(kind, "an odd name").with_key(*odd).with_retryable(passes);
@@ -527,10 +527,10 @@ impl Driver for Scripted {
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let (fault, mut under_way) = self.begin(Operation::Save, &format!("{key} {options:?}"));
-        let pace = self.pace;
+        let chunk_delay = self.chunk_delay;
         let payload = payload.map_stream(|chunks| {
             let paced = chunks.then(move |chunk| async move {
-                tokio::time::sleep(pace).await;
+                tokio::time::sleep(chunk_delay).await;
                 chunk
             });
             paced.boxed()
@@ -544,7 +544,7 @@ impl Driver for Scripted {
         let (fault, mut under_way) = self.begin(Operation::Open, &format!("{key} {options:?}"));
         let result = match fault {
             Fault::Stall => std::future::pending().await,
-            Fault::Fail(error) | Fault::Lose(error) => Err(error),
+            Fault::Fail(error) | Fault::LoseResponse(error) => Err(error),
             Fault::GiveUpSource(_) => panic!("an open has no source"),
             Fault::Pass | Fault::Break { .. } => match self.find(key, options).await {
                 Ok(object) => self.body_of(object, fault).await,
@@ -585,7 +585,7 @@ impl Driver for Scripted {
             let fault = self.next_fault(Operation::Delete);
             results.push(Self::with_fault(fault, self.memory.delete(key)).await);
         }
-        results.truncate(self.answers_for);
+        results.truncate(self.max_results);
         under_way.is_completed = true;
         results
     }
@@ -609,7 +609,9 @@ impl Driver for Scripted {
                 entries.map(move |entry| entry.map(|entry| shown.shown_entry(entry))).boxed();
             let entries: Items<Entry> = match fault {
                 Fault::Stall => std::future::pending().await,
-                Fault::Fail(error) | Fault::Lose(error) => stream::iter([Err(error)]).boxed(),
+                Fault::Fail(error) | Fault::LoseResponse(error) => {
+                    stream::iter([Err(error)]).boxed()
+                }
                 fault => this.streamed(entries, fault),
             };
             under_way.is_completed = true;

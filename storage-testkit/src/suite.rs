@@ -1,17 +1,20 @@
-//! The macro that makes a test of every case, and what those tests call.
+//! [`conformance!`](crate::conformance), which makes a test of every case, and what the tests call.
 
-use crate::alone::alone;
-use crate::case::{Case, Verdict};
+use std::collections::HashMap;
+
+use crate::case::{Case, Outcome, on_a_runtime};
 use crate::cases::cases;
 use crate::harness::Harness;
-use crate::need::Need;
+use crate::own_process::in_own_process;
+use crate::requirement::Requirement;
 
-/// Makes a module of tests out of the suite: one `#[test]` for every case, named as a sentence.
+/// Makes a module that contains a `#[test]` for every case of the suite.
 ///
-/// The second argument is an expression of a type that implements [`Harness`](crate::Harness). It
-/// is evaluated once in each test, outside of any runtime. A case that does not apply to the driver
-/// says so on standard output (`cargo test -- --nocapture` shows it); the test
-/// `skipped_cases_are_named` tells all of them at once.
+/// The arguments are the name of the module and an expression of a type that implements
+/// [`Harness`](crate::Harness). Each test evaluates the expression once, outside of any runtime.
+///
+/// The test of a case that does not apply to the driver passes and prints the reason to standard
+/// output. The test `skipped_cases_are_named` prints all of them.
 ///
 /// ```
 /// use storage_core::{Memory, Storage, async_trait};
@@ -38,9 +41,10 @@ macro_rules! conformance {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_tests {
-    ([$module:ident, $harness:expr] $($theme:ident { $($case:ident [$($need:ident),*];)* })*) => {
+    ([$module:ident, $harness:expr]
+     $($theme:ident { $($case:ident [$($requirement:ident),*];)* })*) => {
         mod $module {
-            // The harness expression may well need nothing from around it.
+            // The harness expression may refer to nothing outside.
             #[allow(unused_imports)]
             use super::*;
 
@@ -67,54 +71,84 @@ macro_rules! __conformance_tests {
     };
 }
 
-/// The case of this name.
+/// Returns the case with this name, such as `"save::a_failed_stream_leaves_the_old_object"`.
 ///
 /// # Panics
-/// If there is none.
+/// If the suite contains no such case.
 #[must_use]
 pub fn case(name: &str) -> Case {
     let found = cases().iter().find(|case| case.name == name);
     *found.unwrap_or_else(|| panic!("there is no case {name:?}"))
 }
 
-/// Tries one case on a fresh storage of the harness: the body of the tests that the macro makes.
-/// `test` is the full path of the test.
+/// Runs one case on a new storage of the harness. Body of the tests that the macro makes. `test` is
+/// the full path of the test.
+///
+/// # Panics
+/// If the driver violates the contract.
 #[doc(hidden)]
 pub fn check(test: &str, name: &str, harness: impl Harness) {
     if case(name).measures_memory() && !harness.keeps_bodies_in_memory() {
-        return alone(test, || report(name, harness));
+        return in_own_process(test, || report(name, harness));
     }
     report(name, harness);
 }
 
 fn report(name: &str, harness: impl Harness) {
-    let verdict = case(name).verdict(harness);
-    if let Verdict::Failed(reason) = &verdict {
+    let outcome = case(name).run(harness);
+    if let Outcome::Failed(reason) = &outcome {
         panic!("{name}: {reason}");
     }
-    if let Some(reason) = verdict.reason_to_skip() {
-        say(&format!("skipped: {name}: {reason}"));
+    if let Some(reason) = outcome.skip_reason() {
+        print_line(&format!("skipped: {name}: {reason}"));
     }
 }
 
-/// Tells which cases do not apply to a driver: the body of a test that the macro makes.
+/// Prints the cases that do not apply to a driver. Body of a test that the macro makes.
 ///
 /// # Panics
-/// If the harness gives no way to fill the storage, since hardly a case applies then and nothing is
-/// proved.
+/// If the harness provides no way to fill the storage: hardly any case applies then.
 #[doc(hidden)]
 pub fn name_skipped(harness: &impl Harness) {
-    let skipped = crate::case::skipped(harness);
-    for (case, verdict) in &skipped {
-        say(&format!("skipped: {}: {}", case.name(), verdict.reason_to_skip().unwrap_or_default()));
+    let skipped = skipped(harness);
+    for (case, outcome) in &skipped {
+        let reason = outcome.skip_reason().unwrap_or_default();
+        print_line(&format!("skipped: {}: {reason}", case.name()));
     }
-    say(&format!("{} of {} cases skipped", skipped.len(), cases().len()));
-    let is_empty = skipped.iter().any(|(_, verdict)| *verdict == Verdict::Skipped(Need::Seed));
-    assert!(!is_empty, "the harness gives no way to fill the storage: see Harness::fixture");
+    print_line(&format!("{} of {} cases skipped", skipped.len(), cases().len()));
+    let is_empty = skipped.iter().any(|(_, it)| *it == Outcome::NotApplicable(Requirement::Seed));
+    assert!(!is_empty, "the harness provides no way to fill the storage: see Harness::fixture");
 }
 
-// A skipped case that nobody sees is a hole in the proof, and tests speak on standard output.
+/// Returns the cases that do not apply to the storages of the harness, with the reasons.
+fn skipped(harness: &impl Harness) -> Vec<(&'static Case, Outcome)> {
+    on_a_runtime(async {
+        let fixture = harness.fixture().await;
+        let mut known: HashMap<Requirement, bool> = HashMap::new();
+        let mut skipped = Vec::new();
+        for case in cases() {
+            if let Some(reason) = harness.skip_reason(case.name) {
+                skipped.push((case, Outcome::Skipped(reason.to_owned())));
+                continue;
+            }
+            for requirement in case.requirements {
+                let is_met = match known.get(requirement) {
+                    Some(is_met) => *is_met,
+                    None => requirement.is_met(harness, &fixture).await,
+                };
+                known.insert(*requirement, is_met);
+                if !is_met {
+                    skipped.push((case, Outcome::NotApplicable(*requirement)));
+                    break;
+                }
+            }
+        }
+        skipped
+    })
+}
+
+// Tests report on standard output.
 #[allow(clippy::print_stdout)]
-fn say(line: &str) {
+fn print_line(line: &str) {
     println!("{line}");
 }

@@ -1,4 +1,4 @@
-//! The fault-staging driver does what was planned, when it was planned, and counts it.
+//! The layer of faults applies each plan to the calls that it selects, and counts it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use storage_core::{
 };
 use storage_testkit::faults::Faults;
 
-fn staged() -> (Storage, Faults) {
+fn with_faults() -> (Storage, Faults) {
     let faults = Faults::new();
     (Memory::storage().layer(|inner| faults.layer(inner)), faults)
 }
@@ -20,7 +20,7 @@ fn kind<T>(result: Result<T, Error>) -> Option<ErrorKind> {
 
 #[tokio::test]
 async fn the_second_save_fails_and_the_others_do_not() {
-    let (storage, faults) = staged();
+    let (storage, faults) = with_faults();
     let plan = faults.on(Operation::Save).call(2).fail(ErrorKind::StorageFull);
     storage.save("a", "1").await.unwrap();
     assert_eq!(plan.fired(), 0);
@@ -31,8 +31,8 @@ async fn the_second_save_fails_and_the_others_do_not() {
 }
 
 #[tokio::test]
-async fn calls_are_counted_from_when_the_plan_is_made() {
-    let (storage, faults) = staged();
+async fn calls_are_counted_from_the_addition_of_the_plan() {
+    let (storage, faults) = with_faults();
     storage.save("a", "1").await.unwrap();
     let plan = faults.on(Operation::Save).call(1).fail(ErrorKind::Timeout);
     assert_eq!(kind(storage.save("a", "2").await), Some(ErrorKind::Timeout));
@@ -41,7 +41,7 @@ async fn calls_are_counted_from_when_the_plan_is_made() {
 
 #[tokio::test]
 async fn every_verb_can_fail() {
-    let (storage, faults) = staged();
+    let (storage, faults) = with_faults();
     storage.save("a", "1").await.unwrap();
     let verbs = [
         Operation::Save,
@@ -71,28 +71,28 @@ async fn every_verb_can_fail() {
 }
 
 #[tokio::test]
-async fn of_many_deletes_each_key_is_a_call() {
-    let (storage, faults) = staged();
+async fn each_key_of_delete_many_counts_as_a_call() {
+    let (storage, faults) = with_faults();
     for key in ["a", "b", "c", "d"] {
         storage.save(key, key).await.unwrap();
     }
     let denied = faults.on(Operation::Delete).of("b").fail(ErrorKind::PermissionDenied);
-    let lost = faults.on(Operation::Delete).call(3).lose_answer(ErrorKind::Timeout);
-    let answers: Vec<_> =
+    let lost = faults.on(Operation::Delete).call(3).lose_response(ErrorKind::Timeout);
+    let results: Vec<_> =
         storage.delete_many(stream::iter(["a", "b", "c", "d"])).map(kind).collect().await;
-    assert_eq!(answers, [None, Some(ErrorKind::PermissionDenied), Some(ErrorKind::Timeout), None]);
+    assert_eq!(results, [None, Some(ErrorKind::PermissionDenied), Some(ErrorKind::Timeout), None]);
     assert_eq!((denied.fired(), lost.fired(), faults.calls(Operation::Delete)), (1, 1, 4));
     let left = storage.list("").entries().collect().await.unwrap();
     assert_eq!(
         left.iter().map(storage_core::Entry::name).collect::<Vec<_>>(),
         ["b"],
-        "c went, its answer alone was lost"
+        "c is deleted, only its response is lost"
     );
 }
 
 #[tokio::test]
-async fn one_delete_of_many_that_is_held_holds_up_the_others_of_its_batch() {
-    let (storage, faults) = staged();
+async fn a_held_delete_delays_its_batch() {
+    let (storage, faults) = with_faults();
     storage.save("a", "1").await.unwrap();
     let held = faults.on(Operation::Delete).of("b").hold();
     let deletion = tokio::spawn(storage.delete_many(stream::iter(["a", "b"])).finish());
@@ -104,8 +104,8 @@ async fn one_delete_of_many_that_is_held_holds_up_the_others_of_its_batch() {
 }
 
 #[tokio::test]
-async fn trouble_that_passes_is_over_after_n_calls_of_the_key() {
-    let (storage, faults) = staged();
+async fn calls_limits_a_fault_to_the_next_calls_of_the_key() {
+    let (storage, faults) = with_faults();
     storage.save("a", "1").await.unwrap();
     storage.save("b", "1").await.unwrap();
     let plan = faults.on(Operation::Stat).of("a").calls(2).fail(ErrorKind::Timeout);
@@ -117,8 +117,8 @@ async fn trouble_that_passes_is_over_after_n_calls_of_the_key() {
 }
 
 #[tokio::test]
-async fn an_error_of_ones_own_is_passed_on() {
-    let (storage, faults) = staged();
+async fn fail_with_returns_the_given_error() {
+    let (storage, faults) = with_faults();
     faults
         .on(Operation::Stat)
         .fail_with(|| Error::new(ErrorKind::RateLimited, "slow down").with_retryable(false));
@@ -127,9 +127,9 @@ async fn an_error_of_ones_own_is_passed_on() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_hides_a_save_that_happened() {
-    let (storage, faults) = staged();
-    let plan = faults.on(Operation::Save).call(1).lose_answer(ErrorKind::Timeout);
+async fn a_save_whose_response_is_lost_takes_effect() {
+    let (storage, faults) = with_faults();
+    let plan = faults.on(Operation::Save).call(1).lose_response(ErrorKind::Timeout);
     assert_eq!(kind(storage.save("a", "1").create_new().await), Some(ErrorKind::Timeout));
     assert_eq!(kind(storage.save("a", "1").create_new().await), Some(ErrorKind::AlreadyExists));
     assert_eq!(plan.fired(), 1);
@@ -137,7 +137,7 @@ async fn a_lost_answer_hides_a_save_that_happened() {
 
 #[tokio::test]
 async fn a_save_that_fails_midway_leaves_nothing() {
-    let (storage, faults) = staged();
+    let (storage, faults) = with_faults();
     let plan = faults.on(Operation::Save).fail_midway(3, ErrorKind::Timeout);
     assert_eq!(kind(storage.save("a", "hello").await), Some(ErrorKind::Timeout));
     assert_eq!(plan.fired(), 1);
@@ -146,7 +146,7 @@ async fn a_save_that_fails_midway_leaves_nothing() {
 
 #[tokio::test]
 async fn a_body_breaks_off_fails_or_is_changed_after_some_bytes() {
-    let (storage, faults) = staged();
+    let (storage, faults) = with_faults();
     storage.save("a", "hello world").await.unwrap();
     let truncated = faults.on(Operation::Open).call(1).truncate(5);
     let failed = faults.on(Operation::Open).call(2).fail_midway(5, ErrorKind::Timeout);
@@ -167,8 +167,8 @@ async fn a_body_breaks_off_fails_or_is_changed_after_some_bytes() {
 }
 
 #[tokio::test]
-async fn what_lies_past_the_end_does_not_come_to_pass() {
-    let (storage, faults) = staged();
+async fn a_fault_past_the_end_does_not_fire() {
+    let (storage, faults) = with_faults();
     storage.save("a", "hello").await.unwrap();
     for at in [5, 6, 100] {
         faults.on(Operation::Open).truncate(at);
@@ -181,8 +181,8 @@ async fn what_lies_past_the_end_does_not_come_to_pass() {
 }
 
 #[tokio::test]
-async fn a_backend_can_keep_other_bytes_than_it_was_sent() {
-    let (storage, faults) = staged();
+async fn truncate_and_corrupt_change_the_stored_bytes() {
+    let (storage, faults) = with_faults();
     faults.on(Operation::Save).call(1).truncate(2);
     faults.on(Operation::Save).call(2).corrupt(0);
     let chunks = ["he", "llo"].map(|chunk| Ok::<_, Error>(Bytes::from(chunk)));
@@ -197,7 +197,7 @@ async fn a_backend_can_keep_other_bytes_than_it_was_sent() {
 
 #[tokio::test]
 async fn a_listing_ends_early_fails_or_stops_after_some_entries() {
-    let (storage, faults) = staged();
+    let (storage, faults) = with_faults();
     for key in ["a", "b", "c"] {
         storage.save(key, key).await.unwrap();
     }
@@ -215,8 +215,8 @@ async fn a_listing_ends_early_fails_or_stops_after_some_entries() {
 }
 
 #[tokio::test]
-async fn a_held_call_goes_on_when_it_is_released() {
-    let (storage, faults) = staged();
+async fn a_held_call_continues_when_it_is_released() {
+    let (storage, faults) = with_faults();
     let plan = faults.on(Operation::Save).hold();
     let save = tokio::spawn(storage.save("a", "1").into_future());
     plan.reached().await;
@@ -227,8 +227,8 @@ async fn a_held_call_goes_on_when_it_is_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delayed_call_begins_later() {
-    let (storage, faults) = staged();
+async fn a_delayed_call_starts_later() {
+    let (storage, faults) = with_faults();
     let plan = faults.on(Operation::Stat).delay(Duration::from_secs(60));
     let call = tokio::time::timeout(Duration::from_secs(59), storage.stat("a"));
     assert!(call.await.is_err());
@@ -237,8 +237,8 @@ async fn a_delayed_call_begins_later() {
 }
 
 #[tokio::test]
-async fn a_stalled_payload_holds_up_the_save_until_it_is_dropped() {
-    let (storage, faults) = staged();
+async fn a_stalled_payload_blocks_the_save_until_it_is_dropped() {
+    let (storage, faults) = with_faults();
     let plan = faults.on(Operation::Save).stall(3);
     let save = tokio::spawn(storage.save("a", "hello").into_future());
     plan.reached().await;
@@ -249,6 +249,6 @@ async fn a_stalled_payload_holds_up_the_save_until_it_is_dropped() {
 
 #[test]
 #[should_panic(expected = "stat has no bytes to corrupt")]
-fn what_cannot_go_wrong_cannot_be_planned() {
+fn a_fault_that_the_verb_cannot_have_is_refused() {
     Faults::new().on(Operation::Stat).corrupt(1);
 }

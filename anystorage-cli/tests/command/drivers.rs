@@ -23,7 +23,7 @@ fn options_of_a_driver_are_listed_with_type_default_and_purpose() {
     let columns =
         |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     let at = lines.iter().position(|line| columns(line) == "root path required").unwrap();
-    assert_eq!(lines[at + 1], "      The directory that holds the objects.");
+    assert_eq!(lines[at + 1], "      The directory of the objects.");
     for option in ["durable boolean true", "file_mode text \"0644\"", "signing_key secret"] {
         assert!(lines.iter().any(|line| columns(line) == option), "{option}: {printed}");
     }

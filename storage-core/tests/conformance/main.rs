@@ -12,11 +12,11 @@ use storage_core::layers::{DefaultMetadata, Limit, Observed, PublicUrl, Retry, T
 use storage_core::{
     Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Operation, Storage, async_trait,
 };
-use storage_testkit::faults::Faults;
-use storage_testkit::foreign::{
-    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign,
+use storage_testkit::extra_entries::{
+    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
     UNREADABLE_DIRECTORY,
 };
+use storage_testkit::faults::Faults;
 use storage_testkit::{Fixture, Harness};
 
 use linked::Linked;
@@ -51,7 +51,7 @@ impl Harness for Layered {
         Fixture::new(storage, seed)
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         key.as_str().len() + self.prefix_len > MAX_KEY_BYTES
     }
 
@@ -78,13 +78,14 @@ impl Harness for Layered {
         let leave = |inner| {
             FOLDER_MARKERS
                 .iter()
-                .fold(inner, |it: Foreign, name| it.folder_marker(self.inside(name)))
+                .fold(inner, |it: ExtraEntries, name| it.folder_marker(self.inside(name)))
         };
         Some(self.with_foreign(BESIDE_FOLDER_MARKERS, leave).await)
     }
 
     async fn unreadable_directory(&self) -> Option<Storage> {
-        let leave = |inner: Foreign| inner.unreadable_directory(self.inside(UNREADABLE_DIRECTORY));
+        let leave =
+            |inner: ExtraEntries| inner.unreadable_directory(self.inside(UNREADABLE_DIRECTORY));
         Some(self.with_foreign(AROUND_UNREADABLE_DIRECTORY, leave).await)
     }
 }
@@ -96,12 +97,16 @@ impl Layered {
     }
 
     /// The layers around a memory in which other programs have left something.
-    async fn with_foreign(&self, keys: &[&str], leave: impl FnOnce(Foreign) -> Foreign) -> Storage {
+    async fn with_foreign(
+        &self,
+        keys: &[&str],
+        leave: impl FnOnce(ExtraEntries) -> ExtraEntries,
+    ) -> Storage {
         let memory = Memory::storage();
         for key in keys {
             memory.save(self.inside(key), "x").await.unwrap();
         }
-        (self.layers)(&memory.layer(|inner| leave(Foreign::new(inner))))
+        (self.layers)(&memory.layer(|inner| leave(ExtraEntries::new(inner))))
     }
 }
 

@@ -72,7 +72,7 @@ impl Harness for Tiers {
         self.over(Storage::new(origin.build().unwrap()), Some(directory))
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         let is_refused = |segment: &str| segment.len() > 255 || segment == ".anystorage";
         self.origin == Origin::Files && key.segments().any(is_refused)
     }

@@ -131,13 +131,13 @@ async fn a_save_that_was_dropped_is_purged_in_the_background() {
 async fn a_write_of_which_nobody_knows_is_purged_and_its_key_is_read_from_origin() {
     let scene = Scene::new(purging(|_| stale()));
     scene.object(KEY, "old").await;
-    let lost = scene.faults.on(Operation::Save).lose_answer(ErrorKind::Timeout);
+    let lost = scene.faults.on(Operation::Save).lose_response(ErrorKind::Timeout);
     refused(scene.storage.save(KEY, "new").await, ErrorKind::Timeout);
     assert_eq!((lost.fired(), scene.mirror.count("POST /purge/")), (1, 1));
     assert_eq!(scene.read(KEY).await.unwrap(), "new");
     assert_eq!(scene.mirror.count("GET "), 0);
 
-    let lost = scene.faults.on(Operation::Delete).lose_answer(ErrorKind::Timeout);
+    let lost = scene.faults.on(Operation::Delete).lose_response(ErrorKind::Timeout);
     refused(scene.storage.delete(KEY).await, ErrorKind::Timeout);
     assert_eq!((lost.fired(), scene.mirror.count("POST /purge/")), (1, 2));
     refused(scene.read(KEY).await, ErrorKind::NotFound);

@@ -7,7 +7,7 @@ use storage_core::{
     forward,
 };
 use storage_testkit::http::closed_port;
-use storage_testkit::{Fixture, Harness, Verdict, case};
+use storage_testkit::{Fixture, Harness, Outcome, case};
 
 use crate::servers::apache::Apache;
 use crate::servers::nginx::Nginx;
@@ -62,20 +62,20 @@ const OF_NGINX: &[Fault] = &[
     Fault {
         why: "nginx makes its strong ETags of the second and the size, which two versions can share",
         cases: &[
-            "concurrency::a_range_on_an_etag_is_of_that_version",
+            "concurrency::a_range_with_if_match_is_of_that_version",
             "conditions::if_match_refuses_another_version",
-            "conditions::if_none_match_opens_what_was_overwritten",
-            "metadata::a_strong_etag_differs_from_version_to_version",
+            "conditions::if_none_match_opens_an_overwritten_object",
+            "metadata::a_strong_etag_differs_between_versions",
         ],
     },
     Fault {
         why: "dav-ext lists no names that begin with a dot",
         cases: &[
-            "keys::backslashes_are_no_separators",
+            "keys::backslashes_are_not_separators",
             "keys::characters_with_a_meaning_in_urls_are_kept",
             "keys::dots_are_kept",
-            "keys::names_that_look_like_a_drivers_own_are_kept_or_refused",
-            "list::a_prefix_of_dots_is_only_text",
+            "keys::names_that_resemble_internal_files_are_kept_or_refused",
+            "list::dots_in_a_prefix_have_no_meaning",
         ],
     },
 ];
@@ -84,10 +84,10 @@ const OF_APACHE: &[Fault] = &[
     Fault {
         why: "Apache writes into the file that is there",
         cases: &[
-            "concurrency::an_object_that_is_replaced_and_deleted_all_the_time_is_whole_or_not_there",
-            "concurrency::readers_during_1000_overwrites_see_whole_versions",
-            "concurrency::readers_during_overwrites_never_go_back",
-            "concurrency::the_last_of_many_writers_is_there_whole",
+            "concurrency::an_object_that_is_replaced_and_deleted_repeatedly_is_complete_or_missing",
+            "concurrency::readers_during_1000_overwrites_see_complete_versions",
+            "concurrency::readers_during_overwrites_never_see_an_older_version_again",
+            "concurrency::the_last_of_many_concurrent_saves_is_complete",
         ],
     },
     Fault {
@@ -107,10 +107,10 @@ const HEADERS: &str = "the case saves with Cache-Control, which servers of files
 
 /// Cases that ask for no metadata, but save with some.
 const CASES_WITH_HEADERS: &[&str] = &[
-    "cancellation::a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none",
-    "cancellation::a_delete_dropped_at_any_point_leaves_a_whole_object_or_none",
+    "cancellation::a_delete_many_dropped_at_any_point_leaves_complete_objects_or_none",
+    "cancellation::a_delete_dropped_at_any_point_leaves_a_complete_object_or_none",
     "cancellation::a_dropped_save_leaves_the_old_object",
-    "checksums::other_bytes_are_refused_and_change_nothing",
+    "checksums::bytes_with_another_checksum_are_refused_and_change_nothing",
 ];
 
 fn excuse(server: &Server, case: &str) -> Option<&'static str> {
@@ -154,7 +154,7 @@ impl Harness for Writable {
         self.0.get().map_or_else(Memory::storage, |nginx| nginx.storage().1)
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         is_too_long(key)
     }
 
@@ -170,7 +170,7 @@ impl Harness for Writable {
         Some(broken())
     }
 
-    fn excuses(&self, case: &str) -> Option<&str> {
+    fn skip_reason(&self, case: &str) -> Option<&str> {
         excuse(&self.0, case)
     }
 
@@ -200,7 +200,7 @@ impl Harness for ReadOnly {
         Fixture::new(Storage::new(http), seed)
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         is_too_long(key)
     }
 
@@ -216,7 +216,7 @@ impl Harness for ReadOnly {
         Some(broken())
     }
 
-    fn excuses(&self, case: &str) -> Option<&str> {
+    fn skip_reason(&self, case: &str) -> Option<&str> {
         excuse(&self.0, case)
     }
 
@@ -241,7 +241,7 @@ impl Harness for OnApache {
         self.get().map_or_else(Memory::storage, |apache| apache.storage().1)
     }
 
-    fn refuses(&self, key: &Key) -> bool {
+    fn rejects_key(&self, key: &Key) -> bool {
         is_too_long(key)
     }
 
@@ -253,7 +253,7 @@ impl Harness for OnApache {
         self.get().is_none()
     }
 
-    fn excuses(&self, case: &str) -> Option<&str> {
+    fn skip_reason(&self, case: &str) -> Option<&str> {
         if self.get().is_none() {
             return Some("Apache is not installed");
         }
@@ -303,8 +303,8 @@ fn cases_that_save_with_headers_hold_without_them() {
         return;
     }
     for name in CASES_WITH_HEADERS {
-        let verdict = case(name).verdict(WithoutHeaders(Writable::default()));
-        assert_eq!(verdict, Verdict::Passed, "{name}");
+        let verdict = case(name).run(WithoutHeaders(Writable::default()));
+        assert_eq!(verdict, Outcome::Passed, "{name}");
     }
 }
 

@@ -40,25 +40,25 @@ pub(crate) const S3S_FS: &[Fault] = &[
         why: "s3s-fs keeps objects as files, so that a key and one below it cannot both be there",
         cases: &[
             "delete::a_key_can_become_a_prefix_and_a_key_again",
-            "delete_many::neighbours_and_keys_below_stay",
+            "delete_many::similar_keys_and_keys_below_stay",
             "keys::a_key_and_a_key_below_it_are_both_kept_or_refused",
             "keys::dots_are_kept",
-            "keys::names_that_look_like_a_drivers_own_are_kept_or_refused",
-            "list::a_listing_taken_up_after_each_entry_misses_none",
-            "list::a_listing_that_is_dropped_half_way_does_no_harm",
-            "list::all_keys_come_in_byte_order",
-            "list::start_after_goes_on_behind_a_name",
+            "keys::names_that_resemble_internal_files_are_kept_or_refused",
+            "list::a_listing_that_is_resumed_after_each_entry_is_complete",
+            "list::a_partly_read_listing_can_be_dropped",
+            "list::all_keys_are_listed_in_byte_order",
+            "list::start_after_continues_after_a_name",
             "property::random_operations_agree_with_the_memory_driver",
-            "unique_name::any_name_has_a_similar_one",
+            "unique_name::every_name_has_a_similar_one",
         ],
     },
     Fault {
         why: "s3s-fs fails when it is asked for an object where it has a directory",
         cases: &[
             "delete::deleting_a_prefix_of_keys_deletes_nothing",
-            "delete_many::what_is_not_there_is_gone_as_well",
+            "delete_many::a_missing_object_counts_as_deleted",
             "open::a_missing_object_is_not_found",
-            "stat_exists::a_prefix_of_keys_is_no_object",
+            "stat_exists::a_prefix_of_keys_is_not_an_object",
         ],
     },
     Fault {
@@ -72,9 +72,9 @@ pub(crate) const S3S_FS: &[Fault] = &[
     Fault {
         why: "s3s-fs says that it encodes the names in a listing, and does not",
         cases: &[
-            "delete_many::odd_keys_are_gone_and_those_like_them_stay",
+            "delete_many::unusual_keys_are_deleted_and_similar_ones_stay",
             "keys::characters_with_a_meaning_in_urls_are_kept",
-            "list::a_prefix_is_literal_bytes",
+            "list::a_prefix_matches_literal_bytes",
         ],
     },
     Fault {
@@ -84,42 +84,42 @@ pub(crate) const S3S_FS: &[Fault] = &[
     Fault {
         why: "s3s-fs fails when more bytes are asked for from the end than there are",
         cases: &[
-            "range::an_end_past_the_object_is_brought_back_to_it",
-            "range::every_range_of_a_small_object_is_right",
+            "range::an_end_past_the_object_is_reduced_to_its_size",
+            "range::every_range_of_a_small_object_has_the_right_bytes",
             "range::no_range_of_an_empty_object_is_satisfiable",
         ],
     },
     Fault {
         why: "s3s-fs looks at the conditions of a save before it has the bytes, so that several racers win",
         cases: &[
-            "copy::of_16_copies_with_create_new_exactly_one_wins",
-            "create_new::of_32_racers_exactly_one_wins",
-            "create_new::of_32_racers_with_streams_exactly_one_wins",
+            "copy::one_of_16_concurrent_copies_with_create_new_succeeds",
+            "create_new::one_of_32_concurrent_saves_succeeds",
+            "create_new::one_of_32_concurrent_saves_of_streams_succeeds",
             "if_match::no_update_of_a_shared_counter_is_lost",
-            "if_match::of_32_racers_on_one_version_exactly_one_wins",
-            "unique_name::of_32_racers_each_gets_a_name_of_its_own",
+            "if_match::one_of_32_concurrent_saves_on_one_version_succeeds",
+            "unique_name::each_of_32_concurrent_saves_gets_its_own_name",
         ],
     },
     Fault {
         why: "s3s-fs replaces the bytes, the metadata and the ETag one after the other",
         cases: &[
-            "cancellation::a_copy_dropped_at_any_point_happened_completely_or_not_at_all",
-            "cancellation::a_save_dropped_at_any_point_happened_completely_or_not_at_all",
-            "concurrency::a_range_on_an_etag_is_of_that_version",
-            "concurrency::an_object_that_is_replaced_and_deleted_all_the_time_is_whole_or_not_there",
-            "concurrency::copies_beside_overwrites_are_whole",
-            "concurrency::readers_during_1000_overwrites_see_whole_versions",
-            "concurrency::readers_during_overwrites_never_go_back",
-            "concurrency::the_last_of_many_writers_is_there_whole",
+            "cancellation::a_copy_dropped_at_any_point_takes_effect_completely_or_not_at_all",
+            "cancellation::a_save_dropped_at_any_point_takes_effect_completely_or_not_at_all",
+            "concurrency::a_range_with_if_match_is_of_that_version",
+            "concurrency::an_object_that_is_replaced_and_deleted_repeatedly_is_complete_or_missing",
+            "concurrency::copies_during_overwrites_are_complete",
+            "concurrency::readers_during_1000_overwrites_see_complete_versions",
+            "concurrency::readers_during_overwrites_never_see_an_older_version_again",
+            "concurrency::the_last_of_many_concurrent_saves_is_complete",
         ],
     },
     Fault {
         why: "s3s-fs keeps the checksum of the old object when a multipart upload replaces it",
-        cases: &["concurrency::an_object_overwritten_while_it_is_read_stays_the_old_version"],
+        cases: &["concurrency::a_body_that_is_being_read_stays_the_old_version_after_an_overwrite"],
     },
     Fault {
         why: "s3s-fs decodes encoded words on their way in, and does not encode what looks like one on its way out",
-        cases: &["metadata::user_metadata_may_hold_any_text"],
+        cases: &["metadata::values_of_user_metadata_are_any_text"],
     },
 ];
 
@@ -131,12 +131,12 @@ const CEPH: &[Fault] = &[
     },
     Fault {
         why: "RadosGW turns underscores in the names of user metadata into hyphens",
-        cases: &["metadata::user_metadata_may_have_any_token_for_a_name"],
+        cases: &["metadata::names_of_user_metadata_are_any_token"],
     },
 ];
 
 /// Garage 2.5.0.
 const GARAGE: &[Fault] = &[Fault {
     why: "Garage takes no request with more than 100 headers, and each piece of user metadata is one",
-    cases: &["metadata::as_much_user_metadata_as_is_allowed_is_kept"],
+    cases: &["metadata::the_maximum_of_user_metadata_is_kept"],
 }];

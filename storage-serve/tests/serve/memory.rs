@@ -5,7 +5,7 @@ use std::fs::File;
 use storage_core::{Storage, UrlMethod};
 use storage_fs::Fs;
 use storage_serve::Serve;
-use storage_testkit::alone;
+use storage_testkit::in_own_process;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,7 +56,7 @@ async fn receive(mut socket: TcpStream) -> u64 {
 
 #[test]
 fn a_large_download_by_a_slow_client_takes_bounded_memory() {
-    alone(
+    in_own_process(
         concat!(module_path!(), "::a_large_download_by_a_slow_client_takes_bounded_memory"),
         || {
             grown(async {
@@ -75,13 +75,14 @@ fn a_large_download_by_a_slow_client_takes_bounded_memory() {
 
 #[test]
 fn a_large_upload_takes_bounded_memory() {
-    alone(concat!(module_path!(), "::a_large_upload_takes_bounded_memory"), || {
+    in_own_process(concat!(module_path!(), "::a_large_upload_takes_bounded_memory"), || {
         grown(async {
             let (root, server) = server().await;
             let mut socket = TcpStream::connect(server.address).await.unwrap();
             let path = link("new", |options| options.method = UrlMethod::Put);
             let head = format!(
-                "PUT {path} HTTP/1.1\r\nhost: files\r\ncontent-length: {SIZE}\r\nconnection: close\r\n\r\n"
+                "PUT {path} HTTP/1.1\r\nhost: files\r\ncontent-length: {SIZE}\r\n\
+                 connection: close\r\n\r\n"
             );
             socket.write_all(head.as_bytes()).await.unwrap();
             let chunk = vec![0; 64 * 1024];

@@ -1,4 +1,4 @@
-//! Dropped futures: completely or not at all, and no debris.
+//! Dropped futures take effect completely or not at all, and leave no debris.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -12,7 +12,7 @@ use crate::support::content::{assert_same, pattern};
 use crate::support::payloads::{stalling, streaming};
 use crate::support::polls::at_most;
 
-/// Drops a save that waits for its payload: it has not happened.
+/// Drops a save that waits for its payload, and asserts that it had no effect.
 async fn drop_while_it_waits(save: impl FnOnce(storage_core::Payload) -> Save, chunks: Vec<Bytes>) {
     let (payload, waiting) = stalling(chunks);
     let save = until_stalled(save(payload), &waiting).await;
@@ -24,7 +24,7 @@ async fn drop_while_it_waits(save: impl FnOnce(storage_core::Payload) -> Save, c
     );
 }
 
-/// A save on a task of its own, when it waits for its payload.
+/// Starts a save on its own task, and waits until it waits for its payload.
 async fn until_stalled(save: Save, waiting: &Notify) -> JoinHandle<Result<ObjectMeta>> {
     let mut save = tokio::spawn(save.into_future());
     tokio::select! {
@@ -33,7 +33,7 @@ async fn until_stalled(save: Save, waiting: &Notify) -> JoinHandle<Result<Object
     }
 }
 
-/// Nothing yet, a little, and more than any buffer holds.
+/// Returns payloads that stall at the start, after a few bytes, and after more than a buffer holds.
 fn stall_points() -> [Vec<Bytes>; 4] {
     [vec![], vec![pattern(2, 1)], vec![pattern(2, 100_000); 3], vec![pattern(2, 4_000_000); 3]]
 }
@@ -53,14 +53,14 @@ pub(crate) async fn a_dropped_save_leaves_the_old_object(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_dropped_save_leaves_nothing_where_nothing_was(kit: &Kit) -> Checked {
+pub(crate) async fn a_dropped_save_creates_no_object(kit: &Kit) -> Checked {
     for chunks in stall_points() {
         drop_while_it_waits(|payload| kit.storage.save("a/b/c.bin", payload), chunks).await;
         assert!(!kit.storage.exists("a/b/c.bin").await?);
         refused(kit.storage.open("a/b/c.bin").await, ErrorKind::NotFound);
         kit.holds_only(&[]).await?;
     }
-    // Not even a directory is left in the way.
+    // A directory that is left would be in the way of this key.
     kit.storage.save("a", "a").await?;
     kit.holds_only(&["a"]).await?;
     Ok(())
@@ -76,7 +76,7 @@ pub(crate) async fn a_dropped_create_new_leaves_the_key_free(kit: &Kit) -> Check
     Ok(())
 }
 
-pub(crate) async fn a_stalled_save_is_not_seen(kit: &Kit) -> Checked {
+pub(crate) async fn a_stalled_save_is_invisible(kit: &Kit) -> Checked {
     kit.storage.save("old.bin", "old").await?;
     for (key, chunks) in ["old.bin", "new.bin"]
         .into_iter()
@@ -86,7 +86,7 @@ pub(crate) async fn a_stalled_save_is_not_seen(kit: &Kit) -> Checked {
         let save = until_stalled(kit.storage.save(key, payload), &waiting).await;
         assert_eq!(kit.read("old.bin").await?, "old", "a save under way shows");
         kit.holds_only(&["old.bin"]).await?;
-        // Whoever comes later need not wait for it.
+        // Later saves do not wait for the stalled one.
         kit.storage.save(key, "between").await?;
         assert_eq!(kit.read(key).await?, "between");
         save.abort();
@@ -98,10 +98,11 @@ pub(crate) async fn a_stalled_save_is_not_seen(kit: &Kit) -> Checked {
     Ok(())
 }
 
-/// The most polls after which a future is dropped: more than any save of a few chunks needs.
+/// Upper bound for the number of polls before a future is dropped. A save of a few chunks needs
+/// fewer.
 const POLLS: usize = 60;
 
-pub(crate) async fn a_save_dropped_at_any_point_happened_completely_or_not_at_all(
+pub(crate) async fn a_save_dropped_at_any_point_takes_effect_completely_or_not_at_all(
     kit: &Kit,
 ) -> Checked {
     let (old, new) = (pattern(1, 3000), pattern(2, 90_000));
@@ -135,7 +136,7 @@ pub(crate) async fn a_save_dropped_at_any_point_happened_completely_or_not_at_al
     only_known_names(kit, "d/").await
 }
 
-/// No debris beside the objects, whichever of them came to be.
+/// Asserts that the storage contains only objects with these keys.
 async fn only_known_names(kit: &Kit, directory: &str) -> Checked {
     if kit.storage.info().capabilities.list {
         let known: Vec<String> =
@@ -147,11 +148,11 @@ async fn only_known_names(kit: &Kit, directory: &str) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_delete_dropped_at_any_point_leaves_a_whole_object_or_none(
+pub(crate) async fn a_delete_dropped_at_any_point_leaves_a_complete_object_or_none(
     kit: &Kit,
 ) -> Checked {
     for polls in 0..POLLS {
-        // A key each, since what was under way when it was dropped may still happen a moment later.
+        // Each attempt has its own key, because a dropped operation may still take effect later.
         let key = format!("d/{polls}.bin");
         kit.storage.save(&key, pattern(1, 3000)).cache_control("no-store").await?;
         at_most(polls, kit.storage.delete(&key)).await.transpose()?;
@@ -163,7 +164,7 @@ pub(crate) async fn a_delete_dropped_at_any_point_leaves_a_whole_object_or_none(
     only_known_names(kit, "d/").await
 }
 
-pub(crate) async fn a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none(
+pub(crate) async fn a_delete_many_dropped_at_any_point_leaves_complete_objects_or_none(
     kit: &Kit,
 ) -> Checked {
     for polls in 0..POLLS / 2 {
@@ -184,7 +185,7 @@ pub(crate) async fn a_delete_all_dropped_at_any_point_leaves_whole_objects_or_no
     only_known_names(kit, "d/").await
 }
 
-pub(crate) async fn a_copy_dropped_at_any_point_happened_completely_or_not_at_all(
+pub(crate) async fn a_copy_dropped_at_any_point_takes_effect_completely_or_not_at_all(
     kit: &Kit,
 ) -> Checked {
     kit.storage.save("from", pattern(2, 400_000)).await?;
@@ -220,7 +221,7 @@ pub(crate) async fn reading_verbs_can_be_dropped_at_any_point(kit: &Kit) -> Chec
     Ok(())
 }
 
-pub(crate) async fn stalled_saves_do_not_hold_up_others(kit: &Kit) -> Checked {
+pub(crate) async fn stalled_saves_do_not_block_others(kit: &Kit) -> Checked {
     let mut stalled = Vec::new();
     for at in 0..16 {
         let (payload, waiting) = stalling(vec![pattern(1, 5000)]);

@@ -1,4 +1,4 @@
-//! Capabilities: what a driver cannot do, it says, and does not do.
+//! Capabilities: a driver refuses what its capabilities exclude.
 
 use futures_util::stream;
 use storage_core::{Capabilities, ETag, Error, ErrorKind, Result};
@@ -6,16 +6,16 @@ use storage_core::{Capabilities, ETag, Error, ErrorKind, Result};
 use crate::case::Checked;
 use crate::kit::Kit;
 
-/// A driver that cannot says `Unsupported`; one that may not (a read-only storage),
-/// `PermissionDenied`.
+/// Fails with `Unsupported` if the driver lacks the capability, and with `PermissionDenied` if a
+/// layer forbids it, such as a read-only storage.
 #[track_caller]
 fn denied<T>(what: &str, result: Result<T>) {
     let kind = result.err().as_ref().map(Error::kind);
-    let told = matches!(kind, Some(ErrorKind::Unsupported | ErrorKind::PermissionDenied));
-    assert!(told, "{what} is beyond the capabilities, yet it answered {kind:?}");
+    let is_refused = matches!(kind, Some(ErrorKind::Unsupported | ErrorKind::PermissionDenied));
+    assert!(is_refused, "{what} is beyond the capabilities, but returned {kind:?}");
 }
 
-pub(crate) async fn what_the_capabilities_deny_is_refused_and_changes_nothing(
+pub(crate) async fn a_verb_without_its_capability_is_refused_and_changes_nothing(
     kit: &Kit,
 ) -> Checked {
     const KEY: &str = "old.bin";
@@ -48,14 +48,14 @@ pub(crate) async fn what_the_capabilities_deny_is_refused_and_changes_nothing(
     Ok(())
 }
 
-pub(crate) async fn the_driver_says_who_it_is(kit: &Kit) -> Checked {
+pub(crate) async fn the_driver_has_a_name_and_a_location(kit: &Kit) -> Checked {
     let info = kit.storage.info();
     assert!(
         !info.name.is_empty() && !info.name.contains(char::is_whitespace),
         "the name: {:?}",
         info.name
     );
-    assert!(!info.location.is_empty(), "people want to know where the objects are");
-    assert_eq!(*info, kit.storage.driver().info(), "what it says changes from call to call");
+    assert!(!info.location.is_empty(), "the location is empty");
+    assert_eq!(*info, kit.storage.driver().info(), "the information differs between calls");
     Ok(())
 }

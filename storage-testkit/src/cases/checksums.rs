@@ -1,4 +1,4 @@
-//! Checksums: verified before anything becomes visible, kept with the object.
+//! Checksums are verified before the object becomes visible, and kept with it.
 
 use bytes::Bytes;
 use storage_core::ChecksumAlgorithm::{Crc64Nvme, Md5, Sha256};
@@ -11,7 +11,7 @@ use crate::support::payloads::streaming;
 
 const ALGORITHMS: [ChecksumAlgorithm; 3] = [Sha256, Md5, Crc64Nvme];
 
-/// The same bytes in memory and as a stream; a driver may have a short cut for one of them.
+/// Returns the bytes in memory and as a stream, because drivers may treat the two differently.
 fn both_ways(bytes: &Bytes) -> [Payload; 2] {
     [Payload::from_bytes(bytes.clone()), streaming(bytes.clone(), 1000)]
 }
@@ -28,7 +28,9 @@ pub(crate) async fn bytes_with_the_expected_checksum_are_saved(kit: &Kit) -> Che
     Ok(())
 }
 
-pub(crate) async fn other_bytes_are_refused_and_change_nothing(kit: &Kit) -> Checked {
+pub(crate) async fn bytes_with_another_checksum_are_refused_and_change_nothing(
+    kit: &Kit,
+) -> Checked {
     kit.storage.save("old.bin", "old").cache_control("no-store").await?;
     let before = kit.storage.stat("old.bin").await?;
     let bytes = pattern(1, 20_000);
@@ -47,7 +49,7 @@ pub(crate) async fn other_bytes_are_refused_and_change_nothing(kit: &Kit) -> Che
     Ok(())
 }
 
-pub(crate) async fn an_empty_object_is_verified_too(kit: &Kit) -> Checked {
+pub(crate) async fn an_empty_object_is_verified(kit: &Kit) -> Checked {
     for algorithm in ALGORITHMS {
         let wrong = Checksum::of(algorithm, b"x");
         refused(kit.storage.save("a.bin", "").expect_checksum(wrong).await, ErrorKind::Integrity);
@@ -58,7 +60,7 @@ pub(crate) async fn an_empty_object_is_verified_too(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn one_wrong_checksum_among_right_ones_is_enough(kit: &Kit) -> Checked {
+pub(crate) async fn one_wrong_checksum_among_right_ones_is_refused(kit: &Kit) -> Checked {
     let bytes = pattern(1, 20_000);
     for payload in both_ways(&bytes) {
         let save = kit.storage.save("a.bin", payload).expect_checksum(Checksum::of(Sha256, &bytes));
@@ -89,12 +91,12 @@ pub(crate) async fn verified_and_computed_checksums_are_kept(kit: &Kit) -> Check
     Ok(())
 }
 
-pub(crate) async fn an_overwrite_leaves_no_checksum_of_the_old_bytes(kit: &Kit) -> Checked {
+pub(crate) async fn an_overwrite_removes_the_checksums_of_the_old_bytes(kit: &Kit) -> Checked {
     let old = pattern(1, 100);
     for algorithm in ALGORITHMS {
         kit.seed.save("a.bin", old.clone()).compute_checksum(algorithm).await?;
         kit.seed.save("a.bin", pattern(2, 100)).await?;
-        // A backend may compute some by itself, but then of the bytes that are there.
+        // A backend may compute checksums itself, but only of the new bytes.
         for checksum in kit.storage.stat("a.bin").await?.checksums.iter() {
             assert_eq!(*checksum, Checksum::of(checksum.algorithm(), &pattern(2, 100)));
         }

@@ -1,5 +1,4 @@
-//! Readers, writers and deleters at the same time: whole versions, with the metadata that belongs
-//! to them.
+//! Concurrent reads, writes and deletes: readers see complete versions with their metadata.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,7 +17,7 @@ const KEY: &str = "a/shared.bin";
 const OVERWRITES: usize = 1000;
 const READERS: usize = 4;
 
-/// The bytes of a version: its number, repeated; no two versions in a row have one size.
+/// Returns the bytes of a version: its number, repeated. Consecutive versions differ in size.
 fn body_of(version: usize) -> Bytes {
     let number = format!("{version:08}");
     Bytes::from(number.repeat(1 + version * 37 % 600))
@@ -29,7 +28,7 @@ fn metadata_of(version: usize) -> Metadata {
 }
 
 async fn save_version(storage: &Storage, key: &str, version: usize) -> Checked {
-    // Every third as a stream, since drivers treat small bytes in memory specially.
+    // Every third version is a stream, because drivers may treat small bytes in memory differently.
     let payload = match version % 3 {
         0 => streaming(body_of(version), 1000),
         _ => body_of(version).into(),
@@ -44,7 +43,7 @@ async fn save_version(storage: &Storage, key: &str, version: usize) -> Checked {
     Ok(())
 }
 
-/// The version that bytes and metadata agree on.
+/// Returns the version, after asserting that bytes and metadata belong to the same one.
 fn version_of(meta: &ObjectMeta, bytes: &[u8]) -> usize {
     let number = bytes
         .get(..8)
@@ -54,8 +53,8 @@ fn version_of(meta: &ObjectMeta, bytes: &[u8]) -> usize {
         .unwrap_or_else(|| panic!("no version has a body of {} bytes like this", bytes.len()));
     assert_same(bytes, &body_of(version));
     assert_eq!(meta.size, bytes.len() as u64, "the size is another version's");
-    if let Some(told) = meta.metadata.user_metadata.get("version") {
-        assert_eq!(*told, version.to_string(), "the metadata is another version's");
+    if let Some(stored) = meta.metadata.user_metadata.get("version") {
+        assert_eq!(*stored, version.to_string(), "the metadata is another version's");
     }
     version
 }
@@ -68,7 +67,7 @@ async fn read_version(storage: &Storage, key: &str) -> Result<usize, Failure> {
     Ok(version_of(&meta, &object.bytes().await?))
 }
 
-/// Overwrites the shared object while the readers read, until all versions are there.
+/// Overwrites the shared object with all versions while the readers read.
 async fn beside_overwrites<F, Fut>(kit: &Kit, overwrites: usize, read: F) -> Checked
 where
     F: Fn(Storage) -> Fut + Clone + Send + Sync + 'static,
@@ -85,7 +84,7 @@ where
             if let Some(_writing) = writing {
                 return write_all(&seed, overwrites).await;
             }
-            // Once at least, even if all versions are there before this reader gets to run.
+            // At least once, even if this reader starts after the last version.
             loop {
                 let is_last = done.load(Ordering::SeqCst);
                 read(storage.clone()).await?;
@@ -103,8 +102,7 @@ where
     Ok(())
 }
 
-/// Says when it is dropped that there is nothing more to come: also when a reader's failed
-/// assertion takes the writer along, which the other readers would else wait for.
+/// Ends the readers when it is dropped, also if a failed assertion of a reader drops the writer.
 struct Writing(Arc<AtomicBool>);
 
 impl Drop for Writing {
@@ -121,7 +119,7 @@ async fn write_all(storage: &Storage, overwrites: usize) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn readers_during_1000_overwrites_see_whole_versions(kit: &Kit) -> Checked {
+pub(crate) async fn readers_during_1000_overwrites_see_complete_versions(kit: &Kit) -> Checked {
     beside_overwrites(kit, OVERWRITES, |storage| async move {
         read_version(&storage, KEY).await?;
         let meta = storage.stat(KEY).await?;
@@ -136,7 +134,9 @@ pub(crate) async fn readers_during_1000_overwrites_see_whole_versions(kit: &Kit)
     .await
 }
 
-pub(crate) async fn readers_during_overwrites_never_go_back(kit: &Kit) -> Checked {
+pub(crate) async fn readers_during_overwrites_never_see_an_older_version_again(
+    kit: &Kit,
+) -> Checked {
     let newest = Arc::new(AtomicUsize::new(0));
     beside_overwrites(kit, 300, move |storage| {
         let newest = Arc::clone(&newest);
@@ -151,7 +151,7 @@ pub(crate) async fn readers_during_overwrites_never_go_back(kit: &Kit) -> Checke
     .await
 }
 
-pub(crate) async fn a_range_on_an_etag_is_of_that_version(kit: &Kit) -> Checked {
+pub(crate) async fn a_range_with_if_match_is_of_that_version(kit: &Kit) -> Checked {
     beside_overwrites(kit, 300, |storage| async move {
         let object = storage.open(KEY).await?;
         let meta = object.meta().clone();
@@ -161,8 +161,8 @@ pub(crate) async fn a_range_on_an_etag_is_of_that_version(kit: &Kit) -> Checked 
         match storage.open(KEY).range(3..8).if_match(etag).await {
             Ok(part) => {
                 let mut of_part = part.meta().clone();
-                // Checksums are of the whole object, so an open of a range need not return them. S3
-                // keeps some and sends none with a range.
+                // Checksums cover the whole object, so an open of a range may omit them, as S3
+                // does.
                 for checksum in of_part.checksums.iter() {
                     assert_eq!(
                         meta.checksums.get(checksum.algorithm()),
@@ -181,7 +181,7 @@ pub(crate) async fn a_range_on_an_etag_is_of_that_version(kit: &Kit) -> Checked 
     .await
 }
 
-pub(crate) async fn a_listing_beside_overwrites_has_the_object_once(kit: &Kit) -> Checked {
+pub(crate) async fn a_listing_during_overwrites_contains_the_object_once(kit: &Kit) -> Checked {
     beside_overwrites(kit, 300, |storage| async move {
         let entries = storage.list("").entries().collect().await?;
         let names: Vec<_> = entries.iter().map(storage_core::Entry::name).collect();
@@ -191,13 +191,13 @@ pub(crate) async fn a_listing_beside_overwrites_has_the_object_once(kit: &Kit) -
     .await
 }
 
-pub(crate) async fn copies_beside_overwrites_are_whole(kit: &Kit) -> Checked {
+pub(crate) async fn copies_during_overwrites_are_complete(kit: &Kit) -> Checked {
     let copies = Arc::new(AtomicUsize::new(0));
     beside_overwrites(kit, 300, move |storage| {
         let to = format!("copies/{}.bin", copies.fetch_add(1, Ordering::Relaxed) % 2);
         async move {
             storage.copy(KEY, &to).await?;
-            // Another reader may be copying to the same place; whole it is all the same.
+            // Another reader may copy to the same key. The object is complete in any case.
             for _ in 0..3 {
                 tokio::task::yield_now().await;
                 read_version(&storage, &to).await?;
@@ -208,8 +208,8 @@ pub(crate) async fn copies_beside_overwrites_are_whole(kit: &Kit) -> Checked {
     .await
 }
 
-/// The bytes stay as they are, and whoever reads gets the old metadata or the new, all of it.
-pub(crate) async fn metadata_changed_beside_readers_is_whole(kit: &Kit) -> Checked {
+/// The bytes stay the same, and a reader gets all of the old metadata or all of the new.
+pub(crate) async fn metadata_that_changes_during_reads_is_consistent(kit: &Kit) -> Checked {
     const CHANGES: usize = 200;
     let bytes = pattern(1, 5000);
     kit.storage.save(KEY, bytes.clone()).metadata(metadata_of(0)).await?;
@@ -221,15 +221,15 @@ pub(crate) async fn metadata_changed_beside_readers_is_whole(kit: &Kit) -> Check
                     storage.copy(KEY, KEY).metadata(metadata_of(version)).await?;
                 } else {
                     let object = storage.open(KEY).await?;
-                    let told = object
+                    let stored = object
                         .meta()
                         .metadata
                         .user_metadata
                         .get("version")
-                        .and_then(|told| told.parse().ok());
+                        .and_then(|stored| stored.parse().ok());
                     assert_eq!(
                         Some(&object.meta().metadata),
-                        told.map(metadata_of).as_ref(),
+                        stored.map(metadata_of).as_ref(),
                         "a mixture of metadata"
                     );
                     assert_same(&object.bytes().await?, &bytes);
@@ -244,8 +244,8 @@ pub(crate) async fn metadata_changed_beside_readers_is_whole(kit: &Kit) -> Check
     Ok(())
 }
 
-pub(crate) async fn many_objects_saved_at_once_are_all_there(kit: &Kit) -> Checked {
-    // Directories that several need and nobody has made yet.
+pub(crate) async fn all_objects_that_are_saved_concurrently_exist(kit: &Kit) -> Checked {
+    // Several saves need the same directories, which do not exist yet.
     let key_of = |task: usize| format!("new-{}/{}/deep/{task}.bin", task % 2, task % 4);
     let ended = race(64, |task| {
         let storage = kit.storage.clone();
@@ -264,7 +264,7 @@ pub(crate) async fn many_objects_saved_at_once_are_all_there(kit: &Kit) -> Check
     Ok(())
 }
 
-pub(crate) async fn the_last_of_many_writers_is_there_whole(kit: &Kit) -> Checked {
+pub(crate) async fn the_last_of_many_concurrent_saves_is_complete(kit: &Kit) -> Checked {
     for _ in 0..5 {
         let ended = race(16, |writer| {
             let storage = kit.storage.clone();
@@ -283,7 +283,7 @@ pub(crate) async fn the_last_of_many_writers_is_there_whole(kit: &Kit) -> Checke
     Ok(())
 }
 
-/// Several MiB, so that the body is still being read when the object changes.
+/// Size of several MiB, so that the body is still being read when the object changes.
 const LARGE: usize = 6_000_000;
 
 async fn half_open(kit: &Kit) -> Result<(storage_core::ObjectStream, Vec<u8>), Failure> {
@@ -293,7 +293,7 @@ async fn half_open(kit: &Kit) -> Result<(storage_core::ObjectStream, Vec<u8>), F
     Ok((chunks, first))
 }
 
-/// The rest of the old version, or an error; nothing in between.
+/// Asserts that the body continues with the old version or fails.
 async fn ends_as_the_old_version(mut chunks: storage_core::ObjectStream, mut read: Vec<u8>) {
     loop {
         match chunks.try_next().await {
@@ -304,7 +304,7 @@ async fn ends_as_the_old_version(mut chunks: storage_core::ObjectStream, mut rea
     }
 }
 
-pub(crate) async fn an_object_overwritten_while_it_is_read_stays_the_old_version(
+pub(crate) async fn a_body_that_is_being_read_stays_the_old_version_after_an_overwrite(
     kit: &Kit,
 ) -> Checked {
     for len in [LARGE, 10, 2 * LARGE] {
@@ -316,7 +316,9 @@ pub(crate) async fn an_object_overwritten_while_it_is_read_stays_the_old_version
     Ok(())
 }
 
-pub(crate) async fn an_object_deleted_while_it_is_read_stays_the_old_version(kit: &Kit) -> Checked {
+pub(crate) async fn a_body_that_is_being_read_stays_the_old_version_after_a_delete(
+    kit: &Kit,
+) -> Checked {
     let (chunks, first) = half_open(kit).await?;
     kit.seed.delete(KEY).await?;
     ends_as_the_old_version(chunks, first).await;
@@ -324,9 +326,7 @@ pub(crate) async fn an_object_deleted_while_it_is_read_stays_the_old_version(kit
     Ok(())
 }
 
-pub(crate) async fn an_object_opened_before_an_overwrite_and_read_after_it_is_no_mixture(
-    kit: &Kit,
-) -> Checked {
+pub(crate) async fn a_body_that_is_read_after_an_overwrite_is_of_one_version(kit: &Kit) -> Checked {
     for len in [10, 3000, LARGE] {
         kit.seed.save(KEY, pattern(1, len)).await?;
         let object = kit.storage.open(KEY).await?;
@@ -341,7 +341,7 @@ pub(crate) async fn an_object_opened_before_an_overwrite_and_read_after_it_is_no
     Ok(())
 }
 
-/// On a file system the last delete prunes the directory that the next save needs.
+/// On a file system the last delete removes the directory that the next save needs.
 pub(crate) async fn saves_and_deletes_in_one_directory_do_not_disturb_each_other(
     kit: &Kit,
 ) -> Checked {
@@ -376,7 +376,7 @@ pub(crate) async fn concurrent_deletes_of_one_object_all_succeed(kit: &Kit) -> C
     Ok(())
 }
 
-pub(crate) async fn an_object_that_is_replaced_and_deleted_all_the_time_is_whole_or_not_there(
+pub(crate) async fn an_object_that_is_replaced_and_deleted_repeatedly_is_complete_or_missing(
     kit: &Kit,
 ) -> Checked {
     let ended = race(8, |task| {

@@ -9,7 +9,7 @@ use crate::kit::{Kit, refused};
 
 const KEY: &str = "a/b.txt";
 
-/// An object of ten bytes, with its ETag.
+/// Saves an object of ten bytes and returns its ETag.
 async fn object(kit: &Kit) -> Result<(ObjectMeta, ETag), Failure> {
     kit.seed.save(KEY, "0123456789").await?;
     let meta = kit.storage.stat(KEY).await?;
@@ -17,7 +17,7 @@ async fn object(kit: &Kit) -> Result<(ObjectMeta, ETag), Failure> {
     Ok((meta, etag))
 }
 
-pub(crate) async fn if_match_opens_the_version_that_is_meant(kit: &Kit) -> Checked {
+pub(crate) async fn if_match_opens_the_matching_version(kit: &Kit) -> Checked {
     let (_, etag) = object(kit).await?;
     assert_eq!(kit.storage.open(KEY).if_match(etag.clone()).await?.text().await?, "0123456789");
     assert_eq!(kit.storage.open(KEY).if_match(etag).range(3..5).await?.text().await?, "34");
@@ -40,7 +40,7 @@ pub(crate) async fn if_match_compares_strongly(kit: &Kit) -> Checked {
     let (_, etag) = object(kit).await?;
     let weak = ETag::weak(etag.opaque())?;
     refused(kit.storage.open(KEY).if_match(weak).await, ErrorKind::PreconditionFailed);
-    // A strong one does not match a weak version either.
+    // Nor does a strong ETag match a weak version.
     if etag.is_weak() {
         refused(
             kit.storage.open(KEY).if_match(ETag::strong(etag.opaque())?).await,
@@ -50,7 +50,7 @@ pub(crate) async fn if_match_compares_strongly(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn if_none_match_tells_that_nothing_changed(kit: &Kit) -> Checked {
+pub(crate) async fn if_none_match_reports_an_unchanged_object(kit: &Kit) -> Checked {
     let (_, etag) = object(kit).await?;
     refused(kit.storage.open(KEY).if_none_match(etag.clone()).await, ErrorKind::NotModified);
     refused(kit.storage.open(KEY).if_none_match(etag).range(0..1).await, ErrorKind::NotModified);
@@ -72,7 +72,7 @@ pub(crate) async fn if_none_match_opens_another_version(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn if_none_match_opens_what_was_overwritten(kit: &Kit) -> Checked {
+pub(crate) async fn if_none_match_opens_an_overwritten_object(kit: &Kit) -> Checked {
     let (_, old) = object(kit).await?;
     kit.seed.save(KEY, "9876543210").await?;
     assert_eq!(kit.storage.open(KEY).if_none_match(old).await?.text().await?, "9876543210");
@@ -84,7 +84,7 @@ pub(crate) async fn if_modified_since_compares_whole_seconds(kit: &Kit) -> Check
     let Some(saved) = kit.storage.stat(KEY).await?.last_modified else { return Ok(()) };
     let since_epoch = saved.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let second = std::time::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
-    // The last one is after the year 9999, which HTTP cannot write.
+    // The last one is after the year 9999, which an HTTP date cannot express.
     let later = [1, 86_400, 300_000_000_000].map(|seconds| saved + Duration::from_secs(seconds));
     for not_before in [saved, second].into_iter().chain(later) {
         refused(kit.storage.open(KEY).if_modified_since(not_before).await, ErrorKind::NotModified);
@@ -121,7 +121,9 @@ pub(crate) async fn if_match_is_evaluated_first(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn if_match_that_holds_leaves_the_others_to_decide(kit: &Kit) -> Checked {
+pub(crate) async fn a_matching_if_match_leaves_the_decision_to_the_other_conditions(
+    kit: &Kit,
+) -> Checked {
     let (_, etag) = object(kit).await?;
     let open = kit.storage.open(KEY).if_match(etag.clone()).if_none_match(etag.clone());
     refused(open.await, ErrorKind::NotModified);
@@ -144,7 +146,7 @@ pub(crate) async fn conditions_are_evaluated_before_the_range(kit: &Kit) -> Chec
     Ok(())
 }
 
-pub(crate) async fn a_missing_object_is_not_found_whatever_the_condition(kit: &Kit) -> Checked {
+pub(crate) async fn a_missing_object_is_not_found_under_any_condition(kit: &Kit) -> Checked {
     let (_, etag) = object(kit).await?;
     refused(kit.storage.open("x.txt").if_match(etag.clone()).await, ErrorKind::NotFound);
     refused(kit.storage.open("x.txt").if_none_match(etag).await, ErrorKind::NotFound);

@@ -1,4 +1,4 @@
-//! `copy`: within a storage, with the metadata or with other metadata.
+//! `copy`: within a storage, with the metadata of the source or with other metadata.
 
 use storage_core::{Checksum, ErrorKind, Metadata};
 
@@ -32,7 +32,7 @@ pub(crate) async fn the_copy_has_the_metadata(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn stat_and_open_tell_the_same_of_the_copy(kit: &Kit) -> Checked {
+pub(crate) async fn stat_and_open_of_the_copy_return_the_same_metadata(kit: &Kit) -> Checked {
     kit.storage.save("from.bin", "body").await?;
     kit.storage.copy("from.bin", "to.bin").await?;
     let stat = kit.storage.stat("to.bin").await?;
@@ -41,7 +41,7 @@ pub(crate) async fn stat_and_open_tell_the_same_of_the_copy(kit: &Kit) -> Checke
     Ok(())
 }
 
-pub(crate) async fn replaced_metadata_is_replaced_and_not_merged(kit: &Kit) -> Checked {
+pub(crate) async fn given_metadata_replaces_all_metadata_of_the_source(kit: &Kit) -> Checked {
     kit.storage.save("from.bin", "body").metadata(everything()).await?;
     let other = Metadata::new().content_type("text/css").user("editor", "grace");
     kit.storage.copy("from.bin", "to.bin").metadata(other.clone()).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn replaced_metadata_is_replaced_and_not_merged(kit: &Kit) -> C
     Ok(())
 }
 
-pub(crate) async fn replaced_metadata_without_a_content_type_gets_the_destinations(
+pub(crate) async fn given_metadata_without_a_content_type_gets_the_type_of_the_destination(
     kit: &Kit,
 ) -> Checked {
     kit.storage.save("from.bin", "body").metadata(everything()).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn a_missing_source_is_not_found_and_changes_nothing(kit: &Kit)
     Ok(())
 }
 
-pub(crate) async fn source_and_copy_live_their_own_lives(kit: &Kit) -> Checked {
+pub(crate) async fn source_and_copy_are_independent(kit: &Kit) -> Checked {
     kit.storage.save("from.bin", "one").metadata(everything()).await?;
     for to in ["changed.bin", "kept.bin"] {
         kit.storage.copy("from.bin", to).await?;
@@ -120,7 +120,7 @@ pub(crate) async fn a_copy_onto_itself_changes_nothing(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone(
+pub(crate) async fn a_copy_onto_itself_with_new_metadata_changes_only_the_metadata(
     kit: &Kit,
 ) -> Checked {
     for len in [4, 3_000_000] {
@@ -138,7 +138,7 @@ pub(crate) async fn a_copy_onto_itself_with_new_metadata_changes_the_metadata_al
     Ok(())
 }
 
-pub(crate) async fn checksums_of_a_copy_are_right(kit: &Kit) -> Checked {
+pub(crate) async fn checksums_of_a_copy_match_its_bytes(kit: &Kit) -> Checked {
     let bytes = pattern(1, 5000);
     let save = kit.storage.save("from.bin", bytes.clone());
     save.compute_checksum(storage_core::ChecksumAlgorithm::Sha256).await?;
@@ -153,7 +153,7 @@ pub(crate) async fn checksums_of_a_copy_are_right(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn create_new_takes_a_free_destination(kit: &Kit) -> Checked {
+pub(crate) async fn create_new_copies_to_a_free_key(kit: &Kit) -> Checked {
     kit.storage.save("from.bin", "body").await?;
     kit.storage.copy("from.bin", "a/to.bin").create_new().await?;
     assert_eq!(kit.read("a/to.bin").await?, "body");
@@ -161,7 +161,7 @@ pub(crate) async fn create_new_takes_a_free_destination(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn create_new_leaves_a_taken_destination(kit: &Kit) -> Checked {
+pub(crate) async fn create_new_refuses_a_taken_key_and_leaves_its_object(kit: &Kit) -> Checked {
     kit.storage.save("from.bin", "body").await?;
     kit.storage.save("to.bin", "old").metadata(everything()).await?;
     let before = kit.storage.stat("to.bin").await?;
@@ -176,7 +176,7 @@ pub(crate) async fn create_new_leaves_a_taken_destination(kit: &Kit) -> Checked 
     Ok(())
 }
 
-pub(crate) async fn of_16_copies_with_create_new_exactly_one_wins(kit: &Kit) -> Checked {
+pub(crate) async fn one_of_16_concurrent_copies_with_create_new_succeeds(kit: &Kit) -> Checked {
     for racer in 0..16_u8 {
         kit.storage.save(format!("from/{racer}.bin"), pattern(racer, 4000)).await?;
     }

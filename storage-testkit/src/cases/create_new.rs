@@ -1,4 +1,4 @@
-//! `create_new`: never replaces, and of any number of callers one wins.
+//! `create_new` never replaces an object, and succeeds for one of several concurrent callers.
 
 use bytes::Bytes;
 use storage_core::{ErrorKind, ObjectMeta, Payload, Result};
@@ -11,7 +11,7 @@ use crate::support::race::race;
 
 const RACERS: usize = 32;
 
-pub(crate) async fn a_free_key_is_taken(kit: &Kit) -> Checked {
+pub(crate) async fn create_new_saves_under_a_free_key(kit: &Kit) -> Checked {
     let meta = kit.storage.save("a/b.bin", "first").create_new().await?;
     assert_eq!(meta.key, "a/b.bin");
     assert_eq!(kit.read("a/b.bin").await?, "first");
@@ -20,7 +20,7 @@ pub(crate) async fn a_free_key_is_taken(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_taken_key_is_refused_and_nothing_changes(kit: &Kit) -> Checked {
+pub(crate) async fn create_new_refuses_a_taken_key_and_changes_nothing(kit: &Kit) -> Checked {
     kit.storage.save("a/b.bin", "first").await?;
     let before = kit.storage.stat("a/b.bin").await?;
     let other = kit.storage.save("a/b.bin", "second").content_type("text/css").create_new().await;
@@ -36,14 +36,14 @@ pub(crate) async fn a_taken_key_is_refused_and_nothing_changes(kit: &Kit) -> Che
     Ok(())
 }
 
-pub(crate) async fn an_empty_object_takes_its_key(kit: &Kit) -> Checked {
+pub(crate) async fn create_new_refuses_the_key_of_an_empty_object(kit: &Kit) -> Checked {
     kit.storage.save("empty.bin", "").create_new().await?;
     refused(kit.storage.save("empty.bin", "x").create_new().await, ErrorKind::AlreadyExists);
     assert!(kit.read("empty.bin").await?.is_empty());
     Ok(())
 }
 
-pub(crate) async fn a_deleted_key_is_free_again(kit: &Kit) -> Checked {
+pub(crate) async fn create_new_succeeds_after_a_delete(kit: &Kit) -> Checked {
     kit.storage.save("a/b.bin", "first").create_new().await?;
     kit.storage.delete("a/b.bin").await?;
     kit.storage.save("a/b.bin", "second").create_new().await?;
@@ -63,15 +63,15 @@ pub(crate) async fn a_failed_stream_leaves_the_key_free(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn of_32_racers_exactly_one_wins(kit: &Kit) -> Checked {
+pub(crate) async fn one_of_32_concurrent_saves_succeeds(kit: &Kit) -> Checked {
     run_race(kit, "a/in-memory.bin", Payload::from_bytes).await
 }
 
-pub(crate) async fn of_32_racers_with_streams_exactly_one_wins(kit: &Kit) -> Checked {
+pub(crate) async fn one_of_32_concurrent_saves_of_streams_succeeds(kit: &Kit) -> Checked {
     run_race(kit, "a/streamed.bin", |bytes| streaming(bytes, 700)).await
 }
 
-/// Races a few times, since a race that is lost now and then is lost.
+/// Repeats the race, because a fault may show only sometimes.
 async fn run_race(kit: &Kit, key: &'static str, payload: impl Fn(Bytes) -> Payload) -> Checked {
     for _ in 0..5 {
         let racers = race(RACERS, |racer| {

@@ -1,4 +1,4 @@
-//! `delete`: gone, and gone is fine.
+//! `delete` removes an object, and succeeds if there is none.
 
 use storage_core::ErrorKind;
 
@@ -15,7 +15,7 @@ pub(crate) async fn a_deleted_object_is_gone(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn deleting_what_is_not_there_is_ok(kit: &Kit) -> Checked {
+pub(crate) async fn deleting_a_missing_object_succeeds(kit: &Kit) -> Checked {
     kit.storage.delete("a/b.bin").await?;
     kit.storage.save("a/b.bin", "b").await?;
     for missing in ["x", "a/x", "a/b.bin/c", "a/b.bin/c/d", "x/y/z"] {
@@ -35,7 +35,7 @@ pub(crate) async fn deleting_a_prefix_of_keys_deletes_nothing(kit: &Kit) -> Chec
     Ok(())
 }
 
-pub(crate) async fn its_neighbours_stay(kit: &Kit) -> Checked {
+pub(crate) async fn a_delete_leaves_similar_keys(kit: &Kit) -> Checked {
     let keys = ["a", "a.b", "a-b", "ab", "b/a", "b/a.b", "b/ab", "b/c/d"];
     for key in keys {
         kit.storage.save(key, key).await?;

@@ -1,9 +1,9 @@
-//! `delete_prefix`: all that is below a directory, and nothing else.
+//! `delete_prefix` removes everything below a directory, and nothing else.
 
 use crate::case::Checked;
 use crate::kit::{Kit, names_of};
 
-pub(crate) async fn all_below_the_prefix_is_gone_and_its_neighbours_stay(kit: &Kit) -> Checked {
+pub(crate) async fn all_objects_below_the_prefix_are_deleted_and_others_stay(kit: &Kit) -> Checked {
     let below = kit.seed_keys(&["a/1", "a/b/2", "a/b/c/3", "a/z"]).await?;
     let neighbours = kit.seed_keys(&["a!", "a-b/1", "a.b", "a0", "aa/1", "b/a/1"]).await?;
     let mut deleted = kit.storage.delete_prefix("a/");
@@ -17,14 +17,16 @@ pub(crate) async fn all_below_the_prefix_is_gone_and_its_neighbours_stay(kit: &K
     Ok(())
 }
 
-pub(crate) async fn everything_is_gone_when_everything_is_asked_for(kit: &Kit) -> Checked {
+pub(crate) async fn an_empty_prefix_deletes_everything(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(&["a/1", "b", "c/d/2"]).await?;
     assert_eq!(kit.storage.delete_everything().finish().await?, stored.len() as u64);
     assert!(kit.names("").await?.is_empty());
     Ok(())
 }
 
-pub(crate) async fn folder_markers_are_gone_and_other_prefixes_keep_theirs(kit: &Kit) -> Checked {
+pub(crate) async fn folder_markers_below_the_prefix_are_deleted_and_others_stay(
+    kit: &Kit,
+) -> Checked {
     let storage = kit.harness.folder_markers().await.expect("the harness makes folder markers");
     assert_eq!(storage.delete_prefix("b/").finish().await?, 4);
     let left = storage.list("").with_folder_markers().entries().collect().await?;
@@ -34,7 +36,9 @@ pub(crate) async fn folder_markers_are_gone_and_other_prefixes_keep_theirs(kit: 
     Ok(())
 }
 
-pub(crate) async fn what_cannot_be_read_is_named_and_the_rest_is_gone(kit: &Kit) -> Checked {
+pub(crate) async fn an_unreadable_directory_is_reported_and_the_rest_is_deleted(
+    kit: &Kit,
+) -> Checked {
     let harness = &kit.harness;
     let storage = harness
         .unreadable_directory()

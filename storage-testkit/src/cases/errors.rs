@@ -1,4 +1,4 @@
-//! Errors: they say what, where and which, and trouble is never taken for absence.
+//! Errors name verb, driver and key, and a failure is never reported as a missing object.
 
 use futures_util::{StreamExt, stream};
 use storage_core::{Error, ErrorKind, Operation, Result, Storage};
@@ -6,7 +6,7 @@ use storage_core::{Error, ErrorKind, Operation, Result, Storage};
 use crate::case::Checked;
 use crate::kit::{Kit, refused};
 
-/// An error names the verb, the driver and the key as the caller knows it.
+/// Asserts that an error names the verb, the driver and the key that the caller used.
 fn names<T>(kit: &Kit, result: Result<T>, kind: ErrorKind, operation: Operation, key: &str) {
     let error = refused(result, kind);
     assert_eq!(error.operation(), Some(operation), "{error}");
@@ -34,7 +34,7 @@ pub(crate) async fn an_error_of_a_writing_verb_names_verb_driver_and_key(kit: &K
     Ok(())
 }
 
-/// The error that a storage has every reason for.
+/// Returns the error of a call that must fail.
 async fn broken(kit: &Kit) -> Storage {
     let broken = kit.harness.broken_backend().await;
     broken.unwrap_or_else(|| {
@@ -54,29 +54,31 @@ fn is_trouble<T>(verb: &str, result: Result<T>) {
     }
 }
 
-pub(crate) async fn exists_does_not_take_trouble_for_absence(kit: &Kit) -> Checked {
+pub(crate) async fn exists_fails_on_a_broken_backend(kit: &Kit) -> Checked {
     is_trouble("exists", broken(kit).await.exists("a/b.bin").await);
     Ok(())
 }
 
-pub(crate) async fn stat_and_open_do_not_take_trouble_for_absence(kit: &Kit) -> Checked {
+pub(crate) async fn stat_and_open_do_not_report_not_found_on_a_broken_backend(
+    kit: &Kit,
+) -> Checked {
     let broken = broken(kit).await;
     is_trouble("stat", broken.stat("a/b.bin").await);
     is_trouble("open", broken.open("a/b.bin").await);
     Ok(())
 }
 
-pub(crate) async fn delete_does_not_take_trouble_for_absence(kit: &Kit) -> Checked {
+pub(crate) async fn delete_fails_on_a_broken_backend(kit: &Kit) -> Checked {
     is_trouble("delete", broken(kit).await.delete("a/b.bin").await);
     Ok(())
 }
 
-pub(crate) async fn delete_all_does_not_take_trouble_for_absence(kit: &Kit) -> Checked {
+pub(crate) async fn delete_many_fails_on_a_broken_backend(kit: &Kit) -> Checked {
     let broken = broken(kit).await;
-    let answers: Vec<_> = broken.delete_many(stream::iter(["a/b.bin", "c.bin"])).collect().await;
-    assert_eq!(answers.len(), 2);
-    for (answer, key) in answers.into_iter().zip(["a/b.bin", "c.bin"]) {
-        let Err(error) = answer else { panic!("the broken backend was taken for a sound one") };
+    let results: Vec<_> = broken.delete_many(stream::iter(["a/b.bin", "c.bin"])).collect().await;
+    assert_eq!(results.len(), 2);
+    for (result, key) in results.into_iter().zip(["a/b.bin", "c.bin"]) {
+        let Err(error) = result else { panic!("the broken backend was taken for a sound one") };
         assert_ne!(error.kind(), ErrorKind::NotFound, "trouble was taken for absence: {error}");
         assert_eq!(
             (error.operation(), error.key()),
@@ -87,14 +89,14 @@ pub(crate) async fn delete_all_does_not_take_trouble_for_absence(kit: &Kit) -> C
     Ok(())
 }
 
-pub(crate) async fn list_does_not_take_trouble_for_an_empty_storage(kit: &Kit) -> Checked {
+pub(crate) async fn list_fails_on_a_broken_backend(kit: &Kit) -> Checked {
     let broken = broken(kit).await;
     is_trouble("list", broken.list("").entries().collect().await);
     is_trouble("list", broken.list("a/").delimiter("/").entries().collect().await);
     Ok(())
 }
 
-pub(crate) async fn no_secret_shows_in_errors_and_debug_output(kit: &Kit) -> Checked {
+pub(crate) async fn errors_and_debug_output_contain_no_secret(kit: &Kit) -> Checked {
     let shown = format!("{:?} {:?}", kit.storage, kit.storage.info());
     let error: Error = refused(kit.storage.open("a/b.bin").await, ErrorKind::NotFound);
     for text in [shown, format!("{error:?} {error}")] {

@@ -1,4 +1,4 @@
-//! `if_match` of a save: replaces the version that is meant, or nothing.
+//! `if_match` of a save replaces the matching version, or nothing.
 
 use storage_core::{ETag, ErrorKind, Storage};
 
@@ -10,13 +10,13 @@ use crate::support::race::race;
 
 const KEY: &str = "a/b.bin";
 
-/// The present version's ETag, which is there since the cases here need strong ones.
+/// Returns the ETag of the current version. The cases require strong ETags, so there is one.
 async fn version(storage: &Storage) -> Result<ETag, Failure> {
     let etag = storage.stat(KEY).await?.etag;
     Ok(etag.unwrap_or_else(|| panic!("{KEY:?} has no ETag")))
 }
 
-pub(crate) async fn the_present_version_is_replaced(kit: &Kit) -> Checked {
+pub(crate) async fn the_current_version_is_replaced(kit: &Kit) -> Checked {
     kit.storage.save(KEY, "0").await?;
     for next in ["1", "22", "333"] {
         let etag = version(&kit.storage).await?;
@@ -27,10 +27,10 @@ pub(crate) async fn the_present_version_is_replaced(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn the_answered_etag_is_good_for_the_next_save(kit: &Kit) -> Checked {
+pub(crate) async fn the_returned_etag_matches_in_the_next_save(kit: &Kit) -> Checked {
     let mut meta = kit.storage.save(KEY, "0").await?;
     for next in ["1", "2", "3"] {
-        // A backend need not tell the ETag of what it just took.
+        // A save need not return the ETag.
         let Some(etag) = meta.etag else { return Ok(()) };
         meta = kit.storage.save(KEY, next).if_match(etag).await?;
     }
@@ -38,7 +38,7 @@ pub(crate) async fn the_answered_etag_is_good_for_the_next_save(kit: &Kit) -> Ch
     Ok(())
 }
 
-pub(crate) async fn an_old_version_is_refused_and_nothing_changes(kit: &Kit) -> Checked {
+pub(crate) async fn an_outdated_etag_is_refused_and_changes_nothing(kit: &Kit) -> Checked {
     kit.storage.save(KEY, "old").await?;
     let old = version(&kit.storage).await?;
     kit.storage.save(KEY, "new").await?;
@@ -54,7 +54,7 @@ pub(crate) async fn an_old_version_is_refused_and_nothing_changes(kit: &Kit) -> 
     Ok(())
 }
 
-pub(crate) async fn a_missing_object_is_refused_and_not_made(kit: &Kit) -> Checked {
+pub(crate) async fn a_missing_object_is_refused_and_not_created(kit: &Kit) -> Checked {
     kit.storage.save(KEY, "old").await?;
     let etag = version(&kit.storage).await?;
     kit.storage.delete(KEY).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn a_failed_stream_leaves_the_old_object(kit: &Kit) -> Checked 
     Ok(())
 }
 
-pub(crate) async fn of_32_racers_on_one_version_exactly_one_wins(kit: &Kit) -> Checked {
+pub(crate) async fn one_of_32_concurrent_saves_on_one_version_succeeds(kit: &Kit) -> Checked {
     for _ in 0..5 {
         kit.storage.save(KEY, "old").await?;
         let etag = version(&kit.storage).await?;
@@ -112,7 +112,7 @@ pub(crate) async fn of_32_racers_on_one_version_exactly_one_wins(kit: &Kit) -> C
     Ok(())
 }
 
-/// What the mode is for: counting in a shared object without losing a count.
+/// The purpose of the mode: concurrent updates of a shared object.
 pub(crate) async fn no_update_of_a_shared_counter_is_lost(kit: &Kit) -> Checked {
     const TASKS: u64 = 6;
     const COUNTS: u64 = 10;
@@ -132,7 +132,7 @@ pub(crate) async fn no_update_of_a_shared_counter_is_lost(kit: &Kit) -> Checked 
 }
 
 async fn count_up(storage: &Storage) -> Checked {
-    // Whenever one is refused another has got through, so no counter is refused more often than all
+    // Each refusal means that another update succeeded, so a counter is refused at most as often as
     // the others count.
     for _ in 0..1000 {
         let object = storage.open(KEY).await?;
@@ -144,5 +144,5 @@ async fn count_up(storage: &Storage) -> Checked {
             ended => return Ok(ended.map(drop)?),
         }
     }
-    panic!("refused 1000 times, though nobody else counted so often")
+    panic!("refused 1000 times, more often than the others counted")
 }

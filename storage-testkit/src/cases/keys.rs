@@ -1,5 +1,5 @@
-//! Keys: whatever [`Key`](storage_core::Key) allows is kept as it is or refused, and no two keys
-//! meet.
+//! Keys: every valid [`Key`](storage_core::Key) is kept unchanged or refused, and different keys
+//! name different objects.
 
 use bytes::Bytes;
 use storage_core::{ErrorKind, MAX_KEY_BYTES, Metadata};
@@ -7,23 +7,23 @@ use storage_core::{ErrorKind, MAX_KEY_BYTES, Metadata};
 use crate::case::Checked;
 use crate::kit::{Kit, refused};
 
-/// Saves an object under each key, all there at once, and asks every verb for each of them.
+/// Saves an object under each key, and checks every verb for each of them.
 async fn all_stay_apart(kit: &Kit, keys: &[&str]) -> Checked {
     let mut expected = Vec::new();
     for key in keys {
         if let Some(meta) = kit.try_seed(key, Bytes::copy_from_slice(key.as_bytes())).await? {
-            assert_eq!(meta.key, *key, "save answered another key");
+            assert_eq!(meta.key, *key, "save returned another key");
             expected.push((*key).to_owned());
         }
     }
     assert!(!expected.is_empty(), "every one of these keys was refused: {keys:?}");
     for key in &expected {
         assert!(kit.storage.exists(key).await?, "{key:?}");
-        assert_eq!(kit.storage.stat(key).await?.key, *key.as_str(), "stat answered another key");
+        assert_eq!(kit.storage.stat(key).await?.key, *key.as_str(), "stat returned another key");
         assert_eq!(
             kit.storage.open(key).await?.meta().key,
             *key.as_str(),
-            "open answered another key"
+            "open returned another key"
         );
         assert_eq!(kit.read(key).await?, *key.as_bytes(), "{key:?} has the bytes of another key");
     }
@@ -94,7 +94,7 @@ pub(crate) async fn characters_with_a_meaning_in_shells_and_globs_are_kept(kit: 
     all_stay_apart(kit, &keys).await
 }
 
-pub(crate) async fn backslashes_are_no_separators(kit: &Kit) -> Checked {
+pub(crate) async fn backslashes_are_not_separators(kit: &Kit) -> Checked {
     all_stay_apart(
         kit,
         &["a\\b", "a/b", "\\", "\\\\", "..\\a", "a\\..\\b", "c:\\x", "a\\", "d/e\\f", "\\d\\e"],
@@ -187,7 +187,7 @@ pub(crate) async fn all_scripts_and_emoji_are_kept(kit: &Kit) -> Checked {
     all_stay_apart(kit, &keys).await
 }
 
-pub(crate) async fn names_that_look_like_a_drivers_own_are_kept_or_refused(kit: &Kit) -> Checked {
+pub(crate) async fn names_that_resemble_internal_files_are_kept_or_refused(kit: &Kit) -> Checked {
     let keys = [
         "x",
         "x.tmp",
@@ -261,7 +261,7 @@ pub(crate) async fn segments_of_255_bytes_are_kept_or_refused(kit: &Kit) -> Chec
     all_stay_apart(kit, &["short", &name, &cut, &wide, &with_extension, &inside, &longer]).await
 }
 
-pub(crate) async fn an_odd_key_is_copied_and_deleted_as_it_is(kit: &Kit) -> Checked {
+pub(crate) async fn an_unusual_key_is_copied_and_deleted_unchanged(kit: &Kit) -> Checked {
     for key in [" a ", "a%2Fb", "a\\b", "caf\u{e9}", "a*", "..a", "a?b#c", "☺/☺ ☺"] {
         let mut twins =
             vec![key.to_uppercase(), key.trim().to_owned(), format!("{key}x"), "plain".to_owned()];

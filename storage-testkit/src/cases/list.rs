@@ -1,4 +1,4 @@
-//! `list`: every key once, in byte order, in pages of whatever size.
+//! `list` contains every key once, in byte order, whatever the page size of the backend.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +7,17 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{Entry, ErrorKind, List, Result, Storage};
 
 use crate::case::Checked;
-use crate::foreign::{BESIDE_FOLDER_MARKERS, FOLDER_MARKERS};
+use crate::extra_entries::{BESIDE_FOLDER_MARKERS, FOLDER_MARKERS};
 use crate::kit::{Kit, names_of, refused};
 use crate::support::content::pattern;
 
-/// Names whose order differs between "by segment", "by locale" and "by byte".
+/// Names whose order differs between segments, locales and bytes.
 const INTERLEAVING: &[&str] = &[
     "A", "B/x", "a!", "a-b", "a-b/c", "a.b", "a/b", "a/b-c", "a/b.c", "a/b/c", "a0", "aB", "a_b",
     "ab", "ab/c", "b", "é", "z", "~",
 ];
 
-pub(crate) async fn an_empty_storage_lists_nothing(kit: &Kit) -> Checked {
+pub(crate) async fn an_empty_storage_has_an_empty_listing(kit: &Kit) -> Checked {
     assert!(kit.names("").await?.is_empty());
     assert!(kit.names("a").await?.is_empty());
     assert!(kit.names("a/b/").await?.is_empty());
@@ -25,14 +25,14 @@ pub(crate) async fn an_empty_storage_lists_nothing(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn all_keys_come_in_byte_order(kit: &Kit) -> Checked {
+pub(crate) async fn all_keys_are_listed_in_byte_order(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(INTERLEAVING).await?;
     assert!(stored.len() > 15, "too few keys were accepted: {stored:?}");
     assert_eq!(kit.names("").await?, stored);
     Ok(())
 }
 
-pub(crate) async fn a_prefix_is_literal_bytes(kit: &Kit) -> Checked {
+pub(crate) async fn a_prefix_matches_literal_bytes(kit: &Kit) -> Checked {
     let keys = [
         "avatars/ada.png",
         "avatars/bob.png",
@@ -91,7 +91,7 @@ pub(crate) async fn no_slash_is_added_to_a_prefix(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_prefix_of_dots_is_only_text(kit: &Kit) -> Checked {
+pub(crate) async fn dots_in_a_prefix_have_no_meaning(kit: &Kit) -> Checked {
     let stored =
         kit.seed_keys(&["...a", "..a", ".a", "a", "b/...", "b/..c", "b/.c", "b/c"]).await?;
     for prefix in [".", "..", "...", "b/.", "b/..", "b/..."] {
@@ -115,7 +115,7 @@ pub(crate) async fn a_delimiter_lists_one_level(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_rolled_up_prefix_comes_once_and_in_its_place(kit: &Kit) -> Checked {
+pub(crate) async fn a_common_prefix_is_listed_once_and_in_order(kit: &Kit) -> Checked {
     // `b!`, `b-x` and `b.x` sort before `b/`; `b0` after it.
     let keys: Vec<String> = (0..30).map(|at| format!("b/{at:02}/x")).collect();
     let mut keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -125,7 +125,7 @@ pub(crate) async fn a_rolled_up_prefix_comes_once_and_in_its_place(kit: &Kit) ->
     Ok(())
 }
 
-pub(crate) async fn entries_tell_objects_from_prefixes(kit: &Kit) -> Checked {
+pub(crate) async fn entries_distinguish_objects_from_prefixes(kit: &Kit) -> Checked {
     kit.seed_keys(&["a/b", "c"]).await?;
     let entries = kit.storage.list("").delimiter("/").entries().collect().await?;
     assert!(matches!(&entries[..], [Entry::Prefix(_), Entry::Object(_)]), "{entries:?}");
@@ -154,7 +154,7 @@ pub(crate) async fn any_text_can_be_a_delimiter(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn start_after_goes_on_behind_a_name(kit: &Kit) -> Checked {
+pub(crate) async fn start_after_continues_after_a_name(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(INTERLEAVING).await?;
     for after in [
         "",
@@ -181,7 +181,7 @@ pub(crate) async fn start_after_goes_on_behind_a_name(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn start_after_goes_with_a_prefix(kit: &Kit) -> Checked {
+pub(crate) async fn start_after_applies_together_with_a_prefix(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(&["a/x", "b/1", "b/2", "b/2x", "b/3/y", "b/4", "b0", "c"]).await?;
     for after in
         ["", "a", "b", "b/", "b/1", "b/2", "b/25", "b/3", "b/3/", "b/3/y", "b/4", "b/5", "c", "z"]
@@ -197,8 +197,8 @@ pub(crate) async fn start_after_goes_with_a_prefix(kit: &Kit) -> Checked {
     Ok(())
 }
 
-/// It need not be a key, nor one that could be.
-pub(crate) async fn start_after_is_any_text(kit: &Kit) -> Checked {
+/// The text need not be a valid key.
+pub(crate) async fn start_after_accepts_any_text(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(&["a", "b/c", "b/d", "b.", "x", "\u{e9}"]).await?;
     let long = "b".repeat(3000);
     for after in
@@ -215,8 +215,8 @@ pub(crate) async fn start_after_is_any_text(kit: &Kit) -> Checked {
     Ok(())
 }
 
-/// What is compared is the entry's name: `b/` is not after `b/1`, though `b/2` would be.
-pub(crate) async fn start_after_compares_rolled_up_names(kit: &Kit) -> Checked {
+/// Compares the name of the entry: `b/` is not after `b/1`, although `b/2` is.
+pub(crate) async fn start_after_compares_common_prefixes(kit: &Kit) -> Checked {
     kit.seed_keys(&["a", "b/1", "b/2", "b/3/x", "b0", "c/1", "d"]).await?;
     let all = ["a", "b/", "b0", "c/", "d"];
     for after in ["", "a", "b", "b/", "b/1", "b/2", "b/3", "b0", "c", "c/", "c/1", "d", "e"] {
@@ -228,7 +228,7 @@ pub(crate) async fn start_after_compares_rolled_up_names(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_listing_taken_up_after_each_entry_misses_none(kit: &Kit) -> Checked {
+pub(crate) async fn a_listing_that_is_resumed_after_each_entry_is_complete(kit: &Kit) -> Checked {
     kit.seed_keys(INTERLEAVING).await?;
     for delimiter in [None, Some("/")] {
         let whole = match delimiter {
@@ -252,7 +252,7 @@ pub(crate) async fn a_listing_taken_up_after_each_entry_misses_none(kit: &Kit) -
     Ok(())
 }
 
-pub(crate) async fn entries_tell_what_stat_tells(kit: &Kit) -> Checked {
+pub(crate) async fn entries_agree_with_stat(kit: &Kit) -> Checked {
     for (at, len) in [(0_u8, 0_usize), (1, 1), (2, 100_000)] {
         kit.seed.save(format!("d/{at}.bin"), pattern(at, len)).await?;
     }
@@ -263,25 +263,25 @@ pub(crate) async fn entries_tell_what_stat_tells(kit: &Kit) -> Checked {
         assert_eq!(object.size, stat.size, "{}", object.key);
         assert!(
             object.etag.is_none() || object.etag == stat.etag,
-            "{:?} listed, {:?} told",
+            "{:?} listed, {:?} by stat",
             object.etag,
             stat.etag
         );
-        let (listed, told) = (seconds(object.last_modified), seconds(stat.last_modified));
+        let (listed, by_stat) = (seconds(object.last_modified), seconds(stat.last_modified));
         assert!(
-            object.last_modified.is_none() || listed == told,
-            "{listed:?} listed, {told:?} told"
+            object.last_modified.is_none() || listed == by_stat,
+            "{listed:?} listed, {by_stat:?} by stat"
         );
     }
     Ok(())
 }
 
-/// Some backends list a finer time than they tell in a header.
+/// Some backends list times with a finer resolution than their headers have.
 fn seconds(time: Option<std::time::SystemTime>) -> Option<u64> {
     Some(time?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
 }
 
-pub(crate) async fn overwriting_an_object_lists_it_once(kit: &Kit) -> Checked {
+pub(crate) async fn an_overwritten_object_is_listed_once(kit: &Kit) -> Checked {
     for version in 0..5_u8 {
         kit.storage.save("a/b.bin", pattern(version, 10 + usize::from(version))).await?;
         kit.storage.save("c.bin", "c").await?;
@@ -317,7 +317,7 @@ pub(crate) async fn deeply_nested_keys_are_listed(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn nothing_is_asked_before_the_first_poll(kit: &Kit) -> Checked {
+pub(crate) async fn a_listing_starts_at_the_first_poll(kit: &Kit) -> Checked {
     kit.seed.save("b", "b").await?;
     let entries = kit.storage.list("").entries();
     kit.seed.save("a", "a").await?;
@@ -331,7 +331,7 @@ pub(crate) async fn nothing_is_asked_before_the_first_poll(kit: &Kit) -> Checked
     Ok(())
 }
 
-/// More than two pages of any backend that has pages, in one directory and in many.
+/// More than two pages of any backend, in one directory and in many.
 pub(crate) async fn a_listing_of_2300_objects_is_complete_and_in_order(kit: &Kit) -> Checked {
     let flat = (0..1300).map(|at| format!("flat/{at:04}"));
     let nested = (0..1000).map(|at| format!("nested/{:03}/{:02}", at / 4, at % 4));
@@ -371,9 +371,8 @@ async fn save_all(storage: &Storage, keys: &[String]) -> Result<()> {
     stream::iter(saves).buffer_unordered(32).try_for_each(|_| std::future::ready(Ok(()))).await
 }
 
-/// Others go from before the place where the listing is, or come there; whoever was there all the
-/// time is listed, and nobody twice.
-pub(crate) async fn what_is_there_throughout_is_listed_once(kit: &Kit) -> Checked {
+/// Other objects are deleted and saved around the position of the listing.
+pub(crate) async fn an_object_that_exists_throughout_is_listed_once(kit: &Kit) -> Checked {
     let name = |at: usize, end: &str| format!("d{}/{at:03}/{end}", at % 3);
     let lasting: BTreeSet<String> = (0..120).map(|at| name(at, "lasting")).collect();
     for is_growing in [false, true] {
@@ -400,7 +399,7 @@ pub(crate) async fn what_is_there_throughout_is_listed_once(kit: &Kit) -> Checke
     Ok(())
 }
 
-pub(crate) async fn a_listing_that_is_dropped_half_way_does_no_harm(kit: &Kit) -> Checked {
+pub(crate) async fn a_partly_read_listing_can_be_dropped(kit: &Kit) -> Checked {
     let stored = kit.seed_keys(INTERLEAVING).await?;
     for _ in 0..10 {
         let mut entries = kit.storage.list("").entries();
@@ -412,12 +411,12 @@ pub(crate) async fn a_listing_that_is_dropped_half_way_does_no_harm(kit: &Kit) -
     Ok(())
 }
 
-/// The storage of the harness with folder markers in it.
+/// Returns the storage of the harness with folder markers.
 async fn with_folder_markers(kit: &Kit) -> Storage {
     kit.harness.folder_markers().await.expect("the harness makes folder markers")
 }
 
-/// The storage of the harness with a directory that cannot be read.
+/// Returns the storage of the harness with an unreadable directory.
 async fn with_an_unreadable_directory(kit: &Kit) -> Storage {
     kit.harness
         .unreadable_directory()
@@ -425,7 +424,7 @@ async fn with_an_unreadable_directory(kit: &Kit) -> Storage {
         .expect("the harness makes a directory that cannot be read")
 }
 
-/// Names in their order; what was an error has a `!` before its key.
+/// Returns the names in order, and for each error a `!` and its key.
 async fn items(list: List) -> Vec<String> {
     let mut entries = list.entries();
     let mut items = Vec::new();
@@ -453,7 +452,7 @@ pub(crate) async fn folder_markers_are_counted_and_are_neither_entries_nor_error
     assert_eq!(names_of(listed), BESIDE_FOLDER_MARKERS);
     assert_eq!(entries.folder_markers(), FOLDER_MARKERS.len() as u64);
     assert_eq!(names_of(storage.list("b/").entries().collect().await?), ["b/1", "b/c/2"]);
-    // A directory that holds a marker alone is a directory.
+    // A directory that contains only a marker is listed as a directory.
     assert_eq!(
         names_of(storage.list("").delimiter("/").entries().collect().await?),
         ["a", "b/", "d", "e/"]
@@ -466,7 +465,7 @@ pub(crate) async fn folder_markers_are_counted_and_are_neither_entries_nor_error
     Ok(())
 }
 
-pub(crate) async fn folder_markers_are_listed_on_request_in_their_places(kit: &Kit) -> Checked {
+pub(crate) async fn folder_markers_are_listed_in_order_on_request(kit: &Kit) -> Checked {
     let storage = with_folder_markers(kit).await;
     let all = storage.list("").with_folder_markers().entries().collect().await?;
     for entry in &all {
@@ -497,10 +496,10 @@ pub(crate) async fn folder_markers_are_listed_on_request_in_their_places(kit: &K
     Ok(())
 }
 
-pub(crate) async fn a_folder_marker_is_deleted_and_what_is_below_it_stays(kit: &Kit) -> Checked {
+pub(crate) async fn a_folder_marker_is_deleted_and_objects_below_it_stay(kit: &Kit) -> Checked {
     let storage = with_folder_markers(kit).await;
     storage.delete_folder_marker("b/").await?;
-    // There is none, or it is gone already.
+    // The marker does not exist, or is already deleted.
     for name in ["b/", "none/", "b/c/2/", ""] {
         storage.delete_folder_marker(name).await?;
     }
@@ -511,7 +510,7 @@ pub(crate) async fn a_folder_marker_is_deleted_and_what_is_below_it_stays(kit: &
     Ok(())
 }
 
-pub(crate) async fn a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues(
+pub(crate) async fn an_unreadable_directory_is_one_error_and_the_listing_continues(
     kit: &Kit,
 ) -> Checked {
     let storage = with_an_unreadable_directory(kit).await;
@@ -529,15 +528,15 @@ pub(crate) async fn a_directory_that_cannot_be_read_is_one_error_and_the_listing
     Ok(())
 }
 
-pub(crate) async fn one_level_shows_a_directory_that_cannot_be_read(kit: &Kit) -> Checked {
+pub(crate) async fn a_listing_of_one_level_contains_an_unreadable_directory(kit: &Kit) -> Checked {
     let storage = with_an_unreadable_directory(kit).await;
     assert_eq!(items(storage.list("").delimiter("/")).await, ["a", "b/", "b0", "c/"]);
     Ok(())
 }
 
-/// What comes after `b/5` is as unknown as what comes before. Who has met the error goes on after
-/// its key.
-pub(crate) async fn a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it(
+/// The names after `b/5` are as unknown as those before. A caller continues after the key of the
+/// error.
+pub(crate) async fn a_listing_that_begins_inside_an_unreadable_directory_reports_it(
     kit: &Kit,
 ) -> Checked {
     let storage = with_an_unreadable_directory(kit).await;

@@ -1,4 +1,4 @@
-//! Metadata: kept with the bytes, replaced with the bytes, never dropped.
+//! Metadata is kept and replaced together with the bytes, and never dropped.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use crate::support::payloads::streaming;
 
 const KEY: &str = "a/b.bin";
 
-/// Every field, with a value that is not the guess.
+/// Returns metadata with every field, none of which has the guessed value.
 pub(crate) fn everything() -> Metadata {
     Metadata::new()
         .content_type("text/html; charset=utf-8")
@@ -26,7 +26,7 @@ pub(crate) fn everything() -> Metadata {
         .user("revision", "7")
 }
 
-/// Asserts that stat and open tell this metadata, all of it and no more.
+/// Asserts that `stat` and `open` return exactly this metadata.
 async fn expect(kit: &Kit, key: &str, metadata: &Metadata) -> Checked {
     assert_eq!(kit.storage.stat(key).await?.metadata, *metadata, "stat");
     assert_eq!(kit.storage.open(key).await?.meta().metadata, *metadata, "open");
@@ -35,7 +35,7 @@ async fn expect(kit: &Kit, key: &str, metadata: &Metadata) -> Checked {
 
 pub(crate) async fn every_field_is_kept(kit: &Kit) -> Checked {
     let saved = kit.seed.save(KEY, "body").metadata(everything()).await?;
-    assert_eq!(saved.metadata, everything(), "the answer of save");
+    assert_eq!(saved.metadata, everything(), "the metadata that save returned");
     expect(kit, KEY, &everything()).await?;
     kit.seed
         .save("a/stream.bin", streaming(pattern(1, 200_000), 999))
@@ -64,7 +64,7 @@ pub(crate) async fn an_overwrite_replaces_all_metadata(kit: &Kit) -> Checked {
     expect(kit, KEY, &everything().user("revision", "8")).await
 }
 
-pub(crate) async fn metadata_of_a_deleted_object_does_not_come_back(kit: &Kit) -> Checked {
+pub(crate) async fn metadata_of_a_deleted_object_does_not_reappear(kit: &Kit) -> Checked {
     kit.storage.save(KEY, "old").metadata(everything()).await?;
     kit.storage.delete(KEY).await?;
     kit.storage.save(KEY, "new").await?;
@@ -82,7 +82,7 @@ pub(crate) async fn objects_do_not_share_metadata(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn user_metadata_may_hold_any_text(kit: &Kit) -> Checked {
+pub(crate) async fn values_of_user_metadata_are_any_text(kit: &Kit) -> Checked {
     let values = [
         "plain",
         "Ada Löveläce",
@@ -105,7 +105,7 @@ pub(crate) async fn user_metadata_may_hold_any_text(kit: &Kit) -> Checked {
     expect(kit, KEY, &metadata).await
 }
 
-pub(crate) async fn user_metadata_may_have_any_token_for_a_name(kit: &Kit) -> Checked {
+pub(crate) async fn names_of_user_metadata_are_any_token(kit: &Kit) -> Checked {
     let names = [
         "a",
         "0",
@@ -127,7 +127,7 @@ pub(crate) async fn user_metadata_may_have_any_token_for_a_name(kit: &Kit) -> Ch
     expect(kit, KEY, &metadata).await
 }
 
-pub(crate) async fn as_much_user_metadata_as_is_allowed_is_kept(kit: &Kit) -> Checked {
+pub(crate) async fn the_maximum_of_user_metadata_is_kept(kit: &Kit) -> Checked {
     let one =
         Metadata::new().content_type("a/b").user("v", "x".repeat(MAX_USER_METADATA_BYTES - 1));
     let many = (0..100).fold(Metadata::new().content_type("a/b"), |metadata, at| {
@@ -140,8 +140,7 @@ pub(crate) async fn as_much_user_metadata_as_is_allowed_is_kept(kit: &Kit) -> Ch
     Ok(())
 }
 
-/// Seven kilobytes are more than some file systems hold beside a file: there it is refused, not
-/// cut.
+/// 7 KB exceed the attributes of a file on some file systems. The driver then refuses the save.
 pub(crate) async fn the_largest_metadata_is_kept_or_refused(kit: &Kit) -> Checked {
     let long = "x".repeat(MAX_HEADER_BYTES);
     let metadata = Metadata::new()
@@ -170,7 +169,7 @@ pub(crate) async fn expires_is_kept_in_whole_seconds(kit: &Kit) -> Checked {
     let second = UNIX_EPOCH + Duration::from_secs(2_000_000_001);
     kit.seed.save(KEY, "body").expires(second + Duration::from_nanos(999_999_999)).await?;
     assert_eq!(kit.storage.stat(KEY).await?.metadata.expires, Some(second));
-    // The last one that every part of the library can write.
+    // The last time that every format can express.
     for seconds in [0, 1, 253_402_207_199] {
         let time = UNIX_EPOCH + Duration::from_secs(seconds);
         kit.seed.save(KEY, "body").expires(time).await?;
@@ -188,13 +187,13 @@ pub(crate) async fn the_content_type_is_guessed_from_the_key(kit: &Kit) -> Check
         ("a.mjs", "text/javascript; charset=utf-8"),
     ];
     for (key, expected) in guesses {
-        kit.seed.save(key, "not what the name says").await?;
+        kit.seed.save(key, "not of the type of the name").await?;
         assert_eq!(kit.storage.stat(key).await?.content_type(), Some(expected), "{key}");
     }
     Ok(())
 }
 
-pub(crate) async fn the_content_type_is_read_out_of_the_first_bytes(kit: &Kit) -> Checked {
+pub(crate) async fn the_content_type_is_detected_from_the_first_bytes(kit: &Kit) -> Checked {
     let jpeg = b"\xff\xd8\xff\xe0\x00\x10JFIF\0";
     let samples: [(&str, &'static [u8], &str); 4] = [
         ("cover", jpeg, "image/jpeg"),
@@ -216,7 +215,7 @@ pub(crate) async fn the_content_type_is_read_out_of_the_first_bytes(kit: &Kit) -
     Ok(())
 }
 
-pub(crate) async fn a_given_content_type_is_kept_word_for_word(kit: &Kit) -> Checked {
+pub(crate) async fn a_given_content_type_is_kept_unchanged(kit: &Kit) -> Checked {
     for given in
         ["text/x-own", "Text/HTML;Charset=UTF-8", "application/octet-stream", "image/svg+xml"]
     {
@@ -249,7 +248,7 @@ pub(crate) async fn invalid_metadata_is_refused_and_nothing_is_stored(kit: &Kit)
     Ok(())
 }
 
-/// Also for drivers that keep no metadata: they have to say so.
+/// Also applies to drivers without metadata, which must refuse it.
 pub(crate) async fn metadata_is_kept_or_refused_and_never_dropped(kit: &Kit) -> Checked {
     for metadata in [
         Metadata::new().content_encoding("gzip"),
@@ -275,9 +274,9 @@ pub(crate) async fn metadata_is_kept_or_refused_and_never_dropped(kit: &Kit) -> 
     Ok(())
 }
 
-pub(crate) async fn a_strong_etag_differs_from_version_to_version(kit: &Kit) -> Checked {
+pub(crate) async fn a_strong_etag_differs_between_versions(kit: &Kit) -> Checked {
     let mut seen = HashSet::new();
-    // Of one size and quicker than most clocks tick; an old file's inode is soon used again.
+    // Same size, and faster than most clocks; a file system may reuse the inode of the old file.
     for version in 0..100_u32 {
         kit.seed.save(KEY, format!("version {version:03}")).await?;
         let meta = kit.storage.stat(KEY).await?;
@@ -295,7 +294,7 @@ pub(crate) async fn a_strong_etag_differs_from_version_to_version(kit: &Kit) -> 
     Ok(())
 }
 
-pub(crate) async fn the_etag_stays_while_the_object_does(kit: &Kit) -> Checked {
+pub(crate) async fn the_etag_of_an_unchanged_object_stays_the_same(kit: &Kit) -> Checked {
     kit.seed.save(KEY, "body").await?;
     let etag = kit.storage.stat(KEY).await?.etag;
     kit.seed.save("a/c.bin", "other").await?;
@@ -308,7 +307,7 @@ pub(crate) async fn the_etag_stays_while_the_object_does(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn last_modified_does_not_go_back(kit: &Kit) -> Checked {
+pub(crate) async fn last_modified_never_decreases(kit: &Kit) -> Checked {
     let mut last = SystemTime::UNIX_EPOCH;
     for version in 0..5_u8 {
         kit.seed.save(KEY, pattern(version, 10)).await?;

@@ -17,7 +17,7 @@ pub(crate) async fn a_missing_object_is_not_found(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn the_body_is_as_long_as_the_metadata_says(kit: &Kit) -> Checked {
+pub(crate) async fn the_body_has_the_size_in_the_metadata(kit: &Kit) -> Checked {
     for len in [0_usize, 1, 65_535, 65_537, 2_500_000] {
         kit.seed.save("a.bin", pattern(4, len)).await?;
         let object = kit.storage.open("a.bin").await?;
@@ -58,7 +58,7 @@ pub(crate) async fn an_object_can_be_opened_many_times_at_once(kit: &Kit) -> Che
     Ok(())
 }
 
-pub(crate) async fn a_body_that_is_dropped_half_read_does_no_harm(kit: &Kit) -> Checked {
+pub(crate) async fn a_partly_read_body_can_be_dropped(kit: &Kit) -> Checked {
     let bytes = pattern(4, 4_000_000);
     kit.seed.save("a.bin", bytes.clone()).await?;
     for _ in 0..20 {
@@ -70,7 +70,7 @@ pub(crate) async fn a_body_that_is_dropped_half_read_does_no_harm(kit: &Kit) -> 
     Ok(())
 }
 
-pub(crate) async fn an_open_object_is_saved_elsewhere_as_it_streams(kit: &Kit) -> Checked {
+pub(crate) async fn an_open_object_can_be_saved_under_another_key(kit: &Kit) -> Checked {
     let bytes = pattern(4, 1_500_000);
     kit.storage.save("a.bin", bytes.clone()).await?;
     let object = kit.storage.open("a.bin").await?;

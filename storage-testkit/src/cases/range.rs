@@ -1,4 +1,4 @@
-//! Ranges of `open`: exactly the bytes that were asked for, or `RangeNotSatisfiable`.
+//! Ranges of `open`: exactly the requested bytes, or `RangeNotSatisfiable`.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::support::content::{assert_same, pattern};
 
 const KEY: &str = "a/b.bin";
 
-/// Asserts that the range yields these positions, and that the object says so.
+/// Asserts that the range contains these positions, and that the object states them.
 async fn expect(kit: &Kit, whole: &[u8], range: ByteRange, positions: Range<usize>) -> Checked {
     let object = kit.storage.open(KEY).range(range).await?;
     assert_eq!(object.range(), positions.start as u64..positions.end as u64, "{range}");
@@ -21,7 +21,7 @@ async fn expect(kit: &Kit, whole: &[u8], range: ByteRange, positions: Range<usiz
     Ok(())
 }
 
-pub(crate) async fn from_to_yields_the_bytes_before_the_end(kit: &Kit) -> Checked {
+pub(crate) async fn from_to_returns_the_bytes_before_the_end(kit: &Kit) -> Checked {
     let whole = pattern(1, 1000);
     kit.seed.save(KEY, whole.clone()).await?;
     for positions in [0..1, 0..1000, 0..999, 999..1000, 1..2, 250..750, 511..513] {
@@ -32,7 +32,7 @@ pub(crate) async fn from_to_yields_the_bytes_before_the_end(kit: &Kit) -> Checke
     expect(kit, &whole, (..5).into(), 0..5).await
 }
 
-pub(crate) async fn from_yields_the_rest(kit: &Kit) -> Checked {
+pub(crate) async fn from_returns_the_rest(kit: &Kit) -> Checked {
     let whole = pattern(1, 1000);
     kit.seed.save(KEY, whole.clone()).await?;
     for from in [0, 1, 500, 999] {
@@ -41,7 +41,7 @@ pub(crate) async fn from_yields_the_rest(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn last_yields_the_end(kit: &Kit) -> Checked {
+pub(crate) async fn last_returns_the_end(kit: &Kit) -> Checked {
     let whole = pattern(1, 1000);
     kit.seed.save(KEY, whole.clone()).await?;
     for n in [1, 2, 500, 999, 1000] {
@@ -50,7 +50,7 @@ pub(crate) async fn last_yields_the_end(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn an_end_past_the_object_is_brought_back_to_it(kit: &Kit) -> Checked {
+pub(crate) async fn an_end_past_the_object_is_reduced_to_its_size(kit: &Kit) -> Checked {
     let whole = pattern(1, 1000);
     kit.seed.save(KEY, whole.clone()).await?;
     expect(kit, &whole, (0..1001).into(), 0..1000).await?;
@@ -85,7 +85,7 @@ pub(crate) async fn no_range_of_an_empty_object_is_satisfiable(kit: &Kit) -> Che
     Ok(())
 }
 
-pub(crate) async fn every_range_of_a_small_object_is_right(kit: &Kit) -> Checked {
+pub(crate) async fn every_range_of_a_small_object_has_the_right_bytes(kit: &Kit) -> Checked {
     let whole = pattern(1, 6);
     kit.seed.save(KEY, whole.clone()).await?;
     for from in 0..6_usize {
@@ -99,7 +99,7 @@ pub(crate) async fn every_range_of_a_small_object_is_right(kit: &Kit) -> Checked
     Ok(())
 }
 
-pub(crate) async fn ranges_of_a_large_object_are_right(kit: &Kit) -> Checked {
+pub(crate) async fn ranges_of_a_large_object_have_the_right_bytes(kit: &Kit) -> Checked {
     const LEN: usize = 6_000_000;
     let whole = pattern(1, LEN);
     kit.seed.save(KEY, whole.clone()).await?;
@@ -113,7 +113,7 @@ pub(crate) async fn ranges_of_a_large_object_are_right(kit: &Kit) -> Checked {
     expect(kit, &whole, ByteRange::last(2_000_001), LEN - 2_000_001..LEN).await
 }
 
-pub(crate) async fn a_range_streams_as_it_reads(kit: &Kit) -> Checked {
+pub(crate) async fn a_streamed_range_has_the_right_bytes(kit: &Kit) -> Checked {
     let whole = pattern(1, 3_000_000);
     kit.seed.save(KEY, whole.clone()).await?;
     let object = kit.storage.open(KEY).range(1_000_001..2_900_000).await?;

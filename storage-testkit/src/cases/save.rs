@@ -1,4 +1,4 @@
-//! `save`: all or nothing, whatever the payload.
+//! `save` stores the whole payload or nothing.
 
 use bytes::Bytes;
 use storage_core::{ErrorKind, Payload};
@@ -8,7 +8,7 @@ use crate::kit::{Kit, refused};
 use crate::support::content::{assert_same, pattern};
 use crate::support::payloads::{SOURCE_FAILED, chunks_of, failing, streaming};
 
-pub(crate) async fn what_is_saved_is_read_back_byte_for_byte(kit: &Kit) -> Checked {
+pub(crate) async fn a_saved_object_is_read_back_byte_for_byte(kit: &Kit) -> Checked {
     let every_byte: Bytes = (0..=255).collect();
     for (key, bytes) in
         [("a/every-byte.bin", every_byte), ("a/text.txt", Bytes::from("héllo\r\n\0"))]
@@ -19,14 +19,14 @@ pub(crate) async fn what_is_saved_is_read_back_byte_for_byte(kit: &Kit) -> Check
     Ok(())
 }
 
-pub(crate) async fn the_answer_names_the_key_and_the_size(kit: &Kit) -> Checked {
+pub(crate) async fn a_save_returns_the_key_and_the_size(kit: &Kit) -> Checked {
     let meta = kit.storage.save("a/b.bin", pattern(1, 1000)).await?;
     assert_eq!(meta.key, "a/b.bin");
     assert_eq!(meta.size, 1000);
     Ok(())
 }
 
-pub(crate) async fn an_empty_object_is_an_object(kit: &Kit) -> Checked {
+pub(crate) async fn an_empty_object_is_saved(kit: &Kit) -> Checked {
     let nothing =
         Payload::from_stream(futures_util::stream::empty::<Result<Bytes, storage_core::Error>>());
     for (key, payload) in [("bytes.bin", Payload::from("")), ("stream.bin", nothing)] {
@@ -40,7 +40,7 @@ pub(crate) async fn an_empty_object_is_an_object(kit: &Kit) -> Checked {
 }
 
 pub(crate) async fn an_overwrite_replaces_the_whole_object(kit: &Kit) -> Checked {
-    // Growing, shrinking, to nothing and back: no tail of an older version shows.
+    // Larger, smaller, empty and large again: no bytes of an older version remain.
     for (version, len) in [(1, 1000), (2, 50_000), (3, 10), (4, 0), (5, 200_000), (6, 1)] {
         let bytes = pattern(version, len);
         let meta = kit.storage.save("a/b.bin", bytes.clone()).await?;
@@ -52,7 +52,7 @@ pub(crate) async fn an_overwrite_replaces_the_whole_object(kit: &Kit) -> Checked
     Ok(())
 }
 
-pub(crate) async fn a_stream_of_unknown_size_is_saved_whole(kit: &Kit) -> Checked {
+pub(crate) async fn a_stream_of_unknown_size_is_saved_completely(kit: &Kit) -> Checked {
     for (len, chunk) in [(1, 1), (10_000, 1), (300_000, 4096), (3_000_000, 70_001)] {
         let bytes = pattern(9, len);
         let meta = kit.storage.save("a/stream.bin", streaming(bytes.clone(), chunk)).await?;
@@ -62,7 +62,7 @@ pub(crate) async fn a_stream_of_unknown_size_is_saved_whole(kit: &Kit) -> Checke
     Ok(())
 }
 
-pub(crate) async fn empty_chunks_in_a_stream_mean_nothing(kit: &Kit) -> Checked {
+pub(crate) async fn empty_chunks_in_a_stream_are_ignored(kit: &Kit) -> Checked {
     let chunks =
         ["", "he", "", "", "llo", ""].map(|chunk| Ok::<_, storage_core::Error>(Bytes::from(chunk)));
     kit.storage.save("a.txt", Payload::from_stream(futures_util::stream::iter(chunks))).await?;
@@ -70,15 +70,15 @@ pub(crate) async fn empty_chunks_in_a_stream_mean_nothing(kit: &Kit) -> Checked 
     Ok(())
 }
 
-pub(crate) async fn a_reader_is_saved_whole(kit: &Kit) -> Checked {
+pub(crate) async fn a_reader_is_saved_completely(kit: &Kit) -> Checked {
     let bytes = pattern(3, 200_000);
     kit.storage.save("a.bin", Payload::from_reader(std::io::Cursor::new(bytes.clone()))).await?;
     assert_same(&kit.read("a.bin").await?, &bytes);
     Ok(())
 }
 
-pub(crate) async fn a_file_on_disk_is_saved_whole(kit: &Kit) -> Checked {
-    // The test binary is a file that is there on every machine, and large.
+pub(crate) async fn a_file_on_disk_is_saved_completely(kit: &Kit) -> Checked {
+    // The test binary is a large file that exists on every machine.
     let path = std::env::current_exe().map_err(storage_core::Error::from)?;
     let payload = Payload::from_file(&path)
         .await?
@@ -115,7 +115,7 @@ pub(crate) async fn a_payload_shorter_or_longer_than_declared_is_refused_and_cha
     Ok(())
 }
 
-pub(crate) async fn a_payload_above_the_largest_size_is_refused_and_changes_nothing(
+pub(crate) async fn a_payload_above_the_maximum_size_is_refused_and_changes_nothing(
     kit: &Kit,
 ) -> Checked {
     kit.storage.save("old.bin", "old").await?;
@@ -147,7 +147,7 @@ pub(crate) async fn a_failed_stream_leaves_the_old_object(kit: &Kit) -> Checked 
     Ok(())
 }
 
-pub(crate) async fn a_failed_stream_leaves_nothing_where_nothing_was(kit: &Kit) -> Checked {
+pub(crate) async fn a_failed_stream_creates_no_object(kit: &Kit) -> Checked {
     kit.storage.save("kept.bin", "kept").await?;
     for chunks in failure_points() {
         refused(kit.storage.save("a/b/c.bin", failing(chunks)).await, ErrorKind::Unexpected);
@@ -158,13 +158,13 @@ pub(crate) async fn a_failed_stream_leaves_nothing_where_nothing_was(kit: &Kit) 
     Ok(())
 }
 
-pub(crate) async fn a_save_after_a_failed_one_succeeds(kit: &Kit) -> Checked {
+pub(crate) async fn a_save_after_a_failed_save_succeeds(kit: &Kit) -> Checked {
     for chunks in failure_points() {
         refused(kit.storage.save("a/b.bin", failing(chunks)).await, ErrorKind::Unexpected);
     }
     kit.storage.save("a/b.bin", pattern(2, 300)).await?;
     assert_same(&kit.read("a/b.bin").await?, &pattern(2, 300));
-    // What was no directory for the failed object may be an object itself.
+    // The failed save must not leave a directory in the place of this object.
     kit.storage.save("c/d/e.bin", "e").await?;
     refused(kit.storage.save("f/g.bin", failing(Vec::new())).await, ErrorKind::Unexpected);
     kit.storage.save("f", "f").await?;
@@ -172,8 +172,8 @@ pub(crate) async fn a_save_after_a_failed_one_succeeds(kit: &Kit) -> Checked {
     Ok(())
 }
 
-/// A stream that fails at once, after its first chunk, in the middle, and after its last; small and
-/// large.
+/// Returns small and large streams that fail at the start, after the first chunk, in the middle,
+/// and after the last chunk.
 fn failure_points() -> Vec<Vec<Bytes>> {
     let small = chunks_of(&pattern(2, 5000), 500);
     let large = chunks_of(&pattern(2, 9_000_000), 1_000_000);

@@ -1,4 +1,4 @@
-//! Bodies larger than memory should hold: streamed in, streamed out.
+//! Large bodies are streamed in both directions, in bounded memory.
 
 use futures_util::TryStreamExt;
 use storage_core::Payload;
@@ -12,12 +12,12 @@ const KEY: &str = "a/large.bin";
 pub(crate) async fn a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory(
     kit: &Kit,
 ) -> Checked {
-    let watch = Watch::start(kit.harness.holds_at_most());
+    let watch = Watch::start(kit.harness.max_body_memory());
     let meta = kit.storage.save(KEY, Payload::from_stream(body(watch.clone()))).await?;
     watch.check()?;
     assert_eq!(meta.size, LARGE);
     assert_eq!(kit.storage.stat(KEY).await?.size, LARGE);
-    // Readers that take their time hold up the driver; it does not read on into memory meanwhile.
+    // A slow reader must slow down the driver, which must not read ahead into memory.
     let slow = slow_readers(kit).await?;
     let mut chunks = kit.storage.open(KEY).await?.into_stream();
     let mut position = 0;

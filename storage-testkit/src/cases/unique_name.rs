@@ -1,4 +1,4 @@
-//! `unique_name`: never replaces, finds another name instead.
+//! `unique_name` never replaces an object, and chooses another name if the key is taken.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use crate::support::content::{assert_same, pattern};
 use crate::support::payloads::{failing, streaming};
 use crate::support::race::race;
 
-pub(crate) async fn a_free_key_is_used_as_it_is(kit: &Kit) -> Checked {
+pub(crate) async fn a_free_key_is_used_unchanged(kit: &Kit) -> Checked {
     let meta = kit.storage.save("a/photo.png", "1").unique_name().await?;
     assert_eq!(meta.key, "a/photo.png");
     kit.holds_only(&["a/photo.png"]).await?;
     Ok(())
 }
 
-pub(crate) async fn a_taken_key_gets_a_similar_one_and_both_stay(kit: &Kit) -> Checked {
+pub(crate) async fn a_taken_key_leads_to_a_similar_one_and_both_objects_stay(kit: &Kit) -> Checked {
     kit.storage.save("a/photo.png", "1").cache_control("no-store").await?;
     let before = kit.storage.stat("a/photo.png").await?;
     let mut keys = vec!["a/photo.png".to_owned()];
@@ -36,7 +36,7 @@ pub(crate) async fn a_taken_key_gets_a_similar_one_and_both_stay(kit: &Kit) -> C
     Ok(())
 }
 
-pub(crate) async fn any_name_has_a_similar_one(kit: &Kit) -> Checked {
+pub(crate) async fn every_name_has_a_similar_one(kit: &Kit) -> Checked {
     let long = format!("d/{}.png", "n".repeat(251));
     let longest = vec!["s".repeat(204); 5].join("/");
     let keys = [
@@ -67,7 +67,7 @@ pub(crate) async fn any_name_has_a_similar_one(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_stream_finds_another_name_too(kit: &Kit) -> Checked {
+pub(crate) async fn a_stream_is_saved_under_a_similar_name(kit: &Kit) -> Checked {
     kit.storage.save("a.bin", "taken").await?;
     let meta = kit.storage.save("a.bin", streaming(pattern(1, 200_000), 999)).unique_name().await?;
     assert_ne!(meta.key, "a.bin");
@@ -76,7 +76,7 @@ pub(crate) async fn a_stream_finds_another_name_too(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_failed_stream_takes_no_name(kit: &Kit) -> Checked {
+pub(crate) async fn a_failed_stream_creates_no_object(kit: &Kit) -> Checked {
     for taken in [false, true] {
         if taken {
             kit.storage.save("a/b.bin", "taken").await?;
@@ -92,7 +92,7 @@ pub(crate) async fn a_failed_stream_takes_no_name(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn of_32_racers_each_gets_a_name_of_its_own(kit: &Kit) -> Checked {
+pub(crate) async fn each_of_32_concurrent_saves_gets_its_own_name(kit: &Kit) -> Checked {
     for round in 0..5 {
         let key = format!("{round}/photo.png");
         let ended = race(32, |racer| {

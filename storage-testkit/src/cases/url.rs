@@ -1,4 +1,4 @@
-//! `url`: a link of the kind that was asked for, or `Unsupported`.
+//! `url` returns a link of the requested kind, or fails with `Unsupported`.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -10,11 +10,11 @@ use crate::kit::{Kit, refused};
 
 const QUARTER: Duration = Duration::from_secs(900);
 
-/// Keys whose characters mean something in a URL.
+/// Keys with characters that have a meaning in URLs.
 const ODD: &[&str] =
     &["a b", "a%20b", "a+b", "a?b=c", "a#b", "a&b", "d/é", "d/☺/x", "a\\b", "..a", "100%"];
 
-pub(crate) async fn each_kind_of_link_is_made_or_unsupported(kit: &Kit) -> Checked {
+pub(crate) async fn each_kind_of_link_is_returned_or_unsupported(kit: &Kit) -> Checked {
     let can = kit.storage.info().capabilities;
     let url = || kit.storage.url("a/b.png");
     let links = [
@@ -35,7 +35,7 @@ pub(crate) async fn each_kind_of_link_is_made_or_unsupported(kit: &Kit) -> Check
     {
         match url().method(method).expires_in(QUARTER).await {
             Ok(_) => assert!(supported, "{method:?}: made, though the capabilities deny it"),
-            // Reading only is a matter of permission.
+            // A read-only layer forbids uploads.
             Err(error) if !supported && !can.write => {
                 assert!(
                     matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied),
@@ -49,18 +49,18 @@ pub(crate) async fn each_kind_of_link_is_made_or_unsupported(kit: &Kit) -> Check
     Ok(())
 }
 
-pub(crate) async fn a_public_link_is_for_ever_and_names_the_key(kit: &Kit) -> Checked {
+pub(crate) async fn a_public_link_has_no_end_and_contains_the_key(kit: &Kit) -> Checked {
     let link = kit.storage.url("a/b.png").await?;
     assert_eq!(link.expires_at, None);
     assert_eq!(link.method, UrlMethod::Get);
-    let url = followed(&link);
+    let url = opened(&link);
     assert!(url.path().ends_with("/a/b.png"), "{link}");
     assert!(url.password().is_none() && url.username().is_empty(), "a credential is in the link");
     assert_eq!(kit.storage.url("a/b.png").await?, link, "public links are stable");
     Ok(())
 }
 
-pub(crate) async fn public_links_encode_odd_keys(kit: &Kit) -> Checked {
+pub(crate) async fn public_links_encode_unusual_keys(kit: &Kit) -> Checked {
     let mut seen = HashSet::new();
     for key in ODD {
         let link = kit.storage.url(*key).await?;
@@ -70,28 +70,26 @@ pub(crate) async fn public_links_encode_odd_keys(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn signed_links_encode_odd_keys(kit: &Kit) -> Checked {
+pub(crate) async fn signed_links_encode_unusual_keys(kit: &Kit) -> Checked {
     let mut seen = HashSet::new();
     for key in ODD {
         let link = kit.storage.url(*key).expires_in(QUARTER).await?;
         names_key(&link, key);
-        assert!(
-            seen.insert(followed(&link).path().to_owned()),
-            "two keys have the path of {link:?}"
-        );
+        assert!(seen.insert(opened(&link).path().to_owned()), "two keys have the path of {link:?}");
     }
     Ok(())
 }
 
-/// Returns the URL that a browser follows from a page, which a relative link needs.
-fn followed(link: &Link) -> Url {
+/// Returns the URL that a browser opens from a page. A relative link needs the page.
+fn opened(link: &Link) -> Url {
     let page = Url::parse("http://page.example/").expect("a valid URL");
     page.join(link.as_str()).unwrap_or_else(|error| panic!("{link:?} is not a URL: {error}"))
 }
 
-/// The path, decoded, ends in the key: nothing of it became a query, a fragment or another segment.
+/// Asserts that the decoded path ends with the key, and that no part of the key became a query, a
+/// fragment or another segment.
 fn names_key(link: &Link, key: &str) {
-    let url = followed(link);
+    let url = opened(link);
     let path = percent_decoded(url.path());
     assert!(path.ends_with(&format!("/{key}")), "{key:?} has the link {link:?}");
     assert_eq!(url.fragment(), None, "{link:?}");
@@ -119,18 +117,18 @@ fn percent_decoded(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub(crate) async fn a_link_is_made_without_looking_for_the_object(kit: &Kit) -> Checked {
+pub(crate) async fn a_link_to_a_missing_object_is_returned(kit: &Kit) -> Checked {
     kit.storage.url("never/saved.png").await?;
     Ok(())
 }
 
-pub(crate) async fn a_signed_link_says_when_it_ends(kit: &Kit) -> Checked {
+pub(crate) async fn a_signed_link_states_when_it_expires(kit: &Kit) -> Checked {
     for time in [Duration::from_secs(1), QUARTER, Duration::from_secs(86_400)] {
         let before = SystemTime::now();
         let link = kit.storage.url("a/b.png").expires_in(time).await?;
         let ends =
             link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
-        // Whole seconds, and the clock of whoever signs.
+        // Whole seconds, on the clock of the signer.
         let slack = Duration::from_secs(5);
         assert!(ends + slack >= before + time, "it ends too early: {ends:?}");
         assert!(ends <= SystemTime::now() + time + slack, "it ends too late: {ends:?}");
@@ -138,7 +136,7 @@ pub(crate) async fn a_signed_link_says_when_it_ends(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn a_signed_link_is_never_a_public_one(kit: &Kit) -> Checked {
+pub(crate) async fn a_signed_link_is_never_a_public_link(kit: &Kit) -> Checked {
     let signed = kit.storage.url("a/b.png").expires_in(QUARTER).await?;
     assert!(signed.expires_at.is_some());
     assert!(signed.query().is_some(), "there is no signature in {signed}");
@@ -148,7 +146,7 @@ pub(crate) async fn a_signed_link_is_never_a_public_one(kit: &Kit) -> Checked {
     Ok(())
 }
 
-/// Also where links cannot be signed but public ones are made: the expiry must not be lost.
+/// Also if the driver only has public links: it must not ignore the expiry.
 pub(crate) async fn an_expiry_is_never_ignored(kit: &Kit) -> Checked {
     for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put, UrlMethod::Post] {
         if let Ok(link) = kit.storage.url("a/b.png").method(method).expires_in(QUARTER).await {
@@ -159,7 +157,7 @@ pub(crate) async fn an_expiry_is_never_ignored(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn what_is_signed_makes_a_difference(kit: &Kit) -> Checked {
+pub(crate) async fn signed_links_with_different_options_differ(kit: &Kit) -> Checked {
     let url = |key: &str| kit.storage.url(key).expires_in(QUARTER);
     let links = [
         url("a/b.png").await?,
@@ -176,7 +174,7 @@ pub(crate) async fn what_is_signed_makes_a_difference(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn an_upload_link_is_bound_to_what_was_asked(kit: &Kit) -> Checked {
+pub(crate) async fn an_upload_link_is_bound_to_its_options(kit: &Kit) -> Checked {
     let url = || kit.storage.url("a/b.png").method(UrlMethod::Put).expires_in(QUARTER);
     let links = [
         url().await?,
@@ -202,8 +200,8 @@ pub(crate) async fn an_upload_link_is_bound_to_what_was_asked(kit: &Kit) -> Chec
     Ok(())
 }
 
-pub(crate) async fn a_form_is_bound_to_what_was_asked(kit: &Kit) -> Checked {
-    // Stable ones, so that it is not the time in which they differ.
+pub(crate) async fn a_form_is_bound_to_its_options(kit: &Kit) -> Checked {
+    // Stable links, so that they do not differ in time.
     let form = |key: &str| {
         kit.storage.url(key).method(UrlMethod::Post).expires_in(QUARTER).stable_for(WINDOW)
     };
@@ -229,7 +227,7 @@ pub(crate) async fn a_form_is_bound_to_what_was_asked(kit: &Kit) -> Checked {
     Ok(())
 }
 
-pub(crate) async fn the_fields_of_a_form_do_not_show_in_debug_output(kit: &Kit) -> Checked {
+pub(crate) async fn debug_output_hides_the_fields_of_a_form(kit: &Kit) -> Checked {
     let form = kit.storage.url("a/b.png").method(UrlMethod::Post).expires_in(QUARTER).await?;
     let shown = format!("{form:?}");
     for (name, value) in form.fields.iter().filter(|(_, value)| value.len() > 16) {
@@ -248,7 +246,7 @@ fn window_of(time: SystemTime) -> u64 {
         .map_or(0, |since| since.as_secs() / WINDOW.as_secs())
 }
 
-/// Waits for a clock of whole seconds to go on, by which links differ that are not stable.
+/// Waits for the next second, in which links that are not stable differ.
 async fn next_second() {
     let second = || {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -259,9 +257,9 @@ async fn next_second() {
     }
 }
 
-pub(crate) async fn a_stable_link_is_the_same_a_moment_later(kit: &Kit) -> Checked {
+pub(crate) async fn a_stable_link_stays_the_same(kit: &Kit) -> Checked {
     let url = || kit.storage.url("a/b.png").expires_in(QUARTER).stable_for(WINDOW);
-    // A window that ends between the two calls cannot end so a second time.
+    // The window may end between the first two calls, but not again between the next two.
     for _ in 0..2 {
         let before = SystemTime::now();
         let first = url().await?;
@@ -279,7 +277,7 @@ pub(crate) async fn a_stable_link_is_the_same_a_moment_later(kit: &Kit) -> Check
     panic!("no two calls within an hour");
 }
 
-pub(crate) async fn a_stable_link_works_as_long_as_was_asked(kit: &Kit) -> Checked {
+pub(crate) async fn a_stable_link_is_valid_as_long_as_requested(kit: &Kit) -> Checked {
     for (time, window) in
         [(QUARTER, WINDOW), (WINDOW, Duration::from_secs(7)), (Duration::from_secs(1), 24 * WINDOW)]
     {
@@ -288,14 +286,14 @@ pub(crate) async fn a_stable_link_works_as_long_as_was_asked(kit: &Kit) -> Check
         let ends =
             link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
         assert!(ends >= before + time, "it ends too early: {ends:?}");
-        // The clock of whoever signs may be a little ahead.
+        // The clock of the signer may be slightly ahead.
         let latest = SystemTime::now() + time + window + Duration::from_secs(5);
         assert!(ends <= latest, "it ends too late: {ends:?}");
     }
     Ok(())
 }
 
-pub(crate) async fn stable_links_to_different_things_differ(kit: &Kit) -> Checked {
+pub(crate) async fn stable_links_with_different_options_differ(kit: &Kit) -> Checked {
     let url = |key: &str| kit.storage.url(key).expires_in(QUARTER).stable_for(WINDOW);
     let links = [
         url("a/b.png").await?,
@@ -308,8 +306,8 @@ pub(crate) async fn stable_links_to_different_things_differ(kit: &Kit) -> Checke
     Ok(())
 }
 
-/// What ends up in logs is the `Debug` form.
-pub(crate) async fn the_signature_does_not_show_in_debug_output(kit: &Kit) -> Checked {
+/// Logs contain the `Debug` form.
+pub(crate) async fn debug_output_hides_the_signature(kit: &Kit) -> Checked {
     let link = kit.storage.url("a/b.png").expires_in(QUARTER).await?;
     let query = link.query().unwrap_or_default().to_owned();
     assert!(!query.is_empty() && !format!("{link:?}").contains(&query), "{link:?}");

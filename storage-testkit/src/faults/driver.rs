@@ -1,4 +1,4 @@
-//! [`Faulty`]: the layer that follows the script.
+//! [`Faulty`]: the layer that applies the plans.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use storage_core::{
 use super::plan::{Fault, Faults, Planned, planned_error};
 use super::streams::with_fault;
 
-/// A driver with a script of faults around it: see [`Faults::layer`].
+/// A layer that injects faults: see [`Faults::layer`].
 #[derive(Debug, Clone)]
 pub struct Faulty {
     inner: Arc<dyn Driver>,
@@ -27,7 +27,7 @@ impl Faulty {
         Self { inner, faults }
     }
 
-    /// A call of a verb that streams nothing.
+    /// Makes a call of a verb that streams nothing.
     async fn call<'a, T>(
         &self,
         operation: Operation,
@@ -40,7 +40,7 @@ impl Faulty {
     }
 }
 
-/// What happens before a call: it waits, it fails.
+/// Applies the faults that delay or fail a call before it starts.
 async fn before(due: &Due) -> Result<()> {
     for (fault, planned) in due {
         match &**fault {
@@ -62,15 +62,15 @@ async fn before(due: &Due) -> Result<()> {
     Ok(())
 }
 
-/// What happens to an answer.
-fn after<T>(due: &Due, answer: Result<T>) -> Result<T> {
+/// Applies the faults that replace the result of a call.
+fn after<T>(due: &Due, result: Result<T>) -> Result<T> {
     for (fault, planned) in due {
-        if let (Fault::LoseAnswer(kind), Ok(_)) = (&**fault, &answer) {
+        if let (Fault::LoseResponse(kind), Ok(_)) = (&**fault, &result) {
             planned.fire();
             return Err(planned_error(*kind));
         }
     }
-    answer
+    result
 }
 
 fn is_in_stream(fault: &Fault) -> bool {
@@ -80,8 +80,8 @@ fn is_in_stream(fault: &Fault) -> bool {
     )
 }
 
-/// A payload with the faults in its bytes. Its own checks have run before, as a backend's errors
-/// come after them.
+/// Returns a payload with the faults in its bytes. Its own checks run before the faults, like in a
+/// backend that damages what it received.
 fn faulty_payload(payload: Payload, due: &Due) -> Payload {
     if !due.iter().any(|(fault, _)| is_in_stream(fault)) {
         return payload;
@@ -132,7 +132,7 @@ impl Driver for Faulty {
         self.call(Operation::Delete, key.as_str(), self.inner.delete(key)).await
     }
 
-    /// A call for each key: those that are not to fail reach the driver together.
+    /// Counts a call for each key. The driver gets the keys whose calls do not fail in one call.
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         let mut calls = Vec::with_capacity(keys.len());
         for key in keys {
@@ -145,12 +145,12 @@ impl Driver for Faulty {
             .filter(|(_, (begun, _))| begun.is_ok())
             .map(|(key, _)| key.clone())
             .collect();
-        let mut answers = self.inner.delete_many(&passing).await.into_iter();
-        let answers = calls.into_iter().map_while(|(begun, due)| match begun {
-            Ok(()) => answers.next().map(|answer| after(&due, answer)),
+        let mut results = self.inner.delete_many(&passing).await.into_iter();
+        let results = calls.into_iter().map_while(|(begun, due)| match begun {
+            Ok(()) => results.next().map(|result| after(&due, result)),
             Err(error) => Some(Err(error)),
         });
-        answers.collect()
+        results.collect()
     }
 
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
@@ -160,7 +160,7 @@ impl Driver for Faulty {
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
         let (faults, name) = (self.faults.clone(), prefix.to_string());
         let entries = self.inner.list(prefix, options);
-        // The call is counted at the first poll, since nothing happens before.
+        // The call is counted at the first poll, because a listing starts there.
         let listed = async move {
             let due = faults.of_call(Operation::List, &name);
             match before(&due).await {

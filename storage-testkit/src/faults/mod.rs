@@ -1,9 +1,9 @@
-//! A layer that fails on purpose, for testing what an application does about it.
+//! A layer that injects faults, for testing how an application handles them.
 //!
-//! A [`Faults`] is a script that the test holds. [`Faults::layer`] puts the script around any
-//! driver. Each plan names a verb, the calls it is for, and what goes wrong; plans can be made
-//! before and while the application runs. Each can tell whether it came to pass, so that a test
-//! cannot pass because its fault never fired.
+//! A [`Faults`] is a set of plans that the test controls. [`Faults::layer`] applies the plans to
+//! any driver. Each plan selects calls of a verb and the fault that they meet. Plans can be added
+//! before the application runs and while it runs. Each counts how often it fired, so that a test
+//! can assert that its fault came to pass.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -25,21 +25,21 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What can go wrong
+//! # Faults
 //!
-//! | plan | the call |
+//! | plan | effect on the call |
 //! |---|---|
-//! | [`fail`](Plan::fail), [`fail_with`](Plan::fail_with) | fails and does nothing |
-//! | [`lose_answer`](Plan::lose_answer) | does what it should, then fails |
+//! | [`fail`](Plan::fail), [`fail_with`](Plan::fail_with) | fails without effect |
+//! | [`lose_response`](Plan::lose_response) | takes effect, then fails |
 //! | [`fail_midway`](Plan::fail_midway) | fails after some bytes or entries |
-//! | [`truncate`](Plan::truncate) | drops what follows after some bytes or entries |
+//! | [`truncate`](Plan::truncate) | ends after some bytes or entries |
 //! | [`corrupt`](Plan::corrupt) | changes one byte |
-//! | [`delay`](Plan::delay) | begins later |
-//! | [`hold`](Plan::hold) | begins when the test says so, or never |
-//! | [`stall`](Plan::stall) | stops for ever after some bytes or entries |
+//! | [`delay`](Plan::delay) | starts later |
+//! | [`hold`](Plan::hold) | starts when the test releases it |
+//! | [`stall`](Plan::stall) | never ends after some bytes or entries |
 //!
-//! Where more plans than one are for a call, each takes effect, in the order they were made, until
-//! one fails it.
+//! If several plans select a call, each takes effect, in the order in which they were added, until
+//! one fails the call.
 
 mod driver;
 mod plan;

@@ -1,4 +1,4 @@
-//! [`Faults`]: the script, and the plans it is made of.
+//! [`Faults`]: the plans, and the calls so far.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 
 use super::driver::Faulty;
 
-/// A script of faults. Clones are the same script, and so is what [`layer`](Self::layer) makes.
+/// A set of plans for faults. Clones share the plans, and so do the layers that
+/// [`layer`](Self::layer) makes.
 #[derive(Clone, Default)]
 pub struct Faults {
     script: Arc<Mutex<Script>>,
@@ -23,18 +24,18 @@ struct Script {
     calls: HashMap<Operation, usize>,
 }
 
-/// One plan, as the layer follows it.
+/// One plan, as the layer applies it.
 struct Rule {
     operation: Operation,
     key: Option<String>,
     calls: Calls,
-    /// How many calls it was asked about.
+    /// Number of calls of the verb and key since the plan was added.
     seen: usize,
     fault: Arc<Fault>,
     planned: Planned,
 }
 
-/// Which calls a plan is for, counted from when it was made.
+/// The calls that a plan selects, counted from its addition.
 #[derive(Debug, Clone, Copy)]
 enum Calls {
     Every,
@@ -42,10 +43,10 @@ enum Calls {
     First(usize),
 }
 
-/// What goes wrong.
+/// The fault of a plan.
 pub(super) enum Fault {
     Fail(Box<dyn Fn() -> Error + Send + Sync>),
-    LoseAnswer(ErrorKind),
+    LoseResponse(ErrorKind),
     FailMidway(u64, ErrorKind),
     Truncate(u64),
     Corrupt(u64),
@@ -55,52 +56,51 @@ pub(super) enum Fault {
 }
 
 impl Faults {
-    /// A script without faults.
+    /// Creates a set without plans.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts the script around a driver; for [`Storage::layer`](storage_core::Storage::layer).
+    /// Wraps a driver, for [`Storage::layer`](storage_core::Storage::layer).
     #[must_use]
     pub fn layer(&self, inner: Arc<dyn Driver>) -> Faulty {
         Faulty::new(inner, self.clone())
     }
 
-    /// Begins a plan for the calls of a verb: all of them, unless the plan says which. Of
+    /// Starts a plan for the calls of a verb. Selects all of them unless the plan is restricted. In
     /// [`delete_many`](storage_core::Storage::delete_many), each key is a call of `delete`.
     ///
     /// # Panics
-    /// For [`Operation::Configure`], which no driver is called with.
+    /// For [`Operation::Configure`], which is not a verb of drivers.
     pub fn on(&self, operation: Operation) -> Plan {
-        assert!(operation != Operation::Configure, "a driver is not configured through its verbs");
+        assert!(operation != Operation::Configure, "Configure is not a verb of drivers");
         Plan { faults: self.clone(), operation, key: None, calls: Calls::Every }
     }
 
-    /// How often a verb was called, with or without a fault.
+    /// Returns the number of calls of a verb, with or without a fault.
     #[must_use]
     pub fn calls(&self, operation: Operation) -> usize {
         self.script().calls.get(&operation).copied().unwrap_or(0)
     }
 
-    /// How many faults came to pass, of all plans that were not cleared.
+    /// Returns the number of faults that came to pass, of all plans that were not cleared.
     #[must_use]
     pub fn fired(&self) -> usize {
         self.script().rules.iter().map(|rule| rule.planned.fired()).sum()
     }
 
-    /// Drops all plans. Calls that are held stay held.
+    /// Removes all plans. Calls that are held stay held.
     pub fn clear(&self) {
         self.script().rules.clear();
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
-        // No code of others runs while the lock is held, so nothing can be half done behind a
-        // poisoned one.
+        // Only code of this module runs under the lock, so a poisoned lock guards valid data.
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call and answers the faults that are planned for it.
+    /// Counts a call and returns the faults that are planned for it.
     pub(super) fn of_call(&self, operation: Operation, key: &str) -> Vec<(Arc<Fault>, Planned)> {
         let mut script = self.script();
         *script.calls.entry(operation).or_default() += 1;
@@ -137,9 +137,9 @@ impl Rule {
     }
 }
 
-/// A plan that has not been made yet: says which calls, then what goes wrong.
+/// A plan that is not added yet. First restrict the calls, then add the plan with a fault.
 #[derive(Debug)]
-#[must_use = "nothing is planned until it is said what goes wrong"]
+#[must_use = "the plan is added by the method that names its fault"]
 pub struct Plan {
     faults: Faults,
     operation: Operation,
@@ -148,13 +148,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Only calls with this key count: of a copy its source, of a listing its prefix.
+    /// Selects only calls with this key: the source of a copy, the prefix of a listing.
     pub fn of(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Only the `n`-th call from now on; 1 is the next.
+    /// Selects only the `n`-th call from now on; 1 is the next.
     ///
     /// # Panics
     /// If `n` is 0.
@@ -164,37 +164,38 @@ impl Plan {
         self
     }
 
-    /// Only the next `n` calls: a trouble that passes.
+    /// Selects only the next `n` calls, like a transient failure.
     pub fn calls(mut self, n: usize) -> Self {
         self.calls = Calls::First(n);
         self
     }
 
-    /// Fails with an error of this kind, and does nothing. A listing yields it as its only item.
+    /// Fails the call with an error of this kind, without effect. A listing contains the error as
+    /// its only item.
     pub fn fail(self, kind: ErrorKind) -> Planned {
         self.fail_with(move || planned_error(kind))
     }
 
-    /// Fails with this error, and does nothing.
+    /// Fails the call with this error, without effect.
     pub fn fail_with(self, error: impl Fn() -> Error + Send + Sync + 'static) -> Planned {
         self.plan(Fault::Fail(Box::new(error)))
     }
 
-    /// Does what it should and then fails: an answer that was lost on its way. The save or delete
-    /// *has* happened.
+    /// Fails the call after it took effect, like a response that is lost. The save or delete *has*
+    /// happened.
     ///
     /// # Panics
-    /// For a listing, which answers item by item: see [`fail_midway`](Self::fail_midway).
-    pub fn lose_answer(self, kind: ErrorKind) -> Planned {
+    /// For a listing, which returns item by item: use [`fail_midway`](Self::fail_midway).
+    pub fn lose_response(self, kind: ErrorKind) -> Planned {
         assert!(
             self.operation != Operation::List,
-            "a listing has no answer to lose; plan fail_midway"
+            "a listing has no response to lose; use fail_midway"
         );
-        self.plan(Fault::LoseAnswer(kind))
+        self.plan(Fault::LoseResponse(kind))
     }
 
-    /// Fails after this many bytes (the payload of a save, the body of an open) or entries (of a
-    /// listing).
+    /// Fails the call after this many bytes (the payload of a save, the body of an open) or entries
+    /// (of a listing).
     ///
     /// # Panics
     /// For verbs that stream nothing.
@@ -202,10 +203,10 @@ impl Plan {
         self.streams("fail_midway").plan(Fault::FailMidway(after, kind))
     }
 
-    /// Drops what follows after this many bytes or entries, without a word: the connection that
-    /// breaks off under an open, the backend that keeps half of what it was sent, the listing that
-    /// ends too soon. Comes to pass only if something follows. What a save was asked to verify has
-    /// been verified before, and is not kept.
+    /// Drops everything after this many bytes or entries without an error: a connection that breaks
+    /// during an open, a backend that stores a part of the payload, a listing that ends too early.
+    /// Fires only if something follows. The checks of a save run before, and its checksums are not
+    /// passed on.
     ///
     /// # Panics
     /// For verbs that stream nothing.
@@ -213,8 +214,8 @@ impl Plan {
         self.streams("truncate").plan(Fault::Truncate(after))
     }
 
-    /// Changes the byte at this position of an open's body, or of a save's payload on its way to
-    /// the backend: what the save was asked to verify has been verified before, and is not kept.
+    /// Changes the byte at this position in the body of an open or in the payload of a save. The
+    /// checks of a save run before, and its checksums are not passed on.
     ///
     /// # Panics
     /// For verbs without bytes.
@@ -224,7 +225,7 @@ impl Plan {
         self.plan(Fault::Corrupt(position))
     }
 
-    /// Stops for ever after this many bytes or entries.
+    /// Sends nothing after this many bytes or entries, and does not end.
     ///
     /// # Panics
     /// For verbs that stream nothing.
@@ -232,12 +233,13 @@ impl Plan {
         self.streams("stall").plan(Fault::Stall(after))
     }
 
-    /// Begins this much later, by Tokio's clock. Prefer [`hold`](Self::hold), which needs no guess.
+    /// Delays the call by this time on Tokio's clock. Prefer [`hold`](Self::hold), which does not
+    /// depend on time.
     pub fn delay(self, time: Duration) -> Planned {
         self.plan(Fault::Delay(time))
     }
 
-    /// Begins when [`Planned::release`] is called; never, if it is not.
+    /// Delays the call until [`Planned::release`].
     pub fn hold(self) -> Planned {
         self.plan(Fault::Hold)
     }
@@ -268,7 +270,7 @@ pub(super) fn planned_error(kind: ErrorKind) -> Error {
     Error::new(kind, "a fault, as planned by the test")
 }
 
-/// A plan that is made: tells whether it came to pass.
+/// A plan that was added, with the number of times it fired.
 #[derive(Debug, Clone)]
 pub struct Planned {
     state: Arc<State>,
@@ -277,9 +279,9 @@ pub struct Planned {
 #[derive(Debug)]
 struct State {
     fired: AtomicUsize,
-    /// A permit for every time it fired.
+    /// One permit for each time the plan fired.
     reached: Semaphore,
-    /// A permit for every call that may go on.
+    /// One permit for each call that may continue.
     released: Semaphore,
 }
 
@@ -293,20 +295,21 @@ impl Planned {
         Self { state: Arc::new(state) }
     }
 
-    /// How often it came to pass.
+    /// Returns how often the fault came to pass.
     #[must_use]
     pub fn fired(&self) -> usize {
         self.state.fired.load(Ordering::SeqCst)
     }
 
-    /// Waits until it comes to pass; each time it did is waited for once. Cancel-safe.
+    /// Waits until the fault comes to pass. Each call waits for one more time. Dropping the future
+    /// loses nothing.
     pub async fn reached(&self) {
         if let Ok(permit) = self.state.reached.acquire().await {
             permit.forget();
         }
     }
 
-    /// Lets one call go on that a [`hold`](Plan::hold) stopped or will stop.
+    /// Lets one call continue that [`hold`](Plan::hold) has stopped or will stop.
     pub fn release(&self) {
         self.state.released.add_permits(1);
     }

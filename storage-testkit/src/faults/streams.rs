@@ -1,4 +1,4 @@
-//! Faults in the middle of a stream of bytes or entries.
+//! Faults within a stream of bytes or entries.
 
 use bytes::{Bytes, BytesMut};
 use futures_core::stream::BoxStream;
@@ -7,12 +7,13 @@ use storage_core::{ErrorKind, Result};
 
 use super::plan::{Fault, Planned, planned_error};
 
-/// What a stream is made of: something that has a length and can be cut.
+/// An item of a stream, which has a length and can be split.
 pub(super) trait Piece: Send + Sized + 'static {
     fn len(&self) -> u64;
-    /// Two parts, the first of this length, which is more than nothing and less than the whole.
+    /// Returns two parts. The first has this length, which is between 0 and the length of the
+    /// whole.
     fn split(self, len: u64) -> (Self, Self);
-    /// The same with another byte at a position inside.
+    /// Returns the item with another byte at this position.
     fn corrupted(self, position: usize) -> Self;
 }
 
@@ -22,7 +23,7 @@ impl Piece for Bytes {
     }
 
     fn split(mut self, len: u64) -> (Self, Self) {
-        // Less than the length, so it fits.
+        // It is less than the length, so it fits.
         let first = self.split_to(usize::try_from(len).unwrap_or(self.len()));
         (first, self)
     }
@@ -34,14 +35,14 @@ impl Piece for Bytes {
     }
 }
 
-/// An entry counts as one, and is whole or not there.
+/// An entry has the length 1.
 impl Piece for storage_core::Entry {
     fn len(&self) -> u64 {
         1
     }
 
     fn split(self, _len: u64) -> (Self, Self) {
-        unreachable!("no number lies between nothing and one")
+        unreachable!("an entry is not split")
     }
 
     fn corrupted(self, _position: usize) -> Self {
@@ -51,7 +52,7 @@ impl Piece for storage_core::Entry {
 
 type Pieces<T> = BoxStream<'static, Result<T>>;
 
-/// Puts a fault into a stream, if it is one for streams. It fires when the stream gets there.
+/// Applies a fault to a stream, if it is one for streams. It fires when the stream reaches it.
 pub(super) fn with_fault<T: Piece>(
     pieces: Pieces<T>,
     fault: &Fault,
@@ -68,11 +69,11 @@ pub(super) fn with_fault<T: Piece>(
         .boxed()
 }
 
-/// A stream that goes on for a while and then meets its end.
+/// A stream that ends after some bytes or entries.
 struct Cut<T> {
     pieces: Pieces<T>,
     left: u64,
-    /// What was cut off the last piece.
+    /// The second part of the last item.
     rest: Option<T>,
     end: End,
     planned: Planned,
@@ -105,7 +106,7 @@ impl<T: Piece> Cut<T> {
             End::Truncate => {
                 let following = match self.rest.take() {
                     Some(rest) => Ok(rest),
-                    // Where nothing follows, nothing is lost, and the fault has not come to pass.
+                    // Without more items nothing is lost, so the fault does not fire.
                     None => self.pieces.next().await?,
                 };
                 self.end = End::Over;
@@ -120,7 +121,7 @@ impl<T: Piece> Cut<T> {
         }
     }
 
-    /// As much of a piece as may still pass.
+    /// Returns the part of an item that may pass.
     fn shortened(&mut self, piece: T) -> T {
         let len = piece.len();
         if len <= self.left {

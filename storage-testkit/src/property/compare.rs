@@ -1,4 +1,4 @@
-//! [`Pair`]: a driver and its model, taking the same steps.
+//! [`Pair`]: a driver and its model, on which the same steps run.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,7 +23,7 @@ pub(super) struct Pair<'a> {
     harness: &'a dyn Harness,
     real: Storage,
     model: Storage,
-    /// The versions before the present ones.
+    /// The ETags of the previous versions.
     older: Mutex<HashMap<&'static str, ETags>>,
 }
 
@@ -32,8 +32,8 @@ impl<'a> Pair<'a> {
         Self { harness, real, model, older: Mutex::default() }
     }
 
-    /// Takes a step on both sides and compares what they answer. A step that the driver cannot take
-    /// is left out.
+    /// Runs a step on both sides and compares the results. Skips a step that the driver does not
+    /// support.
     pub(super) async fn take(&self, step: &Step) -> Checked {
         let can = self.real.info().capabilities;
         match step {
@@ -95,9 +95,9 @@ impl<'a> Pair<'a> {
             return Ok(());
         }
         let model = match (mode, &real) {
-            // The name is random: the model takes the driver's, if it was free.
+            // The name is random: the model uses the driver's name.
             (Mode::UniqueName, Ok(meta)) => {
-                self.is_fit_name(key, &meta.key).await?;
+                self.check_name(key, &meta.key).await?;
                 self.model
                     .save(&meta.key, payload(body))
                     .create_new()
@@ -170,7 +170,7 @@ impl<'a> Pair<'a> {
             return Ok(());
         }
         let model = copy(&self.model).await;
-        // With a missing source and a taken destination both errors are true.
+        // With a missing source and a taken destination both errors are correct.
         if kind(&model) == Some(ErrorKind::NotFound)
             && create_new
             && kind(&real) == Some(ErrorKind::AlreadyExists)
@@ -183,7 +183,7 @@ impl<'a> Pair<'a> {
         same(real, model)
     }
 
-    /// In the end, the same objects.
+    /// Asserts that both sides contain the same objects.
     pub(super) async fn are_the_same(&self) -> Checked {
         let model = list(&self.model, "", None, None).await?;
         if self.real.info().capabilities.list {
@@ -201,8 +201,8 @@ impl<'a> Pair<'a> {
         if self.real.info().capabilities.metadata { given.metadata() } else { Metadata::new() }
     }
 
-    /// What both sides have to tell alike: not the ETags, the times, and checksums that nobody
-    /// asked for.
+    /// Returns the metadata that both sides must have in common. ETags, times and computed
+    /// checksums may differ.
     fn shown(&self, meta: ObjectMeta) -> (Key, u64, Option<Metadata>) {
         (meta.key, meta.size, self.real.info().capabilities.metadata.then_some(meta.metadata))
     }
@@ -214,7 +214,7 @@ impl<'a> Pair<'a> {
         Ok((self.shown(object.meta().clone()), object.range(), object.bytes().await?))
     }
 
-    /// The ETags that a condition means. `None` if the driver has none that could match.
+    /// Returns the ETags for a condition, or `None` if the driver has none that could match.
     async fn etags(&self, key: &str, version: Version) -> Result<Option<ETags>> {
         let present = match (found(self.real.stat(key).await)?, found(self.model.stat(key).await)?)
         {
@@ -224,21 +224,21 @@ impl<'a> Pair<'a> {
                 _ => return Ok(None),
             },
         };
-        let nobodys = ETag::strong("nobody-has-this")?;
-        let nobodys = (nobodys.clone(), nobodys);
+        let unknown = ETag::strong("unknown-etag")?;
+        let unknown = (unknown.clone(), unknown);
         Ok(match version {
-            Version::Present => Some(present.unwrap_or(nobodys)),
+            Version::Present => Some(present.unwrap_or(unknown)),
             Version::PresentButWeak => {
-                let (real, model) = present.unwrap_or(nobodys);
+                let (real, model) = present.unwrap_or(unknown);
                 Some((ETag::weak(real.opaque())?, ETag::weak(model.opaque())?))
             }
             Version::Older => {
                 let older =
                     self.older.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-                // The same bytes may have the same ETag again, on a driver that makes it of them.
+                // A driver may derive the ETag from the bytes, so that it returns with them.
                 let again =
                     older.as_ref().map(|(real, _)| real) == present.as_ref().map(|(real, _)| real);
-                if again && older.is_some() { None } else { Some(older.unwrap_or(nobodys)) }
+                if again && older.is_some() { None } else { Some(older.unwrap_or(unknown)) }
             }
         })
     }
@@ -249,10 +249,10 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Whether the driver refused a key as it may; then the model does not take the step.
+    /// Returns whether the driver refused a key that it may refuse. The model skips the step then.
     async fn is_refused<T>(&self, real: &Result<T>, key: &str) -> Result<bool, Failure> {
         match kind(real) {
-            Some(ErrorKind::InvalidKey) if self.harness.refuses(&Key::new(key)?) => Ok(true),
+            Some(ErrorKind::InvalidKey) if self.harness.rejects_key(&Key::new(key)?) => Ok(true),
             Some(ErrorKind::Conflict) if self.harness.is_tree() => {
                 if self.is_in_the_way(key).await? {
                     return Ok(true);
@@ -265,7 +265,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Whether a key below this one, or one that this one is below, is taken.
+    /// Returns whether an object exists below this key, or at a parent of it.
     async fn is_in_the_way(&self, key: &str) -> Result<bool> {
         let mut ancestors = key.match_indices('/').map(|(at, _)| &key[..at]);
         let taken = list(&self.model, "", None, None).await?;
@@ -274,13 +274,13 @@ impl<'a> Pair<'a> {
         Ok(ancestors.any(is_taken) || taken.iter().any(|(key, _)| key.starts_with(&below)))
     }
 
-    async fn is_fit_name(&self, asked: &str, got: &Key) -> Checked {
-        let asked = Key::new(asked)?;
-        let fits = got.parent() == asked.parent() && got.extension() == asked.extension();
-        let is_free =
-            !self.model.exists(&asked).await? && !self.is_in_the_way(asked.as_str()).await?;
-        if (is_free && *got != asked) || (!is_free && !fits) {
-            return Err(Failure::new(format!("unique_name made {got} of {asked}")));
+    async fn check_name(&self, requested: &str, got: &Key) -> Checked {
+        let requested = Key::new(requested)?;
+        let fits = got.parent() == requested.parent() && got.extension() == requested.extension();
+        let is_free = !self.model.exists(&requested).await?
+            && !self.is_in_the_way(requested.as_str()).await?;
+        if (is_free && *got != requested) || (!is_free && !fits) {
+            return Err(Failure::new(format!("unique_name made {got} of {requested}")));
         }
         Ok(())
     }
@@ -305,7 +305,7 @@ fn in_mode(save: Save, mode: Mode, etag: Option<ETag>) -> Save {
     }
 }
 
-/// Which of several reasons is told is the driver's choice.
+/// Asserts that a save failed. If there are several reasons, the driver chooses one.
 fn must_fail(real: Result<ObjectMeta>) -> Checked {
     let kinds = [
         ErrorKind::Unexpected,
@@ -354,20 +354,20 @@ fn kind<T>(result: &Result<T>) -> Option<ErrorKind> {
     result.as_ref().err().map(Error::kind)
 }
 
-/// The same value, or errors of the same kind.
+/// Asserts that both results are the same value or errors of the same kind.
 fn same<T: PartialEq + std::fmt::Debug>(real: Result<T>, model: Result<T>) -> Checked {
     match (real, model) {
         (Ok(real), Ok(model)) if real == model => Ok(()),
         (Err(real), Err(model)) if real.kind() == model.kind() => Ok(()),
         (real, model) => Err(Failure::new(format!(
-            "the driver answered {}, the model {}",
+            "the driver returned {}, the model {}",
             shortened(&real),
             shortened(&model)
         ))),
     }
 }
 
-/// Bodies and listings may be long.
+/// Returns the `Debug` form, cut after 1,000 characters.
 fn shortened(value: &impl std::fmt::Debug) -> String {
     let text = format!("{value:?}");
     match text.char_indices().nth(1000) {

@@ -1,13 +1,12 @@
-//! Random sequences of operations, on a driver and on the memory driver, which is the model of the
-//! contract.
+//! Compares a driver with the memory driver, the model of the contract, on random sequences of
+//! operations.
 //!
-//! What a case of the suite tries is what its author thought of. This tries what nobody thought of:
-//! saves in every mode, ranges, conditions, copies, deletes and listings, on few keys with
-//! difficult names, in any order. After each step both have to answer the same: results, error
-//! kinds, bodies, metadata, listings. A sequence that tells them apart is made as short as possible
-//! and printed.
+//! A sequence contains saves in every mode, opens with ranges and conditions, copies, deletes and
+//! listings, in any order, on a few keys with difficult names. After each step both drivers must
+//! return the same: results, error kinds, bodies, metadata, listings. If they differ, the test
+//! shortens the sequence as far as possible and prints it.
 //!
-//! The suite runs a modest number of sequences; [`agrees_with_memory`] runs as many as you like:
+//! The suite runs 48 sequences. [`agrees_with_memory`] runs any number:
 //!
 //! ```
 //! # use storage_core::{Memory, Storage, async_trait};
@@ -34,18 +33,17 @@ use crate::kit::Kit;
 use compare::Pair;
 use step::Step;
 
-/// How many sequences the suite runs, ...
+/// Number of sequences that the suite runs.
 const SEQUENCES: u32 = 48;
 
-/// ... and how long the longest are.
+/// Upper bound for the number of steps of a sequence.
 const MOST_STEPS: usize = 60;
 
-/// Runs random sequences of operations on fresh storages of the harness, and on the memory driver.
-///
-/// Runs on a Tokio runtime of its own, so it must not be called from within one.
+/// Runs random sequences of operations on new storages of the harness and on the memory driver.
 ///
 /// # Panics
-/// If the two differ, with the shortest sequence found that shows it.
+/// If the two differ, with the shortest sequence found that shows the difference. Also if it is
+/// called from within a Tokio runtime, because it starts its own.
 pub fn agrees_with_memory(harness: impl Harness, sequences: u32) {
     let harness: Arc<dyn Harness> = Arc::new(harness);
     if let Err(failure) = on_a_runtime(run(harness, sequences)) {
@@ -57,7 +55,7 @@ pub(crate) async fn random_operations_agree_with_the_memory_driver(kit: &Kit) ->
     run(Arc::clone(&kit.harness), SEQUENCES).await
 }
 
-/// The runner of proptest blocks, so it gets a thread where that is allowed.
+/// Runs the sequences on a thread of the blocking pool, because the runner of proptest blocks.
 async fn run(harness: Arc<dyn Harness>, sequences: u32) -> Checked {
     let runtime = Handle::current();
     let tried = tokio::task::spawn_blocking(move || {

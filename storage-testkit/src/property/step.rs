@@ -1,4 +1,4 @@
-//! [`Step`]: one operation, as the random sequences have them.
+//! [`Step`]: one operation of a random sequence.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -7,7 +7,7 @@ use proptest::prop_oneof;
 use proptest::sample::select;
 use storage_core::{ByteRange, Metadata};
 
-/// Few, so that operations meet; difficult, so that meeting means something.
+/// The keys: few, so that operations meet, and with difficult names.
 pub(super) const KEYS: &[&str] = &[
     "a",
     "a/b",
@@ -65,7 +65,7 @@ pub(super) enum Step {
     },
 }
 
-/// A body and how it comes.
+/// A body and how it is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Body {
     pub(super) seed: u8,
@@ -77,9 +77,9 @@ pub(super) struct Body {
 pub(super) enum How {
     InMemory,
     Streamed,
-    /// Streamed, and failing before its end.
+    /// As a stream that fails before its end.
     Failing,
-    /// Streamed, with another length than declared.
+    /// As a stream with another length than declared.
     MisDeclared,
 }
 
@@ -98,16 +98,16 @@ pub(super) enum Condition {
     IfNoneMatch(Version),
 }
 
-/// Whose ETag a condition means; the drivers' own differ, of course.
+/// The version whose ETag a condition contains. The ETags of the two drivers differ.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Version {
     Present,
     PresentButWeak,
-    /// The one before the present one; if there was none, one that nobody has.
+    /// The previous version, or an ETag of no version if there is none.
     Older,
 }
 
-/// Metadata by number; few, so that leftovers of one show in another.
+/// Metadata by number. There are few, so that remains of one show in another.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Given {
     Nothing,
@@ -152,7 +152,7 @@ pub(super) fn any() -> impl Strategy<Value = Step> {
 }
 
 fn key() -> impl Strategy<Value = &'static str> {
-    // Mostly the first few, so that there is something to find.
+    // Mostly the first few keys, so that many operations find an object.
     prop_oneof![2 => select(&KEYS[..4]), 1 => select(KEYS)]
 }
 
@@ -196,7 +196,7 @@ fn given() -> impl Strategy<Value = Given> {
     select(&[Given::Nothing, Given::Headers, Given::User][..])
 }
 
-/// Around the sizes of small bodies, so that starts and ends fall inside, on the edge and outside.
+/// Positions around the sizes of small bodies: inside, at the edge and outside.
 fn range() -> impl Strategy<Value = ByteRange> {
     prop_oneof![
         (0_u64..25, 1_u64..25).prop_map(|(from, len)| ByteRange::from(from..from + len)),

@@ -1,9 +1,9 @@
-//! Bytes that show where they come from.
+//! Bytes that identify their position.
 
 use bytes::Bytes;
 
-/// `len` bytes with a period that no buffer size divides, so that a piece in the wrong place is
-/// noticed. Another `seed` gives other bytes at every position.
+/// Returns `len` bytes with a period that no buffer size divides, so that a misplaced piece shows.
+/// Another `seed` gives other bytes at every position.
 pub(crate) fn pattern(seed: u8, len: usize) -> Bytes {
     const PERIOD: usize = 251;
     let period: Vec<u8> =
@@ -13,7 +13,7 @@ pub(crate) fn pattern(seed: u8, len: usize) -> Bytes {
     bytes.into()
 }
 
-/// Compares long bodies without printing them.
+/// Asserts that two long bodies are the same, without printing them.
 #[track_caller]
 pub(crate) fn assert_same(found: &[u8], expected: &[u8]) {
     if found == expected {

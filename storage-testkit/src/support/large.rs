@@ -1,4 +1,4 @@
-//! A body of 300 MiB that takes no memory, and the watch over whoever keeps it.
+//! A body of 300 MiB that shares its memory, and a check of how much of it a driver holds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,24 +9,24 @@ use futures_util::{StreamExt, stream};
 use storage_core::{Error, ErrorKind, Result};
 
 use super::content::pattern;
-use crate::alone::is_alone;
+use crate::own_process::is_own_process;
 
-/// How long the body is: far more than a driver may keep of it.
+/// Size of the body. A driver may hold only a small part of it.
 pub(crate) const LARGE: u64 = 300 * 1024 * 1024;
 
 const CHUNK: usize = 64 * 1024;
 
-/// The most that a process may grow beyond what it may hold of the body, if it does nothing else:
-/// buffers, threads and their heaps.
+/// Upper bound for the growth of a process beyond the bytes of the body that it may hold: buffers,
+/// threads and their heaps.
 const MOST_GROWN: u64 = 32 * 1024 * 1024;
 
-/// What every driver may hold, as `Harness::holds_at_most` has it by default.
+/// The default of `Harness::max_body_memory`.
 const USUALLY_HELD: u64 = 32 * 1024 * 1024;
 
-/// The most that it may grow where other tests run beside this one.
+/// Upper bound for the growth of a process that runs other tests as well.
 const MOST_GROWN_IN_COMPANY: u64 = LARGE - MOST_GROWN;
 
-/// Counts the bytes that somebody holds, and looks at the size of the process.
+/// Counts the bytes that a driver holds, and measures the process.
 pub(crate) struct Watch {
     held: AtomicU64,
     may_hold: u64,
@@ -35,9 +35,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches over somebody who may hold so many bytes of the body at one time.
+    /// Creates a watch with an upper bound for the bytes held at a time.
     pub(crate) fn start(may_hold: u64) -> Arc<Self> {
-        let may_grow = if is_alone() { may_grow(may_hold) } else { MOST_GROWN_IN_COMPANY };
+        let may_grow = if is_own_process() { may_grow(may_hold) } else { MOST_GROWN_IN_COMPANY };
         Arc::new(Self {
             held: AtomicU64::new(0),
             may_hold,
@@ -46,7 +46,7 @@ impl Watch {
         })
     }
 
-    /// Fails as soon as too much is kept, before the machine runs out of memory.
+    /// Fails if the driver holds too much, before the machine runs out of memory.
     pub(crate) fn check(&self) -> Result<()> {
         let held = self.held.load(Ordering::SeqCst);
         if held > self.may_hold {
@@ -61,13 +61,13 @@ impl Watch {
     }
 }
 
-/// The most that a process may grow whose driver may hold so many bytes of the body.
+/// Returns the upper bound for the growth of a process whose driver may hold this many bytes of the
+/// body.
 ///
-/// A process is larger than what it holds. Bytes that arrive over several connections lie in the
-/// buffers they were read into, which are larger than the pieces that are held of them, and the
-/// allocator keeps for each thread what was freed after an upload, while a download takes its
-/// memory elsewhere. So what exceeds the usual is granted twice. The bound stays below the size of
-/// the body, because a driver that keeps the whole body has to be noticed.
+/// A process grows by more than it holds: read buffers are larger than the pieces that are held of
+/// them, and the allocator keeps freed memory for each thread. What exceeds the default therefore
+/// counts twice. The bound is always below the size of the body, so that a driver that holds the
+/// whole body fails.
 fn may_grow(may_hold: u64) -> u64 {
     let twice = may_hold + may_hold.saturating_sub(USUALLY_HELD);
     (twice + MOST_GROWN).min(MOST_GROWN_IN_COMPANY)
@@ -77,7 +77,8 @@ fn too_much(message: String) -> Error {
     Error::new(ErrorKind::Unexpected, message)
 }
 
-/// What the process takes of the machine's memory. Only Linux tells without foreign code.
+/// Returns the resident memory of the process, in bytes. Only Linux states it without `unsafe`
+/// code.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -85,7 +86,7 @@ fn resident_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// A window on the shared bytes that is counted as long as somebody holds it.
+/// A part of the shared bytes, which counts as held until it is dropped.
 struct Counted {
     at: usize,
     watch: Arc<Watch>,
@@ -108,13 +109,13 @@ fn shared() -> &'static [u8] {
     SHARED.get_or_init(|| pattern(5, 2 * CHUNK))
 }
 
-/// Where in the shared bytes a chunk begins: elsewhere for each, so that two in the wrong order are
-/// noticed.
+/// Returns the start of a chunk in the shared bytes. It differs between neighbours, so that a wrong
+/// order shows.
 fn window(chunk: u64) -> usize {
     (chunk as usize * 17) % CHUNK
 }
 
-/// The body, chunk by chunk. It fails once the watch finds too much held.
+/// Returns the body in chunks. It fails if the driver holds too much.
 pub(crate) fn body(watch: Arc<Watch>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     stream::iter(0..LARGE / CHUNK as u64).map(move |chunk| {
         if chunk % 16 == 0 {
@@ -125,7 +126,7 @@ pub(crate) fn body(watch: Arc<Watch>) -> impl Stream<Item = Result<Bytes>> + Sen
     })
 }
 
-/// Asserts that these are the bytes of the body at a position.
+/// Asserts that the bytes are those of the body at a position.
 #[track_caller]
 pub(crate) fn assert_part(position: u64, mut found: &[u8]) {
     let mut position = position;

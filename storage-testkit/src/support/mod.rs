@@ -1,4 +1,4 @@
-//! What cases share: bytes to save, payloads that stall or fail where a case wants it, races.
+//! What cases share: bytes to save, payloads that stall or fail, races.
 
 pub(crate) mod content;
 pub(crate) mod large;

@@ -8,23 +8,22 @@ use futures_util::{StreamExt, stream};
 use storage_core::{Error, ErrorKind, Payload, Result};
 use tokio::sync::Notify;
 
-/// What a failing payload says; a save has to pass it on unchanged.
+/// The error message of a failing payload. A save must return it unchanged.
 pub(crate) const SOURCE_FAILED: &str = "the source of the bytes failed, as the case wanted";
 
-/// The bytes in chunks, of unknown size, with a pause before each so that the tasks of a race
-/// mingle.
+/// Returns the bytes as a stream of unknown size. It yields to other tasks before each chunk.
 pub(crate) fn streaming(mut bytes: Bytes, chunk: usize) -> Payload {
     let next = move || (!bytes.is_empty()).then(|| Ok(bytes.split_to(chunk.min(bytes.len()))));
     Payload::from_stream(paused(std::iter::from_fn(next)))
 }
 
-/// The chunks, then an error.
+/// Returns the chunks, followed by an error.
 pub(crate) fn failing(chunks: Vec<Bytes>) -> Payload {
     let error = Error::new(ErrorKind::Unexpected, SOURCE_FAILED);
     Payload::from_stream(paused(chunks.into_iter().map(Ok).chain([Err(error)])))
 }
 
-/// The chunks, then nothing for ever. The second value is notified once the save waits in vain.
+/// Returns the chunks without an end. The second value is notified when the save waits for more.
 pub(crate) fn stalling(chunks: Vec<Bytes>) -> (Payload, Arc<Notify>) {
     let waiting = Arc::new(Notify::new());
     let notify = Arc::clone(&waiting);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::Barrier;
 
-/// Racers in one lane take turns, wherever one of them has to wait; racers in two lanes run at the
-/// same time. Either finds races that the other does not.
+/// Number of tasks that the racers share. Racers on one task alternate at every `await`; racers on
+/// different tasks run in parallel. Each way finds races that the other does not.
 const LANES: usize = 2;
 
-/// Runs a future for each number below `n`, all released at once, and answers what they answer, in
-/// order.
+/// Runs a future for each number below `n`, starts all at the same time, and returns their results
+/// in order.
 ///
 /// # Panics
 /// If one of them panics.

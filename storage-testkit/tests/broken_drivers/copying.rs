@@ -1,4 +1,4 @@
-//! Copies that lose something on the way.
+//! Copies with flaws.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Notes, Sound, caught};
 
-/// A flaw of `copy` alone.
+/// A flaw of `copy`.
 macro_rules! flawed_copy {
     ($flaw:ident, |$inner:ident, $from:ident, $to:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
@@ -51,9 +51,9 @@ flawed_copy!(BytesAlone, |inner, from, to, options| {
 fn metadata_that_is_lost_on_copy_is_caught() {
     caught::<BytesAlone>(&[
         "copy::the_copy_has_the_metadata",
-        "copy::source_and_copy_live_their_own_lives",
+        "copy::source_and_copy_are_independent",
         "copy::a_copy_onto_itself_changes_nothing",
-        "concurrency::copies_beside_overwrites_are_whole",
+        "concurrency::copies_during_overwrites_are_complete",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -72,9 +72,9 @@ flawed_copy!(Merges, |inner, from, to, options| {
 #[test]
 fn metadata_that_is_merged_on_copy_is_caught() {
     caught::<Merges>(&[
-        "copy::replaced_metadata_is_replaced_and_not_merged",
-        "copy::replaced_metadata_without_a_content_type_gets_the_destinations",
-        "copy::a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone",
+        "copy::given_metadata_replaces_all_metadata_of_the_source",
+        "copy::given_metadata_without_a_content_type_gets_the_type_of_the_destination",
+        "copy::a_copy_onto_itself_with_new_metadata_changes_only_the_metadata",
     ]);
 }
 
@@ -84,7 +84,7 @@ flawed_copy!(NeverReplaces, |inner, from, to, options| {
 
 #[test]
 fn new_metadata_that_is_ignored_is_caught() {
-    caught::<NeverReplaces>(&["copy::replaced_metadata_is_replaced_and_not_merged"]);
+    caught::<NeverReplaces>(&["copy::given_metadata_replaces_all_metadata_of_the_source"]);
 }
 
 flawed_copy!(KeepsTheDestinations, |inner, from, to, options| {
@@ -111,10 +111,10 @@ flawed_copy!(Moves, |inner, from, to, options| {
 });
 
 #[test]
-fn a_copy_that_takes_the_source_away_is_caught() {
+fn a_copy_that_removes_the_source_is_caught() {
     caught::<Moves>(&[
         "copy::the_copy_has_the_bytes_and_the_source_stays",
-        "concurrency::copies_beside_overwrites_are_whole",
+        "concurrency::copies_during_overwrites_are_complete",
     ]);
 }
 
@@ -162,7 +162,7 @@ flawed_copy!(EmptiesItself, |inner, from, to, options| {
 fn a_copy_onto_itself_that_empties_it_for_a_moment_is_caught() {
     caught::<EmptiesItself>(&[
         "copy::a_copy_onto_itself_changes_nothing",
-        "concurrency::metadata_changed_beside_readers_is_whole",
+        "concurrency::metadata_that_changes_during_reads_is_consistent",
     ]);
 }
 
@@ -176,7 +176,7 @@ flawed_copy!(LeavesItself, |inner, from, to, options| {
 #[test]
 fn a_copy_onto_itself_that_does_nothing_is_caught() {
     caught::<LeavesItself>(&[
-        "copy::a_copy_onto_itself_with_new_metadata_changes_the_metadata_alone",
+        "copy::a_copy_onto_itself_with_new_metadata_changes_only_the_metadata",
     ]);
 }
 
@@ -187,8 +187,8 @@ flawed_copy!(IgnoresCreateNew, |inner, from, to, options| {
 #[test]
 fn a_copy_that_ignores_create_new_is_caught() {
     caught::<IgnoresCreateNew>(&[
-        "copy::create_new_leaves_a_taken_destination",
-        "copy::of_16_copies_with_create_new_exactly_one_wins",
+        "copy::create_new_refuses_a_taken_key_and_leaves_its_object",
+        "copy::one_of_16_concurrent_copies_with_create_new_succeeds",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -202,8 +202,8 @@ flawed_copy!(LooksFirst, |inner, from, to, options| {
 });
 
 #[test]
-fn a_copy_with_create_new_that_looks_first_is_caught() {
-    caught::<LooksFirst>(&["copy::of_16_copies_with_create_new_exactly_one_wins"]);
+fn a_copy_with_create_new_that_checks_before_it_writes_is_caught() {
+    caught::<LooksFirst>(&["copy::one_of_16_concurrent_copies_with_create_new_succeeds"]);
 }
 
 flawed_copy!(InTwoSteps, |inner, from, to, options| {
@@ -218,7 +218,7 @@ flawed_copy!(InTwoSteps, |inner, from, to, options| {
 #[test]
 fn a_copy_whose_metadata_comes_later_is_caught() {
     caught::<InTwoSteps>(&[
-        "cancellation::a_copy_dropped_at_any_point_happened_completely_or_not_at_all",
+        "cancellation::a_copy_dropped_at_any_point_takes_effect_completely_or_not_at_all",
     ]);
 }
 
@@ -232,10 +232,10 @@ flawed_copy!(NeverNew, |inner, from, to, options| {
 
 #[test]
 fn a_copy_with_create_new_that_never_succeeds_is_caught() {
-    caught::<NeverNew>(&["copy::create_new_takes_a_free_destination"]);
+    caught::<NeverNew>(&["copy::create_new_copies_to_a_free_key"]);
 }
 
-/// Keeps the metadata of a copy as it was with the source, its key included.
+/// Gives the copy the metadata of the source, including its key.
 #[derive(Default)]
 struct KeepsTheSourcesKey {
     sources: Notes<Key>,
@@ -256,14 +256,14 @@ impl Flaw for KeepsTheSourcesKey {
 }
 
 #[test]
-fn a_copy_that_is_told_under_its_sources_key_is_caught() {
+fn a_copy_with_the_key_of_its_source_is_caught() {
     caught::<KeepsTheSourcesKey>(&[
-        "copy::stat_and_open_tell_the_same_of_the_copy",
+        "copy::stat_and_open_of_the_copy_return_the_same_metadata",
         "copy::the_copy_has_the_bytes_and_the_source_stays",
     ]);
 }
 
-/// A copy that is another name for its source.
+/// Makes the copy an alias of its source.
 #[derive(Default)]
 struct Aliases {
     sources: Notes<Key>,
@@ -289,10 +289,10 @@ impl Flaw for Aliases {
 
 #[test]
 fn a_copy_that_changes_with_its_source_is_caught() {
-    caught::<Aliases>(&["copy::source_and_copy_live_their_own_lives"]);
+    caught::<Aliases>(&["copy::source_and_copy_are_independent"]);
 }
 
-/// Keeps what it knows of the bytes by key, and forgets that a copy brings others.
+/// Keeps checksums by key, and does not replace them in a copy.
 #[derive(Default)]
 struct StaleChecksums {
     known: std::sync::Mutex<HashMap<Key, Checksum>>,
@@ -325,6 +325,6 @@ impl Flaw for StaleChecksums {
 }
 
 #[test]
-fn a_copy_with_the_checksums_of_what_it_replaced_is_caught() {
-    caught::<StaleChecksums>(&["copy::checksums_of_a_copy_are_right"]);
+fn a_copy_with_the_checksums_of_the_replaced_object_is_caught() {
+    caught::<StaleChecksums>(&["copy::checksums_of_a_copy_match_its_bytes"]);
 }

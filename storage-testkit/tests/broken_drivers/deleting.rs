@@ -1,4 +1,4 @@
-//! Deletions of many objects that do too much, too little, or answer for others.
+//! `delete_many` that deletes too much or too little, or returns wrong results.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `delete_many` alone.
+/// A flaw of `delete_many`.
 macro_rules! flawed_delete_many {
     ($flaw:ident, |$inner:ident, $keys:ident| $body:expr) => {
         #[derive(Default)]
@@ -29,49 +29,49 @@ flawed_delete_many!(DoesNothing, |_inner, keys| keys.iter().map(|_| Ok(())).coll
 #[test]
 fn a_deletion_that_does_nothing_is_caught() {
     caught::<DoesNothing>(&[
-        "delete_many::all_that_a_listing_yields_is_gone_and_the_rest_stays",
-        "delete_many::each_key_has_its_answer_in_its_place",
-        "delete_many::a_key_that_is_given_twice_is_gone",
-        "delete_prefix::everything_is_gone_when_everything_is_asked_for",
+        "delete_many::all_listed_objects_are_deleted_and_the_rest_stays",
+        "delete_many::each_result_is_in_the_place_of_its_key",
+        "delete_many::a_key_that_is_given_twice_is_deleted",
+        "delete_prefix::an_empty_prefix_deletes_everything",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
 
 // What is missing may be a trouble to a backend, and is none to its callers.
 flawed_delete_many!(MissesTheMissing, |inner, keys| {
-    let mut answers = Vec::new();
+    let mut results = Vec::new();
     for key in keys {
-        answers.push(inner.memory.stat(key).await.map(drop));
+        results.push(inner.memory.stat(key).await.map(drop));
     }
     inner.memory.delete_many(keys).await;
-    answers
+    results
 });
 
 #[test]
-fn a_deletion_that_misses_what_is_missing_is_caught() {
+fn a_deletion_that_fails_for_missing_objects_is_caught() {
     caught::<MissesTheMissing>(&[
-        "delete_many::what_is_not_there_is_gone_as_well",
-        "delete_many::of_1200_keys_all_that_are_there_are_gone",
+        "delete_many::a_missing_object_counts_as_deleted",
+        "delete_many::all_objects_of_1200_keys_are_deleted",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
 
 flawed_delete_many!(StopsAtTheFirstError, |inner, keys| {
-    let mut answers = Vec::new();
+    let mut results = Vec::new();
     for key in keys {
         if inner.memory.stat(key).await.is_err() {
             break;
         }
-        answers.push(inner.memory.delete(key).await);
+        results.push(inner.memory.delete(key).await);
     }
-    answers
+    results
 });
 
 #[test]
-fn a_deletion_that_answers_for_some_keys_only_is_caught() {
+fn a_deletion_with_too_few_results_is_caught() {
     caught::<StopsAtTheFirstError>(&[
-        "delete_many::each_key_has_its_answer_in_its_place",
-        "delete_many::what_is_not_there_is_gone_as_well",
+        "delete_many::each_result_is_in_the_place_of_its_key",
+        "delete_many::a_missing_object_counts_as_deleted",
     ]);
 }
 
@@ -81,8 +81,8 @@ flawed_delete_many!(AnswersOnceForEachKey, |inner, keys| {
 });
 
 #[test]
-fn a_key_that_is_answered_once_though_it_was_given_twice_is_caught() {
-    caught::<AnswersOnceForEachKey>(&["delete_many::a_key_that_is_given_twice_is_gone"]);
+fn a_single_result_for_a_key_that_is_given_twice_is_caught() {
+    caught::<AnswersOnceForEachKey>(&["delete_many::a_key_that_is_given_twice_is_deleted"]);
 }
 
 // What one key gets, all get.
@@ -95,8 +95,8 @@ flawed_delete_many!(OneAnswerForAll, |inner, keys| {
 });
 
 #[test]
-fn a_key_that_spoils_the_request_for_the_others_is_caught() {
-    caught::<OneAnswerForAll>(&["delete_many::each_key_has_its_answer_in_its_place"]);
+fn a_key_that_makes_the_other_deletions_fail_is_caught() {
+    caught::<OneAnswerForAll>(&["delete_many::each_result_is_in_the_place_of_its_key"]);
 }
 
 flawed_delete_many!(TakesAHundred, |inner, keys| {
@@ -106,7 +106,7 @@ flawed_delete_many!(TakesAHundred, |inner, keys| {
 
 #[test]
 fn a_deletion_of_the_first_hundred_keys_is_caught() {
-    caught::<TakesAHundred>(&["delete_many::of_1200_keys_all_that_are_there_are_gone"]);
+    caught::<TakesAHundred>(&["delete_many::all_objects_of_1200_keys_are_deleted"]);
 }
 
 flawed_delete_many!(DeletesDirectories, |inner, keys| {
@@ -122,8 +122,8 @@ flawed_delete_many!(DeletesDirectories, |inner, keys| {
 #[test]
 fn a_deletion_of_all_that_begins_with_a_key_is_caught() {
     caught::<DeletesDirectories>(&[
-        "delete_many::neighbours_and_keys_below_stay",
-        "delete_many::what_is_not_there_is_gone_as_well",
+        "delete_many::similar_keys_and_keys_below_stay",
+        "delete_many::a_missing_object_counts_as_deleted",
     ]);
 }
 
@@ -137,7 +137,7 @@ flawed_delete_many!(DoesNotEscape, |inner, keys| {
 
 #[test]
 fn keys_that_are_not_escaped_are_caught() {
-    caught::<DoesNotEscape>(&["delete_many::odd_keys_are_gone_and_those_like_them_stay"]);
+    caught::<DoesNotEscape>(&["delete_many::unusual_keys_are_deleted_and_similar_ones_stay"]);
 }
 
 flawed_delete_many!(EmptiesFirst, |inner, keys| {
@@ -151,6 +151,6 @@ flawed_delete_many!(EmptiesFirst, |inner, keys| {
 #[test]
 fn a_deletion_that_empties_the_objects_first_is_caught() {
     caught::<EmptiesFirst>(&[
-        "cancellation::a_delete_all_dropped_at_any_point_leaves_whole_objects_or_none",
+        "cancellation::a_delete_many_dropped_at_any_point_leaves_complete_objects_or_none",
     ]);
 }

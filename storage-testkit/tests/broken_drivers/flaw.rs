@@ -1,4 +1,4 @@
-//! A sound driver, and what it takes to break it in one place.
+//! A sound driver, and the trait [`Flaw`], which breaks it in one place.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,18 +12,18 @@ use storage_core::{
     LinkBase, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
     SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
 };
-use storage_testkit::foreign::{
-    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, FOLDER_MARKERS, Foreign,
+use storage_testkit::extra_entries::{
+    AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
     UNREADABLE_DIRECTORY,
 };
-use storage_testkit::{Harness, Verdict, case};
+use storage_testkit::{Harness, Outcome, case};
 
 /// The memory driver, with links.
 #[derive(Debug, Clone)]
 pub(crate) struct Sound {
     pub(crate) memory: Memory,
-    /// The same, with what other programs have left in it.
-    pub(crate) foreign: Foreign,
+    /// The same driver, with extra entries in its listings.
+    pub(crate) foreign: ExtraEntries,
 }
 
 impl Default for Sound {
@@ -33,14 +33,14 @@ impl Default for Sound {
 }
 
 impl Sound {
-    fn with(leave: impl FnOnce(Foreign) -> Foreign) -> Self {
+    fn with(leave: impl FnOnce(ExtraEntries) -> ExtraEntries) -> Self {
         let memory = Memory::new();
-        let foreign = leave(Foreign::new(Arc::new(memory.clone())));
+        let foreign = leave(ExtraEntries::new(Arc::new(memory.clone())));
         Self { memory, foreign }
     }
 
-    /// With objects in it.
-    async fn holding(leave: impl FnOnce(Foreign) -> Foreign, keys: &[&str]) -> Self {
+    /// Creates a driver with objects.
+    async fn holding(leave: impl FnOnce(ExtraEntries) -> ExtraEntries, keys: &[&str]) -> Self {
         let sound = Self::with(leave);
         for key in keys {
             Storage::new(sound.memory.clone()).save(*key, "x").await.unwrap();
@@ -49,7 +49,7 @@ impl Sound {
     }
 
     pub(crate) fn signer() -> Result<SigningKey> {
-        SigningKey::new("a secret for tests alone")
+        SigningKey::new("a secret for tests")
     }
 
     pub(crate) fn base() -> url::Url {
@@ -71,7 +71,7 @@ impl Sound {
         }
     }
 
-    /// As on S3, but for the cipher.
+    /// Like a form of S3, with a policy in plain text.
     fn form(key: &Key, options: &UrlOptions) -> Result<Link> {
         let (from, lifetime) = options.signing_window(SystemTime::now())?;
         let mut form = Link::signed(Self::base(), UrlMethod::Post, from + lifetime);
@@ -95,7 +95,7 @@ impl Sound {
     }
 }
 
-/// One thing done wrong. What is not overridden is done right.
+/// A flaw of one verb. The default methods are sound.
 #[async_trait]
 pub(crate) trait Flaw: Default + Send + Sync + 'static {
     fn capabilities(&self) -> Capabilities {
@@ -129,11 +129,11 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
     }
 
     async fn delete_many(&self, inner: &Sound, keys: &[Key]) -> Vec<Result<()>> {
-        let mut answers = Vec::new();
+        let mut results = Vec::new();
         for key in keys {
-            answers.push(self.delete(inner, key).await);
+            results.push(self.delete(inner, key).await);
         }
-        answers
+        results
     }
 
     async fn delete_folder_marker(&self, inner: &Sound, marker: &Prefix) -> Result<()> {
@@ -163,11 +163,12 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
     /// See [`Harness::is_tree`].
     const TREE: bool = false;
 
-    /// Claims that objects are elsewhere, so that the case about memory applies.
+    /// Whether the harness states that objects are outside of memory, so that the case about memory
+    /// applies.
     const OUTSIDE_MEMORY: bool = false;
 }
 
-/// Nothing done wrong: the control.
+/// No flaw.
 #[derive(Default)]
 pub(crate) struct Flawless;
 
@@ -236,7 +237,7 @@ impl<F: Flaw> Driver for Broken<F> {
     }
 }
 
-/// Makes drivers with a flaw.
+/// A harness that makes drivers with a flaw.
 pub(crate) struct Of<F>(std::marker::PhantomData<fn() -> F>);
 
 impl<F> Default for Of<F> {
@@ -264,7 +265,7 @@ impl<F: Flaw> Harness for Of<F> {
     }
 
     async fn folder_markers(&self) -> Option<Storage> {
-        let leave = |foreign: Foreign| {
+        let leave = |foreign: ExtraEntries| {
             FOLDER_MARKERS.iter().fold(foreign, |it, name| it.folder_marker(*name))
         };
         let inner = Sound::holding(leave, BESIDE_FOLDER_MARKERS).await;
@@ -272,7 +273,7 @@ impl<F: Flaw> Harness for Of<F> {
     }
 
     async fn unreadable_directory(&self) -> Option<Storage> {
-        let leave = |foreign: Foreign| foreign.unreadable_directory(UNREADABLE_DIRECTORY);
+        let leave = |foreign: ExtraEntries| foreign.unreadable_directory(UNREADABLE_DIRECTORY);
         let inner = Sound::holding(leave, AROUND_UNREADABLE_DIRECTORY).await;
         Some(Storage::new(Broken { flaw: F::default(), inner }))
     }
@@ -286,10 +287,10 @@ impl<F: Flaw> Harness for Of<F> {
 #[track_caller]
 pub(crate) fn caught<F: Flaw>(cases: &[&str]) {
     for name in cases {
-        let verdict = case(name).verdict(Of::<F>::default());
+        let outcome = case(name).run(Of::<F>::default());
         assert!(
-            matches!(verdict, Verdict::Failed(_)),
-            "{name} does not find the flaw: {verdict:?}"
+            matches!(outcome, Outcome::Failed(_)),
+            "{name} does not detect the flaw: {outcome:?}"
         );
     }
 }

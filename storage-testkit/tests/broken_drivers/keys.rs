@@ -1,4 +1,4 @@
-//! Keys that are rewritten on their way to the backend.
+//! Drivers that rewrite keys.
 
 use storage_core::{
     CopyOptions, Driver, EntryStream, Key, ListOptions, Object, ObjectMeta, OpenOptions, Payload,
@@ -7,7 +7,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// What a driver makes of a key; two of them may come out the same.
+/// Rewrites a key, possibly two keys to the same one.
 trait Rewrite: Default + Send + Sync + 'static {
     fn rewritten(text: &str) -> String;
 }
@@ -19,7 +19,7 @@ fn inside<R: Rewrite>(key: &Key) -> Key {
     Key::new(R::rewritten(key.as_str())).unwrap_or_else(|_| key.clone())
 }
 
-/// Every verb rewrites alike and answers the key it was asked for, as real ones do.
+/// Every verb rewrites the key and returns the original, like real drivers with this flaw.
 #[async_trait]
 impl<R: Rewrite> Flaw for Rewriting<R> {
     async fn save(
@@ -97,7 +97,7 @@ rewrites! {
     SpacesMerged, merged_spaces_are_caught, |text| text.replace("  ", " ") => ["keys::spaces_are_kept"];
     CaseFolded, keys_without_case_are_caught, |text| text.to_lowercase() => [
         "keys::upper_and_lower_case_differ",
-        "keys::an_odd_key_is_copied_and_deleted_as_it_is",
+        "keys::an_unusual_key_is_copied_and_deleted_unchanged",
         "property::random_operations_agree_with_the_memory_driver"
     ];
     Composed, normalised_keys_are_caught, |text| text.replace("e\u{301}", "\u{e9}") => [
@@ -117,7 +117,7 @@ rewrites! {
         "keys::characters_with_a_meaning_in_urls_are_kept"
     ];
     Backslashes, backslashes_that_become_slashes_are_caught, |text| text.replace('\\', "/") => [
-        "keys::backslashes_are_no_separators"
+        "keys::backslashes_are_not_separators"
     ];
     TrailingDots, dots_that_are_cut_off_are_caught, |text| {
         if text.ends_with("..") { text.to_owned() } else { text.trim_end_matches('.').to_owned() }
@@ -139,7 +139,7 @@ rewrites! {
         "keys::keys_of_1024_bytes_are_kept_or_refused"
     ];
     SuffixesDropped, temporary_suffixes_that_are_dropped_are_caught, |text| text.trim_end_matches(".tmp").to_owned() => [
-        "keys::names_that_look_like_a_drivers_own_are_kept_or_refused"
+        "keys::names_that_resemble_internal_files_are_kept_or_refused"
     ];
     Devices, names_of_devices_that_are_rewritten_are_caught, |text| text.replace("con.", "CON.") => [
         "keys::names_that_windows_reserves_are_kept_or_refused"

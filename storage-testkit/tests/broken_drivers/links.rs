@@ -1,4 +1,4 @@
-//! Links that promise too much, or not what was asked for.
+//! Links with flaws.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `url` alone.
+/// A flaw of `url`.
 macro_rules! flawed_url {
     ($flaw:ident, |$inner:ident, $key:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
@@ -30,10 +30,10 @@ flawed_url!(IgnoresExpiry, |inner, key, _options| inner.link(key, &UrlOptions::d
 fn a_signed_link_that_is_public_is_caught() {
     caught::<IgnoresExpiry>(&[
         "url::an_expiry_is_never_ignored",
-        "url::a_signed_link_is_never_a_public_one",
-        "url::a_signed_link_says_when_it_ends",
-        "url::what_is_signed_makes_a_difference",
-        "url::the_signature_does_not_show_in_debug_output",
+        "url::a_signed_link_is_never_a_public_link",
+        "url::a_signed_link_states_when_it_expires",
+        "url::signed_links_with_different_options_differ",
+        "url::debug_output_hides_the_signature",
     ]);
 }
 
@@ -56,8 +56,8 @@ flawed_url!(AlwaysTheLongest, |inner, key, options| {
 #[test]
 fn a_link_that_works_too_long_is_caught() {
     caught::<AlwaysTheLongest>(&[
-        "url::a_signed_link_says_when_it_ends",
-        "url::what_is_signed_makes_a_difference",
+        "url::a_signed_link_states_when_it_expires",
+        "url::signed_links_with_different_options_differ",
     ]);
 }
 
@@ -70,7 +70,7 @@ flawed_url!(ForgetsResponseHeaders, |inner, key, options| {
 
 #[test]
 fn response_headers_that_are_forgotten_are_caught() {
-    caught::<ForgetsResponseHeaders>(&["url::what_is_signed_makes_a_difference"]);
+    caught::<ForgetsResponseHeaders>(&["url::signed_links_with_different_options_differ"]);
 }
 
 flawed_url!(UploadsAnything, |inner, key, options| {
@@ -82,7 +82,7 @@ flawed_url!(UploadsAnything, |inner, key, options| {
 
 #[test]
 fn upload_conditions_that_are_forgotten_are_caught() {
-    caught::<UploadsAnything>(&["url::an_upload_link_is_bound_to_what_was_asked"]);
+    caught::<UploadsAnything>(&["url::an_upload_link_is_bound_to_its_options"]);
 }
 
 flawed_url!(OneLinkForAll, |inner, key, options| {
@@ -95,7 +95,7 @@ flawed_url!(OneLinkForAll, |inner, key, options| {
 
 #[test]
 fn a_download_link_for_uploading_is_caught() {
-    caught::<OneLinkForAll>(&["url::an_upload_link_is_bound_to_what_was_asked"]);
+    caught::<OneLinkForAll>(&["url::an_upload_link_is_bound_to_its_options"]);
 }
 
 flawed_url!(DoesNotEncode, |inner, key, options| {
@@ -109,8 +109,8 @@ flawed_url!(DoesNotEncode, |inner, key, options| {
 #[test]
 fn links_that_are_not_encoded_are_caught() {
     caught::<DoesNotEncode>(&[
-        "url::public_links_encode_odd_keys",
-        "url::signed_links_encode_odd_keys",
+        "url::public_links_encode_unusual_keys",
+        "url::signed_links_encode_unusual_keys",
     ]);
 }
 
@@ -121,7 +121,7 @@ flawed_url!(LooksForTheObject, |inner, key, options| {
 
 #[test]
 fn a_link_that_needs_the_object_is_caught() {
-    caught::<LooksForTheObject>(&["url::a_link_is_made_without_looking_for_the_object"]);
+    caught::<LooksForTheObject>(&["url::a_link_to_a_missing_object_is_returned"]);
 }
 
 flawed_url!(PublicOnesEnd, |inner, key, options| {
@@ -132,7 +132,7 @@ flawed_url!(PublicOnesEnd, |inner, key, options| {
 
 #[test]
 fn a_public_link_that_ends_is_caught() {
-    caught::<PublicOnesEnd>(&["url::a_public_link_is_for_ever_and_names_the_key"]);
+    caught::<PublicOnesEnd>(&["url::a_public_link_has_no_end_and_contains_the_key"]);
 }
 
 flawed_url!(CannotSign, |inner, key, options| match options.expires_in {
@@ -141,8 +141,8 @@ flawed_url!(CannotSign, |inner, key, options| match options.expires_in {
 });
 
 #[test]
-fn a_capability_that_is_claimed_in_vain_is_caught() {
-    caught::<CannotSign>(&["url::each_kind_of_link_is_made_or_unsupported"]);
+fn a_capability_for_links_that_are_unsupported_is_caught() {
+    caught::<CannotSign>(&["url::each_kind_of_link_is_returned_or_unsupported"]);
 }
 
 flawed_url!(FormsForAnything, |inner, key, options| {
@@ -154,7 +154,7 @@ flawed_url!(FormsForAnything, |inner, key, options| {
 
 #[test]
 fn conditions_of_a_form_that_are_forgotten_are_caught() {
-    caught::<FormsForAnything>(&["url::a_form_is_bound_to_what_was_asked"]);
+    caught::<FormsForAnything>(&["url::a_form_is_bound_to_its_options"]);
 }
 
 flawed_url!(OneNameAlone, |inner, key, options| {
@@ -164,8 +164,8 @@ flawed_url!(OneNameAlone, |inner, key, options| {
 });
 
 #[test]
-fn a_form_for_one_name_where_any_was_asked_is_caught() {
-    caught::<OneNameAlone>(&["url::a_form_is_bound_to_what_was_asked"]);
+fn a_form_that_ignores_any_name_is_caught() {
+    caught::<OneNameAlone>(&["url::a_form_is_bound_to_its_options"]);
 }
 
 flawed_url!(FieldsInTheUrl, |inner, key, options| {
@@ -182,7 +182,7 @@ flawed_url!(FieldsInTheUrl, |inner, key, options| {
 
 #[test]
 fn a_form_whose_fields_show_is_caught() {
-    caught::<FieldsInTheUrl>(&["url::the_fields_of_a_form_do_not_show_in_debug_output"]);
+    caught::<FieldsInTheUrl>(&["url::debug_output_hides_the_fields_of_a_form"]);
 }
 
 flawed_url!(NeverStable, |inner, key, options| {
@@ -195,7 +195,7 @@ flawed_url!(NeverStable, |inner, key, options| {
 
 #[test]
 fn a_link_that_is_not_stable_is_caught() {
-    caught::<NeverStable>(&["url::a_stable_link_is_the_same_a_moment_later"]);
+    caught::<NeverStable>(&["url::a_stable_link_stays_the_same"]);
 }
 
 // Counts the time from the beginning of the window, and adds nothing for it.
@@ -207,10 +207,10 @@ flawed_url!(EndsWithinItsWindow, |inner, key, options| {
 
 #[test]
 fn a_stable_link_that_ends_too_early_is_caught() {
-    caught::<EndsWithinItsWindow>(&["url::a_stable_link_works_as_long_as_was_asked"]);
+    caught::<EndsWithinItsWindow>(&["url::a_stable_link_is_valid_as_long_as_requested"]);
 }
 
-/// Keeps its links by the path alone.
+/// Keeps links by path, whatever their options.
 #[derive(Default)]
 struct RemembersLinks(Mutex<Option<Link>>);
 
@@ -227,10 +227,10 @@ impl Flaw for RemembersLinks {
 
 #[test]
 fn a_stable_link_that_is_kept_for_other_keys_is_caught() {
-    caught::<RemembersLinks>(&["url::stable_links_to_different_things_differ"]);
+    caught::<RemembersLinks>(&["url::stable_links_with_different_options_differ"]);
 }
 
-/// Can do more than it says.
+/// Returns links without the capability.
 #[derive(Default)]
 struct DeniesLinks;
 
@@ -241,6 +241,6 @@ impl Flaw for DeniesLinks {
 }
 
 #[test]
-fn a_capability_that_is_denied_in_vain_is_caught() {
-    caught::<DeniesLinks>(&["url::each_kind_of_link_is_made_or_unsupported"]);
+fn links_without_their_capability_are_caught() {
+    caught::<DeniesLinks>(&["url::each_kind_of_link_is_returned_or_unsupported"]);
 }

@@ -1,4 +1,4 @@
-//! Listings in the wrong order, with too few or too many names, under the wrong prefix.
+//! Listings in the wrong order, with missing or additional names, or of the wrong prefix.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,8 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `list` alone: a function of what the sound listing of everything yields, or of the
-/// whole request.
+/// A flaw of `list`: a function of the sound listing of all objects, or of the whole request.
 macro_rules! flawed_list {
     ($flaw:ident, |$inner:ident, $prefix:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
@@ -32,7 +31,7 @@ macro_rules! flawed_list {
     };
 }
 
-/// A change of the whole listing, read into memory.
+/// Changes the listing as a whole, in memory.
 fn changed<F>(inner: &Sound, prefix: &Prefix, options: &ListOptions, change: F) -> EntryStream
 where
     F: FnOnce(&mut Vec<Entry>) + Send + 'static,
@@ -46,7 +45,7 @@ where
     stream::once(all).try_flatten().boxed()
 }
 
-/// The listing of the objects that a driver thinks match, as a sound driver would roll them up.
+/// Returns a sound listing of the objects that a predicate selects.
 fn matching<F>(inner: &Sound, prefix: &Prefix, options: &ListOptions, matches: F) -> EntryStream
 where
     F: Fn(&str) -> bool + Send + 'static,
@@ -69,8 +68,8 @@ flawed_list!(Backwards, |inner, prefix, options| changed(inner, prefix, options,
 #[test]
 fn an_unsorted_listing_is_caught() {
     caught::<Backwards>(&[
-        "list::all_keys_come_in_byte_order",
-        "list::a_rolled_up_prefix_comes_once_and_in_its_place",
+        "list::all_keys_are_listed_in_byte_order",
+        "list::a_common_prefix_is_listed_once_and_in_order",
         "list::a_listing_of_2300_objects_is_complete_and_in_order",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
@@ -83,8 +82,8 @@ flawed_list!(BySegment, |inner, prefix, options| changed(inner, prefix, options,
 #[test]
 fn a_listing_sorted_directory_by_directory_is_caught() {
     caught::<BySegment>(&[
-        "list::all_keys_come_in_byte_order",
-        "list::a_rolled_up_prefix_comes_once_and_in_its_place",
+        "list::all_keys_are_listed_in_byte_order",
+        "list::a_common_prefix_is_listed_once_and_in_order",
     ]);
 }
 
@@ -94,7 +93,7 @@ flawed_list!(IgnoringCase, |inner, prefix, options| changed(inner, prefix, optio
 
 #[test]
 fn a_listing_sorted_without_case_is_caught() {
-    caught::<IgnoringCase>(&["list::all_keys_come_in_byte_order"]);
+    caught::<IgnoringCase>(&["list::all_keys_are_listed_in_byte_order"]);
 }
 
 flawed_list!(GlobPrefix, |inner, prefix, options| {
@@ -112,7 +111,7 @@ flawed_list!(GlobPrefix, |inner, prefix, options| {
 
 #[test]
 fn a_prefix_with_a_glob_meaning_is_caught() {
-    caught::<GlobPrefix>(&["list::a_prefix_is_literal_bytes"]);
+    caught::<GlobPrefix>(&["list::a_prefix_matches_literal_bytes"]);
 }
 
 flawed_list!(ImpliedSlash, |inner, prefix, options| {
@@ -125,7 +124,7 @@ flawed_list!(ImpliedSlash, |inner, prefix, options| {
 fn a_slash_that_is_added_to_a_prefix_is_caught() {
     caught::<ImpliedSlash>(&[
         "list::no_slash_is_added_to_a_prefix",
-        "list::a_prefix_is_literal_bytes",
+        "list::a_prefix_matches_literal_bytes",
         "list::a_delimiter_lists_one_level",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
@@ -138,7 +137,7 @@ flawed_list!(PrefixWithoutCase, |inner, prefix, options| {
 
 #[test]
 fn a_prefix_without_case_is_caught() {
-    caught::<PrefixWithoutCase>(&["list::a_prefix_is_literal_bytes"]);
+    caught::<PrefixWithoutCase>(&["list::a_prefix_matches_literal_bytes"]);
 }
 
 flawed_list!(PrefixAnywhere, |inner, prefix, options| {
@@ -148,7 +147,7 @@ flawed_list!(PrefixAnywhere, |inner, prefix, options| {
 
 #[test]
 fn a_prefix_that_matches_in_the_middle_is_caught() {
-    caught::<PrefixAnywhere>(&["list::a_prefix_is_literal_bytes"]);
+    caught::<PrefixAnywhere>(&["list::a_prefix_matches_literal_bytes"]);
 }
 
 flawed_list!(DotsAreDirectories, |inner, prefix, options| {
@@ -160,7 +159,7 @@ flawed_list!(DotsAreDirectories, |inner, prefix, options| {
 
 #[test]
 fn a_prefix_of_dots_that_is_refused_is_caught() {
-    caught::<DotsAreDirectories>(&["list::a_prefix_of_dots_is_only_text"]);
+    caught::<DotsAreDirectories>(&["list::dots_in_a_prefix_have_no_meaning"]);
 }
 
 flawed_list!(MissingDirectoryFails, |inner, prefix, options| {
@@ -178,8 +177,8 @@ flawed_list!(MissingDirectoryFails, |inner, prefix, options| {
 #[test]
 fn an_error_for_an_empty_listing_is_caught() {
     caught::<MissingDirectoryFails>(&[
-        "list::an_empty_storage_lists_nothing",
-        "list::a_prefix_is_literal_bytes",
+        "list::an_empty_storage_has_an_empty_listing",
+        "list::a_prefix_matches_literal_bytes",
     ]);
 }
 
@@ -190,7 +189,7 @@ flawed_list!(FirstPageOnly, |inner, prefix, options| inner
     .boxed());
 
 #[test]
-fn a_listing_of_the_first_page_alone_is_caught() {
+fn a_listing_of_only_the_first_page_is_caught() {
     caught::<FirstPageOnly>(&["list::a_listing_of_2300_objects_is_complete_and_in_order"]);
 }
 
@@ -222,7 +221,7 @@ fn a_listing_that_repeats_an_entry_between_pages_is_caught() {
     ]);
 }
 
-/// Pages by number: what is deleted on the pages before moves the rest.
+/// Numbers its pages, so that a deletion on an earlier page moves the later entries.
 #[derive(Default)]
 struct PagesByNumber;
 
@@ -238,8 +237,8 @@ impl Flaw for PagesByNumber {
 }
 
 #[test]
-fn a_listing_that_others_move_is_caught() {
-    caught::<PagesByNumber>(&["list::what_is_there_throughout_is_listed_once"]);
+fn a_listing_that_misses_objects_after_a_delete_is_caught() {
+    caught::<PagesByNumber>(&["list::an_object_that_exists_throughout_is_listed_once"]);
 }
 
 flawed_list!(ObjectsOnly, |inner, prefix, options| {
@@ -251,7 +250,7 @@ flawed_list!(ObjectsOnly, |inner, prefix, options| {
 fn a_level_without_its_prefixes_is_caught() {
     caught::<ObjectsOnly>(&[
         "list::a_delimiter_lists_one_level",
-        "list::entries_tell_objects_from_prefixes",
+        "list::entries_distinguish_objects_from_prefixes",
         "list::any_text_can_be_a_delimiter",
     ]);
 }
@@ -274,7 +273,7 @@ flawed_list!(RepeatsPrefixes, |inner, prefix, options| {
 #[test]
 fn a_prefix_that_comes_more_than_once_is_caught() {
     caught::<RepeatsPrefixes>(&[
-        "list::a_rolled_up_prefix_comes_once_and_in_its_place",
+        "list::a_common_prefix_is_listed_once_and_in_order",
         "list::a_delimiter_lists_one_level",
     ]);
 }
@@ -303,7 +302,7 @@ flawed_list!(ListsBelow, |inner, prefix, options| {
 });
 
 #[test]
-fn a_level_below_the_one_that_was_meant_is_caught() {
+fn a_listing_of_the_wrong_level_is_caught() {
     caught::<ListsBelow>(&[
         "list::a_delimiter_lists_one_level",
         "list::no_slash_is_added_to_a_prefix",
@@ -319,10 +318,10 @@ flawed_list!(StartsAt, |inner, prefix, options| {
 #[test]
 fn a_start_after_that_includes_the_name_is_caught() {
     caught::<StartsAt>(&[
-        "list::start_after_goes_on_behind_a_name",
-        "list::start_after_goes_with_a_prefix",
-        "list::start_after_compares_rolled_up_names",
-        "list::a_listing_taken_up_after_each_entry_misses_none",
+        "list::start_after_continues_after_a_name",
+        "list::start_after_applies_together_with_a_prefix",
+        "list::start_after_compares_common_prefixes",
+        "list::a_listing_that_is_resumed_after_each_entry_is_complete",
     ]);
 }
 
@@ -333,7 +332,7 @@ flawed_list!(IgnoresStartAfter, |inner, prefix, options| {
 #[test]
 fn a_start_after_that_is_ignored_is_caught() {
     caught::<IgnoresStartAfter>(&[
-        "list::start_after_goes_on_behind_a_name",
+        "list::start_after_continues_after_a_name",
         "list::a_listing_of_2300_objects_is_complete_and_in_order",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
@@ -349,8 +348,8 @@ flawed_list!(ComparesKeys, |inner, prefix, options| {
 #[test]
 fn a_start_after_that_compares_keys_is_caught() {
     caught::<ComparesKeys>(&[
-        "list::start_after_compares_rolled_up_names",
-        "list::a_listing_taken_up_after_each_entry_misses_none",
+        "list::start_after_compares_common_prefixes",
+        "list::a_listing_that_is_resumed_after_each_entry_is_complete",
     ]);
 }
 
@@ -361,7 +360,7 @@ flawed_list!(StartAfterBelowThePrefix, |inner, prefix, options| {
 
 #[test]
 fn a_start_after_that_is_taken_relative_to_the_prefix_is_caught() {
-    caught::<StartAfterBelowThePrefix>(&["list::start_after_goes_with_a_prefix"]);
+    caught::<StartAfterBelowThePrefix>(&["list::start_after_applies_together_with_a_prefix"]);
 }
 
 flawed_list!(StartAfterMustBeAKey, |inner, prefix, options| {
@@ -374,8 +373,8 @@ flawed_list!(StartAfterMustBeAKey, |inner, prefix, options| {
 #[test]
 fn a_start_after_that_must_be_a_key_is_caught() {
     caught::<StartAfterMustBeAKey>(&[
-        "list::start_after_is_any_text",
-        "list::start_after_compares_rolled_up_names",
+        "list::start_after_accepts_any_text",
+        "list::start_after_compares_common_prefixes",
     ]);
 }
 
@@ -390,8 +389,8 @@ flawed_list!(NoSizes, |inner, prefix, options| changed(inner, prefix, options, |
 #[test]
 fn sizes_that_are_missing_are_caught() {
     caught::<NoSizes>(&[
-        "list::entries_tell_what_stat_tells",
-        "list::overwriting_an_object_lists_it_once",
+        "list::entries_agree_with_stat",
+        "list::an_overwritten_object_is_listed_once",
     ]);
 }
 
@@ -404,8 +403,8 @@ flawed_list!(OtherETags, |inner, prefix, options| changed(inner, prefix, options
 }));
 
 #[test]
-fn an_etag_that_stat_does_not_tell_is_caught() {
-    caught::<OtherETags>(&["list::entries_tell_what_stat_tells"]);
+fn a_listed_etag_that_differs_from_stat_is_caught() {
+    caught::<OtherETags>(&["list::entries_agree_with_stat"]);
 }
 
 flawed_list!(AsksAtOnce, |inner, prefix, options| {
@@ -416,7 +415,7 @@ flawed_list!(AsksAtOnce, |inner, prefix, options| {
 
 #[test]
 fn a_listing_that_is_made_before_it_is_polled_is_caught() {
-    caught::<AsksAtOnce>(&["list::nothing_is_asked_before_the_first_poll"]);
+    caught::<AsksAtOnce>(&["list::a_listing_starts_at_the_first_poll"]);
 }
 
 flawed_list!(ListsDirectories, |inner, prefix, options| changed(inner, prefix, options, |all| {
@@ -433,7 +432,7 @@ flawed_list!(ListsDirectories, |inner, prefix, options| changed(inner, prefix, o
 #[test]
 fn directories_that_are_listed_as_objects_are_caught() {
     caught::<ListsDirectories>(&[
-        "list::all_keys_come_in_byte_order",
+        "list::all_keys_are_listed_in_byte_order",
         "list::deeply_nested_keys_are_listed",
     ]);
 }
@@ -449,7 +448,7 @@ flawed_list!(HidesDotNames, |inner, prefix, options| {
 
 #[test]
 fn hidden_names_are_caught() {
-    caught::<HidesDotNames>(&["keys::dots_are_kept", "list::a_prefix_of_dots_is_only_text"]);
+    caught::<HidesDotNames>(&["keys::dots_are_kept", "list::dots_in_a_prefix_have_no_meaning"]);
 }
 
 flawed_list!(HidesTemporaryNames, |inner, prefix, options| {
@@ -464,11 +463,11 @@ flawed_list!(HidesTemporaryNames, |inner, prefix, options| {
 #[test]
 fn names_hidden_for_looking_temporary_are_caught() {
     caught::<HidesTemporaryNames>(&[
-        "keys::names_that_look_like_a_drivers_own_are_kept_or_refused",
+        "keys::names_that_resemble_internal_files_are_kept_or_refused",
     ]);
 }
 
-/// Remembers prefixes for ever.
+/// Lists a prefix after its last object is deleted.
 #[derive(Default)]
 struct KeepsPrefixes {
     seen: std::sync::Mutex<BTreeSet<String>>,
@@ -506,7 +505,7 @@ fn a_directory_that_stays_when_its_last_object_goes_is_caught() {
     caught::<KeepsPrefixes>(&["list::a_prefix_disappears_with_its_last_object"]);
 }
 
-/// Gives a connection back only when the listing was read to its end.
+/// Releases a connection only at the end of the listing.
 struct LeaksListings {
     connections: Arc<Semaphore>,
 }
@@ -535,10 +534,10 @@ impl Flaw for LeaksListings {
 
 #[test]
 fn a_connection_that_a_dropped_listing_keeps_is_caught() {
-    caught::<LeaksListings>(&["list::a_listing_that_is_dropped_half_way_does_no_harm"]);
+    caught::<LeaksListings>(&["list::a_partly_read_listing_can_be_dropped"]);
 }
 
-/// Takes an unreachable backend for an empty one.
+/// Lists nothing if the backend is broken.
 #[derive(Default)]
 struct TroubleIsEmpty;
 
@@ -550,7 +549,7 @@ impl Flaw for TroubleIsEmpty {
 
 #[test]
 fn a_listing_that_swallows_errors_is_caught() {
-    caught::<TroubleIsEmpty>(&["errors::list_does_not_take_trouble_for_an_empty_storage"]);
+    caught::<TroubleIsEmpty>(&["errors::list_fails_on_a_broken_backend"]);
 }
 
 flawed_list!(EndsAfterErrors, |inner, prefix, options| {
@@ -567,8 +566,8 @@ flawed_list!(EndsAfterErrors, |inner, prefix, options| {
 #[test]
 fn a_listing_that_ends_after_an_error_that_continues_is_caught() {
     caught::<EndsAfterErrors>(&[
-        "list::a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues",
-        "delete_prefix::what_cannot_be_read_is_named_and_the_rest_is_gone",
+        "list::an_unreadable_directory_is_one_error_and_the_listing_continues",
+        "delete_prefix::an_unreadable_directory_is_reported_and_the_rest_is_deleted",
     ]);
 }
 
@@ -577,9 +576,9 @@ flawed_list!(UnmarkedErrors, |inner, prefix, options| {
 });
 
 #[test]
-fn an_error_that_does_not_say_that_the_listing_continues_is_caught() {
+fn an_error_without_the_mark_that_the_listing_continues_is_caught() {
     caught::<UnmarkedErrors>(&[
-        "list::a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues",
+        "list::an_unreadable_directory_is_one_error_and_the_listing_continues",
     ]);
 }
 
@@ -593,8 +592,8 @@ flawed_list!(HidesErrors, |inner, prefix, options| {
 #[test]
 fn a_directory_that_is_passed_over_without_an_error_is_caught() {
     caught::<HidesErrors>(&[
-        "list::a_directory_that_cannot_be_read_is_one_error_and_the_listing_continues",
-        "list::a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it",
+        "list::an_unreadable_directory_is_one_error_and_the_listing_continues",
+        "list::a_listing_that_begins_inside_an_unreadable_directory_reports_it",
     ]);
 }
 
@@ -608,7 +607,7 @@ flawed_list!(SkipsErrorsBeforeStart, |inner, prefix, options| {
 #[test]
 fn an_error_that_is_left_out_because_its_key_is_before_the_start_is_caught() {
     caught::<SkipsErrorsBeforeStart>(&[
-        "list::a_listing_that_begins_inside_a_directory_that_cannot_be_read_reports_it",
+        "list::a_listing_that_begins_inside_an_unreadable_directory_reports_it",
     ]);
 }
 
@@ -617,8 +616,10 @@ flawed_list!(LooksIntoDirectories, |inner, prefix, options| {
 });
 
 #[test]
-fn a_level_that_looks_into_what_cannot_be_read_is_caught() {
-    caught::<LooksIntoDirectories>(&["list::one_level_shows_a_directory_that_cannot_be_read"]);
+fn a_listing_of_one_level_that_reads_an_unreadable_directory_is_caught() {
+    caught::<LooksIntoDirectories>(&[
+        "list::a_listing_of_one_level_contains_an_unreadable_directory",
+    ]);
 }
 
 flawed_list!(MarkersAreErrors, |inner, prefix, options| {
@@ -637,8 +638,8 @@ flawed_list!(MarkersAreErrors, |inner, prefix, options| {
 fn folder_markers_that_are_errors_are_caught() {
     caught::<MarkersAreErrors>(&[
         "list::folder_markers_are_counted_and_are_neither_entries_nor_errors",
-        "list::folder_markers_are_listed_on_request_in_their_places",
-        "delete_prefix::folder_markers_are_gone_and_other_prefixes_keep_theirs",
+        "list::folder_markers_are_listed_in_order_on_request",
+        "delete_prefix::folder_markers_below_the_prefix_are_deleted_and_others_stay",
     ]);
 }
 
@@ -651,11 +652,11 @@ flawed_list!(HidesMarkers, |inner, prefix, options| {
 fn folder_markers_that_are_hidden_are_caught() {
     caught::<HidesMarkers>(&[
         "list::folder_markers_are_counted_and_are_neither_entries_nor_errors",
-        "delete_prefix::folder_markers_are_gone_and_other_prefixes_keep_theirs",
+        "delete_prefix::folder_markers_below_the_prefix_are_deleted_and_others_stay",
     ]);
 }
 
-/// Deletes a directory where a marker was meant, as a file system would.
+/// Deletes the directory of a folder marker, like a file system.
 #[derive(Default)]
 struct MarkersAreDirectories;
 
@@ -673,13 +674,13 @@ impl Flaw for MarkersAreDirectories {
 }
 
 #[test]
-fn a_folder_marker_that_takes_its_directory_along_is_caught() {
+fn a_folder_marker_whose_deletion_removes_its_directory_is_caught() {
     caught::<MarkersAreDirectories>(&[
-        "list::a_folder_marker_is_deleted_and_what_is_below_it_stays",
+        "list::a_folder_marker_is_deleted_and_objects_below_it_stay",
     ]);
 }
 
-/// Says that a marker is gone, and leaves it.
+/// Reports success and does not delete the marker.
 #[derive(Default)]
 struct MarkersStay;
 
@@ -693,8 +694,8 @@ impl Flaw for MarkersStay {
 #[test]
 fn a_folder_marker_that_stays_is_caught() {
     caught::<MarkersStay>(&[
-        "list::a_folder_marker_is_deleted_and_what_is_below_it_stays",
-        "delete_prefix::folder_markers_are_gone_and_other_prefixes_keep_theirs",
+        "list::a_folder_marker_is_deleted_and_objects_below_it_stay",
+        "delete_prefix::folder_markers_below_the_prefix_are_deleted_and_others_stay",
     ]);
 }
 
@@ -706,6 +707,6 @@ flawed_list!(IgnoresLastSlash, |inner, prefix, options| {
 #[test]
 fn a_prefix_whose_slash_is_ignored_is_caught() {
     caught::<IgnoresLastSlash>(&[
-        "delete_prefix::all_below_the_prefix_is_gone_and_its_neighbours_stay",
+        "delete_prefix::all_objects_below_the_prefix_are_deleted_and_others_stay",
     ]);
 }

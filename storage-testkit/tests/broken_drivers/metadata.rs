@@ -1,4 +1,4 @@
-//! Metadata that is lost, mangled or left over.
+//! Metadata that is lost, changed or not replaced.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use storage_core::{
 
 use crate::flaw::{Flaw, Notes, Sound, caught, flawed_save};
 
-/// Saves with metadata that is not what was given.
+/// Saves with changed metadata.
 async fn save_with(
     inner: &Sound,
     key: &Key,
@@ -37,7 +37,7 @@ flawed_save!(KeepsOldMetadata, |_flaw, inner, key, payload, options| {
 fn metadata_that_is_lost_on_overwrite_is_caught() {
     caught::<KeepsOldMetadata>(&[
         "metadata::an_overwrite_replaces_all_metadata",
-        "concurrency::readers_during_1000_overwrites_see_whole_versions",
+        "concurrency::readers_during_1000_overwrites_see_complete_versions",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -74,7 +74,7 @@ flawed_save!(MetadataOutlives, |flaw, inner, key, payload, options| {
 #[test]
 fn metadata_that_outlives_its_object_is_caught() {
     caught::<MetadataOutlives>(&[
-        "metadata::metadata_of_a_deleted_object_does_not_come_back",
+        "metadata::metadata_of_a_deleted_object_does_not_reappear",
         "delete::a_deleted_key_can_be_saved_again",
     ]);
 }
@@ -123,7 +123,7 @@ flawed_save!(AsciiOnly, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn user_metadata_that_loses_its_accents_is_caught() {
-    caught::<AsciiOnly>(&["metadata::user_metadata_may_hold_any_text"]);
+    caught::<AsciiOnly>(&["metadata::values_of_user_metadata_are_any_text"]);
 }
 
 #[derive(Default)]
@@ -137,7 +137,7 @@ flawed_save!(UserMetadataCut, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn long_user_metadata_that_is_cut_is_caught() {
-    caught::<UserMetadataCut>(&["metadata::as_much_user_metadata_as_is_allowed_is_kept"]);
+    caught::<UserMetadataCut>(&["metadata::the_maximum_of_user_metadata_is_kept"]);
 }
 
 #[derive(Default)]
@@ -153,7 +153,7 @@ flawed_save!(NamesRewritten, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn rewritten_names_of_user_metadata_are_caught() {
-    caught::<NamesRewritten>(&["metadata::user_metadata_may_have_any_token_for_a_name"]);
+    caught::<NamesRewritten>(&["metadata::names_of_user_metadata_are_any_token"]);
 }
 
 #[derive(Default)]
@@ -168,8 +168,8 @@ flawed_save!(GuessesAgain, |_flaw, inner, key, payload, options| {
 #[test]
 fn a_driver_that_guesses_the_content_type_itself_is_caught() {
     caught::<GuessesAgain>(&[
-        "metadata::a_given_content_type_is_kept_word_for_word",
-        "metadata::the_content_type_is_read_out_of_the_first_bytes",
+        "metadata::a_given_content_type_is_kept_unchanged",
+        "metadata::the_content_type_is_detected_from_the_first_bytes",
     ]);
 }
 
@@ -183,7 +183,7 @@ flawed_save!(SniffsAlways, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_content_type_that_is_always_read_out_of_the_bytes_is_caught() {
+fn a_content_type_that_is_always_detected_from_the_bytes_is_caught() {
     caught::<SniffsAlways>(&["metadata::the_content_type_is_guessed_from_the_key"]);
 }
 
@@ -254,7 +254,7 @@ fn a_time_that_does_not_fit_is_caught() {
     caught::<ThirtyTwoBits>(&["metadata::expires_is_kept_in_whole_seconds"]);
 }
 
-/// Keeps metadata by the file's name, whatever its directory.
+/// Keeps metadata by file name, without the directory.
 #[derive(Default)]
 struct SharedSidecars {
     by_name: Mutex<HashMap<String, Metadata>>,
@@ -329,5 +329,5 @@ impl Flaw for StaleChecksums {
 
 #[test]
 fn checksums_of_an_older_version_are_caught() {
-    caught::<StaleChecksums>(&["checksums::an_overwrite_leaves_no_checksum_of_the_old_bytes"]);
+    caught::<StaleChecksums>(&["checksums::an_overwrite_removes_the_checksums_of_the_old_bytes"]);
 }

@@ -1,4 +1,4 @@
-//! `create_new`, `if_match` and `unique_name` that do not do what they are for.
+//! `create_new`, `if_match` and `unique_name` with flaws.
 
 use storage_core::{Driver, ETag, Error, ErrorKind, Key, SaveMode, keys};
 
@@ -20,10 +20,10 @@ flawed_save!(CreateNewLooksFirst, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_create_new_that_looks_first_is_caught() {
+fn a_create_new_that_checks_before_it_saves_is_caught() {
     caught::<CreateNewLooksFirst>(&[
-        "create_new::of_32_racers_exactly_one_wins",
-        "create_new::of_32_racers_with_streams_exactly_one_wins",
+        "create_new::one_of_32_concurrent_saves_succeeds",
+        "create_new::one_of_32_concurrent_saves_of_streams_succeeds",
     ]);
 }
 
@@ -41,8 +41,8 @@ flawed_save!(CreateNewOverwrites, |_flaw, inner, key, payload, options| {
 #[test]
 fn a_create_new_that_overwrites_is_caught() {
     caught::<CreateNewOverwrites>(&[
-        "create_new::a_taken_key_is_refused_and_nothing_changes",
-        "create_new::an_empty_object_takes_its_key",
+        "create_new::create_new_refuses_a_taken_key_and_changes_nothing",
+        "create_new::create_new_refuses_the_key_of_an_empty_object",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -60,9 +60,9 @@ flawed_save!(IfMatchIgnored, |_flaw, inner, key, payload, options| {
 #[test]
 fn a_save_that_ignores_if_match_is_caught() {
     caught::<IfMatchIgnored>(&[
-        "if_match::an_old_version_is_refused_and_nothing_changes",
-        "if_match::a_missing_object_is_refused_and_not_made",
-        "if_match::of_32_racers_on_one_version_exactly_one_wins",
+        "if_match::an_outdated_etag_is_refused_and_changes_nothing",
+        "if_match::a_missing_object_is_refused_and_not_created",
+        "if_match::one_of_32_concurrent_saves_on_one_version_succeeds",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -97,8 +97,8 @@ flawed_save!(IfMatchLooksFirst, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn an_if_match_that_looks_first_is_caught() {
-    caught::<IfMatchLooksFirst>(&["if_match::of_32_racers_on_one_version_exactly_one_wins"]);
+fn an_if_match_that_checks_before_it_saves_is_caught() {
+    caught::<IfMatchLooksFirst>(&["if_match::one_of_32_concurrent_saves_on_one_version_succeeds"]);
 }
 
 #[derive(Default)]
@@ -113,10 +113,10 @@ flawed_save!(UniqueNameOverwrites, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_unique_name_that_is_none_is_caught() {
+fn a_unique_name_that_overwrites_is_caught() {
     caught::<UniqueNameOverwrites>(&[
-        "unique_name::a_taken_key_gets_a_similar_one_and_both_stay",
-        "unique_name::a_stream_finds_another_name_too",
+        "unique_name::a_taken_key_leads_to_a_similar_one_and_both_objects_stay",
+        "unique_name::a_stream_is_saved_under_a_similar_name",
     ]);
 }
 
@@ -134,8 +134,8 @@ flawed_save!(UniqueNameLooksFirst, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_unique_name_that_two_racers_get_is_caught() {
-    caught::<UniqueNameLooksFirst>(&["unique_name::of_32_racers_each_gets_a_name_of_its_own"]);
+fn a_unique_name_that_two_saves_get_is_caught() {
+    caught::<UniqueNameLooksFirst>(&["unique_name::each_of_32_concurrent_saves_gets_its_own_name"]);
 }
 
 #[derive(Default)]
@@ -150,7 +150,9 @@ flawed_save!(UniqueNameAnywhere, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn a_unique_name_in_another_directory_is_caught() {
-    caught::<UniqueNameAnywhere>(&["unique_name::a_taken_key_gets_a_similar_one_and_both_stay"]);
+    caught::<UniqueNameAnywhere>(&[
+        "unique_name::a_taken_key_leads_to_a_similar_one_and_both_objects_stay",
+    ]);
 }
 
 #[derive(Default)]
@@ -163,8 +165,8 @@ flawed_save!(NeverNew, |_flaw, inner, key, payload, options| match options.mode 
 #[test]
 fn a_create_new_that_never_succeeds_is_caught() {
     caught::<NeverNew>(&[
-        "create_new::a_free_key_is_taken",
-        "create_new::of_32_racers_exactly_one_wins",
+        "create_new::create_new_saves_under_a_free_key",
+        "create_new::one_of_32_concurrent_saves_succeeds",
     ]);
 }
 
@@ -178,9 +180,9 @@ flawed_save!(NeverMatches, |_flaw, inner, key, payload, options| match options.m
 #[test]
 fn an_if_match_that_never_holds_is_caught() {
     caught::<NeverMatches>(&[
-        "if_match::the_present_version_is_replaced",
+        "if_match::the_current_version_is_replaced",
         "if_match::no_update_of_a_shared_counter_is_lost",
-        "if_match::of_32_racers_on_one_version_exactly_one_wins",
+        "if_match::one_of_32_concurrent_saves_on_one_version_succeeds",
     ]);
 }
 
@@ -197,7 +199,7 @@ flawed_save!(IfMatchTouches, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_failed_save_that_uses_the_version_up_is_caught() {
+fn a_failed_save_that_changes_the_etag_is_caught() {
     caught::<IfMatchTouches>(&["if_match::a_failed_stream_leaves_the_old_object"]);
 }
 
@@ -210,10 +212,10 @@ flawed_save!(AnswersAnotherETag, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn an_etag_that_is_no_good_for_the_next_save_is_caught() {
+fn a_returned_etag_that_does_not_match_is_caught() {
     caught::<AnswersAnotherETag>(&[
-        "if_match::the_answered_etag_is_good_for_the_next_save",
-        "stat_exists::save_stat_and_open_tell_the_same",
+        "if_match::the_returned_etag_matches_in_the_next_save",
+        "stat_exists::save_stat_and_open_return_the_same_metadata",
     ]);
 }
 
@@ -227,8 +229,8 @@ flawed_save!(AlwaysAnotherName, |_flaw, inner, key, payload, options| match opti
 #[test]
 fn a_free_name_that_is_not_used_is_caught() {
     caught::<AlwaysAnotherName>(&[
-        "unique_name::a_free_key_is_used_as_it_is",
-        "unique_name::of_32_racers_each_gets_a_name_of_its_own",
+        "unique_name::a_free_key_is_used_unchanged",
+        "unique_name::each_of_32_concurrent_saves_gets_its_own_name",
     ]);
 }
 
@@ -244,5 +246,5 @@ flawed_save!(NumbersNames, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn a_long_name_that_has_no_similar_one_is_caught() {
-    caught::<NumbersNames>(&["unique_name::any_name_has_a_similar_one"]);
+    caught::<NumbersNames>(&["unique_name::every_name_has_a_similar_one"]);
 }

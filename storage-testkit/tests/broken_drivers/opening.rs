@@ -1,4 +1,4 @@
-//! Ranges that are off, conditions that are ignored, bodies that are mixtures.
+//! Wrong ranges, ignored conditions, bodies of more than one version.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::sync::{RwLock, Semaphore};
 
 use crate::flaw::{Flaw, Sound, caught};
 
-/// A flaw of `open` alone.
+/// A flaw of `open`.
 macro_rules! flawed_open {
     ($flaw:ident, |$inner:ident, $key:ident, $options:ident| $body:expr) => {
         #[derive(Default)]
@@ -34,14 +34,14 @@ macro_rules! flawed_open {
     };
 }
 
-/// The same options with another range.
+/// Returns the options with another range.
 fn in_range(options: &OpenOptions, range: Option<ByteRange>) -> OpenOptions {
     let mut options = options.clone();
     options.range = range;
     options
 }
 
-/// An object that claims a range whose bytes are others.
+/// Returns an object whose bytes are not those of its range.
 async fn claiming(object: Object, range: Range<u64>) -> Result<Object> {
     let meta = object.meta().clone();
     Ok(Object::from_bytes(meta, range, object.bytes().await?))
@@ -55,12 +55,12 @@ flawed_open!(IgnoresRanges, |inner, key, options| inner
 #[test]
 fn a_range_that_is_ignored_is_caught() {
     caught::<IgnoresRanges>(&[
-        "range::from_to_yields_the_bytes_before_the_end",
-        "range::from_yields_the_rest",
-        "range::last_yields_the_end",
+        "range::from_to_returns_the_bytes_before_the_end",
+        "range::from_returns_the_rest",
+        "range::last_returns_the_end",
         "range::a_start_past_the_object_is_not_satisfiable",
         "range::no_range_of_an_empty_object_is_satisfiable",
-        "range::a_range_streams_as_it_reads",
+        "range::a_streamed_range_has_the_right_bytes",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -76,9 +76,9 @@ flawed_open!(EndIsIncluded, |inner, key, options| {
 #[test]
 fn a_range_with_its_end_is_caught() {
     caught::<EndIsIncluded>(&[
-        "range::from_to_yields_the_bytes_before_the_end",
-        "range::every_range_of_a_small_object_is_right",
-        "range::ranges_of_a_large_object_are_right",
+        "range::from_to_returns_the_bytes_before_the_end",
+        "range::every_range_of_a_small_object_has_the_right_bytes",
+        "range::ranges_of_a_large_object_have_the_right_bytes",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -94,8 +94,8 @@ flawed_open!(LastIsFirst, |inner, key, options| {
 #[test]
 fn the_first_bytes_in_place_of_the_last_are_caught() {
     caught::<LastIsFirst>(&[
-        "range::last_yields_the_end",
-        "range::every_range_of_a_small_object_is_right",
+        "range::last_returns_the_end",
+        "range::every_range_of_a_small_object_has_the_right_bytes",
     ]);
 }
 
@@ -110,8 +110,8 @@ flawed_open!(LastUnderflows, |inner, key, options| {
 });
 
 #[test]
-fn more_last_bytes_than_there_are_being_refused_is_caught() {
-    caught::<LastUnderflows>(&["range::an_end_past_the_object_is_brought_back_to_it"]);
+fn a_suffix_range_that_is_refused_for_its_length_is_caught() {
+    caught::<LastUnderflows>(&["range::an_end_past_the_object_is_reduced_to_its_size"]);
 }
 
 flawed_open!(
@@ -147,7 +147,7 @@ flawed_open!(EndIsNotBroughtBack, |inner, key, options| {
 
 #[test]
 fn a_range_refused_for_its_end_is_caught() {
-    caught::<EndIsNotBroughtBack>(&["range::an_end_past_the_object_is_brought_back_to_it"]);
+    caught::<EndIsNotBroughtBack>(&["range::an_end_past_the_object_is_reduced_to_its_size"]);
 }
 
 flawed_open!(SizeOfTheRange, |inner, key, options| {
@@ -160,10 +160,10 @@ flawed_open!(SizeOfTheRange, |inner, key, options| {
 });
 
 #[test]
-fn the_size_of_the_range_for_the_objects_is_caught() {
+fn the_size_of_the_range_in_place_of_the_object_is_caught() {
     caught::<SizeOfTheRange>(&[
-        "range::from_to_yields_the_bytes_before_the_end",
-        "stat_exists::save_stat_and_open_tell_the_same",
+        "range::from_to_returns_the_bytes_before_the_end",
+        "stat_exists::save_stat_and_open_return_the_same_metadata",
     ]);
 }
 
@@ -175,7 +175,7 @@ flawed_open!(RangeFromZero, |inner, key, options| {
 
 #[test]
 fn a_range_that_claims_other_positions_is_caught() {
-    caught::<RangeFromZero>(&["range::from_yields_the_rest"]);
+    caught::<RangeFromZero>(&["range::from_returns_the_rest"]);
 }
 
 flawed_open!(BytesFromZero, |inner, key, options| {
@@ -187,7 +187,10 @@ flawed_open!(BytesFromZero, |inner, key, options| {
 
 #[test]
 fn other_bytes_than_the_range_claims_are_caught() {
-    caught::<BytesFromZero>(&["range::from_yields_the_rest", "range::a_range_streams_as_it_reads"]);
+    caught::<BytesFromZero>(&[
+        "range::from_returns_the_rest",
+        "range::a_streamed_range_has_the_right_bytes",
+    ]);
 }
 
 flawed_open!(ShortBody, |inner, key, options| {
@@ -200,8 +203,8 @@ flawed_open!(ShortBody, |inner, key, options| {
 #[test]
 fn a_body_that_ends_early_is_caught() {
     caught::<ShortBody>(&[
-        "open::the_body_is_as_long_as_the_metadata_says",
-        "save::a_stream_of_unknown_size_is_saved_whole",
+        "open::the_body_has_the_size_in_the_metadata",
+        "save::a_stream_of_unknown_size_is_saved_completely",
     ]);
 }
 
@@ -217,12 +220,12 @@ fn an_empty_object_for_a_missing_one_is_caught() {
     caught::<MissingIsEmpty>(&[
         "open::a_missing_object_is_not_found",
         "delete::a_deleted_object_is_gone",
-        "stat_exists::a_prefix_of_keys_is_no_object",
+        "stat_exists::a_prefix_of_keys_is_not_an_object",
         "errors::an_error_names_verb_driver_and_key",
     ]);
 }
 
-/// Opens with conditions that were changed before they are evaluated.
+/// Changes the conditions before they are evaluated.
 async fn on(
     inner: &Sound,
     key: &Key,
@@ -255,12 +258,12 @@ flawed_condition! {
         "conditions::if_match_refuses_another_version",
         "conditions::if_match_compares_strongly",
         "conditions::if_match_is_evaluated_first",
-        "concurrency::a_range_on_an_etag_is_of_that_version",
+        "concurrency::a_range_with_if_match_is_of_that_version",
         "property::random_operations_agree_with_the_memory_driver"
     ];
     IgnoresIfNoneMatch, an_if_none_match_that_is_ignored_is_caught, |options| options.if_none_match = None => [
-        "conditions::if_none_match_tells_that_nothing_changed",
-        "conditions::if_match_that_holds_leaves_the_others_to_decide",
+        "conditions::if_none_match_reports_an_unchanged_object",
+        "conditions::a_matching_if_match_leaves_the_decision_to_the_other_conditions",
         "property::random_operations_agree_with_the_memory_driver"
     ];
     IgnoresIfModifiedSince, an_if_modified_since_that_is_ignored_is_caught, |options| options.if_modified_since = None => [
@@ -285,7 +288,7 @@ flawed_open!(SinceCounts, |inner, key, options| {
 });
 
 #[test]
-fn an_if_modified_since_that_counts_beside_an_etag_is_caught() {
+fn an_if_modified_since_that_is_evaluated_beside_if_none_match_is_caught() {
     caught::<SinceCounts>(&["conditions::if_modified_since_is_ignored_beside_if_none_match"]);
 }
 
@@ -308,7 +311,7 @@ flawed_open!(RangeFirst, |inner, key, options| {
 });
 
 #[test]
-fn a_range_that_is_looked_at_before_the_conditions_is_caught() {
+fn a_range_that_is_evaluated_before_the_conditions_is_caught() {
     caught::<RangeFirst>(&["conditions::conditions_are_evaluated_before_the_range"]);
 }
 
@@ -325,11 +328,11 @@ flawed_open!(
 #[test]
 fn a_condition_that_hides_absence_is_caught() {
     caught::<ConditionsOnMissing>(&[
-        "conditions::a_missing_object_is_not_found_whatever_the_condition",
+        "conditions::a_missing_object_is_not_found_under_any_condition",
     ]);
 }
 
-/// Reads each piece of the body when it is asked for, from whatever version is there then.
+/// Reads each piece of the body from the version that exists at that time.
 #[derive(Default)]
 struct ReadsLater;
 
@@ -359,8 +362,8 @@ impl Flaw for ReadsLater {
 #[test]
 fn a_body_that_is_a_mixture_of_versions_is_caught() {
     caught::<ReadsLater>(&[
-        "concurrency::an_object_overwritten_while_it_is_read_stays_the_old_version",
-        "concurrency::an_object_opened_before_an_overwrite_and_read_after_it_is_no_mixture",
+        "concurrency::a_body_that_is_being_read_stays_the_old_version_after_an_overwrite",
+        "concurrency::a_body_that_is_read_after_an_overwrite_is_of_one_version",
     ]);
 }
 
@@ -377,7 +380,7 @@ flawed_open!(MetadataOfAnotherVersion, |inner, key, options| {
 #[test]
 fn metadata_of_another_version_than_the_bytes_is_caught() {
     caught::<MetadataOfAnotherVersion>(&[
-        "concurrency::readers_during_1000_overwrites_see_whole_versions",
+        "concurrency::readers_during_1000_overwrites_see_complete_versions",
     ]);
 }
 
@@ -405,11 +408,11 @@ flawed_open!(MissingIsZeros, |inner, key, options| {
 #[test]
 fn holes_in_the_body_of_a_deleted_object_are_caught() {
     caught::<MissingIsZeros>(&[
-        "concurrency::an_object_deleted_while_it_is_read_stays_the_old_version",
+        "concurrency::a_body_that_is_being_read_stays_the_old_version_after_a_delete",
     ]);
 }
 
-/// Answers from a cache for a while.
+/// Returns objects from a cache at times.
 #[derive(Default)]
 struct StaleNowAndThen {
     opened: Mutex<(usize, Option<(ObjectMeta, Bytes)>)>,
@@ -438,7 +441,9 @@ impl Flaw for StaleNowAndThen {
 
 #[test]
 fn a_version_that_comes_back_is_caught() {
-    caught::<StaleNowAndThen>(&["concurrency::readers_during_overwrites_never_go_back"]);
+    caught::<StaleNowAndThen>(&[
+        "concurrency::readers_during_overwrites_never_see_an_older_version_again",
+    ]);
 }
 
 flawed_open!(SwapsChunks, |inner, key, options| {
@@ -453,11 +458,11 @@ flawed_open!(SwapsChunks, |inner, key, options| {
 fn chunks_in_another_order_are_caught() {
     caught::<SwapsChunks>(&[
         "open::the_body_is_the_same_as_bytes_stream_and_reader",
-        "save::what_is_saved_is_read_back_byte_for_byte",
+        "save::a_saved_object_is_read_back_byte_for_byte",
     ]);
 }
 
-/// Has a few connections, and gets one back only when a body was read to its end.
+/// Has few connections, and releases one only at the end of a body.
 struct LeaksConnections {
     connections: Arc<Semaphore>,
 }
@@ -487,13 +492,13 @@ impl Flaw for LeaksConnections {
 #[test]
 fn a_connection_that_a_dropped_body_keeps_is_caught() {
     caught::<LeaksConnections>(&[
-        "open::a_body_that_is_dropped_half_read_does_no_harm",
+        "open::a_partly_read_body_can_be_dropped",
         "open::an_object_can_be_opened_many_times_at_once",
         "cancellation::reading_verbs_can_be_dropped_at_any_point",
     ]);
 }
 
-/// Is locked while a body is open.
+/// Holds a lock while a body is open.
 #[derive(Default)]
 struct LocksWhileOpen {
     lock: Arc<RwLock<()>>,
@@ -527,8 +532,8 @@ impl Flaw for LocksWhileOpen {
 #[test]
 fn a_driver_that_cannot_save_while_a_body_is_open_is_caught() {
     caught::<LocksWhileOpen>(&[
-        "open::an_open_object_is_saved_elsewhere_as_it_streams",
-        "concurrency::an_object_overwritten_while_it_is_read_stays_the_old_version",
+        "open::an_open_object_can_be_saved_under_another_key",
+        "concurrency::a_body_that_is_being_read_stays_the_old_version_after_an_overwrite",
     ]);
 }
 
@@ -542,7 +547,7 @@ flawed_open!(NeverMatches, |inner, key, options| {
 
 #[test]
 fn an_if_match_that_never_holds_is_caught() {
-    caught::<NeverMatches>(&["conditions::if_match_opens_the_version_that_is_meant"]);
+    caught::<NeverMatches>(&["conditions::if_match_opens_the_matching_version"]);
 }
 
 flawed_open!(NeverModified, |inner, key, options| {
@@ -557,6 +562,6 @@ flawed_open!(NeverModified, |inner, key, options| {
 fn an_if_none_match_that_always_holds_is_caught() {
     caught::<NeverModified>(&[
         "conditions::if_none_match_opens_another_version",
-        "conditions::if_none_match_opens_what_was_overwritten",
+        "conditions::if_none_match_opens_an_overwritten_object",
     ]);
 }

@@ -1,4 +1,4 @@
-//! Trouble taken for absence, deletes that do too much, capabilities that lie.
+//! Failures reported as missing objects, deletes with flaws, wrong capabilities.
 
 use futures_util::{StreamExt, stream};
 use storage_core::{
@@ -20,7 +20,7 @@ pub(crate) enum Verb {
     List,
 }
 
-/// A driver whose backend cannot be reached; one verb takes that for absence.
+/// A driver with an unreachable backend, which one verb reports as a missing object.
 #[derive(Debug)]
 struct InTrouble {
     swallows: Verb,
@@ -120,12 +120,12 @@ macro_rules! swallows {
 }
 
 swallows! {
-    ExistsSwallows, an_exists_that_swallows_errors_is_caught, Exists => "errors::exists_does_not_take_trouble_for_absence";
-    StatSwallows, a_stat_that_swallows_errors_is_caught, Stat => "errors::stat_and_open_do_not_take_trouble_for_absence";
-    OpenSwallows, an_open_that_swallows_errors_is_caught, Open => "errors::stat_and_open_do_not_take_trouble_for_absence";
-    DeleteSwallows, a_delete_that_swallows_errors_is_caught, Delete => "errors::delete_does_not_take_trouble_for_absence";
+    ExistsSwallows, an_exists_that_swallows_errors_is_caught, Exists => "errors::exists_fails_on_a_broken_backend";
+    StatSwallows, a_stat_that_swallows_errors_is_caught, Stat => "errors::stat_and_open_do_not_report_not_found_on_a_broken_backend";
+    OpenSwallows, an_open_that_swallows_errors_is_caught, Open => "errors::stat_and_open_do_not_report_not_found_on_a_broken_backend";
+    DeleteSwallows, a_delete_that_swallows_errors_is_caught, Delete => "errors::delete_fails_on_a_broken_backend";
     DeleteManySwallows, a_delete_many_that_swallows_errors_is_caught, DeleteMany =>
-        "errors::delete_all_does_not_take_trouble_for_absence";
+        "errors::delete_many_fails_on_a_broken_backend";
 }
 
 #[derive(Default)]
@@ -142,7 +142,7 @@ impl Flaw for PrefixesExist {
 
 #[test]
 fn a_directory_that_exists_is_caught() {
-    caught::<PrefixesExist>(&["stat_exists::a_prefix_of_keys_is_no_object"]);
+    caught::<PrefixesExist>(&["stat_exists::a_prefix_of_keys_is_not_an_object"]);
 }
 
 #[derive(Default)]
@@ -162,7 +162,7 @@ impl Flaw for ParentsServe {
 
 #[test]
 fn a_key_below_an_object_that_exists_is_caught() {
-    caught::<ParentsServe>(&["stat_exists::a_key_below_an_object_is_no_object"]);
+    caught::<ParentsServe>(&["stat_exists::a_key_below_an_object_is_not_an_object"]);
 }
 
 #[derive(Default)]
@@ -184,7 +184,7 @@ fn an_exists_that_remembers_is_caught() {
     caught::<RemembersForEver>(&["stat_exists::exists_is_true_from_save_to_delete"]);
 }
 
-/// A flaw of `delete` alone.
+/// A flaw of `delete`.
 macro_rules! flawed_delete {
     ($flaw:ident, |$inner:ident, $key:ident| $body:expr) => {
         #[derive(Default)]
@@ -199,7 +199,7 @@ macro_rules! flawed_delete {
     };
 }
 
-/// Deletes everything whose key is found.
+/// Deletes all objects whose keys match.
 async fn delete_where(inner: &Sound, is_meant: impl Fn(&str) -> bool) -> Result<()> {
     for entry in
         inner.memory.list(&Prefix::empty(), &ListOptions::default()).collect::<Vec<_>>().await
@@ -218,9 +218,9 @@ flawed_delete!(MissingIsAnError, |inner, key| {
 });
 
 #[test]
-fn a_delete_that_misses_what_is_missing_is_caught() {
+fn a_delete_that_fails_for_a_missing_object_is_caught() {
     caught::<MissingIsAnError>(&[
-        "delete::deleting_what_is_not_there_is_ok",
+        "delete::deleting_a_missing_object_succeeds",
         "concurrency::concurrent_deletes_of_one_object_all_succeed",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
@@ -232,7 +232,7 @@ flawed_delete!(DoesNothing, |_inner, _key| Ok(()));
 fn a_delete_that_does_nothing_is_caught() {
     caught::<DoesNothing>(&[
         "delete::a_deleted_object_is_gone",
-        "create_new::a_deleted_key_is_free_again",
+        "create_new::create_new_succeeds_after_a_delete",
     ]);
 }
 
@@ -253,9 +253,9 @@ flawed_delete!(DeletesPrefixes, |inner, key| delete_where(inner, |name| name
 #[test]
 fn a_delete_of_all_that_begins_with_the_key_is_caught() {
     caught::<DeletesPrefixes>(&[
-        "delete::its_neighbours_stay",
+        "delete::a_delete_leaves_similar_keys",
         "delete::deleting_a_prefix_of_keys_deletes_nothing",
-        "keys::an_odd_key_is_copied_and_deleted_as_it_is",
+        "keys::an_unusual_key_is_copied_and_deleted_unchanged",
     ]);
 }
 
@@ -268,7 +268,7 @@ flawed_delete!(DeletesGlobs, |inner, key| match key.as_str().strip_suffix('*') {
 fn a_delete_with_a_glob_meaning_is_caught() {
     caught::<DeletesGlobs>(&[
         "delete::deleting_a_prefix_of_keys_deletes_nothing",
-        "keys::an_odd_key_is_copied_and_deleted_as_it_is",
+        "keys::an_unusual_key_is_copied_and_deleted_unchanged",
     ]);
 }
 
@@ -295,7 +295,7 @@ flawed_delete!(EmptiesFirst, |inner, key| {
 #[test]
 fn a_delete_that_empties_the_object_first_is_caught() {
     caught::<EmptiesFirst>(&[
-        "cancellation::a_delete_dropped_at_any_point_leaves_a_whole_object_or_none",
+        "cancellation::a_delete_dropped_at_any_point_leaves_a_complete_object_or_none",
     ]);
 }
 
@@ -310,14 +310,14 @@ impl Flaw for StatMakesItUp {
 }
 
 #[test]
-fn a_stat_of_what_is_not_there_is_caught() {
+fn a_stat_of_a_missing_object_that_succeeds_is_caught() {
     caught::<StatMakesItUp>(&[
         "stat_exists::stat_of_a_missing_object_is_not_found",
         "delete::a_deleted_object_is_gone",
     ]);
 }
 
-/// Has no modes, and does not say so when it is asked for one.
+/// Ignores the modes of a save.
 #[derive(Default)]
 struct IgnoresModes;
 
@@ -344,11 +344,11 @@ impl Flaw for IgnoresModes {
 #[test]
 fn a_mode_that_is_neither_kept_nor_refused_is_caught() {
     caught::<IgnoresModes>(&[
-        "capabilities::what_the_capabilities_deny_is_refused_and_changes_nothing",
+        "capabilities::a_verb_without_its_capability_is_refused_and_changes_nothing",
     ]);
 }
 
-/// Keeps no metadata, and does not say so when it is given some.
+/// Drops metadata.
 #[derive(Default)]
 struct DropsMetadata;
 
@@ -376,7 +376,7 @@ fn metadata_that_is_neither_kept_nor_refused_is_caught() {
     caught::<DropsMetadata>(&["metadata::metadata_is_kept_or_refused_and_never_dropped"]);
 }
 
-/// Tells its own keys, and its password.
+/// Puts internal keys and a password into errors.
 #[derive(Default)]
 struct TellsTooMuch;
 
@@ -411,7 +411,7 @@ fn an_error_with_the_drivers_own_key_is_caught() {
 
 #[test]
 fn a_secret_in_an_error_is_caught() {
-    caught::<TellsTooMuch>(&["errors::no_secret_shows_in_errors_and_debug_output"]);
+    caught::<TellsTooMuch>(&["errors::errors_and_debug_output_contain_no_secret"]);
 }
 
 #[derive(Default)]
@@ -422,6 +422,6 @@ impl Flaw for Nameless {
 }
 
 #[test]
-fn a_driver_with_a_name_that_is_none_is_caught() {
-    caught::<Nameless>(&["capabilities::the_driver_says_who_it_is"]);
+fn a_driver_with_an_invalid_name_is_caught() {
+    caught::<Nameless>(&["capabilities::the_driver_has_a_name_and_a_location"]);
 }

@@ -1,11 +1,11 @@
-//! Saves that are not all or nothing, or not in bounded memory.
+//! Saves that take effect partially, or need unbounded memory.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use storage_core::{
     Driver, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions, async_trait,
 };
-use storage_testkit::Verdict;
+use storage_testkit::Outcome;
 use tokio::sync::Mutex;
 
 use crate::flaw::{Flaw, Notes, Of, Sound, caught, flawed_save, in_mode, read};
@@ -21,13 +21,13 @@ flawed_save!(TruncatesFirst, |_flaw, inner, key, payload, options| {
 fn a_save_that_truncates_first_is_caught() {
     caught::<TruncatesFirst>(&[
         "save::a_failed_stream_leaves_the_old_object",
-        "save::a_failed_stream_leaves_nothing_where_nothing_was",
+        "save::a_failed_stream_creates_no_object",
         "cancellation::a_dropped_save_leaves_the_old_object",
-        "cancellation::a_stalled_save_is_not_seen",
+        "cancellation::a_stalled_save_is_invisible",
         "cancellation::a_dropped_create_new_leaves_the_key_free",
-        "concurrency::an_object_that_is_replaced_and_deleted_all_the_time_is_whole_or_not_there",
-        "concurrency::readers_during_1000_overwrites_see_whole_versions",
-        "checksums::other_bytes_are_refused_and_change_nothing",
+        "concurrency::an_object_that_is_replaced_and_deleted_repeatedly_is_complete_or_missing",
+        "concurrency::readers_during_1000_overwrites_see_complete_versions",
+        "checksums::bytes_with_another_checksum_are_refused_and_change_nothing",
     ]);
 }
 
@@ -42,12 +42,12 @@ flawed_save!(KeepsWhatCame, |_flaw, inner, key, payload, options| {
 #[test]
 fn a_save_that_keeps_half_of_a_failed_stream_is_caught() {
     caught::<KeepsWhatCame>(&[
-        "save::a_failed_stream_leaves_nothing_where_nothing_was",
+        "save::a_failed_stream_creates_no_object",
         "save::a_failed_stream_leaves_the_old_object",
         "save::a_payload_shorter_or_longer_than_declared_is_refused_and_changes_nothing",
-        "save::a_payload_above_the_largest_size_is_refused_and_changes_nothing",
+        "save::a_payload_above_the_maximum_size_is_refused_and_changes_nothing",
         "create_new::a_failed_stream_leaves_the_key_free",
-        "unique_name::a_failed_stream_takes_no_name",
+        "unique_name::a_failed_stream_creates_no_object",
     ]);
 }
 
@@ -61,9 +61,9 @@ flawed_save!(TakesAnErrorForTheEnd, |_flaw, inner, key, payload, options| {
 fn a_save_that_takes_an_error_for_the_end_is_caught() {
     caught::<TakesAnErrorForTheEnd>(&[
         "save::a_failed_stream_leaves_the_old_object",
-        "checksums::other_bytes_are_refused_and_change_nothing",
-        "checksums::an_empty_object_is_verified_too",
-        "checksums::one_wrong_checksum_among_right_ones_is_enough",
+        "checksums::bytes_with_another_checksum_are_refused_and_change_nothing",
+        "checksums::an_empty_object_is_verified",
+        "checksums::one_wrong_checksum_among_right_ones_is_refused",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
@@ -85,10 +85,10 @@ flawed_save!(LeavesDebris, |_flaw, inner, key, payload, options| {
 fn debris_of_a_failed_save_is_caught() {
     caught::<LeavesDebris>(&[
         "save::a_failed_stream_leaves_the_old_object",
-        "create_new::a_taken_key_is_refused_and_nothing_changes",
-        "if_match::an_old_version_is_refused_and_nothing_changes",
-        "checksums::other_bytes_are_refused_and_change_nothing",
-        "create_new::of_32_racers_exactly_one_wins",
+        "create_new::create_new_refuses_a_taken_key_and_changes_nothing",
+        "if_match::an_outdated_etag_is_refused_and_changes_nothing",
+        "checksums::bytes_with_another_checksum_are_refused_and_change_nothing",
+        "create_new::one_of_32_concurrent_saves_succeeds",
     ]);
 }
 
@@ -109,8 +109,8 @@ flawed_save!(LeavesDebrisWhenDropped, |_flaw, inner, key, payload, options| {
 fn debris_of_a_dropped_save_is_caught() {
     caught::<LeavesDebrisWhenDropped>(&[
         "cancellation::a_dropped_save_leaves_the_old_object",
-        "cancellation::a_dropped_save_leaves_nothing_where_nothing_was",
-        "cancellation::a_save_dropped_at_any_point_happened_completely_or_not_at_all",
+        "cancellation::a_dropped_save_creates_no_object",
+        "cancellation::a_save_dropped_at_any_point_takes_effect_completely_or_not_at_all",
     ]);
 }
 
@@ -134,10 +134,10 @@ flawed_save!(FirstChunkOnly, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_save_of_the_first_chunk_alone_is_caught() {
+fn a_save_of_only_the_first_chunk_is_caught() {
     caught::<FirstChunkOnly>(&[
-        "save::a_stream_of_unknown_size_is_saved_whole",
-        "save::a_reader_is_saved_whole",
+        "save::a_stream_of_unknown_size_is_saved_completely",
+        "save::a_reader_is_saved_completely",
         "save::a_payload_of_the_declared_size_is_saved",
     ]);
 }
@@ -161,16 +161,18 @@ fn an_overwrite_that_leaves_the_tail_of_the_old_version_is_caught() {
     caught::<AppendsOnOverwrite>(&["save::an_overwrite_replaces_the_whole_object"]);
 }
 
-/// Asserts that the case about memory finds the flaw, and for this reason; in a process of its own,
-/// since others allocate too.
+/// Asserts that the case about memory fails for this reason, in its own process.
 #[track_caller]
-fn caught_alone<F: Flaw>(test: &str, reason: &str) {
-    storage_testkit::alone(test, || {
+fn caught_in_own_process<F: Flaw>(test: &str, reason: &str) {
+    storage_testkit::in_own_process(test, || {
         let case = storage_testkit::case(
             "streaming::a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory",
         );
-        let verdict = case.verdict(Of::<F>::default());
-        assert!(matches!(&verdict, Verdict::Failed(told) if told.contains(reason)), "{verdict:?}");
+        let outcome = case.run(Of::<F>::default());
+        assert!(
+            matches!(&outcome, Outcome::Failed(found) if found.contains(reason)),
+            "{outcome:?}"
+        );
     });
 }
 
@@ -184,7 +186,7 @@ impl Flaw for BuffersEverything {
 #[test]
 fn a_save_that_copies_everything_into_memory_is_caught() {
     let test = concat!(module_path!(), "::a_save_that_copies_everything_into_memory_is_caught");
-    caught_alone::<BuffersEverything>(test, "the process grew by");
+    caught_in_own_process::<BuffersEverything>(test, "the process grew by");
 }
 
 #[derive(Default)]
@@ -209,7 +211,7 @@ impl Flaw for HoldsEveryChunk {
 #[test]
 fn a_save_that_holds_every_chunk_is_caught() {
     let test = concat!(module_path!(), "::a_save_that_holds_every_chunk_is_caught");
-    caught_alone::<HoldsEveryChunk>(test, "bytes of the body are held in memory");
+    caught_in_own_process::<HoldsEveryChunk>(test, "bytes of the body are held in memory");
 }
 
 #[derive(Default)]
@@ -228,10 +230,10 @@ flawed_save!(OneAtATime, |flaw, inner, key, payload, options| {
 #[test]
 fn a_driver_that_saves_one_object_at_a_time_is_caught() {
     caught::<OneAtATime>(&[
-        "cancellation::a_stalled_save_is_not_seen",
-        "cancellation::stalled_saves_do_not_hold_up_others",
-        "concurrency::the_last_of_many_writers_is_there_whole",
-        "concurrency::many_objects_saved_at_once_are_all_there",
+        "cancellation::a_stalled_save_is_invisible",
+        "cancellation::stalled_saves_do_not_block_others",
+        "concurrency::the_last_of_many_concurrent_saves_is_complete",
+        "concurrency::all_objects_that_are_saved_concurrently_exist",
     ]);
 }
 
@@ -245,7 +247,7 @@ flawed_save!(TextMode, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn a_save_that_changes_line_ends_is_caught() {
-    caught::<TextMode>(&["save::what_is_saved_is_read_back_byte_for_byte"]);
+    caught::<TextMode>(&["save::a_saved_object_is_read_back_byte_for_byte"]);
 }
 
 #[derive(Default)]
@@ -256,10 +258,10 @@ flawed_save!(OneMebibyte, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_save_that_keeps_only_so_much_is_caught() {
+fn a_save_that_truncates_large_objects_is_caught() {
     caught::<OneMebibyte>(&[
-        "save::a_file_on_disk_is_saved_whole",
-        "open::the_body_is_as_long_as_the_metadata_says",
+        "save::a_file_on_disk_is_saved_completely",
+        "open::the_body_has_the_size_in_the_metadata",
     ]);
 }
 
@@ -271,10 +273,10 @@ flawed_save!(AnswersSomethingElse, |_flaw, inner, key, payload, options| {
 });
 
 #[test]
-fn a_save_that_answers_something_else_is_caught() {
+fn a_save_that_returns_other_metadata_is_caught() {
     caught::<AnswersSomethingElse>(&[
-        "save::the_answer_names_the_key_and_the_size",
-        "stat_exists::save_stat_and_open_tell_the_same",
+        "save::a_save_returns_the_key_and_the_size",
+        "stat_exists::save_stat_and_open_return_the_same_metadata",
     ]);
 }
 
@@ -294,7 +296,7 @@ flawed_save!(StaysLocked, |flaw, inner, key, payload, options| {
 #[test]
 fn a_lock_that_a_failed_save_leaves_is_caught() {
     caught::<StaysLocked>(&[
-        "save::a_save_after_a_failed_one_succeeds",
+        "save::a_save_after_a_failed_save_succeeds",
         "cancellation::a_dropped_save_leaves_the_old_object",
     ]);
 }
@@ -329,13 +331,13 @@ flawed_save!(DeletesFirst, |_flaw, inner, key, payload, options| {
 #[test]
 fn a_save_that_deletes_first_is_caught() {
     caught::<DeletesFirst>(&[
-        "concurrency::a_listing_beside_overwrites_has_the_object_once",
-        "concurrency::readers_during_1000_overwrites_see_whole_versions",
-        "cancellation::a_save_dropped_at_any_point_happened_completely_or_not_at_all",
+        "concurrency::a_listing_during_overwrites_contains_the_object_once",
+        "concurrency::readers_during_1000_overwrites_see_complete_versions",
+        "cancellation::a_save_dropped_at_any_point_takes_effect_completely_or_not_at_all",
     ]);
 }
 
-/// A delete that takes the directory away which a save has just found.
+/// Deletes the directory that a concurrent save needs.
 #[derive(Default)]
 struct PrunesUnderSaves {
     pruning: std::sync::Mutex<Vec<String>>,
@@ -367,7 +369,7 @@ impl Flaw for PrunesUnderSaves {
 }
 
 #[test]
-fn a_delete_that_makes_a_save_beside_it_fail_is_caught() {
+fn a_delete_that_makes_a_concurrent_save_fail_is_caught() {
     caught::<PrunesUnderSaves>(&[
         "concurrency::saves_and_deletes_in_one_directory_do_not_disturb_each_other",
     ]);

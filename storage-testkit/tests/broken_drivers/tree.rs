@@ -1,5 +1,5 @@
-//! Drivers that cannot hold `a` and `a/b` at one time, as a file system: how they have to say so,
-//! and how not.
+//! Drivers that cannot store `a` and `a/b` together, like a file system, and refuse the second one
+//! wrongly.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ fn conflict() -> Error {
     Error::new(ErrorKind::Conflict, "a file and a directory would need the same name")
 }
 
-/// Whether a key below this one, or one that this one is below, is taken.
+/// Returns whether an object exists below this key, or at a parent of it.
 async fn is_in_the_way(inner: &Sound, key: &Key) -> Result<bool> {
     // Below a key of full length there is room for nothing.
     if let Ok(directory) = Prefix::new(format!("{key}/"))
@@ -32,13 +32,13 @@ async fn is_in_the_way(inner: &Sound, key: &Key) -> Result<bool> {
     Ok(false)
 }
 
-/// How a tree looks at its keys.
+/// The flaw of a tree.
 #[async_trait]
 pub(crate) trait Conflicts: Default + Send + Sync + 'static {
-    /// Called where another object is in the way.
+    /// Runs if another object conflicts with the key.
     async fn refuse(inner: &Sound, key: &Key) -> Result<()>;
 
-    /// Whether it finds something in the way where nothing is.
+    /// Whether the driver reports a conflict without a conflicting object.
     fn is_afraid_of(_key: &Key) -> bool {
         false
     }
@@ -93,7 +93,7 @@ impl Conflicts for Refuses {
     }
 }
 
-/// Makes room.
+/// Deletes the conflicting object.
 #[derive(Default)]
 struct DeletesWhatIsInTheWay;
 
@@ -108,7 +108,7 @@ impl Conflicts for DeletesWhatIsInTheWay {
 }
 
 #[test]
-fn a_conflict_that_costs_the_old_object_is_caught() {
+fn a_conflict_that_deletes_the_old_object_is_caught() {
     caught::<Tree<DeletesWhatIsInTheWay>>(&[
         "keys::a_key_and_a_key_below_it_are_both_kept_or_refused",
         "property::random_operations_agree_with_the_memory_driver",
@@ -126,7 +126,7 @@ impl Conflicts for SaysSomethingElse {
 }
 
 #[test]
-fn a_conflict_that_is_not_called_one_is_caught() {
+fn a_conflict_with_another_error_kind_is_caught() {
     caught::<Tree<SaysSomethingElse>>(&[
         "keys::a_key_and_a_key_below_it_are_both_kept_or_refused",
         "property::random_operations_agree_with_the_memory_driver",
@@ -144,7 +144,7 @@ impl Conflicts for KeepsBoth {
 }
 
 #[test]
-fn a_driver_that_is_no_tree_though_its_harness_says_so_is_caught() {
+fn a_driver_that_is_not_a_tree_with_a_harness_for_trees_is_caught() {
     caught::<Tree<KeepsBoth>>(&["keys::a_key_and_a_key_below_it_are_both_kept_or_refused"]);
 }
 
@@ -163,13 +163,13 @@ impl Conflicts for FindsConflictsEverywhere {
 }
 
 #[test]
-fn a_conflict_where_nothing_is_in_the_way_is_caught() {
+fn a_conflict_without_a_conflicting_object_is_caught() {
     caught::<Tree<FindsConflictsEverywhere>>(&[
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
 
-/// Leaves the directories behind when the last object in them goes.
+/// Leaves empty directories.
 #[derive(Default)]
 struct LeavesDirectories {
     directories: Mutex<BTreeSet<String>>,
@@ -200,7 +200,7 @@ impl Flaw for LeavesDirectories {
 fn a_directory_that_stays_in_the_way_is_caught() {
     caught::<LeavesDirectories>(&[
         "delete::a_key_can_become_a_prefix_and_a_key_again",
-        "save::a_save_after_a_failed_one_succeeds",
-        "cancellation::a_dropped_save_leaves_nothing_where_nothing_was",
+        "save::a_save_after_a_failed_save_succeeds",
+        "cancellation::a_dropped_save_creates_no_object",
     ]);
 }

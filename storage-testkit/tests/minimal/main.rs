@@ -1,5 +1,6 @@
-//! The suite on a driver that can do little, whose bodies are not in memory: what does not apply is
-//! skipped by name, and the large body streams through the driver and through every layer.
+//! The suite on a driver with few capabilities, whose bodies are not in memory. Cases that do not
+//! apply are skipped with the reason, and the large body streams through the driver and every
+//! layer.
 
 // All of it is test code, where a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
@@ -12,7 +13,7 @@ use spool::Spool;
 use storage_core::layers::{DefaultMetadata, Limit, Observed, PublicUrl, Retry, Timeout};
 use storage_core::{Metadata, Storage, async_trait};
 use storage_testkit::faults::Faults;
-use storage_testkit::{Harness, Need, Verdict, alone, case, cases};
+use storage_testkit::{Harness, Outcome, Requirement, case, cases, in_own_process};
 
 struct OnSpool;
 
@@ -44,30 +45,45 @@ impl Harness for ThroughAllLayers {
 
 #[test]
 fn no_layer_keeps_a_large_body_in_memory() {
-    alone(concat!(module_path!(), "::no_layer_keeps_a_large_body_in_memory"), || {
+    in_own_process(concat!(module_path!(), "::no_layer_keeps_a_large_body_in_memory"), || {
         let name = "streaming::a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory";
-        assert_eq!(case(name).verdict(ThroughAllLayers), Verdict::Passed);
+        assert_eq!(case(name).run(ThroughAllLayers), Outcome::Passed);
     });
 }
 
 #[test]
-fn a_case_that_does_not_apply_is_skipped_for_its_reason() {
-    let skipped = |name: &str| case(name).verdict(OnSpool);
-    assert_eq!(skipped("list::all_keys_come_in_byte_order"), Verdict::Skipped(Need::List));
-    assert_eq!(skipped("copy::the_copy_has_the_metadata"), Verdict::Skipped(Need::Copy));
-    assert_eq!(skipped("create_new::a_free_key_is_taken"), Verdict::Skipped(Need::CreateNew));
-    assert_eq!(skipped("if_match::a_weak_etag_never_matches"), Verdict::Skipped(Need::SaveIfMatch));
-    assert_eq!(skipped("url::signed_links_encode_odd_keys"), Verdict::Skipped(Need::SignedGet));
+fn a_case_that_does_not_apply_returns_the_missing_requirement() {
+    let skipped = |name: &str| case(name).run(OnSpool);
     assert_eq!(
-        skipped("errors::exists_does_not_take_trouble_for_absence"),
-        Verdict::Skipped(Need::BrokenBackend)
+        skipped("list::all_keys_are_listed_in_byte_order"),
+        Outcome::NotApplicable(Requirement::List)
+    );
+    assert_eq!(
+        skipped("copy::the_copy_has_the_metadata"),
+        Outcome::NotApplicable(Requirement::Copy)
+    );
+    assert_eq!(
+        skipped("create_new::create_new_saves_under_a_free_key"),
+        Outcome::NotApplicable(Requirement::CreateNew)
+    );
+    assert_eq!(
+        skipped("if_match::a_weak_etag_never_matches"),
+        Outcome::NotApplicable(Requirement::SaveIfMatch)
+    );
+    assert_eq!(
+        skipped("url::signed_links_encode_unusual_keys"),
+        Outcome::NotApplicable(Requirement::SignedGet)
+    );
+    assert_eq!(
+        skipped("errors::exists_fails_on_a_broken_backend"),
+        Outcome::NotApplicable(Requirement::BrokenBackend)
     );
 }
 
-/// A server in whose place the driver cannot keep a promise.
+/// A harness that skips a case because of a fault of its server.
 struct OnAPoorServer;
 
-const POOR: &str = "delete::its_neighbours_stay";
+const POOR: &str = "delete::a_delete_leaves_similar_keys";
 
 #[async_trait]
 impl Harness for OnAPoorServer {
@@ -75,43 +91,46 @@ impl Harness for OnAPoorServer {
         OnSpool.storage().await
     }
 
-    fn excuses(&self, case: &str) -> Option<&str> {
-        (case == POOR).then_some("the server takes its neighbours along")
+    fn skip_reason(&self, case: &str) -> Option<&str> {
+        (case == POOR).then_some("the server also deletes similar keys")
     }
 }
 
 storage_testkit::conformance!(poor_server, OnAPoorServer);
 
 #[test]
-fn a_case_that_the_harness_excuses_is_skipped_for_its_reason_and_the_others_are_tried() {
-    let verdict = case(POOR).verdict(OnAPoorServer);
-    assert_eq!(verdict, Verdict::Excused("the server takes its neighbours along".to_owned()));
-    assert_eq!(verdict.reason_to_skip().as_deref(), Some("the server takes its neighbours along"));
-    let tried = case("delete::a_deleted_object_is_gone").verdict(OnAPoorServer);
-    assert_eq!((tried.reason_to_skip(), tried), (None, Verdict::Passed));
+fn a_case_that_the_harness_skips_returns_the_reason_and_others_run() {
+    let outcome = case(POOR).run(OnAPoorServer);
+    assert_eq!(outcome, Outcome::Skipped("the server also deletes similar keys".to_owned()));
+    assert_eq!(outcome.skip_reason().as_deref(), Some("the server also deletes similar keys"));
+    let other = case("delete::a_deleted_object_is_gone").run(OnAPoorServer);
+    assert_eq!((other.skip_reason(), other), (None, Outcome::Passed));
 }
 
-/// What the tests of this module say when they run in a process of their own.
-fn told(tests: &str) -> String {
+/// Runs a test of this binary in its own process and returns its standard output.
+fn output_of(tests: &str) -> String {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     let output =
         command.args([tests, "--exact", "--nocapture", "--test-threads=1"]).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
-    told
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}");
+    stdout
 }
 
 #[test]
-fn an_excused_case_is_named_with_its_reason() {
-    let line = "skipped: delete::its_neighbours_stay: the server takes its neighbours along";
-    for test in ["poor_server::delete::its_neighbours_stay", "poor_server::skipped_cases_are_named"]
-    {
-        assert!(told(test).contains(line), "{test} does not say why");
+fn a_skipped_case_is_printed_with_its_reason() {
+    let line =
+        "skipped: delete::a_delete_leaves_similar_keys: the server also deletes similar keys";
+    for test in [
+        "poor_server::delete::a_delete_leaves_similar_keys",
+        "poor_server::skipped_cases_are_named",
+    ] {
+        assert!(output_of(test).contains(line), "{test} prints no reason");
     }
 }
 
 #[test]
-fn a_harness_that_cannot_fill_its_storage_proves_nothing_and_says_so() {
+fn a_harness_that_cannot_fill_its_storage_fails() {
     struct Unfillable;
 
     #[async_trait]

@@ -1,4 +1,4 @@
-//! A driver that can do as little as the contract allows, with its objects in temporary files.
+//! A driver with as few capabilities as the contract allows, and its objects in temporary files.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! [`Need`]: what a case asks of a driver; without it the case is skipped, by name.
+//! [`Requirement`]: what a case needs of a driver and its harness.
 
 use std::fmt;
 
@@ -6,11 +6,12 @@ use storage_core::Capabilities;
 
 use crate::harness::{Fixture, Harness};
 
-/// What a case cannot do without.
+/// What a case needs to apply to a driver. Its `Display` form is the reason why a case is skipped
+/// without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Need {
-    /// A way to fill the storage: itself, or the harness's other handle.
+pub enum Requirement {
+    /// A way to fill the storage: the storage itself, or [`Fixture::seed`].
     Seed,
     /// `save` and `delete`.
     Write,
@@ -20,7 +21,7 @@ pub enum Need {
     Copy,
     /// `create_new`, and with it `unique_name`.
     CreateNew,
-    /// `if_match` of a save.
+    /// `if_match` for saves.
     SaveIfMatch,
     /// Headers and user metadata.
     Metadata,
@@ -36,7 +37,7 @@ pub enum Need {
     ETags,
     /// Strong ETags.
     StrongETags,
-    /// A backend outside this process.
+    /// Objects outside the memory of this process.
     BodiesOutsideMemory,
     /// [`Harness::broken_backend`].
     BrokenBackend,
@@ -46,8 +47,8 @@ pub enum Need {
     UnreadableDirectory,
 }
 
-impl Need {
-    /// Whether it is there.
+impl Requirement {
+    /// Returns whether the requirement is met.
     pub(crate) async fn is_met(self, harness: &dyn Harness, fixture: &Fixture) -> bool {
         let seed = fixture.seed.info().capabilities;
         let Capabilities { write, list, copy, create_new, save_if_match, .. } =
@@ -61,7 +62,7 @@ impl Need {
             Self::Copy => copy,
             Self::CreateNew => create_new,
             Self::SaveIfMatch => save_if_match,
-            // Kept by whoever writes, shown by whoever reads.
+            // The seed stores the metadata.
             Self::Metadata => seed.metadata,
             Self::PublicUrl => public_url,
             Self::SignedGet => signed_get,
@@ -77,31 +78,30 @@ impl Need {
     }
 }
 
-/// Looks at the ETag of an object, since no capability tells of it, and takes the object away
-/// again.
+/// Saves an object, tests its ETag and deletes it, because no capability describes ETags.
 async fn etag_is(fixture: &Fixture, test: impl Fn(&storage_core::ETag) -> bool) -> bool {
     const PROBE: &str = "probe.bin";
     let there = fixture.seed.save(PROBE, "probe").await.is_ok();
     let meta = fixture.storage.stat(PROBE).await;
-    // A driver that fails here is not excused: its cases run, and show how.
+    // If the driver fails here, its cases run and report how.
     let met = meta.map_or(true, |meta| meta.etag.as_ref().is_some_and(test));
     !there || (fixture.seed.delete(PROBE).await.is_ok() && met)
 }
 
-impl fmt::Display for Need {
+impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Seed => "no way to fill the storage",
-            Self::Write => "the storage cannot be written to",
+            Self::Seed => "the harness provides no way to fill the storage",
+            Self::Write => "the storage does not support writes",
             Self::List => "the driver does not list",
             Self::Copy => "the driver does not copy",
             Self::CreateNew => "the driver has no create_new",
-            Self::SaveIfMatch => "the driver's saves have no if_match",
+            Self::SaveIfMatch => "the driver has no if_match for saves",
             Self::Metadata => "the driver keeps no metadata",
-            Self::PublicUrl => "the storage has no public links",
-            Self::SignedGet => "the storage does not sign links for GET",
-            Self::SignedPut => "the storage does not sign links for PUT",
-            Self::SignedPost => "the storage does not sign forms for POST",
+            Self::PublicUrl => "the driver has no public links",
+            Self::SignedGet => "the driver does not sign links for GET",
+            Self::SignedPut => "the driver does not sign links for PUT",
+            Self::SignedPost => "the driver does not sign forms for POST",
             Self::ETags => "the driver has no ETags",
             Self::StrongETags => "the driver's ETags are weak",
             Self::BodiesOutsideMemory => "the driver keeps its objects in memory",

@@ -1,5 +1,5 @@
-//! [`Foreign`]: a storage with what other programs have left in it: folder markers, and directories that
-//! cannot be read.
+//! [`ExtraEntries`]: folder markers and unreadable directories in the listings of any driver, as
+//! other programs leave them in a backend.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,42 +10,61 @@ use storage_core::{
     Driver, Entry, EntryStream, Error, ErrorKind, ListOptions, Prefix, Result, forward, roll_up,
 };
 
-/// The folder markers of [`Harness::folder_markers`](crate::Harness::folder_markers).
+/// The folder markers that belong to [`Harness::folder_markers`](crate::Harness::folder_markers).
 pub const FOLDER_MARKERS: &[&str] = &["b/", "b/c/", "e/"];
 
-/// The objects beside them.
+/// The objects beside [`FOLDER_MARKERS`].
 pub const BESIDE_FOLDER_MARKERS: &[&str] = &["a", "b/1", "b/c/2", "d"];
 
-/// The directory of [`Harness::unreadable_directory`](crate::Harness::unreadable_directory).
+/// The directory that belongs to
+/// [`Harness::unreadable_directory`](crate::Harness::unreadable_directory).
 pub const UNREADABLE_DIRECTORY: &str = "b/";
 
-/// The objects around it and in it.
+/// The objects in [`UNREADABLE_DIRECTORY`] and around it.
 pub const AROUND_UNREADABLE_DIRECTORY: &[&str] = &["a", "b/1", "b0", "c/1"];
 
-/// A layer that shows more in its listings than its driver holds. For a driver that shares nothing
-/// with others, and listings that fit in memory.
+/// A layer that adds folder markers and unreadable directories to listings.
+///
+/// It holds a whole listing in memory, and expects that no other layer or process writes to the
+/// driver.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// use storage_core::Memory;
+/// use storage_testkit::extra_entries::ExtraEntries;
+///
+/// let storage = Memory::storage().layer(|inner| ExtraEntries::new(inner).unreadable_directory("b/"));
+/// storage.save("a", "hello").await?;
+/// storage.save("b/1", "hidden").await?;
+///
+/// let mut entries = storage.list("").entries();
+/// assert_eq!(entries.next().await.unwrap()?.name(), "a");
+/// assert_eq!(entries.next().await.unwrap().unwrap_err().key(), Some("b/"));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
-pub struct Foreign {
+pub struct ExtraEntries {
     inner: Arc<dyn Driver>,
     folder_markers: Arc<Mutex<BTreeSet<String>>>,
     unreadable: Vec<String>,
 }
 
-impl Foreign {
-    /// Wraps a driver.
+impl ExtraEntries {
+    /// Wraps a driver, without adding anything.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>) -> Self {
         Self { inner, folder_markers: Arc::default(), unreadable: Vec::new() }
     }
 
-    /// Adds a folder marker, `photos/`. Clones share the markers.
+    /// Adds a folder marker, such as `photos/`. `delete_folder_marker` removes it. Clones share the
+    /// markers.
     #[must_use]
     pub fn folder_marker(self, name: impl Into<String>) -> Self {
         self.markers().insert(name.into());
         self
     }
 
-    /// Hides what is below a directory, `photos/`, and lists an error in its place.
+    /// Hides the objects below a directory, such as `photos/`, and lists an error in its place.
     #[must_use]
     pub fn unreadable_directory(mut self, name: impl Into<String>) -> Self {
         self.unreadable.push(name.into());
@@ -56,7 +75,7 @@ impl Foreign {
         self.folder_markers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The listing of all levels, in order.
+    /// Returns the listing of all levels, in order.
     async fn entries(self, prefix: Prefix, by_directory: bool) -> Vec<Result<Entry>> {
         let is_hidden = |name: &str| {
             self.unreadable.iter().any(|directory| name.starts_with(directory.as_str()))
@@ -78,7 +97,7 @@ impl Foreign {
                 .map(|name| (name.clone(), Prefix::new(name).map(Entry::FolderMarker))),
         );
         for name in &self.unreadable {
-            // One level is listed without a look into the directory.
+            // A listing of one level does not read the directory.
             let is_rolled_up = by_directory && name.len() > prefix.as_str().len();
             let item = if is_rolled_up {
                 Prefix::new(name.as_str()).map(Entry::Prefix)
@@ -99,7 +118,7 @@ fn denied(name: &str) -> Error {
 }
 
 #[async_trait]
-impl Driver for Foreign {
+impl Driver for ExtraEntries {
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
         self.markers().remove(marker.as_str());
         Ok(())
