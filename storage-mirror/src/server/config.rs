@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, de};
 use storage_core::config::{Secret, byte_size, duration, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Result};
 
-use crate::engine::{EngineOptions, FreshnessPolicy, Matches, Rule};
-use crate::store::{Limits, OPEN_FILES};
+use crate::engine::{
+    Clock, DEFAULT_TTL, EngineOptions, FreshnessPolicy, Matches, Rule, StalePolicy,
+};
+use crate::store::{DEFAULT_INDEX_MEMORY, DEFAULT_MEMORY, Limits, OPEN_FILES};
 
 storage_core::options! {
     /// The options of a mirror, as its configuration file has them, all but `origin`: that is a
@@ -132,8 +134,6 @@ pub enum Ttl {
     By(BTreeMap<String, Duration>),
 }
 
-const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
-
 impl Default for Ttl {
     fn default() -> Self {
         Self::All(DEFAULT_TTL)
@@ -185,11 +185,11 @@ impl<'de> de::Visitor<'de> for TtlVisitor {
 struct Span(#[serde(deserialize_with = "duration::deserialize")] Duration);
 
 fn default_memory() -> u64 {
-    64 << 20
+    DEFAULT_MEMORY
 }
 
 fn default_index_memory() -> u64 {
-    512 << 20
+    DEFAULT_INDEX_MEMORY
 }
 
 fn default_min_rate() -> u64 {
@@ -310,7 +310,15 @@ impl MirrorConfig {
             open_files: OPEN_FILES,
         };
         let freshness = self.freshness()?;
-        Ok(EngineOptions { limits, negative_ttl: self.negative_ttl, freshness })
+        Ok(EngineOptions {
+            limits,
+            negative_ttl: self.negative_ttl,
+            freshness,
+            stale: StalePolicy::AnyFailure,
+            requires_strong_etag: false,
+            logs_failures: true,
+            clock: Clock::new(SystemTime::now),
+        })
     }
 
     fn freshness(&self) -> Result<FreshnessPolicy> {
@@ -346,6 +354,7 @@ impl MirrorConfig {
             rules,
             stale_while_revalidate: self.stale_while_revalidate,
             stale_if_error: self.stale_if_error,
+            is_upper_bound: false,
         })
     }
 }
