@@ -14,6 +14,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! The module [`prelude`] contains the names that most applications import.
+//!
 //! # Choosing the backend
 //!
 //! | | |
@@ -51,6 +53,7 @@
 //! | `s3` | `s3://bucket/prefix` | `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http` |
 //! | `http` | `http://host/dir/`, `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `allow_http`, `headers` |
 //! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty`, `admin` |
+//! | `cache` | none | `origin`, `cache_dir`, `max_size`, `max_object_size`, `ttl`, `memory`, `stale_if_error` |
 //!
 //! `anystorage drivers NAME` prints the type, default and purpose of each, and
 //! [`Registry::describe`] returns them. Every driver also takes:
@@ -61,7 +64,7 @@
 //! |-|-|-|-|
 //! | `prefix` | text | | The first segments of every key. The storage shows the objects below them alone. |
 //! | `read_only` | boolean | `false` | Whether the storage refuses everything that would change it. |
-//! | `public_url` | URL | | The public address of the backend's root: the base of public links. A URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` comes after it. |
+//! | `public_url` | URL or path | | The public address of the backend's root: the base of public links. A URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` comes after it. |
 //! | `timeout` | duration | | The longest time without a response or progress. |
 //! | `retries` | integer | `0` | How many times a failure that may pass is tried again. |
 //! | `default_headers` | table of texts | | Metadata of objects that are saved without it, by header name (`Cache-Control` or `cache_control`). |
@@ -90,6 +93,7 @@
 //! | `s3` | the driver `s3` and `s3:` URLs for AWS S3 and compatible services; module `s3` |
 //! | `http` | the driver `http` and `http:` and `https:` URLs for HTTP and WebDAV servers; module `http_driver` |
 //! | `http-cache` | the driver `http-cache`, which reads from a mirror, or from origin if that fails; module `http_cache` |
+//! | `cache` | the driver `cache`, a disk cache in the process of the application; module `cache` |
 //! | `serve` | serving a storage over HTTP; module `serve` |
 //! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
 //! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
@@ -122,8 +126,12 @@ pub use storage_http_cache as http_cache;
 /// The mirror server: a self-filling cache of an origin.
 #[cfg(feature = "mirror")]
 pub use storage_mirror as mirror;
+/// The driver `cache`: a disk cache in the process of the application, in front of any storage.
+#[cfg(feature = "cache")]
+pub use storage_mirror::cache;
 /// The S3 driver, for programs that build it in code or use functions outside of the contract, such
-/// as [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads).
+/// as [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads), which [`Storage::driver_as`] gives
+/// access to.
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.
@@ -166,13 +174,24 @@ pub fn registry() -> Registry {
         storage_http_cache::register(&mut registry);
         registry
     };
+    #[cfg(feature = "cache")]
+    let registry = {
+        let mut registry = registry;
+        storage_mirror::cache::register(&mut registry);
+        registry
+    };
     with_missing_features(registry)
 }
 
 /// Adds the drivers whose features are disabled, so that errors name the feature to enable.
 fn with_missing_features(mut registry: Registry) -> Registry {
-    let drivers: [(&str, &[&str]); 4] =
-        [("fs", &["file"]), ("s3", &["s3"]), ("http", &["http", "https"]), ("http-cache", &[])];
+    let drivers: [(&str, &[&str]); 5] = [
+        ("fs", &["file"]),
+        ("s3", &["s3"]),
+        ("http", &["http", "https"]),
+        ("http-cache", &[]),
+        ("cache", &[]),
+    ];
     for (driver, schemes) in drivers {
         // Each driver has the name of its feature.
         let hint = format!(
@@ -222,7 +241,7 @@ mod tests {
                 "{error}"
             );
         }
-        for driver in ["fs", "s3", "http", "http-cache"] {
+        for driver in ["fs", "s3", "http", "http-cache", "cache"] {
             let config = config::StorageConfig::new(driver, config::Options::new()).unwrap();
             let error = registry.open_config(&config).unwrap_err();
             assert!(

@@ -6,6 +6,7 @@
     feature = "fs",
     feature = "s3",
     feature = "http",
+    feature = "cache",
     feature = "http-cache",
     feature = "mirror"
 ))]
@@ -25,6 +26,7 @@ const FILES: &[&str] = &[
     "storage-fs/src/lib.rs",
     "storage-http/src/lib.rs",
     "storage-http-cache/src/lib.rs",
+    "storage-mirror/src/cache/mod.rs",
     "storage-s3/src/lib.rs",
 ];
 

@@ -43,10 +43,10 @@ async fn blocking<T: Send + 'static>(
         .map_err(|join| Error::unexpected("writing the file did not finish", join))?
 }
 
-/// What is written to.
+/// The file that is written.
 struct Target {
     file: File,
-    /// For a regular file; what is none is written to directly.
+    /// For a regular file; any other file is written directly.
     part: Option<Part>,
 }
 
@@ -59,7 +59,7 @@ struct Part {
 
 impl Target {
     fn open(path: &Path) -> Result<Self> {
-        // Where the name is a symlink, what it stands for is replaced, and not the link.
+        // If the name is a symlink, its target is replaced, and not the link.
         let path = match std::fs::metadata(path) {
             Ok(old) if old.is_dir() => return Err(is_directory(path)),
             Ok(old) if !old.is_file() => {
@@ -79,8 +79,8 @@ impl Target {
 
     fn commit(self) -> Result<()> {
         let Some(mut part) = self.part else { return Ok(()) };
-        // Now and not when the write began: the file may have been made, or made private, since
-        // then.
+        // Read now and not when the write began: since then another process may have created the
+        // file or made it private.
         match std::fs::metadata(&part.path) {
             Ok(old) if old.is_file() => permissions::set_as(&self.file, &old)?,
             Ok(old) if old.is_dir() => return Err(is_directory(&part.path)),
@@ -93,7 +93,7 @@ impl Target {
     }
 }
 
-/// A name that no other file has, in the same directory.
+/// Returns an unused name in the same directory.
 fn beside(path: &Path) -> Result<PathBuf> {
     Ok(path.with_file_name(format!(".{}.part", keys::random_text(16)?)))
 }

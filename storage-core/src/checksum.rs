@@ -1,4 +1,5 @@
-//! Checksums of whole objects: computed while bytes stream by, verified before they become visible.
+//! Checksums of whole objects, computed while the bytes stream and verified before the object
+//! becomes visible.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,21 +10,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
 
-/// The algorithms every driver knows.
+/// The algorithms that every driver supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ChecksumAlgorithm {
-    /// SHA-256 (FIPS 180-4): 32 bytes. The one to keep.
+    /// SHA-256 (FIPS 180-4): 32 bytes. The recommended one.
     Sha256,
-    /// MD5 (RFC 1321): 16 bytes. Tells accidents, not attacks; S3's single-part ETags are MD5.
+    /// MD5 (RFC 1321): 16 bytes. Detects accidents, not attacks. S3's ETags of uploads in one part
+    /// are MD5.
     Md5,
-    /// CRC-64/NVME: 8 bytes, big-endian. What S3 computes by default; tells accidents only.
+    /// CRC-64/NVME: 8 bytes, big-endian. Detects accidents only. S3 computes it by default.
     Crc64Nvme,
 }
 
 impl ChecksumAlgorithm {
-    /// The name used in metadata and on command lines: `"sha256"`, `"md5"`, `"crc64nvme"`.
+    /// Returns the name that metadata and command lines contain: `"sha256"`, `"md5"`,
+    /// `"crc64nvme"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,7 +36,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// The length of a value in bytes.
+    /// Returns the length of a value in bytes.
     #[must_use]
     pub fn value_len(self) -> usize {
         match self {
@@ -66,7 +69,7 @@ impl FromStr for ChecksumAlgorithm {
     }
 }
 
-/// A value of one algorithm. Written `sha256:<hex>`.
+/// A checksum of one algorithm. Its text form is `sha256:<hex>`.
 ///
 /// ```
 /// use storage_core::{Checksum, ChecksumAlgorithm};
@@ -83,7 +86,7 @@ pub struct Checksum {
 }
 
 impl Checksum {
-    /// A checksum from its raw bytes.
+    /// Creates a checksum from its raw bytes.
     ///
     /// # Errors
     /// `InvalidInput` if the length is not the algorithm's.
@@ -102,19 +105,19 @@ impl Checksum {
         ))
     }
 
-    /// Its algorithm.
+    /// Returns the algorithm.
     #[must_use]
     pub fn algorithm(&self) -> ChecksumAlgorithm {
         self.algorithm
     }
 
-    /// The raw value; S3 headers carry it in base64, `Content-MD5` too.
+    /// Returns the raw value. S3's headers and `Content-MD5` contain it in base64.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// The value in lower-case hexadecimal.
+    /// Returns the value in lower-case hexadecimal.
     #[must_use]
     pub fn to_hex(&self) -> String {
         hex::encode(&self.value)
@@ -164,36 +167,36 @@ impl FromStr for Checksum {
     }
 }
 
-/// The known checksums of one object, at most one of each algorithm.
+/// The checksums of one object, at most one of each algorithm.
 ///
 /// Serialised as a map from algorithm to hexadecimal value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checksums(BTreeMap<ChecksumAlgorithm, Checksum>);
 
 impl Checksums {
-    /// None known.
+    /// Creates an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one, replacing the one of the same algorithm.
+    /// Adds a checksum, replacing one of the same algorithm.
     pub fn insert(&mut self, checksum: Checksum) {
         self.0.insert(checksum.algorithm, checksum);
     }
 
-    /// The one of an algorithm.
+    /// Returns the checksum of an algorithm.
     #[must_use]
     pub fn get(&self, algorithm: ChecksumAlgorithm) -> Option<&Checksum> {
         self.0.get(&algorithm)
     }
 
-    /// All of them, by algorithm.
+    /// Iterates over all checksums, ordered by algorithm.
     pub fn iter(&self) -> impl Iterator<Item = &Checksum> {
         self.0.values()
     }
 
-    /// Whether none is known.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -73,7 +73,7 @@ const CORRECTED: &[(&str, &str)] = &[
     ("zst", "application/zstd"),
 ];
 
-/// Types that `infer` reads out of bytes, sorted, and the names that extensions give them.
+/// Types that `infer` returns, sorted, and the names of the same types by extension.
 const CORRECTED_SNIFFED: &[(&str, &str)] = &[
     ("application/font-sfnt", "font/sfnt"),
     ("application/font-woff", "font/woff"),
@@ -101,14 +101,14 @@ pub fn of_key(key: &Key) -> String {
 }
 
 /// Returns the content type of an object that was saved without one: by extension, else by the
-/// first bytes. `start` is the beginning of the object; at most [`SNIFF_BYTES`] of it are looked
-/// at.
+/// first bytes. `start` is the beginning of the object; at most [`SNIFF_BYTES`] of it are read.
 ///
 /// A `text/` type gets `; charset=utf-8` if the bytes are UTF-8, unless they declare an encoding
-/// themselves (HTML, XML and CSS can): browsers take text without a charset for windows-1252.
+/// themselves (HTML, XML and CSS can): browsers read text without a charset as windows-1252.
 ///
-/// Types that a browser executes (HTML, SVG, XML, scripts) are never read out of the bytes, since
-/// that would let uploaders of files without an extension choose one: such bytes are `text/plain`.
+/// Types that a browser executes (HTML, SVG, XML, scripts) are never guessed from the bytes,
+/// because uploaders of files without an extension could then choose one. Such bytes are
+/// `text/plain`.
 ///
 /// ```
 /// # use storage_core::{content_type, Key};
@@ -137,12 +137,12 @@ pub fn of_bytes(key: &Key, start: &[u8]) -> String {
 
 /// Returns whether the key alone determines the type, so that no bytes need to be read.
 #[must_use]
-pub fn is_told_by_key(key: &Key) -> bool {
+pub fn is_determined_by_key(key: &Key) -> bool {
     matches!(by_extension(key), ByExtension::Certain(kind) if !is_text_type(kind))
 }
 
 pub(crate) async fn of_payload(key: &Key, payload: &mut Payload) -> Result<String> {
-    if is_told_by_key(key) {
+    if is_determined_by_key(key) {
         Ok(of_key(key))
     } else {
         Ok(of_bytes(key, &payload.peek(SNIFF_BYTES).await?))
@@ -160,8 +160,7 @@ fn by_extension(key: &Key) -> ByExtension {
     let Some(extension) = key.extension().map(str::to_ascii_lowercase) else {
         return ByExtension::None;
     };
-    // `go.mod` is text; so the extension of a video format that hardly exists any more says
-    // nothing.
+    // `.mod` is a rare video format, and `go.mod` is text.
     match extension.as_str() {
         "ts" | "mts" => return ByExtension::VideoOrText,
         "mod" => return ByExtension::None,
@@ -216,7 +215,8 @@ fn declares_encoding(kind: &str, start: &[u8]) -> bool {
     can_declare && (start.contains("charset") || start.contains("encoding"))
 }
 
-/// UTF-8 without the control characters that text does not have; the last character may be cut off.
+/// Returns whether the bytes are UTF-8 without control characters other than white space. The last
+/// character may be cut off.
 fn is_text(start: &[u8]) -> bool {
     let whole = match std::str::from_utf8(start) {
         Ok(text) => text,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_tell_the_type_of_a_name_that_does_not() {
+    fn the_bytes_decide_if_the_name_has_no_known_extension() {
         assert_eq!(guess("cover", b"\xff\xd8\xff\xe0\x00\x10JFIF"), "image/jpeg");
         assert_eq!(guess("notes", "héllo\n".as_bytes()), "text/plain; charset=utf-8");
         assert_eq!(guess("data.unheard-of", b"\x00\x01\x02"), "application/octet-stream");
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_browsers_execute_is_never_read_out_of_bytes() {
+    fn a_type_that_browsers_execute_is_never_guessed_from_bytes() {
         for start in [
             "<!DOCTYPE html><html>",
             "<svg xmlns='http://www.w3.org/2000/svg'>",
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn an_extension_has_the_type_that_is_registered_and_that_browsers_need() {
         let types = [
-            // What a page is made of.
+            // Web pages.
             ("html", "text/html"),
             ("xhtml", "application/xhtml+xml"),
             ("css", "text/css"),
@@ -403,7 +403,7 @@ mod tests {
             assert_eq!(guess(&key, &video), "video/mp2t");
             assert_eq!(guess(&key, b"export const a: number = 1;\n"), "text/plain; charset=utf-8");
             assert_eq!(guess(&key, b""), "application/octet-stream");
-            assert!(!is_told_by_key(&Key::new(key).unwrap()));
+            assert!(!is_determined_by_key(&Key::new(key).unwrap()));
         }
         assert_eq!(guess("go.mod", b"module example.com/a\n"), "text/plain; charset=utf-8");
     }

@@ -1,4 +1,4 @@
-//! [`DeleteMany`]: the removal of any number of objects, in batches.
+//! [`DeleteMany`]: deletes any number of objects in batches.
 
 use std::fmt;
 use std::pin::Pin;
@@ -23,12 +23,14 @@ impl Storage {
     }
 }
 
-/// The removal of many objects, which has not begun yet: a `Stream` of the keys that are gone, in
-/// the order in which they were given. That there was no object is fine, as for
-/// [`delete`](Storage::delete).
+/// Deletes many objects. [`Storage::delete_many`] returns it.
 ///
-/// A key that cannot be removed, or is none, is one error item, which carries the key, and the rest
-/// goes on. So is an error in the stream of keys: a listing can be handed on as it is.
+/// A `Stream` of the deleted keys, in the order of the source. The key of a missing object counts
+/// as deleted, as for [`delete`](Storage::delete).
+///
+/// A key that cannot be deleted or is invalid is one error item with the key, and the stream
+/// continues. An error in the stream of keys is passed on in the same way, so a listing can be the
+/// source.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -40,27 +42,27 @@ impl Storage {
 /// # Ok(()) }
 /// ```
 ///
-/// Keys are removed up to 1,000 at a time, and up to four such batches are under way together. A
-/// batch that is not full goes off when nothing else is under way, so that a slow source is not
-/// waited for. Memory is bounded whatever the number of keys. Nothing is removed, and no key is
-/// asked for, before it is polled, and when it is dropped it stops: of the batches under way, each
-/// object is gone or still there.
+/// A batch has up to 1,000 keys, and up to four batches run at a time. An incomplete batch starts
+/// when no other runs, so that a slow source delays nothing. Memory is bounded whatever the number
+/// of keys. Nothing is deleted, and the source is not polled, before this stream is polled.
+/// Dropping the stream stops it: each object of the running batches is deleted or still there.
 #[must_use = "nothing is deleted until it is read or finished"]
 pub struct DeleteMany(Deletions<Key>);
 
 impl DeleteMany {
-    /// The next key that is gone, or why one is not; `None` at the end. Cancel-safe: a key that was
-    /// not returned is not lost.
+    /// Returns the next deleted key, or the error of one that is not deleted; `None` at the end.
+    ///
+    /// Cancel-safe: the next call returns a key that a dropped future did not.
     pub async fn next(&mut self) -> Option<Result<Key>> {
         StreamExt::next(self).await
     }
 
-    /// Removes all that is left and answers how many keys are gone.
+    /// Deletes all remaining keys and returns how many are deleted.
     ///
     /// Dropping the future stops it, as dropping the stream does.
     ///
     /// # Errors
-    /// The first one, after all the others have been tried; its message says how many failed.
+    /// The first error, after all keys have been tried. Its message states how many failed.
     pub async fn finish(self) -> Result<u64> {
         self.0.finish("keys").await
     }

@@ -1,4 +1,4 @@
-//! [`DeletePrefix`]: the removal of all that is below a directory.
+//! [`DeletePrefix`]: deletes everything below a directory.
 
 use std::fmt;
 use std::pin::Pin;
@@ -69,13 +69,14 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
     Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
 }
 
-/// The removal of all objects and [folder markers](Entry::FolderMarker) below a directory, which
-/// has not begun yet: a `Stream` of the entries that are gone, in the order of the listing.
+/// Deletes all objects and [folder markers](Entry::FolderMarker) below a directory.
+/// [`Storage::delete_prefix`] and [`Storage::delete_everything`] return it.
 ///
-/// It continues after failures. What cannot be removed is one error item with its name as the key:
-/// an object that the backend refuses to delete, a name that is not a valid key (`InvalidKey`:
-/// delete it with the backend's own tools), a directory that cannot be read. After an error that
-/// ends the listing, the rest stays.
+/// A `Stream` of the deleted entries, in the order of the listing. It continues after failures.
+/// What cannot be deleted is one error item with its name as the key: an object that the backend
+/// refuses to delete, a name that is not a valid key (`InvalidKey`: delete it with the backend's
+/// own tools), a directory that cannot be read. After an error that ends the listing, the rest
+/// stays.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -88,10 +89,10 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
 /// # Ok(()) }
 /// ```
 ///
-/// Objects that are saved below the directory in the meantime may stay. Requests, memory and the
-/// order of events are those of [`DeleteMany`](crate::DeleteMany): batches of up to 1,000, four at
-/// a time. Nothing is removed before it is polled, and when it is dropped it stops: of the batches
-/// under way, each object is gone or still there.
+/// Objects that are saved below the directory in the meantime may stay. Requests, memory and order
+/// are those of [`DeleteMany`](crate::DeleteMany): batches of up to 1,000, four at a time. Nothing
+/// is deleted before the stream is polled. Dropping the stream stops it: each object of the running
+/// batches is deleted or still there.
 #[must_use = "nothing is deleted until it is read or finished"]
 pub struct DeletePrefix(Deletions<Entry>);
 
@@ -100,34 +101,34 @@ impl DeletePrefix {
         let entries = match prefix {
             Ok(prefix) => {
                 let entries = storage.list(prefix.clone()).with_folder_markers().entries();
-                entries.map(move |entry| removable(entry, &prefix)).boxed()
+                entries.map(move |entry| checked_entry(entry, &prefix)).boxed()
             }
             Err(error) => stream::iter([Err(error.with_operation(Operation::Delete))]).boxed(),
         };
         Self(Deletions::new(storage, entries))
     }
 
-    /// Returns the next entry that is gone, or the error of one that is not; `None` at the end.
+    /// Returns the next deleted entry, or the error of one that is not deleted; `None` at the end.
     ///
-    /// Cancel-safe: an entry that was not returned is not lost.
+    /// Cancel-safe: the next call returns an entry that a dropped future did not.
     pub async fn next(&mut self) -> Option<Result<Entry>> {
         StreamExt::next(self).await
     }
 
-    /// Removes all that is left and returns how many objects and folder markers are gone.
+    /// Deletes all remaining entries and returns how many objects and folder markers are deleted.
     ///
     /// Dropping the future stops it, as dropping the stream does.
     ///
     /// # Errors
-    /// The first one, after all the others have been tried; its message says how many failed.
+    /// The first error, after all entries have been tried. Its message states how many failed.
     pub async fn finish(self) -> Result<u64> {
         self.0.finish("entries").await
     }
 }
 
-/// Refuses what a listing of all levels below the prefix does not yield. A server that ignores the
-/// prefix would otherwise cost all objects of the storage.
-fn removable(entry: Result<Entry>, prefix: &Prefix) -> Result<Entry> {
+/// Refuses an entry that a listing of all levels below the prefix cannot contain. Otherwise a
+/// server that ignores the prefix would have all objects of the storage deleted.
+fn checked_entry(entry: Result<Entry>, prefix: &Prefix) -> Result<Entry> {
     match entry {
         Ok(entry) if !entry.name().starts_with(prefix.as_str()) => {
             let message =

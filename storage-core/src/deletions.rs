@@ -1,4 +1,4 @@
-//! [`Deletions`]: any number of removals in batches, for [`DeleteMany`](crate::DeleteMany) and
+//! [`Deletions`]: deletes any number of objects in batches, for [`DeleteMany`](crate::DeleteMany) and
 //! [`DeletePrefix`](crate::DeletePrefix).
 
 use std::pin::Pin;
@@ -17,17 +17,17 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::{Key, Prefix};
 use crate::storage::Storage;
 
-/// How many batches are under way at a time.
-const BATCHES: usize = 4;
+/// How many batches run at a time.
+const MAX_BATCHES: usize = 4;
 
-/// How many folder markers of a batch are removed at a time.
-const FOLDER_MARKERS: usize = 16;
+/// How many folder markers of a batch are deleted at a time.
+const MAX_FOLDER_MARKERS: usize = 16;
 
-/// Something to remove.
+/// Something to delete: an object or a folder marker.
 pub(crate) trait Target: Send + Sync + Unpin + 'static {
-    /// The object that is meant, if it is one.
+    /// Returns the key, if this is an object.
     fn object(&self) -> Option<&Key>;
-    /// The folder marker that is meant, if it is one.
+    /// Returns the name, if this is a folder marker.
     fn folder_marker(&self) -> Option<&Prefix>;
 }
 
@@ -57,28 +57,28 @@ impl Target for Entry {
     }
 }
 
-/// A stream of the targets that are gone, in the order of the source.
+/// A stream of the deleted targets, in the order of the source.
 pub(crate) struct Deletions<T> {
     storage: Storage,
     /// `None` after its end.
     targets: Option<BoxStream<'static, Result<T>>>,
-    /// What goes off next: at most as many as fit.
+    /// The next batch, of at most [`MAX_DELETE_MANY`] targets.
     batch: Vec<Result<T>>,
-    under_way: FuturesOrdered<BoxFuture<'static, Vec<Result<T>>>>,
+    running: FuturesOrdered<BoxFuture<'static, Vec<Result<T>>>>,
     done: vec::IntoIter<Result<T>>,
 }
 
 impl<T: Target> Deletions<T> {
     pub(crate) fn new(storage: Storage, targets: BoxStream<'static, Result<T>>) -> Self {
         let (batch, done) = (Vec::new(), Vec::new().into_iter());
-        Self { storage, targets: Some(targets), batch, under_way: FuturesOrdered::new(), done }
+        Self { storage, targets: Some(targets), batch, running: FuturesOrdered::new(), done }
     }
 
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    /// Removes all that is left and returns how many are gone. `what` names them in the error.
+    /// Deletes all remaining targets and returns how many are gone. `what` names them in the error.
     pub(crate) async fn finish(mut self, what: &str) -> Result<u64> {
         let (mut deleted, mut failed) = (0_u64, 0_u64);
         let mut first = None;
@@ -99,9 +99,11 @@ impl<T: Target> Deletions<T> {
         }
     }
 
-    /// Takes the targets that are there, and sends off what is to go.
+    /// Collects the targets that are ready, and starts the batches that are full or last.
+    ///
+    /// An incomplete batch starts only when no other runs, so that a slow source delays nothing.
     fn gather(&mut self, cx: &mut Context<'_>) {
-        while self.under_way.len() < BATCHES
+        while self.running.len() < MAX_BATCHES
             && let Some(targets) = &mut self.targets
         {
             match targets.poll_next_unpin(cx) {
@@ -110,18 +112,18 @@ impl<T: Target> Deletions<T> {
                 Poll::Pending => break,
             }
             if self.batch.len() == MAX_DELETE_MANY {
-                self.send_off();
+                self.start_batch();
             }
         }
-        let is_last = self.targets.is_none() && self.under_way.len() < BATCHES;
-        if !self.batch.is_empty() && (is_last || self.under_way.is_empty()) {
-            self.send_off();
+        let is_last = self.targets.is_none() && self.running.len() < MAX_BATCHES;
+        if !self.batch.is_empty() && (is_last || self.running.is_empty()) {
+            self.start_batch();
         }
     }
 
-    fn send_off(&mut self) {
+    fn start_batch(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        self.under_way.push_back(Box::pin(delete_batch(self.storage.clone(), batch)));
+        self.running.push_back(Box::pin(delete_batch(self.storage.clone(), batch)));
     }
 }
 
@@ -131,19 +133,20 @@ async fn delete_batch<T: Target>(storage: Storage, batch: Vec<Result<T>>) -> Vec
     let markers: Vec<_> =
         batch.iter().flatten().filter_map(|target| target.folder_marker().cloned()).collect();
     let driver = storage.driver();
-    let answers = if keys.is_empty() { Vec::new() } else { driver.delete_many(&keys).await };
-    let of_markers: Vec<_> =
+    let deleted = if keys.is_empty() { Vec::new() } else { driver.delete_many(&keys).await };
+    let marker_deletes: Vec<_> =
         markers.iter().map(|marker| driver.delete_folder_marker(marker)).collect();
-    let of_markers: Vec<_> = stream::iter(of_markers).buffered(FOLDER_MARKERS).collect().await;
-    let (mut answers, mut of_markers) = (answers.into_iter(), of_markers.into_iter());
+    let deleted_markers: Vec<_> =
+        stream::iter(marker_deletes).buffered(MAX_FOLDER_MARKERS).collect().await;
+    let (mut deleted, mut deleted_markers) = (deleted.into_iter(), deleted_markers.into_iter());
     let results = batch.into_iter().map(|target| {
         let target = target.map_err(|error| storage.with_driver(error, Operation::Delete))?;
-        let (answer, name) = match (target.object(), target.folder_marker()) {
-            (Some(key), _) => (answers.next(), key.as_str()),
-            (None, Some(marker)) => (of_markers.next(), marker.as_str()),
+        let (result, name) = match (target.object(), target.folder_marker()) {
+            (Some(key), _) => (deleted.next(), key.as_str()),
+            (None, Some(marker)) => (deleted_markers.next(), marker.as_str()),
             (None, None) => (None, ""),
         };
-        match answer.unwrap_or_else(no_answer) {
+        match result.unwrap_or_else(no_result) {
             Ok(()) => Ok(target),
             Err(error) => Err(storage.with_context(error, Operation::Delete, name)),
         }
@@ -152,10 +155,10 @@ async fn delete_batch<T: Target>(storage: Storage, batch: Vec<Result<T>>) -> Vec
 }
 
 /// If the driver returns too few results, the remaining keys count as failed.
-fn no_answer() -> Result<()> {
+fn no_result() -> Result<()> {
     Err(Error::new(
         ErrorKind::Unexpected,
-        "the driver said nothing of this key: it may be gone or not",
+        "the driver returned no result for this key, which may be deleted or not",
     ))
 }
 
@@ -169,10 +172,10 @@ impl<T: Target> Stream for Deletions<T> {
                 return Poll::Ready(Some(target));
             }
             this.gather(cx);
-            match this.under_way.poll_next_unpin(cx) {
+            match this.running.poll_next_unpin(cx) {
                 Poll::Ready(Some(done)) => this.done = done.into_iter(),
                 Poll::Ready(None) if this.targets.is_none() => return Poll::Ready(None),
-                // Nothing is under way, so nothing is at hand either: the source is waited for.
+                // No batch runs, so no target is ready either: the source wakes the task.
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }

@@ -1,7 +1,7 @@
 //! [`Driver`]: the small trait that every backend and every layer implements.
 //!
-//! Applications use [`Storage`](crate::Storage). Whoever writes a driver finds the guarantees here,
-//! verb by verb; the conformance suite of `storage-testkit` proves them.
+//! Applications use [`Storage`](crate::Storage). The guarantees that a driver must give are stated
+//! at each verb; the conformance suite of `storage-testkit` tests them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,21 +23,21 @@ use crate::payload::Payload;
 
 /// A backend, or a layer around one.
 ///
-/// There are no default methods: a layer that forgets a verb does not compile. Arguments are
-/// checked before they come here: keys and prefixes are valid by their type, metadata and ranges
-/// have been validated, a delimiter is never empty.
+/// There are no default methods, so a layer that omits a verb does not compile. The handle checks
+/// arguments before it calls a driver: keys and prefixes are valid by their type, metadata and
+/// ranges have been validated, and a delimiter is never empty.
 ///
-/// Errors need neither operation nor driver nor key: the handle adds them.
+/// Errors need no operation, driver or key: the handle adds them.
 ///
-/// A key that the backend cannot hold is refused by `save` with `InvalidKey`. The other verbs may
-/// say the same of it, or what they say of an object that is not there.
+/// `save` fails with `InvalidKey` for a key that the backend cannot hold. The other verbs may fail
+/// in the same way, or treat the object as one that does not exist.
 ///
 /// Every future may be dropped at any point. A verb whose future was dropped has either happened
 /// completely or not at all (of many deletes, each for itself), and leaves no debris; a save
 /// dropped while it still waits for its payload has not happened.
 #[async_trait]
 pub trait Driver: fmt::Debug + Send + Sync + 'static {
-    /// Who this is. Called once per handle; must not block.
+    /// Returns name, location and capabilities. Called once per handle; must not block.
     fn info(&self) -> DriverInfo;
 
     /// Returns the driver below all layers, for
@@ -48,26 +48,26 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `PermissionDenied` if a layer forbids direct access, because it would allow what the layer
-    /// refuses. [`ReadOnly`](crate::layers::ReadOnly) does so. `Unsupported` if a layer changes keys
-    /// in a way that a prefix cannot express.
+    /// refuses. [`ReadOnly`](crate::layers::ReadOnly) does so. `Unsupported` if a layer changes
+    /// keys in a way that a prefix cannot express.
     fn innermost(&self) -> Result<DriverRef<'_>>;
 
     /// Stores the payload and its metadata under the key, all or nothing.
     ///
-    /// A reader sees the old object or the new one, whole, with the metadata that belongs to it.
-    /// When this returns an error or is dropped, the old object is as it was and nothing else is
-    /// left behind. Nothing becomes visible before the payload's stream has ended without an error.
-    /// The size may be unknown; memory stays bounded whatever the size. Metadata that cannot be
-    /// kept is an error (`Unsupported`), never dropped.
+    /// A reader sees the old object or the new one, whole, with the metadata that belongs to it. If
+    /// this fails or is dropped, the old object is unchanged and nothing else is left. Nothing
+    /// becomes visible before the payload's stream has ended without an error. The size may be
+    /// unknown; memory stays bounded whatever the size. Metadata that cannot be kept is an error
+    /// (`Unsupported`), never dropped.
     ///
-    /// Answers the stored object's metadata: its key (another one than asked for with
-    /// [`SaveMode::UniqueName`](crate::SaveMode::UniqueName) only), size, ETag, and the checksums
-    /// that the payload computed. What the backend does not tell at a save (`last_modified`, on S3)
-    /// stays unset: no second request is made for it.
+    /// Returns the metadata of the stored object: its key (which differs from `key` only with
+    /// [`SaveMode::UniqueName`](crate::SaveMode::UniqueName)), size, ETag, and the checksums that
+    /// the payload computed. What the backend does not return for a save (`last_modified`, on S3)
+    /// stays unset: the driver sends no second request for it.
     ///
     /// # Errors
     /// `AlreadyExists` and `PreconditionFailed` by mode; `Conflict`, `InvalidKey` if the backend
-    /// cannot hold the key; whatever the payload yields, unchanged; `StorageFull`,
+    /// cannot hold the key; every error of the payload, unchanged; `StorageFull`,
     /// `PermissionDenied` and the like.
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta>;
 
@@ -79,43 +79,43 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `NotFound`, `PreconditionFailed`, `NotModified`, `RangeNotSatisfiable` and the like. The
-    /// body's stream yields an error, as its last item, if it cannot go on.
+    /// body's stream yields an error as its last item if it cannot continue.
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object>;
 
-    /// Tells all that is known of an object.
+    /// Returns the metadata of an object.
     ///
     /// # Errors
-    /// `NotFound` if it is certain that there is none; anything else for any doubt.
+    /// `NotFound` if it is certain that there is no object. Any doubt is another kind of error.
     async fn stat(&self, key: &Key) -> Result<ObjectMeta>;
 
-    /// Tells whether there is an object. `false` is said only when that is certain.
+    /// Returns whether there is an object. Returns `false` only if that is certain.
     ///
     /// # Errors
-    /// Any doubt: no permission, a timeout, a failure.
+    /// Any doubt is an error: no permission, a timeout, a failure.
     async fn exists(&self, key: &Key) -> Result<bool>;
 
-    /// Removes an object. That there is none is `Ok`.
+    /// Deletes an object. Succeeds if there is none.
     ///
     /// # Errors
     /// `PermissionDenied` and the like; then the object is still there.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// Removes many objects: at most [`MAX_DELETE_MANY`], in as few requests as the backend needs.
+    /// Deletes at most [`MAX_DELETE_MANY`] objects, in as few requests as the backend needs.
     ///
-    /// Answers once for each key, in the order of the keys, and each answer is what
-    /// [`delete`](Self::delete) would say: that there is no object is `Ok`, and a key that cannot
-    /// be removed does not keep the others. A key may be there twice. When the whole request fails,
-    /// each key has its error. Dropped, each object is still there or gone.
+    /// Returns one result for each key, in the order of the keys: the result that
+    /// [`delete`](Self::delete) would return. One failure does not prevent the other deletions. A
+    /// key may occur twice. If the whole request fails, its error is the result of each key. If the
+    /// future is dropped, each object is still there or gone.
     ///
-    /// A backend that has no such request uses [`delete_one_by_one`].
+    /// A driver whose backend has no such request calls [`delete_one_by_one`].
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>>;
 
-    /// Removes a folder marker, which a listing yields as
+    /// Deletes a folder marker, which a listing yields as
     /// [`Entry::FolderMarker`](crate::Entry::FolderMarker). Succeeds if there is none.
     ///
-    /// The name ends in `/`, or is empty, which names nothing. Only the marker goes: the objects
+    /// The name ends in `/`, or is empty, which names nothing. Deletes only the marker: the objects
     /// below it stay. A driver whose backend has no folder markers returns `Ok(())` and sends no
-    /// request. In particular it does not remove a directory of that name.
+    /// request. In particular it does not delete a directory of that name.
     ///
     /// # Errors
     /// `Conflict` if the object of that name is not empty, and so is not a marker.
@@ -125,12 +125,12 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Lists the objects whose keys begin with the prefix, in byte order of the key, in bounded
     /// memory.
     ///
-    /// Nothing is asked of the backend before the stream is polled. An object that is there from
-    /// before the first poll until after the last is listed once.
+    /// No request is sent before the stream is polled. An object that exists from before the first
+    /// poll until after the last is listed once.
     ///
     /// An error is the last item, unless the driver marks it with
-    /// [`Error::with_listing_continues`](crate::Error::with_listing_continues). It does so when the
-    /// trouble concerns one name, which is the error's key, and the rest can be listed:
+    /// [`Error::with_listing_continues`](crate::Error::with_listing_continues). It does so if the
+    /// failure concerns one name, which is the error's key, and the rest can be listed:
     ///
     /// - a name that is not a valid key (`InvalidKey`, with the raw name);
     /// - a directory that cannot be read (the key ends in `/`), or a file that cannot be looked up.
@@ -144,21 +144,21 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// the order. With a delimiter it is rolled up as a key is.
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream;
 
-    /// Copies an object within the storage, by the backend's own means where it has them.
+    /// Copies an object within the storage, with the backend's own copy request if it has one.
     ///
     /// The guarantees of [`save`](Self::save) hold for the destination. Source and destination may
-    /// be the same key: then only the metadata changes (if it is replaced). Says nothing of the
-    /// copy: some backends tell nothing of it, and who wants to know asks [`stat`](Self::stat).
+    /// be the same key: then only the metadata changes (if it is replaced). Returns no metadata,
+    /// because some backends report none: [`stat`](Self::stat) returns it.
     ///
     /// # Errors
     /// `NotFound` if there is no source; as `save` for the destination.
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()>;
 
-    /// Makes a link. Does not look whether the object exists.
+    /// Makes a link. Does not check whether the object exists.
     ///
     /// # Errors
-    /// `Unsupported` if this driver, as it is configured, cannot make such a link, with what to
-    /// configure.
+    /// `Unsupported` if this driver, as it is configured, cannot make such a link; the message says
+    /// what to configure.
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link>;
 }
 
@@ -170,36 +170,38 @@ impl<D: Driver + ?Sized> Driver for Arc<D> {
     }
 }
 
-/// The most keys that one [`Driver::delete_many`] is given: what one request of S3 takes.
+/// The largest number of keys that one call of [`Driver::delete_many`] receives: the limit of one
+/// S3 request (`DeleteObjects`).
 pub const MAX_DELETE_MANY: usize = 1000;
 
-/// How many deletes [`delete_one_by_one`] has under way.
+/// How many deletes [`delete_one_by_one`] runs at a time.
 const DELETES_AT_A_TIME: usize = 16;
 
-/// [`Driver::delete_many`] for a backend that has no such request: a [`delete`](Driver::delete) for
-/// each key, 16 at a time.
+/// Implements [`Driver::delete_many`] for a backend that has no such request: calls
+/// [`delete`](Driver::delete) for each key, for 16 keys at a time.
 ///
-/// Dropped, it stops; the deletes that were under way have happened or not.
+/// If the future is dropped, the remaining keys are not deleted; each deletion that was under way
+/// has happened or not.
 pub async fn delete_one_by_one<D: Driver + ?Sized>(driver: &D, keys: &[Key]) -> Vec<Result<()>> {
     let deletes: Vec<_> = keys.iter().map(|key| driver.delete(key)).collect();
     stream::iter(deletes).buffered(DELETES_AT_A_TIME).collect().await
 }
 
-/// Who a driver is.
+/// The name, the location and the capabilities of a driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DriverInfo {
-    /// The name it registers under: `"fs"`.
+    /// The name under which it registers: `"fs"`.
     pub name: Cow<'static, str>,
-    /// Where it keeps its objects, for people: `"/var/lib/app/media"`, `"s3://bucket/prefix"`. No
-    /// credentials.
+    /// Where it keeps its objects, for people: `"/var/lib/app/media"`, `"s3://bucket/prefix"`.
+    /// Contains no credentials.
     pub location: String,
-    /// What it can do, as it is configured.
+    /// What it supports, as it is configured.
     pub capabilities: Capabilities,
 }
 
 impl DriverInfo {
-    /// Name and location, with no capability beyond what the contract demands.
+    /// Creates the description of a driver.
     #[must_use]
     pub fn new(
         name: impl Into<Cow<'static, str>>,
@@ -210,11 +212,11 @@ impl DriverInfo {
     }
 }
 
-/// What a driver can do beyond reading. A verb or mode that is `false` here answers `Unsupported`,
-/// or `PermissionDenied` where it was forbidden (the read-only layer).
+/// What a driver supports beyond reading. A verb or mode that is `false` here fails with
+/// `Unsupported`, or with `PermissionDenied` if a layer forbids it (the read-only layer).
 ///
-/// For deciding early (a user interface, a migration's plan, which conformance cases apply); the
-/// verbs themselves remain the authority.
+/// Use it to decide early: in a user interface, or to plan a migration. The result of the verb
+/// itself is authoritative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -224,9 +226,9 @@ pub struct Capabilities {
     pub list: bool,
     /// `copy` works.
     pub copy: bool,
-    /// Saves take [`SaveMode::CreateNew`](crate::SaveMode::CreateNew) and are race-free about it.
+    /// `save` supports [`SaveMode::CreateNew`](crate::SaveMode::CreateNew) without a race.
     pub create_new: bool,
-    /// Saves take [`SaveMode::IfMatch`](crate::SaveMode::IfMatch).
+    /// `save` supports [`SaveMode::IfMatch`](crate::SaveMode::IfMatch).
     pub save_if_match: bool,
     /// Headers and user metadata are kept.
     pub metadata: bool,
@@ -241,7 +243,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Everything that needs no web server: reading, writing, listing, copying, conditions,
+    /// Returns everything that needs no web server: reading, writing, listing, copying, conditions,
     /// metadata.
     #[must_use]
     pub const fn full() -> Self {
@@ -259,7 +261,7 @@ impl Capabilities {
         }
     }
 
-    /// `open`, `stat` and `exists` alone.
+    /// Returns `open`, `stat` and `exists` alone.
     #[must_use]
     pub const fn read_only() -> Self {
         Self {

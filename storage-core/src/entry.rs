@@ -1,4 +1,4 @@
-//! [`Entry`]: what a listing yields, and the rolling up of keys at a delimiter.
+//! [`Entry`]: the item of a listing, and the rolling up of keys at a delimiter.
 
 use std::time::SystemTime;
 
@@ -12,29 +12,29 @@ use crate::etag::ETag;
 use crate::key::{Key, Prefix};
 use crate::options::ListOptions;
 
-/// A listing under way: see [`Driver::list`](crate::Driver::list).
+/// The entries of a listing: see [`Driver::list`](crate::Driver::list).
 pub type EntryStream = BoxStream<'static, Result<Entry>>;
 
-/// One line of a listing.
+/// One item of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Entry {
     /// An object.
     Object(ObjectEntry),
-    /// The common beginning, delimiter included, of one or more keys. With the delimiter `/` also a
-    /// directory that cannot be read, or that holds a folder marker alone.
+    /// The common beginning of one or more keys, including the delimiter. With the delimiter `/`
+    /// also a directory that cannot be read, or that contains only a folder marker.
     Prefix(Prefix),
-    /// A folder marker: an empty object whose name ends in `/`, which consoles of S3 services make
-    /// to show an empty folder. It is not an object of the contract, because its name is not a
-    /// [`Key`]. [`Storage::list`](crate::Storage::list) passes over markers and counts them unless
-    /// [`List::with_folder_markers`](crate::List::with_folder_markers) asks for them. The prefix is
+    /// A folder marker: an empty object whose name ends in `/`, which consoles of S3 services
+    /// create to show an empty folder. It is not an object of the contract, because its name is not
+    /// a [`Key`]. [`Storage::list`](crate::Storage::list) skips and counts markers unless
+    /// [`List::with_folder_markers`](crate::List::with_folder_markers) includes them. The prefix is
     /// the marker's name and ends in `/`. Through [`Prefixed`](crate::layers::Prefixed) the marker
     /// of the prefix itself has an empty name.
     FolderMarker(Prefix),
 }
 
 impl Entry {
-    /// The key or the prefix: what a listing is sorted by.
+    /// Returns the key or the prefix, by which a listing is sorted.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -43,7 +43,7 @@ impl Entry {
         }
     }
 
-    /// The object, if it is one.
+    /// Returns the object, if the entry is one.
     #[must_use]
     pub fn into_object(self) -> Option<ObjectEntry> {
         match self {
@@ -53,9 +53,9 @@ impl Entry {
     }
 }
 
-/// The key of an object, so that a listing can be handed on to
-/// [`Storage::delete_many`](crate::Storage::delete_many). `InvalidInput` for a common beginning or a
-/// folder marker, which are not objects.
+/// Converts an entry to the key of its object, so that a listing can be passed to
+/// [`Storage::delete_many`](crate::Storage::delete_many). Fails with `InvalidInput` for a common
+/// beginning or a folder marker, which are not objects.
 impl TryFrom<Entry> for Key {
     type Error = Error;
 
@@ -75,7 +75,7 @@ impl TryFrom<Entry> for Key {
     }
 }
 
-/// As of the entry; an error of the listing stays that error.
+/// Converts as the entry does. Returns an error of the listing unchanged.
 impl TryFrom<Result<Entry>> for Key {
     type Error = Error;
 
@@ -84,8 +84,8 @@ impl TryFrom<Result<Entry>> for Key {
     }
 }
 
-/// What a listing tells of an object: what every backend has at hand without another request.
-/// [`stat`](crate::Storage::stat) tells the rest.
+/// An object of a listing, with what every backend returns without another request.
+/// [`stat`](crate::Storage::stat) returns all metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ObjectEntry {
@@ -93,7 +93,8 @@ pub struct ObjectEntry {
     pub key: Key,
     /// The length of the stored bytes.
     pub size: u64,
-    /// The version's validator, where the backend lists it; then the one that `stat` tells.
+    /// The validator of the version, if the backend lists it. It equals the one that `stat`
+    /// returns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<ETag>,
     /// When the version was saved.
@@ -102,15 +103,15 @@ pub struct ObjectEntry {
 }
 
 impl ObjectEntry {
-    /// The least there is to know; the fields are public to set the rest.
+    /// Creates an entry with a key and a size. Set other fields directly.
     #[must_use]
     pub fn new(key: Key, size: u64) -> Self {
         Self { key, size, etag: None, last_modified: None }
     }
 }
 
-/// Applies `delimiter` and `start_after` to a recursive listing that is sorted by key and holds
-/// only what matches `prefix`: for drivers whose backend does not do it, or not for every
+/// Applies `delimiter` and `start_after` to a recursive listing that is sorted by key and contains
+/// only names that match `prefix`. For drivers whose backend does not apply them, or not every
 /// delimiter.
 ///
 /// Errors pass through at their place, except those that
@@ -122,7 +123,7 @@ where
     let prefix_len = prefix.as_str().len();
     let delimiter = options.delimiter.clone();
     let start_after = options.start_after.clone();
-    // Keys that share a prefix are neighbours, so the last one suffices to yield each prefix once.
+    // Keys with the same prefix are adjacent, so comparing with the last prefix yields each once.
     let mut last_prefix: Option<Prefix> = None;
     let rolled = entries.filter_map(move |entry| {
         future::ready(match entry {
@@ -163,7 +164,7 @@ fn roll_up_entry(entry: Entry, prefix_len: usize, delimiter: Option<&str>) -> En
     };
     match Prefix::new(&name[..prefix_len + at + delimiter.len()]) {
         Ok(prefix) => Entry::Prefix(prefix),
-        // The beginning of a key is a prefix by its definition.
+        // The beginning of a key is a valid prefix.
         Err(_) => entry,
     }
 }

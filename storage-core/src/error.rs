@@ -1,8 +1,8 @@
 //! The one error type of every driver, layer and handle.
 //!
-//! An [`Error`] says what kind of trouble it is ([`ErrorKind`]: what a program branches on), which
-//! operation on which driver and key met it, and what to do about it. It prints one level; the
-//! cause is reached through [`std::error::Error::source`].
+//! An [`Error`] has a kind ([`ErrorKind`]), on which a program branches, the operation, the driver
+//! and the key that it concerns, and a message that says what to do. It prints one level; the cause
+//! is its [`std::error::Error::source`].
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -17,13 +17,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A boxed cause.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
-/// What went wrong, as a program needs to know it.
+/// The kind of a failure, on which a program branches.
 ///
 /// New kinds may be added: a `match` needs a `_` arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The object does not exist. Only ever said when that is certain.
+    /// The object does not exist. Drivers return it only if that is certain.
     NotFound,
     /// `create_new` found an object under the key.
     AlreadyExists,
@@ -39,32 +39,32 @@ pub enum ErrorKind {
     RangeNotSatisfiable,
     /// The key or prefix breaks a rule of [`Key`](crate::Key), or the backend cannot hold it.
     InvalidKey,
-    /// An argument other than the key is not acceptable: a metadata name, a range, an expiry.
+    /// An argument other than the key is invalid: a metadata name, a range, an expiry.
     InvalidInput,
-    /// The configuration is wrong. The message names the option and lists what is known.
+    /// The configuration is wrong. The message names the option and lists the valid ones.
     InvalidConfig,
-    /// The backend knows who is asking and refuses, or the storage is read-only.
+    /// The backend identified the caller and denies access, or the storage is read-only.
     PermissionDenied,
-    /// The backend does not know who is asking: credentials are absent, wrong or expired.
+    /// The backend could not identify the caller: credentials are absent, wrong or expired.
     Unauthenticated,
-    /// The backend asks to be called less often.
+    /// The backend received too many requests.
     RateLimited,
-    /// No answer in the time allowed.
+    /// No response within the time allowed.
     Timeout,
     /// The backend has no room left: full disk, no inodes, quota.
     StorageFull,
     /// The payload is larger than the caller or the backend allows.
     TooLarge,
-    /// This driver cannot do what was asked, however often it is tried.
+    /// This driver does not support the call. Another attempt fails in the same way.
     Unsupported,
-    /// Bytes are not what they should be: a checksum or a length differs.
+    /// The bytes are wrong: a checksum or a length differs.
     Integrity,
     /// Anything else. See the message and the source.
     Unexpected,
 }
 
 impl ErrorKind {
-    /// The kind's name, as it appears in messages and metrics labels: `"NotFound"`.
+    /// Returns the name, as it appears in messages and metrics labels: `"NotFound"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -89,8 +89,8 @@ impl ErrorKind {
         }
     }
 
-    /// Whether trouble of this kind is likely to pass by itself.
-    fn passes_by_itself(self) -> bool {
+    /// Returns whether a failure of this kind is usually temporary.
+    fn is_usually_temporary(self) -> bool {
         matches!(self, Self::RateLimited | Self::Timeout)
     }
 }
@@ -101,7 +101,7 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// The verb that was under way. Used in errors, spans and metrics.
+/// The verb that failed or runs. Used in errors, spans and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -109,7 +109,7 @@ pub enum Operation {
     Configure,
     /// [`Storage::save`](crate::Storage::save).
     Save,
-    /// [`Storage::open`](crate::Storage::open), the reading of the body included.
+    /// [`Storage::open`](crate::Storage::open), including the reading of the body.
     Open,
     /// [`Storage::stat`](crate::Storage::stat).
     Stat,
@@ -126,7 +126,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The verb in lower case: `"save"`.
+    /// Returns the verb in lower case: `"save"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -149,16 +149,16 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Any failure of a storage.
+/// The error of every driver, layer and handle.
 ///
 /// `Display` prints one line without the source: `open "avatars/ada.png" on fs: NotFound: no such
 /// object`. `Debug` prints the same line and below it the causes, one a line, so that `fn main() ->
 /// storage_core::Result<()>` ends with a readable message; `{:#?}` prints the fields.
 ///
-/// Keys and messages are printed with [`escape_invisible`](crate::internal::escape_invisible), so that a
-/// hostile one cannot forge a log line or command a terminal. No credential appears in it: drivers
-/// put none into messages and pass no source whose `Display` prints one. `Debug` of a source is
-/// never used.
+/// Keys and messages are printed with [`escape_invisible`](crate::internal::escape_invisible), so
+/// that a hostile one cannot forge a log line or control a terminal. It contains no credential:
+/// drivers put none into messages and attach no source whose `Display` prints one. `Debug` of a
+/// source is never used.
 ///
 /// ```
 /// use storage_core::{Error, ErrorKind};
@@ -182,7 +182,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of a kind, with a message that says what happened and what to do.
+    /// Creates an error with a message that says what failed, why, and what to do.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
@@ -191,38 +191,39 @@ impl Error {
             operation: None,
             driver: None,
             key: None,
-            retryable: kind.passes_by_itself(),
+            retryable: kind.is_usually_temporary(),
             listing_continues: false,
             retry_after: None,
             source: None,
         }))
     }
 
-    /// `NotFound`, in the words every driver uses.
+    /// Creates the `NotFound` error of every driver.
     #[must_use]
     pub fn not_found() -> Self {
         Self::new(ErrorKind::NotFound, "no such object")
     }
 
-    /// `Unsupported`, with what cannot be done and what to do instead.
+    /// Creates an `Unsupported` error. The message says what is not supported and what to do
+    /// instead.
     #[must_use]
     pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Unsupported, message)
     }
 
-    /// `InvalidConfig`, with the option that is wrong and the way out.
+    /// Creates an `InvalidConfig` error. The message names the option and says what to write.
     #[must_use]
     pub fn config(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidConfig, message).with_operation(Operation::Configure)
     }
 
-    /// `Unexpected`, with its cause.
+    /// Creates an `Unexpected` error with its cause.
     #[must_use]
     pub fn unexpected(message: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> Self {
         Self::new(ErrorKind::Unexpected, message).with_source(source)
     }
 
-    /// What a program branches on.
+    /// Returns the kind, on which a program branches.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -277,34 +278,35 @@ impl Error {
         self.kind() == ErrorKind::Unsupported
     }
 
-    /// The message alone, without operation, driver and key.
+    /// Returns the message without operation, driver and key.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The verb that was under way, if known.
+    /// Returns the verb that failed, if it is set.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.0.operation
     }
 
-    /// The name of the driver that failed, if known.
+    /// Returns the name of the driver that failed, if it is set.
     #[must_use]
     pub fn driver(&self) -> Option<&str> {
         self.0.driver.as_deref()
     }
 
-    /// The raw key or prefix in question, if there is one. It need not be a valid key: a listing
-    /// reports the odd keys of others this way.
+    /// Returns the key or prefix that the error concerns, if there is one. It need not be a valid
+    /// key: a listing reports invalid names of other programs in this way.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.0.key.as_deref()
     }
 
-    /// Whether the same call may succeed later without any change.
+    /// Returns whether the same call may succeed later without any change.
     ///
-    /// True for `RateLimited` and `Timeout`, and for whatever else the driver marked as passing.
+    /// `true` for `RateLimited` and `Timeout`, and for every error that the driver marked as
+    /// retryable.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
@@ -322,20 +324,20 @@ impl Error {
         self.0.listing_continues
     }
 
-    /// How long the backend asked to be left alone.
+    /// Returns the time for which the backend asked clients to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Attaches the cause.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Marks the trouble as passing (or not), whatever its kind says.
+    /// Sets whether the error is retryable, in place of the default of its kind.
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
@@ -350,35 +352,35 @@ impl Error {
         self
     }
 
-    /// Records how long the backend asked to be left alone.
+    /// Sets the time for which the backend asked clients to wait.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
         self
     }
 
-    /// Sets the verb, unless an inner layer already said which.
+    /// Sets the verb, unless an inner layer has set it.
     #[must_use]
     pub fn with_operation(mut self, operation: Operation) -> Self {
         self.0.operation.get_or_insert(operation);
         self
     }
 
-    /// Sets the driver's name, unless an inner layer already said which.
+    /// Sets the driver's name, unless an inner layer has set it.
     #[must_use]
     pub fn with_driver(mut self, driver: impl Into<Cow<'static, str>>) -> Self {
         self.0.driver.get_or_insert_with(|| driver.into());
         self
     }
 
-    /// Sets the key, unless it is already known.
+    /// Sets the key, unless it is set already.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.0.key.get_or_insert_with(|| key.into());
         self
     }
 
-    /// Puts words before the message, to say where the trouble was: `[storages.media]: ...`.
+    /// Puts text before the message that says where the failure was: `[storages.media]: ...`.
     #[must_use]
     pub fn with_context(mut self, context: &str) -> Self {
         self.0.message = format!("{context}: {}", self.0.message).into();
@@ -392,7 +394,7 @@ impl Error {
         self
     }
 
-    /// Rewrites the key, for a layer that shows its callers other keys than it uses inside.
+    /// Replaces the key, for a layer whose callers use other keys than its driver.
     #[must_use]
     pub fn map_key(mut self, map: impl FnOnce(String) -> String) -> Self {
         self.0.key = self.0.key.take().map(map);
@@ -403,21 +405,21 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
-        let mut place = false;
+        let mut has_place = false;
         if let Some(operation) = inner.operation {
             write!(f, "{operation}")?;
-            place = true;
+            has_place = true;
         }
         if let Some(key) = &inner.key {
             let key = format!("{key:?}");
-            write!(f, "{}{}", if place { " " } else { "" }, escape_invisible(&key))?;
-            place = true;
+            write!(f, "{}{}", if has_place { " " } else { "" }, escape_invisible(&key))?;
+            has_place = true;
         }
         if let Some(driver) = &inner.driver {
-            write!(f, "{}on {driver}", if place { " " } else { "" })?;
-            place = true;
+            write!(f, "{}on {driver}", if has_place { " " } else { "" })?;
+            has_place = true;
         }
-        if place {
+        if has_place {
             f.write_str(": ")?;
         }
         write!(f, "{}: {}", inner.kind, escape_invisible(&inner.message))
@@ -503,8 +505,8 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// What the operating system says, in the kinds of the contract. An [`Error`] that travelled
-/// through a reader comes back as it was.
+/// Converts an error of the operating system. An [`Error`] inside the `io::Error`, as of a reader,
+/// is returned unchanged.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         match error.downcast::<Error>() {
@@ -526,7 +528,7 @@ fn from_operating_system(error: std::io::Error) -> Error {
         Io::ReadOnlyFilesystem => {
             (ErrorKind::PermissionDenied, "the file system is mounted read-only")
         }
-        Io::TimedOut => (ErrorKind::Timeout, "the operating system gave up waiting"),
+        Io::TimedOut => (ErrorKind::Timeout, "the operating system reports a timeout"),
         Io::StorageFull => (
             ErrorKind::StorageFull,
             "no space or no inodes left on the device: free some and try again",
@@ -542,8 +544,8 @@ fn from_operating_system(error: std::io::Error) -> Error {
         Io::Unsupported => (ErrorKind::Unsupported, "the operating system cannot do this here"),
         _ => (ErrorKind::Unexpected, "input or output failed"),
     };
-    let passing = matches!(error.kind(), Io::Interrupted | Io::WouldBlock | Io::ResourceBusy);
-    let retryable = passing || kind.passes_by_itself();
+    let is_temporary = matches!(error.kind(), Io::Interrupted | Io::WouldBlock | Io::ResourceBusy);
+    let retryable = is_temporary || kind.is_usually_temporary();
     Error::new(kind, message).with_retryable(retryable).with_source(error)
 }
 
@@ -590,7 +592,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_prints_the_message_and_the_causes_as_a_main_function_shows_them() {
+    fn debug_prints_the_message_and_the_causes_one_a_line() {
         let plain =
             Error::not_found().with_operation(Operation::Open).with_key("a").with_driver("fs");
         assert_eq!(format!("{plain:?}"), r#"open "a" on fs: NotFound: no such object"#);
@@ -607,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_invisible_in_a_message_is_escaped() {
+    fn invisible_characters_of_keys_and_messages_are_escaped() {
         let error = Error::new(ErrorKind::Unexpected, "the server says \u{202e}\u{1b}[2J\nok")
             .with_key("a\u{2028}\u{e0041}b");
         let shown = r#""a\u{2028}\u{e0041}b": Unexpected: the server says \u{202e}\u{1b}[2J\nok"#;

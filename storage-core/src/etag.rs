@@ -10,16 +10,16 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The validator of one version of an object.
 ///
-/// A strong tag differs whenever the bytes differ. A weak one (`W/"..."`) only tells what its
-/// driver could see, a size and a time say; no splice of two ranges may rely on it, and `if_match`
-/// never matches it.
+/// A strong tag differs if the bytes differ. A weak tag (`W/"..."`) is made of less, such as a size
+/// and a time: two ranges with the same weak tag must not be joined, and `if_match` never matches
+/// it.
 ///
 /// ```
 /// use storage_core::ETag;
 ///
 /// let tag: ETag = "\"abc\"".parse()?;
 /// assert_eq!(tag, ETag::strong("abc")?);
-/// assert_eq!("abc".parse::<ETag>()?, tag);          // quotes may be left out, as users do
+/// assert_eq!("abc".parse::<ETag>()?, tag);          // quotes may be omitted
 /// assert_eq!(ETag::weak("abc")?.to_string(), "W/\"abc\"");
 /// assert!(!ETag::weak("abc")?.strong_eq(&tag));
 /// # Ok::<(), storage_core::Error>(())
@@ -31,15 +31,15 @@ pub struct ETag {
 }
 
 impl ETag {
-    /// A strong tag from its text without quotes.
+    /// Creates a strong tag from its text without quotes.
     ///
     /// # Errors
-    /// `InvalidInput` if the text holds a quote, a space or a control character.
+    /// `InvalidInput` if the text contains a quote, a space or a control character.
     pub fn strong(opaque: impl AsRef<str>) -> Result<Self> {
         Self::checked(opaque.as_ref(), false)
     }
 
-    /// A weak tag from its text without quotes.
+    /// Creates a weak tag from its text without quotes.
     ///
     /// # Errors
     /// As [`strong`](Self::strong).
@@ -60,25 +60,25 @@ impl ETag {
         }
     }
 
-    /// The text between the quotes.
+    /// Returns the text between the quotes.
     #[must_use]
     pub fn opaque(&self) -> &str {
         &self.opaque
     }
 
-    /// Whether the tag is weak.
+    /// Returns whether the tag is weak.
     #[must_use]
     pub fn is_weak(&self) -> bool {
         self.weak
     }
 
-    /// The strong comparison of RFC 9110, section 8.8.3.2: equal, and neither weak.
+    /// Compares strongly (RFC 9110, section 8.8.3.2): the texts are equal, and neither tag is weak.
     #[must_use]
     pub fn strong_eq(&self, other: &Self) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// The weak comparison: equal text, weak or not.
+    /// Compares weakly (RFC 9110, section 8.8.3.2): the texts are equal.
     #[must_use]
     pub fn weak_eq(&self, other: &Self) -> bool {
         self.opaque == other.opaque
@@ -100,7 +100,7 @@ impl fmt::Debug for ETag {
 impl FromStr for ETag {
     type Err = Error;
 
-    /// Reads the header form, and the bare text that people type.
+    /// Parses the form of headers, and the text without quotes.
     fn from_str(text: &str) -> Result<Self> {
         let (weak, tag) = match text.strip_prefix("W/") {
             Some(rest) => (true, rest),

@@ -1,8 +1,8 @@
-//! Reading an open file as a stream: large positional reads on the blocking pool, into the same
-//! buffer again where the consumer is done with it.
+//! Reads an open file as a stream: large positional reads on the blocking pool, which reuse the
+//! buffer after the consumer has dropped it.
 //!
-//! Nothing is read ahead of the consumer: the kernel does that, and a second buffer would push the
-//! first one out of the processor's cache.
+//! The stream does not read ahead of the consumer: the kernel does, and a second buffer would push
+//! the first one out of the processor's cache.
 
 use std::fs::File;
 use std::future::Future;
@@ -16,21 +16,21 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::task::JoinHandle;
 
-/// The size of one read, and what a stream holds in memory: large enough that the hop to the
-/// blocking pool costs little beside the copy.
+/// The size of one read, which is also the memory of one stream, in bytes. Large enough that the
+/// switch to the blocking pool costs little compared to the copy.
 const CHUNK: usize = 1024 * 1024;
 
-/// The bytes of a range of a file. Ends early, without an error, where the file does: whoever knows
-/// how long it should be compares.
+/// The bytes of a range of a file. Ends early, without an error, if the file does: the caller
+/// compares the length.
 ///
-/// Dropping it leaves at most one read running, which nobody waits for.
+/// Dropping it leaves at most one read running, whose result is discarded.
 #[derive(Debug)]
 pub(crate) struct FileStream {
     file: Arc<File>,
     rest: Range<u64>,
     reading: Option<JoinHandle<io::Result<BytesMut>>>,
-    /// The chunk that was handed out last. When its receiver has dropped it, it becomes the next
-    /// buffer, warm and without being zeroed again.
+    /// The last chunk. After the consumer has dropped it, it becomes the next buffer, which is in
+    /// the processor's cache and need not be zeroed.
     lent: Option<Bytes>,
 }
 
@@ -96,7 +96,7 @@ impl Stream for FileStream {
 }
 
 /// Fills the buffer from a position of the file, in as few calls as the system needs, without
-/// moving the file's cursor. Fewer bytes than asked for mean that the file ends there.
+/// moving the file's cursor. Returns fewer bytes only at the end of the file.
 pub(crate) fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -1,4 +1,4 @@
-//! [`Hasher`]: computes a checksum while bytes stream by. Feature `checksums`.
+//! [`Hasher`]: computes a checksum chunk by chunk. Feature `checksums`.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ enum State {
 }
 
 impl Hasher {
-    /// A checksum of no bytes yet.
+    /// Creates a hasher for an algorithm.
     #[must_use]
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
         Self(match algorithm {
@@ -57,7 +57,7 @@ impl Hasher {
         })
     }
 
-    /// Takes in the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::Sha256(state) => state.update(bytes),
@@ -66,7 +66,7 @@ impl Hasher {
         }
     }
 
-    /// The checksum of all that was taken in.
+    /// Returns the checksum of all bytes that were added.
     #[must_use]
     pub fn finish(self) -> Checksum {
         match self.0 {

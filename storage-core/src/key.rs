@@ -19,8 +19,8 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// The name of an object: 1 to 1024 bytes of UTF-8, in segments separated by `/`.
 ///
 /// No segment is empty, `.` or `..`; so there is no leading, trailing or doubled `/`. No control
-/// character (Unicode category Cc). Anything else is allowed and means itself: keys are compared
-/// byte by byte, are case-exact and are never normalised, trimmed or rewritten.
+/// character (Unicode category Cc). Every other character is allowed and has no special meaning:
+/// keys are compared byte by byte and are never normalised, trimmed or rewritten.
 ///
 /// Cloning is cheap (a reference count). The order is byte order, the order of every listing.
 ///
@@ -37,12 +37,12 @@ pub const MAX_KEY_BYTES: usize = 1024;
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// Checks a name and makes it a key.
+    /// Converts a text to a key.
     ///
     /// # Errors
-    /// `InvalidKey`, with the rule that is broken; [`Error::key`] is the raw text.
+    /// `InvalidKey`; the message names the broken rule, and [`Error::key`] returns the text.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self> {
-        // What is checked is what is kept.
+        // The text is converted first, so that the checked text is the one that is kept.
         let text = text.into();
         match broken_key_rule(&text) {
             None => Ok(Self(text)),
@@ -50,31 +50,32 @@ impl Key {
         }
     }
 
-    /// The key's text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The parts between the slashes, at least one.
+    /// Returns the parts between the slashes, at least one.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// The last segment: `"ada.png"` of `"avatars/ada.png"`.
+    /// Returns the last segment: `"ada.png"` of `"avatars/ada.png"`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.rsplit_once('/').map_or(&*self.0, |(_, name)| name)
     }
 
-    /// All but the last segment, without the slash: `Some("avatars")` of `"avatars/ada.png"`.
+    /// Returns all but the last segment, without the slash: `Some("avatars")` of
+    /// `"avatars/ada.png"`.
     #[must_use]
     pub fn parent(&self) -> Option<&str> {
         self.0.rsplit_once('/').map(|(parent, _)| parent)
     }
 
-    /// What follows the last dot of the name, as written: `Some("PNG")` of `"a/b.PNG"`. A name that
-    /// begins with its only dot has none.
+    /// Returns what follows the last dot of the name, unchanged: `Some("PNG")` of `"a/b.PNG"`. A
+    /// name that begins with its only dot has no extension.
     #[must_use]
     pub fn extension(&self) -> Option<&str> {
         match self.name().rsplit_once('.') {
@@ -84,13 +85,13 @@ impl Key {
     }
 }
 
-/// A beginning of keys, taken literally, byte by byte, as on S3.
+/// The beginning of keys, compared byte by byte, as on S3.
 ///
-/// `avatars/a` finds `avatars/ada.png`; `avatars` finds `avatars-old/x` too: write `avatars/` to
-/// mean the directory. There is no glob meaning. The empty prefix finds everything.
+/// `avatars/a` matches `avatars/ada.png`. `avatars` matches `avatars-old/x` too: write `avatars/`
+/// for the directory. Wildcards have no meaning. The empty prefix matches every key.
 ///
-/// A text that no key can begin with (`/x`, `a//`, `../`, more than 1024 bytes) is refused rather
-/// than answered with an empty listing, since it is always a mistake.
+/// A text with which no key can begin (`/x`, `a//`, `../`, more than 1024 bytes) is an error and
+/// not an empty listing, because it is always a mistake.
 ///
 /// ```
 /// use storage_core::{Key, Prefix};
@@ -104,10 +105,10 @@ impl Key {
 pub struct Prefix(Arc<str>);
 
 impl Prefix {
-    /// Checks a text and makes it a prefix.
+    /// Converts a text to a prefix.
     ///
     /// # Errors
-    /// `InvalidKey` if no key can begin with it, with the reason.
+    /// `InvalidKey` if no key can begin with it; the message names the broken rule.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self> {
         let text = text.into();
         match broken_prefix_rule(&text) {
@@ -116,25 +117,25 @@ impl Prefix {
         }
     }
 
-    /// The prefix of every key.
+    /// Returns the prefix of every key.
     #[must_use]
     pub fn empty() -> Self {
         Self(Arc::from(""))
     }
 
-    /// The prefix's text.
+    /// Returns the prefix as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is the prefix of every key.
+    /// Returns whether this is the prefix of every key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the key begins with it.
+    /// Returns whether the key begins with this prefix.
     #[must_use]
     pub fn matches(&self, key: &Key) -> bool {
         key.as_str().starts_with(self.as_str())
@@ -148,7 +149,7 @@ impl Default for Prefix {
 }
 
 fn invalid(text: &str, rule: &'static str) -> Error {
-    // A hostile name may be megabytes long; the error need not be.
+    // A hostile name may have megabytes.
     let shown: String = text.chars().take(MAX_KEY_BYTES).collect();
     Error::new(ErrorKind::InvalidKey, rule).with_key(shown)
 }
@@ -173,7 +174,7 @@ fn broken_prefix_rule(text: &str) -> Option<&'static str> {
     if text.chars().any(char::is_control) {
         return Some("a key has no control characters");
     }
-    // The last segment of a prefix may go on, so only those before it must be whole.
+    // The last segment of a prefix may be incomplete, so only those before it are checked.
     let (whole, _unfinished) = text.rsplit_once('/')?;
     whole.split('/').find_map(bad_segment)
 }
@@ -276,7 +277,7 @@ macro_rules! checked_text {
 checked_text!(Key);
 checked_text!(Prefix);
 
-/// A key is also the prefix that finds at least itself.
+/// A key is also a prefix, which matches the key itself.
 impl From<Key> for Prefix {
     fn from(key: Key) -> Self {
         Self(key.0)

@@ -1,4 +1,4 @@
-//! Making keys: safe names for uploads, names that nobody has taken.
+//! Makes keys: safe names for uploads, and unused names.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -10,23 +10,23 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, MAX_KEY_BYTES};
 use crate::text::{is_invisible, is_visible_mark};
 
-/// The most bytes of a sanitised name. A suffix comes on top; every file system holds 255.
+/// The most bytes of a sanitised name, without the suffix. Every file system holds 255.
 const MAX_NAME_BYTES: usize = 150;
 
-/// The most bytes of its extension.
+/// The most bytes of the extension of a sanitised name.
 const MAX_EXTENSION_BYTES: usize = 32;
 
-/// How many random characters make a name unguessable (80 bits) ...
+/// The random characters of an unguessable name (80 bits).
 const UNIQUE_CHARS: usize = 16;
 
-/// ... and how many tell one name from its twin, as Django has it.
+/// The random characters of an alternative name, as in Django.
 const ALTERNATIVE_CHARS: usize = 7;
 
-/// A key for an upload that no other upload has and nobody can guess: the sanitised file name with
-/// 80 random bits before its extension, below a directory.
+/// Returns a unique and unguessable key for an upload: the sanitised file name with 80 random bits
+/// before its extension, below a directory.
 ///
-/// The directory may hold `strftime` directives (`%Y`, `%m`, `%d`, ...), filled in with the present
-/// time in UTC.
+/// The directory may contain `strftime` directives (`%Y`, `%m`, `%d`, ...), which are replaced by
+/// the present time in UTC.
 ///
 /// ```
 /// let key = storage_core::keys::unique("avatars/%Y", "C:\\Users\\ada\\My Photo.PNG")?;
@@ -37,13 +37,13 @@ const ALTERNATIVE_CHARS: usize = 7;
 /// ```
 ///
 /// # Errors
-/// `InvalidKey` if the directory could not begin a key; `InvalidInput` for an unknown directive.
+/// `InvalidKey` if no key can begin with the directory; `InvalidInput` for an unknown directive.
 pub fn unique(directory: &str, file_name: &str) -> Result<Key> {
     let name = with_suffix(&sanitised(file_name), '-', UNIQUE_CHARS)?;
     in_directory(&dated(directory, SystemTime::now())?, &name)
 }
 
-/// Fills in the `strftime` directives of a template with a time, in UTC: `"%Y/%m/%d"` gives
+/// Replaces the `strftime` directives of a template by a time in UTC: `"%Y/%m/%d"` becomes
 /// `"2026/12/01"`.
 ///
 /// # Errors
@@ -57,15 +57,18 @@ pub fn dated(template: &str, time: SystemTime) -> Result<String> {
     strtime::format(template, time).map_err(bad)
 }
 
-/// A file name of a stranger as one safe segment of a key.
+/// Converts an untrusted file name to one safe segment of a key.
 ///
-/// Takes what follows the last slash or backslash; keeps letters and digits of any script with
-/// their combining marks, `.`, `_` and `-`; drops what is invisible (joiners, marks of direction);
-/// makes a dash of everything else; drops dots and dashes at the ends, so that nothing is hidden or
-/// an option; puts the extension in lower case; shortens the rest to fit 150 bytes. If nothing is
-/// left, it is `file`. A name for which Windows opens a device, with whatever extensions
-/// (`nul.tar.gz`), gets an underscore: `nul_.tar.gz`. Applied to its own result, it changes
-/// nothing.
+/// - Uses the part after the last slash or backslash.
+/// - Keeps letters and digits of any script with their combining marks, `.`, `_` and `-`. Removes
+///   invisible characters (joiners, marks of direction). Replaces all others by a dash.
+/// - Removes dots and dashes at the ends, so that the name is neither hidden nor an option.
+/// - Converts the extension to lower case, and shortens the rest so that the name fits 150 bytes.
+/// - If nothing is left, returns `file`.
+/// - Adds an underscore to a name for which Windows opens a device, whatever its extensions:
+///   `nul.tar.gz` becomes `nul_.tar.gz`.
+///
+/// Applied to its own result, it changes nothing.
 ///
 /// ```
 /// use storage_core::keys::sanitised;
@@ -84,7 +87,7 @@ pub fn sanitised(file_name: &str) -> String {
         }
         let is_kept = match c {
             '.' | '_' | '-' => true,
-            // Without its letter a mark would join the character before it.
+            // Without its letter a mark would combine with the character before it.
             c if is_visible_mark(c) => !safe.is_empty() && !safe.ends_with(['.', '_', '-']),
             c => c.is_alphanumeric(),
         };
@@ -104,13 +107,13 @@ pub fn sanitised(file_name: &str) -> String {
     shortened(&without_device(stem), &extension)
 }
 
-/// Windows opens a device for these names, whatever follows the first dot.
+/// Adds an underscore if Windows opens a device for the name, whatever follows the first dot.
 fn without_device(stem: &str) -> Cow<'_, str> {
     let (base, rest) = stem.split_at(stem.find('.').unwrap_or(stem.len()));
     if is_windows_device(base) { Cow::Owned(format!("{base}_{rest}")) } else { Cow::Borrowed(stem) }
 }
 
-/// Another key beside one that is taken: `a/photo.png` becomes `a/photo_x7k2m9q.png`.
+/// Returns another key beside one that is taken: `a/photo.png` becomes `a/photo_x7k2m9q.png`.
 ///
 /// # Errors
 /// `Unexpected` if the system has no random numbers.
@@ -124,8 +127,8 @@ fn in_directory(directory: &str, name: &str) -> Result<Key> {
     if directory.is_empty() {
         return Key::new(name);
     }
-    // Where a long directory leaves too little room, the name's beginning gives way: its end is
-    // what differs.
+    // If a long directory leaves too little room, the beginning of the name is cut off, because its
+    // end is what differs.
     let room = MAX_KEY_BYTES.saturating_sub(directory.len() + 1);
     let mut start = name.len().saturating_sub(room.max(1));
     while !name.is_char_boundary(start) {
@@ -151,13 +154,13 @@ fn shortened(stem: &str, extension: &str) -> String {
     let extension = cut(extension, MAX_EXTENSION_BYTES).trim_end_matches('-');
     let dot = usize::from(!extension.is_empty());
     let stem = cut(stem, MAX_NAME_BYTES - extension.len() - dot).trim_end_matches(['.', '-']);
-    // A cut may leave a device's name, if one letter with many marks followed it.
+    // A cut may leave the name of a device, if one letter with many marks followed it.
     let stem = without_device(stem);
     if extension.is_empty() { stem.into_owned() } else { format!("{stem}.{extension}") }
 }
 
-/// Cuts a text to at most `max` bytes: between a letter and its marks only if nothing else would be
-/// left.
+/// Cuts a text to at most `max` bytes. Cuts between a letter and its marks only if nothing else
+/// would be left.
 fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
@@ -188,8 +191,7 @@ fn only(mut chars: std::str::Chars<'_>) -> Option<char> {
     chars.next().filter(|_| chars.next().is_none())
 }
 
-/// Random text of lower-case letters and digits, five bits a character, from the system's
-/// generator.
+/// Returns random lower-case letters and digits from the system's generator, five bits a character.
 ///
 /// # Errors
 /// `Unexpected` if the system has no random numbers.
@@ -200,7 +202,7 @@ pub fn random_text(chars: usize) -> Result<String> {
     Ok(random.into_iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect())
 }
 
-/// Random bytes from the system's generator.
+/// Returns random bytes from the system's generator.
 ///
 /// # Errors
 /// `Unexpected` if the system has no random numbers.

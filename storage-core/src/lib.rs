@@ -1,9 +1,9 @@
 //! The storage contract of anystorage.
 //!
 //! Applications hold a [`Storage`] and save, open, check, delete and link to objects without
-//! knowing where they live. Backends implement the small [`Driver`] trait, and so do [`layers`],
-//! which wrap a driver to change one thing about it. A [`Registry`] builds storages from
-//! configuration.
+//! knowing where the objects are kept. Backends implement the small [`Driver`] trait, and so do
+//! [`layers`], which wrap a driver to change one thing about it. A [`Registry`] builds storages
+//! from configuration.
 //!
 //! Most applications depend on the `anystorage` crate, which re-exports this one and adds the
 //! drivers.
@@ -19,22 +19,24 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Where to look
+//! # Contents
 //!
-//! | module or type | what it is for |
+//! | module or type | purpose |
 //! |---|---|
-//! | [`Storage`], [`Save`], [`Open`], [`List`], [`DeleteMany`], [`DeletePrefix`] | what applications call |
-//! | [`Key`], [`Prefix`], [`keys`] | names of objects, and making them |
-//! | [`ObjectMeta`], [`Metadata`], [`ETag`], [`Checksums`] | what is known of an object |
-//! | [`Payload`], [`Object`] | bytes on their way in, and out |
-//! | [`Error`], [`ErrorKind`] | what can go wrong |
-//! | [`Driver`], [`Capabilities`] | what a backend implements |
+//! | [`Storage`], [`Save`], [`Open`], [`List`], [`DeleteMany`], [`DeletePrefix`] | the calls of applications |
+//! | [`Key`], [`Prefix`], [`keys`] | names of objects, and functions that make them |
+//! | [`ObjectMeta`], [`Metadata`], [`ETag`], [`Checksums`] | what describes an object |
+//! | [`Payload`], [`Object`] | the bytes of a save and of an open |
+//! | [`Error`], [`ErrorKind`] | the error type of all drivers |
+//! | [`Link`], [`LinkBase`] | links to objects, and where they lead |
+//! | [`prelude`] | what most applications import |
+//! | [`Driver`], [`Capabilities`] | the trait that a backend implements |
 //! | [`layers`] | prefix, read-only, timeout, retry, limit, observation |
 //! | [`config`], [`Registry`] | storages from configuration |
 //! | [`Memory`] | the driver for tests, and the model of the contract |
-//! | [`signed_url`] | the format of signed links to our own servers |
+//! | [`signed_url`] | the format of signed links to servers of this project |
 //!
-//! Everything runs on a Tokio runtime: files are read on its blocking pool, and timeouts are its
+//! Everything runs on a Tokio runtime: files are read on its blocking pool, and timeouts use its
 //! timers.
 
 mod atomic_file;

@@ -28,9 +28,9 @@ const EXPECTED_PATH: &str = "a path begins with exactly one slash, as in /media/
 
 /// A link to an object, and what a client needs to follow it.
 ///
-/// The link is an absolute URL, or begins with `/` and is relative to the page that shows it, if the
-/// storage's `public_url` is ([`LinkBase`]). [`as_str`](Self::as_str) and `Display` return either as
-/// it is.
+/// The link is an absolute URL, or begins with `/` and is relative to the page that shows it, if
+/// the storage's `public_url` is ([`LinkBase`]). [`as_str`](Self::as_str) and `Display` return
+/// either as it is.
 ///
 /// A signed link is a credential: `Debug`, which ends up in logs, omits the query and the fields.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct Link {
     pub headers: Vec<(String, String)>,
     /// When the link stops working; `None` for a public link.
     pub expires_at: Option<SystemTime>,
-    /// For POST: the fields of the form, which must be sent in this order and before the file, whose
-    /// field is `file`. They are credentials, as the URL of other links is.
+    /// For POST: the fields of the form, which must be sent in this order and before the file,
+    /// whose field is `file`. They are credentials, as the URL of other links is.
     pub fields: Vec<(String, String)>,
 }
 
@@ -62,8 +62,8 @@ impl Link {
         Self { method, expires_at: Some(expires_at), ..Self::public(url) }
     }
 
-    /// Replaces the URL, for a layer that leads clients elsewhere. Keeps method, headers, expiry and
-    /// fields.
+    /// Replaces the URL, for a layer that leads clients elsewhere. Keeps method, headers, expiry
+    /// and fields.
     #[must_use]
     pub fn with_url(mut self, url: Url) -> Self {
         self.text = url.into();

@@ -1,5 +1,4 @@
-//! [`Memory`]: the driver that keeps objects in the process. For tests, and the model that others are
-//! compared with: it is the shortest statement of what the contract means.
+//! [`Memory`]: the driver that keeps objects in memory, for tests and as the model of the contract.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -28,12 +27,21 @@ use crate::options::{
 use crate::payload::Payload;
 use crate::storage::Storage;
 
-/// How many entries a listing takes out of the map at a time.
-const PAGE: usize = 256;
+/// How many entries a listing reads from the map at a time.
+const PAGE_SIZE: usize = 256;
 
-/// Keeps objects in memory until the last handle is dropped.
+/// Keeps objects in memory until the last clone is dropped. Clones share the objects.
 ///
-/// Clones share the objects. Takes every key of the contract.
+/// It is meant for tests, and is the model of the contract that the conformance suite compares
+/// other drivers with. It accepts every valid key, and has no links and no folder markers.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// let storage = storage_core::Memory::storage();
+/// storage.save("a.txt", "hello").await?;
+/// assert_eq!(storage.open("a.txt").await?.text().await?, "hello");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     shared: Arc<Shared>,
@@ -54,19 +62,19 @@ struct Stored {
 type Objects = BTreeMap<Key, Arc<Stored>>;
 
 impl Memory {
-    /// An empty driver.
+    /// Creates a driver without objects.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A handle on an empty driver.
+    /// Creates a storage on a driver without objects.
     #[must_use]
     pub fn storage() -> Storage {
         Storage::new(Self::new())
     }
 
-    // Nothing panics while a lock is held, so a poisoned one holds a sound map all the same.
+    // No code panics while it holds the lock, so the map of a poisoned lock is consistent.
     fn read(&self) -> RwLockReadGuard<'_, Objects> {
         self.shared.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,7 +91,7 @@ impl Memory {
         ETag::strong(format!("{:x}", self.shared.versions.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Puts an object in its place, if the mode allows it, in one step.
+    /// Stores an object in one step, if the mode permits it.
     fn commit(&self, mut meta: ObjectMeta, bytes: Bytes, mode: &SaveMode) -> Result<ObjectMeta> {
         meta.etag = Some(self.next_etag()?);
         meta.last_modified = Some(SystemTime::now());
@@ -112,12 +120,15 @@ impl Memory {
         let matching = objects
             .range::<str, _>((start, Bound::Unbounded))
             .take_while(|(key, _)| prefix.matches(key));
-        matching.take(PAGE).map(|(_, stored)| Ok(Entry::Object(entry_of(&stored.meta)))).collect()
+        matching
+            .take(PAGE_SIZE)
+            .map(|(_, stored)| Ok(Entry::Object(entry_of(&stored.meta))))
+            .collect()
     }
 }
 
 fn already_exists() -> Error {
-    Error::new(ErrorKind::AlreadyExists, "there is an object already")
+    Error::new(ErrorKind::AlreadyExists, "an object of this key exists")
 }
 
 fn check_version(present: Option<&Arc<Stored>>, wanted: &ETag) -> Result<()> {
@@ -198,7 +209,7 @@ impl Driver for Memory {
             .collect()
     }
 
-    /// Has no folder markers.
+    /// Returns `Ok(())`, because this driver has no folder markers.
     async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What is kept beside the bytes: [`Metadata`] (given by whoever saves) and [`ObjectMeta`] (all
-//! that is known of a stored object).
+//! [`Metadata`], which the caller of a save sets, and [`ObjectMeta`], which describes a stored
+//! object.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -20,9 +20,9 @@ pub const MAX_USER_METADATA_BYTES: usize = 2048;
 /// The most bytes one header of [`Metadata`] may have.
 pub const MAX_HEADER_BYTES: usize = 1024;
 
-/// The headers an object is served with, and the user's own names and values.
+/// The headers with which an object is served, and user metadata.
 ///
-/// Each is kept by every driver or refused with an error; none is silently dropped.
+/// A driver keeps each field or fails with an error; it never drops one silently.
 ///
 /// ```
 /// use storage_core::Metadata;
@@ -53,18 +53,18 @@ pub struct Metadata {
     /// `Cache-Control`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_control: Option<String>,
-    /// `Expires`, in whole seconds as HTTP has it; a fraction is cut off.
+    /// `Expires`, in whole seconds as in HTTP; a fraction is cut off.
     #[serde(skip_serializing_if = "Option::is_none", with = "timestamp::option")]
     pub expires: Option<SystemTime>,
-    /// The user's own metadata. Names are HTTP tokens in lower case (they travel as header names);
-    /// values are text without control characters or surrounding white space. Together at most
+    /// User metadata. Names are HTTP tokens in lower case, because they are sent in header names.
+    /// Values are text without control characters or surrounding white space. Together at most
     /// [`MAX_USER_METADATA_BYTES`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub user_metadata: BTreeMap<String, String>,
 }
 
 impl Metadata {
-    /// Nothing set.
+    /// Creates metadata with no field set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -112,20 +112,20 @@ impl Metadata {
         self
     }
 
-    /// Adds a name and a value of the user's own. The name is taken in lower case.
+    /// Adds user metadata. The name is converted to lower case.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.user_metadata.insert(name.into().to_ascii_lowercase(), value.into());
         self
     }
 
-    /// Whether nothing is set.
+    /// Returns whether no field is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Fills what is not set from `defaults`.
+    /// Sets each unset field to the one of `defaults`.
     pub fn fill_from(&mut self, defaults: &Self) {
         fn fill<T: Clone>(slot: &mut Option<T>, default: &Option<T>) {
             if slot.is_none() {
@@ -143,13 +143,12 @@ impl Metadata {
         }
     }
 
-    /// Checks every value and brings `expires` to whole seconds, so that each driver stores the
-    /// same.
+    /// Checks every value and cuts `expires` to whole seconds, so that each driver stores the same.
     ///
     /// [`Storage`](crate::Storage) calls it; a driver need not.
     ///
     /// # Errors
-    /// `InvalidInput`, with the field that is not acceptable and why.
+    /// `InvalidInput`; the message names the field and the reason.
     pub fn validated(self) -> Result<Self> {
         let (valid, refused) = self.valid_part();
         refused.into_iter().next().map_or(Ok(valid), Err)
@@ -214,13 +213,13 @@ fn check_header(name: &str, value: &str) -> Result<()> {
     if value.len() > MAX_HEADER_BYTES {
         return Err(bad(name, "the value has more than 1024 bytes"));
     }
-    // RFC 9110, section 5.5: a field value holds visible ASCII with spaces inside. Anything else
-    // would be changed or refused by one server or another on its way.
+    // RFC 9110, section 5.5: a field value has visible ASCII and spaces inside. Servers change or
+    // refuse any other character.
     let visible = |byte: u8| (0x20..0x7f).contains(&byte);
     if !value.bytes().all(visible) {
         return Err(bad(
             name,
-            "the value holds a control or non-ASCII character; encode it (RFC 8187 for file names)",
+            "the value contains a control or non-ASCII character; encode it (RFC 8187 for file names)",
         ));
     }
     if value.trim() != value {
@@ -264,7 +263,7 @@ fn check_user_size(entries: &BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
-/// All that is known of a stored object.
+/// The metadata of a stored object.
 ///
 /// Serialised with these field names; the fields of `metadata` stand beside the others. `response`
 /// is neither serialised nor compared, because it differs from one request for the same object to
@@ -278,13 +277,13 @@ pub struct ObjectMeta {
     /// were opened with
     /// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
     pub size: u64,
-    /// The version's validator. Strong where the driver can promise it.
+    /// The validator of the version. Strong if the driver can guarantee it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<ETag>,
     /// When the version was saved.
     #[serde(skip_serializing_if = "Option::is_none", with = "timestamp::option")]
     pub last_modified: Option<SystemTime>,
-    /// What was given with the bytes.
+    /// The metadata that was saved with the bytes.
     #[serde(flatten)]
     pub metadata: Metadata,
     /// The checksums that were computed or verified when the object was saved.
@@ -321,7 +320,7 @@ impl ObjectMeta {
         (self.size != Self::UNKNOWN_SIZE).then_some(self.size)
     }
 
-    /// The least there is to know; the fields are public to set the rest.
+    /// Creates metadata with a key and a size. Set other fields directly.
     #[must_use]
     pub fn new(key: Key, size: u64) -> Self {
         Self {
@@ -335,14 +334,14 @@ impl ObjectMeta {
         }
     }
 
-    /// The ETag, if it is a strong one: by which bytes of two answers are known to be of one
+    /// Returns the ETag if it is strong, which proves that the bytes of two responses are of one
     /// version.
     #[must_use]
     pub fn strong_etag(&self) -> Option<&ETag> {
         self.etag.as_ref().filter(|etag| !etag.is_weak())
     }
 
-    /// `Content-Type`.
+    /// Returns `Content-Type`.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.metadata.content_type.as_deref()
@@ -374,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn user_metadata_is_what_every_backend_can_carry() {
+    fn user_metadata_that_a_backend_cannot_keep_is_refused() {
         assert!(
             Metadata::new()
                 .user("Author", "Ada Löveläce")
@@ -393,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn the_valid_part_has_every_field_but_the_refused_ones_and_each_of_those_is_named() {
+    fn the_valid_part_lacks_the_refused_fields_and_each_of_them_has_an_error() {
         let before_1970 = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(1);
         let given = Metadata::new()
             .content_type("jpg")
@@ -435,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_response_states_of_itself_is_neither_compared_nor_serialised() {
+    fn the_response_field_is_neither_compared_nor_serialised() {
         let plain = ObjectMeta::new(Key::new("a").unwrap(), 1);
         let mut aged = plain.clone();
         aged.response =

@@ -1,4 +1,4 @@
-//! [`Object`]: what [`Storage::open`](crate::Storage::open) answers: metadata and a body that streams.
+//! [`Object`]: what [`Storage::open`](crate::Storage::open) returns, metadata and a body that streams.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -25,14 +25,14 @@ use crate::inspect::{BodyEvent, Inspected};
 use crate::metadata::ObjectMeta;
 use crate::payload::Payload;
 
-/// The most that is set aside on the word of a server that says how long its answer will be.
-const MAX_TRUSTED_SIZE: u64 = 4 * 1024 * 1024;
+/// Upper bound for the memory that is preallocated from a length that a server states, in bytes.
+const MAX_PREALLOCATED: u64 = 4 * 1024 * 1024;
 
-/// An open object: its metadata, and the bytes of the range that was asked for.
+/// An open object: its metadata, and the bytes of the requested range.
 ///
-/// The metadata belongs to the bytes: an object that is overwritten while it is read goes on as the
-/// old version or fails, it never becomes a mixture. A body that ends early is an error, never a
-/// short success. Dropping an object, or a stream made of it, stops reading.
+/// Metadata and bytes are of one version: if the object is overwritten while it is read, the body
+/// continues as the old version or fails, and never mixes two. A body that ends early is an error.
+/// Dropping an object, or a stream made of it, stops reading.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -52,7 +52,7 @@ pub struct Object {
     guard: Option<Guard>,
 }
 
-/// What is dropped together with the body.
+/// A value that is dropped together with the body.
 type Guard = Box<dyn Any + Send + Sync>;
 
 enum Body {
@@ -66,19 +66,20 @@ impl Object {
         Self { meta, range, body, driver: None, guard: None }
     }
 
-    /// For drivers: an object whose bytes of the range are in memory.
+    /// Creates an object whose bytes of the range are in memory. For drivers.
     #[must_use]
     pub fn from_bytes(meta: ObjectMeta, range: Range<u64>, bytes: Bytes) -> Self {
         Self::new(meta, range, Body::Bytes(bytes))
     }
 
-    /// For drivers: an object in a file, which will not be truncated or overwritten in place.
+    /// Creates an object in a file, which must not be truncated or overwritten in place. For
+    /// drivers.
     #[must_use]
     pub fn from_file(meta: ObjectMeta, range: Range<u64>, file: File) -> Self {
         Self::new(meta, range, Body::File(Arc::new(file)))
     }
 
-    /// For drivers: an object whose bytes of the range arrive as a stream.
+    /// Creates an object whose bytes of the range arrive as a stream. For drivers.
     pub fn from_stream<S>(meta: ObjectMeta, range: Range<u64>, chunks: S) -> Self
     where
         S: Stream<Item = Result<Bytes>> + Send + 'static,
@@ -86,12 +87,12 @@ impl Object {
         Self::new(meta, range, Body::Stream(chunks.boxed()))
     }
 
-    /// For drivers: a whole object of which no size is known before its last byte. Sets the size of
-    /// the metadata to [`ObjectMeta::UNKNOWN_SIZE`]. Only for callers that set
+    /// Creates a whole object whose size is not known before its last byte, and sets the size of
+    /// the metadata to [`ObjectMeta::UNKNOWN_SIZE`]. For drivers, if the caller set
     /// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
     ///
-    /// The stream itself has to fail where the body breaks off: without a size nothing else
-    /// notices.
+    /// The stream must fail if the body breaks off, because without a size no other check can
+    /// detect it.
     pub fn from_stream_of_unknown_size<S>(mut meta: ObjectMeta, chunks: S) -> Self
     where
         S: Stream<Item = Result<Bytes>> + Send + 'static,
@@ -100,38 +101,38 @@ impl Object {
         Self::from_stream(meta, 0..ObjectMeta::UNKNOWN_SIZE, chunks)
     }
 
-    /// For drivers: keeps a value until the body is dropped or read to its end, a reservation of
-    /// disk space for example.
+    /// Keeps a value until the body is dropped or read to its end, such as a reservation of disk
+    /// space. For drivers.
     #[must_use]
     pub fn with_guard(mut self, guard: impl Any + Send + Sync) -> Self {
         self.guard = Some(Box::new(guard));
         self
     }
 
-    /// What is known of the whole object.
+    /// Returns the metadata of the whole object.
     #[must_use]
     pub fn meta(&self) -> &ObjectMeta {
         &self.meta
     }
 
-    /// The positions of the bytes that the body yields: all of the object's unless a range was
-    /// asked for.
+    /// Returns the positions of the bytes that the body yields: all of them, unless a range was
+    /// opened.
     #[must_use]
     pub fn range(&self) -> Range<u64> {
         self.range.clone()
     }
 
-    /// How many bytes the body yields. [`ObjectMeta::UNKNOWN_SIZE`] if the size of the object is
-    /// not known.
+    /// Returns how many bytes the body yields; [`ObjectMeta::UNKNOWN_SIZE`] if the size of the
+    /// object is not known.
     #[must_use]
     pub fn content_length(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// The open file behind the body, for a server that sends [`range`](Self::range) of it without
-    /// copying (`sendfile`). `None` if the bytes come from elsewhere or are in memory already.
+    /// Returns the open file that contains the body, for a server that sends [`range`](Self::range)
+    /// of it without copying (`sendfile`); `None` if the body is not in a file.
     ///
-    /// The file's cursor is nobody's: read at positions.
+    /// Other readers share the file's cursor: read at positions.
     #[must_use]
     pub fn file(&self) -> Option<&Arc<File>> {
         match &self.body {
@@ -140,14 +141,14 @@ impl Object {
         }
     }
 
-    /// Replaces the metadata, for a layer that shows its callers another key.
+    /// Replaces the metadata, for a layer whose callers use other keys than its driver.
     #[must_use]
     pub fn map_meta(mut self, map: impl FnOnce(ObjectMeta) -> ObjectMeta) -> Self {
         self.meta = map(self.meta);
         self
     }
 
-    /// Wraps the chunks of a body that streams, for a layer that watches or repairs it. Bodies in
+    /// Wraps the chunks of a body that streams, for a layer that observes or repairs it. Bodies in
     /// memory or in a file are left as they are.
     #[must_use]
     pub fn map_stream<F>(mut self, wrap: F) -> Self
@@ -160,8 +161,9 @@ impl Object {
         self
     }
 
-    /// Reports each chunk of the body, its end or its error as they pass, for a layer that counts or
-    /// logs them. A body in memory or in a file stays one and is reported at once, by its length.
+    /// Reports each chunk of the body, its end or its error as they pass, for a layer that counts
+    /// or logs them. A body in memory or in a file stays one and is reported at once, by its
+    /// length.
     ///
     /// The closure is dropped after the last event, or with the body.
     ///
@@ -203,13 +205,11 @@ impl Object {
         self
     }
 
-    /// The body as a stream of non-empty chunks, [`content_length`](Self::content_length) bytes
-    /// together.
+    /// Converts the body to a stream of non-empty chunks, of
+    /// [`content_length`](Self::content_length) bytes in total.
     ///
-    /// Fewer or more bytes than that end it with an error (retryable, since a connection that
-    /// breaks off is the usual cause).
-    ///
-    /// The body of an object of unknown size is as long as it is.
+    /// Fewer or more bytes end it with an error. Fewer bytes are retryable, because their usual
+    /// cause is a broken connection. The body of an object of unknown size may have any length.
     #[must_use]
     pub fn into_stream(self) -> ObjectStream {
         let left = self.meta.known_size().map(|_| self.content_length());
@@ -255,27 +255,27 @@ impl Object {
         ObjectReader(StreamReader::new(self.into_stream()))
     }
 
-    /// The whole body in memory, however large: see [`bytes_up_to`](Self::bytes_up_to) for objects
-    /// of strangers.
+    /// Reads the whole body into memory, whatever its size. Use [`bytes_up_to`](Self::bytes_up_to)
+    /// for objects from untrusted sources.
     ///
     /// # Errors
-    /// Any kind that reading can meet; nothing partial is returned.
+    /// Any error of reading; no partial body is returned.
     pub async fn bytes(self) -> Result<Bytes> {
         self.bytes_up_to(u64::MAX).await
     }
 
-    /// The whole body in memory, if it has at most `max` bytes.
+    /// Reads the whole body into memory, if it has at most `max` bytes.
     ///
     /// # Errors
-    /// `TooLarge` before anything is read if it has more, or while it is read if its size is not
-    /// known; else as [`bytes`](Self::bytes).
+    /// `TooLarge` if it has more: before anything is read, or while it is read if its size is not
+    /// known. Otherwise as [`bytes`](Self::bytes).
     pub async fn bytes_up_to(self, max: u64) -> Result<Bytes> {
         if self.meta.known_size().is_none() {
             return self.collect(max).await;
         }
         let len = self.content_length();
         if len > max {
-            let message = format!("the body has {len} bytes; at most {max} were asked for");
+            let message = format!("the body has {len} bytes; at most {max} are allowed");
             return Err(Error::new(ErrorKind::TooLarge, message).with_key(self.meta.key.as_str()));
         }
         match self.body {
@@ -285,11 +285,11 @@ impl Object {
                 .map_err(|error| in_body(error, self.meta.key.as_str(), self.driver)),
             _ => {
                 let mut all = BytesMut::with_capacity(
-                    usize::try_from(len.min(MAX_TRUSTED_SIZE)).unwrap_or(0),
+                    usize::try_from(len.min(MAX_PREALLOCATED)).unwrap_or(0),
                 );
                 let mut chunks = self.into_stream();
                 while let Some(chunk) = chunks.try_next().await? {
-                    // A body that is one chunk is handed on as it is.
+                    // A body that is one chunk is not copied.
                     if all.is_empty() && chunk.len() as u64 == len {
                         chunks.expect_end().await?;
                         return Ok(chunk);
@@ -307,7 +307,7 @@ impl Object {
         let mut chunks = self.into_stream();
         while let Some(chunk) = chunks.try_next().await? {
             if (all.len() + chunk.len()) as u64 > max {
-                let message = format!("the body has more than the {max} bytes that were asked for");
+                let message = format!("the body has more than the {max} bytes that are allowed");
                 return Err(in_body(
                     Error::new(ErrorKind::TooLarge, message),
                     &chunks.key,
@@ -319,10 +319,10 @@ impl Object {
         Ok(all.freeze())
     }
 
-    /// The whole body as text.
+    /// Reads the whole body as text.
     ///
     /// # Errors
-    /// `Unexpected` if it is not UTF-8; else as [`bytes`](Self::bytes).
+    /// `Unexpected` if it is not UTF-8; otherwise as [`bytes`](Self::bytes).
     pub async fn text(self) -> Result<String> {
         let key = self.meta.key.clone();
         let bytes = self.bytes().await?;
@@ -331,19 +331,20 @@ impl Object {
         })
     }
 
-    /// Writes the body to a local file: to a temporary file beside it first, which replaces the old
-    /// file only when it is complete.
+    /// Writes the body to a local file: first to a temporary file in the same directory, which
+    /// replaces the old file when it is complete.
     ///
     /// Until then only the owner can read the temporary file. It gets the permission bits of the
-    /// file that it replaces, and its owner and group as far as the process may set them (where it
-    /// may not set the group, the group gets the permissions of others). A new file gets the
-    /// permissions of any new file (umask, default ACL). What is no regular file (a FIFO, a device)
-    /// is written to as it is; a symlink is followed.
+    /// file that it replaces, and its owner and group as far as the process may set them. If the
+    /// process may not set the group, the group gets the permissions of others. A new file gets the
+    /// permissions of any new file (umask, default ACL). A FIFO or a device is written to directly;
+    /// a symlink is followed.
     ///
-    /// Dropping the future leaves the old file, or, in its last moment, the new one.
+    /// If the future is dropped, the old file stays, or, after the last step has begun, the new
+    /// file is there.
     ///
     /// # Errors
-    /// Any kind that reading can meet, and what the operating system says about writing.
+    /// Any error of reading, and the operating system's errors of writing.
     pub async fn save_to_file(self, path: impl AsRef<Path>) -> Result<()> {
         atomic_file::write(path.as_ref(), self.into_stream()).await
     }
@@ -385,8 +386,8 @@ impl fmt::Debug for Object {
     }
 }
 
-/// An object can be saved elsewhere as it streams in. Its metadata does not travel along: pass
-/// `object.meta().metadata` to the save.
+/// Converts the body, to save it elsewhere as it streams in. Does not include the metadata: see
+/// [`Object::into_parts`].
 impl From<Object> for Payload {
     fn from(object: Object) -> Self {
         let size = object.meta.known_size().map(|_| object.content_length());
@@ -473,7 +474,7 @@ impl ObjectStream {
 }
 
 fn too_long() -> Error {
-    Error::new(ErrorKind::Integrity, "the body is longer than it was said to be")
+    Error::new(ErrorKind::Integrity, "the body is longer than its stated length")
 }
 
 impl Stream for ObjectStream {

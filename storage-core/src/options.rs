@@ -26,7 +26,7 @@ pub enum SaveMode {
     /// there is no object.
     IfMatch(ETag),
     /// Leaves it and saves under another key, made by
-    /// [`keys::alternative`](crate::keys::alternative). The returned metadata says which.
+    /// [`keys::alternative`](crate::keys::alternative). The returned metadata contains it.
     UniqueName,
 }
 

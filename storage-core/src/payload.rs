@@ -1,4 +1,4 @@
-//! [`Payload`]: the bytes of a save, wherever they come from, with what must be true of them.
+//! [`Payload`]: the bytes of a save, and the checks that they must pass.
 
 use std::fmt;
 use std::fs::File;
@@ -19,18 +19,17 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::file_stream::{FileStream, read_at_most};
 use crate::hashers::Hashers;
 
-/// How much of an `AsyncRead` is read at a time.
+/// The size of one read of an `AsyncRead`, in bytes.
 const READER_CHUNK: usize = 64 * 1024;
 
-/// How much of a payload in memory is handed on at a time.
+/// The size of one chunk of a payload in memory, in bytes.
 const SLICE: usize = 1024 * 1024;
 
 /// The bytes to save: in memory, in a file on disk, or from a stream whose size may be unknown.
 ///
-/// A payload knows what must hold for it (its declared size, a largest size, expected checksums).
-/// [`into_stream`](Self::into_stream) checks all of it on the way, so a driver that aborts its save
-/// when the stream yields an error, as it must anyway, never stores bytes that are not what they
-/// should be.
+/// A payload contains its checks: the declared size, a largest size, expected checksums.
+/// [`into_stream`](Self::into_stream) runs them while the bytes pass and ends with an error if one
+/// fails. A driver aborts its save on such an error, so it never stores wrong bytes.
 ///
 /// ```
 /// use storage_core::Payload;
@@ -63,7 +62,7 @@ impl Payload {
         Self { body, size, checks: Checks::default() }
     }
 
-    /// Bytes in memory. Not copied.
+    /// Creates a payload from bytes in memory, without copying them.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
@@ -71,8 +70,9 @@ impl Payload {
         Self::new(Body::Bytes(bytes), Some(size))
     }
 
-    /// A stream of chunks, of unknown size unless [`with_size`](Self::with_size) tells it. An error
-    /// of the stream fails the save and leaves nothing behind.
+    /// Creates a payload from a stream of chunks. Its size is unknown unless
+    /// [`with_size`](Self::with_size) declares it. An error of the stream fails the save, and
+    /// nothing of the payload is left.
     pub fn from_stream<S, B, E>(chunks: S) -> Self
     where
         S: Stream<Item = Result<B, E>> + Send + 'static,
@@ -84,23 +84,23 @@ impl Payload {
         Self::new(Body::Stream(chunks.boxed()), None)
     }
 
-    /// All that a reader yields. Its size is unknown unless [`with_size`](Self::with_size) tells
-    /// it.
+    /// Creates a payload from all bytes of a reader. Its size is unknown unless
+    /// [`with_size`](Self::with_size) declares it.
     pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
         Self::from_stream(ReaderStream::with_capacity(reader, READER_CHUNK))
     }
 
-    /// A regular file on the local disk, opened now and read while it is saved. Can be replayed.
+    /// Opens a regular file on the local disk, which is read while it is saved. Can be replayed.
     ///
-    /// A file that becomes shorter in between fails the save with `Integrity`; what is appended is
-    /// not saved.
+    /// If the file becomes shorter in between, the save fails with `Integrity`. Bytes that are
+    /// appended are not saved.
     ///
     /// # Errors
-    /// What the operating system says; `InvalidInput` for a directory or a special file.
+    /// The error of the operating system; `InvalidInput` for a directory or a special file.
     pub async fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let opened = tokio::task::spawn_blocking(move || {
-            // Looked at before it is opened: opening a FIFO would block until somebody writes to
+            // Checked before it is opened: opening a FIFO blocks until another process writes to
             // it.
             if !std::fs::metadata(&path)?.is_file() {
                 return Err(Error::new(
@@ -126,7 +126,7 @@ impl Payload {
     }
 
     /// Sets the largest size that is accepted. A larger payload fails the save with `TooLarge`, as
-    /// soon as that is known.
+    /// soon as the size shows.
     #[must_use]
     pub fn with_max_size(mut self, max_size: u64) -> Self {
         self.checks.max_size = Some(max_size);
@@ -140,41 +140,41 @@ impl Payload {
         self
     }
 
-    /// Has a checksum computed and kept with the object.
+    /// Adds a checksum to compute and keep with the object.
     #[must_use]
     pub fn with_computed_checksum(mut self, algorithm: ChecksumAlgorithm) -> Self {
         self.checks.computed.push(algorithm);
         self
     }
 
-    /// The size, if it is known before the bytes have been read.
+    /// Returns the size, if it is known before the bytes have been read.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// The checksums that the bytes must have: for a driver that has to say them before the bytes.
-    /// [`into_stream`](Self::into_stream) checks them anyway.
+    /// Returns the checksums that the bytes must have, for a driver that sends them before the
+    /// bytes. [`into_stream`](Self::into_stream) checks them in any case.
     #[must_use]
     pub fn expected_checksums(&self) -> &[Checksum] {
         &self.checks.expected
     }
 
-    /// The checksums that are to be computed and kept with the object, beside the expected ones:
-    /// for a driver that has to announce them before the bytes. [`PayloadStream::checksums`] tells
-    /// all of them after the bytes.
+    /// Returns the algorithms of the checksums to compute beside the expected ones, for a driver
+    /// that announces them before the bytes. [`PayloadStream::checksums`] returns the values after
+    /// the bytes.
     #[must_use]
     pub fn computed_checksums(&self) -> &[ChecksumAlgorithm] {
         &self.checks.computed
     }
 
-    /// Whether [`replay`](Self::replay) works: for bytes in memory and files on disk.
+    /// Returns whether [`replay`](Self::replay) works: for bytes in memory and files on disk.
     #[must_use]
     pub fn is_replayable(&self) -> bool {
         !matches!(self.body, Body::Stream(_))
     }
 
-    /// The same payload once more, for a second try. `None` for a stream, which can be read only
+    /// Returns the same payload for a second attempt; `None` for a stream, which can be read only
     /// once.
     #[must_use]
     pub fn replay(&self) -> Option<Self> {
@@ -186,10 +186,10 @@ impl Payload {
         Some(Self { body, size: self.size, checks: self.checks.clone() })
     }
 
-    /// Wraps the chunks, for a layer that watches or changes them; the checks stay behind the
-    /// wrapper.
+    /// Wraps the chunks of a stream, for a layer that observes or changes them. The checks run
+    /// after the wrapper.
     ///
-    /// Bytes in memory and files are left as they are: nothing about them can stall.
+    /// Bytes in memory and files are left as they are, because reading them cannot stall.
     #[must_use]
     pub fn map_stream<F>(mut self, wrap: F) -> Self
     where
@@ -201,13 +201,14 @@ impl Payload {
         self
     }
 
-    /// Returns the first bytes, at most `n`, without taking them away. They are fewer where the
-    /// payload ends, or where its stream fails; the stream's reader gets that error after the bytes
-    /// before it. Of a stream no chunk is taken after those that show it to be larger than
+    /// Returns the first bytes, at most `n`, which stay part of the payload.
+    ///
+    /// Returns fewer if the payload ends or its stream fails; the save then meets that error after
+    /// the bytes before it. Reads no more chunks of a stream once it is larger than
     /// [`with_max_size`](Self::with_max_size) allows.
     ///
     /// # Errors
-    /// What the file says.
+    /// The error of reading a file.
     pub async fn peek(&mut self, n: usize) -> Result<Bytes> {
         match &mut self.body {
             Body::Bytes(bytes) => Ok(bytes.slice(..bytes.len().min(n))),
@@ -246,7 +247,7 @@ impl Payload {
         }
     }
 
-    /// The bytes in chunks, checked on the way: see [`PayloadStream`].
+    /// Converts the payload to a stream of chunks that runs the checks: see [`PayloadStream`].
     #[must_use]
     pub fn into_stream(self) -> PayloadStream {
         let check = RunningChecks::new(self.size, self.checks);
@@ -260,10 +261,11 @@ impl Payload {
         PayloadStream { chunks, check, outcome: None }
     }
 
-    /// The bytes, if they are in memory already: for a driver's short cut for small objects.
+    /// Returns the bytes if they are in memory already, for a driver that stores small objects in
+    /// one step.
     ///
     /// # Errors
-    /// Gives the payload back if they are not.
+    /// Returns the payload if its bytes are not in memory.
     pub fn into_memory(self) -> Result<InMemory, Self> {
         match self.body {
             Body::Bytes(bytes) => {
@@ -273,10 +275,10 @@ impl Payload {
         }
     }
 
-    /// Reads everything into memory. Unbounded, unless a maximum size is set.
+    /// Reads all bytes into memory. Unbounded, unless a maximum size is set.
     ///
     /// # Errors
-    /// What the stream says, and what its checks find.
+    /// The error of the stream or of a check.
     pub async fn into_bytes(self) -> Result<(Bytes, Checksums)> {
         let mut chunks = match self.into_memory() {
             Ok(memory) => return memory.checked(),
@@ -290,7 +292,7 @@ impl Payload {
     }
 }
 
-/// The bytes in pieces that are hashed in a moment, so that a large payload does not hold up the
+/// Splits bytes into pieces that are hashed quickly, so that a large payload does not block the
 /// runtime.
 fn slices(mut bytes: Bytes) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     stream::poll_fn(move |_| {
@@ -346,33 +348,34 @@ pub struct InMemory {
 }
 
 impl InMemory {
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Runs the checks. Hashing takes time: for large payloads call it where blocking is allowed.
+    /// Runs the checks and returns the bytes. Hashing takes time: for large payloads call it where
+    /// blocking is allowed.
     ///
     /// # Errors
     /// `TooLarge` or `Integrity`.
     pub fn checked(mut self) -> Result<(Bytes, Checksums)> {
-        self.check.take_in(&self.bytes)?;
+        self.check.update(&self.bytes)?;
         let checksums = self.check.finish()?;
         Ok((self.bytes, checksums))
     }
 }
 
-/// The chunks of a payload, none of them empty, checked as they pass.
+/// The chunks of a payload, none of them empty, which are checked as they pass.
 ///
-/// After the last chunk it yields `None` if all checks held, else one error (`Integrity`,
-/// `TooLarge`). A driver makes nothing visible before it has seen the `None`.
+/// After the last chunk it yields `None` if all checks passed, else one error (`Integrity`,
+/// `TooLarge`). A driver must make nothing visible before it has received the `None`.
 pub struct PayloadStream {
     chunks: BoxStream<'static, Result<Bytes>>,
     check: RunningChecks,
@@ -381,7 +384,7 @@ pub struct PayloadStream {
 }
 
 impl PayloadStream {
-    /// The checksums that were asked for, once the stream has ended well; `None` before.
+    /// Returns the requested checksums after the stream has ended without an error; `None` before.
     #[must_use]
     pub fn checksums(&self) -> Option<&Checksums> {
         self.outcome.as_ref()
@@ -398,7 +401,7 @@ impl PayloadStream {
     }
 
     fn fail(&mut self, error: Error) -> Result<Bytes> {
-        // A driver that polls on after an error must not take the rest for the whole.
+        // A driver that polls on after an error must not treat the rest as the whole payload.
         self.chunks = stream::repeat_with(|| {
             Err(Error::new(ErrorKind::Integrity, "the payload failed before"))
         })
@@ -418,7 +421,7 @@ impl Stream for PayloadStream {
         loop {
             let item = match std::task::ready!(this.chunks.poll_next_unpin(cx)) {
                 Some(Ok(chunk)) if chunk.is_empty() => continue,
-                Some(Ok(chunk)) => Some(match this.check.take_in(&chunk) {
+                Some(Ok(chunk)) => Some(match this.check.update(&chunk) {
                     Ok(()) => Ok(chunk),
                     Err(error) => this.fail(error),
                 }),
@@ -436,7 +439,7 @@ impl fmt::Debug for PayloadStream {
     }
 }
 
-/// Counts and hashes what passes by and compares at the end.
+/// Counts and hashes the bytes that pass, and compares at the end.
 #[derive(Debug)]
 struct RunningChecks {
     seen: u64,
@@ -456,7 +459,7 @@ impl RunningChecks {
         Self { seen: 0, size, max_size: checks.max_size, expected: checks.expected, hashers }
     }
 
-    fn take_in(&mut self, chunk: &[u8]) -> Result<()> {
+    fn update(&mut self, chunk: &[u8]) -> Result<()> {
         self.seen += chunk.len() as u64;
         if let Some(max) = self.max_size.filter(|&max| self.seen.max(self.size.unwrap_or(0)) > max)
         {

@@ -1,15 +1,15 @@
-//! [`ByteRange`]: which bytes of an object to open.
+//! [`ByteRange`]: the bytes of an object to open.
 
 use std::fmt;
 use std::ops::{Range, RangeFrom, RangeInclusive, RangeTo};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A request for some of an object's bytes, with the meaning of RFC 9110, section 14.1.2.
+/// A range of an object's bytes (RFC 9110, section 14.1.2).
 ///
-/// Positions are bytes of the stored representation, counted from 0. An end past the last byte is
-/// brought back to it; a start past the last byte is `RangeNotSatisfiable`, and so is any range of
-/// an empty object.
+/// Positions are bytes of the stored representation, counted from 0. An end past the last byte
+/// means the end of the object. A start past the last byte is `RangeNotSatisfiable`, and so is any
+/// range of an empty object.
 ///
 /// ```
 /// use storage_core::ByteRange;
@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ByteRange {
-    /// From the first position up to, not including, the second.
+    /// From the first position to the second, which is not included.
     FromTo(u64, u64),
     /// From the position to the end.
     From(u64),
@@ -32,16 +32,16 @@ pub enum ByteRange {
 }
 
 impl ByteRange {
-    /// The last `n` bytes.
+    /// Returns the range of the last `n` bytes.
     #[must_use]
     pub fn last(n: u64) -> Self {
         Self::Last(n)
     }
 
-    /// Refuses a range that holds no byte of any object.
+    /// Refuses an empty range.
     ///
     /// # Errors
-    /// `InvalidInput`, since HTTP cannot express an empty range.
+    /// `InvalidInput`, because HTTP cannot express an empty range.
     pub fn validated(self) -> Result<Self> {
         match self {
             Self::FromTo(from, to) if from >= to => Err(empty_range()),
@@ -50,10 +50,10 @@ impl ByteRange {
         }
     }
 
-    /// The positions it means in an object of this size; never empty.
+    /// Returns the positions in an object of this size; never an empty range.
     ///
     /// # Errors
-    /// `RangeNotSatisfiable` if it has no byte in common with the object.
+    /// `RangeNotSatisfiable` if the range has no byte in common with the object.
     pub fn resolve(self, size: u64) -> Result<Range<u64>> {
         let range = match self {
             Self::FromTo(from, to) => from..to.min(size),
@@ -71,7 +71,7 @@ impl ByteRange {
 }
 
 fn empty_range() -> Error {
-    Error::new(ErrorKind::InvalidInput, "the range is empty: ask for at least one byte")
+    Error::new(ErrorKind::InvalidInput, "the range is empty: it needs at least one byte")
 }
 
 /// As in a `Range` header: `bytes=0-499`, `bytes=500-`, `bytes=-200`.

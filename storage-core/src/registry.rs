@@ -1,4 +1,4 @@
-//! [`Registry`]: drivers by name, and the building of storages from configuration.
+//! [`Registry`]: registers drivers by name and builds storages from configurations.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,10 +20,10 @@ use crate::storage::Storage;
 type Build = Arc<dyn Fn(Options, &BuildContext<'_>) -> Result<Arc<dyn Driver>> + Send + Sync>;
 type ReadUrl = Arc<dyn Fn(&Url) -> Result<Options> + Send + Sync>;
 
-/// Drivers by name, and URL schemes by driver.
+/// Drivers by name, and the URL schemes of drivers. Builds storages from configurations and URLs.
 ///
-/// A plain value: a third-party driver registers the same way as ours, and two registries do not
-/// know of each other.
+/// A registry is a value. Third-party drivers register in the same way as the drivers of this
+/// project, and two registries are independent.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -40,7 +40,7 @@ type ReadUrl = Arc<dyn Fn(&Url) -> Result<Options> + Send + Sync>;
 pub struct Registry {
     drivers: BTreeMap<String, Registered>,
     schemes: BTreeMap<String, Scheme>,
-    /// Names of drivers and schemes that exist, but not here, and what to do to have them.
+    /// Names of known drivers and schemes that are not registered, and what to do to use them.
     missing: BTreeMap<String, String>,
 }
 
@@ -69,18 +69,18 @@ pub struct DriverDescription<'a> {
     pub options: &'static [OptionSpec],
 }
 
-/// How many storages may stand one behind the other. Each is a driver around a driver, so the stack
-/// of every call grows with them.
+/// The longest chain of storages that refer to each other. Each is a driver around a driver, so the
+/// stack of every call grows with the chain.
 const MAX_DEPTH: usize = 16;
 
 impl Registry {
-    /// A registry that knows no driver.
+    /// Creates a registry without drivers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A registry that knows the `memory` driver and its `memory:` URL.
+    /// Creates a registry with the driver `memory` and its URL `memory:`.
     #[must_use]
     pub fn with_memory() -> Self {
         let mut registry = Self::new();
@@ -131,9 +131,9 @@ impl Registry {
         self
     }
 
-    /// Names a driver that is not registered and its URL schemes, for errors: `what_to_do` says how
-    /// to get it, as in "enable the feature `s3`". A driver or scheme of the same name that is
-    /// registered takes precedence.
+    /// Adds a hint to the errors for a driver that is not registered, and for its URL schemes.
+    /// `what_to_do` states how to get the driver: "enable the feature `s3`". A registered driver or
+    /// scheme of the same name takes precedence.
     ///
     /// ```
     /// use storage_core::Registry;
@@ -150,11 +150,12 @@ impl Registry {
         self
     }
 
-    fn way_to(&self, name: &str) -> String {
+    /// Returns the hint for a driver or scheme, with a colon, or an empty text.
+    fn hint(&self, name: &str) -> String {
         self.missing.get(name).map_or_else(String::new, |what_to_do| format!(": {what_to_do}"))
     }
 
-    /// The names of the registered drivers, sorted.
+    /// Returns the names of the registered drivers, sorted.
     pub fn drivers(&self) -> impl Iterator<Item = &str> {
         self.drivers.keys().map(String::as_str)
     }
@@ -180,38 +181,39 @@ impl Registry {
         })
     }
 
-    /// The registered URL schemes, sorted.
+    /// Returns the registered URL schemes, sorted.
     pub fn schemes(&self) -> impl Iterator<Item = &str> {
         self.schemes.keys().map(String::as_str)
     }
 
-    /// Builds the storage that a URL names.
+    /// Builds the storage of a URL.
     ///
     /// # Errors
-    /// `InvalidConfig` for what is no URL, an unknown scheme, user name, password or a secret
-    /// option in the URL, an option that is unknown, doubled or wrong; and what the driver says.
+    /// `InvalidConfig` if the text is not a URL, if its scheme is unknown, if it contains a user
+    /// name, a password or a secret option, or if an option is unknown, repeated or invalid. Errors
+    /// of the driver.
     pub fn open_url(&self, url: &str) -> Result<Storage> {
         self.open_config(&self.config_of_url(url)?)
     }
 
-    /// Builds a storage that refers to no other.
+    /// Builds a storage that refers to no other named storage.
     ///
     /// # Errors
-    /// `InvalidConfig`, and what the driver says.
+    /// `InvalidConfig`, and errors of the driver.
     pub fn open_config(&self, config: &StorageConfig) -> Result<Storage> {
         Building::new(self, &StoragesConfig::new()).build(config, None).map(|(storage, _)| storage)
     }
 
-    /// Builds one of the named storages, and those it refers to.
+    /// Builds one of the named storages, and the storages that it refers to.
     ///
     /// # Errors
-    /// `InvalidConfig` if there is none of that name, if storages refer to each other in a circle,
-    /// which is shown, or if more than 16 stand one behind the other; and what the drivers say.
+    /// `InvalidConfig` if the name is unknown, if storages refer to each other in a circle, which
+    /// the message shows, or if a chain of references is longer than 16. Errors of the drivers.
     pub fn open_named(&self, configs: &StoragesConfig, name: &str) -> Result<Storage> {
         Building::new(self, configs).named(name)
     }
 
-    /// Builds all of the named storages. Those that refer to one share it.
+    /// Builds all of the named storages. Storages that refer to the same storage share it.
     ///
     /// # Errors
     /// As [`open_named`](Self::open_named).
@@ -220,12 +222,12 @@ impl Registry {
         configs.names().map(|name| Ok((name.to_owned(), building.named(name)?))).collect()
     }
 
-    /// The configuration that a URL stands for.
+    /// Converts a URL to a configuration.
     ///
     /// # Errors
-    /// As [`open_url`](Self::open_url), but for what the driver says.
+    /// As [`open_url`](Self::open_url), except errors of the driver.
     pub fn config_of_url(&self, text: &str) -> Result<StorageConfig> {
-        // The text itself is not shown in any error: it may hold a password.
+        // No error shows the text, because it may contain a password.
         let url = Url::parse(text).map_err(|cause| {
             Error::config(format!(
                 "not a URL of a storage; a URL begins with one of {}",
@@ -234,7 +236,7 @@ impl Registry {
             .with_source(cause)
         })?;
         let scheme = url.scheme();
-        // The parser takes file:media for file:///media, a directory that nobody meant.
+        // The parser reads file:media as file:///media, which is not what the user wrote.
         if scheme == "file" && !text[scheme.len() + 1..].starts_with('/') {
             return Err(Error::config("a file URL has an absolute path: file:///abs/path"));
         }
@@ -254,7 +256,7 @@ impl Registry {
             } else {
                 format!(
                     "unknown URL scheme {scheme}{}; known URL schemes: {}",
-                    self.way_to(scheme),
+                    self.hint(scheme),
                     self.scheme_list()
                 )
             })
@@ -283,7 +285,7 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// What a driver's builder can ask for beyond its own options.
+/// What the function that builds a driver can use beside the driver's own options.
 #[derive(Debug)]
 pub struct BuildContext<'a> {
     building: &'a Building<'a>,
@@ -291,17 +293,17 @@ pub struct BuildContext<'a> {
 }
 
 impl BuildContext<'_> {
-    /// The options that every driver takes, as configured for this one. A driver that makes public
-    /// links itself, or needs the base of signed ones, reads `public_url` here.
+    /// Returns the common options of this storage. A driver that makes public links itself, or
+    /// needs the base of signed links, reads `public_url` here.
     #[must_use]
     pub fn common(&self) -> &CommonOptions {
         self.common
     }
 
-    /// Another storage: by name, or as an inline table.
+    /// Builds another storage: the one of a name, or that of an inline table.
     ///
     /// # Errors
-    /// As [`Registry::open_named`]; `InvalidConfig` if the value is neither a string nor a table.
+    /// As [`Registry::open_named`]. `InvalidConfig` if the value is neither a string nor a table.
     pub fn storage(&self, value: &Value) -> Result<Storage> {
         match value {
             Value::String(name) => self.building.named(name),
@@ -309,28 +311,28 @@ impl BuildContext<'_> {
                 let config = StorageConfig::from_options(table.clone())?;
                 self.building.build(&config, None).map(|(storage, _)| storage)
             }
-            _ => Err(Error::config("a storage is referred to by its name or given as a table")),
+            _ => Err(Error::config("expected the name of a storage, or a table")),
         }
     }
 }
 
-/// One run of building: what is done, and the way to what is under way.
+/// One run of building: the finished storages, and the chain of those that are being built.
 #[derive(Debug)]
 struct Building<'a> {
     registry: &'a Registry,
     configs: &'a StoragesConfig,
-    /// With its height: how many storages stand behind one another in it, itself included.
+    /// Finished storages, each with the length of its longest chain of references, itself included.
     done: RefCell<BTreeMap<String, (Storage, usize)>>,
-    under_way: RefCell<Vec<String>>,
-    /// For each storage under way, named or inline, the greatest height of those it refers to so
-    /// far.
+    in_progress: RefCell<Vec<String>>,
+    /// For each storage that is being built, named or inline, the greatest height of those that it
+    /// has referred to.
     heights: RefCell<Vec<usize>>,
 }
 
 impl<'a> Building<'a> {
     fn new(registry: &'a Registry, configs: &'a StoragesConfig) -> Self {
-        let (done, under_way, heights) = Default::default();
-        Self { registry, configs, done, under_way, heights }
+        let (done, in_progress, heights) = Default::default();
+        Self { registry, configs, done, in_progress, heights }
     }
 
     fn named(&self, name: &str) -> Result<Storage> {
@@ -341,13 +343,13 @@ impl<'a> Building<'a> {
         let config = self.configs.get(name).ok_or_else(|| self.unknown(name))?;
         self.enter(name)?;
         let built = self.build(config, Some(name));
-        self.under_way.borrow_mut().pop();
+        self.in_progress.borrow_mut().pop();
         let (storage, height) = built?;
         self.done.borrow_mut().insert(name.to_owned(), (storage.clone(), height));
         Ok(storage)
     }
 
-    /// Records that the storage under way refers to one of this height.
+    /// Records that the storage that is being built refers to one of this height.
     fn refers_to(&self, height: usize) {
         if let Some(highest) = self.heights.borrow_mut().last_mut() {
             *highest = height.max(*highest);
@@ -361,30 +363,28 @@ impl<'a> Building<'a> {
         } else {
             format!("known storages: {}", known.join(", "))
         };
-        // Of a URL nothing is shown: there may be a password in it.
+        // The message does not show a URL, because it may contain a password.
         if name.contains(':') {
-            return Error::config(format!(
-                "a storage is referred to by its name, and a URL is none; {known}"
-            ));
+            return Error::config(format!("refer to a storage by its name, not by a URL; {known}"));
         }
         Error::config(format!("no storage is called {name:?}; {known}"))
     }
 
     fn enter(&self, name: &str) -> Result<()> {
-        let mut under_way = self.under_way.borrow_mut();
-        if let Some(start) = under_way.iter().position(|other| other == name) {
-            let circle = [&under_way[start..], &[name.to_owned()]].concat().join(" -> ");
+        let mut in_progress = self.in_progress.borrow_mut();
+        if let Some(start) = in_progress.iter().position(|other| other == name) {
+            let circle = [&in_progress[start..], &[name.to_owned()]].concat().join(" -> ");
             return Err(Error::config(format!(
                 "storages refer to each other in a circle: {circle}"
             )));
         }
-        under_way.push(name.to_owned());
+        in_progress.push(name.to_owned());
         Ok(())
     }
 
-    /// Builds a storage; also returns its height.
+    /// Builds a storage and returns its height with it.
     fn build(&self, config: &StorageConfig, name: Option<&str>) -> Result<(Storage, usize)> {
-        // On the way down, so that the stack of this recursion is bounded too.
+        // Checked before the recursion, so that its stack is bounded too.
         if self.heights.borrow().len() >= MAX_DEPTH {
             return Err(too_deep());
         }
@@ -407,11 +407,11 @@ impl<'a> Building<'a> {
             let known = self.registry.drivers().collect::<Vec<_>>().join(", ");
             Error::config(format!(
                 "unknown driver {driver:?}{}; known drivers: {known}",
-                self.registry.way_to(driver)
+                self.registry.hint(driver)
             ))
         })?;
         let inner = (registered.build)(options.clone(), &BuildContext { building: self, common })?;
-        Ok(Storage::from_arc(wrapped(inner, common)?))
+        Ok(Storage::from_arc(with_layers(inner, common)?))
     }
 }
 
@@ -421,8 +421,8 @@ fn too_deep() -> Error {
     ))
 }
 
-/// Puts the common options around a driver, innermost first.
-fn wrapped(inner: Arc<dyn Driver>, common: &CommonOptions) -> Result<Arc<dyn Driver>> {
+/// Wraps a driver in the layers of its common options, innermost first.
+fn with_layers(inner: Arc<dyn Driver>, common: &CommonOptions) -> Result<Arc<dyn Driver>> {
     let mut driver = inner;
     if let Some(base) = &common.public_url
         && !driver.info().capabilities.public_url

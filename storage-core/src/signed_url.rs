@@ -1,5 +1,5 @@
-//! Signed links to a web server of ours: the format that the fs driver and the mirror sign and that
-//! `storage-http` verifies.
+//! The format of signed links to a server of this project: the driver `fs` and the mirror sign
+//! them, `storage-serve` and the mirror verify them.
 //!
 //! # Format
 //!
@@ -8,23 +8,23 @@
 //!
 //! | parameter | meaning |
 //! |---|---|
-//! | `X-Storage-Method` | `GET` (good for HEAD too), `HEAD` or `PUT` |
+//! | `X-Storage-Method` | `GET` (valid for HEAD too), `HEAD` or `PUT` |
 //! | `X-Storage-Expires` | the last second in which the link works, in Unix time |
-//! | `X-Storage-Disposition` | GET: the `Content-Disposition` of the answer |
-//! | `X-Storage-Type` | GET: the `Content-Type` of the answer. PUT: the one the upload must have |
-//! | `X-Storage-Length` | PUT: the exact length the upload must have |
+//! | `X-Storage-Disposition` | GET: the `Content-Disposition` of the response |
+//! | `X-Storage-Type` | GET: the `Content-Type` of the response. PUT: the one that the upload must have |
+//! | `X-Storage-Length` | PUT: the exact length in bytes that the upload must have |
 //! | `X-Storage-Signature` | the signature, 64 lower-case hexadecimal digits |
 //!
 //! The signature is HMAC-SHA-256 (RFC 2104) with the signing key over the lines, joined by `\n`:
 //! the text `anystorage-v1`, the method, the expiry, the key (not encoded), the disposition, the
-//! type, the length; a parameter that is not there is an empty line. Neither keys nor headers can
-//! hold a line feed, so no two requests have the same text. Host and path prefix are not signed: a
-//! front may rewrite them. So give every storage a signing key of its own, or a link to one is good
-//! for the same key of another.
+//! type, the length; an absent parameter is an empty line. Neither keys nor headers can contain a
+//! line feed, so no two requests have the same text. Host and path prefix are not signed, because a
+//! proxy may rewrite them. So give every storage a signing key of its own: otherwise a link to one
+//! storage is valid for the same key of another.
 //!
-//! All six parameters take part; a verifier refuses any other `X-Storage-` parameter, one that is
-//! there twice, and a method that is not the signed one: a link for downloading is no link for
-//! uploading.
+//! All six parameters are signed. A verifier refuses any other `X-Storage-` parameter, a parameter
+//! that occurs twice, and a method that is not the signed one: a link for downloading does not
+//! allow uploading.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,7 +39,7 @@ use crate::key::Key;
 use crate::link::{Link, LinkBase};
 use crate::options::{UrlMethod, UrlOptions};
 
-/// The longest time a signed link works, as on S3 (Signature Version 4): seven days.
+/// The longest lifetime of a signed link, as on S3 (Signature Version 4): seven days.
 pub const MAX_EXPIRY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The fewest bytes a signing key may have.
@@ -57,11 +57,11 @@ const SIGNATURE: &str = "X-Storage-Signature";
 pub struct SigningKey(HMAC);
 
 impl SigningKey {
-    /// A key from a secret of at least [`MIN_SIGNING_KEY_BYTES`] bytes.
+    /// Creates a key from a secret of at least [`MIN_SIGNING_KEY_BYTES`] bytes.
     ///
     /// # Errors
-    /// `InvalidConfig` for a shorter one, and for one of fewer than 6 different bytes, such as
-    /// spaces or zeros: links could be forged by guessing it.
+    /// `InvalidConfig` for a shorter secret, and for one of fewer than 6 different bytes, such as
+    /// spaces or zeros, because links could be forged by guessing it.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self> {
         let secret = secret.as_ref();
         if secret.len() < MIN_SIGNING_KEY_BYTES {
@@ -103,7 +103,7 @@ impl SigningKey {
     pub fn sign(&self, base: &LinkBase, key: &Key, options: &UrlOptions) -> Result<Link> {
         if options.method == UrlMethod::Post {
             return Err(Error::unsupported(
-                "links to our own servers upload with PUT, not with a form",
+                "links of this kind upload with PUT, not with a form: use UrlMethod::Put",
             ));
         }
         let (from, lifetime) = options.signing_window(SystemTime::now())?;
@@ -146,12 +146,12 @@ impl SigningKey {
         Ok(link)
     }
 
-    /// Checks the query of a request for a key. Deny by default: whatever is missing, doubled,
-    /// unknown, expired or forged is refused, in constant time as far as the signature is
-    /// concerned.
+    /// Verifies the query of a request for a key. Refuses every query with a parameter that is
+    /// missing, doubled, unknown, expired or forged. Compares the signature in constant time.
     ///
     /// # Errors
-    /// `PermissionDenied`, with a reason that tells a legitimate user enough and a forger nothing.
+    /// `PermissionDenied`, with a reason that helps a legitimate user and reveals nothing about the
+    /// key.
     pub fn verify(
         &self,
         method: UrlMethod,
@@ -160,7 +160,7 @@ impl SigningKey {
         now: SystemTime,
     ) -> Result<Grant> {
         let (claims, signature) = Claims::parse(query)?;
-        // In one form alone, as documented: else a link would have many URLs.
+        // Only the documented form is valid: otherwise a link would have many URLs.
         let is_lower = !signature.bytes().any(|byte| byte.is_ascii_uppercase());
         let signature = hex::decode(&signature).filter(|_| is_lower);
         let signature = signature.ok_or_else(|| denied("the link's signature is not valid"))?;
@@ -205,18 +205,18 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// What a verified link allows, beyond its method and key. The default is nothing beyond them.
+/// What a verified link allows beyond its method and key. Defaults to nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {
-    /// GET: the `Content-Disposition` to answer with.
+    /// GET: the `Content-Disposition` of the response.
     pub content_disposition: Option<String>,
-    /// GET: the `Content-Type` to answer with. PUT: the one to insist on.
+    /// GET: the `Content-Type` of the response. PUT: the one that the upload must have.
     pub content_type: Option<String>,
-    /// PUT: the length to insist on.
+    /// PUT: the length in bytes that the upload must have.
     pub content_length: Option<u64>,
-    /// The last second in which the link works. A link that a server makes in its place must not
-    /// work for longer.
+    /// The last second in which the link works. A link to which a server redirects must not work
+    /// for longer.
     pub expires_at: Option<SystemTime>,
 }
 
@@ -248,10 +248,10 @@ impl Claims {
                 {
                     return Err(denied("the link has an unknown parameter"));
                 }
-                // Others belong to whoever put them there (a cache buster, say) and change nothing.
+                // Other parameters (a cache buster, for example) change nothing.
                 _ => continue,
             };
-            // A line feed inside a value could stand for the border between two.
+            // A line feed inside a value could be read as the border between two values.
             if !slot.is_empty() || value.is_empty() || value.contains('\n') {
                 return Err(denied("the link has a parameter that is empty, doubled or broken"));
             }
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stable_link_is_signed_for_its_window_and_works_for_the_whole_time_asked() {
+    fn a_stable_link_is_signed_for_its_window_and_works_for_the_requested_time() {
         let (base, key) = ("https://example.com/m/".parse().unwrap(), key("a/b c.png"));
         let mut options =
             UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
@@ -355,7 +355,7 @@ mod tests {
         let now = SystemTime::now();
         let link = signer().sign(&base, &key, &options).unwrap();
         let ends = unix_seconds(link.expires_at.unwrap());
-        assert_eq!((ends - 60) % week.as_secs(), 0, "the end tells more than the window");
+        assert_eq!((ends - 60) % week.as_secs(), 0, "the end depends on more than the window");
         let query = link.query().unwrap();
         assert!(
             signer().verify(UrlMethod::Get, &key, query, now + Duration::from_secs(60)).is_ok()
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_signed_is_refused() {
+    fn options_that_cannot_be_signed_are_refused() {
         let sign = |set: fn(&mut UrlOptions)| {
             let mut options =
                 UrlOptions { expires_in: Some(Duration::from_secs(60)), ..UrlOptions::default() };
@@ -454,14 +454,14 @@ mod tests {
     }
 
     #[test]
-    fn a_value_cannot_pose_as_two() {
+    fn a_value_with_a_line_feed_is_refused() {
         // "inline\ntext/html" as disposition signs the same text as "inline" and "text/html" would.
         let forged = "X-Storage-Method=GET&X-Storage-Expires=9999999999&X-Storage-Disposition=a%0Ab&X-Storage-Signature=00";
         assert!(refused(UrlMethod::Get, "a", forged, SystemTime::now()).contains("broken"));
     }
 
     #[test]
-    fn another_secret_signs_otherwise_and_a_short_one_is_refused() {
+    fn a_link_of_another_secret_and_a_short_secret_are_refused() {
         let other = SigningKey::new("fedcba9876543210").unwrap();
         assert!(
             other

@@ -9,14 +9,13 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 /// Escapes every character of a text that a reader cannot see, or that changes how the rest is
 /// shown.
 ///
-/// These are control characters (Cc), which can forge a line or command a terminal; format
+/// These are control characters (Cc), which can forge a line or control a terminal; format
 /// characters (Cf), among them those that reverse the direction of text; line and paragraph
 /// separators (U+2028, U+2029); and the characters that Unicode calls default-ignorable, which are
 /// invisible. Each becomes an escape as in Rust's source code: `\n`, `\u{202e}`. All other text
-/// stays as it is, so the result is for people and not for parsing: a backslash is not escaped.
+/// is unchanged, so the result is for people and not for parsing: a backslash is not escaped.
 ///
-/// Use it for everything that is printed and came from elsewhere: keys, metadata, messages of
-/// servers.
+/// Use it for all printed text from other programs: keys, metadata, messages of servers.
 ///
 /// ```
 /// use storage_core::internal::escape_invisible;
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_seen_is_escaped() {
+    fn invisible_characters_are_escaped() {
         for (c, shown) in [
             ('\0', "\\u{0}"),
             ('\u{1b}', "\\u{1b}"),
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_seen_stays_as_it_is() {
+    fn visible_text_is_unchanged() {
         for text in
             ["", "a b\\n\"'", "grüße", "e\u{301}", "日本語\u{3000}", "हिन्दी", "☺", "a\u{a0}b"]
         {

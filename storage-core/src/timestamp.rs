@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// RFC 9110, section 5.6.7), but not every offset from UTC could.
 const LAST_SECOND: u64 = 253_402_207_199;
 
-/// Reads an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one
+/// Parses an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one
 /// (`2026-12-01T00:00:00Z`).
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub fn parse_time(text: &str) -> Result<SystemTime> {
     Ok(SystemTime::from(timestamp))
 }
 
-/// Writes a time as RFC 3339 in UTC, with as many fractional digits as it has.
+/// Formats a time as RFC 3339 in UTC, with as many fractional digits as it has.
 ///
 /// ```
 /// assert_eq!(storage_core::format_time(std::time::UNIX_EPOCH), "1970-01-01T00:00:00Z");
@@ -44,13 +44,13 @@ pub fn parse_time(text: &str) -> Result<SystemTime> {
 pub fn format_time(time: SystemTime) -> String {
     match Timestamp::try_from(time) {
         Ok(timestamp) => timestamp.to_string(),
-        // Outside the years -9999..=9999: no file system or server means that.
+        // Outside the years -9999..=9999, which no file system or server uses.
         Err(_) => "out of range".to_owned(),
     }
 }
 
 /// Returns the start of the second that a time lies in, also before 1970: a time as HTTP and many
-/// listings show it.
+/// listings contain it.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -65,14 +65,14 @@ pub fn floor_to_second(time: SystemTime) -> SystemTime {
         Ok(since) => since.subsec_nanos(),
         Err(before) => (1_000_000_000 - before.duration().subsec_nanos()) % 1_000_000_000,
     };
-    // No system has a first time that is not a whole second.
+    // The first time of every system is a whole second, so the subtraction does not underflow.
     time.checked_sub(Duration::from_nanos(fraction.into())).unwrap_or(time)
 }
 
-/// The last second that HTTP can write: 9999-12-31T23:59:59Z. Servers send it for "never".
+/// The last second that HTTP can express: 9999-12-31T23:59:59Z. Servers send it for "never".
 const LAST_HTTP_SECOND: u64 = 253_402_300_799;
 
-/// Cuts a time to whole seconds, as `Expires` travels. The last day of HTTP becomes the last second
+/// Cuts a time to whole seconds, as `Expires` is sent. The last day of HTTP becomes the last second
 /// that can be stored.
 pub(crate) fn whole_seconds(time: SystemTime) -> Result<SystemTime> {
     let seconds = time
@@ -110,7 +110,7 @@ pub(crate) mod option {
         match time {
             Some(time) => match jiff::Timestamp::try_from(super::storable(*time)) {
                 Ok(timestamp) => serializer.serialize_some(&timestamp.to_string()),
-                // What could not be read back is not to be written.
+                // A text that cannot be parsed again is not written.
                 Err(error) => Err(serde::ser::Error::custom(error)),
             },
             None => serializer.serialize_none(),

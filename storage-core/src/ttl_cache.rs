@@ -1,4 +1,4 @@
-//! [`TtlCache`]: what was learned of keys a short while ago, in bounded memory.
+//! [`TtlCache`]: values by key that expire, in bounded memory.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,23 +8,21 @@ use std::time::Duration;
 use crate::Key;
 use tokio::time::Instant;
 
-/// A value for each of the keys that were learned of last. Each is forgotten after its time, and
-/// earlier if there are too many.
+/// A map from keys to values that expire after a fixed time, and earlier if there are too many.
 ///
-/// Two generations of equal size: when the young one is full it becomes the old one, and the old
-/// one goes. So what is forgotten early is what was learned longest ago, and nothing is ever
-/// searched or sorted. A generation is full when it has half of the keys, or as many bytes of keys
-/// as that many have that are of [`USUAL`] bytes: so a client that invents long keys gets no more
-/// memory.
+/// It has two generations of equal size: a full young generation becomes the old one, and the old
+/// one is dropped. So the oldest entries are evicted first, without searching or sorting. A
+/// generation is full if it has half of the keys, or half of the keys times [`USUAL_KEY_BYTES`]
+/// bytes of keys: so a client that invents long keys uses no more memory.
 pub struct TtlCache<V> {
     lifetime: Duration,
-    /// How many keys one generation holds.
+    /// The most keys of one generation.
     half: usize,
     generations: Mutex<Generations<V>>,
 }
 
-/// How many bytes a key usually has at most.
-const USUAL: usize = 100;
+/// The usual length of a long key, in bytes.
+const USUAL_KEY_BYTES: usize = 100;
 
 struct Generations<V> {
     /// The bytes of the keys of the young generation.
@@ -40,36 +38,36 @@ struct Entry<V> {
 }
 
 impl<V: Clone> TtlCache<V> {
-    /// For at most `most` keys, each for `lifetime`.
-    pub fn new(lifetime: Duration, most: usize) -> Self {
+    /// Creates a cache of at most `max_keys` keys, which expire after `lifetime`.
+    pub fn new(lifetime: Duration, max_keys: usize) -> Self {
         let generations = Generations { bytes: 0, young: HashMap::new(), old: HashMap::new() };
-        Self { lifetime, half: (most / 2).max(1), generations: Mutex::new(generations) }
+        Self { lifetime, half: (max_keys / 2).max(1), generations: Mutex::new(generations) }
     }
 
-    /// What is known of a key, if it is known and not too old.
+    /// Returns the value of a key, unless it has expired.
     pub fn get(&self, key: &Key) -> Option<V> {
         let generations = self.lock();
         let entry = generations.young.get(key).or_else(|| generations.old.get(key))?;
         (Instant::now() < entry.until).then(|| entry.value.clone())
     }
 
-    /// Whether anything is known of a key.
+    /// Returns whether a key has a value that has not expired.
     pub fn contains(&self, key: &Key) -> bool {
         self.get(key).is_some()
     }
 
-    /// Learns something of a key, in place of what was known.
+    /// Sets the value of a key, with a new lifetime.
     pub fn insert(&self, key: &Key, value: V) {
         let now = Instant::now();
-        // A time too long to be added is as good as for ever.
+        // A lifetime that overflows is replaced by one of 136 years.
         let until = now
             .checked_add(self.lifetime)
             .unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)));
         let mut generations = self.lock();
         if !generations.young.contains_key(key) {
             let len = key.as_str().len();
-            let is_full =
-                generations.young.len() >= self.half || generations.bytes + len > self.half * USUAL;
+            let is_full = generations.young.len() >= self.half
+                || generations.bytes + len > self.half * USUAL_KEY_BYTES;
             if is_full && !generations.young.is_empty() {
                 generations.old = std::mem::take(&mut generations.young);
                 generations.bytes = 0;
@@ -79,7 +77,7 @@ impl<V: Clone> TtlCache<V> {
         generations.young.insert(key.clone(), Entry { value, until });
     }
 
-    /// Forgets what is known of a key.
+    /// Removes the value of a key.
     pub fn remove(&self, key: &Key) {
         let mut generations = self.lock();
         if generations.young.remove(key).is_some() {
@@ -88,15 +86,15 @@ impl<V: Clone> TtlCache<V> {
         generations.old.remove(key);
     }
 
-    /// Forgets everything.
+    /// Removes all values.
     pub fn clear(&self) {
         let mut generations = self.lock();
-        // Their memory goes too.
+        // Frees the memory too.
         (generations.young, generations.old, generations.bytes) =
             (HashMap::new(), HashMap::new(), 0);
     }
 
-    // Nothing panics while the lock is held, so a poisoned one holds sound maps all the same.
+    // No code panics while it holds the lock, so the maps of a poisoned lock are consistent.
     fn lock(&self) -> MutexGuard<'_, Generations<V>> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,20 +115,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_learned_is_known_for_its_time() {
+    async fn a_value_expires_after_its_lifetime() {
         let recent = TtlCache::new(Duration::from_secs(120), 10);
         recent.insert(&key(1), false);
         tokio::time::advance(Duration::from_secs(119)).await;
         assert_eq!(recent.get(&key(1)), Some(false));
         recent.insert(&key(1), true);
         tokio::time::advance(Duration::from_secs(119)).await;
-        assert_eq!(recent.get(&key(1)), Some(true), "learned anew, it is known for another while");
+        assert_eq!(recent.get(&key(1)), Some(true), "an insert begins a new lifetime");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(recent.get(&key(1)), None);
     }
 
     #[test]
-    fn the_number_of_keys_is_bounded_and_the_last_ones_stay() {
+    fn the_number_of_keys_is_bounded_and_the_newest_stay() {
         let recent = TtlCache::new(Duration::from_secs(120), 100);
         for number in 0..10_000 {
             recent.insert(&key(number), number);
@@ -143,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_keys_are_bounded_too() {
+    fn the_bytes_of_keys_are_bounded() {
         let recent = TtlCache::new(Duration::from_secs(120), 1_000);
         let long = |n: usize| Key::new(format!("{n}/{}", "x".repeat(1_000))).unwrap();
         for n in 0..1_000 {
@@ -155,7 +153,7 @@ mod tests {
                 .chain(generations.old.keys())
                 .map(|key| key.as_str().len())
                 .sum();
-            assert!(bytes <= 1_000 * USUAL, "{bytes}");
+            assert!(bytes <= 1_000 * USUAL_KEY_BYTES, "{bytes}");
         }
         assert!((960..1_000).all(|n| recent.contains(&long(n))), "the last ones stay");
         (0..1_000).for_each(|n| recent.remove(&long(n)));
@@ -163,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_does_not_come_back_from_the_older_generation() {
+    fn a_removed_value_does_not_return_from_the_old_generation() {
         let recent = TtlCache::new(Duration::from_secs(120), 4);
         recent.insert(&key(1), "old");
         recent.insert(&key(2), "old");

@@ -1,4 +1,4 @@
-//! [`UnknownSize`]: the cause of an error of `stat` where a backend states no size.
+//! [`UnknownSize`]: the cause of an error of `stat` if a backend states no size.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::fmt;
 use crate::error::Error;
 
 /// The cause of an `Unsupported` error of `stat`: the backend states no size, and the object would
-/// have to be read to its end to find it out. A caller that can do without a size opens the object
-/// with [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
+/// have to be read to its end to determine it. A caller that needs no size opens the object with
+/// [`OpenOptions::allow_unknown_size`](crate::OpenOptions::allow_unknown_size).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownSize;
 

@@ -55,7 +55,7 @@ fn poll(deletion: &mut DeleteMany) -> Option<Option<Result<Key>>> {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_or_deleted_before_it_is_polled() {
+async fn delete_many_does_nothing_before_it_is_polled() {
     let (scripted, taken) =
         (Scripted::with_objects(&[("a", "")]).await, Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&taken);
@@ -71,7 +71,7 @@ async fn nothing_is_taken_or_deleted_before_it_is_polled() {
 }
 
 #[tokio::test]
-async fn keys_go_a_thousand_at_a_time_and_come_back_in_their_order() {
+async fn keys_are_deleted_in_batches_of_a_thousand_and_returned_in_their_order() {
     let scripted = Scripted::new();
     let answers: Vec<_> =
         storage(&scripted).delete_many(stream::iter(numbers(2_500))).collect().await;
@@ -81,7 +81,7 @@ async fn keys_go_a_thousand_at_a_time_and_come_back_in_their_order() {
 }
 
 #[tokio::test]
-async fn without_a_key_there_is_no_request() {
+async fn without_a_key_the_driver_is_not_called() {
     let scripted = Scripted::new();
     let storage = storage(&scripted);
     assert_eq!(storage.delete_many(stream::iter(numbers(0))).finish().await.unwrap(), 0);
@@ -90,7 +90,7 @@ async fn without_a_key_there_is_no_request() {
 }
 
 #[tokio::test]
-async fn four_requests_are_under_way_and_no_more_keys_are_taken_meanwhile() {
+async fn four_batches_run_at_a_time_and_no_more_keys_are_read_meanwhile() {
     let (scripted, taken) = (Scripted::new(), Arc::new(AtomicUsize::new(0)));
     scripted.script(Operation::Delete, (0..4).map(|_| Fault::Stall));
     let counter = Arc::clone(&taken);
@@ -109,7 +109,7 @@ async fn four_requests_are_under_way_and_no_more_keys_are_taken_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_slower_than_the_next_is_answered_first_all_the_same() {
+async fn results_keep_their_order_when_a_batch_is_slower_than_the_next() {
     let faults = Faults::new();
     let storage = Memory::storage().layer(|inner| faults.layer(inner));
     let held = faults.on(Operation::Delete).of("7").hold();
@@ -126,7 +126,7 @@ async fn a_request_that_is_slower_than_the_next_is_answered_first_all_the_same()
 }
 
 #[tokio::test]
-async fn a_slow_source_is_not_waited_for_and_what_it_yields_meanwhile_goes_together() {
+async fn a_slow_source_delays_nothing_and_its_keys_are_collected_meanwhile() {
     let faults = Faults::new();
     let scripted = Scripted::new();
     let storage = storage(&scripted).layer(|inner| faults.layer(inner));
@@ -155,7 +155,7 @@ async fn a_slow_source_is_not_waited_for_and_what_it_yields_meanwhile_goes_toget
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_one_error_in_its_place() {
+async fn an_invalid_key_is_one_error_in_its_place() {
     let scripted = Scripted::with_objects(&[("a", ""), ("b", "")]).await;
     let keys = ["a//b", "a", "../b", "b", ""];
     let answers: Vec<_> = storage(&scripted).delete_many(stream::iter(keys)).collect().await;
@@ -167,7 +167,7 @@ async fn what_is_no_key_is_one_error_in_its_place() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_removed_is_one_error_with_the_key() {
+async fn a_key_that_cannot_be_deleted_is_one_error_with_the_key() {
     let scripted = Scripted::with_objects(&[("a", ""), ("b", "text"), ("c", "")]).await;
     let denied = Error::new(ErrorKind::PermissionDenied, "not yours");
     scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(denied), Fault::Pass]);
@@ -181,7 +181,7 @@ async fn a_key_that_cannot_be_removed_is_one_error_with_the_key() {
 }
 
 #[tokio::test]
-async fn a_listing_can_be_handed_on_with_its_odd_names_and_its_end() {
+async fn a_listing_can_be_the_source_with_its_invalid_names_and_its_final_error() {
     let mut scripted =
         Scripted::with_objects(&[("tmp/a", ""), ("tmp/b", ""), ("tmp/c", "kept")]).await;
     scripted.invalid_names = vec![("tmp//odd", "tmp/b")];
@@ -199,7 +199,7 @@ async fn a_listing_can_be_handed_on_with_its_odd_names_and_its_end() {
 }
 
 #[tokio::test]
-async fn the_common_beginning_of_keys_is_not_deleted() {
+async fn a_common_prefix_is_not_deleted() {
     let storage = Memory::storage();
     for key in ["a", "d/1", "d/2"] {
         storage.save(key, "").await.unwrap();
@@ -213,7 +213,7 @@ async fn the_common_beginning_of_keys_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn finish_tries_all_and_tells_the_first_error_and_how_many_there_were() {
+async fn finish_tries_all_keys_and_returns_the_first_error_with_the_number_of_errors() {
     let scripted = Scripted::new();
     let fail = |kind| Fault::Fail(Error::new(kind, "why"));
     let storage = storage(&scripted);
@@ -235,7 +235,7 @@ async fn finish_tries_all_and_tells_the_first_error_and_how_many_there_were() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_driver_does_not_answer_for_is_not_taken_for_gone() {
+async fn a_key_without_a_result_of_the_driver_counts_as_failed() {
     let mut scripted = Scripted::new();
     scripted.max_results = 1;
     let answers: Vec<_> = storage(&scripted).delete_many(stream::iter(["a", "b"])).collect().await;
@@ -243,7 +243,7 @@ async fn a_key_that_the_driver_does_not_answer_for_is_not_taken_for_gone() {
 }
 
 #[tokio::test]
-async fn dropping_it_stops_it() {
+async fn dropping_delete_many_stops_it() {
     let scripted = Scripted::with_objects(&[("a", ""), ("b", "kept")]).await;
     let (sender, keys) = channel();
     let mut deletion = storage(&scripted).delete_many(keys);
@@ -255,7 +255,7 @@ async fn dropping_it_stops_it() {
 }
 
 #[tokio::test]
-async fn one_by_one_means_sixteen_at_a_time_and_answers_in_order() {
+async fn delete_one_by_one_runs_sixteen_deletes_at_a_time_and_keeps_their_order() {
     let keys: Vec<_> = numbers(40).map(|key| Key::new(key).unwrap()).collect();
     let scripted = Scripted::new();
     scripted.script(Operation::Delete, (0..17).map(|_| Fault::Stall));
@@ -325,7 +325,7 @@ async fn a_folder_marker_is_not_deleted_as_a_key() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
+async fn a_prefix_that_is_not_a_directory_is_refused_before_the_driver_is_called() {
     let scripted = Scripted::with_objects(&[("a/1", ""), ("ab/1", ""), ("b", "")]).await;
     let storage = storage(&scripted);
     for (prefix, way_out) in
@@ -345,7 +345,7 @@ async fn a_prefix_that_names_no_directory_is_refused_and_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn what_a_driver_lists_outside_the_prefix_is_not_deleted() {
+async fn an_entry_outside_the_prefix_is_not_deleted() {
     let mut scripted = Scripted::with_objects(&[("d/1", ""), ("elsewhere", "kept")]).await;
     scripted.key_in_results = Some("elsewhere");
     let error = storage(&scripted).delete_prefix("d/").finish().await.unwrap_err();

@@ -16,7 +16,7 @@ fn storage(scripted: &Scripted) -> Storage {
 }
 
 #[tokio::test]
-async fn what_is_left_open_is_filled_in() {
+async fn a_field_that_the_save_leaves_out_gets_its_default() {
     let scripted = Scripted::new();
     let saved =
         storage(&scripted).save("a.css", "body {}").user_metadata("author", "ada").await.unwrap();
@@ -31,7 +31,7 @@ async fn what_is_left_open_is_filled_in() {
 }
 
 #[tokio::test]
-async fn what_is_given_stays() {
+async fn a_field_that_the_save_sets_stays() {
     let save = storage(&Scripted::new())
         .save("a.css", "body {}")
         .cache_control("no-store")
@@ -53,7 +53,7 @@ async fn a_copy_gets_no_defaults() {
 }
 
 #[tokio::test]
-async fn what_is_too_much_with_the_defaults_is_refused_before_the_driver_is_asked() {
+async fn metadata_that_is_too_large_with_the_defaults_is_refused_before_the_driver_is_called() {
     let scripted = Scripted::new();
     let value = "x".repeat(MAX_USER_METADATA_BYTES - 1);
     let error = storage(&scripted).save("a", "text").user_metadata("a", value).await.unwrap_err();

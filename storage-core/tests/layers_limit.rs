@@ -63,7 +63,7 @@ const VERBS: [Operation; 8] = [
 ];
 
 #[tokio::test]
-async fn many_deletes_hold_one_place_together() {
+async fn delete_many_holds_one_permit() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     scripted.script(Operation::Delete, [Fault::Stall]);
     let storage = storage(&scripted, 1);
@@ -79,7 +79,7 @@ async fn many_deletes_hold_one_place_together() {
 
 /// The listing waits for its entries in between, so that both want the one place.
 #[tokio::test(start_paused = true)]
-async fn a_listing_and_the_deletion_of_what_it_yields_get_on_with_one_place() {
+async fn deleting_what_a_listing_yields_works_with_a_limit_of_one() {
     let mut scripted = Scripted::new();
     for key in 0..30 {
         scripted.put(&format!("tmp/{key}"), "").await;
@@ -91,7 +91,7 @@ async fn a_listing_and_the_deletion_of_what_it_yields_get_on_with_one_place() {
 }
 
 #[tokio::test]
-async fn every_verb_holds_a_place_until_it_is_dropped() {
+async fn every_verb_holds_a_permit_until_it_is_dropped() {
     for verb in VERBS {
         let scripted = Scripted::with_objects(&[("a", "text")]).await;
         let storage = storage(&scripted, 1);
@@ -110,7 +110,7 @@ async fn every_verb_holds_a_place_until_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn every_verb_gives_its_place_back_when_it_is_answered() {
+async fn every_verb_releases_its_permit_when_it_returns() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     let storage = storage(&scripted, 1);
     for verb in VERBS {
@@ -124,7 +124,7 @@ async fn every_verb_gives_its_place_back_when_it_is_answered() {
 }
 
 #[tokio::test]
-async fn as_many_calls_as_there_are_places_run_at_a_time_and_the_next_in_line_follows() {
+async fn as_many_calls_run_as_there_are_permits_and_the_next_waits_for_one() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     let storage = storage(&scripted, 3);
     scripted.script(Operation::Stat, (0..3).map(|_| Fault::Stall));
@@ -143,7 +143,7 @@ async fn as_many_calls_as_there_are_places_run_at_a_time_and_the_next_in_line_fo
 }
 
 #[tokio::test]
-async fn a_body_that_streams_holds_its_place_until_it_ends() {
+async fn a_body_that_streams_holds_its_permit_until_it_ends() {
     let scripted = Scripted::with_objects(&[("a", "01234567")]).await;
     let storage = storage(&scripted, 1);
     let mut body = storage.open("a").await.unwrap().into_stream();
@@ -156,7 +156,7 @@ async fn a_body_that_streams_holds_its_place_until_it_ends() {
 }
 
 #[tokio::test]
-async fn a_body_that_fails_gives_its_place_back() {
+async fn a_body_that_fails_releases_its_permit() {
     let scripted = Scripted::with_objects(&[("a", "01234567")]).await;
     let storage = storage(&scripted, 1);
     scripted.script(Operation::Open, [Fault::Break { after: 1, with: End::Error(transient()) }]);
@@ -169,7 +169,7 @@ async fn a_body_that_fails_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_dropped_gives_its_place_back() {
+async fn a_body_that_is_dropped_releases_its_permit() {
     let scripted = Scripted::with_objects(&[("a", "01234567")]).await;
     let storage = storage(&scripted, 1);
     let unread = storage.open("a").await.unwrap();
@@ -184,7 +184,7 @@ async fn a_body_that_is_dropped_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn a_body_in_memory_or_in_a_file_holds_none() {
+async fn a_body_in_memory_or_in_a_file_holds_no_permit() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     let storage = storage(&scripted, 1);
     for kind in [BodyKind::Memory, BodyKind::File] {
@@ -196,7 +196,7 @@ async fn a_body_in_memory_or_in_a_file_holds_none() {
 }
 
 #[tokio::test]
-async fn a_save_holds_its_place_while_it_waits_for_its_source() {
+async fn a_save_holds_its_permit_while_it_waits_for_its_source() {
     let scripted = Scripted::new();
     let storage = storage(&scripted, 1);
     let (chunks, source) = tokio::sync::oneshot::channel();
@@ -212,7 +212,7 @@ async fn a_save_holds_its_place_while_it_waits_for_its_source() {
 }
 
 #[tokio::test]
-async fn a_listing_holds_a_place_only_while_it_waits() {
+async fn a_listing_holds_a_permit_only_while_it_waits_for_an_entry() {
     let scripted = Scripted::with_objects(&[("a", ""), ("b", "")]).await;
     let storage = storage(&scripted, 1);
     scripted.script(Operation::List, [Fault::Break { after: 2, with: End::Stall }]);
@@ -230,7 +230,7 @@ async fn a_listing_holds_a_place_only_while_it_waits() {
 }
 
 #[tokio::test]
-async fn a_listing_waits_for_a_place() {
+async fn a_listing_waits_for_a_permit() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     let storage = storage(&scripted, 1);
     let body = storage.open("a").await.unwrap();
@@ -242,7 +242,7 @@ async fn a_listing_waits_for_a_place() {
 }
 
 #[tokio::test]
-async fn clones_share_the_places() {
+async fn clones_share_the_permits() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     let limit = Limit::new(scripted.arc(), 1);
     let (one, other) = (Storage::new(limit.clone()), Storage::new(limit));
@@ -251,7 +251,7 @@ async fn clones_share_the_places() {
 }
 
 #[tokio::test]
-async fn a_limit_of_none_is_one_and_the_largest_is_no_panic() {
+async fn a_limit_of_zero_counts_as_one_and_the_largest_does_not_panic() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     let none = storage(&scripted, 0);
     let _body = none.open("a").await.unwrap();

@@ -102,7 +102,7 @@ mod metrics_are {
     use super::*;
 
     #[test]
-    fn one_count_and_one_time_for_each_operation() {
+    fn each_operation_has_one_count_and_one_time() {
         let (metrics, _) = observe(Level::ERROR, || every_verb_once(storage(&Scripted::new())));
         for verb in VERBS {
             assert_eq!(
@@ -119,7 +119,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn one_of_many_deletes_by_what_became_of_them() {
+    fn delete_many_is_one_operation_with_the_result_of_its_keys() {
         let (metrics, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::new();
             let storage = storage(&scripted);
@@ -164,7 +164,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn labelled_with_the_kind_of_the_error() {
+    fn a_failed_operation_is_labelled_with_the_kind_of_its_error() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let scripted = Scripted::new();
             scripted.script(
@@ -182,7 +182,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn there_for_operations_that_were_cancelled() {
+    fn a_cancelled_operation_is_counted() {
         let (metrics, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::new();
             scripted.script(Operation::Stat, [Fault::Stall]);
@@ -199,7 +199,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn the_bytes_of_streams_as_far_as_they_were_read() {
+    fn bytes_of_a_stream_are_counted_as_far_as_they_are_read() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let scripted = Scripted::new();
             let storage = storage(&scripted);
@@ -216,7 +216,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn the_bytes_of_a_stream_whose_save_fails_as_far_as_they_were_taken() {
+    fn bytes_of_a_stream_whose_save_fails_are_counted_as_far_as_they_are_read() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let scripted = Scripted::new();
             scripted.script(
@@ -232,7 +232,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn the_bytes_in_memory_and_in_files_by_their_length() {
+    fn bytes_in_memory_and_in_files_are_counted_by_their_length() {
         for kind in [BodyKind::Memory, BodyKind::File] {
             let (metrics, _) = observe(Level::ERROR, || async {
                 let scripted = Scripted::with_objects(&[("a", "0123456789")]).await;
@@ -252,7 +252,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn one_of_a_listing_however_it_ends() {
+    fn a_listing_is_one_operation_however_it_ends() {
         let (metrics, _) = observe(Level::ERROR, || async {
             let mut scripted = Scripted::with_objects(&[("a", ""), ("b", "")]).await;
             scripted.invalid_names = vec![("//odd", "b")];
@@ -280,7 +280,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn an_unreadable_directory_of_a_listing_that_continues() {
+    fn an_unreadable_directory_is_the_result_of_a_listing_that_continues() {
         let (metrics, log) = observe(Level::WARN, || async {
             let scripted =
                 Scripted::with_objects(&[("a", ""), ("b/1", ""), ("c/1", ""), ("d", "")]).await;
@@ -298,7 +298,7 @@ mod metrics_are {
     }
 
     #[test]
-    fn described() {
+    fn the_metrics_are_described() {
         let recorder = DebuggingRecorder::new();
         let log = Log::new(Level::ERROR);
         let run = || {
@@ -318,7 +318,7 @@ mod tracing_is {
     use super::*;
 
     #[test]
-    fn a_span_around_each_operation_with_an_event_at_its_end() {
+    fn each_operation_is_a_span_with_an_event_at_its_end() {
         let (_, log) = observe(Level::DEBUG, || every_verb_once(storage(&Scripted::new())));
         let (spans, events) = (log.spans(), log.events());
         assert_eq!((spans.len(), events.len()), (VERBS.len(), VERBS.len()));
@@ -337,7 +337,7 @@ mod tracing_is {
     }
 
     #[test]
-    fn what_the_driver_says_is_within_the_span() {
+    fn events_of_the_driver_are_inside_the_span() {
         // The retry layer speaks of its attempts, here as part of the driver.
         let (_, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::with_objects(&[("a", "")]).await;
@@ -360,7 +360,7 @@ mod tracing_is {
     }
 
     #[test]
-    fn at_debug_level_for_what_the_caller_brings_about_and_at_warn_level_for_trouble() {
+    fn failures_that_the_caller_causes_are_debug_events_and_others_are_warnings() {
         use ErrorKind::*;
         let quiet = [
             NotFound,
@@ -404,7 +404,7 @@ mod tracing_is {
     }
 
     #[test]
-    fn a_warning_that_stands_alone_where_spans_are_switched_off() {
+    fn a_warning_has_all_fields_where_spans_are_disabled() {
         let (_, log) = observe(Level::WARN, || async {
             let scripted = Scripted::new();
             let cause = std::io::Error::other("no route\nto host");
@@ -426,7 +426,7 @@ mod tracing_is {
     }
 
     #[test]
-    fn unable_to_be_forged_by_a_key() {
+    fn a_key_cannot_forge_an_event() {
         let key = "a\u{202e}\u{2028}result=\"ok\"";
         let (_, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::new();
@@ -441,7 +441,7 @@ mod tracing_is {
     }
 
     #[test]
-    fn no_warning_about_the_callers_own_stream() {
+    fn a_failure_of_the_callers_stream_is_not_a_warning() {
         let (_, log) = observe(Level::DEBUG, || async {
             let broken = stream::iter([
                 Ok(Bytes::from_static(b"text")),
@@ -457,7 +457,7 @@ mod tracing_is {
     }
 
     #[test]
-    fn an_event_about_a_body_that_fails_after_it_was_opened() {
+    fn a_body_that_fails_after_the_open_is_an_event() {
         let (metrics, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::with_objects(&[("a", "01234567")]).await;
             scripted.script(
@@ -479,7 +479,7 @@ mod tracing_is {
     }
 
     #[test]
-    fn silent_about_bytes_links_and_keys_that_are_labels() {
+    fn events_contain_no_bytes_and_no_links_and_labels_contain_no_keys() {
         let key = "private/key";
         let (metrics, log) = observe(Level::TRACE, || async move {
             let storage = storage(&Scripted::new());

@@ -1,4 +1,4 @@
-//! What all layers have in common: they pass on every verb that they do not change, whole.
+//! Every layer forwards the verbs that it does not change, with all arguments and results.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -18,11 +18,11 @@ use storage_testkit::scripted::{BodyKind, End, Fault, RESPONSE, Scripted};
 
 type Inner = Arc<dyn Driver>;
 
-/// A layer, and where it differs from passing everything on.
+/// A layer, and how it differs from forwarding everything.
 #[derive(Clone, Copy)]
 struct Layer {
     wrap: fn(Inner) -> Inner,
-    /// What comes before every key inside.
+    /// The prefix of every key of the inner driver.
     prefix: &'static str,
     writes: bool,
     location: &'static str,
@@ -125,7 +125,7 @@ async fn every_verb_reaches_the_driver_with_its_options(layer: Layer) {
     assert_eq!(scripted.calls(), expected);
 }
 
-async fn every_answer_comes_back_whole(layer: Layer) {
+async fn every_result_is_returned_unchanged(layer: Layer) {
     let scripted = scripted(layer).await;
     let driver = (layer.wrap)(scripted.arc());
     let inside = scripted.memory.stat(&key(&format!("{}a", layer.prefix))).await.unwrap();
@@ -190,7 +190,7 @@ fn assert_whole<T>(answer: Result<T>, verb: Operation) {
     assert_eq!(said, (ErrorKind::StorageFull, "full", Some("said"), Some("the cause")), "{verb}");
 }
 
-async fn every_error_comes_back_whole(layer: Layer) {
+async fn every_error_is_returned_unchanged(layer: Layer) {
     use Operation::{Copy, Delete, Exists, List, Open, Save, Stat, Url};
     let scripted = scripted(layer).await;
     let driver = (layer.wrap)(scripted.arc());
@@ -223,7 +223,7 @@ async fn every_error_comes_back_whole(layer: Layer) {
     scripted.assert_script_done();
 }
 
-async fn an_error_in_the_middle_of_a_body_or_a_listing_comes_back_whole(layer: Layer) {
+async fn an_error_in_the_middle_of_a_body_or_a_listing_is_returned_unchanged(layer: Layer) {
     let scripted = scripted(layer).await;
     let driver = (layer.wrap)(scripted.arc());
     scripted
@@ -243,7 +243,7 @@ async fn an_error_in_the_middle_of_a_body_or_a_listing_comes_back_whole(layer: L
     scripted.assert_script_done();
 }
 
-async fn a_listing_goes_on_after_an_odd_name(layer: Layer) {
+async fn a_listing_continues_after_an_invalid_name(layer: Layer) {
     let mut scripted = scripted(layer).await;
     let before: &'static str = format!("{}a", layer.prefix).leak();
     scripted.invalid_names = vec![("//odd", before)];
@@ -257,7 +257,7 @@ async fn a_listing_goes_on_after_an_odd_name(layer: Layer) {
     assert!(entries[0].as_ref().is_err_and(Error::listing_continues));
 }
 
-async fn a_listing_asks_nothing_before_it_is_read(layer: Layer) {
+async fn a_listing_requests_nothing_before_it_is_polled(layer: Layer) {
     let scripted = scripted(layer).await;
     let mut entries = (layer.wrap)(scripted.arc()).list(&Prefix::empty(), &ListOptions::default());
     assert_eq!(scripted.count(Operation::List), 0);
@@ -265,7 +265,7 @@ async fn a_listing_asks_nothing_before_it_is_read(layer: Layer) {
     assert_eq!(scripted.count(Operation::List), 1);
 }
 
-async fn a_body_in_a_file_stays_one(layer: Layer) {
+async fn a_body_in_a_file_stays_in_the_file(layer: Layer) {
     let scripted = scripted(layer).await;
     scripted.bodies_are(BodyKind::File);
     let object = (layer.wrap)(scripted.arc()).open(&key("a"), &open_options()).await.unwrap();
@@ -274,7 +274,7 @@ async fn a_body_in_a_file_stays_one(layer: Layer) {
     assert_eq!(object.text().await.unwrap(), "12345");
 }
 
-async fn a_body_in_memory_is_handed_on_as_it_is(layer: Layer) {
+async fn a_body_in_memory_is_passed_on_without_a_copy(layer: Layer) {
     let scripted = scripted(layer).await;
     scripted.bodies_are(BodyKind::Memory);
     let inside =
@@ -284,7 +284,7 @@ async fn a_body_in_memory_is_handed_on_as_it_is(layer: Layer) {
     assert_eq!(inside.as_ptr(), outside.as_ptr(), "the bytes were copied");
 }
 
-async fn dropping_a_call_drops_the_drivers(layer: Layer) {
+async fn dropping_a_call_drops_the_call_of_the_driver(layer: Layer) {
     let scripted = scripted(layer).await;
     let driver = (layer.wrap)(scripted.arc());
     scripted.script(Operation::Stat, [Fault::Stall]);
@@ -299,7 +299,7 @@ async fn dropping_a_call_drops_the_drivers(layer: Layer) {
     assert_eq!((scripted.under_way(), scripted.abandoned()), (0, 2));
 }
 
-async fn dropping_a_body_drops_the_drivers(layer: Layer) {
+async fn dropping_a_body_drops_the_body_of_the_driver(layer: Layer) {
     let scripted = scripted(layer).await;
     let driver = (layer.wrap)(scripted.arc());
     let mut body = driver.open(&key("a"), &OpenOptions::default()).await.unwrap().into_stream();
@@ -309,7 +309,7 @@ async fn dropping_a_body_drops_the_drivers(layer: Layer) {
     assert_eq!(scripted.streams(), 0);
 }
 
-async fn it_says_who_the_driver_is_and_what_it_can(layer: Layer) {
+async fn info_describes_the_driver_and_its_capabilities(layer: Layer) {
     let scripted = Scripted::new();
     let mut expected = scripted.info();
     expected.location = layer.location.to_owned();
@@ -333,16 +333,16 @@ macro_rules! layers {
 
             cases! { $layer;
                 every_verb_reaches_the_driver_with_its_options
-                every_answer_comes_back_whole
-                every_error_comes_back_whole
-                an_error_in_the_middle_of_a_body_or_a_listing_comes_back_whole
-                a_listing_goes_on_after_an_odd_name
-                a_listing_asks_nothing_before_it_is_read
-                a_body_in_a_file_stays_one
-                a_body_in_memory_is_handed_on_as_it_is
-                dropping_a_call_drops_the_drivers
-                dropping_a_body_drops_the_drivers
-                it_says_who_the_driver_is_and_what_it_can
+                every_result_is_returned_unchanged
+                every_error_is_returned_unchanged
+                an_error_in_the_middle_of_a_body_or_a_listing_is_returned_unchanged
+                a_listing_continues_after_an_invalid_name
+                a_listing_requests_nothing_before_it_is_polled
+                a_body_in_a_file_stays_in_the_file
+                a_body_in_memory_is_passed_on_without_a_copy
+                dropping_a_call_drops_the_call_of_the_driver
+                dropping_a_body_drops_the_body_of_the_driver
+                info_describes_the_driver_and_its_capabilities
             }
         })*
     };

@@ -30,7 +30,7 @@ async fn with_neighbours() -> Scripted {
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_of_the_prefix_changes_nothing() {
+async fn a_slash_at_the_end_of_the_prefix_makes_no_difference() {
     for prefix in ["media", "media/"] {
         let scripted = Scripted::new();
         storage(&scripted, prefix).save("a", "text").await.unwrap();
@@ -47,7 +47,7 @@ fn a_prefix_that_no_key_can_have_is_refused() {
 }
 
 #[tokio::test]
-async fn only_what_is_below_the_prefix_is_listed() {
+async fn a_listing_contains_only_keys_below_the_prefix() {
     let scripted = with_neighbours().await;
     let media = storage(&scripted, "media");
     assert_eq!(names(&media.list("").entries().collect().await.unwrap()), ["a", "b/1", "b/2"]);
@@ -67,7 +67,7 @@ async fn only_what_is_below_the_prefix_is_listed() {
 }
 
 #[tokio::test]
-async fn a_prefix_within_a_prefix_is_a_longer_one() {
+async fn a_prefix_within_a_prefix_is_a_longer_prefix() {
     let scripted = with_neighbours().await;
     let b = storage(&scripted, "media").prefixed("b").unwrap();
     assert_eq!(names(&b.list("").entries().collect().await.unwrap()), ["1", "2"]);
@@ -76,7 +76,7 @@ async fn a_prefix_within_a_prefix_is_a_longer_one() {
 }
 
 #[tokio::test]
-async fn the_key_that_unique_name_made_is_told_without_the_prefix() {
+async fn the_key_of_a_unique_name_is_returned_without_the_prefix() {
     let scripted = with_neighbours().await;
     let saved = storage(&scripted, "media").save("a", "other").unique_name().await.unwrap();
     assert!(saved.key != "a" && !saved.key.as_str().starts_with("media"), "{}", saved.key);
@@ -85,7 +85,7 @@ async fn the_key_that_unique_name_made_is_told_without_the_prefix() {
 }
 
 #[tokio::test]
-async fn errors_name_the_key_outside() {
+async fn errors_contain_the_key_without_the_prefix() {
     let scripted = Scripted::new();
     let media = storage(&scripted, "media");
     let error = media.stat("a").await.unwrap_err();
@@ -105,7 +105,7 @@ async fn errors_name_the_key_outside() {
 }
 
 #[tokio::test]
-async fn an_odd_name_is_told_without_the_prefix() {
+async fn an_invalid_name_is_listed_without_the_prefix() {
     let mut scripted = Scripted::with_objects(&[("media/a", "text")]).await;
     scripted.invalid_names = vec![("media//odd", "media/a")];
     let mut entries = storage(&scripted, "media").list("").entries();
@@ -115,7 +115,7 @@ async fn an_odd_name_is_told_without_the_prefix() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_too_long_with_the_prefix_is_refused_before_the_driver_is_asked() {
+async fn a_key_that_is_too_long_with_the_prefix_is_refused_before_the_driver_is_called() {
     let scripted = Scripted::new();
     let media = storage(&scripted, "media");
     let longest = "k".repeat(MAX_KEY_BYTES - "media/".len());
@@ -141,7 +141,7 @@ async fn a_key_that_is_too_long_with_the_prefix_is_refused_before_the_driver_is_
 }
 
 #[tokio::test]
-async fn of_many_keys_those_that_are_too_long_have_their_own_error_and_the_others_go() {
+async fn delete_many_reports_keys_that_are_too_long_and_deletes_the_others() {
     let scripted = with_neighbours().await;
     let inside = Error::new(ErrorKind::PermissionDenied, "not yours").with_key("media/b/1");
     scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(inside), Fault::Pass]);
@@ -166,7 +166,7 @@ async fn of_many_keys_those_that_are_too_long_have_their_own_error_and_the_other
 }
 
 #[tokio::test]
-async fn a_key_that_the_driver_forgets_is_not_taken_for_gone() {
+async fn a_key_without_a_result_of_the_driver_does_not_count_as_deleted() {
     let mut scripted = with_neighbours().await;
     scripted.max_results = 1;
     let answers = storage(&scripted, "media")
@@ -180,7 +180,7 @@ async fn a_key_that_the_driver_forgets_is_not_taken_for_gone() {
 }
 
 #[tokio::test]
-async fn an_answer_from_outside_the_prefix_is_an_error() {
+async fn a_key_outside_the_prefix_that_the_driver_returns_is_an_error() {
     let mut scripted = with_neighbours().await;
     scripted.key_in_results = Some("media0");
     let media = storage(&scripted, "media");

@@ -13,7 +13,7 @@ fn layer(scripted: &Scripted, base: &str) -> PublicUrl {
 }
 
 #[tokio::test]
-async fn a_public_link_is_the_base_and_the_key_encoded() {
+async fn a_public_link_is_the_base_and_the_encoded_key() {
     let scripted = Scripted::new();
     for base in ["https://cdn.example/files", "https://cdn.example/files/"] {
         let storage = Storage::new(layer(&scripted, base));
@@ -25,7 +25,7 @@ async fn a_public_link_is_the_base_and_the_key_encoded() {
 }
 
 #[tokio::test]
-async fn a_public_link_for_the_headers_is_the_same() {
+async fn a_public_link_for_head_is_the_same_url() {
     let link = Storage::new(layer(&Scripted::new(), "https://cdn.example"))
         .url("a")
         .method(UrlMethod::Head)
@@ -47,7 +47,7 @@ async fn a_signed_link_is_never_replaced_by_a_public_one() {
 }
 
 #[tokio::test]
-async fn a_link_for_uploading_is_never_a_public_one() {
+async fn a_link_for_uploads_is_never_public() {
     let scripted = Scripted::new();
     for method in [UrlMethod::Put, UrlMethod::Post] {
         let mut options = UrlOptions::default();
@@ -61,7 +61,7 @@ async fn a_link_for_uploading_is_never_a_public_one() {
 }
 
 #[tokio::test]
-async fn a_prefix_around_it_is_part_of_the_link() {
+async fn a_prefix_around_the_layer_is_part_of_the_link() {
     let public = layer(&Scripted::new(), "https://cdn.example");
     let storage = Storage::new(Prefixed::new(std::sync::Arc::new(public), "media").unwrap());
     assert_eq!(storage.url("a").await.unwrap().as_str(), "https://cdn.example/media/a");

@@ -17,7 +17,7 @@ fn assert_refused<T>(answer: Result<T>) {
 }
 
 #[tokio::test]
-async fn what_changes_the_storage_is_refused_and_never_reaches_the_driver() {
+async fn calls_that_change_the_storage_are_refused_before_the_driver_is_called() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     let storage = Storage::new(ReadOnly::new(scripted.arc()));
     assert_refused(storage.save("a", "other").await);
@@ -40,7 +40,7 @@ async fn what_changes_the_storage_is_refused_and_never_reaches_the_driver() {
 }
 
 #[tokio::test]
-async fn links_for_reading_are_the_drivers() {
+async fn links_for_reading_come_from_the_driver() {
     let scripted = Scripted::new();
     let storage = Storage::new(ReadOnly::new(scripted.arc()));
     for method in [UrlMethod::Get, UrlMethod::Head] {

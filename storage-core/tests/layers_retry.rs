@@ -78,7 +78,7 @@ mod calls {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_passes_is_tried_again_as_often_as_it_may_be() {
+    async fn a_temporary_failure_is_retried_up_to_the_limit() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
             scripted.script(verb, fail(transient, 3));
@@ -89,7 +89,7 @@ mod calls {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_the_last_attempt_the_error_says_how_many_there_were() {
+    async fn the_error_of_the_last_attempt_states_the_number_of_attempts() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
             scripted.script(verb, fail(transient, 3));
@@ -107,7 +107,7 @@ mod calls {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_many_keys_those_that_failed_for_a_passing_reason_are_tried_again() {
+    async fn delete_many_retries_the_keys_with_a_temporary_failure() {
         let scripted = Scripted::with_objects(&[("a", TEXT), ("b", TEXT), ("c", TEXT)]).await;
         let first = [Fault::Fail(transient()), Fault::Fail(lasting()), Fault::Fail(transient())];
         let second = [Fault::Pass, Fault::Fail(transient())];
@@ -122,7 +122,7 @@ mod calls {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_many_keys_those_that_fail_to_the_last_say_how_often() {
+    async fn delete_many_states_the_number_of_attempts_for_keys_that_keep_failing() {
         let scripted = Scripted::with_objects(&[("b", TEXT)]).await;
         let first = [Fault::Pass, Fault::Fail(transient()), Fault::Fail(transient())];
         let second = [Fault::Fail(transient()), Fault::Fail(lasting())];
@@ -140,7 +140,7 @@ mod calls {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_many_keys_the_longest_wish_to_be_left_alone_is_honoured() {
+    async fn delete_many_waits_for_the_longest_requested_time() {
         let scripted = Scripted::new();
         let slow_down =
             |seconds| Fault::Fail(rate_limited().with_retry_after(Duration::from_secs(seconds)));
@@ -152,7 +152,7 @@ mod calls {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_pass_is_not_tried_again() {
+    async fn a_permanent_failure_is_not_retried() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         let begin = Instant::now();
         for verb in VERBS {
@@ -166,7 +166,7 @@ mod calls {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_that_does_not_pass_ends_the_attempts() {
+    async fn a_permanent_failure_ends_the_retries() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
             scripted.script(verb, [Fault::Fail(transient()), Fault::Fail(lasting())]);
@@ -180,7 +180,7 @@ mod calls {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_retries_are_none() {
+    async fn zero_retries_disable_the_layer() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for verb in VERBS {
             scripted.script(verb, fail(transient, 1));
@@ -192,7 +192,7 @@ mod calls {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_attempt_has_the_time_of_a_timeout_below() {
+    async fn each_attempt_has_its_own_timeout() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         let timeout = Timeout::new(scripted.arc(), Duration::from_secs(10));
         let storage = Storage::new(Retry::new(std::sync::Arc::new(timeout), 3));
@@ -216,7 +216,7 @@ mod waiting {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_wait_is_random_and_at_most_doubles_up_to_the_cap() {
+    async fn the_wait_is_random_and_its_bound_doubles_up_to_the_cap() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         let (base, cap) = (Duration::from_secs(1), Duration::from_secs(5));
         let mut times = BTreeSet::new();
@@ -231,7 +231,7 @@ mod waiting {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_of_backoffs_is_no_overflow() {
+    async fn the_longest_backoff_does_not_overflow() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         scripted.script(Operation::Stat, fail(transient, 40));
         let retry = Retry::new(scripted.arc(), u32::MAX)
@@ -240,7 +240,7 @@ mod waiting {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_backend_that_asks_to_be_left_alone_is_but_no_longer_than_a_minute() {
+    async fn a_wait_that_the_backend_requests_is_kept_up_to_a_minute() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         for (asked, least) in [(7, 7), (60, 60), (86_400, 60)] {
             let error = rate_limited().with_retry_after(Duration::from_secs(asked));
@@ -255,7 +255,7 @@ mod waiting {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn dropping_the_call_stops_the_waiting() {
+    async fn dropping_the_call_stops_the_wait() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         let error = rate_limited().with_retry_after(Duration::from_secs(60));
         scripted.script(Operation::Delete, [Fault::Fail(error)]);
@@ -288,7 +288,7 @@ mod saves {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_is_read_again() {
+    async fn a_payload_in_a_file_is_read_again() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), TEXT).unwrap();
         let scripted = Scripted::new();
@@ -302,7 +302,7 @@ mod saves {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_cannot_be_read_twice() {
+    async fn a_save_of_a_stream_is_not_retried() {
         let scripted = Scripted::new();
         scripted.script(Operation::Save, fail(rate_limited, 1));
         let payload = Payload::from_reader(TEXT.as_bytes());
@@ -312,7 +312,7 @@ mod saves {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_save_whose_answer_was_lost_is_done_again() {
+    async fn a_save_with_a_lost_response_is_retried() {
         let scripted = Scripted::new();
         scripted.script(Operation::Save, [Fault::LoseResponse(transient())]);
         let saved = storage(&scripted, 1).save("a", TEXT).await.unwrap();
@@ -341,7 +341,7 @@ mod saves {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_conditional_save_is_not_done_again_when_its_answer_may_be_lost() {
+    async fn a_conditional_save_with_a_lost_response_is_not_retried() {
         for (scripted, save) in conditional_saves().await {
             scripted.script(Operation::Save, [Fault::LoseResponse(transient())]);
             let error = save.await.unwrap_err();
@@ -355,7 +355,7 @@ mod saves {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_conditional_save_that_was_not_begun_is_tried_again() {
+    async fn a_conditional_save_that_did_not_begin_is_retried() {
         for (scripted, save) in conditional_saves().await {
             scripted.script(Operation::Save, fail(rate_limited, 2));
             save.await.unwrap();
@@ -365,7 +365,7 @@ mod saves {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_copy_that_may_not_overwrite_is_tried_again_only_if_it_was_not_begun() {
+    async fn a_copy_that_must_not_overwrite_is_retried_only_if_it_did_not_begin() {
         let scripted = Scripted::with_objects(&[("a", TEXT)]).await;
         let storage = storage(&scripted, 3);
         scripted.script(
@@ -406,7 +406,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_breaks_off_goes_on_at_the_next_byte() {
+    async fn a_body_that_breaks_off_resumes_at_the_next_byte() {
         let scripted = object().await;
         scripted.script(Operation::Open, [breaks(1), breaks(0), breaks(2)]);
         assert_eq!(storage(&scripted, 2).open("a").await.unwrap().text().await.unwrap(), TEXT);
@@ -424,7 +424,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_ends_early_without_an_error_goes_on_too() {
+    async fn a_body_that_ends_early_without_an_error_resumes() {
         let scripted = object().await;
         scripted.script(Operation::Open, [ends_early(1), ends_early(2)]);
         assert_eq!(storage(&scripted, 1).open("a").await.unwrap().text().await.unwrap(), TEXT);
@@ -432,7 +432,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rest_of_a_range_is_asked_for_and_none_of_the_first_conditions_but_the_version() {
+    async fn the_rest_of_a_range_is_opened_with_the_version_as_the_only_condition() {
         let scripted = object().await;
         scripted.script(Operation::Open, [breaks(1)]);
         let other = ETag::strong("other").unwrap();
@@ -449,7 +449,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rest_may_come_from_memory_or_a_file() {
+    async fn the_rest_of_a_body_may_come_from_memory_or_a_file() {
         for body in [BodyKind::Memory, BodyKind::File] {
             let scripted = object().await;
             scripted.script(Operation::Open, [breaks(1)]);
@@ -463,7 +463,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_progress_the_attempts_are_used_up() {
+    async fn without_progress_a_body_uses_up_its_retries() {
         let scripted = object().await;
         scripted.script(Operation::Open, [breaks(2), breaks(0), Fault::Fail(transient())]);
         let (text, error) = read(storage(&scripted, 2).open("a").await).await;
@@ -476,7 +476,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn with_progress_the_attempts_begin_anew() {
+    async fn progress_of_a_body_resets_its_retries() {
         let scripted = object().await;
         scripted.script(Operation::Open, [breaks(1), breaks(1), breaks(1)]);
         let (text, error) = read(storage(&scripted, 1).open("a").await).await;
@@ -486,7 +486,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_object_replaced_meanwhile_is_never_spliced() {
+    async fn a_body_of_a_replaced_object_fails_and_is_never_mixed() {
         for ignores_conditions in [false, true] {
             let mut scripted = object().await;
             scripted.ignores_conditions = ignores_conditions;
@@ -502,7 +502,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_object_deleted_meanwhile_ends_the_body_with_an_error() {
+    async fn a_body_of_a_deleted_object_ends_with_an_error() {
         let scripted = object().await;
         scripted.script(Operation::Open, [breaks(1)]);
         let storage = storage(&scripted, 3);
@@ -517,7 +517,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_driver_that_answers_with_other_bytes_than_the_rest_is_not_believed() {
+    async fn a_resumed_body_with_another_range_is_refused() {
         let mut scripted = object().await;
         scripted.ignores_ranges = true;
         scripted.script(Operation::Open, [breaks(1)]);
@@ -528,7 +528,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_strong_etag_the_error_is_passed_on() {
+    async fn a_body_without_a_strong_etag_does_not_resume() {
         let weak: fn(ETag) -> Option<ETag> = |etag| ETag::weak(etag.opaque()).ok();
         for etag in [weak, |_| None] {
             let mut scripted = object().await;
@@ -543,7 +543,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_error_that_does_not_pass_ends_the_body() {
+    async fn a_permanent_error_ends_the_body() {
         let scripted = object().await;
         scripted.script(Operation::Open, [Fault::Break { after: 1, with: End::Error(lasting()) }]);
         let (text, error) = read(storage(&scripted, 3).open("a").await).await;
@@ -554,7 +554,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn passing_trouble_after_the_last_byte_is_none_but_a_failed_check_is() {
+    async fn a_temporary_error_after_the_last_byte_is_ignored_but_a_failed_check_is_not() {
         let scripted = object().await;
         let corrupt = Error::new(ErrorKind::Integrity, "the checksum differs");
         scripted.script(
@@ -570,7 +570,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stalled_body_goes_on_by_way_of_a_timeout_below() {
+    async fn a_stalled_body_resumes_after_its_timeout() {
         let scripted = object().await;
         scripted.script(Operation::Open, [Fault::Break { after: 2, with: End::Stall }]);
         let timeout = Timeout::new(scripted.arc(), Duration::from_secs(10));
@@ -581,7 +581,7 @@ mod bodies {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_empty_body_is_no_body_that_broke_off() {
+    async fn an_empty_body_is_not_resumed() {
         let scripted = Scripted::with_objects(&[("a", "")]).await;
         assert_eq!(storage(&scripted, 3).open("a").await.unwrap().text().await.unwrap(), "");
         assert_eq!(scripted.count(Operation::Open), 1);
@@ -607,7 +607,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listing_that_breaks_off_goes_on_after_the_last_entry() {
+    async fn a_listing_that_breaks_off_resumes_after_the_last_entry() {
         let scripted = objects().await;
         scripted.script(Operation::List, [breaks(2), breaks(0), breaks(1)]);
         assert_eq!(names(storage(&scripted, 2).list("")).await, ["a", "b/1", "b/2", "c", "d"]);
@@ -619,7 +619,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rolled_up_prefixes_are_told_once() {
+    async fn a_rolled_up_prefix_is_listed_once() {
         let scripted = objects().await;
         scripted.script(Operation::List, [breaks(1), breaks(1), breaks(1)]);
         assert_eq!(
@@ -630,7 +630,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_backend_tells_again_is_left_out() {
+    async fn an_entry_that_the_backend_repeats_is_skipped() {
         let mut scripted = objects().await;
         scripted.ignores_start_after = true;
         scripted.script(Operation::List, [breaks(2), breaks(3)]);
@@ -642,7 +642,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_begins_again_where_the_caller_began() {
+    async fn a_listing_without_entries_restarts_at_the_start_of_the_caller() {
         let scripted = objects().await;
         scripted.script(Operation::List, [breaks(0), breaks(1)]);
         assert_eq!(names(storage(&scripted, 1).list("b/").start_after("b/1")).await, ["b/2"]);
@@ -654,7 +654,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_progress_the_attempts_are_used_up_and_the_listing_ends() {
+    async fn without_progress_a_listing_uses_up_its_retries_and_ends() {
         let scripted = objects().await;
         scripted.script(Operation::List, [breaks(1), breaks(0), breaks(0)]);
         let told = names(storage(&scripted, 2).list("")).await;
@@ -665,7 +665,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_error_that_does_not_pass_ends_the_listing() {
+    async fn a_permanent_error_ends_the_listing() {
         let scripted = objects().await;
         scripted.script(Operation::List, [Fault::Break { after: 1, with: End::Error(lasting()) }]);
         assert_eq!(names(storage(&scripted, 2).list("")).await, ["a", "PermissionDenied: "]);
@@ -673,7 +673,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn odd_names_are_told_once_wherever_the_listing_breaks_off() {
+    async fn invalid_names_are_listed_once_wherever_the_listing_breaks_off() {
         let all = [
             "a",
             "InvalidKey: b//1",
@@ -708,7 +708,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_odd_name_is_progress() {
+    async fn an_invalid_name_resets_the_retries_of_a_listing() {
         let mut scripted = objects().await;
         scripted.invalid_names = vec![("b//1", "b/1"), ("b//2", "b/1")];
         scripted.script(Operation::List, [breaks(1), breaks(1), breaks(2)]);
@@ -718,7 +718,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_directory_that_cannot_be_read_for_a_moment_is_listed_in_the_end() {
+    async fn a_directory_that_is_unreadable_for_a_moment_is_listed() {
         let mut scripted = objects().await;
         (scripted.invalid_names, scripted.failing_listings) = (vec![("b/", "b/1")], 2);
         assert_eq!(names(storage(&scripted, 2).list("")).await, ["a", "b/1", "b/2", "c", "d"]);
@@ -726,7 +726,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_directory_that_stays_unreadable_is_one_error_and_its_siblings_follow() {
+    async fn a_directory_that_stays_unreadable_is_one_error_before_its_siblings() {
         let mut scripted = objects().await;
         (scripted.invalid_names, scripted.failing_listings) =
             (vec![("b/", "b/1"), ("c/", "d")], 100);
@@ -737,7 +737,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_directory_that_becomes_unreadable_half_way_is_an_error() {
+    async fn a_directory_that_becomes_unreadable_during_the_listing_is_an_error() {
         let mut scripted = objects().await;
         // As if `b/` could not be read when the listing resumes after `b/1`.
         scripted.invalid_names = vec![("b/", "b/2")];

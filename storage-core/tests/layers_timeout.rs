@@ -48,7 +48,7 @@ fn ready(chunks: usize) -> Payload {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_an_answer_is_dropped_when_the_time_is_up() {
+async fn a_call_that_does_not_return_in_time_is_dropped() {
     use Operation::{Copy, Delete, Exists, Open, Save, Stat, Url};
     let scripted = Scripted::new();
     let storage = storage(&scripted);
@@ -75,7 +75,7 @@ async fn a_call_without_an_answer_is_dropped_when_the_time_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_deletes_have_the_time_once_for_each_hundred_keys() {
+async fn delete_many_has_the_time_once_for_each_hundred_keys() {
     for (keys, allowed) in [(1_u32, 1_u32), (100, 1), (101, 2), (1000, 10)] {
         let scripted = Scripted::new();
         scripted.script(Operation::Delete, [Fault::Stall]);
@@ -103,7 +103,7 @@ async fn many_deletes_have_the_time_once_for_each_hundred_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_body_may_take_longer_altogether() {
+async fn a_body_may_take_longer_than_the_timeout_in_total() {
     let mut scripted = Scripted::with_objects(&[("a", "0123456789abcdef")]).await;
     scripted.chunk_delay = ALMOST;
     let begin = Instant::now();
@@ -129,7 +129,7 @@ async fn a_body_that_stalls_ends_with_the_error_and_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_reader_of_a_body_is_waited_for() {
+async fn the_time_of_a_slow_reader_of_a_body_does_not_count() {
     let scripted = Scripted::with_objects(&[("a", "0123456789")]).await;
     let mut body = storage(&scripted).open("a").await.unwrap().into_stream();
     let mut chunks = 0;
@@ -142,7 +142,7 @@ async fn a_slow_reader_of_a_body_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_listing_may_take_longer_altogether_and_its_reader_too() {
+async fn a_listing_and_its_reader_may_take_longer_than_the_timeout_in_total() {
     let mut scripted = Scripted::with_objects(&[("a", ""), ("b", ""), ("c", "")]).await;
     scripted.chunk_delay = ALMOST;
     let mut entries = storage(&scripted).list("").entries();
@@ -175,7 +175,7 @@ async fn a_listing_that_stalls_ends_with_the_error_and_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_source_of_a_save_is_waited_for() {
+async fn the_time_of_a_slow_source_of_a_save_does_not_count() {
     for in_task in [false, true] {
         let mut scripted = Scripted::new();
         scripted.saves_in_task = in_task;
@@ -190,7 +190,7 @@ async fn a_slow_source_of_a_save_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_driver_may_take_longer_altogether_over_a_stream() {
+async fn a_save_of_a_stream_may_take_longer_than_the_timeout_in_total() {
     for in_task in [false, true] {
         let mut scripted = Scripted::new();
         scripted.chunk_delay = ALMOST;
@@ -202,7 +202,7 @@ async fn a_slow_driver_may_take_longer_altogether_over_a_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_takes_too_long_over_one_chunk_is_given_up() {
+async fn a_save_whose_driver_stalls_at_one_chunk_times_out() {
     for in_task in [false, true] {
         let mut scripted = Scripted::new();
         scripted.chunk_delay = LONGER;
@@ -215,7 +215,7 @@ async fn a_driver_that_takes_too_long_over_one_chunk_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_stalls_after_a_slow_source_gets_the_time_from_then_on() {
+async fn a_driver_that_stalls_after_a_slow_source_has_the_whole_timeout() {
     let scripted = Scripted::new();
     scripted.script(Operation::Save, [Fault::Break { after: 2, with: End::Stall }]);
     let begin = Instant::now();
@@ -227,7 +227,7 @@ async fn a_driver_that_stalls_after_a_slow_source_gets_the_time_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_stops_waiting_for_the_source_is_on_the_clock_again() {
+async fn a_driver_that_drops_the_source_and_stalls_times_out() {
     let patience = Duration::from_secs(60);
     let scripted = Scripted::new();
     scripted.script(Operation::Save, [Fault::GiveUpSource(patience)]);
@@ -240,7 +240,7 @@ async fn a_driver_that_stops_waiting_for_the_source_is_on_the_clock_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_in_memory_gets_the_time_once_for_each_mebibyte_begun() {
+async fn a_payload_in_memory_has_the_time_once_for_each_started_mebibyte() {
     for (size, times) in [(0, 1), (1, 1), (MIB, 1), (MIB + 1, 2), (3 * MIB + 1, 4)] {
         let scripted = Scripted::new();
         scripted.script(Operation::Save, [Fault::Stall]);
@@ -253,7 +253,7 @@ async fn a_payload_in_memory_gets_the_time_once_for_each_mebibyte_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_in_a_file_gets_the_time_by_its_size_too() {
+async fn a_payload_in_a_file_has_the_time_by_its_size() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(2 * MIB as u64).unwrap();
     let scripted = Scripted::new();
@@ -267,7 +267,7 @@ async fn a_payload_in_a_file_gets_the_time_by_its_size_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_declared_size_of_a_stream_buys_no_time() {
+async fn the_declared_size_of_a_stream_does_not_extend_the_timeout() {
     let scripted = Scripted::new();
     scripted.script(Operation::Save, [Fault::Stall]);
     let begin = Instant::now();
@@ -278,7 +278,7 @@ async fn the_declared_size_of_a_stream_buys_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_of_durations_is_none() {
+async fn the_longest_duration_never_times_out() {
     let scripted = Scripted::with_objects(&[("a", "text")]).await;
     let storage = Storage::new(Timeout::new(scripted.arc(), Duration::MAX));
     assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");

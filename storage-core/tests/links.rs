@@ -1,4 +1,4 @@
-//! What may be asked of a link, and when stable links begin and end.
+//! The options of links, relative links, and when stable links begin and end.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -11,21 +11,21 @@ use storage_testkit::scripted::Scripted;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn refusal(ask: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
+async fn refusal(set: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
     let scripted = Scripted::new();
-    let error = ask(Storage::new(scripted.clone()).url("a")).await.unwrap_err();
+    let error = set(Storage::new(scripted.clone()).url("a")).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.operation(), error.key()),
         (ErrorKind::InvalidInput, Some(Operation::Url), Some("a"))
     );
-    assert!(scripted.calls().is_empty(), "the driver was asked");
+    assert!(scripted.calls().is_empty(), "the driver was called");
     error.message().to_owned()
 }
 
-/// The options as the driver gets them.
-async fn asked(ask: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
+/// Returns the options that the driver receives.
+async fn received(set: impl FnOnce(UrlBuilder) -> UrlBuilder) -> String {
     let scripted = Scripted::new();
-    ask(Storage::new(scripted.clone()).url("a")).await.unwrap();
+    set(Storage::new(scripted.clone()).url("a")).await.unwrap();
     scripted.calls().remove(0)
 }
 
@@ -59,7 +59,7 @@ async fn response_headers_are_for_signed_links_for_get() {
 }
 
 #[tokio::test]
-async fn what_binds_an_upload_is_refused_for_a_download() {
+async fn a_link_for_a_download_refuses_the_conditions_of_uploads() {
     for method in [UrlMethod::Get, UrlMethod::Head] {
         let get = |link: UrlBuilder| link.method(method).expires_in(MINUTE);
         assert!(refusal(|link| get(link).content_type("a/b")).await.contains("uploading only"));
@@ -70,14 +70,14 @@ async fn what_binds_an_upload_is_refused_for_a_download() {
 }
 
 #[tokio::test]
-async fn what_forms_alone_can_do_is_refused_for_put() {
+async fn a_link_for_put_refuses_the_options_of_forms() {
     assert!(refusal(|link| put(link).content_length_range(1..=2)).await.contains("content_length"));
     assert!(refusal(|link| put(link).any_name()).await.contains("POST only"));
     assert!(refusal(|link| put(link).content_type("image/*")).await.contains("one type"));
 }
 
 #[tokio::test]
-async fn a_form_takes_a_range_of_lengths_that_holds_one_and_a_type_that_is_one() {
+async fn a_form_refuses_an_empty_range_of_lengths_and_an_invalid_type() {
     let empty = std::ops::RangeInclusive::new(2, 1);
     assert!(refusal(|link| post(link).content_length_range(empty)).await.contains("empty"));
     assert!(refusal(|link| post(link).content_length(5)).await.contains("content_length_range"));
@@ -95,8 +95,8 @@ async fn stable_links_are_signed_and_have_a_window() {
 }
 
 #[tokio::test]
-async fn what_is_asked_reaches_the_driver() {
-    let form = asked(|link| {
+async fn the_driver_receives_every_option_of_the_builder() {
+    let form = received(|link| {
         post(link)
             .content_type("image/*")
             .content_length_range(1..=5_000_000)
@@ -112,20 +112,20 @@ async fn what_is_asked_reaches_the_driver() {
     options.stable_for = Some(10 * MINUTE);
     assert_eq!(form.await, format!("url a {options:?}"));
     assert!(
-        asked(|link| put(link).content_type("a/b").content_length(5))
+        received(|link| put(link).content_type("a/b").content_length(5))
             .await
             .contains("content_length: Some(5)")
     );
     assert!(
-        asked(|link| link.expires_in(MINUTE).stable_for(MINUTE))
+        received(|link| link.expires_in(MINUTE).stable_for(MINUTE))
             .await
             .contains("stable_for: Some(60s)")
     );
-    assert!(asked(|link| post(link).content_length_range(7..=7)).await.contains("Some(7..=7)"));
+    assert!(received(|link| post(link).content_length_range(7..=7)).await.contains("Some(7..=7)"));
 }
 
 #[test]
-fn a_pattern_of_types_is_told_from_a_type() {
+fn only_a_pattern_of_types_has_a_type_prefix() {
     let prefix = |content_type: Option<&str>| {
         let mut options = UrlOptions::default();
         options.content_type = content_type.map(str::to_owned);
@@ -149,7 +149,7 @@ fn at(second: u64) -> SystemTime {
 }
 
 #[test]
-fn a_link_that_is_not_stable_counts_from_now() {
+fn the_lifetime_of_a_link_begins_now_if_it_is_not_stable() {
     assert_eq!(window(12_345, MINUTE, None), (12_345, 60));
     assert_eq!(
         UrlOptions::default().signing_window(at(1)).unwrap_err().kind(),
@@ -158,19 +158,19 @@ fn a_link_that_is_not_stable_counts_from_now() {
 }
 
 #[test]
-fn a_stable_link_counts_from_the_beginning_of_its_window_and_lasts_longer_by_it() {
+fn the_lifetime_of_a_stable_link_begins_with_its_window_and_is_longer_by_it() {
     let hour = Some(60 * MINUTE);
     for now in [7_200, 7_201, 10_799] {
         assert_eq!(window(now, MINUTE, hour), (7_200, 3_660), "at {now}");
     }
     assert_eq!(window(10_800, MINUTE, hour), (10_800, 3_660));
-    // A fraction of a second is no part of the window.
+    // A fraction of a second does not count.
     assert_eq!(window(10_801, MINUTE, Some(Duration::from_millis(2_900))), (10_800, 62));
     assert_eq!(window(5, Duration::MAX, hour), (0, u64::MAX));
 }
 
 #[test]
-fn a_stable_link_works_at_least_as_long_as_was_asked() {
+fn a_stable_link_works_at_least_for_the_requested_time() {
     for (now, stable_for) in (990..1_010).flat_map(|now| (1..50).map(move |window| (now, window))) {
         let (from, lifetime) = window(now, MINUTE, Some(Duration::from_secs(stable_for)));
         assert!(
@@ -181,7 +181,7 @@ fn a_stable_link_works_at_least_as_long_as_was_asked() {
 }
 
 #[test]
-fn neither_query_nor_fields_of_a_link_show_in_its_debug_form() {
+fn debug_of_a_link_omits_its_query_and_its_fields() {
     let mut form = Link::signed(
         "https://example.com/?Signature=secret".parse().unwrap(),
         UrlMethod::Post,

@@ -1,4 +1,4 @@
-//! What a payload tells before its bytes are read.
+//! The checks of a payload, before and after its bytes are read.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -7,7 +7,7 @@ use futures_util::stream;
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Memory, Payload};
 
 #[test]
-fn the_checksums_that_are_wanted_are_told_before_the_bytes_are_read() {
+fn a_payload_returns_its_checksum_algorithms_before_its_bytes_are_read() {
     let plain = Payload::from("text");
     assert!(plain.expected_checksums().is_empty() && plain.computed_checksums().is_empty());
 
@@ -22,7 +22,7 @@ fn the_checksums_that_are_wanted_are_told_before_the_bytes_are_read() {
 }
 
 #[tokio::test]
-async fn what_is_announced_is_what_the_stream_finds() {
+async fn the_announced_checksums_are_the_computed_ones() {
     let expected = Checksum::of(ChecksumAlgorithm::Sha256, b"text");
     let payload = Payload::from("text")
         .with_expected_checksum(expected)
@@ -38,7 +38,7 @@ async fn what_is_announced_is_what_the_stream_finds() {
 }
 
 #[tokio::test]
-async fn a_stream_that_fails_is_found_too_large_first_if_its_bytes_before_that_are_too_many() {
+async fn a_stream_that_exceeds_its_limit_before_it_fails_is_too_large() {
     let endless = || {
         let chunks = [
             Ok(Bytes::from("six")),
@@ -48,7 +48,7 @@ async fn a_stream_that_fails_is_found_too_large_first_if_its_bytes_before_that_a
         Payload::from_stream(stream::iter(chunks))
     };
     let storage = Memory::storage();
-    // The first bytes decide about the type of both, by the name and without one.
+    // The content type of both depends on the first bytes.
     for key in ["a.txt", "a"] {
         let error = storage.save(key, endless()).max_size(5).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{key}");

@@ -1,4 +1,4 @@
-//! Random operations through the layers answer what they answer without.
+//! Random operations return the same results with and without layers.
 
 // All of it is test code, where a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
@@ -32,12 +32,12 @@ fn memory_agrees_with_itself() {
 }
 
 #[test]
-fn a_prefix_changes_no_answer() {
+fn a_prefix_changes_no_result() {
     agrees_with_memory(Layered(|storage| storage.prefixed("a/b").unwrap()), SEQUENCES);
 }
 
 #[test]
-fn two_prefixes_change_no_answer() {
+fn two_prefixes_change_no_result() {
     agrees_with_memory(
         Layered(|storage| storage.prefixed("a").unwrap().prefixed("a").unwrap()),
         SEQUENCES,
@@ -45,7 +45,7 @@ fn two_prefixes_change_no_answer() {
 }
 
 #[test]
-fn all_layers_together_change_no_answer() {
+fn all_layers_together_change_no_result() {
     let layers = |storage: &Storage| {
         let storage =
             storage.layer(|inner| PublicUrl::new(inner, "https://example.com".parse().unwrap()));
@@ -62,9 +62,8 @@ fn all_layers_together_change_no_answer() {
     agrees_with_memory(Layered(layers), SEQUENCES);
 }
 
-/// Others' objects beside the prefix do not show.
 #[test]
-fn a_prefix_hides_what_is_beside_it() {
+fn a_prefix_hides_the_objects_beside_it() {
     struct AmongOthers;
 
     #[async_trait]

@@ -1,4 +1,4 @@
-//! `Object::save_to_file`: what is at the destination, and what becomes of it.
+//! `Object::save_to_file`: the file at the destination, its permissions, and failures.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -53,7 +53,7 @@ async fn save_and_look(directory: &Path, look: impl FnOnce(&Path)) {
     let (more, rest) = tokio::sync::oneshot::channel::<()>();
     let (arrived, first_is_written) = tokio::sync::oneshot::channel::<()>();
     let first = stream::iter([Ok(Bytes::from("n"))]);
-    // The second chunk is asked for when the first has been written.
+    // The second chunk is polled after the first has been written.
     let second = stream::once(async move {
         arrived.send(()).unwrap();
         rest.await.unwrap();
@@ -122,7 +122,7 @@ async fn a_program_that_is_replaced_loses_its_set_user_id_bit() {
 }
 
 #[tokio::test]
-async fn what_root_replaces_keeps_its_owner_and_its_group() {
+async fn a_file_that_root_replaces_keeps_its_owner_and_its_group() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("a");
     fs::write(&path, "old").unwrap();
@@ -170,7 +170,7 @@ async fn a_fifo_is_written_to_and_not_replaced() {
 }
 
 #[tokio::test]
-async fn a_name_as_long_as_the_file_system_allows_is_no_trouble() {
+async fn a_name_as_long_as_the_file_system_allows_is_written() {
     let scratch = tempfile::tempdir().unwrap();
     save("new", scratch.path().join("n".repeat(255))).await.unwrap();
 }
@@ -190,7 +190,7 @@ async fn a_body_that_fails_leaves_the_old_file_and_nothing_beside_it() {
 }
 
 #[tokio::test]
-async fn a_directory_is_no_destination() {
+async fn a_directory_is_refused_as_a_destination() {
     let scratch = tempfile::tempdir().unwrap();
     assert_eq!(save("new", scratch.path()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert!(names(scratch.path()).is_empty());

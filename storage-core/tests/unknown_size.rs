@@ -1,4 +1,4 @@
-//! Objects of which no size is known before their last byte.
+//! Objects whose size is not known before their last byte.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -27,7 +27,7 @@ async fn an_object_of_unknown_size_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn the_error_of_an_object_of_unknown_size_is_not_taken_for_its_end() {
+async fn an_error_in_an_object_of_unknown_size_is_not_its_end() {
     let broken = object(vec![Ok("hello"), Err(storage_testkit::scripted::transient())]);
     assert_eq!(broken.bytes().await.unwrap_err().kind(), ErrorKind::Unexpected);
 }

@@ -323,3 +323,18 @@ fn open_driver(builder: FsBuilder) -> Result<Arc<dyn Driver>> {
 fn open_driver(_builder: FsBuilder) -> Result<Arc<dyn Driver>> {
     Err(Error::unsupported("the fs driver does not support this operating system yet"))
 }
+
+#[cfg(test)]
+mod tests {
+    use storage_core::config::DeclaredOptions;
+
+    use super::*;
+
+    #[test]
+    fn the_declared_defaults_are_those_of_the_driver() {
+        let declared = Options::new().with("root", "/srv").with("respect_umask", false);
+        let declared = declared.with_declared_defaults(FsOptions::SPECS).read("fs").unwrap();
+        let declared = builder_from(declared, None).unwrap();
+        assert_eq!(format!("{declared:?}"), format!("{:?}", FsBuilder::new("/srv")));
+    }
+}

@@ -1,7 +1,8 @@
 //! The mirror: a bounded, checked disk cache that fills itself from any storage.
 //!
-//! The crate has two users of one engine:
+//! One engine has two users:
 //!
+//! - [`cache`] is the driver `cache`: the cache inside an application's own process.
 //! - [`Server`] is a server with sockets, routes, an access log and analytics. It is set up by a
 //!   [`MirrorConfig`] and a storage, its origin. The feature `server` (a default) contains it.
 //!
@@ -17,6 +18,7 @@
 //! - **Without `signing_key`, the server shows every object under `allow` to everyone**, whatever
 //!   origin's own permissions are.
 
+pub mod cache;
 // The server uses all of it, the driver a part.
 #[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
 mod engine;

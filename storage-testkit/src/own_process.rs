@@ -13,7 +13,7 @@ pub(crate) fn is_own_process() -> bool {
 /// Runs the body of a test in its own process, by starting this test binary again for this test.
 /// `test` is the full path of the test, `concat!(module_path!(), "::name")`.
 ///
-/// Other tests share a process, so that their allocations cannot be told apart.
+/// Tests in one process also share its memory, so that the growth of one cannot be measured.
 ///
 /// # Panics
 /// If the body panics, or if the binary contains no test of this path.

@@ -408,7 +408,8 @@ impl Scripted {
             let odd = invalid_names.iter().filter(|(_, before)| *before == name);
             let odd = odd.map(|(odd, _)| {
                 let kind = if passes { ErrorKind::Unexpected } else { ErrorKind::InvalidKey };
-                let error = Error::new(kind, "an odd name").with_key(*odd).with_retryable(passes);
+                let error =
+                    Error::new(kind, "an invalid name").with_key(*odd).with_retryable(passes);
                 Err(error.with_listing_continues(true))
             });
             let odd: Vec<_> = odd.collect();

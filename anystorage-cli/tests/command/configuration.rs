@@ -66,10 +66,9 @@ fn an_invalid_storage_does_not_affect_the_others() {
     sandbox.put("media:a", "a");
     assert!(sandbox.run(&["cat", "unset:a"]).failed(2).contains("GONE is not set"));
     assert!(
-        sandbox
-            .run(&["cat", "unknown:a"])
-            .failed(2)
-            .contains(r#"unknown driver "ftp"; known drivers: fs, http, http-cache, memory"#)
+        sandbox.run(&["cat", "unknown:a"]).failed(2).contains(
+            r#"unknown driver "ftp"; known drivers: cache, fs, http, http-cache, memory"#
+        )
     );
     let error = sandbox.run(&["cat", "wrong:a"]).failed(2);
     assert!(

@@ -43,5 +43,8 @@ fn a_driver_without_its_own_options_has_the_common_ones() {
 #[test]
 fn an_unknown_driver_is_a_usage_error_that_names_the_known_ones() {
     let error = Sandbox::new().run(&["drivers", "tape"]).failed(2);
-    assert!(error.contains("no driver is called \"tape\"; known drivers: fs, http, "), "{error}");
+    assert!(
+        error.contains("no driver is called \"tape\"; known drivers: cache, fs, http, "),
+        "{error}"
+    );
 }

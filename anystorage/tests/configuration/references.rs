@@ -28,7 +28,7 @@ async fn a_storage_refers_to_an_inline_table() {
     let inline = "[storages.default]\ndriver='alias'\norigin={driver='probe', rot='x'}";
     assert!(refusal(inline).starts_with("[storages.default]: unknown option rot of driver probe"));
     let number = "[storages.default]\ndriver='alias'\norigin=3";
-    assert!(refusal(number).contains("by its name or given as a table"));
+    assert!(refusal(number).contains("expected the name of a storage, or a table"));
 }
 
 #[test]

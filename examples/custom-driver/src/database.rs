@@ -1,5 +1,5 @@
-//! The database as this driver uses it: snapshots for reading, transactions for writing, errors in
-//! the kinds of the contract. All of it blocks; the driver calls it through [`blocking`].
+//! [`Database`]: snapshots for reading, transactions for writing, and errors in the kinds of the
+//! contract. All of its methods block; the driver calls them through [`blocking`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,12 +16,13 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens or creates a database, and removes what a process that died has left in it.
+    /// Opens or creates a database, and removes uploads that a killed process has left.
     pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self> {
-        let redb = Builder::new().set_cache_size(cache_bytes).create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => {
-                Error::config("option path: the database is open already; only one storage at a time can have it")
-            }
+        let opened = Builder::new().set_cache_size(cache_bytes).create(path);
+        let redb = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => Error::config(
+                "option path: the database is open already; only one storage can have it open",
+            ),
             other => failed(other),
         })?;
         let database = Self { redb: Arc::new(redb) };
@@ -31,18 +32,18 @@ impl Database {
         Ok(database)
     }
 
-    /// A snapshot: what is written after this moment is not seen through it.
+    /// Returns a snapshot, which does not show later writes.
     pub(crate) fn read(&self) -> Result<ReadTransaction> {
         self.redb.begin_read().map_err(failed)
     }
 
-    /// Runs `work` in a transaction, after all others that write; it is on the disk before this
-    /// returns. An error undoes everything.
+    /// Runs `work` in a write transaction, after all other write transactions. It is on the disk
+    /// when this returns. An error undoes all of it.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<T>) -> Result<T> {
         self.write_with(Durability::Immediate, work)
     }
 
-    /// The same for what nobody misses after a crash.
+    /// As [`write`](Self::write), but without a sync: a crash may lose the transaction.
     pub(crate) fn write_scratch<T>(
         &self,
         work: impl FnOnce(&mut Tables<'_>) -> Result<T>,
@@ -57,15 +58,14 @@ impl Database {
     ) -> Result<T> {
         let mut transaction = self.redb.begin_write().map_err(failed)?;
         transaction.set_durability(durability).map_err(failed)?;
-        // Where `?` leaves early, the transaction is dropped, and with it everything that was done
-        // in it.
+        // If `?` returns early, dropping the transaction undoes it.
         let value = work(&mut Tables::open(&transaction)?)?;
         transaction.commit().map_err(failed)?;
         Ok(value)
     }
 }
 
-/// Runs work where blocking is allowed. If its caller goes away, it is finished all the same.
+/// Runs work on the blocking pool. It runs to its end even if the future is dropped.
 pub(crate) async fn blocking<T, F>(work: F) -> Result<T>
 where
     T: Send + 'static,
@@ -75,8 +75,8 @@ where
     done.map_err(|join| Error::unexpected("the work on the database did not finish", join))?
 }
 
-/// What the database says, in the kinds of the contract. `Error::from` knows the operating
-/// system's: a full disk, a missing permission.
+/// Converts an error of the database to one of the contract. `Error::from` converts those of the
+/// operating system, such as a full disk or a missing permission.
 pub(crate) fn failed(error: impl Into<redb::Error>) -> Error {
     match error.into() {
         redb::Error::Io(error) => Error::from(error),

@@ -1,4 +1,4 @@
-//! [`Redb`]: the ten verbs.
+//! [`Redb`]: the driver and its verbs.
 
 use std::ops::Bound;
 
@@ -12,12 +12,12 @@ use storage_core::{
 
 use crate::RedbOptions;
 use crate::database::{Database, blocking, failed};
-use crate::listing::Place;
+use crate::listing::Cursor;
 use crate::reading::read;
 use crate::tables::{OBJECTS, PIECE, PIECES, Record, record};
-use crate::upload::{Upload, allowed};
+use crate::upload::{Upload, permitted_key};
 
-/// Keeps objects in one database file. Takes every key of the contract.
+/// Keeps objects in one database file. Accepts every valid key.
 #[derive(Debug, Clone)]
 pub struct Redb {
     database: Database,
@@ -25,10 +25,11 @@ pub struct Redb {
 }
 
 impl Redb {
-    /// Opens the database file, or creates it. Blocks for a moment.
+    /// Opens the database file, or creates it. Blocks.
     ///
     /// # Errors
-    /// `InvalidConfig` if the database is open already; what the operating system says.
+    /// `InvalidConfig` if the database is open already. Errors of the operating system, such as
+    /// `NotFound` if the directory is missing.
     pub fn open(options: &RedbOptions) -> Result<Self> {
         let database = Database::open(&options.path, options.cache_mib << 20)?;
         Ok(Self { database, location: format!("redb:{}", options.path.display()) })
@@ -75,8 +76,7 @@ impl Driver for Redb {
             let meta = record.into_meta(key)?;
             options.check(&meta)?;
             let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;
-            // The table holds on to its snapshot: an overwrite or a deletion does not take the
-            // pieces away.
+            // The table keeps its snapshot, so an overwrite or a delete does not remove the pieces.
             let pieces = snapshot.open_table(PIECES).map_err(failed)?;
             Ok(Object::from_stream(meta, range.clone(), read(pieces, body, range)))
         })
@@ -108,13 +108,11 @@ impl Driver for Redb {
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         let (database, all) = (self.database.clone(), keys.to_vec());
-        // One transaction is one wait for the disk. An error undoes it, and then each key has a
-        // transaction of its own.
-        match blocking(move || {
-            database.write(|tables| all.iter().try_for_each(|key| tables.remove(key)))
-        })
-        .await
-        {
+        // One transaction needs one sync. An error undoes it; then each key gets its own
+        // transaction.
+        let removal =
+            move || database.write(|tables| all.iter().try_for_each(|key| tables.remove(key)));
+        match blocking(removal).await {
             Ok(()) => keys.iter().map(|_| Ok(())).collect(),
             Err(_) => delete_one_by_one(self, keys).await,
         }
@@ -130,9 +128,9 @@ impl Driver for Redb {
             _ => Bound::Included(prefix.as_str().to_owned()),
         };
         let (database, within) = (self.database.clone(), prefix.clone());
-        let pages = stream::try_unfold(Place::Start(database, start), move |place| {
+        let pages = stream::try_unfold(Cursor::Start(database, start), move |cursor| {
             let within = within.clone();
-            blocking(move || place.next_page(&within))
+            blocking(move || cursor.next_page(&within))
         });
         roll_up(pages.map_ok(stream::iter).try_flatten(), prefix, options)
     }
@@ -145,14 +143,14 @@ impl Driver for Redb {
             CopyMode::CreateNew => SaveMode::CreateNew,
             other => {
                 return Err(Error::unsupported(format!(
-                    "the redb driver does not know the copy mode {other:?}"
+                    "the redb driver does not support the copy mode {other:?}"
                 )));
             }
         };
         blocking(move || {
             database.write(|tables| {
                 let source = tables.record(&from)?.ok_or_else(Error::not_found)?;
-                let to = allowed(tables, to, &mode)?;
+                let to = permitted_key(tables, to, &mode)?;
                 let body = if from == to { source.body.clone() } else { keys::random_text(26)? };
                 let metadata = match options.metadata {
                     MetadataDirective::Replace(metadata) => metadata,

@@ -1,8 +1,8 @@
 //! A storage driver for [redb](https://www.redb.org), an embedded database: all objects in one
 //! file.
 //!
-//! This is the driver that `docs/writing-a-driver.md` builds, step by step. It uses nothing but the
-//! public API of `storage-core`, so a crate of your own can look the same.
+//! This is the driver that `docs/writing-a-driver.md` builds step by step. It uses only the public
+//! API of `storage-core`, so a third-party crate can look the same.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -19,15 +19,22 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Behaviour to know of
+//! # Options
 //!
-//! - One process at a time, and one storage in it, can have a database file open.
-//! - A save holds up other saves only while it writes a piece of a megabyte. A copy within the
-//!   storage holds them up until all of it is copied.
-//! - What a reader or a listing began with stays in the file until it ends, also if it is
-//!   overwritten or deleted.
-//! - When the operating system has once failed to read or write the file, redb refuses everything
-//!   until the database is opened again.
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `path` | path | required | The database file. The driver creates it, but not its directory. |
+//! | `cache_mib` | integer | `16` | How many MiB of the file are kept in memory at most. |
+//!
+//! # Limits
+//!
+//! - One storage of one process can have a database file open.
+//! - A save blocks other saves only while it writes a piece of 1 MB. A copy within the storage
+//!   blocks them until it is complete.
+//! - Objects that are overwritten or deleted stay in the file until the readers and listings that
+//!   began before have ended.
+//! - After an input or output error of the file, redb refuses all work until the database is opened
+//!   again.
 
 mod database;
 mod driver;
@@ -58,7 +65,7 @@ storage_core::options! {
 }
 
 impl RedbOptions {
-    /// This file, and the defaults for the rest.
+    /// Returns the options of a file, with defaults for the others.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), cache_mib: default_cache_mib() }
     }
@@ -68,21 +75,21 @@ fn default_cache_mib() -> usize {
     16
 }
 
-/// Makes the driver known as `redb`, and its URLs as `redb:///var/lib/app/files.redb`.
+/// Registers the driver `redb` and its URLs, `redb:///var/lib/app/files.redb`.
 pub fn register(registry: &mut Registry) {
     registry.register("redb", |options: RedbOptions, _context| Ok(Arc::new(Redb::open(&options)?)));
     registry.register_scheme("redb", "redb", "redb:///abs/path", |url| {
         let path =
             url.to_file_path().ok().and_then(|path| path.into_os_string().into_string().ok());
         let path = path.ok_or_else(|| {
-            Error::config("a redb URL names a file, as in redb:///var/lib/app/files.redb")
+            Error::config("a redb URL has the path of a file: redb:///var/lib/app/files.redb")
         })?;
         Ok(Options::new().with("path", path))
     });
 }
 
-// The README's code is compiled and run with the examples above: here, since this crate is never
-// published, so that the file is always there.
+// Compiles and runs the code of the README with the examples above. This crate is never published,
+// so the file exists.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

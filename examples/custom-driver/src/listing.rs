@@ -1,4 +1,4 @@
-//! Listing, a page of rows at a time.
+//! [`Cursor`]: lists the objects, one page of rows at a time.
 
 use std::ops::Bound;
 
@@ -8,11 +8,11 @@ use storage_core::{Entry, Key, ObjectEntry, Prefix, Result};
 use crate::database::{Database, failed};
 use crate::tables::{OBJECTS, Record};
 
-/// How many rows are read at a time.
-const PAGE: usize = 256;
+/// How many rows a page has.
+const PAGE_SIZE: usize = 256;
 
-/// How far a listing is.
-pub(crate) enum Place {
+/// The position of a listing.
+pub(crate) enum Cursor {
     Start(Database, Bound<String>),
     After(ReadOnlyTable<&'static str, &'static [u8]>, String),
     End,
@@ -20,8 +20,8 @@ pub(crate) enum Place {
 
 pub(crate) type Page = Vec<Result<Entry>>;
 
-impl Place {
-    /// The next entries, all out of the snapshot that the first page was read from.
+impl Cursor {
+    /// Returns the next page, from the snapshot of the first page, and the position after it.
     pub(crate) fn next_page(self, within: &Prefix) -> Result<Option<(Page, Self)>> {
         let (objects, start) = match self {
             Self::Start(database, start) => {
@@ -33,7 +33,8 @@ impl Place {
         let start = start.as_ref().map(String::as_str);
         let mut page = Page::new();
         let mut last = None;
-        for row in objects.range::<&str>((start, Bound::Unbounded)).map_err(failed)?.take(PAGE) {
+        for row in objects.range::<&str>((start, Bound::Unbounded)).map_err(failed)?.take(PAGE_SIZE)
+        {
             let (key, record) = row.map_err(failed)?;
             if !key.value().starts_with(within.as_str()) {
                 return Ok(Some((page, Self::End)));
@@ -46,7 +47,8 @@ impl Place {
     }
 }
 
-/// An odd key, or a record that cannot be read, is one error item, and the listing continues.
+/// Converts a row to an entry. An invalid key or an unreadable record is one error item, after
+/// which the listing continues.
 fn entry(name: &str, record: &[u8]) -> Result<Entry> {
     let meta = Key::new(name).and_then(|key| Record::read(record)?.into_meta(key));
     let meta = meta.map_err(|error| error.with_key(name).with_listing_continues(true))?;

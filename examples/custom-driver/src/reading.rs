@@ -1,4 +1,4 @@
-//! Reading a body, a piece at a time.
+//! [`read`]: streams a body, one piece at a time.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use crate::tables::{PIECE, missing};
 
 type Pieces = ReadOnlyTable<(&'static str, u64), &'static [u8]>;
 
-/// The bytes of a range of a body. The table is of a snapshot, so the pieces stay while anybody
-/// reads them.
+/// Streams a range of a body. The table belongs to a snapshot, so the pieces stay until the stream
+/// is dropped.
 pub(crate) fn read(
     pieces: Pieces,
     body: String,
@@ -24,7 +24,7 @@ pub(crate) fn read(
             return Ok(None);
         }
         blocking(move || {
-            let bytes = first_of(&pieces, &body, &range)?;
+            let bytes = first_bytes(&pieces, &body, &range)?;
             let rest = range.start + bytes.len() as u64..range.end;
             Ok(Some((bytes, (pieces, body, rest))))
         })
@@ -32,13 +32,13 @@ pub(crate) fn read(
     })
 }
 
-/// The bytes at the beginning of a range, as far as they are in one piece.
-fn first_of(pieces: &Pieces, body: &str, range: &Range<u64>) -> Result<Bytes> {
+/// Returns the bytes of a range that are in the piece of its first byte.
+fn first_bytes(pieces: &Pieces, body: &str, range: &Range<u64>) -> Result<Bytes> {
     let number = range.start / PIECE as u64;
     let start = number * PIECE as u64;
     let row = pieces.get((body, number)).map_err(failed)?.ok_or_else(|| missing(number))?;
     let (from, to) = (range.start - start, (range.end - start).min(PIECE as u64));
-    // Both are within a piece, so they fit.
+    // Both are at most the size of a piece, so they fit.
     row.value()
         .get(from as usize..to as usize)
         .map(Bytes::copy_from_slice)

@@ -1,4 +1,4 @@
-//! The tables: what is stored, and the steps that a transaction consists of.
+//! [`Tables`]: the tables of the database, and the steps of a transaction.
 
 use std::time::SystemTime;
 
@@ -11,25 +11,25 @@ use storage_core::{
 
 use crate::database::failed;
 
-/// Key to [`Record`] in JSON. Keys are kept in byte order, which is the order of every listing.
+/// Keys and their [`Record`]s in JSON. The table is in byte order, the order of listings.
 pub(crate) const OBJECTS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("objects");
 
-/// The bodies in pieces: a body's name and a piece's number to bytes.
+/// The pieces of bodies, by the name of the body and the number of the piece.
 pub(crate) const PIECES: TableDefinition<'static, (&str, u64), &[u8]> =
     TableDefinition::new("pieces");
 
-/// The bodies that no object has yet. What a process that died leaves here is removed at the next
-/// start.
+/// The names of bodies without an object: uploads that are not committed. Opening the database
+/// removes those that a killed process has left.
 const UPLOADS: TableDefinition<'static, &str, ()> = TableDefinition::new("uploads");
 
-/// The size of every piece but a body's last: just under 1 MiB, the page that the database takes
-/// for it.
+/// The size of a piece in bytes. The last piece of a body may be smaller. The database stores a
+/// piece in a page of 1 MiB.
 pub(crate) const PIECE: usize = 1_000_000;
 
-/// All that is known of an object, but for its key.
+/// An object without its key and its bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// Where its bytes are. Every save makes a new name, so bytes under a name never change.
+    /// The name of the body. Every save creates a new name, so the bytes of a body never change.
     pub(crate) body: String,
     pub(crate) size: u64,
     pub(crate) etag: ETag,
@@ -61,11 +61,11 @@ impl Record {
 
     pub(crate) fn read(json: &[u8]) -> Result<Self> {
         serde_json::from_slice(json)
-            .map_err(|cause| Error::unexpected("a record is not readable", cause))
+            .map_err(|cause| Error::unexpected("a record cannot be read", cause))
     }
 }
 
-/// The record of a key, out of a snapshot or out of a transaction.
+/// Returns the record of a key, from a snapshot or a transaction.
 pub(crate) fn record(
     objects: &impl ReadableTable<&'static str, &'static [u8]>,
     key: &Key,
@@ -73,7 +73,7 @@ pub(crate) fn record(
     objects.get(key.as_str()).map_err(failed)?.map(|row| Record::read(row.value())).transpose()
 }
 
-/// The tables in a transaction that writes.
+/// The tables of a write transaction.
 pub(crate) struct Tables<'a> {
     objects: Table<'a, &'static str, &'static [u8]>,
     pieces: Table<'a, (&'static str, u64), &'static [u8]>,
@@ -99,17 +99,17 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    /// Notes that a body belongs to no object yet.
+    /// Records that a body has no object yet.
     pub(crate) fn begin_upload(&mut self, body: &str) -> Result<()> {
         self.uploads.insert(body, ()).map_err(failed)?;
         Ok(())
     }
 
-    /// Makes a record the object of a key, and removes the body of the one before.
+    /// Stores the record of a key, and removes the body of the previous record.
     pub(crate) fn put_record(&mut self, key: &Key, record: &Record) -> Result<()> {
         let before = self.record(key)?;
         let json = serde_json::to_vec(record)
-            .map_err(|cause| Error::unexpected("a record is not writable", cause))?;
+            .map_err(|cause| Error::unexpected("a record cannot be written", cause))?;
         self.objects.insert(key.as_str(), json.as_slice()).map_err(failed)?;
         self.uploads.remove(record.body.as_str()).map_err(failed)?;
         match before {
@@ -129,7 +129,7 @@ impl<'a> Tables<'a> {
         self.pieces.retain_in((body, 0)..=(body, u64::MAX), |_, _| false).map_err(failed)
     }
 
-    /// Gives a body's pieces to another body as well.
+    /// Copies the pieces of a body to another body.
     pub(crate) fn copy_body(&mut self, from: &str, to: &str, size: u64) -> Result<()> {
         for number in 0..size.div_ceil(PIECE as u64) {
             let piece = self
@@ -142,14 +142,14 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    /// The bodies that no object has.
+    /// Returns the names of all bodies without an object.
     pub(crate) fn uploads(&self) -> Result<Vec<String>> {
         let rows = self.uploads.iter().map_err(failed)?;
         rows.map(|row| row.map(|(body, _)| body.value().to_owned()).map_err(failed)).collect()
     }
 }
 
-/// A piece that a record promises is not there.
+/// Returns the error for a missing piece of a body.
 pub(crate) fn missing(number: u64) -> Error {
     Error::new(ErrorKind::Integrity, format!("piece {number} of the object is not in the database"))
 }

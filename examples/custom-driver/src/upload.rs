@@ -1,5 +1,4 @@
-//! A save under way: the pieces that are in the database already, and the promise that they do not
-//! stay there if the save comes to nothing.
+//! [`Upload`]: the pieces of a save that is not committed, which are removed if it fails.
 
 use bytes::Bytes;
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, SaveMode, keys};
@@ -7,8 +6,8 @@ use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, SaveMode, keys};
 use crate::database::Database;
 use crate::tables::{Record, Tables};
 
-/// A body that belongs to no object yet. Dropped before [`commit`](Self::commit) has succeeded, it
-/// removes its pieces.
+/// A body without an object. Dropping it before [`commit`](Self::commit) has succeeded removes its
+/// pieces.
 #[derive(Debug)]
 pub(crate) struct Upload {
     database: Database,
@@ -26,12 +25,12 @@ impl Upload {
         &self.body
     }
 
-    /// Puts one piece into the database, in a transaction of its own: a stream may take hours, and
-    /// nobody else could write in the meantime. No reader sees it, since no record names the body.
+    /// Stores one piece in a transaction of its own, because a stream may take hours and a
+    /// transaction blocks all other writes. No reader sees the piece, because no record names the
+    /// body.
     pub(crate) fn stage(mut self, piece: &[u8]) -> Result<Self> {
         let number = self.staged;
-        // Counted before it is written: a transaction whose end is unknown must be cleaned up after
-        // too.
+        // Counted before it is written, so that the piece of a failed commit is removed too.
         self.staged += 1;
         self.database.write_scratch(|tables| {
             if number == 0 {
@@ -42,7 +41,7 @@ impl Upload {
         Ok(self)
     }
 
-    /// The last piece and the record, in the one transaction that makes the object visible.
+    /// Stores the last piece and the record in one transaction, which makes the object visible.
     pub(crate) fn commit(
         mut self,
         key: Key,
@@ -51,7 +50,7 @@ impl Upload {
         record: Record,
     ) -> Result<ObjectMeta> {
         let key = self.database.write(|tables| {
-            let key = allowed(tables, key, mode)?;
+            let key = permitted_key(tables, key, mode)?;
             if !tail.is_empty() {
                 tables.put_piece(&self.body, self.staged, tail)?;
             }
@@ -69,27 +68,27 @@ impl Drop for Upload {
             return;
         }
         let (database, body) = (self.database.clone(), std::mem::take(&mut self.body));
-        // Whatever dropped us has its own error to tell; what cannot be removed now is removed at
-        // the next start.
-        let sweep = move || {
+        // An error is ignored, because the caller reports its own. Opening the database removes
+        // what this cannot.
+        let remove = move || {
             let _ = database.write_scratch(|tables| tables.remove_body(&body));
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(sweep)),
-            Err(_) => sweep(),
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
         }
     }
 }
 
-/// Where the mode lets the object go. Decided inside the transaction that stores it, so of any
-/// number of callers one finds the key free.
-pub(crate) fn allowed(tables: &Tables<'_>, mut key: Key, mode: &SaveMode) -> Result<Key> {
+/// Returns the key under which the mode permits the object to be stored. The transaction that
+/// stores it makes this decision, so exactly one of several callers finds the key free.
+pub(crate) fn permitted_key(tables: &Tables<'_>, mut key: Key, mode: &SaveMode) -> Result<Key> {
     let present = tables.record(&key)?;
     match mode {
         SaveMode::Overwrite => {}
         SaveMode::CreateNew if present.is_none() => {}
         SaveMode::CreateNew => {
-            return Err(Error::new(ErrorKind::AlreadyExists, "there is an object already"));
+            return Err(Error::new(ErrorKind::AlreadyExists, "an object of this key exists"));
         }
         SaveMode::IfMatch(wanted)
             if present.is_some_and(|record| record.etag.strong_eq(wanted)) => {}
@@ -106,7 +105,7 @@ pub(crate) fn allowed(tables: &Tables<'_>, mut key: Key, mode: &SaveMode) -> Res
         }
         other => {
             return Err(Error::unsupported(format!(
-                "the redb driver does not know the save mode {other:?}"
+                "the redb driver does not support the save mode {other:?}"
             )));
         }
     }

@@ -1,4 +1,4 @@
-//! The proof: every case of the conformance suite, each a test of its own.
+//! The conformance suite: each case is a test.
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 use std::path::PathBuf;
@@ -11,16 +11,16 @@ use tempfile::TempDir;
 
 struct InRedb {
     dir: TempDir,
-    made: AtomicUsize,
+    count: AtomicUsize,
 }
 
 impl InRedb {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), made: AtomicUsize::new(0) }
+        Self { dir: tempfile::tempdir().unwrap(), count: AtomicUsize::new(0) }
     }
 
     fn new_path(&self) -> PathBuf {
-        self.dir.path().join(format!("{}.redb", self.made.fetch_add(1, Ordering::Relaxed)))
+        self.dir.path().join(format!("{}.redb", self.count.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
@@ -30,7 +30,7 @@ impl Harness for InRedb {
         Storage::new(Redb::open(&RedbOptions::new(self.new_path())).unwrap())
     }
 
-    /// A database whose file is cut off under it, and which has nothing in its cache.
+    /// Returns a database whose file has been truncated and whose cache is empty.
     async fn broken_backend(&self) -> Option<Storage> {
         let path = self.new_path();
         let mut options = RedbOptions::new(&path);

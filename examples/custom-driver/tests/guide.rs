@@ -1,5 +1,5 @@
-//! The guide's code is this example's code: every `rust` block of `docs/writing-a-driver.md`
-//! stands, line for line, in one of the source files.
+//! Every `rust` block of `docs/writing-a-driver.md` stands, line for line, in one of the source
+//! files of this example.
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// The lines with their common indentation taken away, since the guide shows methods outside their
-/// `impl`.
+/// Returns the lines without their common indentation, because the guide shows methods outside
+/// their `impl`.
 fn outdented(lines: &[&str]) -> Vec<String> {
     let indents = lines
         .iter()
@@ -35,7 +35,7 @@ fn rust_blocks(guide: &str) -> Vec<(usize, Vec<&str>)> {
             None => {}
         }
     }
-    assert!(open.is_none(), "a block of the guide does not end");
+    assert!(open.is_none(), "a code block of the guide does not end");
     blocks
 }
 
@@ -45,7 +45,7 @@ fn stands_in(block: &[&str], source: &str) -> bool {
 }
 
 #[test]
-fn every_block_of_the_guide_is_code_of_this_example() {
+fn every_code_block_of_the_guide_is_code_of_this_example() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guide = std::fs::read_to_string(guide()).unwrap();
     let files = [here.join("src"), here.join("tests")]
@@ -66,7 +66,7 @@ fn every_block_of_the_guide_is_code_of_this_example() {
 }
 
 #[test]
-fn every_case_that_the_guide_names_is_in_the_suite() {
+fn every_case_that_the_guide_names_exists() {
     let guide = std::fs::read_to_string(guide()).unwrap();
     let quoted = guide.split('`').skip(1).step_by(2);
     let cases: Vec<_> = quoted
@@ -79,7 +79,7 @@ fn every_case_that_the_guide_names_is_in_the_suite() {
 }
 
 #[test]
-fn a_changed_line_is_noticed() {
+fn a_block_with_a_changed_line_is_not_found() {
     let source = "impl A {\n    fn a() {\n        b();\n    }\n}\n";
     assert!(stands_in(&["fn a() {", "    b();", "}"], source));
     assert!(!stands_in(&["fn a() {", "    c();", "}"], source));

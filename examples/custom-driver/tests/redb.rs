@@ -1,4 +1,4 @@
-//! What the conformance suite cannot know: the options, the file, and what is left in it.
+//! Tests beyond the conformance suite: options, the database file, and what is left in it.
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 use std::path::Path;
@@ -13,7 +13,7 @@ fn open(path: &Path) -> Storage {
     Storage::new(Redb::open(&RedbOptions::new(path)).unwrap())
 }
 
-/// Reads configurations in which the driver is one among ours.
+/// Reads configurations in which `redb` is a driver like the others.
 fn loader() -> anystorage::Loader {
     let mut registry = anystorage::registry();
     storage_redb::register(&mut registry);
@@ -31,7 +31,7 @@ fn size_of(path: &Path) -> u64 {
 }
 
 #[tokio::test]
-async fn objects_are_there_when_the_file_is_opened_again() {
+async fn objects_exist_after_the_file_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("files.redb");
     let saved = {
@@ -68,7 +68,7 @@ async fn a_copy_outlives_its_source() {
 }
 
 #[tokio::test]
-async fn the_space_of_what_is_overwritten_deleted_or_given_up_is_used_again() {
+async fn the_space_of_overwritten_deleted_and_failed_objects_is_reused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("files.redb");
     let storage = open(&path);
@@ -94,7 +94,7 @@ async fn the_space_of_what_is_overwritten_deleted_or_given_up_is_used_again() {
 }
 
 #[test]
-fn what_a_process_that_died_has_left_is_removed_at_the_next_start() {
+fn opening_removes_the_uploads_of_a_killed_process() {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (dir.path().join("before.redb"), dir.path().join("after.redb"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -109,8 +109,8 @@ fn what_a_process_that_died_has_left_is_removed_at_the_next_start() {
         });
         let save =
             tokio::spawn(storage.save("a", Payload::from_stream(pieces.chain(then))).into_future());
-        // The stream is asked for more when what came before has been staged; then another save
-        // makes it durable.
+        // The save polls its stream again after it has staged the pieces. The next save then makes
+        // them durable.
         staged.await.unwrap_err();
         storage.save("b", "kept").await.unwrap();
         std::fs::copy(&before, &after).unwrap();
@@ -130,7 +130,7 @@ fn what_a_process_that_died_has_left_is_removed_at_the_next_start() {
 }
 
 #[test]
-fn one_file_is_open_in_one_storage_at_a_time() {
+fn a_second_storage_cannot_open_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("files.redb");
     let _first = open(&path);
@@ -140,7 +140,7 @@ fn one_file_is_open_in_one_storage_at_a_time() {
 }
 
 #[test]
-fn a_wrong_option_is_named_and_the_known_ones_are_listed() {
+fn an_unknown_option_is_refused_with_the_known_ones() {
     let mut registry = Registry::new();
     storage_redb::register(&mut registry);
     let error = registry.open_url("redb:///tmp/x.redb?cache_mb=8").unwrap_err();
@@ -156,14 +156,14 @@ fn a_wrong_option_is_named_and_the_known_ones_are_listed() {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_told_as_what_it_is() {
+async fn opening_in_a_missing_directory_fails_with_not_found() {
     let dir = tempfile::tempdir().unwrap();
     let error = Redb::open(&RedbOptions::new(dir.path().join("absent/files.redb"))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]
-async fn a_url_may_hold_encoded_characters() {
+async fn a_url_may_contain_encoded_characters() {
     let dir = tempfile::tempdir().unwrap();
     let mut registry = Registry::new();
     storage_redb::register(&mut registry);
@@ -175,7 +175,7 @@ async fn a_url_may_hold_encoded_characters() {
 }
 
 #[tokio::test]
-async fn a_configuration_chooses_it_like_any_driver_with_all_common_options() {
+async fn a_configuration_selects_the_driver_with_all_common_options() {
     let dir = tempfile::tempdir().unwrap();
     let config = format!(
         "[storages.default]\ndriver = 'redb'\npath = '{}/files.redb'\nprefix = 'media'\npublic_url = 'https://example.com/'",

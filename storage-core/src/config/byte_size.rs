@@ -1,5 +1,4 @@
-//! A number of bytes as people write it (`8388608`, `"8MiB"`, `"50 GB"`), for
-//! `#[serde(deserialize_with)]`.
+//! Sizes in options (`8388608`, `"8MiB"`, `"50 GB"`), for `#[serde(deserialize_with)]`.
 
 use std::fmt;
 
@@ -22,12 +21,12 @@ const EXPECTED: &str = "a number of bytes, as in 8388608, \"8MiB\" or \"50GB\"";
 /// ```
 ///
 /// # Errors
-/// The deserializer's, for anything that is no number of bytes.
+/// The deserializer's error, if the value is not a number of bytes.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     deserializer.deserialize_any(ByteSize)
 }
 
-/// Reads a number of bytes that may be missing. Use it with `#[serde(default)]`.
+/// Reads an optional number of bytes. Use it with `#[serde(default)]`.
 ///
 /// # Errors
 /// As [`deserialize`].
@@ -35,8 +34,9 @@ pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
     deserialize(deserializer).map(Some)
 }
 
-/// The number that a text means: digits and, if you like, a unit, `B`, `kB`, `MB`, `GB`, `TB` or
-/// `KiB`, `MiB`, `GiB`, `TiB`.
+/// Converts a text to a number of bytes: digits and an optional unit. The units `kB`, `MB`, `GB`
+/// and `TB` count in 1000, `KiB`, `MiB`, `GiB` and `TiB` in 1024; `B` is a byte. Returns `None` for
+/// any other text.
 #[must_use]
 pub fn parse(text: &str) -> Option<u64> {
     let (number, unit) =
@@ -87,7 +87,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn a_size_has_a_unit_of_1000_or_of_1024() {
+    fn a_size_has_units_of_1000_or_of_1024() {
         assert_eq!(parse("8388608"), Some(8 << 20));
         assert_eq!(parse("8MiB"), Some(8 << 20));
         assert_eq!(parse("50 GB"), Some(50_000_000_000));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn a_text_that_is_not_a_size_is_refused() {
         for text in
             ["", "MiB", "-1", "1.5GiB", "8 mib", "8M", "99999999999999999999", "99999999TiB"]
         {

@@ -1,4 +1,4 @@
-//! The options that every driver takes, whoever wrote it.
+//! [`CommonOptions`]: the options that every driver takes.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ crate::options! {
         /// The public address of the backend's root: the base of public links. A URL, or a path such
         /// as `/media/` on the host of the page that shows the links. A `prefix` comes after it.
         #[serde(default, deserialize_with = "link_base")]
-        pub public_url: Option<LinkBase> => "URL";
+        pub public_url: Option<LinkBase> => "URL or path";
         /// The longest time without a response or progress.
         #[serde(default, deserialize_with = "duration::option")]
         pub timeout: Option<Duration> => "duration";
@@ -38,10 +38,10 @@ crate::options! {
 }
 
 impl CommonOptions {
-    /// Takes the common options out of a table and leaves the driver's own.
+    /// Removes the common options from a table and leaves the driver's own.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option.
+    /// `InvalidConfig`, with the name of the option.
     pub fn take_from(options: &mut Options) -> Result<Self> {
         let mut own = Options::new();
         for name in Self::SPECS.iter().map(OptionSpec::name) {
@@ -55,7 +55,7 @@ impl CommonOptions {
         let mut common: Self = own.read("any")?;
         if common.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::config(
-                "option timeout: zero would fail everything; leave it out for no timeout",
+                "option timeout: zero would fail every call; leave it out for no timeout",
             ));
         }
         common.default_headers =
@@ -72,7 +72,7 @@ fn link_base<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LinkBa
     LinkBase::parse(&text).map(Some).map_err(de::Error::custom)
 }
 
-/// `Cache-Control` as people know it, `cache_control` as the field is called.
+/// Converts header names (`Cache-Control`) to the names of fields (`cache_control`).
 fn field_names(value: Value) -> Value {
     match value {
         Value::Table(Options { values, origin }) => {

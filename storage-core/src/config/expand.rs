@@ -1,18 +1,17 @@
-//! `${VAR}` in the strings of a configuration.
+//! [`expand_variables`]: replaces `${VAR}` in the strings of a configuration.
 
 use super::options::{Options, Origin, Value};
 use crate::error::{Error, Result};
 
-/// Replaces `${VAR}` in every string below a table by what `lookup` answers. `$${` stands for `${`
-/// itself.
+/// Replaces `${VAR}` in every string of a table and its inner tables by the value that `lookup`
+/// returns. `$${` stands for `${` itself.
 ///
-/// After it a [`Secret`](super::Secret) may hold `${`, which is a text like any other then.
-///
-/// Happens after the file has been parsed, so a variable's value is text and cannot become syntax;
-/// what was put in is not looked at again.
+/// Call it after parsing the file, so that the value of a variable cannot become syntax. Values are
+/// not expanded again. Afterwards a [`Secret`](super::Secret) may contain `${`.
 ///
 /// # Errors
-/// `InvalidConfig` that names the variable that is missing, or shows where a `}` is.
+/// `InvalidConfig`, with the name of a missing variable or of an option with a `${` that has no
+/// `}`.
 ///
 /// ```
 /// use storage_core::config::{expand_variables, Options, Value};
@@ -54,8 +53,7 @@ fn expand_text(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<St
             rest = after;
             continue;
         }
-        let (name, behind) =
-            after.split_once('}').ok_or_else(|| Error::config("a ${ without its }"))?;
+        let (name, behind) = after.split_once('}').ok_or_else(|| Error::config("a ${ has no }"))?;
         let value = lookup(name).ok_or_else(|| {
             Error::config(format!(
                 "the environment variable {name} is not set (write $${{{name}}} for the text itself)"

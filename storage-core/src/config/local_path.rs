@@ -1,4 +1,5 @@
-//! Local paths in options, for `#[serde(deserialize_with)]`: only a shell expands `~` and `$HOME`.
+//! Local paths in options, for `#[serde(deserialize_with)]`. Refuses `~` and `$HOME`, which only a
+//! shell expands.
 
 use std::path::PathBuf;
 
@@ -7,8 +8,8 @@ use serde::de::{self, Deserialize, Deserializer};
 /// Reads a path.
 ///
 /// # Errors
-/// The deserializer's, for a path that begins with `~` or `$`, with what to write instead: taken
-/// literally, it would be a directory of that name in the working directory, which is never meant.
+/// The deserializer's error, if the path begins with `~` or `$`. The message states what to write
+/// instead. Taken literally, such a path would name a directory in the working directory.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = String::deserialize(deserializer)?;
     if path.starts_with("~") {
@@ -25,7 +26,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
     Ok(PathBuf::from(path))
 }
 
-/// Reads a path that may be missing. Use it with `#[serde(default)]`.
+/// Reads an optional path. Use it with `#[serde(default)]`.
 ///
 /// # Errors
 /// As [`deserialize`].
@@ -50,12 +51,12 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_only_a_shell_would_expand_is_refused_with_what_to_write() {
+    fn a_path_that_only_a_shell_expands_is_refused_with_a_correction() {
         for root in ["~", "~/media", "~ada/media", "$HOME/media", "$HOME", "${HOME}/media"] {
-            let said = read(root).unwrap_err();
+            let message = read(root).unwrap_err();
             assert!(
-                said.starts_with("option root: ") && said.contains("${HOME}/..."),
-                "{root}: {said}"
+                message.starts_with("option root: ") && message.contains("${HOME}/..."),
+                "{root}: {message}"
             );
         }
         for root in ["/srv/~/$a", "./~", "./$HOME", "media", "a~b"] {

@@ -1,5 +1,9 @@
-//! Configuration types, free of any file format: they deserialise from TOML, YAML, JSON, whatever
-//! an application keeps its own configuration in.
+//! Configuration types, independent of a file format: they deserialise from TOML, YAML, JSON or any
+//! other format that an application uses for its own configuration.
+//!
+//! [`StoragesConfig`] holds the tables of an application's storages. Each is a [`StorageConfig`]:
+//! the name of a driver, the [`CommonOptions`] and the driver's own [`Options`]. A driver declares
+//! its options with [`options!`](crate::options!).
 //!
 //! ```
 //! use storage_core::Registry;
@@ -20,6 +24,7 @@
 
 pub mod byte_size;
 mod common;
+mod declare;
 mod expand;
 pub mod local_path;
 mod options;
@@ -43,13 +48,14 @@ pub use spec::{OptionDefault, OptionSpec, markdown_table};
 
 use crate::error::{Error, Result};
 
-/// One storage's table: the driver's name, the options every driver takes, and the driver's own.
+/// The table of one storage: the name of the driver, the options that every driver takes, and the
+/// driver's own options.
 ///
-/// Its `Debug` form shows no values of the driver's options.
+/// Its `Debug` form contains no values of the driver's options.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct StorageConfig {
-    /// The driver's name in the [`Registry`](crate::Registry).
+    /// The name of the driver in the [`Registry`](crate::Registry).
     pub driver: String,
     /// The options that every driver takes.
     pub common: CommonOptions,
@@ -58,19 +64,19 @@ pub struct StorageConfig {
 }
 
 impl StorageConfig {
-    /// A table without `driver` key for the named driver.
+    /// Creates the configuration of a driver from a table without the key `driver`.
     ///
     /// # Errors
-    /// `InvalidConfig` if one of the common options is wrong.
+    /// `InvalidConfig` if one of the common options is invalid.
     pub fn new(driver: impl Into<String>, mut options: Options) -> Result<Self> {
         let common = CommonOptions::take_from(&mut options)?;
         Ok(Self { driver: driver.into(), common, options })
     }
 
-    /// A whole table, `driver` key included.
+    /// Creates the configuration from a table with the key `driver`.
     ///
     /// # Errors
-    /// `InvalidConfig` if the driver is missing or one of the common options is wrong.
+    /// `InvalidConfig` if `driver` is missing or one of the common options is invalid.
     pub fn from_options(mut options: Options) -> Result<Self> {
         match options.remove("driver") {
             Some(Value::String(driver)) => Self::new(driver, options),
@@ -101,29 +107,29 @@ impl<'de> Deserialize<'de> for StorageConfig {
 pub struct StoragesConfig(BTreeMap<String, StorageConfig>);
 
 impl StoragesConfig {
-    /// No storages.
+    /// Creates a configuration without storages.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a storage or replaces the one of that name.
+    /// Adds a storage, or replaces the one of that name.
     pub fn insert(&mut self, name: impl Into<String>, config: StorageConfig) {
         self.0.insert(name.into(), config);
     }
 
-    /// The storage of a name.
+    /// Returns the storage of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&StorageConfig> {
         self.0.get(name)
     }
 
-    /// All names, sorted.
+    /// Returns the names of all storages, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no storages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

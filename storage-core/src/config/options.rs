@@ -1,5 +1,5 @@
-//! [`Options`] and [`Value`]: a driver's options as they were written, before the driver reads
-//! them.
+//! [`Options`] and [`Value`]: the options of a driver as the configuration contains them, before
+//! the driver reads them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::common::CommonOptions;
 use super::parse::{ConfigError, ValueDeserializer};
-use super::spec::OptionSpec;
+use super::spec::{OptionDefault, OptionSpec};
 use crate::error::{Error, Result};
 
-/// One value of a configuration, in whatever format it was written.
+/// One value of a configuration, independent of its format.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
@@ -42,15 +42,15 @@ impl Value {
         }
     }
 
-    /// Whether a message shows this value, or one inside it. A short text counts only between
-    /// quotes, since any sentence may hold it.
+    /// Returns whether a message shows this value, or a value inside it. A short text counts only
+    /// between quotes, because any sentence may contain it.
     pub(super) fn is_quoted_in(&self, message: &str) -> bool {
         let shows = |text: &str| {
             message.contains(&format!("{text:?}")) || (text.len() >= 8 && message.contains(text))
         };
         match self {
             Self::String(text) => shows(text),
-            // Where a text is wanted, a number is read as one.
+            // A number is read as a text where a text is expected.
             Self::Integer(number) => shows(&number.to_string()),
             Self::Float(number) => shows(&number.to_string()),
             Self::Array(items) => items.iter().any(|item| item.is_quoted_in(message)),
@@ -60,7 +60,7 @@ impl Value {
     }
 }
 
-/// Values are not shown: any of them may be a secret.
+/// Shows no values, because any of them may be a secret.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -100,7 +100,7 @@ impl From<Options> for Value {
     }
 }
 
-/// Options by name.
+/// A table of options by name.
 ///
 /// ```
 /// use storage_core::config::Options;
@@ -109,7 +109,8 @@ impl From<Options> for Value {
 /// #[serde(deny_unknown_fields)]
 /// struct Mine { root: String, #[serde(default)] create_root: bool }
 ///
-/// let options = Options::new().with("root", "/srv").with("create_root", "true"); // as in a URL's query
+/// // A text is accepted where a boolean is expected, as in the query of a URL.
+/// let options = Options::new().with("root", "/srv").with("create_root", "true");
 /// assert!(options.read::<Mine>("mine")?.create_root);
 ///
 /// let error = Options::new().with("rot", "/srv").read::<Mine>("mine").unwrap_err();
@@ -123,21 +124,20 @@ pub struct Options {
     pub(super) origin: Origin,
 }
 
-/// Where the values of a table come from: on it depends which texts a [`Secret`](super::Secret)
-/// takes.
+/// The source of a table's values, which decides what texts a [`Secret`](super::Secret) accepts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// From a format in which `${VAR}` has no meaning.
+    /// A format in which `${VAR}` has no meaning.
     #[default]
     Given,
-    /// From a format whose variables have been replaced.
+    /// A format whose variables have been replaced.
     Expanded,
-    /// From a URL.
+    /// A URL.
     Url,
 }
 
 impl Origin {
-    /// Names the origin in a table on its way through serde, as a key that no option has.
+    /// The key of the origin in a table that passes through serde. No option has this name.
     pub(super) const MARKER: &'static str = "$anystorage::origin";
 
     pub(super) fn from_number(number: i64) -> Self {
@@ -149,7 +149,7 @@ impl Origin {
     }
 }
 
-/// Options are the same if their values are, wherever those come from.
+/// Compares the values and ignores their origin.
 impl PartialEq for Options {
     fn eq(&self, other: &Self) -> bool {
         self.values == other.values
@@ -157,7 +157,7 @@ impl PartialEq for Options {
 }
 
 impl Options {
-    /// None.
+    /// Creates an empty table.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -170,49 +170,67 @@ impl Options {
         self
     }
 
-    /// Adds an option; answers the value it had.
+    /// Adds an option and returns its previous value.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         self.values.insert(name.into(), value.into())
     }
 
-    /// The value of an option.
+    /// Returns the value of an option.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
 
-    /// Takes an option out.
+    /// Removes an option and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.values.remove(name)
     }
 
-    /// Marks the options as those of a URL, which holds no secrets.
+    /// Adds the declared default of each option that is not set and whose default is a value. For
+    /// tests which prove that a driver applies the defaults that it declares.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_declared_defaults(mut self, specs: &[OptionSpec]) -> Self {
+        for spec in specs {
+            let OptionDefault::Value(text) = spec.default() else { continue };
+            let value = match (text.parse(), text.parse()) {
+                (Ok(number), _) => Value::Integer(number),
+                (_, Ok(boolean)) => Value::Bool(boolean),
+                _ => Value::String(text.trim_matches('"').to_owned()),
+            };
+            self.values.entry(spec.name().to_owned()).or_insert(value);
+        }
+        self
+    }
+
+    /// Marks the options as those of a URL, which must not contain secrets.
     pub(crate) fn mark_as_url(&mut self) {
         self.origin = Origin::Url;
     }
 
-    /// Reads the options into a driver's own struct, which should be
-    /// `#[serde(deny_unknown_fields)]`.
+    /// Reads the options into the struct of a driver, which [`options!`](crate::options!) declares.
     ///
-    /// A text stands for a boolean or a number where one is wanted, since URLs and environments
-    /// have nothing but text.
+    /// A text is accepted where a boolean or a number is expected, because URLs and environment
+    /// variables contain only text.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option, and for an unknown one lists those that `driver`
-    /// knows; for a [`Secret`](super::Secret) that comes from a URL, or holds `${` where no
-    /// variables are replaced. Values are never shown.
+    /// `InvalidConfig`, with the name of the option. For an unknown option the message lists those
+    /// of the driver and those of every driver. A [`Secret`](super::Secret) fails if it comes from
+    /// a URL, or contains `${` where no variables are replaced. No message contains a value.
     pub fn read<T: DeserializeOwned>(self, driver: &str) -> Result<T> {
         T::deserialize(ValueDeserializer::of(self))
-            .map_err(|error: ConfigError| error.told(Some(driver)))
+            .map_err(|error: ConfigError| error.into_error(Some(driver)))
     }
 
-    /// As [`read`](Self::read), for a table that is no driver's: the options of a server, say.
+    /// As [`read`](Self::read), for a table that does not belong to a driver, such as the options
+    /// of a server.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option, and for an unknown one lists the known. Values are
-    /// never shown.
+    /// `InvalidConfig`, with the name of the option. For an unknown option the message lists the
+    /// known ones. No message contains a value.
     pub fn read_table<T: DeserializeOwned>(self) -> Result<T> {
-        T::deserialize(ValueDeserializer::of(self)).map_err(|error: ConfigError| error.told(None))
+        T::deserialize(ValueDeserializer::of(self))
+            .map_err(|error: ConfigError| error.into_error(None))
     }
 }
 
@@ -248,7 +266,7 @@ crate::options! {
     pub struct NoOptions {}
 }
 
-/// The options by name, sorted.
+/// Iterates over names and values, sorted by name.
 impl IntoIterator for Options {
     type Item = (String, Value);
     type IntoIter = std::collections::btree_map::IntoIter<String, Value>;
@@ -265,8 +283,8 @@ impl fmt::Debug for Options {
 }
 
 impl ConfigError {
-    /// In a message about a driver's options, or about a table's.
-    fn told(self, driver: Option<&str>) -> Error {
+    /// Converts to an error about the options of a driver, or of another table.
+    fn into_error(self, driver: Option<&str>) -> Error {
         let of_driver = driver.map_or_else(String::new, |driver| format!(" of driver {driver}"));
         Error::config(match self {
             Self::Unknown { name, known } => {
@@ -287,8 +305,7 @@ impl ConfigError {
 
 impl<'de> Deserialize<'de> for Options {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of a value, which takes anything: the format's own message about the wrong type
-        // would quote it.
+        // A `Value` accepts every type. The format's own message about a wrong type would quote it.
         match Value::deserialize(deserializer)? {
             Value::Table(table) => Ok(table),
             other => Err(de::Error::custom(format!("expected a table, found {}", other.kind()))),
@@ -302,7 +319,7 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Asks our own deserializer to say where tables come from.
+/// The newtype name that makes [`ValueDeserializer`] pass on the origin of tables.
 pub(super) const VALUE: &str = "$anystorage::Value";
 
 struct ValueVisitor;
@@ -355,7 +372,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let (mut values, mut origin) = (BTreeMap::new(), Origin::Given);
-        // What is null in formats that have it is not set.
+        // `null`, in formats that have it, means that the option is not set.
         while let Some((name, value)) = map.next_entry::<String, Option<Value>>()? {
             match value {
                 Some(Value::Integer(number)) if name == Origin::MARKER => {
@@ -368,7 +385,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// So that a configuration can be written back. Secrets go along: this is data, not a log line.
+/// Writes the value in full, secrets included, so that a configuration can be stored.
 impl Serialize for Value {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

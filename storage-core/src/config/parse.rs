@@ -1,5 +1,5 @@
-//! Reading a [`Value`] into a driver's struct: a serde deserializer whose errors name the option
-//! and never show a value.
+//! [`ValueDeserializer`]: reads a [`Value`] into a driver's struct. Its errors name the option and
+//! never contain a value.
 
 use std::collections::btree_map;
 use std::fmt;
@@ -14,15 +14,15 @@ use serde::forward_to_deserialize_any;
 use super::options::{Options, Origin, VALUE, Value};
 use super::secret::{self, SECRET};
 
-/// A duration as people write it (`"90s"`, `"15m"`, `"1h 30m"`), for `#[serde(deserialize_with)]`;
-/// a plain number is seconds.
+/// Durations in options (`"90s"`, `"15m"`, `"1h 30m"`), for `#[serde(deserialize_with)]`. A plain
+/// number is seconds.
 pub mod duration {
     use super::{Deserialize, Deserializer, Duration, de};
 
     /// Reads a duration.
     ///
     /// # Errors
-    /// The deserializer's, for anything that is no duration.
+    /// The deserializer's error, if the value is not a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse(&text).ok_or_else(|| {
@@ -30,7 +30,7 @@ pub mod duration {
         })
     }
 
-    /// Reads a duration that may be missing. Use it with `#[serde(default)]`.
+    /// Reads an optional duration. Use it with `#[serde(default)]`.
     ///
     /// # Errors
     /// As [`deserialize`].
@@ -40,7 +40,7 @@ pub mod duration {
         deserialize(deserializer).map(Some)
     }
 
-    /// The duration that a text means.
+    /// Converts a text to a duration. Returns `None` if it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Duration> {
         match text.parse() {
@@ -50,7 +50,7 @@ pub mod duration {
     }
 }
 
-/// What can be wrong with options, without their values.
+/// An error about options, without their values.
 #[derive(Debug)]
 pub(super) enum ConfigError {
     Unknown { name: String, known: &'static [&'static str] },
@@ -63,8 +63,7 @@ impl ConfigError {
         Self::Bad { path: String::new(), reason: reason.into() }
     }
 
-    /// The message of a type's own reading may quote the value, as that of `Url` does; then it is
-    /// not passed on.
+    /// Removes a message that quotes the value, as the message of `Url` does.
     fn without(self, value: &Value) -> Self {
         match self {
             Self::Bad { path, reason } if value.is_quoted_in(&reason) => {
@@ -74,13 +73,14 @@ impl ConfigError {
         }
     }
 
+    /// Adds the name of the option or table to the path.
     fn below(self, name: &str) -> Self {
         match self {
             Self::Bad { path, reason } if path.is_empty() => {
                 Self::Bad { path: name.to_owned(), reason }
             }
             Self::Bad { path, reason } => Self::Bad { path: format!("{name}.{path}"), reason },
-            // Inside a table of its own, the lists of the driver's options would mislead.
+            // The driver's list of options does not apply inside a table of its own.
             Self::Unknown { name: inner, known } => Self::Bad {
                 path: name.to_owned(),
                 reason: format!("unknown key {inner}; known keys: {}", known.join(", ")),
@@ -105,7 +105,7 @@ impl de::Error for ConfigError {
         Self::bad(message.to_string())
     }
 
-    // The stock messages quote the value; a value may be a secret in the wrong place.
+    // The default messages quote the value, which may be a misplaced secret.
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Self::bad(format!("expected {expected}, found {}", kind_of(&found)))
     }
@@ -139,12 +139,12 @@ fn kind_of(found: &de::Unexpected<'_>) -> &'static str {
     }
 }
 
-/// Reads one value.
+/// Deserializes one value.
 pub(super) struct ValueDeserializer {
     value: Value,
-    /// That of the table which holds the value.
+    /// The origin of the table that contains the value.
     origin: Origin,
-    /// Whether tables are read with the [`Origin::MARKER`], for [`Value`].
+    /// Whether tables are read with [`Origin::MARKER`], for [`Value`].
     marks: bool,
 }
 
@@ -156,7 +156,7 @@ impl ValueDeserializer {
     fn secret<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         let text = match (self.origin, &self.value) {
             (Origin::Url, _) => return Err(ConfigError::bad(secret::IN_URL)),
-            // As bytes, which a secret takes for the text itself.
+            // A secret reads bytes as the text itself.
             (Origin::Expanded, Value::String(text)) => text.clone(),
             (Origin::Expanded, Value::Integer(number)) => number.to_string(),
             _ => return visitor.visit_newtype_struct(self),
@@ -173,7 +173,7 @@ impl<'de> IntoDeserializer<'de, ConfigError> for ValueDeserializer {
     }
 }
 
-/// Where a number or boolean is wanted, the text that stands for one will do.
+/// Accepts a text where a number or a boolean is expected.
 macro_rules! or_from_text {
     ($($method:ident, $visit:ident, $type:ty;)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
@@ -232,8 +232,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         deserialize_f64, visit_f64, f64;
     }
 
-    /// A number where a text is wanted is the text that it is written as: `timeout = 30`, `bucket =
-    /// 2026`.
+    /// Accepts a number where a text is expected: `timeout = 30`, `bucket = 2026`.
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self.value {
             Value::Integer(value) => visitor.visit_string(value.to_string()),
@@ -278,7 +277,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
     }
 }
 
-/// The options of a table, one after the other. Puts an option's name into the errors about it.
+/// Reads the options of a table one by one, and adds the name of the option to its errors.
 struct Table {
     marker: Option<(String, Value)>,
     entries: btree_map::IntoIter<String, Value>,

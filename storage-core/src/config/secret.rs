@@ -1,27 +1,27 @@
-//! [`Secret`]: an option that must not be shown.
+//! [`Secret`]: a text that `Debug` and errors do not show.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-/// Asks our own deserializer for a secret: it knows where the text comes from.
+/// The newtype name that makes [`ValueDeserializer`](super::parse) check the origin of the text.
 pub(super) const SECRET: &str = "$anystorage::Secret";
 
-/// Why a secret in a URL is refused. URLs end up in process lists, histories and logs.
+/// The error for a secret in a URL. Process lists, histories and logs show URLs.
 pub(super) const IN_URL: &str = "a URL holds no secrets: set it in a config file, where \"${VAR}\" takes it from the \
                                  environment";
 
 const NOT_REPLACED: &str = "it holds ${, but nothing replaces variables here: give the secret itself, or replace \
                             variables when the configuration is read, as anystorage::Loader does ($${ is the text ${)";
 
-/// The fewest different bytes of a secret that is not [trivial](Secret::is_trivial).
+/// The minimum of different bytes of a secret that is not [trivial](Secret::is_trivial).
 const MIN_DIFFERENT_BYTES: usize = 6;
 
-/// Text that neither `Debug` nor `Display` shows: a password, a signing key, a token.
+/// A password, signing key or token. Its `Debug` form does not contain the text.
 ///
-/// Deserialising fails for a text with `${` (but not `$${`) where nothing has replaced variables,
-/// since that is the name of a secret and not the secret; and for an option of a URL.
+/// Deserialising fails for an option of a URL, and for a text with `${` (but not `$${`) where no
+/// variables are replaced: that is the name of a secret and not the secret.
 ///
 /// ```
 /// use storage_core::config::Secret;
@@ -34,20 +34,20 @@ const MIN_DIFFERENT_BYTES: usize = 6;
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// Wraps a text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for whoever has to use it.
+    /// Returns the text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Returns whether the text has so few different bytes (fewer than 6) that it is a placeholder
-    /// and no secret: zeros, spaces, `abcabcabc`.
+    /// Returns whether the text has fewer than 6 different bytes, so that it is a placeholder and
+    /// not a secret: zeros, spaces, `abcabcabc`.
     #[must_use]
     pub fn is_trivial(&self) -> bool {
         is_trivial(self.0.as_bytes())
@@ -85,17 +85,21 @@ impl<'de> Visitor<'de> for SecretVisitor {
         deserializer: D,
     ) -> Result<Secret, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if holds_variable(&text) { Err(de::Error::custom(NOT_REPLACED)) } else { Ok(Secret(text)) }
+        if contains_variable(&text) {
+            Err(de::Error::custom(NOT_REPLACED))
+        } else {
+            Ok(Secret(text))
+        }
     }
 
-    /// The text itself, of options whose variables have been replaced.
+    /// Reads the text of options whose variables have been replaced.
     fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Secret, E> {
         String::from_utf8(bytes).map(Secret).map_err(|_| E::custom("expected UTF-8"))
     }
 }
 
-/// `${` that is not escaped as `$${`.
-fn holds_variable(text: &str) -> bool {
+/// Returns whether the text contains a `${` that is not escaped as `$${`.
+fn contains_variable(text: &str) -> bool {
     text.match_indices("${").any(|(at, _)| !text[..at].ends_with('$'))
 }
 
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_variable_is_no_secret_where_nothing_replaces_variables() {
+    fn a_variable_is_refused_as_a_secret_where_variables_are_not_replaced() {
         for text in ["${MIRROR_SIGNING_KEY}", "a${", "$${a}${b}"] {
             let said = read(token(text)).unwrap_err();
             assert!(said.starts_with("option token: it holds ${, but nothing"), "{said}");
@@ -134,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn where_variables_were_replaced_their_signs_are_text() {
+    fn a_secret_may_contain_the_syntax_of_variables_after_their_replacement() {
         let mut options = token("$${a} ${B}");
         expand_variables(&mut options, &|_| Some("${c}".to_owned())).unwrap();
         assert_eq!(read(options).unwrap(), "${a} ${c}");
     }
 
     #[test]
-    fn an_inline_table_remembers_that_its_variables_were_replaced() {
+    fn an_inline_table_keeps_the_mark_that_its_variables_were_replaced() {
         #[derive(serde::Deserialize)]
         struct Outer {
             origin: Value,
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_holds_no_secret() {
+    fn a_secret_in_a_url_is_refused() {
         let mut options = token("a");
         options.mark_as_url();
         let said = read(options).unwrap_err();

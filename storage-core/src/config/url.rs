@@ -1,4 +1,4 @@
-//! URLs in options, for `#[serde(deserialize_with)]`: with an error that says what to write.
+//! URLs in options, for `#[serde(deserialize_with)]`, with an error that states what to write.
 
 use serde::de::{self, Deserialize, Deserializer};
 use url::Url;
@@ -9,13 +9,13 @@ const EXPECTED: &str =
 /// Reads a URL.
 ///
 /// # Errors
-/// The deserializer's, for a text that is no URL, such as a host without a scheme. The text is not
-/// shown.
+/// The deserializer's error, if the text is not a URL, such as a host without a scheme. The message
+/// does not contain the text.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
-/// Reads a URL that may be missing. Use it with `#[serde(default)]`.
+/// Reads an optional URL. Use it with `#[serde(default)]`.
 ///
 /// # Errors
 /// As [`deserialize`].
@@ -26,7 +26,7 @@ pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>,
 /// Converts a text to a URL.
 ///
 /// # Errors
-/// What is expected instead, if the text is no URL, or if what looks like its scheme is a host
+/// A description of the expected form, if the text is not a URL, or if its scheme is in fact a host
 /// (`localhost:9000`).
 pub fn parse(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| EXPECTED)?;
@@ -45,13 +45,13 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_without_a_scheme_is_refused_with_what_to_write() {
+    fn an_endpoint_without_a_scheme_is_refused_with_a_correction() {
         let values =
             ["s3.example.com", "localhost:9000", "127.0.0.1:9000", "//host", ""].map(Value::from);
         for value in values.into_iter().chain([Value::Integer(4711)]) {
             let options = Options::new().with("endpoint", value.clone());
-            let said = options.read::<Mine>("mine").unwrap_err();
-            assert_eq!(said.message(), format!("option endpoint: {EXPECTED}"));
+            let error = options.read::<Mine>("mine").unwrap_err();
+            assert_eq!(error.message(), format!("option endpoint: {EXPECTED}"));
         }
         let options = Options::new().with("endpoint", "https://s3.example.com");
         assert_eq!(
@@ -61,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn no_error_shows_a_number_where_a_text_is_expected() {
+    fn an_error_about_a_number_does_not_show_it() {
         #[derive(Debug, serde::Deserialize)]
         struct Strict {
             #[allow(dead_code, reason = "read for its errors only")]
             url: Url,
         }
-        let said =
+        let error =
             Options::new().with("url", Value::Integer(4711)).read::<Strict>("mine").unwrap_err();
-        assert!(!said.message().contains("4711"), "{said}");
+        assert!(!error.message().contains("4711"), "{error}");
     }
 }

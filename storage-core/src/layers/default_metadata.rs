@@ -1,4 +1,4 @@
-//! [`DefaultMetadata`]: metadata for what is saved without it.
+//! [`DefaultMetadata`]: metadata for objects that are saved without it.
 
 use std::sync::Arc;
 
@@ -12,9 +12,22 @@ use crate::metadata::{Metadata, ObjectMeta};
 use crate::options::SaveOptions;
 use crate::payload::Payload;
 
-/// Fills in the metadata that a save leaves open, `Cache-Control` say. What is given stays; copies
-/// keep their source's metadata or take what they are given, and an upload through a signed link
-/// has what its client sends.
+/// Adds metadata to objects that are saved without it, such as `Cache-Control`.
+///
+/// A field that the save sets stays as it is. The layer does not change copies, which keep the
+/// metadata of their source or take that of the call, and uploads through signed links, which have
+/// the headers that the client sends.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// use storage_core::{Memory, Metadata, layers::DefaultMetadata};
+///
+/// let defaults = Metadata::new().cache_control("public, max-age=3600");
+/// let storage = Memory::storage().layer(|inner| DefaultMetadata::new(inner, defaults));
+/// let meta = storage.save("a.png", "...").await?;
+/// assert_eq!(meta.metadata.cache_control.as_deref(), Some("public, max-age=3600"));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct DefaultMetadata {
     inner: Arc<dyn Driver>,
@@ -22,8 +35,8 @@ pub struct DefaultMetadata {
 }
 
 impl DefaultMetadata {
-    /// Wraps a driver. A default `content_type` never applies: one is always given or guessed
-    /// before.
+    /// Wraps a driver. A default `content_type` has no effect, because
+    /// [`Storage::save`](crate::Storage::save) always sets one, given or guessed.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, defaults: Metadata) -> Self {
         Self { inner, defaults }

@@ -1,19 +1,22 @@
 //! Layers: drivers that wrap a driver and change one thing about it.
 //!
-//! A layer passes on every verb that it does not change, `url` included; since
-//! [`Driver`](crate::Driver) has no default methods, one that forgets a verb does not compile. Each
-//! holds the contract if what it wraps does.
+//! A layer forwards every verb that it does not change, `url` included, with
+//! [`forward!`](crate::forward!). [`Driver`](crate::Driver) has no default methods, so a layer that
+//! forgets a verb does not compile. A layer holds the contract if the driver that it wraps does.
 //!
-//! A body in a file stays one ([`Object::file`](crate::Object::file)), and a body in memory is
-//! handed on as it is.
+//! A body in a file stays in the file ([`Object::file`](crate::Object::file)), and a body in memory
+//! is passed on without a copy.
 //!
-//! # In which order
-//! Each layer sees the one before it as its driver, so the order has a meaning. What
-//! [`Registry`](crate::Registry) builds, and what fits most: the layers that change what is asked
-//! ([`PublicUrl`], [`Prefixed`], [`DefaultMetadata`], [`ReadOnly`]) next to the driver, then [`Timeout`],
-//! so that each attempt has its own time; then [`Limit`], so that standing in line is not timed;
-//! then [`Retry`], so that nobody holds a place while waiting to try again; [`Observed`] around
-//! all, which tells what the application sees.
+//! # Order
+//!
+//! Each layer wraps the one before it, so their order matters. [`Registry`](crate::Registry) uses
+//! this order, from the driver outwards, which suits most applications:
+//!
+//! 1. [`PublicUrl`], [`Prefixed`], [`DefaultMetadata`], [`ReadOnly`], which change the call.
+//! 2. [`Timeout`], so that each attempt has its own time.
+//! 3. [`Limit`], so that waiting for a permit does not count towards the timeout.
+//! 4. [`Retry`], so that a call holds no permit while it waits for its next attempt.
+//! 5. [`Observed`], which reports what the application sees.
 //!
 //! ```
 //! use std::time::Duration;

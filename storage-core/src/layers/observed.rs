@@ -1,4 +1,4 @@
-//! [`Observed`]: what a storage does, told through the `tracing` and `metrics` facades.
+//! [`Observed`]: spans, events and metrics for every operation.
 
 use std::error::Error as _;
 use std::future::Future;
@@ -29,21 +29,23 @@ use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOpti
 use crate::payload::Payload;
 use crate::text::escape_invisible;
 
-/// Tells of every operation: a span and an event through `tracing`, counters and a histogram
-/// through `metrics`.
+/// Reports every operation: a span and an event through `tracing`, and counters and a histogram
+/// through `metrics` (feature `metrics` of this crate).
 ///
 /// # Spans and events
-/// Each operation is a span `storage` at debug level, around all that the driver does, with the
-/// fields `operation`, `driver`, `key` (for `list` the prefix) and, at the end, `result`. It ends
-/// with an event:
 ///
-/// - debug, with `result` and `elapsed`: success, and failures that a caller brings about and deals
-///   with (`NotFound`, `AlreadyExists`, `PreconditionFailed`, `InvalidKey` and the like);
-/// - warn, with all the fields and the `error` and its `cause`: failures that an operator should
-///   know of (`Unexpected`, `Timeout`, `RateLimited`, `StorageFull`, `Integrity`,
-///   `PermissionDenied` and the like), unless it was the caller's own stream that failed a save.
+/// Each operation is a span `storage` at debug level around all that the driver does. Its fields
+/// are `operation`, `driver`, `key` (for `list` the prefix) and, at the end, `result`. It ends with
+/// an event:
 ///
-/// Neither bytes of an object nor links appear in them.
+/// - At debug level, with `result` and `elapsed`: success, and failures that the caller causes and
+///   handles (`NotFound`, `AlreadyExists`, `PreconditionFailed`, `InvalidKey` and the like).
+/// - At warn level, with all these fields, the `error` and its `cause`: failures that need the
+///   attention of an operator (`Unexpected`, `Timeout`, `RateLimited`, `StorageFull`, `Integrity`,
+///   `PermissionDenied` and the like). A save that failed because of the caller's own stream is
+///   logged at debug level.
+///
+/// Spans and events contain neither bytes of objects nor links.
 ///
 /// # Metrics
 ///
@@ -54,22 +56,20 @@ use crate::text::escape_invisible;
 /// | `storage_bytes_total` | counter | `driver`, `direction` (`in`: saved, `out`: read) |
 ///
 /// `result` is `ok`, the name of an [`ErrorKind`], or `cancelled` if the caller dropped the future
-/// before the answer. Keys are no labels: there are too many of them.
+/// before it completed. Keys are not labels, because there are too many of them.
 ///
-/// The deletion of many objects at once is one operation `delete`, with the fields `keys` and
-/// `failed` (how many) in place of `key`; its result is `ok` if no key failed, else that of one
-/// that did.
+/// # What counts as one operation
 ///
-/// A listing that continues after errors an operator should know of (an unreadable directory) sends
-/// an event for the first of them, with its key, and has that error's kind as its result.
+/// - `delete_many` is one operation `delete`. It has the fields `keys` and `failed` (both numbers)
+///   in place of `key`. Its result is `ok` if no key failed, else the kind of one of the errors.
+/// - A listing is one operation from its first poll until its end, its last error, or until it is
+///   dropped, which counts as `ok`. If it continues after errors that need attention (an unreadable
+///   directory), the first of them is an event with its key, and its kind is the result.
+/// - An `open` ends when the object is returned. A body that fails later is a separate event.
+/// - Chunks that stream are counted as they pass, also those of a save that fails. Bytes in memory
+///   or in a file are counted when they are saved or opened, even if they are not all read.
 ///
-/// An `open` ends when the object is there; a body that fails later is an event of its own. A
-/// `list` is one operation from the first entry asked for until its end, an error, or until it is
-/// dropped, which is `ok`: who has read enough stops reading. Chunks that stream are counted as
-/// they pass, also those of a save that fails; bytes in memory or in a file when they are saved or
-/// opened, whether or not all of them are read.
-///
-/// A recorder installed later gets the metrics too, but not their descriptions: see
+/// A recorder that is installed later receives the metrics, but not their descriptions: see
 /// [`describe`](Self::describe).
 ///
 /// ```
@@ -92,7 +92,7 @@ impl Observed {
         Self { inner, driver }
     }
 
-    /// Tells the `metrics` recorder what the metrics mean. For an application that installs its
+    /// Describes the metrics to the `metrics` recorder. Call it in an application that installs its
     /// recorder after it has opened its storages.
     pub fn describe() {
         Recorder::describe();
@@ -105,10 +105,10 @@ impl Observed {
         call: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         let observed = Call::begin(&self.driver, operation, key);
-        let answer = call.instrument(observed.span.clone()).await;
-        let error = answer.as_ref().err();
-        observed.end(key, error, error.is_some_and(is_trouble));
-        answer
+        let result = call.instrument(observed.span.clone()).await;
+        let error = result.as_ref().err();
+        observed.end(key, error, error.is_some_and(needs_attention));
+        result
     }
 
     fn bytes(&self, direction: &'static str) -> Counter {
@@ -116,7 +116,7 @@ impl Observed {
     }
 }
 
-/// One operation under way.
+/// A running operation.
 struct Call {
     driver: Recorder,
     operation: Operation,
@@ -154,18 +154,20 @@ impl Call {
         Self { driver: driver.clone(), operation, started: Instant::now(), span, ended: false }
     }
 
-    fn end(mut self, key: &str, error: Option<&Error>, trouble: bool) {
+    fn end(mut self, key: &str, error: Option<&Error>, attention: bool) {
         self.ended = true;
         let result = error.map_or("ok", |error| error.kind().as_str());
         let elapsed = self.count(result);
         self.span.record("result", result);
         self.span.in_scope(|| match error {
-            Some(error) if trouble => warn(error, self.operation, self.driver.name(), key, elapsed),
+            Some(error) if attention => {
+                warn(error, self.operation, self.driver.name(), key, elapsed)
+            }
             _ => tracing::debug!(result, ?elapsed),
         });
     }
 
-    /// Ends an operation whose failure has had its event.
+    /// Ends an operation whose failure has been logged.
     fn end_as(mut self, kind: ErrorKind) {
         self.ended = true;
         let (result, elapsed) = (kind.as_str(), self.count(kind.as_str()));
@@ -190,8 +192,8 @@ impl Drop for Call {
     }
 }
 
-/// Whether an operator should know. The other kinds answer what the caller asked for.
-fn is_trouble(error: &Error) -> bool {
+/// Returns whether an operator should be warned. A caller handles the other kinds itself.
+fn needs_attention(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::InvalidConfig
         | ErrorKind::PermissionDenied
@@ -214,9 +216,9 @@ fn is_trouble(error: &Error) -> bool {
     }
 }
 
-/// All the fields, since the span may be switched off where a warning is not.
+/// Sends a warning with all fields, because its span may be disabled where warnings are not.
 fn warn(error: &Error, operation: Operation, driver: &str, key: &str, elapsed: Duration) {
-    // As texts, which subscribers escape: a cause may quote what a stranger sent.
+    // As text, which subscribers escape: the cause may quote untrusted input.
     let cause = error.source().map(ToString::to_string);
     tracing::warn!(
         operation = operation.as_str(),
@@ -229,8 +231,8 @@ fn warn(error: &Error, operation: Operation, driver: &str, key: &str, elapsed: D
     );
 }
 
-/// A payload on its way in: counts it, and notes if it fails.
-fn observed_source(
+/// Counts the bytes of a payload, and records whether its stream fails.
+fn observed_payload(
     chunks: BoxStream<'static, Result<Bytes>>,
     bytes: Counter,
     failed: Arc<AtomicBool>,
@@ -244,7 +246,7 @@ fn observed_source(
 
 /// Logs that the body of an open object failed.
 fn body_failed(error: &Error, driver: &str, key: &Key, elapsed: Duration) {
-    if is_trouble(error) {
+    if needs_attention(error) {
         return warn(error, Operation::Open, driver, key.as_str(), elapsed);
     }
     tracing::debug!(
@@ -254,15 +256,14 @@ fn body_failed(error: &Error, driver: &str, key: &Key, elapsed: Duration) {
     );
 }
 
-/// A listing on its way out.
+/// The entries of a listing, with the operation that they belong to.
 struct Listing {
     entries: EntryStream,
     driver: Recorder,
     prefix: Prefix,
     /// From the first poll until the end.
     call: Option<Call>,
-    /// The kind of the first error after which the listing continued and that an operator should
-    /// know.
+    /// The kind of the first error that needs attention and after which the listing continued.
     first: Option<ErrorKind>,
     done: bool,
 }
@@ -272,16 +273,17 @@ impl Listing {
         self.done = true;
         if let Some(call) = self.call.take() {
             match (error, self.first) {
-                // The event has been sent, so only the result is left to record.
+                // The event has been sent, so only the result is recorded.
                 (None, Some(kind)) => call.end_as(kind),
-                _ => call.end(self.prefix.as_str(), error, error.is_some_and(is_trouble)),
+                _ => call.end(self.prefix.as_str(), error, error.is_some_and(needs_attention)),
             }
         }
     }
 
-    /// Notes an error after which the listing continues. One event a listing, as for many deletes.
-    fn note(&mut self, error: &Error) {
-        let Some(call) = self.call.as_ref().filter(|_| self.first.is_none() && is_trouble(error))
+    /// Records an error after which the listing continues. Sends at most one event per listing.
+    fn record(&mut self, error: &Error) {
+        let Some(call) =
+            self.call.as_ref().filter(|_| self.first.is_none() && needs_attention(error))
         else {
             return;
         };
@@ -307,7 +309,7 @@ impl Stream for Listing {
         let entry = std::task::ready!(call.span.in_scope(|| this.entries.poll_next_unpin(cx)));
         match &entry {
             None => this.end(None),
-            Some(Err(error)) if error.listing_continues() => this.note(error),
+            Some(Err(error)) if error.listing_continues() => this.record(error),
             Some(Err(error)) => this.end(Some(error)),
             Some(Ok(_)) => {}
         }
@@ -330,14 +332,15 @@ impl Driver for Observed {
         let source_failed = Arc::new(AtomicBool::new(false));
         let streams = !payload.is_replayable();
         let payload = payload.map_stream(|chunks| {
-            observed_source(chunks, bytes.clone(), Arc::clone(&source_failed))
+            observed_payload(chunks, bytes.clone(), Arc::clone(&source_failed))
         });
         let call = Call::begin(&self.driver, Operation::Save, key.as_str());
         let saved = self.inner.save(key, payload, options).instrument(call.span.clone()).await;
         let error = saved.as_ref().err();
-        // The caller's own stream is no trouble of the storage: of web clients, many go away.
-        let trouble = error.is_some_and(is_trouble) && !source_failed.load(Ordering::Relaxed);
-        call.end(key.as_str(), error, trouble);
+        // A failure of the caller's own stream needs no attention: many web clients disconnect.
+        let attention =
+            error.is_some_and(needs_attention) && !source_failed.load(Ordering::Relaxed);
+        call.end(key.as_str(), error, attention);
         if let (Ok(meta), false) = (&saved, streams) {
             bytes.increment(meta.size);
         }
@@ -371,20 +374,20 @@ impl Driver for Observed {
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         let call = Call::begin_many(&self.driver, keys.len());
-        let answers = self.inner.delete_many(keys).instrument(call.span.clone()).await;
+        let results = self.inner.delete_many(keys).instrument(call.span.clone()).await;
         let failed: Vec<_> = keys
             .iter()
-            .zip(&answers)
-            .filter_map(|(key, answer)| Some((key, answer.as_ref().err()?)))
+            .zip(&results)
+            .filter_map(|(key, result)| Some((key, result.as_ref().err()?)))
             .collect();
         call.span.record("failed", failed.len());
-        // One speaks for all: what an operator should know of, before what the caller deals with.
-        let told = failed.iter().find(|(_, error)| is_trouble(error)).or(failed.first());
-        match told {
-            Some((key, error)) => call.end(key.as_str(), Some(error), is_trouble(error)),
+        // One error is logged for all, preferably one that needs attention.
+        let logged = failed.iter().find(|(_, error)| needs_attention(error)).or(failed.first());
+        match logged {
+            Some((key, error)) => call.end(key.as_str(), Some(error), needs_attention(error)),
             None => call.end("", None, false),
         }
-        answers
+        results
     }
 
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {

@@ -1,4 +1,4 @@
-//! [`Prefixed`]: a directory of a storage as a storage of its own.
+//! [`Prefixed`]: a directory of a storage as a separate storage.
 
 use std::sync::Arc;
 
@@ -16,10 +16,23 @@ use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
 
-/// Puts a prefix before every key, and takes it away from what comes back, errors included.
+/// Adds a prefix to every key of a call, and removes it from the keys of results, listings and
+/// errors.
 ///
-/// The prefix is whole segments: `media` and `media/` both mean the keys that begin with `media/`.
-/// The prefix and a key together have to obey the rules of [`Key`], its 1024 bytes among them.
+/// The prefix consists of whole segments: `media` and `media/` both stand for the keys that begin
+/// with `media/`. Prefix and key together must be a valid [`Key`] of at most 1024 bytes; a key that
+/// is too long with the prefix fails with `InvalidKey`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// use storage_core::{Memory, Storage, layers::Prefixed};
+///
+/// let memory = Memory::new();
+/// let media = Prefixed::new(std::sync::Arc::new(memory.clone()), "media")?;
+/// Storage::new(media).save("a.txt", "hello").await?;
+/// assert!(Storage::new(memory).exists("media/a.txt").await?);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Prefixed {
     inner: Arc<dyn Driver>,
@@ -28,10 +41,10 @@ pub struct Prefixed {
 }
 
 impl Prefixed {
-    /// Wraps a driver. An empty prefix changes nothing.
+    /// Wraps a driver. An empty prefix changes no key.
     ///
     /// # Errors
-    /// `InvalidKey` if the prefix could not be the first segments of a key.
+    /// `InvalidKey` if no key can begin with the prefix.
     pub fn new(inner: Arc<dyn Driver>, prefix: &str) -> Result<Self> {
         let whole = prefix.strip_suffix('/').unwrap_or(prefix);
         if whole.is_empty() && prefix.is_empty() {
@@ -41,11 +54,13 @@ impl Prefixed {
         Ok(Self { inner, prefix: Arc::from(format!("{checked}/")) })
     }
 
+    /// Converts a key of a call to the inner driver's.
     fn inside(&self, key: &Key) -> Result<Key> {
         Key::new(format!("{}{key}", self.prefix)).map_err(|_| self.too_long(key.as_str()))
     }
 
-    /// The one rule that two valid parts can break together.
+    /// The error for a key that is too long with the prefix: the only rule that a valid prefix and
+    /// a valid key can break together.
     fn too_long(&self, key: &str) -> Error {
         let message = format!(
             "with the prefix {:?} before it, the key has more than {MAX_KEY_BYTES} bytes",
@@ -54,10 +69,11 @@ impl Prefixed {
         Error::new(ErrorKind::InvalidKey, message).with_key(key)
     }
 
+    /// Converts a key of the inner driver to the caller's.
     fn outside(&self, inner: &Key) -> Result<Key> {
         match inner.as_str().strip_prefix(&*self.prefix) {
             Some(key) => Key::new(key),
-            None => Err(foreign(inner.as_str())),
+            None => Err(outside_prefix(inner.as_str())),
         }
     }
 
@@ -78,20 +94,23 @@ impl Prefixed {
             }
             Ok(Entry::Prefix(prefix)) => match prefix.as_str().strip_prefix(&*self.prefix) {
                 Some(rest) => Ok(Entry::Prefix(Prefix::new(rest)?)),
-                None => Err(foreign(prefix.as_str())),
+                None => Err(outside_prefix(prefix.as_str())),
             },
             Ok(Entry::FolderMarker(marker)) => match marker.as_str().strip_prefix(&*self.prefix) {
                 Some(rest) => Ok(Entry::FolderMarker(Prefix::new(rest)?)),
-                None => Err(foreign(marker.as_str())),
+                None => Err(outside_prefix(marker.as_str())),
             },
             Err(error) => Err(self.outside_error(error)),
         }
     }
 }
 
-fn foreign(key: &str) -> Error {
-    Error::new(ErrorKind::Unexpected, "the driver answered with a key outside the prefix")
-        .with_key(key)
+fn outside_prefix(key: &str) -> Error {
+    Error::new(
+        ErrorKind::Unexpected,
+        "the driver returned a key that does not begin with the prefix",
+    )
+    .with_key(key)
 }
 
 #[async_trait]
@@ -147,10 +166,10 @@ impl Driver for Prefixed {
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         let inside: Vec<_> = keys.iter().map(|key| self.inside(key)).collect();
         let possible: Vec<_> = inside.iter().filter_map(|key| key.as_ref().ok().cloned()).collect();
-        let mut answers = self.inner.delete_many(&possible).await.into_iter();
-        // Those that are too long take no answer of the driver's.
+        let mut results = self.inner.delete_many(&possible).await.into_iter();
+        // The driver returns no result for keys that are too long.
         let outside = inside.into_iter().map_while(|key| match key {
-            Ok(_) => answers.next().map(|answer| answer.map_err(|error| self.outside_error(error))),
+            Ok(_) => results.next().map(|result| result.map_err(|error| self.outside_error(error))),
             Err(error) => Some(Err(error)),
         });
         outside.collect()

@@ -1,4 +1,4 @@
-//! [`PublicUrl`]: public links for a driver that makes none itself.
+//! [`PublicUrl`]: public links for a driver that has none.
 
 use std::sync::Arc;
 
@@ -11,8 +11,20 @@ use crate::key::Key;
 use crate::link::{Link, LinkBase};
 use crate::options::{UrlMethod, UrlOptions};
 
-/// Answers unsigned links with a base URL and the key: a CNAME, a CDN, a web server that shows the
-/// storage's objects. Signed links, and so all links for uploading, are still the inner driver's.
+/// Makes public links from a base URL and the key: the URL of a CDN, a CNAME or a web server that
+/// serves the storage's objects.
+///
+/// The inner driver still makes signed links, which include all links for uploads.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use storage_core::{Memory, layers::PublicUrl};
+///
+/// let base = "https://media.example.com/".parse()?;
+/// let storage = Memory::storage().layer(|inner| PublicUrl::new(inner, base));
+/// assert_eq!(storage.url("a.png").await?.as_str(), "https://media.example.com/a.png");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct PublicUrl {
     inner: Arc<dyn Driver>,
@@ -20,7 +32,7 @@ pub struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// Wraps a driver. Links go below `base`, whether or not its path ends in a slash.
+    /// Wraps a driver. The key follows the path of `base`, whether or not that ends in a slash.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, base: LinkBase) -> Self {
         Self { inner, base }

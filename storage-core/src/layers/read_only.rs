@@ -1,4 +1,4 @@
-//! [`ReadOnly`]: refuses whatever would change the storage.
+//! [`ReadOnly`]: refuses every call that would change the storage.
 
 use std::sync::Arc;
 
@@ -14,8 +14,18 @@ use crate::metadata::ObjectMeta;
 use crate::options::{CopyOptions, SaveOptions, UrlMethod, UrlOptions};
 use crate::payload::Payload;
 
-/// A storage for reading only. `save`, `delete`, `copy` and links for uploading are
-/// `PermissionDenied`.
+/// Refuses every call that would change the storage. `save`, `delete`, `copy`, links for uploads
+/// and [`Storage::driver_as`](crate::Storage::driver_as) fail with `PermissionDenied`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// use storage_core::{ErrorKind, Memory, layers::ReadOnly};
+///
+/// let storage = Memory::storage().layer(ReadOnly::new);
+/// let error = storage.save("a.txt", "hello").await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ReadOnly {
     inner: Arc<dyn Driver>,

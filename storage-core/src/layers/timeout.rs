@@ -1,4 +1,4 @@
-//! [`Timeout`]: a bound on the time without an answer or progress, never on the whole of a large transfer.
+//! [`Timeout`]: a limit on the time without a response or progress.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,36 +25,36 @@ use crate::object::Object;
 use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
 use crate::payload::Payload;
 
-/// Payloads that are there already may take the time once for each of these bytes begun.
-const STEP: u64 = 1024 * 1024;
+/// A payload in memory or in a file may take the timeout once for each started step of this many
+/// bytes.
+const STEP_BYTES: u64 = 1024 * 1024;
 
-/// Many deletes may take the time once for each of these keys begun: not every backend has one
-/// request for all.
-const KEYS: u64 = 100;
+/// `delete_many` may take the timeout once for each started step of this many keys, because some
+/// backends delete them one by one.
+const STEP_KEYS: u64 = 100;
 
-/// Gives up on a driver that neither answers nor gets on.
+/// Fails a call with `Timeout` if its driver neither returns nor makes progress for a time. It
+/// never limits the whole of a large transfer.
 ///
-/// What has to happen within the time:
-///
-/// | verb | what |
+/// | verb | what must happen within the time |
 /// |---|---|
-/// | `stat`, `exists`, `delete`, `copy`, `url` | the answer |
-/// | `open` | the answer; after it, each chunk of a body that streams |
-/// | `list` | each entry |
-/// | `save` of a stream | that the driver asks for the next chunk; after the last one, the answer |
-/// | `save` of bytes in memory or a file | the answer, with the time once for each MiB begun |
-/// | `delete_many` | the answer for each batch, with the time once for each 100 keys begun |
+/// | `stat`, `exists`, `delete`, `copy`, `url` | the call returns |
+/// | `open` | the call returns; then each chunk of a body that streams arrives |
+/// | `list` | each entry arrives |
+/// | `save` of a stream | the driver reads the next chunk; after the last one, the call returns |
+/// | `save` of bytes in memory or a file | the call returns; the time applies once for each started MiB |
+/// | `delete_many` | each batch returns; the time applies once for each started 100 keys |
 ///
-/// The time a driver spends waiting for the caller's own stream does not count, nor does the time
-/// between two chunks or entries that the caller takes: a slow client is not the backend's fault. A
-/// body in a file is the caller's to read and is not watched. A payload in memory shows no
-/// progress, so the layer can but allow for its size: hand over a large one as a stream to learn
-/// sooner that its save stalls. A copy shows none either and is bounded all the same: allow for the
-/// largest object that the backend copies by itself.
+/// The time in which the driver waits for the caller's own stream does not count, nor does the time
+/// that the caller takes between two chunks or entries. A body in a file is read by the caller and
+/// has no timeout.
 ///
-/// What runs out of time is dropped, and answers `Timeout`, which is retryable. A save, delete or
-/// copy may have happened by then, its answer alone being late: completely or not at all, as
-/// always.
+/// A payload in memory shows no progress, so the layer allows time for its size. Save a large one
+/// as a stream to detect a stalled save sooner. A copy shows no progress either: choose a time in
+/// which the backend copies the largest object.
+///
+/// A call that runs out of time is dropped. The error `Timeout` is retryable. A save, delete or
+/// copy may have happened by then, completely or not at all.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,24 +69,27 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// Wraps a driver. A duration of zero fails whatever is not answered on the spot.
+    /// Wraps a driver. A duration of zero fails every call that does not return at once.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, after: Duration) -> Self {
         Self { inner, after }
     }
 
-    async fn answer<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    /// Runs a call that only reads.
+    async fn read<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         match tokio::time::timeout(self.after, call).await {
-            Ok(answer) => answer,
-            Err(_) => Err(timed_out(format!("no answer within {:?} (option timeout)", self.after))),
+            Ok(result) => result,
+            Err(_) => {
+                Err(timed_out(format!("no response within {:?} (option timeout)", self.after)))
+            }
         }
     }
 
-    /// For calls that change something.
-    async fn change<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    /// Runs a call that changes something.
+    async fn write<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         match tokio::time::timeout(self.after, call).await {
-            Ok(answer) => answer,
-            Err(_) => Err(changed_in_vain(self.after)),
+            Ok(result) => result,
+            Err(_) => Err(write_timed_out(self.after)),
         }
     }
 }
@@ -95,19 +98,19 @@ fn timed_out(message: String) -> Error {
     Error::new(ErrorKind::Timeout, message)
 }
 
-fn changed_in_vain(after: Duration) -> Error {
+fn write_timed_out(after: Duration) -> Error {
     timed_out(format!(
-        "no answer within {after:?} (option timeout); it may have happened all the same"
+        "no response within {after:?} (option timeout); the change may have happened nevertheless"
     ))
 }
 
-/// The time for what shows no progress: once for each step begun.
+/// Returns the time for a call that shows no progress: `after` once for each started step.
 fn allowance(after: Duration, size: u64, step: u64) -> Duration {
     let steps = size.div_ceil(step).max(1);
     after.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
 }
 
-/// Bounds each wait for the next item. The error is the last item.
+/// Limits the wait for each next item. The timeout error is the last item.
 fn bounded<T: Send + 'static>(
     items: BoxStream<'static, Result<T>>,
     after: Duration,
@@ -122,21 +125,21 @@ fn bounded<T: Send + 'static>(
             }
         }
     });
-    // Unfold panics when it is polled after its end; a stream of ours does not.
+    // `unfold` panics when it is polled after its end.
     waits.fuse().boxed()
 }
 
-/// What is known of a save's progress: shared by the payload's stream, which the driver may read in
-/// a task of its own, and whoever watches the clock.
+/// The progress of a save, shared by the payload's stream, which the driver may read in another
+/// task, and the timer.
 #[derive(Clone)]
 struct Progress(Arc<Mutex<Turn>>);
 
-/// Whose turn it is.
+/// Which side has to act next.
 #[derive(Clone, Copy)]
 enum Turn {
-    /// The caller's: the driver waits for the next chunk.
+    /// The caller: the driver waits for the next chunk.
     Caller,
-    /// The driver's, since then.
+    /// The driver, since this time.
     Driver(Instant),
 }
 
@@ -149,26 +152,26 @@ impl Progress {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = turn;
     }
 
-    /// For how long it has been the driver's turn without a break.
-    fn quiet(&self) -> Duration {
+    /// Returns how long the driver has been due to act, without interruption.
+    fn idle(&self) -> Duration {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Turn::Caller => Duration::ZERO,
             Turn::Driver(since) => since.elapsed(),
         }
     }
 
-    /// Ends when it has been the driver's turn for this long. Looks only when that could be so,
-    /// hence needs no waking by the stream.
+    /// Completes when the driver has been due to act for this long. It checks only at times at
+    /// which that is possible, so the stream need not wake it.
     async fn stalled(&self, after: Duration) {
-        let mut quiet = self.quiet();
-        while quiet < after {
-            tokio::time::sleep(after - quiet).await;
-            quiet = self.quiet();
+        let mut idle = self.idle();
+        while idle < after {
+            tokio::time::sleep(after - idle).await;
+            idle = self.idle();
         }
     }
 }
 
-/// A payload's stream that notes whose turn it is.
+/// A payload's stream that records which side has to act next.
 struct Watched {
     chunks: BoxStream<'static, Result<Bytes>>,
     progress: Progress,
@@ -189,7 +192,7 @@ impl Stream for Watched {
 }
 
 impl Drop for Watched {
-    // A driver that has given up on the stream waits for it no longer.
+    // A driver that has dropped the stream no longer waits for it.
     fn drop(&mut self) {
         self.progress.set(Turn::Driver(Instant::now()));
     }
@@ -202,7 +205,7 @@ impl Driver for Timeout {
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let progress = Progress::new();
         let after = match payload.is_replayable() {
-            true => allowance(self.after, payload.size().unwrap_or(0), STEP),
+            true => allowance(self.after, payload.size().unwrap_or(0), STEP_BYTES),
             false => self.after,
         };
         let payload =
@@ -211,39 +214,39 @@ impl Driver for Timeout {
         match select(self.inner.save(key, payload, options), stalled).await {
             Either::Left((saved, _)) => saved,
             Either::Right(_) => Err(timed_out(format!(
-                "no progress for {after:?} (option timeout {:?}); it may have happened all the same",
+                "no progress for {after:?} (option timeout {:?}); the save may have happened nevertheless",
                 self.after
             ))),
         }
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
-        let object = self.answer(self.inner.open(key, options)).await?;
+        let object = self.read(self.inner.open(key, options)).await?;
         Ok(object.map_stream(|chunks| bounded(chunks, self.after, "more of the body")))
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.answer(self.inner.stat(key)).await
+        self.read(self.inner.stat(key)).await
     }
 
     async fn exists(&self, key: &Key) -> Result<bool> {
-        self.answer(self.inner.exists(key)).await
+        self.read(self.inner.exists(key)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.change(self.inner.delete(key)).await
+        self.write(self.inner.delete(key)).await
     }
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        let after = allowance(self.after, keys.len() as u64, KEYS);
+        let after = allowance(self.after, keys.len() as u64, STEP_KEYS);
         match tokio::time::timeout(after, self.inner.delete_many(keys)).await {
-            Ok(answers) => answers,
-            Err(_) => keys.iter().map(|_| Err(changed_in_vain(after))).collect(),
+            Ok(results) => results,
+            Err(_) => keys.iter().map(|_| Err(write_timed_out(after))).collect(),
         }
     }
 
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
-        self.change(self.inner.delete_folder_marker(marker)).await
+        self.write(self.inner.delete_folder_marker(marker)).await
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
@@ -251,10 +254,10 @@ impl Driver for Timeout {
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        self.change(self.inner.copy(from, to, options)).await
+        self.write(self.inner.copy(from, to, options)).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
-        self.answer(self.inner.url(key, options)).await
+        self.read(self.inner.url(key, options)).await
     }
 }

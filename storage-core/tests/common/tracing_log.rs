@@ -53,10 +53,10 @@ impl Log {
     }
 }
 
-/// `tracing` remembers for each callsite whether any subscriber of the process wants it. Tests run
-/// at the same time, each with its own subscriber, and what one of them does not want must not be
-/// switched off for another that begins in that moment: so there are always two that want
-/// everything.
+/// Keeps every callsite enabled. `tracing` caches for each callsite whether any subscriber of the
+/// process is interested. Tests run at the same time, each with its own subscriber, and a callsite
+/// that one does not use must not be disabled for another that begins at that moment. So two
+/// subscribers always use all of them.
 fn keep_all_callsites_alive() {
     static ALL: OnceLock<[Dispatch; 2]> = OnceLock::new();
     ALL.get_or_init(|| {

@@ -170,7 +170,7 @@ storage_testkit::conformance!(
 );
 storage_testkit::conformance!(limit, Layered::with(|storage| storage.layer(super::limit)));
 storage_testkit::conformance!(observed, Layered::with(|storage| storage.layer(Observed::new)));
-// Without defaults: with them, objects have metadata that nobody gave.
+// Without defaults: with them, objects have metadata that no case saved.
 storage_testkit::conformance!(
     defaults,
     Layered::with(|storage| storage.layer(|inner| DefaultMetadata::new(inner, Metadata::new())))

@@ -134,7 +134,7 @@ fn find(shared: &Shared, key: &Key, file: &OwnedFd, stat: &Stat) -> Result<MetaL
 fn foreign_meta(key: &Key, file: &OwnedFd, stat: &Stat) -> Result<ObjectMeta> {
     let mut meta = meta_without_record(key, stat);
     meta.etag = Some(foreign_etag(stat)?);
-    meta.metadata.content_type = Some(if content_type::is_told_by_key(key) {
+    meta.metadata.content_type = Some(if content_type::is_determined_by_key(key) {
         content_type::of_key(key)
     } else {
         let mut start = Vec::with_capacity(content_type::SNIFF_BYTES);

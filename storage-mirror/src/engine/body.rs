@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use storage_core::{ErrorKind, Object, ObjectStream, OpenOptions, Result};
+use storage_core::{Error, ErrorKind, Object, ObjectMeta, ObjectStream, OpenOptions, Result};
 
 use super::off_thread::off_thread;
 use super::origin;
@@ -30,22 +30,76 @@ pub(super) async fn open(
     version: &Version,
     options: &OpenOptions,
 ) -> Result<Object> {
+    let (meta, range) = resolve(version, options)?;
+    if let Version::Cached(CachedObject { entry, .. }) = version
+        && entry.size() <= MAX_IN_MEMORY
+    {
+        match read_whole(shared, entry).await {
+            Some(whole) => return Ok(part_of(meta, range, &whole)),
+            None => shared.forget_fetch(&meta.key),
+        }
+    }
+    let body = Body::open(Arc::clone(shared), version.clone(), range.clone()).await;
+    Ok(Object::from_stream(meta, range, body.into_stream()))
+}
+
+/// As [`open`], or returns `None` if the store cannot supply the first byte.
+///
+/// # Errors
+/// As [`open`].
+pub(super) async fn try_open(
+    shared: &Arc<Shared>,
+    version: &Version,
+    options: &OpenOptions,
+) -> Result<Option<Object>> {
+    let (mut meta, range) = resolve(version, options)?;
+    if let Version::Cached(cached) = version {
+        let now = shared.options.clock.now();
+        meta.response = cached.meta.response().map(|mut response| {
+            response.age = cached.meta.age_at(now);
+            response
+        });
+        if cached.entry.size() <= MAX_IN_MEMORY {
+            let whole = read_whole(shared, &cached.entry).await;
+            if whole.is_none() {
+                shared.forget_fetch(&meta.key);
+            }
+            return Ok(whole.map(|whole| part_of(meta, range, &whole)));
+        }
+    }
+    let mut body = Body::open(Arc::clone(shared), version.clone(), range.clone()).await;
+    if let ByteSource::Store(reader) = &body.source
+        && !range.is_empty()
+    {
+        body.ready = read_block(reader, &range).await;
+    }
+    let is_lost = match &body.source {
+        ByteSource::Store(_) => body.ready.is_none() && !range.is_empty(),
+        ByteSource::Lost => matches!(version, Version::Cached(_)),
+        _ => false,
+    };
+    if is_lost {
+        shared.forget_fetch(&meta.key);
+        return Ok(None);
+    }
+    Ok(Some(Object::from_stream(meta, range, body.into_stream())))
+}
+
+/// Checks the conditions, and resolves the range.
+fn resolve(version: &Version, options: &OpenOptions) -> Result<(ObjectMeta, Range<u64>)> {
     let meta = version.meta();
     options.check(meta)?;
     let range = match options.range {
         Some(range) => range.resolve(meta.size)?,
         None => 0..meta.size,
     };
-    let meta = meta.clone();
-    if let Version::Cached(CachedObject { entry, .. }) = version
-        && entry.size() <= MAX_IN_MEMORY
-        && let Some(whole) = read_whole(shared, entry).await
-    {
-        let (start, end) = (index(range.start), index(range.end));
-        return Ok(Object::from_bytes(meta, range, whole.slice(start..end)));
-    }
-    let body = Body::open(Arc::clone(shared), version.clone(), range.clone()).await;
-    Ok(Object::from_stream(meta, range, body.into_stream()))
+    Ok((meta.clone(), range))
+}
+
+/// Returns a part of a small body as an object.
+fn part_of(meta: ObjectMeta, range: Range<u64>, whole: &Bytes) -> Object {
+    let (start, end) = (index(range.start), index(range.end));
+    Object::from_bytes(meta, range, whole.slice(start..end))
 }
 
 /// Returns a small body, or `None` if it cannot be read.
@@ -72,6 +126,8 @@ struct Body {
     shared: Arc<Shared>,
     version: Version,
     source: ByteSource,
+    /// The next bytes, if they have been read already.
+    ready: Option<Bytes>,
     /// What has not been handed out.
     rest: Range<u64>,
 }
@@ -94,7 +150,7 @@ impl Body {
             Version::Arriving(progress) if is_far_ahead(progress, &rest) => ByteSource::Lost,
             Version::Arriving(progress) => ByteSource::Arriving(Arc::clone(progress)),
         };
-        Self { shared, version, source, rest }
+        Self { shared, version, source, ready: None, rest }
     }
 
     fn into_stream(self) -> impl futures_util::Stream<Item = Result<Bytes>> + Send + 'static {
@@ -111,6 +167,9 @@ impl Body {
             return Ok(None);
         }
         let bytes = loop {
+            if let Some(bytes) = self.ready.take() {
+                break bytes;
+            }
             let bytes = match &mut self.source {
                 ByteSource::Store(reader) => read_block(reader, &self.rest).await,
                 ByteSource::Arriving(progress) => read_arrived(progress, &self.rest).await?,
@@ -120,9 +179,13 @@ impl Body {
                 },
                 ByteSource::Lost => {
                     self.shared.counters.rescued.add(1);
+                    if matches!(self.version, Version::Cached(_)) {
+                        self.shared.forget_fetch(&self.version.meta().key);
+                    }
                     let Range { start, end } = self.rest;
-                    let part =
-                        origin::part(&self.shared.origin, self.version.meta(), start, end).await?;
+                    let part = origin::part(&self.shared.origin, self.version.meta(), start, end)
+                        .await
+                        .map_err(changed)?;
                     self.source = ByteSource::Origin(part);
                     continue;
                 }
@@ -135,6 +198,16 @@ impl Body {
         self.rest.start += bytes.len() as u64;
         Ok(Some(bytes))
     }
+}
+
+/// Converts origin's error for a part of a version that origin has no longer.
+fn changed(error: Error) -> Error {
+    if !matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::NotFound) {
+        return error;
+    }
+    let message =
+        "the object was replaced or deleted at origin while it was being read; open it again";
+    Error::new(ErrorKind::Integrity, message).with_retryable(true).with_source(error)
 }
 
 /// Whether a range is better fetched by a request of its own. Without a strong ETag it cannot be.

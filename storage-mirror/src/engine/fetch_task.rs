@@ -4,7 +4,7 @@
 //! request begins another fetch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -115,7 +115,7 @@ impl FetchTask {
                     response = now.response;
                     meta.object.metadata = now.metadata;
                 }
-                meta.validated(SystemTime::now(), response);
+                meta.validated(self.shared.options.clock.now(), response);
                 let current =
                     CachedObject { entry: Arc::clone(&cached.entry), meta: Arc::new(meta.clone()) };
                 let (store, entry) = (shared.store.clone(), Arc::clone(&cached.entry));
@@ -132,7 +132,9 @@ impl FetchTask {
             }
             _ => {
                 shared.counters.origin_failures.add(1);
-                log_failure(&self.key, &error, None);
+                if shared.options.logs_failures {
+                    log_failure(&self.key, &error, None);
+                }
                 FetchState::Failed(Arc::new(error))
             }
         })
@@ -153,10 +155,14 @@ impl FetchTask {
     /// its readers have.
     async fn receive(&self, mut object: Object, fill: Fill) -> Option<FetchState> {
         // The age of the response counts from here, also if its body is received before it is kept.
-        let (received_at, fetched_at) = (Instant::now(), SystemTime::now());
+        let (received_at, fetched_at) = (Instant::now(), self.shared.options.clock.now());
         if !freshness::may_keep(object.meta()) {
             self.remove_cached().await;
             return Some(self.not_cached("origin forbids it"));
+        }
+        if self.shared.options.requires_strong_etag && object.meta().strong_etag().is_none() {
+            self.remove_cached().await;
+            return Some(self.not_cached("no strong ETag"));
         }
         if object.meta().known_size().is_none() {
             // It is served once it is whole, because only then its size is known.

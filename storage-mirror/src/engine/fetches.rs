@@ -1,12 +1,15 @@
 //! [`Fetches`]: the fetches under way, at most one for each key, and their states.
 //!
 //! A fetch belongs to no request: it goes on when the request that began it is dropped.
+//!
+//! While a key is being written, no fetch of it begins, so that a version which the write replaces
+//! is not kept.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use storage_core::{Error, ErrorKind, Key};
+use storage_core::{Error, Key};
 use tokio::sync::watch;
 
 use super::progress::Progress;
@@ -63,12 +66,8 @@ impl Fetch {
     /// Waits until origin has responded.
     pub(crate) async fn state(mut self) -> FetchState {
         let state = self.state.wait_for(Option::is_some).await.ok().and_then(|state| state.clone());
-        state.unwrap_or_else(|| {
-            FetchState::Failed(Arc::new(Error::new(
-                ErrorKind::Unexpected,
-                "the fetch from origin ended without a result",
-            )))
-        })
+        // The task panicked, or the runtime that it ran on has ended.
+        state.unwrap_or(FetchState::NotCached("interrupted"))
     }
 
     /// Whether its task has ended without a result.
@@ -77,11 +76,21 @@ impl Fetch {
     }
 }
 
-/// The fetches under way.
+/// The fetches under way, and the writes.
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
-    by_key: Mutex<HashMap<Key, Fetch>>,
+    inner: Mutex<Inner>,
 }
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_key: HashMap<Key, Fetch>,
+    /// How many writes of each key are under way.
+    writes: HashMap<Key, usize>,
+}
+
+/// Why no fetch may begin.
+type Refused = &'static str;
 
 /// A fetch that a request waits for.
 #[derive(Debug)]
@@ -92,73 +101,113 @@ pub(crate) struct Joined {
 }
 
 impl Fetches {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Fetch>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the fetch of a key. Begins one if there is none.
-    pub(super) fn join(&self, key: &Key, begin: impl FnOnce() -> Fetch) -> Joined {
-        join(&mut self.lock(), key, begin)
+    ///
+    /// # Errors
+    /// The reason if no fetch may begin: the key is being written.
+    pub(super) fn join(&self, key: &Key, begin: impl FnOnce() -> Fetch) -> Result<Joined, Refused> {
+        self.lock().join(key, begin)
     }
 
-    /// As [`join`](Self::join), or returns `None` if a new fetch would be one too many.
-    pub(super) fn join_if_room(&self, key: &Key, begin: impl FnOnce() -> Fetch) -> Option<Joined> {
-        let mut fetches = self.lock();
-        let has_room = fetches.len() < MAX_FETCHES || fetches.contains_key(key);
-        has_room.then(|| join(&mut fetches, key, begin))
+    /// As [`join`](Self::join).
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and if a new fetch would exceed the bound.
+    pub(super) fn join_if_room(
+        &self,
+        key: &Key,
+        begin: impl FnOnce() -> Fetch,
+    ) -> Result<Joined, Refused> {
+        let mut inner = self.lock();
+        if inner.by_key.len() >= MAX_FETCHES && !inner.by_key.contains_key(key) {
+            return Err("busy");
+        }
+        inner.join(key, begin)
+    }
+
+    /// Begins a write of keys: their fetches are deregistered, and no new ones begin until
+    /// [`end_write`](Self::end_write).
+    pub(super) fn begin_write(&self, keys: &[Key]) {
+        let mut inner = self.lock();
+        for key in keys {
+            inner.by_key.remove(key);
+            *inner.writes.entry(key.clone()).or_default() += 1;
+        }
+    }
+
+    /// Ends a write of keys.
+    pub(super) fn end_write(&self, keys: &[Key]) {
+        let mut inner = self.lock();
+        for key in keys {
+            if let Some(writes) = inner.writes.get_mut(key) {
+                *writes -= 1;
+                if *writes == 0 {
+                    inner.writes.remove(key);
+                }
+            }
+        }
     }
 
     /// Whether an object is on its way from origin.
     pub(super) fn is_fetching(&self, key: &Key) -> bool {
-        self.lock().get(key).is_some_and(|fetch| !fetch.is_abandoned())
+        self.lock().by_key.get(key).is_some_and(|fetch| !fetch.is_abandoned())
     }
 
     /// Whether a fetch of this key is registered.
     pub(super) fn contains(&self, key: &Key) -> bool {
-        self.lock().contains_key(key)
+        self.lock().by_key.contains_key(key)
     }
 
     /// How many fetches are under way.
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().by_key.len()
     }
 
     /// Deregisters the fetch of a key: the next request begins another.
     pub(super) fn remove(&self, key: &Key) {
-        self.lock().remove(key);
+        self.lock().by_key.remove(key);
     }
 
     /// As [`remove`](Self::remove), for all keys with a prefix.
     pub(super) fn remove_prefix(&self, prefix: &str) {
-        self.lock().retain(|key, _| !key.as_str().starts_with(prefix));
+        self.lock().by_key.retain(|key, _| !key.as_str().starts_with(prefix));
     }
 
     /// Deregisters a fetch that has ended. Another fetch of the key, begun after a purge, stays.
     pub(super) fn remove_ended(&self, key: &Key, number: u64) {
-        let mut fetches = self.lock();
-        if is_current(&fetches, key, number) {
-            fetches.remove(key);
+        let mut inner = self.lock();
+        if inner.is_current(key, number) {
+            inner.by_key.remove(key);
         }
     }
 
     /// Calls `act` if no purge of the key came since this fetch began. No purge comes meanwhile.
     pub(super) fn if_current(&self, key: &Key, number: u64, act: impl FnOnce()) {
-        let fetches = self.lock();
-        if is_current(&fetches, key, number) {
+        let inner = self.lock();
+        if inner.is_current(key, number) {
             act();
         }
     }
 }
 
-fn join(fetches: &mut HashMap<Key, Fetch>, key: &Key, begin: impl FnOnce() -> Fetch) -> Joined {
-    if let Some(fetch) = fetches.get(key).filter(|fetch| !fetch.is_abandoned()) {
-        return Joined { fetch: fetch.clone(), collapsed: true };
+impl Inner {
+    fn join(&mut self, key: &Key, begin: impl FnOnce() -> Fetch) -> Result<Joined, Refused> {
+        if let Some(fetch) = self.by_key.get(key).filter(|fetch| !fetch.is_abandoned()) {
+            return Ok(Joined { fetch: fetch.clone(), collapsed: true });
+        }
+        if self.writes.contains_key(key) {
+            return Err("being written");
+        }
+        let fetch = begin();
+        self.by_key.insert(key.clone(), fetch.clone());
+        Ok(Joined { fetch, collapsed: false })
     }
-    let fetch = begin();
-    fetches.insert(key.clone(), fetch.clone());
-    Joined { fetch, collapsed: false }
-}
 
-fn is_current(fetches: &HashMap<Key, Fetch>, key: &Key, number: u64) -> bool {
-    fetches.get(key).is_some_and(|fetch| fetch.number() == number)
+    fn is_current(&self, key: &Key, number: u64) -> bool {
+        self.by_key.get(key).is_some_and(|fetch| fetch.number() == number)
+    }
 }

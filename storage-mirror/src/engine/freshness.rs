@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use storage_core::{Key, Metadata, ObjectMeta};
 
+/// How long an object is fresh unless configured.
+pub(crate) const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
+
 /// What to do where origin says nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct FreshnessPolicy {
@@ -12,6 +15,8 @@ pub(crate) struct FreshnessPolicy {
     pub(crate) rules: Vec<Rule>,
     pub(crate) stale_while_revalidate: Duration,
     pub(crate) stale_if_error: Duration,
+    /// Whether these times are upper bounds. Origin can then shorten them and not extend them.
+    pub(crate) is_upper_bound: bool,
 }
 
 /// A freshness of its own for some objects.
@@ -173,10 +178,11 @@ impl FreshnessPolicy {
     pub(crate) fn of(&self, key: &Key, metadata: &Metadata, date: SystemTime) -> Freshness {
         let said = Directives::read(metadata.cache_control.as_deref().unwrap_or_default());
         let until_expires = metadata.expires.map(|at| at.duration_since(date).unwrap_or_default());
+        let ttl = self.ttl(key, metadata.content_type.as_deref());
         let lifetime = match said.s_maxage.or(said.max_age).or(until_expires) {
             _ if said.no_cache => Duration::ZERO,
-            Some(lifetime) => lifetime,
-            None => self.ttl(key, metadata.content_type.as_deref()),
+            Some(lifetime) => self.bounded(lifetime, ttl),
+            None => ttl,
         };
         if said.must_revalidate || said.no_cache {
             return Freshness {
@@ -187,9 +193,18 @@ impl FreshnessPolicy {
         }
         Freshness {
             lifetime,
-            while_revalidate: said.while_revalidate.unwrap_or(self.stale_while_revalidate),
-            if_error: said.if_error.unwrap_or(self.stale_if_error),
+            while_revalidate: said.while_revalidate.map_or(self.stale_while_revalidate, |time| {
+                self.bounded(time, self.stale_while_revalidate)
+            }),
+            if_error: said
+                .if_error
+                .map_or(self.stale_if_error, |time| self.bounded(time, self.stale_if_error)),
         }
+    }
+
+    /// Returns origin's time, or the configured one if that is an upper bound and less.
+    fn bounded(&self, of_origin: Duration, configured: Duration) -> Duration {
+        if self.is_upper_bound { of_origin.min(configured) } else { of_origin }
     }
 
     fn ttl(&self, key: &Key, content_type: Option<&str>) -> Duration {
@@ -244,6 +259,7 @@ mod tests {
             ],
             stale_while_revalidate: Duration::from_secs(5),
             stale_if_error: Duration::from_secs(50),
+            is_upper_bound: false,
         }
     }
 
@@ -392,5 +408,22 @@ mod tests {
             freshness.serves_errors(Duration::from_secs(39))
                 && !freshness.serves_errors(Duration::from_secs(40))
         );
+    }
+
+    #[test]
+    fn an_upper_bound_can_be_shortened_by_origin_and_not_extended() {
+        let policy = FreshnessPolicy { is_upper_bound: true, ..defaults() };
+        let of = |text: &str| {
+            let metadata = Metadata::new().cache_control(text);
+            let freshness = policy.of(&Key::new("a").unwrap(), &metadata, NOW);
+            (freshness.lifetime, freshness.while_revalidate, freshness.if_error)
+        };
+        let seconds = Duration::from_secs;
+        let longer = "max-age=9999, stale-while-revalidate=9999, stale-if-error=9999";
+        assert_eq!(of(longer), (seconds(100), seconds(5), seconds(50)));
+        let shorter = "max-age=3, stale-while-revalidate=2, stale-if-error=1";
+        assert_eq!(of(shorter), (seconds(3), seconds(2), seconds(1)));
+        assert_eq!(of("no-cache"), (seconds(0), seconds(0), seconds(0)));
+        assert_eq!(of("public"), (seconds(100), seconds(5), seconds(50)));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use storage_core::internal::TtlCache;
 use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage};
@@ -11,11 +12,11 @@ use super::body;
 use super::counters::Counters;
 use super::fetch_task;
 use super::fetches::{Arrival, FetchState, Fetches, Joined};
-use super::freshness::{Freshness, FreshnessPolicy, State};
+use super::freshness::{Freshness, State};
 use super::off_thread::off_thread;
-use super::shared::Shared;
+use super::shared::{EngineOptions, Shared, StalePolicy};
 use super::version::{CachedObject, Version};
-use crate::store::{Entry, EntryMeta, Limits, Store, Usage};
+use crate::store::{Entry, EntryMeta, Store, Usage};
 
 /// How many keys are remembered that have no object, or one that is not kept.
 const MAX_REMEMBERED: usize = 100_000;
@@ -27,16 +28,7 @@ const REVALIDATION_TIMEOUT: Duration = Duration::from_millis(800);
 /// A cache of an origin's objects. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
-    shared: Arc<Shared>,
-}
-
-/// How an engine works.
-#[derive(Debug)]
-pub(crate) struct EngineOptions {
-    pub(crate) limits: Limits,
-    /// How long a missing object counts as missing without a request to origin.
-    pub(crate) negative_ttl: Duration,
-    pub(crate) freshness: FreshnessPolicy,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// The result of a lookup.
@@ -76,7 +68,7 @@ impl Engine {
     /// # Errors
     /// As [`Store::open`].
     pub(crate) fn open(cache_dir: &Path, origin: Storage, options: EngineOptions) -> Result<Self> {
-        let (store, recovered) = Store::open(cache_dir, options.limits)?;
+        let (store, recovered) = Store::open(cache_dir, options.limits.clone())?;
         let (objects, bytes) = (recovered.objects, recovered.bytes);
         tracing::info!(
             objects,
@@ -88,11 +80,12 @@ impl Engine {
         let shared = Shared {
             store,
             origin,
-            freshness: options.freshness,
             fetches: Fetches::default(),
             counters: Counters::default(),
             missing: TtlCache::new(options.negative_ttl, MAX_REMEMBERED),
             uncached: TtlCache::new(UNCACHED_TTL, MAX_REMEMBERED),
+            is_off: AtomicBool::new(false),
+            options,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -123,7 +116,12 @@ impl Engine {
     /// Finds a version of an object. Waits for origin only if the store has none that may be
     /// served.
     pub(crate) async fn find(&self, key: &Key) -> Lookup {
-        let Some(cached) = self.look_up(self.shared.store.get(key.as_str())).await else {
+        let cached = self.look_up(key, self.shared.store.get(key.as_str())).await;
+        // After the look-up, so that what was found was there before the write that set it.
+        if self.is_off() {
+            return Lookup::Pass("off");
+        }
+        let Some(cached) = cached else {
             return self.miss(key).await;
         };
         let (freshness, age) = self.freshness(key, &cached.meta);
@@ -133,7 +131,7 @@ impl Engine {
                 Lookup::Version(Version::Cached(cached), CacheStatus::Hit { ttl })
             }
             State::StaleWhileRevalidate => {
-                self.join(key, Some(&cached));
+                let _refresh = self.join(key, Some(&cached));
                 Lookup::Version(Version::Cached(cached), CacheStatus::StaleWhileRevalidate)
             }
             State::Stale => self.revalidate(key, &cached, freshness.serves_errors(age)).await,
@@ -153,21 +151,41 @@ impl Engine {
     /// Returns whether a request for an object would be served without waiting for origin. If not,
     /// begins to fetch it.
     pub(crate) async fn is_ready(&self, key: &Key) -> bool {
-        match self.look_up(self.shared.store.peek(key.as_str())).await {
+        match self.look_up(key, self.shared.store.peek(key.as_str())).await {
             Some(cached) => {
                 let (freshness, age) = self.freshness(key, &cached.meta);
                 if freshness.state(age) != State::Fresh {
-                    self.join(key, Some(&cached));
+                    let _refresh = self.join(key, Some(&cached));
                 }
                 freshness.serves_errors(age) || freshness.state(age) != State::Stale
             }
             None => {
                 if !self.is_known_missing(key) && !self.shared.uncached.contains(key) {
-                    self.join_if_room(key);
+                    let _fetch = self.join_if_room(key);
                 }
                 false
             }
         }
+    }
+
+    /// Returns a version if the store has one that is fresh. Sends no request to origin.
+    pub(crate) async fn find_fresh(&self, key: &Key) -> Option<Version> {
+        let cached = self.look_up(key, self.shared.store.get(key.as_str())).await?;
+        let (freshness, age) = self.freshness(key, &cached.meta);
+        let is_fresh = freshness.state(age) == State::Fresh && !self.is_off();
+        is_fresh.then_some(Version::Cached(cached))
+    }
+
+    /// As [`read`](Self::read), or returns `None` if the store cannot supply the first byte.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) async fn try_read(
+        &self,
+        version: &Version,
+        options: &OpenOptions,
+    ) -> Result<Option<Object>> {
+        body::try_open(&self.shared, version, options).await
     }
 
     /// Whether an object is on its way from origin.
@@ -222,7 +240,7 @@ impl Engine {
     }
 
     /// Returns an entry with its metadata, or `None` if there is none or it cannot be read.
-    async fn look_up(&self, entry: Option<Arc<Entry>>) -> Option<CachedObject> {
+    async fn look_up(&self, key: &Key, entry: Option<Arc<Entry>>) -> Option<CachedObject> {
         let entry = entry?;
         let meta = match self.shared.store.try_meta(&entry) {
             Some(meta) => Ok(meta),
@@ -231,23 +249,31 @@ impl Engine {
                 off_thread(move || store.meta(&entry)).await
             }
         };
-        let meta =
-            meta.inspect_err(|error| tracing::debug!(%error, "metadata cannot be read")).ok()?;
+        let unreadable = |error: &Error| {
+            tracing::debug!(%error, "metadata cannot be read");
+            self.shared.forget_fetch(key);
+        };
+        let meta = meta.inspect_err(unreadable).ok()?;
         Some(CachedObject { entry, meta })
     }
 
     /// Returns the freshness of an entry, and its age.
     fn freshness(&self, key: &Key, meta: &EntryMeta) -> (Freshness, Duration) {
-        let freshness = self.shared.freshness.of(key, &meta.object.metadata, meta.response_date());
-        (freshness, meta.age_at(SystemTime::now()))
+        let freshness =
+            self.shared.options.freshness.of(key, &meta.object.metadata, meta.response_date());
+        (freshness, meta.age_at(self.shared.options.clock.now()))
     }
 
-    fn join(&self, key: &Key, cached: Option<&CachedObject>) -> Joined {
+    fn is_off(&self) -> bool {
+        self.shared.is_off.load(Ordering::SeqCst)
+    }
+
+    fn join(&self, key: &Key, cached: Option<&CachedObject>) -> Joining {
         let shared = &self.shared;
         shared.fetches.join(key, || fetch_task::begin(shared, key, cached.cloned()))
     }
 
-    fn join_if_room(&self, key: &Key) -> Option<Joined> {
+    fn join_if_room(&self, key: &Key) -> Joining {
         let shared = &self.shared;
         shared.fetches.join_if_room(key, || fetch_task::begin(shared, key, None))
     }
@@ -259,8 +285,9 @@ impl Engine {
         if let Some(reason) = self.shared.uncached.get(key) {
             return Lookup::Pass(reason);
         }
-        let Some(Joined { fetch, collapsed }) = self.join_if_room(key) else {
-            return Lookup::Pass("busy");
+        let Joined { fetch, collapsed } = match self.join_if_room(key) {
+            Ok(joined) => joined,
+            Err(reason) => return Lookup::Pass(reason),
         };
         lookup(fetch.state().await, CacheStatus::Miss { collapsed })
             .unwrap_or_else(|error| Lookup::Failed { error: duplicate(&error), had_stale: false })
@@ -270,8 +297,12 @@ impl Engine {
     /// if origin fails.
     async fn revalidate(&self, key: &Key, cached: &CachedObject, may_be_stale: bool) -> Lookup {
         let stale = || Lookup::Version(Version::Cached(cached.clone()), CacheStatus::StaleIfError);
-        let Joined { fetch, collapsed } = self.join(key, Some(cached));
-        let state = if may_be_stale {
+        let Joined { fetch, collapsed } = match self.join(key, Some(cached)) {
+            Ok(joined) => joined,
+            Err(reason) => return Lookup::Pass(reason),
+        };
+        let policy = self.shared.options.stale;
+        let state = if may_be_stale && policy == StalePolicy::AnyFailure {
             // The fetch goes on. A client with a short timeout of its own would give up here, and
             // go to the same origin.
             match tokio::time::timeout(REVALIDATION_TIMEOUT, fetch.state()).await {
@@ -285,13 +316,20 @@ impl Engine {
             // That origin refuses an object is no failure (RFC 5861, section 4): the object may
             // have been withdrawn or deleted.
             let is_refused = error.kind() == ErrorKind::PermissionDenied;
-            if may_be_stale && !is_refused {
+            let is_failure = match policy {
+                StalePolicy::AnyFailure => !is_refused,
+                StalePolicy::RetryableErrors => error.is_retryable(),
+            };
+            if may_be_stale && is_failure {
                 return stale();
             }
             Lookup::Failed { error: duplicate(&error), had_stale: !is_refused }
         })
     }
 }
+
+/// A fetch, or why none may begin.
+type Joining = std::result::Result<Joined, &'static str>;
 
 /// Converts the state of a fetch. `fetched` is the status of an object that origin sent.
 fn lookup(state: FetchState, fetched: CacheStatus) -> std::result::Result<Lookup, Arc<Error>> {

@@ -4,11 +4,12 @@
 //! | module | job |
 //! |---|---|
 //! | `lookup` | [`Engine`]: finds a version of an object, in the store or at origin; purges |
-//! | `shared` | what the engine and its fetches share |
+//! | `shared` | the options, and what the engine and its fetches share |
 //! | `fetches` | the fetches under way, at most one for each key; their states |
 //! | `fetch_task` | one request to origin: receives an object and writes it to the store |
 //! | `progress` | an object that is arriving, as its readers see it |
 //! | `version`, `body` | one version of an object; reading it, wherever its bytes are |
+//! | `write` | a write at origin, which removes what it replaces from the cache |
 //! | `origin` | parts of a version, from origin |
 //! | `freshness` | how long an object is served without a request to origin (RFC 9111) |
 //! | `counters`, `off_thread` | what is counted; work that blocks |
@@ -26,9 +27,12 @@ mod origin;
 mod progress;
 mod shared;
 mod version;
+mod write;
 
 pub(crate) use counters::Counter;
-pub(crate) use freshness::{FreshnessPolicy, Matches, Rule};
-pub(crate) use lookup::{CacheStatus, Engine, EngineOptions, Lookup};
+pub(crate) use freshness::{DEFAULT_TTL, FreshnessPolicy, Matches, Rule};
+pub(crate) use lookup::{CacheStatus, Engine, Lookup};
 pub(crate) use origin::log_failure;
+pub(crate) use shared::{Clock, EngineOptions, StalePolicy};
 pub(crate) use version::Version;
+pub(crate) use write::Write;

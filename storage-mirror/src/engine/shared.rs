@@ -1,31 +1,92 @@
 //! [`Shared`]: what the engine and its fetches share.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
 use storage_core::internal::TtlCache;
 use storage_core::{Key, Storage};
 
 use super::counters::Counters;
 use super::fetches::Fetches;
 use super::freshness::FreshnessPolicy;
-use crate::store::Store;
+use crate::store::{Limits, Store};
+
+/// What the users of an engine want to differ.
+#[derive(Debug)]
+pub(crate) struct EngineOptions {
+    pub(crate) limits: Limits,
+    /// How long a missing object counts as missing without a request to origin. Zero: not at all.
+    pub(crate) negative_ttl: Duration,
+    pub(crate) freshness: FreshnessPolicy,
+    pub(crate) stale: StalePolicy,
+    /// Whether only objects with a strong ETag are kept. Bodies of others cannot continue at origin
+    /// if the cache fails.
+    pub(crate) requires_strong_etag: bool,
+    /// Whether each failure of origin is logged, because no caller gets the error.
+    pub(crate) logs_failures: bool,
+    pub(crate) clock: Clock,
+}
+
+/// When a stale version is served because origin fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StalePolicy {
+    /// For each error but a refusal, and if origin does not respond within 800 ms.
+    AnyFailure,
+    /// For retryable errors.
+    RetryableErrors,
+}
+
+/// The clock that ages are measured with.
+#[derive(Clone)]
+pub(crate) struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Clock {
+    /// Creates a clock that a function reads.
+    pub(crate) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").finish_non_exhaustive()
+    }
+}
 
 /// The state of an engine.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) store: Store,
     pub(super) origin: Storage,
-    pub(super) freshness: FreshnessPolicy,
+    pub(super) options: EngineOptions,
     pub(super) fetches: Fetches,
     pub(super) counters: Counters,
     /// Keys without an object.
     pub(super) missing: TtlCache<()>,
     /// Keys whose objects are not kept, with the reasons.
     pub(super) uncached: TtlCache<&'static str>,
+    /// Set if the store may have an object that a write replaces. Nothing is served from then on.
+    pub(super) is_off: AtomicBool,
 }
 
 impl Shared {
     /// Remembers that there is no object, unless the key was purged since this fetch began.
     pub(super) fn remember_missing(&self, key: &Key, number: u64) {
-        self.fetches.if_current(key, number, || self.missing.insert(key, ()));
+        if !self.options.negative_ttl.is_zero() {
+            self.fetches.if_current(key, number, || self.missing.insert(key, ()));
+        }
+    }
+
+    /// Deregisters the fetch of a key whose entry cannot be read. The fetch that wrote the entry may
+    /// still be registered for a moment, and later requests must not read along from its file.
+    pub(super) fn forget_fetch(&self, key: &Key) {
+        self.fetches.remove(key);
     }
 
     /// Remembers that an object is not kept, unless the key was purged since this fetch began.

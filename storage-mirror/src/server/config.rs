@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, de};
 use storage_core::config::{Secret, byte_size, duration, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Result};
 
-use crate::engine::{EngineOptions, FreshnessPolicy, Matches, Rule};
-use crate::store::{Limits, OPEN_FILES};
+use crate::engine::{
+    Clock, DEFAULT_TTL, EngineOptions, FreshnessPolicy, Matches, Rule, StalePolicy,
+};
+use crate::store::{DEFAULT_INDEX_MEMORY, DEFAULT_MEMORY, Limits, OPEN_FILES};
 
 storage_core::options! {
     /// The options of a mirror, as its configuration file has them, all but `origin`: that is a
@@ -132,8 +134,6 @@ pub enum Ttl {
     By(BTreeMap<String, Duration>),
 }
 
-const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
-
 impl Default for Ttl {
     fn default() -> Self {
         Self::All(DEFAULT_TTL)
@@ -185,11 +185,11 @@ impl<'de> de::Visitor<'de> for TtlVisitor {
 struct Span(#[serde(deserialize_with = "duration::deserialize")] Duration);
 
 fn default_memory() -> u64 {
-    64 << 20
+    DEFAULT_MEMORY
 }
 
 fn default_index_memory() -> u64 {
-    512 << 20
+    DEFAULT_INDEX_MEMORY
 }
 
 fn default_min_rate() -> u64 {
@@ -310,7 +310,15 @@ impl MirrorConfig {
             open_files: OPEN_FILES,
         };
         let freshness = self.freshness()?;
-        Ok(EngineOptions { limits, negative_ttl: self.negative_ttl, freshness })
+        Ok(EngineOptions {
+            limits,
+            negative_ttl: self.negative_ttl,
+            freshness,
+            stale: StalePolicy::AnyFailure,
+            requires_strong_etag: false,
+            logs_failures: true,
+            clock: Clock::new(SystemTime::now),
+        })
     }
 
     fn freshness(&self) -> Result<FreshnessPolicy> {
@@ -346,6 +354,26 @@ impl MirrorConfig {
             rules,
             stale_while_revalidate: self.stale_while_revalidate,
             stale_if_error: self.stale_if_error,
+            is_upper_bound: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::config::{DeclaredOptions, Options};
+
+    use super::*;
+
+    #[test]
+    fn the_declared_defaults_are_those_of_the_driver() {
+        let required = Options::new()
+            .with("listen", "127.0.0.1:8080")
+            .with("cache_dir", "/var/cache/anystorage")
+            .with("max_size", "50GiB");
+        let declared = required.clone().with_declared_defaults(MirrorConfig::SPECS);
+        let [declared, default] =
+            [declared, required].map(|options| options.read_table::<MirrorConfig>().unwrap());
+        assert_eq!(format!("{declared:?}"), format!("{default:?}"));
     }
 }

@@ -203,6 +203,7 @@ impl Filling {
         let shared = Arc::clone(&fill.shared);
         let entry = Arc::new(Entry::new(&*fill.key, fill.id, *layout));
         let course = Arc::clone(&fill.course);
+        let _removing = shared.removing();
         let replaced = {
             let _no_purge_now = course.committing();
             if course.is_purged() {
@@ -277,6 +278,7 @@ impl Reservation {
         let full = || {
             Error::new(ErrorKind::StorageFull, "fills under way have been promised all of max_size")
         };
+        let _removing = shared.removing();
         let room = shared.index().make_room(bytes).ok_or_else(full)?;
         let reservation = Self { shared: Arc::clone(shared), bytes };
         shared.removed(room.reserved - bytes, &room.left);

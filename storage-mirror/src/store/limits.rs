@@ -3,6 +3,11 @@
 /// How many files are kept open, unless a test chooses otherwise.
 pub(crate) const OPEN_FILES: u64 = 512;
 
+/// How much memory bodies and metadata that are read again take, unless configured.
+pub(crate) const DEFAULT_MEMORY: u64 = 64 << 20;
+/// How much memory the index takes, unless configured.
+pub(crate) const DEFAULT_INDEX_MEMORY: u64 = 512 << 20;
+
 /// The bounds of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
@@ -26,12 +31,11 @@ impl Limits {
     /// 512 open files.
     #[cfg(test)]
     pub(crate) fn new(max_size: u64) -> Self {
-        let mib = 1024 * 1024;
         Self {
             max_size,
             max_object_size: None,
-            memory: 64 * mib,
-            index_memory: 512 * mib,
+            memory: DEFAULT_MEMORY,
+            index_memory: DEFAULT_INDEX_MEMORY,
             open_files: OPEN_FILES,
         }
     }

@@ -54,7 +54,7 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use storage_core::Result;
@@ -69,7 +69,9 @@ use read::Handle;
 pub(crate) use entry::Entry;
 pub(crate) use fill::{Fill, Filling, Tail};
 pub(crate) use layout::BLOCK;
-pub(crate) use limits::{Limits, OPEN_FILES, Recovered, Usage};
+pub(crate) use limits::{
+    DEFAULT_INDEX_MEMORY, DEFAULT_MEMORY, Limits, OPEN_FILES, Recovered, Usage,
+};
 pub(crate) use memory::MAX_IN_MEMORY;
 pub(crate) use meta::EntryMeta;
 pub(crate) use read::Reader;
@@ -90,6 +92,10 @@ pub(crate) struct Store {
 struct Shared {
     limits: Limits,
     index: Mutex<Index>,
+    /// Read while entries that have left the index have their files removed. A purge waits for them:
+    /// otherwise the file of an evicted entry could outlive the purge of its key in a process that
+    /// is killed then.
+    removals: RwLock<()>,
     fills: Fills,
     handles: Pool<Arc<Handle>>,
     memory: Pool<Bytes>,
@@ -115,6 +121,7 @@ impl Store {
         index.put_back_all(found.entries, order.as_ref());
         let shared = Shared {
             index: Mutex::new(index),
+            removals: RwLock::default(),
             fills: Fills::default(),
             handles: Pool::new(limits.open_files),
             memory: Pool::new(limits.memory - limits.memory / METADATA_SHARE),
@@ -193,6 +200,16 @@ impl Shared {
     // Nothing panics while the lock is held, so a poisoned one holds a sound index all the same.
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held from before entries leave the index until their files are removed.
+    fn removing(&self) -> RwLockReadGuard<'_, ()> {
+        self.removals.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the files of all entries that have left the index are removed.
+    fn wait_for_removals(&self) {
+        drop(self.removals.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn next_id(&self) -> u64 {

@@ -20,11 +20,27 @@ impl Store {
     /// What the operating system says about removing; the entry may be there still.
     pub(crate) fn purge(&self, key: &str) -> Result<bool> {
         self.shared.fills.purge(key);
+        self.shared.wait_for_removals();
         let entry = self.shared.index().peek(key);
         match entry {
             Some(entry) => self.shared.purge_all(&[entry]).map(|purged| purged > 0),
             None => Ok(false),
         }
+    }
+
+    /// As [`purge`](Self::purge), for several keys. Returns how many entries there were.
+    ///
+    /// # Errors
+    /// As [`purge`](Self::purge); some entries may be gone then.
+    pub(crate) fn purge_keys<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Result<usize> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        keys.iter().for_each(|key| self.shared.fills.purge(key));
+        self.shared.wait_for_removals();
+        let entries: Vec<_> = {
+            let index = self.shared.index();
+            keys.iter().filter_map(|key| index.peek(key)).collect()
+        };
+        if entries.is_empty() { Ok(0) } else { self.shared.purge_all(&entries) }
     }
 
     /// The same for all keys that begin with a text, taken literally. How many entries there were.
@@ -33,6 +49,7 @@ impl Store {
     /// As [`purge`](Self::purge); some entries may be gone then.
     pub(crate) fn purge_prefix(&self, prefix: &str) -> Result<usize> {
         self.shared.fills.purge_prefix(prefix);
+        self.shared.wait_for_removals();
         let (mut purged, mut after) = (0, None::<Arc<Entry>>);
         loop {
             let page =

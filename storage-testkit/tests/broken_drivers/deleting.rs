@@ -37,7 +37,7 @@ fn a_deletion_that_does_nothing_is_caught() {
     ]);
 }
 
-// What is missing may be a trouble to a backend, and is none to its callers.
+// A missing object is an error of the backend, but not of `delete_many`.
 flawed_delete_many!(MissesTheMissing, |inner, keys| {
     let mut results = Vec::new();
     for key in keys {
@@ -85,7 +85,7 @@ fn a_single_result_for_a_key_that_is_given_twice_is_caught() {
     caught::<AnswersOnceForEachKey>(&["delete_many::a_key_that_is_given_twice_is_deleted"]);
 }
 
-// What one key gets, all get.
+// One failed key fails all.
 flawed_delete_many!(OneAnswerForAll, |inner, keys| {
     if keys.iter().any(|key| key.segments().any(|segment| segment.len() > 255)) {
         let refusal = || Error::new(ErrorKind::InvalidKey, "a name in the request is too long");
@@ -127,7 +127,7 @@ fn a_deletion_of_all_that_begins_with_a_key_is_caught() {
     ]);
 }
 
-// Keys are text in XML, and somebody forgot.
+// Keys are text in XML, and must be escaped.
 flawed_delete_many!(DoesNotEscape, |inner, keys| {
     let read =
         |key: &Key| key.as_str().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");

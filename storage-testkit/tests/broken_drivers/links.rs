@@ -101,7 +101,7 @@ fn a_download_link_for_uploading_is_caught() {
 flawed_url!(DoesNotEncode, |inner, key, options| {
     let link = inner.link(key, options)?;
     let query = link.query().map(|query| format!("?{query}")).unwrap_or_default();
-    // As a driver does that writes the key into a text and parses that.
+    // Like a driver that writes the key into a text and parses the text.
     let url = format!("{}{key}{query}", Sound::base()).parse();
     Ok(link.with_url(url.map_err(|error| Error::unexpected("no URL", error))?))
 });
@@ -170,7 +170,7 @@ fn a_form_that_ignores_any_name_is_caught() {
 
 flawed_url!(FieldsInTheUrl, |inner, key, options| {
     let mut form = inner.link(key, options)?;
-    // What is in the path is not hidden.
+    // `Debug` does not hide the path.
     let mut url = form.url()?;
     for (_, value) in &form.fields {
         url =
@@ -198,7 +198,7 @@ fn a_link_that_is_not_stable_is_caught() {
     caught::<NeverStable>(&["url::a_stable_link_stays_the_same"]);
 }
 
-// Counts the time from the beginning of the window, and adds nothing for it.
+// Counts the lifetime from the start of the window, without adding the window.
 flawed_url!(EndsWithinItsWindow, |inner, key, options| {
     let mut link = inner.link(key, options)?;
     link.expires_at = link.expires_at.map(|end| end - options.stable_for.unwrap_or_default());

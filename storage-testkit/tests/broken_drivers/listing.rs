@@ -339,7 +339,7 @@ fn a_start_after_that_is_ignored_is_caught() {
 }
 
 flawed_list!(ComparesKeys, |inner, prefix, options| {
-    // Skips keys before it rolls them up, so a prefix comes again as long as one of its keys is
+    // Skips keys before it rolls them up, so that a prefix is repeated while one of its keys is
     // left.
     let rest = inner.memory.list(prefix, &self::options(None, options.start_after.as_deref()));
     roll_up(rest, prefix, &self::options(options.delimiter.as_deref(), None))

@@ -1,6 +1,6 @@
 //! Proves that the suite detects faults: drivers with one flaw each, and the cases that fail on it.
 
-// All of it is test code, where a panic is how a test fails.
+// All of it is test code, where a panic is a failure of the test.
 #![allow(clippy::unwrap_used)]
 
 mod copying;

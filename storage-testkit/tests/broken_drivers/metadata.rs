@@ -62,7 +62,7 @@ struct MetadataOutlives {
     sidecars: Notes<Metadata>,
 }
 flawed_save!(MetadataOutlives, |flaw, inner, key, payload, options| {
-    // A sidecar that is found again where the new object has none of its own.
+    // A new object without a sidecar gets the old sidecar.
     let left = flaw.sidecars.lock().unwrap().insert(key.clone(), options.metadata.clone());
     let is_new = !inner.memory.exists(key).await?;
     save_with(inner, key, payload, options, |metadata| {
@@ -290,7 +290,7 @@ fn metadata_that_two_objects_share_is_caught() {
 #[derive(Default)]
 struct DropsChecksums;
 flawed_save!(DropsChecksums, |_flaw, inner, key, payload, options| {
-    // The checks run, but what they found is not kept.
+    // The checks run, but their results are not kept.
     let (bytes, _) = payload.into_bytes().await?;
     inner.memory.save(key, bytes.into(), options).await
 });

@@ -192,7 +192,7 @@ flawed_save!(IfMatchTouches, |_flaw, inner, key, payload, options| {
     let SaveMode::IfMatch(_) = &options.mode else {
         return inner.memory.save(key, payload, options).await;
     };
-    // Takes the version before it knows that the payload is whole.
+    // Changes the version before the payload is complete.
     let old = inner.memory.open(key, &Default::default()).await?.bytes().await?;
     inner.memory.save(key, old.into(), options).await?;
     inner.memory.save(key, payload, &in_mode(options, SaveMode::Overwrite)).await
@@ -240,7 +240,7 @@ flawed_save!(NumbersNames, |_flaw, inner, key, payload, options| {
     if options.mode != SaveMode::UniqueName || !inner.memory.exists(key).await? {
         return inner.memory.save(key, payload, options).await;
     }
-    // Forgets that there may be no room for a number.
+    // Ignores that a number may exceed the maximum length.
     inner.memory.save(&Key::new(format!("{key}_1"))?, payload, options).await
 });
 

@@ -32,7 +32,7 @@ pub(crate) fn in_trouble(swallows: Verb) -> Storage {
 }
 
 impl InTrouble {
-    fn answer<T>(&self, verb: Verb, absent: Result<T>) -> Result<T> {
+    fn result<T>(&self, verb: Verb, absent: Result<T>) -> Result<T> {
         if self.swallows == verb {
             return absent;
         }
@@ -56,46 +56,46 @@ impl Driver for InTrouble {
         _payload: Payload,
         _options: &SaveOptions,
     ) -> Result<ObjectMeta> {
-        self.answer(Verb::None, Err(Error::not_found()))
+        self.result(Verb::None, Err(Error::not_found()))
     }
 
     async fn open(&self, _key: &Key, _options: &OpenOptions) -> Result<Object> {
-        self.answer(Verb::Open, Err(Error::not_found()))
+        self.result(Verb::Open, Err(Error::not_found()))
     }
 
     async fn stat(&self, _key: &Key) -> Result<ObjectMeta> {
-        self.answer(Verb::Stat, Err(Error::not_found()))
+        self.result(Verb::Stat, Err(Error::not_found()))
     }
 
     async fn exists(&self, _key: &Key) -> Result<bool> {
-        self.answer(Verb::Exists, Ok(false))
+        self.result(Verb::Exists, Ok(false))
     }
 
     async fn delete(&self, _key: &Key) -> Result<()> {
-        self.answer(Verb::Delete, Ok(()))
+        self.result(Verb::Delete, Ok(()))
     }
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
-        keys.iter().map(|_| self.answer(Verb::DeleteMany, Ok(()))).collect()
+        keys.iter().map(|_| self.result(Verb::DeleteMany, Ok(()))).collect()
     }
 
     async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
-        self.answer(Verb::Delete, Ok(()))
+        self.result(Verb::Delete, Ok(()))
     }
 
     fn list(&self, _prefix: &Prefix, _options: &ListOptions) -> EntryStream {
-        match self.answer(Verb::List, Ok(())) {
+        match self.result(Verb::List, Ok(())) {
             Ok(()) => stream::empty().boxed(),
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
     }
 
     async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
-        self.answer(Verb::None, Err(Error::not_found()))
+        self.result(Verb::None, Err(Error::not_found()))
     }
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
-        self.answer(Verb::None, Err(Error::not_found()))
+        self.result(Verb::None, Err(Error::not_found()))
     }
 }
 

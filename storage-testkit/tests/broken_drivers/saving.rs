@@ -148,7 +148,7 @@ flawed_save!(AppendsOnOverwrite, |_flaw, inner, key, payload, options| {
     let (mut bytes, checksums) =
         payload.into_bytes().await.map(|(bytes, sums)| (bytes.to_vec(), sums))?;
     if let Ok(object) = inner.memory.open(key, &Default::default()).await {
-        // The tail of a longer old version shows.
+        // The end of a longer old version remains.
         bytes.extend(object.bytes().await?.get(bytes.len()..).unwrap_or_default());
     }
     let mut meta = inner.memory.save(key, bytes.into(), options).await?;
@@ -219,7 +219,7 @@ struct OneAtATime {
     lock: Mutex<()>,
 }
 flawed_save!(OneAtATime, |flaw, inner, key, payload, options| {
-    // Who finds the lock taken gives up, so that the case need not wait for its time limit.
+    // A save that finds the lock taken fails, so that the case does not run into its time limit.
     let _guard = flaw
         .lock
         .try_lock()
@@ -305,7 +305,7 @@ fn a_lock_that_a_failed_save_leaves_is_caught() {
 struct AlwaysCorrupt;
 flawed_save!(AlwaysCorrupt, |_flaw, inner, key, payload, options| {
     let (bytes, checksums) = payload.into_bytes().await?;
-    // Compares the value in another encoding than the backend's.
+    // Compares the value in another encoding than that of the backend.
     if !checksums.is_empty() {
         return Err(Error::new(ErrorKind::Integrity, "the checksums differ"));
     }

@@ -18,7 +18,7 @@ fn conflict() -> Error {
 
 /// Returns whether an object exists below this key, or at a parent of it.
 async fn is_in_the_way(inner: &Sound, key: &Key) -> Result<bool> {
-    // Below a key of full length there is room for nothing.
+    // No valid key is below a key of maximum length.
     if let Ok(directory) = Prefix::new(format!("{key}/"))
         && inner.memory.list(&directory, &ListOptions::default()).next().await.is_some()
     {

@@ -1,15 +1,15 @@
-//! [`Backoff`]: how often to try again, and how long to wait before.
+//! [`Backoff`]: how many times to retry a call, and how long to wait before each retry.
 
 use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Error, Operation, Result};
 
-/// The longest that a backend's own wish to be left alone is waited for.
+/// The longest wait that a backend can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Exponential backoff with full jitter: before the n-th further attempt, a random time of up to
-/// `base * 2^(n-1)`, at most `cap`. So the callers whom one hiccup has hit at once come back apart.
+/// Exponential backoff with full jitter: before the n-th retry, a random wait of up to
+/// `base * 2^(n-1)`, at most `cap`. So the retries of calls that failed together are spread out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Backoff {
     pub(super) retries: u32,
@@ -18,7 +18,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Makes a call until it succeeds, fails for good or the attempts are used up.
+    /// Repeats a call until it succeeds, fails permanently or no retries are left.
     pub(super) async fn run<T, F>(
         &self,
         operation: Operation,
@@ -36,32 +36,32 @@ impl Backoff {
         }
     }
 
-    /// No failure so far.
+    /// Returns a counter without failures.
     pub(super) fn attempts(self, operation: Operation) -> Attempts {
         Attempts { backoff: self, operation, failures: 0 }
     }
 
-    fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
+    fn wait(&self, failures: u32, requested: Option<Duration>) -> Duration {
         let doubled = 1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
         let longest = self.base.saturating_mul(doubled).min(self.cap);
         let jitter = Duration::try_from_secs_f64(longest.as_secs_f64() * random_fraction())
             .unwrap_or(longest);
-        // On top of what the backend asks for, which it may ask of many at once.
-        asked.unwrap_or_default().min(MAX_RETRY_AFTER).saturating_add(jitter)
+        // Added to the wait that the backend requests, which many clients may get at once.
+        requested.unwrap_or_default().min(MAX_RETRY_AFTER).saturating_add(jitter)
     }
 }
 
-/// From 0 to 1; 1, the longest wait, if the system has no random numbers.
+/// Returns a number from 0 to 1; 1, the longest wait, if the system provides no random numbers.
 fn random_fraction() -> f64 {
     getrandom::u64().map_or(1.0, |random| random as f64 / u64::MAX as f64)
 }
 
-/// Whether this answer of many is one to ask for again.
-pub(super) fn is_to_be_repeated(answer: &Result<()>) -> bool {
-    answer.as_ref().is_err_and(Error::is_retryable)
+/// Returns whether the call for this result of many can be repeated.
+pub(super) fn is_retryable(result: &Result<()>) -> bool {
+    result.as_ref().is_err_and(Error::is_retryable)
 }
 
-/// The failures of one call since it last got on.
+/// The failures of one call since its last progress.
 #[derive(Debug)]
 pub(super) struct Attempts {
     backoff: Backoff,
@@ -70,8 +70,8 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Waits until it is time to try again after this error; gives the error back if it is not to
-    /// be.
+    /// Waits until the time of the next attempt after this error. Returns the error if there is no
+    /// further attempt.
     pub(super) async fn after(&mut self, error: Error) -> Result<()> {
         if !error.is_retryable() {
             return Err(error);
@@ -83,24 +83,26 @@ impl Attempts {
         Ok(())
     }
 
-    /// For a call with many answers: waits until it is time to ask again for those that are to be
-    /// repeated. `false` if there are none, or no attempts are left; then their errors say so.
-    pub(super) async fn after_all(&mut self, answers: &mut [Result<()>]) -> bool {
-        let repeated = || {
-            answers
+    /// Waits until the time of the next attempt of a call with many results.
+    ///
+    /// Returns `false` if no result is retryable, or if no attempts are left. Then the errors state
+    /// the number of attempts.
+    pub(super) async fn after_all(&mut self, results: &mut [Result<()>]) -> bool {
+        let retryable = || {
+            results
                 .iter()
-                .filter(|answer| is_to_be_repeated(answer))
-                .filter_map(|answer| answer.as_ref().err())
+                .filter(|result| is_retryable(result))
+                .filter_map(|result| result.as_ref().err())
         };
-        // One wait is for all of them, so as long as the one that asks for the longest.
-        let Some(error) = repeated().max_by_key(|error| error.retry_after()) else { return false };
+        // One wait covers all of them, so it is the longest that any of them requests.
+        let Some(error) = retryable().max_by_key(|error| error.retry_after()) else { return false };
         if self.failures < self.backoff.retries {
             self.wait(error).await;
             return true;
         }
-        for answer in answers.iter_mut().filter(|answer| is_to_be_repeated(answer)) {
-            let given = std::mem::replace(answer, Ok(()));
-            *answer = given.map_err(|error| self.given_up(error));
+        for result in results.iter_mut().filter(|result| is_retryable(result)) {
+            let failed = std::mem::replace(result, Ok(()));
+            *result = failed.map_err(|error| self.given_up(error));
         }
         false
     }
@@ -125,7 +127,7 @@ impl Attempts {
         tokio::time::sleep(wait).await;
     }
 
-    /// It got on: the count begins anew.
+    /// Resets the count after progress.
     pub(super) fn progress(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! The body of an open object that goes on where it broke off.
+//! [`Resuming`]: resumes the body of an open object where it broke off.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use crate::range::ByteRange;
 
 type Chunks = BoxStream<'static, Result<Bytes>>;
 
-/// What it takes to open the rest of a body.
+/// Opens the rest of a body.
 pub(super) struct Resuming {
     inner: Arc<dyn Driver>,
     key: Key,
-    /// Strong: nothing else proves that the rest is of the same version.
+    /// A strong ETag, which alone proves that the rest is of the same version.
     etag: ETag,
     rest: Range<u64>,
     attempts: Attempts,
 }
 
 impl Resuming {
-    /// Creates it for the body of an object just opened. Returns `None` without a strong ETag, and
-    /// without a size, which marks the end of the body.
+    /// Returns one for the body of an object, or `None` if the object has no strong ETag or no
+    /// known size, which marks the end of the body.
     pub(super) fn new(
         inner: &Arc<dyn Driver>,
         key: &Key,
@@ -49,7 +49,7 @@ impl Resuming {
         })
     }
 
-    /// The chunks, and those that it takes to complete them.
+    /// Returns the chunks of the body, and after an error those of the reopened object.
     pub(super) fn body(self, chunks: Chunks) -> Chunks {
         stream::unfold(Some((self, chunks)), |body| async {
             let (mut resuming, mut chunks) = body?;
@@ -64,14 +64,14 @@ impl Resuming {
     async fn next(&mut self, chunks: &mut Chunks) -> Option<Result<Bytes>> {
         loop {
             let error = match chunks.next().await {
-                // No progress, and no chunk that anybody wants.
+                // An empty chunk is no progress.
                 Some(Ok(chunk)) if chunk.is_empty() => continue,
                 Some(Ok(chunk)) => {
                     self.rest.start = self.rest.start.saturating_add(chunk.len() as u64);
                     self.attempts.progress();
                     return Some(Ok(chunk));
                 }
-                // Whatever failed then, the bytes are all there.
+                // All bytes have arrived before the error.
                 Some(Err(error)) if self.rest.is_empty() && error.is_retryable() => return None,
                 Some(Err(error)) => error,
                 None if self.rest.is_empty() => return None,
@@ -101,7 +101,7 @@ impl Resuming {
     }
 
     async fn reopen(&self) -> Result<Chunks> {
-        // The other conditions of the first open have been met, for this version.
+        // This version has met the other conditions of the first open.
         let options = OpenOptions {
             range: Some(ByteRange::from(self.rest.clone())),
             if_match: Some(self.etag.clone()),
@@ -113,7 +113,7 @@ impl Resuming {
         self.check_version(object.meta())?;
         if object.range() != self.rest {
             let message = format!(
-                "asked for the bytes {:?}, the driver answered with {:?}",
+                "requested the bytes {:?}, and the driver returned {:?}",
                 self.rest,
                 object.range()
             );
@@ -122,7 +122,7 @@ impl Resuming {
         Ok(object.into_stream().boxed())
     }
 
-    /// Two versions are never spliced, even if the driver takes no notice of `if_match`.
+    /// Refuses another version, even if the driver ignores `if_match`.
     fn check_version(&self, meta: &ObjectMeta) -> Result<()> {
         if meta.etag.as_ref().is_some_and(|etag| etag.strong_eq(&self.etag)) {
             return Ok(());

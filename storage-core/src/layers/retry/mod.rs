@@ -1,4 +1,4 @@
-//! [`Retry`]: tries again what failed for a reason that passes.
+//! [`Retry`]: repeats calls that failed for a temporary reason.
 
 mod backoff;
 mod body;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::backoff::{Backoff, is_to_be_repeated};
+use self::backoff::{Backoff, is_retryable};
 use self::body::Resuming;
 use self::listing::Relisting;
 use crate::driver::Driver;
@@ -25,37 +25,37 @@ use crate::options::{
 };
 use crate::payload::Payload;
 
-/// Tries a call again when its error [is retryable](Error::is_retryable), up to a number of times.
+/// Repeats a call when its error [is retryable](Error::is_retryable), up to a number of times.
 ///
-/// Before the n-th further attempt it waits a random time of up to 100 ms * 2^(n-1), at most 10 s
-/// ([`with_backoff`](Self::with_backoff) sets both); and before that for as long as the backend
-/// [asked](Error::retry_after), at most a minute. Errors that no waiting helps against, `NotFound`
-/// for one, pass through at once.
+/// Before the n-th retry it waits for as long as the backend
+/// [requests](Error::retry_after), at most 60 s, and then for a random time of up to
+/// 100 ms * 2^(n-1), at most 10 s. [`with_backoff`](Self::with_backoff) sets the last two. Other
+/// errors, such as `NotFound`, are returned at once.
 ///
-/// | verb | is tried again |
+/// | verb | is retried |
 /// |---|---|
 /// | `stat`, `exists`, `delete`, `url` | always |
-/// | `delete_many` | for the keys whose error is retryable, alone |
+/// | `delete_many` | for the keys whose error is retryable |
 /// | `save` | if the payload [can be replayed](Payload::is_replayable), which a stream cannot |
-/// | `save` in another mode than overwriting, `copy` with `create_new` | after `RateLimited` only |
+/// | `save` in a mode other than `Overwrite`, `copy` with `create_new` | after `RateLimited` only |
 /// | `copy` | if it may overwrite |
-/// | `open` | always; and a body that breaks off goes on where it did |
-/// | `list` | from after the last entry, so that none is told twice or left out |
-/// | an error after which a listing continues | likewise; passed on when the attempts are used up |
+/// | `open` | always; a body that breaks off resumes at the next byte |
+/// | `list` | after the last entry, so that no entry is repeated or skipped |
+/// | an error after which a listing continues | in the same way; yielded when no retries are left |
 ///
-/// A conditional save is left alone because a failure does not say that nothing happened: if the
-/// first attempt has succeeded and its answer was lost, the second would report the caller's own
-/// object as another's. Only `RateLimited` says that the backend did not even begin. For the same
-/// reason an unconditional save or a delete can happen twice, the second time after somebody else's
-/// save.
+/// A conditional save is not retried, because its failure does not prove that nothing happened. If
+/// the first attempt succeeded and its response was lost, the second would report the caller's own
+/// object as another's. Only `RateLimited` proves that the backend did not begin. For the same
+/// reason an unconditional save or a delete can happen twice, the second time after another
+/// client's save.
 ///
-/// A body that streams and breaks off, or ends early, is opened again at the next byte, if the
-/// object has a strong ETag and the backend still has that very version; else the error is passed
-/// on. Two versions are never spliced. Each chunk and each entry is progress, after which the full
-/// number of attempts is there again.
+/// A body that breaks off or ends early is opened again at the next byte, if the object has a
+/// strong ETag and the backend still has that version. Otherwise the error is returned. Bytes of
+/// two versions are never mixed. After each chunk and each entry, the full number of retries is
+/// available again.
 ///
-/// Dropping the future stops the attempt or the waiting. Each new attempt is told at debug level
-/// through `tracing`.
+/// Dropping the future stops the attempt or the wait. Each retry is an event at debug level of
+/// `tracing`.
 ///
 /// ```
 /// use storage_core::{Memory, layers::Retry};
@@ -69,7 +69,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Wraps a driver; up to `retries` further attempts, none for 0.
+    /// Wraps a driver and retries each call up to `retries` times. 0 disables retries.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, retries: u32) -> Self {
         let backoff =
@@ -77,8 +77,8 @@ impl Retry {
         Self { inner, backoff }
     }
 
-    /// Sets the longest wait before the first further attempt, which doubles with each, and the
-    /// longest before any.
+    /// Sets the longest wait before the first retry, which doubles with each further one, and the
+    /// upper bound of the wait before any retry. Default to 100 ms and 10 s.
     #[must_use]
     pub fn with_backoff(mut self, base: Duration, cap: Duration) -> Self {
         (self.backoff.base, self.backoff.cap) = (base, cap);
@@ -86,8 +86,8 @@ impl Retry {
     }
 }
 
-/// Whether the backend has refused to begin, so that certainly nothing happened.
-fn not_begun(error: &Error) -> bool {
+/// Returns whether the error proves that the backend has changed nothing.
+fn has_no_effect(error: &Error) -> bool {
     error.kind() == ErrorKind::RateLimited
 }
 
@@ -99,13 +99,15 @@ impl Driver for Retry {
         let mut attempts = self.backoff.attempts(Operation::Save);
         let mut payload = payload;
         loop {
-            let again = payload.replay();
+            let replay = payload.replay();
             let error = match self.inner.save(key, payload, options).await {
                 Ok(saved) => return Ok(saved),
                 Err(error) => error,
             };
-            payload = match again {
-                Some(again) if options.mode == SaveMode::Overwrite || not_begun(&error) => again,
+            payload = match replay {
+                Some(replay) if options.mode == SaveMode::Overwrite || has_no_effect(&error) => {
+                    replay
+                }
                 _ => return Err(error),
             };
             attempts.after(error).await?;
@@ -134,19 +136,16 @@ impl Driver for Retry {
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         let mut attempts = self.backoff.attempts(Operation::Delete);
-        let mut answers = self.inner.delete_many(keys).await;
-        while attempts.after_all(&mut answers).await {
-            let failed: Vec<_> = answers
-                .iter_mut()
-                .zip(keys)
-                .filter(|(answer, _)| is_to_be_repeated(answer))
-                .collect();
-            let (answers, keys): (Vec<_>, Vec<_>) =
-                failed.into_iter().map(|(answer, key)| (answer, key.clone())).unzip();
-            let again = self.inner.delete_many(&keys).await;
-            answers.into_iter().zip(again).for_each(|(answer, again)| *answer = again);
+        let mut results = self.inner.delete_many(keys).await;
+        while attempts.after_all(&mut results).await {
+            let failed: Vec<_> =
+                results.iter_mut().zip(keys).filter(|(result, _)| is_retryable(result)).collect();
+            let (failed, keys): (Vec<_>, Vec<_>) =
+                failed.into_iter().map(|(result, key)| (result, key.clone())).unzip();
+            let retried = self.inner.delete_many(&keys).await;
+            failed.into_iter().zip(retried).for_each(|(result, retried)| *result = retried);
         }
-        answers
+        results
     }
 
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
@@ -162,10 +161,10 @@ impl Driver for Retry {
         let mut attempts = self.backoff.attempts(Operation::Copy);
         loop {
             match self.inner.copy(from, to, options).await {
-                Err(error) if options.mode == CopyMode::Overwrite || not_begun(&error) => {
+                Err(error) if options.mode == CopyMode::Overwrite || has_no_effect(&error) => {
                     attempts.after(error).await?
                 }
-                answer => return answer,
+                result => return result,
             }
         }
     }

@@ -1,0 +1,18 @@
+//! `copy`: at origin.
+
+use storage_core::{CopyOptions, Key, Result};
+
+use super::directory::Directory;
+use super::shared::Shared;
+
+pub(super) async fn copy(
+    shared: &Shared,
+    from: &Key,
+    to: &Key,
+    options: &CopyOptions,
+) -> Result<()> {
+    let write = Directory::begin_write(&shared.directory, vec![to.clone()]).await;
+    let copied = shared.origin.copy(from, to, options).await;
+    write.end(copied.is_ok()).await;
+    copied
+}

@@ -1,0 +1,21 @@
+//! `delete` and `delete_many`: at origin.
+
+use storage_core::{Key, Result};
+
+use super::directory::Directory;
+use super::shared::Shared;
+
+pub(super) async fn delete(shared: &Shared, key: &Key) -> Result<()> {
+    let write = Directory::begin_write(&shared.directory, vec![key.clone()]).await;
+    let deleted = shared.origin.delete(key).await;
+    write.end(deleted.is_ok()).await;
+    deleted
+}
+
+pub(super) async fn delete_many(shared: &Shared, keys: &[Key]) -> Vec<Result<()>> {
+    let write = Directory::begin_write(&shared.directory, keys.to_vec()).await;
+    let deleted = shared.origin.delete_many(keys).await;
+    let are_all_deleted = deleted.len() == keys.len() && deleted.iter().all(Result::is_ok);
+    write.end(are_all_deleted).await;
+    deleted
+}

@@ -1,0 +1,83 @@
+//! `open`: from the cache, or from origin.
+
+use storage_core::{Error, Key, Object, OpenOptions, Result};
+
+use super::shared::Shared;
+use crate::engine::{CacheStatus, Engine, Lookup};
+
+/// How often the cache is asked. The second time the entry has left that could not be read.
+const ATTEMPTS: usize = 2;
+
+pub(super) async fn open(shared: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
+    let cached = match shared.engine_for(options).await {
+        Some(engine) if options.range.is_some() => {
+            open_range(shared, &engine, key, options).await?
+        }
+        Some(engine) => open_whole(shared, &engine, key, options).await?,
+        None => None,
+    };
+    if let Some(object) = cached {
+        return Ok(object);
+    }
+    shared.opens.bypassed.add(1);
+    shared.origin.open(key, options).await
+}
+
+impl Shared {
+    /// Returns the engine unless the open is conditional or the cache is off.
+    async fn engine_for(&self, options: &OpenOptions) -> Option<Engine> {
+        let is_conditional = options.if_match.is_some()
+            || options.if_none_match.is_some()
+            || options.if_modified_since.is_some();
+        if is_conditional { None } else { self.directory.engine().await }
+    }
+}
+
+/// Returns a range of an object that is in the store and fresh.
+async fn open_range(
+    shared: &Shared,
+    engine: &Engine,
+    key: &Key,
+    options: &OpenOptions,
+) -> Result<Option<Object>> {
+    let Some(version) = engine.find_fresh(key).await else { return Ok(None) };
+    let object = engine.try_read(&version, options).await?;
+    if object.is_some() {
+        shared.opens.hits.add(1);
+    }
+    Ok(object)
+}
+
+/// Returns an object from the store, or as it arrives from origin. Returns `None` if it is not
+/// kept.
+async fn open_whole(
+    shared: &Shared,
+    engine: &Engine,
+    key: &Key,
+    options: &OpenOptions,
+) -> Result<Option<Object>> {
+    for _ in 0..ATTEMPTS {
+        let (version, status) = match engine.find(key).await {
+            Lookup::Version(version, status) => (version, status),
+            Lookup::Pass(reason) => {
+                tracing::debug!(reason, "an open bypasses the cache");
+                return Ok(None);
+            }
+            Lookup::Missing { .. } => return Err(Error::not_found()),
+            Lookup::Failed { error, .. } => return Err(error),
+        };
+        if let Some(object) = engine.try_read(&version, options).await? {
+            let opens = &shared.opens;
+            match status {
+                CacheStatus::Miss { .. } | CacheStatus::Replaced { .. } => opens.fetched.add(1),
+                CacheStatus::StaleIfError => {
+                    opens.hits.add(1);
+                    opens.stale_hits.add(1);
+                }
+                _ => opens.hits.add(1),
+            }
+            return Ok(Some(object));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,25 @@
+//! `save`: to origin.
+
+use storage_core::{Key, ObjectMeta, Payload, Result, SaveOptions};
+
+use super::directory::Directory;
+use super::shared::Shared;
+
+pub(super) async fn save(
+    shared: &Shared,
+    key: &Key,
+    payload: Payload,
+    options: &SaveOptions,
+) -> Result<ObjectMeta> {
+    let write = Directory::begin_write(&shared.directory, vec![key.clone()]).await;
+    let saved = shared.origin.save(key, payload, options).await;
+    write.end(saved.is_ok()).await;
+    // With `SaveMode::UniqueName` the object has another key, which another process may have
+    // deleted a short while ago.
+    if let Ok(meta) = &saved
+        && meta.key != *key
+    {
+        Directory::begin_write(&shared.directory, vec![meta.key.clone()]).await.end(true).await;
+    }
+    saved
+}

@@ -1,0 +1,110 @@
+//! [`Write`]: a write of objects at origin, which removes what it replaces from the cache.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use storage_core::{Key, Result};
+
+use super::lookup::Engine;
+use super::off_thread::off_thread;
+use super::shared::Shared;
+
+/// A write at origin that is under way.
+///
+/// From [`begin`](Self::begin) until its end nothing of its keys is in the cache, no fetch of them
+/// begins, and no earlier fetch of them is kept. If it is dropped before [`end`](Self::end), or
+/// fails, origin may still carry it out. The keys then bypass the cache for a minute.
+#[derive(Debug)]
+pub(crate) struct Write {
+    shared: Arc<Shared>,
+    keys: Vec<Key>,
+    has_ended: bool,
+}
+
+impl Write {
+    /// Removes the objects from the cache. The write may begin when this returns `Ok`.
+    ///
+    /// # Errors
+    /// As [`Store::purge_keys`](crate::store::Store::purge_keys). The store may still have what the
+    /// write replaces, so the engine serves nothing any more.
+    pub(crate) async fn begin(engine: &Engine, keys: Vec<Key>) -> Result<Self> {
+        let shared = Arc::clone(&engine.shared);
+        shared.fetches.begin_write(&keys);
+        let write = Self { shared, keys, has_ended: false };
+        write.purge().await?;
+        Ok(write)
+    }
+
+    /// Ends the write. `succeeded` if its outcome is certain.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub(crate) async fn end(mut self, succeeded: bool) -> Result<()> {
+        let purged = self.purge().await;
+        self.has_ended = succeeded && purged.is_ok();
+        purged
+    }
+
+    async fn purge(&self) -> Result<()> {
+        let (shared, keys) = (Arc::clone(&self.shared), self.keys.clone());
+        off_thread(move || purge(&shared, &keys)).await
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            invalidate(&self.shared, &self.keys);
+        }
+        self.shared.fetches.end_write(&self.keys);
+    }
+}
+
+impl Engine {
+    /// Removes objects whose state at origin is uncertain, and has their keys bypass the cache for
+    /// a minute. Blocks on the disk if there are such objects.
+    pub(crate) fn invalidate(&self, keys: &[Key]) {
+        invalidate(&self.shared, keys);
+    }
+
+    /// Removes objects. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Write::begin`].
+    pub(crate) fn purge_keys(&self, keys: &[Key]) -> Result<()> {
+        keys.iter().for_each(|key| self.shared.fetches.remove(key));
+        purge(&self.shared, keys)
+    }
+
+    /// Removes all objects. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Write::begin`].
+    pub(crate) fn purge_all(&self) -> Result<()> {
+        self.shared.fetches.remove_prefix("");
+        self.shared.store.purge_prefix("").map(drop)
+    }
+
+    /// Whether two handles are of the same engine.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+fn invalidate(shared: &Shared, keys: &[Key]) {
+    for key in keys {
+        shared.fetches.remove(key);
+        shared.uncached.insert(key, "its state at origin is uncertain");
+    }
+    if let Err(error) = purge(shared, keys) {
+        tracing::warn!(%error, "the cache could not be purged, and is switched off");
+    }
+}
+
+fn purge(shared: &Shared, keys: &[Key]) -> Result<()> {
+    let purged = shared.store.purge_keys(keys.iter().map(Key::as_str));
+    if purged.is_err() {
+        shared.is_off.store(true, Ordering::SeqCst);
+    }
+    purged.map(drop)
+}

@@ -1,0 +1,98 @@
+//! A cache over a memory storage whose faults a test plans.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use storage_core::{Memory, Operation, Storage};
+use storage_mirror::cache::{Cache, CacheBuilder};
+use storage_testkit::faults::Faults;
+use tempfile::TempDir;
+
+pub(crate) const MIB: u64 = 1024 * 1024;
+
+/// A cache with a directory of its own.
+pub(crate) struct Scene {
+    pub(crate) directory: TempDir,
+    /// The origin without faults and without the cache.
+    pub(crate) origin: Storage,
+    pub(crate) faults: Faults,
+    pub(crate) cache: Cache,
+    /// The storage under test.
+    pub(crate) storage: Storage,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub(crate) fn with(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Self {
+        let directory = tempfile::Builder::new().prefix("storage-cache-").tempdir().unwrap();
+        let (origin, faults) = (Memory::storage(), Faults::new());
+        let builder =
+            Cache::builder(faulty(&origin, &faults), directory.path().join("cache"), 64 * MIB);
+        let cache = options(builder).build().unwrap();
+        let storage = Storage::new(cache.clone());
+        Self { directory, origin, faults, cache, storage }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("cache")
+    }
+
+    /// Another cache of the same origin in the same directory, as after a restart.
+    pub(crate) fn another(&self) -> (Cache, Storage) {
+        let builder = Cache::builder(faulty(&self.origin, &self.faults), self.path(), 64 * MIB);
+        let cache = builder.build().unwrap();
+        (cache.clone(), Storage::new(cache))
+    }
+
+    /// How often origin was asked to open an object.
+    pub(crate) fn origin_opens(&self) -> usize {
+        self.faults.calls(Operation::Open)
+    }
+
+    /// Reads an object until the cache has it.
+    pub(crate) async fn keep(&self, key: &str) {
+        for _ in 0..200 {
+            read(&self.storage, key).await;
+            let before = self.origin_opens();
+            read(&self.storage, key).await;
+            let status = self.cache.status();
+            if self.origin_opens() == before && status.objects > 0 && status.fetching == 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{key} is never kept: {:?}", self.cache.status());
+    }
+}
+
+fn faulty(origin: &Storage, faults: &Faults) -> Storage {
+    let faults = faults.clone();
+    origin.clone().layer(move |inner: Arc<_>| faults.layer(inner))
+}
+
+pub(crate) async fn read(storage: &Storage, key: &str) -> Vec<u8> {
+    storage.open(key).await.unwrap().bytes().await.unwrap().to_vec()
+}
+
+/// Bytes that differ at every position from those of other seeds.
+pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        bytes.extend_from_slice(&(state >> 16).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The files of the objects in a cache's directory.
+pub(crate) fn entry_files(path: &Path) -> Vec<PathBuf> {
+    let shelves = (0..=255).map(|shelf| path.join(format!("{shelf:02x}")));
+    let files = shelves.filter_map(|shelf| std::fs::read_dir(shelf).ok()).flatten();
+    files.map(|file| file.unwrap().path()).collect()
+}

@@ -1,0 +1,104 @@
+//! The conformance suite, over different origins and with different caches.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use storage_core::signed_url::SigningKey;
+use storage_core::{ErrorKind, Key, Memory, Operation, Storage, async_trait};
+use storage_fs::Fs;
+use storage_mirror::cache::{Cache, CacheBuilder};
+use storage_testkit::Harness;
+use storage_testkit::faults::Faults;
+use tempfile::TempDir;
+
+use super::common::MIB;
+
+/// What origin is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Memory,
+    /// With public and signed links.
+    Files,
+}
+
+/// Storages with a cache each, whose directories live as long as the harness.
+struct Cached {
+    origin: Origin,
+    options: fn(CacheBuilder) -> CacheBuilder,
+    directories: Mutex<Vec<TempDir>>,
+}
+
+impl Cached {
+    fn new(origin: Origin, options: fn(CacheBuilder) -> CacheBuilder) -> Self {
+        Self { origin, options, directories: Mutex::default() }
+    }
+
+    fn over(&self, origin: impl FnOnce(&TempDir) -> Storage) -> Storage {
+        // Where syncing costs nothing, if there is such a place.
+        let memory = std::path::Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let directory =
+            tempfile::Builder::new().prefix("storage-cache-").tempdir_in(parent).unwrap();
+        let builder = Cache::builder(origin(&directory), directory.path().join("cache"), 64 * MIB);
+        self.directories.lock().unwrap().push(directory);
+        Storage::new((self.options)(builder).build().unwrap())
+    }
+}
+
+#[async_trait]
+impl Harness for Cached {
+    async fn storage(&self) -> Storage {
+        if self.origin == Origin::Memory {
+            return self.over(|_| Memory::storage());
+        }
+        self.over(|directory| {
+            let origin = Fs::builder(directory.path().join("root"))
+                .durable(false)
+                .public_url("https://media.example.com/files".parse().unwrap())
+                .signing_key(SigningKey::new("the signing key of origin").unwrap());
+            Storage::new(origin.build().unwrap())
+        })
+    }
+
+    fn rejects_key(&self, key: &Key) -> bool {
+        let is_refused = |segment: &str| segment.len() > 255 || segment == ".anystorage";
+        self.origin == Origin::Files && key.segments().any(is_refused)
+    }
+
+    fn is_tree(&self) -> bool {
+        self.origin == Origin::Files
+    }
+
+    fn keeps_bodies_in_memory(&self) -> bool {
+        self.origin == Origin::Memory
+    }
+
+    async fn broken_backend(&self) -> Option<Storage> {
+        let faults = Faults::new();
+        for verb in [
+            Operation::Open,
+            Operation::Stat,
+            Operation::Exists,
+            Operation::Delete,
+            Operation::List,
+            Operation::Save,
+            Operation::Copy,
+        ] {
+            let _ = faults.on(verb).fail(ErrorKind::Unexpected);
+        }
+        Some(self.over(|_| Memory::storage().layer(|inner| faults.layer(inner))))
+    }
+}
+
+storage_testkit::conformance!(over_memory, Cached::new(Origin::Memory, |builder| builder));
+storage_testkit::conformance!(over_files, Cached::new(Origin::Files, |builder| builder));
+// Each open asks origin whether the object has changed.
+storage_testkit::conformance!(
+    without_ttl,
+    Cached::new(Origin::Memory, |builder| builder.ttl(Duration::ZERO))
+);
+// Nearly everything is too large, and the rest is evicted.
+storage_testkit::conformance!(
+    with_little_room,
+    Cached::new(Origin::Memory, |builder| builder.max_object_size(20_000).memory(0))
+);

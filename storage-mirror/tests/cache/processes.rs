@@ -1,0 +1,298 @@
+//! Processes: killed while they fill, two on one directory, and a disk that is full.
+//!
+//! The ignored test [`child`] runs the job that the environment names. It reports in lines on
+//! standard output that begin with [`MARK`].
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use storage_core::Storage;
+use storage_fs::Fs;
+use storage_mirror::cache::Cache;
+
+use super::common::{MIB, entry_files, pattern, read};
+
+const JOB: &str = "STORAGE_CACHE_JOB";
+const PATH: &str = "STORAGE_CACHE_JOB_PATH";
+const MARK: &str = "@ ";
+const KEYS: u64 = 12;
+
+#[test]
+#[ignore = "runs in child processes of the other tests"]
+fn child() {
+    let Ok(job) = std::env::var(JOB) else { return };
+    let path = std::path::PathBuf::from(std::env::var_os(PATH).unwrap());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        match &*job {
+            "fill" => fill_until_killed(&path).await,
+            "second" => read_beside_another(&path).await,
+            "full disk" => read_on_a_full_disk(&path).await,
+            _ => panic!("no job {job}"),
+        }
+    });
+}
+
+fn job(wrapper: &[&str], name: &str, path: &Path) -> Command {
+    let exe = std::env::current_exe().unwrap();
+    let mut command = match wrapper {
+        [] => Command::new(exe),
+        [program, args @ ..] => {
+            let mut command = Command::new(program);
+            command.args(args).arg(exe);
+            command
+        }
+    };
+    command.args(["processes::child", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env(JOB, name).env(PATH, path);
+    command
+}
+
+fn report(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(format!("\n{MARK}{line}\n").as_bytes()).unwrap();
+    stdout.flush().unwrap();
+}
+
+/// A job under way, killed when it is dropped.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn next(&mut self) -> Option<String> {
+        let lines = self.lines.by_ref().map_while(Result::ok);
+        lines.into_iter().find_map(|line| line.strip_prefix(MARK).map(str::to_owned))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn origin_in(path: &Path) -> Storage {
+    Storage::new(Fs::builder(path.join("root")).durable(false).build().unwrap())
+}
+
+fn cache_in(path: &Path) -> (Cache, Storage) {
+    let cache = Cache::builder(origin_in(path), path.join("cache"), 8 * MIB).memory(0);
+    let cache = cache.max_object_size(2 * MIB).build().unwrap();
+    (cache.clone(), Storage::new(cache))
+}
+
+fn key(number: u64) -> String {
+    format!("object/{number}")
+}
+
+fn body(number: u64, version: u64) -> Vec<u8> {
+    let len = 20_000 + (number * 97_003 + version * 31_013) % 1_200_000;
+    [format!("{version}\n").as_bytes(), &pattern(number * 1_000_003 + version, len as usize)]
+        .concat()
+}
+
+fn version_of(body: &[u8]) -> u64 {
+    let end = body.iter().position(|byte| *byte == b'\n').unwrap();
+    std::str::from_utf8(&body[..end]).unwrap().parse().unwrap()
+}
+
+/// Reads and writes a few objects, so that the cache fills, evicts and purges all the time.
+async fn fill_until_killed(path: &Path) {
+    let (cache, storage) = cache_in(path);
+    read(&storage, &key(0)).await;
+    assert!(cache.status().is_open);
+    let mut tasks = Vec::new();
+    for task in 0..3_u64 {
+        let storage = storage.clone();
+        tasks.push(tokio::spawn(async move {
+            for round in 0_u64.. {
+                let number = (round * 7 + task * 5) % KEYS;
+                let found = read(&storage, &key(number)).await;
+                let version = version_of(&found);
+                assert!(found == body(number, version), "object {number} is torn");
+                report(&format!("read {number} {version}"));
+                // One task alone writes an object.
+                if number % 3 == task && round % 4 == 3 {
+                    storage.save(key(number), body(number, version + 1)).await.unwrap();
+                    report(&format!("saved {number} {}", version + 1));
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_a_cache_that_serves_what_origin_has() {
+    let scratch = tempfile::tempdir().unwrap();
+    let origin = origin_in(scratch.path());
+    for number in 0..KEYS {
+        origin.save(key(number), body(number, 0)).await.unwrap();
+    }
+    let mut kept = 0;
+    for kill in 0..12_u64 {
+        let mut running = Running::start(job(&[], "fill", scratch.path()));
+        for _ in 0..(kill * 5) % 23 + 3 {
+            running.next().expect("it runs until it is killed");
+        }
+        drop(running);
+        // What a write was replacing when the process died is read as origin has it.
+        let (cache, storage) = cache_in(scratch.path());
+        for number in 0..KEYS {
+            let expected = read(&origin, &key(number)).await;
+            assert!(read(&storage, &key(number)).await == expected, "object {number}");
+            assert!(expected == body(number, version_of(&expected)));
+        }
+        kept += cache.status().hits;
+        assert!(cache.status().is_open);
+        drop((cache, storage));
+        wait_until_unlocked(&scratch.path().join("cache/lock")).await;
+    }
+    assert!(kept > 0, "no process left anything in the cache, so that nothing is proved");
+}
+
+/// Waits until the fetches have ended that outlive a cache.
+async fn wait_until_unlocked(lock: &Path) {
+    for _ in 0..1_000 {
+        if std::fs::File::open(lock).unwrap().try_lock().is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the directory stays locked");
+}
+
+/// Counts the warnings of this process about the cache.
+struct Warnings;
+
+static WARNINGS: AtomicUsize = AtomicUsize::new(0);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN && metadata.target().contains("cache::directory")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = String::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            text += &format!("{field}={value:?} ");
+        });
+        if text.contains("another process uses it") {
+            WARNINGS.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Reads and writes on a directory that another process has locked.
+async fn read_beside_another(path: &Path) {
+    tracing::subscriber::set_global_default(Warnings).unwrap();
+    let (cache, storage) = cache_in(path);
+    for round in 0..5 {
+        for number in 0..KEYS {
+            assert!(read(&storage, &key(number)).await == body(number, round));
+            storage.save(key(number), body(number, round + 1)).await.unwrap();
+        }
+    }
+    let status = cache.status();
+    assert_eq!((status.is_open, status.hits, status.bypassed), (false, 0, 5 * KEYS));
+    report(&format!("warnings {}", WARNINGS.load(Ordering::SeqCst)));
+}
+
+#[tokio::test]
+async fn a_second_process_on_a_directory_reads_from_origin_and_logs_the_reason_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let origin = origin_in(scratch.path());
+    for number in 0..KEYS {
+        origin.save(key(number), body(number, 0)).await.unwrap();
+    }
+    let (first, storage) = cache_in(scratch.path());
+    read(&storage, &key(0)).await;
+    assert!(first.status().is_open);
+    let mut second = Running::start(job(&[], "second", scratch.path()));
+    assert_eq!(second.next().as_deref(), Some("warnings 1"));
+    assert!(second.child.wait().unwrap().success());
+    assert!(first.status().is_open);
+}
+
+/// Reads objects on a disk that is much smaller than the cache may be.
+async fn read_on_a_full_disk(path: &Path) {
+    std::fs::create_dir(path.join("cache")).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=3m", "test"])
+        .arg(path.join("cache"))
+        .output()
+        .unwrap();
+    assert!(mounted.status.success(), "{mounted:?}");
+    let origin = origin_in(path);
+    let (cache, storage) = cache_in(path);
+    origin.save("kept", pattern(1, 100_000)).await.unwrap();
+    for _ in 0..3 {
+        assert!(read(&storage, "kept").await == pattern(1, 100_000));
+    }
+    for number in 0..KEYS {
+        origin.save(key(number), body(number, 0)).await.unwrap();
+        for _ in 0..3 {
+            assert!(read(&storage, &key(number)).await == body(number, 0));
+        }
+    }
+    // Fill up what is left, in the middle of a fetch too.
+    let mut filler = std::fs::File::create(path.join("cache/filler")).unwrap();
+    std::io::copy(&mut std::io::repeat(b'x'), &mut filler).unwrap_err();
+    for number in 0..KEYS {
+        storage.save(key(number), body(number, 1)).await.unwrap();
+        assert!(read(&storage, &key(number)).await == body(number, 1));
+    }
+    assert!(read(&storage, "kept").await == pattern(1, 100_000));
+    assert!(cache.status().is_open);
+    report("done");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_fails_no_read() {
+    let scratch = tempfile::tempdir().unwrap();
+    let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
+    let mounts = |way: &&&[&str]| {
+        let mut command = Command::new(way[0]);
+        command.args(&way[1..]).args(["mount", "-t", "tmpfs", "probe"]).arg(scratch.path());
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    let Some(way) = ways.iter().find(mounts) else {
+        let _ = writeln!(
+            std::io::stderr(),
+            "a_full_disk_fails_no_read: SKIPPED: this machine forbids mounts"
+        );
+        return;
+    };
+    let mut running = Running::start(job(way, "full disk", scratch.path()));
+    assert_eq!(running.next().as_deref(), Some("done"));
+    assert!(running.child.wait().unwrap().success());
+    assert!(entry_files(&scratch.path().join("cache")).is_empty(), "the mount was the job's own");
+}
