@@ -22,8 +22,8 @@
 //!
 //! - No error contains a URL, because a URL may contain a signature.
 //! - Memory is bounded: no function reads a body into memory without a limit.
-//! - A body never contains bytes of two versions: it continues only if a strong ETag proves that the
-//!   version is the same, and that the server sends the positions that were requested.
+//! - A body never contains bytes of two versions: it continues only if a strong ETag proves that
+//!   the version is the same, and that the server sends the positions that were requested.
 
 mod backoff;
 mod conditions;

@@ -40,8 +40,8 @@ pub fn object_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
 /// - Several lines of `Content-Encoding`, `Content-Language` and `Cache-Control` are one list (RFC
 ///   9110, section 5.3). Of the other headers the first line that is not empty counts.
 /// - `aws-chunked` is removed from `Content-Encoding`: it describes how S3 clients sent a body.
-/// - An `Expires` that is not a valid HTTP date lies in the past (RFC 9111, section 5.3) and becomes
-///   the Unix epoch.
+/// - An `Expires` that is not a valid HTTP date lies in the past (RFC 9111, section 5.3) and
+///   becomes the Unix epoch.
 #[must_use]
 pub fn standard_metadata(headers: &HeaderMap) -> Metadata {
     let lines = |name| {

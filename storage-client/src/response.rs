@@ -81,6 +81,19 @@ impl ResponseBody {
         }
     }
 
+    /// Returns the next chunk of a body of which `missing` bytes have not arrived yet.
+    ///
+    /// # Errors
+    /// `Unexpected`, retryable, if the body ends; `Integrity` if it has more bytes; as
+    /// [`next`](Self::next).
+    pub async fn next_of(&mut self, missing: u64) -> Result<Bytes> {
+        match self.next().await? {
+            None => Err(errors::ended_early(missing)),
+            Some(chunk) if chunk.len() as u64 > missing => Err(errors::too_long()),
+            Some(chunk) => Ok(chunk),
+        }
+    }
+
     /// Reads the whole body into memory.
     ///
     /// # Errors

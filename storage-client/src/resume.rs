@@ -44,8 +44,8 @@ impl Segment {
 ///
 /// A connection that stalls or breaks off is replaced by another one, which continues at the next
 /// byte, if `R` can prove that the version is the same. Up to five attempts without a byte between
-/// them, with the delays of [`Backoff`]; then, and if the error is not retryable, the body ends with
-/// the error of the last attempt.
+/// them, with the delays of [`Backoff`]; then, and if the error is not retryable, the body ends
+/// with the error of the last attempt.
 ///
 /// All methods are cancel safe: a dropped future loses no bytes.
 #[derive(Debug)]
@@ -184,8 +184,8 @@ impl Segment {
 }
 
 /// Checks the response to a request for the rest of a version, and returns the positions of its
-/// bytes: the rest, or the whole object from a server that ignores ranges. The ETag is compared even
-/// though the request has an `If-Match`, because some servers ignore conditions.
+/// bytes: the rest, or the whole object from a server that ignores ranges. The ETag is compared
+/// even though the request has an `If-Match`, because some servers ignore conditions.
 ///
 /// # Errors
 /// `PreconditionFailed` if the response is of another version; `Unexpected` if it contains other

@@ -1,9 +1,10 @@
-//! [`Body`]: the bytes of an object that a mirror has begun to send, whatever becomes of the mirror.
+//! [`Body`]: the bytes of an object that a mirror has begun to send, which continue at origin if the
+//! mirror fails.
 //!
-//! Where the mirror's body breaks off, stalls or ends early, origin goes on at the next byte. Two
-//! versions are never spliced: origin is asked for the version by its strong ETag; where the ETag
-//! is not origin's own, origin's bytes have to have the digest of those that were handed on
-//! already.
+//! The next bytes come from origin where the mirror's body breaks off, stalls or ends early. They
+//! are of the same version: the request has the version's strong ETag as its condition, or, if the
+//! ETag may not be the one of origin, origin's bytes must have the digest of those that the body
+//! has already returned.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,71 +18,77 @@ use storage_core::{
 };
 
 use crate::breaker::Attempt;
-use crate::cache::Shared;
 use crate::mirror::Mirror;
+use crate::shared::Shared;
 
-/// Answers of at most so many bytes are read whole before anything is handed on, so that whatever
-/// is wrong with them is made good by origin, unseen.
+/// Bodies of at most this many bytes are read completely before `open` returns, so that origin can
+/// replace them entirely if they are wrong.
 const SMALL: u64 = 64 * 1024;
 
 type Chunks = stream::BoxStream<'static, Result<Bytes>>;
 
-/// What of a body has not been handed on.
+/// The rest of a body, which has not been returned yet.
 pub(crate) struct Body {
-    of: Of,
+    context: BodyContext,
     /// Where the body began.
     start: u64,
-    /// The positions of what is left.
-    left: Range<u64>,
-    source: Source,
-    /// The version by which origin may know it.
+    /// The positions that remain.
+    remaining: Range<u64>,
+    source: ByteSource,
+    /// The strong ETag by which origin may identify the version.
     etag: Option<ETag>,
-    /// Of all that was handed on, where the ETag may not be origin's.
+    /// The digest of all bytes that were returned, if the ETag may not be the one of origin.
     digest: Option<Hasher>,
-    /// Of the whole object, if origin has told its checksum.
+    /// The checksum of the whole object, if the memo contains it.
     check: Option<(Hasher, Checksum)>,
 }
 
-/// Whose body it is.
-struct Of {
-    cache: Arc<Shared>,
+/// The object of a body.
+struct BodyContext {
+    cache: Shared,
     mirror: Arc<Mirror>,
     key: Key,
-    /// Of the whole object.
+    /// The size of the whole object.
     size: u64,
 }
 
 /// Where the next bytes come from.
-enum Source {
+enum ByteSource {
     Mirror(ResponseBody, Attempt),
     Origin(Chunks),
-    /// Nowhere: it has ended, well or not.
+    /// The body has ended, or failed.
     Ended,
 }
 
-/// Reads a small body; gives a large one back.
+/// The start of a body from a mirror.
+pub(crate) struct MirrorBody {
+    pub(crate) body: ResponseBody,
+    pub(crate) attempt: Attempt,
+}
+
+/// Reads a small body. Returns a large one unread.
 ///
 /// # Errors
-/// It breaks off or stalls, or is not what origin has told. The mirror has been told off.
+/// Fails if the body breaks off or stalls, or does not have the checksum that origin returned. The
+/// failure is recorded.
 pub(crate) async fn read_small(
     mirror: &Mirror,
     meta: &ObjectMeta,
     range: &Range<u64>,
-    mut incoming: ResponseBody,
-    attempt: Attempt,
-) -> Result<std::result::Result<Bytes, (ResponseBody, Attempt)>> {
+    mut source: MirrorBody,
+) -> Result<std::result::Result<Bytes, MirrorBody>> {
     if range.end - range.start > SMALL {
-        return Ok(Err((incoming, attempt)));
+        return Ok(Err(source));
     }
     let read = async {
-        let mut left = range.clone();
-        // At most `SMALL`, whatever the mirror says.
-        let mut all = BytesMut::with_capacity(usize::try_from(left.end - left.start).unwrap_or(0));
-        while !left.is_empty() {
-            let chunk = in_time(incoming.next().await, &left)?;
-            left.start += chunk.len() as u64;
-            // Mostly one chunk, which is handed on as it is.
-            if all.is_empty() && left.is_empty() {
+        let mut missing = range.end - range.start;
+        // At most `SMALL`, whatever the mirror states.
+        let mut all = BytesMut::with_capacity(usize::try_from(missing).unwrap_or(0));
+        while missing > 0 {
+            let chunk = source.body.next_of(missing).await?;
+            missing -= chunk.len() as u64;
+            // A body of one chunk needs no copy.
+            if all.is_empty() && missing == 0 {
                 return Ok(chunk);
             }
             all.extend_from_slice(&chunk);
@@ -91,51 +98,48 @@ pub(crate) async fn read_small(
     let checked = read.await.and_then(|bytes| {
         let checksum = (*range == (0..meta.size)).then(|| cheapest(&meta.checksums)).flatten();
         match checksum.filter(|expected| Checksum::of(expected.algorithm(), &bytes) != *expected) {
-            Some(expected) => Err(wrong_bytes(&expected)),
+            Some(expected) => Err(wrong_checksum(&expected)),
             None => Ok(bytes),
         }
     });
     match &checked {
         Ok(bytes) => {
-            mirror.counts.bytes(bytes.len() as u64);
-            mirror.succeeded(attempt);
+            mirror.counts.add_bytes(bytes.len() as u64);
+            mirror.record_success(source.attempt);
         }
         Err(error) => {
-            mirror.counts.broken();
-            mirror.failed(attempt, &meta.key, error);
+            mirror.counts.count_broken_body();
+            mirror.record_failure(source.attempt, &meta.key, error);
         }
     }
     checked.map(Ok)
 }
 
 impl Body {
-    /// `etag` is the strong one that the mirror told; `keep_digest` if it may not be origin's.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "each is another part of one answer; its only caller has them apart"
-    )]
+    /// Creates the body of a range of an object. `etag` is the strong one that the mirror sent. If
+    /// it may not be the one of origin, `keep_digest` hashes the bytes, so that they can be
+    /// compared with origin's.
     pub(crate) fn new(
-        cache: &Arc<Shared>,
+        cache: &Shared,
         mirror: &Arc<Mirror>,
         meta: &ObjectMeta,
         range: Range<u64>,
-        incoming: ResponseBody,
-        attempt: Attempt,
+        source: MirrorBody,
         etag: Option<ETag>,
         keep_digest: bool,
     ) -> Self {
         let is_whole = range == (0..meta.size);
         let checksum = is_whole.then(|| cheapest(&meta.checksums)).flatten();
         Self {
-            of: Of {
-                cache: Arc::clone(cache),
+            context: BodyContext {
+                cache: cache.clone(),
                 mirror: Arc::clone(mirror),
                 key: meta.key.clone(),
                 size: meta.size,
             },
             start: range.start,
-            left: range,
-            source: Source::Mirror(incoming, attempt),
+            remaining: range,
+            source: ByteSource::Mirror(source.body, source.attempt),
             etag,
             digest: keep_digest.then(|| Hasher::new(ChecksumAlgorithm::Sha256)),
             check: checksum.map(|checksum| (Hasher::new(checksum.algorithm()), checksum)),
@@ -149,37 +153,41 @@ impl Body {
         })
     }
 
+    fn missing(&self) -> u64 {
+        self.remaining.end - self.remaining.start
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        while !self.left.is_empty() {
+        while !self.remaining.is_empty() {
+            let missing = self.missing();
             let chunk = match &mut self.source {
-                Source::Mirror(incoming, _) => match in_time(incoming.next().await, &self.left) {
+                ByteSource::Mirror(body, _) => match body.next_of(missing).await {
                     Ok(chunk) => {
-                        self.of.mirror.counts.bytes(chunk.len() as u64);
+                        self.context.mirror.counts.add_bytes(chunk.len() as u64);
                         chunk
                     }
                     Err(error) => {
-                        self.go_on_after(error).await?;
+                        self.continue_at_origin(error).await?;
                         continue;
                     }
                 },
-                Source::Origin(chunks) => {
-                    let chunk = chunks.try_next().await?.ok_or_else(|| ended_early(&self.left))?;
-                    self.of.cache.counts.bytes(chunk.len() as u64);
+                ByteSource::Origin(chunks) => {
+                    let chunk = chunks.try_next().await?.ok_or_else(|| ended_early(missing))?;
+                    self.context.cache.counts.add_bytes(chunk.len() as u64);
                     chunk
                 }
-                Source::Ended => return Err(ended_early(&self.left)),
+                ByteSource::Ended => return Err(ended_early(missing)),
             };
             if chunk.is_empty() {
                 continue;
             }
-            self.left.start += chunk.len() as u64;
-            for hasher in
-                self.digest.iter_mut().chain(self.check.as_mut().map(|(hasher, _)| hasher))
-            {
+            self.remaining.start += chunk.len() as u64;
+            let check = self.check.as_mut().map(|(hasher, _)| hasher);
+            for hasher in self.digest.iter_mut().chain(check) {
                 hasher.update(&chunk);
             }
-            // The end is not waited for: many readers stop at the length that they were told.
-            if self.left.is_empty() {
+            // Many readers stop at the stated length, so the last chunk ends the body.
+            if self.remaining.is_empty() {
                 self.end()?;
             }
             return Ok(Some(chunk));
@@ -187,59 +195,60 @@ impl Body {
         Ok(None)
     }
 
-    /// All bytes are there; tells what that says of the mirror. An error keeps the last of them
-    /// back.
+    /// Compares the checksum after the last byte, and records the result for the mirror. An error
+    /// keeps back the last chunk.
     fn end(&mut self) -> Result<()> {
-        let source = std::mem::replace(&mut self.source, Source::Ended);
-        let wrong =
-            self.check.take().filter(|(hasher, expected)| hasher.clone().finish() != *expected);
+        let BodyContext { mirror, key, .. } = &self.context;
+        let source = std::mem::replace(&mut self.source, ByteSource::Ended);
+        let wrong = self.check.take().filter(|(hasher, sum)| hasher.clone().finish() != *sum);
         let Some((_, expected)) = wrong else {
-            if let Source::Mirror(_, attempt) = source {
-                self.of.mirror.succeeded(attempt);
+            if let ByteSource::Mirror(_, attempt) = source {
+                mirror.record_success(attempt);
             }
             return Ok(());
         };
-        let error = wrong_bytes(&expected);
-        if let Source::Mirror(_, attempt) = source {
-            self.of.mirror.counts.broken();
-            self.of.mirror.failed(attempt, &self.of.key, &error);
+        let error = wrong_checksum(&expected);
+        if let ByteSource::Mirror(_, attempt) = source {
+            mirror.counts.count_broken_body();
+            mirror.record_failure(attempt, key, &error);
         }
-        self.of.mirror.is_stale(&self.of.key);
+        mirror.record_stale(key);
         Err(error)
     }
 
-    /// The mirror has failed in the middle: finds the rest at origin.
-    async fn go_on_after(&mut self, error: Error) -> Result<()> {
-        self.of.mirror.counts.broken();
-        if let Source::Mirror(_, attempt) = std::mem::replace(&mut self.source, Source::Ended) {
-            self.of.mirror.failed(attempt, &self.of.key, &error);
+    /// Records the failure of the mirror, and requests the rest from origin.
+    async fn continue_at_origin(&mut self, error: Error) -> Result<()> {
+        self.context.mirror.counts.count_broken_body();
+        let source = std::mem::replace(&mut self.source, ByteSource::Ended);
+        if let ByteSource::Mirror(_, attempt) = source {
+            self.context.mirror.record_failure(attempt, &self.context.key, &error);
         }
         let rest = self.rest_at_origin().await.map_err(|failed| {
             let context = format!(
-                "the mirror failed in the middle of the body ({}), and origin does not go on",
+                "the mirror failed in the middle of the body ({}), and origin cannot continue it",
                 error.message()
             );
             failed.with_context(&context)
         })?;
-        self.of.mirror.counts.resumed();
+        self.context.mirror.counts.count_resumed_body();
         tracing::info!(
-            key = self.of.key.as_str(),
-            at = self.left.start,
-            "a body that the mirror broke off goes on at origin"
+            key = self.context.key.as_str(),
+            at = self.remaining.start,
+            "a body continues at origin because the mirror failed"
         );
-        self.source = Source::Origin(rest);
+        self.source = ByteSource::Origin(rest);
         Ok(())
     }
 
     async fn rest_at_origin(&mut self) -> Result<Chunks> {
         if let Some(etag) = self.etag.clone() {
-            match self.of.open(self.left.clone(), Some(etag.clone())).await {
+            match self.context.open(self.remaining.clone(), Some(etag.clone())).await {
                 Ok(object)
-                    if object.meta().etag.as_ref().is_some_and(|told| told.strong_eq(&etag)) =>
+                    if object.meta().etag.as_ref().is_some_and(|other| other.strong_eq(&etag)) =>
                 {
                     return Ok(object.into_stream().boxed());
                 }
-                // An ETag that origin does not know, and perhaps never did.
+                // The ETag may be one that only the mirror uses.
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
                 Err(error) => return Err(error),
@@ -251,18 +260,19 @@ impl Body {
         }
     }
 
-    /// The rest of an object whose beginning has a digest.
+    /// Reads the body from origin again, and returns the rest if its beginning has this digest.
     async fn rest_by_digest(&mut self, digest: Checksum) -> Result<Chunks> {
-        let mut chunks = self.of.open(self.start..self.left.end, None).await?.into_stream().boxed();
+        let whole = self.context.open(self.start..self.remaining.end, None).await?;
+        let mut chunks = whole.into_stream().boxed();
         let mut hasher = Hasher::new(digest.algorithm());
-        let mut again = self.left.start - self.start;
-        while again > 0 {
+        let mut repeated = self.remaining.start - self.start;
+        while repeated > 0 {
             let mut chunk = chunks.try_next().await?.ok_or_else(replaced)?;
-            self.of.cache.counts.bytes(chunk.len() as u64);
-            let known =
-                chunk.split_to(usize::try_from(again).unwrap_or(usize::MAX).min(chunk.len()));
+            self.context.cache.counts.add_bytes(chunk.len() as u64);
+            let length = usize::try_from(repeated).unwrap_or(usize::MAX).min(chunk.len());
+            let known = chunk.split_to(length);
             hasher.update(&known);
-            again -= known.len() as u64;
+            repeated -= known.len() as u64;
             if !chunk.is_empty() {
                 chunks = stream::iter([Ok(chunk)]).chain(chunks).boxed();
             }
@@ -271,7 +281,8 @@ impl Body {
     }
 }
 
-impl Of {
+impl BodyContext {
+    /// Opens a range at origin, which must be of an object of the same size.
     async fn open(&self, range: Range<u64>, if_match: Option<ETag>) -> Result<Object> {
         let mut options = OpenOptions::default();
         (options.range, options.if_match) = (Some(ByteRange::from(range.clone())), if_match);
@@ -292,38 +303,27 @@ impl Of {
     }
 }
 
-/// The next piece of a mirror's body, if it is one.
-fn in_time(chunk: Result<Option<Bytes>>, left: &Range<u64>) -> Result<Bytes> {
-    match chunk? {
-        None => Err(ended_early(left)),
-        Some(chunk) if chunk.len() as u64 > left.end - left.start => Err(Error::new(
-            ErrorKind::Integrity,
-            "the mirror's body is longer than it was said to be",
-        )),
-        Some(chunk) => Ok(chunk),
-    }
-}
-
-/// Passing, since the mirror is not asked for this key again so soon.
-fn wrong_bytes(expected: &Checksum) -> Error {
+/// Retryable, because the mirror is not used for this key for a while.
+fn wrong_checksum(expected: &Checksum) -> Error {
     let message = format!(
-        "the bytes that the mirror sent do not have the checksum {expected}: open the object again"
+        "the bytes from the mirror do not have the checksum {expected}: open the object again"
     );
     Error::new(ErrorKind::Integrity, message).with_retryable(true)
 }
 
-fn ended_early(left: &Range<u64>) -> Error {
-    let message = format!("the body ended {} bytes early", left.end - left.start);
-    Error::new(ErrorKind::Unexpected, message).with_retryable(true)
+fn ended_early(missing: u64) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("the body ended {missing} bytes early"))
+        .with_retryable(true)
 }
 
-/// Passing, since another read gets the new version from its beginning.
+/// Retryable, because another `open` reads the new version from its beginning.
 fn replaced() -> Error {
-    let message = "the object is another version by now, and two are never spliced: open it again";
+    let message = "origin has another version by now, and a body never contains bytes of two \
+                   versions: open the object again";
     Error::new(ErrorKind::Integrity, message).with_retryable(true)
 }
 
-/// The checksum that costs least to compute.
+/// Returns the checksum that costs least to compute.
 fn cheapest(checksums: &Checksums) -> Option<Checksum> {
     let by_cost = [ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Md5];
     by_cost.into_iter().find_map(|algorithm| checksums.get(algorithm)).cloned()

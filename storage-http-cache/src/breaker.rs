@@ -1,27 +1,27 @@
-//! [`Breaker`]: whether a mirror is asked at all.
+//! [`Breaker`]: a circuit breaker, which stops requests to a mirror that fails.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest that a mirror is left alone.
-const LONGEST_OPEN: Duration = Duration::from_secs(10 * 60);
+/// Upper bound for the time that a breaker stays open.
+const MAX_OPEN: Duration = Duration::from_secs(10 * 60);
 
-/// What is thought of a mirror.
+/// The state of a mirror, as its recent responses show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MirrorState {
-    /// It answers as it should.
+    /// All recent responses were valid.
     Healthy,
-    /// Its last answers were trouble, or it has just come back. It is asked.
+    /// The last requests failed, or the mirror has just recovered. It is used.
     Suspect,
-    /// It is left alone, but for one trial at a time once its time is over.
+    /// The mirror is not used. After a while, one trial request at a time is sent.
     Open,
 }
 
 impl MirrorState {
-    /// The state's name, as it appears in events and metrics: `"healthy"`.
+    /// Returns the name of the state, as events and metrics contain it: `"healthy"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,13 +35,13 @@ impl MirrorState {
 /// When a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BreakerSettings {
-    /// How many failures in a row open it.
+    /// How many consecutive failures open it.
     pub(crate) failures: u32,
-    /// For how long, times how often it has opened since the mirror was last healthy.
+    /// How long it stays open, times how often it has opened since the last success.
     pub(crate) open: Duration,
 }
 
-/// Counts what becomes of the requests to a mirror, and says whether there is to be another.
+/// Counts the failures of a mirror and decides whether it gets another request.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     settings: BreakerSettings,
@@ -57,7 +57,7 @@ struct Record {
     /// Set while it is open.
     until: Option<Instant>,
     /// Whether a trial is under way.
-    trial: bool,
+    has_trial: bool,
 }
 
 impl Breaker {
@@ -73,25 +73,25 @@ impl Breaker {
         self.record().failures
     }
 
-    /// Whether it is open and its time is not over yet.
-    pub(crate) fn is_shut(&self) -> bool {
+    /// Returns whether it is open and does not allow a trial yet.
+    pub(crate) fn is_blocked(&self) -> bool {
         self.record().until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Leave to ask the mirror; `None` if it is to be left alone.
+    /// Permits a request to the mirror, or returns `None` if it must not be used.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Attempt> {
         let mut record = self.record();
         let is_trial = match record.until {
             None => false,
-            Some(until) if record.trial || Instant::now() < until => return None,
+            Some(until) if record.has_trial || Instant::now() < until => return None,
             Some(_) => true,
         };
-        record.trial = is_trial;
+        record.has_trial = is_trial;
         drop(record);
         Some(Attempt { breaker: Arc::clone(self), is_trial })
     }
 
-    // Nothing panics while the lock is held, so a poisoned one holds a sound record all the same.
+    // No code panics while it holds the lock, so a poisoned lock protects a valid record.
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,49 +112,50 @@ impl Record {
             return;
         }
         self.opened = self.opened.saturating_add(1);
-        let time = settings.open.saturating_mul(self.opened).min(LONGEST_OPEN);
+        let time = settings.open.saturating_mul(self.opened).min(MAX_OPEN);
         self.until = Some(Instant::now() + time);
     }
 }
 
-/// One request to a mirror, and the body of its answer. Dropped without a word, it says nothing of
-/// the mirror: a reader may lose interest.
+/// One request to a mirror, and the body of its response. Dropping it records nothing, because a
+/// reader may stop early.
 #[derive(Debug)]
-#[must_use = "the breaker learns nothing of an attempt whose end it is not told"]
+#[must_use = "the breaker counts an attempt only if its result is recorded"]
 pub(crate) struct Attempt {
     breaker: Arc<Breaker>,
     is_trial: bool,
 }
 
 impl Attempt {
-    /// The answer has begun, and so far it is as it should be. Ends a trial, since a body may take
-    /// hours: the mirror is suspect then, and one more failure opens the breaker again.
-    pub(crate) fn answered(&mut self) {
+    /// Records that a valid response has begun. Ends a trial, because a body may take hours: the
+    /// mirror is suspect then, and one more failure opens the breaker again.
+    pub(crate) fn response_began(&mut self) {
         if !std::mem::take(&mut self.is_trial) {
             return;
         }
         let mut record = self.breaker.record();
-        (record.until, record.trial) = (None, false);
+        (record.until, record.has_trial) = (None, false);
         record.failures = self.breaker.settings.failures.saturating_sub(1);
     }
 
-    /// The answer was as it should be, to its end.
+    /// Records a response that was valid to its end.
     pub(crate) fn succeeded(mut self) {
-        self.answered();
+        self.response_began();
         let mut record = self.breaker.record();
-        // What was asked before it opened says nothing about now.
+        // A request from before it opened does not show the present state.
         if record.until.is_none() {
             (record.failures, record.opened) = (0, 0);
         }
     }
 
-    /// No answer, a bad one, or one that broke off. Answers whether that has opened the breaker.
+    /// Records a failure: no response, an invalid one, or one that broke off. Returns whether it
+    /// opened the breaker.
     pub(crate) fn failed(mut self) -> bool {
         let mut record = self.breaker.record();
         if !std::mem::take(&mut self.is_trial) && record.until.is_some() {
             return false;
         }
-        record.trial = false;
+        record.has_trial = false;
         record.fail(self.breaker.settings);
         record.until.is_some()
     }
@@ -163,7 +164,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if self.is_trial {
-            self.breaker.record().trial = false;
+            self.breaker.record().has_trial = false;
         }
     }
 }
@@ -185,18 +186,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn five_failures_in_a_row_open_it() {
+    async fn five_consecutive_failures_open_the_breaker() {
         let breaker = breaker();
         assert_eq!(breaker.state(), MirrorState::Healthy);
         fail(&breaker, 4);
         assert_eq!(breaker.state(), MirrorState::Suspect);
         assert!(breaker.enter().unwrap().failed(), "the fifth");
         assert_eq!(breaker.state(), MirrorState::Open);
-        assert!(breaker.enter().is_none() && breaker.is_shut());
+        assert!(breaker.enter().is_none() && breaker.is_blocked());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_success_in_between_starts_the_count_anew() {
+    async fn a_success_resets_the_count_of_failures() {
         let breaker = breaker();
         fail(&breaker, 4);
         breaker.enter().unwrap().succeeded();
@@ -206,18 +207,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_that_begin_well_and_break_off_open_it_too() {
+    async fn responses_that_break_off_open_the_breaker() {
         let breaker = breaker();
         for _ in 0..5 {
             let mut attempt = breaker.enter().unwrap();
-            attempt.answered();
+            attempt.response_began();
             let _ = attempt.failed();
         }
         assert_eq!(breaker.state(), MirrorState::Open);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_its_time_there_is_one_trial_at_a_time_and_one_that_succeeds_closes_it() {
+    async fn an_open_breaker_permits_one_trial_at_a_time_and_a_success_closes_it() {
         let breaker = breaker();
         fail(&breaker, 5);
         tokio::time::advance(OPEN - Duration::from_millis(1)).await;
@@ -232,11 +233,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_time_it_opens_it_is_open_for_longer_up_to_ten_minutes() {
+    async fn the_breaker_stays_open_longer_each_time_up_to_ten_minutes() {
         let breaker = breaker();
         fail(&breaker, 5);
         for count in 1..=30 {
-            let time = (OPEN * count).min(LONGEST_OPEN);
+            let time = (OPEN * count).min(MAX_OPEN);
             tokio::time::advance(time - Duration::from_millis(1)).await;
             assert!(
                 breaker.enter().is_none(),
@@ -248,20 +249,20 @@ mod tests {
                 "opened {count} times, it is open for more than {time:?}"
             );
         }
-        tokio::time::advance(LONGEST_OPEN).await;
+        tokio::time::advance(MAX_OPEN).await;
         breaker.enter().unwrap().succeeded();
         fail(&breaker, 5);
         tokio::time::advance(OPEN).await;
-        assert!(breaker.enter().is_some(), "healthy in between, it starts anew");
+        assert!(breaker.enter().is_some(), "a success resets the time");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trial_whose_answer_begins_lets_others_in_but_one_failure_opens_again() {
+    async fn a_trial_whose_response_begins_permits_requests_until_one_failure() {
         let breaker = breaker();
         fail(&breaker, 5);
         tokio::time::advance(OPEN).await;
         let mut trial = breaker.enter().unwrap();
-        trial.answered();
+        trial.response_began();
         assert_eq!(breaker.state(), MirrorState::Suspect);
         assert!(trial.failed());
         tokio::time::advance(OPEN).await;
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trial_that_is_given_up_makes_room_for_another() {
+    async fn a_dropped_trial_permits_another() {
         let breaker = breaker();
         fail(&breaker, 5);
         tokio::time::advance(OPEN).await;
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_asked_before_it_opened_neither_closes_it_nor_keeps_it_open() {
+    async fn requests_from_before_it_opened_neither_close_it_nor_keep_it_open() {
         let breaker = breaker();
         let (late_success, late_failure) = (breaker.enter().unwrap(), breaker.enter().unwrap());
         fail(&breaker, 5);
@@ -286,6 +287,6 @@ mod tests {
         assert_eq!(breaker.state(), MirrorState::Open);
         tokio::time::advance(OPEN).await;
         assert!(!late_failure.failed());
-        assert!(breaker.enter().is_some(), "the late failure has made it wait longer");
+        assert!(breaker.enter().is_some(), "the late failure extended the time");
     }
 }

@@ -1,8 +1,8 @@
-//! [`Bypass`]: the keys that a mirror must not be asked for, since what it has of them may be old.
+//! [`Bypass`]: the keys that must not be read from a mirror, because it may have an old version.
 //!
 //! A key is bypassed from before a write begins until a purge that was sent after the write has
-//! been confirmed; so also where nobody knows whether the write has happened. Where purging is
-//! impossible (no token), it is bypassed for a fixed time.
+//! been confirmed, even if the outcome of the write is unknown. Without purges (no token), it is
+//! bypassed for a fixed time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,65 +12,66 @@ use std::time::Duration;
 use storage_core::Key;
 use tokio::time::Instant;
 
-/// What ends a bypass.
+/// What ends the bypass of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// The mirror confirms a purge.
-    Purged,
-    /// This much time has passed since the write.
-    Over(Duration),
+pub(crate) enum BypassEnd {
+    /// The mirror has confirmed a purge.
+    PurgeConfirmed,
+    /// This time has passed since the write.
+    After(Duration),
 }
 
-/// The keys of one mirror. At most so many; when there are more, the mirror as a whole is bypassed.
+/// The bypassed keys of one mirror, up to a maximum. If there are more, the whole mirror is
+/// bypassed.
 #[derive(Debug)]
 pub(crate) struct Bypass {
-    until: Until,
-    most: usize,
+    ended_by: BypassEnd,
+    max_keys: usize,
     marks: Mutex<Marks>,
 }
 
 #[derive(Debug, Default)]
 struct Marks {
     keys: HashMap<Key, Mark>,
-    /// For all the keys that there was no room for.
+    /// The mark of all keys beyond the maximum.
     rest: Mark,
-    /// Whether somebody is at work on purging.
-    purging: bool,
-    /// The number of the last write that may have changed something. Marks come and go, numbers do
-    /// not come again.
+    /// Whether a background task sends purges.
+    has_purger: bool,
+    /// The number of the last write that may have changed something. No number is used twice,
+    /// although marks are removed.
     writes: u64,
 }
 
-/// Why a key is bypassed. One that is not, has none.
+/// Why a key is bypassed. Keys that are not bypassed have no mark.
 #[derive(Debug, Default)]
 struct Mark {
-    /// Writes under way.
+    /// How many writes are under way.
     writers: usize,
-    /// The last write that has ended and may have changed something.
+    /// The number of the last write that has ended and may have changed something.
     written: u64,
-    /// The last write that has been purged.
+    /// The number of the last write whose purge is confirmed.
     purged: u64,
-    /// How many have their purge seen to by whoever wrote.
-    in_hand: usize,
-    /// When the last of them is old enough.
-    over: Option<Instant>,
+    /// How many writers are sending their purge themselves.
+    sending: usize,
+    /// When the bypass ends, if it ends after a time.
+    ends_at: Option<Instant>,
 }
 
-/// Where a write was noted.
+/// The mark that records a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
-    /// Under its key.
+    /// The mark of its key.
     Own,
-    /// Among those that there was no room for.
+    /// The mark of all keys beyond the maximum.
     Rest,
 }
 
-/// A purge that is due.
+/// A purge that must be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Due {
-    /// Of one key; of all there are, if unset.
+pub(crate) struct DuePurge {
+    /// The key, or `None` to purge the whole mirror.
     pub(crate) key: Option<Key>,
-    /// The last write that it is good for.
+    /// The number of the last write that it covers.
     written: u64,
 }
 
@@ -79,55 +80,56 @@ impl Mark {
         self.purged < self.written
     }
 
-    /// Whether a purge is due that nobody sees to.
-    fn is_left(&self) -> bool {
-        self.is_due() && self.in_hand == 0
+    /// Returns whether a purge is due that no writer sends.
+    fn needs_purger(&self) -> bool {
+        self.is_due() && self.sending == 0
     }
 
-    fn holds(&self, until: Until) -> bool {
-        let is_stale = match until {
-            Until::Purged => self.is_due(),
-            Until::Over(_) => self.over.is_some_and(|over| Instant::now() < over),
+    fn applies(&self, ended_by: BypassEnd) -> bool {
+        let is_stale = match ended_by {
+            BypassEnd::PurgeConfirmed => self.is_due(),
+            BypassEnd::After(_) => self.ends_at.is_some_and(|end| Instant::now() < end),
         };
         self.writers > 0 || is_stale
     }
 }
 
 impl Bypass {
-    pub(crate) fn new(until: Until, most: usize) -> Self {
-        Self { until, most, marks: Mutex::default() }
+    pub(crate) fn new(ended_by: BypassEnd, max_keys: usize) -> Self {
+        Self { ended_by, max_keys, marks: Mutex::default() }
     }
 
-    /// Whether the mirror must not be asked for a key.
+    /// Returns whether a key must not be read from the mirror.
     pub(crate) fn covers(&self, key: &Key) -> bool {
         let marks = self.lock();
-        marks.rest.holds(self.until)
-            || marks.keys.get(key).is_some_and(|mark| mark.holds(self.until))
+        marks.rest.applies(self.ended_by)
+            || marks.keys.get(key).is_some_and(|mark| mark.applies(self.ended_by))
     }
 
-    /// Whether the mirror must not be asked for anything.
+    /// Returns whether no key may be read from the mirror.
     pub(crate) fn covers_all(&self) -> bool {
-        self.lock().rest.holds(self.until)
+        self.lock().rest.applies(self.ended_by)
     }
 
-    /// How many keys wait for the confirmation of a purge. The mirror as a whole counts as one
-    /// more.
+    /// Returns how many keys wait for the confirmation of a purge. A purge of the whole mirror
+    /// counts as one.
     pub(crate) fn unconfirmed(&self) -> usize {
         let marks = self.lock();
         marks.keys.values().chain([&marks.rest]).filter(|mark| mark.is_due()).count()
     }
 
-    /// A write begins.
-    pub(crate) fn begin(&self, key: &Key) -> Slot {
+    /// Records the beginning of a write.
+    pub(crate) fn begin_write(&self, key: &Key) -> Slot {
         let marks = &mut *self.lock();
-        if marks.keys.len() >= self.most && !marks.keys.contains_key(key) {
-            let until = self.until;
-            // Else those that are over would be found only one by one, when they are asked for.
-            if matches!(until, Until::Over(_)) {
-                marks.keys.retain(|_, mark| mark.holds(until));
+        if marks.keys.len() >= self.max_keys && !marks.keys.contains_key(key) {
+            let ended_by = self.ended_by;
+            // Removes the marks whose time is over. Otherwise each stays until its key is written
+            // again.
+            if matches!(ended_by, BypassEnd::After(_)) {
+                marks.keys.retain(|_, mark| mark.applies(ended_by));
             }
         }
-        let is_full = marks.keys.len() >= self.most;
+        let is_full = marks.keys.len() >= self.max_keys;
         match marks.keys.entry(key.clone()) {
             Entry::Occupied(mut mark) => mark.get_mut().writers += 1,
             Entry::Vacant(place) if !is_full => place.insert(Mark::default()).writers += 1,
@@ -139,9 +141,14 @@ impl Bypass {
         Slot::Own
     }
 
-    /// A write has ended, and may have changed something or certainly has not. Answers the purge
-    /// that is due, which the caller has to see to until it says [`hand_over`](Self::hand_over).
-    pub(crate) fn end(&self, key: &Key, slot: Slot, may_have_changed: bool) -> Option<Due> {
+    /// Records the end of a write. Returns the purge that is due, which the caller sends and then
+    /// passes to [`release`](Self::release).
+    pub(crate) fn end_write(
+        &self,
+        key: &Key,
+        slot: Slot,
+        may_have_changed: bool,
+    ) -> Option<DuePurge> {
         let marks = &mut *self.lock();
         let mark = match slot {
             Slot::Own => marks.keys.get_mut(key)?,
@@ -150,45 +157,45 @@ impl Bypass {
         mark.writers = mark.writers.saturating_sub(1);
         let mut due = None;
         if may_have_changed {
-            match self.until {
-                Until::Over(time) => mark.over = Instant::now().checked_add(time),
-                Until::Purged => {
+            match self.ended_by {
+                BypassEnd::After(time) => mark.ends_at = Instant::now().checked_add(time),
+                BypassEnd::PurgeConfirmed => {
                     marks.writes += 1;
                     mark.written = marks.writes;
-                    mark.in_hand += 1;
-                    due = Some(Due {
+                    mark.sending += 1;
+                    due = Some(DuePurge {
                         key: (slot == Slot::Own).then(|| key.clone()),
                         written: mark.written,
                     });
                 }
             }
         }
-        self.tidy(marks, key);
+        self.remove_if_unneeded(marks, key);
         due
     }
 
-    /// What is known to be stale for another reason than a write of this process.
-    pub(crate) fn found_stale(&self, key: &Key) {
-        let slot = self.begin(key);
-        if let Some(due) = self.end(key, slot, true) {
-            self.hand_over(&due);
+    /// Records that the mirror has an old version for another reason than a write of this process.
+    pub(crate) fn mark_stale(&self, key: &Key) {
+        let slot = self.begin_write(key);
+        if let Some(due) = self.end_write(key, slot, true) {
+            self.release(&due);
         }
     }
 
-    /// Nobody in particular sees to a purge any longer, whether or not it was confirmed.
-    pub(crate) fn hand_over(&self, due: &Due) {
+    /// Leaves a purge to the background task, unless it is confirmed.
+    pub(crate) fn release(&self, due: &DuePurge) {
         let marks = &mut *self.lock();
         let mark = match &due.key {
             Some(key) => marks.keys.get_mut(key),
             None => Some(&mut marks.rest),
         };
         if let Some(mark) = mark {
-            mark.in_hand = mark.in_hand.saturating_sub(1);
+            mark.sending = mark.sending.saturating_sub(1);
         }
     }
 
-    /// A purge has been confirmed that was sent after it was due.
-    pub(crate) fn confirmed(&self, due: &Due) {
+    /// Records the confirmation of a purge that was sent after it became due.
+    pub(crate) fn confirm(&self, due: &DuePurge) {
         let marks = &mut *self.lock();
         let mark = match &due.key {
             Some(key) => marks.keys.get_mut(key),
@@ -198,47 +205,47 @@ impl Bypass {
             mark.purged = mark.purged.max(due.written);
         }
         if let Some(key) = &due.key {
-            self.tidy(marks, key);
+            self.remove_if_unneeded(marks, key);
         }
     }
 
-    /// Takes on the work of purging that nobody sees to; `false` if there is none, or somebody has
-    /// it.
-    pub(crate) fn take_on(&self) -> bool {
+    /// Returns whether the caller must start a background task: purges are due that no writer
+    /// sends, and no task runs.
+    pub(crate) fn start_purger(&self) -> bool {
         let marks = &mut *self.lock();
-        let is_left = marks.rest.is_left() || marks.keys.values().any(Mark::is_left);
-        is_left && !std::mem::replace(&mut marks.purging, true)
+        let needs_purger = marks.rest.needs_purger() || marks.keys.values().any(Mark::needs_purger);
+        needs_purger && !std::mem::replace(&mut marks.has_purger, true)
     }
 
-    /// Some of the purges that are due and nobody sees to. If there are none, the work is done, and
-    /// whoever has taken it on is rid of it.
-    pub(crate) fn due(&self, most: usize) -> Vec<Due> {
+    /// Returns at most `max` due purges that no writer sends. If there are none, the background
+    /// task ends, and another one may be started.
+    pub(crate) fn take_due(&self, max: usize) -> Vec<DuePurge> {
         let marks = &mut *self.lock();
         let due_of =
-            |key: Option<&Key>, mark: &Mark| Due { key: key.cloned(), written: mark.written };
-        let rest = marks.rest.is_left().then(|| due_of(None, &marks.rest));
+            |key: Option<&Key>, mark: &Mark| DuePurge { key: key.cloned(), written: mark.written };
+        let rest = marks.rest.needs_purger().then(|| due_of(None, &marks.rest));
         let keys = marks
             .keys
             .iter()
-            .filter(|(_, mark)| mark.is_left())
+            .filter(|(_, mark)| mark.needs_purger())
             .map(|(key, mark)| due_of(Some(key), mark));
-        let due: Vec<_> = rest.into_iter().chain(keys).take(most).collect();
-        marks.purging &= !due.is_empty();
+        let due: Vec<_> = rest.into_iter().chain(keys).take(max).collect();
+        marks.has_purger &= !due.is_empty();
         due
     }
 
-    /// Gives the work up, though some may be left.
-    pub(crate) fn give_up(&self) {
-        self.lock().purging = false;
+    /// Records that the background task has ended before all purges were confirmed.
+    pub(crate) fn stop_purger(&self) {
+        self.lock().has_purger = false;
     }
 
-    fn tidy(&self, marks: &mut Marks, key: &Key) {
-        if marks.keys.get(key).is_some_and(|mark| !mark.holds(self.until)) {
+    fn remove_if_unneeded(&self, marks: &mut Marks, key: &Key) {
+        if marks.keys.get(key).is_some_and(|mark| !mark.applies(self.ended_by)) {
             marks.keys.remove(key);
         }
     }
 
-    // Nothing panics while the lock is held, so a poisoned one holds sound marks all the same.
+    // No code panics while it holds the lock, so a poisoned lock protects valid marks.
     fn lock(&self) -> MutexGuard<'_, Marks> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -253,19 +260,19 @@ mod tests {
     }
 
     fn purged() -> Bypass {
-        Bypass::new(Until::Purged, 3)
+        Bypass::new(BypassEnd::PurgeConfirmed, 3)
     }
 
     #[test]
     fn a_key_is_bypassed_from_the_beginning_of_a_write_until_its_purge_is_confirmed() {
         let (bypass, a) = (purged(), key("a"));
         assert!(!bypass.covers(&a));
-        let slot = bypass.begin(&a);
+        let slot = bypass.begin_write(&a);
         assert!(bypass.covers(&a) && !bypass.covers(&key("b")));
-        let due = bypass.end(&a, slot, true).unwrap();
+        let due = bypass.end_write(&a, slot, true).unwrap();
         assert!(bypass.covers(&a));
         assert_eq!(bypass.unconfirmed(), 1);
-        bypass.confirmed(&due);
+        bypass.confirm(&due);
         assert!(!bypass.covers(&a));
         assert_eq!(bypass.unconfirmed(), 0);
     }
@@ -273,130 +280,130 @@ mod tests {
     #[test]
     fn a_write_that_changed_nothing_needs_no_purge() {
         let (bypass, a) = (purged(), key("a"));
-        let slot = bypass.begin(&a);
-        assert_eq!(bypass.end(&a, slot, false), None);
-        assert!(!bypass.covers(&a) && !bypass.take_on());
+        let slot = bypass.begin_write(&a);
+        assert_eq!(bypass.end_write(&a, slot, false), None);
+        assert!(!bypass.covers(&a) && !bypass.start_purger());
     }
 
     #[test]
-    fn a_purge_is_good_for_the_writes_before_it_alone() {
+    fn a_purge_covers_only_the_writes_before_it() {
         let (bypass, a) = (purged(), key("a"));
-        let first = bypass.begin(&a);
-        let first = bypass.end(&a, first, true).unwrap();
-        let second = bypass.begin(&a);
-        let second = bypass.end(&a, second, true).unwrap();
-        bypass.confirmed(&first);
+        let first = bypass.begin_write(&a);
+        let first = bypass.end_write(&a, first, true).unwrap();
+        let second = bypass.begin_write(&a);
+        let second = bypass.end_write(&a, second, true).unwrap();
+        bypass.confirm(&first);
         assert!(bypass.covers(&a), "the second write has not been purged");
-        bypass.confirmed(&second);
+        bypass.confirm(&second);
         assert!(!bypass.covers(&a));
-        bypass.confirmed(&first);
-        assert!(!bypass.covers(&a), "a confirmation that comes late changes nothing");
+        bypass.confirm(&first);
+        assert!(!bypass.covers(&a), "a late confirmation changes nothing");
     }
 
     #[test]
-    fn a_purge_that_is_confirmed_late_is_not_good_for_a_write_after_it() {
+    fn a_late_confirmation_does_not_cover_a_later_write() {
         let (bypass, a) = (purged(), key("a"));
-        let write = || bypass.end(&a, bypass.begin(&a), true).unwrap();
+        let write = || bypass.end_write(&a, bypass.begin_write(&a), true).unwrap();
         let (first, second) = (write(), write());
-        bypass.confirmed(&second);
+        bypass.confirm(&second);
         assert!(!bypass.covers(&a));
         let third = write();
-        bypass.confirmed(&first);
+        bypass.confirm(&first);
         assert!(bypass.covers(&a));
-        bypass.confirmed(&third);
+        bypass.confirm(&third);
         assert!(!bypass.covers(&a));
     }
 
     #[test]
     fn a_purge_during_another_write_does_not_end_the_bypass() {
         let (bypass, a) = (purged(), key("a"));
-        let (first, second) = (bypass.begin(&a), bypass.begin(&a));
-        let due = bypass.end(&a, first, true).unwrap();
-        bypass.confirmed(&due);
+        let (first, second) = (bypass.begin_write(&a), bypass.begin_write(&a));
+        let due = bypass.end_write(&a, first, true).unwrap();
+        bypass.confirm(&due);
         assert!(bypass.covers(&a), "the second write is under way");
-        let due = bypass.end(&a, second, true).unwrap();
-        bypass.confirmed(&due);
+        let due = bypass.end_write(&a, second, true).unwrap();
+        bypass.confirm(&due);
         assert!(!bypass.covers(&a));
     }
 
     #[test]
-    fn with_too_many_keys_the_whole_mirror_is_bypassed_until_all_of_it_is_purged() {
+    fn with_too_many_keys_the_whole_mirror_is_bypassed_until_it_is_purged() {
         let bypass = purged();
         for name in ["a", "b", "c"] {
-            let slot = bypass.begin(&key(name));
-            assert!(bypass.end(&key(name), slot, true).is_some());
+            let slot = bypass.begin_write(&key(name));
+            assert!(bypass.end_write(&key(name), slot, true).is_some());
         }
         assert!(!bypass.covers(&key("other")));
-        let slot = bypass.begin(&key("d"));
+        let slot = bypass.begin_write(&key("d"));
         assert_eq!(slot, Slot::Rest);
         assert!(bypass.covers(&key("other")) && bypass.covers_all());
-        let due = bypass.end(&key("d"), slot, true).unwrap();
+        let due = bypass.end_write(&key("d"), slot, true).unwrap();
         assert_eq!(due.key, None);
         assert_eq!(bypass.unconfirmed(), 4);
-        bypass.confirmed(&due);
+        bypass.confirm(&due);
         assert!(!bypass.covers(&key("other")) && bypass.covers(&key("a")));
     }
 
     #[test]
-    fn a_write_noted_among_the_rest_ends_there_though_there_is_room_again() {
-        let bypass = Bypass::new(Until::Purged, 1);
-        let (of_a, of_b) = (bypass.begin(&key("a")), bypass.begin(&key("b")));
+    fn a_write_beyond_the_maximum_ends_in_the_mark_where_it_began() {
+        let bypass = Bypass::new(BypassEnd::PurgeConfirmed, 1);
+        let (of_a, of_b) = (bypass.begin_write(&key("a")), bypass.begin_write(&key("b")));
         assert_eq!((of_a, of_b), (Slot::Own, Slot::Rest));
-        bypass.end(&key("a"), of_a, false);
-        let again = bypass.begin(&key("b"));
+        bypass.end_write(&key("a"), of_a, false);
+        let again = bypass.begin_write(&key("b"));
         assert_eq!(again, Slot::Own);
-        bypass.end(&key("b"), of_b, false);
+        bypass.end_write(&key("b"), of_b, false);
         assert!(bypass.covers(&key("b")), "the second write is under way");
-        bypass.end(&key("b"), again, false);
+        bypass.end_write(&key("b"), again, false);
         assert!(!bypass.covers(&key("b")) && !bypass.covers_all());
     }
 
     #[test]
-    fn one_at_a_time_purges_and_nothing_that_is_due_is_left_behind() {
+    fn one_background_task_at_a_time_sends_all_due_purges() {
         let bypass = purged();
-        assert!(!bypass.take_on(), "there is nothing to do");
-        bypass.found_stale(&key("a"));
-        assert!(bypass.take_on());
-        assert!(!bypass.take_on(), "somebody has it");
-        let due = bypass.due(10);
+        assert!(!bypass.start_purger(), "no purge is due");
+        bypass.mark_stale(&key("a"));
+        assert!(bypass.start_purger());
+        assert!(!bypass.start_purger(), "a task runs");
+        let due = bypass.take_due(10);
         assert_eq!(due.len(), 1);
-        // Due after the others were handed out: the same one gets it.
-        bypass.found_stale(&key("b"));
-        bypass.confirmed(&due[0]);
-        let due = bypass.due(10);
+        // A purge that becomes due later goes to the same task.
+        bypass.mark_stale(&key("b"));
+        bypass.confirm(&due[0]);
+        let due = bypass.take_due(10);
         assert_eq!(due.iter().map(|due| due.key.clone()).collect::<Vec<_>>(), [Some(key("b"))]);
-        bypass.confirmed(&due[0]);
-        assert!(bypass.due(10).is_empty());
-        bypass.found_stale(&key("c"));
-        assert!(bypass.take_on(), "whoever had it is done");
-        bypass.give_up();
-        assert!(bypass.take_on());
+        bypass.confirm(&due[0]);
+        assert!(bypass.take_due(10).is_empty());
+        bypass.mark_stale(&key("c"));
+        assert!(bypass.start_purger(), "the task has ended");
+        bypass.stop_purger();
+        assert!(bypass.start_purger());
     }
 
     #[test]
-    fn what_the_writer_sees_to_is_nobody_elses_until_it_is_handed_over() {
+    fn the_background_task_sends_a_purge_only_after_its_writer_released_it() {
         let (bypass, a) = (purged(), key("a"));
-        let slot = bypass.begin(&a);
-        let due = bypass.end(&a, slot, true).unwrap();
-        assert!(!bypass.take_on());
-        bypass.hand_over(&due);
-        assert!(bypass.take_on());
-        assert_eq!(bypass.due(10), std::slice::from_ref(&due));
-        bypass.confirmed(&due);
+        let slot = bypass.begin_write(&a);
+        let due = bypass.end_write(&a, slot, true).unwrap();
+        assert!(!bypass.start_purger());
+        bypass.release(&due);
+        assert!(bypass.start_purger());
+        assert_eq!(bypass.take_due(10), std::slice::from_ref(&due));
+        bypass.confirm(&due);
         assert!(!bypass.covers(&a));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_nothing_can_be_purged_a_key_is_bypassed_for_a_time() {
-        let bypass = Bypass::new(Until::Over(Duration::from_secs(60)), 2);
-        let slot = bypass.begin(&key("a"));
-        assert_eq!(bypass.end(&key("a"), slot, true), None);
+    async fn without_purges_a_key_is_bypassed_for_a_time() {
+        let bypass = Bypass::new(BypassEnd::After(Duration::from_secs(60)), 2);
+        let slot = bypass.begin_write(&key("a"));
+        assert_eq!(bypass.end_write(&key("a"), slot, true), None);
         tokio::time::advance(Duration::from_secs(59)).await;
         assert!(bypass.covers(&key("a")) && bypass.unconfirmed() == 0);
-        let slot = bypass.begin(&key("b"));
-        bypass.end(&key("b"), slot, true);
+        let slot = bypass.begin_write(&key("b"));
+        bypass.end_write(&key("b"), slot, true);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(!bypass.covers(&key("a")) && bypass.covers(&key("b")));
-        assert_eq!(bypass.begin(&key("c")), Slot::Own, "what is over makes room");
+        assert_eq!(bypass.begin_write(&key("c")), Slot::Own, "an expired mark is removed");
     }
 }

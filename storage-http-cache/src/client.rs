@@ -1,18 +1,15 @@
 //! [`Client`]: the requests to one mirror.
 //!
-//! Not by the driver of `storage-http`, which is for a server that is all there is: it tries again,
-//! resumes, keeps what has no length in a file, and takes a redirection for a mistake. Of a mirror,
-//! whatever is not plainly right is left to origin at once; and each link to a private mirror is
-//! signed.
+//! Unlike the driver `http`, this client leaves every problem to origin: it repeats no request,
+//! resumes no body and spools nothing. Links to a private mirror are signed.
 
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_NONE_MATCH, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use storage_client::{
     ClientConfig, Response, ResponseBody, header_value, open_headers, received_range, send_error,
     timeout_error,
@@ -24,29 +21,31 @@ use storage_core::{
 };
 use url::Url;
 
-use crate::config::Verify;
-use crate::headers;
+use crate::verify::{Verify, parse_verdict};
 
-/// The most that is read of an answer to `/verify/`.
+/// Upper bound for the document of `/verify/`, in bytes.
 const MAX_VERDICT: usize = 64 * 1024;
-/// For how long the links that the driver itself follows are signed, and for how long they stay the
-/// same, so that a cache in front of the mirror knows them again.
+/// How long the links of the driver's own requests are valid, and how long they stay the same, so
+/// that a cache in front of the mirror can store the responses.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
-/// Of the encodings that an object may be stored in, any will do; of an encoding that is made for
-/// us, none is needed.
+/// Permits any encoding in which the object is stored, and requests none to be applied.
 const AS_STORED: HeaderValue = HeaderValue::from_static("identity, *");
+/// Contains what caches did with a request (RFC 9211).
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// The name of the mirror of this project in `Cache-Status`.
+const MIRROR_NAME: &str = "anystorage";
 
-/// Speaks to one mirror.
+/// Sends requests to one mirror.
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
-    /// Below which the objects are.
+    /// The base of the objects' URLs.
     objects: Url,
     verify: Verify,
-    /// Below which the answers of the original protocol are.
+    /// The base of `/verify/` URLs.
     verdicts: Url,
     admin: Url,
-    /// Whether the token is for the mirror itself.
+    /// Whether the mirror itself has the admin routes, so that it may get the token.
     is_its_own_admin: bool,
     /// `Bearer ...`.
     token: Option<HeaderValue>,
@@ -55,7 +54,7 @@ pub(crate) struct Client {
     idle_timeout: Duration,
 }
 
-/// How a mirror is spoken to.
+/// The options that concern the requests.
 pub(crate) struct ClientSettings {
     pub(crate) base: Url,
     pub(crate) verify: Verify,
@@ -66,36 +65,28 @@ pub(crate) struct ClientSettings {
     pub(crate) idle_timeout: Duration,
 }
 
-/// What a mirror says to a request for an object. Trouble is an error instead.
+/// The response to a request for an object. A failure of the mirror is an error instead.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// Here it is.
-    Here(Box<Answer>),
+    /// The mirror sends the object.
+    Found(Box<FoundObject>),
     /// The caller's copy is current.
     NotModified,
-    /// It does not have it, or not so: origin decides.
-    NotHere,
-    /// It does not give it to us.
+    /// The mirror does not have the object in this form. Origin decides.
+    NotFound,
+    /// The mirror does not permit this driver to read the object.
     Refused(StatusCode),
 }
 
-/// The beginning of an object's body, and what goes with it.
+/// An object that a mirror sends.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct FoundObject {
     pub(crate) meta: ObjectMeta,
     /// The positions of the body's bytes.
     pub(crate) range: Range<u64>,
-    /// Whether the mirror is our own server, which hands on origin's ETags.
-    pub(crate) is_ours: bool,
+    /// Whether the ETag is the one of origin.
+    pub(crate) has_origins_etag: bool,
     pub(crate) body: ResponseBody,
-}
-
-/// The answer to `/verify/`, in the words of the original protocol.
-#[derive(Debug, Deserialize)]
-struct Verdict {
-    available: bool,
-    #[serde(default)]
-    error: bool,
 }
 
 impl Client {
@@ -110,16 +101,15 @@ impl Client {
             idle_timeout,
         } = settings;
         let objects = match verify {
-            Verify::CacheTier => below(&base, "download"),
+            Verify::CacheTier => join(&base, "download"),
             Verify::Head | Verify::None => base.clone(),
         };
         Ok(Self {
-            // As many headers as the client takes unless it is told otherwise: room for more is
-            // cleared for each answer, which costs a small object more than anything else here. Who
-            // sends more is a mirror in trouble.
+            // The default number of headers: preparing for more would cost small objects more time
+            // than anything else here. A response with more is a failure of the mirror.
             http: ClientConfig::new(header_timeout)
                 .build_for(base.host_str().unwrap_or_default())?,
-            verdicts: below(&base, "verify"),
+            verdicts: join(&base, "verify"),
             is_its_own_admin: admin.is_none(),
             admin: admin.unwrap_or_else(|| base.clone()),
             objects,
@@ -132,123 +122,126 @@ impl Client {
         })
     }
 
-    /// The mirror's address.
     pub(crate) fn base(&self) -> &Url {
         &self.base
     }
 
-    /// Where everybody finds an object.
+    /// Returns the host of the mirror, for messages.
+    pub(crate) fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
+    }
+
+    /// Returns the public URL of an object at the mirror.
     pub(crate) fn public_url(&self, key: &Key) -> Url {
         object_url(&self.objects, key)
     }
 
-    /// Where whoever has the link finds an object.
+    /// Returns a signed link to an object at the mirror.
     ///
     /// # Errors
-    /// `Unsupported` if there is no key to sign with; as [`SigningKey::sign`].
+    /// `Unsupported` without a signing key; as [`SigningKey::sign`].
     pub(crate) fn signed_link(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         match &self.signing_key {
             Some(signing_key) => signing_key.sign(&self.objects.clone().into(), key, options),
-            None => Err(Error::unsupported("links to the mirror are signed if signing_key is set")),
+            None => {
+                Err(Error::unsupported("signed links to the mirror need the option signing_key"))
+            }
         }
     }
 
-    /// Asks for an object.
+    /// Requests an object.
     ///
     /// # Errors
-    /// Trouble with the mirror: no connection, no answer in time, a bad one, an error of the
-    /// server.
+    /// `InvalidInput` if HTTP cannot express the options. Any other error is a failure of the
+    /// mirror: no connection, no response in time, an invalid one, or a server error.
     pub(crate) async fn get(&self, key: &Key, options: &OpenOptions) -> Result<Reply> {
         let mut request = reqwest::Request::new(Method::GET, self.own_link(&self.objects, key)?);
         *request.headers_mut() = conditions(options)?;
         if let Some(token) = self.token.as_ref().filter(|_| self.is_its_own_admin) {
-            // Our own server then tells the metadata as it is stored. A mirror that does not purge
-            // itself may be anybody's.
+            // With the token, the mirror of this project sends the metadata as it is stored. A
+            // mirror whose admin routes are elsewhere may be operated by another party.
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
         let url = request.url().clone();
         let mut response = self.send(request).await?;
-        if let Some(place) = self.place_of(key, &url, &response) {
-            let mut request = reqwest::Request::new(Method::GET, place);
+        if let Some(target) = self.redirect_target(key, &url, &response) {
+            let mut request = reqwest::Request::new(Method::GET, target);
             *request.headers_mut() = conditions(options)?;
             response = self.send(request).await?;
         }
         let status = response.status;
         match status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-                self.answer(key, options.range, response)
+                self.found(key, options.range, response)
             }
             StatusCode::NOT_MODIFIED if is_conditional(options) => Ok(Reply::NotModified),
-            // A redirection to elsewhere leads to the source, which we know better. A failed
-            // condition or range may be one of an old version.
-            StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED => {
-                Ok(Reply::NotHere)
-            }
-            StatusCode::RANGE_NOT_SATISFIABLE => Ok(Reply::NotHere),
+            // A failed condition or range may be one of an old version.
+            StatusCode::NOT_FOUND
+            | StatusCode::GONE
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE => Ok(Reply::NotFound),
+            // Any other redirection leads to the source, and origin is the source.
             _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
-                Ok(Reply::NotHere)
+                Ok(Reply::NotFound)
             }
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(self.bad(status)),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                Err(self.status_error(status))
+            }
             _ if status.is_client_error() => Ok(Reply::Refused(status)),
-            _ => Err(self.bad(status)),
+            _ => Err(self.status_error(status)),
         }
     }
 
-    /// Where on the mirror itself a redirection leads: the original server sends readers of what it
-    /// has to its static files. They have other names there if two keys differ in case alone; such
-    /// a place is not the key's.
-    fn place_of(&self, key: &Key, url: &Url, response: &Response) -> Option<Url> {
+    /// Returns the target of a redirection within the mirror: the original server redirects to its
+    /// static files. Where two keys differ in case only, the file of one has another name, and such
+    /// a target is not followed.
+    fn redirect_target(&self, key: &Key, url: &Url, response: &Response) -> Option<Url> {
         let status = response.status;
         if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
             return None;
         }
         let location = response.headers.get(LOCATION)?.to_str().ok()?;
-        let place = url.join(location).ok()?;
-        let name = percent_decode_str(place.path()).decode_utf8().ok()?;
-        let is_its_own =
+        let target = url.join(location).ok()?;
+        let name = percent_decode_str(target.path()).decode_utf8().ok()?;
+        let is_of_key =
             name.strip_suffix(key.as_str()).is_some_and(|directory| directory.ends_with('/'));
-        (place.origin() == self.base.origin() && is_its_own).then_some(place)
+        (target.origin() == self.base.origin() && is_of_key).then_some(target)
     }
 
-    fn answer(&self, key: &Key, wanted: Option<ByteRange>, response: Response) -> Result<Reply> {
-        let headers = &response.headers;
-        let told = received_range(response.status, headers);
-        let unclear = || {
-            // Without a length, the end of a body cannot be told from a connection that breaks off.
-            let message = "the mirror does not say which bytes it sends, or how many";
-            Error::new(ErrorKind::Unexpected, message).with_retryable(true)
+    fn found(&self, key: &Key, wanted: Option<ByteRange>, response: Response) -> Result<Reply> {
+        let has_origins_etag = preserves_etags(&response.headers);
+        let Some((range, size)) = received_range(response.status, &response.headers) else {
+            // The mirror of this project forwards what origin sends without a length, and does not
+            // store it.
+            if response.status == StatusCode::OK && has_origins_etag {
+                return Ok(Reply::NotFound);
+            }
+            // Without a length, the end of a body looks like a connection that breaks off.
+            let message = "the mirror does not state which bytes it sends, or how many";
+            return Err(Error::new(ErrorKind::Unexpected, message).with_retryable(true));
         };
-        // Our own server passes on what origin sends without a length, and does not keep it.
-        if told.is_none() && response.status == StatusCode::OK && headers::is_ours(headers) {
-            return Ok(Reply::NotHere);
-        }
-        let (range, size) = told.ok_or_else(unclear)?;
         let expected = match wanted.map(|wanted| wanted.resolve(size)).transpose() {
             Ok(wanted) => wanted.unwrap_or(0..size),
-            // Of a whole object without these bytes; perhaps an old one.
-            Err(_) => return Ok(Reply::NotHere),
+            // The object at the mirror does not have these bytes; it may be an old one.
+            Err(_) => return Ok(Reply::NotFound),
         };
         if range != expected {
-            // A server may send all where it is asked for a part; not every one knows ranges.
-            let is_all = range == (0..size);
-            let message = "the mirror sends other bytes than it was asked for";
-            return if is_all {
-                Ok(Reply::NotHere)
+            // A server that ignores ranges sends the whole object.
+            return if range == (0..size) {
+                Ok(Reply::NotFound)
             } else {
+                let message = "the mirror sends other bytes than the request asks for";
                 Err(Error::new(ErrorKind::Unexpected, message))
             };
         }
-        // A cache in front of this storage counts the time that the object spent in the mirror.
+        // The age includes the time that the object spent in the mirror, for a cache in front of
+        // this storage.
         let meta = response.object_meta(key, size);
-        Ok(Reply::Here(Box::new(Answer {
-            meta,
-            range,
-            is_ours: headers::is_ours(headers),
-            body: response.body,
-        })))
+        let body = response.body;
+        Ok(Reply::Found(Box::new(FoundObject { meta, range, has_origins_etag, body })))
     }
 
-    /// Whether the mirror has an object, so that it can be linked to.
+    /// Returns whether the mirror has an object, so that a link may lead to it.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -259,8 +252,8 @@ impl Client {
                 let request =
                     reqwest::Request::new(Method::HEAD, self.own_link(&self.objects, key)?);
                 let status = self.send(request).await?.status;
-                if is_trouble(status) {
-                    Err(self.bad(status))
+                if is_failure(status) {
+                    Err(self.status_error(status))
                 } else {
                     Ok(status == StatusCode::OK)
                 }
@@ -268,85 +261,75 @@ impl Client {
             Verify::CacheTier => {
                 let request =
                     reqwest::Request::new(Method::GET, self.own_link(&self.verdicts, key)?);
-                let asked = tokio::time::timeout(self.header_timeout, self.verdict(request));
-                asked.await.unwrap_or_else(|_| Err(self.no_answer()))
+                let verdict = tokio::time::timeout(self.header_timeout, self.verdict(request));
+                verdict.await.unwrap_or_else(|_| Err(self.no_response()))
             }
         }
     }
 
     async fn verdict(&self, request: reqwest::Request) -> Result<bool> {
         let mut response = self.send(request).await?;
-        let status = response.status;
-        if is_trouble(status) {
-            return Err(self.bad(status));
+        match response.status {
+            status if is_failure(status) => Err(self.status_error(status)),
+            StatusCode::OK => parse_verdict(&response.body.read(MAX_VERDICT).await?),
+            _ => Ok(false),
         }
-        if status != StatusCode::OK {
-            return Ok(false);
-        }
-        let body = response.body.read(MAX_VERDICT).await?;
-        let verdict: Verdict = serde_json::from_slice(&body).map_err(|cause| {
-            let message = "the mirror's answer to /verify/ is not of the cache tier: is verify = \"head\" meant?";
-            Error::unexpected(message, cause.to_string())
-        })?;
-        Ok(verdict.available && !verdict.error)
     }
 
-    /// Has the mirror forget an object; all that it has, without a key.
+    /// Has the mirror remove an object, or all objects without a key.
     ///
     /// # Errors
-    /// Anything but the mirror's word that it has done so.
+    /// Any response that does not confirm the purge.
     pub(crate) async fn purge(&self, key: Option<&Key>) -> Result<()> {
         let url = match key {
-            Some(key) => object_url(&below(&self.admin, "purge"), key),
+            Some(key) => object_url(&join(&self.admin, "purge"), key),
             None => {
-                let mut url = below(&self.admin, "purge");
+                let mut url = join(&self.admin, "purge");
                 url.set_query(Some("prefix="));
                 url
             }
         };
-        self.order(url).await
+        self.post(url).await
     }
 
-    /// Has the mirror fetch an object.
+    /// Has the mirror fetch an object from origin.
     ///
     /// # Errors
     /// As [`purge`](Self::purge).
     pub(crate) async fn prefetch(&self, key: &Key) -> Result<()> {
-        self.order(object_url(&below(&self.admin, "prefetch"), key)).await
+        self.post(object_url(&join(&self.admin, "prefetch"), key)).await
     }
 
-    async fn order(&self, url: Url) -> Result<()> {
+    async fn post(&self, url: Url) -> Result<()> {
         let mut request = reqwest::Request::new(Method::POST, url);
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
         let status = self.send(request).await?.status;
+        let refused = |kind, option| {
+            let message = format!(
+                "{} responds with {}: check the option {option}",
+                self.place(),
+                status.as_u16()
+            );
+            Err(Error::new(kind, message))
+        };
         match status {
             _ if status.is_success() => Ok(()),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::new(
-                ErrorKind::Unauthenticated,
-                format!(
-                    "the mirror at {} answers {}: check the option token",
-                    self.place(),
-                    status.as_u16()
-                ),
-            )),
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the mirror at {} answers {}: check the option admin",
-                    self.place(),
-                    status.as_u16()
-                ),
-            )),
-            _ => Err(self.bad(status)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                refused(ErrorKind::Unauthenticated, "token")
+            }
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                refused(ErrorKind::Unsupported, "admin")
+            }
+            _ => Err(self.status_error(status)),
         }
     }
 
-    /// The link that the driver itself follows.
+    /// Returns the URL for a request of the driver itself, signed if the mirror needs it. The
+    /// signature is valid for GET and HEAD.
     fn own_link(&self, base: &Url, key: &Key) -> Result<Url> {
         let Some(signing_key) = &self.signing_key else { return Ok(object_url(base, key)) };
-        // Good for HEAD too.
         let mut options = UrlOptions::default();
         (options.expires_in, options.stable_for) = (Some(SIGNED_FOR), Some(SIGNED_FOR));
         signing_key.sign(&base.clone().into(), key, &options)?.url()
@@ -355,37 +338,27 @@ impl Client {
     async fn send(&self, mut request: reqwest::Request) -> Result<Response> {
         request.headers_mut().insert(ACCEPT_ENCODING, AS_STORED);
         let sent_at = Instant::now();
-        match tokio::time::timeout(self.header_timeout, self.http.execute(request)).await {
-            Ok(Ok(response)) => {
-                let mut response = Response::new(response, sent_at, self.idle_timeout);
-                response.body = response.body.with_limit_name("option idle_timeout");
-                Ok(response)
-            }
-            Ok(Err(cause)) => Err(self.broken(cause)),
-            Err(_) => Err(self.no_answer()),
-        }
+        let sent = tokio::time::timeout(self.header_timeout, self.http.execute(request));
+        let Ok(response) = sent.await else { return Err(self.no_response()) };
+        let response = response.map_err(|cause| {
+            send_error(cause, &self.place(), "option mirror", "option header_timeout")
+        })?;
+        let mut response = Response::new(response, sent_at, self.idle_timeout);
+        response.body = response.body.with_limit_name("option idle_timeout");
+        Ok(response)
     }
 
-    fn broken(&self, cause: reqwest::Error) -> Error {
-        send_error(cause, &self.place_name(), "option mirror", "option header_timeout")
+    fn no_response(&self) -> Error {
+        timeout_error(&self.place(), self.header_timeout, "option header_timeout")
     }
 
-    fn no_answer(&self) -> Error {
-        timeout_error(&self.place_name(), self.header_timeout, "option header_timeout")
-    }
-
-    fn place_name(&self) -> String {
-        format!("the mirror at {}", self.place())
-    }
-
-    fn bad(&self, status: StatusCode) -> Error {
-        let message = format!("the mirror at {} answers {}", self.place(), status.as_u16());
+    fn status_error(&self, status: StatusCode) -> Error {
+        let message = format!("{} responds with {}", self.place(), status.as_u16());
         Error::new(ErrorKind::Unexpected, message).with_retryable(true)
     }
 
-    /// The host, for messages.
-    pub(crate) fn place(&self) -> &str {
-        self.base.host_str().unwrap_or_default()
+    fn place(&self) -> String {
+        format!("the mirror at {}", self.host())
     }
 }
 
@@ -395,31 +368,67 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Whether an answer says that something is wrong with the mirror.
-fn is_trouble(status: StatusCode) -> bool {
+/// Returns whether a response is from the mirror of this project, which sends the ETags of origin.
+fn preserves_etags(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CACHE_STATUS).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|member| {
+        let name = member.split(';').next().unwrap_or_default().trim();
+        name.trim_matches('"').eq_ignore_ascii_case(MIRROR_NAME)
+    })
+}
+
+/// Returns whether a status shows a failure of the mirror.
+fn is_failure(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// Whether "not modified" is an answer.
+/// Returns whether a request with these options permits "not modified" as a response.
 fn is_conditional(options: &OpenOptions) -> bool {
     options.if_none_match.is_some() || options.if_modified_since.is_some()
 }
 
-/// Range and conditions, as headers.
+/// Returns range and conditions as headers. `If-None-Match` contains a strong ETag: the comparison
+/// is the weak one (RFC 9110, section 13.1.2), but some servers compare the text.
 fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
     let mut headers = open_headers(options)?;
     if let Some(etag) = &options.if_none_match {
-        // The comparison is the weak one (RFC 9110, section 13.1.2), but some servers compare the
-        // text.
         headers.insert(IF_NONE_MATCH, header_value(&ETag::strong(etag.opaque())?.to_string())?);
     }
     Ok(headers)
 }
 
-/// A directory below a base URL.
-fn below(base: &Url, directory: &str) -> Url {
+/// Returns the URL of a directory below a base URL.
+fn join(base: &Url, directory: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{directory}", base.path().trim_end_matches('/')));
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_mirror_of_this_project_is_recognised_by_its_name_in_cache_status() {
+        assert!(preserves_etags(&headers(&[("cache-status", "anystorage; hit")])));
+        assert!(preserves_etags(&headers(&[(
+            "cache-status",
+            "edge; fwd=miss, \"anystorage\"; fwd=stale; stored"
+        )])));
+        for other in ["edge; detail=anystorage", "anystorage2; hit", ""] {
+            assert!(!preserves_etags(&headers(&[("cache-status", other)])), "{other}");
+        }
+        assert!(!preserves_etags(&HeaderMap::new()));
+    }
 }

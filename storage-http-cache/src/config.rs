@@ -1,4 +1,4 @@
-//! The driver's options: for programs ([`HttpCacheBuilder`]) and for configuration ([`register`]).
+//! The options of the driver: [`HttpCacheBuilder`] in code, [`register`] for configurations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,59 +6,44 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, de};
-use storage_client::check_tls_support;
+use storage_client::{check_tls_support, is_loopback};
 use storage_core::config::{self, Secret, Value, byte_size, duration};
 use storage_core::layers::PublicUrl;
 use storage_core::signed_url::SigningKey;
 use storage_core::{
     BuildContext, Capabilities, Driver, DriverInfo, Error, Registry, Result, Storage,
 };
-use url::{Host, Url};
+use url::Url;
 
-use super::{rendezvous, status};
 use crate::breaker::BreakerSettings;
-use crate::bypass::Until;
-use crate::cache::{HttpCache, Shared};
+use crate::bypass::BypassEnd;
 use crate::client::{Client, ClientSettings};
-use crate::known::Known;
-use crate::link::LinkPolicy;
+use crate::driver::HttpCache;
+use crate::link_policy::LinkPolicy;
 use crate::mirror::{Mirror, MirrorSettings};
+use crate::origin_memo::OriginMemo;
+use crate::shared::Inner;
+use crate::verify::Verify;
+use crate::{rendezvous, status};
 
-/// For how long a key bypasses a mirror that cannot be purged.
-const UNPURGED: Duration = Duration::from_secs(60 * 60);
+/// How long a key bypasses a mirror that cannot be purged.
+const BYPASS_WITHOUT_PURGE: Duration = Duration::from_secs(60 * 60);
 
-/// How a mirror is asked whether it has an object, before a link to it is made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Verify {
-    /// In the protocol of the cache tier: `GET /verify/<key>` answers JSON, objects are at
-    /// `/download/<key>`. For our mirror server, and the original one.
-    #[default]
-    CacheTier,
-    /// By `HEAD /<key>`; objects are at `/<key>`. For any web server: a file server, or a cache
-    /// such as nginx with `proxy_cache`. ETags of such a mirror are not compared with origin's;
-    /// sizes are.
-    Head,
-    /// Not at all: a mirror that is healthy has everything, or fetches it. Objects are at `/<key>`.
-    None,
-}
-
-/// What a mirror hears of after a save.
+/// What the mirrors do after a save.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum OnSave {
-    /// It is to forget the object. Needs a token.
+    /// They remove the object. Needs a token.
     Purge,
-    /// It is to forget the object and fetch the new one. Needs a token.
+    /// They remove the object and fetch the new one. Needs a token.
     Prefetch,
-    /// Nothing. The key bypasses the mirror for an hour, in this process alone: for objects that
+    /// Nothing. The key bypasses the mirrors for one hour, in this process only. For objects that
     /// are never replaced.
     None,
 }
 
-/// How to set up the driver. See [`build`](Self::build).
+/// Sets the options of a [`HttpCache`] and builds it. Created by [`HttpCache::builder`].
 #[derive(Clone)]
 pub struct HttpCacheBuilder {
     mirrors: Vec<Url>,
@@ -66,7 +51,7 @@ pub struct HttpCacheBuilder {
     tuning: Tuning,
 }
 
-/// The options but for who the mirrors and origin are.
+/// All options except the mirrors and origin.
 #[derive(Clone)]
 struct Tuning {
     verify: Verify,
@@ -117,64 +102,84 @@ macro_rules! setters {
     };
 }
 
-impl HttpCacheBuilder {
-    pub(crate) fn new(mirrors: Vec<Url>, origin: Storage) -> Self {
-        Self { mirrors, origin, tuning: Tuning::default() }
+impl HttpCache {
+    /// Creates a builder of a driver that reads from these mirrors, in an order that depends on the
+    /// key, and from the storage that they mirror.
+    ///
+    /// ```
+    /// use storage_core::{Memory, Storage};
+    /// use storage_http_cache::HttpCache;
+    ///
+    /// let mirror = "https://downloads.example.com/".parse()?;
+    /// let cache = HttpCache::builder(vec![mirror], Memory::storage()).token("secret").build()?;
+    /// let storage = Storage::new(cache);
+    /// assert_eq!(storage.info().location, "https://downloads.example.com/ -> memory:");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn builder(mirrors: Vec<Url>, origin: Storage) -> HttpCacheBuilder {
+        HttpCacheBuilder { mirrors, origin, tuning: Tuning::default() }
     }
+}
 
+impl HttpCacheBuilder {
     setters! {
-        /// How the mirrors are asked whether they have an object; in the protocol of the cache tier
-        /// by default.
+        /// Sets how to find out whether a mirror has an object. Defaults to
+        /// [`Verify::CacheTier`].
         verify: Verify => verify;
-        /// For how long an answer to that is remembered, and what origin said of objects; 120 s by
-        /// default.
+        /// Sets how long the results of verifications and the responses of origin are remembered.
+        /// Defaults to `120s`.
         memo: Duration => memo;
-        /// How long a mirror may take to begin its answer; 1 s by default.
+        /// Sets the time limit for connecting to a mirror and for the headers of its response.
+        /// Defaults to `1s`.
         header_timeout: Duration => header_timeout;
-        /// How long the body of a mirror's answer may stall; 10 s by default.
+        /// Sets the time limit between two chunks of a mirror's body. Defaults to `10s`.
         idle_timeout: Duration => idle_timeout;
-        /// The token that the mirrors' admin routes ask for.
+        /// Sets the bearer token of the mirrors' admin routes. Defaults to none.
         token: impl Into<String> => Some(Secret::new(token));
-        /// Whether the token may be sent without TLS, to a URL that begins with `http://`: only in
-        /// a network that you trust. An address of this machine (`localhost`, `127.0.0.1`, `[::1]`)
-        /// needs no permission. `false` by default.
+        /// Sets whether the token may be sent without TLS, to a URL that begins with `http://`.
+        /// Defaults to `false`. Permit it only in a network that you trust. Addresses of this
+        /// machine (`localhost`, `127.0.0.1`, `[::1]`) need no permission.
         allow_http: bool => allow_http;
-        /// What the mirrors hear of after a save; by default they purge if there is a token, else
-        /// nothing.
+        /// Sets what the mirrors do after a save. Defaults to [`OnSave::Purge`] with a token and to
+        /// [`OnSave::None`] without.
         on_save: OnSave => Some(on_save);
-        /// Objects with fewer bytes skip the mirrors, as soon as their size is known: an object
-        /// whose size nobody has told yet is asked of a mirror the first time. 0 by default.
+        /// Sets the size in bytes below which objects skip the mirrors. Defaults to `0`. The first
+        /// read of an object may use a mirror, because its size is not known yet.
         min_size: u64 => min_size;
-        /// The mirrors' signing key. Links to a mirror, also those that the driver follows, are
-        /// then signed with it.
+        /// Sets the mirrors' signing key. Links to a mirror are signed with it, and so are the
+        /// requests of the driver. Defaults to none.
         signing_key: SigningKey => Some(signing_key);
-        /// Whether everybody may read the mirrors. Then a link that origin would sign may become a
-        /// plain link to a mirror, which works for ever; `false` by default.
+        /// Sets whether everyone may read the mirrors. Defaults to `false`. If set, a plain link to
+        /// a mirror, which never expires, may replace a link that origin would sign.
         public: bool => public;
-        /// How many failures in a row have a mirror be left alone; 5 by default.
+        /// Sets how many consecutive failures open the circuit breaker of a mirror. Defaults to
+        /// `5`.
         breaker_failures: u32 => breaker_failures;
-        /// For how long; times how often it has happened since the mirror was last healthy, up to
-        /// 10 minutes. 30 s by default.
+        /// Sets how long the breaker stays open, times how often it has opened since the last
+        /// success, up to 10 minutes. Defaults to `30s`.
         breaker_open: Duration => breaker_open;
-        /// For how long a mirror is not asked for a key whose last request met trouble; 20 s by
-        /// default.
+        /// Sets how long a key skips a mirror after a failed request for it. Defaults to `20s`.
         key_penalty: Duration => key_penalty;
-        /// Where the admin routes are (`purge/`, `prefetch/`), if not at the mirror's own address.
-        /// With several mirrors, it has to speak for all of them.
+        /// Sets the base URL of the admin routes (`purge/`, `prefetch/`). Defaults to the URL of
+        /// the mirror. With several mirrors, a purge at this URL must apply to all of them.
         admin: Url => Some(admin);
     }
 
-    /// Makes the driver. Asks nobody.
+    /// Builds the driver. Sends no request.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option.
+    /// `InvalidConfig`, which names the option: no mirror; a mirror or `admin` that is not an HTTP
+    /// URL, or has a user name, a query or a fragment; a timeout or a number of failures of zero;
+    /// `public` with `signing_key`; `on_save` without `token`; a `token` that no header can
+    /// contain, or that would be sent without TLS. `Unexpected` if the system lacks what TLS needs.
     pub fn build(self) -> Result<HttpCache> {
         let Self { mirrors, origin, tuning } = self;
         if mirrors.is_empty() {
-            return Err(Error::config("option mirror: name at least one"));
+            return Err(Error::config("option mirror: set at least one URL"));
         }
         tuning.check()?;
-        tuning.check_where_the_token_goes(&mirrors)?;
+        tuning.check_tls(&mirrors)?;
         let token = tuning.token.as_ref().map(bearer).transpose()?;
         let admin = tuning.admin.as_ref().map(|url| checked("admin", url)).transpose()?;
         let settings = tuning.mirror_settings();
@@ -199,11 +204,11 @@ impl HttpCacheBuilder {
         status::describe();
         if !links.leads_to_mirrors() {
             tracing::info!(
-                "links lead to origin and not to the mirror, since origin is not public and neither `public = true` nor \
-                 `signing_key` is set"
+                "links lead to origin and not to the mirror, because origin is not public and \
+                 neither `public = true` nor `signing_key` is set"
             );
         }
-        Ok(HttpCache::from_shared(Shared {
+        Ok(HttpCache::from_inner(Inner {
             info: info(&built, origin.info(), links.capabilities()),
             origin: Arc::clone(origin.driver()),
             seeds: built
@@ -211,14 +216,14 @@ impl HttpCacheBuilder {
                 .map(|mirror| rendezvous::seed(mirror.client.base().as_str()))
                 .collect(),
             mirrors: built,
-            known: Known::new(tuning.memo, tuning.min_size),
+            memo: OriginMemo::new(tuning.memo, tuning.min_size),
             links,
             counts: Default::default(),
         }))
     }
 }
 
-/// Shows no URL, in which there may be a password: `build` refuses it, but that comes later.
+/// Shows hosts instead of URLs: a URL may contain a password, which only `build` refuses.
 impl fmt::Debug for HttpCacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCacheBuilder")
@@ -250,58 +255,66 @@ impl Tuning {
             [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)]
         {
             if time.is_zero() {
-                return Err(Error::config(format!("option {option}: zero would fail everything")));
+                return Err(Error::config(format!(
+                    "option {option}: zero would fail every request; set a longer time"
+                )));
             }
         }
         if self.breaker_failures == 0 {
-            return Err(Error::config("option breaker_failures: at least 1"));
+            return Err(Error::config("option breaker_failures: set at least 1"));
         }
         if self.public && self.signing_key.is_some() {
             return Err(Error::config(
-                "options public and signing_key: a mirror with a signing key answers signed links alone; leave one out",
+                "options public and signing_key: a mirror with a signing key accepts signed links \
+                 only; remove one of the options",
             ));
         }
         if self.token.is_none() && matches!(self.on_save, Some(OnSave::Purge | OnSave::Prefetch)) {
             return Err(Error::config(
-                "option on_save needs token too: a mirror purges only for those who have it",
+                "option on_save: a mirror purges only requests with a token; set the option token",
             ));
         }
         Ok(())
     }
 
-    /// Refuses a token that would cross a network in clear text.
-    fn check_where_the_token_goes(&self, mirrors: &[Url]) -> Result<()> {
+    /// Refuses a token that would pass a network without TLS.
+    fn check_tls(&self, mirrors: &[Url]) -> Result<()> {
         if self.token.is_none() || self.allow_http {
             return Ok(());
         }
         let targets = self.admin.as_ref().map_or(mirrors, std::slice::from_ref);
-        match targets.iter().find(|url| url.scheme() == "http" && !is_this_machine(url)) {
+        match targets
+            .iter()
+            .find(|url| url.scheme() == "http" && !is_loopback(url.host_str().unwrap_or_default()))
+        {
             None => Ok(()),
             Some(url) => Err(Error::config(format!(
-                "option token: it would be sent to {} without TLS, where others can read it; use an https:// URL, or set \
-                 allow_http = true if you trust the network",
+                "option token: it would be sent to {} without TLS, where others can read it; use \
+                 an https:// URL, or set allow_http = true if you trust the network",
                 url.host_str().unwrap_or_default()
             ))),
         }
     }
 
     fn mirror_settings(&self) -> MirrorSettings {
-        let by_default = if self.token.is_some() { OnSave::Purge } else { OnSave::None };
-        let on_save = self.on_save.unwrap_or(by_default);
+        let default = if self.token.is_some() { OnSave::Purge } else { OnSave::None };
+        let on_save = self.on_save.unwrap_or(default);
         MirrorSettings {
             verify: self.verify,
             memo: self.memo,
             breaker: BreakerSettings { failures: self.breaker_failures, open: self.breaker_open },
             key_penalty: self.key_penalty,
-            until: if on_save == OnSave::None { Until::Over(UNPURGED) } else { Until::Purged },
+            bypass_end: match on_save {
+                OnSave::None => BypassEnd::After(BYPASS_WITHOUT_PURGE),
+                OnSave::Purge | OnSave::Prefetch => BypassEnd::PurgeConfirmed,
+            },
             prefetch: on_save == OnSave::Prefetch,
         }
     }
 }
 
 fn bearer(token: &Secret) -> Result<HeaderValue> {
-    let bad =
-        || Error::config("option token: a text of visible ASCII characters, as a header can hold");
+    let bad = || Error::config("option token: a header can contain visible ASCII characters only");
     let legal = |byte: u8| (0x21..0x7f).contains(&byte);
     if token.expose().is_empty() || !token.expose().bytes().all(legal) {
         return Err(bad());
@@ -312,34 +325,24 @@ fn bearer(token: &Secret) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// Whether what is sent to a URL does not leave this machine.
-fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-/// A URL that keys can be put behind, and that may be shown.
+/// Checks a base URL: keys can be appended to it, and it contains no secret.
 fn checked(option: &str, url: &Url) -> Result<Url> {
     let bad = |expected: &str| Err(Error::config(format!("option {option}: {expected}")));
     if !matches!(url.scheme(), "http" | "https") {
-        return bad("a URL that begins with https:// or http://");
+        return bad("set a URL that begins with https:// or http://");
     }
     check_tls_support(url.scheme())?;
     if !url.username().is_empty() || url.password().is_some() {
-        return bad("a URL without user name and password");
+        return bad("set a URL without user name and password");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return bad("a URL without query and fragment");
+        return bad("set a URL without query and fragment");
     }
     Ok(url.clone())
 }
 
 storage_core::options! {
-    /// The options as configuration has them.
+    /// The options of a configuration.
     struct HttpCacheOptions {
         /// The base URL of the mirror, or a list of several. Each key has a preferred mirror.
         mirror: Mirrors => "URL or list of URLs", required;
@@ -388,10 +391,10 @@ storage_core::options! {
     }
 }
 
-/// Registers the driver `http-cache`. It has no URL form, since it refers to another storage.
+/// Registers the driver `http-cache`. It has no URL form, because it refers to another storage.
 ///
 /// The driver takes its own [options](crate#options) and those of every driver. `public_url` is the
-/// public address of origin's objects: the base of the links that are made while the mirror is down.
+/// public base URL of origin, for links while no mirror is in use.
 ///
 /// ```
 /// use storage_core::config::StoragesConfig;
@@ -415,7 +418,7 @@ pub fn register(registry: &mut Registry) {
 fn build(options: HttpCacheOptions, context: &BuildContext<'_>) -> Result<Arc<dyn Driver>> {
     let origin =
         context.storage(&options.origin).map_err(|error| error.with_context("option origin"))?;
-    // Known here, so that the links to the mirror and those to origin are told apart.
+    // Applied to origin alone: links to the mirror have another base URL.
     let origin = match context.common().public_url.clone() {
         Some(base) => origin.layer(|inner| PublicUrl::new(inner, base)),
         None => origin,
@@ -452,7 +455,7 @@ impl HttpCacheOptions {
     }
 }
 
-/// One URL, or a list of them.
+/// One URL or a list of URLs.
 struct Mirrors(Vec<Url>);
 
 impl<'de> Deserialize<'de> for Mirrors {

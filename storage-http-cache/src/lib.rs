@@ -1,17 +1,23 @@
-//! The driver `http-cache`: mirror first, origin on any trouble.
+//! The driver `http-cache`: reads objects from a mirror, and from their origin if the mirror fails.
 //!
-//! | file | what it is about |
-//! |---|---|
-//! | `cache`, `config` | the driver, and its options |
-//! | `open`, `body` | reading: from a mirror, from origin, and from one into the other |
-//! | `write` | saving, deleting, copying, and the purges after them |
-//! | `link` | which links lead to the mirror |
-//! | `mirror`, `client`, `headers` | one mirror: what is thought of it, the requests to it, its answers |
-//! | `breaker` | whether a mirror is asked at all |
-//! | `bypass` | the keys that a mirror is not asked for, since what it has may be old |
-//! | `known` | what origin said a short while ago |
-//! | `rendezvous` | which mirror a key belongs to |
-//! | `status` | counts, metrics |
+//! [`HttpCache`] is the driver, [`HttpCacheBuilder`] its options. The mirror is a caching HTTP
+//! server, such as the one of `storage-mirror` or nginx; the origin is any storage. The driver
+//! `cache` of `storage-mirror` is the alternative without a server: it caches on the application's
+//! own disk.
+//!
+//! # Guarantees
+//!
+//! - **The mirror is optional.** If it does not respond in time, responds with an error, or breaks
+//!   off a body, the object comes from origin. A circuit breaker stops requests to a mirror that
+//!   fails repeatedly.
+//! - **One version.** A body that breaks off continues at origin, at the next byte of the same
+//!   version, or ends with a retryable `Integrity` error. It never contains bytes of two versions.
+//! - **A process reads its own writes.** From before a write until each mirror has confirmed a
+//!   purge, the key bypasses the mirrors, even if the write failed or its future was dropped.
+//! - **`stat`, `exists` and `list` read from origin.** Only `open` may return an older version, for
+//!   as long as the mirror considers it fresh.
+//! - **No credential** appears in an error, a `Debug` form or a log line. Tokens and signed URLs
+//!   are hidden.
 //!
 //! # Options
 //!
@@ -40,23 +46,69 @@
 //!
 //! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
 //! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
+//!
+//! # Limits
+//!
+//! - Other processes may read an old version from the mirror until it is purged or expires.
+//! - A process that ends does not repeat its unconfirmed purges.
+//! - Without a `token` nothing is purged: a written key bypasses the mirror for one hour, in the
+//!   process that wrote it.
+//! - Links to the mirror need `public`, `signing_key` or a public origin.
+//!
+//! # Example
+//!
+//! ```
+//! use storage_core::{Memory, Storage};
+//! use storage_http_cache::HttpCache;
+//!
+//! let mirror = "https://downloads.example.com/".parse()?;
+//! let cache = HttpCache::builder(vec![mirror], Memory::storage()).token("secret").build()?;
+//! let storage = Storage::new(cache.clone());
+//! assert_eq!(storage.info().location, "https://downloads.example.com/ -> memory:");
+//! assert_eq!(cache.status().mirrors[0].requests, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Modules
+//!
+//! | module | content |
+//! |---|---|
+//! | `config` | options, builder, registration |
+//! | `driver`, `shared` | the driver, and the state that its verbs share |
+//! | `open`, `body` | reading from a mirror, and continuing at origin |
+//! | `stat`, `list`, `save`, `copy`, `delete`, `link` | the other verbs |
+//! | `invalidation` | what a write does to the memo and to each mirror |
+//! | `mirror`, `purge` | one mirror: whether to use it, and its purges |
+//! | `client`, `verify` | requests to one mirror |
+//! | `breaker`, `bypass` | the circuit breaker; the keys that must not be read from a mirror |
+//! | `origin_memo` | recent responses of origin |
+//! | `link_policy`, `rendezvous`, `status` | forms of links; the order of mirrors; counts and metrics |
 
 mod body;
 mod breaker;
 mod bypass;
-mod cache;
 mod client;
 mod config;
-mod headers;
-mod known;
+mod copy;
+mod delete;
+mod driver;
+mod invalidation;
 mod link;
+mod link_policy;
+mod list;
 mod mirror;
 mod open;
+mod origin_memo;
+mod purge;
 mod rendezvous;
+mod save;
+mod shared;
+mod stat;
 mod status;
-mod write;
+mod verify;
 
 pub use breaker::MirrorState;
-pub use cache::HttpCache;
-pub use config::{HttpCacheBuilder, OnSave, Verify, register};
+pub use config::{HttpCacheBuilder, OnSave, register};
+pub use driver::HttpCache;
 pub use status::{MirrorStatus, Status};
+pub use verify::Verify;

@@ -1,193 +1,198 @@
-//! `open`: the mirror first, origin on any trouble.
+//! `open`: from a mirror, or from origin if no mirror sends the current object.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use storage_core::{BodyEvent, ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
 
-use crate::body::{Body, read_small};
+use crate::body::{Body, MirrorBody, read_small};
 use crate::breaker::Attempt;
-use crate::cache::Shared;
-use crate::client::Answer;
-use crate::known::{Comparison, Ticket, in_whole_seconds};
-use crate::mirror::{Asked, Mirror};
+use crate::client::FoundObject;
+use crate::mirror::{Lookup, Mirror};
+use crate::origin_memo::{Comparison, Ticket, in_whole_seconds};
+use crate::shared::Shared;
 use crate::status::Outcome;
 
-/// Why origin is asked.
+/// Why an object is read from origin.
 #[derive(Debug)]
-enum Why {
-    /// The mirror leaves it to origin.
+enum OriginReason {
+    /// The mirror leaves the object to origin.
     Miss,
-    /// The object is not one for the mirror.
+    /// The key or the object skips the mirrors.
     Skipped,
-    /// No mirror can be asked.
+    /// No mirror may be used.
     OutOfUse,
-    /// The last mirror that was asked is in trouble.
-    Trouble(Error),
-    /// This mirror has another version than origin had a moment ago. The ETag is unset if it is
-    /// none of origin's.
-    Contradiction(Arc<Mirror>, u64, Option<ETag>),
+    /// The request to the last mirror failed.
+    MirrorFailed(Error),
+    /// The mirror has another version than origin had recently.
+    OtherVersion {
+        mirror: Arc<Mirror>,
+        size: u64,
+        /// `None` if it is not an ETag of origin.
+        etag: Option<ETag>,
+    },
 }
 
-pub(crate) async fn open(cache: &Arc<Shared>, key: &Key, options: &OpenOptions) -> Result<Object> {
-    // What is remembered of an object, and how a body goes on at origin, rests on its size.
+pub(crate) async fn open(cache: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
+    // The memo and the resumption of bodies need the size.
     let mut options = options.clone();
     options.allow_unknown_size = false;
     let options = &options;
-    let why = if cache.known.skips_mirror(key) {
-        Why::Skipped
+    let reason = if cache.memo.skips_mirror(key) {
+        OriginReason::Skipped
     } else {
         match from_mirrors(cache, key, options).await {
-            Ok(found) => return found,
-            Err(why) => why,
+            Ok(result) => return result,
+            Err(reason) => reason,
         }
     };
-    from_origin(cache, key, options, why).await
+    from_origin(cache, key, options, reason).await
 }
 
-/// What the first mirror says that says something of use; else why origin is to be asked.
+/// Returns the result of the first mirror that has one, or why the object is read from origin.
 async fn from_mirrors(
-    cache: &Arc<Shared>,
+    cache: &Shared,
     key: &Key,
     options: &OpenOptions,
-) -> Result<Result<Object>, Why> {
-    let mut why = None;
-    let asked = cache.known.ticket();
+) -> Result<Result<Object>, OriginReason> {
+    let mut reason = None;
+    let ticket = cache.memo.ticket();
     for mirror in cache.mirrors_for(key) {
-        match mirror.ask(key, options).await {
-            None if mirror.is_out_of_use() => why = why.or(Some(Why::OutOfUse)),
-            None => why = why.or(Some(Why::Skipped)),
-            Some(Asked::Trouble(error)) => why = Some(Why::Trouble(error)),
-            Some(Asked::NotHere) => return Err(Why::Miss),
-            Some(Asked::NotModified) if cache.known.doubts_that_nothing_changed(key, options) => {
-                return Err(Why::Skipped);
+        match mirror.open(key, options).await {
+            None if mirror.is_out_of_use() => reason = reason.or(Some(OriginReason::OutOfUse)),
+            None => reason = reason.or(Some(OriginReason::Skipped)),
+            Some(Lookup::Failed(error)) => reason = Some(OriginReason::MirrorFailed(error)),
+            Some(Lookup::NotFound) => return Err(OriginReason::Miss),
+            Some(Lookup::NotModified) if cache.memo.doubts_not_modified(key, options) => {
+                return Err(OriginReason::Skipped);
             }
-            Some(Asked::NotModified) => {
+            Some(Lookup::NotModified) => {
                 return Ok(Err(Error::new(ErrorKind::NotModified, "the object has not changed")));
             }
-            Some(Asked::Here(answer, attempt)) => {
-                return here(cache, mirror, options, asked, *answer, attempt).await;
+            Some(Lookup::Found(object, attempt)) => {
+                return from_mirror(cache, mirror, options, ticket, *object, attempt).await;
             }
         }
     }
-    Err(why.unwrap_or(Why::Skipped))
+    Err(reason.unwrap_or(OriginReason::Skipped))
 }
 
-async fn here(
-    cache: &Arc<Shared>,
+async fn from_mirror(
+    cache: &Shared,
     mirror: &Arc<Mirror>,
     options: &OpenOptions,
-    asked: Ticket,
-    answer: Answer,
+    ticket: Ticket,
+    object: FoundObject,
     attempt: Attempt,
-) -> Result<Result<Object>, Why> {
-    let Answer { meta, range, is_ours, body } = answer;
-    let (key, size, told) = (meta.key.clone(), meta.size, meta.etag.clone());
-    let etag = told.clone().filter(|etag| !etag.is_weak());
-    let meta = match cache.known.compare(meta, is_ours, asked) {
+) -> Result<Result<Object>, OriginReason> {
+    let FoundObject { meta, range, has_origins_etag, body } = object;
+    let (key, size, mirror_etag) = (meta.key.clone(), meta.size, meta.etag.clone());
+    let strong_etag = mirror_etag.clone().filter(|etag| !etag.is_weak());
+    let meta = match cache.memo.compare(meta, has_origins_etag, ticket) {
         Comparison::Agrees(meta) => *meta,
-        Comparison::Contradicts => {
-            mirror.counts.request(Outcome::Stale);
-            return Err(Why::Contradiction(Arc::clone(mirror), size, told.filter(|_| is_ours)));
+        Comparison::Differs => {
+            mirror.counts.count_request(Outcome::Stale);
+            let etag = mirror_etag.filter(|_| has_origins_etag);
+            let mirror = Arc::clone(mirror);
+            return Err(OriginReason::OtherVersion { mirror, size, etag });
         }
-        Comparison::Overtaken => {
-            mirror.counts.request(Outcome::Stale);
-            return Err(Why::Skipped);
+        Comparison::Outdated => {
+            mirror.counts.count_request(Outcome::Stale);
+            return Err(OriginReason::Skipped);
         }
     };
-    // Not every server heeds every condition, and not every ETag is origin's.
+    // Some servers ignore conditions, and the ETag may not be the one of origin.
     match options.check(&meta) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::NotModified => {
-            mirror.counts.request(Outcome::Hit);
+            mirror.counts.count_request(Outcome::Hit);
             return Ok(Err(error));
         }
         Err(_) => {
-            mirror.counts.request(Outcome::Miss);
-            return Err(Why::Miss);
+            mirror.counts.count_request(Outcome::Miss);
+            return Err(OriginReason::Miss);
         }
     }
-    cache.known.has_size(&key, meta.size);
-    let (body, attempt) = match read_small(mirror, &meta, &range, body, attempt).await {
+    cache.memo.record_size(&key, meta.size);
+    let source = MirrorBody { body, attempt };
+    let source = match read_small(mirror, &meta, &range, source).await {
         Ok(Ok(bytes)) => {
-            mirror.counts.request(Outcome::Hit);
+            mirror.counts.count_request(Outcome::Hit);
             return Ok(Ok(Object::from_bytes(meta, range, bytes)));
         }
         Ok(Err(large)) => large,
         Err(error) => {
-            mirror.counts.request(Outcome::Failure);
-            return Err(Why::Trouble(error));
+            mirror.counts.count_request(Outcome::Failure);
+            return Err(OriginReason::MirrorFailed(error));
         }
     };
-    mirror.counts.request(Outcome::Hit);
-    let has_origins_etag = is_ours && etag.is_some();
-    let body =
-        Body::new(cache, mirror, &meta, range.clone(), body, attempt, etag, !has_origins_etag);
+    mirror.counts.count_request(Outcome::Hit);
+    let keep_digest = !(has_origins_etag && strong_etag.is_some());
+    let body = Body::new(cache, mirror, &meta, range.clone(), source, strong_etag, keep_digest);
     Ok(Ok(Object::from_stream(meta, range, body.into_stream())))
 }
 
 async fn from_origin(
-    cache: &Arc<Shared>,
+    cache: &Shared,
     key: &Key,
     options: &OpenOptions,
-    why: Why,
+    reason: OriginReason,
 ) -> Result<Object> {
     cache.counts.reads.fetch_add(1, Ordering::Relaxed);
-    if matches!(why, Why::OutOfUse | Why::Trouble(_)) {
+    if matches!(reason, OriginReason::OutOfUse | OriginReason::MirrorFailed(_)) {
         cache.counts.fallbacks.fetch_add(1, Ordering::Relaxed);
     }
-    tracing::debug!(key = key.as_str(), why = why.as_str(), "origin is asked");
-    let asked = cache.known.ticket();
+    tracing::debug!(key = key.as_str(), reason = reason.as_str(), "an object is read from origin");
+    let ticket = cache.memo.ticket();
     let object = match cache.origin.open(key, options).await {
         Ok(object) => object,
         Err(error) => {
             if error.kind() == ErrorKind::NotFound {
-                cache.known.is_absent(key, asked);
+                cache.memo.record_absent(key, ticket);
             }
-            return Err(why.with(error));
+            return Err(reason.add_to(error));
         }
     };
     let object = object.map_meta(in_whole_seconds);
-    cache.known.is_there(object.meta(), asked);
-    if let Why::Contradiction(mirror, size, etag) = why {
+    cache.memo.record_present(object.meta(), ticket);
+    if let OriginReason::OtherVersion { mirror, size, etag } = reason {
         let same_etag = match (&etag, &object.meta().etag) {
-            (Some(told), Some(known)) => told.weak_eq(known),
+            (Some(of_mirror), Some(of_origin)) => of_mirror.weak_eq(of_origin),
             _ => true,
         };
-        // Else origin has changed as well, and it is what was known of it that was old.
+        // If both have the same version now, the memo was outdated and not the mirror.
         if !same_etag || size != object.meta().size {
-            mirror.is_stale(key);
+            mirror.record_stale(key);
         }
     }
-    Ok(counted(cache, object))
+    Ok(count_bytes(cache, object))
 }
 
-/// Counts the bytes: of a body that streams as they pass, of one that is in memory or in a file at
-/// once.
-fn counted(cache: &Arc<Shared>, object: Object) -> Object {
-    let cache = Arc::clone(cache);
+/// Counts the bytes of an object from origin: of a stream as they pass, of others at once.
+fn count_bytes(cache: &Shared, object: Object) -> Object {
+    let cache = cache.clone();
     object.inspect(move |event| match event {
-        BodyEvent::Ready(length) => cache.counts.bytes(length),
-        BodyEvent::Chunk(chunk) => cache.counts.bytes(chunk.len() as u64),
+        BodyEvent::Ready(length) => cache.counts.add_bytes(length),
+        BodyEvent::Chunk(chunk) => cache.counts.add_bytes(chunk.len() as u64),
         _ => {}
     })
 }
 
-impl Why {
+impl OriginReason {
     fn as_str(&self) -> &'static str {
         match self {
-            Self::Miss => "the mirror does not have it",
-            Self::Skipped => "the mirror is not asked for this key",
+            Self::Miss => "the mirror does not have the object",
+            Self::Skipped => "the mirror is not used for this key",
             Self::OutOfUse => "no mirror is in use",
-            Self::Trouble(_) => "the mirror is in trouble",
-            Self::Contradiction(..) => "the mirror has another version than origin had",
+            Self::MirrorFailed(_) => "the request to the mirror failed",
+            Self::OtherVersion { .. } => "the mirror has another version than origin had",
         }
     }
 
-    /// Origin's trouble, with the mirror's if there was some. What origin says of the object stays
-    /// as it is.
-    fn with(self, error: Error) -> Error {
-        let is_trouble = matches!(
+    /// Adds the failure of the mirror to a failure of origin. Errors that concern the object stay
+    /// unchanged.
+    fn add_to(self, error: Error) -> Error {
+        let is_failure = matches!(
             error.kind(),
             ErrorKind::Unexpected
                 | ErrorKind::Timeout
@@ -196,12 +201,13 @@ impl Why {
                 | ErrorKind::Unauthenticated
         );
         match self {
-            Self::Trouble(mirror) if is_trouble => error.with_context(&format!(
-                "neither mirror nor origin can be read ({})",
+            Self::MirrorFailed(mirror) if is_failure => error.with_context(&format!(
+                "neither the mirror nor origin can be read ({})",
                 mirror.message()
             )),
-            Self::OutOfUse if is_trouble => error.with_context(
-                "neither mirror nor origin can be read (the mirror is left alone for a while)",
+            Self::OutOfUse if is_failure => error.with_context(
+                "neither the mirror nor origin can be read (the mirror failed before and is not \
+                 used for a while)",
             ),
             _ => error,
         }

@@ -1,13 +1,13 @@
-//! Which of several mirrors a key belongs to: rendezvous hashing.
+//! The order in which mirrors are tried for a key: rendezvous hashing.
 //!
-//! Each mirror has a score for each key, and a key's mirrors are tried from the highest score down.
-//! So all clients that know the same mirrors ask the same one for a key, whatever the order in
-//! their configurations, and when a mirror goes only its own keys move, evenly, to the others.
+//! Each mirror has a score for each key, and the mirrors are tried from the highest score down. So
+//! all clients with the same mirrors request a key from the same one, whatever the order in their
+//! configurations. If a mirror is removed, only its own keys move, evenly, to the others.
 
 use storage_core::Key;
 
-/// The positions of the mirrors, in the order in which they are tried for a key. `seeds` are those
-/// of [`seed`], one for each mirror.
+/// Returns the positions of the mirrors in the order in which they are tried for a key. `seeds`
+/// contains the [`seed`] of each mirror.
 pub(crate) fn order(seeds: &[u64], key: &Key) -> Vec<usize> {
     let mut order: Vec<_> = (0..seeds.len()).collect();
     if order.len() > 1 {
@@ -17,22 +17,22 @@ pub(crate) fn order(seeds: &[u64], key: &Key) -> Vec<usize> {
     order
 }
 
-/// What tells a mirror from others: its address.
+/// Returns the seed of a mirror, which depends on its address.
 pub(crate) fn seed(base: &str) -> u64 {
-    // Mixed, so that addresses that differ in one digit have nothing in common.
+    // Mixed, so that the seeds of similar addresses are unrelated.
     mixed(fnv(FNV_OFFSET, base.as_bytes()))
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
-/// FNV-1a. All clients have to agree, so no hash that differs from process to process or from
-/// version to version.
+/// Computes FNV-1a. All clients must use the same hash, so it must not depend on the process or the
+/// version.
 fn fnv(start: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
-/// The finalizer of SplitMix64: every bit of the input changes half of the output.
+/// Applies the finalizer of SplitMix64, in which every bit of the input changes half of the output.
 fn mixed(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_in_the_configuration_makes_no_difference() {
+    fn the_order_in_the_configuration_does_not_matter() {
         let turned = [BASES[2], BASES[0], BASES[3], BASES[1]];
         assert!(keys().all(|key| first(&BASES, &key) == first(&turned, &key)));
     }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_keys_of_a_mirror_that_goes_move_and_they_move_to_all_others() {
+    fn only_the_keys_of_a_removed_mirror_move_and_they_move_to_all_others() {
         let left = &BASES[..3];
         let mut moved = std::collections::HashSet::new();
         for key in keys() {
@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn the_choice_is_the_same_in_every_version() {
-        // Clients of different versions share mirrors; a change of the hash would make each hold
-        // everything.
+        // Clients of different versions share mirrors. With another hash, each mirror would store
+        // every object.
         let chosen: Vec<_> = keys().take(8).map(|key| order(&seeds(&BASES), &key)[0]).collect();
         assert_eq!(chosen, [3, 3, 1, 2, 0, 2, 0, 2]);
     }

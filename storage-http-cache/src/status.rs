@@ -1,4 +1,4 @@
-//! [`Status`]: what has become of the requests so far, through a method, as metrics and as events.
+//! [`Status`]: counts of requests and bytes, which are metrics as well.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,54 +13,54 @@ const RESUMED: &str = "storage_mirror_resumed_total";
 const STATE: &str = "storage_mirror_state";
 const UNCONFIRMED: &str = "storage_mirror_unconfirmed_purges";
 
-/// How a cache tier is doing: what [`HttpCache::status`](crate::HttpCache::status) answers. All
-/// counts are since the driver was built.
+/// The state of a cache tier, as [`HttpCache::status`](crate::HttpCache::status) returns it. All
+/// counts begin when the driver is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
     /// The mirrors, in the order of the configuration.
     pub mirrors: Vec<MirrorStatus>,
-    /// Reads that origin answered, whatever the reason.
+    /// How many reads went to origin, for any reason.
     pub from_origin: u64,
-    /// Of those, the ones for which no mirror could be asked, or each that was asked was in
-    /// trouble.
+    /// How many of these reads went to origin because no mirror was in use, or the request to each
+    /// mirror failed.
     pub fallbacks: u64,
-    /// Bytes of bodies that came from origin, the rests of resumed ones among them.
+    /// How many bytes of bodies came from origin, including the rests of resumed bodies.
     pub bytes_from_origin: u64,
 }
 
-/// How one mirror is doing.
+/// The state of one mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MirrorStatus {
-    /// Its address.
+    /// Its base URL.
     pub url: Url,
-    /// What is thought of it.
+    /// Whether it is used.
     pub state: MirrorState,
-    /// Requests in a row that met trouble, up to now.
+    /// How many of the last requests failed without a success between them.
     pub consecutive_failures: u32,
-    /// Requests for objects. Verifications and purges are not counted.
+    /// How many objects were requested. Verifications and purges do not count.
     pub requests: u64,
-    /// Of those, the ones it answered with the object, or with the word that it has not changed.
+    /// How many of these requests returned the object, or "not modified".
     pub hits: u64,
-    /// Of those, the ones that it left to origin: it does not have the object, or not all of what
-    /// was asked for.
+    /// How many of these requests the mirror left to origin: it does not have the object, or not in
+    /// the requested form.
     pub misses: u64,
-    /// Of those, the ones that met trouble: no connection, no answer in time, a bad one.
+    /// How many of these requests failed: no connection, no response in time, or an invalid one.
     pub failures: u64,
-    /// Of the hits, the ones that were not used, since the mirror had another version than origin.
+    /// How many of these requests returned another version than origin had, and were not used.
     pub stale: u64,
-    /// Bodies that broke off, stalled or were wrong. Where that was in the middle, origin went on.
+    /// How many bodies broke off, stalled or had a wrong checksum.
     pub broken_bodies: u64,
-    /// Of those, the ones that origin has completed or is completing.
+    /// How many of these bodies continued at origin.
     pub resumed_bodies: u64,
-    /// Bytes of bodies that came from it: what origin did not have to send.
+    /// How many bytes of bodies came from the mirror.
     pub bytes: u64,
-    /// Keys that bypass it since it has not confirmed a purge.
+    /// How many keys bypass the mirror because it has not confirmed a purge.
     pub unconfirmed_purges: usize,
 }
 
-/// What is counted for all mirrors together.
+/// Counts of reads from origin.
 #[derive(Debug, Default)]
 pub(crate) struct OriginCounts {
     pub(crate) reads: AtomicU64,
@@ -68,10 +68,10 @@ pub(crate) struct OriginCounts {
     bytes: AtomicU64,
 }
 
-/// What is counted for one mirror.
+/// Counts of the requests to one mirror.
 #[derive(Debug)]
-pub(crate) struct Counts {
-    /// Its host, as a label.
+pub(crate) struct MirrorCounts {
+    /// Host and port, as the label of metrics.
     mirror: SharedString,
     requests: AtomicU64,
     hits: AtomicU64,
@@ -83,7 +83,7 @@ pub(crate) struct Counts {
     bytes: AtomicU64,
 }
 
-/// What became of a request.
+/// The result of a request for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Hit,
@@ -92,7 +92,7 @@ pub(crate) enum Outcome {
     Stale,
 }
 
-/// Tells the `metrics` recorder what the metrics mean.
+/// Describes the metrics to the `metrics` recorder.
 pub(crate) fn describe() {
     metrics::describe_counter!(
         REQUESTS,
@@ -111,7 +111,7 @@ pub(crate) fn describe() {
     );
     metrics::describe_gauge!(
         STATE,
-        "What is thought of a mirror: 0 healthy, 1 suspect, 2 open (left alone)."
+        "The state of a mirror: 0 healthy, 1 suspect, 2 open (not used)."
     );
     metrics::describe_gauge!(
         UNCONFIRMED,
@@ -121,24 +121,24 @@ pub(crate) fn describe() {
 }
 
 impl OriginCounts {
-    /// Bytes that came from origin.
-    pub(crate) fn bytes(&self, bytes: u64) {
+    /// Counts bytes from origin.
+    pub(crate) fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         metrics::counter!(BYTES, "source" => "origin").increment(bytes);
     }
 
     pub(crate) fn status(&self, mirrors: Vec<MirrorStatus>) -> Status {
-        let told = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Status {
             mirrors,
-            from_origin: told(&self.reads),
-            fallbacks: told(&self.fallbacks),
-            bytes_from_origin: told(&self.bytes),
+            from_origin: load(&self.reads),
+            fallbacks: load(&self.fallbacks),
+            bytes_from_origin: load(&self.bytes),
         }
     }
 }
 
-impl Counts {
+impl MirrorCounts {
     pub(crate) fn new(base: &Url) -> Self {
         let host = base.host_str().unwrap_or_default();
         let place = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
@@ -156,8 +156,8 @@ impl Counts {
         }
     }
 
-    /// A request was answered, or not.
-    pub(crate) fn request(&self, outcome: Outcome) {
+    /// Counts a request by its result.
+    pub(crate) fn count_request(&self, outcome: Outcome) {
         let (count, result) = match outcome {
             Outcome::Hit => (&self.hits, "hit"),
             Outcome::Miss => (&self.misses, "miss"),
@@ -170,25 +170,25 @@ impl Counts {
             .increment(1);
     }
 
-    /// Bytes that came from the mirror.
-    pub(crate) fn bytes(&self, bytes: u64) {
+    /// Counts bytes from the mirror.
+    pub(crate) fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         metrics::counter!(BYTES, "source" => "mirror").increment(bytes);
     }
 
-    /// A body broke off.
-    pub(crate) fn broken(&self) {
+    /// Counts a body that broke off or was wrong.
+    pub(crate) fn count_broken_body(&self) {
         self.broken.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Origin goes on where a body broke off.
-    pub(crate) fn resumed(&self) {
+    /// Counts a body that continues at origin.
+    pub(crate) fn count_resumed_body(&self) {
         self.resumed.fetch_add(1, Ordering::Relaxed);
         metrics::counter!(RESUMED, "mirror" => self.mirror.clone()).increment(1);
     }
 
-    /// What is thought of the mirror.
-    pub(crate) fn state(&self, state: MirrorState) {
+    /// Sets the metric of the mirror's state.
+    pub(crate) fn report_state(&self, state: MirrorState) {
         let level = match state {
             MirrorState::Healthy => 0.0,
             MirrorState::Suspect => 1.0,
@@ -197,8 +197,8 @@ impl Counts {
         metrics::gauge!(STATE, "mirror" => self.mirror.clone()).set(level);
     }
 
-    /// How many keys wait for a purge.
-    pub(crate) fn unconfirmed(&self, keys: usize) {
+    /// Sets the metric of the keys that wait for a purge.
+    pub(crate) fn report_unconfirmed_purges(&self, keys: usize) {
         metrics::gauge!(UNCONFIRMED, "mirror" => self.mirror.clone()).set(keys as f64);
     }
 
@@ -209,19 +209,19 @@ impl Counts {
         consecutive_failures: u32,
         unconfirmed_purges: usize,
     ) -> MirrorStatus {
-        let told = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         MirrorStatus {
             url,
             state,
             consecutive_failures,
-            requests: told(&self.requests),
-            hits: told(&self.hits),
-            misses: told(&self.misses),
-            failures: told(&self.failures),
-            stale: told(&self.stale),
-            broken_bodies: told(&self.broken),
-            resumed_bodies: told(&self.resumed),
-            bytes: told(&self.bytes),
+            requests: load(&self.requests),
+            hits: load(&self.hits),
+            misses: load(&self.misses),
+            failures: load(&self.failures),
+            stale: load(&self.stale),
+            broken_bodies: load(&self.broken),
+            resumed_bodies: load(&self.resumed),
+            bytes: load(&self.bytes),
             unconfirmed_purges,
         }
     }

@@ -1,4 +1,4 @@
-//! [`Client`]: sends requests to one server, and reads what it answers.
+//! [`Client`]: sends requests to one server and reads its responses.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use url::Url;
 
 use crate::errors;
 
-/// The most that is read of an answer that says what went wrong, and for how long.
-const MAX_REFUSAL: usize = 4 * 1024;
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
+/// Upper bound for the text of an error response, in bytes, and the time limit for reading it.
+const MAX_ERROR_TEXT: usize = 4 * 1024;
+const ERROR_TEXT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends requests to one server.
 pub(crate) struct Client {
     http: reqwest::Client,
     /// Ends in a slash.
     base: Url,
-    /// Who is asked, for people: host and port.
+    /// Host and port, for messages.
     place: String,
-    /// What goes along with every request.
+    /// The headers of every request.
     headers: HeaderMap,
-    /// What of it must not show in errors, should the server repeat it.
+    /// Values of the headers that errors must not contain, should the server repeat them.
     secrets: Vec<String>,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -62,31 +62,32 @@ impl Client {
         self.idle_timeout
     }
 
-    /// Where an object is. Every segment is encoded, so that no key leads out of the base.
+    /// Returns the URL of an object. Every segment is encoded, so that no key leads out of the
+    /// base.
     pub(crate) fn url(&self, key: &Key) -> Url {
         object_url(&self.base, key)
     }
 
-    /// A request with what every request has.
+    /// Creates a request with the headers of every request.
     pub(crate) fn request(&self, method: Method, url: Url) -> Request {
         let mut request = Request::new(method, url);
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        // The bytes as they are stored, in whatever encoding: a range of others would be of
-        // something else. No server compresses on the way for a `*`, and ours does not decode then.
+        // Requests the bytes as they are stored, in any encoding, because ranges count these bytes.
+        // No server compresses for `*`, and the mirror of this project decodes nothing then.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity, *"));
         request
     }
 
-    /// Sends a request without a body, or with a small one; answers whatever the server says.
+    /// Sends a request without a body, or with a small one, and returns a response of any status.
     ///
-    /// It has to be one that may happen twice: a server may close a connection that nobody uses at
-    /// the moment when somebody does, so that what was lost without an answer is sent once more
-    /// (RFC 9110, section 9.2.2).
+    /// The request must be idempotent: a server may close an unused connection at the moment when
+    /// it is used again, so a request without a response is sent once more (RFC 9110, section
+    /// 9.2.2).
     ///
     /// # Errors
-    /// `Timeout` if the headers of the answer do not come in time; `Unexpected` if there is no
-    /// connection or it breaks off.
+    /// `Timeout` if the headers of the response do not arrive in time; `Unexpected` if no
+    /// connection opens or it breaks off.
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
         let again = request.try_clone();
         let attempts = async {
@@ -95,26 +96,26 @@ impl Client {
                 (Err(cause), Some(again)) if !cause.is_connect() && !cause.is_timeout() => {
                     tracing::debug!(
                         place = self.place,
-                        "a connection closed without an answer: asking once more"
+                        "a connection closed without a response; the request is sent again"
                     );
                     self.execute(again).await
                 }
-                (executed, _) => self.answered(executed, sent_at),
+                (executed, _) => self.received(executed, sent_at),
             }
         };
         match tokio::time::timeout(self.header_timeout, attempts).await {
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(_) => Err(timeout_error(&self.place, self.header_timeout, "option header_timeout")),
         }
     }
 
-    /// Sends a request once, and without a limit of time.
+    /// Sends a request once, without a time limit.
     pub(crate) async fn execute(&self, request: Request) -> Result<Response> {
         let sent_at = Instant::now();
-        self.answered(self.http.execute(request).await, sent_at)
+        self.received(self.http.execute(request).await, sent_at)
     }
 
-    fn answered(
+    fn received(
         &self,
         executed: reqwest::Result<reqwest::Response>,
         sent_at: Instant,
@@ -127,10 +128,10 @@ impl Client {
         Ok(response)
     }
 
-    /// Asks for an object: its headers (HEAD), or all or a part of it (GET).
+    /// Requests an object: its headers (HEAD), or all or a part of it (GET).
     ///
     /// # Errors
-    /// What the status means, `NotModified` and `NotFound` included, and as [`send`](Self::send).
+    /// The error of the status, including `NotModified` and `NotFound`; as [`send`](Self::send).
     pub(crate) async fn object(
         &self,
         method: Method,
@@ -140,26 +141,26 @@ impl Client {
         let url = self.url(key);
         let mut request = self.request(method, url.clone());
         request.headers_mut().extend(headers);
-        let answer = self.send(request).await?;
-        match answer.status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(answer),
-            _ => Err(self.refused(answer, &url).await),
+        let response = self.send(request).await?;
+        match response.status {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+            _ => Err(self.error_of(response, &url).await),
         }
     }
 
-    /// What an answer means that is not the one that was hoped for.
-    pub(crate) async fn refused(&self, mut answer: Response, asked: &Url) -> Error {
-        match answer.status {
+    /// Converts a response that is not a success, to a request for this URL, to an error.
+    pub(crate) async fn error_of(&self, mut response: Response, url: &Url) -> Error {
+        match response.status {
             StatusCode::NOT_MODIFIED => {
                 Error::new(ErrorKind::NotModified, "the object has not changed")
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => Error::not_found(),
             status if status.is_redirection() => {
-                errors::of_redirection(asked, &answer.headers, &self.place)
+                errors::of_redirection(url, &response.headers, &self.place)
             }
             status => {
-                let said = self.without_secrets(said(&mut answer).await);
-                errors::of_status(status, &answer.headers, &self.place, &said)
+                let text = self.without_secrets(error_text(&mut response).await);
+                errors::of_status(status, &response.headers, &self.place, &text)
             }
         }
     }
@@ -169,22 +170,23 @@ impl Client {
     }
 }
 
-/// The values of the headers, and what follows the scheme in one like `Bearer ...`.
+/// Returns the values of the headers, and the credentials after the scheme of one like `Bearer
+/// ...`.
 fn secrets(headers: &HeaderMap) -> Vec<String> {
     let values = headers.values().filter_map(|value| value.to_str().ok());
     let mut secrets: Vec<String> = values
         .flat_map(|value| [value, value.split_once(' ').map_or(value, |(_, rest)| rest)])
         .map(str::trim)
-        // What is shorter may be in any sentence, and is no secret.
+        // A shorter value may be part of any sentence, and is not a secret.
         .filter(|value| value.len() >= 4)
         .map(str::to_owned)
         .collect();
-    // The longer first: a part of it must not hide it.
+    // Longer values first, because a shorter one may be a part of them.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
 }
 
-/// Shows the names of the headers alone.
+/// Shows the names of the headers without their values.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.keys().map(http::HeaderName::as_str).collect();
@@ -198,13 +200,13 @@ impl fmt::Debug for Client {
 }
 
 /// Returns the text of an error response, unless it is a page for browsers.
-async fn said(response: &mut Response) -> String {
+async fn error_text(response: &mut Response) -> String {
     let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default();
     if !content_type.starts_with("text/plain") && !content_type.contains("json") {
         return String::new();
     }
-    let start = response.body.read_start_within(MAX_REFUSAL, REFUSAL_PATIENCE).await;
+    let start = response.body.read_start_within(MAX_ERROR_TEXT, ERROR_TEXT_TIMEOUT).await;
     String::from_utf8_lossy(&start).into_owned()
 }
 
@@ -241,15 +243,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_repeats_of_the_headers_is_not_shown() {
+    fn secrets_that_the_server_repeats_are_hidden() {
         let headers = [
             (http::header::AUTHORIZATION, HeaderValue::from_static("Bearer canary-token")),
             (HeaderName::from_static("x-key"), HeaderValue::from_static("canary-key")),
             (HeaderName::from_static("x-version"), HeaderValue::from_static("2")),
         ];
         let client = client("https://example.com/", headers.into_iter().collect());
-        let said = "no canary-key, Bearer canary-token or canary-token for 2".to_owned();
-        assert_eq!(client.without_secrets(said), "no ***, *** or *** for 2");
+        let text = "no canary-key, Bearer canary-token or canary-token for 2".to_owned();
+        assert_eq!(client.without_secrets(text), "no ***, *** or *** for 2");
         let debug = format!("{client:?}");
         assert!(debug.contains("x-key") && !debug.contains("canary"), "{debug}");
     }

@@ -1,4 +1,4 @@
-//! The driver's options: for programs ([`HttpBuilder`]) and for configuration ([`register`]).
+//! The options of the driver: [`HttpBuilder`] in code, [`register`] for configurations.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,17 +21,17 @@ use crate::driver::Http;
 use crate::shared::Inner;
 use crate::webdav::Webdav;
 
-/// How long until the headers of an answer.
+/// The default of `header_timeout`.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long between two pieces of a body.
+/// The default of `idle_timeout`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many bytes temporary files have together.
+/// The default of `max_spool_size`, in bytes.
 const MAX_SPOOL_SIZE: u64 = 1024 * 1024 * 1024;
-/// What to do where an object without a length exceeds the spool.
+/// Advice for an object without a length that exceeds the spool.
 const SPOOL_ADVICE: &str =
     "have the server send Content-Length, or raise the option max_spool_size";
 
-/// Headers that belong to the driver or to the connection.
+/// Headers that the driver or the connection sets.
 const RESERVED: [HeaderName; 16] = [
     ACCEPT_ENCODING,
     CONNECTION,
@@ -51,7 +51,7 @@ const RESERVED: [HeaderName; 16] = [
     UPGRADE,
 ];
 
-/// How to set up the driver. See [`build`](Self::build).
+/// Sets the options of an [`Http`] and builds it. Created by [`Http::builder`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -99,25 +99,25 @@ impl Http {
 }
 
 impl HttpBuilder {
-    /// Whether the server takes PUT and DELETE, as WebDAV servers do. `false` unless set: then
-    /// `save` and `delete` are `Unsupported`.
+    /// Sets whether the server accepts PUT and DELETE, as WebDAV servers do. Defaults to `false`:
+    /// then `save` and `delete` fail with `Unsupported`.
     #[must_use]
     pub fn writable(mut self, writable: bool) -> Self {
         self.writable = writable;
         self
     }
 
-    /// How long the headers of an answer may take, the opening of a connection included; 10 s by
-    /// default.
+    /// Sets the time limit for the headers of a response, including the time for connecting.
+    /// Defaults to `10s`.
     #[must_use]
     pub fn header_timeout(mut self, time: Duration) -> Self {
         self.header_timeout = time;
         self
     }
 
-    /// How long a body may stall between two pieces; 30 s by default. The time that its reader
-    /// takes does not count. The answer to a save may take so long, and as long as headers may,
-    /// after its last piece.
+    /// Sets the time limit between two chunks of a body. Defaults to `30s`. The time in which the
+    /// caller reads nothing does not count. The response to a save must arrive within this time and
+    /// [`header_timeout`](Self::header_timeout) after the last chunk.
     #[must_use]
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.idle_timeout = time;
@@ -142,8 +142,8 @@ impl HttpBuilder {
         self
     }
 
-    /// A header that goes along with every request, to the server of the base URL alone. Its value
-    /// is taken for a secret: neither `Debug` output nor errors show it. Without TLS it needs
+    /// Adds a header that every request has. Requests go to the host of the base URL only. The
+    /// value is a secret: neither `Debug` output nor errors contain it. Without TLS it needs
     /// [`allow_http`](Self::allow_http).
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -151,28 +151,29 @@ impl HttpBuilder {
         self
     }
 
-    /// Where links lead to, if that is another place than the base URL.
+    /// Sets the base URL of links. Defaults to the base URL of the driver.
     #[must_use]
     pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }
 
-    /// Whether a body that stalls or breaks off goes on over another connection; it does unless set
-    /// otherwise. For those who have another source to go on from: they get the error, after all
-    /// bytes that came before it.
+    /// Sets whether a body that stalls or breaks off resumes over another connection. Defaults to
+    /// `true`. Set `false` to resume from another source: then the body ends with the error, after
+    /// all bytes that arrived before it.
     #[must_use]
     pub fn resume(mut self, resume: bool) -> Self {
         self.resume = resume;
         self
     }
 
-    /// Makes the driver. Sends nothing.
+    /// Builds the driver. Sends no request.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option: a base URL that is none of HTTP, or has a user name,
-    /// a query or a fragment; a timeout of zero; a header that cannot be sent, is the driver's own,
-    /// or would be sent without TLS.
+    /// `InvalidConfig`, which names the option: a base URL that is not an HTTP URL, or has a user
+    /// name, a query or a fragment; a timeout of zero; a header that is invalid, that the driver
+    /// sets itself, or that would be sent without TLS. `Unexpected` if the system lacks what TLS
+    /// needs.
     pub fn build(self) -> Result<Http> {
         let base = base(self.base_url)?;
         let headers = headers(self.headers)?;
@@ -193,8 +194,8 @@ impl HttpBuilder {
     }
 }
 
-/// Shows no value of a header, and of the URL the host alone: there may be a password in it, which
-/// `build` refuses.
+/// Shows no value of a header, and only the host of the URL: a URL may contain a password, which
+/// only `build` refuses.
 impl fmt::Debug for HttpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
@@ -208,16 +209,21 @@ impl fmt::Debug for HttpBuilder {
 
 fn base(mut url: Url) -> Result<Url> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(Error::config("option base_url: a URL that begins with https:// or http://"));
+        return Err(Error::config(
+            "option base_url: set a URL that begins with https:// or http://",
+        ));
     }
     check_tls_support(url.scheme())?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::config(
-            "option base_url: a URL without user name and password; what authenticates belongs into the option headers",
+            "option base_url: set a URL without user name and password; credentials belong in the \
+             option headers",
         ));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(Error::config("option base_url: a URL without a query and without a fragment"));
+        return Err(Error::config(
+            "option base_url: set a URL without a query and without a fragment",
+        ));
     }
     if !url.path().ends_with('/') {
         let path = format!("{}/", url.path());
@@ -226,13 +232,13 @@ fn base(mut url: Url) -> Result<Url> {
     Ok(url)
 }
 
-/// Refuses to send secrets readable through a network.
+/// Refuses headers that would pass a network without TLS.
 fn check_tls(base: &Url, headers: &HeaderMap, allow_http: bool) -> Result<()> {
     let is_readable = base.scheme() == "http" && !is_loopback(base.host_str().unwrap_or_default());
     if is_readable && !headers.is_empty() && !allow_http {
         return Err(Error::config(
-            "option headers: base_url has no TLS, so every machine on the way could read the headers; write https://, or \
-             set allow_http = true if they are no secrets or the network is private",
+            "option headers: base_url has no TLS, so others could read the headers; use https://, or \
+             set allow_http = true if they are not secret or the network is private",
         ));
     }
     Ok(())
@@ -240,7 +246,9 @@ fn check_tls(base: &Url, headers: &HeaderMap, allow_http: bool) -> Result<()> {
 
 fn check_timeout(option: &str, time: Duration) -> Result<()> {
     if time.is_zero() {
-        return Err(Error::config(format!("option {option}: zero would fail everything")));
+        return Err(Error::config(format!(
+            "option {option}: zero would fail every request; set a longer time"
+        )));
     }
     Ok(())
 }
@@ -254,7 +262,7 @@ fn headers(options: Vec<(String, Secret)>) -> Result<HeaderMap> {
             return Err(bad("is set by the driver itself"));
         }
         let mut value = HeaderValue::from_str(value.expose())
-            .map_err(|_| bad("has a value that no header can have"))?;
+            .map_err(|_| bad("has a value that no header can contain"))?;
         value.set_sensitive(true);
         headers.append(header, value);
     }
@@ -262,7 +270,7 @@ fn headers(options: Vec<(String, Secret)>) -> Result<HeaderMap> {
 }
 
 storage_core::options! {
-    /// The options as configuration has them.
+    /// The options of a configuration.
     #[derive(Debug)]
     struct HttpOptions {
         /// The directory that holds the objects.
@@ -289,11 +297,11 @@ storage_core::options! {
     }
 }
 
-/// Registers the driver `http` and its schemes `http` and `https`
-/// (`https://host/dir/?idle_timeout=10s`: what stands before the query is the base URL).
+/// Registers the driver `http` and its schemes `http` and `https`. In
+/// `https://host/dir/?idle_timeout=10s` the part before the query is the base URL.
 ///
 /// The driver takes its own [options](crate#options) and those of every driver. `public_url` is the
-/// base of links.
+/// base URL of links.
 ///
 /// ```
 /// let mut registry = storage_core::Registry::new();

@@ -1,4 +1,4 @@
-//! `delete`: one DELETE, and never one of a directory, which WebDAV takes for all that is in it.
+//! `delete`: one DELETE, and never of a directory, because WebDAV deletes everything in it.
 
 use http::header::HeaderName;
 use http::{HeaderValue, Method};
@@ -6,31 +6,33 @@ use storage_core::{ErrorKind, Key, Result};
 
 use crate::shared::Shared;
 use crate::stat;
-use crate::webdav::There;
+use crate::webdav::Resource;
 
 const DEPTH: HeaderName = HeaderName::from_static("depth");
 
 pub(crate) async fn delete(http: &Shared, key: &Key) -> Result<()> {
-    // Some servers delete a directory whose name was asked for without its slash. Those that speak
-    // WebDAV can be asked.
-    if let Some(There::Directory | There::Nothing) = http.webdav.look(&http.client, key).await? {
+    // Some servers delete a directory even if the URL has no slash at the end. WebDAV shows whether
+    // the resource is one.
+    let resource = http.webdav.find(&http.client, key).await?;
+    if let Some(Resource::Directory | Resource::Missing) = resource {
         return Ok(());
     }
     let url = http.client.url(key);
     let mut request = http.client.request(Method::DELETE, url.clone());
-    // Not a directory, should there be one by now: servers that go by the book refuse it (RFC 4918,
-    // section 9.6.1).
+    // If a directory has been created since, servers that follow the standard refuse this depth
+    // (RFC 4918, section 9.6.1).
     request.headers_mut().insert(DEPTH, HeaderValue::from_static("0"));
-    let answer = http.client.send(request).await?;
-    if answer.status.is_success() && answer.status != http::StatusCode::MULTI_STATUS {
+    let response = http.client.send(request).await?;
+    if response.status.is_success() && response.status != http::StatusCode::MULTI_STATUS {
         return Ok(());
     }
-    let error = http.client.refused(answer, &url).await;
+    let error = http.client.error_of(response, &url).await;
     match error.kind() {
         ErrorKind::NotFound => Ok(()),
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => Err(error),
         _ if error.is_retryable() => Err(error),
-        // nginx refuses with 409 what is a directory, or below an object, and so not there.
+        // nginx responds with 409 to a key that is a directory, or below an object: such a key has
+        // no object.
         _ => match stat::exists(&http.client, key).await {
             Ok(false) => Ok(()),
             Ok(true) | Err(_) => Err(error),

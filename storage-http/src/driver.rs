@@ -11,73 +11,38 @@ use storage_core::{
     async_trait, delete_one_by_one,
 };
 
-/// The files of an HTTP server as a driver: whatever answers GET, and takes PUT and DELETE if it is
-/// to be written to.
+/// The files of an HTTP or WebDAV server as a storage.
 ///
-/// Made by [`Http::builder`], or by configuration once [`register`](crate::register) has told a
-/// registry of it. Clones share their connections. Needs a Tokio runtime.
+/// Created by [`Http::builder`], or by configuration after [`register`](crate::register). Clones
+/// share their connections. Needs a Tokio runtime.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use storage_core::Storage;
-/// use storage_http::Http;
-///
-/// let storage = Storage::new(Http::builder("https://downloads.example.com/audio/".parse()?).build()?);
-/// let start = storage.open("2026/episode-1.mp3").range(0..1024).await?.bytes().await?;
-/// # Ok(()) }
-/// ```
-///
-/// # What each verb does
+/// # Requests of each verb
 ///
 /// | verb | requests |
 /// |---|---|
-/// | `stat`, `exists` | a HEAD; a GET of one byte where the server has no HEAD |
-/// | `open` | a GET; more where a connection breaks off |
-/// | `save` | a PUT; MKCOL for directories that are missing |
-/// | `delete` | a DELETE; a PROPFIND before it if the server speaks WebDAV |
+/// | `stat`, `exists` | a HEAD; a GET of one byte if the server does not support HEAD |
+/// | `open` | a GET; more if a connection breaks off |
+/// | `save` | a PUT; MKCOL for missing directories |
+/// | `delete` | a DELETE; a PROPFIND before it if the server supports WebDAV |
 /// | `list` | a PROPFIND for each directory |
 /// | `copy` | none: `Unsupported` |
-/// | `url` | none: public links alone |
+/// | `url` | none |
 ///
-/// # What can be relied on
+/// # Behaviour
 ///
-/// - **The right bytes.** What an answer says of itself is compared with what was asked for. Where
-///   a server ignores ranges, the range is cut out of the whole as it arrives, which costs the
-///   transfer of what comes before.
-/// - **One version.** A body that stalls or breaks off goes on at the next byte if the server told
-///   a strong ETag and still has that version; else it is an error that may pass. Servers of files
-///   make ETags of the time in seconds and the size: such a one proves nothing before its second is
-///   over, and is not relied on before.
-/// - **Conditions** hold whatever the server makes of them: they are evaluated once more on what it
-///   tells.
-/// - **No redirection is followed.** One that adds a slash means a directory, which is no object;
-///   any other is `InvalidConfig` and tells which host it leads to.
-/// - **A size.** A body that is sent without one (chunked) is first collected in a temporary file.
-///   The files of all open objects have at most [`max_spool_size`](HttpBuilder::max_spool_size)
-///   bytes together; `open` fails with `TooLarge` if one object has more, and with `RateLimited`
-///   while others hold what it needs. With
+/// - **ETags of time and size.** File servers derive ETags from the time in seconds and the size.
+///   Such an ETag identifies a version only after its second is over, so a body does not resume
+///   before.
+/// - **Redirections** are errors: to the same URL with a slash `NotFound`, because it names a
+///   directory; any other `InvalidConfig`, with the host of the target.
+/// - **Bodies without a length** (chunked) are collected in a temporary file, whose bytes count
+///   towards [`max_spool_size`](crate::HttpBuilder::max_spool_size). `open` fails with `TooLarge`
+///   if one object has more bytes, and with `RateLimited` while other objects use them. With
 ///   [`allow_unknown_size`](storage_core::OpenOptions::allow_unknown_size) nothing is collected:
-///   the object streams, whole and without a size. `stat` reads at most 64 KiB of a body to measure
-///   it, and fails with `Unsupported` if there is more.
-/// - **No halves in caches.** Where the end of the connection is the only end of the body, a break
-///   looks the same. Such an object has `Cache-Control: no-store`, whatever the server said.
-///
-/// # What the server decides
-///
-/// Files on a server are not objects of a storage, and some promises are the server's to keep:
-///
-/// - That a PUT is all or nothing (nginx is; it writes a temporary file beside the others). A PUT
-///   that fails on its way is never finished by this driver: the body ends before its length, or
-///   without its last chunk.
-/// - Conditions of saves. Servers of files ignore `If-Match` and `If-None-Match` on a PUT (nginx
-///   does) and do not say so; so `create_new`, `unique_name` and `if_match` of saves are
-///   `Unsupported`.
-/// - Metadata. Such servers keep none and tell content types by the names of files. So a save with
-///   other metadata than a content type is `Unsupported`; the content type goes along with the PUT,
-///   and it is the server's to heed it.
-/// - Directories. A key and a key below it cannot both be there: the second is `Conflict`.
-///   Directories that become empty stay; they are no entries of a listing, but a key of such a name
-///   is a `Conflict` too.
+///   the whole object streams without a size. `stat` reads at most 64 KiB of a body to measure it,
+///   and fails with `Unsupported` if there is more.
+/// - **Bodies that end with their connection** may be incomplete. Such an object has
+///   `Cache-Control: no-store`, whatever the server sent.
 #[derive(Clone)]
 pub struct Http(Shared);
 
@@ -91,7 +56,7 @@ impl Http {
             return Ok(());
         }
         Err(Error::unsupported(
-            "this server is only read from: set writable = true if it takes PUT and DELETE",
+            "the storage is read-only: set writable = true if the server accepts PUT and DELETE",
         ))
     }
 }
@@ -145,8 +110,8 @@ impl Driver for Http {
         delete_one_by_one(self, keys).await
     }
 
-    /// Sends nothing: servers of files have no folder markers, and a DELETE would remove the
-    /// directory with all its files.
+    /// Sends nothing: file servers have no folder markers, and a DELETE would remove the directory
+    /// with all its files.
     async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
         self.check_writable()
     }
@@ -158,7 +123,7 @@ impl Driver for Http {
     async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
         self.check_writable()?;
         Err(Error::unsupported(
-            "the http driver does not copy: open the object and save it under the other key",
+            "the http driver does not copy: open the object, and save it under the other key",
         ))
     }
 

@@ -1,4 +1,4 @@
-//! What an answer that is no success means, in the kinds of the contract.
+//! Converts responses that are not a success to errors of the contract.
 
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
@@ -7,39 +7,40 @@ use storage_client::retry_after;
 use storage_core::{Error, ErrorKind};
 use url::Url;
 
-/// How much of a server's text is shown: what it says is not ours to trust.
+/// Upper bound for the text of a server in a message, in characters.
 const MAX_SHOWN: usize = 300;
 
-/// The error that a status means. `place` is who said it, `said` what else.
-pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap, place: &str, said: &str) -> Error {
-    let (kind, advice) = verdict(status.as_u16());
-    let mut message = format!("{place} answers {status}");
-    for more in [&*shown(said), advice] {
+/// Returns the error of a status. `place` is the server for people, `text` the body of the
+/// response.
+pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap, place: &str, text: &str) -> Error {
+    let (kind, advice) = kind_and_advice(status.as_u16());
+    let mut message = format!("{place} responds with {status}");
+    for more in [&*one_line(text), advice] {
         if !more.is_empty() {
             message = format!("{message}; {more}");
         }
     }
-    let passes = matches!(status.as_u16(), 408 | 423 | 425 | 429)
-        || (status.is_server_error() && may_pass(status));
-    let error = Error::new(kind, message).with_retryable(passes);
+    let is_retryable = matches!(status.as_u16(), 408 | 423 | 425 | 429)
+        || (status.is_server_error() && is_temporary(status));
+    let error = Error::new(kind, message).with_retryable(is_retryable);
     match retry_after(headers) {
         Some(wait) => error.with_retry_after(wait),
         None => error,
     }
 }
 
-fn verdict(status: u16) -> (ErrorKind, &'static str) {
+fn kind_and_advice(status: u16) -> (ErrorKind, &'static str) {
     match status {
         304 => (ErrorKind::NotModified, ""),
-        401 => (ErrorKind::Unauthenticated, "what authenticates belongs into the option headers"),
+        401 => (ErrorKind::Unauthenticated, "set the credentials in the option headers"),
         403 | 407 | 451 => (ErrorKind::PermissionDenied, ""),
         404 | 410 => (ErrorKind::NotFound, ""),
-        405 | 501 => (ErrorKind::Unsupported, "the server does not take this method here"),
+        405 | 501 => (ErrorKind::Unsupported, "the server does not accept this method here"),
         408 | 504 => (ErrorKind::Timeout, ""),
         409 | 423 => (ErrorKind::Conflict, ""),
         412 => (ErrorKind::PreconditionFailed, ""),
-        413 => (ErrorKind::TooLarge, "nginx: client_max_body_size"),
-        414 => (ErrorKind::InvalidKey, "the key is longer than the server takes"),
+        413 => (ErrorKind::TooLarge, "raise the limit of the server (nginx: client_max_body_size)"),
+        414 => (ErrorKind::InvalidKey, "the key is longer than the server accepts"),
         416 => (ErrorKind::RangeNotSatisfiable, ""),
         429 | 503 => (ErrorKind::RateLimited, ""),
         507 => (ErrorKind::StorageFull, ""),
@@ -47,13 +48,13 @@ fn verdict(status: u16) -> (ErrorKind, &'static str) {
     }
 }
 
-/// Of those that are the server's fault, these stay.
-fn may_pass(status: StatusCode) -> bool {
+/// Returns whether a server error may disappear without a change of the server.
+fn is_temporary(status: StatusCode) -> bool {
     !matches!(status.as_u16(), 501 | 505 | 507 | 508)
 }
 
-/// Text of the server on one line, at most so long.
-fn shown(text: &str) -> String {
+/// Returns the text of a server on one line, with an upper bound for its length.
+fn one_line(text: &str) -> String {
     let text = text.trim();
     let mut shown: String =
         text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -63,38 +64,40 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// What an answer means that leads elsewhere.
-pub(crate) fn of_redirection(asked: &Url, headers: &HeaderMap, place: &str) -> Error {
-    let location = headers.get(LOCATION).and_then(|value| asked.join(value.to_str().ok()?).ok());
+/// Returns the error of a redirection of a request for this URL: `NotFound` if the URL names a
+/// directory, otherwise `InvalidConfig`, which names the host of the target.
+pub(crate) fn of_redirection(url: &Url, headers: &HeaderMap, place: &str) -> Error {
+    let location = headers.get(LOCATION).and_then(|value| url.join(value.to_str().ok()?).ok());
     let Some(location) = location else {
         return Error::new(
             ErrorKind::Unexpected,
-            format!("{place} answers with a redirection to nowhere"),
+            format!("{place} responds with a redirection without a target"),
         );
     };
-    if is_directory(asked, &location) {
+    if is_directory(url, &location) {
         return Error::not_found();
     }
-    // The path may hold what is nobody's business: it is the server's, not the caller's.
-    let same = (asked.scheme(), asked.host(), asked.port())
+    // The message contains no path, because the target is chosen by the server and may be private.
+    let same = (url.scheme(), url.host(), url.port())
         == (location.scheme(), location.host(), location.port());
     let target = match location.host_str() {
-        _ if same => "another path on itself".to_owned(),
-        Some(host) => shown(&format!("{}://{host}", location.scheme())),
-        None => "another place".to_owned(),
+        _ if same => "another path on the same host".to_owned(),
+        Some(host) => one_line(&format!("{}://{host}", location.scheme())),
+        None => "another host".to_owned(),
     };
     let message = format!(
-        "{place} redirects to {target}, and redirections are not followed: set the option base_url to where the files are"
+        "{place} redirects to {target}, and redirections are not followed: set the option base_url \
+         to the URL of the files"
     );
     Error::new(ErrorKind::InvalidConfig, message)
 }
 
-/// Servers of files lead from the name of a directory to the same with a slash. Behind a front they
-/// may be wrong about scheme and port.
-fn is_directory(asked: &Url, location: &Url) -> bool {
+/// Returns whether a redirection only adds a slash: file servers redirect so from the name of a
+/// directory. Scheme and port may differ, because a server behind a proxy may not know them.
+fn is_directory(url: &Url, location: &Url) -> bool {
     let decoded = |path: &str| percent_decode_str(path).collect::<Vec<u8>>();
-    asked.host() == location.host()
-        && decoded(&format!("{}/", asked.path())) == decoded(location.path())
+    url.host() == location.host()
+        && decoded(&format!("{}/", url.path())) == decoded(location.path())
 }
 
 #[cfg(test)]
@@ -106,19 +109,19 @@ mod tests {
 
     use super::*;
 
-    fn error(status: u16, said: &str) -> Error {
-        of_status(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), "example.com", said)
+    fn error(status: u16, text: &str) -> Error {
+        of_status(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), "example.com", text)
     }
 
-    fn redirected(asked: &str, location: &'static str) -> Error {
+    fn redirected(url: &str, location: &'static str) -> Error {
         let headers = [(LOCATION, HeaderValue::from_static(location))].into_iter().collect();
-        of_redirection(&asked.parse().unwrap(), &headers, "example.com")
+        of_redirection(&url.parse().unwrap(), &headers, "example.com")
     }
 
     #[test]
-    fn each_status_has_its_kind_and_says_whether_it_passes() {
+    fn each_status_has_its_kind_and_retryability() {
         use ErrorKind::*;
-        for (status, kind, passes) in [
+        for (status, kind, is_retryable) in [
             (400, Unexpected, false),
             (401, Unauthenticated, false),
             (403, PermissionDenied, false),
@@ -142,22 +145,22 @@ mod tests {
             (507, StorageFull, false),
         ] {
             let error = error(status, "");
-            assert_eq!((error.kind(), error.is_retryable()), (kind, passes), "{status}");
+            assert_eq!((error.kind(), error.is_retryable()), (kind, is_retryable), "{status}");
         }
     }
 
     #[test]
-    fn the_servers_text_is_short_and_on_one_line() {
+    fn the_text_of_a_server_is_shown_on_one_line_within_a_limit() {
         let error = error(403, &format!("no\r\nentry {}", "x".repeat(10_000)));
         assert!(
-            error.message().starts_with("example.com answers 403 Forbidden; no  entry x"),
+            error.message().starts_with("example.com responds with 403 Forbidden; no  entry x"),
             "{error}"
         );
         assert!(error.message().len() < 400, "{}", error.message().len());
     }
 
     #[test]
-    fn the_server_says_how_long_to_leave_it_alone() {
+    fn retry_after_becomes_part_of_the_error() {
         let headers = [(RETRY_AFTER, HeaderValue::from_static("7"))].into_iter().collect();
         let error = of_status(StatusCode::TOO_MANY_REQUESTS, &headers, "example.com", "");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_redirection_names_the_option_to_mend_and_no_path() {
+    fn any_other_redirection_is_an_error_that_names_the_option_and_no_path() {
         for location in [
             "http://other/d/a/",
             "https://h/d/a",

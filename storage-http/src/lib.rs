@@ -1,11 +1,20 @@
-//! Any HTTP file server as a storage: [`Http`].
+//! The driver `http`: the files of any HTTP or WebDAV server as a storage.
 //!
-//! A file for each verb (`stat`, `open`, `save`, `delete`, `list`, `link`), above these: `client`
-//! (requests and their answers), `transport` (connections), `errors` (what a status means),
-//! `headers` (what an answer tells of an object), `response` (what it states about its own
-//! freshness), `body` (bytes that go on where a connection breaks off), `spool` (answers that do
-//! not say how long they are), `upload` (bytes on their way to the server), `webdav` (PROPFIND and
-//! MKCOL).
+//! [`Http`] is the driver, [`HttpBuilder`] its options. It reads from every server that responds to
+//! GET, and writes to servers that accept PUT and DELETE, such as nginx, Apache and WebDAV servers.
+//!
+//! # Guarantees
+//!
+//! - **The requested bytes.** The driver compares the headers of a response with the request. If a
+//!   server ignores ranges, the driver cuts the range from the whole object as it arrives.
+//! - **One version.** A body that stalls or breaks off resumes at the next byte if the server sent
+//!   a strong ETag and still has that version. Otherwise it ends with a retryable error.
+//! - **Conditions of `open`** hold even if the server ignores them: the driver evaluates them again
+//!   on the metadata of the response.
+//! - **A size.** A body without a length is collected in a temporary file, so that an object has a
+//!   size before its first byte is read. [`HttpBuilder::max_spool_size`] bounds these files.
+//! - **No redirection is followed**, so that neither headers nor keys reach another host.
+//! - **No credential** appears in an error, a `Debug` form or a log line.
 //!
 //! # Options
 //!
@@ -25,6 +34,46 @@
 //!
 //! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
 //! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
+//!
+//! # Limits
+//!
+//! A file server makes no promises about objects, so some promises depend on the server:
+//!
+//! - **Atomic saves** need a server that replaces a file only after a complete PUT, as nginx does.
+//!   A PUT that fails always ends before its length or its last chunk.
+//! - **Conditions of saves** (`create_new`, `unique_name`, `if_match`) are `Unsupported`, because
+//!   file servers ignore the conditions of a PUT.
+//! - **Metadata**: a save with other metadata than a content type is `Unsupported`, because file
+//!   servers store none and derive the content type from the name of the file.
+//! - **Directories**: a key and a key below it cannot both exist; the second save fails with
+//!   `Conflict`. Empty directories stay. A listing does not contain them, but a save under their
+//!   name fails with `Conflict`.
+//! - **`copy`** and **signed links** are `Unsupported`.
+//! - **`list`** and safe deletion of directories need WebDAV (PROPFIND).
+//!
+//! # Example
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use storage_core::Storage;
+//! use storage_http::Http;
+//!
+//! let storage = Storage::new(Http::builder("https://downloads.example.com/audio/".parse()?).build()?);
+//! let start = storage.open("2026/episode-1.mp3").range(0..1024).await?.bytes().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Modules
+//!
+//! | module | content |
+//! |---|---|
+//! | `config` | options, builder, registration |
+//! | `driver`, `shared` | the driver, and the state that its verbs share |
+//! | `open`, `stat`, `save`, `list`, `delete`, `link` | one file for each verb |
+//! | `client`, `errors` | requests; errors of responses |
+//! | `version` | one version of an object, whose body resumes |
+//! | `upload` | the body of a PUT |
+//! | `webdav`, `multistatus` | PROPFIND and MKCOL; the document of a PROPFIND |
 
 mod client;
 mod config;
@@ -33,12 +82,12 @@ mod driver;
 mod errors;
 mod link;
 mod list;
+mod multistatus;
 mod open;
 mod save;
 mod shared;
 mod stat;
 mod upload;
-
 mod version;
 mod webdav;
 

@@ -1,5 +1,4 @@
-//! `url`: where everybody finds an object, which is where the driver finds it unless `public_url`
-//! says otherwise.
+//! `url`: a public link below `public_url`, which defaults to `base_url`.
 
 use storage_core::{Error, Key, Link, Result, UrlOptions};
 
@@ -8,7 +7,7 @@ use crate::shared::Shared;
 pub(crate) fn url(http: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     if options.expires_in.is_some() {
         return Err(Error::unsupported(
-            "the http driver signs no links, since it has no key for them: ask for a public one (no expires_in)",
+            "the http driver has no key to sign links: request a public link, without expires_in",
         ));
     }
     let mut link = http.public_url.link(key);

@@ -1,8 +1,7 @@
-//! `list`: a walk through the directories, each asked for when the walk gets there.
+//! `list`: a walk through the directories, each requested when the walk reaches it.
 //!
-//! A directory is sorted with a slash at the end of the names of those within, and walked depth
-//! first: that is the byte order of keys. What is kept at a time is a directory for each level of
-//! the way to the present one.
+//! The names of a directory are sorted with a slash after the names of subdirectories, and walked
+//! depth first, which is the byte order of keys. Memory holds one directory for each level.
 
 use futures_util::{StreamExt, stream};
 use storage_client::parse_etag;
@@ -11,14 +10,14 @@ use storage_core::{
     parse_time, roll_up,
 };
 
+use crate::multistatus::Member;
 use crate::shared::Shared;
 use crate::stat::stat;
-use crate::webdav::Found;
 
 pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
     let walk = Walk {
         http: http.clone(),
-        wanted: Wanted {
+        filter: Filter {
             prefix: prefix.as_str().to_owned(),
             options: options.clone(),
             rolled_up: None,
@@ -35,38 +34,37 @@ pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> Ent
             Err(error) => Some((Err(error), None)),
         }
     });
-    // Unfold panics when it is polled after its end; a stream of ours does not.
+    // `unfold` panics if it is polled after its end.
     roll_up(entries.fuse(), prefix, options)
 }
 
-/// How many directories in a row may hold no file. A server that links directories in circles, or
-/// makes them up, would not let a listing end.
+/// Upper bound for consecutive directories without a file. If a server has a circle of directories,
+/// or invents them, a listing would not end.
 const MAX_EMPTY_DIRECTORIES: usize = 100_000;
 
 /// A listing under way.
 struct Walk {
     http: Shared,
-    wanted: Wanted,
-    /// The directories that the walk is in, the innermost last, with what is still to come in each,
-    /// the next one last.
+    filter: Filter,
+    /// The remaining names of the directories that the walk is in, the innermost directory last,
+    /// the next name last.
     levels: Vec<Vec<Name>>,
     has_begun: bool,
-    /// How many directories have been asked for since the last object.
+    /// How many directories were requested since the last object.
     empty_directories: usize,
 }
 
-/// Something in a directory, by its whole name: a key, or the beginning of keys if it ends in a
-/// slash.
+/// A member of a directory, with its full name: a key, or a prefix if it ends in a slash.
 struct Name {
     text: String,
-    found: Found,
+    member: Member,
 }
 
-/// What of all there is the caller wants to see.
-struct Wanted {
+/// Selects the entries that the caller wants.
+struct Filter {
     prefix: String,
     options: ListOptions,
-    /// The common beginning that was last found an object of: one is enough.
+    /// The last common prefix with an object: further objects below it are skipped.
     rolled_up: Option<String>,
 }
 
@@ -74,12 +72,12 @@ impl Walk {
     async fn next(&mut self) -> Result<Option<Result<Entry>>> {
         if !self.has_begun {
             self.has_begun = true;
-            // Nothing outside the prefix's directory begins with it.
+            // No key outside the directory of the prefix begins with it.
             let directory = self
-                .wanted
+                .filter
                 .prefix
                 .rfind('/')
-                .map_or("", |at| &self.wanted.prefix[..=at])
+                .map_or("", |at| &self.filter.prefix[..=at])
                 .to_owned();
             self.enter(&directory).await?;
         }
@@ -88,19 +86,19 @@ impl Walk {
                 self.levels.pop();
                 continue;
             };
-            if let Some(odd) = name.found.odd {
-                let error = Error::new(ErrorKind::InvalidKey, odd).with_key(name.text);
+            if let Some(reason) = name.member.invalid {
+                let error = Error::new(ErrorKind::InvalidKey, reason).with_key(name.text);
                 return Ok(Some(Err(error.with_listing_continues(true))));
             }
-            if name.found.is_directory {
-                // What is no beginning of a key has none below it.
+            if name.member.is_directory {
+                // Below a name that is not a valid prefix there is no valid key.
                 if let Err(error) = Prefix::new(name.text.as_str()) {
                     return Ok(Some(Err(error.with_listing_continues(true))));
                 }
-                if self.wanted.has_below(&name.text)
+                if self.filter.may_contain(&name.text)
                     && let Err(error) = self.enter(&name.text).await
                 {
-                    return self.unreadable(error, name.text).map(Some);
+                    return self.unreadable_directory(error, name.text).map(Some);
                 }
                 continue;
             }
@@ -108,68 +106,69 @@ impl Walk {
                 Ok(key) => key,
                 Err(error) => return Ok(Some(Err(error.with_listing_continues(true)))),
             };
-            if !self.wanted.is(&name.text) {
+            if !self.filter.selects(&name.text) {
                 continue;
             }
-            if let Some(prefix) = self.wanted.rolled_up(&name.text) {
+            if let Some(prefix) = self.filter.common_prefix(&name.text) {
                 self.empty_directories = 0;
                 return Ok(Some(Prefix::new(prefix).map(Entry::Prefix)));
             }
-            match self.entry(key, &name.found).await {
+            match self.entry(key, &name.member).await {
                 Ok(Some(entry)) => {
                     self.empty_directories = 0;
                     return Ok(Some(Ok(Entry::Object(entry))));
                 }
                 Ok(None) => {}
-                Err(error) => return concerns_one_name(error, name.text).map(Err).map(Some),
+                Err(error) => return error_of_name(error, name.text).map(Err).map(Some),
             }
         }
         Ok(None)
     }
 
-    /// What becomes of a directory that cannot be read. One level needs no look into it: it may
-    /// hold an object.
-    fn unreadable(&mut self, error: Error, directory: String) -> Result<Result<Entry>> {
-        let error = concerns_one_name(error, directory)?;
-        match error.key().and_then(|directory| self.wanted.rolled_up(directory)) {
+    /// Returns the entry for a directory that cannot be read: an error, or its common prefix where
+    /// the listing does not need its content.
+    fn unreadable_directory(&mut self, error: Error, directory: String) -> Result<Result<Entry>> {
+        let error = error_of_name(error, directory)?;
+        match error.key().and_then(|directory| self.filter.common_prefix(directory)) {
             Some(prefix) => {
-                self.wanted.rolled_up = Some(prefix.clone());
+                self.filter.rolled_up = Some(prefix.clone());
                 Ok(Prefix::new(prefix).map(Entry::Prefix))
             }
             None => Ok(Err(error)),
         }
     }
 
-    /// Goes into a directory. It may have gone since it was seen.
+    /// Requests a directory. It may have disappeared since its parent was listed.
     async fn enter(&mut self, directory: &str) -> Result<()> {
         if self.empty_directories == MAX_EMPTY_DIRECTORIES {
             let message = format!(
-                "the server listed {MAX_EMPTY_DIRECTORIES} directories in a row without a file: the listing is given up"
+                "the listing ends because the server has {MAX_EMPTY_DIRECTORIES} consecutive \
+                 directories without a file"
             );
             return Err(Error::new(ErrorKind::Unexpected, message)
                 .with_key(directory)
                 .with_retryable(true));
         }
         self.empty_directories += 1;
-        let found = self.http.webdav.list(&self.http.client, directory).await?;
+        let members = self.http.webdav.list(&self.http.client, directory).await?;
         let mut names: Vec<_> =
-            found.into_iter().flatten().map(|found| Name::new(directory, found)).collect();
+            members.into_iter().flatten().map(|member| Name::new(directory, member)).collect();
         names.sort_by(|a, b| b.text.cmp(&a.text));
         names.dedup_by(|a, b| a.text == b.text);
         self.levels.push(names);
         Ok(())
     }
 
-    /// `None` for what has gone meanwhile.
-    async fn entry(&self, key: Key, found: &Found) -> Result<Option<ObjectEntry>> {
-        if let Some(size) = found.size {
+    /// Returns the entry of a file, or `None` if it has disappeared.
+    async fn entry(&self, key: Key, member: &Member) -> Result<Option<ObjectEntry>> {
+        if let Some(size) = member.size {
             let mut entry = ObjectEntry::new(key, size);
-            entry.etag = found.etag.as_deref().and_then(|etag| parse_etag(etag));
+            entry.etag = member.etag.as_deref().and_then(|etag| parse_etag(etag));
             entry.last_modified =
-                found.last_modified.as_deref().and_then(|time| parse_time(time.trim()).ok());
+                member.last_modified.as_deref().and_then(|time| parse_time(time.trim()).ok());
             return Ok(Some(entry));
         }
-        // The server lists no sizes.
+        // The listing contains no sizes.
         match stat(&self.http.client, &key).await {
             Ok(meta) => {
                 let mut entry = ObjectEntry::new(key, meta.size);
@@ -182,12 +181,12 @@ impl Walk {
     }
 }
 
-/// Turns the refusal of one name into an error after which the listing continues.
+/// Converts the error of one name to an error item after which the listing continues.
 ///
 /// # Errors
-/// The error itself if it may pass: the next names would meet it too, and the listing can be taken
-/// up again.
-fn concerns_one_name(error: Error, name: String) -> Result<Error> {
+/// The error itself if it is retryable: the next names would fail too, and the caller can repeat
+/// the listing.
+fn error_of_name(error: Error, name: String) -> Result<Error> {
     if error.is_retryable() {
         Err(error)
     } else {
@@ -196,38 +195,38 @@ fn concerns_one_name(error: Error, name: String) -> Result<Error> {
 }
 
 impl Name {
-    fn new(directory: &str, found: Found) -> Self {
-        let slash = if found.is_directory { "/" } else { "" };
-        Self { text: format!("{directory}{}{slash}", found.name), found }
+    fn new(directory: &str, member: Member) -> Self {
+        let slash = if member.is_directory { "/" } else { "" };
+        Self { text: format!("{directory}{}{slash}", member.name), member }
     }
 }
 
-impl Wanted {
-    /// Whether a directory may hold something that is wanted.
-    fn has_below(&self, directory: &str) -> bool {
+impl Filter {
+    /// Returns whether a directory may contain selected entries.
+    fn may_contain(&self, directory: &str) -> bool {
         let matches = directory.starts_with(&self.prefix) || self.prefix.starts_with(directory);
-        // All names below it are before this one.
-        let is_behind = self
+        // All keys below the directory precede `start_after`.
+        let is_before_start = self
             .options
             .start_after
             .as_deref()
             .is_some_and(|after| after > directory && !after.starts_with(directory));
-        matches && !is_behind && !self.is_rolled_up(directory)
+        matches && !is_before_start && !self.is_rolled_up(directory)
     }
 
-    /// Whether an object is wanted; if so, those that are rolled up with it are not.
-    fn is(&mut self, key: &str) -> bool {
+    /// Returns whether an object is selected. Further objects with the same common prefix are not.
+    fn selects(&mut self, key: &str) -> bool {
         if !key.starts_with(&self.prefix) || self.is_rolled_up(key) {
             return false;
         }
-        if let Some(prefix) = self.rolled_up(key) {
+        if let Some(prefix) = self.common_prefix(key) {
             self.rolled_up = Some(prefix);
         }
         true
     }
 
-    /// What a name is rolled up into.
-    fn rolled_up(&self, name: &str) -> Option<String> {
+    /// Returns the common prefix of a name, if it has one.
+    fn common_prefix(&self, name: &str) -> Option<String> {
         let delimiter = self.options.delimiter.as_deref()?;
         let at = name.strip_prefix(&self.prefix)?.find(delimiter)?;
         Some(name[..self.prefix.len() + at + delimiter.len()].to_owned())
@@ -242,16 +241,16 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    fn wanted(prefix: &str, delimiter: Option<&str>, start_after: Option<&str>) -> Wanted {
+    fn filter(prefix: &str, delimiter: Option<&str>, start_after: Option<&str>) -> Filter {
         let mut options = ListOptions::default();
         options.delimiter = delimiter.map(str::to_owned);
         options.start_after = start_after.map(str::to_owned);
-        Wanted { prefix: prefix.to_owned(), options, rolled_up: None }
+        Filter { prefix: prefix.to_owned(), options, rolled_up: None }
     }
 
     #[test]
-    fn only_directories_that_can_hold_something_are_entered() {
-        let below = |prefix, after, directory| wanted(prefix, None, after).has_below(directory);
+    fn only_directories_that_may_contain_selected_entries_are_requested() {
+        let below = |prefix, after, directory| filter(prefix, None, after).may_contain(directory);
         assert!(below("", None, "a/"));
         assert!(below("a/b", None, "a/") && below("a/b", None, "a/bc/"));
         assert!(!below("a/b", None, "b/") && !below("a/b", None, "a/c/"));
@@ -264,11 +263,11 @@ mod tests {
     }
 
     #[test]
-    fn one_object_of_a_common_beginning_is_enough() {
-        let mut wanted = wanted("d/", Some("/"), None);
-        assert!(wanted.is("d/a"));
-        assert!(wanted.has_below("d/b/") && wanted.is("d/b/1"));
-        assert!(!wanted.is("d/b/2") && !wanted.has_below("d/b/c/"));
-        assert!(wanted.is("d/b0"));
+    fn one_object_of_a_common_prefix_is_enough() {
+        let mut filter = filter("d/", Some("/"), None);
+        assert!(filter.selects("d/a"));
+        assert!(filter.may_contain("d/b/") && filter.selects("d/b/1"));
+        assert!(!filter.selects("d/b/2") && !filter.may_contain("d/b/c/"));
+        assert!(filter.selects("d/b0"));
     }
 }

@@ -1,11 +1,11 @@
-//! `save`: one PUT; directories are made only where the server asks for them.
+//! `save`: one PUT. Missing directories are created only if the server needs them.
 
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
-use storage_client::header_value;
+use storage_client::{etag, header_value};
 use storage_core::{
     Error, ErrorKind, Key, Metadata, ObjectMeta, Payload, Result, SaveMode, SaveOptions,
 };
@@ -13,15 +13,15 @@ use storage_core::{
 use crate::client::Client;
 use crate::shared::Shared;
 use crate::upload::Upload;
-use crate::webdav;
+use crate::webdav::{self, Resource};
 
-/// The longest name that file systems have.
-const LONGEST_NAME: usize = 255;
+/// The longest name of a file, in bytes, that file systems support.
+const MAX_NAME: usize = 255;
 
-/// Why a PUT did not succeed.
+/// The failure of a PUT.
 struct Failed {
     error: Error,
-    /// What the server said, if it said something.
+    /// The status, if there was a response.
     status: Option<StatusCode>,
 }
 
@@ -37,48 +37,49 @@ pub(crate) async fn save(
     payload: Payload,
     options: &SaveOptions,
 ) -> Result<ObjectMeta> {
-    // What can be refused is refused before anybody sends a byte.
+    // Fails before the first byte is sent.
     check_mode(&options.mode)?;
     check_metadata(&options.metadata)?;
-    let again = payload.replay();
+    let replay = payload.replay();
     let upload = Upload::begin(payload).await?;
     let failed = match put(&http.client, key, &upload, options).await {
         Ok(meta) => return Ok(meta),
         Err(failed) => failed,
     };
-    let missing = match why(&http.client, key, failed.status).await {
-        Why::Refused(error) => return Err(error),
-        Why::Unknown => return Err(failed.error),
-        Why::Missing(directories) => directories,
+    let missing = match diagnose(&http.client, key, failed.status).await {
+        Diagnosis::Refused(error) => return Err(error),
+        Diagnosis::Unknown => return Err(failed.error),
+        Diagnosis::MissingDirectories(directories) => directories,
     };
-    let again = match again {
+    let repeated = match replay {
         Some(payload) => Some(Upload::begin(payload).await?),
-        None => upload.again(),
+        None => upload.repeat(),
     };
-    let Some(again) = again else {
+    let Some(repeated) = repeated else {
         return Err(
             Error::new(ErrorKind::Conflict, without_directories(key)).with_source(failed.error)
         );
     };
     for directory in &missing {
-        webdav::make_directory(&http.client, directory).await.map_err(|error| {
+        webdav::create_directory(&http.client, directory).await.map_err(|error| {
             Error::new(ErrorKind::Conflict, without_directories(key)).with_source(error)
         })?;
     }
-    put(&http.client, key, &again, options).await.map_err(|failed| failed.error)
+    put(&http.client, key, &repeated, options).await.map_err(|failed| failed.error)
 }
 
 fn check_mode(mode: &SaveMode) -> Result<()> {
     match mode {
         SaveMode::Overwrite => Ok(()),
         _ => Err(Error::unsupported(
-            "servers of files ignore the conditions of a PUT and do not say so: create_new, if_match and unique_name cannot be had \
-             from them",
+            "file servers ignore the conditions of a PUT, so create_new, if_match and unique_name \
+             are not supported: use the mode that overwrites",
         )),
     }
 }
 
-/// Content types are told from names by the server; everything else it would drop.
+/// Permits a content type, which the server derives from the name. It would drop all other
+/// metadata.
 fn check_metadata(metadata: &Metadata) -> Result<()> {
     let mut others = metadata.clone();
     others.content_type = None;
@@ -86,7 +87,8 @@ fn check_metadata(metadata: &Metadata) -> Result<()> {
         return Ok(());
     }
     Err(Error::unsupported(
-        "servers of files keep no headers and no user metadata: save without them, or configure the server to send them",
+        "file servers store no headers and no user metadata: save without them, or configure the \
+         server to send them",
     ))
 }
 
@@ -108,24 +110,24 @@ async fn put(
     *request.body_mut() = Some(upload.body());
     let state = upload.state();
     let idle = client.idle_timeout();
-    // What was handed over last may still be on its way for a while.
+    // The server may receive the last chunks for a while after the connection has taken them.
     let stalled = pin!(state.stalled(idle, idle + client.header_timeout()));
-    let answered = match select(pin!(client.execute(request)), stalled).await {
-        Either::Left((answered, _)) => answered,
+    let result = match select(pin!(client.execute(request)), stalled).await {
+        Either::Left((result, _)) => result,
         Either::Right(_) => Err(no_progress(client)),
     };
     if let Some(failure) = state.failure() {
         return Err(failure.into());
     }
-    let answer = answered?;
-    let status = answer.status;
+    let response = result?;
+    let status = response.status;
     if !status.is_success() || status == StatusCode::MULTI_STATUS {
-        return Err(Failed { error: client.refused(answer, &url).await, status: Some(status) });
+        return Err(Failed { error: client.error_of(response, &url).await, status: Some(status) });
     }
     let (size, checksums) = state.sent();
     let mut meta = ObjectMeta::new(key.clone(), size);
-    // A server that tells an ETag has stored the bytes as they are (RFC 9110, section 9.3.4).
-    meta.etag = storage_client::etag(&answer.headers);
+    // A server sends an ETag only if it stored the bytes unchanged (RFC 9110, section 9.3.4).
+    meta.etag = etag(&response.headers);
     meta.metadata = options.metadata.clone();
     meta.checksums = checksums;
     Ok(meta)
@@ -133,61 +135,66 @@ async fn put(
 
 fn no_progress(client: &Client) -> Error {
     let message = format!(
-        "{} takes no more of the body, or gives no answer to it (options idle_timeout and header_timeout); the save may have \
-         happened all the same",
+        "{} accepts no more of the body, or does not respond to it (options idle_timeout and \
+         header_timeout); the save may have happened",
         client.place()
     );
     Error::new(ErrorKind::Timeout, message)
 }
 
-/// Why the server did not take an object.
-enum Why {
+/// Why the server refused a PUT.
+enum Diagnosis {
     Refused(Error),
-    /// These directories were not there, the outer ones first. None of them if somebody has made
-    /// them by now.
-    Missing(Vec<String>),
+    /// These directories are missing, the outer ones first. Empty if they have been created since.
+    MissingDirectories(Vec<String>),
     Unknown,
 }
 
-/// Looks around after a PUT that was refused. Where a directory is missing or in the way, servers
-/// say 409, as WebDAV has it, or 500 (nginx), or redirect into the directory (Apache), or other
-/// things.
-async fn why(client: &Client, key: &Key, status: Option<StatusCode>) -> Why {
+/// Finds out why the server refused a PUT. If a directory is missing, or the key names one, servers
+/// respond with 409 (WebDAV), with 500 (nginx), with a redirection into the directory (Apache), or
+/// with another status.
+async fn diagnose(client: &Client, key: &Key, status: Option<StatusCode>) -> Diagnosis {
     let Some(301 | 302 | 307 | 308 | 400 | 403 | 404 | 405 | 409 | 414 | 500) =
         status.map(|status| status.as_u16())
     else {
-        return Why::Unknown;
+        return Diagnosis::Unknown;
     };
-    if key.segments().any(|segment| segment.len() > LONGEST_NAME) {
-        let message = "the server refuses the key, and a segment of it has more than 255 bytes, which file systems do not hold";
-        return Why::Refused(Error::new(ErrorKind::InvalidKey, message));
+    if key.segments().any(|segment| segment.len() > MAX_NAME) {
+        let message = "the server refuses the key: a segment has more than 255 bytes, which file \
+                       systems do not support";
+        return Diagnosis::Refused(Error::new(ErrorKind::InvalidKey, message));
     }
-    if let Ok(webdav::There::Directory) = webdav::look(client, key.as_str()).await {
-        return Why::Refused(Error::new(ErrorKind::Conflict, "there is a directory of this name"));
+    if let Ok(Resource::Directory) = webdav::find_by_head(client, key.as_str()).await {
+        let message = "the server has a directory of this name";
+        return Diagnosis::Refused(Error::new(ErrorKind::Conflict, message));
     }
     let mut missing = Vec::new();
     let mut parent = key.parent();
     while let Some(directory) = parent {
-        match webdav::look(client, directory).await {
-            Ok(webdav::There::Object) => {
-                let message =
-                    format!("{directory:?} is an object, so that there can be none below it");
-                return Why::Refused(Error::new(ErrorKind::Conflict, message));
+        match webdav::find_by_head(client, directory).await {
+            Ok(Resource::Object) => {
+                let message = format!("{directory:?} is an object, so no key below it can exist");
+                return Diagnosis::Refused(Error::new(ErrorKind::Conflict, message));
             }
-            Ok(webdav::There::Nothing) => missing.insert(0, directory.to_owned()),
-            Ok(webdav::There::Directory) => break,
-            Err(_) => return Why::Unknown,
+            Ok(Resource::Missing) => missing.insert(0, directory.to_owned()),
+            Ok(Resource::Directory) => break,
+            Err(_) => return Diagnosis::Unknown,
         }
         parent = directory.rsplit_once('/').map(|(parent, _)| parent);
     }
-    let is_for_want_of_them = status == Some(StatusCode::CONFLICT) && key.parent().is_some();
-    if missing.is_empty() && !is_for_want_of_them { Why::Unknown } else { Why::Missing(missing) }
+    let reports_missing = status == Some(StatusCode::CONFLICT) && key.parent().is_some();
+    if missing.is_empty() && !reports_missing {
+        Diagnosis::Unknown
+    } else {
+        Diagnosis::MissingDirectories(missing)
+    }
 }
 
 fn without_directories(key: &Key) -> String {
     let directory = key.parent().unwrap_or_default();
     format!(
-        "the server has no directory {directory:?} and makes none by itself (nginx: create_full_put_path on)"
+        "the server has no directory {directory:?} and does not create it (nginx: \
+         create_full_put_path on)"
     )
 }
 
@@ -196,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_servers_of_files_do_not_keep_is_refused() {
+    fn metadata_other_than_a_content_type_is_refused() {
         assert!(check_metadata(&Metadata::new().content_type("text/css")).is_ok());
         for metadata in [
             Metadata::new().content_encoding("gzip"),

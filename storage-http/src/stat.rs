@@ -1,4 +1,4 @@
-//! `stat` and `exists`: one HEAD, or a GET of one byte where the server has no HEAD.
+//! `stat` and `exists`: one HEAD, or a GET of one byte if the server does not support HEAD.
 
 use http::header::RANGE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -7,39 +7,39 @@ use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, UnknownSize};
 
 use crate::client::Client;
 
-/// How much of a body is read only to measure it: what arrives with the first round trips.
+/// Upper bound for reading a body to measure it, in bytes: what arrives with the first round trips.
 const MAX_MEASURED: u64 = 64 * 1024;
 
 pub(crate) async fn stat(client: &Client, key: &Key) -> Result<ObjectMeta> {
     match client.object(Method::HEAD, key, HeaderMap::new()).await {
-        Ok(answer) => match content_length(&answer.headers) {
-            Some(size) => Ok(answer.object_meta(key, size)),
-            // Some servers know the length of what they send, and not of what they would send.
+        Ok(response) => match content_length(&response.headers) {
+            Some(size) => Ok(response.object_meta(key, size)),
+            // Some servers state a length for GET but not for HEAD.
             None => by_get(client, key).await,
         },
-        Err(error) if has_no_head(&error) => by_get(client, key).await,
+        Err(error) if lacks_head(&error) => by_get(client, key).await,
         Err(error) => Err(error),
     }
 }
 
 pub(crate) async fn exists(client: &Client, key: &Key) -> Result<bool> {
-    let answered = match client.object(Method::HEAD, key, HeaderMap::new()).await {
-        Err(error) if has_no_head(&error) => client.object(Method::GET, key, first_byte()).await,
-        answered => answered,
+    let result = match client.object(Method::HEAD, key, HeaderMap::new()).await {
+        Err(error) if lacks_head(&error) => client.object(Method::GET, key, first_byte()).await,
+        result => result,
     };
-    match answered {
+    match result {
         Ok(_) => Ok(true),
         Err(error) => match error.kind() {
             ErrorKind::NotFound => Ok(false),
-            // An object without a first byte.
+            // The object is empty.
             ErrorKind::RangeNotSatisfiable => Ok(true),
             _ => Err(error),
         },
     }
 }
 
-/// 405 or 501.
-fn has_no_head(error: &Error) -> bool {
+/// Returns whether an error is a 405 or 501.
+fn lacks_head(error: &Error) -> bool {
     error.kind() == ErrorKind::Unsupported
 }
 
@@ -48,37 +48,36 @@ fn first_byte() -> HeaderMap {
 }
 
 async fn by_get(client: &Client, key: &Key) -> Result<ObjectMeta> {
-    let answer = match client.object(Method::GET, key, first_byte()).await {
+    let response = match client.object(Method::GET, key, first_byte()).await {
         Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
             client.object(Method::GET, key, HeaderMap::new()).await?
         }
-        answered => answered?,
+        result => result?,
     };
-    if answer.status == StatusCode::PARTIAL_CONTENT {
-        let told = content_range(&answer.headers);
-        let (_, size) = told.ok_or_else(|| {
-            Error::new(ErrorKind::Unexpected, "the server does not tell the size")
+    if response.status == StatusCode::PARTIAL_CONTENT {
+        let (_, size) = content_range(&response.headers).ok_or_else(|| {
+            Error::new(ErrorKind::Unexpected, "the server does not state the size of the object")
         })?;
-        return Ok(answer.object_meta(key, size));
+        return Ok(response.object_meta(key, size));
     }
-    measured(key, answer).await
+    of_whole(key, response).await
 }
 
-/// Of an answer with the whole object.
-async fn measured(key: &Key, mut answer: Response) -> Result<ObjectMeta> {
-    match content_length(&answer.headers) {
-        Some(size) => Ok(answer.object_meta(key, size)),
+/// Returns the metadata of an object from a response that contains it whole.
+async fn of_whole(key: &Key, mut response: Response) -> Result<ObjectMeta> {
+    match content_length(&response.headers) {
+        Some(size) => Ok(response.object_meta(key, size)),
         None => {
-            let end = body_end(&answer.headers)?;
-            let size = measure(&mut answer.body).await?;
-            let mut meta = answer.object_meta(key, size);
+            let end = body_end(&response.headers)?;
+            let size = measure(&mut response.body).await?;
+            let mut meta = response.object_meta(key, size);
             keep_out_of_caches(end, &mut meta);
             Ok(meta)
         }
     }
 }
 
-/// Counts the bytes of a short body. Of a longer one no more is read.
+/// Counts the bytes of a short body.
 ///
 /// # Errors
 /// `Unsupported`, caused by [`UnknownSize`], if there are more than 64 KiB; errors of reading.
@@ -97,8 +96,8 @@ async fn measure(body: &mut ResponseBody) -> Result<u64> {
     Ok(size)
 }
 
-/// Forbids caches to store an object that may be incomplete: where the end of the connection is the
-/// only end of the body, a break looks the same.
+/// Forbids caches to store an object that may be incomplete: if the body ends with its connection,
+/// a connection that breaks off looks the same.
 pub(crate) fn keep_out_of_caches(end: BodyEnd, meta: &mut ObjectMeta) {
     if end == BodyEnd::Close {
         meta.metadata.cache_control = Some("no-store".to_owned());

@@ -1,11 +1,12 @@
-//! [`Upload`]: the bytes of a save on their way to the server.
+//! [`Upload`]: the body of a PUT.
 //!
-//! A payload is checked on the way, and what its checks find may come after its last byte. Hence
-//! the last piece is held back until the payload has ended well: a server never gets a complete
-//! body that is not what it should be.
+//! A payload is checked while it is sent, and a check may fail after its last byte. Therefore the
+//! last piece is held back until the payload has ended without an error: a server never receives a
+//! complete body that is wrong.
 //!
-//! The first pieces are remembered, since a server that misses a directory says so before it has
-//! read much, or of small bodies: then a stream can be sent again that could not be read again.
+//! The first pieces are kept, because a server that lacks a directory responds early. Then the
+//! request is repeated with the same bytes, even if the payload is a stream that cannot be read
+//! again.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -19,51 +20,51 @@ use futures_util::{StreamExt, TryStreamExt};
 use storage_core::{Checksums, Error, Payload, PayloadStream, Result};
 use tokio::time::Instant;
 
-/// From this size on the checks of a payload in memory are left to a thread that may block.
-const MUCH: usize = 256 * 1024;
-/// The size of a piece: each that the connection takes is progress.
+/// Payloads in memory of at least this many bytes are checked on a blocking thread.
+const OFFLOAD_THRESHOLD: usize = 256 * 1024;
+/// The size of a piece in bytes. Each piece that the connection takes is progress.
 const PIECE: usize = 256 * 1024;
-/// How much of a stream is remembered.
-const REMEMBERED: usize = 4 * 1024 * 1024;
+/// How many bytes of a stream are kept to be sent again.
+const MAX_KEPT: usize = 4 * 1024 * 1024;
 
-/// A payload that has been looked into, and can be sent.
+/// A payload whose first bytes have been read, and which can be sent.
 pub(crate) struct Upload {
-    /// How long the body is, if that is known before its end.
+    /// The length of the body in bytes, if it is known before its end.
     pub(crate) size: Option<u64>,
     state: State,
 }
 
-/// What the body shares with whoever waits for the answer.
+/// The state of a body, shared with the task that waits for the response.
 #[derive(Clone)]
-pub(crate) struct State(Arc<Mutex<Sending>>);
+pub(crate) struct State(Arc<Mutex<Progress>>);
 
-struct Sending {
-    /// `None` once it has been taken away from this body.
+struct Progress {
+    /// `None` after the payload failed, or another body has taken it over.
     source: Option<Source>,
     turn: Turn,
     bytes: u64,
     checksums: Checksums,
-    /// Why the payload ended, if it did not end well.
+    /// The error with which the payload ended.
     failure: Option<Error>,
 }
 
-/// Where the bytes come from.
+/// The bytes of a payload.
 struct Source {
     pieces: VecDeque<Bytes>,
-    /// What comes after the pieces; `None` if they are all.
+    /// The stream after the pieces, until it has ended.
     rest: Option<PayloadStream>,
-    /// All pieces that were sent; `None` once they are too much.
+    /// All pieces that were sent, or `None` if they are too many.
     sent: Option<Vec<Bytes>>,
 }
 
-/// Whose turn it is.
+/// Which side must act next.
 #[derive(Debug, Clone, Copy)]
 enum Turn {
-    /// The payload's: nobody can send what is not there.
+    /// The payload must produce bytes.
     Payload,
-    /// The connection's, which has taken no further piece since then.
+    /// The connection must take a piece, and has taken none since this moment.
     Connection(Instant),
-    /// The server's, to whom everything has been handed over.
+    /// The server must respond. The connection took the last piece at this moment.
     Server(Instant),
 }
 
@@ -71,12 +72,12 @@ enum Turn {
 struct Body(State);
 
 impl Upload {
-    /// Checks what is in memory; waits for the first piece of what is not, so that an empty body is
-    /// known to be one.
+    /// Checks a payload in memory. Reads the first chunk of any other payload, so that an empty
+    /// body has the length zero.
     pub(crate) async fn begin(payload: Payload) -> Result<Self> {
         let size = payload.size();
         let memory = match payload.into_memory() {
-            Ok(memory) if memory.len() < MUCH => memory.checked()?,
+            Ok(memory) if memory.len() < OFFLOAD_THRESHOLD => memory.checked()?,
             Ok(memory) => {
                 let checked = tokio::task::spawn_blocking(|| memory.checked()).await;
                 checked.map_err(|join| Error::unexpected("hashing did not finish", join))??
@@ -103,11 +104,11 @@ impl Upload {
     ) -> Self {
         let source = Source { pieces, rest, sent: Some(Vec::new()) };
         let turn = Turn::Connection(Instant::now());
-        let sending = Sending { source: Some(source), turn, bytes: 0, checksums, failure: None };
-        Self { size, state: State(Arc::new(Mutex::new(sending))) }
+        let progress = Progress { source: Some(source), turn, bytes: 0, checksums, failure: None };
+        Self { size, state: State(Arc::new(Mutex::new(progress))) }
     }
 
-    /// The body, for one request.
+    /// Returns the body for one request.
     pub(crate) fn body(&self) -> reqwest::Body {
         match self.size {
             Some(0) => reqwest::Body::from(""),
@@ -115,18 +116,17 @@ impl Upload {
         }
     }
 
-    /// What becomes of it.
+    /// Returns the state of the body.
     pub(crate) fn state(&self) -> &State {
         &self.state
     }
 
-    /// The same bytes once more, from the first one, for another request; `None` if they are not at
-    /// hand any more.
-    pub(crate) fn again(self) -> Option<Self> {
-        let mut sending = self.state.sending();
-        let Source { pieces, rest, sent } = sending.source.take()?;
+    /// Returns the same bytes for another request, or `None` if not all of them were kept.
+    pub(crate) fn repeat(self) -> Option<Self> {
+        let mut progress = self.state.progress();
+        let Source { pieces, rest, sent } = progress.source.take()?;
         let pieces = sent?.into_iter().chain(pieces).collect();
-        Some(Self::new(self.size, pieces, rest, sending.checksums.clone()))
+        Some(Self::new(self.size, pieces, rest, progress.checksums.clone()))
     }
 }
 
@@ -139,28 +139,28 @@ fn pieces_of(mut bytes: Bytes) -> VecDeque<Bytes> {
 }
 
 impl State {
-    // Nothing panics while the lock is held.
-    fn sending(&self) -> MutexGuard<'_, Sending> {
+    // No code panics while it holds the lock.
+    fn progress(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the payload ended early, if it did.
+    /// Returns the error with which the payload ended.
     pub(crate) fn failure(&self) -> Option<Error> {
-        self.sending().failure.take()
+        self.progress().failure.take()
     }
 
-    /// How many bytes were handed over, and the checksums of all of them.
+    /// Returns how many bytes the connection took, and their checksums.
     pub(crate) fn sent(&self) -> (u64, Checksums) {
-        let sending = self.sending();
-        (sending.bytes, sending.checksums.clone())
+        let progress = self.progress();
+        (progress.bytes, progress.checksums.clone())
     }
 
-    /// Ends when the connection has taken nothing for the one time, or the server has had
-    /// everything for the other. Looks only when that could be so, hence needs no waking by the
-    /// body.
+    /// Returns when the connection has taken no piece for the time `connection`, or the server has
+    /// not responded for the time `server`. Wakes only when one of them may have passed, so the
+    /// body need not wake it.
     pub(crate) async fn stalled(&self, connection: Duration, server: Duration) {
         loop {
-            let turn = self.sending().turn;
+            let turn = self.progress().turn;
             let until = match turn {
                 Turn::Payload => Instant::now() + connection,
                 Turn::Connection(since) => since + connection,
@@ -174,11 +174,13 @@ impl State {
     }
 }
 
-impl Sending {
+impl Progress {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, std::io::Error>>> {
-        let failed = |why| Poll::Ready(Some(Err(std::io::Error::other(why))));
-        let Some(source) = &mut self.source else { return failed("the body is sent elsewhere") };
-        // One piece is held back as long as more may come.
+        let failed = |reason| Poll::Ready(Some(Err(std::io::Error::other(reason))));
+        let Some(source) = &mut self.source else {
+            return failed("another request sends the body");
+        };
+        // One piece is held back until the payload has ended.
         while source.pieces.len() < 2
             && let Some(rest) = &mut source.rest
         {
@@ -202,7 +204,7 @@ impl Sending {
         let piece = source.pieces.pop_front();
         if let Some(piece) = &piece {
             self.bytes += piece.len() as u64;
-            source.remember(piece, self.bytes);
+            source.keep(piece, self.bytes);
         }
         let is_last = source.pieces.is_empty() && source.rest.is_none();
         self.turn =
@@ -212,9 +214,9 @@ impl Sending {
 }
 
 impl Source {
-    fn remember(&mut self, piece: &Bytes, sent: u64) {
+    fn keep(&mut self, piece: &Bytes, sent: u64) {
         match &mut self.sent {
-            Some(remembered) if sent <= REMEMBERED as u64 => remembered.push(piece.clone()),
+            Some(kept) if sent <= MAX_KEPT as u64 => kept.push(piece.clone()),
             _ => self.sent = None,
         }
     }
@@ -224,7 +226,7 @@ impl Stream for Body {
     type Item = Result<Bytes, std::io::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.sending().poll_piece(cx)
+        self.0.progress().poll_piece(cx)
     }
 }
 
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_piece_waits_for_the_checks() {
+    async fn the_last_piece_is_sent_only_after_the_checks() {
         let wrong = Checksum::of(ChecksumAlgorithm::Sha256, b"other");
         let payload = streaming(&["one", "two", "three"]).with_expected_checksum(wrong);
         let (pieces, is_whole, state) = all_of(Upload::begin(payload).await.unwrap()).await;
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_right_is_whole_and_has_its_checksums() {
+    async fn a_correct_body_is_sent_whole_and_has_checksums() {
         let payload = streaming(&["one", "", "two"]).with_computed_checksum(ChecksumAlgorithm::Md5);
         let upload = Upload::begin(payload).await.unwrap();
         assert_eq!(upload.size, None);
@@ -294,33 +296,33 @@ mod tests {
         let upload = Upload::begin(streaming(&["one", "two", "three"])).await.unwrap();
         let mut first = Body(upload.state.clone());
         assert_eq!(first.next().await.unwrap().unwrap(), "one");
-        let again = upload.again().unwrap();
-        assert!(first.next().await.unwrap().is_err(), "two requests have the body");
+        let again = upload.repeat().unwrap();
+        assert!(first.next().await.unwrap().is_err(), "only one request has the body");
         let (pieces, is_whole) = read(&again).await;
         assert_eq!((pieces.concat(), is_whole), (b"onetwothree".to_vec(), true));
         assert_eq!(again.state.sent().0, 11);
-        assert_eq!(read(&again.again().unwrap()).await.0.concat(), b"onetwothree");
+        assert_eq!(read(&again.repeat().unwrap()).await.0.concat(), b"onetwothree");
     }
 
     #[tokio::test]
-    async fn no_more_than_a_little_is_remembered() {
+    async fn at_most_4_mib_of_a_stream_are_kept() {
         let chunks = stream::iter(vec![
-            Ok::<_, Error>(Bytes::from(vec![0; REMEMBERED])),
+            Ok::<_, Error>(Bytes::from(vec![0; MAX_KEPT])),
             Ok(Bytes::from("x")),
         ]);
         let upload = Upload::begin(Payload::from_stream(chunks)).await.unwrap();
         let mut body = Body(upload.state.clone());
         let mut read = 0;
-        while read < REMEMBERED {
+        while read < MAX_KEPT {
             read += body.next().await.unwrap().unwrap().len();
         }
-        assert!(upload.state.sending().source.as_ref().unwrap().sent.is_some());
+        assert!(upload.state.progress().source.as_ref().unwrap().sent.is_some());
         body.next().await.unwrap().unwrap();
-        assert!(upload.again().is_none());
+        assert!(upload.repeat().is_none());
     }
 
     #[tokio::test]
-    async fn an_empty_stream_is_known_to_be_empty() {
+    async fn an_empty_stream_has_the_length_zero() {
         assert_eq!(Upload::begin(streaming(&[])).await.unwrap().size, Some(0));
         let not_empty = Checksum::of(ChecksumAlgorithm::Md5, b"x");
         let refused = Upload::begin(streaming(&[]).with_expected_checksum(not_empty)).await;
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_the_connection_and_the_server_can_stall() {
+    async fn a_payload_that_stalls_is_not_a_stalled_upload() {
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         let waiting = stream::iter([Ok::<_, Error>(Bytes::from("a"))]).chain(stream::pending());
         let upload = Upload::begin(Payload::from_stream(waiting)).await.unwrap();
@@ -339,9 +341,9 @@ mod tests {
         );
         assert!(
             tokio::time::timeout(minute * 9, state.stalled(second, minute)).await.is_err(),
-            "the payload stalls"
+            "only the payload stalls"
         );
-        state.sending().turn = Turn::Server(Instant::now());
+        state.progress().turn = Turn::Server(Instant::now());
         assert!(
             tokio::time::timeout(minute - second, state.stalled(second, minute)).await.is_err()
         );

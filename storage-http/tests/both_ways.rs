@@ -1,6 +1,6 @@
-//! What one storage serves, the driver reads as another.
+//! The driver reads what `storage-serve` serves.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
 use std::convert::Infallible;
 
@@ -18,7 +18,7 @@ use storage_http::Http;
 use storage_serve::Serve;
 use tokio::net::TcpListener;
 
-/// A storage, and the same by way of HTTP.
+/// Returns a storage, and the driver that reads it over HTTP.
 async fn both() -> (Storage, Storage) {
     let origin = Memory::storage();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -34,7 +34,7 @@ async fn both() -> (Storage, Storage) {
 }
 
 #[tokio::test]
-async fn an_object_arrives_with_its_metadata() {
+async fn an_object_is_read_with_its_metadata() {
     let (origin, http) = both().await;
     let saved = origin
         .save("ä/a b%.txt", "0123456789")
@@ -52,7 +52,7 @@ async fn an_object_arrives_with_its_metadata() {
 }
 
 #[tokio::test]
-async fn user_metadata_of_any_text_arrives_as_it_was_saved() {
+async fn user_metadata_of_any_text_is_read_as_it_was_saved() {
     let (origin, http) = both().await;
     let texts = [
         "plain",
@@ -73,9 +73,9 @@ async fn user_metadata_of_any_text_arrives_as_it_was_saved() {
 }
 
 #[tokio::test]
-async fn an_encoded_object_arrives_as_it_is_stored() {
+async fn an_encoded_object_is_read_as_it_is_stored() {
     let (origin, http) = both().await;
-    // Whoever decoded it would find that it is no gzip.
+    // The body is not gzip, so decoding it would fail.
     origin
         .save("a.txt.gz", "0123456789")
         .content_type("text/plain")
@@ -89,10 +89,10 @@ async fn an_encoded_object_arrives_as_it_is_stored() {
 }
 
 const CHUNK: &[u8] = &[b'x'; 1000];
-/// A megabyte: far more than is read to measure an object.
+/// One megabyte, more than `stat` reads to measure an object.
 const CHUNKS: usize = 1000;
 
-/// Serves a storage over a server whose responses have so many chunks and state no length.
+/// Serves a storage on a server whose responses have this many chunks and no length.
 async fn serve_without_lengths(chunks: usize) -> Serve {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
@@ -113,11 +113,11 @@ async fn serve_without_lengths(chunks: usize) -> Serve {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
         }
     });
-    // Nothing can be collected.
+    // No object can be collected.
     Serve::new(Storage::new(Http::builder(url).max_spool_size(0).build().unwrap()))
 }
 
-async fn answer(
+async fn send(
     serve: &Serve,
     method: Method,
     headers: &[(&str, &str)],
@@ -133,7 +133,7 @@ async fn answer(
 }
 
 #[tokio::test]
-async fn an_object_without_a_length_is_served_as_it_streams() {
+async fn an_object_without_a_length_is_served_as_a_stream() {
     let serve = serve_without_lengths(CHUNKS).await;
     let whole = CHUNK.len() * CHUNKS;
     let cases: [&[(&str, &str)]; 5] = [
@@ -144,7 +144,7 @@ async fn an_object_without_a_length_is_served_as_it_streams() {
         &[("range", "bytes=2000000-"), ("if-range", "\"v1\"")],
     ];
     for headers in cases {
-        let (head, length) = answer(&serve, Method::GET, headers).await;
+        let (head, length) = send(&serve, Method::GET, headers).await;
         assert_eq!((head.status, length), (StatusCode::OK, whole), "{headers:?}");
         assert_eq!(head.headers["content-type"], "text/plain");
         for absent in ["content-length", "accept-ranges", "content-range"] {
@@ -154,8 +154,8 @@ async fn an_object_without_a_length_is_served_as_it_streams() {
 }
 
 #[tokio::test]
-async fn head_and_failed_conditions_of_an_object_without_a_length_do_not_download_it() {
-    // It has no end, so a download of it would have none.
+async fn head_and_failed_conditions_do_not_download_an_object_without_a_length() {
+    // The object has no end, so a download would not end.
     let serve = serve_without_lengths(usize::MAX).await;
     let cases: [(&[(&str, &str)], StatusCode); 4] = [
         (&[], StatusCode::OK),
@@ -164,7 +164,7 @@ async fn head_and_failed_conditions_of_an_object_without_a_length_do_not_downloa
         (&[("if-match", "\"v0\"")], StatusCode::PRECONDITION_FAILED),
     ];
     for (headers, status) in cases {
-        let (head, length) = answer(&serve, Method::HEAD, headers).await;
+        let (head, length) = send(&serve, Method::HEAD, headers).await;
         assert_eq!((head.status, length), (status, 0), "{headers:?}");
         if status != StatusCode::PRECONDITION_FAILED {
             assert_eq!(head.headers["etag"], "\"v1\"");
@@ -174,7 +174,7 @@ async fn head_and_failed_conditions_of_an_object_without_a_length_do_not_downloa
             );
         }
         if status != StatusCode::OK {
-            assert_eq!(answer(&serve, Method::GET, headers).await.0.status, status, "{headers:?}");
+            assert_eq!(send(&serve, Method::GET, headers).await.0.status, status, "{headers:?}");
         }
     }
 }

@@ -1,76 +1,79 @@
-//! [`Body`]: the bytes of an open object, in order, whatever becomes of the connections they arrive on.
+//! [`Body`]: the bytes of an open object, in order.
 //!
-//! A connection that breaks off or stalls is replaced by another that goes on at the next byte, on
-//! the condition that the object is still the same version. A large object is read over several
-//! connections, once its reader has shown that it reads on, and as far as there is room.
+//! If a connection breaks off or stalls, the body resumes at the next byte over another one, on the
+//! condition that the object is still the same version. A large object is read over several
+//! connections once its reader has read one part, as far as the memory limit allows.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use storage_client::Backoff;
+use storage_client::{Response, ResumableBody, Segment};
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Hasher, ObjectMeta, Result};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::budget::Room;
-use crate::client::Answer;
+use crate::budget::Reservation;
 use crate::headers;
 use crate::shared::Shared;
-use crate::version::{Version, ended_early, too_long};
+use crate::version::ObjectVersion;
 
-/// What of a body has not been handed on.
+/// The part of a body that has not been returned.
 pub(crate) struct Body {
     s3: Shared,
-    /// `None` if the object has no strong ETag, so that no two answers can be spliced.
-    version: Option<Version>,
-    /// The positions of what is left.
+    /// `None` if the object has no strong ETag, so that two responses cannot be joined.
+    version: Option<ObjectVersion>,
+    /// The positions that have not been returned.
     left: Range<u64>,
-    /// How much was handed on.
+    /// How many bytes were returned.
     read: u64,
-    /// The connection that the next bytes arrive on.
-    answer: Option<Answer>,
-    /// Pieces of a range that was read ahead, the first one last, and the room they take.
+    /// The connection that brings the next bytes. Ends where the first range of `ahead` begins.
+    current: Option<ResumableBody<ObjectVersion>>,
+    /// Chunks of a range that was read ahead, in reverse order, and the memory that they use.
     arrived: Vec<Bytes>,
-    room: Option<Room>,
-    /// Ranges on their way, in order; the first begins where `answer` is to end.
-    ahead: VecDeque<Ahead>,
-    /// Up to where somebody is at work: the end of `answer`, or of the last range of `ahead`.
+    reservation: Option<Reservation>,
+    /// Ranges in flight, in order.
+    ahead: VecDeque<ReadAhead>,
+    /// The end of what has been requested: of `current`, or of the last range of `ahead`.
     planned: u64,
-    waits: Backoff,
     check: Option<(Hasher, Checksum)>,
 }
 
 /// A range that is read into memory.
-struct Ahead {
+struct ReadAhead {
     range: Range<u64>,
     task: AbortOnDropHandle<Result<Vec<Bytes>>>,
-    room: Room,
+    reservation: Reservation,
 }
 
 impl Body {
-    pub(crate) fn new(s3: &Shared, meta: &ObjectMeta, range: Range<u64>, answer: Answer) -> Self {
+    pub(crate) fn new(
+        s3: &Shared,
+        meta: &ObjectMeta,
+        range: Range<u64>,
+        response: Response,
+    ) -> Self {
         let etag = meta.strong_etag().cloned();
-        let version = etag.map(|etag| Version {
+        let version = etag.map(|etag| ObjectVersion {
             client: s3.client.clone(),
             key: meta.key.clone(),
             etag,
             size: meta.size,
-            accepts_gzip: !s3.abilities.sends_stored_encoding,
+            accepts_gzip: !s3.features.sends_stored_encoding,
         });
         let is_whole = range == (0..meta.size);
-        let check = is_whole.then(|| checksum_of(&answer)).flatten();
+        let check = is_whole.then(|| checksum_of(&response)).flatten();
+        let segment = Segment::new(response.body, range.clone());
         Self {
             s3: s3.clone(),
+            current: Some(ResumableBody::new(range.clone(), Some(segment), version.clone())),
             version,
             planned: range.end,
             left: range,
             read: 0,
-            answer: Some(answer),
             arrived: Vec::new(),
-            room: None,
+            reservation: None,
             ahead: VecDeque::new(),
-            waits: Backoff::default(),
             check: check.map(|checksum| (Hasher::new(checksum.algorithm()), checksum)),
         }
     }
@@ -91,123 +94,83 @@ impl Body {
             if let Some(chunk) = self.arrived.pop() {
                 break chunk;
             }
-            self.room = None;
-            if self.answer.is_none() {
-                self.go_on().await?;
-                continue;
-            }
-            match self.next_of_answer().await {
-                Ok(Some(chunk)) => break chunk,
-                Ok(None) => {}
-                Err(error) => self.wait_after(error).await?,
+            self.reservation = None;
+            match &mut self.current {
+                Some(current) => match current.next().await? {
+                    Some(chunk) => break chunk,
+                    None => self.current = None,
+                },
+                None => self.open_next().await?,
             }
         };
+        // Returns a finished connection to the pool.
+        if self.current.as_ref().is_some_and(|current| current.remaining().is_empty()) {
+            self.current = None;
+        }
         self.left.start += chunk.len() as u64;
         self.read += chunk.len() as u64;
         if let Some((hasher, _)) = &mut self.check {
             hasher.update(&chunk);
         }
-        self.waits.reset();
         self.read_ahead();
         Ok(Some(chunk))
     }
 
-    /// Where the connection that is open is to end.
-    fn answer_end(&self) -> u64 {
-        self.ahead.front().map_or(self.planned, |ahead| ahead.range.start)
-    }
-
-    async fn next_of_answer(&mut self) -> Result<Option<Bytes>> {
-        let wanted = self.answer_end() - self.left.start;
-        let Some(answer) = &mut self.answer else { return Ok(None) };
-        let Some(mut chunk) = answer.next().await? else { return Err(ended_early(wanted)) };
-        let len = chunk.len() as u64;
-        if len > wanted && wanted == self.left.end - self.left.start {
-            return Err(too_long());
-        }
-        if len >= wanted {
-            // What it brings beyond its share comes over another connection.
-            chunk.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
-            self.answer = None;
-        }
-        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
-    }
-
-    /// Finds where the next bytes come from. An error is final: each request has been tried again
-    /// as often as any other.
-    async fn go_on(&mut self) -> Result<()> {
-        // Where a connection broke off, what is ahead does not come next.
-        let is_next = self.ahead.front().is_some_and(|ahead| ahead.range.start == self.left.start);
-        if is_next { self.take_ahead().await } else { self.connect().await }
-    }
-
-    async fn take_ahead(&mut self) -> Result<()> {
-        let Some(Ahead { task, room, range }) = self.ahead.pop_front() else { return Ok(()) };
-        let outcome =
-            task.await.map_err(|join| Error::unexpected("reading a range did not finish", join))?;
-        let Ok(mut chunks) = outcome else {
-            // What became of it shows when it is read again, over a connection of its own.
-            self.answer = Some(self.version()?.get(range).await?);
+    /// Opens the source of the next bytes: the first range that was read ahead, or a connection for
+    /// all that is left.
+    async fn open_next(&mut self) -> Result<()> {
+        let Some(ReadAhead { range, task, reservation }) = self.ahead.pop_front() else {
+            self.planned = self.left.end;
+            self.current = Some(self.version()?.range(self.left.clone()));
             return Ok(());
         };
-        chunks.reverse();
-        self.arrived = chunks;
-        self.room = Some(room);
-        Ok(())
-    }
-
-    /// Opens a connection for the next bytes.
-    async fn connect(&mut self) -> Result<()> {
-        if self.planned <= self.left.start {
-            self.planned = self.left.end;
+        let outcome =
+            task.await.map_err(|join| Error::unexpected("reading a range did not finish", join))?;
+        match outcome {
+            Ok(mut chunks) => {
+                chunks.reverse();
+                self.arrived = chunks;
+                self.reservation = Some(reservation);
+            }
+            // The range is read again over a connection of its own, which reports the error if it
+            // persists.
+            Err(_) => self.current = Some(self.version()?.range(range)),
         }
-        let range = self.left.start..self.answer_end();
-        tracing::debug!(at = range.start, "a body goes on over another connection");
-        self.answer = Some(self.version()?.get(range).await?);
         Ok(())
     }
 
-    fn version(&self) -> Result<&Version> {
+    fn version(&self) -> Result<&ObjectVersion> {
         self.version
             .as_ref()
             .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the object has no strong ETag"))
     }
 
-    /// Waits before another attempt; gives up after several without progress.
-    async fn wait_after(&mut self, error: Error) -> Result<()> {
-        self.answer = None;
-        let may_go_on = error.is_retryable() && self.version.is_some();
-        match self.waits.next_delay(error.retry_after()).filter(|_| may_go_on) {
-            Some(wait) => {
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
-            None => Err(error),
-        }
-    }
-
-    /// Asks for further ranges, if the reader has read a part's worth, and there is room. Where
-    /// there is none, the one connection does.
+    /// Requests further ranges if the reader has read one part and memory is free. Otherwise the
+    /// current connection continues.
     fn read_ahead(&mut self) {
         let part = self.s3.part_size;
         let Some(version) = &self.version else { return };
         while self.read >= part && self.ahead.len() + 1 < self.s3.concurrency {
-            let is_alone = self.ahead.is_empty() && self.answer.is_some();
-            // A connection that is open brings another part, while the others begin.
-            let start = if is_alone {
-                self.planned.min(self.left.start.saturating_add(part))
-            } else {
-                self.planned
+            let current = self.current.as_mut().filter(|_| self.ahead.is_empty());
+            // The current connection brings one more part while the others begin.
+            let start = match current {
+                Some(_) => self.planned.min(self.left.start.saturating_add(part)),
+                None => self.planned,
             };
             let range = start..start.saturating_add(part).min(self.left.end);
             if range.is_empty() {
                 return;
             }
-            let Some(room) = self.s3.read_budget.now(range.end - range.start) else { return };
+            let Some(reservation) = self.s3.read_budget.try_reserve(range.end - range.start) else {
+                return;
+            };
+            if let Some(current) = current {
+                current.shorten(start);
+            }
             self.planned = range.end;
-            let (version, asked_for) = (version.clone(), range.clone());
-            let task = tokio::spawn(async move { version.read(asked_for).await });
-            self.ahead.push_back(Ahead { range, task: AbortOnDropHandle::new(task), room });
+            let reading = tokio::spawn(version.range(range.clone()).read_to_end());
+            let task = AbortOnDropHandle::new(reading);
+            self.ahead.push_back(ReadAhead { range, task, reservation });
         }
     }
 
@@ -217,17 +180,17 @@ impl Body {
             return Ok(());
         }
         let message = format!(
-            "the bytes that arrived do not have the checksum {expected} that the service keeps"
+            "the received bytes do not have the checksum {expected} that the service stores"
         );
         Err(Error::new(ErrorKind::Integrity, message))
     }
 }
 
-/// The checksum of the whole object that came with an answer; the cheapest, if there are several.
-fn checksum_of(answer: &Answer) -> Option<Checksum> {
-    if answer.headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "COMPOSITE") {
+/// Returns the checksum of the whole object from a response. Prefers the cheapest one.
+fn checksum_of(response: &Response) -> Option<Checksum> {
+    if response.headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "COMPOSITE") {
         return None;
     }
-    headers::native_checksum(&answer.headers, ChecksumAlgorithm::Crc64Nvme)
-        .or_else(|| headers::native_checksum(&answer.headers, ChecksumAlgorithm::Sha256))
+    headers::native_checksum(&response.headers, ChecksumAlgorithm::Crc64Nvme)
+        .or_else(|| headers::native_checksum(&response.headers, ChecksumAlgorithm::Sha256))
 }

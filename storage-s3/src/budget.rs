@@ -1,44 +1,44 @@
-//! [`Budget`]: how much memory all saves, or all reads, of a driver may hold together.
+//! [`Budget`]: limits the memory that all saves, or all reads, of a driver use together.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What one permit of the semaphore stands for.
+/// The number of bytes that one permit of the semaphore stands for.
 const UNIT: u64 = 64 * 1024;
 
-/// Room for bytes, shared by everything that buffers parts.
+/// A number of bytes that can be reserved. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     units: Arc<Semaphore>,
     total: u32,
 }
 
-/// Room that is taken; dropping it gives it back.
+/// Reserved bytes. Dropping the reservation frees them.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Reservation {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Budget {
-    /// Room for so many bytes.
+    /// Creates a budget of this many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
         let total = units(bytes).max(1);
         Self { units: Arc::new(Semaphore::new(total as usize)), total }
     }
 
-    /// Waits until there is room; whoever asks first gets it first. Who asks for more than there is
-    /// gets all.
-    pub(crate) async fn wait(&self, bytes: u64) -> Option<Room> {
+    /// Waits until the bytes are free. Waiting calls are served in order. A request for more than
+    /// the total reserves the total.
+    pub(crate) async fn reserve(&self, bytes: u64) -> Option<Reservation> {
         let permit = Arc::clone(&self.units).acquire_many_owned(units(bytes).min(self.total)).await;
         // The semaphore is never closed.
-        permit.ok().map(|permit| Room { _permit: permit })
+        permit.ok().map(|permit| Reservation { _permit: permit })
     }
 
-    /// Room, if there is some at once.
-    pub(crate) fn now(&self, bytes: u64) -> Option<Room> {
+    /// Reserves the bytes if they are free now.
+    pub(crate) fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
         let permit = Arc::clone(&self.units).try_acquire_many_owned(units(bytes).min(self.total));
-        permit.ok().map(|permit| Room { _permit: permit })
+        permit.ok().map(|permit| Reservation { _permit: permit })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Proof that the bytes that arrived are those that were sent.
+//! Checksums of request bodies, which the service verifies.
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum_combine};
@@ -7,45 +7,45 @@ use storage_core::{Checksum, ChecksumAlgorithm, Error, Hasher, Result};
 
 use crate::request::Chunks;
 
-/// From this size on hashing is left to a thread that may block.
-const MUCH: u64 = 256 * 1024;
+/// Hashing a body of at least this size, in bytes, runs on a blocking thread.
+const OFFLOAD_THRESHOLD: u64 = 256 * 1024;
 
-/// The checksum that is sent with every body, for the service to verify.
+/// The checksum that is sent with every request body. The service verifies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ChecksumMode {
-    /// CRC-64/NVME: a fraction of the others' cost, and S3 keeps it for the whole object, however
-    /// it was uploaded. The default where the service takes it.
+    /// CRC-64/NVME, the cheapest to compute. S3 stores it for the whole object, also after a
+    /// multipart upload. The default if the service supports checksum headers.
     Crc64Nvme,
-    /// SHA-256, which is also part of the request's signature: so even a connection without TLS
-    /// cannot be tampered with. The default where the service takes no checksum headers, since
-    /// every service checks signatures.
+    /// SHA-256, which is also part of the request's signature, so that the body cannot be changed
+    /// on a connection without TLS. The default if the service does not support checksum headers,
+    /// because every service verifies signatures.
     Sha256,
-    /// `Content-MD5`.
+    /// MD5, sent as `Content-MD5`.
     Md5,
-    /// None: TLS and TCP have to do.
+    /// No checksum. Only TLS and TCP protect the body.
     None,
 }
 
-/// Which checksums to compute, and where to say them.
+/// The algorithm of the checksums, and whether they are sent as headers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Checking {
+pub(crate) struct ChecksumPolicy {
     pub(crate) mode: ChecksumMode,
-    /// Whether the service takes `x-amz-checksum-` headers.
+    /// Whether the service supports `x-amz-checksum-` headers.
     pub(crate) headers: bool,
 }
 
-/// A checksum of a body, and where it is said.
+/// A checksum of a body, and where the request contains it.
 #[derive(Debug, Clone)]
-pub(crate) struct Proof {
+pub(crate) struct BodyChecksum {
     pub(crate) checksum: Checksum,
     pub(crate) in_header: bool,
     pub(crate) in_signature: bool,
 }
 
-impl Checking {
-    /// The algorithm of every body's checksum.
+impl ChecksumPolicy {
+    /// Returns the algorithm.
     pub(crate) fn algorithm(self) -> Option<ChecksumAlgorithm> {
         match self.mode {
             ChecksumMode::Crc64Nvme => Some(ChecksumAlgorithm::Crc64Nvme),
@@ -55,8 +55,8 @@ impl Checking {
         }
     }
 
-    /// The algorithm as S3 names it when an upload is created, where parts have checksum headers at
-    /// all.
+    /// Returns S3's name of the algorithm for the creation of an upload, or `None` if parts have no
+    /// checksum headers.
     pub(crate) fn name_for_parts(self) -> Option<&'static str> {
         match self.mode {
             ChecksumMode::Crc64Nvme if self.headers => Some("CRC64NVME"),
@@ -65,41 +65,44 @@ impl Checking {
         }
     }
 
-    /// Computes a body's checksum, unless it is known.
-    pub(crate) async fn proof(
+    /// Returns the checksum of a body, and computes it unless it is known.
+    pub(crate) async fn body_checksum(
         self,
         body: &Chunks,
         known: Option<&Checksum>,
-    ) -> Result<Option<Proof>> {
+    ) -> Result<Option<BodyChecksum>> {
         let Some(algorithm) = self.algorithm() else { return Ok(None) };
         let checksum = match known.filter(|checksum| checksum.algorithm() == algorithm) {
             Some(known) => known.clone(),
-            None => of_chunks(algorithm, body).await?,
+            None => checksum_of_chunks(algorithm, body).await?,
         };
         let is_sha256 = algorithm == ChecksumAlgorithm::Sha256;
         let in_header = self.headers || algorithm == ChecksumAlgorithm::Md5;
-        Ok(Some(Proof { checksum, in_header, in_signature: is_sha256 }))
+        Ok(Some(BodyChecksum { checksum, in_header, in_signature: is_sha256 }))
     }
 }
 
-async fn of_chunks(algorithm: ChecksumAlgorithm, body: &Chunks) -> Result<Checksum> {
-    let is_quick = algorithm == ChecksumAlgorithm::Crc64Nvme || body.len() < MUCH;
-    if is_quick {
-        return Ok(of_each(algorithm, body.iter()));
+async fn checksum_of_chunks(algorithm: ChecksumAlgorithm, body: &Chunks) -> Result<Checksum> {
+    let is_fast = algorithm == ChecksumAlgorithm::Crc64Nvme || body.len() < OFFLOAD_THRESHOLD;
+    if is_fast {
+        return Ok(checksum_of_each(algorithm, body.iter()));
     }
     let body = body.clone();
-    tokio::task::spawn_blocking(move || of_each(algorithm, body.iter()))
+    tokio::task::spawn_blocking(move || checksum_of_each(algorithm, body.iter()))
         .await
         .map_err(|join| Error::unexpected("hashing did not finish", join))
 }
 
-fn of_each<'a>(algorithm: ChecksumAlgorithm, chunks: impl Iterator<Item = &'a Bytes>) -> Checksum {
+fn checksum_of_each<'a>(
+    algorithm: ChecksumAlgorithm,
+    chunks: impl Iterator<Item = &'a Bytes>,
+) -> Checksum {
     let mut hasher = Hasher::new(algorithm);
     chunks.for_each(|chunk| hasher.update(chunk));
     hasher.finish()
 }
 
-/// The CRC-64/NVME of an object, put together from those of its parts.
+/// Combines the CRC-64/NVME of parts to that of the object.
 #[derive(Debug, Default)]
 pub(crate) struct WholeCrc {
     crc: u64,
@@ -114,7 +117,7 @@ impl WholeCrc {
         }
     }
 
-    /// The checksum of all that was appended.
+    /// Returns the checksum of all appended parts.
     pub(crate) fn finish(self) -> Result<Checksum> {
         Checksum::new(ChecksumAlgorithm::Crc64Nvme, self.crc.to_be_bytes())
     }

@@ -1,32 +1,32 @@
-//! [`Client`]: signs requests, sends them, tries again what may pass, and reads what the service says.
+//! [`Client`]: signs, sends and retries requests, and reads responses.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method};
 use object_store::aws::{AwsAuthorizer, AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpRequest, HttpRequestBody};
-use storage_client::{Backoff, root_cause};
+use storage_client::{Backoff, Response, send_error};
 use storage_core::{Checksum, Error, ErrorKind, Result};
 use url::Url;
 
 use crate::credentials::Renewal;
 use crate::crypto::Sha256Provider;
 use crate::endpoint::Bucket;
-use crate::errors::Refusal;
-use crate::request::{Chunks, Repeat, Request};
+use crate::errors::ErrorResponse;
+use crate::request::{Chunks, Request, RetryRule};
 
-/// How many headers the signature and the HTTP client add to those of a request.
+/// How many headers the signature and the HTTP client add to a request.
 const ADDED_HEADERS: usize = 8;
 /// How long a body may stall.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
-/// The most that is read of an answer that says what went wrong.
-const MAX_REFUSAL: usize = 64 * 1024;
-/// The most that is read of a document: a page of 1,000 keys of 1,024 bytes, each percent-encoded
-/// and with what belongs to it.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most that is read of the body of an error response, in bytes.
+const MAX_ERROR_BODY: usize = 64 * 1024;
+/// The most that is read of a document, in bytes: a page of 1,000 keys of 1,024 bytes, each
+/// percent-encoded, with their metadata.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
 /// Sends requests to one bucket. Cheap to clone.
@@ -37,85 +37,80 @@ struct Inner {
     http: reqwest::Client,
     bucket: Bucket,
     region: String,
-    /// `None` for requests that are not signed.
+    /// `None` if requests are not signed.
     credentials: Option<AwsCredentialProvider>,
-    /// Reads credentials again that the service refused.
+    /// Fetches new credentials if the service rejects the current ones.
     renewal: Option<Arc<dyn Renewal>>,
 }
 
-/// An answer of success, or of `304 Not Modified`, whose body has not been read.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    response: reqwest::Response,
-}
-
-/// A document, read to its end.
+/// A response whose body has been read as a document.
 pub(crate) struct Document {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-/// Why there is no answer of success.
+/// A request without a response of success.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct FailedRequest {
     pub(crate) error: Error,
-    /// What the service said, if it said something.
-    pub(crate) refusal: Option<Box<Refusal>>,
-    /// Whether an attempt before may have had its effect though no answer came.
-    pub(crate) may_have_happened: bool,
-    not_begun: bool,
+    /// The service's error response, if there was one.
+    pub(crate) error_response: Option<Box<ErrorResponse>>,
+    /// Whether an earlier attempt, whose response was lost, may have had its effect.
+    pub(crate) may_have_succeeded: bool,
+    not_started: bool,
     /// The credentials of the request, if they may be the reason.
-    refused_with: Option<Arc<AwsCredential>>,
+    rejected_credential: Option<Arc<AwsCredential>>,
 }
 
-impl Failed {
-    /// The service's code, empty if it named none.
+impl FailedRequest {
+    /// Returns S3's error code, or an empty text if there is none.
     pub(crate) fn code(&self) -> &str {
-        self.refusal.as_ref().map_or("", |refusal| &refusal.code)
+        self.error_response.as_ref().map_or("", |error_response| &error_response.code)
     }
 
-    /// The answer's status, if there was an answer.
+    /// Returns the status of the response, if there was one.
     pub(crate) fn status(&self) -> Option<u16> {
-        self.refusal.as_ref().map(|refusal| refusal.status)
+        self.error_response.as_ref().map(|error_response| error_response.status)
     }
 
-    /// Whether the response is a 400 that says nothing more, as it is to a HEAD.
+    /// Whether the response is a 400 without a code or a region, as that to a HEAD is.
     pub(crate) fn is_bare_400(&self) -> bool {
-        self.status() == Some(400) && self.refusal.as_ref().is_some_and(|refusal| refusal.is_bare())
+        self.status() == Some(400)
+            && self.error_response.as_ref().is_some_and(|error_response| error_response.is_bare())
     }
 
-    /// Whether what was asked for may have been done all the same.
-    pub(crate) fn leaves_open(&self) -> bool {
-        !self.not_begun && self.refusal.as_deref().is_none_or(Refusal::leaves_open)
+    /// Whether the request may have had its effect.
+    pub(crate) fn outcome_is_unknown(&self) -> bool {
+        !self.not_started
+            && self.error_response.as_deref().is_none_or(ErrorResponse::outcome_is_unknown)
     }
 
-    fn may_be_repeated(&self, repeat: Repeat) -> bool {
-        match repeat {
-            Repeat::Always => self.error.is_retryable(),
-            Repeat::IfNotBegun => self.error.is_retryable() && self.not_begun,
+    fn may_be_retried(&self, retry: RetryRule) -> bool {
+        match retry {
+            RetryRule::Always => self.error.is_retryable(),
+            RetryRule::OnlyIfNotStarted => self.error.is_retryable() && self.not_started,
         }
     }
 
     fn wait(&self) -> Option<Duration> {
-        self.refusal.as_deref().and_then(Refusal::retry_after)
+        self.error_response.as_deref().and_then(ErrorResponse::retry_after)
     }
 }
 
-impl From<Error> for Failed {
+impl From<Error> for FailedRequest {
     fn from(error: Error) -> Self {
         Self {
             error,
-            refusal: None,
-            may_have_happened: false,
-            not_begun: false,
-            refused_with: None,
+            error_response: None,
+            may_have_succeeded: false,
+            not_started: false,
+            rejected_credential: None,
         }
     }
 }
 
-impl From<Failed> for Error {
-    fn from(failed: Failed) -> Self {
+impl From<FailedRequest> for Error {
+    fn from(failed: FailedRequest) -> Self {
         failed.error
     }
 }
@@ -139,7 +134,7 @@ impl Client {
         &self.0.region
     }
 
-    /// The credentials of this moment; `None` where requests are not signed.
+    /// Returns the current credentials, or `None` if requests are not signed.
     pub(crate) async fn credential(&self) -> Result<Option<Arc<AwsCredential>>> {
         match &self.0.credentials {
             Some(provider) => {
@@ -152,20 +147,20 @@ impl Client {
         }
     }
 
-    /// Sends a request whose answer's body is to be streamed, or is of no interest.
-    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failed> {
+    /// Sends a request. The body of the response can be streamed.
+    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Response, FailedRequest> {
         self.attempts(request, || self.attempt(request)).await
     }
 
-    /// Sends a request whose answer is a document. An error in an answer of success is one, as it
-    /// is where the service began to answer before it had finished.
-    pub(crate) async fn document(&self, request: &Request<'_>) -> Result<Document, Failed> {
+    /// Sends a request whose response is a document. S3 may begin a response of success before it
+    /// has finished, so an error document in such a response is an error.
+    pub(crate) async fn document(&self, request: &Request<'_>) -> Result<Document, FailedRequest> {
         self.attempts(request, || async {
-            let mut answer = self.attempt(request).await?;
-            let body = answer.read(MAX_DOCUMENT).await.map_err(Failed::from)?;
-            match Refusal::in_success(&answer.headers, &body) {
-                Some(refusal) => Err(self.refused(refusal).await),
-                None => Ok(Document { headers: answer.headers, body }),
+            let mut response = self.attempt(request).await?;
+            let body = read_document(&mut response).await?;
+            match ErrorResponse::in_success_response(&response.headers, &body) {
+                Some(error_response) => Err(self.error_from(error_response).await),
+                None => Ok(Document { headers: response.headers, body }),
             }
         })
         .await
@@ -175,30 +170,31 @@ impl Client {
         &self,
         request: &Request<'_>,
         attempt: impl Fn() -> F,
-    ) -> Result<T, Failed>
+    ) -> Result<T, FailedRequest>
     where
-        F: Future<Output = Result<T, Failed>>,
+        F: Future<Output = Result<T, FailedRequest>>,
     {
-        let mut waits = Backoff::default();
-        let mut may_have_happened = false;
-        let mut is_renewed = false;
+        let mut backoff = Backoff::default();
+        let mut may_have_succeeded = false;
+        let mut renewed = false;
         loop {
             let failed = match attempt().await {
-                Ok(answer) => return Ok(answer),
-                Err(failed) => Failed { may_have_happened, ..failed },
+                Ok(response) => return Ok(response),
+                Err(failed) => FailedRequest { may_have_succeeded, ..failed },
             };
-            // A request whose signature is refused has not begun, whatever its condition is.
-            if !is_renewed && self.has_other_credentials(&failed).await {
-                is_renewed = true;
+            // A request with a rejected signature was not started, so that it may be repeated in
+            // any case.
+            if !renewed && self.renew_credentials(&failed).await {
+                renewed = true;
                 continue;
             }
-            let wait = if failed.may_be_repeated(request.repeat) {
-                waits.next_delay(failed.wait())
+            let wait = if failed.may_be_retried(request.retry) {
+                backoff.next_delay(failed.wait())
             } else {
                 None
             };
             let Some(wait) = wait else { return Err(failed) };
-            may_have_happened |= !failed.not_begun;
+            may_have_succeeded |= !failed.not_started;
             tracing::debug!(
                 method = %request.method,
                 kind = %failed.error.kind(),
@@ -210,51 +206,57 @@ impl Client {
         }
     }
 
-    /// Whether the request may succeed with other credentials than those that were refused, and
-    /// there are others by now.
-    async fn has_other_credentials(&self, failed: &Failed) -> bool {
-        match (&self.0.renewal, &failed.refused_with) {
+    /// Returns whether the credentials were rejected and others are available now.
+    async fn renew_credentials(&self, failed: &FailedRequest) -> bool {
+        match (&self.0.renewal, &failed.rejected_credential) {
             (Some(renewal), Some(refused)) => {
-                let is_named = failed.refusal.as_deref().is_some_and(|refusal| !refusal.is_bare());
+                let is_named = failed
+                    .error_response
+                    .as_deref()
+                    .is_some_and(|error_response| !error_response.is_bare());
                 renewal.renewed(refused, is_named).await.is_some()
             }
             _ => false,
         }
     }
 
-    async fn attempt(&self, request: &Request<'_>) -> Result<Answer, Failed> {
-        let unsigned = |error| Failed { not_begun: true, ..Failed::from(error) };
+    async fn attempt(&self, request: &Request<'_>) -> Result<Response, FailedRequest> {
+        let unsigned = |error| FailedRequest { not_started: true, ..FailedRequest::from(error) };
         let (signed, credential) = self.signed(request).await.map_err(unsigned)?;
-        let limit = request.time_limit();
-        let mut response = match tokio::time::timeout(limit, self.0.http.execute(signed)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(cause)) => return Err(self.not_sent(cause)),
-            Err(_) => return Err(no_answer(limit).into()),
+        let limit = request.response_timeout();
+        let sent_at = Instant::now();
+        let sent = match tokio::time::timeout(limit, self.0.http.execute(signed)).await {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(cause)) => return Err(self.transport_error(cause)),
+            Err(_) => return Err(no_response(limit).into()),
         };
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut answer = Answer { status, headers, response };
-        if status.is_success() {
-            return Ok(answer);
+        let mut response = Response::new(sent, sent_at, CHUNK_TIMEOUT);
+        if response.status.is_success() {
+            return Ok(response);
         }
-        // What cannot be read of an error's document is no reason to hide the error.
+        // If the document cannot be read, the status is still an error.
         let body = if request.method == Method::HEAD {
             Bytes::new()
         } else {
-            answer.read_start(MAX_REFUSAL).await
+            response.body.read_start(MAX_ERROR_BODY).await
         };
-        let refusal = Refusal::read(status, &answer.headers, &body);
-        let refused_with = credential.clone().filter(|_| refusal.may_be_of_old_credentials());
-        Err(Failed { refused_with, ..failed(refusal, credential.as_deref()) })
+        let error_response = ErrorResponse::read(response.status, &response.headers, &body);
+        let rejected_credential =
+            credential.clone().filter(|_| error_response.may_be_stale_credentials());
+        Err(FailedRequest {
+            rejected_credential,
+            ..failed_request(error_response, credential.as_deref())
+        })
     }
 
-    async fn refused(&self, refusal: Refusal) -> Failed {
+    async fn error_from(&self, error_response: ErrorResponse) -> FailedRequest {
         let credential = self.credential().await.ok().flatten();
-        failed(refusal, credential.as_deref())
+        failed_request(error_response, credential.as_deref())
     }
 
-    /// A service's word about one key of many, as an error.
-    pub(crate) async fn error_of(&self, refusal: Refusal) -> Error {
-        self.refused(refusal).await.error
+    /// Returns the error for one key of a bulk request.
+    pub(crate) async fn error_for_key(&self, error_response: ErrorResponse) -> Error {
+        self.error_from(error_response).await.error
     }
 
     async fn signed(
@@ -274,7 +276,7 @@ impl Client {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
         }
         if request.accepts_gzip {
-            // After the signature, because front ends of Google change this header on its way.
+            // Added after the signature, because Google's front ends change this header.
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         let url = Url::parse(&url)
@@ -287,8 +289,8 @@ impl Client {
         Ok((signed, credential))
     }
 
-    /// Signs what is in the headers, and the body by its SHA-256, if that was computed. Otherwise
-    /// its checksum is part of the signature, which is a header like others.
+    /// Signs the headers, and the body by its SHA-256 if that was computed. Otherwise the checksum
+    /// header of the body is signed.
     fn sign(
         &self,
         url: &str,
@@ -311,25 +313,10 @@ impl Client {
         Ok(std::mem::take(unsigned.headers_mut()))
     }
 
-    fn not_sent(&self, cause: reqwest::Error) -> Failed {
-        let host = self.0.bucket.url("", &[]);
-        let place = host.split('/').nth(2).unwrap_or_default().to_owned();
+    fn transport_error(&self, cause: reqwest::Error) -> FailedRequest {
         let is_connect = cause.is_connect();
-        let error = if is_connect {
-            Error::new(
-                ErrorKind::Unexpected,
-                format!("no connection to {place}: check endpoint, network and TLS"),
-            )
-        } else if cause.is_timeout() {
-            Error::new(ErrorKind::Timeout, format!("{place} gave no answer in time"))
-        } else {
-            Error::new(
-                ErrorKind::Unexpected,
-                format!("the connection to {place} broke off before an answer came"),
-            )
-        };
-        let error = error.with_retryable(true).with_source(root_cause(&cause.without_url()));
-        Failed { not_begun: is_connect, ..Failed::from(error) }
+        let error = send_error(cause, self.0.bucket.authority(), "endpoint", "");
+        FailedRequest { not_started: is_connect, ..FailedRequest::from(error) }
     }
 }
 
@@ -342,7 +329,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The signer takes for granted that they fit into a header.
+/// Checks that the credentials fit into headers, which the signer assumes.
 fn check_credential(credential: &AwsCredential) -> Result<()> {
     let fits = |text: &str| text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
     if fits(&credential.key_id) && credential.token.as_deref().is_none_or(fits) {
@@ -350,61 +337,36 @@ fn check_credential(credential: &AwsCredential) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::Unauthenticated,
-        "access key id or session token hold a space, a line break or another character that neither can have",
+        "the access key id or the session token contains a space, a line break or another character that neither can contain",
     ))
 }
 
-fn failed(refusal: Refusal, credential: Option<&AwsCredential>) -> Failed {
-    let refusal = match credential {
-        Some(credential) => refusal.without_secrets(credential),
-        None => refusal,
+fn failed_request(
+    error_response: ErrorResponse,
+    credential: Option<&AwsCredential>,
+) -> FailedRequest {
+    let error_response = match credential {
+        Some(credential) => error_response.without_secrets(credential),
+        None => error_response,
     };
-    let not_begun = refusal.was_not_begun();
-    let error = refusal.clone().into_error();
-    Failed { refusal: Some(Box::new(refusal)), not_begun, ..Failed::from(error) }
+    let not_started = error_response.was_not_started();
+    let error = error_response.clone().into_error();
+    FailedRequest {
+        error_response: Some(Box::new(error_response)),
+        not_started,
+        ..FailedRequest::from(error)
+    }
 }
 
-fn no_answer(limit: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("no answer within {} s", limit.as_secs()))
+/// Reads the document of a response.
+async fn read_document(response: &mut Response) -> Result<Bytes> {
+    response.body.read(MAX_DOCUMENT).await.map_err(|error| match error.kind() {
+        // The size is a fault of the service. `TooLarge` would blame the object of the caller.
+        ErrorKind::TooLarge => Error::new(ErrorKind::Unexpected, error.message().to_owned()),
+        _ => error,
+    })
 }
 
-impl Answer {
-    /// The next piece of the body. One that stalls is `Timeout`, one that breaks off an error that
-    /// may pass.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
-        match tokio::time::timeout(BODY_PATIENCE, self.response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(cause)) => Err(Error::new(ErrorKind::Unexpected, "the answer broke off")
-                .with_retryable(true)
-                .with_source(root_cause(&cause.without_url()))),
-            Err(_) => {
-                let message = format!("the answer stalled for {} s", BODY_PATIENCE.as_secs());
-                Err(Error::new(ErrorKind::Timeout, message))
-            }
-        }
-    }
-
-    async fn read(&mut self, max: usize) -> Result<Bytes> {
-        let mut all = BytesMut::new();
-        while let Some(chunk) = self.next().await? {
-            if chunk.len() > max.saturating_sub(all.len()) {
-                return Err(Error::new(
-                    ErrorKind::Unexpected,
-                    format!("the service's answer has more than {max} bytes"),
-                ));
-            }
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all.freeze())
-    }
-
-    async fn read_start(&mut self, max: usize) -> Bytes {
-        let mut start = BytesMut::new();
-        while start.len() < max
-            && let Ok(Some(chunk)) = self.next().await
-        {
-            start.extend_from_slice(&chunk[..chunk.len().min(max.saturating_sub(start.len()))]);
-        }
-        start.freeze()
-    }
+fn no_response(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no response within {} s", limit.as_secs()))
 }

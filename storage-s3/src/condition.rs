@@ -1,58 +1,58 @@
-//! [`Condition`]: what must hold for a save to replace what is there.
+//! [`Condition`]: the condition of a save or a copy.
 
 use http::HeaderValue;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
+use storage_client::header_value;
 use storage_core::{ETag, Error, ErrorKind, Result};
 
-use crate::client::Failed;
-use crate::headers;
-use crate::request::{Repeat, Request};
+use crate::client::FailedRequest;
+use crate::request::{Request, RetryRule};
 
-/// What must hold for a save to replace what is there ("Conditional writes").
+/// What must hold for a save to replace the object ("Conditional writes").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// Nothing.
-    Always,
+    None,
     /// There is no object.
-    Missing,
-    /// The object is this version.
-    Is(ETag),
+    IfAbsent,
+    /// The object has this ETag.
+    IfMatch(ETag),
 }
 
 impl Condition {
-    /// Makes a request conditional. It is then not repeated if it may have happened.
-    pub(crate) fn put_on<'a>(&self, request: Request<'a>, quoted: bool) -> Result<Request<'a>> {
+    /// Makes a request conditional. It is then retried only if the service did not start it.
+    pub(crate) fn apply_to<'a>(&self, request: Request<'a>, quoted: bool) -> Result<Request<'a>> {
         match self {
-            Self::Always => Ok(request),
-            Self::Missing => Ok(request
+            Self::None => Ok(request),
+            Self::IfAbsent => Ok(request
                 .header(IF_NONE_MATCH, HeaderValue::from_static("*"))
-                .repeat(Repeat::IfNotBegun)),
-            Self::Is(etag) => {
+                .retry(RetryRule::OnlyIfNotStarted)),
+            Self::IfMatch(etag) => {
                 let value = if quoted {
-                    headers::header_value(&etag.to_string())?
+                    header_value(&etag.to_string())?
                 } else {
-                    headers::header_value(etag.opaque())?
+                    header_value(etag.opaque())?
                 };
-                Ok(request.header(IF_MATCH, value).repeat(Repeat::IfNotBegun))
+                Ok(request.header(IF_MATCH, value).retry(RetryRule::OnlyIfNotStarted))
             }
         }
     }
 
-    /// What a failure means for the condition.
-    pub(crate) fn explain(&self, failed: Failed) -> Error {
-        let is_met = failed.error.kind() != ErrorKind::PreconditionFailed;
+    /// Returns the error of a failed conditional request.
+    pub(crate) fn interpret(&self, failed: FailedRequest) -> Error {
+        let holds = failed.error.kind() != ErrorKind::PreconditionFailed;
         match self {
-            Self::Always => failed.error,
-            Self::Missing if !is_met => {
+            Self::None => failed.error,
+            Self::IfAbsent if !holds => {
                 Error::new(ErrorKind::AlreadyExists, "there is an object already")
             }
-            // Of an object that is gone S3 says that there is none.
-            Self::Is(etag) if !is_met || failed.error.kind() == ErrorKind::NotFound => {
-                not_this(etag)
+            // S3 reports a missing object where the condition names a version.
+            Self::IfMatch(etag) if !holds || failed.error.kind() == ErrorKind::NotFound => {
+                version_mismatch(etag)
             }
-            _ if failed.error.is_retryable() && failed.leaves_open() => {
+            _ if failed.error.is_retryable() && failed.outcome_is_unknown() => {
                 failed.error.with_retryable(false).with_context(
-                    "whether the object was saved is not known: look before trying again",
+                    "whether the object was saved is unknown, so check it before you retry",
                 )
             }
             _ => failed.error,
@@ -60,7 +60,7 @@ impl Condition {
     }
 }
 
-/// `PreconditionFailed`, for a version that is not there.
-pub(crate) fn not_this(etag: &ETag) -> Error {
-    Error::new(ErrorKind::PreconditionFailed, format!("the object is not the version {etag}"))
+/// Returns `PreconditionFailed` for an object of another version.
+pub(crate) fn version_mismatch(etag: &ETag) -> Error {
+    Error::new(ErrorKind::PreconditionFailed, format!("the object does not have the ETag {etag}"))
 }

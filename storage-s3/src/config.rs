@@ -1,47 +1,49 @@
-//! The driver's options: for programs ([`S3Builder`]) and for configuration ([`register`]).
+//! Options, [`S3Builder`] and [`register`].
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::{HeaderMap, HeaderName};
+use storage_client::{Spool, header_value};
 use storage_core::config::{self, Options, Secret, byte_size};
 use storage_core::{Error, LinkBase, Registry, Result};
 use url::Url;
 
 use crate::budget::Budget;
-use crate::checksums::{Checking, ChecksumMode};
+use crate::checksums::{ChecksumMode, ChecksumPolicy};
 use crate::client::Client;
-use crate::copy;
 use crate::credentials::{self, Environment, Sources};
 use crate::driver::S3;
 use crate::endpoint::Bucket;
-use crate::headers;
-use crate::quirks::{Abilities, Quirks};
+use crate::quirks::{Features, Quirks};
 use crate::shared::Inner;
-use crate::spool;
 use crate::transport::Http;
+use crate::{copy, open};
 
 const MIB: u64 = 1024 * 1024;
-/// S3's limits for a part ("Amazon S3 multipart upload limits").
-const SMALLEST_PART: u64 = 5 * MIB;
-const LARGEST_PART: u64 = 5 * 1024 * MIB;
-const PART_SIZE: u64 = 8 * MIB;
-const CONCURRENCY: usize = 8;
-/// The memory that the parts of all saves of a driver may take together, and as much again those of
-/// all reads. A reader that takes its time keeps what it has, which no save may have to wait for.
-const MEMORY: u64 = 128 * MIB;
-/// Where a bucket is if nobody says.
-const REGION: &str = "us-east-1";
+/// S3's limits for the size of a part ("Amazon S3 multipart upload limits").
+const MIN_PART_SIZE: u64 = 5 * MIB;
+const MAX_PART_SIZE: u64 = 5 * 1024 * MIB;
+const DEFAULT_PART_SIZE: u64 = 8 * MIB;
+const DEFAULT_CONCURRENCY: usize = 8;
+/// The memory limit for the parts of all saves, and again for the ranges of all reads. The limits
+/// are separate, so that a slow reader cannot block a save.
+const MEMORY_LIMIT: u64 = 128 * MIB;
+/// The default of the option `region`.
+const DEFAULT_REGION: &str = "us-east-1";
 
-/// How to set up the driver. See [`build`](Self::build).
+/// Sets up the driver. See [`build`](Self::build).
 ///
 /// ```
 /// use storage_core::Storage;
 /// use storage_s3::S3Builder;
-///
 /// # fn main() -> storage_core::Result<()> {
-/// let s3 = S3Builder::new("media").region("eu-west-1").access_key_id("AKIA...").secret_access_key("...").build()?;
+/// let s3 = S3Builder::new("media")
+///     .region("eu-west-1")
+///     .access_key_id("AKIA...")
+///     .secret_access_key("...")
+///     .build()?;
 /// let storage = Storage::new(s3);
 /// assert_eq!(storage.info().location, "s3://media");
 /// # Ok(()) }
@@ -54,7 +56,7 @@ pub struct S3Builder {
 }
 
 storage_core::options! {
-    /// The options as configuration has them.
+    /// The options as a configuration contains them.
     #[derive(Clone)]
     struct S3Options {
         /// The name of the bucket.
@@ -71,7 +73,7 @@ storage_core::options! {
             otherwise "`true` for an endpoint; for AWS `true` if the bucket's name has a dot";
         /// The id of the access key. Goes with `secret_access_key`.
         access_key_id: Option<Secret> => "secret",
-            otherwise "searched: the environment, the profile, the instance";
+            otherwise "searched: the environment, the profile, the container, the instance";
         /// The secret of the access key.
         secret_access_key: Option<Secret> => "secret", otherwise "as `access_key_id`";
         /// The token of temporary keys.
@@ -84,27 +86,28 @@ storage_core::options! {
         /// The address of the service for browsers, in signed links.
         #[serde(default, deserialize_with = "config::url::option")]
         signing_endpoint: Option<Url> => "URL", otherwise "`endpoint`";
-        /// The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled: use
-        /// a policy.
+        /// The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled:
+        /// use a policy.
         acl: Option<String> => "text";
         /// The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if
         /// the service does not confirm it.
         sse: Option<String> => "text", otherwise "the bucket's";
         /// The key of `aws:kms`.
         sse_kms_key_id: Option<String> => "text", otherwise "the account's";
-        /// The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails
-        /// if the service does not show it.
+        /// The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save
+        /// fails if the service does not show it.
         storage_class: Option<String> => "text", otherwise "the bucket's";
-        /// The checksum of every body that is sent.
+        /// The checksum of every request body.
         checksum: Option<ChecksumMode> => "`crc64nvme`, `sha256`, `md5` or `none`",
-            otherwise "`crc64nvme`; `sha256` if the service takes no checksum headers";
-        /// The size of a part, from 5 MiB to 5 GiB. One request saves what is not larger.
+            otherwise "`crc64nvme`; `sha256` if the service supports no checksum headers";
+        /// The size of a part, from 5 MiB to 5 GiB. An object of at most this size is saved by one
+        /// request.
         #[serde(default, deserialize_with = "byte_size::option")]
         part_size: Option<u64> => "size", default "8MiB";
         /// How many parts of one object are sent or read at a time.
         concurrency: Option<usize> => "integer", default 8;
-        /// The profile of the service, which says what it lacks. An unknown host has no conditional
-        /// saves.
+        /// The profile of the service, which lists what it lacks. Without it, conditional saves are
+        /// refused at an unknown host.
         #[serde(default)]
         quirks: Quirks => "name of a profile", otherwise "`auto`: by the host of the endpoint";
         /// Whether an endpoint without TLS is allowed.
@@ -133,7 +136,7 @@ impl S3 {
 }
 
 impl S3Builder {
-    /// A bucket, at AWS unless an endpoint is set.
+    /// Creates a builder for a bucket, at AWS unless an endpoint is set.
     #[must_use]
     pub fn new(bucket: impl Into<String>) -> Self {
         let options = S3Options {
@@ -157,74 +160,80 @@ impl S3Builder {
             quirks: Quirks::Auto,
             allow_http: false,
         };
-        Self { options, public_url: None, largest_copy: copy::LARGEST }
+        Self { options, public_url: None, largest_copy: copy::MAX_SINGLE_COPY }
     }
 
     setters! {
-        /// The bucket's region. Else that of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile,
-        /// else `us-east-1`.
+        /// Sets the bucket's region. Defaults to `AWS_REGION`, then `AWS_DEFAULT_REGION`, then the
+        /// profile's region, then `us-east-1`.
         region: impl Into<String> => Some(region.into());
-        /// Where the service is: `https://s3.example.com`. Else `AWS_ENDPOINT_URL_S3`,
-        /// `AWS_ENDPOINT_URL`, or the profile's, else AWS.
+        /// Sets the URL of the service: `https://s3.example.com`. Defaults to
+        /// `AWS_ENDPOINT_URL_S3`, then `AWS_ENDPOINT_URL`, then the profile's endpoint, then AWS.
         endpoint: Url => Some(endpoint);
-        /// Whether the bucket is in the path of a URL (`https://host/bucket/key`) or in its host
-        /// (`https://bucket.host/key`). The path is the default for an endpoint that is set, the
-        /// host for AWS.
+        /// Sets whether the bucket is in the path of a URL (`https://host/bucket/key`) or in its
+        /// host name (`https://bucket.host/key`). Defaults to `true` if an endpoint is set. At AWS,
+        /// defaults to `true` only for a bucket name that contains a dot.
         path_style: bool => Some(path_style);
-        /// The access key's id; the secret goes with it.
+        /// Sets the id of the access key. Requires [`secret_access_key`](Self::secret_access_key).
         access_key_id: impl Into<String> => Some(Secret::new(access_key_id));
-        /// The access key's secret.
+        /// Sets the secret of the access key. Requires [`access_key_id`](Self::access_key_id).
         secret_access_key: impl Into<String> => Some(Secret::new(secret_access_key));
-        /// The token of temporary keys.
+        /// Sets the session token of temporary keys.
         session_token: impl Into<String> => Some(Secret::new(session_token));
-        /// A profile of the AWS files, by its name.
+        /// Sets the profile of the AWS files to use. Defaults to `AWS_PROFILE`, then `default`.
         profile: impl Into<String> => Some(profile.into());
-        /// Whether requests are sent without a signature, as to a public bucket.
+        /// Sets whether requests are sent without a signature, as for a public bucket. Defaults to
+        /// `false`.
         anonymous: bool => anonymous;
-        /// The host that browsers know the service by, for signed links, where it is another than
-        /// the one this program talks to.
+        /// Sets the URL that signed links begin with, if clients reach the service under another
+        /// host name than this program. Defaults to the endpoint.
         signing_endpoint: Url => Some(signing_endpoint);
-        /// The canned ACL of every object that is saved or copied: `public-read`.
+        /// Sets the canned ACL of every saved or copied object: `public-read`.
         acl: impl Into<String> => Some(acl.into());
-        /// The encryption of every object: `AES256`, `aws:kms`, `aws:kms:dsse`.
+        /// Sets the encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`.
         sse: impl Into<String> => Some(sse.into());
-        /// The key of `aws:kms`.
+        /// Sets the key of `aws:kms`.
         sse_kms_key_id: impl Into<String> => Some(sse_kms_key_id.into());
-        /// The storage class of every object: `STANDARD_IA`.
+        /// Sets the storage class of every object: `STANDARD_IA`.
         storage_class: impl Into<String> => Some(storage_class.into());
-        /// The checksum of every body that is sent.
+        /// Sets the checksum of every request body. Defaults to [`ChecksumMode::Crc64Nvme`], or to
+        /// [`ChecksumMode::Sha256`] if the service does not support checksum headers.
         checksum: ChecksumMode => Some(checksum);
-        /// The size of a part in bytes, 5 MiB to 5 GiB; 8 MiB by default. What is smaller is saved
-        /// by one request.
+        /// Sets the size of a part in bytes, from 5 MiB to 5 GiB. Defaults to 8 MiB. An object of
+        /// at most this size is saved by one request.
         part_size: u64 => Some(part_size);
-        /// How many parts of one object are on their way at once; 8 by default.
+        /// Sets how many parts of one object are transferred at a time. Defaults to 8.
         concurrency: usize => Some(concurrency);
-        /// The profile of the service: what it lacks. Defaults to [`Quirks::Auto`], by the
-        /// endpoint's host name.
+        /// Sets the profile of the service. Defaults to [`Quirks::Auto`], which goes by the host
+        /// name of the endpoint.
         quirks: Quirks => quirks;
-        /// Whether an endpoint may be reached without TLS.
+        /// Sets whether an endpoint without TLS is allowed. Defaults to `false`.
         allow_http: bool => allow_http;
     }
 
-    /// Reads the options of the driver's own, as configuration has them: those that [`register`]
-    /// lists, without those of every driver.
+    /// Reads the options of this driver from a configuration. [`register`] lists them. Options of
+    /// every driver (`prefix`, `public_url`, ...) are not among them.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option.
+    /// `InvalidConfig`, which names the option.
     pub fn from_options(options: Options) -> Result<Self> {
-        Ok(Self { options: options.read("s3")?, public_url: None, largest_copy: copy::LARGEST })
+        Ok(Self {
+            options: options.read("s3")?,
+            public_url: None,
+            largest_copy: copy::MAX_SINGLE_COPY,
+        })
     }
 
-    /// Where the bucket is publicly shown: a CNAME, a CDN, the bucket itself if it is public. The
-    /// base of public links.
+    /// Sets the base of public links: a CNAME, a CDN, or the bucket itself if it is public. Without
+    /// it, public links are `Unsupported`.
     #[must_use]
     pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }
 
-    /// The largest object that one request copies; larger ones are copied by ranges. 5 GiB unless
-    /// set: for tests, which have no such object.
+    /// Sets the largest object that one request copies, in bytes. Defaults to 5 GiB. Only for
+    /// tests, which have no larger object.
     #[doc(hidden)]
     #[must_use]
     pub fn largest_copy(mut self, bytes: u64) -> Self {
@@ -232,14 +241,15 @@ impl S3Builder {
         self
     }
 
-    /// Makes the driver. Reads the profile files, if there are any; sends nothing.
+    /// Builds the driver. Reads the profile files, and sends no request.
     ///
-    /// What is not set comes from the environment, by the names that AWS tools use. Credentials are
-    /// looked for in the options, the environment, the profile files, then in what a container or
-    /// an instance is given.
+    /// Options that are not set come from the environment variables of the AWS tools. Credentials
+    /// are taken from the first of these that applies: the options, the environment, the profile
+    /// files, a web identity token, the container, the instance.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option.
+    /// `InvalidConfig`, which names the option. `Unauthenticated` if no source of credentials
+    /// applies.
     pub fn build(self) -> Result<S3> {
         self.build_in(&Environment::process())
     }
@@ -258,9 +268,9 @@ impl S3Builder {
         let found = credentials::find(&sources, environment, Arc::new(http.clone()))?;
         let region = match &options.region {
             Some(region) => region.clone(),
-            None => first(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"])?
+            None => first_variable(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"])?
                 .or(found.region)
-                .unwrap_or_else(|| REGION.to_owned()),
+                .unwrap_or_else(|| DEFAULT_REGION.to_owned()),
         };
         check_region(&region)?;
         let endpoint = match &options.endpoint {
@@ -276,9 +286,9 @@ impl S3Builder {
             Some(endpoint) => options.bucket_at(Some(endpoint), &region, "signing_endpoint")?,
             None => bucket.clone(),
         };
-        let abilities = options.quirks.abilities(endpoint.as_ref().and_then(Url::host_str));
+        let features = options.quirks.features(endpoint.as_ref().and_then(Url::host_str));
         let default =
-            if abilities.checksum_headers { ChecksumMode::Crc64Nvme } else { ChecksumMode::Sha256 };
+            if features.checksum_headers { ChecksumMode::Crc64Nvme } else { ChecksumMode::Sha256 };
         let part_size = options.checked_part_size()?;
         Ok(S3::new(Inner {
             can_sign: found.provider.is_some(),
@@ -291,25 +301,25 @@ impl S3Builder {
             ),
             signing_bucket,
             public_url,
-            object_headers: options.object_headers(abilities)?,
-            abilities,
-            checking: Checking {
+            object_headers: options.object_headers(features)?,
+            features,
+            checksum_policy: ChecksumPolicy {
                 mode: options.checksum.unwrap_or(default),
-                headers: abilities.checksum_headers,
+                headers: features.checksum_headers,
             },
             part_size,
             concurrency: options.checked_concurrency()?,
-            save_budget: Budget::new(MEMORY),
-            read_budget: Budget::new(MEMORY),
-            spool_budget: Budget::new(spool::ROOM),
+            save_budget: Budget::new(MEMORY_LIMIT),
+            read_budget: Budget::new(MEMORY_LIMIT),
+            spool: Spool::new(open::MAX_SPOOLED, open::MAX_SPOOLED_TOTAL, open::SEND_LENGTH),
             largest_copy,
-            bucket_is_there: AtomicBool::new(false),
-            keeps_storage_class: AtomicBool::new(false),
+            bucket_exists: AtomicBool::new(false),
+            storage_class_confirmed: AtomicBool::new(false),
         }))
     }
 }
 
-/// Shows no URL, in which there may be a password: `build` refuses it, but that comes later.
+/// Shows no URL, because one that [`build`](S3Builder::build) would refuse may contain a password.
 impl fmt::Debug for S3Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Builder")
@@ -336,43 +346,45 @@ impl S3Options {
             "http" if self.allow_http => {}
             "http" => {
                 return Err(Error::config(format!(
-                    "option {option}: without TLS (http) only if allow_http = true"
+                    "option {option}: an http:// URL needs allow_http = true"
                 )));
             }
             _ => {
                 return Err(Error::config(format!(
-                    "option {option}: a URL that begins with https:// or http://"
+                    "option {option}: expected a URL that begins with https:// or http://"
                 )));
             }
         }
         if !endpoint.username().is_empty() || endpoint.password().is_some() {
             return Err(Error::config(format!(
-                "option {option}: a URL without user name and password"
+                "option {option}: the URL must not contain a user name or a password"
             )));
         }
         if endpoint.query().is_some() || endpoint.fragment().is_some() {
-            return Err(Error::config(format!("option {option}: a URL without a query")));
+            return Err(Error::config(format!(
+                "option {option}: the URL must not contain a query or a fragment"
+            )));
         }
         Bucket::at(&self.bucket, endpoint, self.path_style.unwrap_or(true))
     }
 
     fn checked_part_size(&self) -> Result<u64> {
-        match self.part_size.unwrap_or(PART_SIZE) {
-            size if (SMALLEST_PART..=LARGEST_PART).contains(&size) => Ok(size),
+        match self.part_size.unwrap_or(DEFAULT_PART_SIZE) {
+            size if (MIN_PART_SIZE..=MAX_PART_SIZE).contains(&size) => Ok(size),
             _ => Err(Error::config(
-                "option part_size: from 5 MiB (5242880) to 5 GiB, which is what S3 takes",
+                "option part_size: set 5 MiB (5242880) to 5 GiB, which are the limits of S3",
             )),
         }
     }
 
     fn checked_concurrency(&self) -> Result<usize> {
-        match self.concurrency.unwrap_or(CONCURRENCY) {
-            0 => Err(Error::config("option concurrency: at least 1")),
+        match self.concurrency.unwrap_or(DEFAULT_CONCURRENCY) {
+            0 => Err(Error::config("option concurrency: set at least 1")),
             concurrency => Ok(concurrency.min(1000)),
         }
     }
 
-    fn object_headers(&self, abilities: Abilities) -> Result<HeaderMap> {
+    fn object_headers(&self, features: Features) -> Result<HeaderMap> {
         if self.sse_kms_key_id.is_some()
             && !self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms"))
         {
@@ -389,21 +401,21 @@ impl S3Options {
         let mut object_headers = HeaderMap::new();
         for (option, header, value) in options {
             let Some(value) = value else { continue };
-            abilities.check_option(option)?;
+            features.check_option(option)?;
             let legal = |byte: u8| (0x21..0x7f).contains(&byte);
             if value.is_empty() || !value.bytes().all(legal) {
                 return Err(Error::config(format!(
-                    "option {option}: not a value that a header can have"
+                    "option {option}: the value contains characters that a header cannot contain"
                 )));
             }
-            object_headers.insert(HeaderName::from_static(header), headers::header_value(value)?);
+            object_headers.insert(HeaderName::from_static(header), header_value(value)?);
         }
         Ok(object_headers)
     }
 }
 
-/// The first of these variables that is set.
-fn first(environment: &Environment, names: &[&str]) -> Result<Option<String>> {
+/// Returns the value of the first of these variables that is set.
+fn first_variable(environment: &Environment, names: &[&str]) -> Result<Option<String>> {
     for name in names {
         if let Some(value) = environment.text(name)? {
             return Ok(Some(value));
@@ -418,13 +430,15 @@ fn parse_endpoint(text: &str) -> Result<Url> {
     })
 }
 
-/// It becomes part of a host's name and of every signature.
+/// Checks a region, which becomes part of a host name and of every signature.
 fn check_region(region: &str) -> Result<()> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if (1..=64).contains(&region.len()) && region.chars().all(legal) {
         return Ok(());
     }
-    Err(Error::config("option region: a name like eu-west-1 (or auto, where the service has none)"))
+    Err(Error::config(
+        "option region: expected a name like eu-west-1 (or auto, if the service has no regions)",
+    ))
 }
 
 /// Registers the driver `s3` and its scheme (`s3://bucket/prefix?region=eu-west-1`).
@@ -442,26 +456,27 @@ fn check_region(region: &str) -> Result<()> {
 pub fn register(registry: &mut Registry) {
     registry.register("s3", |options: S3Options, context| {
         let public_url = context.common().public_url.clone();
-        let builder = S3Builder { options, public_url, largest_copy: copy::LARGEST };
+        let builder = S3Builder { options, public_url, largest_copy: copy::MAX_SINGLE_COPY };
         Ok(Arc::new(builder.build()?))
     });
-    registry.register_scheme("s3", "s3", "s3://bucket/prefix", options_of);
+    registry.register_scheme("s3", "s3", "s3://bucket/prefix", options_from_url);
 }
 
-fn options_of(url: &Url) -> Result<Options> {
+fn options_from_url(url: &Url) -> Result<Options> {
     let bucket = url.host_str().filter(|host| !host.is_empty());
-    let bucket =
-        bucket.ok_or_else(|| Error::config("an S3 URL is s3://bucket or s3://bucket/prefix"))?;
+    let bucket = bucket.ok_or_else(|| {
+        Error::config("expected an S3 URL of the form s3://bucket or s3://bucket/prefix")
+    })?;
     if url.port().is_some() {
         return Err(Error::config(
-            "an S3 URL has a bucket where others have a host: set endpoint=... in its query",
+            "an S3 URL has a bucket in place of a host, and no port: set endpoint=... in its query",
         ));
     }
     if let Some((secret, _)) = url.query_pairs().find(|(name, _)| {
         matches!(&**name, "access_key_id" | "secret_access_key" | "session_token")
     }) {
         return Err(Error::config(format!(
-            "an S3 URL with {secret}: secrets come from the environment, a profile or a config file"
+            "an S3 URL must not contain {secret}: set secrets in the environment, a profile or a configuration file"
         )));
     }
     let mut options = Options::new().with("bucket", bucket);

@@ -1,34 +1,35 @@
-//! `copy`: the service's own, in one request up to 5 GiB, by ranges above.
+//! `copy`: one request up to 5 GiB, a multipart upload of ranges above.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use storage_client::{content_length, header_value};
 use storage_core::{
     Checksums, CopyMode, CopyOptions, Error, ErrorKind, Key, Metadata, MetadataDirective,
     ObjectMeta, OpenOptions, Payload, Result, SaveMode, SaveOptions,
 };
 
-use crate::checksums::{Checking, ChecksumMode};
-use crate::client::Failed;
+use crate::checksums::{ChecksumMode, ChecksumPolicy};
+use crate::client::FailedRequest;
 use crate::condition::Condition;
 use crate::endpoint::in_query;
-use crate::errors::Refusal;
+use crate::errors::ErrorResponse;
 use crate::headers;
-use crate::multipart::{MAX_PARTS, Sent, Upload, of_part};
+use crate::multipart::{MAX_PARTS, SentPart, Upload, part_error};
 use crate::request::Request;
 use crate::shared::Shared;
-use crate::{stat, stored, xml};
+use crate::{object_options, stat, xml};
 
-/// The largest object that one request copies ("CopyObject").
-pub(crate) const LARGEST: u64 = 5 * 1024 * 1024 * 1024;
-/// The ranges that a larger one is copied by; more, if there would be too many.
-const RANGE: u64 = 512 * 1024 * 1024;
-/// How often a source is looked at anew that is replaced all the time.
-const LOOKS: usize = 5;
+/// The largest object that one request copies, in bytes ("CopyObject").
+pub(crate) const MAX_SINGLE_COPY: u64 = 5 * 1024 * 1024 * 1024;
+/// The size of the ranges of a larger copy, in bytes. It grows if there would be too many ranges.
+const COPY_RANGE: u64 = 512 * 1024 * 1024;
+/// How often a copy is tried if the source is replaced meanwhile.
+const MAX_ATTEMPTS: usize = 5;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const SOURCE_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 const SOURCE_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
 const DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
-/// How many tags an object has; not there if it has none.
+/// The number of an object's tags. Absent if it has none.
 const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
@@ -43,18 +44,18 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
             _ => Ok(()),
         };
     }
-    if options.mode == CopyMode::CreateNew && !s3.abilities.conditional_copy {
-        if !s3.abilities.conditional_put {
-            return Err(s3.abilities.no_conditions());
+    if options.mode == CopyMode::CreateNew && !s3.features.conditional_copy {
+        if !s3.features.conditional_put {
+            return Err(s3.features.conditions_unsupported());
         }
-        return through_here(s3, from, to, options).await;
+        return copy_through_client(s3, from, to, options).await;
     }
-    for _ in 0..LOOKS {
+    for _ in 0..MAX_ATTEMPTS {
         if let Some(done) = copy_once(s3, from, to, options).await? {
             return Ok(done);
         }
     }
-    Err(Error::new(ErrorKind::Conflict, "the source was replaced all the time")
+    Err(Error::new(ErrorKind::Conflict, "the source was replaced during every attempt")
         .with_retryable(true))
 }
 
@@ -62,50 +63,51 @@ fn already_exists() -> Error {
     Error::new(ErrorKind::AlreadyExists, "there is an object already")
 }
 
-/// `None` if the source was replaced between a look at it and the copy.
+/// Copies once. Returns `None` if the source was replaced between the HEAD and the copy.
 async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<Option<()>> {
     let source = match &options.metadata {
-        // The checksums of the bytes are metadata too, and have to be carried along.
-        MetadataDirective::Replace(_) => Some(Source::look(s3, from).await?),
+        // Checksums are stored as metadata, so that new metadata must repeat them.
+        MetadataDirective::Replace(_) => Some(SourceObject::load(s3, from).await?),
         _ => None,
     };
     let request = request(s3, from, to, options, source.as_ref())?;
     if let Some(source) = source.filter(|source| source.meta.size > s3.largest_copy) {
-        return by_ranges(s3, from, to, options, &source).await;
+        return copy_by_ranges(s3, from, to, options, &source).await;
     }
-    let answer = s3.client.document(&request).await;
-    let copied = answer.and_then(|answer| {
-        let _: xml::Copied = xml::proof("CopyObjectResult", &answer.body)
+    let response = s3.client.document(&request).await;
+    let copied = response.and_then(|response| {
+        let _: xml::CopyResult = xml::read_success("CopyObjectResult", &response.body)
             .map_err(|error| error.with_context("the copy may be made"))?;
-        Ok(answer.headers)
+        Ok(response.headers)
     });
     match copied {
         Ok(headers) => {
-            stored::check_encryption_of_stored(&request.headers, &headers)?;
-            stored::check_storage_class(s3, to).await?;
+            object_options::check_encryption_of_saved(&request.headers, &headers)?;
+            object_options::check_storage_class(s3, to).await?;
             Ok(Some(()))
         }
         Err(failed) if failed.error.kind() == ErrorKind::PreconditionFailed => {
-            settle(s3, to, options, failed).await
+            resolve_failed_condition(s3, to, options, failed).await
         }
-        Err(failed) if failed.refusal.as_deref().is_some_and(Refusal::may_be_too_large) => {
-            let source = Source::look(s3, from).await?;
+        Err(failed)
+            if failed.error_response.as_deref().is_some_and(ErrorResponse::may_be_too_large) =>
+        {
+            let source = SourceObject::load(s3, from).await?;
             if source.meta.size <= s3.largest_copy {
                 return Err(failed.error);
             }
-            by_ranges(s3, from, to, options, &source).await
+            copy_by_ranges(s3, from, to, options, &source).await
         }
-        Err(failed) => Err(condition(options).explain(failed)),
+        Err(failed) => Err(condition(options).interpret(failed)),
     }
 }
 
-/// Finds out which of two conditions did not hold: that there is no destination, or that the source
-/// is what it was.
-async fn settle(
+/// Finds out which condition failed: that there is no destination, or that the source is unchanged.
+async fn resolve_failed_condition(
     s3: &Shared,
     to: &Key,
     options: &CopyOptions,
-    failed: Failed,
+    failed: FailedRequest,
 ) -> Result<Option<()>> {
     if options.mode == CopyMode::CreateNew && stat::exists(s3, to).await? {
         return Err(already_exists());
@@ -116,31 +118,32 @@ async fn settle(
     }
 }
 
-/// What is known of a source.
-struct Source {
+/// The metadata of a source.
+struct SourceObject {
     meta: ObjectMeta,
-    kept: Checksums,
-    /// What a copy onto itself keeps beside the metadata.
+    checksums: Checksums,
+    /// The headers that a copy of an object onto itself repeats.
     in_place: HeaderMap,
     has_tags: bool,
 }
 
-impl Source {
-    async fn look(s3: &Shared, key: &Key) -> Result<Self> {
+impl SourceObject {
+    async fn load(s3: &Shared, key: &Key) -> Result<Self> {
         let headers = stat::head(s3, key.as_str()).await?;
-        let size = headers::content_length(&headers).unwrap_or_default();
+        let size = content_length(&headers).unwrap_or_default();
         Ok(Self {
-            meta: headers::to_meta(key.clone(), size, &headers),
-            kept: headers::kept_checksums(&headers),
-            in_place: stored::kept_in_place(s3, &headers),
+            meta: headers::to_object_meta(key.clone(), size, &headers),
+            checksums: headers::stored_checksums(&headers),
+            in_place: object_options::headers_kept_in_place(s3, &headers),
             has_tags: headers.get(TAG_COUNT).is_some_and(|count| count != "0"),
         })
     }
 
-    /// The copy's headers. A copy onto itself keeps what the caller did not name: S3 would take
-    /// away the storage class, the encryption and the redirection with the old metadata.
+    /// Returns the headers of the copy. A copy onto itself repeats the storage class, the
+    /// encryption and the redirection, because S3 would remove them with the old metadata.
     fn headers(&self, s3: &Shared, to: &Key, metadata: &Metadata) -> Result<HeaderMap> {
-        let mut headers = headers::of_metadata(metadata, &self.kept, s3.abilities.underscores)?;
+        let mut headers =
+            headers::from_metadata(metadata, &self.checksums, s3.features.underscores)?;
         if self.meta.key == *to {
             headers.extend(self.in_place.clone());
         }
@@ -151,7 +154,7 @@ impl Source {
     fn condition(&self) -> Result<HeaderMap> {
         let mut headers = HeaderMap::new();
         if let Some(etag) = &self.meta.etag {
-            headers.insert(SOURCE_IF_MATCH, headers::header_value(&etag.to_string())?);
+            headers.insert(SOURCE_IF_MATCH, header_value(&etag.to_string())?);
         }
         Ok(headers)
     }
@@ -162,11 +165,11 @@ fn request<'a>(
     from: &Key,
     to: &'a Key,
     options: &CopyOptions,
-    source: Option<&Source>,
+    source: Option<&SourceObject>,
 ) -> Result<Request<'a>> {
-    let copy_source = headers::header_value(&s3.client.bucket().copy_source(from.as_str()))?;
+    let copy_source = header_value(&s3.client.bucket().copy_source(from.as_str()))?;
     let mut request =
-        Request::new(Method::PUT, to.as_str()).header(SOURCE, copy_source).patiently();
+        Request::new(Method::PUT, to.as_str()).header(SOURCE, copy_source).allow_slow_response();
     request = match (&options.metadata, source) {
         (MetadataDirective::Replace(metadata), Some(source)) => request
             .header(DIRECTIVE, HeaderValue::from_static("REPLACE"))
@@ -174,51 +177,52 @@ fn request<'a>(
             .headers(source.condition()?),
         _ => request.headers(s3.object_headers.clone()),
     };
-    condition(options).put_on(request, s3.abilities.quoted_etags)
+    condition(options).apply_to(request, s3.features.quoted_etags)
 }
 
 fn condition(options: &CopyOptions) -> Condition {
-    if options.mode == CopyMode::CreateNew { Condition::Missing } else { Condition::Always }
+    if options.mode == CopyMode::CreateNew { Condition::IfAbsent } else { Condition::None }
 }
 
-/// Copies by ranges whatever the size is, to see whether the service can.
-pub(crate) async fn in_ranges(s3: &Shared, from: &Key, to: &Key) -> Result<()> {
-    let source = Source::look(s3, from).await?;
-    by_ranges(s3, from, to, &CopyOptions::default(), &source).await.map(|_| ())
+/// Copies by ranges whatever the size is, to test the service.
+pub(crate) async fn force_by_ranges(s3: &Shared, from: &Key, to: &Key) -> Result<()> {
+    let source = SourceObject::load(s3, from).await?;
+    copy_by_ranges(s3, from, to, &CopyOptions::default(), &source).await.map(|_| ())
 }
 
-/// An upload whose parts are ranges of the source.
-async fn by_ranges(
+/// Copies by a multipart upload whose parts are ranges of the source.
+async fn copy_by_ranges(
     s3: &Shared,
     from: &Key,
     to: &Key,
     options: &CopyOptions,
-    source: &Source,
+    source: &SourceObject,
 ) -> Result<Option<()>> {
-    if !s3.abilities.part_copy {
+    if !s3.features.part_copy {
         return Err(Error::unsupported(
-            "this service copies no objects above 5 GiB: read and save it",
+            "this service cannot copy an object above 5 GiB: read it and save it",
         ));
     }
     let metadata = match &options.metadata {
         MetadataDirective::Replace(metadata) => metadata,
         _ => &source.meta.metadata,
     };
-    let unchecked = Checking { mode: ChecksumMode::None, headers: false };
+    let unchecked = ChecksumPolicy { mode: ChecksumMode::None, headers: false };
     let mut headers = source.headers(s3, to, metadata)?;
     if source.has_tags {
         headers.insert(TAGGING, tags(s3, from).await?);
     }
     let mut upload = Upload::create(&s3.client, to, headers, unchecked).await?;
-    let copied =
-        upload.run_all(ranges(s3, from, source, &upload)?.into_iter(), s3.concurrency).await;
+    let copied = upload
+        .run_copies(range_copies(s3, from, source, &upload)?.into_iter(), s3.concurrency)
+        .await;
     let completed = match copied {
-        Ok(()) => upload.complete(&condition(options), s3.abilities.quoted_etags).await,
+        Ok(()) => upload.complete(&condition(options), s3.features.quoted_etags).await,
         Err(error) => Err(error),
     };
     match completed {
         Ok(_) => {
-            stored::check_storage_class(s3, to).await?;
+            object_options::check_storage_class(s3, to).await?;
             Ok(Some(()))
         }
         Err(error) => {
@@ -228,26 +232,25 @@ async fn by_ranges(
     }
 }
 
-/// The tags of an object, as the header `x-amz-tagging` of an upload has them. A copy in one
-/// request carries them along by itself.
+/// Returns the tags of an object for the header `x-amz-tagging`. A copy in one request keeps them.
 async fn tags(s3: &Shared, key: &Key) -> Result<HeaderValue> {
     let request = Request::new(Method::GET, key.as_str()).query("tagging", "");
     let document = s3.client.document(&request).await?;
-    let tagging: xml::Tagging = xml::answer("Tagging", &document.body)?;
+    let tagging: xml::Tagging = xml::read_response("Tagging", &document.body)?;
     let pair = |tag: &xml::Tag| format!("{}={}", in_query(&tag.key), in_query(&tag.value));
     let pairs: Vec<_> = tagging.tag_set.tags.iter().map(pair).collect();
-    headers::header_value(&pairs.join("&"))
+    header_value(&pairs.join("&"))
 }
 
-fn ranges(
+fn range_copies(
     s3: &Shared,
     from: &Key,
-    source: &Source,
+    source: &SourceObject,
     upload: &Upload,
-) -> Result<Vec<impl Future<Output = Result<Sent>> + Send + 'static + use<>>> {
+) -> Result<Vec<impl Future<Output = Result<SentPart>> + Send + 'static + use<>>> {
     let size = source.meta.size;
-    let step = RANGE.min(s3.largest_copy).max(size.div_ceil(MAX_PARTS));
-    let copy_source = headers::header_value(&s3.client.bucket().copy_source(from.as_str()))?;
+    let step = COPY_RANGE.min(s3.largest_copy).max(size.div_ceil(MAX_PARTS));
+    let copy_source = header_value(&s3.client.bucket().copy_source(from.as_str()))?;
     let starts = (0..size).step_by(usize::try_from(step).unwrap_or(usize::MAX));
     starts
         .zip(1..)
@@ -255,10 +258,7 @@ fn ranges(
             let end = start.saturating_add(step).min(size);
             let mut headers = source.condition()?;
             headers.insert(SOURCE, copy_source.clone());
-            headers.insert(
-                SOURCE_RANGE,
-                headers::header_value(&format!("bytes={start}-{}", end - 1))?,
-            );
+            headers.insert(SOURCE_RANGE, header_value(&format!("bytes={start}-{}", end - 1))?);
             let (client, key, id) =
                 (upload.client().clone(), upload.key().clone(), upload.id().to_owned());
             Ok(async move {
@@ -267,17 +267,22 @@ fn ranges(
                     .query("partNumber", &text)
                     .query("uploadId", &id)
                     .headers(headers)
-                    .patiently();
-                let answer = client.document(&request).await.map_err(of_part)?;
-                let copied: xml::Copied = xml::proof("CopyPartResult", &answer.body)?;
-                Ok(Sent { number, len: end - start, etag: copied.etag, checksum: None })
+                    .allow_slow_response();
+                let response = client.document(&request).await.map_err(part_error)?;
+                let copied: xml::CopyResult = xml::read_success("CopyPartResult", &response.body)?;
+                Ok(SentPart { number, len: end - start, etag: copied.etag, checksum: None })
             })
         })
         .collect()
 }
 
-/// Reads the source and saves it under a condition, where the service's own copy knows none.
-async fn through_here(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
+/// Reads the source and saves it conditionally, for a service without conditional copies.
+async fn copy_through_client(
+    s3: &Shared,
+    from: &Key,
+    to: &Key,
+    options: &CopyOptions,
+) -> Result<()> {
     let object = crate::open::open(s3, from, &OpenOptions::default()).await?;
     let meta = object.meta().clone();
     let mut save = SaveOptions::default();

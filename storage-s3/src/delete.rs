@@ -1,32 +1,33 @@
-//! `delete`, and many of them in one request.
+//! `delete` and `delete_many`.
 
 use std::collections::HashMap;
 
 use futures_util::{StreamExt, stream};
 use http::Method;
+use storage_client::content_length;
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Key, Prefix, Result};
 
-use crate::checksums::Proof;
-use crate::errors::Refusal;
-use crate::headers;
+use crate::checksums::BodyChecksum;
+use crate::errors::ErrorResponse;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::stat::head;
 use crate::xml;
 
-/// How many single deletes are under way at a time, where the service has no bulk delete.
+/// How many single deletes run at a time, if the service has no bulk delete.
 const CONCURRENT_DELETES: usize = 16;
 
 pub(crate) async fn delete(s3: &Shared, key: &Key) -> Result<()> {
-    delete_named(s3, key.as_str()).await
+    delete_object(s3, key.as_str()).await
 }
 
-/// Removes an empty object whose name ends in a slash. S3 has no request that deletes an object
-/// only if it is empty, so the size is looked up first; an object that is written in between is
-/// deleted too.
+/// Deletes a folder marker: an empty object whose name ends in a slash.
+///
+/// S3 has no request that deletes an object only if it is empty, so the size is looked up first. An
+/// object that is written in between is deleted too.
 pub(crate) async fn delete_folder_marker(s3: &Shared, marker: &Prefix) -> Result<()> {
     let name = marker.as_str();
-    // An empty name would be the bucket's own.
+    // An empty name would address the bucket.
     if name.is_empty() {
         return Ok(());
     }
@@ -34,8 +35,8 @@ pub(crate) async fn delete_folder_marker(s3: &Shared, marker: &Prefix) -> Result
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         headers => headers?,
     };
-    match headers::content_length(&headers) {
-        Some(0) => delete_named(s3, name).await,
+    match content_length(&headers) {
+        Some(0) => delete_object(s3, name).await,
         Some(size) => {
             let message = format!(
                 "this object has {size} bytes, so it is not a folder marker; its name is not a key, so delete it with a \
@@ -50,60 +51,62 @@ pub(crate) async fn delete_folder_marker(s3: &Shared, marker: &Prefix) -> Result
     }
 }
 
-async fn delete_named(s3: &Shared, name: &str) -> Result<()> {
+async fn delete_object(s3: &Shared, name: &str) -> Result<()> {
     match s3.client.send(&Request::new(Method::DELETE, name)).await {
         Ok(_) => Ok(()),
-        // S3 says success of what is not there; some services do not.
+        // S3 reports success for a missing object, but some services do not.
         Err(failed) if failed.error.kind() == ErrorKind::NotFound => Ok(()),
         Err(failed) => Err(failed.error),
     }
 }
 
-/// Whether the service can be asked to delete all of them at once.
-fn can_be_one_request(s3: &Shared, keys: &[Key]) -> bool {
-    keys.len() > 1 && s3.abilities.bulk_delete && keys.iter().all(|key| xml::can_hold(key.as_str()))
+/// Whether one request can delete all of these keys.
+fn can_bulk_delete(s3: &Shared, keys: &[Key]) -> bool {
+    keys.len() > 1 && s3.features.bulk_delete && keys.iter().all(|key| xml::can_hold(key.as_str()))
 }
 
-/// Deletes keys: in one request where the service has such a request, otherwise several at a time.
+/// Deletes keys by one request if the service supports it, and otherwise several at a time.
 pub(crate) async fn delete_many(s3: &Shared, keys: &[Key]) -> Vec<Result<()>> {
-    if !can_be_one_request(s3, keys) {
+    if !can_bulk_delete(s3, keys) {
         let deletes: Vec<_> = keys.iter().map(|key| delete(s3, key)).collect();
         return stream::iter(deletes).buffered(CONCURRENT_DELETES).collect().await;
     }
-    match delete_at_once(s3, keys).await {
+    match bulk_delete(s3, keys).await {
         Ok(failures) => keys
             .iter()
-            .map(|key| failures.get(key.as_str()).map_or(Ok(()), |error| Err(copy_of(error))))
+            .map(|key| failures.get(key.as_str()).map_or(Ok(()), |error| Err(clone_error(error))))
             .collect(),
-        // The one failure is every key's.
-        Err(error) => keys.iter().map(|_| Err(copy_of(&error))).collect(),
+        // The error applies to every key.
+        Err(error) => keys.iter().map(|_| Err(clone_error(&error))).collect(),
     }
 }
 
-/// The keys that were not deleted, and why.
-async fn delete_at_once(s3: &Shared, keys: &[Key]) -> Result<HashMap<String, Error>> {
-    let objects = keys.iter().map(|key| xml::ToDelete { key: key.as_str() }).collect();
+/// Returns the keys that were not deleted, each with its error.
+async fn bulk_delete(s3: &Shared, keys: &[Key]) -> Result<HashMap<String, Error>> {
+    let objects = keys.iter().map(|key| xml::ObjectToDelete { key: key.as_str() }).collect();
     let body = xml::write("Delete", &xml::Delete { objects, quiet: true })?;
-    // The one request that S3 does not take without a checksum; this one every service knows.
+    // S3 requires a checksum for this request. Every service supports MD5.
     let checksum = Checksum::of(ChecksumAlgorithm::Md5, &body);
-    let proof = Proof { checksum, in_header: true, in_signature: false };
-    let request =
-        Request::new(Method::POST, "").query("delete", "").body(body).verified_by(&proof)?;
-    let answer = s3.client.document(&request).await?;
-    let deleted: xml::Deleted = xml::answer("DeleteResult", &answer.body)
+    let body_checksum = BodyChecksum { checksum, in_header: true, in_signature: false };
+    let request = Request::new(Method::POST, "")
+        .query("delete", "")
+        .body(body)
+        .with_checksum(&body_checksum)?;
+    let response = s3.client.document(&request).await?;
+    let deleted: xml::DeleteResult = xml::read_response("DeleteResult", &response.body)
         .map_err(|error| error.with_context("the objects may be deleted, some or all"))?;
     let mut failures = HashMap::new();
-    for xml::NotDeleted { key, code, message } in deleted.errors {
+    for xml::DeleteError { key, code, message } in deleted.errors {
         if code == "NoSuchKey" {
             continue;
         }
-        let refusal = Refusal::of_key(code, message, &answer.headers);
-        failures.insert(key, s3.client.error_of(refusal).await);
+        let error_response = ErrorResponse::for_key(code, message, &response.headers);
+        failures.insert(key, s3.client.error_for_key(error_response).await);
     }
     Ok(failures)
 }
 
-fn copy_of(error: &Error) -> Error {
+fn clone_error(error: &Error) -> Error {
     let copy =
         Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
     match error.retry_after() {

@@ -1,4 +1,4 @@
-//! [`S3`]: the driver. Each verb is in a file of its own.
+//! [`S3`]: the driver, with one line for each verb.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use storage_core::{
 use crate::shared::{Inner, Shared};
 use crate::{copy, delete, info, link, list, open, save, stat};
 
-/// A bucket as a driver. Cheap to clone: all clones share connections and memory limits.
+/// The S3 driver: one bucket as a storage. Cheap to clone; all clones share connections and memory
+/// limits.
 ///
-/// [`S3::builder`] sets one up in code. With a configuration, [`register`](crate::register) adds
-/// the driver to a registry.
+/// [`S3::builder`] sets one up in code. For use by name in a configuration,
+/// [`register`](crate::register) adds the driver to a registry.
 #[derive(Clone)]
 pub struct S3(Shared);
 
@@ -32,7 +33,7 @@ impl fmt::Debug for S3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3")
             .field("client", &self.0.client)
-            .field("abilities", &self.0.abilities)
+            .field("features", &self.0.features)
             .field("part_size", &self.0.part_size)
             .field("concurrency", &self.0.concurrency)
             .finish_non_exhaustive()

@@ -1,27 +1,27 @@
-//! [`Bucket`]: where a bucket is, and the URLs of what is in it.
+//! [`Bucket`]: the address of a bucket, and the URLs of its objects.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use storage_core::{Error, Result};
 use url::Url;
 
-/// All but the unreserved characters of RFC 3986, as Signature Version 4 wants it ("Create a
-/// canonical request").
+/// All characters but the unreserved ones of RFC 3986, section 2.3, as Signature Version 4 requires
+/// ("Create a canonical request").
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same, but for the slashes of a key.
+/// The same without the slash, which separates the segments of a key.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// A bucket at an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bucket {
     name: String,
-    /// Without a slash at its end: `https://bucket.s3.eu-west-1.amazonaws.com`,
+    /// Without a slash at the end: `https://bucket.s3.eu-west-1.amazonaws.com`,
     /// `http://127.0.0.1:9000/bucket`.
     base: String,
     is_at_aws: bool,
 }
 
 impl Bucket {
-    /// A bucket at AWS.
+    /// Returns a bucket at AWS.
     pub(crate) fn at_aws(name: &str, region: &str, path_style: bool) -> Result<Self> {
         // Beijing and Ningxia have a domain of their own ("Amazon S3 endpoints and quotas").
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
@@ -31,7 +31,7 @@ impl Bucket {
         Ok(Self { is_at_aws: true, ..Self::at(name, &endpoint, path_style)? })
     }
 
-    /// A bucket at an endpoint: below its path, or as its host's first label.
+    /// Returns a bucket at an endpoint: below its path, or as the first label of its host.
     pub(crate) fn at(name: &str, endpoint: &Url, path_style: bool) -> Result<Self> {
         check_name(name)?;
         let host = endpoint
@@ -48,33 +48,38 @@ impl Bucket {
         Ok(Self { name: name.to_owned(), base, is_at_aws: false })
     }
 
-    /// Where it is, for people: `s3://media` at AWS, else its URL, since two services may have
-    /// buckets of one name.
+    /// Returns the location for messages: `s3://media` at AWS, otherwise the URL, because buckets
+    /// of two services may have the same name.
     pub(crate) fn location(&self) -> String {
         if self.is_at_aws { format!("s3://{}", self.name) } else { self.base.clone() }
     }
 
-    /// Whether it is at AWS, and not at an endpoint that was set.
+    /// Whether the bucket is at AWS without a configured endpoint.
     pub(crate) fn is_at_aws(&self) -> bool {
         self.is_at_aws
     }
 
-    /// The host that requests go to, without a port.
-    pub(crate) fn host(&self) -> &str {
+    /// Returns the host that requests are sent to, with its port if it is not the default one.
+    pub(crate) fn authority(&self) -> &str {
         let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split('/').next().unwrap_or_default();
+        rest.split('/').next().unwrap_or_default()
+    }
+
+    /// Returns the host that requests are sent to, without a port.
+    pub(crate) fn host(&self) -> &str {
+        let authority = self.authority();
         match authority.rfind(']') {
             Some(end) => &authority[..=end],
             None => authority.split(':').next().unwrap_or_default(),
         }
     }
 
-    /// Its name.
+    /// Returns the name of the bucket.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The URL of the bucket, or of an object in it, with a query.
+    /// Returns the URL of an object, or of the bucket for an empty key, with a query.
     pub(crate) fn url(&self, key: &str, query: &[(&str, &str)]) -> String {
         let mut url = String::with_capacity(self.base.len() + key.len() + 16);
         url.push_str(&self.base);
@@ -89,25 +94,26 @@ impl Bucket {
         url
     }
 
-    /// The name of an object as the header `x-amz-copy-source` has it.
+    /// Returns the name of an object for the header `x-amz-copy-source`.
     pub(crate) fn copy_source(&self, key: &str) -> String {
         format!("/{}/{}", self.name, utf8_percent_encode(key, PATH))
     }
 }
 
-/// A text as a query has it.
+/// Percent-encodes a text for a query.
 pub(crate) fn in_query(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, QUERY)
 }
 
-/// Lets through what any service may allow, and nothing that would change the URL's host or path.
+/// Accepts every name that some service allows, and refuses names that would change the host or the
+/// path of the URL.
 fn check_name(name: &str) -> Result<()> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if (1..=255).contains(&name.len()) && name.chars().all(legal) && !matches!(name, "." | "..") {
         return Ok(());
     }
     Err(Error::config(
-        "option bucket: a bucket's name has letters, digits, hyphens and dots only; it is no URL and no path",
+        "option bucket: expected a name of letters, digits, hyphens, dots and underscores, not a URL or a path",
     ))
 }
 
@@ -143,26 +149,26 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_told_without_its_port() {
+    fn the_host_excludes_the_port() {
         assert_eq!(bucket("http://127.0.0.1:9000", true).host(), "127.0.0.1");
         assert_eq!(bucket("http://[::1]:9000/x", true).host(), "[::1]");
         assert_eq!(bucket("https://s3.example.com", false).host(), "media.s3.example.com");
     }
 
     #[test]
-    fn every_character_of_a_key_but_the_slash_is_taken_literally() {
+    fn every_character_of_a_key_but_the_slash_is_encoded() {
         let url = bucket("http://h", true)
             .url("a b/%2e%2e/c+d?e#é", &[("list-type", "2"), ("prefix", "a&b=/")]);
         assert_eq!(
             url,
             "http://h/media/a%20b/%252e%252e/c%2Bd%3Fe%23%C3%A9?list-type=2&prefix=a%26b%3D%2F"
         );
-        // A parser of URLs leaves it as it is.
+        // The URL parser leaves it unchanged.
         assert_eq!(Url::parse(&url).unwrap().as_str(), url);
     }
 
     #[test]
-    fn a_bucket_name_that_would_lead_elsewhere_is_refused() {
+    fn a_bucket_name_that_would_change_the_url_is_refused() {
         for name in ["", "a/b", "..", "evil.example.com/", "a@b", "a?b", "arn:aws:s3:::x"] {
             assert!(Bucket::at(name, &Url::parse("https://h").unwrap(), true).is_err(), "{name:?}");
         }

@@ -1,35 +1,36 @@
-//! What S3 says went wrong, in the kinds of the contract, with S3's code and request id in the
-//! message.
+//! Maps error responses of S3 to the kinds of the contract. Messages contain S3's code and request
+//! id.
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{DATE, RETRY_AFTER};
+use http::header::DATE;
 use http::{HeaderMap, StatusCode};
 use object_store::aws::AwsCredential;
 use serde::Deserialize;
+use storage_client::{http_date, retry_after};
 use storage_core::{Error, ErrorKind};
 
-use crate::headers;
 use crate::xml;
 
-/// How much of a message is shown: what the service says is not ours to trust.
-const MAX_SHOWN: usize = 300;
-/// What limits metadata, as advice: the service does not say it.
-const METADATA_LIMIT: &str = "the metadata is too much for the service: S3 takes 2 KB of user metadata, and a service \
-                              that limits the number of headers takes fewer than 100 names (Garage: 91)";
+/// The longest excerpt of a service's text that is shown, in characters.
+const MAX_EXCERPT: usize = 300;
+/// Advice that the service's own message does not contain.
+const METADATA_ADVICE: &str = "the metadata exceeds a limit of the service: S3 accepts 2 KB of user \
+                              metadata, and a service that limits the number of headers accepts \
+                              fewer than 100 names (Garage: 91)";
 
-/// An answer that is no success.
+/// An error response of the service.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorResponse {
     pub(crate) status: u16,
-    /// S3's code: `NoSuchKey`. Empty where the answer has none, as to a HEAD.
+    /// S3's code: `NoSuchKey`. Empty if the response has none, as that to a HEAD.
     pub(crate) code: String,
     message: String,
     request_id: String,
     host_id: String,
-    /// The bucket's region, where the service tells it.
+    /// The bucket's region, if the response contains it.
     region: Option<String>,
-    /// The service's clock.
+    /// The time by the service's clock.
     date: Option<SystemTime>,
     retry_after: Option<Duration>,
 }
@@ -45,8 +46,8 @@ struct Document {
     region: Option<String>,
 }
 
-impl Refusal {
-    /// Reads an answer's status, headers and the beginning of its body.
+impl ErrorResponse {
+    /// Reads the status, the headers and the beginning of the body of a response.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let document: Document = xml::read(body).unwrap_or_default();
         let header =
@@ -61,39 +62,39 @@ impl Refusal {
             request_id: or_header(document.request_id, "x-amz-request-id"),
             host_id: or_header(document.host_id, "x-amz-id-2"),
             region: header("x-amz-bucket-region").or(document.region),
-            date: headers::date(headers, &DATE),
-            retry_after: header(RETRY_AFTER.as_str()).and_then(|text| retry_after(&text)),
+            date: http_date(headers, &DATE),
+            retry_after: retry_after(headers),
         }
     }
 
-    /// An error inside an answer whose status says success, as it may come after a long copy or
-    /// completion.
-    pub(crate) fn in_success(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        let refusal = Self::read(StatusCode::OK, headers, body);
-        (xml::root(body).as_deref() == Some("Error")).then_some(refusal)
+    /// Returns the error in a response with a status of success. S3 may send one at the end of a
+    /// long copy or completion.
+    pub(crate) fn in_success_response(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let response = Self::read(StatusCode::OK, headers, body);
+        (xml::root(body).as_deref() == Some("Error")).then_some(response)
     }
 
-    /// An error for one key of many.
-    pub(crate) fn of_key(code: String, message: String, headers: &HeaderMap) -> Self {
+    /// Returns the error for one key of a bulk request.
+    pub(crate) fn for_key(code: String, message: String, headers: &HeaderMap) -> Self {
         Self { code, message, ..Self::read(StatusCode::OK, headers, b"") }
     }
 
-    /// How long the service asked to be left alone.
+    /// Returns how long the service asked the client to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether the source of a copy may be too large for one request: there is no code for it.
+    /// Whether the source of a copy may be too large for one request. S3 has no code for it.
     pub(crate) fn may_be_too_large(&self) -> bool {
         matches!(self.code.as_str(), "InvalidRequest" | "InvalidArgument" | "EntityTooLarge")
     }
 
     /// Whether the same request may succeed later.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         if self.is_key_too_long_for_lmdb() {
             return false;
         }
-        self.was_not_begun()
+        self.was_not_started()
             || matches!(
                 self.code.as_str(),
                 "RequestTimeout" | "OperationAborted" | "BadDigest" | "InternalError"
@@ -102,13 +103,13 @@ impl Refusal {
             || matches!(self.status, 500 | 502 | 504)
     }
 
-    /// Whether Garage cannot hold the key in LMDB. It says so as a failure that may pass (503).
+    /// Whether Garage cannot store the key in LMDB, which it reports as a temporary failure (503).
     fn is_key_too_long_for_lmdb(&self) -> bool {
         self.message.contains("MDB_BAD_VALSIZE")
     }
 
-    /// Whether the service certainly has not done what it was asked.
-    pub(crate) fn was_not_begun(&self) -> bool {
+    /// Whether the service certainly did not start the request.
+    pub(crate) fn was_not_started(&self) -> bool {
         const CODES: &[&str] = &[
             "SlowDown",
             "SlowDownRead",
@@ -122,14 +123,14 @@ impl Refusal {
         CODES.contains(&self.code.as_str()) || matches!(self.status, 429 | 503)
     }
 
-    /// Whether the service may have done what it was asked, and failed afterwards.
-    pub(crate) fn leaves_open(&self) -> bool {
+    /// Whether the service may have carried out the request and failed afterwards.
+    pub(crate) fn outcome_is_unknown(&self) -> bool {
         self.code == "InternalError"
-            || (matches!(self.status, 500 | 502 | 504) && !self.was_not_begun())
+            || (matches!(self.status, 500 | 502 | 504) && !self.was_not_started())
     }
 
-    /// Without what the request was signed with, should the service have sent any of it back. To be
-    /// called before anything is shown, or cut: half of a secret would not be known again.
+    /// Removes the credentials of the request, which the service may have repeated. Must run before
+    /// any text is shown or cut, because half of a secret would not be recognised.
     pub(crate) fn without_secrets(self, credential: &AwsCredential) -> Self {
         let clean = |text| without_secrets(text, credential);
         Self {
@@ -142,9 +143,9 @@ impl Refusal {
         }
     }
 
-    /// Whether the service may accept the same request with newer credentials. A refusal of a HEAD
-    /// has no document, so it is known by its status alone.
-    pub(crate) fn may_be_of_old_credentials(&self) -> bool {
+    /// Whether newer credentials may help. A response to a HEAD has no document, so that only its
+    /// status shows it.
+    pub(crate) fn may_be_stale_credentials(&self) -> bool {
         const CODES: &[&str] = &[
             "ExpiredToken",
             "InvalidAccessKeyId",
@@ -156,42 +157,46 @@ impl Refusal {
             || (self.is_bare() && matches!(self.status, 400 | 401 | 403))
     }
 
-    /// Whether the response names neither a code nor the bucket's region.
+    /// Whether the response contains neither a code nor the bucket's region.
     pub(crate) fn is_bare(&self) -> bool {
         self.code.is_empty() && self.region.is_none()
     }
 
-    /// As an error of the contract.
+    /// Converts the response to an error of the contract.
     pub(crate) fn into_error(self) -> Error {
-        let (kind, advice) = self.verdict();
-        let mut message = self.said();
+        let (kind, advice) = self.classify();
+        let mut message = self.summary();
         if let Some(advice) = advice {
             message = format!("{message}; {advice}");
         }
-        let error = Error::new(kind, message).with_retryable(self.may_pass());
+        let error = Error::new(kind, message).with_retryable(self.is_retryable());
         match self.retry_after {
             Some(wait) => error.with_retry_after(wait),
             None => error,
         }
     }
 
-    /// `NoSuchBucket (404): The specified bucket does not exist [request 4442587FB7D0A2F9, host
-    /// ...]`.
-    fn said(&self) -> String {
-        let code = if self.code.is_empty() { "the service answers" } else { &self.code };
-        let mut said = format!("{} ({})", shown(code), self.status);
+    /// Returns `NoSuchBucket (404): The specified bucket does not exist [request 4442587FB7D0A2F9,
+    /// host ...]`.
+    fn summary(&self) -> String {
+        let mut summary = match self.code.as_str() {
+            "" => format!("the service responded with status {}", self.status),
+            code => format!("{} ({})", excerpt(code), self.status),
+        };
         if !self.message.is_empty() {
-            said = format!("{said}: {}", shown(self.message.trim_end_matches('.')));
+            summary = format!("{summary}: {}", excerpt(self.message.trim_end_matches('.')));
         }
         match (self.request_id.as_str(), self.host_id.as_str()) {
-            ("", _) => said,
-            (request, "") => format!("{said} [request {}]", shown(request)),
-            (request, host) => format!("{said} [request {}, host {}]", shown(request), shown(host)),
+            ("", _) => summary,
+            (request, "") => format!("{summary} [request {}]", excerpt(request)),
+            (request, host) => {
+                format!("{summary} [request {}, host {}]", excerpt(request), excerpt(host))
+            }
         }
     }
 
-    fn verdict(&self) -> (ErrorKind, Option<String>) {
-        if let Some(advice) = self.wrong_region() {
+    fn classify(&self) -> (ErrorKind, Option<String>) {
+        if let Some(advice) = self.wrong_region_advice() {
             return (ErrorKind::InvalidConfig, Some(advice));
         }
         if self.is_key_too_long_for_lmdb() {
@@ -201,16 +206,16 @@ impl Refusal {
         if self.code == "RequestTimeTooSkewed" {
             return (ErrorKind::Unauthenticated, Some(self.clock_advice()));
         }
-        match by_code(&self.code) {
+        match kind_of_code(&self.code) {
             Some((kind, advice)) => (kind, (!advice.is_empty()).then(|| advice.to_owned())),
             None => {
-                let (kind, advice) = by_status(self.status, self.code.is_empty());
+                let (kind, advice) = kind_of_status(self.status, self.code.is_empty());
                 (kind, (!advice.is_empty()).then(|| advice.to_owned()))
             }
         }
     }
 
-    fn wrong_region(&self) -> Option<String> {
+    fn wrong_region_advice(&self) -> Option<String> {
         const CODES: &[&str] = &[
             "PermanentRedirect",
             "TemporaryRedirect",
@@ -219,20 +224,19 @@ impl Refusal {
             "IncorrectEndpoint",
         ];
         let is_redirect = matches!(self.status, 301 | 302 | 307 | 308);
-        // A HEAD has no document; that the service tells a region beside a 400 is its way to say
-        // it.
-        let is_told = self.status == 400 && self.code.is_empty() && self.region.is_some();
-        if !is_redirect && !is_told && !CODES.contains(&self.code.as_str()) {
+        // The response to a HEAD has no document. A 400 with a region means a wrong region.
+        let has_region = self.status == 400 && self.code.is_empty() && self.region.is_some();
+        if !is_redirect && !has_region && !CODES.contains(&self.code.as_str()) {
             return None;
         }
         Some(match &self.region {
-            Some(region) => format!("the bucket is in another region: set region = \"{}\"", shown(region)),
-            None => "the bucket is in another region or at another endpoint: mend the options region and endpoint"
+            Some(region) => format!("the bucket is in another region: set region = \"{}\"", excerpt(region)),
+            None => "the bucket is in another region or at another endpoint: correct the options region and endpoint"
                 .to_owned(),
         })
     }
 
-    /// A signature holds for 15 minutes around the service's clock.
+    /// A signature is valid for 15 minutes around the service's clock.
     fn clock_advice(&self) -> String {
         let here = SystemTime::now();
         let Some(there) = self.date else {
@@ -246,25 +250,18 @@ impl Refusal {
     }
 }
 
-/// Seconds, or a date (RFC 9110, section 10.2.3).
-fn retry_after(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
-}
-
-fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
+fn kind_of_code(code: &str) -> Option<(ErrorKind, &'static str)> {
     Some(match code {
         "NoSuchKey" => (ErrorKind::NotFound, ""),
         "NoSuchBucket" => {
-            (ErrorKind::InvalidConfig, "create the bucket, or mend the option bucket")
+            (ErrorKind::InvalidConfig, "create the bucket, or correct the option bucket")
         }
-        "InvalidBucketName" => (ErrorKind::InvalidConfig, "mend the option bucket"),
+        "InvalidBucketName" => (ErrorKind::InvalidConfig, "correct the option bucket"),
         "AccessDenied" => (
             ErrorKind::PermissionDenied,
-            "the policy of the user or of the bucket does not allow it; without s3:ListBucket this is also said of what is \
-             not there; some services also say it of an unknown key: check access_key_id and secret_access_key",
+            "the policy of the user or of the bucket does not allow it; without s3:ListBucket a \
+             missing object has the same response; some services also send it for an unknown key: \
+             check access_key_id and secret_access_key",
         ),
         "AccountProblem" | "AllAccessDisabled" | "NotSignedUp" => (ErrorKind::PermissionDenied, ""),
         "InvalidAccessKeyId"
@@ -278,7 +275,7 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
             ErrorKind::Unauthenticated,
             "the credentials have expired or are not of this service: get new ones",
         ),
-        // Another save of the key completed or aborted it, or a rule of the bucket.
+        // Another write of the key, or a rule of the bucket, completed or aborted the upload.
         "NoSuchUpload" => (
             ErrorKind::Conflict,
             "another write of the key, or a lifecycle rule of the bucket, ended this upload: save again",
@@ -288,19 +285,19 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
             (ErrorKind::Conflict, "another save of the key was under way: try again")
         }
         "InvalidRange" => (ErrorKind::RangeNotSatisfiable, ""),
-        // What AWS, Ceph and MinIO say of a key that they cannot hold.
+        // The codes of AWS, Ceph and MinIO for a key that they cannot store.
         "KeyTooLongError" | "InvalidObjectName" | "XMinioInvalidObjectName" => {
             (ErrorKind::InvalidKey, "")
         }
         "InvalidArgument" | "InvalidTag" => (ErrorKind::InvalidInput, ""),
-        "MetadataTooLarge" => (ErrorKind::TooLarge, METADATA_LIMIT),
+        "MetadataTooLarge" => (ErrorKind::TooLarge, METADATA_ADVICE),
         "EntityTooLarge" | "MaxMessageLengthExceeded" => (ErrorKind::TooLarge, ""),
         "InvalidStorageClass" | "InvalidEncryptionAlgorithmError" | "KMS.NotFoundException" => {
-            (ErrorKind::InvalidConfig, "mend the options storage_class, sse or sse_kms_key_id")
+            (ErrorKind::InvalidConfig, "correct the options storage_class, sse or sse_kms_key_id")
         }
         "AccessControlListNotSupported" => (
             ErrorKind::InvalidConfig,
-            "the bucket has ACLs disabled, as new ones have: leave the option acl away and use a bucket policy",
+            "the bucket has ACLs disabled, which is the default: remove the option acl and use a bucket policy",
         ),
         "BadDigest"
         | "InvalidDigest"
@@ -318,7 +315,7 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
         }
         "NotImplemented" | "UnsupportedOperation" | "MethodNotAllowed" => (
             ErrorKind::Unsupported,
-            "the service cannot do this: the option quirks may name a profile for it",
+            "the service does not support this: the option quirks may have a profile for it",
         ),
         "InvalidObjectState" => {
             (ErrorKind::Unsupported, "the object is archived: restore it first")
@@ -327,40 +324,41 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
     })
 }
 
-fn by_status(status: u16, is_bare: bool) -> (ErrorKind, &'static str) {
+fn kind_of_status(status: u16, is_bare: bool) -> (ErrorKind, &'static str) {
     match status {
         304 => (ErrorKind::NotModified, ""),
         401 => (ErrorKind::Unauthenticated, "check the credentials"),
         403 if is_bare => (
             ErrorKind::PermissionDenied,
-            "the credentials are wrong, or the policy does not allow it; without s3:ListBucket this is also said of what is not there",
+            "the credentials are wrong, or the policy does not allow it; without s3:ListBucket a missing object has the same response",
         ),
         403 => (ErrorKind::PermissionDenied, ""),
-        // An answer of a proxy, or of something that is no S3: nobody knows what is not there.
+        // The response of a proxy, or of a server that does not implement S3, does not prove that
+        // the object is missing.
         404 => (ErrorKind::Unexpected, "is the endpoint an S3 service?"),
         405 | 501 => (ErrorKind::Unsupported, ""),
         408 | 504 => (ErrorKind::Timeout, ""),
         412 => (ErrorKind::PreconditionFailed, ""),
         413 => (ErrorKind::TooLarge, ""),
         416 => (ErrorKind::RangeNotSatisfiable, ""),
-        431 => (ErrorKind::TooLarge, METADATA_LIMIT),
+        431 => (ErrorKind::TooLarge, METADATA_ADVICE),
         429 | 503 => (ErrorKind::RateLimited, ""),
         507 => (ErrorKind::StorageFull, ""),
         _ => (ErrorKind::Unexpected, ""),
     }
 }
 
-/// Text of the service on one line, at most so long.
-fn shown(text: &str) -> String {
-    let mut shown: String =
-        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if shown.len() < text.len() {
-        shown.push_str("...");
+/// Returns the beginning of a service's text, on one line.
+fn excerpt(text: &str) -> String {
+    let mut excerpt: String =
+        text.chars().take(MAX_EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if excerpt.len() < text.len() {
+        excerpt.push_str("...");
     }
-    shown
+    excerpt
 }
 
-/// Takes out what authenticates, and what was made with it: 64 digits in a row are a signature.
+/// Replaces credentials, and runs of 64 or more hexadecimal digits, which may be a signature.
 fn without_secrets(mut message: String, credential: &AwsCredential) -> String {
     let secrets =
         [Some(&credential.secret_key), credential.token.as_ref(), Some(&credential.key_id)];
@@ -398,13 +396,13 @@ mod tests {
             secret_key: "canary-secret".to_owned(),
             token: Some("canary-token".to_owned()),
         };
-        let refusal =
-            Refusal::read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes());
-        refusal.without_secrets(&credential).into_error()
+        let response =
+            ErrorResponse::read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes());
+        response.without_secrets(&credential).into_error()
     }
 
     #[test]
-    fn code_message_and_ids_are_kept() {
+    fn an_error_contains_code_message_and_ids() {
         let body = "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message>\
                     <RequestId>4442587FB7D0A2F9</RequestId><HostId>abc/def=</HostId></Error>";
         let error = error(404, &[], body);
@@ -412,12 +410,12 @@ mod tests {
         assert_eq!(
             error.message(),
             "NoSuchBucket (404): The specified bucket does not exist [request 4442587FB7D0A2F9, host abc/def=]; \
-             create the bucket, or mend the option bucket"
+             create the bucket, or correct the option bucket"
         );
     }
 
     #[test]
-    fn the_right_region_is_told_wherever_the_service_tells_it() {
+    fn an_error_names_the_right_region_wherever_the_response_contains_it() {
         let malformed =
             "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
         let region = ("x-amz-bucket-region", "eu-west-1");
@@ -431,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_off_is_named_as_the_cause() {
+    fn a_wrong_clock_is_named_as_the_cause() {
         let there = SystemTime::now() - Duration::from_secs(3600);
         let date = httpdate::fmt_http_date(there);
         let error =
@@ -444,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_comes_back_with_the_services_words() {
+    fn an_error_contains_no_secret_that_the_service_repeats() {
         let signature = "0123456789abcdef".repeat(4);
         let body = format!(
             "<Error><Code>SignatureDoesNotMatch</Code><Message>AKCANARY canary-secret {signature} canary-token\n</Message></Error>"
@@ -457,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn absence_is_said_only_where_the_service_names_it() {
+    fn not_found_needs_a_code_of_the_service() {
         assert_eq!(
             error(404, &[], "<Error><Code>NoSuchKey</Code></Error>").kind(),
             ErrorKind::NotFound
@@ -467,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_can_be_tried_again() {
+    fn a_temporary_error_is_retryable() {
         for (status, code) in [
             (503, "SlowDown"),
             (500, "InternalError"),
@@ -488,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_metadata_is_too_large_and_names_the_limit() {
+    fn an_error_about_too_much_metadata_names_the_limit() {
         for error in
             [error(431, &[], ""), error(400, &[], "<Error><Code>MetadataTooLarge</Code></Error>")]
         {
@@ -501,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_lmdb_cannot_hold_is_invalid_and_not_tried_again() {
+    fn a_key_that_lmdb_cannot_store_is_invalid_and_not_retryable() {
         let body = "<Error><Code>ServiceUnavailable</Code><Message>Internal error: Could not reach quorum of 1. \
                     DB error: LMDB: MDB_BAD_VALSIZE: Unsupported size of key/DB name/data</Message></Error>";
         let error = error(503, &[], body);
@@ -510,20 +508,23 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_hints_at_the_keys() {
+    fn a_denial_advises_to_check_the_keys() {
         let denied = error(403, &[], "<Error><Code>AccessDenied</Code></Error>");
         assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
         assert!(denied.message().contains("check access_key_id and secret_access_key"), "{denied}");
     }
 
     #[test]
-    fn an_error_in_an_answer_of_success_is_seen() {
+    fn an_error_in_a_response_of_success_is_detected() {
         let none = HeaderMap::new();
         let body = b"<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code></Error>";
-        assert!(Refusal::in_success(&none, body).unwrap().may_pass());
+        assert!(ErrorResponse::in_success_response(&none, body).unwrap().is_retryable());
         assert!(
-            Refusal::in_success(&none, b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>")
-                .is_none()
+            ErrorResponse::in_success_response(
+                &none,
+                b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>"
+            )
+            .is_none()
         );
     }
 }

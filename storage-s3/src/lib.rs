@@ -1,17 +1,16 @@
-//! The S3 driver of anystorage: AWS S3, and every service that speaks its protocol.
+//! The S3 driver of anystorage, for AWS S3 and every service that implements its API.
 //!
 //! ```no_run
 //! # async fn example() -> storage_core::Result<()> {
 //! use storage_core::Storage;
-//! use storage_s3::S3Builder;
-//!
-//! let storage = Storage::new(S3Builder::new("example-media").region("eu-west-1").build()?);
+//! use storage_s3::S3;
+//! let storage = Storage::new(S3::builder("example-media").region("eu-west-1").build()?);
 //! storage.save("avatars/ada.png", &b"\x89PNG"[..]).create_new().await?;
 //! # Ok(()) }
 //! ```
 //!
-//! Most applications name the driver in their configuration ([`register`]); [`S3Builder`] is for
-//! the others.
+//! Most applications select the driver in their configuration: [`register`] adds it to a registry.
+//! [`S3::builder`] is for applications that set it up in code.
 //!
 //! # Options
 //!
@@ -23,7 +22,7 @@
 //! | `region` | text | `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, else `us-east-1` | The region of the bucket. |
 //! | `endpoint` | URL | `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's, else AWS | The address of the service: `https://s3.example.com`. |
 //! | `path_style` | boolean | `true` for an endpoint; for AWS `true` if the bucket's name has a dot | Whether the bucket is in the path of URLs and not in their host. |
-//! | `access_key_id` | secret | searched: the environment, the profile, the instance | The id of the access key. Goes with `secret_access_key`. |
+//! | `access_key_id` | secret | searched: the environment, the profile, the container, the instance | The id of the access key. Goes with `secret_access_key`. |
 //! | `secret_access_key` | secret | as `access_key_id` | The secret of the access key. |
 //! | `session_token` | secret | as `access_key_id` | The token of temporary keys. |
 //! | `profile` | text | `AWS_PROFILE`, else `default` | A profile of the AWS files. Its keys then precede those of environment variables. |
@@ -33,10 +32,10 @@
 //! | `sse` | text | the bucket's | The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if the service does not confirm it. |
 //! | `sse_kms_key_id` | text | the account's | The key of `aws:kms`. |
 //! | `storage_class` | text | the bucket's | The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails if the service does not show it. |
-//! | `checksum` | `crc64nvme`, `sha256`, `md5` or `none` | `crc64nvme`; `sha256` if the service takes no checksum headers | The checksum of every body that is sent. |
-//! | `part_size` | size | `"8MiB"` | The size of a part, from 5 MiB to 5 GiB. One request saves what is not larger. |
+//! | `checksum` | `crc64nvme`, `sha256`, `md5` or `none` | `crc64nvme`; `sha256` if the service supports no checksum headers | The checksum of every request body. |
+//! | `part_size` | size | `"8MiB"` | The size of a part, from 5 MiB to 5 GiB. An object of at most this size is saved by one request. |
 //! | `concurrency` | integer | `8` | How many parts of one object are sent or read at a time. |
-//! | `quirks` | name of a profile | `auto`: by the host of the endpoint | The profile of the service, which says what it lacks. An unknown host has no conditional saves. |
+//! | `quirks` | name of a profile | `auto`: by the host of the endpoint | The profile of the service, which lists what it lacks. Without it, conditional saves are refused at an unknown host. |
 //! | `allow_http` | boolean | `false` | Whether an endpoint without TLS is allowed. |
 //!
 //! <!-- end of options -->
@@ -44,49 +43,62 @@
 //! Every driver also takes `prefix`, `read_only`, `public_url`, `timeout`, `retries` and
 //! `default_headers` ([`CommonOptions`](storage_core::config::CommonOptions)).
 //!
-//! # What each verb costs
+//! # Guarantees
+//!
+//! - **All or nothing**: an object becomes visible with the response to its PUT, or to the
+//!   completion of its multipart upload. If a save fails or its future is dropped, the upload is
+//!   aborted. If the process dies, [`S3::abort_stale_uploads`] removes the upload later.
+//! - **Conditions**: `create_new` and `if_match` use the conditional requests of S3 and give the
+//!   same guarantee against races. If the response to a conditional request is lost, the request is
+//!   not repeated, and the error reports that the outcome is unknown.
+//! - **Checksums**: every request body carries a checksum, which the service verifies
+//!   ([`ChecksumMode`]). If S3 stores a checksum of an object, the driver verifies it when the
+//!   object is read completely. Checksums that the caller requests are stored as user metadata
+//!   `anystorage-...`.
+//! - **Object options**: if the service does not confirm the encryption of `sse`, or does not show
+//!   the `storage_class`, the save fails with `Unsupported`.
+//! - **Reading**: if a connection breaks off, the body resumes at the next byte, on the condition
+//!   that the object is still the same version.
+//! - **Listings** are in byte order, and the driver verifies the order. A name that is not a valid
+//!   key (`a//b`, `..`) is an error item that contains the name. An empty object whose name ends in
+//!   a slash is a folder marker.
+//!
+//! # Limits
+//!
+//! - **Memory**: the parts of all saves of a driver use at most 128 MiB together, and the ranges
+//!   that all reads fetch ahead use at most another 128 MiB. A payload that stalls in the middle of
+//!   a part does not count, so that it cannot block other saves.
+//! - **Size**: a multipart upload has at most 10,000 parts. The driver chooses larger parts for a
+//!   payload of known size, and doubles the part size every 1,000 parts for others.
+//! - **Without `Content-Length`**: an object whose response has no length is collected in a
+//!   temporary file of at most 1 GiB, unless the caller allows an unknown size.
+//! - **Signed links** are valid for at most 7 days.
+//!
+//! # Requests of each verb
 //!
 //! | verb | requests |
 //! |---|---|
 //! | save, up to `part_size` | 1 PUT |
 //! | save, more than that | 2 POST and a PUT for each part |
 //! | the first save with `storage_class`, not at AWS | 1 HEAD more, and 1 GET where that does not show the class |
-//! | open | 1 GET; more for what is read over several connections, and where a connection breaks off |
-//! | stat, exists | 1 HEAD; the first time that something is not there, 1 GET of a byte to be sure that the bucket is |
+//! | open | 1 GET; more if the object is read over several connections, and if a connection breaks off |
+//! | stat, exists | 1 HEAD; for the first missing object, 1 GET of one byte, which shows whether the bucket exists |
 //! | delete | 1 DELETE; 1 POST for up to 1,000 keys of `delete_many` and `delete_prefix`; 1 HEAD and 1 DELETE for a folder marker |
 //! | list | 1 GET for each 1,000 keys |
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | url | none |
 //! | `S3::probe`, `anystorage config check` | about 70 |
 //!
-//! # How promises are kept
+//! # Files
 //!
-//! - **All or nothing**: an object becomes visible with the answer to its PUT, or to the completion
-//!   of its upload. An upload that fails or whose save is dropped is aborted;
-//!   [`S3::abort_stale_uploads`] finds those whose process died.
-//! - **Conditions** (`create_new`, `if_match`) are S3's own, and as race-free as they are. A
-//!   conditional request whose answer was lost is not repeated: the error says that the outcome is
-//!   not known.
-//! - **Checksums** go along with every body and are verified by the service ([`ChecksumMode`]);
-//!   what S3 keeps of an object is verified when all of it is read. Checksums that the caller asks
-//!   for are kept as user metadata `anystorage-...`.
-//! - **Options** that every object is saved with are not lost silently: where a service does not
-//!   confirm the encryption of `sse`, or does not show the `storage_class`, the save fails.
-//! - **Reading** goes on at the next byte where a connection breaks off, on the condition that the
-//!   object is the same version.
-//! - **Memory**: the parts of all saves of a driver take at most 128 MiB, and so do those that are
-//!   read ahead. A payload that stalls in the middle of a part does not count, lest it hold up
-//!   others.
-//! - **Listings** are in byte order, which is checked. What is no key of the contract (`a//b`,
-//!   `a/`, `..`) is an error item that carries the raw name; a folder marker, the empty object
-//!   `a/`, is told apart by its message.
-//!
-//! # Where to look
-//!
-//! A file for each verb (`save`, `open`, `stat`, `list`, `copy`, `delete`, `link`), above these:
-//! `client` (signing, sending, trying again), `request`, `errors` (S3's codes in the contract's
-//! kinds), `headers` (metadata, there and back), `xml` (documents), `endpoint` (URLs),
-//! `credentials`, `quirks`.
+//! `driver` has one line for each verb, and each verb has a file: `info`, `save`, `open`, `stat`,
+//! `list`, `copy`, `delete`, `link` (with `post_form` and `signing`). `shared` is the state that
+//! they share, `config` sets it up. Below the verbs: `client`, `request`, `endpoint` and
+//! `transport` build, sign, send and retry requests; `parts`, `multipart` and `budget` upload in
+//! parts; `body` and `version` resume bodies; `headers`, `checksums`, `condition` and `xml` convert
+//! between the contract and S3; `errors` maps S3's error codes to kinds; `quirks` describes
+//! services; `object_options` verifies that object options had an effect; `credentials` finds and
+//! renews keys. `probe` and `stale_uploads` are operations of [`S3`] beyond the contract.
 
 mod body;
 mod budget;
@@ -106,6 +118,7 @@ mod info;
 mod link;
 mod list;
 mod multipart;
+mod object_options;
 mod open;
 mod parts;
 mod post_form;
@@ -115,10 +128,8 @@ mod request;
 mod save;
 mod shared;
 mod signing;
-mod spool;
 mod stale_uploads;
 mod stat;
-mod stored;
 mod transport;
 mod version;
 mod xml;

@@ -1,4 +1,4 @@
-//! `url`: public links, links signed in their query, and signed forms for uploads.
+//! `url`: public links, links with a signature in their query, and signed upload forms.
 
 use http::HeaderMap;
 use object_store::aws::AwsCredential;
@@ -11,27 +11,32 @@ use crate::signing::SigningWindow;
 
 pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     if options.expires_in.is_none() {
-        return public(s3, key, options);
+        return public_link(s3, key, options);
     }
     let window = SigningWindow::new(options)?;
     let Some(credential) = s3.client.credential().await? else {
-        return Err(Error::unsupported("without credentials (anonymous) no link can be signed"));
+        return Err(Error::unsupported(
+            "a link cannot be signed without credentials (anonymous = true)",
+        ));
     };
     match options.method {
-        UrlMethod::Get => signed(s3, key, options, rusty_s3::Method::Get, window, &credential),
-        UrlMethod::Head => signed(s3, key, options, rusty_s3::Method::Head, window, &credential),
-        UrlMethod::Put => signed(s3, key, options, rusty_s3::Method::Put, window, &credential),
-        UrlMethod::Post => post_form::signed(s3, key, options, window, &credential),
-        other => {
-            Err(Error::unsupported(format!("the S3 driver makes no links for {}", other.as_str())))
+        UrlMethod::Get => signed_link(s3, key, options, rusty_s3::Method::Get, window, &credential),
+        UrlMethod::Head => {
+            signed_link(s3, key, options, rusty_s3::Method::Head, window, &credential)
         }
+        UrlMethod::Put => signed_link(s3, key, options, rusty_s3::Method::Put, window, &credential),
+        UrlMethod::Post => post_form::signed_form(s3, key, options, window, &credential),
+        other => Err(Error::unsupported(format!(
+            "the S3 driver does not support links for {}",
+            other.as_str()
+        ))),
     }
 }
 
-fn public(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
+fn public_link(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     let Some(base) = &s3.public_url else {
         return Err(Error::unsupported(
-            "no public links: set public_url to where the bucket is publicly shown, or ask for a signed link (expires_in)",
+            "public links need the option public_url: set it to the public URL of the bucket, or request a signed link (expires_in)",
         ));
     };
     let mut link = base.link(key);
@@ -39,7 +44,7 @@ fn public(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     Ok(link)
 }
 
-fn signed(
+fn signed_link(
     s3: &Shared,
     key: &Key,
     options: &UrlOptions,
@@ -77,8 +82,8 @@ fn signed(
     Ok(link)
 }
 
-/// What an upload has to say, by name: what it is bound to, and what every object of the storage is
-/// saved with.
+/// Returns the headers that an upload must contain: those that the link binds it to, and those of
+/// the driver's object options.
 fn upload_headers(object_headers: &HeaderMap, options: &UrlOptions) -> Vec<(String, String)> {
     let mut headers: Vec<_> = object_headers
         .iter()

@@ -1,38 +1,40 @@
-//! `list`: pages of 1,000 keys, the next one on its way while one is read.
+//! `list`: pages of 1,000 keys. The next page is requested while one is read.
 
 use std::collections::VecDeque;
 
 use futures_util::{StreamExt, stream};
 use http::Method;
 use percent_encoding::percent_decode_str;
+use storage_client::parse_etag;
 use storage_core::{
     Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, parse_time,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
-use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::xml;
 
-/// How many pages in a row may bring no new name. Services send empty pages that are truncated, as
-/// where many names were deleted lately; one that never sends anything else would not let a listing
-/// end.
+/// The largest number of consecutive pages without a new name. Services send empty truncated pages
+/// where many names were deleted lately. The limit ends a listing that would otherwise never end.
 pub(crate) const MAX_PAGES_WITHOUT_PROGRESS: usize = 100;
 
 pub(crate) fn list(s3: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
     let listing = Listing {
-        asked_for: AskedFor {
+        list_request: ListRequest {
             client: s3.client.clone(),
             prefix: prefix.as_str().to_owned(),
             delimiter: options.delimiter.clone(),
-            start_after: options.start_after.clone().filter(|after| !is_before_all(after, prefix)),
+            start_after: options
+                .start_after
+                .clone()
+                .filter(|after| !precedes_prefix(after, prefix)),
         },
-        next: Next::Page(None),
+        next: NextPage::Unsent(None),
         page: VecDeque::new(),
         last: None,
-        pages: Pages::default(),
+        pages: PageCounter::default(),
     };
     let entries = stream::unfold(Some(listing), |listing| async move {
         let mut listing = listing?;
@@ -45,29 +47,28 @@ pub(crate) fn list(s3: &Shared, prefix: &Prefix, options: &ListOptions) -> Entry
     entries.boxed()
 }
 
-/// Returns whether all names that begin with the prefix sort after this one. It excludes none of
-/// them then and is not sent, because Garage lists nothing for it.
-fn is_before_all(start_after: &str, prefix: &Prefix) -> bool {
+/// Whether all names below the prefix sort after this one. Such a `start_after` excludes nothing
+/// and is not sent, because Garage would list nothing.
+fn precedes_prefix(start_after: &str, prefix: &Prefix) -> bool {
     start_after.is_empty() || start_after < prefix.as_str()
 }
 
-/// Counts the pages of a listing since the last one that brought something new, whatever their
-/// tokens are.
+/// Counts the pages of a listing since the last page with a new name.
 #[derive(Debug, Default)]
-pub(crate) struct Pages {
+pub(crate) struct PageCounter {
     without_progress: usize,
 }
 
-impl Pages {
+impl PageCounter {
     /// Counts a page before it is read.
     ///
     /// # Errors
-    /// `Unexpected` after [`MAX_PAGES_WITHOUT_PROGRESS`] pages that brought nothing new.
-    pub(crate) fn page(&mut self) -> Result<()> {
+    /// `Unexpected` after [`MAX_PAGES_WITHOUT_PROGRESS`] pages without a new name.
+    pub(crate) fn count_page(&mut self) -> Result<()> {
         if self.without_progress == MAX_PAGES_WITHOUT_PROGRESS {
             let message = format!(
-                "the service sent {MAX_PAGES_WITHOUT_PROGRESS} pages in a row without a new name and says that there \
-                 are more: the listing is given up"
+                "the service sent {MAX_PAGES_WITHOUT_PROGRESS} consecutive pages without a new name \
+                 and announced more: the listing is aborted"
             );
             return Err(Error::new(ErrorKind::Unexpected, message));
         }
@@ -75,56 +76,56 @@ impl Pages {
         Ok(())
     }
 
-    /// Notes that the present page has brought something new.
-    pub(crate) fn progress(&mut self) {
+    /// Records that the current page contains a new name.
+    pub(crate) fn record_progress(&mut self) {
         self.without_progress = 0;
     }
 }
 
-/// What every page of a listing has in common.
+/// The parameters that all pages of a listing share.
 #[derive(Clone)]
-struct AskedFor {
+struct ListRequest {
     client: Client,
     prefix: String,
     delimiter: Option<String>,
     start_after: Option<String>,
 }
 
-/// A listing under way.
+/// A listing in progress.
 struct Listing {
-    asked_for: AskedFor,
-    next: Next,
-    page: VecDeque<Listed>,
-    /// The last name, to see that they come in order.
+    list_request: ListRequest,
+    next: NextPage,
+    page: VecDeque<ListedName>,
+    /// The last name, to verify the order.
     last: Option<Vec<u8>>,
-    pages: Pages,
+    pages: PageCounter,
 }
 
-/// Where the next page comes from.
-enum Next {
-    /// A request that has not been sent, with the token of the page before.
-    Page(Option<String>),
-    /// A request that is on its way.
-    OnItsWay(AbortOnDropHandle<Result<Page>>),
-    /// There is none.
+/// The source of the next page.
+enum NextPage {
+    /// A request that has not been sent, with the continuation token.
+    Unsent(Option<String>),
+    /// A request in flight.
+    InFlight(AbortOnDropHandle<Result<Page>>),
+    /// The listing has no further page.
     None,
 }
 
-/// A page, with the token for the next.
+/// A page, with the token of the next one.
 struct Page {
-    listed: VecDeque<Listed>,
+    listed: VecDeque<ListedName>,
     next: Option<String>,
 }
 
-/// A name as the service has it, which may be no key, and what it stands for.
-struct Listed {
+/// A name of the service, which may not be a valid key, and its object unless it is a prefix.
+struct ListedName {
     name: String,
-    object: Option<xml::Listed>,
-    /// The bytes of a name that is not UTF-8, which `name` shows as well as it can.
+    object: Option<xml::ListedObject>,
+    /// The bytes of a name that is not UTF-8. `name` is then its lossy form.
     raw: Option<Vec<u8>>,
 }
 
-impl Listed {
+impl ListedName {
     fn bytes(&self) -> &[u8] {
         self.raw.as_deref().unwrap_or(self.name.as_bytes())
     }
@@ -134,9 +135,9 @@ impl Listing {
     async fn next(&mut self) -> Result<Option<Result<Entry>>> {
         loop {
             while let Some(listed) = self.page.pop_front() {
-                // A rolled-up name can come before `start_after` while keys below it come after.
+                // A prefix may sort before `start_after` while keys below it sort after it.
                 if self
-                    .asked_for
+                    .list_request
                     .start_after
                     .as_deref()
                     .is_some_and(|after| listed.bytes() <= after.as_bytes())
@@ -144,39 +145,37 @@ impl Listing {
                     continue;
                 }
                 self.check_order(listed.bytes())?;
-                self.pages.progress();
+                self.pages.record_progress();
                 return Ok(Some(entry(listed)));
             }
-            let page = match std::mem::replace(&mut self.next, Next::None) {
-                Next::Page(token) => self.asked_for.page(token.as_deref()).await?,
-                Next::OnItsWay(task) => task.await.map_err(|join| {
-                    Error::unexpected("asking for a page did not finish", join)
+            let page = match std::mem::replace(&mut self.next, NextPage::None) {
+                NextPage::Unsent(token) => self.list_request.page(token.as_deref()).await?,
+                NextPage::InFlight(task) => task.await.map_err(|join| {
+                    Error::unexpected("requesting a page did not finish", join)
                 })??,
-                Next::None => return Ok(None),
+                NextPage::None => return Ok(None),
             };
-            self.pages.page()?;
+            self.pages.count_page()?;
             self.page = page.listed;
             if let Some(token) = page.next {
-                let asked_for = self.asked_for.clone();
-                let task = tokio::spawn(async move { asked_for.page(Some(&token)).await });
-                self.next = Next::OnItsWay(AbortOnDropHandle::new(task));
+                let list_request = self.list_request.clone();
+                let task = tokio::spawn(async move { list_request.page(Some(&token)).await });
+                self.next = NextPage::InFlight(AbortOnDropHandle::new(task));
             }
         }
     }
 
-    /// The contract promises byte order, and callers that merge listings rely on it.
+    /// Verifies the byte order, which the contract promises and merging callers rely on.
     fn check_order(&mut self, name: &[u8]) -> Result<()> {
         if self.last.as_deref().is_some_and(|last| name <= last) {
-            return Err(Error::unsupported(
-                "this service does not list in the order of bytes, as S3 does",
-            ));
+            return Err(Error::unsupported("this service does not list in byte order, as S3 does"));
         }
         self.last = Some(name.to_vec());
         Ok(())
     }
 }
 
-impl AskedFor {
+impl ListRequest {
     async fn page(&self, token: Option<&str>) -> Result<Page> {
         let mut request =
             Request::new(Method::GET, "").query("list-type", "2").query("encoding-type", "url");
@@ -192,31 +191,34 @@ impl AskedFor {
             (None, None) => {}
         }
         let document = self.client.document(&request).await.map_err(|failed| failed.error)?;
-        let listing: xml::Listing = xml::answer("ListBucketResult", &document.body)?;
+        let listing: xml::Listing = xml::read_response("ListBucketResult", &document.body)?;
         let next = match (listing.is_truncated, &listing.next_continuation_token) {
             (true, None) => {
                 return Err(Error::new(
                     ErrorKind::Unexpected,
-                    "a page of the listing does not say how it goes on",
+                    "a truncated page of the listing has no continuation token",
                 ));
             }
             (true, Some(next)) if Some(next.as_str()) == token => {
-                return Err(Error::new(ErrorKind::Unexpected, "the listing goes in a circle"));
+                return Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "the listing repeats its continuation token",
+                ));
             }
             (true, next) => next.clone(),
             (false, _) => None,
         };
-        Ok(Page { listed: names(listing), next })
+        Ok(Page { listed: names_of_page(listing), next })
     }
 }
 
-/// Objects and rolled-up prefixes of a page, in one order.
-fn names(listing: xml::Listing) -> VecDeque<Listed> {
-    // A service that does not know the parameter `encoding-type` does not say that it followed it.
+/// Returns the objects and prefixes of a page in one order.
+fn names_of_page(listing: xml::Listing) -> VecDeque<ListedName> {
+    // A service that does not support `encoding-type` omits it from the response.
     let is_encoded = listing.encoding_type.as_deref() == Some("url");
     let named = |name: String, object| match is_encoded {
-        true => decoded(&name, object),
-        false => Listed { name, object, raw: None },
+        true => decode_name(&name, object),
+        false => ListedName { name, object, raw: None },
     };
     let is_mixed = !listing.contents.is_empty() && !listing.common_prefixes.is_empty();
     let objects = listing
@@ -231,13 +233,13 @@ fn names(listing: xml::Listing) -> VecDeque<Listed> {
     names.into()
 }
 
-/// As forms encode text, which is how S3 does it: a plus sign is a space.
-fn decoded(name: &str, object: Option<xml::Listed>) -> Listed {
+/// Decodes a name. S3 encodes names as forms do: a plus sign is a space.
+fn decode_name(name: &str, object: Option<xml::ListedObject>) -> ListedName {
     let spaced = name.replace('+', " ");
     let bytes = percent_decode_str(&spaced);
     match bytes.clone().decode_utf8() {
-        Ok(name) => Listed { name: name.into_owned(), object, raw: None },
-        Err(_) => Listed {
+        Ok(name) => ListedName { name: name.into_owned(), object, raw: None },
+        Err(_) => ListedName {
             name: bytes.clone().decode_utf8_lossy().into_owned(),
             object,
             raw: Some(bytes.collect()),
@@ -245,14 +247,14 @@ fn decoded(name: &str, object: Option<xml::Listed>) -> Listed {
     }
 }
 
-/// What a name stands for. One that is not valid does not end the listing.
-fn entry(listed: Listed) -> Result<Entry> {
+/// Converts a name to an entry. The listing continues after an invalid name.
+fn entry(listed: ListedName) -> Result<Entry> {
     let name = listed.name.clone();
     valid_entry(listed).map_err(|error| error.with_key(name).with_listing_continues(true))
 }
 
-fn valid_entry(listed: Listed) -> Result<Entry> {
-    let Listed { name, object, raw } = listed;
+fn valid_entry(listed: ListedName) -> Result<Entry> {
+    let ListedName { name, object, raw } = listed;
     if raw.is_some() {
         return Err(Error::new(ErrorKind::InvalidKey, "the name is not UTF-8"));
     }
@@ -263,7 +265,7 @@ fn valid_entry(listed: Listed) -> Result<Entry> {
         return Prefix::new(name).map(Entry::FolderMarker);
     }
     let mut entry = ObjectEntry::new(Key::new(name)?, object.size);
-    entry.etag = headers::etag_of(&object.etag);
+    entry.etag = parse_etag(&object.etag);
     entry.last_modified = parse_time(&object.last_modified).ok();
     Ok(Entry::Object(entry))
 }
@@ -274,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_start_after_that_excludes_no_name_is_recognised() {
-        let is_before = |after, prefix| is_before_all(after, &Prefix::new(prefix).unwrap());
+        let is_before = |after, prefix| precedes_prefix(after, &Prefix::new(prefix).unwrap());
         assert!(
             is_before("", "")
                 && is_before("", "b/")

@@ -1,62 +1,75 @@
-//! `open`: one GET, whose body goes on where a connection breaks off.
+//! `open`: one GET, whose body resumes if a connection breaks off.
 
 use std::ops::Range;
 
-use futures_util::stream;
-use http::header::IF_NONE_MATCH;
+use http::header::{CONTENT_LENGTH, IF_NONE_MATCH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use storage_client::open_headers;
+use storage_client::{
+    BodyEnd, Response, Spooled, body_end, content_length, content_range, content_range_size,
+    header_value, open_headers,
+};
 use storage_core::{
     ByteRange, Checksums, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result,
 };
 
 use crate::body::Body;
-use crate::client::Answer;
 use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
-use crate::spool::{self, Spooled};
 use crate::stat::{CHECKSUM_MODE, stat};
 
+/// The largest object without a length that is collected in a temporary file, in bytes.
+pub(crate) const MAX_SPOOLED: u64 = 1024 * 1024 * 1024;
+/// The limit for all such objects of a driver, in bytes.
+pub(crate) const MAX_SPOOLED_TOTAL: u64 = 2 * MAX_SPOOLED;
+/// The advice of errors about a missing length.
+pub(crate) const SEND_LENGTH: &str =
+    "configure the service, or the proxy in front of it, to send Content-Length";
+
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
-    let answer = match s3.client.send(&request(s3, key, options)?).await {
-        Ok(answer) => answer,
-        Err(failed) => return Err(explained(s3, key, options, failed.error).await),
+    let response = match s3.client.send(&request(s3, key, options)?).await {
+        Ok(response) => response,
+        Err(failed) => return Err(check_conditions_first(s3, key, options, failed.error).await),
     };
-    let Some((range, size)) = extent(&answer, options.range)? else {
+    let Some((range, size)) = extent(&response, options.range)? else {
         return if options.allow_unknown_size {
-            passed_on(key, options, answer)
+            open_with_unknown_size(key, options, response)
         } else {
-            collected(s3, key, options, answer).await
+            open_spooled(s3, key, options, response).await
         };
     };
-    let meta = headers::to_meta(key.clone(), size, &answer.headers);
-    // Not every service heeds every condition.
+    let meta = headers::to_object_meta(key.clone(), size, &response.headers);
+    // Some services ignore conditions.
     options.check(&meta)?;
-    let body = Body::new(s3, &meta, range.clone(), answer);
+    let body = Body::new(s3, &meta, range.clone(), response);
     Ok(Object::from_stream(meta, range, body.into_stream()))
 }
 
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
     let mut request =
-        Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.abilities.sends_stored_encoding);
-    if options.range.is_none() && s3.checking.headers {
-        // S3 keeps checksums of whole objects.
+        Request::new(Method::GET, key.as_str()).accepts_gzip(!s3.features.sends_stored_encoding);
+    if options.range.is_none() && s3.checksum_policy.headers {
+        // S3 stores checksums of whole objects only.
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
     }
     let mut conditions = open_headers(options)?;
     if let Some(etag) = &options.if_none_match {
-        // The comparison is the weak one (RFC 9110, section 13.1.2), and all ETags of S3 are
-        // strong: some services compare the text.
+        // If-None-Match compares weakly (RFC 9110, section 13.1.2). Some services compare the text,
+        // and every ETag of S3 is strong.
         let etag = ETag::strong(etag.opaque())?;
-        conditions.insert(IF_NONE_MATCH, headers::header_value(&etag.to_string())?);
+        conditions.insert(IF_NONE_MATCH, header_value(&etag.to_string())?);
     }
     Ok(request.headers(conditions))
 }
 
-/// Conditions are evaluated before the range (RFC 9110, section 13.2.2). Some services do not, so
-/// that a range that the object does not have, asked for on a condition, is looked at once more.
-async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) -> Error {
+/// Returns the error of an unmet condition in place of an unsatisfiable range, because conditions
+/// are evaluated first (RFC 9110, section 13.2.2). Some services evaluate the range first.
+async fn check_conditions_first(
+    s3: &Shared,
+    key: &Key,
+    options: &OpenOptions,
+    error: Error,
+) -> Error {
     match error.kind() {
         ErrorKind::NotModified => Error::new(ErrorKind::NotModified, "the object has not changed"),
         ErrorKind::RangeNotSatisfiable if options.is_conditional() => {
@@ -69,63 +82,73 @@ async fn explained(s3: &Shared, key: &Key, options: &OpenOptions, error: Error) 
     }
 }
 
-/// Streams an object whose response has no `Content-Length`, for a caller that needs no size. A
-/// body that breaks off is not taken up again, because no range of it can be asked for.
-fn passed_on(key: &Key, options: &OpenOptions, answer: Answer) -> Result<Object> {
-    spool::check_end(&answer.headers)?;
-    let meta = decoded_meta(key, ObjectMeta::UNKNOWN_SIZE, &answer.headers);
+/// Streams an object whose response has no `Content-Length`, if the caller allows an unknown size.
+/// The body cannot resume, because a range of it cannot be requested.
+fn open_with_unknown_size(key: &Key, options: &OpenOptions, response: Response) -> Result<Object> {
+    check_body_end(&response.headers)?;
+    let meta = meta_without_checksums(key, ObjectMeta::UNKNOWN_SIZE, &response.headers);
     options.check(&meta)?;
-    let chunks = stream::try_unfold(answer, |mut answer| async move {
-        let chunk = answer.next().await?;
-        Ok(chunk.map(|chunk| (chunk, answer)))
-    });
-    Ok(Object::from_stream_of_unknown_size(meta, chunks))
+    Ok(Object::from_stream_of_unknown_size(meta, response.body.into_stream()))
 }
 
-/// Collects an object whose response has no `Content-Length`, as where a service or a proxy decodes
-/// it on the way.
-async fn collected(
+/// A chunked body has an end of its own (RFC 9112, section 7.1). A body that ends with its
+/// connection may be incomplete.
+///
+/// # Errors
+/// `Unsupported` for such a body, and for one that is compressed for its transfer.
+fn check_body_end(headers: &HeaderMap) -> Result<()> {
+    match body_end(headers)? {
+        BodyEnd::LastChunk => Ok(()),
+        BodyEnd::Close => Err(Error::unsupported(format!(
+            "the response has neither Content-Length nor chunks, so a broken connection would look \
+             like its end: {SEND_LENGTH}"
+        ))),
+    }
+}
+
+/// Collects an object whose response has no `Content-Length` in a temporary file. A service or a
+/// proxy that decodes an object sends such a response.
+async fn open_spooled(
     s3: &Shared,
     key: &Key,
     options: &OpenOptions,
-    answer: Answer,
+    mut response: Response,
 ) -> Result<Object> {
-    let headers = answer.headers.clone();
-    // Fails before the bytes are waited for.
-    options.check(&headers::to_meta(key.clone(), 0, &headers))?;
-    let Spooled { file, size, rooms } = spool::collect(s3, answer).await?;
-    let meta = decoded_meta(key, size, &headers);
+    let headers = response.headers.clone();
+    // Fails before the body is received.
+    options.check(&headers::to_object_meta(key.clone(), 0, &headers))?;
+    check_body_end(&headers)?;
+    let Spooled { file, size, reservation } = s3.spool.collect(&mut response.body).await?;
+    let meta = meta_without_checksums(key, size, &headers);
     let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
-    Ok(Object::from_file(meta, range, file).with_guard(rooms))
+    Ok(Object::from_file(meta, range, file).with_guard(reservation))
 }
 
-/// The metadata of an object that was perhaps decoded on the way: checksums of the stored bytes say
-/// nothing about it.
-fn decoded_meta(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
-    let mut meta = headers::to_meta(key.clone(), size, headers);
+/// Returns metadata without checksums, because they belong to the stored bytes, and the body may
+/// have been decoded on the way.
+fn meta_without_checksums(key: &Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
+    let mut meta = headers::to_object_meta(key.clone(), size, headers);
     meta.checksums = Checksums::new();
     meta
 }
 
-/// The positions of the answer's bytes and the size of the whole object, checked against what was
-/// asked for. `None` for a response that does not say how long it is.
-fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
-    let told = match answer.status {
-        StatusCode::PARTIAL_CONTENT => headers::content_range(&answer.headers),
-        _ => match headers::content_length(&answer.headers) {
-            Some(size) => Some((0..size, size)),
-            None if headers::has_content_length(&answer.headers) => None,
-            None => return Ok(None),
-        },
+/// Returns the positions of the response's bytes and the size of the whole object, after comparing
+/// them with the requested range. Returns `None` if the response states no length.
+fn extent(response: &Response, wanted: Option<ByteRange>) -> Result<Option<(Range<u64>, u64)>> {
+    let stated = match response.status {
+        // A body that is shorter than its range resumes, so that its length is not compared.
+        StatusCode::PARTIAL_CONTENT => content_range(&response.headers),
+        _ if has_no_length(&response.headers) => return Ok(None),
+        _ => content_length(&response.headers).map(|size| (0..size, size)),
     };
-    let Some((range, size)) = told else {
-        // Garage sends positions of an empty object too (`bytes 0-18446744073709551615/0`).
-        if let (Some(wanted), Some(size)) = (wanted, headers::content_range_size(&answer.headers)) {
+    let Some((range, size)) = stated else {
+        // Garage sends positions for an empty object too (`bytes 0-18446744073709551615/0`).
+        if let (Some(wanted), Some(size)) = (wanted, content_range_size(&response.headers)) {
             wanted.resolve(size)?;
         }
         return Err(Error::new(
             ErrorKind::Unexpected,
-            "the service does not tell which bytes it sends",
+            "the response does not state which bytes it contains",
         ));
     };
     let expected = match wanted {
@@ -133,10 +156,15 @@ fn extent(answer: &Answer, wanted: Option<ByteRange>) -> Result<Option<(Range<u6
         None => 0..size,
     };
     if range != expected {
-        let message = format!(
-            "the service sends the bytes {range:?} of {size}, not {expected:?} as it was asked to"
-        );
+        let message =
+            format!("the response contains the bytes {range:?} of {size} in place of {expected:?}");
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
     Ok(Some((range, size)))
+}
+
+/// Whether a response has no length. Beside a transfer coding, a length has no meaning (RFC 9112,
+/// section 6.3).
+fn has_no_length(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) || !headers.contains_key(CONTENT_LENGTH)
 }

@@ -1,4 +1,4 @@
-//! [`Parts`]: a payload, cut into the parts of an upload.
+//! [`PartReader`]: splits a payload into the parts of an upload.
 
 use std::time::Duration;
 
@@ -6,79 +6,81 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use storage_core::{Checksums, PayloadStream, Result};
 
-use crate::budget::{Budget, Room};
+use crate::budget::{Budget, Reservation};
 use crate::request::Chunks;
 
-/// Chunks from this size on are sent as they are; smaller ones are gathered, lest a part be made of
-/// thousands, each keeping a larger buffer alive.
-const LARGE: usize = 32 * 1024;
-/// How much is gathered at a time.
-const GATHERED: usize = 1024 * 1024;
-/// For how long a payload that yields nothing keeps its place.
-const STALL: Duration = Duration::from_secs(1);
+/// A chunk of at least this size, in bytes, is sent as it is. Smaller chunks are copied together,
+/// so that a part does not consist of thousands of chunks, each of which keeps a larger buffer
+/// alive.
+const MIN_SEPARATE_CHUNK: usize = 32 * 1024;
+/// How many bytes of small chunks are copied into one buffer.
+const BUFFER_SIZE: usize = 1024 * 1024;
+/// A payload that yields nothing for this long gives its reservation back.
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes of a payload, with the room they take.
+/// Bytes of a payload, with the memory reserved for them.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
     pub(crate) chunks: Chunks,
-    /// `None` for bytes that were in memory before, and where a payload stalled.
-    pub(crate) room: Option<Room>,
+    /// `None` for bytes that were in memory before, and for a payload that stalled.
+    pub(crate) reservation: Option<Reservation>,
 }
 
-/// Where the bytes come from.
-enum Source {
+/// The source of the bytes.
+enum ByteSource {
     Memory(Bytes),
     Stream(PayloadStream),
 }
 
-/// A payload, cut into parts.
-pub(crate) struct Parts {
-    source: Source,
-    /// What was read beyond the last part.
+/// Reads a payload part by part.
+pub(crate) struct PartReader {
+    source: ByteSource,
+    /// Bytes that were read beyond the last part.
     rest: Bytes,
     budget: Budget,
 }
 
-impl Parts {
-    /// Bytes in memory, whose checks have run. Cutting them copies nothing.
-    pub(crate) fn of_bytes(bytes: Bytes, budget: &Budget) -> Self {
-        Self { source: Source::Memory(bytes), rest: Bytes::new(), budget: budget.clone() }
+impl PartReader {
+    /// Reads bytes in memory that were checked. Splitting them copies nothing.
+    pub(crate) fn from_bytes(bytes: Bytes, budget: &Budget) -> Self {
+        Self { source: ByteSource::Memory(bytes), rest: Bytes::new(), budget: budget.clone() }
     }
 
-    /// A stream, checked as it passes.
-    pub(crate) fn of_stream(stream: PayloadStream, budget: &Budget) -> Self {
-        Self { source: Source::Stream(stream), rest: Bytes::new(), budget: budget.clone() }
+    /// Reads a stream that checks itself.
+    pub(crate) fn from_stream(stream: PayloadStream, budget: &Budget) -> Self {
+        Self { source: ByteSource::Stream(stream), rest: Bytes::new(), budget: budget.clone() }
     }
 
-    /// The next `size` bytes; fewer at the end only.
+    /// Returns the next `size` bytes, or fewer at the end.
     ///
-    /// Waits for room before it gathers, so that many saves at once do not take all memory. A
-    /// payload that stalls on the way gives its room back: it must not hold up others.
+    /// Waits for memory before it buffers. A payload that stalls gives its reservation back, so
+    /// that it does not block other saves.
     pub(crate) async fn next(&mut self, size: u64) -> Result<Part> {
         let wanted = usize::try_from(size).unwrap_or(usize::MAX);
         let stream = match &mut self.source {
-            Source::Memory(bytes) => {
+            ByteSource::Memory(bytes) => {
                 let part = bytes.split_to(bytes.len().min(wanted));
-                return Ok(Part { chunks: part.into(), room: None });
+                return Ok(Part { chunks: part.into(), reservation: None });
             }
-            Source::Stream(stream) => stream,
+            ByteSource::Stream(stream) => stream,
         };
         if self.rest.is_empty() {
-            // Nobody who has nothing yet takes room.
+            // Memory is reserved only once there is a first byte.
             self.rest = stream.try_next().await?.unwrap_or_default();
         }
-        let mut room = if self.rest.is_empty() { None } else { self.budget.wait(size).await };
-        let mut gathered = Gathered::default();
+        let mut reservation =
+            if self.rest.is_empty() { None } else { self.budget.reserve(size).await };
+        let mut buffer = ChunkBuffer::default();
         loop {
-            let take = self.rest.len().min(wanted - gathered.len);
-            gathered.push(self.rest.split_to(take));
-            if gathered.len == wanted {
+            let take = self.rest.len().min(wanted - buffer.len);
+            buffer.push(self.rest.split_to(take));
+            if buffer.len == wanted {
                 break;
             }
-            let next = match tokio::time::timeout(STALL, stream.try_next()).await {
+            let next = match tokio::time::timeout(STALL_TIMEOUT, stream.try_next()).await {
                 Ok(next) => next?,
                 Err(_) => {
-                    room = None;
+                    reservation = None;
                     stream.try_next().await?
                 }
             };
@@ -87,14 +89,14 @@ impl Parts {
                 None => break,
             }
         }
-        Ok(Part { chunks: gathered.finish(), room })
+        Ok(Part { chunks: buffer.finish(), reservation })
     }
 
-    /// Whether all has been read, and the payload's checks held.
+    /// Returns whether all bytes were read, and fails if a check of the payload does.
     pub(crate) async fn is_at_end(&mut self) -> Result<bool> {
         match &mut self.source {
-            Source::Memory(bytes) => Ok(bytes.is_empty()),
-            Source::Stream(stream) => {
+            ByteSource::Memory(bytes) => Ok(bytes.is_empty()),
+            ByteSource::Stream(stream) => {
                 if self.rest.is_empty() {
                     self.rest = stream.try_next().await?.unwrap_or_default();
                 }
@@ -103,57 +105,57 @@ impl Parts {
         }
     }
 
-    /// The same, for whoever holds a part until it is known: a payload that stalls gives the part's
-    /// room back.
+    /// Does the same as [`is_at_end`](Self::is_at_end) while a part is kept. If the payload stalls,
+    /// the part's reservation is given back.
     pub(crate) async fn is_at_end_after(&mut self, part: &mut Part) -> Result<bool> {
-        if let Ok(known) = tokio::time::timeout(STALL, self.is_at_end()).await {
+        if let Ok(known) = tokio::time::timeout(STALL_TIMEOUT, self.is_at_end()).await {
             return known;
         }
-        part.room = None;
+        part.reservation = None;
         self.is_at_end().await
     }
 
-    /// What the stream's checks computed, at its end.
+    /// Returns the checksums that the stream computed, at its end.
     pub(crate) fn checksums(&self) -> Option<&Checksums> {
         match &self.source {
-            Source::Memory(_) => None,
-            Source::Stream(stream) => stream.checksums(),
+            ByteSource::Memory(_) => None,
+            ByteSource::Stream(stream) => stream.checksums(),
         }
     }
 }
 
-/// Chunks on their way into a part.
+/// Collects the chunks of one part.
 #[derive(Default)]
-struct Gathered {
+struct ChunkBuffer {
     chunks: Vec<Bytes>,
-    /// A small chunk that is not copied unless another follows.
-    lone: Bytes,
+    /// A small chunk, which is copied only if another one follows.
+    single: Bytes,
     small: BytesMut,
     len: usize,
 }
 
-impl Gathered {
+impl ChunkBuffer {
     fn push(&mut self, chunk: Bytes) {
         self.len += chunk.len();
-        if chunk.len() >= LARGE {
+        if chunk.len() >= MIN_SEPARATE_CHUNK {
             self.flush();
             self.chunks.push(chunk);
-        } else if self.small.is_empty() && self.lone.is_empty() {
-            self.lone = chunk;
+        } else if self.small.is_empty() && self.single.is_empty() {
+            self.single = chunk;
         } else {
-            let lone = std::mem::take(&mut self.lone);
-            self.small.extend_from_slice(&lone);
+            let single = std::mem::take(&mut self.single);
+            self.small.extend_from_slice(&single);
             self.small.extend_from_slice(&chunk);
-            if self.small.len() >= GATHERED {
+            if self.small.len() >= BUFFER_SIZE {
                 self.flush();
             }
         }
     }
 
     fn flush(&mut self) {
-        let lone = std::mem::take(&mut self.lone);
+        let single = std::mem::take(&mut self.single);
         let small = self.small.split().freeze();
-        self.chunks.extend([lone, small].into_iter().filter(|chunk| !chunk.is_empty()));
+        self.chunks.extend([single, small].into_iter().filter(|chunk| !chunk.is_empty()));
     }
 
     fn finish(mut self) -> Chunks {
@@ -169,12 +171,12 @@ mod tests {
 
     use super::*;
 
-    fn parts(chunks: Vec<Bytes>) -> Parts {
+    fn parts(chunks: Vec<Bytes>) -> PartReader {
         let payload = Payload::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, Error>)));
-        Parts::of_stream(payload.into_stream(), &Budget::new(u64::MAX))
+        PartReader::from_stream(payload.into_stream(), &Budget::new(u64::MAX))
     }
 
-    async fn all(mut parts: Parts, size: u64) -> Vec<Vec<u8>> {
+    async fn all(mut parts: PartReader, size: u64) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         loop {
             let part = parts.next(size).await.unwrap();
@@ -200,14 +202,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_on_the_border_of_a_part_makes_no_empty_part() {
+    async fn a_payload_that_ends_with_a_part_causes_no_empty_part() {
         let chunks = vec![Bytes::from(vec![1; 10]), Bytes::from(vec![2; 10])];
         assert_eq!(all(parts(chunks), 10).await.len(), 2);
         assert_eq!(all(parts(Vec::new()), 10).await, [Vec::<u8>::new()]);
     }
 
     #[tokio::test]
-    async fn a_chunk_that_stands_alone_is_not_copied() {
+    async fn a_single_chunk_is_not_copied() {
         let chunk = Bytes::from(vec![1; 10]);
         let address = chunk.as_ptr();
         let part = parts(vec![chunk]).next(100).await.unwrap();
@@ -215,14 +217,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_payload_that_stalls_gives_its_room_back() {
+    async fn a_payload_that_stalls_gives_its_reservation_back() {
         let budget = Budget::new(100);
         let chunks =
             stream::iter([Ok::<_, Error>(Bytes::from_static(b"x"))]).chain(stream::pending());
-        let mut stalled = Parts::of_stream(Payload::from_stream(chunks).into_stream(), &budget);
+        let mut stalled =
+            PartReader::from_stream(Payload::from_stream(chunks).into_stream(), &budget);
         let waiting = tokio::spawn(async move { stalled.next(100).await.map(|_| ()) });
-        // There is room for one only.
-        assert!(budget.wait(100).await.is_some());
+        // Only one reservation fits.
+        assert!(budget.reserve(100).await.is_some());
         waiting.abort();
     }
 

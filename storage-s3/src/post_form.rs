@@ -1,4 +1,4 @@
-//! Signed forms, by which a browser uploads straight to S3 ("Browser-Based Uploads Using POST").
+//! Signed forms for uploads from a browser ("Browser-Based Uploads Using POST").
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,46 +13,46 @@ use url::Url;
 use crate::shared::Shared;
 use crate::signing::SigningWindow;
 
-/// What the browser puts the file's name for.
-const FILE_NAME: &str = "${filename}";
-/// The type of what has no other.
-const ANY_TYPE: &str = "application/octet-stream";
+/// The text that the service replaces with the file's name.
+const FILE_NAME_VARIABLE: &str = "${filename}";
+/// The content type of an upload without one.
+const DEFAULT_TYPE: &str = "application/octet-stream";
 
-/// A form for an upload under the key, or below it.
-pub(crate) fn signed(
+/// Signs a form for an upload to the key, or to any name below it.
+pub(crate) fn signed_form(
     s3: &Shared,
     key: &Key,
     options: &UrlOptions,
     window: SigningWindow,
     credential: &AwsCredential,
 ) -> Result<Link> {
-    if !s3.abilities.forms {
+    if !s3.features.forms {
         return Err(Error::unsupported(
-            "this service takes no uploads by form: make a link for PUT",
+            "this service does not support upload forms: create a link for PUT",
         ));
     }
-    let scope = Scope::new(window, s3.client.region());
-    if key.as_str().contains(FILE_NAME) {
-        return Err(has_file_name("the key"));
+    let scope = CredentialScope::new(window, s3.client.region());
+    if key.as_str().contains(FILE_NAME_VARIABLE) {
+        return Err(contains_file_name("the key"));
     }
     let mut form = Form::default();
-    form.exactly("bucket", s3.client.bucket().name(), false);
+    form.require("bucket", s3.client.bucket().name(), false);
     if options.any_name {
-        form.beginning_with("key", &format!("{key}/"));
-        form.fields.push(("key".to_owned(), format!("{key}/{FILE_NAME}")));
+        form.require_prefix("key", &format!("{key}/"));
+        form.fields.push(("key".to_owned(), format!("{key}/{FILE_NAME_VARIABLE}")));
     } else {
-        form.exactly("key", key.as_str(), true);
+        form.require("key", key.as_str(), true);
     }
     match (options.content_type_prefix(), &options.content_type) {
-        // Which one it is the page has to say, in a field of its own.
-        (Some(prefix), _) => form.beginning_with("Content-Type", prefix),
-        (None, Some(exact)) => form.exactly("Content-Type", exact, true),
-        // Any type, and a field for those who say none: a condition on a field that is missing does
-        // not hold.
+        // The page adds a field with the exact type.
+        (Some(prefix), _) => form.require_prefix("Content-Type", prefix),
+        (None, Some(exact)) => form.require("Content-Type", exact, true),
+        // A condition on a missing field does not hold, so the form contains a field for pages that
+        // add none.
         (None, None) => {
-            form.beginning_with("Content-Type", "");
+            form.require_prefix("Content-Type", "");
             let guess =
-                if options.any_name { ANY_TYPE.to_owned() } else { content_type::of_key(key) };
+                if options.any_name { DEFAULT_TYPE.to_owned() } else { content_type::of_key(key) };
             form.fields.push(("Content-Type".to_owned(), guess));
         }
     }
@@ -60,20 +60,20 @@ pub(crate) fn signed(
         form.conditions.push(json!(["content-length-range", range.start(), range.end()]));
     }
     for (name, value) in &s3.object_headers {
-        // The one header that has another name in a form.
+        // This header has another name in a form.
         let name = if name == "x-amz-acl" { "acl" } else { name.as_str() };
-        form.exactly(name, value.to_str().unwrap_or_default(), true);
+        form.require(name, value.to_str().unwrap_or_default(), true);
     }
-    form.exactly("x-amz-algorithm", "AWS4-HMAC-SHA256", true);
-    form.exactly("x-amz-credential", &format!("{}/{}", credential.key_id, scope.text), true);
-    form.exactly("x-amz-date", &scope.time, true);
+    form.require("x-amz-algorithm", "AWS4-HMAC-SHA256", true);
+    form.require("x-amz-credential", &format!("{}/{}", credential.key_id, scope.text), true);
+    form.require("x-amz-date", &scope.time, true);
     if let Some(token) = &credential.token {
-        form.exactly("x-amz-security-token", token, true);
+        form.require("x-amz-security-token", token, true);
     }
     if let Some((name, _)) =
-        form.fields.iter().find(|(name, value)| name != "key" && value.contains(FILE_NAME))
+        form.fields.iter().find(|(name, value)| name != "key" && value.contains(FILE_NAME_VARIABLE))
     {
-        return Err(has_file_name(&format!("the field {name}")));
+        return Err(contains_file_name(&format!("the field {name}")));
     }
     let policy = json!({ "expiration": scope.until, "conditions": form.conditions });
     let policy = BASE64.encode(policy.to_string());
@@ -87,15 +87,15 @@ pub(crate) fn signed(
     Ok(link)
 }
 
-/// S3 replaces the text in every field of a form, so the object would get another name, or the
-/// upload be refused.
-fn has_file_name(what: &str) -> Error {
+/// Returns the error for a text that contains the variable. S3 replaces it in every field, so that
+/// the object would get another name or the upload would be refused.
+fn contains_file_name(what: &str) -> Error {
     Error::unsupported(format!(
-        "{what} contains the text {FILE_NAME}, which a service replaces by the file's name in a form: make a link for PUT"
+        "{what} contains the text {FILE_NAME_VARIABLE}, which the service replaces with the file's name in a form: create a link for PUT"
     ))
 }
 
-/// The fields of a form, and what the policy says of them.
+/// The fields of a form and the conditions of its policy.
 #[derive(Default)]
 struct Form {
     fields: Vec<(String, String)>,
@@ -103,7 +103,7 @@ struct Form {
 }
 
 impl Form {
-    fn exactly(&mut self, name: &str, value: &str, is_field: bool) {
+    fn require(&mut self, name: &str, value: &str, is_field: bool) {
         let mut condition = serde_json::Map::new();
         condition.insert(name.to_owned(), Value::from(value));
         self.conditions.push(condition.into());
@@ -112,13 +112,13 @@ impl Form {
         }
     }
 
-    fn beginning_with(&mut self, name: &str, prefix: &str) {
+    fn require_prefix(&mut self, name: &str, prefix: &str) {
         self.conditions.push(json!(["starts-with", format!("${name}"), prefix]));
     }
 }
 
-/// What a signing key is for ("Calculating a Signature").
-struct Scope {
+/// The scope of a signing key ("Calculating a Signature").
+struct CredentialScope {
     date: String,
     time: String,
     until: String,
@@ -126,7 +126,7 @@ struct Scope {
     text: String,
 }
 
-impl Scope {
+impl CredentialScope {
     fn new(window: SigningWindow, region: &str) -> Self {
         let from = window.from.to_zoned(TimeZone::UTC);
         let date = from.strftime("%Y%m%d").to_string();
@@ -151,7 +151,7 @@ impl Scope {
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
         Ok(mac) => mac,
-        // The construction takes a key of any length (RFC 2104, section 2).
+        // HMAC accepts a key of any length (RFC 2104, section 2).
         Err(_) => return Vec::new(),
     };
     mac.update(text);
@@ -166,7 +166,7 @@ mod tests {
 
     /// The example of the documentation ("Example: Browser-Based Upload using HTTP POST").
     #[test]
-    fn the_signature_is_that_of_the_documentations_example() {
+    fn the_signature_equals_that_of_the_documentation() {
         let credential = AwsCredential {
             key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
@@ -177,7 +177,7 @@ mod tests {
         let window = SigningWindow { from, lifetime, until: SystemTime::from(from) + lifetime };
         let policy = "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tldCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAgICB7ImFjbCI6ICJwdWJsaWMtcmVhZCJ9LA0KICAgIHsic3VjY2Vzc19hY3Rpb25fcmVkaXJlY3QiOiAiaHR0cDovL3NpZ3Y0ZXhhbXBsZWJ1Y2tldC5zMy5hbWF6b25hd3MuY29tL3N1Y2Nlc3NmdWxfdXBsb2FkLmh0bWwifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRDb250ZW50LVR5cGUiLCAiaW1hZ2UvIl0sDQogICAgeyJ4LWFtei1tZXRhLXV1aWQiOiAiMTQzNjUxMjM2NTEyNzQifSwNCiAgICB7IngtYW16LXNlcnZlci1zaWRlLWVuY3J5cHRpb24iOiAiQUVTMjU2In0sDQogICAgWyJzdGFydHMtd2l0aCIsICIkeC1hbXotbWV0YS10YWciLCAiIl0sDQoNCiAgICB7IngtYW16LWNyZWRlbnRpYWwiOiAiQUtJQUlPU0ZPRE5ON0VYQU1QTEUvMjAxNTEyMjkvdXMtZWFzdC0xL3MzL2F3czRfcmVxdWVzdCJ9LA0KICAgIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwNCiAgICB7IngtYW16LWRhdGUiOiAiMjAxNTEyMjlUMDAwMDAwWiIgfQ0KICBdDQp9";
         assert_eq!(
-            Scope::new(window, "us-east-1").sign(&credential, policy),
+            CredentialScope::new(window, "us-east-1").sign(&credential, policy),
             "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e"
         );
     }
@@ -203,13 +203,13 @@ mod tests {
             secret_key: "secret".to_owned(),
             token: None,
         };
-        signed(s3.shared(), &Key::new(key).unwrap(), &options, window, &credential)
+        signed_form(s3.shared(), &Key::new(key).unwrap(), &options, window, &credential)
     }
 
-    /// A service replaces the text in every field ("Form fields" of "Browser-Based Uploads Using
-    /// POST").
+    /// "Form fields" of "Browser-Based Uploads Using POST": a service replaces the text in every
+    /// field.
     #[test]
-    fn no_field_of_a_form_contains_the_text_that_stands_for_the_files_name() {
+    fn a_form_field_with_the_file_name_variable_is_refused() {
         let bucket = || crate::S3Builder::new("media");
         for (key, any_name) in
             [("a/${filename}", false), ("${filename}", false), ("a${filename}b", true)]

@@ -1,38 +1,37 @@
-//! [`S3::probe`]: tries what a service does with conditions, checksums, copies and bulk deletes, and finds the profile
-//! that fits.
+//! [`S3::probe`]: tests what a service supports and finds the profile that fits.
 
 mod report;
-mod trial;
+mod run;
 
 use storage_core::{Key, Result, keys};
 
 use crate::driver::S3;
 pub use report::{ProbeFinding, ProbeOutcome, ProbeReport};
-use trial::Trial;
+use run::ProbeRun;
 
-/// The beginning of the names of all objects that a probe makes.
-const NAME: &str = "anystorage-probe-";
+/// The beginning of the names of all objects that a probe creates.
+const NAME_PREFIX: &str = "anystorage-probe-";
 
 impl S3 {
-    /// Tries what the service does, by objects of its own below a prefix (`""` for all of the
+    /// Tests what the service supports with objects of its own below a prefix (`""` for the whole
     /// bucket), and deletes them afterwards. Their names begin with `anystorage-probe-` and 16
     /// random characters.
     ///
-    /// Tries conditional saves (also by 16 writers at once), conditional uploads in parts and
-    /// copies, checksums of saves, copies with other metadata and by ranges, deletion of several
-    /// objects by one request, encryption, and underscores in the names of user metadata. Sends
-    /// about 70 requests, and takes some seconds. The profile of the driver
-    /// ([`quirks`](crate::S3Builder::quirks)) does not change what is tried.
+    /// Tests conditional saves (also by 16 concurrent writers), conditional multipart uploads and
+    /// copies, checksums, copies with other metadata and by ranges, bulk deletes, encryption, and
+    /// underscores in the names of user metadata. Sends about 70 requests, which take some seconds.
+    /// The option [`quirks`](crate::S3Builder::quirks) does not change what is tested.
     ///
-    /// A probe cannot prove that a service never lets two racing writers win; it finds services
-    /// that ignore a condition.
+    /// A probe finds services that ignore a condition. It cannot prove that a service never lets
+    /// two concurrent writers succeed.
     ///
-    /// Dropping the future leaves objects behind, which a listing of `anystorage-probe-` shows. In
-    /// a bucket with versioning the deleted versions stay, as after every deletion.
+    /// Dropping the future leaves objects behind; a listing of `anystorage-probe-` shows them. In a
+    /// bucket with versioning, the deleted versions stay, as after every deletion.
     ///
     /// ```no_run
     /// # async fn example() -> storage_core::Result<()> {
-    /// let bucket = storage_s3::S3::builder("media").endpoint("https://s3.example.com".parse().unwrap()).build()?;
+    /// let endpoint = "https://s3.example.com".parse().unwrap();
+    /// let bucket = storage_s3::S3::builder("media").endpoint(endpoint).build()?;
     /// let report = bucket.probe("").await?;
     /// if let Some(quirks) = report.suggestion() {
     ///     println!("set quirks = \"{}\"", quirks.as_str());
@@ -41,21 +40,21 @@ impl S3 {
     /// ```
     ///
     /// # Errors
-    /// `InvalidKey` for a prefix that no key can begin with; the errors of
-    /// [`save`](storage_core::Storage::save), [`delete`](storage_core::Storage::delete) and the
-    /// like if the plain verbs fail. A finding is no error.
+    /// `InvalidKey` if no key can begin with the prefix; the errors of
+    /// [`save`](storage_core::Storage::save) and [`delete`](storage_core::Storage::delete) if these
+    /// fail. A missing feature is a finding, not an error.
     pub async fn probe(&self, prefix: &str) -> Result<ProbeReport> {
         let random: String =
             keys::random_bytes::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-        let directory = Key::new(format!("{prefix}{NAME}{random}"))?;
-        let mut trial = Trial::new(self.shared(), directory);
-        let tried = trial.run().await;
-        let tidied = trial.tidy().await;
-        match (tried, tidied) {
-            (Ok(findings), Ok(())) => Ok(ProbeReport::new(findings, self.shared().abilities)),
+        let directory = Key::new(format!("{prefix}{NAME_PREFIX}{random}"))?;
+        let mut run = ProbeRun::new(self.shared(), directory);
+        let result = run.run().await;
+        let cleaned_up = run.clean_up().await;
+        match (result, cleaned_up) {
+            (Ok(findings), Ok(())) => Ok(ProbeReport::new(findings, self.shared().features)),
             (Ok(_), Err(left)) => Err(left),
             (Err(error), Ok(())) => Err(error),
-            // Both matter: why it failed, and what is left behind.
+            // The error reports both causes: the failure, and the objects that are left.
             (Err(error), Err(left)) => Err(error.with_note(left.message())),
         }
     }

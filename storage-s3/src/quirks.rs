@@ -1,30 +1,29 @@
-//! [`Quirks`]: what some services lack or do otherwise than S3, as named profiles.
+//! [`Quirks`]: named profiles of services.
 
 use serde::Deserialize;
 use storage_core::{Error, Result};
 
-/// A service that speaks S3, for what it lacks or does otherwise.
+/// The profile of a service: what it lacks or does differently than AWS.
 ///
-/// | profile | what it changes |
+/// | profile | difference |
 /// |---|---|
-/// | `none` | nothing: S3 as AWS documents it |
-/// | `r2` | parts of one size; no ACLs; no condition on copies; no forms for uploads |
-/// | `b2` | SHA-256 in the signature in place of checksum headers; no conditional saves and copies; no forms for uploads; no ACLs, which only a bucket has there |
-/// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, which those with other metadata above 5 GB would need; objects are asked for as they are stored (`Accept-Encoding: gzip`) |
+/// | `none` | none: S3 as AWS documents it |
+/// | `r2` | all parts of an upload have one size; no ACLs; no conditional copies; no upload forms |
+/// | `b2` | SHA-256 in the signature in place of checksum headers; no conditional saves and copies; no upload forms; no ACLs of objects |
+/// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, so an object above 5 GB cannot be copied with other metadata; objects are requested as they are stored (`Accept-Encoding: gzip`) |
 /// | `garage` | no conditional saves and copies; no ACLs; no `sse`; no `storage_class` |
-/// | `minio` | no condition on copies; no ACLs |
-/// | `ceph` | SHA-256 in the signature; ETags in conditions of saves without quotes; a save with `if_match` that loses a race is answered with `UnknownError`, which is looked into; no condition on completing a multipart upload; no condition on copies; no `_` in names of user metadata, which it would change to `-` |
+/// | `minio` | no conditional copies; no ACLs |
+/// | `ceph` | SHA-256 in the signature; ETags without quotes in conditions; a save with `if_match` that loses a race fails with `UnknownError`, which the driver interprets; no condition on completing a multipart upload; no conditional copies; no `_` in names of user metadata, which Ceph would change to `-` |
 /// | `wasabi`, `spaces` | SHA-256 in the signature; no conditional saves and copies |
 ///
-/// What a profile says is lacking is `Unsupported`, or done another way that keeps the promise: see
-/// the crate's documentation, verb by verb. An option that a profile's service ignores is
-/// `InvalidConfig`.
+/// What a profile lacks is `Unsupported`, or is done in another way with the same guarantee. An
+/// option that the service would ignore is `InvalidConfig`.
 ///
-/// `auto` goes by the endpoint's host name: AWS, R2, B2, Google, Wasabi and Spaces are known by it.
-/// Any other endpoint may be a service that ignores the condition of a save and overwrites the
-/// object, so conditional saves (`create_new`, `if_match`, `unique_name`) are `Unsupported` there
-/// until a profile is named. `none` is a profile too: name it for a service that does all that AWS
-/// does. [`S3::probe`](crate::S3::probe) and `anystorage config check` find out which profile fits.
+/// `auto` goes by the host name of the endpoint, and recognises AWS, R2, B2, Google, Wasabi and
+/// Spaces. A service at any other endpoint may ignore the condition of a save and overwrite the
+/// object. Conditional saves (`create_new`, `if_match`, `unique_name`) are therefore `Unsupported`
+/// there until a profile is set. Set `none` for a service that does all that AWS does.
+/// [`S3::probe`](crate::S3::probe) and `anystorage config check` find out which profile fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -33,13 +32,13 @@ pub enum Quirks {
     /// conditional saves.
     #[default]
     Auto,
-    /// AWS, and what does as AWS does.
+    /// AWS, and services that behave like it.
     None,
     /// Cloudflare R2.
     R2,
     /// Backblaze B2.
     B2,
-    /// Google Cloud Storage, by its XML API.
+    /// Google Cloud Storage, through its XML API.
     Gcs,
     /// Garage.
     Garage,
@@ -54,7 +53,7 @@ pub enum Quirks {
 }
 
 impl Quirks {
-    /// Returns the profile's name, as the option `quirks` has it.
+    /// Returns the profile's name, as the option `quirks` contains it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,8 +70,8 @@ impl Quirks {
         }
     }
 
-    /// The profile of a service that is known by its host name.
-    fn of_host(host: &str) -> Option<Self> {
+    /// Returns the profile of a service with a known host name.
+    fn for_host(host: &str) -> Option<Self> {
         const KNOWN: &[(&str, Quirks)] = &[
             ("r2.cloudflarestorage.com", Quirks::R2),
             ("backblazeb2.com", Quirks::B2),
@@ -81,52 +80,55 @@ impl Quirks {
             ("digitaloceanspaces.com", Quirks::Spaces),
         ];
         let host = host.strip_suffix('.').unwrap_or(host);
-        if is_s3_of_aws(host) {
+        if is_aws_s3(host) {
             return Some(Self::None);
         }
-        KNOWN.iter().find(|(domain, _)| below(host, domain).is_some()).map(|(_, quirks)| *quirks)
+        KNOWN
+            .iter()
+            .find(|(domain, _)| subdomain_of(host, domain).is_some())
+            .map(|(_, quirks)| *quirks)
     }
 
-    /// What the service can do; `host` is the endpoint's, if one is set.
-    pub(crate) fn abilities(self, host: Option<&str>) -> Abilities {
-        let all = Abilities::ALL;
+    /// Returns the features of the service. `host` is that of the endpoint, if one is set.
+    pub(crate) fn features(self, host: Option<&str>) -> Features {
+        let all = Features::ALL;
         match self {
-            Self::Auto => match host.map(Self::of_host) {
+            Self::Auto => match host.map(Self::for_host) {
                 None => all,
-                Some(Some(known)) => known.abilities(None),
-                Some(None) => Abilities { is_known: false, ..all.without_conditions() },
+                Some(Some(known)) => known.features(None),
+                Some(None) => Features { is_known: false, ..all.without_conditions() },
             },
             Self::None => all,
-            Self::R2 => Abilities {
+            Self::R2 => Features {
                 parts_of_any_size: false,
                 acl: false,
                 conditional_copy: false,
                 forms: false,
                 ..all
             },
-            Self::B2 => Abilities {
+            Self::B2 => Features {
                 forms: false,
                 acl: false,
                 ..all.without_checksums().without_conditions()
             },
-            Self::Gcs => Abilities {
+            Self::Gcs => Features {
                 bulk_delete: false,
                 part_copy: false,
                 sends_stored_encoding: false,
                 ..all.without_checksums().without_conditions()
             },
-            Self::Garage => Abilities {
+            Self::Garage => Features {
                 acl: false,
                 sse: false,
                 storage_class: false,
                 ..all.without_conditions()
             },
-            Self::Minio => Abilities { acl: false, conditional_copy: false, ..all },
-            Self::Ceph => Abilities {
+            Self::Minio => Features { acl: false, conditional_copy: false, ..all },
+            Self::Ceph => Features {
                 quoted_etags: false,
                 conditional_complete: false,
                 conditional_copy: false,
-                tells_lost_races: false,
+                reports_lost_races: false,
                 underscores: false,
                 ..all.without_checksums()
             },
@@ -135,20 +137,20 @@ impl Quirks {
     }
 }
 
-/// Returns what stands before a domain in a host name, empty for the domain itself. `None` for a
-/// host of another domain.
-fn below<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
+/// Returns the part of a host name before a domain, which is empty for the domain itself. Returns
+/// `None` for a host of another domain.
+fn subdomain_of<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
     let rest = host.strip_suffix(domain)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
 }
 
-/// Returns whether a host is S3 of AWS ("Amazon S3 endpoints and quotas"): `s3`, or a name that
-/// begins with `s3-` or `s3express-`, perhaps followed by `dualstack`, a region and `vpce`, in a
-/// domain of AWS. What stands before it is a bucket, an access point or a VPC endpoint.
+/// Whether a host is S3 of AWS ("Amazon S3 endpoints and quotas"): `s3`, or a name that begins with
+/// `s3-` or `s3express-`, which `dualstack`, a region and `vpce` may follow, in a domain of AWS.
+/// The labels before it name a bucket, an access point or a VPC endpoint.
 ///
-/// The domain alone proves nothing: the machines and load balancers of all customers have names
-/// there too (`ec2-203-0-113-25.compute-1.amazonaws.com`), and may run any service.
-fn is_s3_of_aws(host: &str) -> bool {
+/// The domain alone is not sufficient: the machines and load balancers of all customers have names
+/// in it (`ec2-203-0-113-25.compute-1.amazonaws.com`), and may run any service.
+fn is_aws_s3(host: &str) -> bool {
     const DOMAINS: &[&str] = &[
         "amazonaws.com",
         "amazonaws.com.cn",
@@ -160,7 +162,9 @@ fn is_s3_of_aws(host: &str) -> bool {
         "csp.hci.ic.gov",
         "cloud.adc-e.uk",
     ];
-    let Some(names) = DOMAINS.iter().find_map(|domain| below(host, domain)) else { return false };
+    let Some(names) = DOMAINS.iter().find_map(|domain| subdomain_of(host, domain)) else {
+        return false;
+    };
     let service =
         names.rsplit('.').find(|name| !matches!(*name, "vpce" | "dualstack") && !is_region(name));
     service.is_some_and(|name| {
@@ -168,8 +172,8 @@ fn is_s3_of_aws(host: &str) -> bool {
     })
 }
 
-/// Returns whether a name is formed as a region's is: `eu-west-1`, `us-gov-east-1`. Not S3's older
-/// names, `s3-eu-west-1`.
+/// Whether a name has the form of a region: `eu-west-1`, `us-gov-east-1`. S3's older names
+/// (`s3-eu-west-1`) do not count.
 fn is_region(name: &str) -> bool {
     let is_numbered = name.rsplit_once('-').is_some_and(|(place, number)| {
         place.contains('-')
@@ -179,37 +183,37 @@ fn is_region(name: &str) -> bool {
     is_numbered && !name.starts_with("s3")
 }
 
-/// What a service can do.
+/// The features of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Abilities {
-    /// Takes `x-amz-checksum-crc64nvme` and its like.
+pub(crate) struct Features {
+    /// Accepts `x-amz-checksum-` headers.
     pub(crate) checksum_headers: bool,
-    /// Heeds `If-None-Match` and `If-Match` of a PUT.
+    /// Evaluates `If-None-Match` and `If-Match` of a PUT.
     pub(crate) conditional_put: bool,
-    /// Heeds them when a multipart upload is completed.
+    /// Evaluates them when a multipart upload is completed.
     pub(crate) conditional_complete: bool,
-    /// Heeds them when an object is copied.
+    /// Evaluates them when an object is copied.
     pub(crate) conditional_copy: bool,
-    /// Knows an ETag in the condition of a save by its quotes, too.
+    /// Recognises an ETag with quotes in the condition of a save.
     pub(crate) quoted_etags: bool,
     /// Deletes many keys in one request.
     pub(crate) bulk_delete: bool,
-    /// Takes parts that differ in size.
+    /// Accepts parts of different sizes.
     pub(crate) parts_of_any_size: bool,
     /// Copies a range of an object as a part.
     pub(crate) part_copy: bool,
-    /// Has canned ACLs.
+    /// Supports canned ACLs of objects.
     pub(crate) acl: bool,
-    /// Takes form uploads by a signed policy.
+    /// Accepts upload forms with a signed policy.
     pub(crate) forms: bool,
-    /// Says that it was a lost race when a conditional save loses one; else it is a 500 without a
-    /// reason.
-    pub(crate) tells_lost_races: bool,
-    /// Keeps an underscore in the name of user metadata.
+    /// Reports a lost race of conditional saves as such. Otherwise it responds with 500 and
+    /// `UnknownError`.
+    pub(crate) reports_lost_races: bool,
+    /// Keeps underscores in the names of user metadata.
     pub(crate) underscores: bool,
-    /// Honours or refuses the option `sse`; otherwise ignores it.
+    /// Applies or refuses the option `sse`. Otherwise it ignores the option.
     pub(crate) sse: bool,
-    /// Honours or refuses the option `storage_class`; otherwise ignores it.
+    /// Applies or refuses the option `storage_class`. Otherwise it ignores the option.
     pub(crate) storage_class: bool,
     /// Sends an object with `Content-Encoding: gzip` as it is stored, whatever the request accepts.
     pub(crate) sends_stored_encoding: bool,
@@ -217,7 +221,7 @@ pub(crate) struct Abilities {
     pub(crate) is_known: bool,
 }
 
-impl Abilities {
+impl Features {
     const ALL: Self = Self {
         checksum_headers: true,
         conditional_put: true,
@@ -229,7 +233,7 @@ impl Abilities {
         part_copy: true,
         acl: true,
         forms: true,
-        tells_lost_races: true,
+        reports_lost_races: true,
         underscores: true,
         sse: true,
         storage_class: true,
@@ -250,16 +254,16 @@ impl Abilities {
         }
     }
 
-    /// Refuses an option that the service would not honour: one of `acl`, `sse`, `sse_kms_key_id`,
+    /// Refuses an option that the service would ignore: `acl`, `sse`, `sse_kms_key_id`,
     /// `storage_class`.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option.
+    /// `InvalidConfig`, which names the option.
     pub(crate) fn check_option(self, option: &str) -> Result<()> {
         let refused = match option {
             "acl" if !self.acl => "this service has no canned ACLs",
             "sse" | "sse_kms_key_id" if !self.sse => {
-                "this service ignores it and would store the object as it is"
+                "this service ignores it and would store the object unencrypted"
             }
             "storage_class" if !self.storage_class => {
                 "this service ignores it, because it has one storage class"
@@ -271,14 +275,14 @@ impl Abilities {
         )))
     }
 
-    /// The error of a conditional save that the service would not heed, or may not heed.
-    pub(crate) fn no_conditions(self) -> Error {
+    /// Returns the error of a conditional save that the service ignores or may ignore.
+    pub(crate) fn conditions_unsupported(self) -> Error {
         Error::unsupported(if self.is_known {
-            "this service does not heed the conditions of saves (see the option quirks)"
+            "this service does not support conditional saves (see the option quirks)"
         } else {
             "the service at this endpoint is unknown, and some services ignore the condition of a save and overwrite \
              the object: set the option quirks to the profile of the service, or to \"none\" if it does all that AWS \
-             does; `anystorage config check` tries it and prints the profile to set"
+             does; `anystorage config check` tests it and prints the profile to set"
         })
     }
 }
@@ -288,15 +292,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_are_known_by_the_end_of_their_host_name() {
-        let abilities = |host| Quirks::Auto.abilities(Some(host));
-        assert_eq!(abilities("0123.r2.cloudflarestorage.com"), Quirks::R2.abilities(None));
-        assert_eq!(abilities("storage.googleapis.com"), Quirks::Gcs.abilities(None));
-        assert_eq!(Quirks::Auto.abilities(None), Abilities::ALL);
+    fn a_service_is_recognised_by_the_end_of_its_host_name() {
+        let features = |host| Quirks::Auto.features(Some(host));
+        assert_eq!(features("0123.r2.cloudflarestorage.com"), Quirks::R2.features(None));
+        assert_eq!(features("storage.googleapis.com"), Quirks::Gcs.features(None));
+        assert_eq!(Quirks::Auto.features(None), Features::ALL);
     }
 
     #[test]
-    fn every_endpoint_of_aws_is_known() {
+    fn every_endpoint_of_aws_is_recognised() {
         for host in [
             "s3.amazonaws.com",
             "s3.eu-west-1.amazonaws.com",
@@ -318,12 +322,12 @@ mod tests {
             "s3.us-isob-east-1.sc2s.sgov.gov",
             "s3.eusc-de-east-1.amazonaws.eu",
         ] {
-            assert_eq!(Quirks::Auto.abilities(Some(host)), Abilities::ALL, "{host}");
+            assert_eq!(Quirks::Auto.features(Some(host)), Features::ALL, "{host}");
         }
     }
 
     #[test]
-    fn a_customers_machine_at_aws_is_not_taken_for_s3() {
+    fn a_customers_machine_at_aws_is_not_recognised_as_s3() {
         for host in [
             "amazonaws.com",
             "ec2-203-0-113-25.compute-1.amazonaws.com",
@@ -335,8 +339,8 @@ mod tests {
             "nots3.eu-west-1.amazonaws.com",
             "s3.eu-west-1.notamazonaws.com",
         ] {
-            let abilities = Quirks::Auto.abilities(Some(host));
-            assert!(!abilities.is_known && !abilities.conditional_put, "{host}");
+            let features = Quirks::Auto.features(Some(host));
+            assert!(!features.is_known && !features.conditional_put, "{host}");
         }
     }
 
@@ -348,38 +352,38 @@ mod tests {
             "garage.example.com",
             "amazonaws.com.example.com",
         ] {
-            let abilities = Quirks::Auto.abilities(Some(host));
+            let features = Quirks::Auto.features(Some(host));
             assert_eq!(
-                abilities,
-                Abilities { is_known: false, ..Abilities::ALL.without_conditions() },
+                features,
+                Features { is_known: false, ..Features::ALL.without_conditions() },
                 "{host}"
             );
-            let said = abilities.no_conditions();
-            assert_eq!(said.kind(), storage_core::ErrorKind::Unsupported);
+            let error = features.conditions_unsupported();
+            assert_eq!(error.kind(), storage_core::ErrorKind::Unsupported);
             assert!(
-                said.message().contains("quirks")
-                    && said.message().contains("anystorage config check"),
-                "{said}"
+                error.message().contains("quirks")
+                    && error.message().contains("anystorage config check"),
+                "{error}"
             );
-            assert_eq!(Quirks::None.abilities(Some(host)), Abilities::ALL);
+            assert_eq!(Quirks::None.features(Some(host)), Features::ALL);
         }
     }
 
     #[test]
     fn an_option_that_a_service_ignores_is_refused_by_its_profile() {
         let refused = |quirks: Quirks, option| {
-            let error = quirks.abilities(None).check_option(option).unwrap_err();
+            let error = quirks.features(None).check_option(option).unwrap_err();
             assert_eq!(error.kind(), storage_core::ErrorKind::InvalidConfig);
             assert!(error.message().contains(option), "{error}");
         };
         for option in ["acl", "sse", "sse_kms_key_id", "storage_class"] {
             refused(Quirks::Garage, option);
-            assert!(Quirks::None.abilities(None).check_option(option).is_ok());
+            assert!(Quirks::None.features(None).check_option(option).is_ok());
         }
     }
 
     #[test]
-    fn a_named_profile_wins_over_the_host_name() {
-        assert_eq!(Quirks::None.abilities(Some("s3.wasabisys.com")), Abilities::ALL);
+    fn a_named_profile_precedes_the_host_name() {
+        assert_eq!(Quirks::None.features(Some("s3.wasabisys.com")), Features::ALL);
     }
 }

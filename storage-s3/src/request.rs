@@ -6,27 +6,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use storage_client::header_value;
 use storage_core::{Checksum, Result};
 
-use crate::checksums::Proof;
+use crate::checksums::BodyChecksum;
 use crate::headers;
 
-/// How long an answer may take to begin, beyond the time that the request's own bytes need.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The same where the service has much to do before it answers: completing an upload, copying.
-const LONG_PATIENCE: Duration = Duration::from_secs(600);
-/// What a connection carries at least, in bytes a second: one of several on a slow line. A peer
-/// that acknowledges nothing at all is given up much earlier, by TCP.
-const SLOWEST: u64 = 4 * 1024;
+/// How long the response may take to begin, beyond the time that sending the body takes.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for calls that take the service long: completing an upload, copying.
+const SLOW_RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
+/// The slowest connection that is supported, in bytes per second. If the service acknowledges
+/// nothing, TCP gives up much earlier.
+const MIN_THROUGHPUT: u64 = 4 * 1024;
 
 /// When a request may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Whenever a failure may pass: what happens twice is as if it happened once.
+pub(crate) enum RetryRule {
+    /// After any retryable failure: the request has the same effect if it is repeated.
     Always,
-    /// Only if the service has certainly not begun. If an answer is lost, the second attempt of a
-    /// conditional save would take the first one's object for somebody else's.
-    IfNotBegun,
+    /// Only if the service did not start it. If the response to a conditional save was lost, a
+    /// second attempt would find the object of the first and report a conflict.
+    OnlyIfNotStarted,
 }
 
 /// One call of the S3 API.
@@ -37,12 +38,12 @@ pub(crate) struct Request<'a> {
     pub(crate) query: Vec<(&'a str, &'a str)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Chunks,
-    /// The body's SHA-256, for the signature.
+    /// The SHA-256 of the body, for the signature.
     pub(crate) digest: Option<Checksum>,
-    pub(crate) repeat: Repeat,
-    pub(crate) patience: Duration,
-    /// Whether an object that is stored with `Content-Encoding: gzip` is to be sent so. Otherwise
-    /// Google decodes it.
+    pub(crate) retry: RetryRule,
+    pub(crate) timeout: Duration,
+    /// Whether to request an object with `Content-Encoding: gzip` as it is stored. Otherwise Google
+    /// decodes it.
     pub(crate) accepts_gzip: bool,
 }
 
@@ -55,8 +56,8 @@ impl<'a> Request<'a> {
             headers: HeaderMap::new(),
             body: Chunks::default(),
             digest: None,
-            repeat: Repeat::Always,
-            patience: PATIENCE,
+            retry: RetryRule::Always,
+            timeout: RESPONSE_TIMEOUT,
             accepts_gzip: false,
         }
     }
@@ -80,15 +81,15 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Has the service verify the body, by a header or by the signature, which every service
-    /// checks.
-    pub(crate) fn verified_by(mut self, proof: &Proof) -> Result<Self> {
-        if proof.in_signature {
-            self.digest = Some(proof.checksum.clone());
+    /// Adds a checksum of the body, which the service verifies: as a header, or in the signature,
+    /// which every service verifies.
+    pub(crate) fn with_checksum(mut self, body_checksum: &BodyChecksum) -> Result<Self> {
+        if body_checksum.in_signature {
+            self.digest = Some(body_checksum.checksum.clone());
         }
-        Ok(match headers::checksum_header(proof.checksum.algorithm()) {
-            Some(name) if proof.in_header => {
-                self.header(name, headers::header_value(&headers::base64_of(&proof.checksum))?)
+        Ok(match headers::checksum_header(body_checksum.checksum.algorithm()) {
+            Some(name) if body_checksum.in_header => {
+                self.header(name, header_value(&headers::to_base64(&body_checksum.checksum))?)
             }
             _ => self,
         })
@@ -99,30 +100,30 @@ impl<'a> Request<'a> {
         self
     }
 
-    pub(crate) fn repeat(mut self, repeat: Repeat) -> Self {
-        self.repeat = repeat;
+    pub(crate) fn retry(mut self, retry: RetryRule) -> Self {
+        self.retry = retry;
         self
     }
 
-    /// Accepts the stored encoding where the service would decode it otherwise.
+    /// Sets whether to request the stored encoding from a service that would decode it.
     pub(crate) fn accepts_gzip(mut self, accepts: bool) -> Self {
         self.accepts_gzip = accepts;
         self
     }
 
-    /// For calls that take the service long.
-    pub(crate) fn patiently(mut self) -> Self {
-        self.patience = LONG_PATIENCE;
+    /// Allows more time, for calls that take the service long.
+    pub(crate) fn allow_slow_response(mut self) -> Self {
+        self.timeout = SLOW_RESPONSE_TIMEOUT;
         self
     }
 
-    /// The longest time until an answer begins.
-    pub(crate) fn time_limit(&self) -> Duration {
-        self.patience + Duration::from_secs(self.body.len() / SLOWEST)
+    /// Returns the longest time until the response begins.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.timeout + Duration::from_secs(self.body.len() / MIN_THROUGHPUT)
     }
 }
 
-/// Bytes in pieces, as they came: they are sent without being copied together. Cheap to clone.
+/// Bytes in several chunks, which are sent without being copied together. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Chunks {
     chunks: Arc<[Bytes]>,
@@ -130,12 +131,12 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// The pieces.
+    /// Returns the chunks.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Bytes> {
         self.chunks.iter()
     }

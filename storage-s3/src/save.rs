@@ -1,4 +1,4 @@
-//! `save`: one PUT for what fits into a part, a multipart upload for what does not.
+//! `save`: one PUT for a payload of at most one part, a multipart upload for a larger one.
 
 use http::{HeaderMap, Method};
 use storage_core::{
@@ -6,35 +6,34 @@ use storage_core::{
     keys,
 };
 
-use crate::client::Failed;
-use crate::condition::{Condition, not_this};
+use crate::client::FailedRequest;
+use crate::condition::{Condition, version_mismatch};
 use crate::headers;
 use crate::multipart::{PartSizes, Upload};
-use crate::parts::{Part, Parts};
+use crate::object_options;
+use crate::parts::{Part, PartReader};
 use crate::request::{Chunks, Request};
 use crate::shared::Shared;
-use crate::stored;
 
-/// From this size on the checks of a payload in memory are left to a thread that may block.
-const MUCH: usize = 256 * 1024;
-/// How many other names are tried for one that is taken. Each is random: the first is hardly ever
-/// taken.
-const OTHER_NAMES: usize = 20;
+/// Hashing a payload in memory of at least this size, in bytes, runs on a blocking thread.
+const OFFLOAD_THRESHOLD: usize = 256 * 1024;
+/// How many random alternatives are tried for a name that is taken.
+const MAX_NAME_ATTEMPTS: usize = 20;
 
-/// A payload that has begun to be read.
-struct Begun {
+/// A payload whose first part has been read.
+struct StartedPayload {
     first: Part,
-    rest: Parts,
+    rest: PartReader,
     size: Option<u64>,
-    /// Those that are kept with the object: known now, or with the last byte.
-    checksums: Known,
+    /// The checksums to store with the object.
+    checksums: KnownChecksums,
 }
 
-/// Checksums that were asked for.
-enum Known {
+/// The requested checksums, as far as they are known.
+enum KnownChecksums {
     /// All of them.
     All(Checksums),
-    /// Those that are expected; others come with the last byte.
+    /// The expected ones. The stream computes the others.
     Expected(Checksums),
 }
 
@@ -44,55 +43,55 @@ pub(crate) async fn save(
     payload: Payload,
     options: &SaveOptions,
 ) -> Result<ObjectMeta> {
-    let condition = condition(s3, &options.mode)?;
-    // What can be refused is refused before anybody sends a byte.
+    let condition = condition_of(s3, &options.mode)?;
+    // Fails before the payload is read, if it can.
     let headers = object_headers(s3, options)?;
-    let mut begun = begin(s3, payload).await?;
-    if begun.rest.is_at_end_after(&mut begun.first).await? {
-        let checksums = begun.all_checksums();
+    let mut started = start_reading(s3, payload).await?;
+    if started.rest.is_at_end_after(&mut started.first).await? {
+        let checksums = started.all_checksums();
         return match options.mode {
             SaveMode::UniqueName => {
-                put_under_a_free_name(s3, key, headers, begun.first.chunks, checksums, options)
+                put_with_unique_name(s3, key, headers, started.first.chunks, checksums, options)
                     .await
             }
-            _ => put(s3, key, headers, begun.first.chunks, checksums, options, &condition).await,
+            _ => put(s3, key, headers, started.first.chunks, checksums, options, &condition).await,
         };
     }
     match options.mode {
         SaveMode::UniqueName => {
             let free = free_name(s3, key).await?;
-            upload(s3, &free, headers, begun, options, &condition).await.map_err(taken_meanwhile)
+            upload(s3, &free, headers, started, options, &condition).await.map_err(as_conflict)
         }
-        _ => upload(s3, key, headers, begun, options, &condition).await,
+        _ => upload(s3, key, headers, started, options, &condition).await,
     }
 }
 
-fn condition(s3: &Shared, mode: &SaveMode) -> Result<Condition> {
+fn condition_of(s3: &Shared, mode: &SaveMode) -> Result<Condition> {
     let condition = match mode {
-        SaveMode::Overwrite => return Ok(Condition::Always),
-        SaveMode::IfMatch(etag) if etag.is_weak() => return Err(not_this(etag)),
-        SaveMode::IfMatch(etag) => Condition::Is(etag.clone()),
-        SaveMode::CreateNew | SaveMode::UniqueName => Condition::Missing,
+        SaveMode::Overwrite => return Ok(Condition::None),
+        SaveMode::IfMatch(etag) if etag.is_weak() => return Err(version_mismatch(etag)),
+        SaveMode::IfMatch(etag) => Condition::IfMatch(etag.clone()),
+        SaveMode::CreateNew | SaveMode::UniqueName => Condition::IfAbsent,
         other => {
             return Err(Error::unsupported(format!(
-                "the S3 driver does not know the save mode {other:?}"
+                "the S3 driver does not support the save mode {other:?}"
             )));
         }
     };
-    if s3.abilities.conditional_put {
+    if s3.features.conditional_put {
         return Ok(condition);
     }
-    Err(s3.abilities.no_conditions())
+    Err(s3.features.conditions_unsupported())
 }
 
-/// Reads as much as fits into one part.
-async fn begin(s3: &Shared, payload: Payload) -> Result<Begun> {
+/// Reads the first part.
+async fn start_reading(s3: &Shared, payload: Payload) -> Result<StartedPayload> {
     let size = payload.size();
     let expected: Checksums = payload.expected_checksums().iter().cloned().collect();
     let is_all_known =
         payload.computed_checksums().iter().all(|algorithm| expected.get(*algorithm).is_some());
-    // A second reading tells the checksums beforehand, where there can be one.
-    let again = if is_all_known || size.is_some_and(|size| size <= s3.part_size) {
+    // A payload that can be read twice is hashed by a first reading.
+    let replayed = if is_all_known || size.is_some_and(|size| size <= s3.part_size) {
         None
     } else {
         payload.replay()
@@ -100,27 +99,31 @@ async fn begin(s3: &Shared, payload: Payload) -> Result<Begun> {
     let (mut rest, mut checksums) = match payload.into_memory() {
         Ok(memory) => {
             let needs_hashing = !expected.is_empty() || !is_all_known;
-            let (bytes, checksums) = if memory.len() >= MUCH && needs_hashing {
-                let checking = tokio::task::spawn_blocking(|| memory.checked());
-                checking
+            let (bytes, checksums) = if memory.len() >= OFFLOAD_THRESHOLD && needs_hashing {
+                let hashing = tokio::task::spawn_blocking(|| memory.checked());
+                hashing
                     .await
                     .map_err(|join| Error::unexpected("hashing did not finish", join))??
             } else {
                 memory.checked()?
             };
-            (Parts::of_bytes(bytes, &s3.save_budget), Known::All(checksums))
+            (PartReader::from_bytes(bytes, &s3.save_budget), KnownChecksums::All(checksums))
         }
         Err(payload) => {
-            let known = if is_all_known { Known::All(expected) } else { Known::Expected(expected) };
-            (Parts::of_stream(payload.into_stream(), &s3.save_budget), known)
+            let known = if is_all_known {
+                KnownChecksums::All(expected)
+            } else {
+                KnownChecksums::Expected(expected)
+            };
+            (PartReader::from_stream(payload.into_stream(), &s3.save_budget), known)
         }
     };
-    if let (Known::Expected(_), Some(again)) = (&checksums, again) {
-        checksums = Known::All(checksums_of(again).await?);
+    if let (KnownChecksums::Expected(_), Some(replayed)) = (&checksums, replayed) {
+        checksums = KnownChecksums::All(checksums_of(replayed).await?);
     }
-    let sizes = PartSizes::new(s3.part_size, size, s3.abilities.parts_of_any_size);
-    let first = rest.next(sizes.of(1)).await?;
-    Ok(Begun { first, rest, size, checksums })
+    let sizes = PartSizes::new(s3.part_size, size, s3.features.parts_of_any_size);
+    let first = rest.next(sizes.size_of(1)).await?;
+    Ok(StartedPayload { first, rest, size, checksums })
 }
 
 async fn checksums_of(payload: Payload) -> Result<Checksums> {
@@ -130,20 +133,20 @@ async fn checksums_of(payload: Payload) -> Result<Checksums> {
     Ok(stream.checksums().cloned().unwrap_or_default())
 }
 
-impl Begun {
-    /// The checksums of a payload that has been read to its end.
+impl StartedPayload {
+    /// Returns the checksums of a payload that was read to its end.
     fn all_checksums(&self) -> Checksums {
         match &self.checksums {
-            Known::All(checksums) => checksums.clone(),
-            Known::Expected(expected) => self.rest.checksums().unwrap_or(expected).clone(),
+            KnownChecksums::All(checksums) => checksums.clone(),
+            KnownChecksums::Expected(expected) => self.rest.checksums().unwrap_or(expected).clone(),
         }
     }
 }
 
-/// What is said of an object before its bytes, but for their checksums.
+/// Returns the headers that store the object's metadata, without those of its checksums.
 fn object_headers(s3: &Shared, options: &SaveOptions) -> Result<HeaderMap> {
     let mut headers =
-        headers::of_metadata(&options.metadata, &Checksums::new(), s3.abilities.underscores)?;
+        headers::from_metadata(&options.metadata, &Checksums::new(), s3.features.underscores)?;
     headers.extend(s3.object_headers.clone());
     Ok(headers)
 }
@@ -162,7 +165,7 @@ fn meta(
     meta
 }
 
-/// One PUT.
+/// Saves by one PUT.
 async fn put(
     s3: &Shared,
     key: &Key,
@@ -173,46 +176,45 @@ async fn put(
     condition: &Condition,
 ) -> Result<ObjectMeta> {
     let size = body.len();
-    let known = s3.checking.algorithm().and_then(|algorithm| checksums.get(algorithm));
-    let proof = s3.checking.proof(&body, known).await?;
-    headers::keep_checksums(&mut headers, &checksums)?;
+    let known = s3.checksum_policy.algorithm().and_then(|algorithm| checksums.get(algorithm));
+    let body_checksum = s3.checksum_policy.body_checksum(&body, known).await?;
+    headers::insert_checksums(&mut headers, &checksums)?;
     let mut request = Request::new(Method::PUT, key.as_str()).headers(headers).body(body);
-    if let Some(proof) = &proof {
-        request = request.verified_by(proof)?;
+    if let Some(body_checksum) = &body_checksum {
+        request = request.with_checksum(body_checksum)?;
     }
-    request = condition.put_on(request, s3.abilities.quoted_etags)?;
+    request = condition.apply_to(request, s3.features.quoted_etags)?;
     match s3.client.send(&request).await {
-        Ok(answer) => {
-            let etag = headers::new_etag(&answer.headers)?;
-            stored::check_encryption_of_stored(&request.headers, &answer.headers)?;
-            stored::check_storage_class(s3, key).await?;
+        Ok(response) => {
+            let etag = headers::saved_etag(&response.headers)?;
+            object_options::check_encryption_of_saved(&request.headers, &response.headers)?;
+            object_options::check_storage_class(s3, key).await?;
             Ok(meta(key, size, Some(etag), options, checksums))
         }
         Err(failed) => Err(lost_race(s3, key, condition, &failed)
             .await
-            .unwrap_or_else(|| condition.explain(failed))),
+            .unwrap_or_else(|| condition.interpret(failed))),
     }
 }
 
-/// Ceph forgets to say why it did not replace an object that another save had just replaced. That
-/// the object is another version by now shows it.
+/// Detects a lost race that Ceph reports as `UnknownError`, by comparing the version of the object.
 async fn lost_race(
     s3: &Shared,
     key: &Key,
     condition: &Condition,
-    failed: &Failed,
+    failed: &FailedRequest,
 ) -> Option<Error> {
-    let Condition::Is(etag) = condition else { return None };
-    if s3.abilities.tells_lost_races || failed.code() != "UnknownError" {
+    let Condition::IfMatch(etag) = condition else { return None };
+    if s3.features.reports_lost_races || failed.code() != "UnknownError" {
         return None;
     }
     let there = crate::stat::stat(s3, key).await;
     let is_another = there.is_ok_and(|meta| meta.etag.as_ref() != Some(etag));
-    is_another.then(|| not_this(etag))
+    is_another.then(|| version_mismatch(etag))
 }
 
-/// A PUT under the key, or under another one while it is taken.
-async fn put_under_a_free_name(
+/// Saves by one PUT under the key, or under alternatives while the name is taken.
+async fn put_with_unique_name(
     s3: &Shared,
     key: &Key,
     headers: HeaderMap,
@@ -221,9 +223,9 @@ async fn put_under_a_free_name(
     options: &SaveOptions,
 ) -> Result<ObjectMeta> {
     let mut name = key.clone();
-    for _ in 0..OTHER_NAMES {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         let (headers, body, checksums) = (headers.clone(), body.clone(), checksums.clone());
-        match put(s3, &name, headers, body, checksums, options, &Condition::Missing).await {
+        match put(s3, &name, headers, body, checksums, options, &Condition::IfAbsent).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 name = keys::alternative(key)?
             }
@@ -233,10 +235,10 @@ async fn put_under_a_free_name(
     Err(no_free_name())
 }
 
-/// A name that nobody has at this moment.
+/// Returns the key, or an alternative, that does not exist at this moment.
 async fn free_name(s3: &Shared, key: &Key) -> Result<Key> {
     let mut name = key.clone();
-    for _ in 0..OTHER_NAMES {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         if !crate::stat::exists(s3, &name).await? {
             return Ok(name);
         }
@@ -246,57 +248,58 @@ async fn free_name(s3: &Shared, key: &Key) -> Result<Key> {
 }
 
 fn no_free_name() -> Error {
-    Error::new(ErrorKind::Conflict, "no free name was found beside the key")
+    Error::new(ErrorKind::Conflict, "no free name was found for the key")
 }
 
-/// The parts of an upload belong to one key, so another one cannot be tried with them.
-fn taken_meanwhile(error: Error) -> Error {
+/// Maps `AlreadyExists` to a retryable `Conflict`: an upload belongs to one key, so that another
+/// key cannot be tried with its parts.
+fn as_conflict(error: Error) -> Error {
     if error.kind() == ErrorKind::AlreadyExists {
         return Error::new(
             ErrorKind::Conflict,
-            "somebody took the name during the upload: save it again",
+            "another save took the name during the upload: save again",
         )
         .with_retryable(true);
     }
     error
 }
 
-/// A multipart upload.
+/// Saves by a multipart upload.
 async fn upload(
     s3: &Shared,
     key: &Key,
     mut headers: HeaderMap,
-    begun: Begun,
+    started: StartedPayload,
     options: &SaveOptions,
     condition: &Condition,
 ) -> Result<ObjectMeta> {
-    if *condition != Condition::Always && !s3.abilities.conditional_complete {
+    if *condition != Condition::None && !s3.features.conditional_complete {
         return Err(Error::unsupported(format!(
-            "this service heeds the condition of a save of at most part_size ({} bytes): raise that option",
+            "this service supports conditional saves only up to part_size ({} bytes): raise that option",
             s3.part_size
         )));
     }
-    let Known::All(checksums) = &begun.checksums else {
+    let KnownChecksums::All(checksums) = &started.checksums else {
         return Err(Error::unsupported(format!(
-            "S3 takes an object's metadata before its bytes, so a checksum that is computed on the way of a stream of more \
-             than part_size ({} bytes) cannot be kept with it: say it beforehand (expect_checksum), save a file or bytes in \
-             memory, or raise that option",
+            "S3 receives an object's metadata before its bytes, so that a checksum computed from a \
+             stream of more than part_size ({} bytes) cannot be stored: declare the checksum \
+             (expect_checksum), save a file or bytes in memory, or raise that option",
             s3.part_size
         )));
     };
     let checksums = checksums.clone();
-    headers::keep_checksums(&mut headers, &checksums)?;
-    let Begun { first, mut rest, size, .. } = begun;
-    let sizes = PartSizes::new(s3.part_size, size, s3.abilities.parts_of_any_size);
-    let mut upload = Upload::create(&s3.client, key, headers, s3.checking).await?;
+    headers::insert_checksums(&mut headers, &checksums)?;
+    let StartedPayload { first, mut rest, size, .. } = started;
+    let sizes = PartSizes::new(s3.part_size, size, s3.features.parts_of_any_size);
+    let mut upload = Upload::create(&s3.client, key, headers, s3.checksum_policy).await?;
     let sent = upload.send_all(first, &mut rest, sizes, s3.concurrency).await;
     let completed = match sent {
-        Ok(()) => upload.complete(condition, s3.abilities.quoted_etags).await,
+        Ok(()) => upload.complete(condition, s3.features.quoted_etags).await,
         Err(error) => Err(error),
     };
     match completed {
         Ok(completed) => {
-            stored::check_storage_class(s3, key).await?;
+            object_options::check_storage_class(s3, key).await?;
             Ok(meta(key, completed.size, completed.etag, options, checksums))
         }
         Err(error) => {

@@ -31,7 +31,7 @@ impl SigningWindow {
                 "expires_in"
             };
             let message = format!(
-                "{what}: a link of S3 works for at most 7 days; use public_url for what is public"
+                "{what}: a link of S3 is valid for at most 7 days; use public_url for public objects"
             );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }

@@ -1,4 +1,4 @@
-//! Uploads that were begun and never ended, as by a process that was killed.
+//! Aborting unfinished uploads.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,35 +6,35 @@ use http::Method;
 use storage_core::{Result, parse_time};
 
 use crate::driver::S3;
-use crate::list::Pages;
+use crate::list::PageCounter;
 use crate::multipart::abort;
 use crate::request::Request;
 use crate::xml;
 
 impl S3 {
-    /// Aborts the multipart uploads below a prefix (`""` for all of the bucket) that were begun
-    /// longer ago than this, and answers how many.
+    /// Aborts the multipart uploads below a prefix (`""` for the whole bucket) that were created
+    /// longer ago than `older_than`. Returns how many.
     ///
-    /// A save that fails or is dropped aborts its upload itself; one whose process or machine died
-    /// leaves it behind, invisible and paid for. Run this once a day, or give the bucket a
-    /// lifecycle rule (`AbortIncompleteMultipartUpload`), which does the same. The time must be
-    /// longer than any upload takes: other programs' uploads are aborted too.
+    /// A save that fails or is dropped aborts its upload. If its process or machine dies, the
+    /// upload stays: invisible, and billed. Call this once a day, or give the bucket a lifecycle
+    /// rule (`AbortIncompleteMultipartUpload`), which has the same effect. `older_than` must exceed
+    /// the duration of any upload, because uploads of other programs are aborted too.
     ///
-    /// Dropping the future leaves the rest for the next time.
+    /// Dropping the future stops it. The remaining uploads are found by the next call.
     ///
     /// # Errors
-    /// `Unsupported` where the service does not list uploads, `PermissionDenied` and the like.
-    /// Where it is but the aborting that fails, the first such error, after all the others have
-    /// been tried.
+    /// `Unsupported` if the service does not list uploads; `PermissionDenied` and others from the
+    /// service. If uploads cannot be aborted, returns the first such error after trying all of
+    /// them.
     pub async fn abort_stale_uploads(&self, prefix: &str, older_than: Duration) -> Result<usize> {
         let limit = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
         let (mut aborted, mut first) = (0, None);
-        let (mut pages, mut marker) = (Pages::default(), String::new());
+        let (mut pages, mut marker) = (PageCounter::default(), String::new());
         let mut page = self.uploads(prefix, "", "").await?;
         loop {
-            pages.page()?;
+            pages.count_page()?;
             for upload in &page.uploads {
-                // One whose age nobody knows is left alone.
+                // An upload without a readable time is kept.
                 if !parse_time(&upload.initiated).is_ok_and(|initiated| initiated < limit) {
                     continue;
                 }
@@ -47,9 +47,9 @@ impl S3 {
             if !page.is_truncated || key.is_empty() {
                 return first.map_or(Ok(aborted), Err);
             }
-            // Pages come in the order of keys. Many uploads of one key may fill several of them.
+            // Pages are in the order of keys. The uploads of one key may fill several pages.
             if key > marker {
-                pages.progress();
+                pages.record_progress();
             }
             page = self.uploads(prefix, &key, &id).await?;
             marker = key;
@@ -72,6 +72,6 @@ impl S3 {
         }
         let document =
             self.shared().client.document(&request).await.map_err(|failed| failed.error)?;
-        xml::answer("ListMultipartUploadsResult", &document.body)
+        xml::read_response("ListMultipartUploadsResult", &document.body)
     }
 }

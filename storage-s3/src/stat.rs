@@ -4,22 +4,23 @@ use std::sync::atomic::Ordering;
 
 use http::header::RANGE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use storage_client::content_length;
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
-use crate::client::Failed;
+use crate::client::FailedRequest;
 use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
 
-/// Has the answer tell the checksums that S3 keeps.
+/// Requests the checksums that S3 stores.
 pub(crate) const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
 
 pub(crate) async fn stat(s3: &Shared, key: &Key) -> Result<ObjectMeta> {
     let headers = head(s3, key.as_str()).await?;
-    let size = headers::content_length(&headers).ok_or_else(|| {
-        Error::new(ErrorKind::Unexpected, "the service does not tell the object's size")
+    let size = content_length(&headers).ok_or_else(|| {
+        Error::new(ErrorKind::Unexpected, "the response does not contain the object's size")
     })?;
-    Ok(headers::to_meta(key.clone(), size, &headers))
+    Ok(headers::to_object_meta(key.clone(), size, &headers))
 }
 
 pub(crate) async fn exists(s3: &Shared, key: &Key) -> Result<bool> {
@@ -30,42 +31,44 @@ pub(crate) async fn exists(s3: &Shared, key: &Key) -> Result<bool> {
     }
 }
 
-/// The headers of an object; `NotFound` only if that is certain.
+/// Returns the headers of an object. Fails with `NotFound` only if that is certain.
 pub(crate) async fn head(s3: &Shared, key: &str) -> Result<HeaderMap> {
     let mut request =
-        Request::new(Method::HEAD, key).accepts_gzip(!s3.abilities.sends_stored_encoding);
-    if s3.checking.headers {
+        Request::new(Method::HEAD, key).accepts_gzip(!s3.features.sends_stored_encoding);
+    if s3.checksum_policy.headers {
         request = request.header(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
     }
     match s3.client.send(&request).await {
-        Ok(answer) => {
-            s3.bucket_is_there.store(true, Ordering::Relaxed);
-            Ok(answer.headers)
+        Ok(response) => {
+            s3.bucket_exists.store(true, Ordering::Relaxed);
+            Ok(response.headers)
         }
-        Err(failed) => Err(explained(s3, key, failed).await),
+        Err(failed) => Err(explain_failure(s3, key, failed).await),
     }
 }
 
-/// An answer to a HEAD has no document, so that a missing bucket, or a server that is no S3, looks
-/// like a missing object. Once the bucket is known to be there, a 404 is clear; before that, a GET
-/// of one byte makes sure, whose answer has a document. The same GET finds out what a bare 400
-/// means: a wrong region, which the document names.
-async fn explained(s3: &Shared, key: &str, failed: Failed) -> Error {
-    let is_absence = failed.status() == Some(404);
-    if is_absence && s3.bucket_is_there.load(Ordering::Relaxed) {
+/// Finds the reason of a failed HEAD, whose response has no document.
+///
+/// A missing bucket, or a server that does not implement S3, looks like a missing object. Until a
+/// response has shown that the bucket exists, a GET of one byte distinguishes them, because its
+/// response has a document. The same GET explains a 400 without a code, which S3 returns for a
+/// wrong region.
+async fn explain_failure(s3: &Shared, key: &str, failed: FailedRequest) -> Error {
+    let is_not_found = failed.status() == Some(404);
+    if is_not_found && s3.bucket_exists.load(Ordering::Relaxed) {
         return Error::not_found();
     }
-    if !is_absence && !failed.is_bare_400() {
+    if !is_not_found && !failed.is_bare_400() {
         return failed.error;
     }
     let byte = Request::new(Method::GET, key).header(RANGE, HeaderValue::from_static("bytes=0-0"));
     match s3.client.send(&byte).await {
-        Ok(_) if !is_absence => failed.error,
-        // Somebody saved it meanwhile: when the HEAD was answered, it was not there.
+        Ok(_) if !is_not_found => failed.error,
+        // The object was saved after the HEAD.
         Ok(_) => Error::not_found(),
         Err(failed) => {
             if failed.error.kind() == ErrorKind::NotFound {
-                s3.bucket_is_there.store(true, Ordering::Relaxed);
+                s3.bucket_exists.store(true, Ordering::Relaxed);
             }
             failed.error
         }

@@ -1,7 +1,6 @@
-//! [`Http`]: the HTTP client that everything goes through, requests to S3 and those for credentials.
+//! [`Http`]: the HTTP client for requests to S3 and for requests for credentials.
 
 use std::iter::successors;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -10,62 +9,34 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
-use reqwest::redirect::Policy;
-use storage_core::{Error, Result, async_trait};
+use storage_client::{ClientConfig, MAX_HEADERS, bypasses_proxies};
+use storage_core::{Result, async_trait};
 
-/// How long a connection may take to open.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long a connection is kept that nobody uses; S3 itself closes it a little later.
-const IDLE: Duration = Duration::from_secs(15);
-/// How many headers an answer may have. User metadata of 2 KiB can be hundreds.
-const MAX_HEADERS: usize = 1024;
+/// How long establishing a connection may take, including TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client that does as it is told: it follows no redirection, decodes no body, and keeps no
-/// cookie. What goes to this machine goes through no proxy. Cheap to clone.
+/// The HTTP client. Requests to this machine, and to the metadata services of instances and
+/// containers, use no proxy. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
-    /// Goes through no proxy, whatever the environment says.
+    /// Uses no proxy, whatever the environment sets.
     direct: reqwest::Client,
 }
 
 impl Http {
     pub(crate) fn new() -> Result<Self> {
-        let built = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|cause| {
-                Error::unexpected(
-                    "no HTTP client: are the system's root certificates installed?",
-                    cause,
-                )
-            })
-        };
-        Ok(Self { client: built(builder())?, direct: built(builder().no_proxy())? })
+        let config = ClientConfig::new(CONNECT_TIMEOUT).max_headers(MAX_HEADERS);
+        Ok(Self { client: config.build()?, direct: config.build_direct()? })
     }
 
-    /// The client for requests to a host.
+    /// Returns the client for requests to a host.
     pub(crate) fn client_for(&self, host: &str) -> reqwest::Client {
-        if is_of_this_machine(host) { self.direct.clone() } else { self.client.clone() }
+        if bypasses_proxies(host) { self.direct.clone() } else { self.client.clone() }
     }
 }
 
-fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(concat!("anystorage/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .referer(false)
-        .http1_only()
-        .http1_max_headers(MAX_HEADERS)
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT)
-        .pool_idle_timeout(IDLE)
-        // Whoever uses this crate may have enabled these for clients of their own.
-        .no_gzip()
-        .no_brotli()
-        .no_zstd()
-        .no_deflate()
-}
-
-/// For those who ask for credentials.
+/// Used by the sources of credentials.
 impl HttpConnector for Http {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
@@ -75,8 +46,8 @@ impl HttpConnector for Http {
 #[async_trait]
 impl HttpService for Http {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        // What containers and instances are told by their own machine is not for a proxy to see.
-        let client = if is_of_this_machine(request.uri().host().unwrap_or_default()) {
+        // Credentials of containers and instances must not pass through a proxy.
+        let client = if bypasses_proxies(request.uri().host().unwrap_or_default()) {
             &self.direct
         } else {
             &self.client
@@ -95,7 +66,7 @@ impl HttpService for Http {
     }
 }
 
-/// Converts an error to the type of `object_store`, without the URL, which may hold a secret.
+/// Converts an error to the type of `object_store`, without the URL, which may contain a secret.
 fn http_error(error: reqwest::Error) -> HttpError {
     let mut causes = successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
     let is_timeout = error.is_timeout()
@@ -112,46 +83,4 @@ fn http_error(error: reqwest::Error) -> HttpError {
         HttpErrorKind::Unknown
     };
     HttpError::new(kind, error.without_url())
-}
-
-/// Whether a host is this machine, or the one that it runs on.
-fn is_of_this_machine(host: &str) -> bool {
-    match host.trim_start_matches('[').trim_end_matches(']').parse() {
-        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
-        // The instance's metadata by IPv6 are at fd00:ec2::254, those of containers at
-        // fd00:ec2::23.
-        Ok(IpAddr::V6(address)) => {
-            address.is_loopback()
-                || address.is_unicast_link_local()
-                || address.segments()[..2] == [0xfd00, 0xec2]
-        }
-        Err(_) => host == "localhost",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_machine_tells_goes_through_no_proxy() {
-        let is_direct =
-            |uri: &str| is_of_this_machine(uri.parse::<http::Uri>().unwrap().host().unwrap());
-        for uri in [
-            "http://169.254.169.254/latest",
-            "http://169.254.170.2/v2",
-            "http://[fd00:ec2::254]/",
-            "http://localhost:1/",
-        ] {
-            assert!(is_direct(uri), "{uri}");
-        }
-        for uri in [
-            "https://sts.eu-west-1.amazonaws.com/",
-            "http://10.0.0.1/",
-            "http://[2600::1]/",
-            "https://127.example.com/",
-        ] {
-            assert!(!is_direct(uri), "{uri}");
-        }
-    }
 }

@@ -7,53 +7,52 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage_core::{Error, Result};
 
-/// Reads a document.
+/// Parses a document.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     quick_xml::de::from_str(std::str::from_utf8(body).ok()?).ok()
 }
 
-/// Reads the document of an answer that said success, by the name of its root: what else there is
-/// may look like an empty listing, or like success without a word.
-pub(crate) fn answer<T: DeserializeOwned>(name: &str, body: &[u8]) -> Result<T> {
+/// Parses the document of a response of success. Its root must have this name: any other document
+/// could parse as an empty listing.
+pub(crate) fn read_response<T: DeserializeOwned>(name: &str, body: &[u8]) -> Result<T> {
     let root = root(body);
     let document = if root.as_deref() == Some(name) { read(body) } else { None };
     document.ok_or_else(|| wrong_document(name, root.as_deref()))
 }
 
-/// A document that is believed under any name of its root but `Error`, by what only success
-/// carries.
-pub(crate) trait Proof: DeserializeOwned {
-    /// Whether it carries that.
-    fn is_proof(&self) -> bool;
+/// A document whose content shows success, whatever the name of its root is.
+pub(crate) trait SuccessDocument: DeserializeOwned {
+    /// Whether the document contains what only a response of success contains.
+    fn shows_success(&self) -> bool;
 }
 
-/// Reads the document of an answer that said success. Some services give its root another name:
-/// such a document is accepted for what it carries.
-pub(crate) fn proof<T: Proof>(name: &str, body: &[u8]) -> Result<T> {
+/// Parses the document of a response of success. Some services use another name for the root; such
+/// a document is accepted if its content shows success. The root `Error` is never accepted.
+pub(crate) fn read_success<T: SuccessDocument>(name: &str, body: &[u8]) -> Result<T> {
     let root = root(body);
     let document = match root.as_deref() {
         None | Some("Error") => None,
-        Some(found) => read(body).filter(|document: &T| found == name || document.is_proof()),
+        Some(found) => read(body).filter(|document: &T| found == name || document.shows_success()),
     };
     document.ok_or_else(|| wrong_document(name, root.as_deref()))
 }
 
 fn wrong_document(expected: &str, found: Option<&str>) -> Error {
     let found = match found {
-        Some(found) if found == expected => "an incomplete one".to_owned(),
+        Some(found) if found == expected => "is incomplete".to_owned(),
         Some(found) => {
             let shown: String = found.chars().filter(|c| !c.is_control()).take(60).collect();
-            format!("the root element {shown}")
+            format!("has the root element {shown}")
         }
-        None => "no XML".to_owned(),
+        None => "is not XML".to_owned(),
     };
     let message = format!(
-        "the service's answer should be a document {expected} and has {found}: is the endpoint an S3 service?"
+        "the service's response should be a document {expected}, but {found}: is the endpoint an S3 service?"
     );
     Error::unexpected(message, "unreadable XML").with_retryable(true)
 }
 
-/// The name of a document's root element.
+/// Returns the name of a document's root element.
 pub(crate) fn root(body: &[u8]) -> Option<String> {
     let mut reader = Reader::from_reader(body);
     loop {
@@ -71,38 +70,38 @@ pub(crate) fn root(body: &[u8]) -> Option<String> {
 pub(crate) fn write<T: Serialize>(root: &str, document: &T) -> Result<Bytes> {
     quick_xml::se::to_string_with_root(root, document)
         .map(Bytes::from)
-        .map_err(|cause| Error::unexpected("a request's document could not be written", cause))
+        .map_err(|cause| Error::unexpected("the document of a request could not be written", cause))
 }
 
-/// Whether XML 1.0 can express a text at all ("Char", section 2.2).
+/// Whether XML 1.0 can express a text ("Char", section 2.2).
 pub(crate) fn can_hold(text: &str) -> bool {
     text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..))
 }
 
-/// The answer to `CreateMultipartUpload`.
+/// The response to `CreateMultipartUpload`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Created {
+pub(crate) struct CreatedUpload {
     pub(crate) upload_id: String,
 }
 
-impl Proof for Created {
-    fn is_proof(&self) -> bool {
+impl SuccessDocument for CreatedUpload {
+    fn shows_success(&self) -> bool {
         !self.upload_id.is_empty()
     }
 }
 
 /// The body of `CompleteMultipartUpload`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Complete {
+pub(crate) struct CompleteUpload {
     #[serde(rename = "Part")]
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<CompletedPart>,
 }
 
 /// A part that was uploaded.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Part {
+pub(crate) struct CompletedPart {
     pub(crate) part_number: usize,
     #[serde(rename = "ETag")]
     pub(crate) etag: String,
@@ -112,26 +111,26 @@ pub(crate) struct Part {
     pub(crate) crc64nvme: Option<String>,
 }
 
-/// The answer to `CompleteMultipartUpload`.
+/// The response to `CompleteMultipartUpload`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Completed {
+pub(crate) struct CompletedUpload {
     #[serde(rename = "ETag")]
     pub(crate) etag: String,
     #[serde(rename = "ChecksumCRC64NVME")]
     pub(crate) crc64nvme: Option<String>,
 }
 
-impl Proof for Completed {
-    fn is_proof(&self) -> bool {
+impl SuccessDocument for CompletedUpload {
+    fn shows_success(&self) -> bool {
         !self.etag.is_empty()
     }
 }
 
-/// The answer to `CopyObject` and `UploadPartCopy`.
+/// The response to `CopyObject` and `UploadPartCopy`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Copied {
+pub(crate) struct CopyResult {
     #[serde(rename = "ETag")]
     pub(crate) etag: String,
     #[serde(rename = "ChecksumSHA256")]
@@ -140,27 +139,27 @@ pub(crate) struct Copied {
     pub(crate) crc64nvme: Option<String>,
 }
 
-impl Proof for Copied {
-    fn is_proof(&self) -> bool {
+impl SuccessDocument for CopyResult {
+    fn shows_success(&self) -> bool {
         !self.etag.is_empty()
     }
 }
 
-/// The answer to `ListObjectsV2`.
+/// The response to `ListObjectsV2`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Listing {
     pub(crate) is_truncated: bool,
     pub(crate) next_continuation_token: Option<String>,
     pub(crate) encoding_type: Option<String>,
-    pub(crate) contents: Vec<Listed>,
+    pub(crate) contents: Vec<ListedObject>,
     pub(crate) common_prefixes: Vec<CommonPrefix>,
 }
 
 /// An object of a listing.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Listed {
+pub(crate) struct ListedObject {
     pub(crate) key: String,
     #[serde(default)]
     pub(crate) size: u64,
@@ -172,7 +171,7 @@ pub(crate) struct Listed {
     pub(crate) storage_class: Option<String>,
 }
 
-/// What several keys of a listing begin with.
+/// A common prefix of several keys of a listing.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct CommonPrefix {
@@ -184,36 +183,36 @@ pub(crate) struct CommonPrefix {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Delete<'a> {
     #[serde(rename = "Object")]
-    pub(crate) objects: Vec<ToDelete<'a>>,
-    /// Has the answer tell of failures only.
+    pub(crate) objects: Vec<ObjectToDelete<'a>>,
+    /// Restricts the response to failures.
     pub(crate) quiet: bool,
 }
 
 /// A key to delete.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ToDelete<'a> {
+pub(crate) struct ObjectToDelete<'a> {
     pub(crate) key: &'a str,
 }
 
-/// The answer to `DeleteObjects`.
+/// The response to `DeleteObjects`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Deleted {
+pub(crate) struct DeleteResult {
     #[serde(rename = "Error")]
-    pub(crate) errors: Vec<NotDeleted>,
+    pub(crate) errors: Vec<DeleteError>,
 }
 
 /// A key that was not deleted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(crate) struct NotDeleted {
+pub(crate) struct DeleteError {
     pub(crate) key: String,
     pub(crate) code: String,
     pub(crate) message: String,
 }
 
-/// The answer to `GetObjectTagging`.
+/// The response to `GetObjectTagging`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Tagging {
@@ -236,7 +235,7 @@ pub(crate) struct Tag {
     pub(crate) value: String,
 }
 
-/// The answer to `ListMultipartUploads`.
+/// The response to `ListMultipartUploads`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Uploads {
@@ -244,13 +243,13 @@ pub(crate) struct Uploads {
     pub(crate) next_key_marker: String,
     pub(crate) next_upload_id_marker: String,
     #[serde(rename = "Upload")]
-    pub(crate) uploads: Vec<Unfinished>,
+    pub(crate) uploads: Vec<UnfinishedUpload>,
 }
 
 /// A multipart upload that was neither completed nor aborted.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Unfinished {
+pub(crate) struct UnfinishedUpload {
     pub(crate) key: String,
     pub(crate) upload_id: String,
     pub(crate) initiated: String,
@@ -262,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_key_is_escaped_and_its_spaces_are_kept() {
-        let document = Delete { objects: vec![ToDelete { key: " a&<b> " }], quiet: true };
+        let document = Delete { objects: vec![ObjectToDelete { key: " a&<b> " }], quiet: true };
         let text = write("Delete", &document).unwrap();
         assert_eq!(
             text,
@@ -290,16 +289,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_not_read() {
-        assert!(answer::<Created>("InitiateMultipartUploadResult", b"<html>").is_err());
-        assert!(answer::<Created>("InitiateMultipartUploadResult", &[0xff]).is_err());
+    fn a_malformed_document_is_refused() {
+        assert!(
+            read_response::<CreatedUpload>("InitiateMultipartUploadResult", b"<html>").is_err()
+        );
+        assert!(read_response::<CreatedUpload>("InitiateMultipartUploadResult", &[0xff]).is_err());
         assert_eq!(root(b"nothing"), None);
     }
 
     #[test]
-    fn a_document_of_another_name_is_accepted_for_what_only_success_carries() {
-        let completed =
-            |body: &str| proof::<Completed>("CompleteMultipartUploadResult", body.as_bytes());
+    fn a_document_with_another_root_is_accepted_if_it_shows_success() {
+        let completed = |body: &str| {
+            read_success::<CompletedUpload>("CompleteMultipartUploadResult", body.as_bytes())
+        };
         let named =
             "<CompleteMultipartUploadResponse><ETag>e-2</ETag></CompleteMultipartUploadResponse>";
         assert_eq!(completed(named).unwrap().etag, "e-2");
@@ -308,25 +310,28 @@ mod tests {
             ("<Error><ETag>e</ETag></Error>", "the root element Error"),
             ("<html><body/></html>", "the root element html"),
             ("<Other><ETag/></Other>", "the root element Other"),
-            ("<CompleteMultipartUploadResult><ETag>e", "an incomplete one"),
-            ("", "no XML"),
+            ("<CompleteMultipartUploadResult><ETag>e", "is incomplete"),
+            ("", "is not XML"),
         ] {
             let error = completed(body).unwrap_err();
             assert!(error.message().contains(found), "{body}: {error}");
         }
         assert!(
-            proof::<Created>("InitiateMultipartUploadResult", b"<Other><UploadId/></Other>")
-                .is_err()
+            read_success::<CreatedUpload>(
+                "InitiateMultipartUploadResult",
+                b"<Other><UploadId/></Other>"
+            )
+            .is_err()
         );
         assert!(
-            proof::<Created>(
+            read_success::<CreatedUpload>(
                 "InitiateMultipartUploadResult",
                 b"<Other><UploadId>u</UploadId></Other>"
             )
             .is_ok()
         );
         assert!(
-            proof::<Copied>(
+            read_success::<CopyResult>(
                 "CopyObjectResult",
                 b"<CopyObjectResponse><ETag>e</ETag></CopyObjectResponse>"
             )
@@ -335,12 +340,13 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_another_name_is_not_taken_for_an_empty_one() {
-        assert!(answer::<Listing>("ListBucketResult", b"<html><body/></html>").is_err());
-        assert!(answer::<Listing>("ListBucketResult", b"").is_err());
+    fn a_document_with_another_root_does_not_count_as_an_empty_listing() {
+        assert!(read_response::<Listing>("ListBucketResult", b"<html><body/></html>").is_err());
+        assert!(read_response::<Listing>("ListBucketResult", b"").is_err());
         assert!(
-            answer::<Listing>("ListBucketResult", b"<ListBucketResult><IsTruncated>false").is_err()
+            read_response::<Listing>("ListBucketResult", b"<ListBucketResult><IsTruncated>false")
+                .is_err()
         );
-        assert!(answer::<Listing>("ListBucketResult", b"<ListBucketResult/>").is_ok());
+        assert!(read_response::<Listing>("ListBucketResult", b"<ListBucketResult/>").is_ok());
     }
 }

@@ -20,28 +20,28 @@ const MIB: usize = 1024 * 1024;
 
 tools::on_servers! {
     both:
-        awscli_reads_what_one_request_saved,
-        awscli_reads_what_was_saved_in_parts,
-        awscli_downloads_20_mib_that_were_saved_in_parts,
-        awscli_lists_what_was_saved,
+        awscli_reads_an_object_of_a_single_put,
+        awscli_reads_an_object_saved_in_parts,
+        awscli_downloads_20_mib_saved_in_parts,
+        awscli_lists_saved_objects,
         awscli_reads_a_copy_with_its_metadata,
-        what_put_object_saved_is_read,
-        what_awscli_uploaded_in_parts_is_read,
-        what_awscli_copied_is_read_with_its_metadata,
-        a_tree_that_awscli_synced_up_is_read,
-        a_tree_that_was_saved_is_synced_down_by_awscli,
+        an_object_of_put_object_is_read,
+        an_object_that_awscli_uploaded_in_parts_is_read,
+        an_object_that_awscli_copied_is_read_with_its_metadata,
+        a_tree_that_awscli_uploaded_is_read,
+        awscli_downloads_a_saved_tree,
         an_object_that_awscli_replaced_is_another_version,
         an_object_that_awscli_deleted_is_not_found;
     external:
-        stale_uploads_of_awscli_are_aborted_below_the_prefix_alone,
-        of_two_uploads_only_the_one_that_is_old_enough_is_aborted,
-        an_upload_whose_key_no_xml_can_hold_keeps_no_other_from_being_aborted,
+        stale_uploads_of_awscli_are_aborted_only_below_the_prefix,
+        only_the_older_of_two_uploads_is_aborted,
+        an_upload_whose_key_xml_cannot_express_does_not_prevent_the_others,
         uploads_on_several_pages_are_all_aborted;
     moto:
-        uploads_of_long_ago_are_aborted;
+        old_uploads_are_aborted;
 }
 
-/// Every header that the contract knows.
+/// All metadata of the contract.
 fn metadata() -> Metadata {
     Metadata::new()
         .content_type("text/css; charset=utf-8")
@@ -54,60 +54,60 @@ fn metadata() -> Metadata {
         .user("umlaut", "Löveläce 😀")
 }
 
-/// The same as awscli tells them.
-fn assert_headers(answer: &Value) {
-    assert_eq!(answer["ContentType"], "text/css; charset=utf-8", "{answer}");
-    assert_eq!(answer["ContentEncoding"], "gzip", "{answer}");
-    assert_eq!(answer["ContentDisposition"], "attachment; filename=\"a b.css\"", "{answer}");
-    assert_eq!(answer["ContentLanguage"], "de-AT", "{answer}");
-    assert_eq!(answer["CacheControl"], "public, max-age=60", "{answer}");
-    assert_eq!(answer["ExpiresString"], EXPIRY_IN_HTTP, "{answer}");
-    assert_eq!(answer["Metadata"]["plain"], "two  words", "{answer}");
-    // awscli decodes no encoded words (RFC 2047); this is the one for the value.
-    assert_eq!(answer["Metadata"]["umlaut"], "=?UTF-8?B?TMO2dmVsw6RjZSDwn5iA?=", "{answer}");
+/// The same as awscli prints it.
+fn assert_headers(response: &Value) {
+    assert_eq!(response["ContentType"], "text/css; charset=utf-8", "{response}");
+    assert_eq!(response["ContentEncoding"], "gzip", "{response}");
+    assert_eq!(response["ContentDisposition"], "attachment; filename=\"a b.css\"", "{response}");
+    assert_eq!(response["ContentLanguage"], "de-AT", "{response}");
+    assert_eq!(response["CacheControl"], "public, max-age=60", "{response}");
+    assert_eq!(response["ExpiresString"], EXPIRY_IN_HTTP, "{response}");
+    assert_eq!(response["Metadata"]["plain"], "two  words", "{response}");
+    // awscli does not decode encoded words (RFC 2047).
+    assert_eq!(response["Metadata"]["umlaut"], "=?UTF-8?B?TMO2dmVsw6RjZSDwn5iA?=", "{response}");
 }
 
-/// Has awscli get an object, and answers what it tells and the bytes.
+/// Gets an object with awscli. Returns the printed headers and the bytes.
 fn get(bucket: &Bucket, key: &str) -> (Value, Vec<u8>) {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("file");
-    let answer = bucket.s3api("get-object", &["--key", key, text(&file)]);
-    (answer, fs::read(file).unwrap())
+    let response = bucket.s3api("get-object", &["--key", key, text(&file)]);
+    (response, fs::read(file).unwrap())
 }
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-async fn awscli_reads_what_one_request_saved(bucket: &Bucket) {
+async fn awscli_reads_an_object_of_a_single_put(bucket: &Bucket) {
     let saved =
         bucket.storage().save("dir/a b+é.css", "body {}").metadata(metadata()).await.unwrap();
-    let (answer, body) = get(bucket, "dir/a b+é.css");
-    assert_headers(&answer);
+    let (response, body) = get(bucket, "dir/a b+é.css");
+    assert_headers(&response);
     assert_eq!(body, b"body {}");
-    assert_eq!(answer["ContentLength"], 7);
-    assert_eq!(answer["ETag"], saved.etag.unwrap().to_string());
+    assert_eq!(response["ContentLength"], 7);
+    assert_eq!(response["ETag"], saved.etag.unwrap().to_string());
 }
 
-async fn awscli_reads_what_was_saved_in_parts(bucket: &Bucket) {
+async fn awscli_reads_an_object_saved_in_parts(bucket: &Bucket) {
     let storage = Storage::new(bucket.builder().part_size(5 * MIB as u64).build().unwrap());
     let whole = bytes(12 * MIB);
     let chunks =
         whole.chunks(100_000).map(|chunk| Ok::<_, Error>(chunk.to_vec())).collect::<Vec<_>>();
     let payload = Payload::from_stream(futures_util::stream::iter(chunks));
     let saved = storage.save("large.css", payload).metadata(metadata()).await.unwrap();
-    let (answer, body) = get(bucket, "large.css");
-    assert_headers(&answer);
+    let (response, body) = get(bucket, "large.css");
+    assert_headers(&response);
     assert!(body == whole);
-    assert_eq!(answer["ContentLength"], whole.len());
+    assert_eq!(response["ContentLength"], whole.len());
     let etag = storage.stat("large.css").await.unwrap().etag.unwrap();
-    assert_eq!(answer["ETag"], etag.to_string());
+    assert_eq!(response["ETag"], etag.to_string());
     assert!(etag.opaque().ends_with("-3"), "three parts were sent");
-    // RadosGW does not tell it when an upload is completed.
+    // RadosGW returns no ETag when an upload is completed.
     assert!(saved.etag.is_none_or(|saved| saved == etag));
 }
 
-async fn awscli_downloads_20_mib_that_were_saved_in_parts(bucket: &Bucket) {
+async fn awscli_downloads_20_mib_saved_in_parts(bucket: &Bucket) {
     let whole = bytes(20 * MIB);
     bucket.storage().save("large.bin", whole.clone()).await.unwrap();
     let directory = TempDir::new().unwrap();
@@ -116,14 +116,14 @@ async fn awscli_downloads_20_mib_that_were_saved_in_parts(bucket: &Bucket) {
     assert!(fs::read(file).unwrap() == whole);
 }
 
-async fn awscli_lists_what_was_saved(bucket: &Bucket) {
+async fn awscli_lists_saved_objects(bucket: &Bucket) {
     let storage = bucket.storage();
     let mut saved = BTreeMap::new();
     for key in ["a b", "a+b", "a%20b", "dir/é", "dir/😀.png"] {
         saved.insert(key.to_owned(), storage.save(key, key.to_owned()).await.unwrap());
     }
-    let answer = bucket.s3api("list-objects-v2", &[]);
-    let contents = answer["Contents"].as_array().unwrap();
+    let response = bucket.s3api("list-objects-v2", &[]);
+    let contents = response["Contents"].as_array().unwrap();
     assert_eq!(contents.len(), saved.len());
     for (object, (key, meta)) in contents.iter().zip(saved) {
         assert_eq!(object["Key"], key);
@@ -136,8 +136,8 @@ async fn awscli_reads_a_copy_with_its_metadata(bucket: &Bucket) {
     let storage = bucket.storage();
     storage.save("a b+é", "text").metadata(metadata()).await.unwrap();
     storage.copy("a b+é", "kept +é").await.unwrap();
-    let (answer, body) = get(bucket, "kept +é");
-    assert_headers(&answer);
+    let (response, body) = get(bucket, "kept +é");
+    assert_headers(&response);
     assert_eq!(body, b"text");
 
     storage
@@ -145,19 +145,19 @@ async fn awscli_reads_a_copy_with_its_metadata(bucket: &Bucket) {
         .metadata(Metadata::new().content_type("text/x-other"))
         .await
         .unwrap();
-    let (answer, body) = get(bucket, "replaced");
+    let (response, body) = get(bucket, "replaced");
     assert_eq!(body, b"text");
-    assert_eq!(answer["ContentType"], "text/x-other");
+    assert_eq!(response["ContentType"], "text/x-other");
     for gone in
         ["ContentEncoding", "ContentDisposition", "ContentLanguage", "CacheControl", "Expires"]
     {
-        assert_eq!(answer[gone], Value::Null, "{answer}");
+        assert_eq!(response[gone], Value::Null, "{response}");
     }
-    assert_eq!(answer["Metadata"], json!({}));
+    assert_eq!(response["Metadata"], json!({}));
 }
 
-/// What tells awscli of the metadata. It takes ASCII alone for the user's own, so that others write
-/// encoded words.
+/// The metadata as arguments of awscli. It accepts only ASCII for user metadata, so that other
+/// clients write encoded words.
 const HEADERS: &[&str] = &[
     "--content-type",
     "text/css; charset=utf-8",
@@ -175,7 +175,7 @@ const HEADERS: &[&str] = &[
     r#"{"plain": "two  words", "umlaut": "=?UTF-8?Q?L=C3=B6vel=C3=A4ce_=F0=9F=98=80?="}"#,
 ];
 
-async fn what_put_object_saved_is_read(bucket: &Bucket) {
+async fn an_object_of_put_object_is_read(bucket: &Bucket) {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "body {}").unwrap();
@@ -192,7 +192,7 @@ async fn what_put_object_saved_is_read(bucket: &Bucket) {
     assert_eq!(object.text().await.unwrap(), "body {}");
 }
 
-async fn what_awscli_uploaded_in_parts_is_read(bucket: &Bucket) {
+async fn an_object_that_awscli_uploaded_in_parts_is_read(bucket: &Bucket) {
     let whole = bytes(20 * MIB);
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("large.css");
@@ -216,7 +216,7 @@ async fn what_awscli_uploaded_in_parts_is_read(bucket: &Bucket) {
     assert_eq!(part, whole[8 * MIB - 2..8 * MIB + 2]);
 }
 
-async fn what_awscli_copied_is_read_with_its_metadata(bucket: &Bucket) {
+async fn an_object_that_awscli_copied_is_read_with_its_metadata(bucket: &Bucket) {
     let storage = bucket.storage();
     storage.save("a", "text").metadata(metadata()).await.unwrap();
     bucket.s3(&["cp", "s3://{}/a", "s3://{}/b c+é"]);
@@ -225,7 +225,7 @@ async fn what_awscli_copied_is_read_with_its_metadata(bucket: &Bucket) {
     assert_eq!(object.text().await.unwrap(), "text");
 }
 
-/// Names that are written otherwise in URLs, in XML or in a shell.
+/// Names that are encoded in URLs, in XML or in a shell.
 const NAMES: [&str; 9] = [
     "a b",
     "a%20b",
@@ -238,7 +238,7 @@ const NAMES: [&str; 9] = [
     "😀.png",
 ];
 
-async fn a_tree_that_awscli_synced_up_is_read(bucket: &Bucket) {
+async fn a_tree_that_awscli_uploaded_is_read(bucket: &Bucket) {
     let directory = TempDir::new().unwrap();
     for name in NAMES {
         let file = directory.path().join("tree").join(name);
@@ -255,7 +255,7 @@ async fn a_tree_that_awscli_synced_up_is_read(bucket: &Bucket) {
     }
 }
 
-async fn a_tree_that_was_saved_is_synced_down_by_awscli(bucket: &Bucket) {
+async fn awscli_downloads_a_saved_tree(bucket: &Bucket) {
     let storage = bucket.storage().prefixed("tree").unwrap();
     for name in NAMES {
         storage.save(name, name).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_tree_that_was_saved_is_synced_down_by_awscli(bucket: &Bucket) {
     for name in NAMES {
         assert_eq!(fs::read_to_string(directory.path().join(name)).unwrap(), name);
     }
-    // Nothing has changed, so a second time there is nothing to do: sizes and times are told alike.
+    // Nothing has changed, so that a second sync transfers nothing.
     let printed = bucket.s3(&["sync", "s3://{}/tree", text(directory.path())]);
     assert_eq!(printed, "");
 }
@@ -279,9 +279,9 @@ async fn an_object_that_awscli_replaced_is_another_version(bucket: &Bucket) {
     let error = storage.open("a").if_match(first.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error}");
     let error = storage.save("a", "third").if_match(first).await.unwrap_err();
-    let heeds_conditions = storage.info().capabilities.save_if_match;
+    let supports_conditions = storage.info().capabilities.save_if_match;
     let refused =
-        if heeds_conditions { ErrorKind::PreconditionFailed } else { ErrorKind::Unsupported };
+        if supports_conditions { ErrorKind::PreconditionFailed } else { ErrorKind::Unsupported };
     assert_eq!(error.kind(), refused, "{error}");
     assert_eq!(get(bucket, "a").1, b"second");
 }
@@ -295,7 +295,7 @@ async fn an_object_that_awscli_deleted_is_not_found(bucket: &Bucket) {
     storage.delete("a").await.unwrap();
 }
 
-/// Has awscli begin an upload and send a part of it.
+/// Creates an upload with awscli and sends one part.
 fn begin(bucket: &Bucket, key: &str) -> String {
     let created = bucket.s3api("create-multipart-upload", &["--key", key]);
     let id = created["UploadId"].as_str().unwrap().to_owned();
@@ -307,16 +307,16 @@ fn begin(bucket: &Bucket, key: &str) -> String {
     id
 }
 
-/// The keys of the uploads that nobody has ended.
+/// Returns the keys of unfinished uploads.
 fn uploads(bucket: &Bucket) -> Vec<String> {
-    let answer = bucket.boto("list_multipart_uploads", json!({}));
-    let uploads = answer["Uploads"].as_array().cloned().unwrap_or_default();
+    let response = bucket.boto("list_multipart_uploads", json!({}));
+    let uploads = response["Uploads"].as_array().cloned().unwrap_or_default();
     uploads.iter().map(|upload| upload["Key"].as_str().unwrap().to_owned()).collect()
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn stale_uploads_of_awscli_are_aborted_below_the_prefix_alone(bucket: &Bucket) {
+async fn stale_uploads_of_awscli_are_aborted_only_below_the_prefix(bucket: &Bucket) {
     begin(bucket, "here/é +.bin");
     begin(bucket, "there/b.bin");
     let s3 = bucket.builder().build().unwrap();
@@ -328,7 +328,7 @@ async fn stale_uploads_of_awscli_are_aborted_below_the_prefix_alone(bucket: &Buc
     assert!(uploads(bucket).is_empty());
 }
 
-async fn of_two_uploads_only_the_one_that_is_old_enough_is_aborted(bucket: &Bucket) {
+async fn only_the_older_of_two_uploads_is_aborted(bucket: &Bucket) {
     const APART: Duration = Duration::from_secs(2);
     let s3 = bucket.builder().build().unwrap();
     for _ in 0..5 {
@@ -338,20 +338,20 @@ async fn of_two_uploads_only_the_one_that_is_old_enough_is_aborted(bucket: &Buck
         begin(bucket, "young");
         let older_than = between.elapsed() - APART / 2;
         let aborted = s3.abort_stale_uploads("", older_than).await.unwrap();
-        // On a machine that takes longer than that for the call, the young one has become old.
+        // On a slow machine the younger upload has become old as well.
         if between.elapsed() < older_than + APART {
             assert_eq!((aborted, uploads(bucket)), (1, vec!["young".to_owned()]));
             return;
         }
         s3.abort_stale_uploads("", Duration::ZERO).await.unwrap();
     }
-    panic!("this machine is too slow to tell young from old");
+    panic!("this machine is too slow to distinguish young and old uploads");
 }
 
-async fn an_upload_whose_key_no_xml_can_hold_keeps_no_other_from_being_aborted(bucket: &Bucket) {
+async fn an_upload_whose_key_xml_cannot_express_does_not_prevent_the_others(bucket: &Bucket) {
     bucket
         .try_boto("create_multipart_upload", json!({ "Key": "a\u{1}b" }))
-        .expect_err("boto3 cannot read the answer");
+        .expect_err("boto3 cannot read the response");
     for key in [" space ", "a\nb", "z"] {
         bucket.boto("create_multipart_upload", json!({ "Key": key }));
     }
@@ -364,7 +364,7 @@ async fn an_upload_whose_key_no_xml_can_hold_keeps_no_other_from_being_aborted(b
 }
 
 async fn uploads_on_several_pages_are_all_aborted(bucket: &Bucket) {
-    // A page has at most 1,000; those of one key are told apart by their ids.
+    // A page has at most 1,000 uploads. Those of one key are distinguished by their ids.
     for number in 0..1_010 {
         bucket
             .boto("create_multipart_upload", json!({ "Key": format!("key +é {}", number / 500) }));
@@ -374,8 +374,8 @@ async fn uploads_on_several_pages_are_all_aborted(bucket: &Bucket) {
     assert!(uploads(bucket).is_empty());
 }
 
-/// moto says of every upload that it was begun in 2010.
-async fn uploads_of_long_ago_are_aborted(bucket: &Bucket) {
+/// moto reports that every upload was created in 2010.
+async fn old_uploads_are_aborted(bucket: &Bucket) {
     begin(bucket, "a");
     let s3 = bucket.builder().build().unwrap();
     assert_eq!(s3.abort_stale_uploads("", HOUR).await.unwrap(), 1);

@@ -6,8 +6,8 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::external::{Corner, External};
-use common::faults;
+use common::external::{External, TestPrefix};
+use common::known_failures;
 use common::server::{self, Bucket, Server};
 use storage_core::{Key, MAX_KEY_BYTES, Memory, Storage, async_trait};
 use storage_s3::{ChecksumMode, S3Builder};
@@ -16,18 +16,18 @@ use storage_testkit::http::closed_port;
 
 const PREFIX: &str = "some/prefix";
 const MIB: u64 = 1024 * 1024;
-/// Eight parts of 8 MiB on their way, one that is gathered, and what is read of the next.
-const MOST_HELD: u64 = 80 * MIB;
+/// Eight parts of 8 MiB in flight, one that is being filled, and what is read of the next.
+const MEMORY_LIMIT: u64 = 80 * MIB;
 
-/// Where links lead that are not signed. Nobody follows them.
+/// The base of public links, which no test follows.
 fn public_url() -> storage_core::LinkBase {
     "https://media.example.com/files".parse().unwrap()
 }
 
-/// Storages on the server in this process: a bucket each, which lives as long as the harness.
+/// Storages on the server in this process. Each has a bucket that exists as long as the harness.
 struct InProcess {
     set_up: fn(S3Builder) -> S3Builder,
-    /// A way to break what was set up.
+    /// Changes a builder so that its driver fails.
     break_it: fn(S3Builder) -> S3Builder,
     prefix: Option<&'static str>,
     buckets: Mutex<Vec<Bucket>>,
@@ -67,7 +67,7 @@ impl Harness for InProcess {
     }
 
     fn skip_reason(&self, case: &str) -> Option<&str> {
-        faults::find(faults::S3S_FS, case)
+        known_failures::find(known_failures::S3S_FS, case)
     }
 
     async fn broken_backend(&self) -> Option<Storage> {
@@ -75,8 +75,8 @@ impl Harness for InProcess {
     }
 
     fn max_body_memory(&self) -> u64 {
-        // The server, and what it holds, is in the same process.
-        2 * MOST_HELD
+        // The server and its memory are in the same process.
+        2 * MEMORY_LIMIT
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -84,43 +84,45 @@ impl Harness for InProcess {
     }
 }
 
-/// Storages on the server that the environment names: a prefix each, which is tidied up when the
-/// harness ends.
-struct Beside {
+/// Storages on the server that the environment names. Each has a prefix that is deleted with the
+/// harness.
+struct ExternalServer {
     set_up: fn(S3Builder) -> S3Builder,
     external: Option<&'static External>,
-    corners: Mutex<Vec<Corner>>,
+    prefixes: Mutex<Vec<TestPrefix>>,
 }
 
-impl Beside {
+impl ExternalServer {
     fn new(set_up: fn(S3Builder) -> S3Builder) -> Self {
-        Self { set_up, external: External::get(), corners: Mutex::default() }
+        Self { set_up, external: External::get(), prefixes: Mutex::default() }
     }
 }
 
 #[async_trait]
-impl Harness for Beside {
+impl Harness for ExternalServer {
     async fn storage(&self) -> Storage {
-        // Every case is excused then, but the suite wants to see a storage.
+        // Every case is excused without a server, but the suite needs a storage.
         let Some(external) = self.external else { return Memory::storage() };
         let builder = (self.set_up)(external.builder()).public_url(public_url());
-        let corner = Corner::of(&Storage::new(builder.build().unwrap()));
+        let corner = TestPrefix::of(&Storage::new(builder.build().unwrap()));
         let storage = corner.storage();
-        self.corners.lock().unwrap().push(corner);
+        self.prefixes.lock().unwrap().push(corner);
         storage
     }
 
     fn rejects_key(&self, key: &Key) -> bool {
-        // Garage keeps keys in LMDB, which limits them.
+        // Garage stores keys in LMDB, which limits their length.
         let is_garage = self.external.is_some_and(|external| external.quirks() == "garage");
         let longest = if is_garage { 479 } else { MAX_KEY_BYTES };
-        key.as_str().len() + Corner::PREFIX_LEN > longest
+        key.as_str().len() + TestPrefix::PREFIX_LEN > longest
     }
 
     fn skip_reason(&self, case: &str) -> Option<&str> {
         match self.external {
-            None => Some(faults::NO_SERVER),
-            Some(external) => faults::find(faults::of_quirks(external.quirks()), case),
+            None => Some(known_failures::NO_SERVER),
+            Some(external) => {
+                known_failures::find(known_failures::of_quirks(external.quirks()), case)
+            }
         }
     }
 
@@ -134,7 +136,7 @@ impl Harness for Beside {
     }
 
     fn max_body_memory(&self) -> u64 {
-        MOST_HELD
+        MEMORY_LIMIT
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -142,13 +144,13 @@ impl Harness for Beside {
     }
 }
 
-/// As small as parts may be, so that what is large for a test is many parts.
+/// The smallest parts, so that the objects of the tests have many parts.
 fn in_small_parts(builder: S3Builder) -> S3Builder {
     builder.part_size(5 * MIB).concurrency(4)
 }
 
 storage_testkit::conformance!(in_process, InProcess::new(|builder| builder));
-// All that differs at once, since the suite takes its time.
+// All options at once, because the suite takes long.
 storage_testkit::conformance!(
     in_process_in_small_parts_below_a_prefix,
     InProcess {
@@ -157,12 +159,12 @@ storage_testkit::conformance!(
         ..InProcess::new(|builder| in_small_parts(builder).checksum(ChecksumMode::Md5))
     }
 );
-storage_testkit::conformance!(external, Beside::new(|builder| builder));
-storage_testkit::conformance!(external_in_small_parts, Beside::new(in_small_parts));
+storage_testkit::conformance!(external, ExternalServer::new(|builder| builder));
+storage_testkit::conformance!(external_in_small_parts, ExternalServer::new(in_small_parts));
 
 #[test]
-fn what_is_excused_are_cases_that_there_are() {
+fn every_excused_case_exists() {
     let known: Vec<_> = storage_testkit::cases().iter().map(storage_testkit::Case::name).collect();
-    let unknown: Vec<_> = faults::all().filter(|case| !known.contains(case)).collect();
+    let unknown: Vec<_> = known_failures::all().filter(|case| !known.contains(case)).collect();
     assert!(unknown.is_empty(), "no case has these names: {unknown:?}");
 }

@@ -1,5 +1,5 @@
-//! Credentials from the environment of a process, as requests to S3 carry them. Each test runs once
-//! more in a process of its own, which has the variables that the test is about, and no others.
+//! Credentials from the environment of a process, as requests to S3 contain them. Each test runs
+//! again in a process of its own, which has only the variables of the test.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -16,7 +16,7 @@ fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs a test of this file in a process with these variables alone.
+/// Runs a test of this file in a process with these variables only.
 fn run_inside(test: &str, home: &Path, variables: &[(&str, &str)]) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -57,7 +57,7 @@ fn storage() -> Storage {
     Storage::new(driver)
 }
 
-/// The access key id that signed each deletion, and whether it came with the session token.
+/// Returns the access key id of each deletion, and whether it contained the session token.
 fn signers(service: &Peer) -> Vec<(String, bool)> {
     let signer = |request: &Request| {
         let signature = request.header("authorization").unwrap_or_default();
@@ -69,7 +69,7 @@ fn signers(service: &Peer) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn a_container_signs_with_what_its_agent_gives() {
+async fn a_container_signs_with_the_credentials_of_its_agent() {
     if is_inside() {
         let storage = storage();
         for key in ["a", "b", "c"] {
@@ -85,13 +85,13 @@ async fn a_container_signs_with_what_its_agent_gives() {
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "known"),
         ("AWS_ENDPOINT_URL", url.as_str()),
     ];
-    run_inside("a_container_signs_with_what_its_agent_gives", home.path(), &variables);
+    run_inside("a_container_signs_with_the_credentials_of_its_agent", home.path(), &variables);
     assert_eq!(signers(&service), vec![("CONTAINER".to_owned(), true); 3]);
     assert_eq!(service.count("GET /credentials"), 1);
 }
 
 #[tokio::test]
-async fn a_container_that_is_refused_says_so_and_sends_nothing() {
+async fn a_container_without_credentials_sends_no_request_to_s3() {
     if is_inside() {
         let error = storage().delete("a").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
@@ -110,13 +110,13 @@ async fn a_container_that_is_refused_says_so_and_sends_nothing() {
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary"),
         ("AWS_ENDPOINT_URL", url.as_str()),
     ];
-    run_inside("a_container_that_is_refused_says_so_and_sends_nothing", home.path(), &variables);
+    run_inside("a_container_without_credentials_sends_no_request_to_s3", home.path(), &variables);
     assert_eq!(service.requests().len(), 1);
     assert!(signers(&service).is_empty());
 }
 
 #[tokio::test]
-async fn a_profile_gives_keys_and_endpoint() {
+async fn a_profile_sets_keys_and_endpoint() {
     if is_inside() {
         return storage().delete("a").await.unwrap();
     }
@@ -128,12 +128,12 @@ async fn a_profile_gives_keys_and_endpoint() {
          [services local]\ns3 =\n  endpoint_url = {url}\n"
     );
     std::fs::write(home.path().join(".aws/config"), config).unwrap();
-    run_inside("a_profile_gives_keys_and_endpoint", home.path(), &[("AWS_PROFILE", "site")]);
+    run_inside("a_profile_sets_keys_and_endpoint", home.path(), &[("AWS_PROFILE", "site")]);
     assert_eq!(signers(&service), [("FILE".to_owned(), false)]);
 }
 
 #[tokio::test]
-async fn where_there_is_certainly_nothing_the_driver_is_not_made() {
+async fn building_fails_if_no_source_of_credentials_applies() {
     if is_inside() {
         let error = built().expect_err("a driver that cannot be made");
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
@@ -143,5 +143,5 @@ async fn where_there_is_certainly_nothing_the_driver_is_not_made() {
     }
     let home = tempfile::tempdir().unwrap();
     let variables = [("AWS_EC2_METADATA_DISABLED", "true")];
-    run_inside("where_there_is_certainly_nothing_the_driver_is_not_made", home.path(), &variables);
+    run_inside("building_fails_if_no_source_of_credentials_applies", home.path(), &variables);
 }

@@ -1,5 +1,5 @@
-//! Objects that other clients made, with names and headers that this driver would not write: each
-//! is read as what it is, or told of as what it is not, and none keeps the others from being seen.
+//! Objects of other clients, with names and headers that this driver would not write: each is read
+//! or reported as an error item, and none hides the others.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -20,25 +20,25 @@ const MIB: usize = 1024 * 1024;
 tools::on_servers! {
     both:
         an_object_in_parts_is_read_whole_and_by_ranges,
-        names_that_are_encoded_in_urls_are_what_they_are,
-        names_that_are_rolled_up_are_what_they_are,
-        a_name_that_no_xml_can_hold_is_deleted_among_others,
-        odd_keys_are_error_items_at_their_places,
+        names_with_characters_that_urls_encode_are_read_unchanged,
+        rolled_up_names_are_read_unchanged,
+        a_name_that_xml_cannot_express_is_deleted_among_others,
+        invalid_keys_are_error_items_in_order,
         folder_markers_are_counted_and_deleted_with_their_prefix,
-        an_object_with_bytes_whose_name_ends_in_a_slash_is_no_folder_marker,
-        odd_keys_below_a_prefix_are_shown_without_it,
-        a_listing_can_be_taken_up_after_each_odd_key,
-        a_listing_by_levels_shows_what_is_odd_once,
-        delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest,
-        encoded_words_are_read_as_the_text_they_are,
-        how_a_body_was_sent_is_not_taken_for_its_encoding;
+        an_object_with_bytes_whose_name_ends_in_a_slash_is_not_a_folder_marker,
+        invalid_keys_below_a_prefix_are_listed_without_it,
+        a_listing_can_resume_after_each_invalid_key,
+        a_listing_by_levels_contains_each_invalid_key_once,
+        delete_many_of_a_listing_deletes_valid_keys_and_reports_the_rest,
+        encoded_words_are_decoded,
+        the_transfer_coding_is_not_part_of_the_content_encoding;
     external:
-        odd_keys_at_the_ends_of_pages_do_not_end_the_listing,
-        delete_all_of_2500_keys_answers_for_each_in_order,
-        headers_that_no_client_of_ours_would_send_are_read;
+        invalid_keys_at_the_ends_of_pages_do_not_end_the_listing,
+        delete_many_of_2500_keys_returns_each_result_in_order,
+        headers_that_this_driver_does_not_send_are_read;
 }
 
-/// Names that the contract allows, and that are written otherwise somewhere.
+/// Valid keys with characters that some formats encode.
 fn keys() -> BTreeSet<String> {
     let keys = [
         " starts",
@@ -68,18 +68,18 @@ fn keys() -> BTreeSet<String> {
     keys.into_iter().map(str::to_owned).chain(["k".repeat(1024)]).collect()
 }
 
-/// Names that the contract refuses.
-fn odd_keys(bucket: &Bucket) -> BTreeSet<String> {
+/// Names that are not valid keys.
+fn invalid_keys(bucket: &Bucket) -> BTreeSet<String> {
     let odd = [
         ".", "..", "../up", "./a", "/", "//", "/lead", "a/../b", "a//b", "a/.", "a\tb", "a\nb",
         "a\rb", "a\u{1}b", "a\u{7f}b", "a\u{85}b", "photos/", "trail/",
     ];
-    // moto takes what follows a line break for something else than the name.
+    // moto cuts a name at a line break.
     let fits = |key: &&str| !bucket.server().is_moto() || !key.contains('\n');
     odd.into_iter().filter(fits).map(str::to_owned).collect()
 }
 
-/// Saves all of them by boto3, which looks at no name.
+/// Saves all of them with boto3, which accepts any name.
 fn put_all(bucket: &Bucket, keys: &BTreeSet<String>) {
     for key in keys {
         bucket.put(key, key.as_bytes());
@@ -111,7 +111,7 @@ async fn an_object_in_parts_is_read_whole_and_by_ranges(bucket: &Bucket) {
         json!({ "Key": key, "UploadId": id, "MultipartUpload": parts }),
     );
 
-    // Read over several connections.
+    // Reads over several connections.
     let storage =
         Storage::new(bucket.builder().part_size(5 * MIB as u64).concurrency(3).build().unwrap());
     let object = storage.open(key).await.unwrap();
@@ -132,7 +132,7 @@ async fn an_object_in_parts_is_read_whole_and_by_ranges(bucket: &Bucket) {
     }
 }
 
-async fn names_that_are_encoded_in_urls_are_what_they_are(bucket: &Bucket) {
+async fn names_with_characters_that_urls_encode_are_read_unchanged(bucket: &Bucket) {
     let keys = keys();
     put_all(bucket, &keys);
     let storage = bucket.storage();
@@ -148,7 +148,7 @@ async fn names_that_are_encoded_in_urls_are_what_they_are(bucket: &Bucket) {
     assert_eq!(names(&listed(storage.list("")).await), ["copy"]);
 }
 
-async fn names_that_are_rolled_up_are_what_they_are(bucket: &Bucket) {
+async fn rolled_up_names_are_read_unchanged(bucket: &Bucket) {
     let keys = keys();
     put_all(bucket, &keys);
     let level = keys.iter().map(|key| key.find('/').map_or(key.as_str(), |slash| &key[..=slash]));
@@ -160,15 +160,14 @@ async fn names_that_are_rolled_up_are_what_they_are(bucket: &Bucket) {
     );
     let below = listed(storage.list("dir é +%/").delimiter("/")).await;
     assert_eq!(names(&below), ["dir é +%/...", "dir é +%/.hidden"]);
-    // Any text can be a delimiter, and a name be cut anywhere.
+    // Any text can be a delimiter, and a name can be cut anywhere.
     let cut = listed(storage.list("a").delimiter("?")).await;
     let expected = ["a b", "a%20b", "a&<b>\"'", "a+b", "a?", "a\\b"];
     assert_eq!(names(&cut), expected);
 }
 
-/// XML has no way to write it, so that it cannot be in the document that names what is to be
-/// deleted.
-async fn a_name_that_no_xml_can_hold_is_deleted_among_others(bucket: &Bucket) {
+/// XML cannot express the name, so that it cannot be in the document of a bulk delete.
+async fn a_name_that_xml_cannot_express_is_deleted_among_others(bucket: &Bucket) {
     let keys = BTreeSet::from(["a", "b\u{fffe}", "c"].map(str::to_owned));
     put_all(bucket, &keys);
     let storage = bucket.storage();
@@ -177,14 +176,14 @@ async fn a_name_that_no_xml_can_hold_is_deleted_among_others(bucket: &Bucket) {
     assert_eq!(listed(storage.list("")).await, []);
 }
 
-async fn odd_keys_are_error_items_at_their_places(bucket: &Bucket) {
-    let (keys, odd) = (keys(), odd_keys(bucket));
+async fn invalid_keys_are_error_items_in_order(bucket: &Bucket) {
+    let (keys, odd) = (keys(), invalid_keys(bucket));
     let all = &keys | &odd;
     put_all(bucket, &all);
     let listed = listed(bucket.storage().list("")).await;
     assert_eq!(names(&listed), all.iter().collect::<Vec<_>>());
     for item in listed {
-        assert_eq!(item.is_odd(), odd.contains(item.name()), "{item:?}");
+        assert_eq!(item.is_invalid(), odd.contains(item.name()), "{item:?}");
     }
 }
 
@@ -207,7 +206,7 @@ async fn folder_markers_are_counted_and_deleted_with_their_prefix(bucket: &Bucke
     );
     let below = listed(storage.list("photos/").with_folder_markers()).await;
     assert_eq!(below, all[1..]);
-    // One level: the folder itself is a marker, those below it are rolled up as other names are.
+    // The folder itself is a marker. Those below it are rolled up like other names.
     let level = listed(storage.list("photos/").delimiter("/").with_folder_markers()).await;
     assert_eq!(names(&level), ["photos/", "photos/a.png", "photos/sub/"]);
     assert!(!storage.exists("photos").await.unwrap(), "a marker is no object of the folder's name");
@@ -217,7 +216,7 @@ async fn folder_markers_are_counted_and_deleted_with_their_prefix(bucket: &Bucke
     assert_eq!(names(&listed(storage.list("").with_folder_markers()).await), ["photos.txt"]);
 }
 
-async fn an_object_with_bytes_whose_name_ends_in_a_slash_is_no_folder_marker(bucket: &Bucket) {
+async fn an_object_with_bytes_whose_name_ends_in_a_slash_is_not_a_folder_marker(bucket: &Bucket) {
     bucket.put("trail/", b"bytes");
     let storage = bucket.storage();
     let all = listed(storage.list("")).await;
@@ -230,7 +229,7 @@ async fn an_object_with_bytes_whose_name_ends_in_a_slash_is_no_folder_marker(buc
     assert_eq!(listed(storage.list("")).await.len(), 1);
 }
 
-async fn odd_keys_below_a_prefix_are_shown_without_it(bucket: &Bucket) {
+async fn invalid_keys_below_a_prefix_are_listed_without_it(bucket: &Bucket) {
     for key in ["media/", "media//a", "media/a", "media/a/", "media/b", "mediator"] {
         bucket.put(key, b"bytes");
     }
@@ -238,13 +237,13 @@ async fn odd_keys_below_a_prefix_are_shown_without_it(bucket: &Bucket) {
     let listed = listed(media.list("")).await;
     assert_eq!(names(&listed), ["", "/a", "a", "a/", "b"]);
     assert_eq!(
-        listed.iter().map(Listed::is_odd).collect::<Vec<_>>(),
+        listed.iter().map(Listed::is_invalid).collect::<Vec<_>>(),
         [true, true, false, true, false]
     );
 }
 
-async fn a_listing_can_be_taken_up_after_each_odd_key(bucket: &Bucket) {
-    let odd = odd_keys(bucket);
+async fn a_listing_can_resume_after_each_invalid_key(bucket: &Bucket) {
+    let odd = invalid_keys(bucket);
     let all = &keys() | &odd;
     put_all(bucket, &all);
     let storage = bucket.storage();
@@ -258,24 +257,24 @@ async fn a_listing_can_be_taken_up_after_each_odd_key(bucket: &Bucket) {
     }
 }
 
-async fn a_listing_by_levels_shows_what_is_odd_once(bucket: &Bucket) {
+async fn a_listing_by_levels_contains_each_invalid_key_once(bucket: &Bucket) {
     for key in ["..", "../a", "../b", "//a", "/a", "a//b", "a/b", "b"] {
         bucket.put(key, b"bytes");
     }
     let listed = listed(bucket.storage().list("").delimiter("/")).await;
-    let told: Vec<_> = listed.iter().map(|item| (item.name(), item.is_odd())).collect();
-    assert_eq!(told, [("..", true), ("../", true), ("/", true), ("a/", false), ("b", false)]);
+    let recorded: Vec<_> = listed.iter().map(|item| (item.name(), item.is_invalid())).collect();
+    assert_eq!(recorded, [("..", true), ("../", true), ("/", true), ("a/", false), ("b", false)]);
 }
 
-async fn delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest(bucket: &Bucket) {
-    let (keys, odd) = (keys(), odd_keys(bucket));
+async fn delete_many_of_a_listing_deletes_valid_keys_and_reports_the_rest(bucket: &Bucket) {
+    let (keys, odd) = (keys(), invalid_keys(bucket));
     let all = &keys | &odd;
     put_all(bucket, &all);
     let storage = bucket.storage();
-    let mut told = Vec::new();
+    let mut recorded = Vec::new();
     let mut deleted = storage.delete_many(storage.list("").entries());
     while let Some(key) = deleted.next().await {
-        told.push(match key {
+        recorded.push(match key {
             Ok(key) => (key.to_string(), false),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
@@ -284,7 +283,7 @@ async fn delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest(b
         });
     }
     let expected: Vec<_> = all.iter().map(|key| (key.clone(), odd.contains(key))).collect();
-    assert_eq!(told, expected);
+    assert_eq!(recorded, expected);
     assert_eq!(names(&listed(storage.list("")).await), odd.iter().collect::<Vec<_>>());
     let failed = storage.delete_many(storage.list("").entries()).finish().await.unwrap_err();
     assert!(
@@ -293,7 +292,7 @@ async fn delete_all_of_a_listing_deletes_what_is_not_odd_and_tells_of_the_rest(b
     );
 }
 
-async fn encoded_words_are_read_as_the_text_they_are(bucket: &Bucket) {
+async fn encoded_words_are_decoded(bucket: &Bucket) {
     let metadata = json!({
         "base64": "=?UTF-8?B?TMO2dmVsw6RjZQ==?=",
         "quoted": "=?utf-8?q?L=C3=B6ve_l=C3=A4ce?=",
@@ -315,7 +314,7 @@ async fn encoded_words_are_read_as_the_text_they_are(bucket: &Bucket) {
     assert_eq!(read, expected);
 }
 
-async fn how_a_body_was_sent_is_not_taken_for_its_encoding(bucket: &Bucket) {
+async fn the_transfer_coding_is_not_part_of_the_content_encoding(bucket: &Bucket) {
     for (key, encoding) in
         [("plain", "aws-chunked"), ("packed", "gzip,aws-chunked"), ("kept", "br")]
     {
@@ -330,7 +329,7 @@ async fn how_a_body_was_sent_is_not_taken_for_its_encoding(bucket: &Bucket) {
     }
 }
 
-/// Saves objects of one byte, many at once.
+/// Saves objects of one byte concurrently.
 async fn save_all(storage: &Storage, keys: &[String]) {
     let saves = keys.iter().map(|key| storage.save(key, "x").into_future());
     let saves: Vec<_> = saves.collect();
@@ -340,10 +339,10 @@ async fn save_all(storage: &Storage, keys: &[String]) {
     }
 }
 
-async fn odd_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
+async fn invalid_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
     let storage = bucket.storage();
-    // A page has 1,000 names: the first one ends in an odd one, with which the next page is asked
-    // for.
+    // A page has 1,000 names. The first page ends in an invalid one, which the next page continues
+    // from.
     let keys: Vec<_> = (0..999).map(|number| format!("a/{number:03}")).collect();
     save_all(&storage, &keys).await;
     for last in ["a/998+ %2F\u{1}é", "a/998//", "a/998/../x", "a/998\n&<"] {
@@ -356,18 +355,18 @@ async fn odd_keys_at_the_ends_of_pages_do_not_end_the_listing(bucket: &Bucket) {
         assert_eq!(names, expected);
         bucket.boto("delete_object", json!({ "Key": last }));
     }
-    // Those that are many at once, not one by one.
+    // Bulk deletes, not one by one.
     let deleted = storage.delete_many(storage.list("a/").entries()).finish().await.unwrap();
     assert_eq!(deleted, keys.len() as u64);
 }
 
-async fn delete_all_of_2500_keys_answers_for_each_in_order(bucket: &Bucket) {
+async fn delete_many_of_2500_keys_returns_each_result_in_order(bucket: &Bucket) {
     let storage = bucket.storage();
     let keys: Vec<_> =
         (0..2_500).map(|number| format!("a&<{}/{number:04} +é", number % 7)).collect();
     save_all(&storage, &keys).await;
     storage.save("stays", "x").await.unwrap();
-    // In another order than they are listed in, and some of them twice.
+    // In another order than that of the listing, and some of them twice.
     let keys: Vec<_> = keys.iter().rev().chain(&keys[..10]).cloned().collect();
     let mut deleted = storage.delete_many(stream::iter(keys.clone()));
     for key in &keys {
@@ -377,7 +376,7 @@ async fn delete_all_of_2500_keys_answers_for_each_in_order(bucket: &Bucket) {
     assert_eq!(names(&listed(storage.list("")).await), ["stays"]);
 }
 
-async fn headers_that_no_client_of_ours_would_send_are_read(bucket: &Bucket) {
+async fn headers_that_this_driver_does_not_send_are_read(bucket: &Bucket) {
     if !curl::is_there() {
         return;
     }
@@ -387,15 +386,15 @@ async fn headers_that_no_client_of_ours_would_send_are_read(bucket: &Bucket) {
     let directory = TempDir::new().unwrap();
     let (file, headers) = (directory.path().join("file"), directory.path().join("headers"));
     std::fs::write(&file, "bytes").unwrap();
-    // An expiry that is no date, as many servers are told to say, and text in Latin-1 and in UTF-8.
+    // An invalid expiry, which many servers send, and text in Latin-1 and in UTF-8.
     let odd =
         b"Expires: 0\nContent-Disposition: inline; filename=\"\xe9\"\nx-amz-meta-name: \xc3\xa9\n";
     std::fs::write(&headers, odd).unwrap();
-    let answer = curl::put(&link, &file, &[&format!("@{}", headers.display())]);
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = curl::put(&link, &file, &[&format!("@{}", headers.display())]);
+    assert_eq!(response.status, 200, "{response:?}");
     let object = storage.open("a").await.unwrap();
     let metadata = &object.meta().metadata;
-    // It has passed (RFC 9111, section 5.3).
+    // An invalid expiry is in the past (RFC 9111, section 5.3).
     assert_eq!(metadata.expires, Some(SystemTime::UNIX_EPOCH));
     assert_eq!(metadata.content_disposition.as_deref(), Some("inline; filename=\"é\""));
     assert_eq!(metadata.user_metadata["name"], "é");

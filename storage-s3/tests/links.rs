@@ -1,4 +1,4 @@
-//! Links, as curl follows them: what was signed is let through, and nothing else.
+//! Links as curl follows them: the signed request is accepted, and no other.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -10,23 +10,23 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use common::external::{Corner, External, has_acls, has_forms};
+use common::external::{External, TestPrefix, has_acls, has_forms};
 use common::server::{Bucket, Server};
 use storage_core::{Link, Storage, UrlMethod};
 use storage_s3::S3Builder;
 use tempfile::TempDir;
-use tools::curl::{self, Answer, curl};
+use tools::curl::{self, CurlResponse, curl};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A key with what is encoded otherwise in one place or another.
+/// A key with characters that are encoded differently in different places.
 const KEY: &str = "a dir/b+c %2F&é?#'*!()[]~.txt";
 
-/// Where a test works: a bucket in this process, or a corner of the bucket that the environment
+/// The place of a test: a bucket in this process, or a prefix of the bucket that the environment
 /// names.
 enum Place {
     InProcess(Bucket),
-    External(&'static External, Mutex<Vec<Corner>>),
+    External(&'static External, Mutex<Vec<TestPrefix>>),
 }
 
 impl Place {
@@ -57,18 +57,18 @@ impl Place {
         let storage = Storage::new(set_up(self.builder()).build().unwrap());
         match self {
             Self::InProcess(_) => storage,
-            Self::External(_, corners) => {
-                let corner = Corner::of(&storage);
+            Self::External(_, prefixes) => {
+                let corner = TestPrefix::of(&storage);
                 let storage = corner.storage();
-                corners.lock().unwrap().push(corner);
+                prefixes.lock().unwrap().push(corner);
                 storage
             }
         }
     }
 }
 
-/// Makes tests of functions, each in a place of its own: one on the server that the environment
-/// names, and of those that the server in this process can hold another one there.
+/// Creates tests of functions. Each runs on the server that the environment names, and those that
+/// the server in this process supports also run there.
 macro_rules! in_places {
     (both: $($both:ident),+; external: $($external:ident),+;) => {
         tests! { in_process: $($both),+ }
@@ -79,7 +79,8 @@ macro_rules! in_places {
 macro_rules! tests {
     ($place:ident: $($test:ident),+) => {
         mod $place {
-            // A corner that is tidied up holds up the thread it is dropped on, not the connections.
+            // Deleting the objects of a prefix blocks its thread, so that the connections need
+            // another.
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
             async fn $test() {
                 if let Some(place) = super::Place::$place() {
@@ -92,31 +93,31 @@ macro_rules! tests {
 
 in_places! {
     both:
-        a_link_for_get_brings_the_bytes,
-        the_answer_has_the_headers_that_the_link_says,
-        a_link_for_head_brings_the_headers,
-        a_link_is_for_its_method_alone,
+        a_link_for_get_returns_the_bytes,
+        the_response_has_the_headers_that_the_link_sets,
+        a_link_for_head_returns_the_headers,
+        a_link_is_valid_only_for_its_method,
         an_expired_link_is_refused,
-        a_link_that_was_tampered_with_is_refused,
-        a_link_for_put_takes_what_it_is_bound_to,
+        a_changed_link_is_refused,
+        a_link_for_put_accepts_the_signed_headers,
         a_link_for_put_refuses_another_type,
-        a_link_for_put_that_binds_nothing_takes_anything,
-        stable_links_are_the_same_and_work,
-        a_link_is_for_the_host_that_browsers_see;
+        a_link_for_put_without_restrictions_accepts_anything,
+        stable_links_are_equal_and_valid,
+        a_link_is_valid_for_the_signing_endpoint;
     external:
         a_link_for_put_refuses_another_length,
-        a_form_takes_what_it_is_bound_to,
-        a_form_refuses_what_is_too_large_or_too_small,
+        a_form_accepts_what_its_policy_allows,
+        a_form_refuses_a_file_that_is_too_large_or_too_small,
         a_form_refuses_another_type,
-        a_form_for_a_kind_of_types_takes_those_alone,
-        a_form_that_binds_no_type_takes_any,
+        a_form_for_a_type_prefix_accepts_only_these_types,
+        a_form_without_a_type_accepts_any_type,
         a_form_refuses_another_key,
-        a_form_for_any_name_takes_those_below_its_directory_alone,
+        a_form_for_any_name_accepts_only_names_below_its_directory,
         an_expired_form_is_refused,
-        a_form_that_was_tampered_with_is_refused,
-        what_is_saved_as_public_is_read_without_a_signature,
-        an_upload_by_link_or_form_is_public_where_saves_are,
-        an_upload_by_link_has_to_say_what_every_object_is_saved_with,
+        a_changed_form_is_refused,
+        an_object_with_a_public_acl_is_read_without_a_signature,
+        an_upload_by_link_or_form_has_the_acl_of_saves,
+        an_upload_by_link_must_contain_the_object_headers,
         a_public_link_leads_to_the_object;
 }
 
@@ -124,15 +125,15 @@ async fn link(storage: &Storage, key: &str, method: UrlMethod) -> Link {
     storage.url(key).method(method).expires_in(MINUTE).await.unwrap()
 }
 
-fn assert_refused(answer: &Answer) {
-    assert_eq!(answer.status, 403, "{answer:?}");
+fn assert_refused(response: &CurlResponse) {
+    assert_eq!(response.status, 403, "{response:?}");
 }
 
-fn assert_taken(answer: &Answer) {
-    assert!((200..300).contains(&answer.status), "{answer:?}");
+fn assert_taken(response: &CurlResponse) {
+    assert!((200..300).contains(&response.status), "{response:?}");
 }
 
-/// A file to upload, which is there as long as its directory.
+/// Creates a file to upload, which exists as long as its directory.
 fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("from the user.bin");
@@ -144,42 +145,46 @@ async fn text(storage: &Storage, key: &str) -> String {
     storage.open(key).await.unwrap().text().await.unwrap()
 }
 
-/// Waits until a link works no longer. Services count whole seconds.
+/// Waits until a link expires. Services count whole seconds.
 async fn expiry_of(link: &Link) {
     let left = link.expires_at.unwrap().duration_since(SystemTime::now()).unwrap_or_default();
     tokio::time::sleep(left + Duration::from_secs(1)).await;
 }
 
-async fn a_link_for_get_brings_the_bytes(place: &Place) {
+async fn a_link_for_get_returns_the_bytes(place: &Place) {
     let storage = place.storage();
     let saved = storage.save(KEY, "text").cache_control("no-store").await.unwrap();
-    let answer = curl::follow(&link(&storage, KEY, UrlMethod::Get).await);
-    assert_eq!((answer.status, &answer.body[..]), (200, &b"text"[..]));
-    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(answer.header("etag"), Some(saved.etag.unwrap().to_string().as_str()));
+    let response = curl::follow(&link(&storage, KEY, UrlMethod::Get).await);
+    assert_eq!((response.status, &response.body[..]), (200, &b"text"[..]));
+    assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("etag"), Some(saved.etag.unwrap().to_string().as_str()));
 }
 
-async fn the_answer_has_the_headers_that_the_link_says(place: &Place) {
+async fn the_response_has_the_headers_that_the_link_sets(place: &Place) {
     const DISPOSITION: &str = "attachment; filename=\"a b+c&d.txt\"; filename*=UTF-8''%C3%A9.txt";
     let storage = place.storage();
     storage.save(KEY, "text").content_disposition("inline").await.unwrap();
     let link = storage.url(KEY).expires_in(MINUTE).response_content_disposition(DISPOSITION);
     let link = link.response_content_type("image/svg+xml; charset=utf-8").await.unwrap();
-    let answer = curl::follow(&link);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.header("content-disposition"), Some(DISPOSITION));
-    assert_eq!(answer.header("content-type"), Some("image/svg+xml; charset=utf-8"));
+    let response = curl::follow(&link);
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.header("content-disposition"), Some(DISPOSITION));
+    assert_eq!(response.header("content-type"), Some("image/svg+xml; charset=utf-8"));
 }
 
-async fn a_link_for_head_brings_the_headers(place: &Place) {
+async fn a_link_for_head_returns_the_headers(place: &Place) {
     let storage = place.storage();
     storage.save(KEY, "text").await.unwrap();
-    let answer = curl::follow(&link(&storage, KEY, UrlMethod::Head).await);
-    assert_eq!((answer.status, answer.header("content-length")), (200, Some("4")), "{answer:?}");
+    let response = curl::follow(&link(&storage, KEY, UrlMethod::Head).await);
+    assert_eq!(
+        (response.status, response.header("content-length")),
+        (200, Some("4")),
+        "{response:?}"
+    );
 }
 
-async fn a_link_is_for_its_method_alone(place: &Place) {
+async fn a_link_is_valid_only_for_its_method(place: &Place) {
     let storage = place.storage();
     storage.save(KEY, "text").await.unwrap();
     let (_directory, file) = file(b"replaced");
@@ -200,7 +205,7 @@ async fn an_expired_link_is_refused(place: &Place) {
     assert_refused(&curl::follow(&link));
 }
 
-async fn a_link_that_was_tampered_with_is_refused(place: &Place) {
+async fn a_changed_link_is_refused(place: &Place) {
     let storage = place.storage();
     for key in ["mine", "yours"] {
         storage.save(key, "text").await.unwrap();
@@ -223,13 +228,13 @@ async fn a_link_that_was_tampered_with_is_refused(place: &Place) {
         assert_ne!(bad, good.as_str(), "{from}");
         assert_refused(&curl(&[bad]));
     }
-    // The last digit of the signature is another one.
+    // Changes the last digit of the signature.
     let (start, last) = good.as_str().split_at(good.as_str().len() - 1);
     assert!(start.contains("X-Amz-Signature="), "the signature comes last");
     assert_refused(&curl(&[format!("{start}{}", if last == "0" { "1" } else { "0" })]));
 }
 
-async fn a_link_for_put_takes_what_it_is_bound_to(place: &Place) {
+async fn a_link_for_put_accepts_the_signed_headers(place: &Place) {
     let storage = place.storage();
     let link = storage.url(KEY).method(UrlMethod::Put).expires_in(MINUTE);
     let link = link.content_type("image/png").content_length(5).await.unwrap();
@@ -268,7 +273,7 @@ async fn a_link_for_put_refuses_another_length(place: &Place) {
     assert!(!storage.exists(KEY).await.unwrap());
 }
 
-async fn a_link_for_put_that_binds_nothing_takes_anything(place: &Place) {
+async fn a_link_for_put_without_restrictions_accepts_anything(place: &Place) {
     let storage = place.storage();
     let link = link(&storage, KEY, UrlMethod::Put).await;
     for (bytes, content_type) in [(&b"one"[..], "image/png"), (b"another", "text/x-any")] {
@@ -280,7 +285,7 @@ async fn a_link_for_put_that_binds_nothing_takes_anything(place: &Place) {
     }
 }
 
-async fn stable_links_are_the_same_and_work(place: &Place) {
+async fn stable_links_are_equal_and_valid(place: &Place) {
     let storage = place.storage();
     storage.save(KEY, "text").await.unwrap();
     let stable =
@@ -291,11 +296,11 @@ async fn stable_links_are_the_same_and_work(place: &Place) {
         links = [stable().await, stable().await];
     }
     assert_eq!(links[0], links[1]);
-    let answer = curl::follow(&links[0]);
-    assert_eq!((answer.status, &answer.body[..]), (200, &b"text"[..]));
+    let response = curl::follow(&links[0]);
+    assert_eq!((response.status, &response.body[..]), (200, &b"text"[..]));
 }
 
-async fn a_link_is_for_the_host_that_browsers_see(place: &Place) {
+async fn a_link_is_valid_for_the_signing_endpoint(place: &Place) {
     let storage = place.storage();
     storage.save(KEY, "text").await.unwrap();
     let mut seen = link(&storage, KEY, UrlMethod::Get).await.url().unwrap().join("/").unwrap();
@@ -312,11 +317,11 @@ async fn a_link_is_for_the_host_that_browsers_see(place: &Place) {
     assert_eq!(curl::follow(&get).body, b"text");
     assert_taken(&curl::put(&link(&storage, KEY, UrlMethod::Put).await, &file, &[]));
     assert_eq!(text(&storage, KEY).await, "bytes");
-    // The host is part of what is signed.
+    // The signature covers the host.
     assert_refused(&curl(&[get.as_str().replace("localhost", "127.0.0.1")]));
 }
 
-/// A form with another value for a field, or with one more.
+/// Returns a form with another value of a field, or with one more field.
 fn with_field(form: &Link, name: &str, value: &str) -> Link {
     let mut form = form.clone();
     match form.fields.iter_mut().find(|(other, _)| other == name) {
@@ -326,7 +331,7 @@ fn with_field(form: &Link, name: &str, value: &str) -> Link {
     form
 }
 
-async fn a_form_takes_what_it_is_bound_to(place: &Place) {
+async fn a_form_accepts_what_its_policy_allows(place: &Place) {
     let storage = place.storage();
     if !has_forms(&storage) {
         return;
@@ -343,7 +348,7 @@ async fn a_form_takes_what_it_is_bound_to(place: &Place) {
     }
 }
 
-async fn a_form_refuses_what_is_too_large_or_too_small(place: &Place) {
+async fn a_form_refuses_a_file_that_is_too_large_or_too_small(place: &Place) {
     let storage = place.storage();
     if !has_forms(&storage) {
         return;
@@ -357,8 +362,8 @@ async fn a_form_refuses_what_is_too_large_or_too_small(place: &Place) {
         .unwrap();
     for (bytes, code) in [(&b"01234567890"[..], "EntityTooLarge"), (b"shor", "EntityTooSmall")] {
         let (_directory, file) = file(bytes);
-        let answer = curl::post(&form, file.to_str().unwrap());
-        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{answer:?}");
+        let response = curl::post(&form, file.to_str().unwrap());
+        assert_eq!((response.status, response.code().as_str()), (400, code), "{response:?}");
     }
     assert!(!storage.exists(KEY).await.unwrap());
 }
@@ -383,7 +388,7 @@ async fn a_form_refuses_another_type(place: &Place) {
     assert!(!storage.exists(KEY).await.unwrap());
 }
 
-async fn a_form_for_a_kind_of_types_takes_those_alone(place: &Place) {
+async fn a_form_for_a_type_prefix_accepts_only_these_types(place: &Place) {
     let storage = place.storage();
     if !has_forms(&storage) {
         return;
@@ -403,7 +408,7 @@ async fn a_form_for_a_kind_of_types_takes_those_alone(place: &Place) {
     assert_eq!(storage.stat(KEY).await.unwrap().content_type(), Some("image/webp"));
 }
 
-async fn a_form_that_binds_no_type_takes_any(place: &Place) {
+async fn a_form_without_a_type_accepts_any_type(place: &Place) {
     let storage = place.storage();
     if !has_forms(&storage) {
         return;
@@ -435,7 +440,7 @@ async fn a_form_refuses_another_key(place: &Place) {
     assert!(storage.list("").entries().next().await.is_none());
 }
 
-async fn a_form_for_any_name_takes_those_below_its_directory_alone(place: &Place) {
+async fn a_form_for_any_name_accepts_only_names_below_its_directory(place: &Place) {
     let storage = place.storage();
     if !has_forms(&storage) {
         return;
@@ -450,7 +455,7 @@ async fn a_form_for_any_name_takes_those_below_its_directory_alone(place: &Place
         .unwrap();
     let (_directory, file) = file(b"bytes");
     let file = file.to_str().unwrap();
-    // The browser tells the file's name, which takes the place of `${filename}`.
+    // The browser sends the file's name, which replaces `${filename}`.
     assert_taken(&curl::post(&form, file));
     assert_eq!(
         text(&storage, &format!("{directory_of_the_user}/from the user.bin")).await,
@@ -483,7 +488,7 @@ async fn an_expired_form_is_refused(place: &Place) {
     assert!(!storage.exists(KEY).await.unwrap());
 }
 
-async fn a_form_that_was_tampered_with_is_refused(place: &Place) {
+async fn a_changed_form_is_refused(place: &Place) {
     let storage = place.storage();
     if !has_forms(&storage) {
         return;
@@ -514,7 +519,7 @@ fn without_query(link: &Link) -> String {
     link.without_query().to_owned()
 }
 
-async fn what_is_saved_as_public_is_read_without_a_signature(place: &Place) {
+async fn an_object_with_a_public_acl_is_read_without_a_signature(place: &Place) {
     if !has_acls(&place.builder()) {
         return;
     }
@@ -526,12 +531,12 @@ async fn what_is_saved_as_public_is_read_without_a_signature(place: &Place) {
     public.save("parts", vec![b'x'; 6 << 20]).await.unwrap();
     public.copy(KEY, "copy").await.unwrap();
     for (key, len) in [(KEY, 4), ("parts", 6 << 20), ("copy", 4)] {
-        let answer = curl(&[without_query(&link(&public, key, UrlMethod::Get).await)]);
-        assert_eq!((answer.status, answer.body.len()), (200, len), "{key}");
+        let response = curl(&[without_query(&link(&public, key, UrlMethod::Get).await)]);
+        assert_eq!((response.status, response.body.len()), (200, len), "{key}");
     }
 }
 
-async fn an_upload_by_link_or_form_is_public_where_saves_are(place: &Place) {
+async fn an_upload_by_link_or_form_has_the_acl_of_saves(place: &Place) {
     if !has_acls(&place.builder()) {
         return;
     }
@@ -543,12 +548,12 @@ async fn an_upload_by_link_or_form_is_public_where_saves_are(place: &Place) {
         file.to_str().unwrap(),
     ));
     for key in ["put", "post"] {
-        let answer = curl(&[without_query(&link(&storage, key, UrlMethod::Get).await)]);
-        assert_eq!((answer.status, &answer.body[..]), (200, &b"bytes"[..]), "{key}");
+        let response = curl(&[without_query(&link(&storage, key, UrlMethod::Get).await)]);
+        assert_eq!((response.status, &response.body[..]), (200, &b"bytes"[..]), "{key}");
     }
 }
 
-async fn an_upload_by_link_has_to_say_what_every_object_is_saved_with(place: &Place) {
+async fn an_upload_by_link_must_contain_the_object_headers(place: &Place) {
     if !has_acls(&place.builder()) {
         return;
     }

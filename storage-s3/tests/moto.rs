@@ -1,6 +1,5 @@
-//! What RadosGW does not show of S3. On moto: ACLs, encryption, storage classes, versions, and
-//! conditions. On the server in this process: the checksums that are sent, which it verifies and
-//! keeps.
+//! Features of S3 that RadosGW lacks. On moto: ACLs, encryption, storage classes, versions,
+//! conditions. On the server in this process: the checksums that it verifies and stores.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -31,25 +30,25 @@ const BY_RANGES: &str = "by-ranges";
 tools::on_servers! {
     moto:
         every_object_has_the_acl_of_the_option,
-        without_the_option_an_object_is_its_owners_alone,
+        without_the_option_only_the_owner_can_read_an_object,
         an_upload_by_link_has_the_acl_of_the_option,
-        every_object_is_encrypted_as_the_options_say,
+        every_object_has_the_encryption_of_the_options,
         every_object_has_the_storage_class_of_the_option,
-        a_checksum_that_boto_sent_is_told_and_verified,
-        a_checksum_of_parts_is_not_taken_for_the_objects,
+        a_checksum_that_boto_sent_is_returned_and_verified,
+        a_checksum_of_parts_does_not_count_for_the_object,
         an_object_is_created_once,
-        an_object_is_created_once_in_parts,
+        an_object_in_parts_is_created_once,
         a_copy_is_created_once,
         a_version_is_replaced_once,
-        what_is_not_there_matches_no_etag,
+        a_missing_object_matches_no_etag,
         an_overwritten_object_is_the_new_version,
-        a_deleted_object_is_gone_though_its_versions_are_kept,
+        a_deleted_object_is_not_found_though_its_versions_exist,
         a_deleted_object_can_be_created_anew,
-        delete_all_hides_what_has_versions,
+        delete_many_hides_objects_with_versions,
         a_copy_onto_itself_changes_the_metadata_of_the_newest_version;
 }
 
-/// moto takes whatever AWS takes.
+/// moto accepts all that AWS accepts.
 fn builder(bucket: &Bucket) -> S3Builder {
     bucket.builder().quirks(Quirks::None)
 }
@@ -67,7 +66,7 @@ fn stream_of(bytes: &[u8]) -> Payload {
     Payload::from_stream(futures_util::stream::iter(chunks))
 }
 
-/// Saves objects in every way there is, of a driver that was set up like this.
+/// Saves objects in every way with a driver of these options.
 async fn save_in_every_way(bucket: &Bucket, set_up: impl Fn(S3Builder) -> S3Builder) {
     let storage = in_small_parts(set_up(builder(bucket)));
     storage.save(SMALL, "text").await.unwrap();
@@ -88,9 +87,9 @@ async fn save_in_every_way(bucket: &Bucket, set_up: impl Fn(S3Builder) -> S3Buil
 
 const ALL: [&str; 5] = [SMALL, LARGE, COPY, REPLACED, BY_RANGES];
 
-/// Whether everybody may read the object.
+/// Whether everyone may read the object.
 fn is_public(bucket: &Bucket, key: &str) -> bool {
-    // moto fails where it was told nothing when an upload was created.
+    // moto fails if the creation of an upload set no ACL.
     let Ok(acl) = bucket.try_boto("get_object_acl", json!({ "Key": key })) else { return false };
     acl["Grants"].as_array().unwrap().iter().any(|grant| {
         grant["Grantee"]["URI"] == "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -105,7 +104,7 @@ async fn every_object_has_the_acl_of_the_option(bucket: &Bucket) {
     }
 }
 
-async fn without_the_option_an_object_is_its_owners_alone(bucket: &Bucket) {
+async fn without_the_option_only_the_owner_can_read_an_object(bucket: &Bucket) {
     save_in_every_way(bucket, |builder| builder).await;
     for key in ALL {
         assert!(!is_public(bucket, key), "{key}");
@@ -124,20 +123,20 @@ async fn an_upload_by_link_has_the_acl_of_the_option(bucket: &Bucket) {
     let link = storage.url("put").method(UrlMethod::Put).expires_in(minute).await.unwrap();
     assert_eq!(curl::put(&link, &file, &[]).status, 200);
     let link = storage.url("post").method(UrlMethod::Post).expires_in(minute).await.unwrap();
-    let answer = curl::post(&link, file.to_str().unwrap());
-    assert!((200..300).contains(&answer.status), "{answer:?}");
+    let response = curl::post(&link, file.to_str().unwrap());
+    assert!((200..300).contains(&response.status), "{response:?}");
     for key in ["put", "post"] {
         assert!(is_public(bucket, key), "{key}");
         assert_eq!(storage.open(key).await.unwrap().text().await.unwrap(), "text");
     }
 }
 
-/// What boto3 is told of an object, checksums included.
+/// Returns the headers of an object from boto3, with checksums.
 fn head(bucket: &Bucket, key: &str) -> Value {
     bucket.boto("head_object", json!({ "Key": key, "ChecksumMode": "ENABLED" }))
 }
 
-async fn every_object_is_encrypted_as_the_options_say(bucket: &Bucket) {
+async fn every_object_has_the_encryption_of_the_options(bucket: &Bucket) {
     save_in_every_way(bucket, |builder| builder.sse("aws:kms").sse_kms_key_id("a-key")).await;
     for key in ALL {
         let head = head(bucket, key);
@@ -161,8 +160,8 @@ fn in_base64(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> String {
     BASE64.encode(Checksum::of(algorithm, bytes).value())
 }
 
-/// Saves a small object and one in parts on the server in this process, and answers what is kept of
-/// them.
+/// Saves a small object and one in parts on the server in this process. Returns the stored
+/// checksums.
 async fn checksums_of(mode: ChecksumMode, small: &'static [u8], large: &[u8]) -> [Checksums; 2] {
     let bucket = Server::get().bucket();
     let storage = in_small_parts(bucket.builder().checksum(mode));
@@ -177,43 +176,42 @@ async fn checksums_of(mode: ChecksumMode, small: &'static [u8], large: &[u8]) ->
 }
 
 #[tokio::test]
-async fn crc64nvme_is_kept_of_an_object_that_was_saved_at_once() {
-    // Of an object in parts S3 keeps it, too, but this server does not.
+async fn the_service_stores_the_crc64nvme_of_a_single_put() {
+    // S3 stores it for an object in parts as well, but this server does not.
     let [of_small, _] = checksums_of(ChecksumMode::Crc64Nvme, b"text", &bytes(12 * MIB)).await;
     let algorithm = ChecksumAlgorithm::Crc64Nvme;
     assert_eq!(of_small.get(algorithm), Some(&Checksum::of(algorithm, b"text")));
 }
 
 #[tokio::test]
-async fn sha256_is_kept_of_an_object_that_was_saved_at_once() {
+async fn the_service_stores_the_sha256_of_a_single_put() {
     let [of_small, of_large] = checksums_of(ChecksumMode::Sha256, b"text", &bytes(12 * MIB)).await;
     let algorithm = ChecksumAlgorithm::Sha256;
     assert_eq!(of_small.get(algorithm), Some(&Checksum::of(algorithm, b"text")));
-    assert_eq!(of_large.get(algorithm), None, "S3 has none of the whole of an object in parts");
+    assert_eq!(of_large.get(algorithm), None, "S3 stores none for an object in parts");
 }
 
 #[tokio::test]
-async fn md5_and_none_leave_no_checksum() {
+async fn the_service_stores_no_checksum_with_md5_and_none() {
     for mode in [ChecksumMode::Md5, ChecksumMode::None] {
         let kept = checksums_of(mode, b"text", &bytes(12 * MIB)).await;
         assert_eq!(kept, [Checksums::new(), Checksums::new()]);
     }
 }
 
-async fn a_checksum_that_boto_sent_is_told_and_verified(bucket: &Bucket) {
+async fn a_checksum_that_boto_sent_is_returned_and_verified(bucket: &Bucket) {
     let storage = storage_of(bucket);
     bucket.boto(
         "put_object",
         json!({ "Key": "a", "Body": boto::body(b"text"), "ChecksumAlgorithm": "SHA256" }),
     );
-    let told = storage.stat("a").await.unwrap().checksums;
+    let recorded = storage.stat("a").await.unwrap().checksums;
     assert_eq!(
-        told.get(ChecksumAlgorithm::Sha256),
+        recorded.get(ChecksumAlgorithm::Sha256),
         Some(&Checksum::of(ChecksumAlgorithm::Sha256, b"text"))
     );
     assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");
-    // An object whose checksum is another than that of its bytes: moto does not compare, so that
-    // there can be one.
+    // moto does not verify checksums, so that an object can have a wrong one.
     let wrong = in_base64(ChecksumAlgorithm::Sha256, b"other");
     let body = boto::body(b"text");
     let object =
@@ -223,7 +221,7 @@ async fn a_checksum_that_boto_sent_is_told_and_verified(bucket: &Bucket) {
     assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
 }
 
-async fn a_checksum_of_parts_is_not_taken_for_the_objects(bucket: &Bucket) {
+async fn a_checksum_of_parts_does_not_count_for_the_object(bucket: &Bucket) {
     let large = bytes(6 * MIB);
     let created = bucket
         .boto("create_multipart_upload", json!({ "Key": "a", "ChecksumAlgorithm": "SHA256" }));
@@ -247,7 +245,7 @@ async fn a_checksum_of_parts_is_not_taken_for_the_objects(bucket: &Bucket) {
     assert!(object.bytes().await.unwrap() == large);
 }
 
-/// No upload is left that nobody will end.
+/// Asserts that no upload is left.
 fn assert_no_uploads(bucket: &Bucket) {
     assert_eq!(bucket.boto("list_multipart_uploads", json!({}))["Uploads"], Value::Null);
 }
@@ -267,7 +265,7 @@ async fn an_object_is_created_once(bucket: &Bucket) {
     assert_eq!(text(&storage, other.as_str()).await, "second");
 }
 
-async fn an_object_is_created_once_in_parts(bucket: &Bucket) {
+async fn an_object_in_parts_is_created_once(bucket: &Bucket) {
     let storage = in_small_parts(builder(bucket));
     let large = bytes(6 * MIB);
     storage.save("a", stream_of(&large)).create_new().await.unwrap();
@@ -277,7 +275,7 @@ async fn an_object_is_created_once_in_parts(bucket: &Bucket) {
     assert_no_uploads(bucket);
 }
 
-/// moto heeds no condition of a copy, so this is the way round it.
+/// moto ignores the condition of a copy, so that the driver reads and saves the object.
 async fn a_copy_is_created_once(bucket: &Bucket) {
     let storage = Storage::new(bucket.builder().quirks(Quirks::Minio).build().unwrap());
     storage.save("a", "first").await.unwrap();
@@ -299,7 +297,7 @@ async fn a_version_is_replaced_once(bucket: &Bucket) {
     assert_eq!(text(&storage, "a").await, "second");
 }
 
-async fn what_is_not_there_matches_no_etag(bucket: &Bucket) {
+async fn a_missing_object_matches_no_etag(bucket: &Bucket) {
     let storage = storage_of(bucket);
     let etag = storage.save("a", "first").await.unwrap().etag.unwrap();
     storage.delete("a").await.unwrap();
@@ -315,10 +313,10 @@ fn keep_versions(bucket: &Bucket) {
     );
 }
 
-/// The bytes of all versions of an object that the bucket keeps, the newest first.
+/// Returns the bytes of all versions of an object, the newest first.
 fn versions(bucket: &Bucket, key: &str) -> Vec<String> {
-    let answer = bucket.boto("list_object_versions", json!({ "Prefix": key }));
-    let versions = answer["Versions"].as_array().cloned().unwrap_or_default();
+    let response = bucket.boto("list_object_versions", json!({ "Prefix": key }));
+    let versions = response["Versions"].as_array().cloned().unwrap_or_default();
     let read = |version: &Value| {
         let object =
             bucket.boto("get_object", json!({ "Key": key, "VersionId": version["VersionId"] }));
@@ -340,7 +338,7 @@ async fn an_overwritten_object_is_the_new_version(bucket: &Bucket) {
     assert_eq!(versions(bucket, "a"), ["2nd", "first"]);
 }
 
-async fn a_deleted_object_is_gone_though_its_versions_are_kept(bucket: &Bucket) {
+async fn a_deleted_object_is_not_found_though_its_versions_exist(bucket: &Bucket) {
     keep_versions(bucket);
     let storage = storage_of(bucket);
     storage.save("a", "first").await.unwrap();
@@ -366,7 +364,7 @@ async fn a_deleted_object_can_be_created_anew(bucket: &Bucket) {
     assert_eq!(versions(bucket, "a"), ["second", "first"]);
 }
 
-async fn delete_all_hides_what_has_versions(bucket: &Bucket) {
+async fn delete_many_hides_objects_with_versions(bucket: &Bucket) {
     keep_versions(bucket);
     let storage = storage_of(bucket);
     for key in ["a", "b", "c"] {

@@ -1,5 +1,5 @@
-//! Conditional saves raced by many writers, on the server that the environment names: its promise,
-//! not ours, and the reason that applications can do without locks.
+//! Concurrent conditional saves on the server that the environment names. The server makes this
+//! guarantee, and applications rely on it in place of locks.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -8,24 +8,24 @@ mod common;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::external::{Corner, External, heeds_conditions};
+use common::external::{External, TestPrefix, supports_conditions};
 use common::skip;
 use storage_core::{ErrorKind, ObjectMeta, Result, Save, Storage};
 use tokio::sync::Barrier;
 
 const WRITERS: usize = 16;
 const ROUNDS: usize = 40;
-/// Of objects that need an upload of several parts; each round is 80 MiB.
+/// For objects of several parts. Each round is 80 MiB.
 const LARGE_ROUNDS: usize = 5;
-/// As small as a part may be.
+/// The smallest part that S3 accepts.
 const PART: usize = 5 * 1024 * 1024;
 
-/// Whose bytes, and how many.
+/// Returns the bytes of a writer.
 fn body_of(writer: usize, len: usize) -> Bytes {
     format!("writer {writer:04} ").into_bytes().into_iter().cycle().take(len).collect()
 }
 
-/// Has all writers save at once, each a body of its own, and tells what became of them.
+/// Saves with all writers at once, each with a body of its own. Returns their results.
 async fn race(len: usize, save: impl Fn(Bytes) -> Save) -> Vec<Result<ObjectMeta>> {
     let start = Arc::new(Barrier::new(WRITERS));
     let writers: Vec<_> = (0..WRITERS)
@@ -44,66 +44,69 @@ async fn race(len: usize, save: impl Fn(Bytes) -> Save) -> Vec<Result<ObjectMeta
     ended
 }
 
-/// Asserts that one writer won, that the others were told so in this way, and that the winner's
-/// object is there.
-async fn one_won(
+/// Asserts that one writer succeeded, that the others failed with this kind, and that the object is
+/// that of the one.
+async fn assert_one_winner(
     storage: &Storage,
     key: &str,
     len: usize,
     ended: Vec<Result<ObjectMeta>>,
-    told: ErrorKind,
+    expected_kind: ErrorKind,
 ) {
     let mut winners = Vec::new();
     for (writer, ended) in ended.into_iter().enumerate() {
         match ended {
             Ok(saved) => winners.push((writer, saved)),
-            Err(error) => assert_eq!(error.kind(), told, "{error}"),
+            Err(error) => assert_eq!(error.kind(), expected_kind, "{error}"),
         }
     }
     let [(winner, saved)] = &winners[..] else {
         panic!("{key}: these writers all won: {winners:?}")
     };
     let object = storage.open(key).await.unwrap();
-    assert_eq!(object.meta().etag, saved.etag, "{key}: the winner was told of another version");
+    assert_eq!(
+        object.meta().etag,
+        saved.etag,
+        "{key}: the winner was expected_kind of another version"
+    );
     assert!(
         object.bytes().await.unwrap() == body_of(*winner, len),
         "{key}: the winner's bytes are not there"
     );
 }
 
-/// A part of the bucket for one test; `None` if no server is named, or if its profile heeds no
-/// conditions.
-fn corner() -> Option<Corner> {
+/// Returns a prefix for one test, or `None` if no server is named or its profile lacks conditions.
+fn test_prefix() -> Option<TestPrefix> {
     let storage = Storage::new(External::get()?.builder().part_size(PART as u64).build().unwrap());
-    heeds_conditions(&storage).then(|| Corner::of(&storage))
+    supports_conditions(&storage).then(|| TestPrefix::of(&storage))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_16_writers_exactly_one_creates_the_object_in_each_of_40_rounds() {
-    let Some(corner) = corner() else { return };
-    let storage = corner.storage();
+    let Some(test_prefix) = test_prefix() else { return };
+    let storage = test_prefix.storage();
     for round in 0..ROUNDS {
         let key = format!("{round}.txt");
         let ended = race(100, |body| storage.save(&*key, body).create_new()).await;
-        one_won(&storage, &key, 100, ended, ErrorKind::AlreadyExists).await;
+        assert_one_winner(&storage, &key, 100, ended, ErrorKind::AlreadyExists).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_16_writers_exactly_one_replaces_the_version_in_each_of_40_rounds() {
-    let Some(corner) = corner() else { return };
-    let storage = corner.storage();
+    let Some(test_prefix) = test_prefix() else { return };
+    let storage = test_prefix.storage();
     for round in 0..ROUNDS {
         let key = format!("{round}.txt");
         let version = storage.save(&*key, "the version that all mean").await.unwrap().etag.unwrap();
         let ended = race(100, |body| storage.save(&*key, body).if_match(version.clone())).await;
-        one_won(&storage, &key, 100, ended, ErrorKind::PreconditionFailed).await;
+        assert_one_winner(&storage, &key, 100, ended, ErrorKind::PreconditionFailed).await;
     }
 }
 
-/// Whether the service heeds the condition of what is larger than a part. If it does not, the
-/// driver refuses at once.
-async fn can_be_large(storage: &Storage) -> bool {
+/// Whether the service supports conditional saves of several parts. If it does not, the driver
+/// refuses them at once.
+async fn supports_large_conditional_saves(storage: &Storage) -> bool {
     match storage.save("probe", body_of(0, PART + 1)).create_new().await {
         Ok(_) => true,
         Err(error) if error.kind() == ErrorKind::Unsupported => {
@@ -116,23 +119,23 @@ async fn can_be_large(storage: &Storage) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_16_writers_of_several_parts_exactly_one_creates_the_object() {
-    let Some(corner) = corner() else { return };
-    let storage = corner.storage();
-    if !can_be_large(&storage).await {
+    let Some(test_prefix) = test_prefix() else { return };
+    let storage = test_prefix.storage();
+    if !supports_large_conditional_saves(&storage).await {
         return;
     }
     for round in 0..LARGE_ROUNDS {
         let key = format!("{round}.bin");
         let ended = race(PART + 1, |body| storage.save(&*key, body).create_new()).await;
-        one_won(&storage, &key, PART + 1, ended, ErrorKind::AlreadyExists).await;
+        assert_one_winner(&storage, &key, PART + 1, ended, ErrorKind::AlreadyExists).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_16_writers_of_several_parts_exactly_one_replaces_the_version() {
-    let Some(corner) = corner() else { return };
-    let storage = corner.storage();
-    if !can_be_large(&storage).await {
+    let Some(test_prefix) = test_prefix() else { return };
+    let storage = test_prefix.storage();
+    if !supports_large_conditional_saves(&storage).await {
         return;
     }
     for round in 0..LARGE_ROUNDS {
@@ -140,14 +143,14 @@ async fn of_16_writers_of_several_parts_exactly_one_replaces_the_version() {
         let version = storage.save(&*key, "the version that all mean").await.unwrap().etag.unwrap();
         let ended =
             race(PART + 1, |body| storage.save(&*key, body).if_match(version.clone())).await;
-        one_won(&storage, &key, PART + 1, ended, ErrorKind::PreconditionFailed).await;
+        assert_one_winner(&storage, &key, PART + 1, ended, ErrorKind::PreconditionFailed).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_16_writers_of_one_name_each_gets_an_object_of_its_own() {
-    let Some(corner) = corner() else { return };
-    let storage = corner.storage();
+async fn each_of_16_writers_with_unique_name_creates_an_object() {
+    let Some(test_prefix) = test_prefix() else { return };
+    let storage = test_prefix.storage();
     for round in 0..5 {
         let key = format!("{round}.txt");
         let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! What a server refuses, in the kinds of the contract and with what to do about it.
+//! The errors of refusals: their kinds and their advice.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -15,22 +15,22 @@ use tools::Bucket;
 
 tools::on_servers! {
     both:
-        an_unknown_bucket_is_told_by_every_verb;
+        every_verb_reports_an_unknown_bucket;
     external:
-        a_wrong_secret_is_told_by_every_verb,
-        an_unknown_access_key_is_told_by_every_verb,
-        without_credentials_what_is_private_is_denied,
-        without_credentials_what_is_public_is_read,
-        what_a_policy_denies_is_denied_and_nothing_else,
-        without_the_permission_to_list_absence_is_not_claimed,
-        a_stale_upload_that_may_not_be_aborted_is_told;
+        every_verb_reports_a_wrong_secret,
+        every_verb_reports_an_unknown_access_key,
+        without_credentials_a_private_object_is_denied,
+        without_credentials_a_public_object_is_read,
+        a_policy_denies_exactly_its_actions,
+        without_the_permission_to_list_a_missing_object_is_not_reported_as_missing,
+        a_stale_upload_that_cannot_be_aborted_is_reported;
 }
 
 fn built(builder: S3Builder) -> Storage {
     Storage::new(builder.build().unwrap())
 }
 
-/// What each verb fails with.
+/// Returns the error of each verb.
 async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
     let listed = storage.list("").entries().next().await;
     let deleted = storage.delete_many(futures_util::stream::iter(["a", "b"])).next().await;
@@ -47,12 +47,12 @@ async fn failures(storage: &Storage) -> Vec<(&'static str, Error)> {
     ]
 }
 
-/// The answer to a HEAD has no document, so that it is known by its status alone.
-fn is_told_by_status(verb: &str) -> bool {
+/// The response to a HEAD has no document, so that only its status counts.
+fn has_no_document(verb: &str) -> bool {
     matches!(verb, "stat" | "exists")
 }
 
-/// Every one of these is the service's refusal, with its request, and would be refused again.
+/// Asserts that the error is a permanent refusal of the service with its request id.
 fn assert_refused(verb: &str, error: &Error, kind: ErrorKind, code: &str, advice: &str) {
     assert_eq!(error.kind(), kind, "{verb}: {error}");
     assert!(error.message().starts_with(code), "{verb}: {error}");
@@ -62,27 +62,27 @@ fn assert_refused(verb: &str, error: &Error, kind: ErrorKind, code: &str, advice
 }
 
 const CHECK_THE_KEY: &str = "check access_key_id and secret_access_key, or where they come from";
-const ONE_OR_THE_OTHER: &str = "the credentials are wrong, or the policy does not allow it";
-const MEND_THE_POLICY: &str = "the policy of the user or of the bucket does not allow it";
+const CREDENTIALS_OR_POLICY: &str = "the credentials are wrong, or the policy does not allow it";
+const CHECK_THE_POLICY: &str = "the policy of the user or of the bucket does not allow it";
 
-async fn an_unknown_bucket_is_told_by_every_verb(bucket: &Bucket) {
+async fn every_verb_reports_an_unknown_bucket(bucket: &Bucket) {
     let storage = built(bucket.server().builder("anystorage-there-is-no-such-bucket"));
     for (verb, error) in failures(&storage).await {
-        let advice = "create the bucket, or mend the option bucket";
+        let advice = "create the bucket, or correct the option bucket";
         assert_refused(verb, &error, ErrorKind::InvalidConfig, "NoSuchBucket (404)", advice);
     }
 }
 
-async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
+async fn every_verb_reports_a_wrong_secret(bucket: &Bucket) {
     let storage = built(bucket.builder().secret_access_key("a/wrong+secret"));
     for (verb, error) in failures(&storage).await {
-        if is_told_by_status(verb) {
+        if has_no_document(verb) {
             assert_refused(
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
-                "the service answers (403)",
-                ONE_OR_THE_OTHER,
+                "the service responded with status 403",
+                CREDENTIALS_OR_POLICY,
             );
         } else {
             assert_refused(
@@ -97,16 +97,16 @@ async fn a_wrong_secret_is_told_by_every_verb(bucket: &Bucket) {
     }
 }
 
-async fn an_unknown_access_key_is_told_by_every_verb(bucket: &Bucket) {
+async fn every_verb_reports_an_unknown_access_key(bucket: &Bucket) {
     let storage = built(bucket.builder().access_key_id("AKNOBODY"));
     for (verb, error) in failures(&storage).await {
-        if is_told_by_status(verb) {
+        if has_no_document(verb) {
             assert_refused(
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
-                "the service answers (403)",
-                ONE_OR_THE_OTHER,
+                "the service responded with status 403",
+                CREDENTIALS_OR_POLICY,
             );
         } else {
             assert_refused(
@@ -129,17 +129,17 @@ fn anonymous(bucket: &Bucket) -> Storage {
     )
 }
 
-async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
+async fn without_credentials_a_private_object_is_denied(bucket: &Bucket) {
     bucket.storage().save("a", "text").await.unwrap();
     let storage = anonymous(bucket);
     for (verb, error) in failures(&storage).await {
-        if is_told_by_status(verb) {
+        if has_no_document(verb) {
             assert_refused(
                 verb,
                 &error,
                 ErrorKind::PermissionDenied,
-                "the service answers (403)",
-                ONE_OR_THE_OTHER,
+                "the service responded with status 403",
+                CREDENTIALS_OR_POLICY,
             );
         } else {
             assert_refused(
@@ -147,13 +147,13 @@ async fn without_credentials_what_is_private_is_denied(bucket: &Bucket) {
                 &error,
                 ErrorKind::PermissionDenied,
                 "AccessDenied (403)",
-                MEND_THE_POLICY,
+                CHECK_THE_POLICY,
             );
         }
     }
 }
 
-async fn without_credentials_what_is_public_is_read(bucket: &Bucket) {
+async fn without_credentials_a_public_object_is_read(bucket: &Bucket) {
     if !has_acls(&bucket.builder()) {
         return;
     }
@@ -163,8 +163,8 @@ async fn without_credentials_what_is_public_is_read(bucket: &Bucket) {
     assert_eq!(storage.stat("a").await.unwrap().size, 4);
 }
 
-/// Forbids every user this action on the bucket and its objects. Returns whether the service has
-/// policies; without them the test is skipped.
+/// Forbids an action on the bucket and its objects for every user. Returns whether the service
+/// supports policies; otherwise the test is skipped.
 fn deny(bucket: &Bucket, action: &str) -> bool {
     let (objects, itself) =
         (format!("arn:aws:s3:::{}/*", bucket.name()), format!("arn:aws:s3:::{}", bucket.name()));
@@ -173,14 +173,14 @@ fn deny(bucket: &Bucket, action: &str) -> bool {
     match bucket.try_boto("put_bucket_policy", json!({ "Policy": policy.to_string() })) {
         Ok(_) => true,
         Err(code) if ["NotImplemented", "MethodNotAllowed"].contains(&code.as_str()) => {
-            common::skip("policies of buckets", &format!("the service answers {code}"));
+            common::skip("policies of buckets", &format!("the service responds with {code}"));
             false
         }
         Err(code) => panic!("put_bucket_policy of boto3: {code}"),
     }
 }
 
-async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
+async fn a_policy_denies_exactly_its_actions(bucket: &Bucket) {
     let storage = bucket.storage();
     storage.save("a", "text").await.unwrap();
     if !deny(bucket, "s3:PutObject") {
@@ -193,7 +193,7 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
             &error,
             ErrorKind::PermissionDenied,
             "AccessDenied (403)",
-            MEND_THE_POLICY,
+            CHECK_THE_POLICY,
         );
     }
     let error = storage.copy("a", "b").await.unwrap_err();
@@ -202,7 +202,7 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
         &error,
         ErrorKind::PermissionDenied,
         "AccessDenied (403)",
-        MEND_THE_POLICY,
+        CHECK_THE_POLICY,
     );
     assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "text");
 
@@ -213,7 +213,7 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
         &error,
         ErrorKind::PermissionDenied,
         "AccessDenied (403)",
-        MEND_THE_POLICY,
+        CHECK_THE_POLICY,
     );
     let mut deleted = storage.delete_many(futures_util::stream::iter(["a", "b"]));
     while let Some(key) = deleted.next().await {
@@ -228,12 +228,14 @@ async fn what_a_policy_denies_is_denied_and_nothing_else(bucket: &Bucket) {
         &error,
         ErrorKind::PermissionDenied,
         "AccessDenied (403)",
-        MEND_THE_POLICY,
+        CHECK_THE_POLICY,
     );
     bucket.boto("delete_bucket_policy", json!({}));
 }
 
-async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) {
+async fn without_the_permission_to_list_a_missing_object_is_not_reported_as_missing(
+    bucket: &Bucket,
+) {
     if !has_acls(&bucket.builder()) {
         return;
     }
@@ -245,13 +247,13 @@ async fn without_the_permission_to_list_absence_is_not_claimed(bucket: &Bucket) 
         assert!(
             error
                 .message()
-                .contains("without s3:ListBucket this is also said of what is not there"),
+                .contains("without s3:ListBucket a missing object has the same response"),
             "{error}"
         );
     }
 }
 
-async fn a_stale_upload_that_may_not_be_aborted_is_told(bucket: &Bucket) {
+async fn a_stale_upload_that_cannot_be_aborted_is_reported(bucket: &Bucket) {
     for key in ["a", "b"] {
         bucket.boto("create_multipart_upload", json!({ "Key": key }));
     }
@@ -265,7 +267,7 @@ async fn a_stale_upload_that_may_not_be_aborted_is_told(bucket: &Bucket) {
         &error,
         ErrorKind::PermissionDenied,
         "AccessDenied (403)",
-        MEND_THE_POLICY,
+        CHECK_THE_POLICY,
     );
     bucket.boto("delete_bucket_policy", json!({}));
     assert_eq!(s3.abort_stale_uploads("", Duration::ZERO).await.unwrap(), 2);

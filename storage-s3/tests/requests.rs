@@ -1,4 +1,5 @@
-//! What each verb costs: requests, as the table in the crate's documentation has it, and memory.
+//! The cost of each verb: requests, as the table in the crate's documentation lists them, and
+//! memory.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::server::{Bucket, Server};
-use fault_proxy::{Answer, Asked, Fault, Front, Gate, Proxy, Reached};
+use fault_proxy::{CannedResponse, Fault, Front, Gate, Proxy, Reached, RecordedRequest};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{Error, ErrorKind, Metadata, ObjectStream, Payload, Storage, UrlMethod};
@@ -23,18 +24,18 @@ use storage_s3::{ChecksumMode, Quirks, S3Builder};
 const MIB: usize = 1024 * 1024;
 const PART: usize = 5 * MIB;
 
-/// How many requests of each method.
+/// The number of requests by method.
 type Counts = BTreeMap<String, usize>;
 
-/// A bucket, and a count of what goes there.
-struct Shop {
+/// A storage that counts its requests.
+struct CountingStorage {
     proxy: Proxy,
     storage: Storage,
     seen: Cell<usize>,
     _bucket: Bucket,
 }
 
-impl Shop {
+impl CountingStorage {
     fn new() -> Self {
         let bucket = Server::get().bucket();
         let proxy = Proxy::below(&Front::before_s3s_fs(&Server::get().endpoint()), "");
@@ -51,9 +52,9 @@ impl Shop {
         }
     }
 
-    /// What has come since the last time.
+    /// Returns the counts since the last call.
     fn counts(&self) -> Counts {
-        self.proxy.look(|record| {
+        self.proxy.inspect(|record| {
             let mut counts = Counts::new();
             for seen in record.of("*").skip(self.seen.get()) {
                 *counts.entry(seen.method.to_string()).or_default() += 1;
@@ -63,14 +64,14 @@ impl Shop {
         })
     }
 
-    /// Asserts that what has come since the last time is what the documentation says.
+    /// Asserts that the requests since the last call are the documented ones.
     #[track_caller]
-    fn costs(&self, documented: &Counts) {
+    fn assert_requests(&self, documented: &Counts) {
         assert_eq!(&self.counts(), documented);
     }
 }
 
-/// What the documentation says that a verb costs: the part of its row that begins so, up to the
+/// Returns the documented cost of a verb: the part of its row that begins with this text, up to the
 /// next semicolon.
 #[track_caller]
 fn row(verb: &str, beginning: &str) -> String {
@@ -88,7 +89,7 @@ fn row(verb: &str, beginning: &str) -> String {
         .to_owned()
 }
 
-/// The numbers in a text like `a HEAD, 2 POST and a PUT for each part`, with so many parts.
+/// Parses the numbers in a text like `a HEAD, 2 POST and a PUT for each part`, for this many parts.
 fn numbers(text: &str, parts: usize) -> Counts {
     let words: Vec<_> = text.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
     let mut counts = Counts::new();
@@ -106,7 +107,7 @@ fn numbers(text: &str, parts: usize) -> Counts {
     counts
 }
 
-/// What the documentation says in the first clause of a verb's row.
+/// Returns the documented cost in the first clause of a verb's row.
 #[track_caller]
 fn documented(verb: &str) -> Counts {
     numbers(&row(verb, ""), 1)
@@ -119,7 +120,7 @@ fn streaming(len: usize) -> Payload {
 }
 
 #[test]
-fn numbers_are_read_as_they_are_written() {
+fn the_documented_request_counts_are_parsed() {
     let expected =
         [("HEAD", 1), ("POST", 2), ("PUT", 4)].map(|(method, number)| (method.to_owned(), number));
     assert_eq!(
@@ -130,102 +131,104 @@ fn numbers_are_read_as_they_are_written() {
 }
 
 #[tokio::test]
-async fn a_small_save_is_one_request_whatever_it_comes_from() {
-    let shop = Shop::new();
+async fn a_small_save_is_one_request_for_every_payload() {
+    let counting = CountingStorage::new();
     let cost = || documented("save, up to `part_size`");
-    shop.storage.save("a", "body").await.unwrap();
-    shop.costs(&cost());
-    shop.storage.save("b", streaming(PART)).await.unwrap();
-    shop.costs(&cost());
-    let created = shop.storage.save("c", "body").create_new().await.unwrap();
-    shop.costs(&cost());
-    shop.storage.save("c", "other").if_match(created.etag.unwrap()).await.unwrap();
-    shop.costs(&cost());
-    shop.storage.save("d", "body").unique_name().await.unwrap();
-    shop.costs(&cost());
+    counting.storage.save("a", "body").await.unwrap();
+    counting.assert_requests(&cost());
+    counting.storage.save("b", streaming(PART)).await.unwrap();
+    counting.assert_requests(&cost());
+    let created = counting.storage.save("c", "body").create_new().await.unwrap();
+    counting.assert_requests(&cost());
+    counting.storage.save("c", "other").if_match(created.etag.unwrap()).await.unwrap();
+    counting.assert_requests(&cost());
+    counting.storage.save("d", "body").unique_name().await.unwrap();
+    counting.assert_requests(&cost());
 }
 
 #[tokio::test]
 async fn a_larger_save_is_two_requests_and_one_for_each_part() {
-    let shop = Shop::new();
+    let counting = CountingStorage::new();
     let cost = numbers(&row("save, more than that", ""), 3);
-    shop.storage.save("a", streaming(2 * PART + 1)).await.unwrap();
-    shop.costs(&cost);
-    shop.storage.save("b", vec![7; 2 * PART + 1]).await.unwrap();
-    shop.costs(&cost);
+    counting.storage.save("a", streaming(2 * PART + 1)).await.unwrap();
+    counting.assert_requests(&cost);
+    counting.storage.save("b", vec![7; 2 * PART + 1]).await.unwrap();
+    counting.assert_requests(&cost);
 }
 
 #[tokio::test]
 async fn an_open_is_one_request_however_much_of_the_body_is_read() {
-    let shop = Shop::new();
-    shop.storage.save("a", "body").await.unwrap();
-    shop.counts();
-    shop.storage.open("a").await.unwrap().bytes().await.unwrap();
-    shop.costs(&documented("open"));
-    shop.storage.open("a").range(1..3).await.unwrap().bytes().await.unwrap();
-    shop.costs(&documented("open"));
-    drop(shop.storage.open("a").await.unwrap());
-    shop.costs(&documented("open"));
-    assert_eq!(shop.storage.open("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
-    shop.costs(&documented("open"));
+    let counting = CountingStorage::new();
+    counting.storage.save("a", "body").await.unwrap();
+    counting.counts();
+    counting.storage.open("a").await.unwrap().bytes().await.unwrap();
+    counting.assert_requests(&documented("open"));
+    counting.storage.open("a").range(1..3).await.unwrap().bytes().await.unwrap();
+    counting.assert_requests(&documented("open"));
+    drop(counting.storage.open("a").await.unwrap());
+    counting.assert_requests(&documented("open"));
+    assert_eq!(counting.storage.open("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
+    counting.assert_requests(&documented("open"));
 }
 
 #[tokio::test]
 async fn stat_exists_and_delete_are_one_request_each() {
-    let shop = Shop::new();
-    shop.storage.save("a", "body").await.unwrap();
-    shop.counts();
-    shop.storage.stat("a").await.unwrap();
-    shop.costs(&documented("stat, exists"));
-    assert!(shop.storage.exists("a").await.unwrap());
-    shop.costs(&documented("stat, exists"));
-    shop.storage.delete("a").await.unwrap();
-    shop.costs(&documented("delete"));
-    shop.storage.delete("a").await.unwrap();
-    shop.costs(&documented("delete"));
+    let counting = CountingStorage::new();
+    counting.storage.save("a", "body").await.unwrap();
+    counting.counts();
+    counting.storage.stat("a").await.unwrap();
+    counting.assert_requests(&documented("stat, exists"));
+    assert!(counting.storage.exists("a").await.unwrap());
+    counting.assert_requests(&documented("stat, exists"));
+    counting.storage.delete("a").await.unwrap();
+    counting.assert_requests(&documented("delete"));
+    counting.storage.delete("a").await.unwrap();
+    counting.assert_requests(&documented("delete"));
 }
 
 #[tokio::test]
-async fn that_something_is_not_there_is_made_sure_of_once() {
-    let shop = Shop::new();
+async fn the_first_missing_object_costs_one_request_more() {
+    let counting = CountingStorage::new();
     let mut first = documented("stat, exists");
-    first.extend(numbers(&row("stat, exists", "the first time that something is not there, "), 1));
-    assert_eq!(shop.storage.stat("a").await.unwrap_err().kind(), ErrorKind::NotFound);
-    shop.costs(&first);
-    assert_eq!(shop.storage.stat("a").await.unwrap_err().kind(), ErrorKind::NotFound);
-    shop.costs(&documented("stat, exists"));
-    assert!(!shop.storage.exists("b").await.unwrap());
-    shop.costs(&documented("stat, exists"));
+    first.extend(numbers(&row("stat, exists", "for the first missing object, "), 1));
+    assert_eq!(counting.storage.stat("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+    counting.assert_requests(&first);
+    assert_eq!(counting.storage.stat("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+    counting.assert_requests(&documented("stat, exists"));
+    assert!(!counting.storage.exists("b").await.unwrap());
+    counting.assert_requests(&documented("stat, exists"));
 }
 
 #[tokio::test]
 async fn a_copy_is_one_request_and_two_with_other_metadata() {
-    let shop = Shop::new();
-    shop.storage.save("a", "body").await.unwrap();
-    shop.counts();
-    shop.storage.copy("a", "b").await.unwrap();
-    shop.costs(&documented("copy"));
-    shop.storage.copy("a", "c").metadata(Metadata::new().content_type("a/b")).await.unwrap();
+    let counting = CountingStorage::new();
+    counting.storage.save("a", "body").await.unwrap();
+    counting.counts();
+    counting.storage.copy("a", "b").await.unwrap();
+    counting.assert_requests(&documented("copy"));
+    counting.storage.copy("a", "c").metadata(Metadata::new().content_type("a/b")).await.unwrap();
     let mut cost = documented("copy");
     cost.extend(numbers(&row("copy", "a HEAD more with other metadata"), 1));
-    shop.costs(&cost);
+    counting.assert_requests(&cost);
 }
 
 #[tokio::test]
-async fn a_copy_that_is_too_large_for_one_request_is_one_for_each_range_and_a_few() {
+async fn a_large_copy_costs_the_documented_requests() {
     let text = row("copy", "above 5 GiB ");
     let (with_metadata, refused) = text.split_once(", and ").unwrap();
     assert!(refused.ends_with("if the metadata is kept"), "{refused}");
-    let shop = Shop::new();
-    shop.storage.save("a", streaming(2 * PART + 1)).await.unwrap();
-    shop.counts();
-    shop.storage.copy("a", "b").metadata(Metadata::new().content_type("a/b")).await.unwrap();
-    shop.costs(&numbers(with_metadata, 3));
-    // What AWS says of an object above 5 GiB, and the server in this process of none.
-    let too_large =
-        shop.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
-    shop.storage.copy("a", "c").await.unwrap();
-    shop.costs(&numbers(&text, 3));
+    let counting = CountingStorage::new();
+    counting.storage.save("a", streaming(2 * PART + 1)).await.unwrap();
+    counting.counts();
+    counting.storage.copy("a", "b").metadata(Metadata::new().content_type("a/b")).await.unwrap();
+    counting.assert_requests(&numbers(with_metadata, 3));
+    // The response of AWS for an object above 5 GiB.
+    let too_large = counting
+        .proxy
+        .on("CopyObject")
+        .then(Fault::Respond(CannedResponse::error(400, "InvalidRequest")));
+    counting.storage.copy("a", "c").await.unwrap();
+    counting.assert_requests(&numbers(&text, 3));
     assert_eq!(too_large.fired(), 1);
 }
 
@@ -239,64 +242,64 @@ async fn fill(storage: &Storage) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_listing_and_a_deletion_are_one_request_for_a_thousand_keys() {
+async fn listing_and_deleting_a_thousand_keys_is_one_request_each() {
     assert!(row("list", "").ends_with("for each 1,000 keys"));
     row("delete", "1 POST for up to 1,000 keys");
-    let shop = Shop::new();
-    let keys = fill(&shop.storage).await;
-    shop.counts();
+    let counting = CountingStorage::new();
+    let keys = fill(&counting.storage).await;
+    counting.counts();
 
-    // The first page is handed on while the second one is on its way.
+    // The first page is returned while the second one is in flight.
     let gate = Gate::new();
-    let held = shop.proxy.on("ListObjectsV2").call(2).then(Fault::HoldAnswer(gate.clone()));
-    let mut entries = shop.storage.list("").entries();
+    let held = counting.proxy.on("ListObjectsV2").call(2).then(Fault::HoldResponse(gate.clone()));
+    let mut entries = counting.storage.list("").entries();
     let mut names = Vec::new();
     while names.len() < 1_000 {
         names.push(entries.next().await.unwrap().unwrap().name().to_owned());
         if names.len() == 1 {
-            shop.proxy
+            counting
+                .proxy
                 .until("the second page", |record| {
                     record.count_at("ListObjectsV2", Reached::Held) == 1
                 })
                 .await;
         }
     }
-    assert_eq!((held.fired(), shop.proxy.count("ListObjectsV2")), (1, 2));
+    assert_eq!((held.fired(), counting.proxy.count("ListObjectsV2")), (1, 2));
     gate.open();
     while let Some(entry) = entries.next().await {
         names.push(entry.unwrap().name().to_owned());
     }
     assert!(names == keys, "{} names, or out of order", names.len());
-    shop.costs(&numbers(&row("list", ""), 3));
+    counting.assert_requests(&numbers(&row("list", ""), 3));
 
-    assert_eq!(shop.storage.delete_many(stream::iter(keys)).finish().await.unwrap(), 2_500);
-    shop.costs(&[("POST".to_owned(), 3)].into());
-    assert!(shop.storage.list("").entries().collect().await.unwrap().is_empty());
-    shop.costs(&numbers(&row("list", ""), 1));
+    assert_eq!(counting.storage.delete_many(stream::iter(keys)).finish().await.unwrap(), 2_500);
+    counting.assert_requests(&[("POST".to_owned(), 3)].into());
+    assert!(counting.storage.list("").entries().collect().await.unwrap().is_empty());
+    counting.assert_requests(&numbers(&row("list", ""), 1));
 }
 
 #[tokio::test]
-async fn a_link_is_no_request() {
-    let shop = Shop::new();
+async fn a_link_costs_no_request() {
+    let counting = CountingStorage::new();
     for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put, UrlMethod::Post] {
-        shop.storage.url("a").method(method).expires_in(Duration::from_secs(60)).await.unwrap();
+        counting.storage.url("a").method(method).expires_in(Duration::from_secs(60)).await.unwrap();
     }
-    shop.costs(&documented("url"));
+    counting.assert_requests(&documented("url"));
 }
 
-/// The memory that the parts of all saves of a driver may take, as the documentation has it; those
-/// that are read ahead the same.
+/// The documented memory limit for the parts of all saves, and again for the ranges read ahead.
 const ROOM: usize = 128 * MIB;
 const CHUNK: usize = 64 * 1024;
 
-/// How many bytes somebody holds, and the most that it ever were.
+/// How many bytes are held now, and at most.
 #[derive(Default)]
 struct Watch {
     held: AtomicUsize,
     most: AtomicUsize,
 }
 
-/// Bytes that are counted as long as somebody holds them.
+/// Bytes that are counted as long as they exist.
 struct Counted(Arc<Watch>);
 
 impl AsRef<[u8]> for Counted {
@@ -311,7 +314,7 @@ impl Drop for Counted {
     }
 }
 
-/// So many bytes, whose number nobody knows beforehand.
+/// Returns a payload of this many bytes and of unknown size.
 fn counted(len: usize, watch: &Arc<Watch>) -> Payload {
     let watch = Arc::clone(watch);
     let chunks = stream::iter(0..len / CHUNK).map(move |_| {
@@ -322,12 +325,12 @@ fn counted(len: usize, watch: &Arc<Watch>) -> Payload {
     Payload::from_stream(chunks)
 }
 
-/// Says yes to everything.
-fn swallow(asked: &Asked) -> Answer {
-    let query = asked.uri().query().unwrap_or_default();
-    let body = match asked.method().as_str() {
+/// Accepts every request.
+fn swallow(request: &RecordedRequest) -> CannedResponse {
+    let query = request.uri().query().unwrap_or_default();
+    let body = match request.method().as_str() {
         "POST" if query.starts_with("uploads=") => {
-            let id = asked.uri().path().rsplit('/').next().unwrap();
+            let id = request.uri().path().rsplit('/').next().unwrap();
             format!(
                 "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
             )
@@ -336,7 +339,7 @@ fn swallow(asked: &Asked) -> Answer {
             .to_owned(),
         _ => String::new(),
     };
-    Answer::new(200, body).header("etag", "\"e\"")
+    CannedResponse::new(200, body).header("etag", "\"e\"")
 }
 
 fn of_proxy(proxy: &Proxy) -> S3Builder {
@@ -346,12 +349,12 @@ fn of_proxy(proxy: &Proxy) -> S3Builder {
 }
 
 #[tokio::test]
-async fn saves_of_64_streams_at_once_hold_no_more_than_the_documented_memory() {
+async fn sixty_four_concurrent_saves_use_at_most_the_documented_memory() {
     const SAVES: usize = 64;
     let proxy = Proxy::scripted(swallow);
     let storage = Storage::new(of_proxy(&proxy).build().unwrap());
     let gate = Gate::new();
-    let held = proxy.on("UploadPart").then(Fault::HoldAnswer(gate.clone()));
+    let held = proxy.on("UploadPart").then(Fault::HoldResponse(gate.clone()));
     let watch = Arc::<Watch>::default();
     let saves: Vec<_> = (0..SAVES)
         .map(|number| {
@@ -360,7 +363,7 @@ async fn saves_of_64_streams_at_once_hold_no_more_than_the_documented_memory() {
             )
         })
         .collect();
-    // No part is answered until there is room for none any more.
+    // No part has a response until the memory is exhausted.
     let parts = ROOM / (8 * MIB);
     proxy
         .until("full room", move |record| record.count_at("UploadPart", Reached::Held) == parts)
@@ -371,7 +374,7 @@ async fn saves_of_64_streams_at_once_hold_no_more_than_the_documented_memory() {
     }
     assert_eq!(held.fired(), 2 * SAVES);
     let most = watch.most.load(Ordering::SeqCst);
-    // Each save has read a chunk before it asks for room, and one to see whether there is more.
+    // Each save has read one chunk before it reserves memory, and one to detect the end.
     let bound = ROOM + 2 * SAVES * CHUNK;
     assert!(
         (ROOM..=bound).contains(&most),
@@ -380,23 +383,23 @@ async fn saves_of_64_streams_at_once_hold_no_more_than_the_documented_memory() {
     assert_eq!(watch.held.load(Ordering::SeqCst), 0);
 }
 
-/// Larger than what is read ahead of it.
+/// Larger than the ranges that are read ahead.
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![7; 8 * PART].into());
 
-fn serve(asked: &Asked) -> Answer {
-    let range = asked
+fn serve(request: &RecordedRequest) -> CannedResponse {
+    let range = request
         .headers()
         .get("range")
         .map(|range| range.to_str().unwrap().strip_prefix("bytes=").unwrap());
-    let answer = match range.map(|range| range.split_once('-').unwrap()) {
-        None => Answer::new(200, LARGE.clone()),
+    let response = match range.map(|range| range.split_once('-').unwrap()) {
+        None => CannedResponse::new(200, LARGE.clone()),
         Some((first, last)) => {
             let part = LARGE.slice(first.parse().unwrap()..last.parse::<usize>().unwrap() + 1);
-            Answer::new(206, part)
+            CannedResponse::new(206, part)
                 .header("content-range", &format!("bytes {first}-{last}/{}", LARGE.len()))
         }
     };
-    answer.header("etag", "\"e\"")
+    response.header("etag", "\"e\"")
 }
 
 async fn read(stream: &mut ObjectStream, bytes: usize) -> usize {
@@ -411,7 +414,7 @@ async fn read(stream: &mut ObjectStream, bytes: usize) -> usize {
 }
 
 #[tokio::test]
-async fn readers_that_pause_have_no_more_read_ahead_than_the_documented_memory() {
+async fn paused_readers_use_at_most_the_documented_memory() {
     const READERS: usize = 8;
     let proxy = Proxy::scripted(serve);
     let storage = Storage::new(of_proxy(&proxy).part_size(PART as u64).build().unwrap());
@@ -421,16 +424,16 @@ async fn readers_that_pause_have_no_more_read_ahead_than_the_documented_memory()
         let begun = read(&mut stream, PART + 1).await;
         readers.push((stream, begun));
     }
-    // Each would have seven parts read ahead, but for the others.
+    // Alone, each reader would read seven parts ahead.
     let most = ROOM / PART;
-    let (first, ranges) = proxy.look(|record| {
+    let (first, ranges) = proxy.inspect(|record| {
         let ranges =
             record.of("GetObject").filter(|seen| seen.headers.contains_key("range")).count();
         (record.count("GetObject") - ranges, ranges)
     });
     assert_eq!(first, READERS);
     assert!((most / 2..=most).contains(&ranges), "{ranges} ranges, in place of up to {most}");
-    // Where there was no room, the one connection brings the rest.
+    // Without memory, the one connection brings the rest.
     for (mut stream, begun) in readers {
         assert_eq!(begun + read(&mut stream, usize::MAX).await, LARGE.len());
     }

@@ -1,7 +1,7 @@
-//! Nothing that authenticates shows anywhere: not in errors and what caused them, not in `Debug`,
-//! not in what any crate logs at any level, whatever a server answers.
+//! Secrets appear nowhere: not in errors and their sources, not in `Debug` forms, not in the log of
+//! any crate at any level, whatever the server's response is.
 //!
-//! All secrets have a word in common that is nowhere else, so that parts of one are noticed too.
+//! All secrets contain one word, so that parts of a secret are detected.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use fault_proxy::{Answer, Asked, Fault, Proxy};
+use fault_proxy::{CannedResponse, Fault, Proxy, RecordedRequest};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use storage_core::config::{Options, StorageConfig};
@@ -29,28 +29,28 @@ const WORD: &str = "canary";
 const KEY_ID: &str = "AKIACANARYKEYID00000";
 const SECRET: &str = "canary/secret+access/key=";
 
-/// As long as such tokens are, so that it does not fit into what is shown of a message.
+/// As long as such tokens are, which exceeds the excerpt of a message.
 static TOKEN: LazyLock<String> = LazyLock::new(|| "canarySessionToken//////////+==".repeat(30));
 
-/// What all crates log, of all tests.
+/// The log of all crates and tests.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// All that was written: to the log, and by what a test prints of values.
-struct Told {
+/// Everything that was written: the log, and the printed values.
+struct CapturedOutput {
     log: Log,
     values: Mutex<String>,
 }
 
-impl Told {
-    /// Everything from now on.
+impl CapturedOutput {
+    /// Captures everything from now on.
     fn begin() -> Self {
         static LOG: LazyLock<Log> = LazyLock::new(|| {
             let log = Log::default();
             let writer = tracing_subscriber::fmt()
                 .with_max_level(tracing::Level::TRACE)
                 .with_writer(log.clone());
-            // Some crates use the older of the two ways to log.
+            // Some crates use the crate `log`.
             tracing_log::LogTracer::init().unwrap();
             tracing::subscriber::set_global_default(writer.finish()).unwrap();
             log
@@ -58,7 +58,7 @@ impl Told {
         Self { log: LOG.clone(), values: Mutex::default() }
     }
 
-    fn note(&self, text: &str) {
+    fn record_event(&self, text: &str) {
         self.values.lock().unwrap().push_str(text);
     }
 
@@ -68,10 +68,10 @@ impl Told {
     }
 
     fn debug(&self, value: &impl Debug) {
-        self.note(&format!("{value:?}\n{value:#?}\n"));
+        self.record_event(&format!("{value:?}\n{value:#?}\n"));
     }
 
-    /// An error, and all that is behind it.
+    /// Captures an error and its sources.
     fn error(&self, error: &Error) {
         let mut text = format!("{error}\n{error:?}\n{error:#?}\n");
         let mut cause = error.source();
@@ -79,14 +79,14 @@ impl Told {
             writeln!(text, "{next}\n{next:?}").unwrap();
             cause = next.source();
         }
-        self.note(&text);
+        self.record_event(&text);
     }
 
-    /// Asserts that no secret was written, no part of one, and none of these signatures.
+    /// Asserts that no secret, no part of one and none of these signatures was written.
     #[track_caller]
-    fn keeps(&self, signatures: &[String]) {
+    fn assert_hidden(&self, signatures: &[String]) {
         let text = self.text();
-        // That of a signature which is shown may be cut.
+        // A shown signature may be shortened.
         let parts = signatures.iter().map(|signature| &signature[..20]);
         for secret in parts.chain([WORD]) {
             if let Some(at) = text.to_lowercase().find(secret) {
@@ -121,40 +121,41 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-fn signature_of(asked: &Asked) -> Option<String> {
-    let authorization = asked.headers().get("authorization")?.to_str().unwrap();
+fn signature_of(request: &RecordedRequest) -> Option<String> {
+    let authorization = request.headers().get("authorization")?.to_str().unwrap();
     Some(authorization.split("Signature=").nth(1)?.to_owned())
 }
 
-/// All that a request says, so that it can stand in a document.
-fn all_of(asked: &Asked) -> String {
-    let mut all = format!("{} {}", asked.method(), asked.uri());
-    for (name, value) in asked.headers() {
+/// Returns all parts of a request, escaped for a document.
+fn all_of(request: &RecordedRequest) -> String {
+    let mut all = format!("{} {}", request.method(), request.uri());
+    for (name, value) in request.headers() {
         write!(all, " {name}: {}", value.to_str().unwrap()).unwrap();
     }
     all.replace(['<', '&'], " ")
 }
 
-/// A server that throws back at the driver all that it was sent, and what it knows besides.
-struct Echo {
+/// A server that repeats all that it received, in its responses.
+struct EchoServer {
     proxy: Proxy,
-    /// The signatures that came.
+    /// The received signatures.
     signatures: Arc<Mutex<Vec<String>>>,
 }
 
-impl Echo {
-    fn start(answer: impl Fn(&Asked, String) -> Answer + Send + Sync + 'static) -> Self {
+impl EchoServer {
+    fn start(
+        response: impl Fn(&RecordedRequest, String) -> CannedResponse + Send + Sync + 'static,
+    ) -> Self {
         let signatures = Arc::<Mutex<Vec<String>>>::default();
         let seen = Arc::clone(&signatures);
-        let proxy = Proxy::scripted(move |asked| {
-            seen.lock().unwrap().extend(signature_of(asked));
-            answer(asked, all_of(asked))
+        let proxy = Proxy::scripted(move |request| {
+            seen.lock().unwrap().extend(signature_of(request));
+            response(request, all_of(request))
         });
         Self { proxy, signatures }
     }
 
-    /// Answers everything with an error that repeats all there is, wherever the driver reads
-    /// something.
+    /// Responds with an error that repeats the secrets in every place that the driver reads.
     fn error(status: u16, code: &'static str) -> Self {
         let token = TOKEN.as_str();
         Self::start(move |_, all| {
@@ -162,8 +163,8 @@ impl Echo {
                 "<Error><Code>{code}</Code><Message>{token} {SECRET} {all}</Message><RequestId>{token}</RequestId>\
                  <HostId>{all}</HostId><Region>{SECRET}</Region></Error>"
             );
-            let answer = Answer::new(status, document).header("x-amz-request-id", token);
-            answer.header("x-amz-id-2", SECRET).header("x-amz-bucket-region", KEY_ID)
+            let response = CannedResponse::new(status, document).header("x-amz-request-id", token);
+            response.header("x-amz-id-2", SECRET).header("x-amz-bucket-region", KEY_ID)
         })
     }
 
@@ -192,8 +193,8 @@ fn large() -> Payload {
     Payload::from_stream(stream::iter((0..6).map(|_| Ok::<_, Error>(vec![1; 1024 * 1024]))))
 }
 
-/// Every verb, each of which fails.
-async fn every_verb(storage: &Storage, told: &Told) {
+/// Runs every verb. Each of them fails.
+async fn every_verb(storage: &Storage, output: &CapturedOutput) {
     let mut errors = Vec::new();
     errors.extend(storage.save("a", "body").await.err());
     errors.extend(storage.save("a", "body").create_new().await.err());
@@ -207,12 +208,12 @@ async fn every_verb(storage: &Storage, told: &Told) {
     errors.extend(storage.copy("a", "b").await.err());
     errors.extend(storage.copy("a", "b").metadata(Metadata::new()).await.err());
     assert_eq!(errors.len(), 11, "every one of them fails: {errors:?}");
-    errors.iter().for_each(|error| told.error(error));
+    errors.iter().for_each(|error| output.error(error));
 }
 
 #[tokio::test]
-async fn no_error_shows_what_a_server_throws_back() {
-    let told = Told::begin();
+async fn no_error_shows_a_secret_that_the_server_repeats() {
+    let output = CapturedOutput::begin();
     let cases = [
         (403, "SignatureDoesNotMatch"),
         (403, "AccessDenied"),
@@ -223,44 +224,44 @@ async fn no_error_shows_what_a_server_throws_back() {
         (404, "NoSuchBucket"),
         (418, "Unheard"),
         (400, ""),
-        // What is tried again is logged.
+        // Repeated requests are logged.
         (500, "InternalError"),
         (503, "SlowDown"),
     ];
     let signatures = join_all(cases.map(async |(status, code)| {
-        let echo = Echo::error(status, code);
-        every_verb(&Storage::new(echo.builder().build().unwrap()), &told).await;
+        let echo = EchoServer::error(status, code);
+        every_verb(&Storage::new(echo.builder().build().unwrap()), &output).await;
         echo.signatures()
     }));
     let signatures = signatures.await.concat();
     assert!(signatures.len() > 100, "{} signatures were seen", signatures.len());
-    told.has("SignatureDoesNotMatch (403): *** *** GET");
-    told.has("an S3 request is tried again");
-    told.keeps(&signatures);
+    output.has("SignatureDoesNotMatch (403): *** *** GET");
+    output.has("an S3 request is tried again");
+    output.assert_hidden(&signatures);
 }
 
 #[tokio::test]
-async fn no_error_shows_a_secret_that_stands_where_a_code_should() {
-    let told = Told::begin();
+async fn no_error_shows_a_secret_in_place_of_a_code() {
+    let output = CapturedOutput::begin();
     let codes = [SECRET, TOKEN.as_str(), KEY_ID];
     let signatures = join_all(codes.map(async |code| {
-        let echo = Echo::error(500, code);
+        let echo = EchoServer::error(500, code);
         let storage = Storage::new(echo.builder().build().unwrap());
-        told.error(&storage.open("a").await.unwrap_err());
+        output.error(&storage.open("a").await.unwrap_err());
         echo.signatures()
     }));
-    told.keeps(&signatures.await.concat());
+    output.assert_hidden(&signatures.await.concat());
 }
 
 #[tokio::test]
-async fn no_error_inside_an_answer_of_success_shows_a_secret() {
-    let told = Told::begin();
-    let echo = Echo::start(|asked, all| {
+async fn no_error_in_a_response_of_success_shows_a_secret() {
+    let output = CapturedOutput::begin();
+    let echo = EchoServer::start(|request, all| {
         let token = TOKEN.as_str();
-        let query = asked.uri().query().unwrap_or_default();
+        let query = request.uri().query().unwrap_or_default();
         let error =
             format!("<Error><Code>AccessDenied</Code><Message>{token} {all}</Message></Error>");
-        let answer = match asked.method().as_str() {
+        let response = match request.method().as_str() {
             "POST" if query.starts_with("uploads=") => {
                 "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>".to_owned()
             }
@@ -271,11 +272,11 @@ async fn no_error_inside_an_answer_of_success_shows_a_secret() {
             }
             _ => error,
         };
-        Answer::new(200, answer).header("etag", "\"e\"").header("x-amz-request-id", token)
+        CannedResponse::new(200, response).header("etag", "\"e\"").header("x-amz-request-id", token)
     });
-    // The abort is refused too, and told to the log alone.
-    let refused = Answer::error(403, TOKEN.as_str());
-    let aborted = echo.proxy.on("AbortMultipartUpload").then(Fault::Say(refused));
+    // The abort is refused too, which only the log reports.
+    let refused = CannedResponse::error(403, TOKEN.as_str());
+    let aborted = echo.proxy.on("AbortMultipartUpload").then(Fault::Respond(refused));
     let storage = Storage::new(echo.builder().build().unwrap());
     let mut errors = vec![
         storage.save("a", large()).await.unwrap_err(),
@@ -290,49 +291,49 @@ async fn no_error_inside_an_answer_of_success_shows_a_secret() {
             .await,
     );
     assert_eq!(errors.len(), 4, "{errors:?}");
-    errors.iter().for_each(|error| told.error(error));
+    errors.iter().for_each(|error| output.error(error));
     aborted.assert_fired();
-    told.has("AccessDenied (200): *** POST");
-    told.has("an upload could not be aborted");
-    told.keeps(&echo.signatures());
+    output.has("AccessDenied (200): *** POST");
+    output.has("an upload could not be aborted");
+    output.assert_hidden(&echo.signatures());
 }
 
 #[tokio::test]
 async fn no_error_of_a_connection_shows_a_secret() {
-    let told = Told::begin();
+    let output = CapturedOutput::begin();
     let faults = [
         Fault::Drop,
         Fault::Reset,
-        Fault::Babble(format!("HTTP/1.1 {} {SECRET}\r\n\r\n", TOKEN.as_str()).into()),
-        Fault::Babble(format!("HTTP/1.1 200 OK\r\n{SECRET}\r\n\r\n").into()),
-        Fault::Say(Answer::web_page(200)),
+        Fault::SendBytes(format!("HTTP/1.1 {} {SECRET}\r\n\r\n", TOKEN.as_str()).into()),
+        Fault::SendBytes(format!("HTTP/1.1 200 OK\r\n{SECRET}\r\n\r\n").into()),
+        Fault::Respond(CannedResponse::web_page(200)),
         Fault::Truncate(3),
     ];
     let signatures = join_all(faults.map(async |fault| {
-        let echo = Echo::start(|_, all| Answer::new(403, all));
+        let echo = EchoServer::start(|_, all| CannedResponse::new(403, all));
         let broken = echo.proxy.on("*").then(fault);
         let storage = Storage::new(echo.builder().build().unwrap());
-        // What cannot be said over a connection is said of it.
+        // Texts that a connection cannot contain are reported in errors.
         for error in [
             storage.save("a", "body").await.err(),
             storage.list("").entries().collect().await.err(),
         ] {
-            told.error(&error.unwrap());
+            output.error(&error.unwrap());
         }
         broken.assert_fired();
         echo.signatures()
     }));
     let signatures = signatures.await.concat();
     let storage = Storage::new(builder(&closed_port()).build().unwrap());
-    told.error(&storage.stat("a").await.unwrap_err());
-    told.has("no connection to 127.0.0.1");
-    told.has("TRACE");
-    told.keeps(&signatures);
+    output.error(&storage.stat("a").await.unwrap_err());
+    output.has("no connection to 127.0.0.1");
+    output.has("TRACE");
+    output.assert_hidden(&signatures);
 }
 
 #[tokio::test]
-async fn no_link_that_is_printed_for_programmers_is_one_that_works() {
-    let told = Told::begin();
+async fn the_debug_form_of_a_link_is_not_a_working_link() {
+    let output = CapturedOutput::begin();
     let storage =
         Storage::new(builder(&"https://s3.example.com".parse().unwrap()).build().unwrap());
     let mut signatures = Vec::new();
@@ -344,18 +345,18 @@ async fn no_link_that_is_printed_for_programmers_is_one_that_works() {
         let in_form = link.fields.iter().find(|(name, _)| name == "x-amz-signature");
         signatures.extend(in_query.map(|(_, signature)| signature.into_owned()));
         signatures.extend(in_form.map(|(_, signature)| signature.clone()));
-        told.debug(&link);
+        output.debug(&link);
         let too_long =
             storage.url("a").method(method).expires_in(Duration::from_secs(8 * 24 * 60 * 60)).await;
-        told.error(&too_long.unwrap_err());
+        output.error(&too_long.unwrap_err());
     }
     assert_eq!(signatures.len(), 4);
-    told.keeps(&signatures);
+    output.assert_hidden(&signatures);
 }
 
 #[test]
-fn no_driver_and_no_builder_shows_what_it_was_given() {
-    let told = Told::begin();
+fn no_driver_and_no_builder_shows_its_secrets() {
+    let output = CapturedOutput::begin();
     let with_password: Url = format!("https://{KEY_ID}:{WORD}@s3.example.com").parse().unwrap();
     for builder in [
         builder(&"https://s3.example.com".parse().unwrap()),
@@ -364,38 +365,38 @@ fn no_driver_and_no_builder_shows_what_it_was_given() {
             .public_url(with_password.clone().into()),
         builder(&"https://s3.example.com".parse().unwrap()).signing_endpoint(with_password),
     ] {
-        told.debug(&builder);
+        output.debug(&builder);
         match builder.build() {
             Ok(driver) => {
-                told.debug(&driver);
-                told.debug(&Storage::new(driver));
+                output.debug(&driver);
+                output.debug(&Storage::new(driver));
             }
-            Err(error) => told.error(&error),
+            Err(error) => output.error(&error),
         }
     }
-    told.has("S3Builder");
-    told.keeps(&[]);
+    output.has("S3Builder");
+    output.assert_hidden(&[]);
 }
 
 #[tokio::test]
-async fn no_secret_that_fits_into_no_header_is_shown() {
-    let told = Told::begin();
+async fn a_secret_that_a_header_cannot_contain_is_not_shown() {
+    let output = CapturedOutput::begin();
     for (id, token) in
         [(format!("{KEY_ID}\n"), TOKEN.clone()), (KEY_ID.to_owned(), format!("{SECRET}\r\nx: y"))]
     {
         let builder =
             builder(&"http://127.0.0.1:9".parse().unwrap()).access_key_id(id).session_token(token);
         match builder.build() {
-            Ok(driver) => told.error(&Storage::new(driver).stat("a").await.unwrap_err()),
-            Err(error) => told.error(&error),
+            Ok(driver) => output.error(&Storage::new(driver).stat("a").await.unwrap_err()),
+            Err(error) => output.error(&error),
         }
     }
-    told.keeps(&[]);
+    output.assert_hidden(&[]);
 }
 
 #[test]
-fn no_configuration_that_is_refused_is_quoted() {
-    let told = Told::begin();
+fn a_refused_configuration_is_not_quoted() {
+    let output = CapturedOutput::begin();
     let mut registry = Registry::new();
     storage_s3::register(&mut registry);
     for odd in [
@@ -405,7 +406,7 @@ fn no_configuration_that_is_refused_is_quoted() {
         format!("s3://bucket?endpoint=http://{KEY_ID}:secret@127.0.0.1&allow_http=true"),
         format!("s3://bucket?endpoint=https://127.0.0.1/?token={WORD}"),
     ] {
-        told.error(&registry.open_url(&odd).unwrap_err());
+        output.error(&registry.open_url(&odd).unwrap_err());
     }
     let options =
         || Options::new().with("bucket", "b").with("region", "r").with("secret_access_key", SECRET);
@@ -423,11 +424,11 @@ fn no_configuration_that_is_refused_is_quoted() {
         with_key().with("bucket", format!("{SECRET}/")),
         with_key().with("secret_access_key", Options::new().with("nested", SECRET)),
     ] {
-        told.debug(&wrong);
+        output.debug(&wrong);
         let config = StorageConfig::new("s3", wrong).unwrap();
-        told.debug(&config);
-        told.error(&registry.open_config(&config).unwrap_err());
+        output.debug(&config);
+        output.error(&registry.open_config(&config).unwrap_err());
     }
-    told.has("InvalidConfig");
-    told.keeps(&[]);
+    output.has("InvalidConfig");
+    output.assert_hidden(&[]);
 }

@@ -161,7 +161,7 @@ impl StorageCheck<'_> {
 
     /// Prints which profile to set.
     fn profile(&mut self, report: &ProbeReport) -> Result<(), Failure> {
-        let broken: Vec<_> = report.broken_promises().map(|finding| finding.what).collect();
+        let broken: Vec<_> = report.missing_features().map(|finding| finding.what).collect();
         if !broken.is_empty() {
             self.works = false;
             self.output.flush()?;

@@ -1,4 +1,4 @@
-//! The options, as configuration has them.
+//! The options of a configuration.
 
 use storage_core::config::{Options, StorageConfig, StoragesConfig, Value};
 use storage_core::{ErrorKind, Registry, Result, Storage};
@@ -30,21 +30,21 @@ fn refused(options: Options, words: &[&str]) {
 }
 
 #[test]
-fn origin_is_another_storage_by_its_name() {
+fn origin_may_be_the_name_of_another_storage() {
     let storage = open(options()).unwrap();
     assert_eq!(storage.info().name, "http-cache");
     assert_eq!(storage.info().location, "https://mirror.example.com/ -> memory:");
 }
 
 #[test]
-fn origin_is_a_table_of_its_own() {
+fn origin_may_be_a_table() {
     let table = Options::new().with("driver", "memory").with("prefix", "media");
     let storage = open(options().with("origin", table)).unwrap();
     assert_eq!(storage.info().location, "https://mirror.example.com/ -> memory:/media");
 }
 
 #[test]
-fn there_may_be_several_mirrors() {
+fn mirror_may_be_a_list() {
     let urls = ["https://m1.example.com/", "https://m2.example.com/a"].map(Value::from).to_vec();
     let storage = open(options().with("mirror", Value::Array(urls))).unwrap();
     assert_eq!(
@@ -76,7 +76,7 @@ fn every_option_is_read() {
 }
 
 #[test]
-fn an_unknown_or_missing_option_is_named_with_those_that_are_known() {
+fn an_error_names_the_unknown_or_missing_option_and_the_known_ones() {
     refused(
         options().with("mirrors", "x"),
         &["unknown option mirrors", "mirror, origin, verify", "public_url"],
@@ -88,7 +88,7 @@ fn an_unknown_or_missing_option_is_named_with_those_that_are_known() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_the_way_out() {
+fn an_error_of_an_invalid_option_says_what_to_set() {
     refused(options().with("origin", "medium"), &["option origin", "medium", "known storages:"]);
     refused(options().with("mirror", "ftp://m.example.com/"), &["option mirror", "https://"]);
     refused(options().with("mirror", "https://m.example.com/?a=b"), &["option mirror", "query"]);
@@ -103,7 +103,7 @@ fn what_makes_no_sense_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn a_token_is_not_sent_without_tls_unless_that_is_allowed() {
+fn a_token_without_tls_needs_allow_http() {
     let with_token = |url: &str| options().with("mirror", url).with("token", "a-token");
     refused(with_token("http://m.example.com/"), &["token", "m.example.com", "allow_http = true"]);
     refused(with_token("http://192.0.2.1/"), &["allow_http"]);
@@ -119,7 +119,7 @@ fn a_token_is_not_sent_without_tls_unless_that_is_allowed() {
     );
     open(with_token("http://m.example.com/").with("allow_http", true)).unwrap();
     open(options().with("mirror", "http://m.example.com/")).unwrap();
-    // The token goes to the other address alone.
+    // The token is sent to the other address only.
     open(with_token("http://m.example.com/").with("admin", "https://admin.example.com/")).unwrap();
     for this_machine in ["http://127.0.0.1:8080/", "http://localhost/", "http://[::1]:8080/"] {
         open(with_token(this_machine)).unwrap();
@@ -127,12 +127,12 @@ fn a_token_is_not_sent_without_tls_unless_that_is_allowed() {
 }
 
 #[test]
-fn storages_that_refer_to_each_other_in_a_circle_are_refused() {
+fn a_circle_of_origins_is_refused() {
     refused(options().with("origin", "default"), &["circle", "default -> default"]);
 }
 
 #[test]
-fn no_password_shows_in_what_is_refused() {
+fn no_error_contains_a_password() {
     for (option, value) in [
         ("mirror", "https://ada:canary@m.example.com/"),
         ("admin", "https://ada:canary@m.example.com/"),
@@ -146,7 +146,7 @@ fn no_password_shows_in_what_is_refused() {
 }
 
 #[test]
-fn a_public_url_is_where_origin_is_shown() {
+fn public_url_is_the_base_of_links_to_origin() {
     let storage = open(options().with("public_url", "https://media.example.com/")).unwrap();
     assert!(storage.info().capabilities.public_url);
 }

@@ -1,4 +1,4 @@
-//! The conformance suite, whatever the mirror is like: nothing of a mirror's trouble shows.
+//! The conformance suite with each kind of mirror: no failure of a mirror is visible.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use storage_testkit::faults::Faults;
 use storage_testkit::http::closed_port;
 use tempfile::TempDir;
 
-use super::mirror::{Kind, Mirror, TOKEN};
+use super::mirror::{Kind, TOKEN, TestMirror};
 
 const SIGNING_KEY: &str = "canary-signing-key-of-the-tests";
 
-/// What origin is.
+/// The kind of origin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Memory,
-    /// With public and signed links.
+    /// A file system with public and signed links.
     Files,
 }
 
 /// Storages with a mirror each, which live as long as the harness.
 struct Tiers {
-    /// `None` for one that is dead.
+    /// `None` for a mirror that is down.
     kind: Option<Kind>,
     origin: Origin,
-    alive: Mutex<Vec<(Option<Mirror>, Option<TempDir>)>>,
+    alive: Mutex<Vec<(Option<TestMirror>, Option<TempDir>)>>,
 }
 
 impl Tiers {
@@ -38,14 +38,14 @@ impl Tiers {
     }
 
     fn over(&self, origin: Storage, directory: Option<TempDir>) -> Storage {
-        let mirror = self.kind.map(|kind| Mirror::start(kind, origin.clone()));
-        let url = mirror.as_ref().map_or_else(closed_port, Mirror::url);
+        let mirror = self.kind.map(|kind| TestMirror::start(kind, origin.clone()));
+        let url = mirror.as_ref().map_or_else(closed_port, TestMirror::url);
         self.alive.lock().unwrap().push((mirror, directory));
         Storage::new(patient(HttpCache::builder(vec![url], origin), self.kind).build().unwrap())
     }
 }
 
-/// A breaker that opened would keep most of a suite away from a mirror that is in trouble.
+/// Raises the limits of the breaker, which would keep most of the suite from a failing mirror.
 fn patient(builder: HttpCacheBuilder, kind: Option<Kind>) -> HttpCacheBuilder {
     let builder = builder
         .token(TOKEN)
@@ -112,11 +112,10 @@ storage_testkit::conformance!(dead, Tiers::new(None, Origin::Memory));
 storage_testkit::conformance!(flapping, Tiers::new(Some(Kind::Flapping), Origin::Memory));
 storage_testkit::conformance!(lying, Tiers::new(Some(Kind::Lying), Origin::Memory));
 
-/// What the suite cannot tell: that the mirrors were asked, and were as they should be or as they
-/// should not.
-async fn read_often(kind: Kind) -> (Mirror, HttpCache) {
+/// Reads and writes repeatedly, for tests that the mirror got requests and behaved as planned.
+async fn read_often(kind: Kind) -> (TestMirror, HttpCache) {
     let origin = Memory::storage();
-    let mirror = Mirror::start(kind, origin.clone());
+    let mirror = TestMirror::start(kind, origin.clone());
     let cache =
         patient(HttpCache::builder(vec![mirror.url()], origin), Some(kind)).build().unwrap();
     let storage = Storage::new(cache.clone());
@@ -136,7 +135,7 @@ async fn read_often(kind: Kind) -> (Mirror, HttpCache) {
 }
 
 #[tokio::test]
-async fn a_healthy_mirror_answers_all_reads_and_purges_after_each_write() {
+async fn a_healthy_mirror_serves_all_reads_and_purges_after_each_write() {
     let (mirror, cache) = read_often(Kind::Healthy).await;
     let status = cache.status();
     assert_eq!(
@@ -150,21 +149,24 @@ async fn a_healthy_mirror_answers_all_reads_and_purges_after_each_write() {
 }
 
 #[tokio::test]
-async fn a_flapping_mirror_is_used_as_far_as_it_goes() {
+async fn a_flapping_mirror_serves_some_reads() {
     let (mirror, cache) = read_often(Kind::Flapping).await;
     let status = cache.status();
-    assert!(mirror.wrong() > 0, "it never failed");
+    assert!(mirror.wrong() > 0, "no request failed");
     assert!(status.mirrors[0].hits > 0 && status.fallbacks > 0, "{status:?}");
 }
 
 #[tokio::test]
-async fn a_lying_mirror_is_found_out_and_what_is_true_is_used() {
+async fn wrong_responses_of_a_mirror_are_detected_and_correct_ones_are_used() {
     let (mirror, cache) = read_often(Kind::Lying).await;
     let status = cache.status();
-    assert!(mirror.wrong() > 0, "it never lied");
-    let told = &status.mirrors[0];
+    assert!(mirror.wrong() > 0, "no response was wrong");
+    let mirror_status = &status.mirrors[0];
     assert!(
-        told.hits > 0 && told.stale > 0 && told.broken_bodies > 0 && told.failures > 0,
+        mirror_status.hits > 0
+            && mirror_status.stale > 0
+            && mirror_status.broken_bodies > 0
+            && mirror_status.failures > 0,
         "{status:?}"
     );
 }

@@ -1,6 +1,6 @@
-//! The driver `http-cache` on a small mirror server of the tests' own: the conformance suite, with
-//! mirrors that are healthy, dead, flapping or lying, and the options.
-#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+//! The driver `http-cache` with a small mirror server of these tests: the conformance suite with
+//! mirrors that are healthy, dead, flapping or wrong, and the options.
+#![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
 mod config;
 mod conformance;

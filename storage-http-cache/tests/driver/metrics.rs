@@ -1,4 +1,4 @@
-//! What the `metrics` recorder of an application is told.
+//! The metrics that the recorder of an application receives.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,30 +7,30 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use storage_core::{Memory, Storage};
 use storage_http_cache::HttpCache;
 
-use super::mirror::{Kind, Mirror, TOKEN};
+use super::mirror::{Kind, TOKEN, TestMirror};
 
-// On one thread, to which the recorder is bound.
+// The recorder is bound to one thread.
 #[tokio::test]
-async fn requests_bytes_and_the_state_are_told() {
+async fn metrics_contain_requests_bytes_and_the_state() {
     let recorder = DebuggingRecorder::new();
-    let told = recorder.snapshotter();
+    let snapshotter = recorder.snapshotter();
     let _bound = metrics::set_default_local_recorder(&recorder);
     let origin = Memory::storage();
-    let mirror = Mirror::start(Kind::Flapping, origin.clone());
+    let mirror = TestMirror::start(Kind::Flapping, origin.clone());
     let url = mirror.url();
     let builder =
         HttpCache::builder(vec![url.clone()], origin).token(TOKEN).key_penalty(Duration::ZERO);
     let builder = builder.header_timeout(Duration::from_secs(20));
     let storage = Storage::new(builder.build().unwrap());
 
-    // The purge after the save goes well, then every other request.
+    // The purge after the save succeeds. Then every other request fails.
     storage.save("a", "12345").await.unwrap();
     for _ in 0..3 {
         storage.open("a").await.unwrap().bytes().await.unwrap();
     }
 
     let mut values = BTreeMap::new();
-    for (key, _, _, value) in told.snapshot().into_vec() {
+    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
         let labels: Vec<_> = key
             .key()
             .labels()

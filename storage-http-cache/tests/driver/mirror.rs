@@ -1,7 +1,6 @@
-//! [`Mirror`]: a small mirror server, healthy or not: it fills itself from origin, keeps what it has in memory, and purges.
+//! [`TestMirror`]: a small mirror server that caches origin in memory, with planned faults.
 //!
-//! It says of itself what our own server says (`Cache-Status: anystorage`). It lives on a runtime
-//! of its own.
+//! It sends the `Cache-Status` of the mirror of this project. It runs on a runtime of its own.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -28,23 +27,23 @@ use tokio::task::AbortHandle;
 use url::Url;
 
 pub(crate) const TOKEN: &str = "canary-token-of-the-tests";
-/// Larger objects are passed through.
+/// Larger objects are forwarded without caching.
 const LARGEST_KEPT: u64 = 8 * 1024 * 1024;
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// What a mirror is like.
+/// The behaviour of a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Healthy,
-    /// Every other request fails, one way or another.
+    /// Every other request fails, in varying ways.
     Flapping,
-    /// Most answers to downloads are wrong, in a way that a length or a validator tells.
+    /// Most responses to downloads are wrong in a way that a length or a validator shows.
     Lying,
 }
 
-/// A mirror. Dropping it breaks off all connections.
-pub(crate) struct Mirror {
+/// A mirror server. Dropping it breaks off all connections.
+pub(crate) struct TestMirror {
     address: SocketAddr,
     state: Arc<State>,
     accepting: AbortHandle,
@@ -63,9 +62,9 @@ struct State {
 #[derive(Default)]
 struct Kept {
     objects: HashMap<Key, Arc<Stored>>,
-    /// What was purged, for whoever lies.
+    /// Purged objects, for wrong responses.
     old: HashMap<Key, Arc<Stored>>,
-    /// How often a key was purged: a fill that began before must not end after.
+    /// How often each key was purged: a fetch that began before a purge must not store its result.
     purged: HashMap<Key, usize>,
 }
 
@@ -74,7 +73,7 @@ struct Stored {
     bytes: Bytes,
 }
 
-impl Mirror {
+impl TestMirror {
     pub(crate) fn start(kind: Kind, origin: Storage) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -98,23 +97,23 @@ impl Mirror {
         format!("http://{}/", self.address).parse().unwrap()
     }
 
-    /// How many answers to downloads were wrong on purpose.
+    /// Returns how many responses to downloads were wrong on purpose.
     pub(crate) fn wrong(&self) -> usize {
         self.state.wrong.load(Ordering::SeqCst)
     }
 
-    /// How many purges it has done.
+    /// Returns how many purges it has performed.
     pub(crate) fn purges(&self) -> usize {
         self.state.purges.load(Ordering::SeqCst)
     }
 
-    /// Whether it keeps an object.
+    /// Returns whether it has cached an object.
     pub(crate) fn keeps(&self, key: &str) -> bool {
         self.state.kept().objects.contains_key(key)
     }
 }
 
-impl Drop for Mirror {
+impl Drop for TestMirror {
     fn drop(&mut self) {
         self.accepting.abort();
     }
@@ -129,7 +128,7 @@ fn runtime() -> &'static Runtime {
 
 async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
     let listener = TcpListener::from_std(listener).unwrap();
-    // They end with this task.
+    // The connections end with this task.
     let mut conversations = tokio::task::JoinSet::new();
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
@@ -142,13 +141,13 @@ async fn converse(socket: TcpStream, state: Arc<State>) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
-    let answer = service_fn(move |request| {
+    let service = service_fn(move |request| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(state.answer(&request).await) }
+        async move { Ok::<_, Infallible>(state.respond(&request).await) }
     });
-    // A client that goes away is its own business.
+    // A client may close its connection at any time.
     let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(socket), answer)
+        .serve_connection(TokioIo::new(socket), service)
         .await;
 }
 
@@ -157,7 +156,7 @@ impl State {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst);
         let is_download = request.uri().path().starts_with("/download/");
         if self.kind == Kind::Flapping && number % 2 == 1 {
@@ -189,7 +188,7 @@ impl State {
                 if request
                     .headers()
                     .get(AUTHORIZATION)
-                    .is_none_or(|told| told.as_bytes() != expected.as_bytes())
+                    .is_none_or(|value| value.as_bytes() != expected.as_bytes())
                 {
                     return status(401);
                 }
@@ -209,7 +208,7 @@ impl State {
         self.purges.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// What it has, or fetches.
+    /// Returns a cached object, or fetches it.
     async fn find(&self, key: &Key) -> Result<std::result::Result<Arc<Stored>, Object>> {
         let before = {
             let kept = self.kept();
@@ -237,8 +236,8 @@ impl State {
             Ok(stored) if self.kind == Kind::Lying && !number.is_multiple_of(7) => {
                 self.lie(number, key, &stored, options)
             }
-            Ok(stored) => stored.answer(options),
-            // Through it, of the version that was asked for.
+            Ok(stored) => stored.respond(options),
+            // Forwards the requested version.
             Err(_) => {
                 let mut open = self.origin.open(key);
                 if let Some(range) = options.range {
@@ -262,7 +261,7 @@ impl State {
         self.wrong.fetch_add(1, Ordering::SeqCst);
         match number % 7 {
             1 => {
-                // More bytes than there are.
+                // A longer length.
                 let mut meta = stored.meta.clone();
                 meta.size += 10;
                 let mut response = head(&meta);
@@ -270,7 +269,7 @@ impl State {
                 Ok(response)
             }
             2 => {
-                // As it should be, but it breaks off in the middle.
+                // A correct body that breaks off in the middle.
                 let mut response = head(&stored.meta);
                 *response.body_mut() = broken_off(stored.bytes.slice(..stored.bytes.len() / 2));
                 Ok(response)
@@ -281,13 +280,13 @@ impl State {
                     meta: stored.meta.clone(),
                     bytes: Bytes::from(vec![b'?'; stored.bytes.len()]),
                 };
-                let mut response = other.answer(options)?;
+                let mut response = other.respond(options)?;
                 response.headers_mut().insert("etag", "\"of-another-object\"".parse().unwrap());
                 Ok(response)
             }
             4 => match old {
-                // What was purged.
-                Some(old) => old.answer(options),
+                // A purged version.
+                Some(old) => old.respond(options),
                 None => Ok(status(404)),
             },
             5 => Ok(status(304)),
@@ -309,7 +308,7 @@ impl State {
 }
 
 impl Stored {
-    fn answer(&self, options: &OpenOptions) -> Result<Response<Body>> {
+    fn respond(&self, options: &OpenOptions) -> Result<Response<Body>> {
         options.check(&self.meta)?;
         let size = self.meta.size;
         let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
@@ -318,22 +317,22 @@ impl Stored {
     }
 }
 
-/// The answer that an object or a range of it is.
+/// Returns the response for an object or a range of it.
 fn whole(object: Object, is_part: bool) -> Response<Body> {
     let mut response = head(object.meta());
     let (range, size) = (object.range(), object.meta().size);
     response.headers_mut().insert("content-length", object.content_length().into());
     if is_part {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let told = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-        response.headers_mut().insert("content-range", told.parse().unwrap());
+        let range_header = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        response.headers_mut().insert("content-range", range_header.parse().unwrap());
     }
     let chunks = object.into_stream().map_ok(Frame::data).map_err(BoxError::from);
     *response.body_mut() = StreamBody::new(chunks).boxed_unsync();
     response
 }
 
-/// All that is told of an object, its length included.
+/// Returns the headers of an object, including its length.
 fn head(meta: &ObjectMeta) -> Response<Body> {
     let mut response = status(200);
     let headers = response.headers_mut();
@@ -381,17 +380,17 @@ fn full(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// These bytes, and then the end of the connection.
+/// Returns a body that breaks off after these bytes.
 fn broken_off(bytes: Bytes) -> Body {
     let end = stream::once(async {
-        // What was said before is sent off while nothing more is at hand.
+        // The bytes are sent while the body is pending.
         tokio::task::yield_now().await;
         Err(BoxError::from("on purpose"))
     });
     StreamBody::new(stream::iter([Ok(Frame::data(bytes))]).chain(end)).boxed_unsync()
 }
 
-/// What a request asks for, as the driver says it.
+/// Reads the options of the driver's request.
 fn options_of(headers: &HeaderMap) -> OpenOptions {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let mut options = OpenOptions::default();

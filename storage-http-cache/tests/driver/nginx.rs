@@ -1,5 +1,4 @@
-//! nginx as the mirror, as it comes with Debian: as a file server beside origin, and as a cache in
-//! front of it.
+//! nginx of Debian as the mirror: as a file server beside origin, and as a cache in front of it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,10 +15,10 @@ use storage_http_cache::{HttpCache, Verify};
 use tempfile::TempDir;
 use url::Url;
 
-/// How long a server may take to answer for the first time, in steps of 10 ms.
+/// How long a server may take to respond for the first time, in steps of 10 ms.
 const STEPS: usize = 1000;
 
-/// nginx, with a file server at one port and a cache in front of it at another.
+/// nginx with a file server at one port and a cache in front of it at another.
 struct Nginx {
     process: Child,
     files: SocketAddr,
@@ -28,11 +27,11 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// `None`, and a word about it, where there is no nginx.
+    /// Starts nginx. Returns `None` and prints a line if it is not installed.
     fn start() -> Option<Self> {
         let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"].map(Path::new);
         let Some(program) = program.into_iter().find(|program| program.exists()) else {
-            // To the standard error itself, which the test harness shows also where a test passes.
+            // Standard error, which the test harness shows for passing tests too.
             let _ =
                 writeln!(std::io::stderr(), "SKIPPED: nginx as the mirror: nginx is not installed");
             return None;
@@ -77,12 +76,12 @@ impl Nginx {
             .spawn()
             .unwrap();
         let nginx = Self { process, files, cache, directory };
-        let answers = (0..STEPS).any(|_| {
+        let responds = (0..STEPS).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
             TcpStream::connect(nginx.cache).is_ok()
         });
         let log = fs::read_to_string(nginx.directory.path().join("log")).unwrap_or_default();
-        assert!(answers, "nginx does not answer: {log}");
+        assert!(responds, "nginx does not respond: {log}");
         Some(nginx)
     }
 
@@ -97,17 +96,17 @@ impl Nginx {
     fn tier(&self, mirror: SocketAddr) -> HttpCache {
         let url: Url = format!("http://{mirror}/").parse().unwrap();
         let builder = HttpCache::builder(vec![url], self.origin()).verify(Verify::Head);
-        // Under load a second may pass, and it is not this that is tried.
+        // Longer than the default, which a busy machine may exceed.
         builder.header_timeout(Duration::from_secs(20)).build().unwrap()
     }
 
-    /// What its cache says that it did.
+    /// Returns the cache status of the last response for a key.
     fn cache_status(&self, key: &str) -> String {
         let mut socket = TcpStream::connect(self.cache).unwrap();
         write!(socket, "HEAD /{key} HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        let line = answer.lines().find_map(|line| line.strip_prefix("X-Cache: "));
+        let mut response = String::new();
+        socket.read_to_string(&mut response).unwrap();
+        let line = response.lines().find_map(|line| line.strip_prefix("X-Cache: "));
         line.unwrap_or_default().to_owned()
     }
 
@@ -133,7 +132,7 @@ fn body(len: usize) -> Bytes {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_a_file_server_it_answers_reads_and_ranges_and_what_it_lacks_origin_has() {
+async fn nginx_as_a_file_server_serves_reads_and_ranges() {
     let Some(nginx) = Nginx::start() else { return };
     let cache = nginx.tier(nginx.files);
     let storage = Storage::new(cache.clone());
@@ -145,14 +144,14 @@ async fn as_a_file_server_it_answers_reads_and_ranges_and_what_it_lacks_origin_h
     let status = cache.status();
     assert_eq!((status.mirrors[0].hits, status.from_origin), (2, 0), "{status:?}");
     assert!(storage.open("missing").await.is_err());
-    // A directory is no object.
+    // A directory is not an object.
     assert!(storage.open("a b").await.is_err());
     let status = cache.status();
     assert_eq!((status.mirrors[0].misses, status.mirrors[0].failures), (2, 0), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_a_cache_it_takes_the_reads_and_what_has_another_size_by_now_is_read_from_origin() {
+async fn nginx_as_a_cache_serves_reads_until_the_size_changes() {
     let Some(nginx) = Nginx::start() else { return };
     let cache = nginx.tier(nginx.cache);
     let storage = Storage::new(cache.clone());
@@ -162,16 +161,16 @@ async fn as_a_cache_it_takes_the_reads_and_what_has_another_size_by_now_is_read_
     }
     assert_eq!(nginx.cache_status("a.bin"), "HIT");
     assert_eq!(cache.status().mirrors[0].hits, 2);
-    // Nobody tells the cache. That origin told the driver is enough.
+    // The cache gets no purge. The memo detects the old version.
     nginx.origin().save("a.bin", body(100)).await.unwrap();
     storage.stat("a.bin").await.unwrap();
     assert_eq!(storage.open("a.bin").await.unwrap().bytes().await.unwrap(), body(100));
-    assert_eq!(nginx.cache_status("a.bin"), "HIT", "it does not have the old object any more");
+    assert_eq!(nginx.cache_status("a.bin"), "HIT", "the cache still has the old object");
     assert_eq!(cache.status().mirrors[0].stale, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_in_the_middle_of_a_body_it_is_not_missed() {
+async fn a_body_continues_at_origin_if_nginx_is_killed() {
     let Some(mut nginx) = Nginx::start() else { return };
     let cache = nginx.tier(nginx.cache);
     let storage = Storage::new(cache.clone());
@@ -183,14 +182,17 @@ async fn killed_in_the_middle_of_a_body_it_is_not_missed() {
     while let Some(chunk) = chunks.try_next().await.unwrap() {
         read.extend_from_slice(&chunk);
     }
-    assert!(read == bytes, "the bytes are others");
+    assert!(read == bytes, "the bytes differ");
     let status = cache.status();
-    assert_eq!(status.mirrors[0].resumed_bodies, 1, "it was not in the middle: {status:?}");
+    assert_eq!(
+        status.mirrors[0].resumed_bodies, 1,
+        "the body did not break off in the middle: {status:?}"
+    );
     assert!(status.bytes_from_origin > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_lead_to_it_if_it_has_the_file() {
+async fn links_lead_to_nginx_if_it_has_the_file() {
     let Some(nginx) = Nginx::start() else { return };
     let public = "https://media.example.com/";
     let origin = Fs::builder(nginx.root())

@@ -1,4 +1,4 @@
-//! The conformance suite with our own mirror server.
+//! The conformance suite with the mirror server of this project.
 
 use std::sync::Mutex;
 use std::thread::JoinHandle;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const TOKEN: &str = "canary-token-of-the-tests";
 const SIGNING_KEY: &str = "canary-signing-key-of-the-tests";
 
-/// A mirror that runs.
+/// A running mirror server.
 struct Running {
     handle: Handle,
     thread: Option<JoinHandle<()>>,
@@ -25,7 +25,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.handle.stop();
         if let Some(thread) = self.thread.take() {
-            // One that failed has said so.
+            // A failed test has reported its error.
             let _ = thread.join();
         }
     }
@@ -87,7 +87,7 @@ storage_testkit::conformance!(our_server, Served::default());
 storage_testkit::conformance!(our_private_server, Served { private: true, ..Served::default() });
 
 #[tokio::test(flavor = "multi_thread")]
-async fn our_server_answers_the_reads_and_purges_after_the_writes() {
+async fn the_mirror_server_serves_reads_and_purges_after_writes() {
     let served = Served::default();
     let (cache, storage) = served.tier();
     let large = "0123456789".repeat(100_000);
@@ -108,11 +108,11 @@ async fn our_server_answers_the_reads_and_purges_after_the_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_asked_origin_nothing_is_told_the_same_of_an_object() {
+async fn the_mirror_server_sends_the_same_metadata_as_origin() {
     let served = Served::default();
     let (cache, storage) = served.tier();
-    // Of a type that can act, which the server has browsers download, and with user metadata, which
-    // it tells nobody else.
+    // The server adds a `Content-Disposition` to active types and hides user metadata, unless the
+    // request has the token.
     let metadata = Metadata::new()
         .content_type("image/svg+xml")
         .user("author", "Ada Löveläce")
@@ -124,11 +124,11 @@ async fn who_has_asked_origin_nothing_is_told_the_same_of_an_object() {
     storage.save("a.mp3", "not compressed at all").metadata(metadata).await.unwrap();
     let known = storage.stat("a.mp3").await.unwrap();
     let mirror = cache.status().mirrors[0].url.clone();
-    // With an origin that would be noticed.
-    let stranger = HttpCache::builder(vec![mirror], Memory::storage())
+    // Its origin is empty, so the object can only come from the mirror.
+    let other = HttpCache::builder(vec![mirror], Memory::storage())
         .header_timeout(Duration::from_secs(20))
         .token(TOKEN);
-    let object = Storage::new(stranger.build().unwrap()).open("a.mp3").await.unwrap();
+    let object = Storage::new(other.build().unwrap()).open("a.mp3").await.unwrap();
     assert_eq!(*object.meta(), known);
     assert_eq!(object.text().await.unwrap(), "not compressed at all");
 }

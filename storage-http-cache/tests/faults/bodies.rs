@@ -1,5 +1,5 @@
-//! Bodies that break off, stall or are wrong: byte for byte what origin has, or an error, never a
-//! splice of two versions.
+//! Bodies that break off, stall or are wrong: the bytes of origin or an error, never bytes of two
+//! versions.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -21,17 +21,17 @@ fn ways() -> [(&'static str, Way); 2] {
     [("CutBody", Response::cut_after), ("StallBody", Response::stall_after)]
 }
 
-/// A mirror whose bodies fail in this way, in front of this object.
+/// Builds a scene in which the bodies of this object fail in this way.
 async fn failing(fail: Way, body: &Bytes) -> (Scene, ObjectMeta) {
     let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Response::disconnect());
     let meta = scene.object(KEY, body.clone()).await;
-    let answer = cached(&meta, body.clone());
-    scene.mirror.set_script(move |asked| fail(answer.clone().in_range(asked), CUT));
+    let response = cached(&meta, body.clone());
+    scene.mirror.set_script(move |request| fail(response.clone().in_range(request), CUT));
     (scene, meta)
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_or_stalls_goes_on_at_origin_at_the_next_byte() {
+async fn a_body_that_breaks_off_or_stalls_continues_at_origin_at_the_next_byte() {
     let body = pattern(1, LARGE);
     for (name, fail) in ways() {
         let (scene, _) = failing(fail, &body).await;
@@ -46,7 +46,7 @@ async fn a_body_that_breaks_off_or_stalls_goes_on_at_origin_at_the_next_byte() {
 }
 
 #[tokio::test]
-async fn so_does_a_range_of_it() {
+async fn a_range_that_breaks_off_or_stalls_continues_at_origin() {
     let body = pattern(1, LARGE);
     for (name, fail) in ways() {
         let (scene, _) = failing(fail, &body).await;
@@ -60,13 +60,13 @@ async fn so_does_a_range_of_it() {
 }
 
 #[tokio::test]
-async fn a_length_that_is_too_long_is_no_harm() {
+async fn a_body_with_too_long_a_stated_length_ends_with_an_error() {
     let body = pattern(1, LARGE);
     let scene = Scene::new(|_| Response::disconnect());
     let meta = scene.object(KEY, body.clone()).await;
-    let answer = cached(&meta, body.clone()).header("content-length", (LARGE + 10).to_string());
-    scene.mirror.set_script(move |_| Response::cut_after(answer.clone(), LARGE));
-    // The object was said to be longer than it is, so that it cannot be completed.
+    let response = cached(&meta, body.clone()).header("content-length", (LARGE + 10).to_string());
+    scene.mirror.set_script(move |_| Response::cut_after(response.clone(), LARGE));
+    // The stated length is greater than the object, so origin cannot continue the body.
     let error = refused(scene.read(KEY).await, ErrorKind::Integrity);
     assert!(error.is_retryable() && error.message().contains("another version"), "{error}");
     assert_same(&scene.read(KEY).await.unwrap(), &body);
@@ -74,24 +74,24 @@ async fn a_length_that_is_too_long_is_no_harm() {
 }
 
 #[tokio::test]
-async fn a_length_that_contradicts_origin_is_not_believed() {
+async fn an_object_whose_length_contradicts_the_memo_is_read_from_origin() {
     let body = pattern(1, LARGE);
     let scene = Scene::new(|_| Response::disconnect());
     let meta = scene.object(KEY, body.clone()).await;
     scene.storage.stat(KEY).await.unwrap();
-    let answer = cached(&meta, body.slice(..LARGE / 2));
-    scene.mirror.set_script(purging(move |_| answer.clone()));
+    let response = cached(&meta, body.slice(..LARGE / 2));
+    scene.mirror.set_script(purging(move |_| response.clone()));
     assert_same(&scene.read(KEY).await.unwrap(), &body);
     assert_eq!((scene.mirror.count("GET "), scene.cache.status().mirrors[0].stale), (1, 1));
 }
 
 #[tokio::test]
-async fn a_small_body_that_breaks_off_is_read_from_origin_as_it_is_by_then() {
+async fn a_small_body_that_breaks_off_is_replaced_by_the_current_one_of_origin() {
     for (name, fail) in ways() {
         let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Response::disconnect());
         let meta = scene.object(KEY, "the old bytes").await;
-        let answer = cached(&meta, "the old bytes");
-        scene.mirror.set_script(move |_| fail(answer.clone(), 5));
+        let response = cached(&meta, "the old bytes");
+        scene.mirror.set_script(move |_| fail(response.clone(), 5));
         scene.object(KEY, "the new bytes, which are more").await;
         assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes, which are more", "{name}");
         assert_eq!((scene.mirror.fired(), scene.state()), (1, "suspect"));
@@ -99,13 +99,13 @@ async fn a_small_body_that_breaks_off_is_read_from_origin_as_it_is_by_then() {
 }
 
 #[tokio::test]
-async fn five_bodies_that_break_off_have_the_mirror_left_alone() {
+async fn five_bodies_that_break_off_open_the_breaker() {
     let body = pattern(1, LARGE);
     let scene = Scene::new(|_| Response::disconnect());
     for number in 0..8 {
         let key = format!("k/{number}");
-        let answer = cached(&scene.object(&key, body.clone()).await, body.clone());
-        scene.mirror.set_script(move |_| answer.clone().cut_after(CUT));
+        let response = cached(&scene.object(&key, body.clone()).await, body.clone());
+        scene.mirror.set_script(move |_| response.clone().cut_after(CUT));
         assert_same(&scene.read(&key).await.unwrap(), &body);
     }
     assert_eq!((scene.mirror.fired(), scene.state()), (5, "open"));
@@ -121,7 +121,7 @@ async fn changed_in_the_middle(
     while read.len() < CUT {
         read.extend_from_slice(&chunks.try_next().await.unwrap().unwrap());
     }
-    assert_eq!(read.len(), CUT, "what the mirror sends and origin's rest are chunks of their own");
+    assert_eq!(read.len(), CUT, "a chunk of the mirror ends at the cut");
     change().await;
     loop {
         match chunks.try_next().await {
@@ -133,7 +133,7 @@ async fn changed_in_the_middle(
 }
 
 #[tokio::test]
-async fn two_versions_are_never_spliced() {
+async fn a_body_never_contains_bytes_of_two_versions() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
     for (_, fail) in ways() {
         let (scene, _) = failing(fail, &old).await;
@@ -141,24 +141,27 @@ async fn two_versions_are_never_spliced() {
             changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await))
                 .await;
         let error = refused(end, ErrorKind::Integrity);
-        assert!(error.is_retryable() && error.message().contains("never spliced"), "{error}");
+        assert!(
+            error.is_retryable() && error.message().contains("bytes of two versions"),
+            "{error}"
+        );
         assert_same(&read, &old[..CUT]);
         assert_eq!(scene.mirror.fired(), 1);
-        // Opened again, it is the new version: the mirror is not asked for the key.
+        // The next read returns the new version, because the key skips the mirror.
         assert_same(&scene.read(KEY).await.unwrap(), &new);
     }
 }
 
 #[tokio::test]
-async fn nor_are_they_where_origin_takes_no_notice_of_conditions() {
+async fn a_body_never_contains_bytes_of_two_versions_if_origin_ignores_conditions() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
     let mirror = Peer::start(|_| Response::disconnect());
     let mut origin = Scripted::new();
     origin.ignores_conditions = true;
     origin.bodies_are(BodyKind::Memory);
     let scene = Scene::at(vec![mirror.url()], mirror, Storage::new(origin), |builder| builder);
-    let answer = cached(&scene.object(KEY, old.clone()).await, old.clone());
-    scene.mirror.set_script(move |_| answer.clone().cut_after(CUT));
+    let response = cached(&scene.object(KEY, old.clone()).await, old.clone());
+    scene.mirror.set_script(move |_| response.clone().cut_after(CUT));
     let (read, end) =
         changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await)).await;
     refused(end, ErrorKind::Integrity);
@@ -167,7 +170,7 @@ async fn nor_are_they_where_origin_takes_no_notice_of_conditions() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_deleted_in_the_middle_ends_with_an_error() {
+async fn a_body_ends_with_an_error_if_the_object_is_deleted_in_the_middle() {
     let body = pattern(1, LARGE);
     let (scene, _) = failing(Response::cut_after, &body).await;
     let (read, end) =
@@ -179,7 +182,7 @@ async fn an_object_that_is_deleted_in_the_middle_ends_with_an_error() {
 }
 
 #[tokio::test]
-async fn when_origin_fails_too_the_error_tells_of_both() {
+async fn the_error_names_both_failures_if_origin_cannot_continue_a_body() {
     let body = pattern(1, LARGE);
     let (scene, _) = failing(Response::cut_after, &body).await;
     let down = scene.faults.on(Operation::Open).fail(ErrorKind::Timeout);
@@ -189,16 +192,18 @@ async fn when_origin_fails_too_the_error_tells_of_both() {
     assert_eq!((scene.mirror.fired(), down.fired()), (1, 1));
 }
 
-/// A mirror with an ETag of its own, as the original server has it, whose bodies break off.
+/// Builds a scene with a mirror that makes its own ETags, as the original server does, and whose
+/// bodies break off.
 async fn foreign(at_mirror: &Bytes, at_origin: &Bytes) -> Scene {
-    let answer = foreign_object("\"1700000000.0-1000000-42\"", at_mirror.clone());
-    let scene = Scene::new(move |asked: &Request| answer.clone().in_range(asked).cut_after(CUT));
+    let response = foreign_object("\"1700000000.0-1000000-42\"", at_mirror.clone());
+    let scene =
+        Scene::new(move |request: &Request| response.clone().in_range(request).cut_after(CUT));
     scene.object(KEY, at_origin.clone()).await;
     scene
 }
 
 #[tokio::test]
-async fn where_the_etag_is_the_mirrors_own_origin_goes_on_if_its_bytes_are_the_same() {
+async fn a_body_with_a_foreign_etag_continues_at_origin_if_its_digest_matches() {
     let body = pattern(1, LARGE);
     let scene = foreign(&body, &body).await;
     assert_same(&scene.read(KEY).await.unwrap(), &body);
@@ -208,7 +213,7 @@ async fn where_the_etag_is_the_mirrors_own_origin_goes_on_if_its_bytes_are_the_s
 }
 
 #[tokio::test]
-async fn so_does_the_rest_of_a_range() {
+async fn a_range_with_a_foreign_etag_continues_at_origin_if_its_digest_matches() {
     let body = pattern(1, LARGE);
     let scene = foreign(&body, &body).await;
     let part = scene.storage.open(KEY).range(100_000..900_000).await.unwrap();
@@ -217,7 +222,7 @@ async fn so_does_the_rest_of_a_range() {
 }
 
 #[tokio::test]
-async fn and_does_not_if_one_byte_differs() {
+async fn a_body_with_a_foreign_etag_ends_with_an_error_if_one_byte_differs() {
     let body = pattern(1, LARGE);
     let mut other = body.to_vec();
     other[CUT - 1] ^= 1;
@@ -229,7 +234,7 @@ async fn and_does_not_if_one_byte_differs() {
 }
 
 #[tokio::test]
-async fn what_goes_on_after_the_same_beginning_is_one_version_whole() {
+async fn a_body_that_continues_after_the_same_beginning_is_the_version_of_origin() {
     let body = pattern(1, LARGE);
     let mut other = body.to_vec();
     other[CUT] ^= 1;
@@ -239,7 +244,7 @@ async fn what_goes_on_after_the_same_beginning_is_one_version_whole() {
 }
 
 #[tokio::test]
-async fn an_object_of_another_length_does_not_go_on() {
+async fn a_body_does_not_continue_in_an_object_of_another_length() {
     let body = pattern(1, LARGE);
     let scene = foreign(&body, &body.slice(..LARGE - 1)).await;
     refused(scene.read(KEY).await, ErrorKind::Integrity);
@@ -247,7 +252,7 @@ async fn an_object_of_another_length_does_not_go_on() {
 }
 
 #[tokio::test]
-async fn another_version_than_origin_told_is_not_handed_on_and_is_purged() {
+async fn a_version_that_contradicts_the_memo_is_purged_and_not_returned() {
     let scene = Scene::new(|_| Response::disconnect());
     let old = cached(&scene.object(KEY, "the old bytes").await, "the old bytes");
     scene.object(KEY, "the new bytes").await;
@@ -260,7 +265,7 @@ async fn another_version_than_origin_told_is_not_handed_on_and_is_purged() {
 }
 
 #[tokio::test]
-async fn a_newer_version_that_origin_has_not_told_of_yet_is_looked_up_once() {
+async fn a_newer_version_of_the_mirror_is_compared_with_origin_once() {
     let scene = Scene::new(|_| Response::disconnect());
     scene.object(KEY, "the old bytes").await;
     scene.storage.stat(KEY).await.unwrap();
@@ -275,7 +280,7 @@ async fn a_newer_version_that_origin_has_not_told_of_yet_is_looked_up_once() {
     );
 }
 
-/// An object whose checksum origin keeps, and a mirror that sends other bytes in its name.
+/// Builds a scene in which origin stores the object's checksum and the mirror sends other bytes.
 async fn corrupted(len: usize) -> (Scene, Bytes) {
     let body = pattern(1, len);
     let scene = Scene::new(|_| Response::disconnect());
@@ -290,13 +295,13 @@ async fn corrupted(len: usize) -> (Scene, Bytes) {
     scene.storage.stat(KEY).await.unwrap();
     let mut wrong = body.to_vec();
     wrong[len / 2] ^= 1;
-    let answer = cached(&meta, wrong);
-    scene.mirror.set_script(purging(move |asked: &Request| answer.clone().in_range(asked)));
+    let response = cached(&meta, wrong);
+    scene.mirror.set_script(purging(move |request: &Request| response.clone().in_range(request)));
     (scene, body)
 }
 
 #[tokio::test]
-async fn wrong_bytes_that_a_checksum_can_tell_end_with_an_error_and_are_not_read_again() {
+async fn a_body_with_a_wrong_checksum_ends_with_an_error_and_is_purged() {
     let (scene, body) = corrupted(LARGE).await;
     let error = refused(scene.read(KEY).await, ErrorKind::Integrity);
     assert!(error.is_retryable() && error.message().contains("sha256"), "{error}");
@@ -306,7 +311,7 @@ async fn wrong_bytes_that_a_checksum_can_tell_end_with_an_error_and_are_not_read
 }
 
 #[tokio::test]
-async fn wrong_bytes_of_a_small_object_are_not_noticed_by_the_reader() {
+async fn a_small_body_with_a_wrong_checksum_is_replaced_by_origin() {
     let (scene, body) = corrupted(1000).await;
     assert_same(&scene.read(KEY).await.unwrap(), &body);
     assert_eq!(
@@ -316,7 +321,7 @@ async fn wrong_bytes_of_a_small_object_are_not_noticed_by_the_reader() {
 }
 
 #[tokio::test]
-async fn a_foreign_mirror_with_a_newer_version_of_another_size_is_not_to_blame() {
+async fn a_newer_version_of_a_foreign_mirror_is_not_purged() {
     let scene = Scene::new(|_| Response::disconnect());
     scene.object(KEY, "old").await;
     scene.storage.stat(KEY).await.unwrap();
@@ -332,14 +337,14 @@ async fn a_foreign_mirror_with_a_newer_version_of_another_size_is_not_to_blame()
 }
 
 #[tokio::test]
-async fn a_reader_who_stops_at_the_last_byte_has_read_it_whole() {
+async fn a_body_whose_reader_stops_at_the_last_byte_is_a_success() {
     let body = pattern(1, LARGE);
     let scene = Scene::new(|_| Response::new(500));
     scene.object("other", "x").await;
     scene.read("other").await.unwrap();
     assert_eq!(scene.state(), "suspect");
-    let answer = cached(&scene.object(KEY, body.clone()).await, body);
-    scene.mirror.set_script(move |_| answer.clone());
+    let response = cached(&scene.object(KEY, body.clone()).await, body);
+    scene.mirror.set_script(move |_| response.clone());
     let mut chunks = scene.storage.open(KEY).await.unwrap().into_stream();
     let mut read = 0;
     while read < LARGE {
@@ -350,7 +355,7 @@ async fn a_reader_who_stops_at_the_last_byte_has_read_it_whole() {
 }
 
 #[tokio::test]
-async fn wrong_bytes_are_told_before_the_last_ones_are_handed_on() {
+async fn a_wrong_checksum_is_reported_before_the_last_bytes() {
     let (scene, _) = corrupted(LARGE).await;
     let mut chunks = scene.storage.open(KEY).await.unwrap().into_stream();
     let mut read = 0;
@@ -362,11 +367,14 @@ async fn wrong_bytes_are_told_before_the_last_ones_are_handed_on() {
         }
     };
     refused(end, ErrorKind::Integrity);
-    assert!(read < LARGE, "whoever stops at the length has read wrong bytes and does not know");
+    assert!(
+        read < LARGE,
+        "a reader that stops at the stated length got wrong bytes without an error"
+    );
 }
 
 #[tokio::test]
-async fn a_reader_who_loses_interest_says_nothing_of_the_mirror() {
+async fn a_dropped_body_is_neither_a_success_nor_a_failure() {
     let body = pattern(1, LARGE);
     let (scene, _) = failing(Response::stall_after, &body).await;
     let mut chunks = scene.storage.open(KEY).await.unwrap().into_stream();
@@ -376,13 +384,13 @@ async fn a_reader_who_loses_interest_says_nothing_of_the_mirror() {
 }
 
 #[tokio::test]
-async fn an_object_read_to_its_end_is_a_hit_and_origin_hears_nothing() {
+async fn an_object_read_from_the_mirror_is_a_hit_without_a_request_to_origin() {
     let scene = Scene::new(|_| Response::disconnect());
     for (key, body) in
         [("large", pattern(1, LARGE)), ("small", pattern(2, 10)), ("empty", Bytes::new())]
     {
-        let answer = cached(&scene.object(key, body.clone()).await, body.clone());
-        scene.mirror.set_script(move |_| answer.clone());
+        let response = cached(&scene.object(key, body.clone()).await, body.clone());
+        scene.mirror.set_script(move |_| response.clone());
         assert_same(&scene.read(key).await.unwrap(), &body);
     }
     let status = scene.cache.status();

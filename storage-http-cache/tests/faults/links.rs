@@ -1,4 +1,4 @@
-//! Links: the mirror's if it is healthy and has the object, else origin's.
+//! Links: to a mirror that is healthy and has the object, or to origin.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use super::scene::{BRIEF, KEY, Scene, foreign_object, json, later, purging, refu
 const QUARTER: Duration = Duration::from_secs(900);
 const AT_ORIGIN: &str = "https://media.example.com/files/";
 
-/// In front of an origin that everybody may read.
+/// Builds a scene with a public origin.
 fn public(
     set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
     script: fn(&Request) -> Response,
@@ -25,7 +25,7 @@ fn public(
     Scene::at(vec![mirror.url()], mirror, origin, set_up)
 }
 
-/// In front of an origin that signs links.
+/// Builds a scene with an origin that signs links.
 fn private(
     set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
     script: fn(&Request) -> Response,
@@ -53,7 +53,7 @@ async fn link(scene: &Scene, key: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_mirror_that_has_the_object_is_linked_to_and_asked_once() {
+async fn a_link_leads_to_a_mirror_that_has_the_object_and_one_verification_is_enough() {
     let scene = public(|builder| builder, available);
     let expected = format!("{}download/a%20b/c%3F.mp3", scene.mirror.url());
     for _ in 0..3 {
@@ -63,19 +63,19 @@ async fn a_mirror_that_has_the_object_is_linked_to_and_asked_once() {
     assert_eq!(scene.mirror.requests()[0].target, "/verify/a%20b/c%3F.mp3");
     later(Duration::from_secs(120)).await;
     assert_eq!(link(&scene, "a b/c?.mp3").await, expected);
-    assert_eq!(scene.mirror.requests().len(), 2, "after the memo's time it is asked again");
+    assert_eq!(scene.mirror.requests().len(), 2, "the memo has expired");
 }
 
 #[tokio::test]
-async fn one_that_does_not_have_it_is_not_and_its_answer_is_remembered_too() {
-    let answers: [fn(&Request) -> Response; 4] = [
+async fn a_link_leads_to_origin_if_the_mirror_lacks_the_object() {
+    let responses: [fn(&Request) -> Response; 4] = [
         |_| verdict(false),
         |_| json(r#"{"available": true, "file": "x", "error": true, "error_msg": "no"}"#),
         |_| Response::new(404),
         |_| Response::new(302).header("location", "/elsewhere"),
     ];
-    for answer in answers {
-        let scene = public(|builder| builder, answer);
+    for response in responses {
+        let scene = public(|builder| builder, response);
         for _ in 0..3 {
             assert_eq!(link(&scene, KEY).await, format!("{AT_ORIGIN}{KEY}"));
         }
@@ -84,7 +84,7 @@ async fn one_that_does_not_have_it_is_not_and_its_answer_is_remembered_too() {
 }
 
 #[tokio::test]
-async fn one_in_trouble_is_not_and_is_left_alone_after_five() {
+async fn a_link_leads_to_origin_if_the_verification_fails() {
     let troubles: [fn(&Request) -> Response; 4] = [
         |_| Response::new(500),
         |_| Response::never(),
@@ -104,7 +104,7 @@ async fn one_in_trouble_is_not_and_is_left_alone_after_five() {
 }
 
 #[tokio::test]
-async fn an_answer_that_says_yes_and_then_stalls_is_not_waited_for() {
+async fn a_verification_whose_body_stalls_fails_in_time() {
     let stalling = |_: &Request| verdict(true).stall_after(5);
     let scene = public(|builder| builder.header_timeout(BRIEF), stalling);
     assert_eq!(link(&scene, KEY).await, format!("{AT_ORIGIN}{KEY}"));
@@ -112,7 +112,7 @@ async fn an_answer_that_says_yes_and_then_stalls_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_mirror_in_doubt_is_asked_again_though_it_said_yes_before() {
+async fn a_suspect_mirror_is_verified_again() {
     let scene = public(|builder| builder, available);
     link(&scene, KEY).await;
     scene.mirror.set_script(|_| Response::new(500));
@@ -123,11 +123,11 @@ async fn a_mirror_in_doubt_is_asked_again_though_it_said_yes_before() {
 }
 
 #[tokio::test]
-async fn a_key_whose_purge_is_not_confirmed_is_linked_to_origin() {
+async fn a_link_leads_to_origin_until_the_purge_is_confirmed() {
     let scene = public(
         |builder| builder,
-        |asked| {
-            if asked.method == "POST" { Response::new(500) } else { verdict(true) }
+        |request| {
+            if request.method == "POST" { Response::new(500) } else { verdict(true) }
         },
     );
     assert!(link(&scene, KEY).await.starts_with(scene.mirror.url().as_str()));
@@ -137,23 +137,23 @@ async fn a_key_whose_purge_is_not_confirmed_is_linked_to_origin() {
 }
 
 #[tokio::test]
-async fn a_web_server_is_asked_with_head_for_the_plain_path() {
+async fn a_web_server_is_verified_by_head() {
     let scene =
         public(verified_by(Verify::Head), |_| Response::new(200).header("content-length", "5"));
     assert_eq!(link(&scene, KEY).await, format!("{}{KEY}", scene.mirror.url()));
     let scene_without = public(verified_by(Verify::Head), |_| Response::new(404));
     assert_eq!(link(&scene_without, KEY).await, format!("{AT_ORIGIN}{KEY}"));
     for scene in [scene, scene_without] {
-        let asked = scene.mirror.requests();
+        let requests = scene.mirror.requests();
         assert_eq!(
-            (asked[0].method.as_str(), asked[0].target.as_str()),
+            (requests[0].method.as_str(), requests[0].target.as_str()),
             ("HEAD", format!("/{KEY}").as_str())
         );
     }
 }
 
 #[tokio::test]
-async fn without_verification_a_mirror_is_linked_to_unless_it_is_left_alone() {
+async fn without_verification_a_link_leads_to_any_mirror_in_use() {
     let scene = public(
         |builder| verified_by(Verify::None)(builder).breaker_failures(1),
         |_| Response::new(500),
@@ -166,7 +166,7 @@ async fn without_verification_a_mirror_is_linked_to_unless_it_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_origin_signs_is_not_linked_to_the_mirror() {
+async fn a_link_that_origin_signs_does_not_lead_to_the_mirror() {
     let (scene, _directory) = private(|builder| builder, available);
     let signed = scene.storage.url(KEY).expires_in(QUARTER).await.unwrap();
     assert!(signed.as_str().starts_with(AT_ORIGIN) && signed.expires_at.is_some(), "{signed}");
@@ -174,7 +174,7 @@ async fn what_origin_signs_is_not_linked_to_the_mirror() {
 }
 
 #[tokio::test]
-async fn with_its_signing_key_links_to_the_mirror_are_signed_for_it() {
+async fn links_to_a_mirror_with_a_signing_key_are_signed() {
     let signer = SigningKey::new("the signing key of the mirror").unwrap();
     let (scene, _directory) = private(|builder| builder.signing_key(signer.clone()), available);
     let key = Key::new(KEY).unwrap();
@@ -194,36 +194,35 @@ async fn with_its_signing_key_links_to_the_mirror_are_signed_for_it() {
         let grant = signer.verify(method, &key, link.query().unwrap(), SystemTime::now()).unwrap();
         assert_eq!(grant.content_type.as_deref(), Some("a/c"));
     }
-    // The question was signed as well.
-    let asked = scene.mirror.requests();
-    let (path, query) = asked[0].target.split_once('?').unwrap();
-    assert_eq!((asked.len(), path), (1, format!("/verify/{KEY}").as_str()));
+    // The verification was signed as well.
+    let requests = scene.mirror.requests();
+    let (path, query) = requests[0].target.split_once('?').unwrap();
+    assert_eq!((requests.len(), path), (1, format!("/verify/{KEY}").as_str()));
     assert!(signer.verify(UrlMethod::Get, &key, query, SystemTime::now()).is_ok());
-    // What is not signed the mirror would not answer.
+    // The mirror refuses links without a signature.
     assert_eq!(link(&scene, KEY).await, format!("{AT_ORIGIN}{KEY}"));
-    // Uploads are origin's.
+    // Links for uploads lead to origin.
     let upload = scene.storage.url(KEY).method(UrlMethod::Put).expires_in(QUARTER).await.unwrap();
     assert!(upload.as_str().starts_with(AT_ORIGIN), "{upload}");
-    // So are links that are to work for longer than the mirror's can: origin may refuse them too,
-    // but it is asked.
+    // So do links that expire later than those of the mirror can.
     let longer = scene.storage.url(KEY).expires_in(Duration::from_secs(8 * 86_400)).await;
     refused(longer, ErrorKind::InvalidInput);
 }
 
 #[tokio::test]
-async fn a_public_mirror_is_linked_to_in_place_of_what_origin_would_sign() {
+async fn a_link_to_a_public_mirror_replaces_one_that_origin_would_sign() {
     let (scene, _directory) = private(|builder| builder.public(true), available);
     let plain = scene.storage.url(KEY).expires_in(QUARTER).await.unwrap();
     assert_eq!(plain.as_str(), format!("{}download/{KEY}", scene.mirror.url()));
     assert_eq!(plain.expires_at, None);
-    // A plain link cannot choose the answer's headers.
+    // A plain link cannot choose headers of the response.
     let chosen =
         scene.storage.url(KEY).expires_in(QUARTER).response_content_type("a/c").await.unwrap();
     assert!(chosen.as_str().starts_with(AT_ORIGIN), "{chosen}");
 }
 
 #[tokio::test]
-async fn where_origin_makes_no_links_the_mirrors_is_better_than_none() {
+async fn a_link_leads_to_the_mirror_if_origin_has_no_links() {
     let scene = Scene::with(|builder| builder.public(true), |_| Response::new(500));
     assert_eq!(link(&scene, KEY).await, format!("{}download/{KEY}", scene.mirror.url()));
     let signed = scene.storage.url(KEY).expires_in(QUARTER).await;

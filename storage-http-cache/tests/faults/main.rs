@@ -1,19 +1,18 @@
-//! The faults that a reader behind a cache tier must not notice, or must be told of, each on real
-//! sockets and each proved to have come to pass.
+//! Faults of mirrors and of origin, on real sockets. Each test proves that its fault occurred.
 //!
-//! | module | what it is about |
+//! | module | content |
 //! |---|---|
-//! | `scene` | the driver on a mirror that follows the script of a test |
-//! | `answers` | no answer, bad answers, answers that leave it to origin; when the mirror is asked again |
+//! | `scene` | the driver with a scripted mirror |
+//! | `replies` | no response, invalid ones, misses; when the mirror is used again |
 //! | `bodies` | bodies that break off, stall or are wrong |
-//! | `writes` | purges, and what bypasses the mirror until they are confirmed |
-//! | `links` | which links lead to the mirror |
-//! | `requests` | what the mirror is asked |
-#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+//! | `writes` | purges, and the bypass until they are confirmed |
+//! | `links` | links that lead to the mirror |
+//! | `requests` | the requests to the mirror |
+#![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
-mod answers;
 mod bodies;
 mod links;
+mod replies;
 mod requests;
 mod scene;
 mod writes;

@@ -1,5 +1,4 @@
-//! What the mirror is asked, byte for byte: keys that look like others, conditions, signatures; and
-//! what shows of secrets.
+//! The requests to a mirror, byte for byte: keys, conditions, signatures, and hidden secrets.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -11,7 +10,7 @@ use storage_testkit::http::Response;
 use super::scene::{KEY, Scene, TOKEN, cached, refused};
 
 #[tokio::test]
-async fn keys_that_look_like_others_are_asked_for_as_what_they_are() {
+async fn similar_keys_have_different_urls_at_the_mirror() {
     let scene = Scene::new(|_| Response::new(404));
     let keys = [
         "Foo.mp3",
@@ -39,7 +38,7 @@ async fn keys_that_look_like_others_are_asked_for_as_what_they_are() {
         assert_eq!(scene.read(key).await.unwrap(), key.as_bytes());
     }
     let targets: HashSet<_> =
-        scene.mirror.requests().into_iter().map(|asked| asked.target).collect();
+        scene.mirror.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(targets.len(), keys.len(), "{targets:?}");
     for target in [
         "/download/x.mp3%3Fv%3D1",
@@ -52,7 +51,7 @@ async fn keys_that_look_like_others_are_asked_for_as_what_they_are() {
 }
 
 #[tokio::test]
-async fn keys_that_lead_elsewhere_are_no_keys() {
+async fn keys_that_lead_out_of_the_base_are_refused() {
     let scene = Scene::new(|_| Response::new(404));
     for key in ["..", "../x", "a/../b", "/a", "a//b", "a\0b", ""] {
         refused(scene.read(key).await, ErrorKind::InvalidKey);
@@ -62,7 +61,7 @@ async fn keys_that_lead_elsewhere_are_no_keys() {
 }
 
 #[tokio::test]
-async fn ranges_and_conditions_go_along() {
+async fn the_request_to_the_mirror_contains_ranges_and_conditions() {
     let scene = Scene::new(|_| Response::new(404));
     let etag = scene.object(KEY, "0123456789").await.etag.unwrap();
     let open = || scene.storage.open(KEY);
@@ -71,27 +70,30 @@ async fn ranges_and_conditions_go_along() {
     open().range(u64::MAX - 1..).await.unwrap_err();
     refused(open().if_none_match(etag.clone()).await, ErrorKind::NotModified);
     open().if_modified_since(SystemTime::UNIX_EPOCH).await.unwrap();
-    let asked = scene.mirror.requests();
+    let requests = scene.mirror.requests();
     assert_eq!(
-        (asked[0].header("range"), asked[0].header("if-match")),
+        (requests[0].header("range"), requests[0].header("if-match")),
         (Some("bytes=2-4"), Some(&*etag.to_string()))
     );
-    assert_eq!(asked[1].header("range"), Some("bytes=-3"));
-    assert_eq!(asked[2].header("range"), Some("bytes=9223372036854775807-"));
-    assert_eq!(asked[3].header("if-none-match"), Some(&*etag.to_string()));
-    assert_eq!(asked[4].header("if-modified-since"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
-    // What is stored compressed is wanted as it is stored.
-    assert!(asked.iter().all(|asked| asked.header("accept-encoding") == Some("identity, *")));
+    assert_eq!(requests[1].header("range"), Some("bytes=-3"));
+    assert_eq!(requests[2].header("range"), Some("bytes=9223372036854775807-"));
+    assert_eq!(requests[3].header("if-none-match"), Some(&*etag.to_string()));
+    assert_eq!(requests[4].header("if-modified-since"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+    // An object that is stored compressed is requested as it is stored.
+    assert!(
+        requests.iter().all(|request| request.header("accept-encoding") == Some("identity, *"))
+    );
 }
 
 #[tokio::test]
-async fn the_token_goes_only_to_where_purges_go() {
+async fn the_token_is_sent_only_to_the_host_of_the_admin_routes() {
     let here = Scene::new(|_| Response::new(404));
     here.object(KEY, "body").await;
     here.storage.open(KEY).await.unwrap();
-    let told = here.mirror.requests().swap_remove(0).header("authorization").map(str::to_owned);
-    assert_eq!(told, Some(format!("Bearer {TOKEN}")));
-    // The mirror may be anybody's then.
+    let authorization =
+        here.mirror.requests().swap_remove(0).header("authorization").map(str::to_owned);
+    assert_eq!(authorization, Some(format!("Bearer {TOKEN}")));
+    // Another party may operate the mirror then.
     let elsewhere = Scene::with(
         |builder| builder.admin("http://127.0.0.1:1/".parse().unwrap()),
         |_| Response::new(404),
@@ -102,27 +104,27 @@ async fn the_token_goes_only_to_where_purges_go() {
 }
 
 #[tokio::test]
-async fn a_private_mirror_is_asked_with_a_signed_link_that_stays_the_same() {
+async fn requests_to_a_private_mirror_have_a_signature_that_stays_the_same() {
     let signer = SigningKey::new("the signing key of the mirror").unwrap();
     let scene =
         Scene::with(|builder| builder.signing_key(signer.clone()), |_| Response::disconnect());
-    let answer = cached(&scene.object(KEY, "body").await, "body");
-    scene.mirror.set_script(move |_| answer.clone());
+    let response = cached(&scene.object(KEY, "body").await, "body");
+    scene.mirror.set_script(move |_| response.clone());
     for _ in 0..2 {
         assert_eq!(scene.read(KEY).await.unwrap(), "body");
     }
-    let asked = scene.mirror.requests();
-    assert_eq!(asked.len(), 2);
-    for asked in &asked {
-        let (path, query) = asked.target.split_once('?').unwrap();
+    let requests = scene.mirror.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        let (path, query) = request.target.split_once('?').unwrap();
         assert_eq!(path, format!("/download/{KEY}"));
         assert!(
             signer
                 .verify(UrlMethod::Get, &Key::new(KEY).unwrap(), query, SystemTime::now())
                 .is_ok()
         );
-        // The end of a window of five minutes, so that whoever caches in between knows the link
-        // again.
+        // The end of a window of five minutes, so that a cache in front of the mirror can store
+        // the response.
         let (_, expires) = query.split_once("X-Storage-Expires=").unwrap();
         let expires: u64 = expires.split('&').next().unwrap().parse().unwrap();
         assert_eq!(expires % 300, 0, "{query}");
@@ -130,7 +132,7 @@ async fn a_private_mirror_is_asked_with_a_signed_link_that_stays_the_same() {
 }
 
 #[tokio::test]
-async fn no_secret_shows() {
+async fn no_secret_appears_in_errors_and_debug_forms() {
     const SECRET: &str = "canary-signing-key";
     let signer = SigningKey::new(SECRET).unwrap();
     let scene = Scene::with(|builder| builder.signing_key(signer), |_| Response::new(500));
@@ -144,6 +146,6 @@ async fn no_secret_shows() {
         scene.cache.status()
     );
     for secret in [TOKEN, SECRET, "X-Storage-Signature"] {
-        assert!(!shown.contains(secret), "{secret} shows in {shown}");
+        assert!(!shown.contains(secret), "{secret} appears in {shown}");
     }
 }

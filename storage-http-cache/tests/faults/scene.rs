@@ -1,4 +1,4 @@
-//! [`Scene`]: a scripted mirror, an origin that counts and fails as planned, and the driver on both.
+//! [`Scene`]: a scripted mirror, an origin that counts calls and fails as planned, and the driver.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use url::Url;
 
 pub(crate) const TOKEN: &str = "canary-token-of-the-tests";
 pub(crate) const KEY: &str = "episodes/one.mp3";
-/// Larger than what is read whole before it is handed on.
+/// Larger than the bodies that `open` reads completely.
 pub(crate) const LARGE: usize = 1_000_000;
-/// For those who wait for it on purpose: short, but longer than anything takes on a busy machine.
+/// A timeout that a test expects: short, but longer than any response takes on a busy machine.
 pub(crate) const BRIEF: Duration = Duration::from_secs(1);
-/// Long, for those who must not meet it.
+/// A timeout that no test reaches.
 pub(crate) const PATIENT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Scene {
     pub(crate) mirror: Peer,
     /// Origin itself, beside the driver.
     pub(crate) origin: Storage,
-    /// What the driver asks of origin, and what goes wrong with it.
+    /// The calls of the driver to origin, and their faults.
     pub(crate) faults: Faults,
     pub(crate) cache: HttpCache,
     /// The driver.
@@ -30,12 +30,12 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// With a mirror that does this.
+    /// Creates a scene with a scripted mirror.
     pub(crate) fn new(script: impl FnMut(&Request) -> Response + Send + 'static) -> Self {
         Self::with(|builder| builder, script)
     }
 
-    /// With other options.
+    /// Creates a scene with other options.
     pub(crate) fn with(
         set_up: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder,
         script: impl FnMut(&Request) -> Response + Send + 'static,
@@ -60,17 +60,17 @@ impl Scene {
         Self { mirror, origin, faults, storage: Storage::new(cache.clone()), cache }
     }
 
-    /// An object at origin that the driver knows nothing of.
+    /// Saves an object at origin, not through the driver.
     pub(crate) async fn object(&self, key: &str, body: impl Into<Bytes>) -> ObjectMeta {
         self.origin.save(key, body.into()).content_type("a/b").await.unwrap()
     }
 
-    /// The whole object, as the driver reads it.
+    /// Reads the whole object through the driver.
     pub(crate) async fn read(&self, key: &str) -> Result<Bytes> {
         self.storage.open(key).await?.bytes().await
     }
 
-    /// How often the driver opened something at origin.
+    /// Returns how often the driver opened an object at origin.
     pub(crate) fn opened_at_origin(&self) -> usize {
         self.faults.calls(Operation::Open)
     }
@@ -80,32 +80,32 @@ impl Scene {
     }
 }
 
-/// Bytes of which no two pieces are alike.
+/// Bytes without repeated pieces.
 pub(crate) fn pattern(seed: u8, len: usize) -> Bytes {
     let bytes =
         (0..len as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 37) as u8 ^ seed);
     bytes.collect()
 }
 
-/// Turns the test's clock on. Nobody may wait for a socket meanwhile.
+/// Advances the test's clock. No task may wait for a socket meanwhile.
 pub(crate) async fn later(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-/// The response of an anystorage mirror that holds the object.
+/// Returns the response of an anystorage mirror that has the object.
 pub(crate) fn cached(meta: &ObjectMeta, body: impl Into<Bytes>) -> Response {
     foreign_object(&meta.etag.as_ref().unwrap().to_string(), body)
         .header("cache-status", "anystorage; hit")
 }
 
-/// The response of a mirror that has ETags of its own.
+/// Returns the response of a mirror that makes its own ETags.
 pub(crate) fn foreign_object(etag: &str, body: impl Into<Bytes>) -> Response {
     Response::ok(body).header("etag", etag).header("content-type", "a/b")
 }
 
-/// The response to a verification.
+/// Returns the response to a verification.
 pub(crate) fn verdict(available: bool) -> Response {
     json(&format!(
         r#"{{"available": {available}, "file": "x", "error": false, "error_msg": null}}"#
@@ -116,24 +116,24 @@ pub(crate) fn json(text: &str) -> Response {
     Response::ok(text.to_owned()).header("content-type", "application/json")
 }
 
-/// Responds to purges and leaves the rest to the script.
+/// Confirms purges and leaves other requests to the script.
 pub(crate) fn purging(
     mut script: impl FnMut(&Request) -> Response + Send + 'static,
 ) -> impl FnMut(&Request) -> Response + Send + 'static {
-    move |asked| if asked.method == "POST" { Response::new(204) } else { script(asked) }
+    move |request| if request.method == "POST" { Response::new(204) } else { script(request) }
 }
 
 #[track_caller]
 pub(crate) fn assert_same(found: &[u8], expected: &[u8]) {
     assert_eq!(found.len(), expected.len());
     let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
-    assert_eq!(differs, None, "the first byte that is another");
+    assert_eq!(differs, None, "the position of the first difference");
 }
 
 #[track_caller]
 pub(crate) fn refused<T>(result: Result<T>, kind: ErrorKind) -> storage_core::Error {
     match result {
-        Ok(_) => panic!("it succeeded, where {kind} was due"),
+        Ok(_) => panic!("the call succeeded instead of failing with {kind}"),
         Err(error) => {
             assert_eq!(error.kind(), kind, "{error}");
             error

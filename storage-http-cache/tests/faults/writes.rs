@@ -1,4 +1,4 @@
-//! Writes: origin first, then a purge, and until it is confirmed the key bypasses the mirror.
+//! Writes: to origin, then a purge. Until the purge is confirmed, the key bypasses the mirror.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,19 +11,19 @@ use storage_testkit::http::{Gate, Peer, Request, Response};
 
 use super::scene::{KEY, PATIENT, Scene, TOKEN, cached, foreign_object, later, purging, refused};
 
-/// What a mirror that missed a purge would send.
+/// The response of a mirror that missed a purge.
 fn stale() -> Response {
     foreign_object("\"stale\"", "stale")
 }
 
-/// Reads what the mirror would answer with stale bytes.
+/// Reads an object of which the mirror has stale bytes.
 async fn reads(scene: &Scene, body: &str) {
     for _ in 0..3 {
         assert_eq!(scene.read(KEY).await.unwrap(), body.as_bytes());
     }
 }
 
-/// Waits until no purge is due any more. The mirror has been asked for the last one by then.
+/// Waits until all purges are confirmed.
 async fn confirmed(scene: &Scene) {
     let confirmed = async {
         while scene.cache.status().mirrors[0].unconfirmed_purges > 0 {
@@ -34,26 +34,26 @@ async fn confirmed(scene: &Scene) {
 }
 
 #[tokio::test]
-async fn each_write_is_purged_with_the_token_before_it_returns() {
+async fn each_write_purges_its_key_with_the_token_before_it_returns() {
     let scene = Scene::new(purging(|_| Response::disconnect()));
     let storage = &scene.storage;
     storage.save("a b/c.txt", "1").await.unwrap();
     storage.copy("a b/c.txt", "d.txt").await.unwrap();
     storage.delete("d.txt").await.unwrap();
     storage.delete_many(stream::iter(["a b/c.txt", "never-there"])).finish().await.unwrap();
-    let asked = scene.mirror.requests();
+    let requests = scene.mirror.requests();
     let mut targets: Vec<_> =
-        asked.iter().map(|asked| format!("{} {}", asked.method, asked.target)).collect();
+        requests.iter().map(|request| format!("{} {}", request.method, request.target)).collect();
     targets[3..].sort_unstable();
     let expected = ["a%20b/c.txt", "d.txt", "d.txt", "a%20b/c.txt", "never-there"];
     assert_eq!(targets, expected.map(|key| format!("POST /purge/{key}")));
     let authorization = format!("Bearer {TOKEN}");
-    assert!(asked.iter().all(|asked| asked.header("authorization") == Some(&authorization)));
+    assert!(requests.iter().all(|request| request.header("authorization") == Some(&authorization)));
     assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 0);
 }
 
 #[tokio::test]
-async fn the_key_under_which_an_object_was_saved_is_the_one_that_is_purged() {
+async fn a_save_under_a_unique_name_purges_the_chosen_key() {
     let scene = Scene::new(purging(|_| Response::disconnect()));
     scene.storage.save("a.txt", "1").await.unwrap();
     let other = scene.storage.save("a.txt", "2").unique_name().await.unwrap().key;
@@ -61,7 +61,7 @@ async fn the_key_under_which_an_object_was_saved_is_the_one_that_is_purged() {
 }
 
 #[tokio::test]
-async fn a_write_that_was_refused_purges_nothing() {
+async fn a_refused_write_purges_nothing() {
     let scene = Scene::new(purging(|_| Response::new(404)));
     scene.object(KEY, "old").await;
     refused(scene.storage.save(KEY, "new").create_new().await, ErrorKind::AlreadyExists);
@@ -71,27 +71,28 @@ async fn a_write_that_was_refused_purges_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_saved_is_read_though_its_purge_is_lost_until_it_is_confirmed() {
+async fn a_saved_object_is_read_from_origin_until_its_purge_is_confirmed() {
     for code in [500, 401, 404] {
-        let scene = Scene::new(
-            move |asked| {
-                if asked.method == "POST" { Response::new(code) } else { stale() }
-            },
-        );
+        let scene =
+            Scene::new(
+                move |request| {
+                    if request.method == "POST" { Response::new(code) } else { stale() }
+                },
+            );
         scene.storage.save(KEY, "fresh").await.unwrap();
         reads(&scene, "fresh").await;
-        assert_eq!(scene.mirror.count("GET "), 0, "{code}: the mirror was asked");
+        assert_eq!(scene.mirror.count("GET "), 0, "{code}: the mirror got a request");
         assert!(scene.mirror.count("POST /purge/") >= 1, "{code}");
         assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1, "{code}");
 
-        // What another one has not read here is asked of the mirror.
-        let answer = cached(&scene.object("other", "x").await, "x");
-        scene.mirror.set_script(purging(move |_| answer.clone()));
+        // Other keys are read from the mirror.
+        let response = cached(&scene.object("other", "x").await, "x");
+        scene.mirror.set_script(purging(move |_| response.clone()));
         assert_eq!(scene.read("other").await.unwrap(), "x");
         assert_eq!(scene.mirror.count("GET "), 1, "{code}");
         confirmed(&scene).await;
-        let answer = cached(&scene.origin.stat(KEY).await.unwrap(), "fresh");
-        scene.mirror.set_script(purging(move |_| answer.clone()));
+        let response = cached(&scene.origin.stat(KEY).await.unwrap(), "fresh");
+        scene.mirror.set_script(purging(move |_| response.clone()));
         reads(&scene, "fresh").await;
         assert_eq!(scene.mirror.count("GET "), 4, "{code}: the mirror is in use again");
     }
@@ -113,7 +114,7 @@ async fn a_key_is_bypassed_while_it_is_written() {
 }
 
 #[tokio::test]
-async fn a_save_that_was_dropped_is_purged_in_the_background() {
+async fn a_dropped_save_is_purged_in_the_background() {
     let scene = Scene::new(purging(|_| stale()));
     scene.object(KEY, "old").await;
     let held = scene.faults.on(Operation::Save).hold();
@@ -128,7 +129,7 @@ async fn a_save_that_was_dropped_is_purged_in_the_background() {
 }
 
 #[tokio::test]
-async fn a_write_of_which_nobody_knows_is_purged_and_its_key_is_read_from_origin() {
+async fn a_write_of_unknown_outcome_is_purged_and_its_key_is_read_from_origin() {
     let scene = Scene::new(purging(|_| stale()));
     scene.object(KEY, "old").await;
     let lost = scene.faults.on(Operation::Save).lose_response(ErrorKind::Timeout);
@@ -144,9 +145,10 @@ async fn a_write_of_which_nobody_knows_is_purged_and_its_key_is_read_from_origin
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_gone_though_the_mirror_has_it_still() {
-    let scene =
-        Scene::new(|asked| if asked.method == "POST" { Response::disconnect() } else { stale() });
+async fn a_deleted_object_is_not_found_although_the_mirror_has_it() {
+    let scene = Scene::new(
+        |request| if request.method == "POST" { Response::disconnect() } else { stale() },
+    );
     scene.object(KEY, "old").await;
     scene.storage.delete(KEY).await.unwrap();
     refused(scene.read(KEY).await, ErrorKind::NotFound);
@@ -155,11 +157,11 @@ async fn what_is_deleted_is_gone_though_the_mirror_has_it_still() {
 }
 
 #[tokio::test]
-async fn a_purge_is_good_for_the_write_before_it_alone() {
-    // The first purge is answered when the second write has ended; the second one is lost.
+async fn a_purge_covers_only_the_write_before_it() {
+    // The first purge is confirmed after the second write has ended; the second purge fails.
     let (gate, first) = (Gate::new(), Arc::new(AtomicBool::new(true)));
     let held = gate.clone();
-    let scene = Scene::new(move |asked: &Request| match asked.method.as_str() {
+    let scene = Scene::new(move |request: &Request| match request.method.as_str() {
         "POST" if first.swap(false, Ordering::SeqCst) => Response::new(204).delay(&held).fault(),
         "POST" => Response::new(500),
         _ => stale(),
@@ -177,7 +179,7 @@ async fn a_purge_is_good_for_the_write_before_it_alone() {
 }
 
 #[tokio::test]
-async fn every_mirror_purges() {
+async fn a_write_purges_every_mirror() {
     let other = Peer::start(purging(|_| Response::disconnect()));
     let mirror = Peer::start(purging(|_| Response::disconnect()));
     let urls = vec![mirror.url(), other.url()];
@@ -187,9 +189,9 @@ async fn every_mirror_purges() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_is_left_alone_does_not_hold_up_writers() {
-    let for_hours = Duration::from_secs(24 * 60 * 60);
-    let set_up = |builder: HttpCacheBuilder| builder.breaker_failures(1).header_timeout(for_hours);
+async fn a_mirror_out_of_use_does_not_delay_writes() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let set_up = |builder: HttpCacheBuilder| builder.breaker_failures(1).header_timeout(day);
     let scene = Scene::with(set_up, |_| Response::new(500));
     scene.object("other", "x").await;
     scene.read("other").await.unwrap();
@@ -202,19 +204,20 @@ async fn a_mirror_that_is_left_alone_does_not_hold_up_writers() {
 }
 
 #[tokio::test]
-async fn prefetching_comes_after_the_purge_and_only_where_there_is_an_object() {
+async fn a_save_prefetches_after_the_purge_and_a_delete_does_not() {
     let scene = Scene::with(
         |builder| builder.on_save(OnSave::Prefetch),
         purging(|_| Response::disconnect()),
     );
     scene.storage.save("a.txt", "1").await.unwrap();
     scene.storage.delete("a.txt").await.unwrap();
-    let targets: Vec<_> = scene.mirror.requests().into_iter().map(|asked| asked.target).collect();
+    let targets: Vec<_> =
+        scene.mirror.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(targets, ["/purge/a.txt", "/prefetch/a.txt", "/purge/a.txt"]);
 }
 
 #[tokio::test]
-async fn admin_routes_may_be_elsewhere() {
+async fn purges_go_to_the_admin_url() {
     let admin = Peer::start(purging(|_| Response::disconnect()));
     let url = admin.url();
     let scene = Scene::with(|builder| builder.admin(url), |_| Response::disconnect());
@@ -230,8 +233,8 @@ async fn without_a_token_a_key_bypasses_the_mirror_for_an_hour() {
         storage_http_cache::HttpCache::builder(vec![mirror.url()], origin.clone()).build().unwrap();
     let storage = storage_core::Storage::new(cache);
     let meta = storage.save(KEY, "fresh").await.unwrap();
-    let answer = cached(&meta, "fresh");
-    mirror.set_script(move |_| answer.clone());
+    let response = cached(&meta, "fresh");
+    mirror.set_script(move |_| response.clone());
     later(Duration::from_secs(3599)).await;
     assert_eq!(storage.open(KEY).await.unwrap().text().await.unwrap(), "fresh");
     assert_eq!(mirror.requests().len(), 0);
@@ -241,7 +244,7 @@ async fn without_a_token_a_key_bypasses_the_mirror_for_an_hour() {
 }
 
 #[tokio::test]
-async fn a_stream_that_fails_leaves_the_old_object_to_be_read() {
+async fn a_failed_stream_leaves_the_old_object() {
     let scene = Scene::new(purging(|_| stale()));
     scene.object(KEY, "old").await;
     let chunks = stream::iter([Ok("half"), Err(std::io::Error::other("on purpose"))]);

@@ -1,4 +1,4 @@
-//! The original client, unchanged, asks our mirror.
+//! The original client reads from the mirror of this project.
 
 use std::process::Command;
 
@@ -14,16 +14,16 @@ import requests
 from cache_tier import CacheTierClient
 
 client = CacheTierClient(sys.argv[1], request_timeout=5.0, local_cache_time=0.0)
-# The first question starts the fill, and the answer changes when it is done.
+# The first request starts the fetch, and the result changes when it ends.
 first = client.verify_file("Episode 1.mp3")
 deadline = time.time() + 30
 while not client.verify_file("Episode 1.mp3"):
     assert time.time() < deadline, "never available"
-answer = requests.get(client.build_download_url("Episode 1.mp3"), timeout=5)
-assert answer.status_code == 200, answer.status_code
-assert answer.content == b"hello", answer.content
+response = requests.get(client.build_download_url("Episode 1.mp3"), timeout=5)
+assert response.status_code == 200, response.status_code
+assert response.content == b"hello", response.content
 assert client.verify_file("nope.mp3") is False
-print("first:", first, "cache:", answer.headers["cache-status"])
+print("first:", first, "cache:", response.headers["cache-status"])
 "#;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,13 @@
-//! The Python `cache-tier`, which this tier comes from: its client with our mirror, and our driver
-//! with its server.
+//! The Python `cache-tier`, whose protocol this driver implements: its client with the mirror of
+//! this project, and this driver with its server.
 //!
 //! `STORAGE_HTTP_TEST_PYTHON` names a Python that has `cache_tier` (PyPI) and `flask`. The server
-//! is on no package index: `STORAGE_HTTP_TEST_CACHE_TIER` names a copy of its directory,
-//! `src/server/cache-tier-svr` of its repository. What is not there is skipped, and says so.
+//! is not on a package index: `STORAGE_HTTP_TEST_CACHE_TIER` names a copy of its directory,
+//! `src/server/cache-tier-svr` of its repository. Tests without their tool are skipped and print a
+//! line.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::print_stdout, reason = "what is skipped says so")]
+#![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
+#![allow(clippy::print_stdout, reason = "a skipped test prints a line")]
 #![allow(dead_code, reason = "the mirror's tests use more of what they share")]
 
 mod client;
@@ -14,7 +15,7 @@ mod client;
 mod common;
 mod server;
 
-/// A tool that the environment names; without it the test is skipped, loudly.
+/// Returns a tool that the environment names. Without it the test is skipped and prints a line.
 fn named(variable: &str, what: &str) -> Option<String> {
     let found = std::env::var(variable).ok();
     if found.is_none() {

@@ -1,4 +1,4 @@
-//! Our driver reads from the original server, and its faults do not become ours.
+//! This driver reads correct bytes from the original server, whatever its faults.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use crate::common::PATIENCE;
 use crate::named;
 
-/// The original server, as its own start script runs it, and the origin that it fills itself from.
+/// The original server, run as by its start script, and the origin that it caches.
 struct Original {
     child: Child,
     url: String,
     origin: Storage,
-    /// A copy: it keeps what it fetches beside its code.
+    /// A copy, because the server stores its files beside its code.
     _directory: TempDir,
 }
 
@@ -85,7 +85,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A storage at an address of its own.
+/// Serves a storage at an address of its own.
 async fn serve(storage: Storage) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -100,7 +100,7 @@ async fn serve(storage: Storage) -> String {
     url
 }
 
-/// Waits until a mirror answers with the object itself.
+/// Waits until a mirror sends the object itself.
 async fn until_mirrored(driver: &HttpCache, key: &str) -> String {
     let storage = Storage::new(driver.clone());
     let mirrored = async {
@@ -112,15 +112,15 @@ async fn until_mirrored(driver: &HttpCache, key: &str) -> String {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, mirrored).await.expect("the original server has it at last")
+    tokio::time::timeout(PATIENCE, mirrored).await.expect("the original server caches the object")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_original_server_is_a_mirror() {
+async fn the_original_server_works_as_a_mirror() {
     let Some(original) = Original::start().await else { return };
     original.origin.save("episode.mp3", "hello").await.unwrap();
     let driver = original.driver();
-    // What it has not yet comes from origin, and whatever it does, the bytes are right.
+    // Until the server has cached the object, it comes from origin.
     assert_eq!(
         Storage::new(driver.clone()).open("episode.mp3").await.unwrap().text().await.unwrap(),
         "hello"
@@ -133,13 +133,13 @@ async fn the_original_server_is_a_mirror() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_differ_in_case_are_not_confused() {
+async fn keys_that_differ_in_case_are_not_confused() {
     let Some(original) = Original::start().await else { return };
     original.origin.save("foo.mp3", "small").await.unwrap();
     original.origin.save("Foo.mp3", "Large").await.unwrap();
     let driver = original.driver();
     assert_eq!(until_mirrored(&driver, "foo.mp3").await, "small");
-    // It would answer with foo.mp3.
+    // The server would send foo.mp3.
     for _ in 0..3 {
         let body =
             Storage::new(driver.clone()).open("Foo.mp3").await.unwrap().text().await.unwrap();

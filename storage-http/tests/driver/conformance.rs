@@ -1,4 +1,4 @@
-//! The conformance suite on nginx: written to by PUT and listed by PROPFIND, and only read from.
+//! The conformance suite on nginx (with PUT and PROPFIND, and read-only) and on Apache.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +13,7 @@ use crate::servers::apache::Apache;
 use crate::servers::nginx::Nginx;
 use storage_http::Http;
 
-/// The longest name of a file system.
+/// The longest name of a file in bytes.
 const LONGEST_NAME: usize = 255;
 const SECRET: &str = "canary-of-the-conformance-suite";
 
@@ -27,7 +27,7 @@ impl Server {
     }
 }
 
-/// A fault of nginx, and the cases that cannot hold for it.
+/// A limit of a server, and the cases that cannot pass because of it.
 struct Fault {
     why: &'static str,
     cases: &'static [&'static str],
@@ -38,29 +38,29 @@ const NOT_INSTALLED: &str = "nginx with dav-ext is not installed";
 const NGINX: &[&[Fault]] = &[OF_FILES, OF_NGINX];
 const APACHE: &[&[Fault]] = &[OF_FILES, OF_APACHE];
 
-/// What all servers of files have in common.
+/// Limits of all file servers.
 const OF_FILES: &[Fault] = &[
     Fault {
-        why: "the server leaves directories that have become empty, in whose place no file can be",
+        why: "the server keeps directories that have become empty, and no file can replace them",
         cases: &[
             "delete::a_key_can_become_a_prefix_and_a_key_again",
             "property::random_operations_agree_with_the_memory_driver",
         ],
     },
     Fault {
-        why: "the server tells no ETag in the answer to a PUT, and the case compares it with the one of a stat",
+        why: "the response to a PUT has no ETag, and the case compares it with the one of a stat",
         cases: &["save::a_failed_stream_leaves_the_old_object"],
     },
     Fault { why: HEADERS, cases: CASES_WITH_HEADERS },
     Fault {
-        why: "the case asks for Cache-Control, and for create_new where that is not to be had: see the tests of files",
+        why: "the case needs Cache-Control and create_new: see the tests of files",
         cases: &["keys::a_key_and_a_key_below_it_are_both_kept_or_refused"],
     },
 ];
 
 const OF_NGINX: &[Fault] = &[
     Fault {
-        why: "nginx makes its strong ETags of the second and the size, which two versions can share",
+        why: "nginx derives strong ETags from the second and the size, which two versions can share",
         cases: &[
             "concurrency::a_range_with_if_match_is_of_that_version",
             "conditions::if_match_refuses_another_version",
@@ -103,9 +103,9 @@ const OF_APACHE: &[Fault] = &[
     },
 ];
 
-const HEADERS: &str = "the case saves with Cache-Control, which servers of files do not keep; it is tried without, by a test beside the suite";
+const HEADERS: &str = "the case saves with Cache-Control, which file servers do not store; another test runs it without";
 
-/// Cases that ask for no metadata, but save with some.
+/// Cases that save with metadata but do not compare it.
 const CASES_WITH_HEADERS: &[&str] = &[
     "cancellation::a_delete_many_dropped_at_any_point_leaves_complete_objects_or_none",
     "cancellation::a_delete_dropped_at_any_point_leaves_a_complete_object_or_none",
@@ -143,14 +143,14 @@ fn broken() -> Storage {
     )
 }
 
-/// Written to and listed.
+/// nginx with PUT and PROPFIND.
 #[derive(Default)]
 struct Writable(Server);
 
 #[async_trait]
 impl Harness for Writable {
     async fn storage(&self) -> Storage {
-        // Every case is excused then, but the suite wants to see a storage.
+        // All cases are excused then, but the suite needs a storage.
         self.0.get().map_or_else(Memory::storage, |nginx| nginx.storage().1)
     }
 
@@ -179,7 +179,7 @@ impl Harness for Writable {
     }
 }
 
-/// Only read from, where nginx knows of no WebDAV.
+/// nginx read-only, without WebDAV.
 #[derive(Default)]
 struct ReadOnly(Server);
 
@@ -225,7 +225,7 @@ impl Harness for ReadOnly {
     }
 }
 
-/// Apache's WebDAV.
+/// Apache with mod_dav.
 #[derive(Default)]
 struct OnApache(OnceLock<Option<Apache>>);
 
@@ -265,7 +265,7 @@ storage_testkit::conformance!(nginx_dav, Writable::default());
 storage_testkit::conformance!(apache_dav, OnApache::default());
 storage_testkit::conformance!(nginx_read_only, ReadOnly::default());
 
-/// As [`Writable`], but what is saved has no metadata by the time it gets to the driver.
+/// As [`Writable`], with a layer that removes the metadata of saves.
 struct WithoutHeaders(Writable);
 
 #[async_trait]
@@ -279,7 +279,7 @@ impl Harness for WithoutHeaders {
     }
 }
 
-/// A layer that drops the metadata of saves: for these tests alone.
+/// A layer that removes the metadata of saves.
 #[derive(Debug)]
 struct Bare(Arc<dyn Driver>);
 
@@ -298,7 +298,7 @@ impl Driver for Bare {
 }
 
 #[test]
-fn cases_that_save_with_headers_hold_without_them() {
+fn cases_that_save_with_headers_pass_without_them() {
     if Writable::default().0.get().is_none() {
         return;
     }
@@ -309,7 +309,7 @@ fn cases_that_save_with_headers_hold_without_them() {
 }
 
 #[test]
-fn what_is_excused_are_cases_that_there_are() {
+fn all_excused_cases_exist() {
     let known: Vec<_> = storage_testkit::cases().iter().map(storage_testkit::Case::name).collect();
     let excused = NGINX.iter().chain(APACHE).copied().flatten().flat_map(|fault| fault.cases);
     let unknown: Vec<_> = excused.filter(|case| !known.contains(case)).collect();

@@ -1,4 +1,4 @@
-//! What the suite does not ask of servers that others wrote.
+//! Real servers: what the suite does not cover.
 
 use std::fs;
 use std::time::SystemTime;
@@ -18,7 +18,7 @@ fn streaming(chunks: &'static [&'static str]) -> Payload {
 }
 
 #[tokio::test]
-async fn a_file_that_others_put_on_nginx_is_an_object() {
+async fn a_file_of_another_program_on_nginx_is_an_object() {
     let Some(nginx) = Nginx::start() else { return };
     fs::create_dir_all(nginx.files().join("2026/june")).unwrap();
     fs::write(nginx.files().join("2026/june/a b%.css"), "body {}").unwrap();
@@ -40,7 +40,7 @@ async fn a_file_that_others_put_on_nginx_is_an_object() {
 }
 
 #[tokio::test]
-async fn a_base_whose_path_is_encoded_is_written_to_and_listed() {
+async fn a_base_url_with_an_encoded_path_supports_writes_and_listings() {
     let Some(nginx) = Nginx::start() else { return };
     fs::create_dir(nginx.files().join("é %2F")).unwrap();
     let storage = Storage::new(nginx.http("/dav/%C3%A9%20%252F").writable(true).build().unwrap());
@@ -53,7 +53,7 @@ async fn a_base_whose_path_is_encoded_is_written_to_and_listed() {
 }
 
 #[tokio::test]
-async fn a_link_is_followed_by_whoever_has_it() {
+async fn a_link_works_without_the_driver() {
     let Some(nginx) = Nginx::start() else { return };
     fs::write(nginx.files().join("a ?#&.txt"), "hello").unwrap();
     let storage = Storage::new(nginx.http("/plain").build().unwrap());
@@ -63,7 +63,7 @@ async fn a_link_is_followed_by_whoever_has_it() {
 }
 
 #[tokio::test]
-async fn what_is_in_the_way_is_a_conflict() {
+async fn a_directory_or_object_in_the_way_is_a_conflict() {
     let nginx = Nginx::start();
     let apache = Apache::start();
     let storages = [
@@ -90,7 +90,7 @@ async fn what_is_in_the_way_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn directories_are_made_where_the_server_makes_none() {
+async fn a_save_creates_directories_if_the_server_does_not() {
     let nginx = Nginx::start();
     let apache = Apache::start();
     let on_nginx = nginx
@@ -107,7 +107,7 @@ async fn directories_are_made_where_the_server_makes_none() {
 }
 
 #[tokio::test]
-async fn a_directory_outlives_the_deletion_of_its_name() {
+async fn deleting_the_name_of_a_directory_leaves_it() {
     let nginx = Nginx::start();
     let apache = Apache::start();
     let on_put = nginx
@@ -128,7 +128,7 @@ async fn a_directory_outlives_the_deletion_of_its_name() {
 }
 
 #[tokio::test]
-async fn a_server_without_ranges_and_etags_will_do() {
+async fn python_without_ranges_and_etags_works() {
     let Some(python) = Python::start() else { return };
     let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
     python.put("a/b c.bin", &bytes);

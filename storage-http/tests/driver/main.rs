@@ -1,14 +1,14 @@
-//! The driver `http` on servers that others wrote, and on one that fails on purpose.
+//! The driver `http` on real servers, and on one that fails on purpose.
 //!
-//! | module | what it is about |
+//! | module | content |
 //! |---|---|
-//! | `servers` | nginx, Apache and Python's `http.server`, each a child of the test that uses it |
-//! | `conformance` | the suite on nginx with WebDAV, written to and only read from |
-//! | `files` | what the suite does not ask: servers without ranges, without WebDAV, with directories of their own |
-//! | `faults` | answers that break off, stall, lie or lead elsewhere |
-//! | `options` | configuration, and that no secret shows |
+//! | `servers` | nginx, Apache and Python's `http.server`, each a child process of the test that uses it |
+//! | `conformance` | the suite on nginx and Apache |
+//! | `files` | servers without ranges, without WebDAV, with existing directories |
+//! | `faults` | responses that break off, stall, redirect or are wrong |
+//! | `options` | configuration, hidden secrets |
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+#![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
 mod conformance;
 mod faults;

@@ -1,4 +1,4 @@
-//! Options: what is refused, what they mean, and that no secret shows.
+//! The options: their meaning, invalid values, and hidden secrets.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn options(base_url: &str) -> Options {
 }
 
 #[test]
-fn all_options_are_taken_from_a_table() {
+fn a_table_sets_all_options() {
     let headers = Options::new().with("Authorization", SECRET).with("X-Other", "2");
     let options = options("http://127.0.0.1:9/files")
         .with("writable", true)
@@ -51,7 +51,7 @@ fn all_options_are_taken_from_a_table() {
 }
 
 #[test]
-fn a_url_is_the_base_and_its_query_the_options() {
+fn a_url_sets_the_base_and_its_query_the_options() {
     let storage = registry()
         .open_url("http://127.0.0.1:9/a%20b/c?writable=true&idle_timeout=5s&prefix=d")
         .unwrap();
@@ -73,7 +73,7 @@ fn a_url_is_the_base_and_its_query_the_options() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn an_error_names_the_invalid_option() {
     assert!(refused(Options::new()).contains("base_url"));
     for base in [
         "ftp://example.com/",
@@ -110,7 +110,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn no_secret_shows() {
+fn no_secret_appears_in_errors_and_debug_forms() {
     let builder = Http::builder("https://user:canary-of-the-options@example.com/".parse().unwrap());
     assert!(!format!("{builder:?}").contains(SECRET));
     assert!(!format!("{:?}", builder.build().unwrap_err()).contains(SECRET));
@@ -123,7 +123,7 @@ fn no_secret_shows() {
 }
 
 #[tokio::test]
-async fn links_lead_to_the_base_or_to_the_public_url() {
+async fn links_lead_to_the_public_url_or_the_base_url() {
     let plain = registry().open_url("http://127.0.0.1:9/files").unwrap();
     assert_eq!(plain.url("a/b c").await.unwrap().as_str(), "http://127.0.0.1:9/files/a/b%20c");
     let head = plain.url("a").method(UrlMethod::Head).await.unwrap();
@@ -140,7 +140,7 @@ async fn links_lead_to_the_base_or_to_the_public_url() {
 }
 
 #[test]
-fn headers_go_without_tls_to_this_machine_or_by_permission_alone() {
+fn headers_without_tls_need_loopback_or_allow_http() {
     let with_header = |base: &str| {
         let headers = Value::Table(Options::new().with("Authorization", SECRET));
         options(base).with("headers", headers)

@@ -9,10 +9,10 @@ use storage_core::config::Secret;
 use storage_core::{Error, Result};
 use url::{Host, Url};
 
-use super::answer;
-use super::ask::Asker;
+use super::document;
 use super::environment::Environment;
-use super::failure::Failure;
+use super::error::CredentialError;
+use super::http_source::HttpSource;
 use super::provider::{Fetched, Source};
 use super::token_file;
 use super::web_identity::is_this_machine;
@@ -21,14 +21,14 @@ const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-/// Where ECS answers what `RELATIVE` names.
-const ECS: &str = "http://169.254.170.2";
-/// The longest that one answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The address that ECS serves the path in `RELATIVE` at.
+const ECS_ENDPOINT: &str = "http://169.254.170.2";
+/// The timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Asks the agent of the container.
+/// Fetches credentials from the agent of the container.
 pub(super) struct Container {
-    asker: Asker,
+    http: HttpSource,
     url: Url,
     token: Token,
 }
@@ -36,21 +36,21 @@ pub(super) struct Container {
 enum Token {
     None,
     Given(Secret),
-    /// Read for each question: whoever wrote it renews it.
-    In(PathBuf),
+    /// Read for each request, because another process renews it.
+    File(PathBuf),
 }
 
 impl Container {
-    /// What the environment says, if it says something of a container.
+    /// Returns the container that the environment names, if it names one.
     ///
     /// # Errors
-    /// `InvalidConfig` for an address that credentials are not taken from.
-    pub(super) fn of_environment(
+    /// `InvalidConfig` for an address that credentials must not be fetched from.
+    pub(super) fn from_environment(
         env: &Environment,
         http: &dyn HttpConnector,
     ) -> Result<Option<Self>> {
         let url = match (env.text(RELATIVE)?, env.text(FULL)?) {
-            (Some(path), _) if path.starts_with('/') => Url::parse(&format!("{ECS}{path}")).ok(),
+            (Some(path), _) if path.starts_with('/') => Url::parse(&format!("{ECS_ENDPOINT}{path}")).ok(),
             (Some(_), _) => return Err(Error::config(format!("{RELATIVE} does not begin with /"))),
             (None, Some(url)) => Some(Url::parse(&url).ok().filter(is_allowed).ok_or_else(|| {
                 Error::config(format!(
@@ -59,18 +59,19 @@ impl Container {
             })?),
             (None, None) => return Ok(None),
         };
-        let url = url.ok_or_else(|| Error::config(format!("{RELATIVE} is no path of a URL")))?;
+        let url =
+            url.ok_or_else(|| Error::config(format!("{RELATIVE} is not the path of a URL")))?;
         let token = match (env.path(TOKEN_FILE), env.text(TOKEN)?) {
-            (Some(path), _) => Token::In(path),
+            (Some(path), _) => Token::File(path),
             (None, Some(token)) => Token::Given(Secret::new(token)),
             (None, None) => Token::None,
         };
-        Ok(Some(Self { asker: Asker::new(http, &url, PATIENCE)?, url, token }))
+        Ok(Some(Self { http: HttpSource::new(http, &url, REQUEST_TIMEOUT)?, url, token }))
     }
 }
 
-/// The rule of the AWS SDKs: what is not encrypted does not leave the machine, or goes to the
-/// agents.
+/// Applies the rule of the AWS SDKs: an unencrypted request stays on this machine or goes to an
+/// agent.
 fn is_allowed(url: &Url) -> bool {
     let is_agent = match url.host() {
         Some(Host::Ipv4(address)) => matches!(address.octets(), [169, 254, 170, 2 | 23]),
@@ -81,29 +82,28 @@ fn is_allowed(url: &Url) -> bool {
 }
 
 impl Source for Container {
-    const LIMIT: Duration = Duration::from_secs(8);
+    const TIMEOUT: Duration = Duration::from_secs(8);
 
-    async fn fetch(&self) -> Result<Fetched, Failure> {
-        let mut question = HttpRequest::new(HttpRequestBody::empty());
-        *question.uri_mut() =
-            self.url.as_str().parse().map_err(|_| {
-                Failure::config("the address of the container's agent is no valid URL")
-            })?;
+    async fn fetch(&self) -> Result<Fetched, CredentialError> {
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.uri_mut() = self.url.as_str().parse().map_err(|_| {
+            CredentialError::config("the address of the container's agent is not a valid URL")
+        })?;
         let token = match &self.token {
             Token::None => None,
             Token::Given(token) => Some(token.expose().to_owned()),
-            Token::In(path) => Some(token_file::read(path).await?),
+            Token::File(path) => Some(token_file::read(path).await?),
         };
         if let Some(token) = &token {
             let mut value = HeaderValue::from_str(token).map_err(|_| {
-                Failure::config(format!(
+                CredentialError::config(format!(
                     "the token of {TOKEN} or {TOKEN_FILE} does not fit in a header"
                 ))
             })?;
             value.set_sensitive(true);
-            question.headers_mut().insert(header::AUTHORIZATION, value);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
         }
-        let answer = self.asker.ask(question).await?;
-        answer::read(&self.asker, &answer, token.as_deref().unwrap_or_default())
+        let response = self.http.send(request).await?;
+        document::parse(&self.http, &response, token.as_deref().unwrap_or_default())
     }
 }

@@ -1,4 +1,5 @@
-//! [`Environment`]: the variables that the driver reads, as a value, so that a test need not change those of the process.
+//! [`Environment`]: the environment variables that the driver reads. It is a value, so that tests
+//! need not change those of the process.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 
 use storage_core::{Error, Result};
 
-/// Environment variables, looked up one at a time and by name: those of the process, or given ones.
+/// Environment variables, looked up by name: those of the process, or given ones.
 #[derive(Clone)]
 pub(crate) struct Environment {
     /// `None` for those of the process.
@@ -15,12 +16,12 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// The variables of the process, looked up when they are needed.
+    /// Returns the variables of the process. Each is read when it is needed.
     pub(crate) fn process() -> Self {
         Self { given: None }
     }
 
-    /// These variables alone.
+    /// Returns these variables only.
     #[cfg(test)]
     pub(crate) fn of<V: Into<OsString>>(
         variables: impl IntoIterator<Item = (&'static str, V)>,
@@ -35,11 +36,11 @@ impl Environment {
         }
     }
 
-    /// A variable's value, without white space around it. One that is empty counts as not set,
-    /// which is how many tools unset them.
+    /// Returns a variable's value without surrounding white space. An empty variable counts as not
+    /// set, because many tools unset variables so.
     ///
     /// # Errors
-    /// `InvalidConfig` if the value is no text.
+    /// `InvalidConfig` if the value is not UTF-8.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>> {
         let Some(value) = self.raw(name) else { return Ok(None) };
         let text = value.into_string().map_err(|_| {
@@ -49,7 +50,7 @@ impl Environment {
         Ok((!text.is_empty()).then(|| text.to_owned()))
     }
 
-    /// Whether a switch is on: `true`, in any case.
+    /// Whether a variable is `true`, in any case.
     ///
     /// # Errors
     /// As [`text`](Self::text).
@@ -57,8 +58,8 @@ impl Environment {
         Ok(self.text(name)?.is_some_and(|value| value.eq_ignore_ascii_case("true")))
     }
 
-    /// The endpoint that variables name for a service (`S3`, `STS`), unless another one says that
-    /// none is to be heeded.
+    /// Returns the endpoint that the variables set for a service (`S3`, `STS`), unless
+    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is on.
     ///
     /// # Errors
     /// As [`text`](Self::text).
@@ -72,7 +73,7 @@ impl Environment {
         }
     }
 
-    /// Whether endpoints of variables and profiles are not to be heeded.
+    /// Whether endpoints of variables and profiles are ignored.
     ///
     /// # Errors
     /// As [`text`](Self::text).
@@ -80,7 +81,7 @@ impl Environment {
         self.is_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
     }
 
-    /// A variable that names a file. `~/` stands for the home directory.
+    /// Returns a variable as a path. `~/` stands for the home directory.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         let path = PathBuf::from(self.raw(name).filter(|value| !value.is_empty())?);
         match (path.strip_prefix("~"), self.home()) {
@@ -89,10 +90,10 @@ impl Environment {
         }
     }
 
-    /// The home directory of whoever runs this.
+    /// Returns the home directory of the user.
     pub(super) fn home(&self) -> Option<PathBuf> {
         match &self.given {
-            // Asks the user database too, should there be no variable.
+            // Consults the user database too if the variable is not set.
             None => std::env::home_dir(),
             Some(given) => given.get("HOME").map(PathBuf::from),
         }
@@ -107,7 +108,7 @@ impl Environment {
     }
 }
 
-/// Values are not shown: any of them may be a secret.
+/// Shows no values, because any of them may be a secret.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.given.is_some() {

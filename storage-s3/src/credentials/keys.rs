@@ -1,4 +1,4 @@
-//! Keys that somebody wrote down: in options, in variables, in a profile, in an answer.
+//! Given keys: from options, variables, a profile or a response.
 
 use object_store::aws::AwsCredential;
 use storage_core::config::Secret;
@@ -11,11 +11,12 @@ const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 const TOKEN: &str = "AWS_SESSION_TOKEN";
 
-/// Checks keys before they are signed with. White space around them, as a file's last line has it,
-/// is dropped.
+/// Checks keys before they are used. Drops surrounding white space, which the last line of a file
+/// may contain.
 ///
 /// # Errors
-/// What is wrong, without a value. Key id and token travel in headers, which hold no line breaks.
+/// A message without the values. Key id and token are sent in headers, which cannot contain line
+/// breaks.
 pub(super) fn credential(
     key_id: &str,
     secret: &str,
@@ -26,14 +27,14 @@ pub(super) fn credential(
         return Err("the key id or the secret is empty".to_owned());
     }
     if secret.contains(char::is_control) || !is_visible(key_id) {
-        return Err("the key id or the secret contains characters that no key has, such as a line break: is the line \
+        return Err("the key id or the secret contains characters that a key cannot contain, such as a line break: is the line \
                     after it indented by mistake?"
             .to_owned());
     }
     let token = token.filter(|token| !token.is_empty());
     if !token.is_none_or(is_visible) {
         return Err(
-            "the session token contains characters that no token has, such as a line break"
+            "the session token contains characters that a token cannot contain, such as a line break"
                 .to_owned(),
         );
     }
@@ -48,17 +49,21 @@ fn is_visible(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The keys among the options, if there are any.
-pub(super) fn of_options(sources: &Sources) -> Result<Option<AwsCredential>> {
+/// Returns the keys of the options, if they are set.
+pub(super) fn from_options(sources: &Sources) -> Result<Option<AwsCredential>> {
     let Sources { access_key_id, secret_access_key, session_token, .. } = sources;
     let wrong =
         |message| Error::config(format!("options access_key_id and secret_access_key: {message}"));
     let (key_id, secret) = match (access_key_id, secret_access_key) {
         (Some(key_id), Some(secret)) => (key_id, secret),
-        (Some(_), None) => return Err(half("option access_key_id", "option secret_access_key")),
-        (None, Some(_)) => return Err(half("option secret_access_key", "option access_key_id")),
+        (Some(_), None) => {
+            return Err(missing_half("option access_key_id", "option secret_access_key"));
+        }
+        (None, Some(_)) => {
+            return Err(missing_half("option secret_access_key", "option access_key_id"));
+        }
         (None, None) if session_token.is_some() => {
-            return Err(half(
+            return Err(missing_half(
                 "option session_token",
                 "options access_key_id and secret_access_key",
             ));
@@ -69,12 +74,13 @@ pub(super) fn of_options(sources: &Sources) -> Result<Option<AwsCredential>> {
     credential(key_id.expose(), secret.expose(), token).map(Some).map_err(wrong)
 }
 
-/// The keys among the environment variables, if there are any. A session token alone says nothing.
-pub(super) fn of_environment(env: &Environment) -> Result<Option<AwsCredential>> {
+/// Returns the keys of the environment variables, if they are set. A session token alone is
+/// ignored.
+pub(super) fn from_environment(env: &Environment) -> Result<Option<AwsCredential>> {
     let (key_id, secret) = match (env.text(KEY_ID)?, env.text(SECRET)?) {
         (Some(key_id), Some(secret)) => (key_id, secret),
-        (Some(_), None) => return Err(half(KEY_ID, SECRET)),
-        (None, Some(_)) => return Err(half(SECRET, KEY_ID)),
+        (Some(_), None) => return Err(missing_half(KEY_ID, SECRET)),
+        (None, Some(_)) => return Err(missing_half(SECRET, KEY_ID)),
         (None, None) => return Ok(None),
     };
     credential(&key_id, &secret, env.text(TOKEN)?.as_deref())
@@ -82,8 +88,8 @@ pub(super) fn of_environment(env: &Environment) -> Result<Option<AwsCredential>>
         .map_err(|message| Error::config(format!("{KEY_ID} and {SECRET}: {message}")))
 }
 
-/// One half of what comes in pairs. The other is not looked for elsewhere: keys of two sources
-/// never belong together.
-pub(super) fn half(there: &str, missing: &str) -> Error {
+/// Returns the error for one half of a pair. The other half is never taken from another source,
+/// because keys of two sources do not belong together.
+pub(super) fn missing_half(there: &str, missing: &str) -> Error {
     Error::config(format!("{there} is set, but not {missing}: set both in the same place, or none"))
 }

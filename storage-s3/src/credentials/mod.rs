@@ -1,22 +1,38 @@
-//! Where credentials come from.
+//! Credentials: finding their source, fetching and renewing them.
 //!
-//! [`find`] looks in the order of the AWS tools and takes the first source that applies: options,
-//! environment variables, profile files, web identity, container, instance. Only the instance is
-//! taken without a sign that it is there, so it is the last. Nothing is asked of anybody before
+//! [`find`] checks the sources in the order of the AWS tools and takes the first that applies:
+//! options, environment variables, profile files, web identity, container, instance. The instance
+//! is last, because it is assumed without a sign that it exists. No request is sent before
 //! credentials are needed.
 //!
-//! `object_store` has providers for the last three. They are not used, for what they do not tell or
-//! do: when credentials end (without which old ones cannot serve while new ones are not to be had,
-//! nor a clock that is off be noticed), and authorisation tokens that are given as such.
+//! | file | |
+//! |---|---|
+//! | `mod.rs` | the search |
+//! | `keys.rs` | keys in options and variables |
+//! | `environment.rs` | the environment variables |
+//! | `profile/`, `profile_keys.rs` | the AWS files; keys in them, which are read again |
+//! | `web_identity.rs`, `token_file.rs` | a role for a token in a file |
+//! | `container.rs` | ECS and EKS |
+//! | `instance.rs` | EC2 |
+//! | `sdk.rs` | single sign-on, roles and processes, through the AWS SDK (feature `aws-config`) |
+//! | `http_source.rs`, `document.rs` | requests for credentials, and their responses |
+//! | `provider.rs` | caching and renewal |
+//! | `error.rs` | errors, which list the sources that were tried |
+//!
+//! `object_store` has providers for web identity, container and instance. They are not used,
+//! because they do not return the expiry of credentials and accept no given authorisation token.
+//! Without the expiry, valid credentials could not be used while new ones are unavailable, and a
+//! wrong clock would not be noticed.
 
-mod answer;
-mod ask;
 mod container;
+mod document;
 mod environment;
-mod failure;
+mod error;
+mod http_source;
 mod instance;
 mod keys;
 mod profile;
+mod profile_keys;
 mod provider;
 #[cfg(feature = "aws-config")]
 mod sdk;
@@ -24,7 +40,6 @@ mod sdk;
 mod tests;
 mod token_file;
 mod web_identity;
-mod written;
 
 use std::sync::Arc;
 
@@ -35,48 +50,48 @@ use storage_core::{Error, Result};
 
 use container::Container;
 pub(crate) use environment::Environment;
-use failure::Tried;
+use error::SearchLog;
 use instance::Instance;
-use profile::{Holds, Profile, Profiles, Settings};
-use provider::{Cached, Fixed, Source};
+use profile::{Profile, ProfileContent, Profiles, Settings};
+use profile_keys::ProfileKeys;
+use provider::{CachingProvider, Source, StaticProvider};
 pub(crate) use provider::{Renewal, error};
 use web_identity::WebIdentity;
-use written::WrittenKeys;
 
-/// What the options say.
+/// The options about credentials.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sources {
     pub(crate) access_key_id: Option<Secret>,
     pub(crate) secret_access_key: Option<Secret>,
     pub(crate) session_token: Option<Secret>,
-    /// A profile by its name. Then no environment variable goes before it.
+    /// The name of a profile. Environment variables with keys are then ignored.
     pub(crate) profile: Option<String>,
-    /// Requests are not signed.
+    /// Whether requests are sent without a signature.
     pub(crate) anonymous: bool,
-    /// The region among the options, for those of whom credentials are asked.
+    /// The option `region`, for requests to STS.
     pub(crate) region: Option<String>,
 }
 
-/// What was found.
+/// The credentials and settings that were found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// `None` for requests that are not signed. Its errors become ours by [`error`].
+    /// `None` if requests are not signed. [`error`] converts its errors.
     pub(crate) provider: Option<AwsCredentialProvider>,
-    /// Reads them again when a service refuses them. `None` for those that cannot change.
+    /// Fetches them again if the service rejects them. `None` if they cannot change.
     pub(crate) renewal: Option<Arc<dyn Renewal>>,
-    /// The profile's region, wherever the credentials come from.
+    /// The profile's region, whatever the source of the credentials is.
     pub(crate) region: Option<String>,
-    /// The profile's endpoint for S3, wherever the credentials come from.
+    /// The profile's S3 endpoint, whatever the source of the credentials is.
     pub(crate) endpoint: Option<String>,
-    /// Where the credentials come from, for people and logs.
+    /// The name of the source, for logs.
     pub(crate) source: &'static str,
 }
 
-/// Looks for credentials. Reads the profile files, if there are any; asks nobody.
+/// Finds the source of credentials. Reads the profile files, and sends no request.
 ///
 /// # Errors
-/// `InvalidConfig` for half of a pair of keys, a profile that is named and missing or that needs a
-/// feature, and the like; `Unauthenticated` if there is certainly nothing.
+/// `InvalidConfig` for half of a pair of keys, and for a named profile that is missing or needs a
+/// feature. `Unauthenticated` if no source applies.
 pub(crate) fn find(
     sources: &Sources,
     env: &Environment,
@@ -84,11 +99,11 @@ pub(crate) fn find(
 ) -> Result<Found> {
     let profiles = Profiles::read(env);
     let variable = env.text("AWS_PROFILE")?;
-    let named_by = Named::by(sources, variable.as_deref());
+    let named_by = ProfileOrigin::by(sources, variable.as_deref());
     let name = sources.profile.as_deref().or(variable.as_deref()).unwrap_or("default");
     let profile = profiles.get(name);
-    if profile.is_none() && matches!(named_by, Named::Option) {
-        return Err(absent(&profiles, name, named_by));
+    if profile.is_none() && matches!(named_by, ProfileOrigin::Option) {
+        return Err(missing_profile(&profiles, name, named_by));
     }
     let settings =
         profile.map(|profile| Settings::of(profile, env)).transpose()?.unwrap_or_default();
@@ -106,41 +121,41 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// Who says which profile.
+/// What selects the profile.
 #[derive(Clone, Copy)]
-enum Named {
+enum ProfileOrigin {
     Option,
     Variable,
-    Nobody,
+    Default,
 }
 
-impl Named {
+impl ProfileOrigin {
     fn by(sources: &Sources, variable: Option<&str>) -> Self {
         match (&sources.profile, variable) {
             (Some(_), _) => Self::Option,
             (None, Some(_)) => Self::Variable,
-            (None, None) => Self::Nobody,
+            (None, None) => Self::Default,
         }
     }
 
-    fn told(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Option => "option profile",
             Self::Variable => "AWS_PROFILE",
-            Self::Nobody => "nobody",
+            Self::Default => "the default",
         }
     }
 }
 
-fn absent(profiles: &Profiles, name: &str, named_by: Named) -> Error {
-    // A file that cannot be read as one is the likelier reason.
+fn missing_profile(profiles: &Profiles, name: &str, named_by: ProfileOrigin) -> Error {
+    // An unreadable file is the likelier reason.
     match profiles.check() {
         Err(error) => error,
-        Ok(()) => profiles.missing(name, named_by.told()),
+        Ok(()) => profiles.missing(name, named_by.as_str()),
     }
 }
 
-/// Credentials, and where they come from.
+/// Credentials and their source.
 struct Provided {
     provider: Option<AwsCredentialProvider>,
     renewal: Option<Arc<dyn Renewal>>,
@@ -154,97 +169,102 @@ struct Search<'a> {
     profiles: &'a Profiles,
     settings: &'a Settings,
     name: &'a str,
-    named_by: Named,
+    named_by: ProfileOrigin,
 }
 
 impl Search<'_> {
     fn run(&self, profile: Option<Profile<'_>>) -> Result<Provided> {
-        let of_options = keys::of_options(self.sources)?;
+        let from_options = keys::from_options(self.sources)?;
         if self.sources.anonymous {
-            return match of_options {
+            return match from_options {
                 Some(_) => Err(Error::config(
                     "anonymous = true and access_key_id exclude each other: leave one out",
                 )),
                 None => Ok(Provided { provider: None, renewal: None, source: "anonymous" }),
             };
         }
-        if let Some(credential) = of_options {
-            return Ok(fixed(credential, "options"));
+        if let Some(credential) = from_options {
+            return Ok(static_provider(credential, "options"));
         }
-        let mut tried = Tried::default();
-        tried.note("options", "access_key_id is not set");
-        if !matches!(self.named_by, Named::Option) {
-            if let Some(credential) = keys::of_environment(self.env)? {
-                return Ok(fixed(credential, "environment"));
+        let mut search_log = SearchLog::default();
+        search_log.note("options", "access_key_id is not set");
+        if !matches!(self.named_by, ProfileOrigin::Option) {
+            if let Some(credential) = keys::from_environment(self.env)? {
+                return Ok(static_provider(credential, "environment"));
             }
-            tried.note("environment", "AWS_ACCESS_KEY_ID is not set");
+            search_log.note("environment", "AWS_ACCESS_KEY_ID is not set");
         }
-        if let Some(provided) = self.in_profile(profile, &mut tried)? {
+        if let Some(provided) = self.from_profile(profile, &mut search_log)? {
             return Ok(provided);
         }
-        self.around(tried)
+        self.from_surroundings(search_log)
     }
 
-    /// The credentials of the profile.
-    fn in_profile(
+    /// Returns the credentials of the profile.
+    fn from_profile(
         &self,
         profile: Option<Profile<'_>>,
-        tried: &mut Tried,
+        search_log: &mut SearchLog,
     ) -> Result<Option<Provided>> {
         self.profiles.check()?;
         let source = "profile";
         let Some(profile) = profile else {
-            if matches!(self.named_by, Named::Variable) {
-                return Err(absent(self.profiles, self.name, self.named_by));
+            if matches!(self.named_by, ProfileOrigin::Variable) {
+                return Err(missing_profile(self.profiles, self.name, self.named_by));
             }
-            tried.note(format!("profile {}", self.name), self.profiles.looked_at());
+            search_log.note(format!("profile {}", self.name), self.profiles.summary());
             return Ok(None);
         };
-        match profile.holds()? {
-            Holds::Keys(keys) => {
-                let written = WrittenKeys { env: self.env.clone(), profile: self.name.to_owned() };
-                let cached = Cached::new(written, source, tried.clone());
-                // Another program may write others: they are read again when they end or are
-                // refused.
+        match profile.content()? {
+            ProfileContent::Keys(keys) => {
+                let written = ProfileKeys { env: self.env.clone(), profile: self.name.to_owned() };
+                let cached = CachingProvider::new(written, source, search_log.clone());
+                // Another program may replace the keys: they are read again when they expire or are
+                // rejected.
                 Ok(Some(provided(
-                    if keys.expires.is_some() { cached } else { cached.holding(keys.credential) },
+                    if keys.expires.is_some() {
+                        cached
+                    } else {
+                        cached.with_credential(keys.credential)
+                    },
                     source,
                 )))
             }
-            Holds::WebIdentity { token_file, role_arn, session_name } => {
+            ProfileContent::WebIdentity { token_file, role_arn, session_name } => {
                 let identity = WebIdentity { token_file, role_arn, session_name };
-                Ok(Some(cached(self.sts(identity)?, source, tried)))
+                Ok(Some(cached(self.sts(identity)?, source, search_log)))
             }
-            Holds::Sdk(property) => self.by_sdk(property, tried).map(Some),
-            Holds::Nothing if matches!(self.named_by, Named::Option) => {
+            ProfileContent::Sdk(property) => self.by_sdk(property, search_log).map(Some),
+            ProfileContent::None if matches!(self.named_by, ProfileOrigin::Option) => {
                 Err(Error::config(format!(
                     "option profile names the profile {:?}, which has no credentials; {}",
                     self.name,
-                    self.profiles.looked_at()
+                    self.profiles.summary()
                 )))
             }
-            Holds::Nothing => {
-                tried.note(format!("profile {}", self.name), "it has no credentials");
+            ProfileContent::None => {
+                search_log.note(format!("profile {}", self.name), "it has no credentials");
                 Ok(None)
             }
         }
     }
 
-    /// What the surroundings give: a token, a container, an instance.
-    fn around(&self, mut tried: Tried) -> Result<Provided> {
-        if let Some(identity) = WebIdentity::of_environment(self.env)? {
-            return Ok(cached(self.sts(identity)?, "web identity", &tried));
+    /// Returns the credentials of a web identity token, a container or an instance.
+    fn from_surroundings(&self, mut search_log: SearchLog) -> Result<Provided> {
+        if let Some(identity) = WebIdentity::from_environment(self.env)? {
+            return Ok(cached(self.sts(identity)?, "web identity", &search_log));
         }
-        tried.note("web identity", "AWS_WEB_IDENTITY_TOKEN_FILE is not set");
-        if let Some(container) = Container::of_environment(self.env, &*self.http)? {
-            return Ok(cached(container, "container", &tried));
+        search_log.note("web identity", "AWS_WEB_IDENTITY_TOKEN_FILE is not set");
+        if let Some(container) = Container::from_environment(self.env, &*self.http)? {
+            return Ok(cached(container, "container", &search_log));
         }
-        tried.note("container", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set");
-        match Instance::of_environment(self.env, &*self.http)? {
-            Some(instance) => Ok(cached(instance, "instance", &tried)),
+        search_log
+            .note("container", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set");
+        match Instance::from_environment(self.env, &*self.http)? {
+            Some(instance) => Ok(cached(instance, "instance", &search_log)),
             None => {
-                tried.note("instance", "AWS_EC2_METADATA_DISABLED is true");
-                Err(tried.nothing_found())
+                search_log.note("instance", "AWS_EC2_METADATA_DISABLED is true");
+                Err(search_log.no_source_error())
             }
         }
     }
@@ -256,10 +276,10 @@ impl Search<'_> {
             Some(endpoint) => endpoint,
             None => web_identity::regional_endpoint(self.region()?.as_deref()),
         };
-        identity.at(&endpoint, &*self.http)
+        identity.into_source(&endpoint, &*self.http)
     }
 
-    /// The region of those who are asked for credentials.
+    /// Returns the region for requests to STS.
     fn region(&self) -> Result<Option<String>> {
         let variables = || {
             Ok::<_, Error>(self.env.text("AWS_REGION")?.or(self.env.text("AWS_DEFAULT_REGION")?))
@@ -267,7 +287,7 @@ impl Search<'_> {
         Ok(self.sources.region.clone().or(variables()?).or_else(|| self.settings.region.clone()))
     }
 
-    fn by_sdk(&self, property: &'static str, tried: &Tried) -> Result<Provided> {
+    fn by_sdk(&self, property: &'static str, search_log: &SearchLog) -> Result<Provided> {
         let has = format!("profile {:?} has the property {property}", self.name);
         if property == "login_session" {
             return Err(Error::config(format!(
@@ -284,11 +304,11 @@ impl Search<'_> {
                 self.region()?,
                 &*self.http,
             )?;
-            Ok(cached(profile, "profile", tried))
+            Ok(cached(profile, "profile", search_log))
         }
         #[cfg(not(feature = "aws-config"))]
         {
-            let _ = tried;
+            let _ = search_log;
             Err(Error::config(format!(
                 "{has}, which needs the cargo feature aws-config of storage-s3: enable it, or name a profile that has keys"
             )))
@@ -296,15 +316,19 @@ impl Search<'_> {
     }
 }
 
-fn fixed(credential: AwsCredential, source: &'static str) -> Provided {
-    Provided { provider: Some(Arc::new(Fixed::new(credential, source))), renewal: None, source }
+fn static_provider(credential: AwsCredential, source: &'static str) -> Provided {
+    Provided {
+        provider: Some(Arc::new(StaticProvider::new(credential, source))),
+        renewal: None,
+        source,
+    }
 }
 
-fn cached<S: Source>(from: S, source: &'static str, tried: &Tried) -> Provided {
-    provided(Cached::new(from, source, tried.clone()), source)
+fn cached<S: Source>(from: S, source: &'static str, search_log: &SearchLog) -> Provided {
+    provided(CachingProvider::new(from, source, search_log.clone()), source)
 }
 
-fn provided<S: Source>(cached: Cached<S>, source: &'static str) -> Provided {
+fn provided<S: Source>(cached: CachingProvider<S>, source: &'static str) -> Provided {
     let cached = Arc::new(cached);
     Provided {
         provider: Some(Arc::clone(&cached) as AwsCredentialProvider),

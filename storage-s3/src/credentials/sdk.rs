@@ -1,8 +1,8 @@
-//! Profiles that say how to get credentials: single sign-on, roles, processes. The AWS SDK knows
-//! how.
+//! Profiles with single sign-on, roles or processes, through the AWS SDK.
 //!
-//! It sends its requests by our HTTP client, so that there is one TLS stack and one set of proxies,
-//! and its log is not shown: at INFO it tells key ids, at TRACE whole command lines.
+//! The SDK sends its requests with this crate's HTTP client, so that there is one TLS stack and one
+//! set of proxies. Its log is discarded, because it contains key ids at INFO and command lines at
+//! TRACE.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -33,19 +33,19 @@ use storage_core::{BoxError, Error, Result};
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
-use super::ask::{self, shown};
-use super::failure::Failure;
+use super::error::CredentialError;
+use super::http_source::{self, excerpt};
 use super::keys;
 use super::profile::Paths;
 use super::provider::{Fetched, Source};
 
-/// The longest that one request may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A profile that the SDK reads and follows.
+/// A profile that the SDK reads.
 pub(super) struct Profile {
     name: String,
-    /// The property because of which it is the SDK's.
+    /// The property that requires the SDK.
     property: &'static str,
     files: Paths,
     region: String,
@@ -53,10 +53,10 @@ pub(super) struct Profile {
 }
 
 impl Profile {
-    /// Asks nothing yet.
+    /// Creates a source. Sends no request yet.
     ///
     /// # Errors
-    /// `InvalidConfig` if no client can be made.
+    /// `InvalidConfig` if the HTTP client cannot be created.
     pub(super) fn new(
         name: &str,
         property: &'static str,
@@ -64,20 +64,20 @@ impl Profile {
         region: Option<String>,
         http: &dyn HttpConnector,
     ) -> Result<Self> {
-        // Without TLS it asks containers, instances, and endpoints that the user names so.
-        let options = ClientOptions::new().with_allow_http(true).with_timeout(PATIENCE);
+        // Containers, instances, and some configured endpoints use no TLS.
+        let options = ClientOptions::new().with_allow_http(true).with_timeout(REQUEST_TIMEOUT);
         let client = http.connect(&options).map_err(|_| {
             Error::config(
                 "no HTTP client could be made to ask for credentials: check the TLS settings",
             )
         })?;
-        // STS answers for all regions from this one.
+        // STS in this region serves all regions.
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
         Ok(Self { name: name.to_owned(), property, files, region, client })
     }
 
-    /// Made anew for each question, for the SDK keeps what it read of the files, and an error only
-    /// once.
+    /// Creates a provider for each fetch, because the SDK caches the files, and returns an error
+    /// only once.
     fn provider(&self) -> ProfileFileCredentialsProvider {
         let connector = SharedHttpConnector::new(Connector(self.client.clone()));
         let config = ProviderConfig::without_region()
@@ -102,65 +102,69 @@ impl Profile {
         files.build()
     }
 
-    fn failure(&self, error: &CredentialsError) -> Failure {
+    fn error(&self, error: &CredentialsError) -> CredentialError {
         let name = &self.name;
-        let said = chain(error);
+        let text = message_chain(error);
         let message = if self.property.starts_with("sso_") {
             format!(
-                "profile {name:?}: {said}; aws sso login --profile {name} renews a login that has ended"
+                "profile {name:?}: {text}; aws sso login --profile {name} renews a login that has ended"
             )
         } else {
-            format!("profile {name:?}: {said}")
+            format!("profile {name:?}: {text}")
         };
         match error {
-            CredentialsError::InvalidConfiguration(_) => Failure::config(message),
-            CredentialsError::ProviderTimedOut(_) => Failure::new(message).passing(),
-            _ => Failure::new(message),
+            CredentialsError::InvalidConfiguration(_) => CredentialError::config(message),
+            CredentialsError::ProviderTimedOut(_) => CredentialError::new(message).retryable(),
+            _ => CredentialError::new(message),
         }
     }
 }
 
 impl Source for Profile {
-    /// A process may ask its user something.
-    const LIMIT: Duration = Duration::from_secs(60);
+    /// A process may wait for its user.
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
-    async fn fetch(&self) -> Result<Fetched, Failure> {
+    async fn fetch(&self) -> Result<Fetched, CredentialError> {
         let provider = self.provider();
-        let asked =
+        let provided =
             async { provider.provide_credentials().await }.with_subscriber(NoSubscriber::default());
-        let given = asked.await.map_err(|error| self.failure(&error))?;
+        let given = provided.await.map_err(|error| self.error(&error))?;
         let credential = keys::credential(
             given.access_key_id(),
             given.secret_access_key(),
             given.session_token(),
         )
         .map_err(|what| {
-            Failure::new(format!("profile {:?} gives credentials that are none: {what}", self.name))
+            CredentialError::new(format!(
+                "profile {:?} returned invalid credentials: {what}",
+                self.name
+            ))
         })?;
         Ok(Fetched { credential, expires: given.expiry() })
     }
 }
 
-/// Everything that an error and its causes say, once.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut said = link(error);
+/// Returns the messages of an error and its causes, each once.
+pub(super) fn message_chain(error: &(dyn StdError + 'static)) -> String {
+    let mut messages = message_of(error);
     let mut cause = error.source();
     while let Some(next) = cause {
-        let text = link(next);
-        if !said.ends_with(&text) {
-            said = format!("{said}: {text}");
+        let message = message_of(next);
+        if !messages.ends_with(&message) {
+            messages = format!("{messages}: {message}");
         }
         cause = next.source();
     }
-    said
+    messages
 }
 
-/// What one error says. What a service says is shown; what else stands between quotation marks may
-/// be a piece of a document that could not be read, and so a token.
-fn link(error: &(dyn StdError + 'static)) -> String {
-    if let Some(said) = error.downcast_ref::<ErrorMetadata>() {
-        return shown(
-            &format!("{} {}", said.code().unwrap_or_default(), said.message().unwrap_or_default()),
+/// Returns the message of one error. The message of a service is shown. Any other quoted text is
+/// replaced, because it may be a piece of an unreadable document, and so a token.
+fn message_of(error: &(dyn StdError + 'static)) -> String {
+    if let Some(service) = error.downcast_ref::<ErrorMetadata>() {
+        let (code, message) = (service.code(), service.message());
+        return excerpt(
+            &format!("{} {}", code.unwrap_or_default(), message.unwrap_or_default()),
             "",
         );
     }
@@ -170,10 +174,10 @@ fn link(error: &(dyn StdError + 'static)) -> String {
         .enumerate()
         .map(|(n, part)| if n % 2 == 0 { part } else { "..." })
         .collect();
-    shown(&parts.join("\""), "")
+    excerpt(&parts.join("\""), "")
 }
 
-/// Our HTTP client, as the SDK wants it.
+/// This crate's HTTP client for the SDK.
 #[derive(Debug)]
 struct Connector(HttpClient);
 
@@ -189,12 +193,15 @@ impl SdkConnector for Connector {
                 .map(Bytes::copy_from_slice)
                 .ok_or_else(|| user("a body that streams"))?;
             let request = http::Request::from_parts(parts, HttpRequestBody::from(body));
-            let (parts, body) =
-                client.execute(request).await.map_err(|error| not_answered(&error))?.into_parts();
-            let body = ask::read(body)
+            let (parts, body) = client
+                .execute(request)
                 .await
-                .map_err(|error| not_answered(&error))?
-                .ok_or_else(|| user("an answer that is too large"))?;
+                .map_err(|error| connector_error(&error))?
+                .into_parts();
+            let body = http_source::read_body(body)
+                .await
+                .map_err(|error| connector_error(&error))?
+                .ok_or_else(|| user("a response that is too large"))?;
             SdkResponse::try_from(http::Response::from_parts(parts, body.into()))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
@@ -205,8 +212,8 @@ fn user(what: &'static str) -> ConnectorError {
     ConnectorError::user(BoxError::from(what))
 }
 
-fn not_answered(error: &HttpError) -> ConnectorError {
+fn connector_error(error: &HttpError) -> ConnectorError {
     let is_timeout = error.kind() == HttpErrorKind::Timeout;
-    let told = BoxError::from(root_cause(error));
-    if is_timeout { ConnectorError::timeout(told) } else { ConnectorError::io(told) }
+    let cause = BoxError::from(root_cause(error));
+    if is_timeout { ConnectorError::timeout(cause) } else { ConnectorError::io(cause) }
 }

@@ -1,4 +1,4 @@
-//! Credentials of a role, in exchange for a token in a file: Kubernetes service accounts, CI
+//! Credentials of a role in exchange for a token in a file: Kubernetes service accounts, CI
 //! systems.
 
 use std::path::PathBuf;
@@ -7,20 +7,21 @@ use std::time::Duration;
 use http::{HeaderValue, Method, header};
 use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody};
 use serde::Deserialize;
+use storage_client::is_loopback;
 use storage_core::{Error, Result};
 use url::{Url, form_urlencoded};
 
-use super::answer::Raw;
-use super::ask::{Answer, Asker, shown};
+use super::document::RawCredentials;
 use super::environment::Environment;
-use super::failure::Failure;
+use super::error::CredentialError;
+use super::http_source::{HttpSource, Response, excerpt};
 use super::provider::{Fetched, Source};
 use super::token_file;
 
-/// The longest that STS may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of one request to STS.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A role, and the token that it is given for.
+/// A role, and the token that it is requested with.
 pub(super) struct WebIdentity {
     pub(super) token_file: PathBuf,
     pub(super) role_arn: String,
@@ -28,11 +29,11 @@ pub(super) struct WebIdentity {
 }
 
 impl WebIdentity {
-    /// What the environment says, if it names a token.
+    /// Returns the web identity of the environment, if it names a token.
     ///
     /// # Errors
     /// `InvalidConfig` if it names no role.
-    pub(super) fn of_environment(env: &Environment) -> Result<Option<Self>> {
+    pub(super) fn from_environment(env: &Environment) -> Result<Option<Self>> {
         let Some(token_file) = env.path("AWS_WEB_IDENTITY_TOKEN_FILE") else { return Ok(None) };
         let role_arn = env.text("AWS_ROLE_ARN")?.ok_or_else(|| {
             Error::config(
@@ -42,34 +43,30 @@ impl WebIdentity {
         Ok(Some(Self { token_file, role_arn, session_name: env.text("AWS_ROLE_SESSION_NAME")? }))
     }
 
-    /// The source that asks STS at `endpoint`.
+    /// Returns the source that fetches credentials from STS at `endpoint`.
     ///
     /// # Errors
-    /// `InvalidConfig` for an endpoint that would show the token to the network.
-    pub(super) fn at(self, endpoint: &str, http: &dyn HttpConnector) -> Result<Sts> {
+    /// `InvalidConfig` for an endpoint without TLS on another machine, which would expose the
+    /// token.
+    pub(super) fn into_source(self, endpoint: &str, http: &dyn HttpConnector) -> Result<Sts> {
         let url =
             Url::parse(endpoint).ok().filter(|url| url.scheme() == "https" || is_this_machine(url));
         let url = url.ok_or_else(|| {
             Error::config(
-                "the endpoint of STS has to be an https:// URL, for the token is sent to it: see AWS_ENDPOINT_URL_STS, \
+                "the endpoint of STS has to be an https:// URL, because the token is sent to it: see AWS_ENDPOINT_URL_STS, \
                  AWS_ENDPOINT_URL and the profile's endpoint_url",
             )
         })?;
-        Ok(Sts { asker: Asker::new(http, &url, PATIENCE)?, url, identity: self })
+        Ok(Sts { http: HttpSource::new(http, &url, REQUEST_TIMEOUT)?, url, identity: self })
     }
 }
 
-/// Whether what is sent there stays on this machine.
+/// Whether requests to a URL stay on this machine.
 pub(super) fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(is_loopback)
 }
 
-/// The endpoint of STS in a region.
+/// Returns the endpoint of STS in a region.
 pub(super) fn regional_endpoint(region: Option<&str>) -> String {
     match region {
         Some(region) if region.starts_with("cn-") => {
@@ -80,45 +77,44 @@ pub(super) fn regional_endpoint(region: Option<&str>) -> String {
     }
 }
 
-/// Asks STS for credentials with the token that the file has at that moment: whoever wrote it
-/// renews it.
+/// Fetches credentials from STS. Reads the token file each time, because another process renews it.
 pub(super) struct Sts {
-    asker: Asker,
+    http: HttpSource,
     url: Url,
     identity: WebIdentity,
 }
 
 impl Source for Sts {
-    const LIMIT: Duration = Duration::from_secs(25);
+    const TIMEOUT: Duration = Duration::from_secs(25);
 
-    async fn fetch(&self) -> Result<Fetched, Failure> {
+    async fn fetch(&self) -> Result<Fetched, CredentialError> {
         let token = token_file::read(&self.identity.token_file).await?;
-        let answer = self.asker.ask(self.question(&token)?).await?;
-        if !answer.status.is_success() {
-            return Err(self.refused(&answer, &token));
+        let response = self.http.send(self.request(&token)?).await?;
+        if !response.status.is_success() {
+            return Err(self.rejection(&response, &token));
         }
-        // A parser's own message may quote what it read.
+        // The parser's message may quote the document.
         let document: Document =
-            quick_xml::de::from_reader(answer.body.as_ref()).map_err(|_| {
-                Failure::new(format!(
-                    "{} answers something that is no credentials document",
-                    self.asker.place()
+            quick_xml::de::from_reader(response.body.as_ref()).map_err(|_| {
+                CredentialError::new(format!(
+                    "{} returned a document without credentials",
+                    self.http.place()
                 ))
             })?;
         let Credentials { access_key_id, secret_access_key, session_token, expiration } =
             document.result.credentials;
-        let raw = Raw {
+        let raw = RawCredentials {
             key_id: &access_key_id,
             secret: &secret_access_key,
             token: Some(&session_token),
             expiration: Some(&expiration),
         };
-        raw.fetched(&self.asker, answer.server_time)
+        raw.checked(&self.http, response.server_time)
     }
 }
 
 impl Sts {
-    fn question(&self, token: &str) -> Result<HttpRequest, Failure> {
+    fn request(&self, token: &str) -> Result<HttpRequest, CredentialError> {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("Action", "AssumeRoleWithWebIdentity")
             .append_pair("Version", "2011-06-15")
@@ -129,29 +125,30 @@ impl Sts {
             )
             .append_pair("WebIdentityToken", token)
             .finish();
-        let mut question = HttpRequest::new(HttpRequestBody::from(form));
-        *question.method_mut() = Method::POST;
-        *question.uri_mut() = self
+        let mut request = HttpRequest::new(HttpRequestBody::from(form));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self
             .url
             .as_str()
             .parse()
-            .map_err(|_| Failure::config("the endpoint of STS is no valid URL"))?;
+            .map_err(|_| CredentialError::config("the endpoint of STS is not a valid URL"))?;
         let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-        question.headers_mut().insert(header::CONTENT_TYPE, form_type);
-        Ok(question)
+        request.headers_mut().insert(header::CONTENT_TYPE, form_type);
+        Ok(request)
     }
 
-    fn refused(&self, answer: &Answer, token: &str) -> Failure {
-        let refusal: Refusal = quick_xml::de::from_reader(answer.body.as_ref()).unwrap_or_default();
-        let Reason { code, message } = refusal.error;
-        let mut said = shown(&format!("{code} {message}"), token).trim().to_owned();
+    fn rejection(&self, response: &Response, token: &str) -> CredentialError {
+        let document: ErrorDocument =
+            quick_xml::de::from_reader(response.body.as_ref()).unwrap_or_default();
+        let ErrorElement { code, message } = document.error;
+        let mut said = excerpt(&format!("{code} {message}"), token).trim().to_owned();
         if code.starts_with("ExpiredToken") {
             said = format!(
                 "{said}; the token in {} has to be renewed",
                 self.identity.token_file.display()
             );
         }
-        self.asker.refused(answer, &said)
+        self.http.rejection(response, &said)
     }
 }
 
@@ -178,14 +175,14 @@ struct Credentials {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Refusal {
+struct ErrorDocument {
     #[serde(rename = "Error")]
-    error: Reason,
+    error: ErrorElement,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-struct Reason {
+struct ErrorElement {
     code: String,
     message: String,
 }

@@ -1,42 +1,42 @@
-//! [`ProbeReport`]: what was found, and the profile that fits.
+//! [`ProbeReport`]: the findings, and the profile that fits.
 
-use crate::quirks::{Abilities, Quirks};
+use crate::quirks::{Features, Quirks};
 
-/// What a probe found out about a service.
+/// The result of a probe.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProbeReport {
-    /// What was tried, in order.
+    /// The tests, in order.
     pub findings: Vec<ProbeFinding>,
-    configured: Abilities,
+    configured: Features,
 }
 
-/// One thing that was tried.
+/// The result of one test.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProbeFinding {
-    /// What was tried, in a few words: `create_new`.
+    /// The name of the test: `create_new`.
     pub what: &'static str,
     /// What the service did.
     pub outcome: ProbeOutcome,
-    pub(super) ability: Option<Ability>,
+    pub(super) feature: Option<Feature>,
 }
 
 /// What a service did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProbeOutcome {
-    /// What AWS does.
+    /// The same as AWS.
     Works,
-    /// It reported success and did something else. The text says what.
+    /// It reported success and did something else, which the text describes.
     Ignored(String),
     /// It reported an error, which the text contains.
     Refused(String),
 }
 
-/// What a profile says of a service, as far as a probe can try it.
+/// The features of a profile that a probe can test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ability {
+pub(super) enum Feature {
     ConditionalPut,
     QuotedEtags,
     UnquotedEtags,
@@ -49,30 +49,30 @@ pub(super) enum Ability {
     Sse,
 }
 
-impl Ability {
-    /// Whether a profile relies on it.
-    fn of(self, abilities: Abilities) -> bool {
+impl Feature {
+    /// Whether a profile uses the feature.
+    fn is_used_by(self, features: Features) -> bool {
         match self {
-            Self::ConditionalPut => abilities.conditional_put,
-            Self::QuotedEtags => abilities.quoted_etags && abilities.conditional_put,
-            Self::UnquotedEtags => !abilities.quoted_etags && abilities.conditional_put,
-            Self::ConditionalComplete => abilities.conditional_complete,
-            Self::ConditionalCopy => abilities.conditional_copy,
-            Self::ChecksumHeaders => abilities.checksum_headers,
-            Self::BulkDelete => abilities.bulk_delete,
-            Self::PartCopy => abilities.part_copy,
-            Self::Underscores => abilities.underscores,
-            Self::Sse => abilities.sse,
+            Self::ConditionalPut => features.conditional_put,
+            Self::QuotedEtags => features.quoted_etags && features.conditional_put,
+            Self::UnquotedEtags => !features.quoted_etags && features.conditional_put,
+            Self::ConditionalComplete => features.conditional_complete,
+            Self::ConditionalCopy => features.conditional_copy,
+            Self::ChecksumHeaders => features.checksum_headers,
+            Self::BulkDelete => features.bulk_delete,
+            Self::PartCopy => features.part_copy,
+            Self::Underscores => features.underscores,
+            Self::Sse => features.sse,
         }
     }
 
-    /// Whether only a save with an option relies on it, and then fails instead of being ignored.
-    fn is_checked_by_the_driver(self) -> bool {
+    /// Whether only saves with an option use the feature, and fail if it is missing.
+    fn is_checked_on_save(self) -> bool {
         self == Self::Sse
     }
 }
 
-/// All profiles, the one that relies on most first.
+/// All profiles, the one that uses most features first.
 const PROFILES: [Quirks; 9] = [
     Quirks::None,
     Quirks::Minio,
@@ -86,40 +86,38 @@ const PROFILES: [Quirks; 9] = [
 ];
 
 impl ProbeReport {
-    pub(super) fn new(findings: Vec<ProbeFinding>, configured: Abilities) -> Self {
+    pub(super) fn new(findings: Vec<ProbeFinding>, configured: Features) -> Self {
         Self { findings, configured }
     }
 
-    /// Returns what the profile of the driver relies on and the service was not seen to do. Empty
-    /// if the profile fits.
-    pub fn broken_promises(&self) -> impl Iterator<Item = &ProbeFinding> {
-        self.missing_from(self.configured)
+    /// Returns the findings about features that the configured profile uses and the service lacks.
+    /// Empty if the profile fits.
+    pub fn missing_features(&self) -> impl Iterator<Item = &ProbeFinding> {
+        self.missing_for(self.configured)
     }
 
-    /// Returns the profile to set as `quirks`: the one that uses most of what the service was seen
-    /// to do and relies on nothing else. `None` if the profile of the driver fits and was chosen
-    /// (by name, or by a known host), or if no profile fits.
+    /// Returns the profile to set as `quirks`: the one that uses most of the service's features and
+    /// no others. Returns `None` if the configured profile fits and was chosen (by name or by a
+    /// known host), or if no profile fits.
     #[must_use]
     pub fn suggestion(&self) -> Option<Quirks> {
-        let fits = self.configured.is_known && self.broken_promises().next().is_none();
-        if fits { None } else { self.fitting() }
+        let fits = self.configured.is_known && self.missing_features().next().is_none();
+        if fits { None } else { self.fitting_profile() }
     }
 
-    /// Returns the profile that uses most of what the service was seen to do, whatever the profile
-    /// of the driver is. `None` if none fits.
+    /// Returns the profile that uses most of the service's features and no others, whatever the
+    /// configured profile is. Returns `None` if no profile fits.
     #[must_use]
-    pub fn fitting(&self) -> Option<Quirks> {
-        PROFILES
-            .into_iter()
-            .find(|quirks| self.missing_from(quirks.abilities(None)).next().is_none())
+    pub fn fitting_profile(&self) -> Option<Quirks> {
+        PROFILES.into_iter().find(|quirks| self.missing_for(quirks.features(None)).next().is_none())
     }
 
-    fn missing_from(&self, abilities: Abilities) -> impl Iterator<Item = &ProbeFinding> {
+    fn missing_for(&self, features: Features) -> impl Iterator<Item = &ProbeFinding> {
         self.findings.iter().filter(move |finding| {
-            let is_relied_on = finding.ability.is_some_and(|ability| {
-                !ability.is_checked_by_the_driver() && ability.of(abilities)
+            let is_used = finding.feature.is_some_and(|feature| {
+                !feature.is_checked_on_save() && feature.is_used_by(features)
             });
-            is_relied_on && finding.outcome != ProbeOutcome::Works
+            is_used && finding.outcome != ProbeOutcome::Works
         })
     }
 }
@@ -128,33 +126,33 @@ impl ProbeReport {
 mod tests {
     use super::*;
 
-    const ALL: [Ability; 10] = [
-        Ability::ConditionalPut,
-        Ability::QuotedEtags,
-        Ability::UnquotedEtags,
-        Ability::ConditionalComplete,
-        Ability::ConditionalCopy,
-        Ability::ChecksumHeaders,
-        Ability::BulkDelete,
-        Ability::PartCopy,
-        Ability::Underscores,
-        Ability::Sse,
+    const ALL: [Feature; 10] = [
+        Feature::ConditionalPut,
+        Feature::QuotedEtags,
+        Feature::UnquotedEtags,
+        Feature::ConditionalComplete,
+        Feature::ConditionalCopy,
+        Feature::ChecksumHeaders,
+        Feature::BulkDelete,
+        Feature::PartCopy,
+        Feature::Underscores,
+        Feature::Sse,
     ];
 
-    /// The report on a service that lacks these.
-    fn without(lacking: &[Ability], configured: Quirks) -> ProbeReport {
-        let finding = |ability: Ability| {
+    /// Returns the report on a service without these features.
+    fn without(missing: &[Feature], configured: Quirks) -> ProbeReport {
+        let finding = |feature: Feature| {
             let ignored = || ProbeOutcome::Ignored(String::new());
-            let outcome = if lacking.contains(&ability) { ignored() } else { ProbeOutcome::Works };
-            ProbeFinding { what: "", outcome, ability: Some(ability) }
+            let outcome = if missing.contains(&feature) { ignored() } else { ProbeOutcome::Works };
+            ProbeFinding { what: "", outcome, feature: Some(feature) }
         };
-        ProbeReport::new(ALL.map(finding).to_vec(), configured.abilities(Some("s3.example.com")))
+        ProbeReport::new(ALL.map(finding).to_vec(), configured.features(Some("s3.example.com")))
     }
 
     #[test]
     fn the_profile_of_each_service_is_found_by_what_it_lacks() {
-        use Ability::*;
-        for (lacking, profile) in [
+        use Feature::*;
+        for (missing, profile) in [
             (&[][..], Quirks::None),
             (&[ConditionalCopy], Quirks::Minio),
             (
@@ -165,8 +163,8 @@ mod tests {
                 &[ConditionalPut, QuotedEtags, ConditionalComplete, ConditionalCopy, Sse],
                 Quirks::Garage,
             ),
-            // It would not heed the conditions of the profile `ceph`, which sends ETags without
-            // quotes.
+            // Such a service would ignore the conditions of the profile `ceph`, which sends ETags
+            // without quotes.
             (&[UnquotedEtags, ConditionalComplete, ConditionalCopy], Quirks::Garage),
             (
                 &[
@@ -191,31 +189,32 @@ mod tests {
                 Quirks::Gcs,
             ),
         ] {
-            let report = without(lacking, Quirks::Auto);
+            let report = without(missing, Quirks::Auto);
             assert_eq!(
-                (report.suggestion(), report.fitting()),
+                (report.suggestion(), report.fitting_profile()),
                 (Some(profile), Some(profile)),
-                "{lacking:?}"
+                "{missing:?}"
             );
         }
-        // No profile does without conditions and underscores.
+        // Every profile needs conditions or underscores.
         assert_eq!(without(&ALL, Quirks::Auto).suggestion(), None);
     }
 
     #[test]
-    fn a_profile_that_was_named_and_fits_stays() {
+    fn a_named_profile_that_fits_is_not_replaced() {
         assert_eq!(without(&[], Quirks::Minio).suggestion(), None);
-        let report = without(&[Ability::ConditionalPut], Quirks::None);
-        assert_eq!(report.broken_promises().count(), 1);
+        let report = without(&[Feature::ConditionalPut], Quirks::None);
+        assert_eq!(report.missing_features().count(), 1);
         assert_eq!(report.suggestion(), Some(Quirks::Garage));
     }
 
     #[test]
-    fn profiles_are_tried_in_the_order_of_how_much_they_rely_on() {
-        let relied_on = PROFILES
-            .map(|quirks| ALL.iter().filter(|ability| ability.of(quirks.abilities(None))).count());
-        let conditions = PROFILES.map(|quirks| quirks.abilities(None).conditional_put);
+    fn profiles_are_ordered_by_the_number_of_features() {
+        let used = PROFILES.map(|quirks| {
+            ALL.iter().filter(|feature| feature.is_used_by(quirks.features(None))).count()
+        });
+        let conditions = PROFILES.map(|quirks| quirks.features(None).conditional_put);
         assert!(conditions.is_sorted_by(|a, b| a >= b), "{conditions:?}");
-        assert_eq!(relied_on[0], ALL.len() - 1, "all but ETags without quotes");
+        assert_eq!(used[0], ALL.len() - 1, "all but ETags without quotes");
     }
 }

@@ -1,11 +1,11 @@
-//! A server that the environment names: any that speaks S3.
+//! A server that the environment names.
 //!
-//! | variable | what it says |
+//! | variable | content |
 //! |---|---|
-//! | `STORAGE_S3_TEST_ENDPOINT` | where it is: `http://127.0.0.1:7480` |
-//! | `STORAGE_S3_TEST_BUCKET` | a bucket that is there; the tests write below prefixes of their own, and tidy up |
-//! | `STORAGE_S3_TEST_QUIRKS` | the option `quirks`, if it needs one |
-//! | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` | as everywhere |
+//! | `STORAGE_S3_TEST_ENDPOINT` | the URL: `http://127.0.0.1:7480` |
+//! | `STORAGE_S3_TEST_BUCKET` | an existing bucket. The tests write below prefixes of their own and delete what they write |
+//! | `STORAGE_S3_TEST_QUIRKS` | the option `quirks`, if the service needs one |
+//! | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` | as for the AWS tools |
 
 use std::env;
 use std::sync::OnceLock;
@@ -21,7 +21,7 @@ use url::Url;
 
 const ENDPOINT: &str = "STORAGE_S3_TEST_ENDPOINT";
 
-/// What the environment says of the server.
+/// The server of the environment.
 pub(crate) struct External {
     endpoint: Url,
     bucket: String,
@@ -32,11 +32,12 @@ pub(crate) struct External {
 }
 
 impl External {
-    /// The server, if the environment names one; else a line says that nothing is tried on one.
+    /// Returns the server if the environment names one. Otherwise prints that the tests are
+    /// skipped.
     ///
     /// # Panics
-    /// If the environment says but half of it, since nobody should take that for a server that
-    /// passed.
+    /// If some of the variables are missing, so that an incomplete environment does not count as a
+    /// passed server.
     pub(crate) fn get() -> Option<&'static Self> {
         static EXTERNAL: OnceLock<Option<External>> = OnceLock::new();
         let external = EXTERNAL.get_or_init(|| {
@@ -63,7 +64,7 @@ impl External {
         })
     }
 
-    /// The name of the quirks, by which its faults are known.
+    /// Returns the name of the profile, which selects the known failures.
     pub(crate) fn quirks(&self) -> &str {
         &self.quirks
     }
@@ -72,7 +73,7 @@ impl External {
         &self.secret_access_key
     }
 
-    /// How to reach it.
+    /// Returns a builder for drivers of the server.
     pub(crate) fn builder(&self) -> S3Builder {
         let quirks = IntoDeserializer::<Error>::into_deserializer(self.quirks.as_str());
         S3Builder::new(&self.bucket)
@@ -108,9 +109,9 @@ pub(crate) fn has_forms(storage: &Storage) -> bool {
     has_forms
 }
 
-/// Returns whether the profile of a storage heeds the conditions of saves. Prints a note about
-/// skipped tests if not.
-pub(crate) fn heeds_conditions(storage: &Storage) -> bool {
+/// Returns whether the profile of a storage supports conditional saves. Prints a note about skipped
+/// tests if it does not.
+pub(crate) fn supports_conditions(storage: &Storage) -> bool {
     let capabilities = storage.info().capabilities;
     let heeds = capabilities.create_new && capabilities.save_if_match;
     if !heeds {
@@ -123,16 +124,16 @@ fn set(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A part of the bucket that is a test's own. What is in it ends with this.
-pub(crate) struct Corner {
+/// A prefix of the bucket for one test. Dropping it deletes all objects below it.
+pub(crate) struct TestPrefix {
     storage: Storage,
 }
 
-impl Corner {
-    /// How long the prefix is that keys get, with its slash: the same for all.
+impl TestPrefix {
+    /// The length of the prefix with its slash.
     pub(crate) const PREFIX_LEN: usize = "anystorage-0123456789abcdef-01234567-01234567/".len();
 
-    /// A prefix that nobody has used, in this process or another.
+    /// Returns a prefix that no other test uses.
     pub(crate) fn of(storage: &Storage) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
@@ -148,9 +149,9 @@ impl Corner {
     }
 }
 
-impl Drop for Corner {
-    /// On a thread of its own, since tests end within runtimes. A server that does not delete has
-    /// been told of by other means.
+impl Drop for TestPrefix {
+    /// Runs on a thread of its own, because tests end within a runtime. Other tests cover servers
+    /// that do not delete.
     fn drop(&mut self) {
         let storage = self.storage.clone();
         let tidied = std::thread::spawn(move || {

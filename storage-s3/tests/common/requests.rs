@@ -1,4 +1,4 @@
-//! [`Requests`]: how many requests came to a server, by the operation of S3 that they are.
+//! [`Requests`]: counts the requests to a server by their S3 operation.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +15,13 @@ impl Requests {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(operation).or_default() += 1;
     }
 
-    /// What has come since the last time somebody asked.
+    /// Returns the counts since the last call.
     pub(crate) fn take(&self) -> BTreeMap<&'static str, usize> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The operation's name in the API reference of S3.
+/// Returns the operation's name in the API reference of S3.
 fn operation(method: &Method, uri: &Uri, headers: &HeaderMap) -> &'static str {
     let query = uri.query().unwrap_or_default();
     let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));

@@ -1,8 +1,8 @@
-//! An S3 server in this process: s3s-fs, on a port of the kernel's choice.
+//! An S3 server in this process: s3s-fs, on a free port.
 //!
-//! One for all tests of a binary, on a thread and a runtime of its own, so that no test's runtime
-//! takes it along. It needs nothing installed, and holds what a file system holds: [`FAULTS`] are
-//! what it does otherwise than S3.
+//! All tests of a binary share one server, which runs on a thread and a runtime of its own. It
+//! stores objects in a file system; [`S3S_FS`](super::known_failures::S3S_FS) lists its deviations
+//! from S3.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -31,7 +31,7 @@ use url::Url;
 use super::requests::Requests;
 
 pub(crate) const ACCESS_KEY_ID: &str = "AKINPROCESS";
-/// With the characters that would be escaped somewhere.
+/// Contains characters that need escaping.
 pub(crate) const SECRET_ACCESS_KEY: &str = "canary/secret+of=the tests";
 pub(crate) const REGION: &str = "us-east-1";
 
@@ -41,18 +41,18 @@ pub(crate) struct Server {
     buckets: Arc<Buckets>,
 }
 
-/// What answers for each bucket, by its name.
+/// The service of each bucket, by its name.
 type Buckets = Mutex<HashMap<String, Served>>;
 
-/// Each bucket has a root of its own, since the server keeps what belongs to all of them in one
-/// directory and reads all of it at times.
+/// Each bucket has a root directory of its own, because the server stores the data of all buckets
+/// in one directory and reads all of it at times.
 #[derive(Clone)]
 struct Served {
     service: S3Service,
     requests: Arc<Requests>,
 }
 
-/// A bucket of a test's own. What is in it ends with this.
+/// A bucket for one test. Dropping it deletes all objects.
 pub(crate) struct Bucket {
     name: String,
     root: TempDir,
@@ -60,7 +60,7 @@ pub(crate) struct Bucket {
 }
 
 impl Server {
-    /// The server, which is started when it is first asked for.
+    /// Returns the server, and starts it for the first call.
     pub(crate) fn get() -> &'static Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(Self::start)
@@ -88,7 +88,7 @@ impl Server {
         format!("http://{}", self.address).parse().unwrap()
     }
 
-    /// A bucket that nobody else knows.
+    /// Creates a bucket that no other test uses.
     pub(crate) fn bucket(&self) -> Bucket {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("bucket-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -108,13 +108,13 @@ impl Bucket {
         &self.name
     }
 
-    /// The requests that concern it.
+    /// Returns the requests for this bucket.
     pub(crate) fn requests(&self) -> &Requests {
         &self.requests
     }
 
-    /// How to reach it. The quirks of MinIO are its own: it looks at no condition of a copy, and
-    /// has no ACLs.
+    /// Returns a builder for drivers of the bucket. The profile of MinIO fits the server: it
+    /// ignores conditions of copies and has no ACLs.
     pub(crate) fn builder(&self) -> S3Builder {
         S3Builder::new(&self.name)
             .quirks(Quirks::Minio)
@@ -132,7 +132,7 @@ impl Bucket {
 }
 
 impl Drop for Bucket {
-    /// A request that is still being answered makes files while they are removed.
+    /// A request in progress may create files while they are removed.
     fn drop(&mut self) {
         lock(&Server::get().buckets).remove(&self.name);
         for _ in 0..1_000 {
@@ -156,39 +156,37 @@ async fn serve(listener: TcpListener, buckets: Arc<Buckets>) {
 }
 
 async fn converse(socket: TcpStream, buckets: Arc<Buckets>) {
-    // Else small answers on a kept connection take 44 ms each.
+    // Without it, a small response on a kept connection takes 44 ms.
     if socket.set_nodelay(true).is_err() {
         return;
     }
     let mut server = hyper::server::conn::http1::Builder::new();
-    // Each piece of user metadata is a header; the usual limit is a hundred.
+    // Each piece of user metadata is a header. The default limit is 100.
     server.max_headers(1000);
-    let answer = service_fn(move |request| {
+    let response = service_fn(move |request| {
         let buckets = Arc::clone(&buckets);
-        async move { Ok::<_, Infallible>(answer(&buckets, request).await) }
+        async move { Ok::<_, Infallible>(response(&buckets, request).await) }
     });
-    // A client that goes away is its own business.
-    let _ = server.serve_connection(TokioIo::new(socket), answer).await;
+    // A client may disconnect at any time.
+    let _ = server.serve_connection(TokioIo::new(socket), response).await;
 }
 
-async fn answer(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::Body> {
+async fn response(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::Body> {
     let bucket = request.uri().path().split('/').nth(1).unwrap_or_default();
     let served = lock(buckets).get(bucket).cloned();
     let Some(Served { service, requests }) = served else { return no_such_bucket() };
     requests.count(&request);
-    // On a task of its own: a client that goes away does not keep the server from finishing what it
-    // has begun.
+    // Runs as a task of its own, so that the server finishes a request whose client disconnects.
     let request = request.map(|body| s3s::Body::http_body(ReadToItsEnd(Some(body))));
-    let answered = tokio::spawn(async move { service.call(request).await });
-    match answered.await {
+    let response = tokio::spawn(async move { service.call(request).await });
+    match response.await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) | Err(_) => status(500, s3s::Body::empty()),
     }
 }
 
-/// The body of a request, which is read to its end even if the service has no use for the rest:
-/// else the connection would be closed while its client still sends, and the answer be lost with
-/// it.
+/// The body of a request, which is read to its end even if the service ignores the rest. Otherwise
+/// the connection would be closed while the client still sends, and the response would be lost.
 struct ReadToItsEnd(Option<Incoming>);
 
 impl Body for ReadToItsEnd {

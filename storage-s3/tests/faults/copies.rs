@@ -1,16 +1,15 @@
-//! Copies over connections that fail: in one request, and by ranges as of an object that is too
-//! large for one.
+//! Copies over failing connections: in one request, and by ranges.
 
 use storage_core::{ErrorKind, Metadata};
 
-use crate::fault_proxy::{Answer, Fault, Gate, Reached};
-use crate::scenes::{ABORT, COMPLETE, CREATE, Scene, always, assert_new, assert_old, once};
-use crate::stage::{PART, Stage, assert_bytes, part_and_a_bit};
+use crate::fault_proxy::{CannedResponse, Fault, Gate, Reached};
+use crate::fixture::{Fixture, PART, assert_bytes, two_parts};
+use crate::scenarios::{ABORT, COMPLETE, CREATE, Scenario, always, assert_new, assert_old, once};
 
 const RANGE: &str = "UploadPartCopy";
 
 fn in_success(code: &str) -> Fault {
-    Fault::Say(Answer { status: 200, ..Answer::error(500, code) })
+    Fault::Respond(CannedResponse { status: 200, ..CannedResponse::error(500, code) })
 }
 
 #[tokio::test]
@@ -19,17 +18,17 @@ async fn a_copy_by_ranges_whose_steps_fail_once_is_completed() {
         [
             once(Fault::Drop),
             once(Fault::Reset),
-            once(Fault::Say(Answer::error(500, "InternalError"))),
+            once(Fault::Respond(CannedResponse::error(500, "InternalError"))),
             once(in_success("InternalError")),
         ]
     };
-    Scene::Copy.each_comes_to(&[CREATE, RANGE, COMPLETE], cases).await;
-    Scene::Copy
-        .each_comes_to(&["HeadObject"], || {
-            [once(Fault::Drop), once(Fault::Say(Answer::new(503, "")))]
+    Scenario::Copy.assert_each_outcome(&[CREATE, RANGE, COMPLETE], cases).await;
+    Scenario::Copy
+        .assert_each_outcome(&["HeadObject"], || {
+            [once(Fault::Drop), once(Fault::Respond(CannedResponse::new(503, "")))]
         })
         .await;
-    Scene::Copy.each_comes_to(&[RANGE, COMPLETE], || [once(Fault::LoseAnswer)]).await;
+    Scenario::Copy.assert_each_outcome(&[RANGE, COMPLETE], || [once(Fault::LoseResponse)]).await;
 }
 
 #[tokio::test]
@@ -38,125 +37,142 @@ async fn a_copy_by_ranges_whose_steps_keep_failing_is_an_error_and_is_aborted() 
         [
             always(Fault::Drop, ErrorKind::Unexpected),
             always(in_success("SlowDown"), ErrorKind::RateLimited),
-            always(Fault::Say(Answer::error(403, "AccessDenied")), ErrorKind::PermissionDenied),
-            always(Fault::Say(Answer::web_page(200)), ErrorKind::Unexpected),
-            always(Fault::Say(Answer::new(200, "")), ErrorKind::Unexpected),
+            always(
+                Fault::Respond(CannedResponse::error(403, "AccessDenied")),
+                ErrorKind::PermissionDenied,
+            ),
+            always(Fault::Respond(CannedResponse::web_page(200)), ErrorKind::Unexpected),
+            always(Fault::Respond(CannedResponse::new(200, "")), ErrorKind::Unexpected),
         ]
     };
-    Scene::Copy.each_comes_to(&[CREATE, RANGE, COMPLETE], cases).await;
+    Scenario::Copy.assert_each_outcome(&[CREATE, RANGE, COMPLETE], cases).await;
 }
 
 #[tokio::test]
-async fn a_copy_whose_source_is_replaced_meanwhile_begins_anew() {
-    let stage = Stage::on(&Scene::Copy.ground());
-    let replaced =
-        stage.proxy.on(RANGE).call(1).then(Fault::Say(Answer::error(412, "PreconditionFailed")));
-    Scene::Copy.play(&stage).await.unwrap();
-    assert_new(&stage).await;
-    assert_eq!((replaced.fired(), stage.proxy.count(CREATE)), (1, 2));
+async fn a_copy_whose_source_is_replaced_meanwhile_starts_again() {
+    let fixture = Fixture::on(&Scenario::Copy.shared());
+    let replaced = fixture
+        .proxy
+        .on(RANGE)
+        .call(1)
+        .then(Fault::Respond(CannedResponse::error(412, "PreconditionFailed")));
+    Scenario::Copy.run(&fixture).await.unwrap();
+    assert_new(&fixture).await;
+    assert_eq!((replaced.fired(), fixture.proxy.count(CREATE)), (1, 2));
 }
 
 #[tokio::test]
-async fn a_copy_whose_source_is_replaced_all_the_time_gives_up() {
-    let stage = Stage::on(&Scene::Copy.ground());
-    let replaced = stage.proxy.on(RANGE).then(Fault::Say(Answer::error(412, "PreconditionFailed")));
-    let error = Scene::Copy.play(&stage).await.unwrap_err();
+async fn a_copy_whose_source_is_replaced_during_every_attempt_fails() {
+    let fixture = Fixture::on(&Scenario::Copy.shared());
+    let replaced = fixture
+        .proxy
+        .on(RANGE)
+        .then(Fault::Respond(CannedResponse::error(412, "PreconditionFailed")));
+    let error = Scenario::Copy.run(&fixture).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     assert!(error.is_retryable());
-    assert_old(&stage).await;
-    assert!(replaced.fired() <= 2 * stage.proxy.count(CREATE) && stage.proxy.count(CREATE) <= 5);
+    assert_old(&fixture).await;
+    assert!(
+        replaced.fired() <= 2 * fixture.proxy.count(CREATE) && fixture.proxy.count(CREATE) <= 5
+    );
 }
 
 #[tokio::test]
 async fn a_copy_by_ranges_that_is_dropped_at_any_step_is_aborted_in_the_background() {
     for operation in [CREATE, RANGE, COMPLETE] {
-        let stage = Stage::on(&Scene::Copy.ground());
-        stage.truth.save("a", "old").await.unwrap();
-        stage.truth.save("source", part_and_a_bit()).await.unwrap();
+        let fixture = Fixture::on(&Scenario::Copy.shared());
+        fixture.truth.save("a", "old").await.unwrap();
+        fixture.truth.save("source", two_parts()).await.unwrap();
         let gate = Gate::new();
-        let held = stage.proxy.on(operation).call(1).then(Fault::Hold(gate.clone()));
+        let held = fixture.proxy.on(operation).call(1).then(Fault::Hold(gate.clone()));
         let copying = tokio::spawn({
-            let storage = stage.storage.clone();
+            let storage = fixture.storage.clone();
             async move { storage.copy("source", "a").metadata(Metadata::new()).await }
         });
-        stage
+        fixture
             .proxy
             .until("the step", move |record| record.count_at(operation, Reached::Held) == 1)
             .await;
         copying.abort();
         assert!(copying.await.unwrap_err().is_cancelled());
         if operation == CREATE {
-            // It is seen through, so that the upload's name is known.
+            // The creation completes, so that the id of the upload is known.
             gate.open();
         }
-        stage.proxy.until("its abort", |record| record.aborted_uploads().len() == 1).await;
-        assert_old(&stage).await;
+        fixture.proxy.until("its abort", |record| record.aborted_uploads().len() == 1).await;
+        assert_old(&fixture).await;
         held.assert_fired();
-        assert!(stage.proxy.count(ABORT) > 0);
+        assert!(fixture.proxy.count(ABORT) > 0);
     }
 }
 
-/// A small object, its copy's place taken by another one.
-async fn small() -> Stage {
-    let stage = Stage::new();
-    stage.truth.save("source", "new").await.unwrap();
-    stage.truth.save("a", "old").await.unwrap();
-    stage
+/// Returns a fixture with a small object and an object at the destination.
+async fn small() -> Fixture {
+    let fixture = Fixture::new();
+    fixture.truth.save("source", "new").await.unwrap();
+    fixture.truth.save("a", "old").await.unwrap();
+    fixture
 }
 
 #[tokio::test]
-async fn an_error_inside_an_answer_of_success_to_a_copy_is_one() {
-    let stage = small().await;
-    let once = stage.proxy.on("CopyObject").call(1).then(in_success("InternalError"));
-    stage.storage.copy("source", "a").await.unwrap();
-    assert_bytes(&stage.found("a").await.unwrap(), b"new");
+async fn an_error_in_a_response_of_success_fails_the_copy() {
+    let fixture = small().await;
+    let once = fixture.proxy.on("CopyObject").call(1).then(in_success("InternalError"));
+    fixture.storage.copy("source", "a").await.unwrap();
+    assert_bytes(&fixture.found("a").await.unwrap(), b"new");
     assert_eq!(once.fired(), 1);
 
-    let stage = small().await;
-    let always = stage.proxy.on("CopyObject").then(in_success("AccessDenied"));
+    let fixture = small().await;
+    let always = fixture.proxy.on("CopyObject").then(in_success("AccessDenied"));
     assert_eq!(
-        stage.storage.copy("source", "a").await.unwrap_err().kind(),
+        fixture.storage.copy("source", "a").await.unwrap_err().kind(),
         ErrorKind::PermissionDenied
     );
-    assert_bytes(&stage.found("a").await.unwrap(), b"old");
+    assert_bytes(&fixture.found("a").await.unwrap(), b"old");
     assert_eq!(always.fired(), 1);
 }
 
 #[tokio::test]
-async fn what_is_no_answer_of_s3_is_not_taken_for_a_copy() {
-    for answer in
-        [Answer::web_page(200), Answer::new(200, ""), Answer::new(200, "<ListBucketResult/>")]
-    {
-        let stage = small().await;
-        let wrong = stage.proxy.on("CopyObject").then(Fault::Say(answer));
+async fn a_response_that_is_not_from_s3_fails_the_copy() {
+    for response in [
+        CannedResponse::web_page(200),
+        CannedResponse::new(200, ""),
+        CannedResponse::new(200, "<ListBucketResult/>"),
+    ] {
+        let fixture = small().await;
+        let wrong = fixture.proxy.on("CopyObject").then(Fault::Respond(response));
         assert_eq!(
-            stage.storage.copy("source", "a").await.unwrap_err().kind(),
+            fixture.storage.copy("source", "a").await.unwrap_err().kind(),
             ErrorKind::Unexpected
         );
-        assert_bytes(&stage.found("a").await.unwrap(), b"old");
+        assert_bytes(&fixture.found("a").await.unwrap(), b"old");
         assert_eq!(wrong.fired(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_copy_that_the_service_finds_too_large_is_done_by_ranges() {
-    let stage = Stage::with(|builder| builder.largest_copy(PART));
-    stage.truth.save("source", part_and_a_bit()).await.unwrap();
-    let refused =
-        stage.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
-    stage.storage.copy("source", "a").await.unwrap();
-    assert_new(&stage).await;
-    assert_eq!((refused.fired(), stage.proxy.count(RANGE)), (1, 2));
+async fn a_copy_that_is_too_large_for_the_service_is_done_by_ranges() {
+    let fixture = Fixture::with(|builder| builder.largest_copy(PART));
+    fixture.truth.save("source", two_parts()).await.unwrap();
+    let refused = fixture
+        .proxy
+        .on("CopyObject")
+        .then(Fault::Respond(CannedResponse::error(400, "InvalidRequest")));
+    fixture.storage.copy("source", "a").await.unwrap();
+    assert_new(&fixture).await;
+    assert_eq!((refused.fired(), fixture.proxy.count(RANGE)), (1, 2));
 }
 
 #[tokio::test]
-async fn a_copy_that_is_refused_for_another_reason_than_its_size_is_that_error() {
-    let stage = small().await;
-    let refused =
-        stage.proxy.on("CopyObject").then(Fault::Say(Answer::error(400, "InvalidRequest")));
-    let error = stage.storage.copy("source", "a").await.unwrap_err();
+async fn a_copy_that_is_refused_for_another_reason_fails_with_that_error() {
+    let fixture = small().await;
+    let refused = fixture
+        .proxy
+        .on("CopyObject")
+        .then(Fault::Respond(CannedResponse::error(400, "InvalidRequest")));
+    let error = fixture.storage.copy("source", "a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected);
     assert!(error.message().contains("InvalidRequest"), "{error}");
-    assert_eq!((refused.fired(), stage.proxy.count(CREATE)), (1, 0));
-    assert_bytes(&stage.found("a").await.unwrap(), b"old");
+    assert_eq!((refused.fired(), fixture.proxy.count(CREATE)), (1, 0));
+    assert_bytes(&fixture.found("a").await.unwrap(), b"old");
 }

@@ -1,31 +1,31 @@
-//! Many deletions in one request: each key has its own answer, and what is called gone is gone.
+//! Bulk deletes: each key has its own result, and a key that is reported as deleted is deleted.
 
 use futures_util::{StreamExt, stream};
 use storage_core::{ErrorKind, Result};
 
-use crate::fault_proxy::{Answer, Fault, Reached};
-use crate::stage::Stage;
+use crate::fault_proxy::{CannedResponse, Fault, Reached};
+use crate::fixture::Fixture;
 
 const MANY: &str = "DeleteObjects";
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
-async fn three() -> Stage {
-    let stage = Stage::new();
+async fn three() -> Fixture {
+    let fixture = Fixture::new();
     for key in KEYS {
-        stage.truth.save(key, key).await.unwrap();
+        fixture.truth.save(key, key).await.unwrap();
     }
-    stage
+    fixture
 }
 
-async fn delete_many(stage: &Stage) -> Vec<Result<String>> {
-    let answers = stage.storage.delete_many(stream::iter(KEYS));
-    answers.map(|answer| answer.map(|key| key.to_string())).collect().await
+async fn delete_many(fixture: &Fixture) -> Vec<Result<String>> {
+    let responses = fixture.storage.delete_many(stream::iter(KEYS));
+    responses.map(|response| response.map(|key| key.to_string())).collect().await
 }
 
-async fn left(stage: &Stage) -> Vec<&'static str> {
+async fn left(fixture: &Fixture) -> Vec<&'static str> {
     let mut left = Vec::new();
     for key in KEYS {
-        if stage.truth.exists(key).await.unwrap() {
+        if fixture.truth.exists(key).await.unwrap() {
             left.push(key);
         }
     }
@@ -33,16 +33,17 @@ async fn left(stage: &Stage) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_deleted_does_not_keep_the_others() {
-    let stage = three().await;
-    let failing = stage.proxy.on(MANY).then(Fault::SayInstead(Answer::new(
+async fn a_key_that_cannot_be_deleted_does_not_prevent_the_others() {
+    let fixture = three().await;
+    let failing = fixture.proxy.on(MANY).then(Fault::ReplaceResponse(CannedResponse::new(
         200,
-        "<DeleteResult><Error><Key>stage-0000/b</Key><Code>AccessDenied</Code><Message>no</Message></Error>\
-         <Error><Key>stage-0000/c</Key><Code>InternalError</Code><Message>once more</Message></Error></DeleteResult>",
+        "<DeleteResult><Error><Key>fixture-0000/b</Key><Code>AccessDenied</Code><Message>no</Message></Error>\
+         <Error><Key>fixture-0000/c</Key><Code>InternalError</Code><Message>once more</Message></Error></DeleteResult>",
     )));
-    let answers = delete_many(&stage).await;
-    assert_eq!(answers[0].as_deref().unwrap(), "a");
-    let errors: Vec<_> = answers[1..].iter().map(|answer| answer.as_ref().unwrap_err()).collect();
+    let responses = delete_many(&fixture).await;
+    assert_eq!(responses[0].as_deref().unwrap(), "a");
+    let errors: Vec<_> =
+        responses[1..].iter().map(|response| response.as_ref().unwrap_err()).collect();
     assert_eq!(
         errors.iter().map(|error| error.kind()).collect::<Vec<_>>(),
         [ErrorKind::PermissionDenied, ErrorKind::Unexpected]
@@ -53,56 +54,56 @@ async fn a_key_that_cannot_be_deleted_does_not_keep_the_others() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_of_s3_is_not_taken_for_deleted() {
-    let answers = [
-        Answer::web_page(200),
-        Answer::new(200, ""),
-        Answer::new(200, "<DeleteResult><Error>"),
-        Answer::new(200, "<ListBucketResult/>"),
+async fn a_response_that_is_not_from_s3_fails_the_deletion() {
+    let responses = [
+        CannedResponse::web_page(200),
+        CannedResponse::new(200, ""),
+        CannedResponse::new(200, "<DeleteResult><Error>"),
+        CannedResponse::new(200, "<ListBucketResult/>"),
     ];
-    for answer in answers {
-        let stage = three().await;
-        let wrong = stage.proxy.on(MANY).then(Fault::Say(answer));
-        for answer in delete_many(&stage).await {
-            assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unexpected);
+    for response in responses {
+        let fixture = three().await;
+        let wrong = fixture.proxy.on(MANY).then(Fault::Respond(response));
+        for response in delete_many(&fixture).await {
+            assert_eq!(response.unwrap_err().kind(), ErrorKind::Unexpected);
         }
-        assert_eq!(left(&stage).await, KEYS);
+        assert_eq!(left(&fixture).await, KEYS);
         assert_eq!(wrong.fired(), 1);
     }
 }
 
 #[tokio::test]
-async fn an_error_inside_an_answer_of_success_is_every_keys() {
-    let stage = three().await;
-    let denied = stage
-        .proxy
-        .on(MANY)
-        .then(Fault::Say(Answer { status: 200, ..Answer::error(403, "AccessDenied") }));
-    for answer in delete_many(&stage).await {
-        assert_eq!(answer.unwrap_err().kind(), ErrorKind::PermissionDenied);
+async fn an_error_in_a_response_of_success_applies_to_every_key() {
+    let fixture = three().await;
+    let denied = fixture.proxy.on(MANY).then(Fault::Respond(CannedResponse {
+        status: 200,
+        ..CannedResponse::error(403, "AccessDenied")
+    }));
+    for response in delete_many(&fixture).await {
+        assert_eq!(response.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
-    assert_eq!((left(&stage).await.len(), denied.fired()), (3, 1));
+    assert_eq!((left(&fixture).await.len(), denied.fired()), (3, 1));
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_asked_for_again() {
-    let stage = three().await;
-    let broken = stage.proxy.on(MANY).call(1).then(Fault::Truncate(10));
-    assert!(delete_many(&stage).await.iter().all(Result::is_ok));
-    assert!(left(&stage).await.is_empty());
-    assert_eq!((broken.fired(), stage.proxy.count(MANY)), (1, 2));
+async fn a_bulk_delete_whose_response_breaks_off_is_repeated() {
+    let fixture = three().await;
+    let broken = fixture.proxy.on(MANY).call(1).then(Fault::Truncate(10));
+    assert!(delete_many(&fixture).await.iter().all(Result::is_ok));
+    assert!(left(&fixture).await.is_empty());
+    assert_eq!((broken.fired(), fixture.proxy.count(MANY)), (1, 2));
 }
 
 #[tokio::test]
-async fn deletions_that_are_dropped_take_their_request_along() {
-    let stage = three().await;
-    let held = stage.proxy.on(MANY).then(Fault::Stall);
+async fn dropping_a_deletion_cancels_its_request() {
+    let fixture = three().await;
+    let held = fixture.proxy.on(MANY).then(Fault::Stall);
     let deleting = tokio::spawn({
-        let deletions = stage.storage.delete_many(stream::iter(KEYS));
+        let deletions = fixture.storage.delete_many(stream::iter(KEYS));
         deletions.collect::<Vec<_>>()
     });
-    stage.proxy.until("the request", |record| record.count_at(MANY, Reached::Held) == 1).await;
+    fixture.proxy.until("the request", |record| record.count_at(MANY, Reached::Held) == 1).await;
     deleting.abort();
-    stage.proxy.until("its end", |record| record.count_at(MANY, Reached::Abandoned) == 1).await;
-    assert_eq!((held.fired(), left(&stage).await.len()), (1, 3));
+    fixture.proxy.until("its end", |record| record.count_at(MANY, Reached::Abandoned) == 1).await;
+    assert_eq!((held.fired(), left(&fixture).await.len()), (1, 3));
 }

@@ -1,136 +1,173 @@
-//! [`faults`]: all that can go wrong with one request, and what has to come of it.
+//! [`faults`]: the faults of one request, each with its expected outcome.
 
 use bytes::Bytes;
 use storage_core::ErrorKind;
 
-use crate::fault_proxy::{Answer, Fault};
+use crate::fault_proxy::{CannedResponse, Fault};
 
-/// A fault, and what has to come of it.
+/// A fault and its expected outcome.
 #[derive(Debug, Clone)]
-pub(crate) struct Row {
+pub(crate) struct FaultCase {
     pub(crate) name: &'static str,
     pub(crate) fault: Fault,
-    pub(crate) verdict: Verdict,
-    /// The kind of the error, if it is one that stays.
+    pub(crate) outcome: Outcome,
+    /// The kind of the error if the fault persists.
     pub(crate) kind: ErrorKind,
 }
 
-/// Whether the request is to be sent again.
+/// Whether the driver repeats the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It is, and if the fault comes to pass but once, the verb succeeds.
-    Passes,
-    /// It is not: the first answer is final.
+pub(crate) enum Outcome {
+    /// It does. If the fault occurs once, the verb succeeds.
+    Retried,
+    /// It does not: the first response is final.
     Final,
-    /// There is nothing wrong.
+    /// Nothing is wrong.
     Harmless,
 }
 
-/// All faults of a request that may be repeated. The answer to a HEAD has no document, which leaves
-/// its status alone to go by.
-pub(crate) fn faults(is_head: bool) -> Vec<Row> {
+/// Returns all faults of a request that may be repeated. The response to a HEAD has no document, so
+/// that only its status counts.
+pub(crate) fn faults(is_head: bool) -> Vec<FaultCase> {
     use ErrorKind::{
         InvalidConfig, PermissionDenied, RateLimited, StorageFull, Timeout, Unauthenticated,
         Unexpected,
     };
-    use Verdict::{Final, Harmless, Passes};
+    use Outcome::{Final, Harmless, Retried};
     let unknown = if is_head { PermissionDenied } else { Unauthenticated };
-    let mut rows = vec![
-        row("a connection that closes", Fault::Drop, Passes, Unexpected),
-        row("a connection that is reset", Fault::Reset, Passes, Unexpected),
-        row("a lost answer", Fault::LoseAnswer, Passes, Unexpected),
-        row("an answer lost by a reset", Fault::ResetAnswer, Passes, Unexpected),
-        row(
+    let mut cases = vec![
+        case("a connection that closes", Fault::Drop, Retried, Unexpected),
+        case("a connection that is reset", Fault::Reset, Retried, Unexpected),
+        case("a lost response", Fault::LoseResponse, Retried, Unexpected),
+        case("an response lost by a reset", Fault::ResetAfterRequest, Retried, Unexpected),
+        case(
             "half a head",
-            Fault::Babble(Bytes::from_static(b"HTTP/1.1 200 O")),
-            Passes,
+            Fault::SendBytes(Bytes::from_static(b"HTTP/1.1 200 O")),
+            Retried,
             Unexpected,
         ),
-        row(
+        case(
             "no HTTP",
-            Fault::Babble(Bytes::from_static(b"SSH-2.0-OpenSSH_9.6\r\n")),
-            Passes,
+            Fault::SendBytes(Bytes::from_static(b"SSH-2.0-OpenSSH_9.6\r\n")),
+            Retried,
             Unexpected,
         ),
-        row("a head without an end", Fault::Babble(endless_head()), Passes, Unexpected),
-        said("an internal error", Answer::error(500, "InternalError"), Passes, Unexpected),
-        row(
+        case("a head without an end", Fault::SendBytes(endless_head()), Retried, Unexpected),
+        response(
+            "an internal error",
+            CannedResponse::error(500, "InternalError"),
+            Retried,
+            Unexpected,
+        ),
+        case(
             "an internal error afterwards",
-            Fault::SayInstead(Answer::error(500, "InternalError")),
-            Passes,
+            Fault::ReplaceResponse(CannedResponse::error(500, "InternalError")),
+            Retried,
             Unexpected,
         ),
-        said(
+        response(
             "a slow-down",
-            Answer::error(503, "SlowDown").header("retry-after", "0"),
-            Passes,
+            CannedResponse::error(503, "SlowDown").header("retry-after", "0"),
+            Retried,
             RateLimited,
         ),
-        said("a bare 503", Answer::new(503, ""), Passes, RateLimited),
-        said("a 429", Answer::error(429, "TooManyRequests"), Passes, RateLimited),
-        said("a gateway without a server", Answer::web_page(502), Passes, Unexpected),
-        said("a gateway that has waited in vain", Answer::web_page(504), Passes, Timeout),
-        row("a head that comes byte by byte", Fault::Trickle, Harmless, Unexpected),
-        said("an expired token", Answer::error(403, "ExpiredToken"), Final, unknown),
-        said("a clock that is off", Answer::error(403, "RequestTimeTooSkewed"), Final, unknown),
-        said("a wrong signature", Answer::error(403, "SignatureDoesNotMatch"), Final, unknown),
-        said("a denial", Answer::error(403, "AccessDenied"), Final, PermissionDenied),
-        said(
+        response("a bare 503", CannedResponse::new(503, ""), Retried, RateLimited),
+        response("a 429", CannedResponse::error(429, "TooManyRequests"), Retried, RateLimited),
+        response("a gateway without a server", CannedResponse::web_page(502), Retried, Unexpected),
+        response("a gateway timeout", CannedResponse::web_page(504), Retried, Timeout),
+        case("a head that comes byte by byte", Fault::Trickle, Harmless, Unexpected),
+        response("an expired token", CannedResponse::error(403, "ExpiredToken"), Final, unknown),
+        response(
+            "a clock that is off",
+            CannedResponse::error(403, "RequestTimeTooSkewed"),
+            Final,
+            unknown,
+        ),
+        response(
+            "a wrong signature",
+            CannedResponse::error(403, "SignatureDoesNotMatch"),
+            Final,
+            unknown,
+        ),
+        response("a denial", CannedResponse::error(403, "AccessDenied"), Final, PermissionDenied),
+        response(
             "a denial that does not end",
-            Answer::new(403, endless_document()),
+            CannedResponse::new(403, endless_document()),
             Final,
             PermissionDenied,
         ),
-        said(
+        response(
             "another region, as a redirection",
-            Answer::error(301, "PermanentRedirect"),
+            CannedResponse::error(301, "PermanentRedirect"),
             Final,
             InvalidConfig,
         ),
-        said("another region, as a mistake", other_region(), Final, InvalidConfig),
-        said("a redirection", redirection(), Final, InvalidConfig),
-        said("a full service", Answer::error(507, "InsufficientStorage"), Final, StorageFull),
-        said(
+        response("another region, as a mistake", other_region(), Final, InvalidConfig),
+        response("a redirection", redirection(), Final, InvalidConfig),
+        response(
+            "a full service",
+            CannedResponse::error(507, "InsufficientStorage"),
+            Final,
+            StorageFull,
+        ),
+        response(
             "a verb that is not known",
-            Answer::error(501, "NotImplemented"),
+            CannedResponse::error(501, "NotImplemented"),
             Final,
             ErrorKind::Unsupported,
         ),
-        said("a status that nobody knows", Answer::new(418, ""), Final, Unexpected),
+        response("an unknown status", CannedResponse::new(418, ""), Final, Unexpected),
     ];
     if !is_head {
-        rows.extend([
-            said(
+        cases.extend([
+            response(
                 "a body that came too slowly",
-                Answer::error(400, "RequestTimeout"),
-                Passes,
+                CannedResponse::error(400, "RequestTimeout"),
+                Retried,
                 Timeout,
             ),
-            said("an unknown bucket", Answer::error(404, "NoSuchBucket"), Final, InvalidConfig),
-            said("a web page that is not there", Answer::web_page(404), Final, Unexpected),
+            response(
+                "an unknown bucket",
+                CannedResponse::error(404, "NoSuchBucket"),
+                Final,
+                InvalidConfig,
+            ),
+            response(
+                "a web page that is not there",
+                CannedResponse::web_page(404),
+                Final,
+                Unexpected,
+            ),
         ]);
     }
-    rows
+    cases
 }
 
-fn row(name: &'static str, fault: Fault, verdict: Verdict, kind: ErrorKind) -> Row {
-    Row { name, fault, verdict, kind }
+fn case(name: &'static str, fault: Fault, outcome: Outcome, kind: ErrorKind) -> FaultCase {
+    FaultCase { name, fault, outcome, kind }
 }
 
-fn said(name: &'static str, answer: Answer, verdict: Verdict, kind: ErrorKind) -> Row {
-    row(name, Fault::Say(answer), verdict, kind)
+fn response(
+    name: &'static str,
+    response: CannedResponse,
+    outcome: Outcome,
+    kind: ErrorKind,
+) -> FaultCase {
+    case(name, Fault::Respond(response), outcome, kind)
 }
 
-fn other_region() -> Answer {
-    Answer::error(400, "AuthorizationHeaderMalformed").header("x-amz-bucket-region", "eu-west-1")
+fn other_region() -> CannedResponse {
+    CannedResponse::error(400, "AuthorizationHeaderMalformed")
+        .header("x-amz-bucket-region", "eu-west-1")
 }
 
-/// To nowhere: whoever follows it finds nothing.
-fn redirection() -> Answer {
-    Answer::error(307, "TemporaryRedirect").header("location", "http://127.0.0.1:9/elsewhere")
+/// Redirects to a URL without an object.
+fn redirection() -> CannedResponse {
+    CannedResponse::error(307, "TemporaryRedirect")
+        .header("location", "http://127.0.0.1:9/elsewhere")
 }
 
-/// Longer than anybody reads.
+/// Longer than any client reads.
 fn endless_document() -> Bytes {
     let mut document = b"<Error><Code>AccessDenied</Code><Message>".to_vec();
     document.resize(1_000_000, b'x');

@@ -1,5 +1,5 @@
-//! Listings of several pages, over connections that fail: no name twice, none left out, and no end
-//! that is none.
+//! Listings of several pages over failing connections: no name twice, no name missing, and no early
+//! end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,22 +9,24 @@ use futures_util::future::join_all;
 use storage_core::{Entries, Entry, Error, ErrorKind, Storage};
 use storage_s3::{Quirks, S3Builder};
 
-use crate::fault_proxy::{Answer, Asked, Fault, Front, Gate, Planned, Proxy, Reached};
-use crate::faults::{Row, Verdict, faults};
-use crate::stage::{ATTEMPTS, in_time};
+use crate::fault_proxy::{
+    CannedResponse, Fault, Front, Gate, PlannedFault, Proxy, Reached, RecordedRequest,
+};
+use crate::faults::{FaultCase, Outcome, faults};
+use crate::fixture::{ATTEMPTS, within_timeout};
 
 const LIST: &str = "ListObjectsV2";
 const ALL: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// A service of few words, which lists six keys on three pages.
+/// A scripted service that lists six keys on three pages.
 struct Listed {
     proxy: Proxy,
     storage: Storage,
-    /// What it says in place of its pages.
-    instead: Option<Planned>,
+    /// The fault that replaces its pages.
+    instead: Option<PlannedFault>,
 }
 
-/// Such services, as many as are wanted, each below a prefix of its own.
+/// Several such services, each below a prefix of its own.
 struct Services {
     front: Arc<Front>,
     storage: Storage,
@@ -33,10 +35,10 @@ struct Services {
 
 impl Services {
     fn new() -> Self {
-        let front = Front::scripted(|asked| match token(asked) {
-            None => page(asked, &ALL[..2], Some("2")),
-            Some("2") => page(asked, &ALL[2..4], Some("3")),
-            Some(_) => page(asked, &ALL[4..], None),
+        let front = Front::scripted(|request| match token(request) {
+            None => page(request, &ALL[..2], Some("2")),
+            Some("2") => page(request, &ALL[2..4], Some("3")),
+            Some(_) => page(request, &ALL[4..], None),
         });
         let builder = S3Builder::new("bucket")
             .quirks(Quirks::None)
@@ -58,25 +60,25 @@ impl Listed {
         Services::new().another()
     }
 
-    /// Plans what becomes of the second page.
-    fn on_second(&self, calls: usize, fault: Fault) -> Planned {
-        self.proxy.on(LIST).only(|asked| token(asked) == Some("2")).calls(1..=calls).then(fault)
+    /// Plans a fault of the second page.
+    fn on_second(&self, calls: usize, fault: Fault) -> PlannedFault {
+        self.proxy.on(LIST).only(|request| token(request) == Some("2")).calls(1..=calls).then(fault)
     }
 
-    /// Answers one page, always the same.
-    fn always(mut self, answer: Answer) -> Self {
-        self.instead = Some(self.proxy.on(LIST).then(Fault::Say(answer)));
+    /// Responds with the same page always.
+    fn always(mut self, response: CannedResponse) -> Self {
+        self.instead = Some(self.proxy.on(LIST).then(Fault::Respond(response)));
         self
     }
 
     async fn names(&self) -> (Vec<String>, Option<Error>) {
         let names = names(self.storage.list("").entries()).await;
-        self.instead.iter().for_each(Planned::assert_fired);
+        self.instead.iter().for_each(PlannedFault::assert_fired);
         names
     }
 }
 
-/// The names up to the end, and the error that is the end, if one is.
+/// Returns the names up to the end, and the error that ended the listing.
 async fn names(mut entries: Entries) -> (Vec<String>, Option<Error>) {
     let mut names = Vec::new();
     while let Some(entry) = entries.next().await {
@@ -91,18 +93,18 @@ async fn names(mut entries: Entries) -> (Vec<String>, Option<Error>) {
     (names, None)
 }
 
-fn token(asked: &Asked) -> Option<&str> {
-    asked.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("continuation-token="))
+fn token(request: &RecordedRequest) -> Option<&str> {
+    request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("continuation-token="))
 }
 
-/// A page of keys below the prefix that was asked for.
-fn page(asked: &Asked, keys: &[&str], next: Option<&str>) -> Answer {
-    let query = asked.uri().query().unwrap_or_default();
+/// Returns a page of keys below the requested prefix.
+fn page(request: &RecordedRequest, keys: &[&str], next: Option<&str>) -> CannedResponse {
+    let query = request.uri().query().unwrap_or_default();
     let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
     page_below(&prefix.replace("%2F", "/"), keys, next)
 }
 
-fn page_below(prefix: &str, keys: &[&str], next: Option<&str>) -> Answer {
+fn page_below(prefix: &str, keys: &[&str], next: Option<&str>) -> CannedResponse {
     let contents: String = keys
         .iter()
         .map(|key| format!("<Contents><Key>{prefix}{key}</Key><Size>1</Size></Contents>"))
@@ -111,15 +113,15 @@ fn page_below(prefix: &str, keys: &[&str], next: Option<&str>) -> Answer {
         || "<IsTruncated>false</IsTruncated>".to_owned(),
         |next| format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{next}</NextContinuationToken>"),
     );
-    Answer::new(200, format!("<ListBucketResult>{next}{contents}</ListBucketResult>"))
+    CannedResponse::new(200, format!("<ListBucketResult>{next}{contents}</ListBucketResult>"))
 }
 
-/// With a fault of the second page, once or for good.
-async fn second_page_meets(listed: Listed, row: Row, calls: usize) {
-    let Row { name, fault, verdict, kind } = row;
+/// Runs a listing with a fault of the second page, once or always.
+async fn second_page_meets(listed: Listed, case: FaultCase, calls: usize) {
+    let FaultCase { name, fault, outcome, kind } = case;
     let planned = listed.on_second(calls, fault);
     let (names, error) = listed.names().await;
-    if verdict == Verdict::Harmless || (verdict == Verdict::Passes && calls == 1) {
+    if outcome == Outcome::Harmless || (outcome == Outcome::Retried && calls == 1) {
         assert_eq!(
             (names, error.map(|error| error.kind())),
             (ALL.map(str::to_owned).to_vec(), None),
@@ -129,25 +131,25 @@ async fn second_page_meets(listed: Listed, row: Row, calls: usize) {
         assert_eq!(names, &ALL[..2], "{name}");
         assert_eq!(error.unwrap().kind(), kind, "{name}");
     }
-    let most = if verdict == Verdict::Passes { calls.min(ATTEMPTS) } else { 1 };
+    let most = if outcome == Outcome::Retried { calls.min(ATTEMPTS) } else { 1 };
     assert_eq!(planned.fired(), most, "{name}");
 }
 
 #[tokio::test]
-async fn a_later_page_survives_or_says_each_fault() {
+async fn a_later_page_survives_or_reports_each_fault() {
     let services = Services::new();
     let mut cases = Vec::new();
-    for row in faults(false) {
-        if row.verdict == Verdict::Passes {
-            cases.push(second_page_meets(services.another(), row.clone(), 1));
+    for case in faults(false) {
+        if case.outcome == Outcome::Retried {
+            cases.push(second_page_meets(services.another(), case.clone(), 1));
         }
-        cases.push(second_page_meets(services.another(), row, usize::MAX));
+        cases.push(second_page_meets(services.another(), case, usize::MAX));
     }
     join_all(cases).await;
 }
 
 #[tokio::test]
-async fn a_page_that_breaks_off_is_asked_for_again() {
+async fn a_page_that_breaks_off_is_requested_again() {
     for len in [0, 1, 100] {
         let listed = Listed::new();
         let broken = listed.on_second(1, Fault::Truncate(len));
@@ -157,7 +159,7 @@ async fn a_page_that_breaks_off_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_page_that_comes_byte_by_byte_is_read() {
+async fn a_page_that_arrives_byte_by_byte_is_read() {
     let listed = Listed::new();
     let slow = listed.on_second(1, Fault::Trickle);
     assert_eq!(listed.names().await.0, ALL);
@@ -165,31 +167,32 @@ async fn a_page_that_comes_byte_by_byte_is_read() {
 }
 
 #[tokio::test]
-async fn what_is_no_page_is_not_taken_for_an_empty_one() {
+async fn a_response_that_is_not_a_page_does_not_count_as_an_empty_one() {
     let services = Services::new();
     let whole = page_below("", &ALL, None);
     let half = whole.body.slice(..whole.body.len() / 2);
     let pages = [
-        Answer::web_page(200),
-        Answer::new(200, ""),
-        Answer::new(200, "{}"),
-        Answer::new(200, half),
-        Answer::new(200, "<ListAllMyBucketsResult/>"),
-        Answer::new(200, &b"\xff\xfe"[..]),
-        Answer::new(204, ""),
+        CannedResponse::web_page(200),
+        CannedResponse::new(200, ""),
+        CannedResponse::new(200, "{}"),
+        CannedResponse::new(200, half),
+        CannedResponse::new(200, "<ListAllMyBucketsResult/>"),
+        CannedResponse::new(200, &b"\xff\xfe"[..]),
+        CannedResponse::new(204, ""),
     ];
-    for answer in pages {
-        let body = answer.body.clone();
-        let (names, error) = services.another().always(answer).names().await;
+    for response in pages {
+        let body = response.body.clone();
+        let (names, error) = services.another().always(response).names().await;
         assert!(names.is_empty(), "{body:?}: {names:?}");
         assert_eq!(error.unwrap().kind(), ErrorKind::Unexpected, "{body:?}");
     }
 }
 
 #[tokio::test]
-async fn an_error_in_place_of_a_page_is_one_whatever_the_status_says() {
+async fn an_error_in_place_of_a_page_fails_the_listing_whatever_the_status() {
     let listed = Listed::new();
-    let error = |code| Fault::Say(Answer { status: 200, ..Answer::error(500, code) });
+    let error =
+        |code| Fault::Respond(CannedResponse { status: 200, ..CannedResponse::error(500, code) });
     let once = listed.on_second(1, error("InternalError"));
     assert_eq!(listed.names().await.0, ALL);
     once.assert_fired();
@@ -202,46 +205,51 @@ async fn an_error_in_place_of_a_page_is_one_whatever_the_status_says() {
 }
 
 #[tokio::test]
-async fn a_listing_that_would_never_end_is_an_error() {
-    // Page upon page the same.
+async fn a_listing_that_repeats_its_token_is_an_error() {
+    // Every page is the same.
     let circle = page_below("", &[], Some("2"));
-    // A page that says that there are more, but not where.
-    let nowhere =
-        Answer::new(200, "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>");
-    // Far more than a thousand keys take.
-    let endless = Answer::new(200, vec![b' '; 17 * 1024 * 1024]);
-    for answer in [circle, nowhere, endless] {
-        let listed = Listed::new().always(answer);
-        let (names, error) = in_time(listed.names()).await;
+    // A truncated page without a token.
+    let nowhere = CannedResponse::new(
+        200,
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+    );
+    // More bytes than a page of a thousand keys has.
+    let endless = CannedResponse::new(200, vec![b' '; 17 * 1024 * 1024]);
+    for response in [circle, nowhere, endless] {
+        let listed = Listed::new().always(response);
+        let (names, error) = within_timeout(listed.names()).await;
         assert_eq!((names.len(), error.unwrap().kind()), (0, ErrorKind::Unexpected));
         assert!(listed.proxy.count(LIST) <= 2, "{} requests", listed.proxy.count(LIST));
     }
 }
 
-/// Of the request that asks for a page, what is to be continued.
-fn after(asked: &Asked) -> usize {
-    token(asked).map_or(0, |token| token.parse().unwrap())
+/// Returns the page number that a request asks for.
+fn after(request: &RecordedRequest) -> usize {
+    token(request).map_or(0, |token| token.parse().unwrap())
 }
 
-/// A listing on a service of few words, with all requests that it takes.
+/// Runs a listing on a scripted service and returns all its requests.
 async fn listing_on(
-    script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    script: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
 ) -> (Vec<String>, Option<Error>, usize) {
     let proxy = Proxy::scripted(script);
     let builder =
         S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     let storage = Storage::new(builder.anonymous(true).build().unwrap());
-    let (names, error) = in_time(names(storage.list("").start_after("a").entries())).await;
+    let (names, error) = within_timeout(names(storage.list("").start_after("a").entries())).await;
     (names, error, proxy.count(LIST))
 }
 
 #[tokio::test]
-async fn a_listing_of_pages_without_a_new_name_comes_to_an_end() {
-    let counting = |asked: &Asked| page_below("", &[], Some(&(after(asked) + 1).to_string()));
-    let alternating =
-        |asked: &Asked| page_below("", &[], Some(if after(asked) == 1 { "2" } else { "1" }));
-    // What is not after the beginning is nothing new.
-    let before = |asked: &Asked| page_below("", &["a"], Some(&(after(asked) + 1).to_string()));
+async fn a_listing_of_pages_without_a_new_name_fails() {
+    let counting =
+        |request: &RecordedRequest| page_below("", &[], Some(&(after(request) + 1).to_string()));
+    let alternating = |request: &RecordedRequest| {
+        page_below("", &[], Some(if after(request) == 1 { "2" } else { "1" }))
+    };
+    // A name that is not after the first page is not new.
+    let before =
+        |request: &RecordedRequest| page_below("", &["a"], Some(&(after(request) + 1).to_string()));
     for script in [counting, alternating, before] {
         let (names, error, requests) = listing_on(script).await;
         let error = error.unwrap();
@@ -249,22 +257,22 @@ async fn a_listing_of_pages_without_a_new_name_comes_to_an_end() {
             (names.len(), error.kind(), error.is_retryable()),
             (0, ErrorKind::Unexpected, false)
         );
-        assert!(error.message().contains("100 pages"), "{error}");
+        assert!(error.message().contains("100 consecutive pages"), "{error}");
         assert!((100..=101).contains(&requests), "{requests} requests");
     }
 }
 
 #[tokio::test]
-async fn names_that_are_not_utf_8_and_come_again_are_an_error() {
-    let page = |asked: &Asked| {
-        let next = if after(asked) == 1 { "2" } else { "1" };
+async fn repeated_names_that_are_not_utf_8_are_an_error() {
+    let page = |request: &RecordedRequest| {
+        let next = if after(request) == 1 { "2" } else { "1" };
         let document = format!(
             "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
              <NextContinuationToken>{next}</NextContinuationToken>\
              <Contents><Key>%FE</Key><Size>1</Size></Contents><Contents><Key>%FF</Key><Size>1</Size></Contents>\
              </ListBucketResult>"
         );
-        Answer::new(200, document)
+        CannedResponse::new(200, document)
     };
     let proxy = Proxy::scripted(page);
     let builder =
@@ -280,8 +288,8 @@ async fn names_that_are_not_utf_8_and_come_again_are_an_error() {
 }
 
 #[tokio::test]
-async fn empty_pages_between_names_are_passed_over() {
-    let script = |asked: &Asked| match after(asked) {
+async fn empty_pages_between_names_are_skipped() {
+    let script = |request: &RecordedRequest| match after(request) {
         150 => page_below("", &["c"], None),
         75 => page_below("", &["b"], Some("76")),
         page => page_below("", &[], Some(&(page + 1).to_string())),
@@ -294,27 +302,27 @@ async fn empty_pages_between_names_are_passed_over() {
 }
 
 #[tokio::test]
-async fn unfinished_uploads_of_pages_without_an_end_are_given_up() {
-    let page = |asked: &Asked| {
-        let query = asked.uri().query().unwrap_or_default();
+async fn an_endless_list_of_unfinished_uploads_fails() {
+    let page = |request: &RecordedRequest| {
+        let query = request.uri().query().unwrap_or_default();
         let next = if query.contains("upload-id-marker=1") { "2" } else { "1" };
         let document = format!(
             "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>a</NextKeyMarker>\
              <NextUploadIdMarker>{next}</NextUploadIdMarker></ListMultipartUploadsResult>"
         );
-        Answer::new(200, document)
+        CannedResponse::new(200, document)
     };
     let proxy = Proxy::scripted(page);
     let builder =
         S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
     let s3 = builder.anonymous(true).build().unwrap();
-    let error = in_time(s3.abort_stale_uploads("", Duration::ZERO)).await.unwrap_err();
+    let error = within_timeout(s3.abort_stale_uploads("", Duration::ZERO)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected);
-    let requests = proxy.look(|record| record.count("*"));
+    let requests = proxy.inspect(|record| record.count("*"));
     assert!((100..=102).contains(&requests), "{requests} requests");
 }
 
-/// Garage lists nothing when `start-after` sorts before the prefix.
+/// Garage lists nothing if `start-after` sorts before the prefix.
 #[tokio::test]
 async fn a_start_after_that_excludes_nothing_is_not_sent() {
     for (prefix, after, is_sent) in [
@@ -335,41 +343,42 @@ async fn a_start_after_that_excludes_nothing_is_not_sent() {
         let (names, error) = names(storage.list(prefix).start_after(after).entries()).await;
         assert_eq!((names, error.map(|error| error.kind())), (vec!["b/2".to_owned()], None));
         let sent =
-            proxy.look(|record| record.of(LIST).any(|seen| seen.target.contains("start-after")));
+            proxy.inspect(|record| record.of(LIST).any(|seen| seen.target.contains("start-after")));
         assert_eq!(sent, is_sent, "prefix {prefix:?}, after {after:?}");
     }
 }
 
-/// A bucket with folder markers: `d/` and `d/e/`, an object `d/1`, and `d/f/`, which is not empty.
-fn with_folder_markers(asked: &Asked) -> Answer {
+/// A bucket with the folder markers `d/` and `d/e/`, an object `d/1`, and `d/f/`, which is not
+/// empty.
+fn with_folder_markers(request: &RecordedRequest) -> CannedResponse {
     let sized =
         |name: &str, size: u8| format!("<Contents><Key>{name}</Key><Size>{size}</Size></Contents>");
-    match (asked.method().as_str(), asked.uri().path()) {
+    match (request.method().as_str(), request.uri().path()) {
         ("GET", "/bucket" | "/bucket/") => {
             let contents =
                 sized("d/", 0) + &sized("d/1", 1) + &sized("d/e/", 0) + &sized("d/f/", 5);
-            Answer::new(200, format!("<ListBucketResult>{contents}</ListBucketResult>"))
+            CannedResponse::new(200, format!("<ListBucketResult>{contents}</ListBucketResult>"))
         }
         ("HEAD", "/bucket/d/" | "/bucket/d/e/") => {
-            Answer::new(200, "").header("content-length", "0")
+            CannedResponse::new(200, "").header("content-length", "0")
         }
-        ("HEAD", "/bucket/d/f/") => Answer::new(200, "").header("content-length", "5"),
-        ("DELETE", _) => Answer::new(204, ""),
-        ("POST", _) => Answer::new(200, "<DeleteResult></DeleteResult>"),
-        _ => Answer::error(404, "NoSuchKey"),
+        ("HEAD", "/bucket/d/f/") => CannedResponse::new(200, "").header("content-length", "5"),
+        ("DELETE", _) => CannedResponse::new(204, ""),
+        ("POST", _) => CannedResponse::new(200, "<DeleteResult></DeleteResult>"),
+        _ => CannedResponse::error(404, "NoSuchKey"),
     }
 }
 
-/// What was deleted, one by one.
+/// Returns the objects that were deleted.
 fn deleted(proxy: &Proxy) -> Vec<String> {
-    proxy.look(|record| {
+    proxy.inspect(|record| {
         let deleted = record.of("*").filter(|seen| seen.method == "DELETE");
         deleted.map(|seen| seen.target.clone()).collect()
     })
 }
 
 #[tokio::test]
-async fn folder_markers_are_counted_and_an_object_with_content_is_an_odd_name() {
+async fn folder_markers_are_counted_and_an_object_with_content_is_an_error_item() {
     let proxy = Proxy::scripted(with_folder_markers);
     let builder =
         S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
@@ -395,13 +404,13 @@ async fn a_folder_marker_is_deleted_only_if_it_is_empty() {
     storage.delete_folder_marker("none/").await.unwrap();
     let error = storage.delete_folder_marker("d/f/").await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("d/f/")));
-    // An empty name would be the bucket.
+    // An empty name would address the bucket.
     storage.delete_folder_marker("").await.unwrap();
     assert_eq!(deleted(&proxy), ["/bucket/d/e/"]);
 }
 
 #[tokio::test]
-async fn deleting_a_prefix_removes_its_folder_markers_and_names_what_stays() {
+async fn deleting_a_prefix_removes_folder_markers_and_reports_what_remains() {
     let proxy = Proxy::scripted(with_folder_markers);
     let builder =
         S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
@@ -424,7 +433,7 @@ async fn deleting_a_prefix_removes_its_folder_markers_and_names_what_stays() {
 }
 
 #[tokio::test]
-async fn names_out_of_order_are_an_error_and_are_not_told() {
+async fn names_out_of_order_are_an_error_and_are_not_returned() {
     for keys in [["a", "c", "b"], ["a", "b", "b"]] {
         let page = page_below("service-000/", &keys, None);
         let (names, error) = Listed::new().always(page).names().await;
@@ -434,8 +443,8 @@ async fn names_out_of_order_are_an_error_and_are_not_told() {
 }
 
 #[tokio::test]
-async fn a_listing_that_is_dropped_takes_its_requests_along() {
-    // While the first page is waited for, and while the second one is on its way ahead of time.
+async fn dropping_a_listing_cancels_its_requests() {
+    // While the first page is awaited, and while the second one is in flight ahead of time.
     for (read, call) in [(0, 1), (1, 2)] {
         let listed = Listed::new();
         let held = listed.proxy.on(LIST).call(call).then(Fault::Hold(Gate::new()));
@@ -461,10 +470,10 @@ async fn a_listing_that_is_dropped_takes_its_requests_along() {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_before_the_first_entry_is_wanted() {
+async fn a_listing_sends_no_request_before_it_is_polled() {
     let listed = Listed::new();
     let entries = listed.storage.list("").entries();
     drop(entries);
     listed.storage.exists("a").await.unwrap();
-    assert_eq!(listed.proxy.look(|record| (record.count(LIST), record.count("*"))), (0, 1));
+    assert_eq!(listed.proxy.inspect(|record| (record.count(LIST), record.count("*"))), (0, 1));
 }

@@ -1,18 +1,18 @@
-//! Faults between the driver and a server, staged by a proxy of our own: every verb succeeds, or
-//! fails with an error of the right kind; nothing that was acknowledged is missing, nothing
-//! half-written is visible, and no upload is left behind.
+//! Faults between the driver and a server, injected by a proxy: every verb succeeds or fails with
+//! an error of the right kind, no acknowledged object is missing, no partial object is visible, and
+//! no upload is left behind.
 //!
-//! | module | what it is about |
+//! | module | content |
 //! |---|---|
 //! | `fault_proxy` | the proxy |
-//! | `faults`, `stage`, `scenes` | what can go wrong, and where it does |
-//! | `verbs` | every verb that is one request, with every fault of it |
-//! | `uploads`, `copies` | multipart uploads, of saves and of copies |
+//! | `faults`, `fixture`, `scenarios` | the faults, and the fixtures of the tests |
+//! | `verbs` | every verb of one request, with every fault |
+//! | `uploads`, `copies` | multipart uploads of saves and of copies |
 //! | `conditions` | saves and copies that must not be repeated |
-//! | `bodies`, `listings`, `deletions` | answers that come in pieces, or for many |
-//! | `stalls` | servers that say nothing |
-//! | `real` | uploads on the server that the environment names, which knows itself what is left |
-//! | `told` | what errors say, and what is not believed |
+//! | `bodies`, `listings`, `deletions` | responses in several pieces or for several keys |
+//! | `stalls` | servers that stop responding |
+//! | `real` | uploads on the server that the environment names, which lists what is left |
+//! | `error_reports` | the content of errors |
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 #[path = "../common/mod.rs"]
@@ -22,13 +22,13 @@ mod bodies;
 mod conditions;
 mod copies;
 mod deletions;
+mod error_reports;
 mod fault_proxy;
 mod faults;
+mod fixture;
 mod listings;
 mod real;
-mod scenes;
-mod stage;
+mod scenarios;
 mod stalls;
-mod told;
 mod uploads;
 mod verbs;

@@ -1,5 +1,5 @@
-//! Uploads on the server that the environment names, over connections that fail. It knows itself
-//! what is left of them, so that it is asked, and not what came by.
+//! Uploads over failing connections on the server that the environment names. The server itself
+//! lists the uploads that are left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,14 +10,14 @@ use storage_core::{Error, ErrorKind, Storage};
 use storage_s3::S3;
 
 use crate::common::external::External;
-use crate::fault_proxy::{Answer, Fault, Front, Gate, Planned, Proxy, Reached};
-use crate::scenes::{COMPLETE, CREATE};
-use crate::stage::{PART, assert_bytes, part_and_a_bit, read};
+use crate::fault_proxy::{CannedResponse, Fault, Front, Gate, PlannedFault, Proxy, Reached};
+use crate::fixture::{PART, assert_bytes, read, two_parts};
+use crate::scenarios::{COMPLETE, CREATE};
 
-const PART_OF_IT: &str = "UploadPart";
+const UPLOAD_PART: &str = "UploadPart";
 
-/// The server, behind a proxy and as it is.
-struct Ground {
+/// The server, directly and behind a proxy.
+struct SharedFixture {
     front: Arc<Front>,
     storage: Storage,
     truth: S3,
@@ -25,15 +25,15 @@ struct Ground {
     count: AtomicUsize,
 }
 
-/// A part of the bucket.
-struct Stage {
+/// A prefix of the bucket.
+struct Fixture {
     proxy: Proxy,
     prefix: String,
     storage: Storage,
     truth: S3,
 }
 
-impl Ground {
+impl SharedFixture {
     fn new() -> Option<Self> {
         let external = External::get()?;
         let endpoint = std::env::var("STORAGE_S3_TEST_ENDPOINT").unwrap().parse().unwrap();
@@ -49,9 +49,9 @@ impl Ground {
         })
     }
 
-    fn stage(&self) -> Stage {
+    fn fixture(&self) -> Fixture {
         let prefix = format!("{}/{:04}", self.prefix, self.count.fetch_add(1, Ordering::SeqCst));
-        Stage {
+        Fixture {
             proxy: Proxy::below(&self.front, &prefix),
             storage: self.storage.prefixed(&prefix).unwrap(),
             truth: self.truth.clone(),
@@ -59,31 +59,31 @@ impl Ground {
         }
     }
 
-    /// Tidies up.
+    /// Deletes all objects.
     async fn clear(&self) {
         let all = Storage::new(self.truth.clone());
         all.delete_many(all.list(format!("{}/", self.prefix)).entries()).finish().await.unwrap();
     }
 }
 
-impl Stage {
+impl Fixture {
     fn truth(&self) -> Storage {
         Storage::new(self.truth.clone()).prefixed(&self.prefix).unwrap()
     }
 
-    /// How many uploads the server knows of that are not over. They are afterwards.
+    /// Returns the number of unfinished uploads, and aborts them.
     async fn left(&self) -> usize {
         self.truth.abort_stale_uploads(&format!("{}/", self.prefix), Duration::ZERO).await.unwrap()
     }
 
-    /// Saves over an object that is there; either it or the new one is there afterwards.
-    async fn saves(&self, planned: &Planned, expected: Result<(), ErrorKind>) {
+    /// Saves over an existing object. Afterwards the old or the new object exists.
+    async fn saves(&self, planned: &PlannedFault, expected: Result<(), ErrorKind>) {
         self.truth().save("a", "old").await.unwrap();
-        let outcome = self.storage.save("a", part_and_a_bit()).await.map(|_| ());
+        let outcome = self.storage.save("a", two_parts()).await.map(|_| ());
         assert_eq!(outcome.as_ref().map_err(Error::kind).copied(), expected, "{outcome:?}");
         let there = read(&self.truth(), "a").await.unwrap();
         match outcome {
-            Ok(()) => assert_bytes(&there, &part_and_a_bit()),
+            Ok(()) => assert_bytes(&there, &two_parts()),
             Err(_) => assert_bytes(&there, b"old"),
         }
         planned.assert_fired();
@@ -92,44 +92,44 @@ impl Stage {
 
 #[tokio::test]
 async fn a_real_server_has_no_upload_left_whatever_fails() {
-    let Some(ground) = Ground::new() else { return };
-    let denied = || Fault::Say(Answer::error(403, "AccessDenied"));
-    let error = || Fault::Say(Answer::error(500, "InternalError"));
+    let Some(shared) = SharedFixture::new() else { return };
+    let denied = || Fault::Respond(CannedResponse::error(403, "AccessDenied"));
+    let error = || Fault::Respond(CannedResponse::error(500, "InternalError"));
     let cases = [
         (CREATE, Fault::Drop, 1, Ok(())),
         (CREATE, denied(), 1, Err(ErrorKind::PermissionDenied)),
-        (PART_OF_IT, Fault::Drop, 1, Ok(())),
-        (PART_OF_IT, Fault::ResetAnswer, 1, Ok(())),
-        (PART_OF_IT, denied(), 1, Err(ErrorKind::PermissionDenied)),
-        (PART_OF_IT, error(), usize::MAX, Err(ErrorKind::Unexpected)),
+        (UPLOAD_PART, Fault::Drop, 1, Ok(())),
+        (UPLOAD_PART, Fault::ResetAfterRequest, 1, Ok(())),
+        (UPLOAD_PART, denied(), 1, Err(ErrorKind::PermissionDenied)),
+        (UPLOAD_PART, error(), usize::MAX, Err(ErrorKind::Unexpected)),
         (COMPLETE, Fault::Drop, 1, Ok(())),
-        (COMPLETE, Fault::LoseAnswer, 1, Ok(())),
-        (COMPLETE, Fault::SayInstead(Answer::error(500, "InternalError")), 1, Ok(())),
+        (COMPLETE, Fault::LoseResponse, 1, Ok(())),
+        (COMPLETE, Fault::ReplaceResponse(CannedResponse::error(500, "InternalError")), 1, Ok(())),
         (COMPLETE, denied(), 1, Err(ErrorKind::PermissionDenied)),
         (COMPLETE, error(), usize::MAX, Err(ErrorKind::Unexpected)),
     ];
     let cases = cases.map(async |(operation, fault, calls, expected)| {
-        let stage = ground.stage();
-        let planned = stage.proxy.on(operation).calls(1..=calls).then(fault.clone());
-        stage.saves(&planned, expected).await;
-        assert_eq!(stage.left().await, 0, "{fault:?} of {operation}");
+        let fixture = shared.fixture();
+        let planned = fixture.proxy.on(operation).calls(1..=calls).then(fault.clone());
+        fixture.saves(&planned, expected).await;
+        assert_eq!(fixture.left().await, 0, "{fault:?} of {operation}");
     });
     join_all(cases).await;
-    ground.clear().await;
+    shared.clear().await;
 }
 
 #[tokio::test]
 async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped() {
-    let Some(ground) = Ground::new() else { return };
-    for operation in [CREATE, PART_OF_IT, COMPLETE] {
-        let stage = ground.stage();
+    let Some(shared) = SharedFixture::new() else { return };
+    for operation in [CREATE, UPLOAD_PART, COMPLETE] {
+        let fixture = shared.fixture();
         let gate = Gate::new();
-        let held = stage.proxy.on(operation).call(1).then(Fault::Hold(gate.clone()));
+        let held = fixture.proxy.on(operation).call(1).then(Fault::Hold(gate.clone()));
         let saving = tokio::spawn({
-            let storage = stage.storage.clone();
-            async move { storage.save("a", part_and_a_bit()).await.map(drop) }
+            let storage = fixture.storage.clone();
+            async move { storage.save("a", two_parts()).await.map(drop) }
         });
-        stage
+        fixture
             .proxy
             .until("the step", move |record| record.count_at(operation, Reached::Held) == 1)
             .await;
@@ -137,21 +137,21 @@ async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped() {
         if operation == CREATE {
             gate.open();
         }
-        stage.proxy.until("its abort", |record| record.aborted_uploads().len() == 1).await;
-        assert_eq!(stage.left().await, 0, "{operation}");
-        assert!(!stage.truth().exists("a").await.unwrap(), "{operation}");
+        fixture.proxy.until("its abort", |record| record.aborted_uploads().len() == 1).await;
+        assert_eq!(fixture.left().await, 0, "{operation}");
+        assert!(!fixture.truth().exists("a").await.unwrap(), "{operation}");
         held.assert_fired();
     }
-    ground.clear().await;
+    shared.clear().await;
 }
 
 #[tokio::test]
-async fn an_upload_whose_name_was_lost_is_found_by_abort_stale_uploads() {
-    let Some(ground) = Ground::new() else { return };
-    let stage = ground.stage();
-    let lost = stage.proxy.on(CREATE).call(1).then(Fault::LoseAnswer);
-    stage.saves(&lost, Ok(())).await;
-    assert_eq!(stage.left().await, 1);
-    assert_eq!(stage.left().await, 0);
-    ground.clear().await;
+async fn an_upload_whose_id_was_lost_is_found_by_abort_stale_uploads() {
+    let Some(shared) = SharedFixture::new() else { return };
+    let fixture = shared.fixture();
+    let lost = fixture.proxy.on(CREATE).call(1).then(Fault::LoseResponse);
+    fixture.saves(&lost, Ok(())).await;
+    assert_eq!(fixture.left().await, 1);
+    assert_eq!(fixture.left().await, 0);
+    shared.clear().await;
 }

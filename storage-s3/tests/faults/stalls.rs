@@ -1,8 +1,7 @@
-//! Servers that say nothing: every verb gives up on a request in the end, tries again, and can be
-//! dropped meanwhile.
+//! Servers that stop responding: every verb times out, retries, and can be dropped meanwhile.
 //!
-//! The driver's patience is half a minute and more. The tests turn its clock on when the server has
-//! begun to keep silent.
+//! The driver's timeouts are 30 s and more. The tests advance the clock once the server has stopped
+//! responding.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +11,13 @@ use storage_core::{Error, ErrorKind, Metadata, Result, Storage};
 use tokio::task::JoinHandle;
 
 use crate::fault_proxy::{Fault, Reached};
-use crate::scenes::COMPLETE;
-use crate::stage::{ATTEMPTS, Ground, PART, Stage, part_and_a_bit, read, turn_clock_on};
+use crate::fixture::{ATTEMPTS, Fixture, PART, SharedFixture, advance_clock, read, two_parts};
+use crate::scenarios::COMPLETE;
 
-/// Longer than the driver waits for an answer, or for more of one.
-const PATIENCE: Duration = Duration::from_secs(31);
-/// Longer than it waits where the service has much to do, or much to receive.
-const LONG_PATIENCE: Duration = Duration::from_secs(3_600);
+/// Longer than the driver waits for a response, or for more of a body.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(31);
+/// Longer than the driver waits for slow calls and for large bodies.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -51,8 +50,8 @@ const ALL: [Step; 12] = [
     Step::CopyRange,
 ];
 
-fn ground() -> Arc<Ground> {
-    Ground::with(|builder| builder.largest_copy(PART))
+fn shared() -> Arc<SharedFixture> {
+    SharedFixture::with(|builder| builder.largest_copy(PART))
 }
 
 impl Step {
@@ -72,27 +71,27 @@ impl Step {
         }
     }
 
-    fn patience(self) -> Duration {
+    fn timeout(self) -> Duration {
         match self {
-            Self::Part | Self::Complete | Self::Copy | Self::CopyRange => LONG_PATIENCE,
-            _ => PATIENCE,
+            Self::Part | Self::Complete | Self::Copy | Self::CopyRange => SLOW_TIMEOUT,
+            _ => EVENT_TIMEOUT,
         }
     }
 
-    async fn stage(self, ground: &Arc<Ground>) -> Stage {
-        let stage = Stage::on(ground);
-        stage.truth.save("a", "old").await.unwrap();
+    async fn fixture(self, shared: &Arc<SharedFixture>) -> Fixture {
+        let fixture = Fixture::on(shared);
+        fixture.truth.save("a", "old").await.unwrap();
         if self == Self::CopyRange {
-            stage.truth.save("large", part_and_a_bit()).await.unwrap();
+            fixture.truth.save("large", two_parts()).await.unwrap();
         }
-        stage
+        fixture
     }
 
     async fn run(self, storage: Storage) -> Result<()> {
         match self {
             Self::Save => storage.save("a", "new").await.map(|_| ()),
             Self::Create | Self::Part | Self::Complete => {
-                storage.save("a", part_and_a_bit()).await.map(|_| ())
+                storage.save("a", two_parts()).await.map(|_| ())
             }
             Self::Open => read(&storage, "a").await.map(|_| ()),
             Self::Stat => storage.stat("a").await.map(|_| ()),
@@ -107,50 +106,53 @@ impl Step {
         }
     }
 
-    fn begin(self, stage: &Stage) -> JoinHandle<Result<()>> {
-        tokio::spawn(self.run(stage.storage.clone()))
+    fn begin(self, fixture: &Fixture) -> JoinHandle<Result<()>> {
+        tokio::spawn(self.run(fixture.storage.clone()))
     }
 }
 
-/// Waits until the server keeps silent, and until the driver has had enough of it.
-async fn wear_out_patience(stage: &Stage, operation: &'static str, by: Duration) {
-    stage.proxy.until("silence", move |record| record.count_at(operation, Reached::Held) > 0).await;
-    turn_clock_on(by).await;
-    stage
+/// Waits until the server stops responding, and advances the clock past the timeout.
+async fn exhaust_timeouts(fixture: &Fixture, operation: &'static str, by: Duration) {
+    fixture
         .proxy
-        .until("the end of patience", move |record| record.count_at(operation, Reached::Held) == 0)
+        .until("silence", move |record| record.count_at(operation, Reached::Held) > 0)
+        .await;
+    advance_clock(by).await;
+    fixture
+        .proxy
+        .until("the end of timeout", move |record| record.count_at(operation, Reached::Held) == 0)
         .await;
 }
 
 #[tokio::test]
-async fn a_request_that_is_never_answered_is_sent_again() {
-    let ground = ground();
+async fn a_request_without_a_response_is_repeated() {
+    let shared = shared();
     for step in ALL {
-        for fault in [Fault::Stall, Fault::StallAnswer] {
-            // Of a creation that was done and not answered nobody knows the name.
-            if step == Step::Create && matches!(fault, Fault::StallAnswer) {
+        for fault in [Fault::Stall, Fault::StallResponse] {
+            // The id of an upload is unknown if the response to its creation was lost.
+            if step == Step::Create && matches!(fault, Fault::StallResponse) {
                 continue;
             }
-            let stage = step.stage(&ground).await;
-            let silent = stage.proxy.on(step.operation()).call(1).then(fault);
-            let running = step.begin(&stage);
-            wear_out_patience(&stage, step.operation(), step.patience()).await;
+            let fixture = step.fixture(&shared).await;
+            let silent = fixture.proxy.on(step.operation()).call(1).then(fault);
+            let running = step.begin(&fixture);
+            exhaust_timeouts(&fixture, step.operation(), step.timeout()).await;
             running.await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
             silent.assert_fired();
-            stage.proxy.no_upload_is_left().await;
+            fixture.proxy.no_upload_is_left().await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up_after_a_few_requests() {
-    let ground = ground();
+async fn a_server_that_never_responds_fails_after_a_few_requests() {
+    let shared = shared();
     for step in [Step::Save, Step::Stat, Step::List] {
-        let stage = step.stage(&ground).await;
-        let silent = stage.proxy.on(step.operation()).then(Fault::Stall);
-        let running = step.begin(&stage);
+        let fixture = step.fixture(&shared).await;
+        let silent = fixture.proxy.on(step.operation()).then(Fault::Stall);
+        let running = step.begin(&fixture);
         for _ in 0..ATTEMPTS {
-            wear_out_patience(&stage, step.operation(), step.patience()).await;
+            exhaust_timeouts(&fixture, step.operation(), step.timeout()).await;
         }
         let error = running.await.unwrap().unwrap_err();
         assert_eq!(
@@ -163,80 +165,80 @@ async fn a_server_that_never_answers_is_given_up_after_a_few_requests() {
 }
 
 #[tokio::test]
-async fn an_answer_that_stops_in_the_middle_of_its_head_is_asked_for_again() {
-    let ground = ground();
+async fn a_request_whose_response_stops_in_its_headers_is_repeated() {
+    let shared = shared();
     for step in [Step::Save, Step::Open, Step::Stat, Step::List] {
-        let stage = step.stage(&ground).await;
-        let silent = stage.proxy.on(step.operation()).call(1).then(Fault::StallHead);
-        let running = step.begin(&stage);
-        wear_out_patience(&stage, step.operation(), step.patience()).await;
+        let fixture = step.fixture(&shared).await;
+        let silent = fixture.proxy.on(step.operation()).call(1).then(Fault::StallHead);
+        let running = step.begin(&fixture);
+        exhaust_timeouts(&fixture, step.operation(), step.timeout()).await;
         running.await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
         silent.assert_fired();
     }
 }
 
 #[tokio::test]
-async fn a_document_that_stalls_is_asked_for_again() {
-    let ground = ground();
+async fn a_request_whose_document_stalls_is_repeated() {
+    let shared = shared();
     for step in [Step::Complete, Step::DeleteMany, Step::List, Step::Copy, Step::CopyRange] {
-        let stage = step.stage(&ground).await;
-        let silent = stage.proxy.on(step.operation()).call(1).then(Fault::StallBody(30));
-        let running = step.begin(&stage);
-        stage
+        let fixture = step.fixture(&shared).await;
+        let silent = fixture.proxy.on(step.operation()).call(1).then(Fault::StallBody(30));
+        let running = step.begin(&fixture);
+        fixture
             .proxy
             .until("silence", move |record| record.count_at(step.operation(), Reached::Held) > 0)
             .await;
-        // The head has to have come before, with which the patience for the body begins.
+        // The head must have arrived, so that the timeout of the body has begun.
         for _ in 0..20 {
-            turn_clock_on(PATIENCE).await;
+            advance_clock(EVENT_TIMEOUT).await;
         }
         running.await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
         silent.assert_fired();
-        stage.proxy.no_upload_is_left().await;
+        fixture.proxy.no_upload_is_left().await;
     }
 }
 
 #[tokio::test]
-async fn a_conditional_save_that_is_never_answered_is_not_repeated() {
-    for fault in [Fault::Stall, Fault::StallAnswer] {
-        let stage = Stage::new();
-        let silent = stage.proxy.on("PutObject").then(fault);
-        let storage = stage.storage.clone();
+async fn a_conditional_save_without_a_response_is_not_repeated() {
+    for fault in [Fault::Stall, Fault::StallResponse] {
+        let fixture = Fixture::new();
+        let silent = fixture.proxy.on("PutObject").then(fault);
+        let storage = fixture.storage.clone();
         let running =
             tokio::spawn(async move { storage.save("new", "new").create_new().await.map(|_| ()) });
-        wear_out_patience(&stage, "PutObject", PATIENCE).await;
+        exhaust_timeouts(&fixture, "PutObject", EVENT_TIMEOUT).await;
         let error: Error = running.await.unwrap().unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, false), "{error}");
-        assert!(error.message().contains("is not known"), "{error}");
-        assert_eq!((silent.fired(), stage.proxy.count("PutObject")), (1, 1));
+        assert!(error.message().contains("is unknown"), "{error}");
+        assert_eq!((silent.fired(), fixture.proxy.count("PutObject")), (1, 1));
     }
 }
 
 #[tokio::test]
-async fn whatever_is_dropped_takes_its_request_along() {
-    let ground = ground();
+async fn dropping_a_call_cancels_its_request() {
+    let shared = shared();
     for step in ALL {
-        let stage = step.stage(&ground).await;
+        let fixture = step.fixture(&shared).await;
         let operation = step.operation();
-        let silent = stage.proxy.on(operation).call(1).then(Fault::Stall);
-        let running = step.begin(&stage);
-        stage
+        let silent = fixture.proxy.on(operation).call(1).then(Fault::Stall);
+        let running = step.begin(&fixture);
+        fixture
             .proxy
             .until("silence", move |record| record.count_at(operation, Reached::Held) == 1)
             .await;
         running.abort();
         assert!(running.await.unwrap_err().is_cancelled());
         if step != Step::Create {
-            // A creation is seen through, so that the upload's name is known.
-            stage
+            // The creation completes, so that the id of the upload is known.
+            fixture
                 .proxy
                 .until("its end", move |record| record.count_at(operation, Reached::Held) == 0)
                 .await;
         }
         silent.assert_fired();
         if matches!(step, Step::Part | Step::Complete | Step::CopyRange) {
-            stage.proxy.no_upload_is_left().await;
+            fixture.proxy.no_upload_is_left().await;
         }
-        assert_eq!(&stage.found("a").await.unwrap()[..], b"old", "{step:?}");
+        assert_eq!(&fixture.found("a").await.unwrap()[..], b"old", "{step:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! Every verb that is one request, with every fault of that request, once and for good: it
-//! succeeds, or fails with an error of the right kind; what it said is true; and it asked no more
-//! often than it may.
+//! Every verb of one request, with every fault of that request, once and persistently: it succeeds
+//! or fails with an error of the right kind, its result is true, and it sends no more requests than
+//! allowed.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use storage_core::{Error, ErrorKind, Metadata, Result};
 use storage_s3::ChecksumMode;
 
 use crate::fault_proxy::Fault;
-use crate::faults::{Row, Verdict, faults};
-use crate::stage::{ATTEMPTS, Ground, Stage, assert_bytes, pattern, read};
+use crate::faults::{FaultCase, Outcome, faults};
+use crate::fixture::{ATTEMPTS, Fixture, SharedFixture, assert_bytes, pattern, read};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -37,7 +37,7 @@ fn new() -> Bytes {
 }
 
 impl Verb {
-    /// The request that fails.
+    /// Returns the operation that fails.
     fn operation(self) -> &'static str {
         match self {
             Self::Save => "PutObject",
@@ -50,23 +50,23 @@ impl Verb {
         }
     }
 
-    async fn stage(ground: &Arc<Ground>) -> Stage {
-        let stage = Stage::on(ground);
+    async fn fixture(shared: &Arc<SharedFixture>) -> Fixture {
+        let fixture = Fixture::on(shared);
         for (key, bytes) in
             [("a", old()), ("b", Bytes::from_static(b"other")), ("c/d", Bytes::new())]
         {
-            stage.truth.save(key, bytes).await.unwrap();
+            fixture.truth.save(key, bytes).await.unwrap();
         }
-        stage
+        fixture
     }
 
-    /// Runs it; what it says it has done or found is right if it succeeds.
-    async fn run(self, stage: &Stage) -> Result<()> {
-        let storage = &stage.storage;
+    /// Runs the verb and checks its result if it succeeds.
+    async fn run(self, fixture: &Fixture) -> Result<()> {
+        let storage = &fixture.storage;
         match self {
             Self::Save => {
                 let saved = storage.save("a", new()).await?;
-                assert_eq!((saved.size, saved.etag), (4_000, stage.truth.stat("a").await?.etag));
+                assert_eq!((saved.size, saved.etag), (4_000, fixture.truth.stat("a").await?.etag));
             }
             Self::Open => assert_bytes(&read(storage, "a").await?, &old()),
             Self::OpenRange => {
@@ -75,14 +75,15 @@ impl Verb {
                     &old()[10..2_000],
                 );
             }
-            Self::Stat => assert_eq!(storage.stat("a").await?, stage.truth.stat("a").await?),
+            Self::Stat => assert_eq!(storage.stat("a").await?, fixture.truth.stat("a").await?),
             Self::Exists => assert!(storage.exists("a").await?),
             Self::Delete => storage.delete("a").await?,
             Self::DeleteMany => {
-                let answers: Vec<_> = storage.delete_many(stream::iter(["a", "b"])).collect().await;
-                assert_eq!(answers.len(), 2);
-                for answer in answers {
-                    answer?;
+                let responses: Vec<_> =
+                    storage.delete_many(stream::iter(["a", "b"])).collect().await;
+                assert_eq!(responses.len(), 2);
+                for response in responses {
+                    response?;
                 }
             }
             Self::List => {
@@ -100,8 +101,8 @@ impl Verb {
         Ok(())
     }
 
-    /// Asserts that the server has done what it was asked, all of it, or nothing.
-    async fn assert_done(self, stage: &Stage, is_done: bool) {
+    /// Asserts that the server has done all of the operation, or nothing.
+    async fn assert_done(self, fixture: &Fixture, is_done: bool) {
         let (old, other) = (Some(old()), Some(Bytes::from_static(b"other")));
         let expected = match self {
             Self::Save if is_done => (Some(new()), other),
@@ -111,83 +112,85 @@ impl Verb {
             _ => (old, other),
         };
         assert!(
-            (stage.found("a").await, stage.found("b").await) == expected,
+            (fixture.found("a").await, fixture.found("b").await) == expected,
             "{self:?} is done: {is_done}"
         );
         if self == Self::CopyWithMetadata && is_done {
-            assert_eq!(stage.truth.stat("b").await.unwrap().content_type(), Some("text/new"));
+            assert_eq!(fixture.truth.stat("b").await.unwrap().content_type(), Some("text/new"));
         }
     }
 
-    /// With the fault at work on the first request, or on all.
-    async fn meets(self, row: Row, times: usize, ground: &Arc<Ground>) {
-        let Row { name, fault, verdict, kind } = row;
-        let stage = Self::stage(ground).await;
-        let planned = stage.proxy.on(self.operation()).calls(1..=times).then(fault.clone());
-        let outcome = self.run(&stage).await;
-        let passes = verdict == Verdict::Harmless || (verdict == Verdict::Passes && times == 1);
+    /// Runs the verb with the fault on the first request, or on all.
+    async fn meets(self, case: FaultCase, times: usize, shared: &Arc<SharedFixture>) {
+        let FaultCase { name, fault, outcome, kind } = case;
+        let fixture = Self::fixture(shared).await;
+        let planned = fixture.proxy.on(self.operation()).calls(1..=times).then(fault.clone());
+        let result = self.run(&fixture).await;
+        let passes = outcome == Outcome::Harmless || (outcome == Outcome::Retried && times == 1);
         let expected = if passes { Ok(()) } else { Err(kind) };
         assert_eq!(
-            outcome.as_ref().map_err(Error::kind).copied(),
+            result.as_ref().map_err(Error::kind).copied(),
             expected,
-            "{self:?} with {name}: {outcome:?}"
+            "{self:?} with {name}: {result:?}"
         );
 
-        let requests = match verdict {
-            Verdict::Passes => ATTEMPTS.min(times.saturating_add(1)),
-            Verdict::Final | Verdict::Harmless => 1,
+        let requests = match outcome {
+            Outcome::Retried => ATTEMPTS.min(times.saturating_add(1)),
+            Outcome::Final | Outcome::Harmless => 1,
         };
-        assert_eq!(stage.proxy.count(self.operation()), requests, "{self:?} with {name}");
+        assert_eq!(fixture.proxy.count(self.operation()), requests, "{self:?} with {name}");
         assert_eq!(planned.fired(), requests.min(times), "{self:?} with {name}");
 
-        let was_passed_on =
-            matches!(fault, Fault::LoseAnswer | Fault::ResetAnswer | Fault::SayInstead(_));
-        self.assert_done(&stage, passes || was_passed_on).await;
-        if let Err(error) = outcome {
-            self.assert_told(&error, verdict);
+        let reached_the_server = matches!(
+            fault,
+            Fault::LoseResponse | Fault::ResetAfterRequest | Fault::ReplaceResponse(_)
+        );
+        self.assert_done(&fixture, passes || reached_the_server).await;
+        if let Err(error) = result {
+            self.assert_error(&error, outcome);
         }
     }
 
-    /// Whoever meets the error can tell what to do.
-    fn assert_told(self, error: &Error, verdict: Verdict) {
-        assert_eq!(error.is_retryable(), verdict == Verdict::Passes, "{error}");
+    /// Asserts that the error contains what its reader needs.
+    fn assert_error(self, error: &Error, outcome: Outcome) {
+        assert_eq!(error.is_retryable(), outcome == Outcome::Retried, "{error}");
         assert_eq!(error.driver(), Some("s3"));
         assert!(error.operation().is_some() && error.key().is_some(), "{error}");
         assert!(error.to_string().len() < 1_500, "{} characters", error.to_string().len());
     }
 }
 
-/// Each way to say what the bytes are has the service see that they are others.
+/// The service detects changed bytes with every checksum mode.
 #[tokio::test]
-async fn bytes_that_change_on_their_way_up_are_sent_again() {
+async fn bytes_that_change_during_the_upload_are_sent_again() {
     for mode in [ChecksumMode::Crc64Nvme, ChecksumMode::Sha256, ChecksumMode::Md5] {
-        let ground = Ground::with(|builder| builder.checksum(mode));
-        let stage = Stage::on(&ground);
-        let corrupted = stage.proxy.on("PutObject").call(1).then(Fault::Corrupt);
-        stage.storage.save("a", new()).await.unwrap();
-        assert_bytes(&stage.found("a").await.unwrap(), &new());
-        assert_eq!((corrupted.fired(), stage.proxy.count("PutObject")), (1, 2), "{mode:?}");
+        let shared = SharedFixture::with(|builder| builder.checksum(mode));
+        let fixture = Fixture::on(&shared);
+        let corrupted = fixture.proxy.on("PutObject").call(1).then(Fault::Corrupt);
+        fixture.storage.save("a", new()).await.unwrap();
+        assert_bytes(&fixture.found("a").await.unwrap(), &new());
+        assert_eq!((corrupted.fired(), fixture.proxy.count("PutObject")), (1, 2), "{mode:?}");
 
-        let stage = Stage::on(&ground);
-        let corrupted = stage.proxy.on("PutObject").then(Fault::Corrupt);
-        let error = stage.storage.save("a", new()).await.unwrap_err();
-        // The server in this process has no code for bytes that are not those of the signature.
+        let fixture = Fixture::on(&shared);
+        let corrupted = fixture.proxy.on("PutObject").then(Fault::Corrupt);
+        let error = fixture.storage.save("a", new()).await.unwrap_err();
+        // The server in this process has no error code for bytes that do not match the signature.
         let kind =
             if mode == ChecksumMode::Sha256 { ErrorKind::Unexpected } else { ErrorKind::Integrity };
         assert_eq!((error.kind(), corrupted.fired()), (kind, ATTEMPTS), "{mode:?}: {error}");
     }
 }
 
-/// All faults at once, each on a stage of its own: most of the time is waiting for the next
-/// attempt.
-async fn survives_or_says_each(verb: Verb) {
-    let ground = Ground::new();
+/// Runs all faults concurrently, each on its own fixture, because most of the time is spent waiting
+/// for the next attempt.
+async fn survives_or_reports_each(verb: Verb) {
+    let shared = SharedFixture::new();
     let mut cases = Vec::new();
-    for row in faults(matches!(verb, Verb::Stat | Verb::Exists)) {
-        if row.verdict == Verdict::Passes {
-            cases.push(verb.meets(row.clone(), 1, &ground));
+    for case in faults(matches!(verb, Verb::Stat | Verb::Exists)) {
+        if case.outcome == Outcome::Retried {
+            cases.push(verb.meets(case.clone(), 1, &shared));
         }
-        cases.push(verb.meets(row, usize::MAX, &ground));
+        cases.push(verb.meets(case, usize::MAX, &shared));
     }
     join_all(cases).await;
 }
@@ -196,7 +199,7 @@ macro_rules! verbs {
     ($($name:ident: $verb:expr;)*) => {
         $(#[tokio::test]
         async fn $name() {
-            survives_or_says_each($verb).await;
+            survives_or_reports_each($verb).await;
         })*
     };
 }

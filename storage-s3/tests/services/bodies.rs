@@ -1,4 +1,4 @@
-//! Sizes that a service does not report, or reports wrong.
+//! Responses without a length, or with a wrong one.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -6,15 +6,15 @@ use storage_core::{Driver, ErrorKind, Key, OpenOptions, Storage};
 use storage_s3::Quirks;
 
 use crate::fake::Fake;
-use crate::fault_proxy::{Answer, Fault};
+use crate::fault_proxy::{CannedResponse, Fault};
 
-/// A response in chunks, which has no length.
+/// Returns a chunked response, which has no length.
 fn chunked(headers: &str, chunks: &[&str]) -> Fault {
     let mut said = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n{headers}\r\n");
     for chunk in chunks {
         said += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
     }
-    Fault::Babble((said + "0\r\n\r\n").into())
+    Fault::SendBytes((said + "0\r\n\r\n").into())
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn an_object_whose_response_has_no_length_is_read() {
     let object = storage.open("a").await.unwrap();
     assert_eq!((object.meta().size, object.meta().content_type()), (7, Some("text/css")));
     assert_eq!(object.text().await.unwrap(), "body {}");
-    // A range that such a response ignores is cut out of it.
+    // The range is cut out of a response that ignores it.
     let object = storage.open("a").range(1..4).await.unwrap();
     assert_eq!((object.range(), object.meta().size), (1..4, 7));
     let chunks: Vec<Bytes> = object.into_stream().try_collect().await.unwrap();
@@ -44,25 +44,25 @@ async fn a_body_without_a_length_that_breaks_off_is_an_error() {
         .proxy
         .on("GetObject")
         .call(1)
-        .then(Fault::Babble(Bytes::from_static(chunk.as_bytes())));
+        .then(Fault::SendBytes(Bytes::from_static(chunk.as_bytes())));
     let close = "HTTP/1.1 200 OK\r\netag: \"e\"\r\nconnection: close\r\n\r\nhalf ";
     let by_close =
-        fake.proxy.on("GetObject").then(Fault::Babble(Bytes::from_static(close.as_bytes())));
+        fake.proxy.on("GetObject").then(Fault::SendBytes(Bytes::from_static(close.as_bytes())));
     let storage = fake.storage(Quirks::None);
     assert_eq!(storage.open("a").await.unwrap_err().kind(), ErrorKind::Unexpected);
-    // Nothing shows that this was the end.
+    // Nothing shows that the body is complete.
     assert_eq!(storage.open("a").await.unwrap_err().kind(), ErrorKind::Unsupported);
     assert_eq!((by_chunk.fired(), by_close.fired()), (1, 1));
 }
 
 #[tokio::test]
-async fn google_is_asked_for_objects_as_they_are_stored_outside_of_the_signature() {
+async fn the_gcs_profile_requests_the_stored_encoding_outside_of_the_signature() {
     let fake = Fake::without(&[]);
     for (quirks, accepted) in [(Quirks::Gcs, Some("gzip")), (Quirks::None, None)] {
         let storage = fake.storage(quirks);
         storage.save("a", "text").await.unwrap();
         storage.open("a").await.unwrap();
-        let (sent, signed) = fake.proxy.look(|record| {
+        let (sent, signed) = fake.proxy.inspect(|record| {
             let seen = record.of("GetObject").last().unwrap();
             let header = |name| {
                 seen.headers
@@ -76,12 +76,14 @@ async fn google_is_asked_for_objects_as_they_are_stored_outside_of_the_signature
     }
 }
 
-/// What Garage sends of a range of an empty object.
+/// Garage sends such a header for a range of an empty object.
 #[tokio::test]
-async fn a_content_range_beyond_all_numbers_is_a_range_that_the_object_does_not_have() {
+async fn a_content_range_with_an_overflow_is_an_unsatisfiable_range() {
     let fake = Fake::without(&[]);
     let range = |value: &str| {
-        Fault::Say(Answer::new(206, "").header("etag", "\"e\"").header("content-range", value))
+        Fault::Respond(
+            CannedResponse::new(206, "").header("etag", "\"e\"").header("content-range", value),
+        )
     };
     let of_nothing =
         fake.proxy.on("GetObject").call(1).then(range("bytes 0-18446744073709551615/0"));
@@ -95,17 +97,18 @@ async fn a_content_range_beyond_all_numbers_is_a_range_that_the_object_does_not_
     assert_eq!((of_nothing.fired(), of_all.fired()), (1, 1));
 }
 
-/// The end of an object of the largest size there is, which is read ahead.
+/// The end of an object of the largest possible size is read ahead.
 #[tokio::test]
 async fn positions_near_the_largest_number_are_read_without_overflow() {
     const PART: usize = 5 << 20;
     const SIZE: u64 = u64::MAX - 1;
     let from = SIZE - 3 * PART as u64;
     let range = format!("bytes {from}-{}/{SIZE}", SIZE - 1);
-    let answer =
-        Answer::new(206, vec![7; 3 * PART]).header("etag", "\"e\"").header("content-range", &range);
+    let response = CannedResponse::new(206, vec![7; 3 * PART])
+        .header("etag", "\"e\"")
+        .header("content-range", &range);
     let fake = Fake::without(&[]);
-    let of_the_end = fake.proxy.on("GetObject").then(Fault::Say(answer));
+    let of_the_end = fake.proxy.on("GetObject").then(Fault::Respond(response));
     let builder = fake.builder(Quirks::None).part_size(PART as u64);
     let storage = Storage::new(builder.build().unwrap());
     let object = storage.open("a").range(from..SIZE).await.unwrap();
@@ -118,15 +121,15 @@ async fn positions_near_the_largest_number_are_read_without_overflow() {
     of_the_end.assert_fired();
 }
 
-/// For a caller that only passes the bytes on, no file is needed.
+/// A caller that only forwards the bytes needs no temporary file.
 #[tokio::test]
-async fn an_object_without_a_length_is_streamed_to_a_caller_that_needs_no_size() {
+async fn an_object_without_a_length_is_streamed_to_a_caller_that_allows_it() {
     let fake = Fake::without(&[]);
     let without =
         fake.proxy.on("GetObject").call(1).then(chunked("etag: \"e\"\r\n", &["body ", "{}"]));
     let half = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\netag: \"e\"\r\n\r\n5\r\nhalf ";
     let broken =
-        fake.proxy.on("GetObject").then(Fault::Babble(Bytes::from_static(half.as_bytes())));
+        fake.proxy.on("GetObject").then(Fault::SendBytes(Bytes::from_static(half.as_bytes())));
     let driver = fake.driver(Quirks::None);
     let mut options = OpenOptions::default();
     options.allow_unknown_size = true;

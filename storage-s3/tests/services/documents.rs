@@ -1,10 +1,10 @@
-//! Responses of success whose documents have other names than those of AWS.
+//! Responses of success whose documents have another root element than those of AWS.
 
 use storage_core::{ErrorKind, Metadata, Storage};
 use storage_s3::Quirks;
 
 use crate::fake::Fake;
-use crate::fault_proxy::{Answer, Fault};
+use crate::fault_proxy::{CannedResponse, Fault};
 
 const PART: usize = 5 << 20;
 
@@ -15,14 +15,14 @@ fn storage(fake: &Fake) -> Storage {
 
 /// Renames the root element of a response.
 fn renamed(from: &'static str, to: &'static str) -> Fault {
-    Fault::alter(move |answer| {
-        let body = String::from_utf8(answer.body.to_vec()).unwrap();
-        answer.body = body.replace(from, to).into();
+    Fault::alter(move |response| {
+        let body = String::from_utf8(response.body.to_vec()).unwrap();
+        response.body = body.replace(from, to).into();
     })
 }
 
 #[tokio::test]
-async fn a_completed_upload_whose_document_has_another_name_is_saved() {
+async fn a_completion_whose_document_has_another_root_succeeds() {
     let fake = Fake::without(&[]);
     let storage = storage(&fake);
     for (operation, from, to) in [
@@ -42,7 +42,7 @@ async fn a_completed_upload_whose_document_has_another_name_is_saved() {
 }
 
 #[tokio::test]
-async fn a_copy_whose_document_has_another_name_is_made() {
+async fn a_copy_whose_document_has_another_root_succeeds() {
     let fake = Fake::without(&[]);
     let storage = storage(&fake);
     storage.save("small", "text").await.unwrap();
@@ -58,11 +58,11 @@ async fn a_copy_whose_document_has_another_name_is_made() {
 }
 
 #[tokio::test]
-async fn a_document_without_an_etag_leaves_open_whether_the_object_is_stored_and_names_its_root() {
+async fn a_completion_document_without_an_etag_is_an_unknown_outcome_that_names_the_root() {
     let fake = Fake::without(&[]);
     let storage = storage(&fake);
     storage.save("small", "text").await.unwrap();
-    let other = || Fault::SayInstead(Answer::new(200, "<SomethingElse/>"));
+    let other = || Fault::ReplaceResponse(CannedResponse::new(200, "<SomethingElse/>"));
     let completed = fake.proxy.on("CompleteMultipartUpload").then(other());
     let error = storage.save("a", vec![0; PART + 1]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");

@@ -1,10 +1,10 @@
-//! Errors of services, with what to do about them.
+//! Errors of services, with the advice for them.
 
 use storage_core::{ErrorKind, Storage};
 use storage_s3::Quirks;
 
 use crate::fake::Fake;
-use crate::fault_proxy::{Answer, Fault};
+use crate::fault_proxy::{CannedResponse, Fault};
 
 const PART: usize = 5 << 20;
 
@@ -13,10 +13,13 @@ fn in_parts(fake: &Fake) -> Storage {
 }
 
 #[tokio::test]
-async fn a_save_whose_upload_another_write_ended_is_a_conflict_that_can_be_tried_again() {
+async fn a_save_whose_upload_another_write_ended_is_a_retryable_conflict() {
     for operation in ["UploadPart", "CompleteMultipartUpload"] {
         let fake = Fake::without(&[]);
-        let gone = fake.proxy.on(operation).then(Fault::Say(Answer::error(404, "NoSuchUpload")));
+        let gone = fake
+            .proxy
+            .on(operation)
+            .then(Fault::Respond(CannedResponse::error(404, "NoSuchUpload")));
         let error = in_parts(&fake).save("a", vec![0; PART + 1]).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.is_retryable()),
@@ -30,37 +33,37 @@ async fn a_save_whose_upload_another_write_ended_is_a_conflict_that_can_be_tried
 }
 
 #[tokio::test]
-async fn an_upload_that_is_gone_after_a_lost_answer_is_not_said_to_be_safe_to_try_again() {
+async fn an_upload_that_is_gone_after_a_lost_response_is_not_retryable() {
     let fake = Fake::without(&[]);
     let lost = fake.proxy.on("CompleteMultipartUpload").call(1).then(Fault::Drop);
     let gone = fake
         .proxy
         .on("CompleteMultipartUpload")
-        .then(Fault::Say(Answer::error(404, "NoSuchUpload")));
+        .then(Fault::Respond(CannedResponse::error(404, "NoSuchUpload")));
     let error = in_parts(&fake).save("a", vec![0; PART + 1]).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, false), "{error}");
-    assert!(error.message().contains("is not known"), "{error}");
+    assert!(error.message().contains("is unknown"), "{error}");
     lost.assert_fired();
     gone.assert_fired();
 }
 
 #[tokio::test]
-async fn too_many_headers_are_too_large_and_the_error_names_the_limit() {
+async fn an_error_about_too_many_headers_names_the_limit() {
     let fake = Fake::without(&[]);
-    let refused = fake.proxy.on("PutObject").then(Fault::Say(Answer::new(431, "")));
+    let refused = fake.proxy.on("PutObject").then(Fault::Respond(CannedResponse::new(431, "")));
     let error = fake.storage(Quirks::None).save("a", "text").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert!(error.message().contains("fewer than 100 names"), "{error}");
     assert_eq!(refused.fired(), 1);
 }
 
-/// As Garage refuses another region: the document names it, and a HEAD has none.
+/// Garage refuses a wrong region so: the document names the region, and a HEAD has no document.
 #[tokio::test]
-async fn a_wrong_region_that_a_head_meets_names_the_region_to_set() {
+async fn a_head_with_a_wrong_region_fails_with_the_region_to_set() {
     let document = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>unexpected scope</Message>\
                     <Region>garage</Region></Error>";
     let fake = Fake::without(&[]);
-    let refused = fake.proxy.on("*").then(Fault::Say(Answer::new(400, document)));
+    let refused = fake.proxy.on("*").then(Fault::Respond(CannedResponse::new(400, document)));
     let storage = fake.storage(Quirks::None);
     for error in [storage.stat("a").await.unwrap_err(), storage.exists("a").await.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
@@ -70,20 +73,21 @@ async fn a_wrong_region_that_a_head_meets_names_the_region_to_set() {
 }
 
 #[tokio::test]
-async fn a_bad_request_that_only_a_head_meets_stays_one() {
+async fn a_bad_request_of_a_head_stays_an_error() {
     let fake = Fake::without(&[]);
     let storage = fake.storage(Quirks::None);
     storage.save("a", "text").await.unwrap();
-    let refused = fake.proxy.on("HeadObject").then(Fault::Say(Answer::new(400, "")));
+    let refused = fake.proxy.on("HeadObject").then(Fault::Respond(CannedResponse::new(400, "")));
     let error = storage.stat("a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
     refused.assert_fired();
 }
 
 #[tokio::test]
-async fn a_denial_hints_at_the_keys_because_some_services_say_it_of_unknown_ones() {
+async fn a_denial_of_the_service_advises_to_check_the_keys() {
     let fake = Fake::without(&[]);
-    let denied = fake.proxy.on("*").then(Fault::Say(Answer::error(403, "AccessDenied")));
+    let denied =
+        fake.proxy.on("*").then(Fault::Respond(CannedResponse::error(403, "AccessDenied")));
     let error = fake.storage(Quirks::None).open("a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.message().contains("check access_key_id and secret_access_key"), "{error}");

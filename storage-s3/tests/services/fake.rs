@@ -1,4 +1,4 @@
-//! [`Fake`]: S3 in memory, as much of it as the driver uses for single objects, and without what a test names.
+//! [`Fake`]: an S3 service in memory, which lacks the features that a test names.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,16 +10,16 @@ use http::{HeaderMap, Method};
 use storage_core::{Checksum, ChecksumAlgorithm, Storage};
 use storage_s3::{Quirks, S3, S3Builder};
 
-use crate::fault_proxy::{Answer, Asked, Proxy};
+use crate::fault_proxy::{CannedResponse, Proxy, RecordedRequest};
 
-/// What a service ignores or does otherwise.
+/// A feature that the service ignores or implements differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lack {
     /// Conditions of a PUT.
     PutConditions,
-    /// Conditions of a PUT, if several are under way at once.
+    /// Conditions of concurrent PUTs.
     PutRaces,
-    /// ETags in conditions with their quotes.
+    /// ETags with quotes in conditions.
     QuotedEtags,
     /// Conditions of a completion.
     CompleteConditions,
@@ -27,7 +27,7 @@ pub(crate) enum Lack {
     CopyConditions,
     /// `x-amz-checksum-` headers.
     Checksums,
-    /// Deletion of several objects.
+    /// Bulk deletes.
     BulkDelete,
     /// Copies of ranges.
     PartCopy,
@@ -37,11 +37,11 @@ pub(crate) enum Lack {
     Sse,
     /// `x-amz-storage-class`.
     StorageClass,
-    /// Any PUT at all.
+    /// All PUTs.
     Saves,
 }
 
-/// A service, and the way to it.
+/// The service and its proxy.
 pub(crate) struct Fake {
     pub(crate) proxy: Proxy,
     state: Arc<Mutex<State>>,
@@ -52,7 +52,7 @@ struct State {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Object>,
     versions: usize,
-    /// How many PUTs of one key found nothing there.
+    /// How many PUTs of each key found no object.
     creations: BTreeMap<String, usize>,
 }
 
@@ -69,8 +69,8 @@ impl Fake {
         let state = Arc::<Mutex<State>>::default();
         let (serving, lacks) = (Arc::clone(&state), lacks.to_vec());
         Self {
-            proxy: Proxy::scripted(move |asked| {
-                answer(&mut serving.lock().unwrap(), asked, &lacks)
+            proxy: Proxy::scripted(move |request| {
+                response(&mut serving.lock().unwrap(), request, &lacks)
             }),
             state,
         }
@@ -99,7 +99,7 @@ impl Fake {
         self.state.lock().unwrap()
     }
 
-    /// The keys of all objects and uploads.
+    /// Returns the keys of all objects, and the number of uploads.
     pub(crate) fn left(&self) -> (Vec<String>, usize) {
         let state = self.state();
         (state.objects.keys().cloned().collect(), state.uploads.len())
@@ -111,106 +111,114 @@ impl Fake {
     }
 }
 
-fn answer(state: &mut State, asked: &Asked, lacks: &[Lack]) -> Answer {
+fn response(state: &mut State, request: &RecordedRequest, lacks: &[Lack]) -> CannedResponse {
     let lacks = |lack| lacks.contains(&lack);
-    let path = percent_encoding::percent_decode_str(asked.uri().path())
+    let path = percent_encoding::percent_decode_str(request.uri().path())
         .decode_utf8()
         .unwrap()
         .into_owned();
     let key = path.strip_prefix("/bucket/").unwrap_or_default().to_owned();
     let query: BTreeMap<_, _> =
-        url::form_urlencoded::parse(asked.uri().query().unwrap_or_default().as_bytes())
+        url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
             .into_owned()
             .collect();
-    let source =
-        asked.headers().get("x-amz-copy-source").map(|source| source.to_str().unwrap().to_owned());
+    let source = request
+        .headers()
+        .get("x-amz-copy-source")
+        .map(|source| source.to_str().unwrap().to_owned());
     let source = source.map(|source| source.strip_prefix("/bucket/").unwrap().to_owned());
-    match (asked.method(), query.get("uploadId"), source) {
-        (&Method::PUT, _, _) if lacks(Lack::Saves) => Answer::error(403, "AccessDenied"),
+    match (request.method(), query.get("uploadId"), source) {
+        (&Method::PUT, _, _) if lacks(Lack::Saves) => CannedResponse::error(403, "AccessDenied"),
         (&Method::PUT, Some(_), Some(_)) if lacks(Lack::PartCopy) => {
-            Answer::error(501, "NotImplemented")
+            CannedResponse::error(501, "NotImplemented")
         }
         (&Method::PUT, Some(id), source) => {
-            let body = source
-                .map_or_else(|| asked.body().clone(), |source| state.objects[&source].body.clone());
+            let body = source.map_or_else(
+                || request.body().clone(),
+                |source| state.objects[&source].body.clone(),
+            );
             let upload = state.uploads.get_mut(id).unwrap();
             upload.body = [&upload.body[..], &body[..]].concat().into();
             let part = "<CopyPartResult><ETag>\"part\"</ETag></CopyPartResult>";
-            Answer::new(200, part).header("etag", "\"part\"")
+            CannedResponse::new(200, part).header("etag", "\"part\"")
         }
         (&Method::PUT, None, Some(source)) => {
-            if !lacks(Lack::CopyConditions) && !holds(state, &key, asked, false) {
-                return Answer::error(412, "PreconditionFailed");
+            if !lacks(Lack::CopyConditions) && !holds(state, &key, request, false) {
+                return CannedResponse::error(412, "PreconditionFailed");
             }
             let Some(mut copy) = state.objects.get(&source).cloned() else {
-                return Answer::error(404, "NoSuchKey");
+                return CannedResponse::error(404, "NoSuchKey");
             };
-            if asked
+            if request
                 .headers()
                 .get("x-amz-metadata-directive")
                 .is_some_and(|directive| directive == "REPLACE")
             {
-                copy.headers = stored(asked, &lacks);
+                copy.headers = stored(request, &lacks);
             }
             let confirmed = confirmed(&copy);
             let etag = put(state, key, copy);
-            confirmed(Answer::new(
+            confirmed(CannedResponse::new(
                 200,
                 format!("<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>"),
             ))
         }
-        (&Method::PUT, None, None) => save(state, key, asked, &lacks),
+        (&Method::PUT, None, None) => save(state, key, request, &lacks),
         (&Method::POST, _, _) if query.contains_key("delete") => {
             if lacks(Lack::BulkDelete) {
-                return Answer::error(501, "NotImplemented");
+                return CannedResponse::error(501, "NotImplemented");
             }
-            let body = String::from_utf8(asked.body().to_vec()).unwrap();
+            let body = String::from_utf8(request.body().to_vec()).unwrap();
             for named in body.split("<Key>").skip(1) {
                 state.objects.remove(named.split("</Key>").next().unwrap());
             }
-            Answer::new(200, "<DeleteResult/>")
+            CannedResponse::new(200, "<DeleteResult/>")
         }
         (&Method::POST, Some(id), _) => {
-            if !lacks(Lack::CompleteConditions) && !holds(state, &key, asked, false) {
-                return Answer::error(412, "PreconditionFailed");
+            if !lacks(Lack::CompleteConditions) && !holds(state, &key, request, false) {
+                return CannedResponse::error(412, "PreconditionFailed");
             }
             let Some(object) = state.uploads.remove(id) else {
-                return Answer::error(404, "NoSuchUpload");
+                return CannedResponse::error(404, "NoSuchUpload");
             };
             let etag = put(state, key, object);
             let name = "CompleteMultipartUploadResult";
-            Answer::new(200, format!("<{name}><ETag>{etag}</ETag></{name}>"))
+            CannedResponse::new(200, format!("<{name}><ETag>{etag}</ETag></{name}>"))
         }
         (&Method::POST, None, _) => {
-            let upload = Object { headers: stored(asked, &lacks), ..Object::default() };
+            let upload = Object { headers: stored(request, &lacks), ..Object::default() };
             let confirmed = confirmed(&upload);
             state.versions += 1;
             let id = format!("upload-{}", state.versions);
             state.uploads.insert(id.clone(), upload);
             let name = "InitiateMultipartUploadResult";
-            confirmed(Answer::new(200, format!("<{name}><UploadId>{id}</UploadId></{name}>")))
+            confirmed(CannedResponse::new(
+                200,
+                format!("<{name}><UploadId>{id}</UploadId></{name}>"),
+            ))
         }
         (&Method::DELETE, Some(id), _) => {
             state.uploads.remove(id);
-            Answer::new(204, "")
+            CannedResponse::new(204, "")
         }
         (&Method::DELETE, None, _) => {
             state.objects.remove(&key);
-            Answer::new(204, "")
+            CannedResponse::new(204, "")
         }
         _ if query.contains_key("list-type") => list(state, &query),
         _ => {
             let Some(object) = state.objects.get(&key) else {
-                return Answer::error(404, "NoSuchKey");
+                return CannedResponse::error(404, "NoSuchKey");
             };
-            let mut answer = Answer::new(200, object.body.clone()).header("etag", &object.etag);
-            answer.headers.extend(object.headers.clone());
-            answer
+            let mut response =
+                CannedResponse::new(200, object.body.clone()).header("etag", &object.etag);
+            response.headers.extend(object.headers.clone());
+            response
         }
     }
 }
 
-fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
+fn list(state: &State, query: &BTreeMap<String, String>) -> CannedResponse {
     let prefix = query.get("prefix").cloned().unwrap_or_default();
     let mut contents = String::new();
     for (key, object) in state.objects.iter().filter(|(key, _)| key.starts_with(&prefix)) {
@@ -223,42 +231,50 @@ fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
             "<Contents><Key>{key}</Key><Size>{size}</Size><StorageClass>{class}</StorageClass></Contents>"
         );
     }
-    Answer::new(200, format!("<ListBucketResult>{contents}</ListBucketResult>"))
+    CannedResponse::new(200, format!("<ListBucketResult>{contents}</ListBucketResult>"))
 }
 
-fn save(state: &mut State, key: String, asked: &Asked, lacks: &dyn Fn(Lack) -> bool) -> Answer {
+fn save(
+    state: &mut State,
+    key: String,
+    request: &RecordedRequest,
+    lacks: &dyn Fn(Lack) -> bool,
+) -> CannedResponse {
     let header =
-        |name: &str| asked.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     let is = |algorithm, value: &str| {
-        BASE64.encode(Checksum::of(algorithm, asked.body()).value()) == value
+        BASE64.encode(Checksum::of(algorithm, request.body()).value()) == value
     };
     let crc = header("x-amz-checksum-crc64nvme");
     if !lacks(Lack::Checksums) && crc.is_some_and(|crc| !is(ChecksumAlgorithm::Crc64Nvme, &crc)) {
-        return Answer::error(400, "BadDigest");
+        return CannedResponse::error(400, "BadDigest");
     }
     if header("content-md5").is_some_and(|md5| !is(ChecksumAlgorithm::Md5, &md5)) {
-        return Answer::error(400, "BadDigest");
+        return CannedResponse::error(400, "BadDigest");
     }
     let signed = header("x-amz-content-sha256").filter(|digest| digest.len() == 64);
     if signed.is_some_and(|digest| {
-        digest != Checksum::of(ChecksumAlgorithm::Sha256, asked.body()).to_hex()
+        digest != Checksum::of(ChecksumAlgorithm::Sha256, request.body()).to_hex()
     }) {
-        return Answer::error(400, "XAmzContentSHA256Mismatch");
+        return CannedResponse::error(400, "XAmzContentSHA256Mismatch");
     }
-    let is_creation = asked.headers().contains_key("if-none-match");
+    let is_creation = request.headers().contains_key("if-none-match");
     let racers = state.creations.entry(key.clone()).or_default();
     *racers += usize::from(is_creation);
-    // The second of several writers is taken for the first one.
+    // The second of several writers succeeds too.
     let wins_wrongly = lacks(Lack::PutRaces) && key.ends_with("race") && *racers == 2;
     let is_heeded = !lacks(Lack::PutConditions) && !wins_wrongly;
-    if is_heeded && !holds(state, &key, asked, lacks(Lack::QuotedEtags)) {
-        return Answer::error(412, "PreconditionFailed");
+    if is_heeded && !holds(state, &key, request, lacks(Lack::QuotedEtags)) {
+        return CannedResponse::error(412, "PreconditionFailed");
     }
-    let object =
-        Object { headers: stored(asked, lacks), body: asked.body().clone(), etag: String::new() };
+    let object = Object {
+        headers: stored(request, lacks),
+        body: request.body().clone(),
+        etag: String::new(),
+    };
     let confirmed = confirmed(&object);
     let etag = put(state, key, object);
-    confirmed(Answer::new(200, "").header("etag", &etag))
+    confirmed(CannedResponse::new(200, "").header("etag", &etag))
 }
 
 fn put(state: &mut State, key: String, object: Object) -> String {
@@ -268,14 +284,13 @@ fn put(state: &mut State, key: String, object: Object) -> String {
     etag
 }
 
-/// Whether a request's conditions hold; `bare` for a service that compares ETags with quotes as if
-/// they were others.
-fn holds(state: &State, key: &str, asked: &Asked, bare: bool) -> bool {
+/// Whether the conditions of a request hold. `bare` makes ETags with quotes differ.
+fn holds(state: &State, key: &str, request: &RecordedRequest, bare: bool) -> bool {
     let there = state.objects.get(key);
-    if asked.headers().contains_key("if-none-match") {
+    if request.headers().contains_key("if-none-match") {
         return there.is_none();
     }
-    let Some(wanted) = asked.headers().get("if-match").map(|wanted| wanted.to_str().unwrap())
+    let Some(wanted) = request.headers().get("if-match").map(|wanted| wanted.to_str().unwrap())
     else {
         return true;
     };
@@ -283,10 +298,10 @@ fn holds(state: &State, key: &str, asked: &Asked, bare: bool) -> bool {
     there.is_some_and(|object| object.etag.trim_matches('"') == wanted)
 }
 
-/// What is kept of a request's headers.
-fn stored(asked: &Asked, lacks: &dyn Fn(Lack) -> bool) -> HeaderMap {
+/// Returns the headers of a request that are stored.
+fn stored(request: &RecordedRequest, lacks: &dyn Fn(Lack) -> bool) -> HeaderMap {
     let mut kept = HeaderMap::new();
-    for (name, value) in asked.headers() {
+    for (name, value) in request.headers() {
         let name = name.as_str();
         let is_kept = name.starts_with("x-amz-meta-")
             || matches!(name, "content-type" | "x-amz-website-redirect-location" | "x-amz-tagging")
@@ -301,15 +316,15 @@ fn stored(asked: &Asked, lacks: &dyn Fn(Lack) -> bool) -> HeaderMap {
     kept
 }
 
-/// Has an answer confirm the encryption of an object.
-fn confirmed(object: &Object) -> impl FnOnce(Answer) -> Answer + use<> {
+/// Adds the confirmation of the encryption to a response.
+fn confirmed(object: &Object) -> impl FnOnce(CannedResponse) -> CannedResponse + use<> {
     let headers = object.headers.clone();
-    move |mut answer| {
+    move |mut response| {
         for (name, value) in &headers {
             if name.as_str().starts_with("x-amz-server-side-encryption") {
-                answer.headers.insert(name.clone(), value.clone());
+                response.headers.insert(name.clone(), value.clone());
             }
         }
-        answer
+        response
     }
 }

@@ -1,11 +1,11 @@
-//! A copy of an object onto itself changes its metadata, and nothing that the caller did not name.
+//! A copy of an object onto itself changes only the metadata that the caller names.
 
 use http::HeaderValue;
 use storage_core::{Metadata, Storage};
 use storage_s3::Quirks;
 
 use crate::fake::Fake;
-use crate::fault_proxy::{Answer, Fault};
+use crate::fault_proxy::{CannedResponse, Fault};
 
 const PART: usize = 5 << 20;
 const KEPT: [(&str, &str); 4] = [
@@ -15,7 +15,7 @@ const KEPT: [(&str, &str); 4] = [
     ("x-amz-website-redirect-location", "/elsewhere"),
 ];
 
-/// An object that has all of it.
+/// Returns a storage with an object that has all of these headers.
 async fn saved(fake: &Fake, body: Vec<u8>) -> Storage {
     let builder = fake.builder(Quirks::None).part_size(PART as u64).largest_copy(PART as u64);
     let storage = Storage::new(builder.build().unwrap());
@@ -27,7 +27,7 @@ async fn saved(fake: &Fake, body: Vec<u8>) -> Storage {
 }
 
 fn sent(fake: &Fake, operation: &str) -> Vec<Option<HeaderValue>> {
-    fake.proxy.look(|record| {
+    fake.proxy.inspect(|record| {
         let seen = record.of(operation).last().unwrap();
         KEPT.iter().map(|(name, _)| seen.headers.get(*name).cloned()).collect()
     })
@@ -51,7 +51,7 @@ async fn other_metadata_leaves_storage_class_encryption_and_redirection_as_they_
 }
 
 #[tokio::test]
-async fn an_option_of_the_storage_wins_over_what_the_object_has() {
+async fn an_option_of_the_driver_precedes_the_storage_class_of_the_object() {
     let fake = Fake::without(&[]);
     saved(&fake, b"text".to_vec()).await;
     let storage = Storage::new(
@@ -67,7 +67,7 @@ async fn an_option_of_the_storage_wins_over_what_the_object_has() {
 }
 
 #[tokio::test]
-async fn a_copy_to_another_key_is_saved_as_new_objects_are() {
+async fn a_copy_to_another_key_has_the_options_of_the_driver() {
     let fake = Fake::without(&[]);
     let storage = saved(&fake, b"text".to_vec()).await;
     storage.copy("a", "b").metadata(Metadata::new()).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_copy_to_another_key_is_saved_as_new_objects_are() {
 }
 
 #[tokio::test]
-async fn a_copy_by_ranges_takes_the_tags_along() {
+async fn a_copy_by_ranges_keeps_the_tags() {
     let fake = Fake::without(&[]);
     let storage = saved(&fake, vec![0; PART + 1]).await;
     fake.set_header("a", "x-amz-tagging-count", "2");
@@ -84,10 +84,10 @@ async fn a_copy_by_ranges_takes_the_tags_along() {
     let tagging = fake
         .proxy
         .on("*")
-        .only(|asked| asked.uri().query().is_some_and(|query| query.starts_with("tagging")));
-    let tagging = tagging.then(Fault::Say(Answer::new(200, tags)));
+        .only(|request| request.uri().query().is_some_and(|query| query.starts_with("tagging")));
+    let tagging = tagging.then(Fault::Respond(CannedResponse::new(200, tags)));
     storage.copy("a", "b").metadata(Metadata::new()).await.unwrap();
-    let sent = fake.proxy.look(|record| {
+    let sent = fake.proxy.inspect(|record| {
         let seen = record.of("CreateMultipartUpload").last().unwrap();
         seen.headers["x-amz-tagging"].to_str().unwrap().to_owned()
     });

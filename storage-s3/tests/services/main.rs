@@ -1,16 +1,16 @@
-//! Services that do otherwise than AWS: what the driver refuses, verifies or accepts of them, and
-//! what a probe finds.
+//! Services that differ from AWS: the features that the driver refuses, verifies or accepts, and
+//! the findings of a probe.
 //!
-//! | module | what it is about |
+//! | module | content |
 //! |---|---|
-//! | `fake` | a service in memory that lacks what a test says |
-//! | `probe` | what `S3::probe` finds, and the profile that it names |
-//! | `unknown` | an endpoint whose service is unknown |
-//! | `options` | encryption and storage classes that a service ignores |
-//! | `documents` | responses whose documents have other names |
-//! | `errors` | errors with what to do about them |
-//! | `bodies` | sizes that a service does not report, or reports wrong |
-//! | `in_place` | what a copy of an object onto itself keeps |
+//! | `fake` | a service in memory, which lacks the features that a test names |
+//! | `probe` | the findings of `S3::probe`, and the profile that it suggests |
+//! | `unknown` | an endpoint with an unknown service |
+//! | `options` | services that ignore encryption and storage classes |
+//! | `documents` | documents with another root element |
+//! | `errors` | errors with the advice for them |
+//! | `bodies` | responses without a length, or with a wrong one |
+//! | `in_place` | copies of an object onto itself |
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 #[path = "../common/mod.rs"]

@@ -1,5 +1,4 @@
-//! Encryption and storage classes that a service ignores: the object would be stored without a
-//! word.
+//! Services that ignore encryption and storage classes.
 
 use storage_core::{ErrorKind, Metadata, Storage};
 use storage_s3::{Quirks, S3Builder};
@@ -28,7 +27,7 @@ async fn a_save_whose_encryption_is_not_confirmed_fails() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         assert!(error.message().contains("sse"), "{error}");
     }
-    // An upload in parts is known to be plain before it has bytes.
+    // The missing encryption is detected before any part is sent.
     assert_eq!((fake.proxy.count("UploadPart"), fake.left().1), (0, 0));
     assert!(!fake.left().0.contains(&"parts".to_owned()));
 }
@@ -60,7 +59,7 @@ async fn a_storage_class_that_the_service_does_not_show_fails_the_save() {
 }
 
 #[tokio::test]
-async fn a_storage_class_that_the_service_shows_is_looked_at_once() {
+async fn a_storage_class_that_the_service_shows_is_checked_once() {
     let fake = Fake::without(&[]);
     let storage = storage(&fake, |builder| builder.storage_class("STANDARD_IA"));
     for key in ["a", "b", "c"] {
@@ -74,7 +73,7 @@ async fn a_storage_class_that_the_service_shows_is_looked_at_once() {
 }
 
 #[tokio::test]
-async fn an_option_that_the_services_profile_rules_out_is_refused_by_its_name() {
+async fn an_option_that_the_profile_excludes_is_refused_by_name() {
     let fake = Fake::without(&[]);
     let builder = || fake.builder(Quirks::Garage);
     for (option, builder) in [

@@ -1,12 +1,12 @@
-//! What `S3::probe` finds, and the profile that it names.
+//! The findings of `S3::probe`, and the profile that it suggests.
 
 use storage_core::ErrorKind;
 use storage_s3::{ProbeOutcome, ProbeReport, Quirks};
 
 use crate::fake::{Fake, Lack};
-use crate::fault_proxy::{Answer, Fault};
+use crate::fault_proxy::{CannedResponse, Fault};
 
-/// No service that the driver knows the host name of.
+/// The host name of the service is unknown to the driver.
 async fn probed(fake: &Fake, quirks: Quirks) -> ProbeReport {
     let report = fake.driver(quirks).probe("some/dir/").await.unwrap();
     assert_eq!(fake.left(), (Vec::new(), 0), "what a probe leaves behind");
@@ -23,7 +23,7 @@ fn outcome<'a>(report: &'a ProbeReport, what: &str) -> &'a ProbeOutcome {
 }
 
 #[tokio::test]
-async fn a_service_that_does_all_that_aws_does_is_found_to_need_no_profile_but_none() {
+async fn a_service_with_all_features_fits_the_profile_none() {
     let fake = Fake::without(&[]);
     let report = probed(&fake, Quirks::Auto).await;
     for finding in &report.findings {
@@ -35,14 +35,14 @@ async fn a_service_that_does_all_that_aws_does_is_found_to_need_no_profile_but_n
         "an unknown host has to be given a profile"
     );
     assert_eq!(probed(&fake, Quirks::None).await.suggestion(), None);
-    let below = fake.proxy.look(|record| {
+    let below = fake.proxy.inspect(|record| {
         record.of("*").all(|seen| seen.target.contains("some/dir/anystorage-probe-"))
     });
     assert!(!below, "the one request that names no key in its URL is the deletion of several");
 }
 
 #[tokio::test]
-async fn a_service_that_ignores_conditions_is_found_out_and_the_careful_profile_is_named() {
+async fn a_service_that_ignores_conditions_is_detected() {
     let lacks = [Lack::PutConditions, Lack::CompleteConditions, Lack::CopyConditions, Lack::Sse];
     let fake = Fake::without(&lacks);
     let report = probed(&fake, Quirks::None).await;
@@ -55,25 +55,25 @@ async fn a_service_that_ignores_conditions_is_found_out_and_the_careful_profile_
             outcome(&report, what)
         );
     }
-    let raced = ProbeOutcome::Ignored("16 of 16 writers won".to_owned());
+    let raced = ProbeOutcome::Ignored("16 of 16 writers succeeded".to_owned());
     assert_eq!(outcome(&report, "create_new, raced by 16 writers"), &raced);
-    assert!(report.broken_promises().count() >= 4, "{:?}", report.findings);
+    assert!(report.missing_features().count() >= 4, "{:?}", report.findings);
     assert_eq!(report.suggestion(), Some(Quirks::Garage));
     assert_eq!(probed(&fake, Quirks::Garage).await.suggestion(), None);
 }
 
 #[tokio::test]
-async fn a_service_where_two_racers_win_is_not_said_to_heed_conditions() {
+async fn a_service_where_two_writers_succeed_does_not_support_conditions() {
     let fake = Fake::without(&[Lack::PutRaces]);
     let report = probed(&fake, Quirks::None).await;
     assert_eq!(outcome(&report, "create_new"), &ProbeOutcome::Works);
-    let raced = ProbeOutcome::Ignored("2 of 16 writers won".to_owned());
+    let raced = ProbeOutcome::Ignored("2 of 16 writers succeeded".to_owned());
     assert_eq!(outcome(&report, "create_new, raced by 16 writers"), &raced);
     assert_eq!(report.suggestion(), Some(Quirks::Garage));
 }
 
 #[tokio::test]
-async fn a_service_that_compares_etags_without_quotes_is_found_to_be_like_ceph() {
+async fn a_service_that_compares_etags_without_quotes_fits_the_profile_ceph() {
     let lacks = [
         Lack::QuotedEtags,
         Lack::CompleteConditions,
@@ -90,7 +90,7 @@ async fn a_service_that_compares_etags_without_quotes_is_found_to_be_like_ceph()
 }
 
 #[tokio::test]
-async fn a_service_that_refuses_what_others_do_is_reported_with_its_words() {
+async fn a_probe_reports_the_message_of_a_refusal() {
     let report = probed(&Fake::without(&[Lack::BulkDelete, Lack::PartCopy]), Quirks::None).await;
     for what in ["several deletions in one request", "a copy by ranges"] {
         let refused = outcome(&report, what);
@@ -103,17 +103,20 @@ async fn a_service_that_refuses_what_others_do_is_reported_with_its_words() {
 }
 
 #[tokio::test]
-async fn a_probe_that_fails_deletes_what_it_stored_or_names_it() {
+async fn a_failed_probe_deletes_its_objects_or_names_them() {
     let fake = Fake::without(&[]);
-    // The object is stored, but the response says otherwise.
-    let denied = Fault::alter(|answer| *answer = Answer::error(403, "AccessDenied"));
+    // The object is stored, but the response is an error.
+    let denied = Fault::alter(|response| *response = CannedResponse::error(403, "AccessDenied"));
     let saved = fake.proxy.on("PutObject").then(denied);
     let error = fake.driver(Quirks::None).probe("").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert_eq!(fake.left(), (Vec::new(), 0));
     saved.assert_fired();
 
-    let kept = fake.proxy.on("DeleteObject").then(Fault::Say(Answer::error(403, "AccessDenied")));
+    let kept = fake
+        .proxy
+        .on("DeleteObject")
+        .then(Fault::Respond(CannedResponse::error(403, "AccessDenied")));
     let error = fake.driver(Quirks::None).probe("").await.unwrap_err();
     assert!(error.message().contains("left below anystorage-probe-"), "{error}");
     assert_eq!(fake.left().0.len(), 1);
@@ -121,7 +124,7 @@ async fn a_probe_that_fails_deletes_what_it_stored_or_names_it() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_takes_no_objects_cannot_be_probed() {
+async fn a_bucket_that_refuses_saves_cannot_be_probed() {
     let fake = Fake::without(&[Lack::Saves]);
     let error = fake.driver(Quirks::None).probe("").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");

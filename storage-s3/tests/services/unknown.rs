@@ -1,5 +1,5 @@
-//! An endpoint whose service is unknown: it may be one that ignores the condition of a save and
-//! overwrites.
+//! An endpoint with an unknown service, which may ignore the condition of a save and overwrite the
+//! object.
 
 use storage_core::{ETag, ErrorKind};
 use storage_s3::Quirks;
@@ -7,7 +7,7 @@ use storage_s3::Quirks;
 use crate::fake::{Fake, Lack};
 
 #[tokio::test]
-async fn a_conditional_save_at_an_unknown_host_is_refused_before_anything_is_sent() {
+async fn a_conditional_save_at_an_unknown_host_is_refused_without_a_request() {
     let fake =
         Fake::without(&[Lack::PutConditions, Lack::CompleteConditions, Lack::CopyConditions]);
     let storage = fake.storage(Quirks::Auto);
@@ -35,7 +35,7 @@ async fn a_conditional_save_at_an_unknown_host_is_refused_before_anything_is_sen
 }
 
 #[tokio::test]
-async fn a_named_profile_makes_conditional_saves_possible_at_any_host() {
+async fn a_named_profile_allows_conditional_saves_at_any_host() {
     for quirks in [Quirks::None, Quirks::Minio] {
         let fake = Fake::without(&[]);
         let storage = fake.storage(quirks);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Bucket, run};
 
-/// A program with nothing of the user's own environment but the way to other programs.
+/// Returns a program without the user's environment, except for the path to other programs.
 pub(crate) fn client(program: &Path, variables: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(program);
     command
@@ -21,21 +21,20 @@ pub(crate) fn client(program: &Path, variables: &BTreeMap<String, String>) -> Co
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        // File names are what they are, whatever the language of the machine.
+        // File names are UTF-8 whatever the locale is.
         .env("PYTHONUTF8", "1")
         .env("LC_ALL", "C.UTF-8");
     command
 }
 
 impl Bucket {
-    /// Runs `aws s3 ...`, and answers what it prints. `{}` in an argument is the bucket:
-    /// `s3://{}/key`.
+    /// Runs `aws s3 ...` and returns its output. `{}` in an argument is the bucket: `s3://{}/key`.
     pub(crate) fn s3(&self, arguments: &[&str]) -> String {
         let arguments = arguments.iter().map(|argument| argument.replace("{}", self.name()));
         String::from_utf8(run(self.aws("s3").args(arguments).arg("--no-progress"))).unwrap()
     }
 
-    /// Runs `aws s3api ...` on the bucket, and answers what it prints.
+    /// Runs `aws s3api ...` on the bucket and returns its output.
     pub(crate) fn s3api(&self, verb: &str, arguments: &[&str]) -> Value {
         let printed = run(self
             .aws("s3api")

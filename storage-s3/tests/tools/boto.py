@@ -1,6 +1,7 @@
-"""Calls methods of boto3's S3 client: [method, arguments] a line, in JSON, and an answer a line.
+"""Calls methods of boto3's S3 client.
 
-Bodies are {"base64": ...}, there and back.
+Reads [method, arguments] in JSON, one call a line, and prints one result a line. Bodies are
+{"base64": ...} in both directions.
 """
 
 import base64
@@ -33,7 +34,7 @@ def to_json(value):
 
 
 def remove(Bucket):
-    """Removes a bucket with all that is in it: one by one, since no XML can name every key."""
+    """Deletes a bucket and its content one by one, because XML cannot express every key."""
     bucket = resource.Bucket(Bucket)
     for upload in bucket.multipart_uploads.all():
         upload.abort()
@@ -46,8 +47,8 @@ for line in sys.stdin:
     method, arguments = json.loads(line, object_hook=to_python)
     try:
         call = remove if method == "remove" else getattr(client, method)
-        answer = {"ok": call(**arguments)}
-        print(json.dumps(answer, default=to_json), flush=True)
+        result = {"ok": call(**arguments)}
+        print(json.dumps(result, default=to_json), flush=True)
     except ClientError as error:
         print(json.dumps({"code": error.response["Error"]["Code"]}), flush=True)
     except BotoCoreError as error:

@@ -1,4 +1,5 @@
-//! [`Boto`]: boto3's S3 client, in a Python process that is asked for one method after another (`boto.py`).
+//! [`Boto`]: boto3's S3 client in a Python process, which runs one method after another
+//! (`boto.py`).
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -9,11 +10,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-/// The process; it ends when nobody can ask it any more.
+/// The process, which ends when its input is closed.
 pub(crate) struct Boto {
     _process: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    requests: ChildStdin,
+    responses: BufReader<ChildStdout>,
 }
 
 impl Boto {
@@ -25,31 +26,31 @@ impl Boto {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let questions = process.stdin.take().unwrap();
-        let answers = BufReader::new(process.stdout.take().unwrap());
-        Self { _process: process, questions, answers }
+        let requests = process.stdin.take().unwrap();
+        let responses = BufReader::new(process.stdout.take().unwrap());
+        Self { _process: process, requests, responses }
     }
 
-    /// What the method answers, or the code that it fails with.
+    /// Returns the result of the method, or the code of its error.
     pub(crate) fn call(&mut self, method: &str, arguments: &Value) -> Result<Value, String> {
-        writeln!(self.questions, "{}", json!([method, arguments])).unwrap();
+        writeln!(self.requests, "{}", json!([method, arguments])).unwrap();
         let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
+        self.responses.read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "boto3 is gone: what it said is above");
-        let mut answer: Value = serde_json::from_str(&line).unwrap();
-        match answer.get("code") {
+        let mut response: Value = serde_json::from_str(&line).unwrap();
+        match response.get("code") {
             Some(code) => Err(code.as_str().unwrap().to_owned()),
-            None => Ok(answer["ok"].take()),
+            None => Ok(response["ok"].take()),
         }
     }
 }
 
-/// Bytes as an argument.
+/// Converts bytes to an argument.
 pub(crate) fn body(bytes: &[u8]) -> Value {
     json!({ "base64": BASE64.encode(bytes) })
 }
 
-/// The bytes of an answer's body.
-pub(crate) fn bytes(answer: &Value) -> Vec<u8> {
-    BASE64.decode(answer["Body"]["base64"].as_str().unwrap()).unwrap()
+/// Returns the bytes of a response's body.
+pub(crate) fn bytes(response: &Value) -> Vec<u8> {
+    BASE64.decode(response["Body"]["base64"].as_str().unwrap()).unwrap()
 }

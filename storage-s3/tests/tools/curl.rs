@@ -1,4 +1,4 @@
-//! curl, the client that everybody has.
+//! curl, the most widespread HTTP client.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,16 +9,16 @@ use tempfile::TempDir;
 
 use super::run;
 
-/// What a server answered.
+/// The response of a server.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct CurlResponse {
     pub(crate) status: u16,
     headers: String,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
-    /// A header's value, by its name in lower case.
+impl CurlResponse {
+    /// Returns a header's value by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.headers.lines().filter_map(|line| line.split_once(':'));
         lines
@@ -27,7 +27,7 @@ impl Answer {
             .map(|(_, value)| value.trim())
     }
 
-    /// S3's code of what went wrong; empty if there is none.
+    /// Returns S3's error code, or an empty text if there is none.
     pub(crate) fn code(&self) -> String {
         let body = String::from_utf8_lossy(&self.body);
         let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-/// Whether there is a curl; else a line says what is not tried.
+/// Returns whether curl is installed. Otherwise prints that tests are skipped.
 pub(crate) fn is_there() -> bool {
     static IS_THERE: OnceLock<bool> = OnceLock::new();
     *IS_THERE.get_or_init(|| {
@@ -51,10 +51,10 @@ pub(crate) fn is_there() -> bool {
 }
 
 /// Runs curl.
-pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> Answer {
+pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> CurlResponse {
     let directory = TempDir::new().unwrap();
     let (headers, body) = (directory.path().join("headers"), directory.path().join("body"));
-    // Nothing of the user's own configuration, and nothing but loopback.
+    // Ignores the user's configuration, and allows only loopback addresses.
     let mut command = Command::new("curl");
     command.args([
         "-q",
@@ -69,11 +69,11 @@ pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> Answer {
     ]);
     command.arg("--dump-header").arg(&headers).arg("--output").arg(&body);
     let status = run(command.args(arguments.iter().map(AsRef::as_ref)));
-    // The last one, after any `100 Continue`.
+    // The last head, after any `100 Continue`.
     let headers =
         String::from_utf8_lossy(&std::fs::read(headers).unwrap_or_default()).replace("\r\n", "\n");
     let headers = headers.trim_end().rsplit("\n\n").next().unwrap_or_default().to_owned();
-    Answer {
+    CurlResponse {
         status: String::from_utf8(status).unwrap().parse().unwrap(),
         headers,
         body: std::fs::read(body).unwrap_or_default(),
@@ -81,15 +81,15 @@ pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> Answer {
 }
 
 /// Follows a link for GET or HEAD.
-pub(crate) fn follow(link: &Link) -> Answer {
+pub(crate) fn follow(link: &Link) -> CurlResponse {
     match link.method {
         UrlMethod::Head => curl(&["--head", link.as_str()]),
         _ => curl(&[link.as_str()]),
     }
 }
 
-/// Uploads a file by a link for PUT, with the headers that it wants, and others.
-pub(crate) fn put(link: &Link, file: &Path, headers: &[&str]) -> Answer {
+/// Uploads a file by a link for PUT, with its headers and others.
+pub(crate) fn put(link: &Link, file: &Path, headers: &[&str]) -> CurlResponse {
     let mut arguments = vec![
         "--upload-file".to_owned(),
         file.to_str().unwrap().to_owned(),
@@ -103,9 +103,9 @@ pub(crate) fn put(link: &Link, file: &Path, headers: &[&str]) -> Answer {
     curl(&arguments)
 }
 
-/// Uploads a file by a form, with the fields that a link for POST has; `file` is what `--form`
-/// takes after `file=@`.
-pub(crate) fn post(link: &Link, file: &str) -> Answer {
+/// Uploads a file by a form, with the fields of a link for POST. `file` follows `file=@` in curl's
+/// option `--form`.
+pub(crate) fn post(link: &Link, file: &str) -> CurlResponse {
     let mut arguments = Vec::new();
     for (name, value) in &link.fields {
         arguments.extend(["--form-string".to_owned(), format!("{name}={value}")]);

@@ -1,9 +1,9 @@
-//! Other people's clients and servers, to see that they and this driver mean the same.
+//! Other clients and servers of S3, which show that this driver and they agree.
 //!
-//! awscli, boto3 and moto are looked for where `STORAGE_S3_TEST_TOOLS` says (see
-//! `servers/README.md`), curl in the system. Tests that need what is not there are skipped, and say
-//! so. On the server that the environment names they work in buckets of their own, so its user has
-//! to be one who may make some.
+//! `STORAGE_S3_TEST_TOOLS` names the directory of awscli, boto3 and moto (see `servers/README.md`).
+//! curl is expected in the system. Tests whose programs are missing are skipped with a message. On
+//! the server that the environment names, the tests create buckets of their own, so that its user
+//! needs the permission to do so.
 
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
@@ -24,7 +24,8 @@ use storage_core::{ErrorKind, List};
 
 const TOOLS: &str = "STORAGE_S3_TEST_TOOLS";
 
-/// The directory of the programs, if the environment names one; else a line says what is not tried.
+/// Returns the directory of the programs if the environment names one. Otherwise prints that tests
+/// are skipped.
 pub(crate) fn directory() -> Option<&'static PathBuf> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
@@ -43,18 +44,18 @@ pub(crate) fn directory() -> Option<&'static PathBuf> {
     directory.as_ref()
 }
 
-/// Runs a program, and answers what it printed.
+/// Runs a program and returns its output.
 ///
 /// # Panics
-/// If it fails.
+/// If the program fails.
 pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     let Output { status, stdout, stderr } = command.output().unwrap();
     assert!(status.success(), "{command:?}: {status}\n{}", String::from_utf8_lossy(&stderr));
     stdout
 }
 
-/// Makes tests of functions, each of which gets a bucket of its own: on the server that the
-/// environment names, on moto, or on both.
+/// Creates tests of functions, each with a bucket of its own: on the server that the environment
+/// names, on moto, or on both.
 macro_rules! on_servers {
     ($(both: $($both:ident),+;)? $(external: $($external:ident),+;)? $(moto: $($moto:ident),+;)?) => {
         crate::tools::tests! { external $(: $($both),+)? $(: $($external),+)? }
@@ -77,19 +78,19 @@ macro_rules! tests {
 
 pub(crate) use {on_servers, tests};
 
-/// Bytes of which no two pieces are alike.
+/// Returns bytes without repetitions.
 pub(crate) fn bytes(len: usize) -> Vec<u8> {
     (0_u64..).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).take(len).collect()
 }
 
-/// The moment that metadata of the tests expire at, as HTTP and as RFC 3339 say it.
+/// The expiry of the tests' metadata, as HTTP and RFC 3339 write it.
 pub(crate) fn expiry() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)
 }
 pub(crate) const EXPIRY_IN_HTTP: &str = "Tue, 02 Oct 2096 07:06:40 GMT";
 pub(crate) const EXPIRY: &str = "2096-10-02T07:06:40Z";
 
-/// What a listing yields: names of entries, and of odd ones with what is said of them.
+/// Returns the names of a listing, and the invalid names with their errors.
 pub(crate) async fn listed(list: List) -> Vec<Listed> {
     let mut entries = list.entries();
     let mut all = Vec::new();
@@ -119,7 +120,7 @@ impl Listed {
         }
     }
 
-    pub(crate) fn is_odd(&self) -> bool {
+    pub(crate) fn is_invalid(&self) -> bool {
         matches!(self, Self::Odd(..))
     }
 }

@@ -1,4 +1,4 @@
-//! moto, started for this process and stopped with it.
+//! moto, which starts and stops with this process.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// Starts the server, waits for this process to end, however it ends, and stops it. From then on a
-/// signal that is meant for the tests does not keep it from that.
+/// Starts the server, waits until this process ends, and stops it. Ignores signals that are meant
+/// for the tests.
 const KEEPER: &str = r#"
 "$1" up "$2/moto"
 echo
@@ -18,20 +18,19 @@ cat >/dev/null
 rm -rf "$2"
 "#;
 
-/// A server that is there as long as this is, or as its process is.
+/// A server that exists as long as this value and its process.
 pub(crate) struct Moto {
     _keeper: Child,
     _until_this_is_closed: ChildStdin,
 }
 
 impl Moto {
-    /// Starts one, and answers what names it to the tests.
+    /// Starts a server and returns the variables that name it.
     pub(crate) fn start(tools: &Path) -> (Self, BTreeMap<String, String>) {
         let directory = tempfile::Builder::new().prefix("anystorage-moto-").tempdir().unwrap();
         let mut keeper = Command::new("bash")
             .args(["-euc", KEEPER, "keeper", concat!(env!("CARGO_MANIFEST_DIR"), "/servers/moto")])
-            // The keeper removes it, since nothing of a test program that is a `static` is ever
-            // dropped.
+            // The keeper deletes it, because a `static` of a test program is never dropped.
             .arg(TempDir::keep(directory))
             .env("STORAGE_S3_TEST_TOOLS", tools)
             .stdin(Stdio::piped())

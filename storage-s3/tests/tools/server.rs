@@ -1,4 +1,4 @@
-//! [`Server`]: one that other clients can be asked to use, and [`Bucket`], a test's own.
+//! [`Server`]: a server that other clients can use, and [`Bucket`], a bucket of one test.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,23 +18,23 @@ use super::boto::Boto;
 use super::moto::Moto;
 use crate::common::external::External;
 
-/// A server, by the variables that name one to the tests.
+/// A server, with the variables that name it.
 pub(crate) struct Server {
     variables: BTreeMap<String, String>,
     tools: &'static Path,
     boto: Mutex<Boto>,
-    /// For a server that this process started.
+    /// Set for a server that this process started.
     moto: Option<Moto>,
 }
 
-/// A bucket of a test's own. What is in it ends with this.
+/// A bucket for one test. Dropping it deletes all objects.
 pub(crate) struct Bucket {
     server: &'static Server,
     name: String,
 }
 
 impl Server {
-    /// The server that the environment names.
+    /// Returns the server that the environment names.
     pub(crate) fn external() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Server>> = OnceLock::new();
         let start = || {
@@ -48,7 +48,7 @@ impl Server {
         SERVER.get_or_init(start).as_ref()
     }
 
-    /// moto.
+    /// Returns moto.
     pub(crate) fn moto() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Server>> = OnceLock::new();
         let start = || {
@@ -80,7 +80,7 @@ impl Server {
         self.variables.get("STORAGE_S3_TEST_QUIRKS").map_or("auto", String::as_str)
     }
 
-    /// How our driver reaches a bucket of it.
+    /// Returns a builder of this driver for a bucket of the server.
     pub(crate) fn builder(&self, bucket: &str) -> S3Builder {
         let quirks = IntoDeserializer::<Error>::into_deserializer(self.quirks());
         S3Builder::new(bucket)
@@ -92,12 +92,12 @@ impl Server {
             .quirks(Quirks::deserialize(quirks).unwrap())
     }
 
-    /// The program of others, with what it has to know of the server.
+    /// Returns another client's program, configured for the server.
     pub(crate) fn client(&self, program: &str) -> std::process::Command {
         super::aws::client(&self.tools.join(program), &self.variables)
     }
 
-    /// A bucket that nobody else knows.
+    /// Creates a bucket that no other test uses.
     pub(crate) fn bucket(&'static self) -> Bucket {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
@@ -117,41 +117,41 @@ impl Bucket {
         &self.name
     }
 
-    /// How our driver reaches it.
+    /// Returns a builder of this driver for the bucket.
     pub(crate) fn builder(&self) -> S3Builder {
         self.server.builder(&self.name)
     }
 
-    /// It, as our driver shows it.
+    /// Returns the bucket as a storage of this driver.
     pub(crate) fn storage(&self) -> Storage {
         Storage::new(self.builder().build().unwrap())
     }
 
-    /// Calls a method of boto3's client on it, and answers what that answers.
+    /// Calls a method of boto3's client on the bucket and returns the result.
     ///
     /// # Panics
     /// If the method fails.
     pub(crate) fn boto(&self, method: &str, arguments: Value) -> Value {
         match self.try_boto(method, arguments) {
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(code) => panic!("{method} of boto3: {code}"),
         }
     }
 
-    /// The same, where failing is fine: answers S3's code then.
+    /// Calls a method that may fail with S3's error code.
     pub(crate) fn try_boto(&self, method: &str, mut arguments: Value) -> Result<Value, String> {
         arguments["Bucket"] = json!(self.name);
         self.server.boto.lock().unwrap_or_else(PoisonError::into_inner).call(method, &arguments)
     }
 
-    /// Saves an object by boto3.
+    /// Saves an object with boto3.
     pub(crate) fn put(&self, key: &str, body: &[u8]) {
         self.boto("put_object", json!({ "Key": key, "Body": super::boto::body(body) }));
     }
 }
 
 impl Drop for Bucket {
-    /// A server that does not tidy up has been told of by other means; one of ours ends anyway.
+    /// Other tests cover servers that do not delete. A server of this process ends anyway.
     fn drop(&mut self) {
         if !self.server.is_moto() {
             let _ = self.try_boto("remove", json!({}));

@@ -1,4 +1,4 @@
-//! Bodies that stall, end short or break off, and objects that change meanwhile.
+//! Bodies that stall, end early or break off, and objects that change meanwhile.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -8,7 +8,7 @@ use storage_testkit::http::{Peer, Response};
 
 use super::peer::{File, Peered};
 
-/// Bytes of which no two pieces are alike.
+/// Bytes without repeated pieces.
 fn pattern(len: usize) -> Bytes {
     (0_u64..).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).take(len).collect()
 }
@@ -20,20 +20,20 @@ fn file() -> File {
     File::new(pattern(SIZE), STRONG)
 }
 
-/// How many bytes come before the error.
+/// Returns how many bytes arrive before the error, and the error.
 async fn bytes_before_the_error(object: Object) -> (usize, ErrorKind, bool) {
     let mut chunks = object.into_stream();
     let mut bytes = 0;
     loop {
         match chunks.try_next().await {
             Ok(Some(chunk)) => bytes += chunk.len(),
-            Ok(None) => panic!("the body came to its end"),
+            Ok(None) => panic!("the body ended without an error"),
             Err(error) => return (bytes, error.kind(), error.is_retryable()),
         }
     }
 }
 
-/// A peer whose first response fails in this way after 100,000 bytes; the next ones are sound.
+/// Starts a peer whose first response fails in this way after 100,000 bytes.
 fn cut_once(fail: fn(Response, usize) -> Response) -> Peer {
     Peer::start(move |request| match request.index {
         0 => fail(file().respond(request), 100_000),
@@ -42,7 +42,7 @@ fn cut_once(fail: fn(Response, usize) -> Response) -> Peer {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_short_goes_on_at_the_next_byte() {
+async fn a_body_that_ends_early_resumes_at_the_next_byte() {
     let peer = cut_once(Response::cut_after);
     assert_eq!(peer.storage().open("a").await.unwrap().bytes().await.unwrap(), pattern(SIZE));
     peer.assert_fired();
@@ -53,7 +53,7 @@ async fn a_body_that_ends_short_goes_on_at_the_next_byte() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_goes_on_at_the_next_byte() {
+async fn a_body_that_stalls_resumes_at_the_next_byte() {
     let peer = cut_once(Response::stall_after);
     assert_eq!(
         peer.impatient_storage().open("a").await.unwrap().bytes().await.unwrap(),
@@ -63,7 +63,7 @@ async fn a_body_that_stalls_goes_on_at_the_next_byte() {
 }
 
 #[tokio::test]
-async fn a_range_that_breaks_off_goes_on_within_itself() {
+async fn a_range_that_breaks_off_resumes_within_the_range() {
     let peer = Peer::start(|request| match request.index {
         0 => file().respond(request).cut_after(1500),
         _ => file().respond(request),
@@ -75,9 +75,9 @@ async fn a_range_that_breaks_off_goes_on_within_itself() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_over_and_over_but_gets_on_is_whole() {
+async fn a_body_that_breaks_off_often_is_whole_if_each_attempt_makes_progress() {
     let peer = Peer::start(|request| match request.index {
-        // More often than anything is tried again without progress.
+        // More often than the limit for attempts without progress.
         0..20 => file().respond(request).cut_after(1000),
         _ => file().respond(request),
     });
@@ -86,19 +86,19 @@ async fn a_body_that_breaks_off_over_and_over_but_gets_on_is_whole() {
 }
 
 #[tokio::test]
-async fn without_progress_it_comes_to_an_end() {
+async fn a_body_without_progress_ends_after_five_attempts() {
     let peer = Peer::start(|request| match request.index {
         0 => file().respond(request).cut_after(1000),
         _ => Response::new("503 Service Unavailable").headers("Retry-After: 0\r\n").fault(),
     });
     let object = peer.storage().open("a").await.unwrap();
     assert_eq!(bytes_before_the_error(object).await, (1000, ErrorKind::RateLimited, true));
-    assert_eq!(peer.fired(), 6, "a body is tried again five times");
+    assert_eq!(peer.fired(), 6, "a body resumes at most five times");
 }
 
 #[tokio::test]
-async fn what_has_another_etag_by_then_is_never_joined_to_the_first_half() {
-    // A sound server, and one that does not know of conditions.
+async fn a_body_does_not_resume_with_another_etag() {
+    // A correct server, and one that ignores conditions.
     for heeds_conditions in [true, false] {
         let peer = Peer::start(move |request| {
             let new = File::new(vec![b'x'; SIZE], "\"v2\"");
@@ -118,7 +118,7 @@ async fn what_has_another_etag_by_then_is_never_joined_to_the_first_half() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_by_then_is_an_error() {
+async fn a_body_does_not_resume_if_the_object_was_deleted() {
     let peer = Peer::start(|request| match request.index {
         0 => file().respond(request).cut_after(1000),
         _ => Response::new("404 Not Found").fault(),
@@ -129,9 +129,9 @@ async fn what_is_deleted_by_then_is_an_error() {
 }
 
 #[tokio::test]
-async fn without_a_strong_etag_nothing_is_joined() {
-    // None, a weak one, and one of the second and the size (0x2ebc98a1 is the time of the file)
-    // that is not over yet.
+async fn a_body_without_a_strong_etag_does_not_resume() {
+    // No ETag, a weak one, and one of the time and the size whose second is not over
+    // (0x2ebc98a1 is the time of the file).
     let fresh = "Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n";
     for (etag, date) in [("", ""), ("W/\"v1\"", ""), ("\"2ebc98a1-493e0\"", fresh)] {
         let peer = Peer::start(move |_| {
@@ -152,7 +152,7 @@ async fn without_a_strong_etag_nothing_is_joined() {
 }
 
 #[tokio::test]
-async fn who_has_another_source_gets_the_error_at_once() {
+async fn a_body_does_not_resume_if_resume_is_false() {
     let peer = cut_once(Response::stall_after);
     let storage = storage_core::Storage::new(peer.impatient().resume(false).build().unwrap());
     let object = storage.open("a").await.unwrap();
@@ -161,7 +161,7 @@ async fn who_has_another_source_gets_the_error_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_ranges_is_cut_to_the_range() {
+async fn a_range_is_cut_from_the_response_of_a_server_that_ignores_ranges() {
     let peer = Peer::start(|_| file().whole().fault());
     let storage = peer.storage();
     for (range, expected) in
@@ -180,7 +180,7 @@ async fn a_server_that_ignores_ranges_is_cut_to_the_range() {
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_ranges_is_read_again_from_the_beginning() {
+async fn a_body_resumes_from_the_beginning_if_the_server_ignores_ranges() {
     let peer = Peer::start(|request| match request.index {
         0 => file().whole().cut_after(100_000),
         _ => file().whole(),
@@ -190,8 +190,8 @@ async fn a_server_that_ignores_ranges_is_read_again_from_the_beginning() {
 }
 
 #[tokio::test]
-async fn another_range_than_the_one_asked_for_is_refused() {
-    for told in [
+async fn another_range_than_the_requested_one_is_refused() {
+    for range_header in [
         "bytes 0-9/300000",
         "bytes 11-20/300000",
         "bytes 10-19/15",
@@ -200,15 +200,18 @@ async fn another_range_than_the_one_asked_for_is_refused() {
         "",
     ] {
         let peer = Peer::start(move |_| {
-            let range =
-                if told.is_empty() { String::new() } else { format!("Content-Range: {told}\r\n") };
+            let range = if range_header.is_empty() {
+                String::new()
+            } else {
+                format!("Content-Range: {range_header}\r\n")
+            };
             Response::new("206 Partial Content")
                 .headers(&format!("{}{range}", file().headers()))
                 .body(pattern(10))
                 .fault()
         });
         let error = peer.storage().open("a").range(10..20).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unexpected, "{told}");
+        assert_eq!(error.kind(), ErrorKind::Unexpected, "{range_header}");
         peer.assert_fired();
     }
 }
@@ -239,7 +242,7 @@ async fn a_range_whose_length_contradicts_its_positions_is_refused_before_the_bo
 }
 
 #[tokio::test]
-async fn a_part_that_nobody_asked_for_is_refused() {
+async fn a_part_instead_of_the_whole_is_refused() {
     let peer = Peer::start(|_| {
         let headers = format!("{}Content-Range: bytes 0-9/300000\r\n", file().headers());
         Response::new("206 Partial Content").headers(&headers).body(pattern(10)).fault()
@@ -249,7 +252,7 @@ async fn a_part_that_nobody_asked_for_is_refused() {
 }
 
 #[tokio::test]
-async fn other_bytes_than_the_rest_that_was_asked_for_are_refused() {
+async fn a_body_does_not_resume_with_other_positions() {
     let peer = Peer::start(|request| match request.index {
         0 => file().respond(request).cut_after(1000),
         _ => {

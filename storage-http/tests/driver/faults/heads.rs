@@ -1,4 +1,4 @@
-//! Answers that do not begin, that lead elsewhere, or say no.
+//! Responses that do not begin, redirect, or report an error.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn file() -> File {
 }
 
 #[tokio::test]
-async fn headers_that_do_not_come_are_a_timeout() {
+async fn a_response_without_headers_is_a_timeout() {
     for start in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
         let peer = Peer::start(move |_| Response::raw(start).stall());
         let storage = peer.impatient_storage();
@@ -26,7 +26,7 @@ async fn headers_that_do_not_come_are_a_timeout() {
 }
 
 #[tokio::test]
-async fn headers_that_do_not_end_are_an_error() {
+async fn headers_without_an_end_are_an_error() {
     let many: String = (0..5000).map(|at| format!("X-Header-{at}: value\r\n")).collect();
     let large = format!("X-Header: {}", "x".repeat(2_000_000));
     for headers in [many, large] {
@@ -40,7 +40,7 @@ async fn headers_that_do_not_end_are_an_error() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_an_error() {
+async fn a_response_that_is_not_http_is_an_error() {
     let peer = Peer::start(|_| Response::raw("SSH-2.0-OpenSSH_9.6\r\n").close().fault());
     let error = peer.storage().exists("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
@@ -48,7 +48,7 @@ async fn what_is_no_http_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_closed_in_place_of_an_answer_is_tried_once_more() {
+async fn a_request_without_a_response_is_sent_once_more() {
     let peer = Peer::start(|request| match request.index {
         0 => Response::disconnect(),
         _ => file().respond(request),
@@ -62,7 +62,7 @@ async fn a_connection_that_is_closed_in_place_of_an_answer_is_tried_once_more() 
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error_that_may_pass_and_names_the_host() {
+async fn a_server_that_is_down_is_a_retryable_error_with_the_host() {
     let url = storage_testkit::http::closed_port();
     let place = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let storage = storage_core::Storage::new(storage_http::Http::builder(url).build().unwrap());
@@ -107,7 +107,7 @@ async fn no_redirection_is_followed() {
 }
 
 #[tokio::test]
-async fn a_redirection_to_a_directory_is_no_object() {
+async fn a_redirection_to_a_directory_is_not_an_object() {
     let peer = Peer::start(|request| {
         Response::new("301 Moved Permanently")
             .headers(&format!("Location: {}/\r\n", request.target))
@@ -121,7 +121,7 @@ async fn a_redirection_to_a_directory_is_no_object() {
 }
 
 #[tokio::test]
-async fn only_a_clear_no_is_absence() {
+async fn only_404_and_410_mean_absence() {
     for (status, kind) in [
         ("401 Unauthorized", ErrorKind::Unauthenticated),
         ("403 Forbidden", ErrorKind::PermissionDenied),
@@ -148,7 +148,7 @@ async fn only_a_clear_no_is_absence() {
 }
 
 #[tokio::test]
-async fn a_server_without_head_is_asked_by_get() {
+async fn a_server_without_head_gets_a_get() {
     let peer = Peer::start(|request| match &*request.method {
         "HEAD" => {
             Response::raw("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 9\r\n\r\n").fault()
@@ -172,10 +172,10 @@ async fn a_server_without_head_is_asked_by_get() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_is_passed_on_without_secrets() {
+async fn the_text_of_an_error_response_is_shown_without_secrets() {
     let peer = Peer::start(|request| {
-        let said = format!("go away,\r\n{}", request.header("authorization").unwrap());
-        Response::new("403 Forbidden").headers("Content-Type: text/plain\r\n").body(said).fault()
+        let text = format!("go away,\r\n{}", request.header("authorization").unwrap());
+        Response::new("403 Forbidden").headers("Content-Type: text/plain\r\n").body(text).fault()
     });
     let http = peer.http().header("Authorization", "Bearer canary-token").build().unwrap();
     let error = storage_core::Storage::new(http).open("a").await.unwrap_err();
@@ -186,7 +186,7 @@ async fn what_the_server_says_is_passed_on_without_secrets() {
 }
 
 #[tokio::test]
-async fn a_page_for_browsers_is_not_passed_on() {
+async fn a_page_for_browsers_is_not_shown() {
     let peer = Peer::start(|_| {
         Response::new("500 Internal Server Error")
             .headers("Content-Type: text/html\r\n")
@@ -199,7 +199,7 @@ async fn a_page_for_browsers_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn conditions_hold_for_a_server_that_knows_of_none() {
+async fn conditions_hold_although_the_server_ignores_them() {
     let peer = Peer::start(|request| file().respond(&request.without_headers("if-")).fault());
     let storage = peer.storage();
     let kind = |opened: storage_core::Result<storage_core::Object>| opened.unwrap_err().kind();
@@ -224,7 +224,7 @@ async fn conditions_hold_for_a_server_that_knows_of_none() {
 }
 
 #[tokio::test]
-async fn conditions_come_before_the_range_and_after_absence_whatever_the_server_says_first() {
+async fn absence_precedes_conditions_and_conditions_precede_the_range() {
     let peer = Peer::start(|request| match (&*request.method, &*request.target) {
         (_, "/files/missing") if request.header("if-match").is_some() => {
             Response::new("412 Precondition Failed").fault()
@@ -267,7 +267,7 @@ async fn conditions_come_before_the_range_and_after_absence_whatever_the_server_
 }
 
 #[tokio::test]
-async fn the_bytes_are_asked_for_as_they_are_stored() {
+async fn the_request_is_for_the_bytes_as_they_are_stored() {
     let peer = Peer::start(|request| {
         let response = Response::ok("not really gzip")
             .headers(&format!("{}Content-Encoding: gzip\r\n", file().headers()))

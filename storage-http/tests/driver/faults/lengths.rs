@@ -1,4 +1,4 @@
-//! Answers that do not say how long they are.
+//! Responses without a length.
 
 use futures_util::TryStreamExt;
 use storage_core::{ByteRange, ErrorKind, Storage, UnknownSize};
@@ -14,7 +14,7 @@ fn headers(cache_control: &str) -> String {
     )
 }
 
-/// `hello, world` in two chunks, with this at the end.
+/// Returns `hello, world` in two chunks, followed by this end.
 fn chunked(end: &str) -> Vec<u8> {
     format!(
         "{}Transfer-Encoding: chunked\r\n\r\n7\r\nhello, \r\n5\r\nworld\r\n{end}",
@@ -27,7 +27,7 @@ fn close_delimited() -> Vec<u8> {
     format!("{}Connection: close\r\n\r\nhello, world", headers("public")).into_bytes()
 }
 
-/// HEAD has no length either.
+/// Returns a response to HEAD without a length, or the response to GET.
 fn without_length(method: &str, get: Response) -> Response {
     match method {
         "HEAD" => Response::raw(format!("{}Transfer-Encoding: chunked\r\n\r\n", headers("public"))),
@@ -44,7 +44,7 @@ async fn a_chunked_body_is_collected_and_has_a_size() {
     let object = storage.open("a").await.unwrap();
     assert_eq!((object.meta().size, object.content_length()), (12, 12));
     assert_eq!(object.meta().metadata.cache_control.as_deref(), Some("public"));
-    assert!(object.file().is_some(), "it is not in a file");
+    assert!(object.file().is_some(), "the object is not in a file");
     let meta = object.meta().clone();
     assert_eq!(object.text().await.unwrap(), "hello, world");
     assert_eq!(storage.stat("a").await.unwrap(), meta);
@@ -56,7 +56,7 @@ async fn a_chunked_body_is_collected_and_has_a_size() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_without_its_last_chunk_is_an_error_that_may_pass() {
+async fn a_chunked_body_without_its_last_chunk_is_a_retryable_error() {
     for end in ["", "0\r\n", "5\r\nhel"] {
         let peer = Peer::start(move |_| Response::raw(chunked(end)).close().fault());
         let error = peer.storage().open("a").await.unwrap_err();
@@ -65,9 +65,9 @@ async fn a_chunked_body_without_its_last_chunk_is_an_error_that_may_pass() {
     }
 }
 
-/// The byte after the last one has a number; what comes beyond it has none.
+// The position after the last byte is the greatest one.
 #[tokio::test]
-async fn a_body_that_goes_on_beyond_all_positions_is_not_whole() {
+async fn a_body_beyond_all_positions_is_an_error() {
     const SIZE: u64 = u64::MAX - 1;
     let head = format!(
         "HTTP/1.1 206 Partial Content\r\n{}Content-Range: bytes {}-{}/{SIZE}\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -118,7 +118,7 @@ async fn a_large_chunked_body_is_whole() {
 }
 
 #[tokio::test]
-async fn a_body_that_only_the_connection_ends_is_kept_out_of_caches() {
+async fn a_body_that_ends_with_its_connection_is_kept_out_of_caches() {
     let peer = Peer::start(|request| {
         let get = Response::raw(close_delimited()).close();
         match &*request.method {
@@ -135,11 +135,11 @@ async fn a_body_that_only_the_connection_ends_is_kept_out_of_caches() {
     let meta = object.meta().clone();
     assert_eq!(object.text().await.unwrap(), "hello, world");
     assert_eq!(storage.stat("a").await.unwrap(), meta);
-    assert_eq!(peer.fired(), 3, "a stat that learns nothing by HEAD asks by GET");
+    assert_eq!(peer.fired(), 3, "a stat sends a GET if the HEAD has no length");
 }
 
 #[tokio::test]
-async fn conditions_hold_for_what_has_no_length_before_its_bytes_are_collected() {
+async fn conditions_of_an_object_without_a_length_hold_before_it_is_collected() {
     let peer = Peer::start(|_| Response::raw(chunked("")).stall());
     let storage = peer.storage();
     let known = storage.open("a").if_none_match("\"v1\"".parse().unwrap()).await.unwrap_err();
@@ -159,7 +159,7 @@ async fn a_body_that_is_compressed_for_its_transfer_is_refused() {
     peer.assert_fired();
 }
 
-/// A server whose responses have this body, in chunks, and state no length.
+/// Starts a server whose responses have this body in chunks and no length.
 fn server_of(body: &'static [u8]) -> Peer {
     Peer::start(move |request| {
         let mut get =
@@ -175,7 +175,7 @@ static LARGE: [u8; 100_000] = [b'x'; 100_000];
 
 #[tokio::test]
 async fn stat_does_not_download_a_large_object_to_measure_it() {
-    // There is no more than that: a stat that reads on would wait for ever.
+    // The body stalls after these bytes, so a stat that reads more would not end.
     let peer = Peer::start(|request| {
         let mut begun = format!("{}Transfer-Encoding: chunked\r\n\r\nf4240\r\n", headers("public"))
             .into_bytes();
@@ -194,7 +194,7 @@ async fn stat_does_not_download_a_large_object_to_measure_it() {
 }
 
 #[tokio::test]
-async fn temporary_files_of_open_objects_have_a_limit_together() {
+async fn temporary_files_of_all_open_objects_have_one_limit() {
     let peer = server_of(&LARGE);
     let storage = Storage::new(peer.http().max_spool_size(250_000).build().unwrap());
     let first = storage.open("a").await.unwrap();
@@ -210,7 +210,7 @@ async fn temporary_files_of_open_objects_have_a_limit_together() {
 }
 
 #[tokio::test]
-async fn an_object_without_a_length_that_exceeds_the_limit_alone_is_refused() {
+async fn an_object_without_a_length_that_exceeds_the_limit_is_refused() {
     let peer = server_of(&LARGE);
     let storage = Storage::new(peer.http().max_spool_size(99_999).build().unwrap());
     let error = storage.open("a").await.unwrap_err();
@@ -218,7 +218,7 @@ async fn an_object_without_a_length_that_exceeds_the_limit_alone_is_refused() {
 }
 
 #[tokio::test]
-async fn an_object_without_a_length_streams_without_a_temporary_file_if_its_size_may_be_unknown() {
+async fn an_object_of_unknown_size_streams_without_a_temporary_file() {
     let peer = server_of(&LARGE);
     let storage = Storage::new(peer.http().max_spool_size(0).build().unwrap());
     let object = storage.open("a").range(5..9).allow_unknown_size().await.unwrap();
@@ -226,7 +226,11 @@ async fn an_object_without_a_length_streams_without_a_temporary_file_if_its_size
         (object.meta().known_size(), object.meta().content_type()),
         (None, Some("text/plain"))
     );
-    assert_eq!(object.bytes().await.unwrap().len(), LARGE.len(), "it is whole whatever the range");
+    assert_eq!(
+        object.bytes().await.unwrap().len(),
+        LARGE.len(),
+        "the object is whole although a range is requested"
+    );
     let same = storage
         .open("a")
         .allow_unknown_size()
@@ -247,8 +251,8 @@ async fn an_object_of_unknown_size_that_breaks_off_is_an_error() {
 }
 
 #[tokio::test]
-async fn positions_beyond_all_numbers_are_an_error() {
-    // More bytes than the range has, at its end: the position after them has no number.
+async fn a_body_beyond_the_greatest_position_is_an_error() {
+    // More bytes than the range: the position after them exceeds the greatest number.
     let peer = Peer::start(|_| {
         let range = "Content-Range: bytes 18446744073709551600-18446744073709551613/18446744073709551614\r\n";
         Response::new("206 Partial Content")

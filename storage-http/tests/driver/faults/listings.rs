@@ -1,4 +1,4 @@
-//! Listings of servers that do not list, or lie.
+//! Listings of servers without WebDAV, and of servers that send wrong documents.
 
 use storage_core::ErrorKind;
 
@@ -6,7 +6,7 @@ use storage_testkit::http::{Peer, Request, Response};
 
 use super::peer::Peered;
 
-/// The element of one thing in a listing.
+/// Returns the element of one resource in a listing.
 fn response(href: &str, properties: &str) -> String {
     format!(
         "<d:response><d:href>{href}</d:href><d:propstat><d:prop>{properties}</d:prop><d:status>HTTP/1.1 200 OK</d:status>\
@@ -24,7 +24,7 @@ fn multistatus(responses: &str) -> Response {
     Response::new("207 Multi-Status").headers("Content-Type: application/xml\r\n").body(document)
 }
 
-/// Only the root; everything else is not there.
+/// Returns these elements for the root, and 404 for any other URL.
 fn root_only(request: &Request, responses: &str) -> Response {
     match &*request.target {
         "/files/" => multistatus(responses).fault(),
@@ -54,7 +54,7 @@ async fn a_server_without_webdav_is_unsupported() {
 }
 
 #[tokio::test]
-async fn trouble_is_no_empty_listing() {
+async fn an_error_response_is_not_an_empty_listing() {
     for (status, kind) in [
         ("401 Unauthorized", ErrorKind::Unauthenticated),
         ("403 Forbidden", ErrorKind::PermissionDenied),
@@ -71,7 +71,7 @@ async fn trouble_is_no_empty_listing() {
 }
 
 #[tokio::test]
-async fn what_is_no_listing_is_an_error() {
+async fn a_document_that_is_not_a_listing_is_an_error() {
     for document in ["", "<html>", "<d:multistatus xmlns:d=\"DAV:\"><d:response>", "\u{0}", "<x/>"]
     {
         let peer = Peer::start(move |_| Response::new("207 Multi-Status").body(document).fault());
@@ -82,7 +82,7 @@ async fn what_is_no_listing_is_an_error() {
 }
 
 #[tokio::test]
-async fn names_that_lead_elsewhere_are_no_entries_and_no_requests() {
+async fn names_outside_the_directory_cause_no_entries_and_no_requests() {
     let peer = Peer::start(|request| {
         let odd = [
             "http://127.0.0.1:9/files/../x",
@@ -115,7 +115,7 @@ async fn names_that_lead_elsewhere_are_no_entries_and_no_requests() {
 }
 
 #[tokio::test]
-async fn odd_names_are_error_items_and_the_listing_goes_on() {
+async fn invalid_names_are_error_items_and_the_listing_continues() {
     let peer = Peer::start(|request| {
         let odd = ["/files/%2e%2e", "/files/..", "/files/a%2Fb", "/files/%ff", "/files/a%0Ab"]
             .map(|href| response(href, FILE));
@@ -135,7 +135,7 @@ async fn odd_names_are_error_items_and_the_listing_goes_on() {
             }
         }
     }
-    // `..` is there twice under its name.
+    // `..` appears twice.
     assert_eq!((names, odd), (vec!["z &".to_owned()], 7));
     assert!(
         peer.requests().iter().all(|request| request.target == "/files/"),
@@ -146,7 +146,7 @@ async fn odd_names_are_error_items_and_the_listing_goes_on() {
 }
 
 #[tokio::test]
-async fn a_directory_in_itself_without_an_end_comes_to_one() {
+async fn a_directory_that_contains_itself_ends_at_the_longest_key() {
     let peer = Peer::start(|request| {
         multistatus(&response(&format!("{}directory/", request.target), DIRECTORY)).fault()
     });
@@ -154,12 +154,12 @@ async fn a_directory_in_itself_without_an_end_comes_to_one() {
     let error = entries.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidKey);
     assert!(entries.next().await.is_none());
-    // Not more than fit into the 1,024 bytes of a key.
+    // At most as many as fit into the 1,024 bytes of a key.
     assert!((90..110).contains(&peer.fired()), "{}", peer.fired());
 }
 
 #[tokio::test]
-async fn a_listing_without_an_end_comes_to_one() {
+async fn a_listing_without_an_end_is_an_error() {
     const PIECE: usize = 1024 * 1024;
     let mut endless = b"HTTP/1.1 207 Multi-Status\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..65 {
@@ -177,7 +177,7 @@ async fn a_listing_without_an_end_comes_to_one() {
 }
 
 #[tokio::test]
-async fn sizes_that_are_not_listed_are_asked_for() {
+async fn sizes_missing_in_a_listing_are_requested() {
     let peer = Peer::start(|request| match &*request.method {
         "HEAD" if request.target == "/files/gone" => {
             Response::raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
@@ -199,7 +199,7 @@ async fn sizes_that_are_not_listed_are_asked_for() {
 }
 
 #[tokio::test]
-async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken() {
+async fn entities_are_not_expanded_and_missing_properties_are_ignored() {
     let peer = Peer::start(|request| {
         let missing = "<d:response><d:href>/files/a</d:href><d:propstat><d:prop><d:resourcetype/><d:getcontentlength>3\
             </d:getcontentlength></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat><d:propstat><d:prop><d:getetag>\
@@ -223,7 +223,7 @@ async fn entities_are_not_expanded_and_properties_that_are_missing_are_not_taken
     peer.assert_fired();
 }
 
-/// A tree in which one directory and one file are refused.
+/// Returns a tree in which one directory and one file are refused.
 fn with_refusals(request: &Request) -> Response {
     match (&*request.method, &*request.target) {
         (_, "/files/") => {
@@ -241,7 +241,7 @@ fn with_refusals(request: &Request) -> Response {
 }
 
 #[tokio::test]
-async fn a_directory_or_a_file_that_is_refused_is_one_error_and_the_listing_continues() {
+async fn a_refused_directory_or_file_is_one_error_and_the_listing_continues() {
     let peer = Peer::start(|request| with_refusals(request));
     let mut entries = peer.storage().list("").entries();
     let mut items = Vec::new();
@@ -260,7 +260,7 @@ async fn a_directory_or_a_file_that_is_refused_is_one_error_and_the_listing_cont
 }
 
 #[tokio::test]
-async fn one_level_shows_a_directory_that_is_refused() {
+async fn a_listing_of_one_level_contains_a_refused_directory() {
     let peer = Peer::start(|request| with_refusals(request));
     let mut entries = peer.storage().list("").delimiter("/").entries();
     let mut names = Vec::new();
@@ -272,7 +272,7 @@ async fn one_level_shows_a_directory_that_is_refused() {
 }
 
 #[tokio::test]
-async fn trouble_that_may_pass_ends_a_listing_so_that_it_can_be_taken_up_again() {
+async fn a_retryable_error_ends_a_listing() {
     let peer = Peer::start(|request| match &*request.target {
         "/files/b/" => Response::new("503 Service Unavailable").fault(),
         _ => with_refusals(request),
@@ -285,7 +285,7 @@ async fn trouble_that_may_pass_ends_a_listing_so_that_it_can_be_taken_up_again()
     peer.assert_fired();
 }
 
-/// A DELETE would remove the directory with all that is in it.
+// A DELETE would remove the directory with all its files.
 #[tokio::test]
 async fn no_request_is_sent_for_a_folder_marker() {
     let peer = Peer::start(|request| with_refusals(request));

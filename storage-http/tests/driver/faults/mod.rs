@@ -1,5 +1,5 @@
-//! Answers that break off, stall, lie or lead elsewhere. Each test proves that its fault came to
-//! pass.
+//! Responses that break off, stall, redirect or are wrong. Each test proves that its fault
+//! occurred.
 
 mod bodies;
 mod heads;

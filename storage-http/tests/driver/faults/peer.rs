@@ -1,5 +1,5 @@
-//! What the tests of faults share: a [`File`] as a sound server responds with it, and the driver on
-//! a scripted peer.
+//! Shared by the tests of faults: a [`File`] that a correct server sends, and the driver with a
+//! scripted peer.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use storage_http::{Http, HttpBuilder};
 use storage_testkit::http::{Peer, Request, Response};
 use url::Url;
 
-/// The timeout of a driver whose test waits for it.
+/// A timeout that a test expects.
 const PATIENCE: Duration = Duration::from_millis(800);
 
 /// When the files of the peer were saved, long before `DATE`.
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const DATE: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
 
-/// A file as a sound server shows it.
+/// A file of a correct server.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     pub(crate) bytes: Bytes,
@@ -34,7 +34,7 @@ impl File {
         format!("{etag}Last-Modified: {MODIFIED}\r\nDate: {DATE}\r\nContent-Type: text/plain\r\n")
     }
 
-    /// The response to a GET or HEAD, with a range and `If-Match`.
+    /// Returns the response to a GET or HEAD, with a range and `If-Match`.
     pub(crate) fn respond(&self, request: &Request) -> Response {
         if request.header("if-match").is_some_and(|wanted| wanted != self.etag) {
             return Response::new("412 Precondition Failed");
@@ -42,13 +42,13 @@ impl File {
         self.whole().in_range(request)
     }
 
-    /// The whole file, whatever the request.
+    /// Returns the whole file for any request.
     pub(crate) fn whole(&self) -> Response {
         Response::ok(self.bytes.clone()).headers(&self.headers())
     }
 }
 
-/// The driver on a scripted peer.
+/// The driver with a scripted peer.
 pub(crate) trait Peered {
     fn base_url(&self) -> Url;
 
@@ -56,7 +56,7 @@ pub(crate) trait Peered {
         Http::builder(self.base_url())
     }
 
-    /// With short timeouts.
+    /// Returns a builder with short timeouts.
     fn impatient(&self) -> HttpBuilder {
         self.http().header_timeout(PATIENCE).idle_timeout(PATIENCE)
     }

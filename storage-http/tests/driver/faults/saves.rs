@@ -1,5 +1,4 @@
-//! Saves and deletions: bodies that are never finished by mistake, servers that refuse,
-//! directories.
+//! Saves and deletions: bodies that fail, servers that refuse, directories.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -9,7 +8,7 @@ use storage_testkit::http::{Peer, Response};
 
 use super::peer::Peered;
 
-/// A server without WebDAV that takes whatever it gets.
+/// Starts a server without WebDAV that accepts every request.
 fn taking() -> Peer {
     Peer::start(|request| match &*request.method {
         "PUT" => Response::new("201 Created").headers("ETag: \"new\"\r\n"),
@@ -23,7 +22,7 @@ fn streaming(chunks: Vec<Result<&'static str, Error>>) -> Payload {
 }
 
 #[tokio::test]
-async fn a_known_size_is_told_and_an_unknown_one_is_chunked() {
+async fn a_known_size_is_sent_as_length_and_an_unknown_one_in_chunks() {
     let peer = taking();
     let storage = peer.writable();
     let saved = storage.save("a/b c.txt", "hello").await.unwrap();
@@ -34,14 +33,14 @@ async fn a_known_size_is_told_and_an_unknown_one_is_chunked() {
     let requests = peer.requests();
     assert_eq!(requests[0].target, "/files/a/b%20c.txt");
     assert_eq!(requests[0].header("content-type"), Some("text/plain; charset=utf-8"));
-    let told: Vec<_> = requests.iter().map(|request| request.header("content-length")).collect();
-    assert_eq!(told, [Some("5"), None, Some("5"), Some("0")]);
+    let lengths: Vec<_> = requests.iter().map(|request| request.header("content-length")).collect();
+    assert_eq!(lengths, [Some("5"), None, Some("5"), Some("0")]);
     assert!(requests[..3].iter().all(|request| request.is_complete && request.body == "hello"));
     assert!(requests[3].is_complete && requests[3].body.is_empty());
 }
 
 #[tokio::test]
-async fn a_payload_that_fails_is_never_finished() {
+async fn a_failed_payload_never_becomes_a_complete_body() {
     let failed = || Error::new(ErrorKind::Unexpected, "the source failed");
     let wrong = Checksum::of(ChecksumAlgorithm::Sha256, b"other");
     let payloads = [
@@ -65,7 +64,7 @@ async fn a_payload_that_fails_is_never_finished() {
     for (payload, kind) in payloads {
         assert_eq!(storage.save("a", payload).await.unwrap_err().kind(), kind);
     }
-    // A request behind them on the same peer: those before have come as far as they ever will.
+    // Another request to the same peer: the earlier ones have ended by then.
     storage.save("b", "b").await.unwrap();
     let whole: Vec<_> = peer
         .requests()
@@ -73,11 +72,11 @@ async fn a_payload_that_fails_is_never_finished() {
         .filter(|request| request.is_complete)
         .map(|request| request.target)
         .collect();
-    assert_eq!(whole, ["/files/b"], "the server was given a complete body");
+    assert_eq!(whole, ["/files/b"], "the server received a complete body");
 }
 
 #[tokio::test]
-async fn a_save_that_the_server_does_not_answer_is_a_timeout() {
+async fn a_save_without_a_response_is_a_timeout() {
     let peer = Peer::start(|_| Response::never());
     let error = peer.impatient_storage().save("a", "hello").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
@@ -86,11 +85,11 @@ async fn a_save_that_the_server_does_not_answer_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn a_save_whose_connection_breaks_off_is_an_error_that_may_pass() {
+async fn a_save_whose_connection_breaks_off_is_a_retryable_error() {
     let peer = Peer::start(|_| Response::disconnect());
     let error = peer.writable().save("a", "hello").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
-    assert_eq!(peer.fired(), 1, "a save is not repeated unasked");
+    assert_eq!(peer.fired(), 1, "the driver repeats no save");
 }
 
 #[tokio::test]
@@ -113,7 +112,7 @@ async fn a_refused_save_has_the_kind_of_its_status() {
     }
 }
 
-/// A server that wants directories to be there, and has those whose paths these are.
+/// Starts a server that requires directories to exist, and has these.
 fn with_directories(directories: &'static [&'static str]) -> Peer {
     let mut made: Vec<_> = directories.iter().map(|path| (*path).to_owned()).collect();
     Peer::start(move |request| {
@@ -138,7 +137,7 @@ fn with_directories(directories: &'static [&'static str]) -> Peer {
 }
 
 #[tokio::test]
-async fn directories_that_are_missing_are_made() {
+async fn a_save_creates_missing_directories() {
     let peer = with_directories(&["/files/", "/files/a/"]);
     peer.writable().save("a/b c/d/e.txt", "hello").await.unwrap();
     peer.assert_fired();
@@ -152,16 +151,12 @@ async fn directories_that_are_missing_are_made() {
     let put = requests.last().unwrap();
     assert_eq!((&*put.method, &*put.body), ("PUT", &b"hello"[..]));
     peer.writable().save("a/b c/d/f.txt", "again").await.unwrap();
-    assert_eq!(
-        peer.requests().len(),
-        requests.len() + 1,
-        "directories that are there cost nothing"
-    );
+    assert_eq!(peer.requests().len(), requests.len() + 1, "existing directories need no request");
 }
 
 #[tokio::test]
-async fn a_directory_is_never_deleted() {
-    // A server that deletes whatever it is told to, with all that is in it.
+async fn delete_never_deletes_a_directory() {
+    // The server deletes directories with all their files.
     let peer = Peer::start(|request| match &*request.method {
         "PROPFIND" => {
             let document = "<D:multistatus xmlns:D=\"DAV:\"><D:response><D:href>/files/a/</D:href><D:propstat><D:prop>\
@@ -181,7 +176,7 @@ async fn a_directory_is_never_deleted() {
 }
 
 #[tokio::test]
-async fn a_deletion_says_that_it_means_no_directory() {
+async fn a_delete_request_has_depth_0() {
     let peer = taking();
     let storage = peer.writable();
     storage.delete("a").await.unwrap();
@@ -199,7 +194,7 @@ async fn a_deletion_says_that_it_means_no_directory() {
 }
 
 #[tokio::test]
-async fn a_refused_deletion_of_what_is_there_is_an_error() {
+async fn a_refused_deletion_of_an_existing_object_is_an_error() {
     let peer = Peer::start(|request| match &*request.method {
         "DELETE" => Response::new("409 Conflict").fault(),
         "HEAD" => Response::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
@@ -210,7 +205,7 @@ async fn a_refused_deletion_of_what_is_there_is_an_error() {
 }
 
 #[tokio::test]
-async fn who_may_only_read_sends_nothing() {
+async fn a_read_only_driver_sends_no_writes() {
     let peer = taking();
     let storage = peer.storage();
     for error in [

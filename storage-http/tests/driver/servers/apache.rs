@@ -1,4 +1,4 @@
-//! Apache with mod_dav (Debian: `apache2-bin`), whose WebDAV goes by the book.
+//! Apache with mod_dav (Debian: `apache2-bin`), which follows RFC 4918.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +15,7 @@ use super::{Running, first_of, skip};
 const PROGRAMS: &[&str] = &["/usr/sbin/apache2", "/usr/sbin/httpd"];
 const MODULES: &str = "/usr/lib/apache2/modules";
 
-/// Apache with a directory of files. Without ETags, which it makes weak for a second, and strong
-/// from then on.
+/// Apache with a directory of files. Without ETags, which are weak for one second and then strong.
 pub(crate) struct Apache {
     running: Running,
     directory: TempDir,
@@ -24,7 +23,7 @@ pub(crate) struct Apache {
 }
 
 impl Apache {
-    /// `None`, and a line that says so, if it is not installed.
+    /// Starts the server. Returns `None` and prints a line if it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let (Some(program), Some(_)) =
             (first_of(PROGRAMS), first_of(&["/usr/lib/apache2/modules/mod_dav_fs.so"]))
@@ -34,7 +33,7 @@ impl Apache {
         };
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("files")).unwrap();
-        // Apache is another user, should this one be root.
+        // Apache changes its user if this one is root.
         for path in [directory.path(), &directory.path().join("files")] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         }
@@ -53,7 +52,7 @@ impl Apache {
             let path = directory.path().join("apache.conf");
             fs::write(&path, config).unwrap();
             let mut command = Command::new(program);
-            // One process, which is the one that is ended.
+            // One process, which the test can end.
             command.arg("-X").arg("-f").arg(path);
             command
         });
@@ -64,7 +63,7 @@ impl Apache {
         self.directory.path().join("files")
     }
 
-    /// A new directory: its name, and the storage.
+    /// Creates a directory and returns its name and its storage.
     pub(crate) fn storage(&self) -> (String, Storage) {
         let name = format!("{:04}", self.storages.fetch_add(1, Ordering::SeqCst));
         let path = self.files().join(&name);

@@ -1,5 +1,5 @@
-//! Servers of files that are installed here, started as children on a port of their own, and ended
-//! with their handle.
+//! Installed file servers, started as child processes on a port of their own. They end with their
+//! handle.
 
 pub(crate) mod apache;
 pub(crate) mod nginx;
@@ -13,28 +13,28 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often a server is looked for that is starting, and how long to wait before the next time.
+/// How often to look for a starting server, and the delay between two looks.
 const LOOKS: usize = 1000;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
-/// How often another port is tried if somebody else has taken the one that was free a moment ago.
+/// How often another port is tried if the chosen one has been taken since.
 const STARTS: usize = 5;
 
-/// Tells, once, of what was not tried: past the capturing of test output, since a skipped test that
-/// nobody sees is a hole in the proof.
+/// Prints once that tests are skipped, to standard error itself, which the test harness shows for
+/// passing tests too.
 pub(crate) fn skip(what: &'static str, reason: &str) {
-    static TOLD: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(what) {
+    static PRINTED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if PRINTED.lock().unwrap_or_else(PoisonError::into_inner).insert(what) {
         let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
     }
 }
 
-/// The first of these files that there is.
+/// Returns the first of these files that exists.
 pub(crate) fn first_of(paths: &[&'static str]) -> Option<&'static str> {
     paths.iter().copied().find(|path| Path::new(path).exists())
 }
 
-/// A server that was started. It ends with this.
+/// A running server. It ends with this value.
 pub(crate) struct Running {
     child: Child,
     address: SocketAddr,
@@ -53,28 +53,28 @@ impl Running {
                 .spawn()
                 .unwrap();
             let mut running = Self { child, address };
-            if running.is_listening_at_last() {
+            if running.waits_until_listening() {
                 return running;
             }
         }
         panic!("the server does not start: {:?}", command(0));
     }
 
-    /// The address of the server, as the beginning of a URL.
+    /// Returns the beginning of the server's URLs.
     pub(crate) fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    fn is_listening_at_last(&mut self) -> bool {
+    fn waits_until_listening(&mut self) -> bool {
         for _ in 0..LOOKS {
             if TcpStream::connect(self.address).is_ok() {
-                // Somebody else's server, if ours has ended.
+                // If the process has ended, another server has the port.
                 return self.child.try_wait().unwrap().is_none();
             }
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }
-            // No server tells when it listens.
+            // The servers do not report when they listen.
             std::thread::sleep(BETWEEN_LOOKS);
         }
         false

@@ -19,13 +19,13 @@ const DAV_EXT: &[&str] = &[
     "/usr/share/nginx/modules/ngx_http_dav_ext_module.so",
 ];
 
-/// nginx with a directory of files, which are shown in several ways:
+/// nginx with a directory of files at several URLs:
 ///
 /// | URL | |
 /// |---|---|
-/// | `/plain/` | only read |
-/// | `/dav/` | written to and listed; parents are made by nginx |
-/// | `/put/` | written to, not listed; parents are not made |
+/// | `/plain/` | read-only |
+/// | `/dav/` | writable, with WebDAV; nginx creates parents |
+/// | `/put/` | writable, without WebDAV; nginx creates no parents |
 pub(crate) struct Nginx {
     running: Running,
     directory: TempDir,
@@ -33,15 +33,14 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// `None`, and a line that says so, if it is not installed.
+    /// Starts the server. Returns `None` and prints a line if it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let (Some(program), Some(module)) = (first_of(PROGRAMS), first_of(DAV_EXT)) else {
             skip("nginx", "nginx-light or libnginx-mod-http-dav-ext is not installed");
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
-        // What nginx writes, it writes as this user, who need not be the one that owns temporary
-        // directories.
+        // nginx writes files as this user, who may not own the temporary directories.
         fs::create_dir(directory.path().join("files")).unwrap();
         fs::create_dir(directory.path().join("temporary")).unwrap();
         let running = Running::start(|port| {
@@ -60,12 +59,12 @@ impl Nginx {
         Some(Self { running, directory, storages: AtomicUsize::new(0) })
     }
 
-    /// Where the files are that it shows.
+    /// Returns the directory of the files.
     pub(crate) fn files(&self) -> PathBuf {
         self.directory.path().join("files")
     }
 
-    /// A URL of it.
+    /// Returns a URL of the server.
     pub(crate) fn url(&self, path: &str) -> Url {
         format!("{}{path}", self.running.origin()).parse().unwrap()
     }
@@ -74,7 +73,7 @@ impl Nginx {
         Http::builder(self.url(path))
     }
 
-    /// A new directory that can be written to and listed: its name, and the storage.
+    /// Creates a writable directory with WebDAV and returns its name and its storage.
     pub(crate) fn storage(&self) -> (String, Storage) {
         let name = format!("{:04}", self.storages.fetch_add(1, Ordering::SeqCst));
         fs::create_dir(self.files().join(&name)).unwrap();

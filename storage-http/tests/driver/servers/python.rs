@@ -16,7 +16,7 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// `None`, and a line that says so, if it is not installed.
+    /// Starts the server. Returns `None` and prints a line if it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let version = Command::new("python3")
             .arg("--version")
@@ -44,7 +44,7 @@ impl Python {
         Some(Self { running, directory })
     }
 
-    /// Has it show a file.
+    /// Writes a file.
     pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
         let path: PathBuf = self.directory.path().join(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

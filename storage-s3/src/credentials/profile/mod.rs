@@ -1,4 +1,6 @@
 //! The profiles of the AWS tools: `~/.aws/credentials` and `~/.aws/config`.
+//!
+//! `parse.rs` is the file format, `settings.rs` the meaning of the properties.
 
 mod parse;
 #[cfg(test)]
@@ -13,32 +15,32 @@ use std::path::{Path, PathBuf};
 use storage_core::{Error, Result};
 
 use super::environment::Environment;
-use parse::{Mistake, Section, Sections, parse};
-pub(super) use settings::{Holds, Settings};
+use parse::{ParseError, Section, Sections, parse};
+pub(super) use settings::{ProfileContent, Settings};
 
-/// The most that is read of a file.
-const MAX_BYTES: u64 = 1024 * 1024;
+/// The largest file, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
 
-/// Both files, as they are at this moment.
+/// Both files, as they were when they were read.
 pub(super) struct Profiles {
-    credentials: Looked,
-    config: Looked,
+    credentials: ProfileFile,
+    config: ProfileFile,
 }
 
-/// A file, and what was found in it.
-struct Looked {
-    /// `None` if there is no home directory that it could be in.
+/// A file and its sections.
+struct ProfileFile {
+    /// `None` if there is no home directory.
     path: Option<PathBuf>,
-    sections: Result<Sections, Unread>,
+    sections: Result<Sections, FileError>,
 }
 
-enum Unread {
+enum FileError {
     Missing,
     Failed(io::Error),
-    Wrong(Mistake),
+    Invalid(ParseError),
 }
 
-/// A profile: its properties in both files. Those of the credentials file go before.
+/// A profile: its properties in both files. The credentials file takes precedence.
 #[derive(Clone, Copy)]
 pub(super) struct Profile<'a> {
     pub(super) name: &'a str,
@@ -48,46 +50,46 @@ pub(super) struct Profile<'a> {
 }
 
 impl Profiles {
-    /// Reads the files. What cannot be read matters only to those who need it.
+    /// Reads the files. An unreadable file is an error only for callers that need it.
     pub(super) fn read(env: &Environment) -> Self {
         let place = |variable, name| {
             env.path(variable).or_else(|| Some(env.home()?.join(".aws").join(name)))
         };
         Self {
-            credentials: Looked::read(place("AWS_SHARED_CREDENTIALS_FILE", "credentials")),
-            config: Looked::read(place("AWS_CONFIG_FILE", "config")),
+            credentials: ProfileFile::read(place("AWS_SHARED_CREDENTIALS_FILE", "credentials")),
+            config: ProfileFile::read(place("AWS_CONFIG_FILE", "config")),
         }
     }
 
-    /// A profile by its name, from what could be read.
+    /// Returns a profile by its name, from the files that could be read.
     pub(super) fn get<'a>(&'a self, name: &'a str) -> Option<Profile<'a>> {
         let credentials = self.credentials.section(name);
         let prefixed = self.config.section(&format!("profile {name}"));
-        // The one section whose name may do without the prefix.
+        // Only the section `default` may omit the prefix.
         let config = prefixed.or_else(|| self.config.section(name).filter(|_| name == "default"));
         let found = credentials.is_some() || config.is_some();
         found.then_some(Profile { name, profiles: self, credentials, config })
     }
 
-    /// Refuses files that are there and are not what they should be.
+    /// Refuses files that cannot be parsed.
     ///
     /// # Errors
-    /// `InvalidConfig` that names file and line.
+    /// `InvalidConfig`, which names the file and the line.
     pub(super) fn check(&self) -> Result<()> {
         for file in [&self.credentials, &self.config] {
-            if let (Err(Unread::Wrong(mistake)), Some(path)) = (&file.sections, &file.path) {
-                let Mistake { line, what } = mistake;
+            if let (Err(FileError::Invalid(error)), Some(path)) = (&file.sections, &file.path) {
+                let ParseError { line, what } = error;
                 return Err(Error::config(format!("{}, line {line}: {what}", path.display())));
             }
         }
         Ok(())
     }
 
-    /// The error for a profile that somebody named and that is nowhere.
+    /// Returns the error for a profile that was named and does not exist.
     pub(super) fn missing(&self, name: &str, named_by: &str) -> Error {
         let mut message = format!(
-            "{named_by} names the profile {name:?}, which is not there; {}",
-            self.looked_at()
+            "{named_by} names the profile {name:?}, which does not exist; {}",
+            self.summary()
         );
         if self.config.section(name).is_some() {
             let _ = write!(
@@ -98,9 +100,9 @@ impl Profiles {
         Error::config(message)
     }
 
-    /// The files and what is in them, for a message: names alone.
-    pub(super) fn looked_at(&self) -> String {
-        let told = |file: &Looked, names: Vec<String>| {
+    /// Lists the files and their profiles for a message, without values.
+    pub(super) fn summary(&self) -> String {
+        let describe = |file: &ProfileFile, names: Vec<String>| {
             let path = file
                 .path
                 .as_deref()
@@ -108,10 +110,10 @@ impl Profiles {
             match &file.sections {
                 Ok(_) if names.is_empty() => format!("{path}: no profiles"),
                 Ok(_) => format!("{path}: {}", names.join(", ")),
-                Err(Unread::Missing) if file.path.is_none() => path,
-                Err(Unread::Missing) => format!("{path}: no such file"),
-                Err(Unread::Failed(error)) => format!("{path}: {error}"),
-                Err(Unread::Wrong(Mistake { line, what })) => {
+                Err(FileError::Missing) if file.path.is_none() => path,
+                Err(FileError::Missing) => format!("{path}: no such file"),
+                Err(FileError::Failed(error)) => format!("{path}: {error}"),
+                Err(FileError::Invalid(ParseError { line, what })) => {
                     format!("{path}: line {line}: {what}")
                 }
             }
@@ -123,20 +125,20 @@ impl Profiles {
         });
         format!(
             "looked in {} and {}",
-            told(&self.credentials, of_credentials),
-            told(&self.config, of_config.collect())
+            describe(&self.credentials, of_credentials),
+            describe(&self.config, of_config.collect())
         )
     }
 
-    /// Where the files are that could be read.
+    /// Returns the paths of the files that could be read.
     #[cfg(feature = "aws-config")]
     pub(super) fn paths(&self) -> Paths {
-        let readable = |file: &Looked| file.path.clone().filter(|_| file.sections.is_ok());
+        let readable = |file: &ProfileFile| file.path.clone().filter(|_| file.sections.is_ok());
         Paths { credentials: readable(&self.credentials), config: readable(&self.config) }
     }
 }
 
-/// The files that can be read.
+/// The paths of the files that could be read.
 #[cfg(feature = "aws-config")]
 #[derive(Debug)]
 pub(super) struct Paths {
@@ -144,13 +146,13 @@ pub(super) struct Paths {
     pub(super) config: Option<PathBuf>,
 }
 
-impl Looked {
+impl ProfileFile {
     fn read(path: Option<PathBuf>) -> Self {
         let sections = match path.as_deref().map(contents) {
-            None => Err(Unread::Missing),
-            Some(Ok(text)) => parse(&text).map_err(Unread::Wrong),
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(Unread::Missing),
-            Some(Err(error)) => Err(Unread::Failed(error)),
+            None => Err(FileError::Missing),
+            Some(Ok(text)) => parse(&text).map_err(FileError::Invalid),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(FileError::Missing),
+            Some(Err(error)) => Err(FileError::Failed(error)),
         };
         Self { path, sections }
     }
@@ -166,17 +168,17 @@ impl Looked {
 
 fn contents(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if read as u64 > MAX_BYTES {
+    let read = File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_FILE {
         return Err(io::Error::other(format!(
-            "larger than the {MAX_BYTES} bytes that a profile file may have"
+            "larger than the {MAX_FILE} bytes that a profile file may have"
         )));
     }
     Ok(text)
 }
 
 impl Profile<'_> {
-    /// A property's value. An empty one counts as none.
+    /// Returns a property's value. An empty one counts as not set.
     pub(super) fn get(&self, property: &str) -> Option<&str> {
         [self.credentials, self.config]
             .into_iter()
@@ -186,7 +188,7 @@ impl Profile<'_> {
             .find(|value| !value.is_empty())
     }
 
-    /// The file that a property is in.
+    /// Returns the file that contains a property.
     pub(super) fn file_of(&self, property: &str) -> String {
         let has = |section: Option<&Section>| {
             section.is_some_and(|section| section.contains_key(property))
@@ -196,9 +198,9 @@ impl Profile<'_> {
         file.path.as_deref().map_or_else(String::new, |path| path.display().to_string())
     }
 
-    /// A setting that is nested below a property of a section of the configuration file: `[services
-    /// x]`, `s3 =`, `endpoint_url`.
-    fn of_service(&self, services: &str, service: &str, setting: &str) -> Option<&str> {
+    /// Returns a setting that is nested in a section of the configuration file: `[services x]`, `s3
+    /// =`, `endpoint_url`.
+    fn service_setting(&self, services: &str, service: &str, setting: &str) -> Option<&str> {
         let section = self.profiles.config.section(&format!("services {services}"))?;
         section.get(service)?.nested.get(setting).map(String::as_str)
     }

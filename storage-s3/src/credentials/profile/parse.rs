@@ -1,10 +1,9 @@
 //! The format of `~/.aws/config` and `~/.aws/credentials`.
 //!
-//! Looks like INI and is not: a line that is indented belongs to the property before it, which
-//! makes nested settings (`s3 =`, `[services]`) that an INI parser takes for the section's own; `#`
-//! and `;` begin a comment inside a value only after white space; the case of property names does
-//! not matter. The AWS SDKs agree on these rules ("Configuration and credential file settings" in
-//! their reference guide).
+//! The format resembles INI, with differences. An indented line belongs to the property before it,
+//! so that nested settings (`s3 =`, `[services]`) do not count as the section's own. `#` and `;`
+//! begin a comment inside a value only after white space. Property names ignore case. The AWS SDKs
+//! agree on these rules ("Configuration and credential file settings" in their reference guide).
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -12,9 +11,9 @@ use std::mem;
 const WHITE: [char; 2] = [' ', '\t'];
 const COMMENT: [char; 2] = ['#', ';'];
 
-/// A file's sections, by what stands between the brackets: words with one space between them.
+/// The sections of a file by name. Words of a name are separated by one space.
 pub(super) type Sections = BTreeMap<String, Section>;
-/// A section's properties, by their names in lower case.
+/// The properties of a section by name, in lower case.
 pub(super) type Section = BTreeMap<String, Property>;
 
 /// A property's value, or the settings nested below it.
@@ -24,33 +23,34 @@ pub(super) struct Property {
     pub(super) nested: BTreeMap<String, String>,
 }
 
-/// What is wrong in a file, and where. What the line says is not repeated: it may be a secret.
+/// A syntax error. Does not quote the line, which may contain a secret.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mistake {
+pub(super) struct ParseError {
     pub(super) line: usize,
     pub(super) what: &'static str,
 }
 
-/// Reads a whole file. A section or property that comes twice counts as one; the last value wins.
-pub(super) fn parse(text: &str) -> Result<Sections, Mistake> {
-    let mut reader = Reader::default();
+/// Parses a file. A repeated section continues the first one. The last value of a repeated property
+/// counts.
+pub(super) fn parse(text: &str) -> Result<Sections, ParseError> {
+    let mut parser = Parser::default();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        reader.line(line).map_err(|what| Mistake { line: index + 1, what })?;
+        parser.line(line).map_err(|what| ParseError { line: index + 1, what })?;
     }
-    reader.close_section();
-    Ok(reader.sections)
+    parser.close_section();
+    Ok(parser.sections)
 }
 
 #[derive(Default)]
-struct Reader {
+struct Parser {
     sections: Sections,
     name: Option<String>,
     section: Section,
-    /// The property that an indented line would belong to.
+    /// The property that an indented line belongs to.
     property: Option<String>,
 }
 
-impl Reader {
+impl Parser {
     fn line(&mut self, line: &str) -> Result<(), &'static str> {
         let bare = line.trim_matches(WHITE);
         if bare.is_empty() || bare.starts_with(COMMENT) {

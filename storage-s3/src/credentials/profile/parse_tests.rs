@@ -1,12 +1,12 @@
 //! The format of the profile files.
 
-use super::parse::{Mistake, Sections, parse};
+use super::parse::{ParseError, Sections, parse};
 
 fn value<'a>(sections: &'a Sections, section: &str, property: &str) -> &'a str {
     &sections[section][property].value
 }
 
-fn mistake(text: &str) -> Mistake {
+fn parse_error(text: &str) -> ParseError {
     parse(text).err().expect("a mistake")
 }
 
@@ -28,7 +28,7 @@ fn a_comment_in_a_value_begins_after_white_space() {
 }
 
 #[test]
-fn nested_settings_are_not_the_sections_own() {
+fn nested_settings_do_not_belong_to_the_section() {
     let text = "[default]\nregion = r\ns3 =\n  endpoint_url = http://x # comment\n\n  # comment\n  region=inner\noutput = json\n";
     let sections = parse(text).unwrap_or_default();
     assert_eq!(value(&sections, "default", "region"), "r");
@@ -40,13 +40,13 @@ fn nested_settings_are_not_the_sections_own() {
 }
 
 #[test]
-fn an_indented_line_goes_on_with_the_value_before_it() {
+fn an_indented_line_continues_the_value_before_it() {
     let sections = parse("[a]\nb = x\n -y\n\tz # z\n").unwrap_or_default();
     assert_eq!(value(&sections, "a", "b"), "x\n-y\nz # z");
 }
 
 #[test]
-fn what_comes_twice_counts_as_one_and_the_last_value_wins() {
+fn a_repeated_section_continues_the_first_and_the_last_value_counts() {
     let sections = parse("[a]\nx = 1\nY = 1\n[b]\n[a]\ny = 2\nz = 3\nz = 4\n").unwrap_or_default();
     let values: Vec<_> = ["x", "y", "z"].map(|name| value(&sections, "a", name)).into();
     assert_eq!(values, ["1", "2", "4"]);
@@ -54,22 +54,28 @@ fn what_comes_twice_counts_as_one_and_the_last_value_wins() {
 }
 
 #[test]
-fn a_mistake_is_told_with_its_line_and_without_what_it_says() {
+fn a_syntax_error_names_the_line_without_quoting_it() {
     assert_eq!(
-        mistake("\n[a\n"),
-        Mistake { line: 2, what: "a section's name does not end with ]" }
+        parse_error("\n[a\n"),
+        ParseError { line: 2, what: "a section's name does not end with ]" }
     );
-    assert_eq!(mistake("secret\n").line, 1);
+    assert_eq!(parse_error("secret\n").line, 1);
     assert_eq!(
-        mistake("a = b\n"),
-        Mistake { line: 1, what: "a property before the first section" }
+        parse_error("a = b\n"),
+        ParseError { line: 1, what: "a property before the first section" }
     );
-    assert_eq!(mistake("[a]\nb : c\n"), Mistake { line: 2, what: "a property without =" });
-    assert_eq!(mistake("[a]\n= c\n"), Mistake { line: 2, what: "a property without a name" });
+    assert_eq!(parse_error("[a]\nb : c\n"), ParseError { line: 2, what: "a property without =" });
     assert_eq!(
-        mistake("[a]\n b = c\n"),
-        Mistake { line: 2, what: "an indented line that belongs to no property" }
+        parse_error("[a]\n= c\n"),
+        ParseError { line: 2, what: "a property without a name" }
     );
-    assert_eq!(mistake("[a]\nb = c\n[a]\n d\n").line, 4);
-    assert_eq!(mistake("[a]\ns3 =\n word\n"), Mistake { line: 3, what: "a property without =" });
+    assert_eq!(
+        parse_error("[a]\n b = c\n"),
+        ParseError { line: 2, what: "an indented line that belongs to no property" }
+    );
+    assert_eq!(parse_error("[a]\nb = c\n[a]\n d\n").line, 4);
+    assert_eq!(
+        parse_error("[a]\ns3 =\n word\n"),
+        ParseError { line: 3, what: "a property without =" }
+    );
 }

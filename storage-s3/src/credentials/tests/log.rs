@@ -1,4 +1,4 @@
-//! A `tracing` subscriber that writes down everything, whoever says it, at every level.
+//! A `tracing` subscriber that records everything at every level.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,11 +11,11 @@ use tracing::{Dispatch, Event, Metadata, Subscriber};
 pub(super) struct Log(Arc<Mutex<String>>);
 
 impl Log {
-    /// Writes down what this thread says, until the guard is dropped.
+    /// Records the log of this thread until the guard is dropped.
     pub(super) fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
-        // `tracing` remembers for each callsite whether any subscriber wants it. One that wants
-        // everything is always there, so that none is switched off in the moment in which another
-        // test's subscriber ends.
+        // `tracing` caches for each callsite whether any subscriber is interested. A subscriber
+        // that is always interested keeps callsites enabled when the subscriber of another test
+        // ends.
         static ALWAYS: OnceLock<Dispatch> = OnceLock::new();
         ALWAYS.get_or_init(|| Dispatch::new(Self::default()));
         let log = Self::default();

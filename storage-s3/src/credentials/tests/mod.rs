@@ -1,4 +1,4 @@
-//! Tests of where credentials come from. No network but the loopback, no variables but given ones.
+//! Tests of the sources of credentials, on the loopback only and with given variables only.
 
 mod log;
 mod order;
@@ -87,7 +87,7 @@ impl Home {
     }
 }
 
-/// Sources with keys among the options.
+/// Returns sources with keys among the options.
 fn keys(key_id: &str, secret: &str) -> Sources {
     Sources {
         access_key_id: Some(Secret::new(key_id)),
@@ -104,20 +104,20 @@ async fn credential(found: &Found) -> Result<Arc<AwsCredential>> {
     found.provider.as_ref().expect("a provider").get_credential().await.map_err(super::error)
 }
 
-/// Key id, secret and token.
+/// Returns key id, secret and token.
 async fn triple(found: &Found) -> (String, String, Option<String>) {
     let credential = credential(found).await.unwrap();
     (credential.key_id.clone(), credential.secret_key.clone(), credential.token.clone())
 }
 
-async fn failure(found: &Found) -> Error {
+async fn error(found: &Found) -> Error {
     match credential(found).await {
         Ok(_) => panic!("credentials that are not to be had"),
         Err(error) => error,
     }
 }
 
-/// The error is of the kind and says all of this.
+/// Asserts that the error has this kind and contains all of these texts.
 #[track_caller]
 fn assert_says(error: &Error, kind: ErrorKind, words: &[&str]) {
     assert_eq!(error.kind(), kind, "{error}");
@@ -126,7 +126,7 @@ fn assert_says(error: &Error, kind: ErrorKind, words: &[&str]) {
     }
 }
 
-/// A client that nobody may use.
+/// A client that fails every request.
 #[derive(Debug)]
 struct NoNetwork;
 
@@ -139,6 +139,6 @@ impl HttpConnector for NoNetwork {
 #[async_trait]
 impl HttpService for NoNetwork {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        panic!("nobody is to be asked, but {} is", request.uri());
+        panic!("no request is expected, but {} is requested", request.uri());
     }
 }

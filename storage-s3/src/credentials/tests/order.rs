@@ -1,4 +1,4 @@
-//! Which source goes before which.
+//! The order of the sources.
 
 use storage_core::ErrorKind;
 use storage_core::config::Secret;
@@ -9,7 +9,7 @@ use crate::credentials::Sources;
 const FILE: &str = "[default]\naws_access_key_id = FILEKEY\naws_secret_access_key = file-secret\n\
                     [work]\naws_access_key_id = WORKKEY\naws_secret_access_key = work-secret\n";
 
-/// A home in which every source has something, but the options.
+/// Returns a home in which every source except the options has credentials.
 fn everything() -> Home {
     let home = Home::new().credentials(FILE);
     let token = home.file("token", "a.b.c");
@@ -32,7 +32,7 @@ fn without(home: Home, names: &[&str]) -> Home {
 const ENV_KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 #[tokio::test]
-async fn options_go_before_everything() {
+async fn options_precede_every_other_source() {
     let sources = Sources { session_token: Some(Secret::new("t")), ..keys("OPTKEY", "opt-secret") };
     let found = everything().find(&sources).unwrap();
     assert_eq!(found.source, "options");
@@ -40,13 +40,13 @@ async fn options_go_before_everything() {
 }
 
 #[tokio::test]
-async fn keys_among_the_options_go_before_a_profile_among_them() {
+async fn keys_in_options_precede_a_profile_in_options() {
     let sources = Sources { profile: Some("work".to_owned()), ..keys("OPTKEY", "opt-secret") };
     assert_eq!(triple(&everything().find(&sources).unwrap()).await.0, "OPTKEY");
 }
 
 #[tokio::test]
-async fn variables_go_before_a_profile() {
+async fn variables_precede_the_default_profile() {
     let found = everything().variable("AWS_PROFILE", "work").find(&Sources::default()).unwrap();
     assert_eq!(found.source, "environment");
     assert_eq!(
@@ -56,27 +56,27 @@ async fn variables_go_before_a_profile() {
 }
 
 #[tokio::test]
-async fn a_profile_among_the_options_goes_before_variables() {
+async fn a_profile_in_options_precedes_variables() {
     let found = everything().variable("AWS_PROFILE", "default").find(&named("work")).unwrap();
     assert_eq!(found.source, "profile");
     assert_eq!(triple(&found).await, ("WORKKEY".into(), "work-secret".into(), None));
 }
 
 #[tokio::test]
-async fn the_variable_says_which_profile() {
+async fn the_variable_aws_profile_selects_the_profile() {
     let home = without(everything(), &ENV_KEYS).variable("AWS_PROFILE", "work");
     assert_eq!(triple(&home.find(&Sources::default()).unwrap()).await.0, "WORKKEY");
 }
 
 #[tokio::test]
-async fn the_default_profile_goes_before_what_is_around() {
+async fn the_default_profile_precedes_web_identity_container_and_instance() {
     let found = without(everything(), &ENV_KEYS).find(&Sources::default()).unwrap();
     assert_eq!(found.source, "profile");
     assert_eq!(triple(&found).await.0, "FILEKEY");
 }
 
 #[test]
-fn web_identity_goes_before_a_container_and_that_before_an_instance() {
+fn web_identity_precedes_a_container_and_a_container_precedes_an_instance() {
     let home = without(everything(), &ENV_KEYS).credentials("");
     assert_eq!(home.find(&Sources::default()).unwrap().source, "web identity");
     let home = without(home, &["AWS_WEB_IDENTITY_TOKEN_FILE"]);
@@ -86,7 +86,7 @@ fn web_identity_goes_before_a_container_and_that_before_an_instance() {
 }
 
 #[test]
-fn who_asks_for_no_credentials_gets_none() {
+fn an_anonymous_driver_has_no_credentials() {
     let found = everything().find(&Sources { anonymous: true, ..Sources::default() }).unwrap();
     assert!(found.provider.is_none());
     assert_eq!(found.source, "anonymous");
@@ -103,7 +103,7 @@ fn anonymous_and_keys_exclude_each_other() {
 }
 
 #[test]
-fn half_a_pair_names_the_other_half() {
+fn half_a_pair_of_options_is_an_error_that_names_the_other_half() {
     let half = |key_id: Option<&str>, secret: Option<&str>, token: Option<&str>| Sources {
         access_key_id: key_id.map(Secret::new),
         secret_access_key: secret.map(Secret::new),
@@ -129,7 +129,7 @@ fn half_a_pair_names_the_other_half() {
 }
 
 #[test]
-fn half_a_pair_of_variables_names_the_other_half() {
+fn half_a_pair_of_variables_is_an_error_that_names_the_other_half() {
     for (there, missing) in [(ENV_KEYS[0], ENV_KEYS[1]), (ENV_KEYS[1], ENV_KEYS[0])] {
         let error = without(everything(), &[missing]).error(&Sources::default());
         assert_says(
@@ -141,7 +141,7 @@ fn half_a_pair_of_variables_names_the_other_half() {
 }
 
 #[test]
-fn empty_variables_are_not_set() {
+fn empty_variables_count_as_not_set() {
     let home = Home::new().variables([
         ("AWS_ACCESS_KEY_ID", ""),
         ("AWS_SECRET_ACCESS_KEY", " "),
@@ -152,13 +152,13 @@ fn empty_variables_are_not_set() {
 }
 
 #[tokio::test]
-async fn white_space_around_keys_is_no_part_of_them() {
+async fn white_space_around_keys_is_dropped() {
     let found = Home::new().find(&keys(" K\n", "s\n")).unwrap();
     assert_eq!(triple(&found).await, ("K".into(), "s".into(), None));
 }
 
 #[test]
-fn keys_that_fit_in_no_header_are_refused() {
+fn keys_that_a_header_cannot_contain_are_refused() {
     let with_token = Sources { session_token: Some(Secret::new("a\nb")), ..keys("K", "s") };
     for sources in
         [keys("a\r\nb", "s"), keys("K", "s\nt"), keys("schlüssel", "s"), keys("", "s"), with_token]
@@ -168,7 +168,7 @@ fn keys_that_fit_in_no_header_are_refused() {
 }
 
 #[test]
-fn where_nothing_is_found_all_that_was_looked_at_is_told() {
+fn an_error_without_credentials_lists_every_source() {
     let home = Home::new().variable("AWS_EC2_METADATA_DISABLED", "True");
     let error = home.error(&Sources::default());
     let words = [
@@ -190,7 +190,7 @@ fn where_nothing_is_found_all_that_was_looked_at_is_told() {
 }
 
 #[test]
-fn a_token_file_without_a_role_is_a_mistake() {
+fn a_token_file_without_a_role_is_an_error() {
     let error =
         Home::new().variable("AWS_WEB_IDENTITY_TOKEN_FILE", "/t").error(&Sources::default());
     assert_says(&error, ErrorKind::InvalidConfig, &["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"]);
@@ -198,7 +198,7 @@ fn a_token_file_without_a_role_is_a_mistake() {
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_no_text_is_named() {
+fn an_error_names_a_variable_that_is_not_utf_8() {
     use std::os::unix::ffi::OsStringExt;
     let value = std::ffi::OsString::from_vec(vec![b'K', 0xff]);
     let error = Home::new().variable("AWS_ACCESS_KEY_ID", value).error(&Sources::default());

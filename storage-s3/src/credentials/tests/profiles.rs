@@ -1,10 +1,10 @@
-//! Profiles: which is taken, what it says, and what is told where it does not help.
+//! Profiles: their selection, their content, and the errors about them.
 
 use std::time::{Duration, SystemTime};
 
 use storage_core::{ErrorKind, format_time};
 
-use super::{Home, assert_says, credential, failure, keys, named, triple};
+use super::{Home, assert_says, credential, error, keys, named, triple};
 use crate::credentials::Sources;
 
 fn default() -> Sources {
@@ -12,7 +12,7 @@ fn default() -> Sources {
 }
 
 #[tokio::test]
-async fn keys_may_be_in_either_file_and_those_of_the_credentials_file_go_before() {
+async fn keys_of_the_credentials_file_precede_those_of_the_configuration_file() {
     let config = "[default]\nregion = eu-north-1\naws_access_key_id = CONFIGKEY\naws_secret_access_key = config-secret\n\
                   [profile other]\naws_access_key_id = OTHERKEY\naws_secret_access_key = other-secret\n";
     let home = Home::new().config(config).credentials(
@@ -28,7 +28,7 @@ async fn keys_may_be_in_either_file_and_those_of_the_credentials_file_go_before(
 }
 
 #[tokio::test]
-async fn variables_say_where_the_files_are() {
+async fn variables_set_the_paths_of_the_files() {
     let home = Home::new().config("[default]\nregion = wrong\n").credentials("[default]\nbroken");
     home.file("elsewhere", "[default]\naws_access_key_id = K\naws_secret_access_key = s\n");
     let home = home.variables([
@@ -41,14 +41,14 @@ async fn variables_say_where_the_files_are() {
 }
 
 #[test]
-fn the_default_profile_with_a_prefix_goes_before_the_one_without() {
+fn the_section_profile_default_precedes_the_section_default() {
     let home = Home::new()
         .config("[profile default]\nregion = with\n[default]\nregion = without\noutput = json\n");
     assert_eq!(home.find(&default()).unwrap().region.as_deref(), Some("with"));
 }
 
 #[test]
-fn region_and_endpoint_are_the_profiles_wherever_the_keys_come_from() {
+fn region_and_endpoint_come_from_the_profile_whatever_the_source_of_the_keys() {
     let home = Home::new()
         .config("[default]\nregion = eu-west-3\nendpoint_url = https://s3.example.com\n");
     for sources in [keys("K", "s"), Sources { anonymous: true, ..default() }] {
@@ -59,7 +59,7 @@ fn region_and_endpoint_are_the_profiles_wherever_the_keys_come_from() {
 }
 
 #[test]
-fn the_endpoint_of_the_service_goes_before_the_one_for_all() {
+fn the_endpoint_of_a_service_precedes_the_common_endpoint() {
     let config = "[profile p]\nservices = local\nendpoint_url = https://all.example.com\n\
                   [services local]\ndynamodb =\n  endpoint_url = https://d.example.com\ns3 =\n  endpoint_url = https://s3.example.com\n\
                   [profile q]\nservices = missing\nendpoint_url = https://all.example.com\n\
@@ -86,7 +86,7 @@ fn configured_endpoints_can_be_ignored() {
 }
 
 #[test]
-fn the_variable_of_a_service_goes_before_the_one_for_all() {
+fn the_variable_of_a_service_precedes_the_common_variable() {
     let all = Home::new().variable("AWS_ENDPOINT_URL", "https://all.example.com");
     assert_eq!(all.env().endpoint_of("S3").unwrap().as_deref(), Some("https://all.example.com"));
     let own = all.variable("AWS_ENDPOINT_URL_S3", "https://s3.example.com");
@@ -97,7 +97,7 @@ fn the_variable_of_a_service_goes_before_the_one_for_all() {
 }
 
 #[test]
-fn a_named_profile_that_is_missing_is_told_with_what_there_is() {
+fn an_error_about_a_missing_profile_lists_the_existing_ones() {
     let home =
         Home::new().config("[profile one]\n[sso-session s]\n[lost]\n").credentials("[two]\n");
     for sources in [named("three"), Sources { profile: Some("three".to_owned()), ..keys("K", "s") }]
@@ -118,14 +118,14 @@ fn a_named_profile_that_is_missing_is_told_with_what_there_is() {
 }
 
 #[test]
-fn a_profile_without_credentials_lets_the_next_source_have_its_turn_unless_an_option_names_it() {
+fn a_profile_without_credentials_is_skipped_unless_an_option_names_it() {
     let home = Home::new().config("[profile p]\nregion = r\n").variable("AWS_PROFILE", "p");
     assert_eq!(home.find(&default()).unwrap().source, "instance");
     assert_says(&home.error(&named("p")), ErrorKind::InvalidConfig, &["\"p\"", "no credentials"]);
 }
 
 #[test]
-fn half_a_pair_in_a_profile_names_the_other_half_and_the_file() {
+fn half_a_pair_in_a_profile_is_an_error_that_names_the_other_half_and_the_file() {
     for (there, missing) in [
         ("aws_access_key_id", "aws_secret_access_key"),
         ("aws_secret_access_key", "aws_access_key_id"),
@@ -138,7 +138,7 @@ fn half_a_pair_in_a_profile_names_the_other_half_and_the_file() {
 }
 
 #[test]
-fn a_line_indented_by_mistake_is_told() {
+fn an_error_points_at_a_line_indented_by_mistake() {
     let home = Home::new()
         .credentials("[default]\naws_access_key_id = K\n  aws_secret_access_key = canary\n");
     let half = home.error(&default());
@@ -152,7 +152,7 @@ fn a_line_indented_by_mistake_is_told() {
 }
 
 #[test]
-fn a_file_that_is_none_is_told_only_to_those_who_need_it() {
+fn a_malformed_file_is_an_error_only_if_the_profile_is_needed() {
     let home = Home::new().credentials("[default]\naws_secret_access_key canary\n");
     let error = home.error(&default());
     assert_says(
@@ -166,7 +166,7 @@ fn a_file_that_is_none_is_told_only_to_those_who_need_it() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_and_no_reason_to_stop() {
+fn an_unreadable_file_is_listed_and_the_search_continues() {
     let home = Home::new()
         .variable("AWS_CONFIG_FILE", "~/.aws")
         .variable("AWS_EC2_METADATA_DISABLED", "true");
@@ -180,7 +180,7 @@ fn a_file_that_cannot_be_read_is_told_and_no_reason_to_stop() {
 
 #[cfg(not(feature = "aws-config"))]
 #[test]
-fn what_needs_the_sdk_names_profile_property_and_feature() {
+fn an_error_about_the_sdk_names_profile_property_and_feature() {
     for (property, text) in [
         ("role_arn", "role_arn = arn:aws:iam::1:role/r\nsource_profile = base"),
         ("credential_source", "credential_source = Environment"),
@@ -188,7 +188,7 @@ fn what_needs_the_sdk_names_profile_property_and_feature() {
         ("sso_start_url", "sso_start_url = https://x.awsapps.com/start\nsso_region = r"),
         ("credential_process", "credential_process = /bin/false"),
     ] {
-        // Keys beside it do not hide it, as for the AWS tools.
+        // Keys beside it do not hide it, as in the AWS tools.
         let rest = "aws_access_key_id = K\naws_secret_access_key = s";
         let home = Home::new().config(&format!("[profile p]\n{text}\n{rest}\n"));
         let words = ["\"p\"", property, "feature aws-config"];
@@ -213,7 +213,7 @@ fn keys_until(expires: &str, key_id: &str) -> String {
 }
 
 #[tokio::test]
-async fn keys_that_have_expired_are_told_as_such_and_read_again_after_the_next_login() {
+async fn expired_keys_are_an_error_until_the_profile_has_new_ones() {
     for property in ["aws_expiration", "x_security_token_expires", "expiration"] {
         for time in ["2020-01-01T00:00:00Z", "2020-01-01T01:00:00+01:00", "2020-01-01 00:00:00"] {
             let home =
@@ -226,7 +226,7 @@ async fn keys_that_have_expired_are_told_as_such_and_read_again_after_the_next_l
                 "clock",
                 "log in again",
             ];
-            assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &words);
+            assert_says(&error(&found).await, ErrorKind::Unauthenticated, &words);
 
             let later = format_time(SystemTime::now() + Duration::from_secs(3600));
             home.file(".aws/credentials", &keys_until(&format!("{property} = {later}"), "NEWKEY"));
@@ -236,7 +236,7 @@ async fn keys_that_have_expired_are_told_as_such_and_read_again_after_the_next_l
 }
 
 #[tokio::test]
-async fn an_expiry_that_is_no_time_is_not_heeded() {
+async fn an_expiry_that_is_not_a_time_is_ignored() {
     let home = Home::new().credentials(&keys_until("expiration = tomorrow", "K"));
     assert!(credential(&home.find(&default()).unwrap()).await.is_ok());
 }

@@ -1,4 +1,4 @@
-//! When credentials are asked for again, and by whom. The clock is the test's.
+//! When credentials are fetched again, and by which caller. The tests set the clock.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -12,23 +12,23 @@ use object_store::aws::AwsCredential;
 use storage_core::{Error, ErrorKind};
 use tokio::sync::Semaphore;
 
-use crate::credentials::failure::{Failure, Tried};
-use crate::credentials::provider::{Cached, Fetched, Renewal, Source};
+use crate::credentials::error::{CredentialError, SearchLog};
+use crate::credentials::provider::{CachingProvider, Fetched, Renewal, Source};
 
 const HOUR: u64 = 3600;
 
-type Answers = Mutex<VecDeque<Result<Fetched, Failure>>>;
+type Results = Mutex<VecDeque<Result<Fetched, CredentialError>>>;
 
-/// Gives what a test put there, one answer for each permit.
+/// Returns the results that a test prepared, one for each permit.
 #[derive(Default)]
 struct Scripted {
-    answers: Answers,
+    results: Results,
     asked: Mutex<usize>,
     permits: Option<Semaphore>,
     started: Semaphore0,
 }
 
-/// A semaphore that begins empty.
+/// A semaphore that begins without permits.
 struct Semaphore0(Semaphore);
 
 impl Default for Semaphore0 {
@@ -38,36 +38,36 @@ impl Default for Semaphore0 {
 }
 
 impl Source for Arc<Scripted> {
-    const LIMIT: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
-    async fn fetch(&self) -> Result<Fetched, Failure> {
+    async fn fetch(&self) -> Result<Fetched, CredentialError> {
         *self.asked.lock().unwrap() += 1;
         self.started.0.add_permits(1);
         if let Some(permits) = &self.permits {
             permits.acquire().await.unwrap().forget();
         }
-        self.answers.lock().unwrap().pop_front().expect("one question too many")
+        self.results.lock().unwrap().pop_front().expect("one fetch too many")
     }
 }
 
 struct Setup {
     source: Arc<Scripted>,
-    provider: Arc<Cached<Arc<Scripted>>>,
+    provider: Arc<CachingProvider<Arc<Scripted>>>,
     now: Arc<Mutex<SystemTime>>,
 }
 
 impl Setup {
-    fn new(answers: impl IntoIterator<Item = Result<Fetched, Failure>>) -> Self {
+    fn new(results: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
         Self::with(Scripted {
-            answers: Mutex::new(answers.into_iter().collect()),
+            results: Mutex::new(results.into_iter().collect()),
             ..Scripted::default()
         })
     }
 
-    /// Each answer waits for a permit.
-    fn held_back(answers: impl IntoIterator<Item = Result<Fetched, Failure>>) -> Self {
-        let answers = Mutex::new(answers.into_iter().collect());
-        Self::with(Scripted { answers, permits: Some(Semaphore::new(0)), ..Scripted::default() })
+    /// Each result waits for a permit.
+    fn held_back(results: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
+        let results = Mutex::new(results.into_iter().collect());
+        Self::with(Scripted { results, permits: Some(Semaphore::new(0)), ..Scripted::default() })
     }
 
     fn with(source: Scripted) -> Self {
@@ -75,7 +75,8 @@ impl Setup {
         let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
         let clock = Arc::clone(&now);
         let clock = Arc::new(move || *clock.lock().unwrap());
-        let provider = Cached::with_clock(Arc::clone(&source), "test", Tried::default(), clock);
+        let provider =
+            CachingProvider::with_clock(Arc::clone(&source), "test", SearchLog::default(), clock);
         Self { source, provider: Arc::new(provider), now }
     }
 
@@ -87,8 +88,8 @@ impl Setup {
         *self.source.asked.lock().unwrap()
     }
 
-    fn let_answer(&self, answers: usize) {
-        self.source.permits.as_ref().unwrap().add_permits(answers);
+    fn allow_results(&self, results: usize) {
+        self.source.permits.as_ref().unwrap().add_permits(results);
     }
 
     fn get(&self) -> impl Future<Output = Result<String, Error>> + Send + use<> {
@@ -99,25 +100,25 @@ impl Setup {
         }
     }
 
-    /// Once the source has been asked once more.
+    /// Waits until the source has been fetched once more.
     async fn started(&self) {
         self.source.started.0.acquire().await.unwrap().forget();
     }
 }
 
-/// Credentials until so many seconds after the beginning.
-fn until(key_id: &str, seconds: u64) -> Result<Fetched, Failure> {
+/// Returns credentials that expire this many seconds after the beginning.
+fn until(key_id: &str, seconds: u64) -> Result<Fetched, CredentialError> {
     let credential =
         AwsCredential { key_id: key_id.to_owned(), secret_key: "s".to_owned(), token: None };
     Ok(Fetched { credential, expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)) })
 }
 
-fn no(message: &str) -> Result<Fetched, Failure> {
-    Err(Failure::new(message))
+fn no(message: &str) -> Result<Fetched, CredentialError> {
+    Err(CredentialError::new(message))
 }
 
 #[tokio::test]
-async fn credentials_are_asked_for_once_and_again_five_minutes_before_their_end() {
+async fn credentials_are_fetched_once_and_again_five_minutes_before_their_expiry() {
     let setup = Setup::new([until("A", HOUR), until("B", 2 * HOUR)]);
     for second in [0, 1, HOUR - 301] {
         setup.at(second);
@@ -129,9 +130,9 @@ async fn credentials_are_asked_for_once_and_again_five_minutes_before_their_end(
     assert_eq!(setup.asked(), 2);
 }
 
-/// A HEAD that is refused does not say why: often the policy does not allow it.
+/// The rejection of a HEAD has no reason. Often the policy does not allow the request.
 #[tokio::test]
-async fn credentials_with_a_known_end_are_renewed_early_only_if_the_refusal_names_them() {
+async fn credentials_with_an_expiry_are_renewed_early_only_if_the_rejection_names_them() {
     let setup = Setup::new([until("A", HOUR), until("B", 2 * HOUR)]);
     let first = setup.provider.get_credential().await.unwrap();
     assert!(Renewal::renewed(&*setup.provider, &first, false).await.is_none());
@@ -143,7 +144,7 @@ async fn credentials_with_a_known_end_are_renewed_early_only_if_the_refusal_name
 }
 
 #[tokio::test]
-async fn those_of_a_short_life_are_asked_for_again_in_its_last_quarter() {
+async fn credentials_of_a_short_life_are_renewed_in_its_last_quarter() {
     let setup = Setup::new([until("A", 400), until("B", 2 * HOUR)]);
     for (second, expected) in [(0, "A"), (299, "A"), (300, "B")] {
         setup.at(second);
@@ -152,7 +153,7 @@ async fn those_of_a_short_life_are_asked_for_again_in_its_last_quarter() {
 }
 
 #[tokio::test]
-async fn those_without_an_end_are_asked_for_once() {
+async fn credentials_without_an_expiry_are_fetched_once() {
     let credential =
         AwsCredential { key_id: "A".to_owned(), secret_key: "s".to_owned(), token: None };
     let setup = Setup::new([Ok(Fetched { credential, expires: None })]);
@@ -163,40 +164,40 @@ async fn those_without_an_end_are_asked_for_once() {
     assert_eq!(setup.asked(), 1);
 }
 
-/// What so many callers get, all of whom are waiting when the source answers.
+/// Returns the results of this many callers, which all wait when the source returns.
 async fn waiting_callers(setup: &Setup, callers: usize) -> Vec<Result<String, Error>> {
     let mut all = Box::pin(join_all((0..callers).map(|_| setup.get())));
     assert!(poll!(&mut all).is_pending(), "each caller has been polled, and waits");
-    setup.let_answer(1);
+    setup.allow_results(1);
     all.await
 }
 
 #[tokio::test]
-async fn many_callers_ask_once() {
+async fn many_concurrent_callers_cause_one_fetch() {
     let setup = Setup::held_back([until("A", HOUR)]);
-    for answer in waiting_callers(&setup, 20).await {
-        assert_eq!(answer.unwrap(), "A");
+    for response in waiting_callers(&setup, 20).await {
+        assert_eq!(response.unwrap(), "A");
     }
     assert_eq!(setup.asked(), 1);
 }
 
 #[tokio::test]
-async fn a_failure_is_shared_by_those_who_waited_for_it_and_not_kept_for_later() {
+async fn an_error_is_shared_by_waiting_callers_and_not_cached() {
     let setup = Setup::held_back([no("not today"), until("A", HOUR)]);
-    for answer in waiting_callers(&setup, 20).await {
-        let error = answer.unwrap_err();
+    for response in waiting_callers(&setup, 20).await {
+        let error = response.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
         assert!(error.message().contains("not today"), "{error}");
     }
     assert_eq!(setup.asked(), 1);
-    setup.let_answer(1);
+    setup.allow_results(1);
     assert_eq!(setup.get().await.unwrap(), "A");
 }
 
 #[tokio::test]
-async fn one_caller_renews_and_the_others_go_on_with_what_is_there() {
+async fn one_caller_renews_while_the_others_use_the_valid_credentials() {
     let setup = Setup::held_back([until("A", HOUR), until("B", 2 * HOUR)]);
-    setup.let_answer(1);
+    setup.allow_results(1);
     assert_eq!(setup.get().await.unwrap(), "A");
     setup.started().await;
     setup.at(HOUR - 60);
@@ -206,14 +207,14 @@ async fn one_caller_renews_and_the_others_go_on_with_what_is_there() {
         setup.at(second);
         assert_eq!(setup.get().await.unwrap(), "A");
     }
-    setup.let_answer(1);
+    setup.allow_results(1);
     assert_eq!(renewing.await.unwrap().unwrap(), "B");
     assert_eq!(setup.get().await.unwrap(), "B");
     assert_eq!(setup.asked(), 2);
 }
 
 #[tokio::test]
-async fn old_credentials_serve_while_they_are_valid_and_new_ones_are_not_to_be_had() {
+async fn valid_credentials_are_used_while_renewal_fails() {
     let setup = Setup::new([
         until("A", HOUR),
         no("first"),
@@ -222,7 +223,7 @@ async fn old_credentials_serve_while_they_are_valid_and_new_ones_are_not_to_be_h
         until("B", 2 * HOUR),
     ]);
     assert_eq!(setup.get().await.unwrap(), "A");
-    // Asked again at most every half minute.
+    // Fetched at most every 30 s.
     for (second, asked) in [(HOUR - 300, 2), (HOUR - 271, 2), (HOUR - 270, 3), (HOUR - 241, 3)] {
         setup.at(second);
         assert_eq!(setup.get().await.unwrap(), "A");
@@ -235,7 +236,7 @@ async fn old_credentials_serve_while_they_are_valid_and_new_ones_are_not_to_be_h
 }
 
 #[tokio::test]
-async fn the_same_credentials_again_are_not_asked_for_all_the_time() {
+async fn a_source_that_returns_the_same_credentials_is_not_fetched_continually() {
     let setup = Setup::new([until("A", HOUR), until("A", HOUR), until("B", 2 * HOUR)]);
     for (second, asked) in
         [(0, 1), (HOUR - 300, 2), (HOUR - 290, 2), (HOUR - 271, 2), (HOUR - 60, 3)]
@@ -247,7 +248,7 @@ async fn the_same_credentials_again_are_not_asked_for_all_the_time() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_leaves_the_question_to_the_next() {
+async fn a_dropped_fetch_is_repeated_by_the_next_caller() {
     let setup = Setup::held_back([until("A", HOUR)]);
     let gone = tokio::spawn(setup.get());
     setup.started().await;
@@ -255,13 +256,13 @@ async fn a_caller_that_goes_away_leaves_the_question_to_the_next() {
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
     setup.started().await;
-    setup.let_answer(1);
+    setup.allow_results(1);
     assert_eq!(next.await.unwrap().unwrap(), "A");
     assert_eq!(setup.asked(), 2);
 }
 
 #[tokio::test]
-async fn credentials_that_have_expired_when_they_come_are_told_with_the_clock() {
+async fn an_error_about_expired_credentials_shows_the_clock() {
     let setup = Setup::new([until("A", 50)]);
     setup.at(100);
     let error = setup.get().await.unwrap_err();
@@ -273,11 +274,11 @@ async fn credentials_that_have_expired_when_they_come_are_told_with_the_clock() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_never_answers_is_given_up() {
+async fn a_source_that_never_responds_times_out() {
     let setup = Setup::held_back([]);
     let error = setup.get().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(error.is_retryable());
-    assert!(error.message().contains("no answer within 5 s"), "{error}");
+    assert!(error.message().contains("no response within 5 s"), "{error}");
     assert_eq!(setup.asked(), 1);
 }

@@ -1,5 +1,5 @@
-//! Credentials in a profile that another program writes anew: they are read again when the service
-//! refuses the old ones.
+//! Credentials in a profile that another program replaces: they are read again when the service
+//! rejects the current ones.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -10,10 +10,10 @@ use storage_testkit::http::{Peer, Request, Response};
 
 use super::Home;
 use super::server::base;
-use crate::credentials::failure::Tried;
+use crate::credentials::error::SearchLog;
 use crate::credentials::keys;
-use crate::credentials::provider::Cached;
-use crate::credentials::written::WrittenKeys;
+use crate::credentials::profile_keys::ProfileKeys;
+use crate::credentials::provider::CachingProvider;
 use crate::{Quirks, S3Builder};
 
 fn profile(key_id: &str, token: &str) -> String {
@@ -26,8 +26,7 @@ fn refused(code: &str) -> Response {
     Response::new(400).body(format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
 }
 
-/// A service that accepts the credentials of this name alone, which the key id or the token
-/// contains.
+/// A service that accepts only credentials whose key id or token contains this name.
 fn service(accepted: &'static str, code: &'static str) -> Peer {
     Peer::start(move |asked: &Request| {
         match (asked.head().contains(accepted), asked.method.as_str()) {
@@ -45,7 +44,7 @@ fn storage(server: &Peer, home: &Home) -> Storage {
 }
 
 #[tokio::test]
-async fn a_session_token_that_another_program_renewed_is_read_again_when_the_old_one_is_refused() {
+async fn a_session_token_that_another_program_renewed_is_read_after_a_rejection() {
     for code in ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"] {
         let home = Home::new().credentials(&profile("KEY", "old-token"));
         let server = service("new-token", code);
@@ -53,13 +52,13 @@ async fn a_session_token_that_another_program_renewed_is_read_again_when_the_old
         home.file(".aws/credentials", &profile("KEY", "new-token"));
         storage.delete("a").await.unwrap();
         storage.delete("a").await.unwrap();
-        // Refused, sent again, and sent with the new one from then on.
+        // Rejected, repeated, and then sent with the new one.
         assert_eq!(server.requests().len(), 3, "{code}");
     }
 }
 
 #[tokio::test]
-async fn keys_that_were_rotated_are_read_again_too() {
+async fn rotated_keys_are_read_after_a_rejection() {
     let home = Home::new().credentials(&profile("OLDKEY", ""));
     let server = service("NEWKEY", "InvalidAccessKeyId");
     let storage = storage(&server, &home);
@@ -67,9 +66,9 @@ async fn keys_that_were_rotated_are_read_again_too() {
     storage.delete("a").await.unwrap();
 }
 
-/// The refusal of a HEAD does not say that the token is the reason.
+/// The rejection of a HEAD does not name the token as the reason.
 #[tokio::test]
-async fn a_bare_refusal_of_a_head_has_the_profile_read_again() {
+async fn a_bare_rejection_of_a_head_causes_the_profile_to_be_read() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
     let server = Peer::start(|asked: &Request| {
         if asked.head().contains("new-token") { refused("NoSuchKey") } else { Response::new(400) }
@@ -86,8 +85,7 @@ async fn a_bare_refusal_of_a_head_has_the_profile_read_again() {
 }
 
 #[tokio::test]
-async fn a_token_that_nobody_renewed_is_refused_once_and_the_profile_is_not_read_for_every_request()
-{
+async fn a_rejected_token_is_not_read_again_for_every_request() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
     let server = service("new-token", "ExpiredToken");
     let storage = storage(&server, &home);
@@ -97,13 +95,13 @@ async fn a_token_that_nobody_renewed_is_refused_once_and_the_profile_is_not_read
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
     assert_eq!(server.requests().len(), 2);
-    // It was read a moment ago, so that this is not seen before half a minute has passed.
+    // The profile was read a moment ago, so that the change is seen only after 30 s.
     home.file(".aws/credentials", &profile("KEY", "new-token"));
     assert!(storage.delete("a").await.is_err());
 }
 
 #[tokio::test]
-async fn keys_that_are_gone_from_the_file_serve_as_long_as_they_are_accepted() {
+async fn keys_removed_from_the_file_are_used_while_the_service_accepts_them() {
     let home = Home::new().credentials(&profile("KEY", "a-token"));
     let server = service("a-token", "ExpiredToken");
     let storage = storage(&server, &home);
@@ -112,20 +110,21 @@ async fn keys_that_are_gone_from_the_file_serve_as_long_as_they_are_accepted() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// A program that only signs links sends nothing that could be refused.
+/// A program that only signs links sends no request that could be rejected.
 #[tokio::test]
-async fn a_profile_without_an_end_is_read_again_every_five_minutes() {
+async fn a_profile_without_an_expiry_is_read_every_five_minutes() {
     let home = Home::new().credentials(&profile("KEY", "old-token"));
     let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
     let clock = Arc::clone(&now);
-    let written = WrittenKeys { env: home.env(), profile: "default".to_owned() };
-    let cached = Cached::with_clock(
+    let written = ProfileKeys { env: home.env(), profile: "default".to_owned() };
+    let cached = CachingProvider::with_clock(
         written,
         "profile",
-        Tried::default(),
+        SearchLog::default(),
         Arc::new(move || *clock.lock().unwrap()),
     );
-    let cached = cached.holding(keys::credential("KEY", "canary", Some("old-token")).unwrap());
+    let cached =
+        cached.with_credential(keys::credential("KEY", "canary", Some("old-token")).unwrap());
     let at = |seconds| *now.lock().unwrap() = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let token = async || cached.get_credential().await.unwrap().token.clone().unwrap();
     for (renewed, written_at) in [("new-token", 0), ("newer-token", 300)] {
@@ -136,7 +135,7 @@ async fn a_profile_without_an_end_is_read_again_every_five_minutes() {
         at(written_at + 300);
         assert_eq!(token().await, renewed);
     }
-    // What cannot be read any more is no reason to drop the last keys.
+    // An unreadable file does not drop the last keys.
     home.file(".aws/credentials", "");
     at(3_600);
     assert_eq!(token().await, "newer-token");

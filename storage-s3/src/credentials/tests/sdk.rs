@@ -1,4 +1,4 @@
-//! Profiles that the AWS SDK follows. Its requests come to a server on the loopback.
+//! Profiles that the AWS SDK reads. Its requests go to a server on the loopback.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use storage_testkit::http::{Peer, Response};
 
 use super::log::Log;
 use super::server::Here;
-use super::{Home, assert_says, credential, failure, named, triple};
-use crate::credentials::sdk::chain;
+use super::{Home, assert_says, credential, error, named, triple};
+use crate::credentials::sdk::message_chain;
 use crate::credentials::{Found, find};
 
-/// The SHA-1 of `team`: the name of the file that holds the token of the session of that name.
+/// The SHA-1 of `team`, which names the file of the token of this session.
 const TEAM: &str = "d25187dc137f35c88bc80ec8c3ffbdb17b5eb873";
 /// The SHA-1 of `https://team.awsapps.com/start`.
 const START: &str = "629c0f190b728da3e83c63c81257900d28075829";
-/// Says that a test is to run here, with a home directory that its caller made for it.
+/// Set in the process that runs a test with a home directory of its own.
 const AT_HOME: &str = "STORAGE_S3_TEST_AT_HOME";
 
 fn in_an_hour() -> SystemTime {
@@ -44,7 +44,8 @@ const ROLES: &str = "[profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_pr
                      [profile loop2]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = loop\n";
 
 #[tokio::test]
-async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_before_its_end() {
+async fn a_role_is_assumed_with_the_keys_of_its_source_and_cached_until_shortly_before_its_expiry()
+{
     let server = Peer::start(|_| Response::ok(assumed("ROLE")));
     let client = Here::at(&server);
     let home = Home::new().config(ROLES);
@@ -56,7 +57,7 @@ async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_be
             ("ROLE".into(), "canary-secret".into(), Some("canary-token".into()))
         );
     }
-    assert_eq!(client.told(), ["https://sts.eu-west-3.amazonaws.com"]);
+    assert_eq!(client.recorded(), ["https://sts.eu-west-3.amazonaws.com"]);
     let asked = &server.requests()[0];
     assert!(
         asked.text().contains("Action=AssumeRole") && asked.text().contains("role%2Fr"),
@@ -67,7 +68,7 @@ async fn a_role_is_assumed_with_the_keys_of_its_source_and_kept_until_shortly_be
 }
 
 #[tokio::test]
-async fn what_sts_refuses_is_told_and_asked_anew_the_next_time() {
+async fn a_refusal_of_sts_is_reported_and_the_next_call_asks_again() {
     let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
                    <Message>User: \"u\" is not authorized.\n\nThe canonical string is 'canary'</Message></Error><RequestId>r</RequestId></ErrorResponse>";
     let server = Peer::start(move |request| match request.index {
@@ -77,41 +78,37 @@ async fn what_sts_refuses_is_told_and_asked_anew_the_next_time() {
     let home = Home::new().config(ROLES);
     let found = found(&home, "role", &Here::at(&server)).unwrap();
     let words = ["\"role\"", "AccessDenied", "is not authorized"];
-    let error = failure(&found).await;
+    let error = error(&found).await;
     assert_says(&error, ErrorKind::Unauthenticated, &words);
     assert!(!error.message().contains("canary"), "{error}");
     assert_eq!(triple(&found).await.0, "ROLE");
 }
 
 #[tokio::test]
-async fn a_mistake_in_a_profile_is_told_each_time() {
+async fn an_error_in_a_profile_is_reported_each_time() {
     let server = Peer::start(|_| Response::new(500));
     let home = Home::new().config(ROLES);
     let found = found(&home, "loop", &Here::at(&server)).unwrap();
     for _ in 0..2 {
-        assert_says(
-            &failure(&found).await,
-            ErrorKind::InvalidConfig,
-            &["\"loop\"", "infinite loop"],
-        );
+        assert_says(&error(&found).await, ErrorKind::InvalidConfig, &["\"loop\"", "infinite loop"]);
     }
     assert!(server.requests().is_empty());
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_process_is_asked_for_credentials() {
+async fn a_credential_process_is_run() {
     let expires = format_time(in_an_hour());
     let document = format!(
         r#"{{"Version":1,"AccessKeyId":"PROCESS","SecretAccessKey":"canary-secret","SessionToken":"canary-token","Expiration":"{expires}"}}"#
     );
     let home = Home::new();
-    let answer = home.file("answer", &document);
+    let response = home.file("response", &document);
     let count = home.path("count");
     let home = home.config(&format!(
         "[profile p]\ncredential_process = sh -c 'echo asked >> {}; cat {}'\n[profile q]\ncredential_process = echo no login >&2; exit 3\n",
         count.display(),
-        answer.display()
+        response.display()
     ));
     let server = Peer::start(|_| Response::new(500));
     let p = found(&home, "p", &Here::at(&server)).unwrap();
@@ -123,11 +120,11 @@ async fn a_process_is_asked_for_credentials() {
     }
     assert_eq!(std::fs::read_to_string(count).unwrap(), "asked\n");
     let q = found(&home, "q", &Here::at(&server)).unwrap();
-    assert_says(&failure(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
+    assert_says(&error(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
 }
 
-/// Runs a test of this file once more, in a process whose home directory is `home`: the SDK looks
-/// for tokens of single sign-on in that of the process.
+/// Runs a test of this file again in a process whose home directory is `home`, because the SDK
+/// reads the tokens of single sign-on from that of the process.
 fn at_home(test: &str, home: &Home) {
     let name = format!("credentials::tests::sdk::{test}");
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -164,7 +161,7 @@ fn sso_home(token_expires: SystemTime) -> Home {
     home
 }
 
-/// The home directory of this process.
+/// Returns the home directory of this process.
 fn this_home() -> crate::credentials::Environment {
     crate::credentials::Environment::of([("HOME", std::env::var_os("HOME").unwrap())])
 }
@@ -186,7 +183,7 @@ async fn a_login_is_exchanged_for_a_roles_credentials() {
     });
     let client = Here::at(&server);
     assert_eq!(by_sso(&client).await.unwrap().key_id, "SSO");
-    assert_eq!(client.told(), ["https://portal.sso.eu-west-1.amazonaws.com"]);
+    assert_eq!(client.recorded(), ["https://portal.sso.eu-west-1.amazonaws.com"]);
     let asked = &server.requests()[0];
     assert!(
         asked.target.contains("role_name=reader") && asked.target.contains("account_id=1"),
@@ -197,10 +194,10 @@ async fn a_login_is_exchanged_for_a_roles_credentials() {
 }
 
 #[tokio::test]
-async fn a_login_that_has_ended_is_told_with_the_command_that_renews_it() {
+async fn an_error_about_an_expired_login_names_the_command_that_renews_it() {
     if !is_at_home() {
         let home = sso_home(SystemTime::now() - Duration::from_secs(60));
-        return at_home("a_login_that_has_ended_is_told_with_the_command_that_renews_it", &home);
+        return at_home("an_error_about_an_expired_login_names_the_command_that_renews_it", &home);
     }
     let server = Peer::start(|_| Response::new(500));
     let error = by_sso(&Here::at(&server)).await.err().unwrap();
@@ -210,9 +207,12 @@ async fn a_login_that_has_ended_is_told_with_the_command_that_renews_it() {
 }
 
 #[tokio::test]
-async fn no_login_is_told_with_the_command_for_it() {
+async fn an_error_about_a_missing_login_names_the_command() {
     if !is_at_home() {
-        return at_home("no_login_is_told_with_the_command_for_it", &Home::new().config(SSO));
+        return at_home(
+            "an_error_about_a_missing_login_names_the_command",
+            &Home::new().config(SSO),
+        );
     }
     let server = Peer::start(|_| Response::new(500));
     let error = by_sso(&Here::at(&server)).await.err().unwrap();
@@ -231,13 +231,13 @@ async fn no_secret_of_the_sdk_is_shown() {
     let (log, guard) = Log::begin();
     let garbage = r#"{"roleCredentials": "canary" "canary"}"#;
     let mut all = String::new();
-    for (status, answer) in [
+    for (status, response) in [
         (200, assumed("CANARYKEY")),
         (200, "canary".to_owned()),
         (403, "<canary".to_owned()),
         (200, garbage.to_owned()),
     ] {
-        let server = Peer::start(move |_| Response::new(status).body(answer.clone()));
+        let server = Peer::start(move |_| Response::new(status).body(response.clone()));
         let client = Here::at(&server);
         let home = Home::new().config(ROLES);
         let role = found(&home, "role", &client).unwrap();
@@ -249,14 +249,14 @@ async fn no_secret_of_the_sdk_is_shown() {
         all.push_str(&format!("{role:?}"));
         assert!(server.requests().len() >= 2, "both were asked");
     }
-    // A token that cannot be read, of a profile of the older kind, whose token goes by the address
-    // of the login.
+    // An unreadable token of a profile in the older format, whose token is named by the address of
+    // the login.
     let token = r#"{"expiresAt":"2999-01-01T00:00:00Z","accessToken":"x" "canary"}"#;
     std::fs::write(this_home().home().unwrap().join(format!(".aws/sso/cache/{START}.json")), token)
         .unwrap();
     let server = Peer::start(|_| Response::new(500));
     let old = find(&named("old"), &this_home(), Arc::new(Here::at(&server))).unwrap();
-    let error = failure(&old).await.to_string();
+    let error = error(&old).await.to_string();
     assert!(error.contains("unexpected token"), "the token was looked at: {error}");
     all.push_str(&error);
     drop(guard);
@@ -268,7 +268,7 @@ async fn no_secret_of_the_sdk_is_shown() {
 }
 
 #[test]
-fn what_an_error_quotes_is_not_shown_and_what_is_said_twice_is_said_once() {
+fn an_error_shows_no_quoted_text_and_no_message_twice() {
     #[derive(Debug)]
     struct Outer(std::io::Error);
     impl std::fmt::Display for Outer {
@@ -282,5 +282,5 @@ fn what_an_error_quotes_is_not_shown_and_what_is_said_twice_is_said_once() {
         }
     }
     let error = Outer(std::io::Error::other(r#"found Value("canary")"#));
-    assert_eq!(chain(&error), r#"no token: found Value("...")"#);
+    assert_eq!(message_chain(&error), r#"no token: found Value("...")"#);
 }

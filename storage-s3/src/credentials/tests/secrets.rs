@@ -1,4 +1,5 @@
-//! No secret is shown: not by `Debug`, not in an error and its causes, not in the log at any level.
+//! No secret is shown: not by `Debug`, not in errors and their sources, not in the log at any
+//! level.
 
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use crate::credentials::{Found, Sources};
 
 const CANARY: &str = "canary";
 
-/// All that an error shows.
+/// Returns everything that an error shows.
 fn shown(error: &Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
@@ -30,7 +31,7 @@ fn assert_no_canary(what: &str, text: &str) {
     assert!(!text.to_lowercase().contains(CANARY), "{what} shows the canary: {text}");
 }
 
-/// Uses what was found, and collects all that is shown on the way.
+/// Uses the credentials and returns everything that is shown.
 async fn used(found: Result<Found, Error>) -> String {
     match found {
         Err(error) => shown(&error),
@@ -54,7 +55,7 @@ fn canary_sources() -> Sources {
 }
 
 #[tokio::test]
-async fn keys_that_are_written_down_are_not_shown() {
+async fn given_keys_are_never_shown() {
     let (log, guard) = Log::begin();
     let home = Home::new()
         .credentials(
@@ -67,7 +68,7 @@ async fn keys_that_are_written_down_are_not_shown() {
     let mut all = used(home.find(&canary_sources())).await;
     all.push_str(&format!("{:?}", canary_sources()));
     for profile in ["default", "ends", "half", "odd", "broken"] {
-        // The broken file keeps the profiles of the other one from being used.
+        // The malformed file makes the profiles of the other one unusable.
         all.push_str(&used(home.find(&super::named(profile))).await);
         let alone = Home::new().variable("AWS_SHARED_CREDENTIALS_FILE", &profiles);
         all.push_str(&used(alone.find(&super::named(profile))).await);
@@ -90,8 +91,7 @@ async fn keys_that_are_written_down_are_not_shown() {
     assert_no_canary("the log", &log.text());
 }
 
-/// An answer that repeats the token that it was asked with, as containers and instances would say
-/// it.
+/// A response that repeats the token of the request, in the format of containers and instances.
 const ECHO: &str = r#"{"code":"Refused","message":"the token TOKEN is not known"}"#;
 
 fn sent_token(asked: &Request) -> &'static str {
@@ -103,7 +103,7 @@ fn sent_token(asked: &Request) -> &'static str {
 }
 
 #[tokio::test]
-async fn what_servers_are_told_and_answer_is_not_shown() {
+async fn requests_and_responses_of_credential_servers_are_never_shown() {
     let (log, guard) = Log::begin();
     let expires = format_time(SystemTime::now() + Duration::from_secs(3600));
     let good = format!(
@@ -112,13 +112,13 @@ async fn what_servers_are_told_and_answer_is_not_shown() {
     let bad = r#"{"AccessKeyId":"CANARYKEY","SecretAccessKey":"canary","Expiration":"canary"}"#
         .to_owned();
     let mut all = String::new();
-    for (status, answer) in
+    for (status, response) in
         [(200, good), (200, bad), (403, ECHO.to_owned()), (200, "canary".to_owned())]
     {
         let server = Peer::start(move |asked| match asked.target.as_str() {
             "/latest/api/token" => Response::ok("canary-metadata-token"),
             "/latest/meta-data/iam/security-credentials/" => Response::ok("role"),
-            _ => Response::new(status).body(answer.replace("TOKEN", sent_token(asked))),
+            _ => Response::new(status).body(response.replace("TOKEN", sent_token(asked))),
         });
         let container = Home::new().variables([
             ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/canary-path"),
@@ -137,7 +137,7 @@ async fn what_servers_are_told_and_answer_is_not_shown() {
     assert_no_canary("an error or Debug", &all);
     let text = log.text();
     assert!(text.contains("credentials obtained"), "the log was written: {text}");
-    // What our HTTP client's own library says of paths at TRACE is not ours.
+    // The HTTP library logs paths at TRACE, which this crate does not control.
     let ours: String = text.lines().filter(|line| line.contains("storage_s3")).collect();
     assert_no_canary("the log", &ours);
 }

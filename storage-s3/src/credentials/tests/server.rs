@@ -12,26 +12,26 @@ use object_store::client::{
 };
 use storage_testkit::http::Peer;
 
-/// The URL of a peer, without a slash at its end.
+/// Returns the URL of a peer, without a slash at its end.
 pub(super) fn base(peer: &Peer) -> String {
     format!("http://{}", peer.address())
 }
 
-/// A client that asks one server on the loopback, and remembers whom it was told to ask.
+/// A client that sends all requests to one server, and records their hosts.
 #[derive(Debug, Clone)]
 pub(super) struct Here {
     address: SocketAddr,
-    told: Arc<Mutex<Vec<String>>>,
+    recorded: Arc<Mutex<Vec<String>>>,
 }
 
 impl Here {
     pub(super) fn at(peer: &Peer) -> Self {
-        Self { address: peer.address(), told: Arc::default() }
+        Self { address: peer.address(), recorded: Arc::default() }
     }
 
-    /// Whom it was told to ask: scheme, host and port.
-    pub(super) fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap().clone()
+    /// Returns the recorded schemes, hosts and ports.
+    pub(super) fn recorded(&self) -> Vec<String> {
+        self.recorded.lock().unwrap().clone()
     }
 }
 
@@ -53,16 +53,15 @@ struct Service {
 impl HttpService for Service {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let uri = request.uri().clone();
-        let told = format!("{}://{}", uri.scheme_str().unwrap(), uri.authority().unwrap());
-        self.here.told.lock().unwrap().push(told);
+        let recorded = format!("{}://{}", uri.scheme_str().unwrap(), uri.authority().unwrap());
+        self.here.recorded.lock().unwrap().push(recorded);
         let path = uri.path_and_query().unwrap();
         *request.uri_mut() = format!("http://{}{path}", self.here.address).parse().unwrap();
         self.client.execute(request).await
     }
 }
 
-/// A client that gets an answer to its first question after a while, and to no other; or to none at
-/// all.
+/// A client that receives a response to its first request after a while, or to no request.
 #[derive(Debug)]
 pub(super) struct Silence {
     pub(super) after: Option<Duration>,

@@ -1,4 +1,4 @@
-//! Containers, instances and STS, as a server on the loopback plays them.
+//! Containers, instances and STS, played by a server on the loopback.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,15 +6,15 @@ use storage_core::{ErrorKind, format_time};
 use storage_testkit::http::{Peer, Request, Response};
 
 use super::server::{Here, Silence, base};
-use super::{Home, assert_says, failure, triple};
+use super::{Home, assert_says, error, triple};
 use crate::credentials::Sources;
-use crate::credentials::answer::Difference;
+use crate::credentials::document::ClockSkew;
 
 const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The document of containers and instances.
+/// Returns the document of containers and instances.
 fn document(key_id: &str, expires: SystemTime) -> String {
     let expires = format_time(expires);
     format!(
@@ -35,7 +35,7 @@ fn container(server: &Peer) -> Home {
 }
 
 #[tokio::test]
-async fn a_task_of_ecs_asks_the_agent_for_its_path() {
+async fn an_ecs_task_requests_its_path_from_the_agent() {
     let server = Peer::start(|_| Response::ok(document("TASK", in_an_hour())));
     let client = Here::at(&server);
     let found =
@@ -44,14 +44,14 @@ async fn a_task_of_ecs_asks_the_agent_for_its_path() {
     for _ in 0..3 {
         assert_eq!(triple(&found).await, given("TASK"));
     }
-    assert_eq!(client.told(), ["http://169.254.170.2"], "asked once");
+    assert_eq!(client.recorded(), ["http://169.254.170.2"], "asked once");
     let asked = &server.requests()[0];
     assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", "/v2/credentials/id"));
     assert!(!asked.head().contains("authorization"));
 }
 
 #[tokio::test]
-async fn a_container_sends_the_token_it_was_given() {
+async fn a_container_sends_its_authorisation_token() {
     let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer given");
     assert_eq!(triple(&home.find_with(Here::at(&server)).unwrap()).await, given("C"));
@@ -61,7 +61,7 @@ async fn a_container_sends_the_token_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time() {
+async fn a_token_in_a_file_precedes_one_in_a_variable_and_is_read_each_time() {
     let server = Peer::start(|request| match request.index {
         0 => {
             Response::new(401).body(r#"{"code":"Expired","message":"the token first has expired"}"#)
@@ -72,7 +72,7 @@ async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time()
     let path = home.file("token", "first\n");
     let home = home.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path);
     let found = home.find_with(Here::at(&server)).unwrap();
-    let error = failure(&found).await;
+    let error = error(&found).await;
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
@@ -89,18 +89,18 @@ async fn a_token_in_a_file_goes_before_one_in_a_variable_and_is_read_each_time()
 }
 
 #[tokio::test]
-async fn a_token_file_that_is_missing_or_empty_is_named() {
+async fn an_error_names_a_token_file_that_is_missing_or_empty() {
     let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "~/token");
     let found = home.find_with(Here::at(&server)).unwrap();
-    assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &["/token cannot be read"]);
+    assert_says(&error(&found).await, ErrorKind::Unauthenticated, &["/token cannot be read"]);
     home.file("token", " \n");
-    assert_says(&failure(&found).await, ErrorKind::Unauthenticated, &["/token is empty"]);
+    assert_says(&error(&found).await, ErrorKind::Unauthenticated, &["/token is empty"]);
     assert!(server.requests().is_empty());
 }
 
 #[test]
-fn credentials_are_not_asked_of_strangers_without_tls() {
+fn credentials_of_other_hosts_are_fetched_only_with_tls() {
     let home = |name, value| Home::new().variable(name, value);
     for url in [
         "http://example.com/",
@@ -131,7 +131,7 @@ fn credentials_are_not_asked_of_strangers_without_tls() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_not_ready_is_asked_once_more() {
+async fn an_agent_that_is_not_ready_is_asked_twice() {
     let server = Peer::start(|request| match request.index {
         0 => Response::new(503),
         _ => Response::ok(document("C", in_an_hour())),
@@ -141,38 +141,41 @@ async fn an_agent_that_is_not_ready_is_asked_once_more() {
 }
 
 #[tokio::test]
-async fn an_agent_that_stays_unready_is_a_failure_that_may_pass() {
+async fn an_agent_that_stays_unready_is_a_retryable_error() {
     let server = Peer::start(|_| Response::new(500).body("oops"));
-    let error = failure(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["500", &base(&server)]);
     assert!(error.is_retryable());
     assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn an_agent_that_is_not_there_is_told_without_its_path() {
+async fn an_error_about_an_unreachable_agent_omits_the_path() {
     let server = Peer::start(|_| Response::ok(""));
     let home = container(&server);
     let client = Here::at(&server);
     drop(server);
-    let error = failure(&home.find_with(client).unwrap()).await;
+    let error = error(&home.find_with(client).unwrap()).await;
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
-        &["container: http://127.0.0.1:", "cannot be asked", "refused"],
+        &["container: http://127.0.0.1:", "cannot be reached", "refused"],
     );
     assert!(!error.message().contains("x=1"), "{error}");
     assert!(error.is_retryable());
 }
 
 #[tokio::test]
-async fn answers_that_are_none_are_told_without_what_they_say() {
-    for (answer, word) in [
+async fn an_invalid_response_is_reported_without_its_content() {
+    for (response, word) in [
         ("canary", "line 1"),
         (r#""canary""#, "line 1"),
         ("{}", "empty"),
         (r#"{"AccessKeyId":"canary","SecretAccessKey":""}"#, "empty"),
-        (r#"{"AccessKeyId":"canary","SecretAccessKey":"canary","Expiration":"canary"}"#, "no time"),
+        (
+            r#"{"AccessKeyId":"canary","SecretAccessKey":"canary","Expiration":"canary"}"#,
+            "not a time",
+        ),
         (r#"{"AccessKeyId":"ca\nnary","SecretAccessKey":"canary"}"#, "characters"),
         (r#"{"AccessKeyId":["canary"]}"#, "line 1"),
         (
@@ -180,34 +183,35 @@ async fn answers_that_are_none_are_told_without_what_they_say() {
             "AssumeRoleUnauthorizedAccess EC2",
         ),
     ] {
-        let server = Peer::start(move |_| Response::ok(answer));
-        let error = failure(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+        let server = Peer::start(move |_| Response::ok(response));
+        let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
         assert_says(&error, ErrorKind::Unauthenticated, &[word, &base(&server)]);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_read_to_it() {
+async fn an_endless_response_is_read_up_to_a_limit() {
     let server = Peer::start(|_| Response::ok("x".repeat(300 * 1024)));
-    let error = failure(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["262144 bytes"]);
 }
 
 #[tokio::test]
-async fn credentials_that_have_expired_are_told_as_such() {
+async fn expired_credentials_are_reported_as_expired() {
     let now = SystemTime::now();
     let server = Peer::start(move |_| {
         Response::ok(document("C", now - HOUR)).header("date", httpdate::fmt_http_date(now))
     });
-    let error = failure(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["expired at", "clock of this machine"]);
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_does_not_make_credentials_expire_and_is_told() {
+async fn a_clock_that_is_ahead_is_reported_and_does_not_expire_credentials() {
     let (log, guard) = super::log::Log::begin();
-    // Two hours behind ours: what it gives ended an hour ago, we would say.
+    // The server's clock is two hours behind. By the local clock, the credentials expired an hour
+    // ago.
     let theirs = SystemTime::now() - 2 * HOUR;
     let server = Peer::start(move |_| {
         Response::ok(document("C", theirs + HOUR)).header("date", httpdate::fmt_http_date(theirs))
@@ -226,7 +230,7 @@ async fn a_clock_that_is_ahead_does_not_make_credentials_expire_and_is_told() {
 }
 
 #[test]
-fn a_difference_of_clocks_moves_times_only_if_it_is_no_delay_of_the_answer() {
+fn a_clock_skew_within_the_tolerance_is_ignored() {
     let minutes = |n: u64| Duration::from_secs(60 * n);
     let theirs = SystemTime::UNIX_EPOCH + 100 * HOUR;
     for (ours, moved) in [
@@ -236,11 +240,11 @@ fn a_difference_of_clocks_moves_times_only_if_it_is_no_delay_of_the_answer() {
         (theirs + minutes(6), theirs + minutes(6)),
         (theirs - minutes(6), theirs - minutes(6)),
     ] {
-        assert_eq!(Difference::between(ours, theirs).to_local(theirs), Some(moved));
+        assert_eq!(ClockSkew::between(ours, theirs).to_local(theirs), Some(moved));
     }
 }
 
-/// An instance with a role.
+/// Responds as an instance with a role.
 fn instance(asked: &Request, expires: SystemTime) -> Response {
     let has_token = asked.head().contains("x-aws-ec2-metadata-token: metadata-token\n");
     match (asked.method.as_str(), asked.target.as_str()) {
@@ -260,29 +264,29 @@ fn instance(asked: &Request, expires: SystemTime) -> Response {
 }
 
 #[tokio::test]
-async fn an_instance_is_asked_for_a_token_its_role_and_that_roles_credentials() {
+async fn an_instance_is_asked_for_a_token_a_role_and_the_credentials_of_the_role() {
     let server = Peer::start(|asked| instance(asked, in_an_hour()));
     let client = Here::at(&server);
     let found = Home::new().find_with(client.clone()).unwrap();
     assert_eq!(found.source, "instance");
     assert_eq!(triple(&found).await, given("INSTANCE"));
     assert_eq!(triple(&found).await, given("INSTANCE"));
-    assert_eq!(client.told(), ["http://169.254.169.254"; 3]);
+    assert_eq!(client.recorded(), ["http://169.254.169.254"; 3]);
 }
 
 #[tokio::test]
-async fn a_variable_says_where_the_metadata_service_is() {
+async fn a_variable_sets_the_endpoint_of_the_metadata_service() {
     let server = Peer::start(|asked| instance(asked, in_an_hour()));
     let endpoint = format!("{}/", base(&server));
     let client = Here::at(&server);
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
     assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
-    assert_eq!(client.told(), [base(&server), base(&server), base(&server)]);
+    assert_eq!(client.recorded(), [base(&server), base(&server), base(&server)]);
 
     let client = Here::at(&server);
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
     assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
-    assert_eq!(client.told(), ["http://[fd00:ec2::254]"; 3]);
+    assert_eq!(client.recorded(), ["http://[fd00:ec2::254]"; 3]);
 
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", "nowhere");
     assert_says(
@@ -293,12 +297,12 @@ async fn a_variable_says_where_the_metadata_service_is() {
 }
 
 #[tokio::test]
-async fn an_instance_without_a_role_is_told_as_such() {
+async fn an_instance_without_a_role_is_reported_as_such() {
     let server = Peer::start(|asked| match asked.method.as_str() {
         "PUT" => Response::ok("metadata-token"),
         _ => Response::new(404).body("not found"),
     });
-    let error = failure(&Home::new().find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
@@ -307,41 +311,41 @@ async fn an_instance_without_a_role_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_metadata_service_that_refuses_is_told_with_its_status() {
+async fn a_refusal_of_the_metadata_service_is_reported_with_its_status() {
     let server = Peer::start(|_| Response::new(403).body("disabled"));
-    let error = failure(&Home::new().find_with(Here::at(&server)).unwrap()).await;
-    assert_says(&error, ErrorKind::Unauthenticated, &["403", "gives no token"]);
+    let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
+    assert_says(&error, ErrorKind::Unauthenticated, &["403", "returned no token"]);
 }
 
 #[tokio::test]
-async fn a_name_of_a_role_that_is_none_is_not_asked_for() {
+async fn an_invalid_role_name_is_not_requested() {
     for name in ["", "../../user-data", "a b", "<html>"] {
         let server = Peer::start(move |asked| match asked.method.as_str() {
             "PUT" => Response::ok("metadata-token"),
             _ => Response::ok(name),
         });
-        let error = failure(&Home::new().find_with(Here::at(&server)).unwrap()).await;
-        assert_says(&error, ErrorKind::Unauthenticated, &["role that is none"]);
+        let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
+        assert_says(&error, ErrorKind::Unauthenticated, &["invalid role name"]);
         assert_eq!(server.requests().len(), 2);
     }
 }
 
 #[tokio::test]
-async fn what_an_instance_cannot_renew_is_used_for_a_while() {
+async fn expired_credentials_of_an_instance_are_used_for_a_while() {
     let (log, guard) = super::log::Log::begin();
     let server = Peer::start(|asked| instance(asked, SystemTime::now() - HOUR));
     let found = Home::new().find_with(Here::at(&server)).unwrap();
     assert_eq!(triple(&found).await, given("INSTANCE"));
     drop(guard);
-    assert!(log.text().contains("credentials that have expired"), "{}", log.text());
+    assert!(log.text().contains("expired credentials"), "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_is_no_instance_is_found_out_within_three_seconds() {
+async fn a_machine_that_is_not_an_instance_is_detected_within_three_seconds() {
     let found = Home::new().find_with(Silence { after: None }).unwrap();
     let start = tokio::time::Instant::now();
-    let error = failure(&found).await;
-    // The clock is paused: this is the sum of what was waited for.
+    let error = error(&found).await;
+    // The clock is paused, so that this is the sum of all waits.
     assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
     let words = [
         "http://169.254.169.254 within 1 s",
@@ -354,12 +358,12 @@ async fn a_machine_that_is_no_instance_is_found_out_within_three_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_metadata_service_that_stops_answering_is_given_up_within_three_seconds() {
+async fn a_metadata_service_that_stops_responding_times_out_within_three_seconds() {
     let found = Home::new().find_with(Silence { after: Some(Duration::from_millis(950)) }).unwrap();
     let start = tokio::time::Instant::now();
-    let error = failure(&found).await;
+    let error = error(&found).await;
     assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
-    assert_says(&error, ErrorKind::Unauthenticated, &["no answer within 3 s"]);
+    assert_says(&error, ErrorKind::Unauthenticated, &["no response within 3 s"]);
     assert!(error.is_retryable(), "it is an instance");
 }
 
@@ -370,7 +374,7 @@ fn web_identity(server: &Peer) -> Home {
     home.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token).variable("AWS_ENDPOINT_URL", base(&server))
 }
 
-fn sts_answer(key_id: &str) -> String {
+fn sts_response(key_id: &str) -> String {
     format!(
         "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
          <AssumeRoleWithWebIdentityResult><SubjectFromWebIdentityToken>s</SubjectFromWebIdentityToken><Credentials>\
@@ -384,7 +388,7 @@ fn sts_answer(key_id: &str) -> String {
 
 #[tokio::test]
 async fn a_token_is_exchanged_for_a_roles_credentials() {
-    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
+    let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let home = web_identity(&server).variable("AWS_ROLE_SESSION_NAME", "my app");
     let found = home.find_with(Here::at(&server)).unwrap();
     assert_eq!(found.source, "web identity");
@@ -398,8 +402,8 @@ async fn a_token_is_exchanged_for_a_roles_credentials() {
 }
 
 #[tokio::test]
-async fn a_profile_may_name_token_and_role() {
-    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
+async fn a_profile_can_name_token_and_role() {
+    let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let home = Home::new();
     let token = home.file("token", "jwt");
     let home = home.config(&format!(
@@ -410,7 +414,7 @@ async fn a_profile_may_name_token_and_role() {
     let found = home.find_with(client.clone()).unwrap();
     assert_eq!(found.source, "profile");
     assert_eq!(triple(&found).await, given("ROLE"));
-    assert_eq!(client.told(), ["https://sts.eu-west-3.amazonaws.com"]);
+    assert_eq!(client.recorded(), ["https://sts.eu-west-3.amazonaws.com"]);
 
     let home = Home::new().config("[default]\nweb_identity_token_file = /t\n");
     let words = ["web_identity_token_file is set, but not role_arn"];
@@ -418,8 +422,8 @@ async fn a_profile_may_name_token_and_role() {
 }
 
 #[tokio::test]
-async fn sts_is_asked_in_the_region() {
-    let server = Peer::start(|_| Response::ok(sts_answer("ROLE")));
+async fn sts_is_called_in_the_configured_region() {
+    let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let region = |value: &str| Sources { region: Some(value.to_owned()), ..Sources::default() };
     let plain = Sources::default();
     for (variables, sources, expected) in [
@@ -450,7 +454,7 @@ async fn sts_is_asked_in_the_region() {
             crate::credentials::find(sources, &home.env(), std::sync::Arc::new(client.clone()))
                 .unwrap();
         assert_eq!(triple(&found).await, given("ROLE"));
-        assert_eq!(client.told(), [expected]);
+        assert_eq!(client.recorded(), [expected]);
     }
 }
 
@@ -465,12 +469,12 @@ fn a_token_is_not_sent_over_the_network_without_tls() {
 }
 
 #[tokio::test]
-async fn what_sts_refuses_is_told_without_the_token() {
+async fn a_refusal_of_sts_is_reported_without_the_token() {
     let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredTokenException</Code>\
                    <Message>Token head.canary-jwt+/=.tail expired: current date/time must be before</Message></Error></ErrorResponse>";
     let server = Peer::start(move |_| Response::new(400).body(refusal));
     let home = web_identity(&server);
-    let error = failure(&home.find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&home.find_with(Here::at(&server)).unwrap()).await;
     let words = [
         "400",
         "ExpiredTokenException Token ... expired",
@@ -483,16 +487,16 @@ async fn what_sts_refuses_is_told_without_the_token() {
 }
 
 #[tokio::test]
-async fn an_answer_of_sts_that_is_none_is_told_without_what_it_says() {
-    for answer in [
+async fn an_invalid_response_of_sts_is_reported_without_its_content() {
+    for response in [
         "canary",
         "<canary/>",
         "<a><AssumeRoleWithWebIdentityResult>canary</AssumeRoleWithWebIdentityResult></a>",
     ] {
-        let server = Peer::start(move |_| Response::ok(answer));
+        let server = Peer::start(move |_| Response::ok(response));
         let home = web_identity(&server);
-        let error = failure(&home.find_with(Here::at(&server)).unwrap()).await;
-        assert_says(&error, ErrorKind::Unauthenticated, &["no credentials document"]);
+        let error = error(&home.find_with(Here::at(&server)).unwrap()).await;
+        assert_says(&error, ErrorKind::Unauthenticated, &["a document without credentials"]);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
 }

@@ -1,5 +1,4 @@
-//! One connection of the driver: request after request, each passed on, or failed as it was
-//! planned.
+//! One connection of the driver: each request is forwarded, or fails as planned.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -15,18 +14,18 @@ use super::State;
 use super::fault::{Fault, Gate};
 use super::front::Shared;
 use super::record::{Reached, operation_of};
-use super::wire::{Answer, Asked, Socket, gone, read_body, read_head};
+use super::wire::{CannedResponse, RecordedRequest, Socket, gone, read_body, read_head};
 
-/// Between two bytes of a head that comes slowly.
+/// The pause between two bytes of a slow head.
 const TRICKLE: Duration = Duration::from_millis(1);
 
-/// What is behind the proxy.
+/// The server behind the proxy.
 pub(super) enum Server {
     At(Url),
-    Script(Arc<dyn Fn(&Asked) -> Answer + Send + Sync>),
+    Script(Arc<dyn Fn(&RecordedRequest) -> CannedResponse + Send + Sync>),
 }
 
-/// Whether the connection is of further use.
+/// Whether the connection stays open.
 #[derive(PartialEq, Eq)]
 enum Then {
     GoOn,
@@ -38,47 +37,47 @@ pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>) {
         return;
     }
     let mut socket = BufReader::with_capacity(64 * 1024, socket);
-    while let Ok(Some(mut asked)) = read_head(&mut socket).await {
-        let operation = operation_of(&asked);
-        // The one request whose URL does not tell what it is about.
-        if operation == "DeleteObjects" && read_body(&mut socket, &mut asked).await.is_err() {
+    while let Ok(Some(mut request)) = read_head(&mut socket).await {
+        let operation = operation_of(&request);
+        // The URL of this request does not name its keys.
+        if operation == "DeleteObjects" && read_body(&mut socket, &mut request).await.is_err() {
             return;
         }
-        let Some(state) = shared.proxy_of(&asked) else { return };
-        let place = state.note(|record| record.come(operation, &asked));
-        let mut turn = Turn { shared: &shared, state: &state, operation, place, asked };
+        let Some(state) = shared.proxy_of(&request) else { return };
+        let place = state.record_event(|record| record.come(operation, &request));
+        let mut turn = Turn { shared: &shared, state: &state, operation, place, request };
         match turn.take(&mut socket).await {
             Ok(Then::GoOn) => {}
             Ok(Then::Close) => return,
             Err(_) => {
-                state.note(|record| record.reach(place, Reached::Abandoned));
+                state.record_event(|record| record.reach(place, Reached::Abandoned));
                 return;
             }
         }
     }
 }
 
-/// A request's turn.
+/// One request and its response.
 struct Turn<'a> {
     shared: &'a Shared,
     state: &'a State,
     operation: &'static str,
     place: usize,
-    asked: Asked,
+    request: RecordedRequest,
 }
 
 impl Turn<'_> {
     async fn take(&mut self, socket: &mut Socket) -> io::Result<Then> {
-        let fault = self.state.fault_for(self.operation, &self.asked);
-        if let Some(Fault::SayEarly(answer)) = fault {
-            self.send(socket, &answer, Manner::Whole).await?;
-            // To close with something unread would be a reset, which can overtake the answer.
+        let fault = self.state.fault_for(self.operation, &self.request);
+        if let Some(Fault::RespondEarly(response)) = fault {
+            self.send(socket, &response, Manner::Whole).await?;
+            // Closing with unread data would send a reset, which can overtake the response.
             socket.shutdown().await?;
             tokio::io::copy(socket, &mut tokio::io::sink()).await?;
             return Ok(Then::Close);
         }
-        if self.asked.body().is_empty() {
-            read_body(socket, &mut self.asked).await?;
+        if self.request.body().is_empty() {
+            read_body(socket, &mut self.request).await?;
         }
         match fault {
             None => self.pass(socket, |_| {}, Manner::Whole).await,
@@ -90,27 +89,27 @@ impl Turn<'_> {
         match fault {
             Fault::Drop => Ok(Then::Close),
             Fault::Reset => reset(socket),
-            Fault::LoseAnswer => {
+            Fault::LoseResponse => {
                 self.ask().await;
                 Ok(Then::Close)
             }
-            Fault::ResetAnswer => {
+            Fault::ResetAfterRequest => {
                 self.ask().await;
                 reset(socket)
             }
-            Fault::Say(answer) | Fault::SayEarly(answer) => {
-                self.send(socket, &answer, Manner::Whole).await
+            Fault::Respond(response) | Fault::RespondEarly(response) => {
+                self.send(socket, &response, Manner::Whole).await
             }
-            Fault::SayInstead(answer) => {
+            Fault::ReplaceResponse(response) => {
                 self.ask().await;
-                self.send(socket, &answer, Manner::Whole).await
+                self.send(socket, &response, Manner::Whole).await
             }
-            Fault::Babble(bytes) => {
+            Fault::SendBytes(bytes) => {
                 socket.write_all(&bytes).await?;
                 Ok(Then::Close)
             }
             Fault::Stall => self.stall(socket).await,
-            Fault::StallAnswer => {
+            Fault::StallResponse => {
                 self.ask().await;
                 self.stall(socket).await
             }
@@ -123,20 +122,22 @@ impl Turn<'_> {
                 self.wait(socket, &gate).await?;
                 self.pass(socket, |_| {}, Manner::Whole).await
             }
-            Fault::HoldAnswer(gate) => {
-                let answer = self.ask().await;
+            Fault::HoldResponse(gate) => {
+                let response = self.ask().await;
                 self.wait(socket, &gate).await?;
-                self.send(socket, &answer, Manner::Whole).await
+                self.send(socket, &response, Manner::Whole).await
             }
-            Fault::Alter(alter) => self.pass(socket, |answer| alter(answer), Manner::Whole).await,
+            Fault::Alter(alter) => {
+                self.pass(socket, |response| alter(response), Manner::Whole).await
+            }
             Fault::Trickle => self.pass(socket, |_| {}, Manner::Trickle).await,
             Fault::Truncate(bytes) => self.pass(socket, |_| {}, Manner::Truncate(bytes)).await,
             Fault::StallBody(bytes) => self.pass(socket, |_| {}, Manner::StallAfter(bytes)).await,
             Fault::Corrupt => {
-                let mut body = self.asked.body().to_vec();
+                let mut body = self.request.body().to_vec();
                 let middle = body.len() / 2;
                 body[middle] ^= 1;
-                *self.asked.body_mut() = body.into();
+                *self.request.body_mut() = body.into();
                 self.pass(socket, |_| {}, Manner::Whole).await
             }
         }
@@ -145,48 +146,58 @@ impl Turn<'_> {
     async fn pass(
         &mut self,
         socket: &mut Socket,
-        alter: impl FnOnce(&mut Answer),
+        alter: impl FnOnce(&mut CannedResponse),
         manner: Manner,
     ) -> io::Result<Then> {
-        let mut answer = self.ask().await;
-        alter(&mut answer);
-        self.send(socket, &answer, manner).await
+        let mut response = self.ask().await;
+        alter(&mut response);
+        self.send(socket, &response, manner).await
     }
 
-    /// Has the server do what was asked.
-    async fn ask(&self) -> Answer {
+    /// Lets the server handle the request.
+    async fn ask(&self) -> CannedResponse {
         let is_over = self.shared.knows_what_is_over
-            && self.state.record().is_about_what_is_over(&self.asked);
-        let answer = match &self.shared.server {
-            _ if is_over => Answer::error(404, "NoSuchUpload"),
-            Server::Script(script) => script(&self.asked),
-            Server::At(endpoint) => forward(endpoint, &self.asked).await,
+            && self.state.record().is_about_what_is_over(&self.request);
+        let response = match &self.shared.server {
+            _ if is_over => CannedResponse::error(404, "NoSuchUpload"),
+            Server::Script(script) => script(&self.request),
+            Server::At(endpoint) => forward(endpoint, &self.request).await,
         };
-        self.state.note(|record| record.done(self.place, self.operation, &self.asked, &answer));
-        answer
+        self.state.record_event(|record| {
+            record.done(self.place, self.operation, &self.request, &response)
+        });
+        response
     }
 
-    async fn send(&self, socket: &mut Socket, answer: &Answer, manner: Manner) -> io::Result<Then> {
-        let body =
-            if self.asked.method() == Method::HEAD { Bytes::new() } else { answer.body.clone() };
+    async fn send(
+        &self,
+        socket: &mut Socket,
+        response: &CannedResponse,
+        manner: Manner,
+    ) -> io::Result<Then> {
+        let body = if self.request.method() == Method::HEAD {
+            Bytes::new()
+        } else {
+            response.body.clone()
+        };
         match manner {
-            // In one go, if it is no great copy.
+            // A small body is written in one piece.
             Manner::Whole if body.len() < 64 * 1024 => {
-                socket.write_all(&[&answer.head(), &*body].concat()).await?
+                socket.write_all(&[&response.head(), &*body].concat()).await?
             }
             Manner::Whole => {
-                socket.write_all(&answer.head()).await?;
+                socket.write_all(&response.head()).await?;
                 socket.write_all(&body).await?;
             }
             Manner::Trickle => {
-                for byte in answer.head() {
+                for byte in response.head() {
                     socket.write_all(&[byte]).await?;
                     tokio::time::sleep(TRICKLE).await;
                 }
                 socket.write_all(&body).await?;
             }
             Manner::Truncate(bytes) | Manner::StallAfter(bytes) => {
-                socket.write_all(&answer.head()).await?;
+                socket.write_all(&response.head()).await?;
                 socket.write_all(&body[..bytes.min(body.len())]).await?;
             }
         }
@@ -194,22 +205,22 @@ impl Turn<'_> {
             Manner::StallAfter(_) => self.stall(socket).await,
             Manner::Truncate(_) => Ok(Then::Close),
             Manner::Whole | Manner::Trickle => {
-                self.state.note(|record| record.reach(self.place, Reached::Answered));
+                self.state.record_event(|record| record.reach(self.place, Reached::Responded));
                 Ok(Then::GoOn)
             }
         }
     }
 
-    /// Does nothing until the driver gives up.
+    /// Waits without a response until the driver disconnects.
     async fn stall(&self, socket: &mut Socket) -> io::Result<Then> {
-        self.state.note(|record| record.reach(self.place, Reached::Held));
+        self.state.record_event(|record| record.reach(self.place, Reached::Held));
         gone(socket).await;
         Err(io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Waits for the test, or until the driver gives up.
+    /// Waits until the test opens the gate or the driver disconnects.
     async fn wait(&self, socket: &mut Socket, gate: &Gate) -> io::Result<()> {
-        self.state.note(|record| record.reach(self.place, Reached::Held));
+        self.state.record_event(|record| record.reach(self.place, Reached::Held));
         tokio::select! {
             () = gate.opened() => Ok(()),
             () = gone(socket) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -217,7 +228,7 @@ impl Turn<'_> {
     }
 }
 
-/// How an answer is sent.
+/// How a response is sent.
 #[derive(Clone, Copy)]
 enum Manner {
     Whole,
@@ -226,25 +237,27 @@ enum Manner {
     StallAfter(usize),
 }
 
-/// Has the connection end with a reset in place of an orderly end.
+/// Ends the connection with a reset.
 fn reset(socket: &mut Socket) -> io::Result<Then> {
     socket.get_ref().set_zero_linger()?;
     Ok(Then::Close)
 }
 
-/// Sends a request on, as it was signed.
-async fn forward(endpoint: &Url, asked: &Asked) -> Answer {
-    let url = endpoint.join(&asked.uri().to_string()).unwrap();
-    let mut request = reqwest::Request::new(asked.method().clone(), url);
-    *request.headers_mut() = asked.headers().clone();
-    *request.body_mut() = Some(asked.body().clone().into());
-    match answer_of(request).await {
-        Ok(answer) => answer,
-        Err(error) => Answer::new(599, format!("the proxy could not pass it on: {error:?}")),
+/// Forwards a request as it was signed.
+async fn forward(endpoint: &Url, request: &RecordedRequest) -> CannedResponse {
+    let url = endpoint.join(&request.uri().to_string()).unwrap();
+    let mut forwarded = reqwest::Request::new(request.method().clone(), url);
+    *forwarded.headers_mut() = request.headers().clone();
+    *forwarded.body_mut() = Some(request.body().clone().into());
+    match response_to(forwarded).await {
+        Ok(response) => response,
+        Err(error) => {
+            CannedResponse::new(599, format!("the proxy could not pass it on: {error:?}"))
+        }
     }
 }
 
-async fn answer_of(request: reqwest::Request) -> reqwest::Result<Answer> {
+async fn response_to(request: reqwest::Request) -> reqwest::Result<CannedResponse> {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     let client = CLIENT.get_or_init(|| {
         let builder = reqwest::Client::builder().http1_only().http1_max_headers(1024).no_proxy();
@@ -259,5 +272,5 @@ async fn answer_of(request: reqwest::Request) -> reqwest::Result<Answer> {
     if !is_head {
         headers.remove("content-length");
     }
-    Ok(Answer { status, headers, body: response.bytes().await? })
+    Ok(CannedResponse { status, headers, body: response.bytes().await? })
 }

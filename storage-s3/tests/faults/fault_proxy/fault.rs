@@ -1,4 +1,4 @@
-//! [`Fault`]: one way to fail, and [`Gate`]: what a test opens.
+//! [`Fault`]: one way to fail, and [`Gate`], which a test opens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,67 +6,66 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::wire::Answer;
+use super::wire::CannedResponse;
 
-/// What goes wrong with one request and its answer.
+/// A fault of one request and its response.
 #[derive(Clone)]
 pub(crate) enum Fault {
-    /// The connection is closed; the server has heard nothing.
+    /// Closes the connection before the server receives the request.
     Drop,
-    /// The connection is reset; the server has heard nothing.
+    /// Resets the connection before the server receives the request.
     Reset,
-    /// The server does as it was asked, and the connection is closed before its answer.
-    LoseAnswer,
-    /// The same, with a reset.
-    ResetAnswer,
-    /// This is answered; the server has heard nothing.
-    Say(Answer),
-    /// This is answered before the request's body has been read, and nothing more on this
-    /// connection.
-    SayEarly(Answer),
-    /// The server does as it was asked, and this is answered.
-    SayInstead(Answer),
-    /// These bytes are sent in place of an answer, and the connection is closed.
-    Babble(Bytes),
-    /// Nothing is ever answered; the server has heard nothing.
+    /// Closes the connection after the server handled the request.
+    LoseResponse,
+    /// Resets the connection after the server handled the request.
+    ResetAfterRequest,
+    /// Sends this response. The server does not receive the request.
+    Respond(CannedResponse),
+    /// Sends this response before the request's body was read, and nothing more on this connection.
+    RespondEarly(CannedResponse),
+    /// Sends this response after the server handled the request.
+    ReplaceResponse(CannedResponse),
+    /// Sends these bytes in place of a response and closes the connection.
+    SendBytes(Bytes),
+    /// Sends no response. The server does not receive the request.
     Stall,
-    /// The server does as it was asked; nothing is ever answered.
-    StallAnswer,
-    /// The server does as it was asked; its answer stops in the middle of the head.
+    /// Sends no response after the server handled the request.
+    StallResponse,
+    /// Sends half of the head of the response after the server handled the request.
     StallHead,
-    /// Waits for the gate before the server hears of it.
+    /// Waits for the gate before the server receives the request.
     Hold(Gate),
-    /// The server does as it was asked; the answer waits for the gate.
-    HoldAnswer(Gate),
-    /// The answer is changed on its way.
+    /// Waits for the gate before the response is sent.
+    HoldResponse(Gate),
+    /// Changes the response.
     Alter(Alter),
-    /// The head comes byte by byte.
+    /// Sends the head byte by byte.
     Trickle,
-    /// The connection is closed after so many bytes of the answer's body.
+    /// Closes the connection after this many bytes of the body.
     Truncate(usize),
-    /// After so many bytes of the answer's body nothing more comes.
+    /// Sends nothing more after this many bytes of the body.
     StallBody(usize),
-    /// One byte of the request's body is another.
+    /// Changes one byte of the request's body.
     Corrupt,
 }
 
-type Alter = Arc<dyn Fn(&mut Answer) + Send + Sync>;
+type Alter = Arc<dyn Fn(&mut CannedResponse) + Send + Sync>;
 
 impl Fault {
-    /// Changes the answer.
-    pub(crate) fn alter(alter: impl Fn(&mut Answer) + Send + Sync + 'static) -> Self {
+    /// Changes the response.
+    pub(crate) fn alter(alter: impl Fn(&mut CannedResponse) + Send + Sync + 'static) -> Self {
         Self::Alter(Arc::new(alter))
     }
 
-    /// Sets a header of the answer.
+    /// Sets a header of the response.
     pub(crate) fn header(name: &'static str, value: &'static str) -> Self {
-        Self::alter(move |answer| answer.set(name, value))
+        Self::alter(move |response| response.set(name, value))
     }
 
-    /// Takes a header away from the answer.
+    /// Removes a header of the response.
     pub(crate) fn no_header(name: &'static str) -> Self {
-        Self::alter(move |answer| {
-            answer.headers.remove(name);
+        Self::alter(move |response| {
+            response.headers.remove(name);
         })
     }
 }
@@ -74,21 +73,21 @@ impl Fault {
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Say(answer) => write!(f, "Say({})", answer.status),
-            Self::SayEarly(answer) => write!(f, "SayEarly({})", answer.status),
-            Self::SayInstead(answer) => write!(f, "SayInstead({})", answer.status),
-            Self::Babble(_) => f.write_str("Babble"),
+            Self::Respond(response) => write!(f, "Respond({})", response.status),
+            Self::RespondEarly(response) => write!(f, "RespondEarly({})", response.status),
+            Self::ReplaceResponse(response) => write!(f, "ReplaceResponse({})", response.status),
+            Self::SendBytes(_) => f.write_str("SendBytes"),
             Self::Truncate(bytes) => write!(f, "Truncate({bytes})"),
             Self::StallBody(bytes) => write!(f, "StallBody({bytes})"),
             Self::Drop => f.write_str("Drop"),
             Self::Reset => f.write_str("Reset"),
-            Self::LoseAnswer => f.write_str("LoseAnswer"),
-            Self::ResetAnswer => f.write_str("ResetAnswer"),
+            Self::LoseResponse => f.write_str("LoseResponse"),
+            Self::ResetAfterRequest => f.write_str("ResetAfterRequest"),
             Self::Stall => f.write_str("Stall"),
-            Self::StallAnswer => f.write_str("StallAnswer"),
+            Self::StallResponse => f.write_str("StallResponse"),
             Self::StallHead => f.write_str("StallHead"),
             Self::Hold(_) => f.write_str("Hold"),
-            Self::HoldAnswer(_) => f.write_str("HoldAnswer"),
+            Self::HoldResponse(_) => f.write_str("HoldResponse"),
             Self::Alter(_) => f.write_str("Alter"),
             Self::Trickle => f.write_str("Trickle"),
             Self::Corrupt => f.write_str("Corrupt"),
@@ -96,7 +95,7 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// Held requests go on once it is open.
+/// Requests that wait for it continue once it is open.
 #[derive(Clone)]
 pub(crate) struct Gate(watch::Sender<bool>);
 

@@ -1,7 +1,7 @@
-//! [`Front`]: where the driver connects to, and who of several proxies a request is for.
+//! [`Front`]: the port that the driver connects to. It assigns each request to a proxy.
 //!
-//! To make a driver takes its time, so that the cases of a test share one, each below a prefix of
-//! its own.
+//! The cases of a test share a port, because building a driver takes time. Each case has a prefix
+//! of its own.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,38 +11,40 @@ use tokio::task::{AbortHandle, JoinSet};
 use url::Url;
 
 use super::conversation::{Server, converse};
-use super::wire::{Answer, Asked};
+use super::wire::{CannedResponse, RecordedRequest};
 use super::{State, runtime};
 
-/// A port. Dropping it breaks off all connections.
+/// A port. Dropping it closes all connections.
 pub(crate) struct Front {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: AbortHandle,
 }
 
-/// What the conversations know.
+/// The state that all connections share.
 pub(super) struct Shared {
     pub(super) server: Server,
-    /// Whether requests about an upload that is over are answered here.
+    /// Whether the proxy itself responds to requests about an upload that has ended.
     pub(super) knows_what_is_over: bool,
     proxies: Mutex<Vec<Weak<State>>>,
 }
 
 impl Front {
-    /// In front of a server.
+    /// Creates a port in front of a server.
     pub(crate) fn before(endpoint: &Url) -> Arc<Self> {
         Self::start(Server::At(endpoint.clone()), false)
     }
 
-    /// In front of s3s-fs, which says `AccessDenied` of an upload that is over, where S3 says
-    /// `NoSuchUpload`.
+    /// Creates a port in front of s3s-fs. For an upload that has ended, s3s-fs responds with
+    /// `AccessDenied` where S3 responds with `NoSuchUpload`.
     pub(crate) fn before_s3s_fs(endpoint: &Url) -> Arc<Self> {
         Self::start(Server::At(endpoint.clone()), true)
     }
 
-    /// In place of a server: answers what the script says.
-    pub(crate) fn scripted(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Arc<Self> {
+    /// Creates a port whose responses come from a script.
+    pub(crate) fn scripted(
+        script: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Self::start(Server::Script(Arc::new(script)), true)
     }
 
@@ -55,7 +57,7 @@ impl Front {
         Arc::new(Self { address, shared, accepting })
     }
 
-    /// Where the driver finds it.
+    /// Returns the URL of the port.
     pub(crate) fn endpoint(&self) -> Url {
         format!("http://{}", self.address).parse().unwrap()
     }
@@ -70,11 +72,11 @@ impl Front {
 }
 
 impl Shared {
-    /// Whom a request is for, by what it mentions: in its URL, or, if that is about no object, in
-    /// its body.
-    pub(super) fn proxy_of(&self, asked: &Asked) -> Option<Arc<State>> {
-        let target = asked.uri().to_string();
-        let body = String::from_utf8_lossy(asked.body());
+    /// Returns the proxy of a request, by the prefix in its URL, or in its body if the URL names no
+    /// object.
+    pub(super) fn proxy_of(&self, request: &RecordedRequest) -> Option<Arc<State>> {
+        let target = request.uri().to_string();
+        let body = String::from_utf8_lossy(request.body());
         let proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
         let mut there = proxies.iter().filter_map(Weak::upgrade);
         there.find(|state| target.contains(&state.prefix) || body.contains(&state.prefix))
@@ -89,7 +91,7 @@ impl Drop for Front {
 
 async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
     let listener = TcpListener::from_std(listener).unwrap();
-    // They end with this task.
+    // The connections end with this task.
     let mut conversations = JoinSet::new();
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };

@@ -1,13 +1,13 @@
-//! [`Proxy`]: stands between the driver and a server, and fails on purpose.
+//! [`Proxy`]: a proxy between the driver and a server, which injects faults.
 //!
-//! A test plans what goes wrong, by S3's operation and by the number of the call; the rest passes.
-//! Each plan tells how often it came to pass, so that no test passes because its fault never fired.
-//! The proxy writes down what came by ([`Record`]), and a test waits for events of it
-//! ([`Proxy::until`]), never for time.
+//! A test plans faults by S3's operation and by the number of the call. All other requests are
+//! forwarded. Each plan counts how often it occurred, so that a test whose fault never occurred
+//! fails. The proxy records all requests ([`Record`]). Tests wait for events in the record
+//! ([`Proxy::until`]) and never for a time.
 //!
-//! It speaks HTTP/1.1 by hand on the side of the driver, since the faults are in the bytes on the
-//! wire: a connection that is reset, a head that comes byte by byte, a body that ends before its
-//! length. It lives on threads of its own: a test may stop or turn on its own clock.
+//! The proxy implements HTTP/1.1 itself on the side of the driver, because the faults are in the
+//! bytes: a reset connection, a head byte by byte, a body shorter than stated. It runs on threads
+//! of its own, so that a test may pause or advance its own clock.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
@@ -27,88 +27,86 @@ use url::Url;
 
 pub(crate) use fault::{Fault, Gate};
 pub(crate) use front::Front;
-pub(crate) use plan::{Plan, Planned};
+pub(crate) use plan::{Plan, PlannedFault};
 pub(crate) use record::{Reached, Record};
-pub(crate) use wire::{Answer, Asked};
+pub(crate) use wire::{CannedResponse, RecordedRequest};
 
-/// For how long an event is waited for that must come: a test that fails takes as long.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for an event before it fails.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A proxy of a test's own, or of one of its cases, which shares a [`Front`] with others.
+/// The proxy of one test, or of one of its cases, which share a [`Front`].
 pub(crate) struct Proxy {
     front: Arc<Front>,
     state: Arc<State>,
 }
 
-/// What the conversations share with the test.
+/// The state that the connections share with the test.
 pub(crate) struct State {
-    /// What requests mention that are for this proxy.
+    /// Requests that contain this text belong to this proxy.
     prefix: String,
-    plans: Mutex<Vec<Arc<plan::Active>>>,
+    plans: Mutex<Vec<Arc<plan::ActivePlan>>>,
     record: Mutex<Record>,
-    /// Says that there is something new in the record.
-    news: watch::Sender<()>,
+    /// Notifies of changes of the record.
+    changes: watch::Sender<()>,
 }
 
 impl Proxy {
-    /// In place of a server: answers what the script says.
-    pub(crate) fn scripted(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    /// Creates a proxy whose responses come from a script.
+    pub(crate) fn scripted(
+        script: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+    ) -> Self {
         Self::below(&Front::scripted(script), "")
     }
 
-    /// For what is below a prefix; nobody else gets to see it.
+    /// Creates a proxy for the requests below a prefix.
     pub(crate) fn below(front: &Arc<Front>, prefix: impl Into<String>) -> Self {
-        let (plans, record, news) = (Mutex::default(), Mutex::default(), watch::Sender::new(()));
-        let state = Arc::new(State { prefix: prefix.into(), plans, record, news });
+        let (plans, record, changes) = (Mutex::default(), Mutex::default(), watch::Sender::new(()));
+        let state = Arc::new(State { prefix: prefix.into(), plans, record, changes });
         front.add(&state);
         Self { front: Arc::clone(front), state }
     }
 
-    /// Where the driver finds it.
+    /// Returns the URL for the driver.
     pub(crate) fn endpoint(&self) -> Url {
         self.front.endpoint()
     }
 
-    /// Plans a fault of an operation: `"PutObject"`, or `"*"` for any.
+    /// Plans a fault of an operation: `"PutObject"`, or `"*"` for all.
     pub(crate) fn on(&self, operation: &'static str) -> Plan<'_> {
         Plan::new(&self.state, operation)
     }
 
-    /// How many requests for an operation have come.
+    /// Returns how many requests of an operation arrived.
     pub(crate) fn count(&self, operation: &str) -> usize {
-        self.look(|record| record.count(operation))
+        self.inspect(|record| record.count(operation))
     }
 
-    /// Looks at what has come by.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
-        look(&self.state.record())
+    /// Reads the record.
+    pub(crate) fn inspect<T>(&self, inspect: impl FnOnce(&Record) -> T) -> T {
+        inspect(&self.state.record())
     }
 
-    /// Waits until the record is as it should be.
+    /// Waits until the record fulfils a condition.
     pub(crate) async fn until(
         &self,
         what: &str,
         holds: impl Fn(&Record) -> bool + Send + Sync + 'static,
     ) {
         let state = Arc::clone(&self.state);
-        // On the proxy's clock, which no test turns on.
+        // Uses the proxy's clock, which tests do not change.
         let waiting = runtime().spawn(async move {
-            let mut news = state.news.subscribe();
+            let mut changes = state.changes.subscribe();
             let came = async {
                 while !holds(&state.record()) {
-                    let _ = news.changed().await;
+                    let _ = changes.changed().await;
                 }
             };
-            tokio::time::timeout(PATIENCE, came).await.is_ok()
+            tokio::time::timeout(EVENT_TIMEOUT, came).await.is_ok()
         });
-        assert!(
-            waiting.await.unwrap(),
-            "{what} was waited for in vain: {:#?}",
-            *self.state.record()
-        );
+        assert!(waiting.await.unwrap(), "{what} did not occur: {:#?}", *self.state.record());
     }
 
-    /// Waits until each upload that was created is complete or aborted.
+    /// Waits until every created upload was completed or aborted.
     pub(crate) async fn no_upload_is_left(&self) {
         self.until("the end of all uploads", |record| record.open_uploads().is_empty()).await;
     }
@@ -119,19 +117,19 @@ impl State {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes something down.
-    fn note<T>(&self, write: impl FnOnce(&mut Record) -> T) -> T {
+    /// Changes the record.
+    fn record_event<T>(&self, write: impl FnOnce(&mut Record) -> T) -> T {
         let written = write(&mut self.record());
-        self.news.send_replace(());
+        self.changes.send_replace(());
         written
     }
 
-    fn plans(&self) -> MutexGuard<'_, Vec<Arc<plan::Active>>> {
+    fn plans(&self) -> MutexGuard<'_, Vec<Arc<plan::ActivePlan>>> {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Threads for all proxies of a process, beside those of the tests.
+/// Returns the threads of all proxies of a process.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {

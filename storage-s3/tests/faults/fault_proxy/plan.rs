@@ -1,4 +1,4 @@
-//! [`Plan`]: which requests a fault is for.
+//! [`Plan`]: the requests that a fault applies to.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::State;
 use super::fault::Fault;
-use super::wire::Asked;
+use super::wire::RecordedRequest;
 
-/// A fault that is being planned. Without more words it is for every request of the operation.
+/// A fault in preparation. Applies to every request of the operation unless it is restricted.
 #[must_use = "nothing is planned until it says what goes wrong"]
 pub(crate) struct Plan<'a> {
     state: &'a State,
     operation: &'static str,
-    only: Box<dyn Fn(&Asked) -> bool + Send + Sync>,
+    only: Box<dyn Fn(&RecordedRequest) -> bool + Send + Sync>,
     calls: RangeInclusive<usize>,
 }
 
@@ -22,84 +22,87 @@ impl<'a> Plan<'a> {
         Self { state, operation, only: Box::new(|_| true), calls: 1..=usize::MAX }
     }
 
-    /// Only for the request of this number, from 1, of those that the plan is for.
+    /// Restricts the plan to the request of this number. The first one has the number 1.
     pub(crate) fn call(self, number: usize) -> Self {
         self.calls(number..=number)
     }
 
-    /// Only for the requests of these numbers.
+    /// Restricts the plan to the requests of these numbers.
     pub(crate) fn calls(mut self, calls: RangeInclusive<usize>) -> Self {
         self.calls = calls;
         self
     }
 
-    /// Only for requests of which this holds.
-    pub(crate) fn only(mut self, only: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Self {
+    /// Restricts the plan to requests that match.
+    pub(crate) fn only(
+        mut self,
+        only: impl Fn(&RecordedRequest) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.only = Box::new(only);
         self
     }
 
-    /// Only for requests with this header.
+    /// Restricts the plan to requests with this header.
     pub(crate) fn with_header(self, name: &'static str, value: impl Into<String>) -> Self {
         let value = value.into();
-        self.only(move |asked| {
-            asked.headers().get(name).is_some_and(|found| found.as_bytes() == value.as_bytes())
+        self.only(move |request| {
+            request.headers().get(name).is_some_and(|found| found.as_bytes() == value.as_bytes())
         })
     }
 
-    /// Says what goes wrong. Of several plans for a request the first one counts.
-    pub(crate) fn then(self, fault: Fault) -> Planned {
+    /// Sets the fault. If several plans apply to a request, the first one counts.
+    pub(crate) fn then(self, fault: Fault) -> PlannedFault {
         let Self { state, operation, only, calls } = self;
         let (met, fired) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let active = Arc::new(Active { operation, only, calls, fault, met, fired });
+        let active = Arc::new(ActivePlan { operation, only, calls, fault, met, fired });
         state.plans().push(Arc::clone(&active));
-        Planned(active)
+        PlannedFault(active)
     }
 }
 
-/// A fault that was planned.
+/// A planned fault.
 #[derive(Clone)]
 #[must_use = "a fault that did not come to pass has proved nothing: ask it"]
-pub(crate) struct Planned(Arc<Active>);
+pub(crate) struct PlannedFault(Arc<ActivePlan>);
 
-impl Planned {
-    /// How often it came to pass.
+impl PlannedFault {
+    /// Returns how often the fault occurred.
     pub(crate) fn fired(&self) -> usize {
         self.0.fired.load(Ordering::SeqCst)
     }
 
-    /// A fault that did not come to pass has proved nothing.
+    /// Asserts that the fault occurred.
     #[track_caller]
     pub(crate) fn assert_fired(&self) {
         assert!(self.fired() > 0, "{:?} of {} never came to pass", self.0.fault, self.0.operation);
     }
 }
 
-pub(crate) struct Active {
+pub(crate) struct ActivePlan {
     operation: &'static str,
-    only: Box<dyn Fn(&Asked) -> bool + Send + Sync>,
+    only: Box<dyn Fn(&RecordedRequest) -> bool + Send + Sync>,
     calls: RangeInclusive<usize>,
     fault: Fault,
-    /// How many requests were of its kind.
+    /// How many requests matched.
     met: AtomicUsize,
     fired: AtomicUsize,
 }
 
-impl Active {
-    fn is_for(&self, operation: &str, asked: &Asked) -> bool {
+impl ActivePlan {
+    fn is_for(&self, operation: &str, request: &RecordedRequest) -> bool {
         let is_of_its_kind =
-            (self.operation == operation || self.operation == "*") && (self.only)(asked);
+            (self.operation == operation || self.operation == "*") && (self.only)(request);
         is_of_its_kind && self.calls.contains(&(self.met.fetch_add(1, Ordering::SeqCst) + 1))
     }
 }
 
 impl State {
-    /// What is planned for a request.
-    pub(super) fn fault_for(&self, operation: &str, asked: &Asked) -> Option<Fault> {
+    /// Returns the planned fault of a request.
+    pub(super) fn fault_for(&self, operation: &str, request: &RecordedRequest) -> Option<Fault> {
         let plans = self.plans();
-        // Each counts what it is for, whether or not another one is before it.
+        // Every plan counts its requests, whether or not another plan precedes it.
         let planned = plans.iter().fold(None, |first, plan| {
-            let is_for_it = plan.is_for(operation, asked);
+            let is_for_it = plan.is_for(operation, request);
             first.or(is_for_it.then_some(plan))
         })?;
         planned.fired.fetch_add(1, Ordering::SeqCst);

@@ -1,18 +1,18 @@
-//! [`Record`]: what came by.
+//! [`Record`]: the requests that arrived.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use http::{HeaderMap, Method};
 
-use super::wire::{Answer, Asked};
+use super::wire::{CannedResponse, RecordedRequest};
 use crate::common::requests::Requests;
 
-/// What came by, in the order in which it came.
+/// The requests that arrived, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     seen: Vec<Seen>,
-    /// Uploads that the server has created, by their ids.
+    /// The uploads that the server created, by their ids.
     uploads: BTreeMap<String, Upload>,
 }
 
@@ -28,22 +28,22 @@ pub(crate) struct Seen {
     pub(crate) state: Reached,
 }
 
-/// How far a request got.
+/// The progress of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reached {
-    /// Its head has come.
+    /// Its head arrived.
     Come,
-    /// All of it has come, and nothing is done until the test says so, or ever.
+    /// It arrived completely and waits for the test, or forever.
     Held,
-    /// The server has done as it was asked, or refused.
+    /// The server handled it.
     Done,
-    /// An answer was sent, all of it.
-    Answered,
-    /// The driver went away before its answer, or before the end of it.
+    /// The response was sent completely.
+    Responded,
+    /// The driver disconnected before the end of the response.
     Abandoned,
 }
 
-/// What became of an upload.
+/// The state of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Upload {
     Open,
@@ -52,22 +52,22 @@ enum Upload {
 }
 
 impl Record {
-    /// The requests for an operation; `"*"` for any.
+    /// Returns the requests of an operation, or all for `"*"`.
     pub(crate) fn of<'a>(&'a self, operation: &'a str) -> impl Iterator<Item = &'a Seen> {
         self.seen.iter().filter(move |seen| operation == "*" || seen.operation == operation)
     }
 
-    /// How many requests for an operation have come.
+    /// Returns how many requests of an operation arrived.
     pub(crate) fn count(&self, operation: &str) -> usize {
         self.of(operation).count()
     }
 
-    /// How many requests for an operation have got so far, and no further.
+    /// Returns how many requests of an operation are at this point.
     pub(crate) fn count_at(&self, operation: &str, state: Reached) -> usize {
         self.of(operation).filter(|seen| seen.state == state).count()
     }
 
-    /// How many requests have come, by method.
+    /// Returns how many requests arrived, by method.
     pub(crate) fn by_method(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for seen in &self.seen {
@@ -76,12 +76,12 @@ impl Record {
         counts
     }
 
-    /// Uploads that are neither complete nor aborted.
+    /// Returns the uploads that are neither completed nor aborted.
     pub(crate) fn open_uploads(&self) -> Vec<&str> {
         self.uploads_at(Upload::Open)
     }
 
-    /// Uploads that were aborted.
+    /// Returns the uploads that were aborted.
     pub(crate) fn aborted_uploads(&self) -> Vec<&str> {
         self.uploads_at(Upload::Aborted)
     }
@@ -94,13 +94,13 @@ impl Record {
             .collect()
     }
 
-    /// Writes a request down; answers its place.
-    pub(super) fn come(&mut self, operation: &'static str, asked: &Asked) -> usize {
+    /// Records a request and returns its index.
+    pub(super) fn come(&mut self, operation: &'static str, request: &RecordedRequest) -> usize {
         self.seen.push(Seen {
             operation,
-            method: asked.method().clone(),
-            target: asked.uri().to_string(),
-            headers: asked.headers().clone(),
+            method: request.method().clone(),
+            target: request.uri().to_string(),
+            headers: request.headers().clone(),
             at: Instant::now(),
             state: Reached::Come,
         });
@@ -111,20 +111,26 @@ impl Record {
         self.seen[place].state = state;
     }
 
-    /// Whether a request is about an upload that is over.
-    pub(super) fn is_about_what_is_over(&self, asked: &Asked) -> bool {
-        upload_id(asked)
+    /// Whether a request is about an upload that has ended.
+    pub(super) fn is_about_what_is_over(&self, request: &RecordedRequest) -> bool {
+        upload_id(request)
             .and_then(|id| self.uploads.get(id))
             .is_some_and(|upload| *upload != Upload::Open)
     }
 
-    /// Notes what a server's answer says about uploads.
-    pub(super) fn done(&mut self, place: usize, operation: &str, asked: &Asked, answer: &Answer) {
+    /// Records the effect of a server's response on uploads.
+    pub(super) fn done(
+        &mut self,
+        place: usize,
+        operation: &str,
+        request: &RecordedRequest,
+        response: &CannedResponse,
+    ) {
         self.reach(place, Reached::Done);
-        if !(200..300).contains(&answer.status) {
+        if !(200..300).contains(&response.status) {
             return;
         }
-        let body = String::from_utf8_lossy(&answer.body);
+        let body = String::from_utf8_lossy(&response.body);
         let state = match operation {
             "CreateMultipartUpload" => {
                 if let Some((_, rest)) = body.split_once("<UploadId>") {
@@ -137,21 +143,20 @@ impl Record {
             "AbortMultipartUpload" => Upload::Aborted,
             _ => return,
         };
-        if let Some(id) = upload_id(asked) {
+        if let Some(id) = upload_id(request) {
             self.uploads.insert(id.to_owned(), state);
         }
     }
 }
 
-/// As the server gave it, with what is escaped in a query left so: ids of the servers that are used
-/// have nothing to escape but `~`, which is not.
-fn upload_id(asked: &Asked) -> Option<&str> {
-    asked.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("uploadId="))
+/// Returns the id as the query contains it. The ids of the tested servers need no escaping.
+fn upload_id(request: &RecordedRequest) -> Option<&str> {
+    request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("uploadId="))
 }
 
-/// The operation's name in the API reference of S3.
-pub(super) fn operation_of(asked: &Asked) -> &'static str {
+/// Returns the operation's name in the API reference of S3.
+pub(super) fn operation_of(request: &RecordedRequest) -> &'static str {
     let counted = Requests::default();
-    counted.count(asked);
+    counted.count(request);
     counted.take().into_keys().next().unwrap()
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as bytes: as much of it as a client of S3 says and hears.
+//! The parts of HTTP/1.1 that a client of S3 uses.
 
 use std::io;
 
@@ -10,26 +10,26 @@ use tokio::net::TcpStream;
 /// A connection of the driver.
 pub(crate) type Socket = BufReader<TcpStream>;
 
-/// A request; its body is empty as long as it has not been read.
-pub(crate) type Asked = Request<Bytes>;
+/// A request. Its body is empty until it has been read.
+pub(crate) type RecordedRequest = Request<Bytes>;
 
 /// The longest line of a head.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct CannedResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl CannedResponse {
     pub(crate) fn new(status: u16, body: impl Into<Bytes>) -> Self {
         Self { status, headers: HeaderMap::new(), body: body.into() }
     }
 
-    /// An error as S3 says it.
+    /// Returns an error document of S3.
     pub(crate) fn error(status: u16, code: &str) -> Self {
         let document = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>on purpose</Message>\
@@ -38,7 +38,7 @@ impl Answer {
         Self::new(status, document).header("content-type", "application/xml")
     }
 
-    /// What is no S3 at all.
+    /// Returns a web page, which is not a response of S3.
     pub(crate) fn web_page(status: u16) -> Self {
         let page = "<!DOCTYPE html><html><head><title>Welcome</title></head><body><p>Sign in</p></body></html>";
         Self::new(status, page).header("content-type", "text/html")
@@ -53,8 +53,8 @@ impl Answer {
         self.headers.insert(name, value.parse().unwrap());
     }
 
-    /// The head, as it goes over the wire. The body's length is told unless a length is among the
-    /// headers, as it is in the answer to a HEAD.
+    /// Returns the head as it is sent. Contains the length of the body, unless a length is among
+    /// the headers, as in the response to a HEAD.
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} Said\r\n", self.status).into_bytes();
         for (name, value) in &self.headers {
@@ -72,8 +72,8 @@ impl Answer {
     }
 }
 
-/// The head of the next request; `None` if the driver has closed the connection.
-pub(crate) async fn read_head(socket: &mut Socket) -> io::Result<Option<Asked>> {
+/// Reads the head of the next request. Returns `None` if the driver closed the connection.
+pub(crate) async fn read_head(socket: &mut Socket) -> io::Result<Option<RecordedRequest>> {
     let Some(first) = read_line(socket).await? else { return Ok(None) };
     let mut words = first.split(' ');
     let method: Method = parsed(words.next())?;
@@ -87,14 +87,17 @@ pub(crate) async fn read_head(socket: &mut Socket) -> io::Result<Option<Asked>> 
         let (name, value) = line.split_once(": ").ok_or(io::ErrorKind::InvalidData)?;
         headers.append(parsed::<HeaderName>(Some(name))?, parsed::<HeaderValue>(Some(value))?);
     }
-    let mut asked = Request::new(Bytes::new());
-    (*asked.method_mut(), *asked.uri_mut(), *asked.headers_mut()) = (method, uri, headers);
-    Ok(Some(asked))
+    let mut request = Request::new(Bytes::new());
+    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+    Ok(Some(request))
 }
 
-/// Reads the body, whose length every request of the driver tells.
-pub(crate) async fn read_body(socket: &mut Socket, asked: &mut Asked) -> io::Result<()> {
-    let len: u64 = match asked.headers().get("content-length") {
+/// Reads the body. Every request of the driver states its length.
+pub(crate) async fn read_body(
+    socket: &mut Socket,
+    request: &mut RecordedRequest,
+) -> io::Result<()> {
+    let len: u64 = match request.headers().get("content-length") {
         Some(len) => parsed(len.to_str().ok())?,
         None => 0,
     };
@@ -104,13 +107,13 @@ pub(crate) async fn read_body(socket: &mut Socket, asked: &mut Asked) -> io::Res
     if body.len() as u64 != len {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    *asked.body_mut() = body.freeze();
+    *request.body_mut() = body.freeze();
     Ok(())
 }
 
-/// Ends when the driver closes the connection while it waits for an answer.
+/// Returns once the driver closes the connection.
 pub(crate) async fn gone(socket: &mut Socket) {
-    // Nobody sends a second request before the first one is answered.
+    // The driver sends no second request before the first response.
     while socket.fill_buf().await.is_ok_and(|read| !read.is_empty()) {
         std::future::pending::<()>().await;
     }

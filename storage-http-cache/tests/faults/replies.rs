@@ -1,4 +1,4 @@
-//! What becomes of a read when the mirror gives no answer, a bad one, or leaves it to origin.
+//! Reads if the mirror does not respond, responds with an error, or lacks the object.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::scene::{BRIEF, KEY, Scene, cached, foreign_object, later, refused};
 
 const BODY: &str = "the bytes of origin";
 
-/// What is trouble with a mirror, by name.
-fn troubles() -> Vec<(&'static str, Response)> {
+/// Returns the failures of a mirror, with a name for each.
+fn failures() -> Vec<(&'static str, Response)> {
     let object = || foreign_object("\"x\"", "other bytes");
     let chunked = object().header("transfer-encoding", "chunked");
     vec![
@@ -18,10 +18,10 @@ fn troubles() -> Vec<(&'static str, Response)> {
         ("503", Response::new(503)),
         ("408", Response::new(408)),
         ("429", Response::new(429)),
-        ("closed before an answer", Response::disconnect()),
+        ("closed before a response", Response::disconnect()),
         ("no HTTP", Response::raw("SSH-2.0-OpenSSH_9.2\r\n").close()),
         ("half a head", Response::raw("HTTP/1.1 200 OK\r\ncontent-le").close()),
-        ("a black hole", Response::never()),
+        ("no response", Response::never()),
         ("a head that stalls", Response::raw("HTTP/1.1 200 OK\r\netag: \"x\"\r\ncont").stall()),
         ("an unterminated chunked body", chunked.cut_after(5)),
         (
@@ -36,7 +36,7 @@ fn troubles() -> Vec<(&'static str, Response)> {
             .close(),
         ),
         ("not modified, without a condition", Response::new(304)),
-        ("a part where all was asked for", {
+        ("a part instead of the whole", {
             let head =
                 "HTTP/1.1 206 Partial\r\ncontent-length: 5\r\ncontent-range: bytes 0-4/19\r\n\r\n";
             Response::raw(format!("{head}the b")).close()
@@ -45,8 +45,8 @@ fn troubles() -> Vec<(&'static str, Response)> {
 }
 
 #[tokio::test]
-async fn whatever_the_trouble_origin_answers_and_the_key_is_not_asked_for_again() {
-    for (name, act) in troubles() {
+async fn any_failure_of_the_mirror_leads_to_origin_and_penalises_the_key() {
+    for (name, act) in failures() {
         let fault = act.clone();
         let scene = Scene::with(|builder| builder.header_timeout(BRIEF), move |_| fault.clone());
         scene.object(KEY, BODY).await;
@@ -65,17 +65,17 @@ async fn whatever_the_trouble_origin_answers_and_the_key_is_not_asked_for_again(
 }
 
 #[tokio::test]
-async fn a_mirror_that_is_down_is_not_noticed() {
-    let nobody = Peer::start(|_| Response::disconnect());
+async fn an_object_is_read_although_the_mirror_is_down() {
+    let unused = Peer::start(|_| Response::disconnect());
     let scene =
-        Scene::at(vec![closed_port()], nobody, storage_core::Memory::storage(), |builder| builder);
+        Scene::at(vec![closed_port()], unused, storage_core::Memory::storage(), |builder| builder);
     scene.object(KEY, BODY).await;
     assert_eq!(scene.read(KEY).await.unwrap(), BODY);
-    assert_eq!(scene.cache.status().mirrors[0].failures, 1, "nobody refused a connection");
+    assert_eq!(scene.cache.status().mirrors[0].failures, 1, "the connection was not refused");
 }
 
 #[tokio::test]
-async fn of_100_keys_a_black_hole_is_asked_for_5() {
+async fn a_mirror_that_never_responds_gets_five_requests_for_100_keys() {
     let scene = Scene::with(|builder| builder.header_timeout(BRIEF), |_| Response::never());
     for number in 0..100 {
         let key = format!("k/{number}");
@@ -88,7 +88,7 @@ async fn of_100_keys_a_black_hole_is_asked_for_5() {
 }
 
 #[tokio::test]
-async fn after_its_time_one_trial_is_made_and_one_that_succeeds_brings_the_mirror_back() {
+async fn a_trial_that_succeeds_puts_the_mirror_back_into_use() {
     let scene = Scene::new(|_| Response::new(500));
     let mut last = None;
     for number in 0..8 {
@@ -98,11 +98,11 @@ async fn after_its_time_one_trial_is_made_and_one_that_succeeds_brings_the_mirro
     assert_eq!((scene.mirror.sound(), scene.state()), (5, "open"));
 
     let (gate, meta) = (Gate::new(), last.unwrap());
-    let (held, answer) = (gate.clone(), cached(&meta, BODY));
-    scene.mirror.set_script(move |_| answer.clone().delay(&held).fault());
+    let (held, response) = (gate.clone(), cached(&meta, BODY));
+    scene.mirror.set_script(move |_| response.clone().delay(&held).fault());
     later(Duration::from_secs(29)).await;
     assert_eq!(scene.read("k/7").await.unwrap(), BODY);
-    assert_eq!(scene.mirror.fired(), 0, "it was asked too early");
+    assert_eq!(scene.mirror.fired(), 0, "the request came too early");
 
     later(Duration::from_secs(1)).await;
     let storage = scene.storage.clone();
@@ -124,7 +124,7 @@ async fn after_its_time_one_trial_is_made_and_one_that_succeeds_brings_the_mirro
 }
 
 #[tokio::test]
-async fn a_trial_that_fails_doubles_the_time() {
+async fn a_trial_that_fails_doubles_the_time_without_requests() {
     let scene = Scene::with(|builder| builder.breaker_failures(1), |_| Response::new(500));
     for number in 0..10 {
         scene.object(&format!("k/{number}"), BODY).await;
@@ -135,14 +135,14 @@ async fn a_trial_that_fails_doubles_the_time() {
     assert_eq!(scene.mirror.sound(), 2);
     later(Duration::from_secs(59)).await;
     scene.read("k/2").await.unwrap();
-    assert_eq!(scene.mirror.sound(), 2, "it was asked too early");
+    assert_eq!(scene.mirror.sound(), 2, "the request came too early");
     later(Duration::from_secs(1)).await;
     scene.read("k/3").await.unwrap();
     assert_eq!(scene.mirror.sound(), 3);
 }
 
 #[tokio::test]
-async fn a_key_in_trouble_is_asked_for_again_after_its_penalty_and_others_at_once() {
+async fn a_failed_request_keeps_only_its_key_from_the_mirror_until_the_penalty_ends() {
     let scene = Scene::new(|_| Response::new(503));
     scene.object(KEY, BODY).await;
     scene.object("other", BODY).await;
@@ -151,14 +151,14 @@ async fn a_key_in_trouble_is_asked_for_again_after_its_penalty_and_others_at_onc
     assert_eq!(scene.mirror.sound(), 2);
     later(Duration::from_secs(19)).await;
     scene.read(KEY).await.unwrap();
-    assert_eq!(scene.mirror.sound(), 2, "it was asked too early");
+    assert_eq!(scene.mirror.sound(), 2, "the request came too early");
     later(Duration::from_secs(1)).await;
     scene.read(KEY).await.unwrap();
     assert_eq!(scene.mirror.sound(), 3);
 }
 
 #[tokio::test]
-async fn what_the_mirror_does_not_have_origin_has_and_that_is_no_trouble() {
+async fn an_object_that_the_mirror_lacks_is_a_miss_and_not_a_failure() {
     for code in [404, 410, 301, 302, 307, 412, 416] {
         let scene =
             Scene::new(move |_| Response::new(code).header("location", "http://127.0.0.1:1/"));
@@ -177,8 +177,8 @@ async fn what_the_mirror_does_not_have_origin_has_and_that_is_no_trouble() {
 }
 
 #[tokio::test]
-async fn a_redirection_is_not_followed() {
-    let elsewhere = Peer::start(|_| foreign_object("\"x\"", "bytes of a stranger"));
+async fn a_redirection_to_another_host_is_not_followed() {
+    let elsewhere = Peer::start(|_| foreign_object("\"x\"", "bytes of another host"));
     let location = elsewhere.url().to_string();
     let scene = Scene::new(move |_| Response::new(302).header("location", location.clone()));
     scene.object(KEY, BODY).await;
@@ -187,7 +187,7 @@ async fn a_redirection_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_refuses_is_not_asked_for_the_key_for_a_while_and_is_not_in_trouble() {
+async fn a_refused_request_penalises_the_key_and_not_the_mirror() {
     for code in [401, 403, 400, 405] {
         let scene = Scene::new(move |_| Response::new(code));
         for number in 0..6 {
@@ -202,7 +202,7 @@ async fn a_mirror_that_refuses_is_not_asked_for_the_key_for_a_while_and_is_not_i
 }
 
 #[tokio::test]
-async fn what_neither_has_is_not_found() {
+async fn an_object_that_neither_mirror_nor_origin_has_is_not_found() {
     let scene = Scene::new(|_| Response::new(404));
     let error = refused(scene.read(KEY).await, ErrorKind::NotFound);
     assert_eq!((error.key(), error.driver()), (Some(KEY), Some("http-cache")));
@@ -210,49 +210,49 @@ async fn what_neither_has_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_mirror_in_trouble_does_not_make_a_missing_object_an_error() {
+async fn a_missing_object_is_not_found_although_the_mirror_fails() {
     let scene = Scene::new(|_| Response::new(500));
     refused(scene.read(KEY).await, ErrorKind::NotFound);
     assert_eq!(scene.mirror.sound(), 1);
 }
 
 #[tokio::test]
-async fn when_both_are_down_the_error_names_both() {
+async fn the_error_names_both_failures_if_mirror_and_origin_are_down() {
     let scene = Scene::with(|builder| builder.breaker_failures(1), |_| Response::new(503));
     let down = scene
         .faults
         .on(Operation::Open)
-        .fail_with(|| storage_core::Error::new(ErrorKind::Timeout, "origin gave no answer"));
+        .fail_with(|| storage_core::Error::new(ErrorKind::Timeout, "origin did not respond"));
     let error = refused(scene.read(KEY).await, ErrorKind::Timeout);
-    for words in ["neither mirror nor origin", "answers 503", "origin gave no answer"] {
+    for words in ["neither the mirror nor origin", "responds with 503", "origin did not respond"] {
         assert!(error.message().contains(words), "{words:?} is not in: {error}");
     }
     assert!(error.is_retryable());
     let error = refused(scene.read("another").await, ErrorKind::Timeout);
-    assert!(error.message().contains("left alone"), "{error}");
+    assert!(error.message().contains("not used for a while"), "{error}");
     assert_eq!((scene.mirror.sound(), down.fired()), (1, 2));
 }
 
 #[tokio::test]
-async fn the_next_mirror_is_asked_before_origin() {
+async fn a_failed_mirror_leads_to_the_next_mirror_before_origin() {
     let (down, up) = (Peer::start(|_| Response::new(500)), Peer::start(|_| Response::disconnect()));
     let urls = vec![down.url(), up.url()];
     let scene = Scene::at(urls, up, storage_core::Memory::storage(), |builder| builder);
     for number in 0..12 {
         let key = format!("k/{number}");
-        let answer = cached(&scene.object(&key, BODY).await, BODY);
-        scene.mirror.set_script(move |_| answer.clone());
+        let response = cached(&scene.object(&key, BODY).await, BODY);
+        scene.mirror.set_script(move |_| response.clone());
         assert_eq!(scene.read(&key).await.unwrap(), BODY);
     }
-    assert!(down.sound() > 0, "no key belonged to the mirror that is down");
+    assert!(down.sound() > 0, "no key belongs to the mirror that is down");
     assert_eq!((scene.mirror.sound(), scene.opened_at_origin()), (12, 0));
 }
 
 #[tokio::test]
 async fn a_small_object_skips_the_mirror_once_its_size_is_known() {
     let scene = Scene::with(|builder| builder.min_size(100), |_| Response::disconnect());
-    let answer = cached(&scene.object(KEY, BODY).await, BODY);
-    scene.mirror.set_script(move |_| answer.clone());
+    let response = cached(&scene.object(KEY, BODY).await, BODY);
+    scene.mirror.set_script(move |_| response.clone());
     for _ in 0..3 {
         assert_eq!(scene.read(KEY).await.unwrap(), BODY);
     }
@@ -260,10 +260,10 @@ async fn a_small_object_skips_the_mirror_once_its_size_is_known() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_does_not_know_ranges_leaves_them_to_origin() {
+async fn a_range_comes_from_origin_if_the_mirror_ignores_ranges() {
     let scene = Scene::new(|_| Response::disconnect());
-    let answer = cached(&scene.object(KEY, BODY).await, BODY);
-    scene.mirror.set_script(move |_| answer.clone());
+    let response = cached(&scene.object(KEY, BODY).await, BODY);
+    scene.mirror.set_script(move |_| response.clone());
     let part = scene.storage.open(KEY).range(4..9).await.unwrap();
     assert_eq!(part.range(), 4..9);
     assert_eq!(part.text().await.unwrap(), &BODY[4..9]);
@@ -271,12 +271,12 @@ async fn a_mirror_that_does_not_know_ranges_leaves_them_to_origin() {
 }
 
 #[tokio::test]
-async fn what_a_mirror_says_of_conditions_and_ranges_that_an_old_version_fails_is_origins_to_say() {
+async fn a_condition_or_range_that_fails_at_the_mirror_is_decided_by_origin() {
     let scene = Scene::new(|_| Response::disconnect());
     let old = scene.object(KEY, "old").await;
     let new = scene.object(KEY, BODY).await;
-    scene.mirror.set_script(|asked| {
-        Response::new(if asked.header("if-match").is_some() { 412 } else { 416 })
+    scene.mirror.set_script(|request| {
+        Response::new(if request.header("if-match").is_some() { 412 } else { 416 })
     });
     let (old, new) = (old.etag.unwrap(), new.etag.unwrap());
     assert_eq!(scene.storage.open(KEY).if_match(new).await.unwrap().text().await.unwrap(), BODY);
@@ -290,7 +290,7 @@ async fn what_a_mirror_says_of_conditions_and_ranges_that_an_old_version_fails_i
 }
 
 #[tokio::test]
-async fn not_modified_is_believed_unless_origin_has_said_otherwise() {
+async fn not_modified_of_the_mirror_counts_unless_the_memo_contradicts_it() {
     let scene = Scene::new(|_| Response::new(304));
     let old = scene.object(KEY, "old").await.etag.unwrap();
     refused(scene.storage.open(KEY).if_none_match(old.clone()).await, ErrorKind::NotModified);
@@ -305,15 +305,15 @@ async fn not_modified_is_believed_unless_origin_has_said_otherwise() {
 }
 
 #[tokio::test]
-async fn stat_and_exists_ask_origin_whatever_the_mirror_has() {
+async fn stat_and_exists_read_from_origin() {
     let scene = Scene::new(|_| Response::disconnect());
-    let answer = cached(&scene.object(KEY, BODY).await, BODY);
-    scene.mirror.set_script(move |_| answer.clone());
+    let response = cached(&scene.object(KEY, BODY).await, BODY);
+    scene.mirror.set_script(move |_| response.clone());
     assert_eq!(scene.read(KEY).await.unwrap(), BODY);
     scene.origin.delete(KEY).await.unwrap();
     assert!(!scene.storage.exists(KEY).await.unwrap());
     refused(scene.storage.stat(KEY).await, ErrorKind::NotFound);
-    // What was seen to be gone is not read from the mirror either.
+    // The memo records the absence, so the mirror is not used.
     refused(scene.read(KEY).await, ErrorKind::NotFound);
     scene.object(KEY, "new").await;
     assert!(scene.storage.exists(KEY).await.unwrap());
@@ -322,11 +322,11 @@ async fn stat_and_exists_ask_origin_whatever_the_mirror_has() {
 }
 
 #[tokio::test]
-async fn an_object_from_the_mirror_carries_the_age_of_the_mirrors_response() {
+async fn an_object_from_the_mirror_has_the_age_of_the_mirrors_response() {
     let scene = Scene::new(|_| Response::disconnect());
     let stored = scene.object(KEY, BODY).await;
     scene.mirror.set_script(move |_| cached(&stored, BODY).header("age", "59"));
-    for round in ["the driver knows nothing of the object", "origin has stated its metadata"] {
+    for round in ["the memo is empty", "the memo contains the metadata"] {
         let object = scene.storage.open(KEY).await.unwrap();
         let age = object.meta().response.map(|response| response.age).unwrap_or_default();
         assert!(age >= Duration::from_secs(59), "{round}: {age:?}");

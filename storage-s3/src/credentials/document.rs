@@ -1,5 +1,5 @@
-//! The credentials in the answers of containers, instances and STS, and what the server's clock
-//! says of ours.
+//! The credentials in the responses of containers, instances and STS, and the skew between the
+//! server's clock and that of this machine.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,16 +7,15 @@ use object_store::aws::AwsCredential;
 use serde::Deserialize;
 use storage_core::{format_time, parse_time};
 
-use super::ask::{Answer, Asker, shown};
-use super::failure::Failure;
+use super::error::CredentialError;
+use super::http_source::{HttpSource, Response, excerpt};
 use super::keys;
 use super::provider::Fetched;
 
-/// By how much the clocks of two machines may differ before it is told. S3 refuses requests from 15
-/// minutes on.
-const NOTABLE: Duration = Duration::from_secs(5 * 60);
+/// The largest clock skew that is ignored. S3 refuses requests from a skew of 15 minutes on.
+const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// The document that containers and instances answer: credentials, or what went wrong.
+/// The document of containers and instances: credentials, or an error.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct Document {
@@ -30,64 +29,68 @@ struct Document {
     message: String,
 }
 
-/// Credentials in the words of a server.
-pub(super) struct Raw<'a> {
+/// Credentials as a response contains them.
+pub(super) struct RawCredentials<'a> {
     pub(super) key_id: &'a str,
     pub(super) secret: &'a str,
     pub(super) token: Option<&'a str>,
     pub(super) expiration: Option<&'a str>,
 }
 
-/// Reads the document of a container or an instance. `secret` is what the question was authorised
-/// with.
-pub(super) fn read(asker: &Asker, answer: &Answer, secret: &str) -> Result<Fetched, Failure> {
-    // A parser's own message may quote what it read.
-    let document = serde_json::from_slice::<Document>(&answer.body);
-    if !answer.status.is_success() {
+/// Parses the document of a container or an instance. `secret` authorised the request and is
+/// removed from messages.
+pub(super) fn parse(
+    http: &HttpSource,
+    response: &Response,
+    secret: &str,
+) -> Result<Fetched, CredentialError> {
+    // The parser's message may quote the document.
+    let document = serde_json::from_slice::<Document>(&response.body);
+    if !response.status.is_success() {
         let Document { code, message, .. } = document.unwrap_or_default();
-        return Err(asker.refused(answer, shown(&format!("{code} {message}"), secret).trim()));
+        return Err(http.rejection(response, excerpt(&format!("{code} {message}"), secret).trim()));
     }
     let document = document.map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        Failure::new(format!(
-            "{} answers something that is no credentials document ({place})",
-            asker.place()
+        CredentialError::new(format!(
+            "{} returned a document without credentials ({place})",
+            http.place()
         ))
     })?;
     if document.access_key_id.is_empty() && !document.code.is_empty() {
-        let said = shown(&format!("{} {}", document.code, document.message), secret);
-        return Err(Failure::new(format!("{} answers {}", asker.place(), said.trim())));
+        let text = excerpt(&format!("{} {}", document.code, document.message), secret);
+        return Err(CredentialError::new(format!("{} returned {}", http.place(), text.trim())));
     }
-    let raw = Raw {
+    let credentials = RawCredentials {
         key_id: &document.access_key_id,
         secret: &document.secret_access_key,
         token: document.token.as_deref(),
         expiration: document.expiration.as_deref(),
     };
-    raw.fetched(asker, answer.server_time)
+    credentials.checked(http, response.server_time)
 }
 
-impl Raw<'_> {
-    /// Checks them, and translates their end to the clock of this machine.
-    pub(super) fn fetched(
+impl RawCredentials<'_> {
+    /// Checks the credentials and converts their expiry to the clock of this machine.
+    pub(super) fn checked(
         &self,
-        asker: &Asker,
+        http: &HttpSource,
         server_time: Option<SystemTime>,
-    ) -> Result<Fetched, Failure> {
+    ) -> Result<Fetched, CredentialError> {
         let wrong = |what: &str| {
-            Failure::new(format!("{} answers credentials that are none: {what}", asker.place()))
+            CredentialError::new(format!("{} returned invalid credentials: {what}", http.place()))
         };
         let credential: AwsCredential =
             keys::credential(self.key_id, self.secret, self.token).map_err(|what| wrong(&what))?;
         let expiration = match self.expiration {
             None => return Ok(Fetched { credential, expires: None }),
-            Some(text) => parse_time(text).map_err(|_| wrong("their expiration is no time"))?,
+            Some(text) => parse_time(text).map_err(|_| wrong("their expiration is not a time"))?,
         };
         let now = SystemTime::now();
-        let expires = match server_time.map(|server| Difference::between(now, server)) {
-            Some(difference) => {
-                difference.tell(asker.place());
-                difference.to_local(expiration)
+        let expires = match server_time.map(|server| ClockSkew::between(now, server)) {
+            Some(skew) => {
+                skew.log(http.place());
+                skew.to_local(expiration)
             }
             None => Some(expiration),
         };
@@ -97,12 +100,12 @@ impl Raw<'_> {
 
 /// How far the clock of this machine is from that of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Difference {
+pub(super) enum ClockSkew {
     Ahead(Duration),
     Behind(Duration),
 }
 
-impl Difference {
+impl ClockSkew {
     pub(super) fn between(local: SystemTime, server: SystemTime) -> Self {
         match local.duration_since(server) {
             Ok(ahead) => Self::Ahead(ahead),
@@ -110,22 +113,22 @@ impl Difference {
         }
     }
 
-    /// A time of the server by the local clock. A difference that the way of the answer explains is
-    /// left alone. `None` lies outside what the clock can show.
+    /// Converts a time of the server to the local clock. A skew within the tolerance is ignored.
+    /// Returns `None` if the clock cannot express the time.
     pub(super) fn to_local(self, time: SystemTime) -> Option<SystemTime> {
         match self {
-            Self::Ahead(by) if by > NOTABLE => time.checked_add(by),
-            Self::Behind(by) if by > NOTABLE => time.checked_sub(by),
+            Self::Ahead(by) if by > TOLERANCE => time.checked_add(by),
+            Self::Behind(by) if by > TOLERANCE => time.checked_sub(by),
             _ => Some(time),
         }
     }
 
-    fn tell(self, place: &str) {
+    fn log(self, place: &str) {
         let (by, direction) = match self {
             Self::Ahead(by) => (by, "ahead of"),
             Self::Behind(by) => (by, "behind"),
         };
-        if by > NOTABLE {
+        if by > TOLERANCE {
             tracing::warn!(
                 seconds = by.as_secs(),
                 now = format_time(SystemTime::now()),

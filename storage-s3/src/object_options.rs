@@ -1,6 +1,5 @@
-//! Proof that the service heeded what every object is saved with: the options `sse`,
-//! `sse_kms_key_id` and `storage_class`. A service that does not know such a header ignores it and
-//! stores the object without.
+//! Verifies that the options `sse`, `sse_kms_key_id` and `storage_class` had an effect. A service
+//! that does not support such a header ignores it and stores the object without it.
 
 use std::sync::atomic::Ordering;
 
@@ -14,11 +13,11 @@ use crate::{stat, xml};
 const SSE: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
 const SSE_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id");
 const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
-/// The class that services do not mention in the headers of an object ("HeadObject").
+/// The class that services omit from the headers of an object ("HeadObject").
 const STANDARD: &str = "STANDARD";
-/// The headers of an object that a copy with other metadata loses, unless it repeats them
+/// The headers that a copy with other metadata loses unless the request repeats them
 /// ("CopyObject").
-const LOST_BY_REPLACING: [HeaderName; 5] = [
+const HEADERS_LOST_BY_REPLACING: [HeaderName; 5] = [
     SSE,
     SSE_KEY,
     HeaderName::from_static("x-amz-server-side-encryption-bucket-key-enabled"),
@@ -26,37 +25,38 @@ const LOST_BY_REPLACING: [HeaderName; 5] = [
     HeaderName::from_static("x-amz-website-redirect-location"),
 ];
 
-/// Checks that the response confirms the encryption that the request asked for ("PutObject",
-/// "CopyObject", "CreateMultipartUpload").
+/// Checks that the response confirms the encryption that was requested ("PutObject", "CopyObject",
+/// "CreateMultipartUpload").
 ///
 /// # Errors
 /// `Unsupported` if it does not.
-pub(crate) fn check_encryption(sent: &HeaderMap, answer: &HeaderMap) -> Result<()> {
-    let Some(asked_for) = sent.get(SSE) else { return Ok(()) };
-    if answer.get(SSE) != Some(asked_for) {
+pub(crate) fn check_encryption(sent: &HeaderMap, response: &HeaderMap) -> Result<()> {
+    let Some(requested) = sent.get(SSE) else { return Ok(()) };
+    if response.get(SSE) != Some(requested) {
         return Err(Error::unsupported(
             "the service does not confirm the encryption of option sse, so it ignores the option: remove sse, or use \
              a service that encrypts",
         ));
     }
-    let has_key = answer.get(SSE_KEY).is_some_and(|key| !key.is_empty());
+    let has_key = response.get(SSE_KEY).is_some_and(|key| !key.is_empty());
     if sent.contains_key(SSE_KEY) && !has_key {
         return Err(Error::unsupported(
             "the service does not confirm the key of option sse_kms_key_id, so it ignores the option: remove it, or \
-             use a service that knows KMS keys",
+             use a service that supports KMS keys",
         ));
     }
     Ok(())
 }
 
-/// The same for a request that has stored an object already.
-pub(crate) fn check_encryption_of_stored(sent: &HeaderMap, answer: &HeaderMap) -> Result<()> {
-    check_encryption(sent, answer)
+/// Does the same as [`check_encryption`] after the object was stored, and reports that it was.
+pub(crate) fn check_encryption_of_saved(sent: &HeaderMap, response: &HeaderMap) -> Result<()> {
+    check_encryption(sent, response)
         .map_err(|error| error.with_context("the object is stored, and maybe unencrypted"))
 }
 
-/// Checks that the service keeps the storage class of the option, by an object that was just saved.
-/// Sends a HEAD once for each driver, and none to AWS, which refuses what it does not know.
+/// Checks that the service applied the option `storage_class` to a saved object.
+///
+/// Sends a HEAD once for each driver. Sends nothing to AWS, which refuses unknown classes.
 ///
 /// # Errors
 /// `Unsupported` if the service shows another class or none.
@@ -66,26 +66,26 @@ pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
         return Ok(());
     };
     let is_certain = wanted == STANDARD || s3.client.bucket().is_at_aws();
-    if is_certain || s3.keeps_storage_class.load(Ordering::Relaxed) {
+    if is_certain || s3.storage_class_confirmed.load(Ordering::Relaxed) {
         return Ok(());
     }
     let found = match stat::head(s3, key.as_str()).await {
         Ok(headers) => {
             headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok()).map(str::to_owned)
         }
-        // Who may write may not always read.
+        // The credentials may allow writing and not reading.
         Err(error) => {
-            tracing::debug!(%error, "the storage class of a saved object could not be looked at");
+            tracing::debug!(%error, "the storage class of a saved object could not be read");
             return Ok(());
         }
     };
     let found = match found {
         Some(found) => Some(found),
-        // Some services show the class in listings alone.
-        None => listed_class(s3, key).await.unwrap_or_default(),
+        // Some services show the class only in listings.
+        None => class_in_listing(s3, key).await.unwrap_or_default(),
     };
     if found.as_deref() == Some(wanted) {
-        s3.keeps_storage_class.store(true, Ordering::Relaxed);
+        s3.storage_class_confirmed.store(true, Ordering::Relaxed);
         return Ok(());
     }
     Err(Error::unsupported(
@@ -94,27 +94,27 @@ pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
     ))
 }
 
-async fn listed_class(s3: &Shared, key: &Key) -> Result<Option<String>> {
+async fn class_in_listing(s3: &Shared, key: &Key) -> Result<Option<String>> {
     let request =
         Request::new(Method::GET, "").query("list-type", "2").query("prefix", key.as_str());
     let document = s3.client.document(&request.query("max-keys", "1")).await?;
-    let listing: xml::Listing = xml::answer("ListBucketResult", &document.body)?;
+    let listing: xml::Listing = xml::read_response("ListBucketResult", &document.body)?;
     let first = listing.contents.into_iter().next().filter(|listed| listed.key == key.as_str());
     Ok(first.and_then(|listed| listed.storage_class))
 }
 
-/// The headers that a copy of an object onto itself has to repeat, so that it changes the metadata
-/// alone; those of the options win.
-pub(crate) fn kept_in_place(s3: &Shared, source: &HeaderMap) -> HeaderMap {
+/// Returns the headers that a copy of an object onto itself repeats, so that it changes only the
+/// metadata. The options of the driver take precedence.
+pub(crate) fn headers_kept_in_place(s3: &Shared, source: &HeaderMap) -> HeaderMap {
     let is_set = |option: &HeaderName| s3.object_headers.contains_key(option);
     let may_send = |name: &HeaderName| match name.as_str() {
-        name if name.starts_with(SSE.as_str()) => s3.abilities.sse && !is_set(&SSE),
+        name if name.starts_with(SSE.as_str()) => s3.features.sse && !is_set(&SSE),
         name if name == STORAGE_CLASS.as_str() => {
-            s3.abilities.storage_class && !is_set(&STORAGE_CLASS)
+            s3.features.storage_class && !is_set(&STORAGE_CLASS)
         }
         _ => true,
     };
-    let kept = LOST_BY_REPLACING.into_iter().filter(may_send);
+    let kept = HEADERS_LOST_BY_REPLACING.into_iter().filter(may_send);
     kept.filter_map(|name| Some((name.clone(), source.get(&name)?.clone()))).collect()
 }
 
@@ -135,14 +135,14 @@ mod tests {
         let kms = headers(&[(SSE, "aws:kms"), (SSE_KEY, "a-key")]);
         let kms_of_another_name =
             headers(&[(SSE, "aws:kms"), (SSE_KEY, "arn:aws:kms:eu-west-1:1:key/a-key")]);
-        for (sent, answer) in
+        for (sent, response) in
             [(&HeaderMap::new(), &HeaderMap::new()), (&aes, &aes), (&kms, &kms_of_another_name)]
         {
-            assert!(check_encryption(sent, answer).is_ok());
+            assert!(check_encryption(sent, response).is_ok());
         }
         let without_key = headers(&[(SSE, "aws:kms")]);
-        for (sent, answer) in [(&aes, &HeaderMap::new()), (&kms, &aes), (&kms, &without_key)] {
-            let error = check_encryption(sent, answer).unwrap_err();
+        for (sent, response) in [(&aes, &HeaderMap::new()), (&kms, &aes), (&kms, &without_key)] {
+            let error = check_encryption(sent, response).unwrap_err();
             assert_eq!(error.kind(), storage_core::ErrorKind::Unsupported);
             assert!(error.message().contains("sse"), "{error}");
         }

@@ -1,53 +1,52 @@
-//! Keys in a profile, which a tool may write anew whenever somebody logs in.
+//! Keys in a profile, which another tool may replace at any time.
 
 use std::time::{Duration, SystemTime};
 
 use storage_core::format_time;
 
 use super::environment::Environment;
-use super::failure::Failure;
-use super::profile::{Holds, Profiles};
+use super::error::CredentialError;
+use super::profile::{ProfileContent, Profiles};
 use super::provider::{Fetched, Source};
 
-/// Reads the profile again.
-pub(super) struct WrittenKeys {
+/// Reads the keys of a profile again.
+pub(super) struct ProfileKeys {
     pub(super) env: Environment,
     pub(super) profile: String,
 }
 
-impl Source for WrittenKeys {
-    const LIMIT: Duration = Duration::from_secs(10);
+impl Source for ProfileKeys {
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// A program that only signs links never learns that its keys were replaced: nothing refuses
-    /// them.
-    const LOOK_AGAIN: Option<Duration> = Some(Duration::from_secs(5 * 60));
+    /// A program that only signs links receives no rejection when its keys are replaced.
+    const REFETCH_AFTER: Option<Duration> = Some(Duration::from_secs(5 * 60));
 
-    async fn fetch(&self) -> Result<Fetched, Failure> {
+    async fn fetch(&self) -> Result<Fetched, CredentialError> {
         let (env, profile) = (self.env.clone(), self.profile.clone());
         let read = tokio::task::spawn_blocking(move || keys(&env, &profile)).await;
-        read.map_err(|_| Failure::new("reading the profile did not finish").passing())?
+        read.map_err(|_| CredentialError::new("reading the profile did not finish").retryable())?
     }
 }
 
-fn keys(env: &Environment, name: &str) -> Result<Fetched, Failure> {
+fn keys(env: &Environment, name: &str) -> Result<Fetched, CredentialError> {
     let profiles = Profiles::read(env);
     let profile = profiles.get(name).ok_or_else(|| {
-        Failure::config(format!(
+        CredentialError::config(format!(
             "the profile {name:?} is no longer there; {}",
-            profiles.looked_at()
+            profiles.summary()
         ))
     })?;
-    let keys = match profile.holds().map_err(|error| Failure::config(error.message()))? {
-        Holds::Keys(keys) => keys,
+    let keys = match profile.content().map_err(|error| CredentialError::config(error.message()))? {
+        ProfileContent::Keys(keys) => keys,
         _ => {
-            return Err(Failure::config(format!(
+            return Err(CredentialError::config(format!(
                 "the profile {name:?} no longer has keys: open the storage anew"
             )));
         }
     };
     let now = SystemTime::now();
     match keys.expires {
-        Some(expires) if expires <= now => Err(Failure::new(format!(
+        Some(expires) if expires <= now => Err(CredentialError::new(format!(
             "the keys of profile {name:?} in {} expired at {} (it is {} by the clock of this machine): log in again with \
              the tool that wrote them",
             keys.file,

@@ -1,4 +1,4 @@
-//! [`Stage`]: a bucket of the server in this process, as it is and behind a proxy; and what the tests put into it.
+//! [`Fixture`]: a bucket of the server in this process, directly and behind a proxy.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -12,33 +12,33 @@ use storage_s3::{ChecksumMode, S3Builder};
 use crate::common::server::{Bucket, Server};
 use crate::fault_proxy::{Front, Proxy};
 
-/// As small as a part may be.
+/// The smallest part that S3 accepts.
 pub(crate) const PART: u64 = 5 * 1024 * 1024;
 
-/// How often the driver asks for one thing at most: once, and five times more.
+/// How often the driver sends one request: once, and up to five retries.
 pub(crate) const ATTEMPTS: usize = 6;
 
-/// A bucket, as it is and behind a proxy. To make a driver takes its time, so that the cases of a
-/// test share both.
-pub(crate) struct Ground {
+/// A bucket, directly and behind a proxy. The cases of a test share it, because building a driver
+/// takes time.
+pub(crate) struct SharedFixture {
     truth: Storage,
     storage: Storage,
     front: Arc<Front>,
-    stages: AtomicUsize,
+    count: AtomicUsize,
     _bucket: Bucket,
 }
 
-/// A part of a bucket that is a case's own.
-pub(crate) struct Stage {
+/// A prefix of the bucket for one case.
+pub(crate) struct Fixture {
     pub(crate) proxy: Proxy,
-    /// Behind the proxy.
+    /// Uses the proxy.
     pub(crate) storage: Storage,
-    /// What is really there.
+    /// Uses the server directly.
     pub(crate) truth: Storage,
-    _ground: Arc<Ground>,
+    _ground: Arc<SharedFixture>,
 }
 
-impl Ground {
+impl SharedFixture {
     pub(crate) fn new() -> Arc<Self> {
         Self::with(|builder| builder)
     }
@@ -48,31 +48,32 @@ impl Ground {
         let front = Front::before_s3s_fs(&Server::get().endpoint());
         let builder = bucket.builder().part_size(PART).endpoint(front.endpoint());
         let storage = Storage::new(set_up(builder).build().unwrap());
-        // Without checksums, since the server keeps an old object's when an upload replaces it.
+        // Without checksums, because the server keeps the checksum of the old object when an upload
+        // replaces it.
         let truth = Storage::new(bucket.builder().checksum(ChecksumMode::None).build().unwrap());
-        Arc::new(Self { truth, storage, front, stages: AtomicUsize::new(0), _bucket: bucket })
+        Arc::new(Self { truth, storage, front, count: AtomicUsize::new(0), _bucket: bucket })
     }
 }
 
-impl Stage {
+impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::on(&Ground::new())
+        Self::on(&SharedFixture::new())
     }
 
     pub(crate) fn with(set_up: impl FnOnce(S3Builder) -> S3Builder) -> Self {
-        Self::on(&Ground::with(set_up))
+        Self::on(&SharedFixture::with(set_up))
     }
 
-    pub(crate) fn on(ground: &Arc<Ground>) -> Self {
-        // None is the beginning of another.
-        let prefix = format!("stage-{:04}", ground.stages.fetch_add(1, Ordering::SeqCst));
-        let proxy = Proxy::below(&ground.front, &prefix);
-        let storage = ground.storage.prefixed(&prefix).unwrap();
-        let truth = ground.truth.prefixed(&prefix).unwrap();
-        Self { proxy, storage, truth, _ground: Arc::clone(ground) }
+    pub(crate) fn on(shared: &Arc<SharedFixture>) -> Self {
+        // No prefix is the beginning of another.
+        let prefix = format!("fixture-{:04}", shared.count.fetch_add(1, Ordering::SeqCst));
+        let proxy = Proxy::below(&shared.front, &prefix);
+        let storage = shared.storage.prefixed(&prefix).unwrap();
+        let truth = shared.truth.prefixed(&prefix).unwrap();
+        Self { proxy, storage, truth, _ground: Arc::clone(shared) }
     }
 
-    /// What is really there; `None` for nothing.
+    /// Returns the object that the server has, or `None`.
     pub(crate) async fn found(&self, key: &str) -> Option<Bytes> {
         match self.truth.open(key).await {
             Ok(object) => Some(object.bytes().await.unwrap()),
@@ -82,7 +83,7 @@ impl Stage {
     }
 }
 
-/// Bytes of which no two pieces are alike.
+/// Returns bytes without repetitions.
 pub(crate) fn pattern(len: usize) -> Bytes {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -97,13 +98,13 @@ pub(crate) fn pattern(len: usize) -> Bytes {
     bytes.into()
 }
 
-/// What needs an upload of two parts.
-pub(crate) fn part_and_a_bit() -> Bytes {
+/// Returns the bytes of an object that needs an upload of two parts.
+pub(crate) fn two_parts() -> Bytes {
     static BYTES: LazyLock<Bytes> = LazyLock::new(|| pattern(PART as usize + 1_000));
     BYTES.clone()
 }
 
-/// A payload that comes in chunks, and whose size nobody knows.
+/// Returns a payload of several chunks and of unknown size.
 pub(crate) fn streaming(bytes: &Bytes) -> Payload {
     const CHUNK: usize = 64 * 1024;
     let bytes = bytes.clone();
@@ -114,7 +115,7 @@ pub(crate) fn streaming(bytes: &Bytes) -> Payload {
     Payload::from_stream(stream::iter(chunks))
 }
 
-/// Asserts that bytes are these, without showing megabytes of them.
+/// Asserts that bytes are equal without printing megabytes of them.
 #[track_caller]
 pub(crate) fn assert_bytes(found: &[u8], expected: &[u8]) {
     if found != expected {
@@ -127,21 +128,21 @@ pub(crate) fn assert_bytes(found: &[u8], expected: &[u8]) {
     }
 }
 
-/// All of an object.
+/// Reads a whole object.
 pub(crate) async fn read(storage: &Storage, key: &str) -> Result<Bytes> {
     storage.open(key).await?.bytes().await
 }
 
-/// Waits for what must come to an end.
-pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+/// Awaits a future that must complete.
+pub(crate) async fn within_timeout<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what)
         .await
         .unwrap_or_else(|_| panic!("it did not come to an end"))
 }
 
-/// Turns this test's clock on: its timers go off, those of the proxy do not. What is waited for
-/// takes place in between, since the clock goes on as usual afterwards.
-pub(crate) async fn turn_clock_on(by: Duration) {
+/// Advances the clock of this test, which triggers its timers and not those of the proxy. The clock
+/// runs normally afterwards.
+pub(crate) async fn advance_clock(by: Duration) {
     tokio::time::pause();
     tokio::time::advance(by).await;
     tokio::time::resume();

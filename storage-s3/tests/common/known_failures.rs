@@ -1,19 +1,19 @@
-//! What servers do otherwise than S3: the cases of the conformance suite from which they are
-//! excused, and why.
+//! The cases of the conformance suite that fail on a server, with the reasons.
 //!
-//! With `STORAGE_S3_TEST_NO_EXCUSES` set, nothing is excused: to see what a new version has mended.
+//! If `STORAGE_S3_TEST_NO_EXCUSES` is set, no case is excused, which shows what a new version has
+//! fixed.
 
-/// A fault, and the cases that cannot hold for it.
-pub(crate) struct Fault {
-    why: &'static str,
+/// A deviation of a server from S3, and the cases that it makes fail.
+pub(crate) struct KnownFailure {
+    reason: &'static str,
     cases: &'static [&'static str],
 }
 
-/// Why nothing is tried on a server that nobody has named.
+/// The reason of skipped tests if the environment names no server.
 pub(crate) const NO_SERVER: &str = "no server is named by STORAGE_S3_TEST_ENDPOINT";
 
-/// The faults of the server that an environment's `quirks` are for.
-pub(crate) fn of_quirks(quirks: &str) -> &'static [Fault] {
+/// Returns the known failures of the server with this profile.
+pub(crate) fn of_quirks(quirks: &str) -> &'static [KnownFailure] {
     match quirks {
         "ceph" => CEPH,
         "garage" => GARAGE,
@@ -21,23 +21,23 @@ pub(crate) fn of_quirks(quirks: &str) -> &'static [Fault] {
     }
 }
 
-/// Why the server is excused from a case, if it is.
-pub(crate) fn find(faults: &'static [Fault], case: &str) -> Option<&'static str> {
+/// Returns the reason why a case is excused, if it is.
+pub(crate) fn find(failures: &'static [KnownFailure], case: &str) -> Option<&'static str> {
     if std::env::var_os("STORAGE_S3_TEST_NO_EXCUSES").is_some() {
         return None;
     }
-    faults.iter().find(|fault| fault.cases.contains(&case)).map(|fault| fault.why)
+    failures.iter().find(|failure| failure.cases.contains(&case)).map(|failure| failure.reason)
 }
 
-/// All faults of all servers.
+/// Returns all excused cases of all servers.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
-    S3S_FS.iter().chain(CEPH).chain(GARAGE).flat_map(|fault| fault.cases).copied()
+    S3S_FS.iter().chain(CEPH).chain(GARAGE).flat_map(|failure| failure.cases).copied()
 }
 
 /// s3s-fs 0.14.1.
-pub(crate) const S3S_FS: &[Fault] = &[
-    Fault {
-        why: "s3s-fs keeps objects as files, so that a key and one below it cannot both be there",
+pub(crate) const S3S_FS: &[KnownFailure] = &[
+    KnownFailure {
+        reason: "s3s-fs stores objects as files, so that a key and one below it cannot both exist",
         cases: &[
             "delete::a_key_can_become_a_prefix_and_a_key_again",
             "delete_many::similar_keys_and_keys_below_stay",
@@ -52,8 +52,8 @@ pub(crate) const S3S_FS: &[Fault] = &[
             "unique_name::every_name_has_a_similar_one",
         ],
     },
-    Fault {
-        why: "s3s-fs fails when it is asked for an object where it has a directory",
+    KnownFailure {
+        reason: "s3s-fs fails if a directory exists in the place of the object",
         cases: &[
             "delete::deleting_a_prefix_of_keys_deletes_nothing",
             "delete_many::a_missing_object_counts_as_deleted",
@@ -61,36 +61,36 @@ pub(crate) const S3S_FS: &[Fault] = &[
             "stat_exists::a_prefix_of_keys_is_not_an_object",
         ],
     },
-    Fault {
-        why: "s3s-fs needs the whole key, and more, in one file name",
+    KnownFailure {
+        reason: "s3s-fs stores the whole key, and more, in one file name",
         cases: &[
             "keys::keys_of_1024_bytes_are_kept_or_refused",
             "keys::segments_of_255_bytes_are_kept_or_refused",
             "list::deeply_nested_keys_are_listed",
         ],
     },
-    Fault {
-        why: "s3s-fs says that it encodes the names in a listing, and does not",
+    KnownFailure {
+        reason: "s3s-fs states that it encodes the names of a listing, and does not",
         cases: &[
             "delete_many::unusual_keys_are_deleted_and_similar_ones_stay",
             "keys::characters_with_a_meaning_in_urls_are_kept",
             "list::a_prefix_matches_literal_bytes",
         ],
     },
-    Fault {
-        why: "s3s-fs rolls up to the first byte of a delimiter",
+    KnownFailure {
+        reason: "s3s-fs rolls up to the first byte of a delimiter",
         cases: &["list::any_text_can_be_a_delimiter"],
     },
-    Fault {
-        why: "s3s-fs fails when more bytes are asked for from the end than there are",
+    KnownFailure {
+        reason: "s3s-fs fails if a range from the end is longer than the object",
         cases: &[
             "range::an_end_past_the_object_is_reduced_to_its_size",
             "range::every_range_of_a_small_object_has_the_right_bytes",
             "range::no_range_of_an_empty_object_is_satisfiable",
         ],
     },
-    Fault {
-        why: "s3s-fs looks at the conditions of a save before it has the bytes, so that several racers win",
+    KnownFailure {
+        reason: "s3s-fs evaluates conditions before it has the bytes, so that several writers succeed",
         cases: &[
             "copy::one_of_16_concurrent_copies_with_create_new_succeeds",
             "create_new::one_of_32_concurrent_saves_succeeds",
@@ -100,8 +100,8 @@ pub(crate) const S3S_FS: &[Fault] = &[
             "unique_name::each_of_32_concurrent_saves_gets_its_own_name",
         ],
     },
-    Fault {
-        why: "s3s-fs replaces the bytes, the metadata and the ETag one after the other",
+    KnownFailure {
+        reason: "s3s-fs replaces the bytes, the metadata and the ETag one after the other",
         cases: &[
             "cancellation::a_copy_dropped_at_any_point_takes_effect_completely_or_not_at_all",
             "cancellation::a_save_dropped_at_any_point_takes_effect_completely_or_not_at_all",
@@ -113,30 +113,30 @@ pub(crate) const S3S_FS: &[Fault] = &[
             "concurrency::the_last_of_many_concurrent_saves_is_complete",
         ],
     },
-    Fault {
-        why: "s3s-fs keeps the checksum of the old object when a multipart upload replaces it",
+    KnownFailure {
+        reason: "s3s-fs keeps the checksum of an object that a multipart upload replaces",
         cases: &["concurrency::a_body_that_is_being_read_stays_the_old_version_after_an_overwrite"],
     },
-    Fault {
-        why: "s3s-fs decodes encoded words on their way in, and does not encode what looks like one on its way out",
+    KnownFailure {
+        reason: "s3s-fs decodes encoded words of a request, and does not encode such a text in a response",
         cases: &["metadata::values_of_user_metadata_are_any_text"],
     },
 ];
 
 /// Ceph's RadosGW 16.2.
-const CEPH: &[Fault] = &[
-    Fault {
-        why: "RadosGW heeds no condition when a multipart upload is completed",
+const CEPH: &[KnownFailure] = &[
+    KnownFailure {
+        reason: "RadosGW ignores the condition of a completed multipart upload",
         cases: &["cancellation::a_dropped_create_new_leaves_the_key_free"],
     },
-    Fault {
-        why: "RadosGW turns underscores in the names of user metadata into hyphens",
+    KnownFailure {
+        reason: "RadosGW changes underscores in the names of user metadata to hyphens",
         cases: &["metadata::names_of_user_metadata_are_any_token"],
     },
 ];
 
 /// Garage 2.5.0.
-const GARAGE: &[Fault] = &[Fault {
-    why: "Garage takes no request with more than 100 headers, and each piece of user metadata is one",
+const GARAGE: &[KnownFailure] = &[KnownFailure {
+    reason: "Garage refuses a request with more than 100 headers, and each piece of user metadata is one",
     cases: &["metadata::the_maximum_of_user_metadata_is_kept"],
 }];
