@@ -145,7 +145,64 @@ async fn a_write_that_fails_may_have_happened() {
 }
 
 #[tokio::test]
-async fn a_write_before_the_directory_is_open_removes_what_an_earlier_run_kept() {
+async fn a_dropped_write_before_the_directory_is_open_may_still_happen() {
+    let scene = Scene::new();
+    scene.origin.save("a", "old").await.unwrap();
+    let held = scene.faults.on(Operation::Save).hold();
+    {
+        let mut save = pin!(scene.storage.save("a", "new").into_future());
+        until(save.as_mut(), held.reached()).await;
+    }
+    assert!(!scene.path().exists());
+    assert_eq!(read(&scene.storage, "a").await, b"old");
+    scene.origin.save("a", "happened").await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(read(&scene.storage, "a").await, b"happened");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_write_before_the_directory_is_open_may_still_happen() {
+    let scene = Scene::new();
+    scene.origin.save("a", "old").await.unwrap();
+    let _ = scene.faults.on(Operation::Save).call(1).fail(ErrorKind::Timeout);
+    scene.storage.save("a", "new").await.unwrap_err();
+    assert_eq!(read(&scene.storage, "a").await, b"old");
+    scene.origin.save("a", "happened").await.unwrap();
+    assert_eq!(read(&scene.storage, "a").await, b"happened");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_too_many_writes_before_the_directory_is_open_all_keys_bypass_it_for_a_minute() {
+    let scene = Scene::new();
+    scene.origin.save("a", "old").await.unwrap();
+    let keys: Vec<_> =
+        (0..10_001).map(|n| storage_core::Key::new(format!("k/{n}")).unwrap()).collect();
+    scene.storage.driver().delete_many(&keys).await;
+    assert_eq!(read(&scene.storage, "a").await, b"old");
+    scene.origin.save("a", "new").await.unwrap();
+    assert_eq!(read(&scene.storage, "a").await, b"new");
+    assert!(scene.cache.status().is_open);
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    scene.keep("a").await;
+}
+
+#[tokio::test]
+async fn a_process_that_only_writes_removes_what_an_earlier_one_kept() {
+    let mut scene = Scene::new();
+    scene.storage.save("a", "old").await.unwrap();
+    scene.storage.save("b", "stays").await.unwrap();
+    scene.keep("a").await;
+    scene.keep("b").await;
+    (scene.cache, scene.storage) = scene.another();
+    scene.storage.save("a", "new").await.unwrap();
+    assert_eq!(entry_files(&scene.path()).len(), 1);
+    (scene.cache, scene.storage) = scene.another();
+    assert_eq!(read(&scene.storage, "a").await, b"new");
+}
+
+#[tokio::test]
+async fn a_write_before_the_first_open_removes_what_an_earlier_run_kept() {
     let mut scene = Scene::new();
     scene.storage.save("a", "old").await.unwrap();
     scene.storage.save("b", "stays").await.unwrap();
@@ -154,7 +211,7 @@ async fn a_write_before_the_directory_is_open_removes_what_an_earlier_run_kept()
     let (cache, storage) = scene.another();
     (scene.cache, scene.storage) = (cache, storage);
     scene.storage.save("a", "new").await.unwrap();
-    assert!(!scene.cache.status().is_open);
+    assert!(scene.cache.status().is_open, "a write opens a directory that exists");
     assert_eq!(read(&scene.storage, "a").await, b"new");
     let calls = scene.origin_opens();
     assert_eq!(read(&scene.storage, "b").await, b"stays");
