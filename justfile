@@ -52,7 +52,7 @@ fmt:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-    # python3 .ci/check_modules.py
+    python3 .ci/check_modules.py
 
 # Build the documentation of the workspace.
 doc *args:

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn values_agree_with_the_published_test_vectors() {
         let check = |algorithm, expected: &str| {
-            assert_eq!(Checksum::of(algorithm, b"123456789").to_hex(), expected)
+            assert_eq!(Checksum::of(algorithm, b"123456789").to_hex(), expected);
         };
         // FIPS 180 / RFC 1321 suites; CRC-64/NVME's "check" value in the CRC catalogue.
         check(

@@ -96,7 +96,7 @@ async fn a_file_that_is_made_private_while_it_is_replaced_stays_private() {
     let path = scratch.path().join("a");
     fs::write(&path, "old").unwrap();
     save_and_look(scratch.path(), |_| {
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap()
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     })
     .await;
     assert_eq!(mode(path), 0o600);

@@ -163,7 +163,7 @@ impl Walk {
     async fn entry(&self, key: Key, member: &Member) -> Result<Option<ObjectEntry>> {
         if let Some(size) = member.size {
             let mut entry = ObjectEntry::new(key, size);
-            entry.etag = member.etag.as_deref().and_then(|etag| parse_etag(etag));
+            entry.etag = member.etag.as_deref().and_then(parse_etag);
             entry.last_modified =
                 member.last_modified.as_deref().and_then(|time| parse_time(time.trim()).ok());
             return Ok(Some(entry));

@@ -376,7 +376,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         while let Some((name, value)) = map.next_entry::<String, Option<Value>>()? {
             match value {
                 Some(Value::Integer(number)) if name == Origin::MARKER => {
-                    origin = Origin::from_number(number)
+                    origin = Origin::from_number(number);
                 }
                 value => values.extend(value.map(|value| (name, value))),
             }

@@ -161,7 +161,7 @@ impl Call {
         self.span.record("result", result);
         self.span.in_scope(|| match error {
             Some(error) if attention => {
-                warn(error, self.operation, self.driver.name(), key, elapsed)
+                warn(error, self.operation, self.driver.name(), key, elapsed);
             }
             _ => tracing::debug!(result, ?elapsed),
         });
@@ -290,7 +290,7 @@ impl Listing {
         self.first = Some(error.kind());
         let key = error.key().unwrap_or(self.prefix.as_str());
         call.span.in_scope(|| {
-            warn(error, Operation::List, self.driver.name(), key, call.started.elapsed())
+            warn(error, Operation::List, self.driver.name(), key, call.started.elapsed());
         });
     }
 }

@@ -301,7 +301,7 @@ pub(crate) async fn stable_links_with_different_options_differ(kit: &Kit) -> Che
         kit.storage.url("a/b.png").expires_in(2 * QUARTER).stable_for(WINDOW).await?,
         url("a/b.png").response_content_type("text/plain").await?,
     ];
-    let different: HashSet<_> = links.iter().map(|link| link.as_str()).collect();
+    let different: HashSet<_> = links.iter().map(storage_core::Link::as_str).collect();
     assert_eq!(different.len(), links.len(), "an option was dropped: {different:?}");
     Ok(())
 }

@@ -28,7 +28,7 @@ struct KeepsOldMetadata;
 flawed_save!(KeepsOldMetadata, |_flaw, inner, key, payload, options| {
     let old = inner.memory.stat(key).await.ok();
     save_with(inner, key, payload, options, |metadata| {
-        *metadata = old.map_or(metadata.clone(), |old| old.metadata)
+        *metadata = old.map_or(metadata.clone(), |old| old.metadata);
     })
     .await
 });
@@ -66,7 +66,7 @@ flawed_save!(MetadataOutlives, |flaw, inner, key, payload, options| {
     let left = flaw.sidecars.lock().unwrap().insert(key.clone(), options.metadata.clone());
     let is_new = !inner.memory.exists(key).await?;
     save_with(inner, key, payload, options, |metadata| {
-        metadata.fill_from(&left.filter(|_| is_new).unwrap_or_default())
+        metadata.fill_from(&left.filter(|_| is_new).unwrap_or_default());
     })
     .await
 });

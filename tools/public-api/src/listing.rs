@@ -86,11 +86,11 @@ impl Walk<'_> {
             }
             UseTree::Name(name) => {
                 let name = name.ident.to_string();
-                self.export(module, [so_far, vec![name.clone()]].concat(), &name, shown, depth);
+                self.export(module, &[so_far, vec![name.clone()]].concat(), &name, shown, depth);
             }
             UseTree::Rename(rename) => {
                 let path = [so_far, vec![rename.ident.to_string()]].concat();
-                self.export(module, path, &rename.rename.to_string(), shown, depth);
+                self.export(module, &path, &rename.rename.to_string(), shown, depth);
             }
             UseTree::Glob(_) => match self.local(module, &so_far) {
                 Some(target) => self.module(&target, shown, depth + 1),
@@ -100,8 +100,8 @@ impl Walk<'_> {
         }
     }
 
-    fn export(&mut self, module: &Names, path: Names, name: &str, shown: &str, depth: usize) {
-        let Some(target) = self.local(module, &path) else {
+    fn export(&mut self, module: &Names, path: &Names, name: &str, shown: &str, depth: usize) {
+        let Some(target) = self.local(module, path) else {
             self.add(format!("{shown}::{name}"), format!("re-export of {}", path.join("::")));
             return;
         };
@@ -120,10 +120,10 @@ impl Walk<'_> {
         // The module re-exports it in turn.
         for item in items {
             if let Item::Use(item) = item
-                && let Some(next) = leaf(&item.tree, Vec::new(), last)
+                && let Some(next) = leaf(&item.tree, &Vec::new(), last)
                 && depth < MAX_DEPTH
             {
-                self.export(&parent, next, name, shown, depth + 1);
+                self.export(&parent, &next, name, shown, depth + 1);
                 return;
             }
         }
@@ -154,13 +154,11 @@ impl Walk<'_> {
 }
 
 /// Returns the path that a `use` tree brings into scope under a name.
-fn leaf(tree: &UseTree, so_far: Names, wanted: &str) -> Option<Names> {
+fn leaf(tree: &UseTree, so_far: &Names, wanted: &str) -> Option<Names> {
     let with = |name: &syn::Ident| [so_far.clone(), vec![name.to_string()]].concat();
     match tree {
-        UseTree::Path(path) => leaf(&path.tree, with(&path.ident), wanted),
-        UseTree::Group(group) => {
-            group.items.iter().find_map(|tree| leaf(tree, so_far.clone(), wanted))
-        }
+        UseTree::Path(path) => leaf(&path.tree, &with(&path.ident), wanted),
+        UseTree::Group(group) => group.items.iter().find_map(|tree| leaf(tree, so_far, wanted)),
         UseTree::Name(name) => (name.ident == wanted).then(|| with(&name.ident)),
         UseTree::Rename(rename) => (rename.rename == wanted).then(|| with(&rename.ident)),
         UseTree::Glob(_) => None,

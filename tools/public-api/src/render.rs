@@ -223,5 +223,5 @@ fn compact(tokens: &str) -> String {
     ] {
         text = text.replace(from, to);
     }
-    text.replace("->", "->").replace("- >", "->")
+    text.replace("- >", "->")
 }

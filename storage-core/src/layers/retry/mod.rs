@@ -162,7 +162,7 @@ impl Driver for Retry {
         loop {
             match self.inner.copy(from, to, options).await {
                 Err(error) if options.mode == CopyMode::Overwrite || has_no_effect(&error) => {
-                    attempts.after(error).await?
+                    attempts.after(error).await?;
                 }
                 result => return result,
             }

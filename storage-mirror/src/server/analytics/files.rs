@@ -66,7 +66,7 @@ impl Files {
             match serde_json::from_slice(&line) {
                 Ok(row) => each(row).map_err(Error::from)?,
                 Err(error) => {
-                    tracing::warn!(%day, %error, "a line of the analytics cannot be read, and is left out")
+                    tracing::warn!(%day, %error, "a line of the analytics cannot be read, and is left out");
                 }
             }
         }
