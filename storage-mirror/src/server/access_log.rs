@@ -186,8 +186,8 @@ impl Target {
     }
 }
 
-/// Opens the file for appending. Users outside the file's group cannot read a new file,
-/// because it contains the addresses of clients.
+/// Opens the file for appending. Users outside the file's group cannot read a new file, because it
+/// contains the addresses of clients.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]

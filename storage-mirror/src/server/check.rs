@@ -27,8 +27,8 @@ const PROBE_KEY: &str = ".anystorage-mirror-check/there-is-no-such-object";
 ///
 /// # Errors
 /// Fails with `InvalidConfig` and the name of the option if an option is invalid, if a file cannot
-/// be created or written, or if an address cannot be used. Fails with `Timeout` if origin
-/// does not respond within 30 seconds, and with the error of origin if it fails.
+/// be created or written, or if an address cannot be used. Fails with `Timeout` if origin does not
+/// respond within 30 seconds, and with the error of origin if it fails.
 pub fn check(config: MirrorConfig, origin: &Storage) -> Result<()> {
     let config = config.validated()?;
     check_directory(&config.cache_dir)

@@ -25,8 +25,8 @@ use super::metrics::RequestCounters;
 use super::record::{OK, Outcome, PARTIAL_CONTENT, Record};
 use crate::engine::Counter;
 
-/// The status of a request whose client left before there was a response, as nginx logs it.
-const CLIENT_LEFT: u16 = 499;
+/// The logged status of a request whose client disconnected before the response, as in nginx.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The destinations of records. A reload of the configuration keeps them.
 pub(crate) struct Records {
@@ -38,7 +38,7 @@ pub(crate) struct Records {
     responses: [Counter; Outcome::ALL.len()],
     sent: [Counter; Outcome::ALL.len()],
     log: RwLock<Option<AccessLog>>,
-    /// Whether there is a log. Requests take the lock only then.
+    /// Whether a log is open. Requests lock `log` only then.
     is_logging: AtomicBool,
     lost: Arc<Counter>,
 }
@@ -107,7 +107,7 @@ impl Records {
         let record = Record {
             object: None,
             client: self.clients.hash_one((address, agent)),
-            status: CLIENT_LEFT,
+            status: CLIENT_CLOSED_REQUEST,
             bytes: 0,
             is_complete: false,
             is_from_start: false,

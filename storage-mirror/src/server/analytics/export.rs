@@ -68,7 +68,7 @@ impl FromStr for ExportFormat {
 /// download. Crawlers count like all clients; use the access log to exclude them.
 ///
 /// # Errors
-/// Fails with `NotFound` if the directory contains no analytics, and with the error of the
+/// Fails with `NotFound` if `cache_dir` has no directory `analytics`, and with the error of the
 /// operating system if reading or writing fails. Rows that were written before the error stay.
 ///
 /// ```
