@@ -29,7 +29,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 def run(command, directory, target=None):
     environment = {name: value for name, value in os.environ.items() if name != "RUSTC_WRAPPER"}
-    environment |= {"CARGO_TERM_COLOR": "never", "CARGO_INCREMENTAL": "1"}
+    # A published crate is never built incrementally, so its path here is not either.
+    environment |= {"CARGO_TERM_COLOR": "never", "CARGO_INCREMENTAL": "0"}
     if target:
         environment["CARGO_TARGET_DIR"] = str(target)
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)

@@ -100,6 +100,10 @@
 //! | `checksums` (default) | computing and verifying checksums |
 //! | `metrics` (default) | counters and histograms of all calls, through the crate `metrics` |
 //! | `sniff` (default) | guessing a content type from the first bytes of an object |
+//! | `dates` (default) | times with an offset from UTC in configuration, and `strftime` directives in keys |
+//! | `toml` (default) | configuration files and `STORAGE_CONFIG` |
+//! | `tls-aws-lc` (default) | `https` for `s3`, `http` and `http-cache`, with rustls and AWS-LC |
+//! | `tls-ring` | the same with ring, which builds faster; AWS-LC is used if both are on |
 //!
 //! The crate `storage-core` documents the contract that every driver fulfils. This crate re-exports
 //! all of its types.

@@ -218,14 +218,9 @@ fn tables_of_file(path: &Path) -> Result<Sources> {
 fn tables(text: &str, file: Option<&str>) -> Result<Sources> {
     let mut document = toml_text::parse(text)?;
     match document.remove("storages") {
-        Some(toml::Value::Table(storages)) => Ok(storages
+        Some(Value::Table(storages)) => Ok(storages
             .into_iter()
-            .map(|(name, table)| {
-                (
-                    name,
-                    Source::Table { file: file.map(str::to_owned), table: toml_text::value(table) },
-                )
-            })
+            .map(|(name, table)| (name, Source::Table { file: file.map(str::to_owned), table }))
             .collect()),
         Some(_) => Err(Error::config("storages: expected tables, as in [storages.default]")),
         // This is usually a misspelled header. An empty table [storages] means no storages.

@@ -44,10 +44,7 @@ impl Loader {
     /// `InvalidConfig` with the name of the option and without its value, and the errors of the
     /// driver of origin.
     pub fn mirror_str(&self, text: &str) -> Result<MirrorSetup> {
-        let mut document = match toml_text::value(toml::Value::Table(toml_text::parse(text)?)) {
-            Value::Table(options) => options,
-            _ => Options::new(),
-        };
+        let mut document = toml_text::parse(text)?;
         let storages = document.remove("storages");
         let Some(origin) = document.remove("origin") else {
             return Err(Error::config(

@@ -1,18 +1,31 @@
 //! Parses TOML into [`Value`]s, with errors that contain the line and never a value.
 
-use storage_core::config::{Options, Value};
+use storage_core::config::Options;
+#[cfg(feature = "toml")]
+use storage_core::config::Value;
 use storage_core::{Error, Result};
 
 /// Parses a TOML document.
 ///
 /// # Errors
 /// `InvalidConfig` with line, column and mistake.
-pub(crate) fn parse(text: &str) -> Result<toml::Table> {
-    toml::from_str(text).map_err(|error| syntax_error(text, &error))
+#[cfg(feature = "toml")]
+pub(crate) fn parse(text: &str) -> Result<Options> {
+    let document: toml::Table = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
+    Ok(options(document))
+}
+
+/// Fails, because the program is built without TOML.
+#[cfg(not(feature = "toml"))]
+pub(crate) fn parse(_text: &str) -> Result<Options> {
+    Err(Error::config(
+        "this program is built without TOML: enable the feature \"toml\" of anystorage",
+    ))
 }
 
 /// Returns an error without the full message of the parser and without its error as the source,
 /// because both quote the line, which may contain a secret.
+#[cfg(feature = "toml")]
 fn syntax_error(text: &str, error: &toml::de::Error) -> Error {
     let start = error.span().map_or(0, |span| span.start);
     let before = text.get(..start).unwrap_or(text);
@@ -27,8 +40,18 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> Error {
     Error::config(format!("line {line}, column {column}: {reason}"))
 }
 
+#[cfg(feature = "toml")]
+fn options(table: toml::Table) -> Options {
+    let mut options = Options::new();
+    for (name, item) in table {
+        options.insert(name, value(item));
+    }
+    options
+}
+
 /// Converts a value of TOML to a value of a configuration.
-pub(crate) fn value(item: toml::Value) -> Value {
+#[cfg(feature = "toml")]
+fn value(item: toml::Value) -> Value {
     match item {
         toml::Value::String(text) => Value::String(text),
         toml::Value::Integer(number) => Value::Integer(number),
@@ -37,17 +60,11 @@ pub(crate) fn value(item: toml::Value) -> Value {
         // Options accept a time as text.
         toml::Value::Datetime(time) => Value::String(time.to_string()),
         toml::Value::Array(items) => Value::Array(items.into_iter().map(value).collect()),
-        toml::Value::Table(table) => {
-            let mut options = Options::new();
-            for (name, item) in table {
-                options.insert(name, value(item));
-            }
-            Value::Table(options)
-        }
+        toml::Value::Table(table) => Value::Table(options(table)),
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "toml"))]
 mod tests {
     use super::*;
 
@@ -89,6 +106,6 @@ mod tests {
     #[test]
     fn a_date_is_read_as_text() {
         let mut table = parse("expires = 2026-12-01T00:00:00Z").unwrap();
-        assert_eq!(value(table.remove("expires").unwrap()), Value::from("2026-12-01T00:00:00Z"));
+        assert_eq!(table.remove("expires"), Some(Value::from("2026-12-01T00:00:00Z")));
     }
 }

@@ -3,10 +3,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use jiff::Timestamp;
-use jiff::fmt::strtime;
-
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::key::{Key, MAX_KEY_BYTES};
 use crate::text::{is_invisible, is_visible_mark};
 
@@ -49,12 +46,24 @@ pub fn unique(directory: &str, file_name: &str) -> Result<Key> {
 /// # Errors
 /// `InvalidInput` for an unknown directive; a plain percent sign is written `%%`.
 pub fn dated(template: &str, time: SystemTime) -> Result<String> {
-    let bad = |cause| {
+    formatted(template, time).map_err(|cause| {
         Error::new(ErrorKind::InvalidInput, format!("{template:?} is not a date template"))
             .with_source(cause)
-    };
-    let time = Timestamp::try_from(time).map_err(bad)?;
-    strtime::format(template, time).map_err(bad)
+    })
+}
+
+#[cfg(feature = "dates")]
+fn formatted(template: &str, time: SystemTime) -> std::result::Result<String, BoxError> {
+    Ok(jiff::fmt::strtime::format(template, jiff::Timestamp::try_from(time)?)?)
+}
+
+/// Returns a template without directives, and fails for others.
+#[cfg(not(feature = "dates"))]
+fn formatted(template: &str, _time: SystemTime) -> std::result::Result<String, BoxError> {
+    if template.contains('%') {
+        return Err("this program is built without dates: enable the feature \"dates\"".into());
+    }
+    Ok(template.to_owned())
 }
 
 /// Converts an untrusted file name to one safe segment of a key.

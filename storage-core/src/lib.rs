@@ -76,6 +76,7 @@ pub mod prelude;
 mod range;
 mod registry;
 mod response;
+mod rfc3339;
 mod save;
 pub mod signed_url;
 mod storage;

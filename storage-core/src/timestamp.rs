@@ -2,9 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
-
 use crate::error::{Error, ErrorKind, Result};
+use crate::rfc3339;
 
 /// The last second before 9999-12-30T22:00:00Z. HTTP can write a day more (a year has four digits:
 /// RFC 9110, section 5.6.7), but not every offset from UTC could.
@@ -25,14 +24,13 @@ pub fn parse_time(text: &str) -> Result<SystemTime> {
     if let Ok(time) = httpdate::parse_http_date(text) {
         return Ok(time);
     }
-    let timestamp: Timestamp = text.parse().map_err(|cause: jiff::Error| {
+    rfc3339::parse(text).map_err(|cause| {
         Error::new(
             ErrorKind::InvalidInput,
             format!("{text:?} is neither an HTTP date nor an RFC 3339 time"),
         )
         .with_source(cause)
-    })?;
-    Ok(SystemTime::from(timestamp))
+    })
 }
 
 /// Formats a time as RFC 3339 in UTC, with as many fractional digits as it has.
@@ -42,11 +40,8 @@ pub fn parse_time(text: &str) -> Result<SystemTime> {
 /// ```
 #[must_use]
 pub fn format_time(time: SystemTime) -> String {
-    match Timestamp::try_from(time) {
-        Ok(timestamp) => timestamp.to_string(),
-        // Outside the years -9999..=9999, which no file system or server uses.
-        Err(_) => "out of range".to_owned(),
-    }
+    // No file system and no server uses years outside of -9999..=9999.
+    rfc3339::format(time).unwrap_or_else(|_| "out of range".to_owned())
 }
 
 /// Returns the start of the second that a time lies in, also before 1970: a time as HTTP and many
@@ -108,8 +103,8 @@ pub(crate) mod option {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         match time {
-            Some(time) => match jiff::Timestamp::try_from(super::storable(*time)) {
-                Ok(timestamp) => serializer.serialize_some(&timestamp.to_string()),
+            Some(time) => match crate::rfc3339::format(super::storable(*time)) {
+                Ok(text) => serializer.serialize_some(&text),
                 // A text that cannot be parsed again is not written.
                 Err(error) => Err(serde::ser::Error::custom(error)),
             },

@@ -1,5 +1,5 @@
-//! A future that is dropped, at whatever point, has happened completely or not at all, and leaves
-//! nothing behind.
+//! A write whose future is dropped at any point happens completely or not at all, and leaves no
+//! debris.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -17,7 +17,7 @@ use storage_fs::MetadataStore;
 const KEY: &str = "d/k";
 const LEN: usize = 3_500_000;
 
-/// Which version a save leaves, by its body and its metadata together.
+/// Returns the version of the object, from its body and its metadata.
 async fn version(storage: &Storage) -> Option<u8> {
     let object = match storage.open(KEY).await {
         Ok(object) => object,
@@ -55,9 +55,9 @@ async fn write(way: Way, storage: &Storage, source: Payload) -> Result<()> {
     save.user_metadata("version", "2").await.map(drop)
 }
 
-/// Dropped after every number of polls, with the blocking work under way done or not yet begun.
+/// Drops the future after each number of polls, with its blocking work done or not yet begun.
 #[test]
-fn a_write_dropped_at_any_point_has_happened_or_not() {
+fn a_write_that_is_dropped_at_any_point_happens_completely_or_not_at_all() {
     let scratch = Scratch::new();
     let source = scratch.path().join("source");
     fs::write(&source, pattern(2, LEN)).unwrap();
@@ -99,7 +99,7 @@ fn a_write_dropped_at_any_point_has_happened_or_not() {
                             after += 1;
                         }
                     }
-                    // What was given up before it began must not happen behind the caller's back.
+                    // Work that had not begun when the caller gave up must not happen.
                     assert!(there == old || let_work, "{way:?} after {times} polls");
                     storage.delete(KEY).await.unwrap();
                     assert_eq!(names(&storage, "").await.unwrap(), ["source"]);
@@ -114,7 +114,7 @@ fn a_write_dropped_at_any_point_has_happened_or_not() {
     });
 }
 
-/// However long it waits for its source, nothing of it shows, and dropped it leaves nothing.
+/// An upload that waits for its source is invisible, and leaves nothing when it is dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_upload_shows_nothing_until_its_end() {
     let scratch = Scratch::new();
@@ -132,7 +132,7 @@ async fn a_stalled_upload_shows_nothing_until_its_end() {
     upload.abort();
     assert!(upload.await.unwrap_err().is_cancelled());
     drop(feed);
-    // What was being written is finished, and dropped, on the blocking pool.
+    // The blocking pool finishes the write and then drops it.
     let deadline = Instant::now() + Duration::from_secs(20);
     while !scratch.staged().is_empty() {
         assert!(Instant::now() < deadline, "{:?}", scratch.staged());

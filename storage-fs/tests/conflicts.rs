@@ -1,5 +1,4 @@
-//! Keys that stand in each other's way, and callers that race each other: tasks, drivers and
-//! processes on one root.
+//! Keys that exclude each other, and races between tasks, drivers and processes on one root.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -23,8 +22,7 @@ fn storage_on(root: &Path, store: MetadataStore) -> Storage {
     Storage::new(Fs::builder(root).durable(false).metadata(store).build().unwrap())
 }
 
-/// Tries every way to put an object in a place that cannot have one, and looks that nothing has
-/// changed.
+/// Tries each way to save a key that conflicts with an object, and asserts that nothing changed.
 async fn assert_no_place(scratch: &Scratch, store: MetadataStore, key: &str) {
     let storage = storage_on(&scratch.root(), store);
     storage.save("source", "source").await.unwrap();
@@ -51,7 +49,7 @@ async fn assert_no_place(scratch: &Scratch, store: MetadataStore, key: &str) {
 }
 
 #[tokio::test]
-async fn below_an_object_there_is_no_place_for_another() {
+async fn a_save_below_an_object_is_a_conflict() {
     for store in STORES {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
@@ -67,7 +65,7 @@ async fn below_an_object_there_is_no_place_for_another() {
 }
 
 #[tokio::test]
-async fn above_an_object_there_is_no_place_for_another() {
+async fn a_save_above_an_object_is_a_conflict() {
     for store in STORES {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
@@ -83,7 +81,7 @@ async fn above_an_object_there_is_no_place_for_another() {
 }
 
 #[tokio::test]
-async fn when_what_is_in_the_way_is_deleted_there_is_place() {
+async fn a_save_succeeds_after_the_conflicting_object_is_deleted() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     storage.save("a/b/c", "1").await.unwrap();
@@ -95,7 +93,7 @@ async fn when_what_is_in_the_way_is_deleted_there_is_place() {
 }
 
 #[tokio::test]
-async fn an_empty_directory_is_in_nobodys_way() {
+async fn an_empty_directory_is_replaced_by_an_object() {
     for store in STORES {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
@@ -111,7 +109,7 @@ async fn an_empty_directory_is_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn a_save_that_fails_on_its_way_leaves_no_directory() {
+async fn a_failed_save_leaves_no_new_directory() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     let (feed, payload) = common::payloads::fed();
@@ -129,9 +127,9 @@ async fn a_save_that_fails_on_its_way_leaves_no_directory() {
     assert!(scratch.staged().is_empty());
 }
 
-/// One of the two is there in the end, whole, and whoever lost was told so.
+/// Exactly one of the two exists in the end, and the other save failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_an_object_and_one_below_it_saved_at_once_one_is_told_of_the_conflict() {
+async fn of_concurrent_saves_of_an_object_and_one_below_it_one_fails_with_conflict() {
     for store in STORES {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
@@ -162,15 +160,14 @@ async fn of_an_object_and_one_below_it_saved_at_once_one_is_told_of_the_conflict
     }
 }
 
-/// Tasks that save and delete in one directory, which is empty again and again: none fails, nobody
-/// loses an object.
+/// Tasks save and delete in one directory, which is often empty. No save fails or loses its object.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn pruning_never_fails_a_save_nor_takes_its_object() {
+async fn removing_empty_directories_never_fails_a_save_or_loses_an_object() {
     for store in STORES {
         let scratch = Scratch::new();
         let tasks: Vec<_> = (0..6)
             .map(|task| {
-                // Some share a driver, some have their own, as processes do.
+                // Some tasks share a driver; others have their own, as processes do.
                 let storage = storage_on(&scratch.root(), store);
                 tokio::spawn(async move {
                     let key = format!("d/e/f/{task}");
@@ -200,7 +197,7 @@ async fn pruning_never_fails_a_save_nor_takes_its_object() {
     }
 }
 
-/// A delete must not take the metadata of the object that was saved right after.
+/// A delete must not remove the metadata of an object that is saved right after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_delete_that_races_a_save_leaves_the_new_object_its_metadata() {
     for store in STORES {
@@ -257,9 +254,9 @@ async fn assert_belongs_together(storage: &Storage) {
     }
 }
 
-/// Commands come and go, each with a driver of its own that tidies up when it ends.
+/// Each command has its own driver, which cleans up when it ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn drivers_that_come_and_go_do_not_fail_each_other() {
+async fn drivers_that_open_and_close_on_one_root_do_not_fail_each_other() {
     for store in STORES {
         let scratch = Scratch::new();
         let root = scratch.root();
@@ -293,9 +290,9 @@ const RACES: usize = 20;
 const PROCESSES: usize = 4;
 const TASKS: usize = 8;
 
-/// Of 32 racers in four processes.
+/// 32 tasks in four processes.
 #[test]
-fn of_racing_processes_exactly_one_creates_each_object() {
+fn exactly_one_of_racing_processes_creates_each_object() {
     for job in ["create new", "create new in sidecars"] {
         let scratch = Scratch::new();
         let racers =
@@ -333,12 +330,12 @@ fn create_new(root: &Path, store: MetadataStore) {
                             .create_new()
                             .await
                         {
-                            Ok(_) => jobs::tell(&format!("{key} {body}")),
+                            Ok(_) => jobs::report(&format!("{key} {body}")),
                             Err(error) => {
                                 assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}")
                             }
                         }
-                        // Whoever has won, the object is there, with what belongs to it.
+                        // The object exists with its metadata, whichever task created it.
                         let object = storage.open(&key).await.unwrap();
                         let by = object.meta().metadata.user_metadata["by"].clone();
                         assert_eq!(object.text().await.unwrap(), by);
@@ -427,7 +424,7 @@ fn child() {
     ]);
 }
 
-/// Changing the metadata alone must not bring back bytes that were replaced in the meantime.
+/// Changing only the metadata must not restore bytes that were replaced in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_copy_onto_itself_never_undoes_a_save() {
     for store in STORES {

@@ -1,5 +1,4 @@
-//! The conformance suite on the driver, in each of its ways to keep metadata, and behind a prefix
-//! with links.
+//! The conformance suite on the driver with each metadata store, and behind a prefix with links.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -17,7 +16,7 @@ use storage_testkit::{Harness, Outcome, Requirement};
 
 const PREFIX: &str = "some/prefix";
 
-/// Makes storages on scratch directories, which live as long as the harness.
+/// Creates storages on scratch directories, which live as long as the harness.
 struct OnFiles {
     set_up: fn(FsBuilder) -> FsBuilder,
     make: fn() -> Scratch,
@@ -38,7 +37,7 @@ impl OnFiles {
         }
     }
 
-    /// Where it takes a fraction of the time.
+    /// On a file system in memory, which takes a fraction of the time.
     fn in_memory(set_up: fn(FsBuilder) -> FsBuilder) -> Self {
         let mut harness = Self::on_disk(set_up);
         harness.make = Scratch::in_memory;
@@ -80,7 +79,7 @@ impl Harness for OnFiles {
         true
     }
 
-    /// A root that may not be searched. For root, no such thing can be made out of permissions.
+    /// Returns a storage whose root may not be searched. Permissions do not bind the superuser.
     async fn broken_backend(&self) -> Option<Storage> {
         use std::os::unix::fs::PermissionsExt;
         if common::is_root() {
@@ -120,9 +119,9 @@ impl Drop for OnFiles {
     }
 }
 
-/// As root these cases are skipped in the suite.
+/// The suite skips these cases if it runs as the superuser.
 #[test]
-fn cases_of_directories_that_cannot_be_read_hold_where_permissions_do() {
+fn the_cases_with_unreadable_directories_pass_for_a_user_without_privileges() {
     common::as_nobody(|| {
         let cases = storage_testkit::cases()
             .iter()
@@ -150,26 +149,26 @@ storage_testkit::conformance!(
 );
 storage_testkit::conformance!(below_a_prefix, OnFiles::below(PREFIX));
 
-/// Runs some themes of the suite once more, in a process in which a system call is missing.
+/// Runs some themes of the suite again, in a process without a system call.
 fn once_more(strace: Option<&[&str]>, themes: &[&str]) {
     let Some(strace) = strace else { return common::skip("strace cannot run a program here") };
     let mut command = std::process::Command::new(strace[0]);
     command.args(&strace[1..]).arg(std::env::current_exe().unwrap());
     command.args(themes.iter().map(|theme| format!("not_durable::{theme}::")));
     let output = command.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}");
+    let output_text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output_text}");
     for theme in themes {
         assert!(
-            told.contains(&format!("test not_durable::{theme}::")),
-            "no case of {theme}:\n{told}"
+            output_text.contains(&format!("test not_durable::{theme}::")),
+            "no case of {theme}:\n{output_text}"
         );
     }
 }
 
 /// As on file systems without `O_TMPFILE`.
 #[test]
-fn writing_where_every_staged_file_has_a_name() {
+fn the_suite_passes_without_unnamed_files() {
     let themes = [
         "save",
         "create_new",
@@ -183,9 +182,9 @@ fn writing_where_every_staged_file_has_a_name() {
     once_more(common::trace::without_unnamed_files(), &themes);
 }
 
-/// As on old kernels, and in containers that do not let the call through.
+/// As on old kernels, and in containers that block the call.
 #[test]
-fn reading_and_writing_without_openat2() {
+fn the_suite_passes_without_openat2() {
     let themes = ["save", "open", "range", "stat_exists", "delete", "keys", "copy", "metadata"];
     once_more(common::trace::without_openat2(), &themes);
 }

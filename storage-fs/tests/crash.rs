@@ -1,6 +1,6 @@
-//! Processes killed at any instant (SIGKILL) leave whole objects, no acknowledged one is lost, and
-//! what they leave behind is in the staging directory, from where it is swept without touching
-//! living uploads.
+//! Processes that are killed at any instant (SIGKILL) leave whole objects and lose no acknowledged
+//! one. Their debris is in the staging directory, and a sweep removes it without touching uploads
+//! in progress.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -20,7 +20,7 @@ use storage_fs::{Fs, MetadataStore};
 const SMALL: usize = 3_000;
 const LARGE: usize = 3_000_000;
 
-/// The bytes of a version of a key: another version, or another key, has others at every position.
+/// Returns the bytes of a version of a key. They differ from those of any other at every position.
 fn body(key: &str, version: u64, len: usize) -> Vec<u8> {
     let head = format!("{key} version {version}\n");
     let seed = version + key.bytes().map(u64::from).sum::<u64>();
@@ -31,8 +31,7 @@ fn storage_on(root: &Path, store: MetadataStore, durable: bool) -> Storage {
     Storage::new(Fs::builder(root).metadata(store).durable(durable).build().unwrap())
 }
 
-/// Writes until it is killed. Tells of every version before it is begun and after it is
-/// acknowledged.
+/// Writes until it is killed. Reports each version before it begins and after it is acknowledged.
 fn write_for_ever(root: &Path, store: MetadataStore, durable: bool) {
     let storage = storage_on(root, store, durable);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
@@ -67,7 +66,7 @@ async fn save(
 async fn overwrite(storage: Storage, key: &'static str, len: usize, first: u64) {
     for version in first.. {
         save(&storage, key, version, len, |save| save).await;
-        jobs::tell(&format!("saved {key} {version}"));
+        jobs::report(&format!("saved {key} {version}"));
     }
 }
 
@@ -75,37 +74,37 @@ async fn create(storage: Storage, first: u64) {
     for version in first.. {
         let key = format!("new/{version}/object");
         save(&storage, &key, version, SMALL, storage_core::Save::create_new).await;
-        jobs::tell(&format!("saved {key} {version}"));
+        jobs::report(&format!("saved {key} {version}"));
     }
 }
 
 async fn copy(storage: Storage, first: u64) {
     for version in first.. {
-        // The copy's body is that of its source.
+        // A copy has the body of its source.
         save(&storage, "source", version, SMALL, |save| save).await;
         storage.copy("source", "copies/copy").await.unwrap();
-        jobs::tell(&format!("saved copies/copy {version}"));
+        jobs::report(&format!("saved copies/copy {version}"));
     }
 }
 
 async fn come_and_go(storage: Storage, first: u64) {
     for version in first.. {
         save(&storage, "comes/and/goes", version, SMALL, |save| save).await;
-        jobs::tell(&format!("saved comes/and/goes {version}"));
-        jobs::tell("deleting comes/and/goes");
+        jobs::report(&format!("saved comes/and/goes {version}"));
+        jobs::report("deleting comes/and/goes");
         storage.delete("comes/and/goes").await.unwrap();
     }
 }
 
-/// What must be there, by what was told.
+/// The objects that must exist, according to the reports.
 #[derive(Default)]
-struct Told {
+struct Reports {
     versions: HashMap<String, u64>,
     deleting: HashSet<String>,
     count: usize,
 }
 
-impl Told {
+impl Reports {
     fn take(&mut self, line: &str) {
         self.count += 1;
         let words: Vec<_> = line.split(' ').collect();
@@ -140,7 +139,7 @@ impl Told {
     }
 }
 
-/// Every object is whole and has its own metadata, whether it was acknowledged or not.
+/// Asserts that each object is whole and has its own metadata, acknowledged or not.
 async fn assert_whole(storage: &Storage) {
     for key in names(storage, "").await.unwrap() {
         let object = storage.open(key.as_str()).await.unwrap();
@@ -168,44 +167,44 @@ fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills
     let scratch = Scratch::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let is_named = !wrapper.is_empty() || !common::has_unnamed_files(&scratch.root());
-    let (mut told, mut debris, mut seed) = (Told::default(), 0, 0x2545_f491_4f6c_dd1d_u64);
+    let (mut reports, mut debris, mut seed) = (Reports::default(), 0, 0x2545_f491_4f6c_dd1d_u64);
     for kill in 0..kills {
         let mut command = jobs::job_under(wrapper, job, &scratch.root());
-        command.env("FIRST_VERSION", (told.latest() + 1000).to_string());
+        command.env("FIRST_VERSION", (reports.latest() + 1000).to_string());
         let mut running = Running::start(command);
-        // From the first sign of life on, a random number of answers and a random moment.
+        // After a random number of reports and a random delay.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         for _ in 0..(seed >> 33) % 20 + 1 {
-            told.take(&running.next().expect("it runs until it is killed"));
+            reports.take(&running.next().expect("it runs until it is killed"));
         }
         spin(Duration::from_micros((seed >> 40) % 4_000));
-        running.kill().iter().for_each(|line| told.take(line));
+        running.kill().iter().for_each(|line| reports.take(line));
         debris += scratch.staged().len();
 
         let storage = storage_on(&scratch.root(), store, false);
         runtime.block_on(async {
-            told.assert_kept(&storage).await;
+            reports.assert_kept(&storage).await;
             assert_whole(&storage).await;
         });
         assert_only_objects_and_staging(&scratch, store);
         if kill % 10 == 9 {
-            // In another process: the staged file of a living upload shall be one as those of the
-            // dead.
+            // In another process, so that the upload in progress has a staged file of the same
+            // kind.
             let mut command = jobs::job_under(wrapper, "sweep", &scratch.root());
             command.env("STAGED", scratch.staged().len().to_string());
             command.env("STAGED_BY_A_LIVING", usize::from(is_named).to_string());
             assert_eq!(jobs::finish(command), ["swept"]);
             assert!(scratch.staged().is_empty());
         }
-        // What was created stays out of the way of the next round.
+        // The next round uses other keys.
         runtime.block_on(async {
             for key in names(&storage, "new/").await.unwrap() {
                 storage.delete(key.as_str()).await.unwrap();
-                told.versions.remove(&key);
+                reports.versions.remove(&key);
             }
         });
     }
-    assert!(told.count > kills, "nothing was written");
+    assert!(reports.count > kills, "nothing was written");
     assert!(debris > 0 || !is_named, "no kill hit a save, so that nothing is proved");
 }
 
@@ -233,8 +232,7 @@ fn assert_only_objects_and_staging(scratch: &Scratch, store: MetadataStore) {
     }
 }
 
-/// With an upload under way in this process: the debris of the dead goes, the upload stays and
-/// succeeds.
+/// Sweeps while this process uploads: the debris is removed, and the upload succeeds.
 fn sweep_beside_a_living_upload(root: &Path) {
     let number = |name| std::env::var(name).unwrap().parse::<usize>().unwrap();
     let (dead, living) = (number("STAGED"), number("STAGED_BY_A_LIVING"));
@@ -259,26 +257,26 @@ fn sweep_beside_a_living_upload(root: &Path) {
         storage.delete("upload").await.unwrap();
         assert_eq!(staged(), 0);
     });
-    jobs::tell("swept");
+    jobs::report("swept");
 }
 
 #[test]
-fn a_killed_process_leaves_whole_objects_and_none_that_it_acknowledged_is_lost() {
+fn a_killed_process_leaves_whole_objects_and_loses_no_acknowledged_one() {
     kill_again_and_again(&[], "write", MetadataStore::Auto, 20);
 }
 
 #[test]
-fn the_same_with_syncing() {
+fn a_killed_process_loses_no_acknowledged_object_of_a_durable_driver() {
     kill_again_and_again(&[], "write durably", MetadataStore::Auto, 10);
 }
 
 #[test]
-fn the_same_with_sidecars() {
+fn a_killed_process_loses_no_acknowledged_object_with_sidecars() {
     kill_again_and_again(&[], "write with sidecars", MetadataStore::Sidecar, 20);
 }
 
 #[test]
-fn the_same_where_every_staged_file_has_a_name() {
+fn a_killed_process_loses_no_acknowledged_object_without_unnamed_files() {
     let Some(strace) = trace::without_unnamed_files() else {
         return skip("strace cannot run a program here");
     };
@@ -297,10 +295,10 @@ fn child() {
 }
 
 #[tokio::test]
-async fn a_sweep_takes_files_only_and_only_ours() {
+async fn a_sweep_removes_only_regular_files_of_the_staging_directory() {
     let scratch = Scratch::new();
     scratch.put(".anystorage/staging/debris", "left");
-    scratch.put(".anystorage/staging/directory/file", "somebody's");
+    scratch.put(".anystorage/staging/directory/file", "another program's");
     std::os::unix::fs::symlink("nowhere", scratch.file(".anystorage/staging/link")).unwrap();
     common::fifo(&scratch.file(".anystorage/staging/fifo"));
     scratch.put("object", "1");
@@ -312,7 +310,7 @@ async fn a_sweep_takes_files_only_and_only_ours() {
 }
 
 #[tokio::test]
-async fn a_sweep_of_a_root_that_was_never_written_to_finds_nothing() {
+async fn a_sweep_of_an_unused_root_removes_nothing() {
     let scratch = Scratch::new();
     assert_eq!(scratch.builder().build().unwrap().sweep(Duration::ZERO).await.unwrap(), 0);
     assert!(scratch.tree().is_empty());

@@ -1,6 +1,5 @@
-//! Nothing leads out of the root: symlinks planted in the tree, directories swapped for symlinks
-//! while we work, and files that are no files. What must not be touched is a canary directory of
-//! the test's own.
+//! No path leads out of the root: not through symlinks in the tree, directories that are swapped
+//! for symlinks, or special files. A canary directory of the test must stay untouched.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -20,8 +19,7 @@ use storage_fs::MetadataStore;
 
 const SECRET: &[u8] = b"this is outside of the root";
 
-/// A directory beside the root, with what an attacker would like to reach. Times long ago tell
-/// whether it was read.
+/// A directory beside the root that no key may reach. Old access times show whether it was read.
 struct Canary {
     path: PathBuf,
     before: Vec<(String, Vec<u8>)>,
@@ -47,7 +45,7 @@ impl Canary {
         canary
     }
 
-    /// Sets all times of access back.
+    /// Sets all access times back.
     fn age(&self) {
         for path in self.all() {
             let long_ago = Timespec { tv_sec: 1_000_000, tv_nsec: 0 };
@@ -76,7 +74,7 @@ impl Canary {
     }
 }
 
-/// Names and contents of a tree.
+/// Returns the names and contents of a tree.
 fn contents(root: &Path) -> Vec<(String, Vec<u8>)> {
     let read = |path: String| {
         let bytes =
@@ -86,8 +84,7 @@ fn contents(root: &Path) -> Vec<(String, Vec<u8>)> {
     common::tree(root).into_iter().map(read).collect()
 }
 
-/// Tries everything on a key that leads out, or would if links were followed. `is_place` if the
-/// link is the key's own last segment, else a segment on the way.
+/// Tries each verb on a key that would lead out of the root if symlinks were followed.
 async fn assert_leads_nowhere(storage: &Storage, key: &str) {
     refused(storage.open(key).await, ErrorKind::NotFound);
     refused(storage.stat(key).await, ErrorKind::NotFound);
@@ -106,7 +103,7 @@ async fn assert_leads_nowhere(storage: &Storage, key: &str) {
 }
 
 #[tokio::test]
-async fn links_in_the_tree_lead_nowhere() {
+async fn symlinks_in_the_tree_are_not_followed() {
     let scratch = Scratch::new();
     let canary = Canary::beside(&scratch);
     let storage = scratch.storage();
@@ -156,9 +153,9 @@ async fn links_in_the_tree_lead_nowhere() {
     canary.assert_untouched();
 }
 
-/// Where a name is wanted that nobody has, a link has it already.
+/// A symlink already has the name.
 #[tokio::test]
-async fn a_unique_name_goes_around_a_link() {
+async fn unique_name_avoids_a_name_that_a_symlink_has() {
     let scratch = Scratch::new();
     let canary = Canary::beside(&scratch);
     symlink(canary.path.join("file"), scratch.file("photo.png")).unwrap();
@@ -168,7 +165,7 @@ async fn a_unique_name_goes_around_a_link() {
 }
 
 #[tokio::test]
-async fn the_walk_without_openat2_leads_nowhere_either() {
+async fn symlinks_are_not_followed_without_openat2() {
     let scratch = Scratch::new();
     let canary = Canary::beside(&scratch);
     let storage = scratch.storage();
@@ -182,13 +179,13 @@ async fn the_walk_without_openat2_leads_nowhere_either() {
     let Some(strace) = common::trace::without_openat2() else {
         return skip("strace cannot run a program here");
     };
-    let told = jobs::finish(jobs::job_under(strace, "without openat2", &scratch.root()));
-    assert_eq!(told, ["inside", "done"]);
+    let reports = jobs::finish(jobs::job_under(strace, "without openat2", &scratch.root()));
+    assert_eq!(reports, ["inside", "done"]);
     canary.assert_untouched();
 }
 
 fn without_openat2(root: &Path) {
-    // The control: the call is really gone.
+    // Control: the call is really missing.
     let resolve = rustix::fs::ResolveFlags::BENEATH;
     let flags = rustix::fs::OFlags::RDONLY;
     let gone = rustix::fs::openat2(CWD, root, flags, rustix::fs::Mode::empty(), resolve);
@@ -196,7 +193,7 @@ fn without_openat2(root: &Path) {
 
     let storage = Storage::new(storage_fs::Fs::builder(root).durable(false).build().unwrap());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        jobs::tell(&storage.open("inside").await.unwrap().text().await.unwrap());
+        jobs::report(&storage.open("inside").await.unwrap().text().await.unwrap());
         for key in [
             "file",
             "canary",
@@ -214,7 +211,7 @@ fn without_openat2(root: &Path) {
         storage.delete("a/b/c").await.unwrap();
         assert!(!root.join("a").exists());
     });
-    jobs::tell("done");
+    jobs::report("done");
 }
 
 #[test]
@@ -224,7 +221,7 @@ fn child() {
 }
 
 #[tokio::test]
-async fn our_directory_planted_as_a_link_is_not_followed() {
+async fn a_state_directory_planted_as_a_symlink_is_not_followed() {
     for planted in [".anystorage", ".anystorage/locks", ".anystorage/staging", ".anystorage/meta"] {
         for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
             let scratch = Scratch::new();
@@ -237,8 +234,7 @@ async fn our_directory_planted_as_a_link_is_not_followed() {
             let fs = scratch.builder().metadata(store).build().unwrap();
             fs.sweep(Duration::ZERO).await.ok();
             let storage = Storage::new(fs);
-            // Where the link is not in the way, the save may succeed; it never goes through the
-            // link.
+            // A save that does not need the directory may succeed, but never through the symlink.
             for key in ["new", "there", "a/b"] {
                 storage.save(key, "1").await.ok();
                 storage.save(key, "2").create_new().await.ok();
@@ -251,9 +247,9 @@ async fn our_directory_planted_as_a_link_is_not_followed() {
     }
 }
 
-/// The driver tidies up when it ends, and by then the place may have changed.
+/// The driver cleans up when it is dropped, and the path may have changed by then.
 #[tokio::test]
-async fn our_directory_swapped_for_a_link_is_not_tidied_up_behind_it() {
+async fn a_state_directory_swapped_for_a_symlink_is_not_cleaned_up_through_it() {
     let scratch = Scratch::new();
     let canary = Canary::beside(&scratch);
     let storage =
@@ -266,14 +262,13 @@ async fn our_directory_swapped_for_a_link_is_not_tidied_up_behind_it() {
     canary.assert_untouched();
 }
 
-/// A directory is swapped for a link to the canary and back, as fast as it goes, while everything
-/// is tried through it.
+/// A thread swaps a directory for a symlink to the canary and back while each verb uses it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() {
+async fn a_directory_swapped_for_a_symlink_during_operations_is_not_followed() {
     for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
         let scratch = Scratch::new();
         let canary = Canary::beside(&scratch);
-        // What is missing in the canary and is there inside would be seen if it were mixed up.
+        // The inside has a file that the canary lacks, which would show a mix-up.
         scratch.put("swapped/file", "inside");
         scratch.put("swapped/dir/file", "inside");
         symlink(&canary.path, scratch.file("link")).unwrap();
@@ -281,8 +276,7 @@ async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() 
 
         let swapper = Swapper::start(scratch.file("swapped"), scratch.file("link"));
         let (mut went_in, mut kept_out) = (0, 0);
-        // As often as it takes to see both, however the machine shares its time between the two
-        // threads.
+        // Repeat until both states were seen, however the system schedules the two threads.
         for round in 0..100_000 {
             if round >= 400 && swapper.swaps() > 0 && went_in > 0 && kept_out > 0 {
                 break;
@@ -310,7 +304,7 @@ async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() 
         }
         let swaps = swapper.stop();
         canary.assert_untouched();
-        // Else the test has shown nothing.
+        // Otherwise the test proves nothing.
         assert!(
             swaps > 0 && went_in > 0 && kept_out > 0,
             "{swaps} swaps, {went_in} in, {kept_out} out"
@@ -319,7 +313,7 @@ async fn a_directory_swapped_for_a_link_in_the_middle_of_things_leads_nowhere() 
     }
 }
 
-/// A thread that exchanges two names until it is told to stop.
+/// A thread that exchanges two names until it is stopped.
 struct Swapper {
     stop: Arc<AtomicBool>,
     swaps: Arc<AtomicUsize>,
@@ -333,8 +327,7 @@ impl Swapper {
         let (stopped, swapped) = (Arc::clone(&stop), Arc::clone(&swaps));
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                // The driver may have pruned the directory; then there is nothing to exchange until
-                // it is made again.
+                // The driver may have removed the empty directory. Wait until it exists again.
                 if rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).is_ok() {
                     swapped.fetch_add(1, Ordering::Relaxed);
                 }
@@ -355,7 +348,7 @@ impl Swapper {
 }
 
 #[tokio::test]
-async fn a_directory_moved_out_of_the_root_takes_nothing_along() {
+async fn a_save_does_not_follow_a_directory_that_was_moved_out_of_the_root() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     storage.save("a/b/c", "1").await.unwrap();
@@ -367,9 +360,9 @@ async fn a_directory_moved_out_of_the_root_takes_nothing_along() {
     assert_eq!(scratch.plain_tree(), ["a/", "a/b/", "a/b/d"]);
 }
 
-/// Special files are neither opened (a FIFO would wait for ever) nor replaced.
+/// Opening a FIFO would block forever.
 #[tokio::test]
-async fn special_files_are_left_alone() {
+async fn special_files_are_neither_opened_nor_replaced() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     storage.save("inside", "inside").await.unwrap();

@@ -1,5 +1,5 @@
-//! ETags are strong validators, and metadata belongs to the version it was saved with, whatever
-//! other programs do.
+//! ETags are strong validators, and metadata belongs to the version it was saved with, even if
+//! other programs change files.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -23,7 +23,7 @@ async fn etag(storage: &Storage, key: &str) -> ETag {
 }
 
 #[tokio::test]
-async fn ten_thousand_overwrites_of_one_size_have_as_many_etags() {
+async fn ten_thousand_overwrites_of_one_size_have_ten_thousand_etags() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     let mut seen = HashSet::new();
@@ -39,7 +39,7 @@ async fn ten_thousand_overwrites_of_one_size_have_as_many_etags() {
 }
 
 #[tokio::test]
-async fn open_stat_and_save_tell_the_same_etag_for_every_store_and_size() {
+async fn open_stat_and_save_return_the_same_etag_for_every_store_and_size() {
     for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
         let scratch = Scratch::new();
         let storage = scratch.builder().metadata(store).build().map(Storage::new).unwrap();
@@ -51,8 +51,8 @@ async fn open_stat_and_save_tell_the_same_etag_for_every_store_and_size() {
     }
 }
 
-/// Right after our save, so often that many of the changes fall into the same tick of the kernel's
-/// clock.
+/// Changes the file right after the save, so often that many changes fall into the same tick of the
+/// kernel's clock.
 #[tokio::test]
 async fn a_change_in_place_by_another_program_changes_the_etag() {
     for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
@@ -105,7 +105,7 @@ async fn a_file_that_was_changed_in_place_keeps_its_headers() {
 }
 
 #[tokio::test]
-async fn a_file_made_anew_on_the_same_inode_has_nothing_of_the_old_one() {
+async fn a_new_file_on_a_reused_inode_has_no_metadata_of_the_old_one() {
     for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
         let scratch = Scratch::new();
         let storage = scratch.builder().metadata(store).build().map(Storage::new).unwrap();
@@ -142,7 +142,7 @@ async fn deleting_and_saving_again_never_repeats_an_etag() {
     }
 }
 
-/// `touch -r`, `rsync -t`: size and time are as before, the bytes are not.
+/// As `touch -r` and `rsync -t` do: the size and the time are the same, the bytes differ.
 #[tokio::test]
 async fn a_foreign_file_whose_time_was_set_back_has_another_etag() {
     let scratch = Scratch::new();
@@ -157,7 +157,7 @@ async fn a_foreign_file_whose_time_was_set_back_has_another_etag() {
     assert!(!etag(&storage, "k").await.weak_eq(&before));
 }
 
-/// Until the clock that stamps files has moved on.
+/// Waits until the clock of the file system advances.
 fn wait_for_the_next_tick(scratch: &Scratch) {
     let now = || {
         fs::write(scratch.path().join("clock"), "").unwrap();
@@ -177,8 +177,7 @@ async fn a_foreign_file_has_a_weak_etag_while_it_is_young_and_a_strong_one_later
     let storage = scratch.storage();
     let mut young = etag(&storage, "k").await;
     for _ in 0..100 {
-        // Where the machine took longer than the two seconds to look, it is written and looked at
-        // again.
+        // If the machine took longer than two seconds, try again.
         let changed = fs::metadata(scratch.file("k")).unwrap().modified().unwrap();
         if young.is_weak() || changed + Duration::from_secs(2) > SystemTime::now() {
             break;
@@ -233,7 +232,7 @@ async fn a_planted_attribute_that_is_garbage_is_ignored() {
     planted.extend((0..real.len()).map(|len| real[..len].to_vec()));
     planted.push([&[2], &real[1..]].concat());
     planted.push([&real[..], b"more"].concat());
-    // What would split a response's header.
+    // Would split a header of a response.
     planted.push(replaced(&real, b"text/x-real", b"text/\r\nrea:"));
     planted.push(replaced(&real, b"name", b"a: b"));
     planted.push(replaced(&real, b"value", b"v\nlue"));
@@ -250,7 +249,7 @@ async fn a_planted_attribute_that_is_garbage_is_ignored() {
 }
 
 #[tokio::test]
-async fn an_attribute_taken_from_another_object_does_not_bring_its_etag() {
+async fn an_attribute_copied_from_another_object_does_not_copy_its_etag() {
     let scratch = Scratch::new();
     if !common::keeps_attributes(scratch.path()) {
         return skip("this file system keeps no user attributes");
@@ -286,7 +285,7 @@ async fn a_planted_sidecar_that_is_garbage_is_ignored() {
     assert_eq!(storage.stat("k.css").await.unwrap().content_type(), Some("text/x-ours"));
 }
 
-/// A backup that is put back, a tree that is moved to another disk.
+/// As when a backup is restored, or a tree is moved to another disk.
 #[tokio::test]
 async fn metadata_survives_a_copy_of_the_tree_that_keeps_attributes() {
     let scratch = Scratch::new();
@@ -299,18 +298,18 @@ async fn metadata_survives_a_copy_of_the_tree_that_keeps_attributes() {
     fs::create_dir(&copy).unwrap();
     let copied = Storage::new(Fs::builder(&copy).build().unwrap());
 
-    // With times: it is the same version.
+    // With times, it is the same version.
     copy_file(&scratch.file("k"), &copy.join("k"), true, true);
     assert_eq!(copied.stat("k").await.unwrap(), saved);
 
-    // Without times: the headers stay, but it might be another version.
+    // Without times, the headers stay, but it may be another version.
     copy_file(&scratch.file("k"), &copy.join("k"), true, false);
     let found = copied.stat("k").await.unwrap();
     assert_eq!(found.metadata, saved.metadata);
     assert_ne!(found.etag, saved.etag);
     assert!(found.checksums.is_empty());
 
-    // Without attributes: it is a file like any other.
+    // Without attributes, it is a file of another program.
     copy_file(&scratch.file("k"), &copy.join("k"), false, true);
     let found = copied.stat("k").await.unwrap();
     assert!(found.metadata.user_metadata.is_empty() && found.metadata.cache_control.is_none());
@@ -318,7 +317,7 @@ async fn metadata_survives_a_copy_of_the_tree_that_keeps_attributes() {
 }
 
 #[tokio::test]
-async fn sidecars_that_are_copied_along_are_not_taken_for_those_of_other_files() {
+async fn copied_sidecars_do_not_apply_to_other_files() {
     let scratch = Scratch::new();
     let storage =
         scratch.builder().metadata(MetadataStore::Sidecar).build().map(Storage::new).unwrap();
@@ -335,7 +334,7 @@ async fn sidecars_that_are_copied_along_are_not_taken_for_those_of_other_files()
     assert_ne!(found.etag, saved.etag);
 }
 
-/// The store can be chosen anew; what was kept the other way is still found.
+/// After the store was changed, metadata in the other one is still found.
 #[tokio::test]
 async fn attributes_are_found_whatever_store_is_configured() {
     let scratch = Scratch::new();

@@ -1,8 +1,8 @@
-//! When the system says no: full disks, read-only mounts, denied access, exhausted limits, missing
-//! features. The error is clear, the old object is intact, nothing is left behind, and afterwards
-//! all works again.
+//! Failures of the system: full disks, read-only mounts, denied access, exhausted limits, missing
+//! features. The error has the right kind, the old object is intact, no debris stays, and later
+//! operations succeed.
 //!
-//! Mounts are made in a namespace of the job's own and end with it.
+//! Mounts are created in the mount namespace of a job and end with it.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -38,9 +38,9 @@ fn mounting(job: &str) {
     let Some(wrapper) = wrapper else { return skip("this machine forbids mounts") };
     let scratch = Scratch::new();
     match &jobs::finish(jobs::job_under(wrapper, job, &scratch.root()))[..] {
-        [told] if told == "done" => {}
-        [told] => skip(told),
-        told => panic!("{told:?}"),
+        [reports] if reports == "done" => {}
+        [reports] => skip(reports),
+        reports => panic!("{reports:?}"),
     }
 }
 
@@ -51,22 +51,22 @@ fn mounts_with(way: &[&str]) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// In a job: mounts a file system; `false` where that is not to be had.
+/// In a job: mounts a file system. Returns `false` if the system does not allow it.
 fn mount(kind: &str, options: &str, at: &Path) -> bool {
     let mount =
         Command::new("mount").args(["-t", kind, "-o", options, "test"]).arg(at).output().unwrap();
     mount.status.success()
 }
 
-/// In a job: changes a mount. The mount and not the file system, which root in a namespace may not
-/// change.
+/// In a job: changes the options of a mount, not of its file system, which the superuser of a
+/// namespace may not change.
 fn remount(options: &str, at: &Path) {
     let options = format!("remount,bind,{options}");
     let mount = Command::new("mount").args(["-o", &options]).arg(at).output().unwrap();
     assert!(mount.status.success(), "{mount:?}");
 }
 
-/// What must be as it was after trouble.
+/// The state that must be the same after a failure.
 struct Before {
     meta: ObjectMeta,
     tree: Vec<String>,
@@ -75,7 +75,7 @@ struct Before {
 const OLD: &str = "d/old";
 
 impl Before {
-    /// Saves the object that shall survive.
+    /// Saves the object that must survive.
     async fn with_an_object(root: &Path, storage: &Storage) -> Self {
         let save = storage
             .save(OLD, pattern(1, 100_000))
@@ -92,7 +92,7 @@ impl Before {
     }
 }
 
-/// All but our own directory's directories, which come and go, and the lock files.
+/// Returns the tree without the state directory and the lock files, which may appear and disappear.
 fn objects(root: &Path) -> Vec<String> {
     common::tree(root).into_iter().filter(|path| !common::is_own(path)).collect()
 }
@@ -107,7 +107,7 @@ fn assert_nothing_staged(root: &Path) {
     assert!(staged.is_empty(), "{staged:?}");
 }
 
-/// All the ways to write `size` bytes that cannot succeed now.
+/// Tries each way to write `size` bytes, which must fail.
 async fn assert_all_fail(storage: &Storage, size: usize, kind: ErrorKind) {
     let bytes = || pattern(2, size);
     refused(storage.save(OLD, bytes()).await, kind);
@@ -139,7 +139,7 @@ fn full_disk(root: &Path) {
         });
         unmount(root);
     }
-    jobs::tell("done");
+    jobs::report("done");
 }
 
 fn fill(path: &Path) {
@@ -166,10 +166,10 @@ fn no_inodes(root: &Path) {
             assert!(used > 5);
             assert_all_fail(&storage, 10_000, ErrorKind::StorageFull).await;
             assert_all_fail(&storage, 0, ErrorKind::StorageFull).await;
-            // With one inode left there is room for the object, but not for its directories.
+            // One inode suffices for the object, but not for its directories.
             fs::remove_file(filler.join("0")).unwrap();
             refused(storage.save("new/dir/object", "x").await, ErrorKind::StorageFull);
-            // Without any, there is no room for a lock file.
+            // Without a free inode, no lock file can be created.
             settled().await;
             File::create(filler.join("0")).unwrap();
             let locks = locks(root);
@@ -183,7 +183,7 @@ fn no_inodes(root: &Path) {
         });
         unmount(root);
     }
-    jobs::tell("done");
+    jobs::report("done");
 }
 
 fn read_only(root: &Path) {
@@ -198,7 +198,7 @@ fn read_only(root: &Path) {
             storage.delete("missing").await.unwrap();
             before.assert_intact(root, &storage).await;
             assert_eq!(names(&storage, "").await.unwrap(), [OLD]);
-            // So does a driver that is opened only now.
+            // A driver that is opened now can read too.
             let anew = storage_on(root, store);
             before.assert_intact(root, &anew).await;
             refused(anew.save(OLD, "new").await, ErrorKind::PermissionDenied);
@@ -206,13 +206,13 @@ fn read_only(root: &Path) {
             storage.delete(OLD).await.unwrap();
         }
     });
-    jobs::tell("done");
+    jobs::report("done");
 }
 
-/// `ramfs` keeps no attributes at all.
+/// `ramfs` has no extended attributes.
 fn no_attributes(root: &Path) {
     if !mount("ramfs", "mode=755", root) {
-        return jobs::tell("a file system without attributes cannot be mounted here");
+        return jobs::report("a file system without attributes cannot be mounted here");
     }
     assert!(!common::keeps_attributes(root), "or the test proves nothing");
     single_blocking_thread().block_on(async {
@@ -227,8 +227,8 @@ fn no_attributes(root: &Path) {
         storage.delete("copy").await.unwrap();
         before.assert_intact(root, &storage).await;
 
-        // Its clock moves in ticks, so that only the precise time of our files tells a change
-        // within one.
+        // Its clock moves in ticks, so only the precise time of the saved files distinguishes
+        // changes within one tick.
         for round in 0..300 {
             let saved = storage.save("tick", "1234").user_metadata("n", "1").await.unwrap();
             File::options()
@@ -247,10 +247,10 @@ fn no_attributes(root: &Path) {
         refused(strict.save("new/object", streaming("x", 1)).await, ErrorKind::Unsupported);
         before.assert_intact(root, &storage).await;
     });
-    jobs::tell("done");
+    jobs::report("done");
 }
 
-/// A file system that is mounted below the root can be read; what cannot be saved to it is told.
+/// Another file system below the root can be read. A save to it is `Unsupported`.
 fn mount_below(root: &Path) {
     let below = root.join("below");
     fs::create_dir(&below).unwrap();
@@ -284,10 +284,10 @@ fn mount_below(root: &Path) {
         storage_on(root, MetadataStore::Auto).delete("below/theirs.txt").await.unwrap();
         assert!(below.is_dir(), "what is mounted stays");
     });
-    jobs::tell("done");
+    jobs::report("done");
 }
 
-/// Without the right to write; run as somebody for whom permissions hold.
+/// Without the permission to write. Runs as a user whom permissions bind.
 fn deny_access() {
     let scratch = Scratch::new();
     let root = scratch.root();
@@ -337,7 +337,7 @@ fn deny_access() {
             storage.delete("unreadable").await.unwrap();
             before.assert_intact(&root, &storage).await;
         }
-        // Nothing can be written to a root that may only be read, nor anything made in it.
+        // A read-only root accepts no save and no new directory.
         let storage = storage_on(&root, MetadataStore::Auto);
         let before = Before::with_an_object(&root, &storage).await;
         drop(storage);
@@ -353,8 +353,7 @@ fn deny_access() {
     });
 }
 
-/// With so many descriptors left: whatever cannot be done says so, and nothing is taken for
-/// missing.
+/// With few free descriptors, each operation succeeds or fails with an error, never as absence.
 fn too_many_open_files(root: &Path) {
     single_blocking_thread().block_on(async {
         for store in STORES {
@@ -413,7 +412,7 @@ fn too_many_open_files(root: &Path) {
             storage.delete(OLD).await.unwrap();
         }
     });
-    jobs::tell("done");
+    jobs::report("done");
 }
 
 fn all_descriptors_but(left: usize) -> Vec<File> {
@@ -424,7 +423,7 @@ fn all_descriptors_but(left: usize) -> Vec<File> {
     held
 }
 
-/// With `RLIMIT_FSIZE`, as `ulimit -f` sets it.
+/// Sets `RLIMIT_FSIZE`, as `ulimit -f` does.
 fn file_size_limit(root: &Path) {
     single_blocking_thread().block_on(async {
         for store in STORES {
@@ -442,16 +441,16 @@ fn file_size_limit(root: &Path) {
             storage.delete(OLD).await.unwrap();
         }
     });
-    jobs::tell("done");
+    jobs::report("done");
 }
 
 #[test]
-fn a_full_disk_fails_saves_and_nothing_else() {
+fn a_full_disk_fails_only_saves() {
     mounting("full disk");
 }
 
 #[test]
-fn a_lack_of_inodes_fails_saves_and_nothing_else() {
+fn a_lack_of_inodes_fails_only_saves() {
     mounting("no inodes");
 }
 
@@ -461,30 +460,30 @@ fn a_read_only_file_system_can_be_read() {
 }
 
 #[test]
-fn without_attributes_metadata_goes_to_sidecars_or_is_refused() {
+fn without_extended_attributes_metadata_is_stored_in_sidecars_or_refused() {
     mounting("no attributes");
 }
 
 #[test]
-fn a_mount_below_the_root_can_be_read_and_what_cannot_be_saved_is_told() {
+fn a_mount_below_the_root_can_be_read_and_a_save_to_it_is_unsupported() {
     mounting("mount below");
 }
 
 #[test]
-fn denied_access_is_never_taken_for_absence() {
+fn denied_access_is_never_reported_as_absence() {
     common::as_nobody(deny_access);
 }
 
 #[test]
-fn too_many_open_files_are_an_error_that_passes() {
+fn too_many_open_files_are_a_retryable_error() {
     let scratch = Scratch::new();
     assert_eq!(jobs::finish(jobs::job("too many open files", &scratch.root())), ["done"]);
 }
 
 #[test]
-fn a_limit_of_file_sizes_is_told() {
+fn a_save_beyond_the_file_size_limit_fails() {
     let scratch = Scratch::new();
-    // The signal that comes with it would end the process otherwise.
+    // Otherwise the signal SIGXFSZ would end the process.
     let shell = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
     assert_eq!(jobs::finish(jobs::job_under(&shell, "file size limit", &scratch.root())), ["done"]);
 }
@@ -503,9 +502,9 @@ fn child() {
     ]);
 }
 
-/// An inode of ext4 has room for about 4 KB of attributes; all that the contract allows is more.
+/// An inode of ext4 has room for about 4 KB of attributes, and the contract allows more.
 #[tokio::test]
-async fn metadata_larger_than_an_attribute_is_kept_or_refused() {
+async fn metadata_larger_than_an_attribute_is_stored_in_a_sidecar_or_refused() {
     let scratch = Scratch::new();
     let storage = storage_on(&scratch.root(), MetadataStore::Auto);
     let long = |n: usize| "x".repeat(n);
@@ -521,7 +520,7 @@ async fn metadata_larger_than_an_attribute_is_kept_or_refused() {
     let is_ext4 = rustix::fs::statfs(scratch.path()).is_ok_and(|about| about.f_type == 0xef53);
     assert!(!is_ext4 || scratch.sidecars().len() == 1, "or the test proves nothing");
 
-    // From the sidecar into the file and back, by saves and copies.
+    // Saves and copies move the record from the sidecar to the file and back.
     let small = storage.save("large", "2").user_metadata("a", "b").await.unwrap();
     assert_eq!(storage.stat("large").await.unwrap(), small);
     let saved = storage.save("large", "3").metadata(metadata.clone()).await.unwrap();
@@ -545,7 +544,7 @@ async fn metadata_larger_than_an_attribute_is_kept_or_refused() {
     }
 }
 
-/// A source that fails leaves the old object, at whatever point.
+/// The source fails at each point.
 #[tokio::test]
 async fn a_payload_that_fails_leaves_the_old_object() {
     let scratch = Scratch::new();

@@ -1,5 +1,5 @@
-//! A fault at each system call of each verb, injected with strace: the error is clear, the old
-//! object is intact, nothing is left behind, and nothing is taken for absent.
+//! A fault at each system call of each verb, injected with strace. The error has the right kind,
+//! the old object is intact, no debris stays, and no failure is reported as absence.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -16,10 +16,10 @@ use storage_fs::MetadataStore;
 
 const OLD: &str = "d/old";
 const NEW: &str = "n/e/w";
-/// So large that a read takes a trip of its own to the blocking pool ...
+/// Larger than the size that is read in the trip to the blocking pool that opens the file.
 const SIZE: usize = 70_000;
 
-/// ... and that a stream is written in more than one go.
+/// Larger than one batch of a stream.
 const STREAMED: usize = 1_200_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +43,12 @@ use Verb::*;
 const WRITES: [Verb; 5] = [Overwrite, OverwriteStreaming, CreateNew, IfMatch, Copy];
 const READS: [Verb; 5] = [Open, Stat, ExistsMissing, List, ListLevel];
 
-/// A call, and what the system may say to it.
+/// A system call and the error to inject.
 type Fault = (&'static str, &'static str);
 
 const WRITE_FAULTS: [Fault; 23] = [
     ("openat", "EMFILE"),
-    // As from a file system that has no unnamed files, if it is the first.
+    // As of a file system without unnamed files, if it is the first call.
     ("openat", "EOPNOTSUPP"),
     ("openat2", "EMFILE"),
     ("mkdirat", "ENOSPC"),
@@ -101,7 +101,7 @@ const DELETE_FAULTS: [Fault; 11] = [
     ("getdents64", "EIO"),
 ];
 
-/// A root with an old object, and what is about to happen to it.
+/// A root with an old object, and the fault to inject.
 struct World {
     scratch: Scratch,
     storage: Storage,
@@ -117,7 +117,7 @@ impl World {
         let storage = |durable| {
             Storage::new(scratch.builder().durable(durable).metadata(store).build().unwrap())
         };
-        // By another driver, so that the one under test begins from the beginning.
+        // Another driver prepares the root, so that the tested driver has cached nothing.
         let first = storage(false);
         let old = first.save(OLD, pattern(1, SIZE)).user_metadata("version", "old").await.unwrap();
         first.save("z", "another").await.unwrap();
@@ -127,8 +127,8 @@ impl World {
     }
 }
 
-/// Counts the calls that a verb makes, then tries it with a fault at each of them. Answers how many
-/// faults fired.
+/// Counts the calls that a verb makes, then injects a fault at each of them. Returns how many
+/// faults were injected.
 async fn with_each<F>(
     thread: Thread,
     verb: Verb,
@@ -169,7 +169,7 @@ where
     fired
 }
 
-/// What is there but for the directories of our own, which come and go, and the lock files.
+/// Returns the tree without the state directory and the lock files, which may appear and disappear.
 fn objects(scratch: &Scratch) -> Vec<String> {
     scratch.tree().into_iter().filter(|path| !common::is_own(path)).collect()
 }
@@ -194,8 +194,8 @@ async fn run(verb: Verb, world: &World) -> Result<()> {
     save.user_metadata("version", "new").await.map(drop)
 }
 
-/// A listing that meets an error ends with it, or continues and leaves out only what is at or below
-/// its key.
+/// A listing with an error ends there, or continues and omits only the key of the error and the
+/// keys below it.
 async fn list(listing: storage_core::List, expected: &[&str]) -> Result<()> {
     let mut entries = listing.entries();
     let (mut found, mut first) = (Vec::new(), None);
@@ -216,7 +216,7 @@ async fn list(listing: storage_core::List, expected: &[&str]) -> Result<()> {
 }
 
 impl World {
-    /// The version in a place, whole and with its own metadata.
+    /// Returns the version of an object, and asserts that it is whole with its own metadata.
     async fn version(&self, key: &str) -> Option<String> {
         let object = match self.storage.open(key).await {
             Ok(object) => object,
@@ -236,7 +236,7 @@ impl World {
         Some(version.clone())
     }
 
-    /// That the error says what it is.
+    /// Asserts that the error has the right kind.
     fn check_error(&self, error: &Error) {
         let (kind, retryable) = match self.fault.1 {
             "EMFILE" => (ErrorKind::Unexpected, true),
@@ -263,8 +263,7 @@ impl World {
             Ok(()) => true,
             Err(error) => {
                 self.check_error(error);
-                // All that can fail after the object has got its place is the syncing of
-                // directories.
+                // After the object is in its place, only syncing directories can fail.
                 self.fault.0 == "fsync" && error.message().contains("is in its place")
             }
         };
@@ -274,7 +273,7 @@ impl World {
             assert_eq!(objects(&self.scratch), self.tree, "{}", self.what);
             assert_eq!(self.storage.stat(OLD).await.unwrap(), self.old, "{}", self.what);
         }
-        // And the next one succeeds.
+        // The next save succeeds.
         self.storage.save(place, pattern(2, SIZE)).user_metadata("version", "new").await.unwrap();
         assert_eq!(self.version(place).await.as_deref(), Some("new"), "{}", self.what);
     }
@@ -285,7 +284,7 @@ impl World {
             Ok(()) => assert_eq!(there, None, "{}", self.what),
             Err(error) => {
                 self.check_error(&error);
-                // Whether it was forgotten for good is what syncing would have told.
+                // If the sync failed, the object may or may not be deleted.
                 assert!(there.is_some() || self.fault.0 == "fsync", "{}: {error}", self.what);
             }
         }
@@ -296,7 +295,7 @@ impl World {
     fn check_read(&self, verb: Verb, result: Result<()>) {
         match result {
             Err(error) => self.check_error(&error),
-            // With what could not be asked, it is not certain.
+            // After a failed call, absence is not certain.
             Ok(()) => assert!(verb != ExistsMissing, "{}", self.what),
         }
     }
@@ -304,7 +303,7 @@ impl World {
 
 /// Runs a test on a runtime with one blocking thread, if strace can watch it.
 fn with_strace(test: impl Future<Output = ()>) {
-    // Starting strace elsewhere in this process would, for a moment, hold on to our locks.
+    // A process that starts strace holds copies of the lock descriptors for a moment.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     single_blocking_thread().block_on(async {
@@ -315,7 +314,7 @@ fn with_strace(test: impl Future<Output = ()>) {
     });
 }
 
-/// Tries verbs in both stores; each verb has to meet some fault.
+/// Tries verbs with both stores. Each verb must meet some fault.
 fn in_both_stores(verbs: &[Verb], check: impl AsyncFn(Verb, MetadataStore) -> usize) {
     with_strace(async {
         for verb in verbs {
@@ -345,19 +344,19 @@ fn a_fault_at_any_call_of_a_delete_leaves_the_object_or_none() {
 }
 
 #[test]
-fn a_fault_at_any_call_of_a_read_is_told_and_nothing_is_taken_for_absent() {
+fn a_fault_at_any_call_of_a_read_is_an_error_and_never_absence() {
     in_both_stores(&READS, async |verb, store| {
         let check = async |world: &World, result| world.check_read(verb, result);
         with_each(Thread::Blocking, verb, store, &READ_FAULTS, check).await
     });
 }
 
-/// As if it was truncated between being looked at and being read.
+/// As if another program truncated the file between `stat` and the read.
 #[test]
 fn a_small_file_that_is_truncated_while_it_is_opened_is_an_error() {
     with_strace(async {
         let scratch = Scratch::in_memory();
-        // The name decides the type of an image, so that the first read is that of the body.
+        // The name determines the type of an image, so the first read is that of the body.
         scratch.put("theirs.png", "another program's");
         let storage = scratch.storage();
         let trace = Trace::start(Thread::Blocking, "pread64", Some("pread64:retval=0:when=1"))
@@ -370,10 +369,9 @@ fn a_small_file_that_is_truncated_while_it_is_opened_is_an_error() {
     });
 }
 
-/// What is tried on the calling thread before the long way is taken only ever leads to the long
-/// way.
+/// A failure on the calling thread only leads to the blocking pool.
 #[test]
-fn a_fault_on_the_short_way_of_a_read_is_nothing() {
+fn a_fault_in_the_cached_read_falls_back_to_the_blocking_read() {
     in_both_stores(&[Open, Stat, Exists], async |verb, store| {
         let check = async |world: &World, result: Result<()>| {
             result.unwrap_or_else(|error| panic!("{}: {error}", world.what));
@@ -382,7 +380,7 @@ fn a_fault_on_the_short_way_of_a_read_is_nothing() {
     });
 }
 
-/// The calls of one verb, with the paths of what they work on below the root.
+/// Returns the calls of one verb, with their paths below the root.
 async fn calls_of(world: &World, verb: Verb, calls: &str) -> Vec<String> {
     let trace = Trace::start(Thread::Blocking, calls, None).await.unwrap();
     run(verb, world).await.unwrap();
@@ -392,21 +390,19 @@ async fn calls_of(world: &World, verb: Verb, calls: &str) -> Vec<String> {
         let path = arguments
             .rsplit_once(&root)
             .map_or("", |(_, path)| path.split('>').next().unwrap_or_default());
-        // A file without a name is shown by its number.
+        // strace shows an unnamed file by its number.
         let path = if path.contains("/#") || path.contains("staging/") { "/staged" } else { path };
         format!("{call} {path}/")
     };
-    // The first save finds out how files without a name can be given one, by a link that cannot
-    // succeed.
+    // The first save finds the method to link unnamed files with a link that cannot succeed.
     let is_probe =
         |line: &String| line.starts_with("getppid") || line.contains("\".\", AT_EMPTY_PATH");
     trace.stop().into_iter().filter(|line| !is_probe(line)).map(shown).collect()
 }
 
-/// In the order that makes a difference when the power fails: the bytes first, then the name, then
-/// the directories.
+/// The order matters when the power fails.
 #[test]
-fn a_durable_write_syncs_what_has_changed_in_order() {
+fn a_durable_write_syncs_the_file_then_its_name_then_the_directories() {
     with_strace(async {
         let calls = "fsync,fdatasync,linkat,renameat,renameat2,unlinkat";
         let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
@@ -422,7 +418,7 @@ fn a_durable_write_syncs_what_has_changed_in_order() {
 
         let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
         let over = calls_of(&world, Overwrite, calls).await;
-        // That there is something to replace shows in a link that fails.
+        // A failed link shows that there is an object to replace.
         assert_eq!(over[..2], ["fsync /staged/", "linkat /d/"]);
         assert_eq!(over[over.len() - 2..], ["renameat /d/", "fsync /d/"], "{over:?}");
 
@@ -445,9 +441,9 @@ fn a_durable_write_syncs_what_has_changed_in_order() {
     });
 }
 
-/// Directories that another save has made, and could not put on the disk.
+/// The earlier save created the directories but failed to sync them.
 #[test]
-fn the_way_to_an_object_is_synced_by_whoever_comes_next() {
+fn a_save_syncs_directories_that_an_earlier_failed_save_created() {
     with_strace(async {
         let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
         let inject = Some("fsync:error=EIO:when=3");
@@ -461,14 +457,14 @@ fn the_way_to_an_object_is_synced_by_whoever_comes_next() {
             world.storage.save(key, "2").await.unwrap();
             trace.stop().iter().filter(|line| line.starts_with("fsync(")).count()
         };
-        // The file, n/e, n and the root; then all is settled.
+        // The file, n/e, n and the root. After that, no directory is dirty.
         assert_eq!(next("n/e/x").await, 4);
         assert_eq!(next("n/e/y").await, 2);
     });
 }
 
 #[test]
-fn without_durable_nothing_is_synced() {
+fn a_driver_that_is_not_durable_syncs_nothing() {
     with_strace(async {
         for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
             let mut world = World::new(store, String::new(), ("", "")).await;

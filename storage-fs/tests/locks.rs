@@ -1,5 +1,5 @@
-//! Who can stop whom: the locks of the driver are out of other users' reach, and the users who share a root learn what
-//! is not possible.
+//! Locks between users: other users cannot reach the locks of the driver, and an operation that a
+//! user may not do fails with the remedy.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -38,9 +38,9 @@ async fn change(storage: &Storage, key: &str) -> Result<()> {
     storage.save(key, "5").await.map(drop)
 }
 
-/// Any user may open, and so lock, what is open to all: the root, the directories and the files in them.
+/// Any user may open and lock the root and the directories and files that are open to all.
 #[tokio::test]
-async fn locks_on_directories_and_files_that_all_users_can_read_stop_no_change() {
+async fn locks_on_files_and_directories_that_all_users_can_read_block_no_change() {
     for store in STORES {
         let scratch = Scratch::new();
         scratch.put("d/object", "0");
@@ -85,7 +85,7 @@ fn other_users_can_open_no_lock_file() {
 
 /// Another program, or an administrator, may have created it.
 #[tokio::test]
-async fn our_directory_is_closed_to_other_users_before_it_is_used() {
+async fn the_state_directory_is_closed_to_other_users_before_it_is_used() {
     for open in [0o755, 0o777, 0o710] {
         for store in STORES {
             let scratch = Scratch::new();
@@ -97,9 +97,9 @@ async fn our_directory_is_closed_to_other_users_before_it_is_used() {
     }
 }
 
-/// A user who may write to the root could create the directory first, and hold the locks in it.
+/// A user who may write to the root could create the directory first and hold its locks.
 #[test]
-fn our_directory_is_not_used_if_it_belongs_to_another_user() {
+fn a_state_directory_of_another_user_is_not_used() {
     if !is_root() {
         return skip("only root can give a directory to another user");
     }
@@ -130,9 +130,9 @@ fn our_directory_is_not_used_if_it_belongs_to_another_user() {
     assert!(scratch.staged().is_empty() && scratch.locks().is_empty());
 }
 
-/// A command of the superuser, once, must not stop the program whose root it is.
+/// A single command of the superuser must not lock out the owner of the root.
 #[test]
-fn what_root_leaves_below_the_root_of_another_user_is_that_users() {
+fn files_that_the_superuser_creates_belong_to_the_owner_of_the_root() {
     if !is_root() {
         return skip("only root can give a directory to another user");
     }
@@ -153,9 +153,9 @@ fn what_root_leaves_below_the_root_of_another_user_is_that_users() {
     }
 }
 
-/// As in a tree of the administrator's, with one directory that the program may write to.
+/// As in a tree of the administrator with one directory that the program may write to.
 #[test]
-fn without_our_directory_objects_can_be_created_and_the_rest_is_refused_with_what_to_do() {
+fn without_a_state_directory_objects_can_be_created_but_not_replaced_or_deleted() {
     let scratch = Scratch::new();
     set_mode(scratch.path(), 0o755);
     fs::create_dir(scratch.file("open")).unwrap();
@@ -179,13 +179,13 @@ fn without_our_directory_objects_can_be_created_and_the_rest_is_refused_with_wha
             assert_eq!(read(&storage, "open/new").await.unwrap(), b"1");
         });
     });
-    // So that it can be removed by a user for whom permissions hold.
+    // Allows a user whom permissions bind to remove it.
     set_mode(scratch.root(), 0o755);
 }
 
-/// An administrator may remove it while programs run, though none should.
+/// An administrator may remove it while programs run.
 #[tokio::test]
-async fn our_directory_is_created_again_when_it_has_been_removed() {
+async fn a_removed_state_directory_is_created_again() {
     for store in STORES {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
@@ -199,7 +199,7 @@ async fn our_directory_is_created_again_when_it_has_been_removed() {
 }
 
 #[tokio::test]
-async fn lock_files_are_removed_on_request_and_by_then_those_in_use_stay() {
+async fn remove_locks_removes_lock_files_that_are_not_in_use() {
     for store in STORES {
         let scratch = Scratch::new();
         let storage = || {
@@ -224,10 +224,11 @@ async fn lock_files_are_removed_on_request_and_by_then_those_in_use_stay() {
     }
 }
 
-/// The number under the key `n`, counted up by conditional saves until each has succeeded.
+/// Increments the number of the key `n` by conditional saves, each repeated until it succeeds.
 async fn count_up(root: &Path, times: u64) {
     for _ in 0..times {
-        // A driver each time, as a command has it, so that lock files come and go all the time.
+        // A new driver each time, as in a command, so that lock files are removed and created
+        // often.
         let storage =
             Storage::new(Fs::builder(root).durable(false).remove_locks(true).build().unwrap());
         loop {
@@ -243,7 +244,7 @@ async fn count_up(root: &Path, times: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_conditional_save_is_lost_while_other_drivers_remove_the_lock_files() {
+async fn no_conditional_save_is_lost_while_other_drivers_remove_lock_files() {
     let scratch = Scratch::new();
     storage_on(&scratch.root(), MetadataStore::Auto).save("n", "0").await.unwrap();
     let root = scratch.root();
@@ -258,7 +259,7 @@ async fn no_conditional_save_is_lost_while_other_drivers_remove_the_lock_files()
     assert_eq!(read(&storage, "n").await.unwrap(), b"400");
 }
 
-/// How many open files of this process are the one at a path.
+/// Returns how many open files of this process are the file at a path.
 fn times_open(path: &Path) -> usize {
     let links = fs::read_dir("/proc/self/fd")
         .unwrap()
@@ -268,7 +269,7 @@ fn times_open(path: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_on_a_file_that_has_been_removed_does_not_count() {
+async fn a_lock_on_a_removed_lock_file_is_not_accepted() {
     for store in STORES {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
@@ -285,13 +286,13 @@ async fn a_lock_on_a_file_that_has_been_removed_does_not_count() {
             let storage = storage.clone();
             async move { storage.save("object", "new").await }
         });
-        // It has opened the file when there are two descriptors of it, and then waits for the lock.
+        // Two descriptors show that it has opened the file and waits for the lock.
         let waits = (0..2_000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(5));
             times_open(&path) == 2
         });
         assert!(waits, "{store:?}");
-        // What the save finds in the place of the file when it looks again is none that it could lock.
+        // The save then finds a directory in place of the lock file, which it cannot open.
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         drop(held);

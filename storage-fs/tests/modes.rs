@@ -1,4 +1,4 @@
-//! Permission bits, roots, and the options as configuration and URLs give them.
+//! Permission bits, roots, and options from configurations and URLs.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -32,7 +32,7 @@ fn options(scratch: &Scratch) -> Options {
     Options::new().with("root", scratch.root().to_str().unwrap())
 }
 
-/// Saves in every way there is, in a process whose umask would change every mode.
+/// Saves in every way, in a process whose umask would change each mode.
 fn save_under_umask(root: &Path) {
     for umask in [0o000, 0o077, 0o177] {
         rustix::process::umask(Mode::from_raw_mode(umask));
@@ -45,7 +45,7 @@ fn save_under_umask(root: &Path) {
                 save_in_every_way(&storage).await;
                 storage.save("a/new", "2").await.unwrap();
             });
-            // Replacing an object takes it everywhere.
+            // Replacing an object uses each directory.
             assert_eq!(mode(base.join(".anystorage")), 0o700);
             assert_eq!(mode(base.join(".anystorage/staging")), 0o700);
             assert_eq!(mode(base.join(".anystorage/locks")), 0o700);
@@ -54,7 +54,7 @@ fn save_under_umask(root: &Path) {
             }
         }
     }
-    jobs::tell("saved");
+    jobs::report("saved");
 }
 
 async fn save_in_every_way(storage: &Storage) {
@@ -68,7 +68,7 @@ async fn save_in_every_way(storage: &Storage) {
     storage.copy("a/new", "c/d/copy").await.unwrap();
 }
 
-/// Saves in every way there is, in a process whose umask is to be respected.
+/// Saves in every way with `respect_umask`.
 fn save_with_the_umask(root: &Path) {
     for umask in [0o002, 0o027, 0o077] {
         rustix::process::umask(Mode::from_raw_mode(umask));
@@ -84,7 +84,7 @@ fn save_with_the_umask(root: &Path) {
                 for path in ["a/b/memory", "a/stream", "a/new", "c/d/copy"] {
                     assert_eq!(mode(base.join(path)), 0o666 & !umask, "{path}");
                 }
-                // What is there keeps its mode, in every way to replace it.
+                // A replaced object keeps its mode.
                 for bits in [0o600, 0o664] {
                     for path in ["a/b/memory", "a/stream", "a/new"] {
                         fs::set_permissions(base.join(path), fs::Permissions::from_mode(bits))
@@ -102,11 +102,11 @@ fn save_with_the_umask(root: &Path) {
             assert_eq!(mode(base.join(".anystorage")), 0o700);
         }
     }
-    jobs::tell("saved");
+    jobs::report("saved");
 }
 
 #[test]
-fn the_umask_counts_where_it_is_to_be_respected_and_a_replaced_file_keeps_its_mode() {
+fn with_respect_umask_new_files_follow_the_umask_and_replaced_ones_keep_their_mode() {
     let scratch = Scratch::new();
     assert_eq!(jobs::finish(jobs::job("save with the umask", &scratch.root())), ["saved"]);
 }
@@ -124,7 +124,7 @@ fn respect_umask_excludes_explicit_modes() {
 }
 
 #[test]
-fn modes_are_explicit_whatever_the_umask() {
+fn configured_modes_apply_regardless_of_the_umask() {
     let scratch = Scratch::bare();
     assert_eq!(jobs::finish(jobs::job("save under umask", &scratch.root())), ["saved"]);
     let mut seen = 0;
@@ -150,7 +150,7 @@ fn child() {
 }
 
 #[tokio::test]
-async fn the_defaults_are_readable_for_a_web_server() {
+async fn the_default_modes_let_a_web_server_read() {
     let scratch = Scratch::bare();
     scratch.storage().save("a/b", "1").await.unwrap();
     assert_eq!(
@@ -160,13 +160,13 @@ async fn the_defaults_are_readable_for_a_web_server() {
 }
 
 #[tokio::test]
-async fn an_upload_under_way_is_nobody_elses_business() {
+async fn a_staged_upload_is_closed_to_other_users() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     let (feed, payload) = common::payloads::fed();
     let upload = tokio::spawn(async move { storage.save("upload", payload).await });
     feed.send_much(2 * 1024 * 1024).await;
-    // It has no name, or one in a directory that is closed to others.
+    // It is unnamed, or in a directory that is closed to others.
     assert_eq!(scratch.staged().len(), usize::from(!common::has_unnamed_files(&scratch.root())));
     if !scratch.staged().is_empty() {
         assert_eq!(mode(scratch.file(".anystorage")), 0o700);
@@ -179,7 +179,7 @@ async fn an_upload_under_way_is_nobody_elses_business() {
 }
 
 #[tokio::test]
-async fn directories_that_are_there_keep_their_mode() {
+async fn existing_directories_keep_their_mode() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.file("theirs")).unwrap();
     fs::set_permissions(scratch.file("theirs"), PermissionsExt::from_mode(0o711)).unwrap();
@@ -187,9 +187,9 @@ async fn directories_that_are_there_keep_their_mode() {
     assert_eq!((mode(scratch.file("theirs")), mode(scratch.file("theirs/ours"))), (0o711, 0o755));
 }
 
-/// The mode is that of the configuration, not that of the file that was there before.
+/// The mode is that of the configuration, not that of the replaced file.
 #[tokio::test]
-async fn an_overwrite_gives_the_file_the_configured_mode() {
+async fn an_overwrite_sets_the_configured_mode() {
     let scratch = Scratch::new();
     scratch.put("k", "theirs");
     fs::set_permissions(scratch.file("k"), PermissionsExt::from_mode(0o600)).unwrap();
@@ -197,9 +197,9 @@ async fn an_overwrite_gives_the_file_the_configured_mode() {
     assert_eq!(mode(scratch.file("k")), 0o644);
 }
 
-/// A mode that lets nobody write must not keep us from writing, nor from adding the metadata.
+/// A read-only mode must not prevent the driver from writing the bytes and the metadata.
 #[test]
-fn files_can_be_read_only() {
+fn objects_can_be_saved_with_a_read_only_mode() {
     common::as_nobody(|| {
         let scratch = Scratch::new();
         common::poll::single_blocking_thread().block_on(async {
@@ -219,7 +219,7 @@ fn files_can_be_read_only() {
 }
 
 #[tokio::test]
-async fn modes_can_be_given_in_octal_by_configuration() {
+async fn a_configuration_sets_modes_in_octal() {
     for given in [Value::from("0640"), Value::from("640"), Value::from("0o640")] {
         let scratch = Scratch::bare();
         let storage =
@@ -230,12 +230,12 @@ async fn modes_can_be_given_in_octal_by_configuration() {
 }
 
 #[test]
-fn wrong_options_are_refused_and_named() {
+fn an_invalid_option_is_refused_by_name() {
     let scratch = Scratch::bare();
     let wrong: [(&str, Value); 17] = [
-        // Decimal: read as octal 01200 it would be a surprise.
+        // A decimal number, which is 01200 in octal.
         ("file_mode", Value::from(640)),
-        // Which TOML cannot tell from 416.
+        // TOML parses it as 416.
         ("file_mode", Value::from(0o640)),
         ("file_mode", Value::from(-1)),
         ("file_mode", Value::from("")),
@@ -277,7 +277,7 @@ fn wrong_options_are_refused_and_named() {
 }
 
 #[test]
-fn a_missing_root_is_made_or_refused_as_configured() {
+fn a_missing_root_is_created_or_refused_as_configured() {
     let scratch = Scratch::bare();
     let error =
         refused(open(options(&scratch).with("create_root", false)), ErrorKind::InvalidConfig);
@@ -290,7 +290,7 @@ fn a_missing_root_is_made_or_refused_as_configured() {
 }
 
 #[test]
-fn a_root_that_is_no_directory_is_refused() {
+fn a_root_that_is_not_a_directory_is_refused() {
     let scratch = Scratch::bare();
     fs::write(scratch.root(), "a file").unwrap();
     refused(open(options(&scratch)), ErrorKind::InvalidConfig);
@@ -302,9 +302,9 @@ fn a_root_that_is_no_directory_is_refused() {
     refused(open(options(&scratch)), ErrorKind::InvalidConfig);
 }
 
-/// The root is the administrator's word, not a key's.
+/// The root comes from the configuration, not from a key.
 #[tokio::test]
-async fn a_root_may_be_a_link_and_stays_where_it_was_opened() {
+async fn a_root_may_be_a_symlink_and_is_resolved_once() {
     let scratch = Scratch::bare();
     let (first, second) = (scratch.path().join("first"), scratch.path().join("second"));
     fs::create_dir(&first).unwrap();
@@ -348,7 +348,7 @@ async fn a_file_url_names_the_root_and_its_query_the_options() {
 }
 
 #[test]
-fn a_url_that_names_no_absolute_path_is_refused() {
+fn a_url_without_an_absolute_path_is_refused() {
     let scratch = Scratch::new();
     let path = scratch.root();
     let path = path.to_str().unwrap();
@@ -374,7 +374,7 @@ fn a_url_that_names_no_absolute_path_is_refused() {
 }
 
 #[tokio::test]
-async fn links_need_what_they_are_made_of() {
+async fn links_require_a_public_url_and_a_signing_key() {
     let scratch = Scratch::new();
     let bare = open(options(&scratch)).unwrap();
     refused(bare.url("k").await, ErrorKind::Unsupported);
@@ -395,7 +395,7 @@ async fn links_need_what_they_are_made_of() {
 }
 
 #[tokio::test]
-async fn a_secret_does_not_show_in_errors_and_debug_output() {
+async fn errors_and_debug_output_contain_no_secret() {
     let scratch = Scratch::new();
     let secret = "0123456789abcdef0123456789abcdef";
     let wrong = options(&scratch).with("signing_key", secret).with("durable", "perhaps");
@@ -407,8 +407,7 @@ async fn a_secret_does_not_show_in_errors_and_debug_output() {
     assert!(!format!("{storage:?} {:?}", storage.driver()).contains(secret));
 }
 
-/// What is saved from a file on disk is copied, never linked: a later change of that file is its
-/// own.
+/// A file is copied, never linked, so a later change of the source does not change the object.
 #[tokio::test]
 async fn a_file_that_was_saved_is_independent_of_its_source() {
     let scratch = Scratch::new();

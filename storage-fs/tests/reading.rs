@@ -1,5 +1,5 @@
-//! How reading goes: in large steps, small files in one trip to the blocking pool, the open file
-//! within reach; and never a short success.
+//! Reading: large steps, one trip to the blocking pool for small files, access to the open file,
+//! and no success with missing bytes.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -18,7 +18,7 @@ use storage_fs::MetadataStore;
 
 const MIB: usize = 1024 * 1024;
 
-/// How many calls of a thread of this process have read so far.
+/// Returns how many read calls a thread of this process has made.
 fn reads_of(thread: u32) -> Option<u64> {
     let io = fs::read_to_string(format!("/proc/self/task/{thread}/io")).ok()?;
     io.lines().find_map(|line| line.strip_prefix("syscr:"))?.trim().parse().ok()
@@ -75,8 +75,7 @@ fn a_large_object_is_written_and_copied_in_large_steps() {
     });
 }
 
-/// Whatever the kernel has in memory or not: at most one trip, and for large ones the test notices
-/// more.
+/// Cached or not, an operation makes at most one trip. A large object makes more, as a control.
 #[test]
 fn a_small_object_takes_at_most_one_trip_to_the_blocking_pool() {
     for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
@@ -94,8 +93,7 @@ fn a_small_object_takes_at_most_one_trip_to_the_blocking_pool() {
                 let open = async { storage.open("small").await?.bytes().await };
                 let (reading, found) = trips(open).await;
                 assert_eq!(found.unwrap(), bytes);
-                // What is cached needs none, but a larger one is read on the pool after it was
-                // opened without.
+                // A cached object needs no trip, but a larger one is read on the pool.
                 assert!(reading <= 1, "{reading} trips to read {size} bytes");
                 assert!(trips(storage.stat("small")).await.0 <= 1);
                 assert!(trips(storage.exists("small")).await.0 <= 1);
@@ -105,7 +103,7 @@ fn a_small_object_takes_at_most_one_trip_to_the_blocking_pool() {
                 trips(async { storage.open("theirs").await?.text().await }).await;
             assert_eq!((reading, &*found.unwrap()), (1, "a file of another program"));
 
-            // The control.
+            // Control.
             storage.save("large", pattern(3, 8 * MIB)).await.unwrap();
             let stream =
                 async { storage.open("large").await?.into_stream().try_collect::<Vec<_>>().await };
@@ -115,7 +113,7 @@ fn a_small_object_takes_at_most_one_trip_to_the_blocking_pool() {
 }
 
 #[tokio::test]
-async fn the_open_file_of_a_large_object_is_within_reach() {
+async fn a_large_object_provides_its_open_file() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     let bytes = pattern(4, 3 * MIB);
@@ -124,7 +122,7 @@ async fn the_open_file_of_a_large_object_is_within_reach() {
     let object = storage.open("large").range(MIB as u64..2 * MIB as u64 + 7).await.unwrap();
     let range = object.range();
     assert_eq!(range, MIB as u64..2 * MIB as u64 + 7);
-    // It stays what it was, also when the object is replaced or deleted.
+    // It keeps its bytes when the object is replaced or deleted.
     storage.save("large", "another").await.unwrap();
     storage.delete("large").await.unwrap();
     let file = object.file().expect("a file to send from");
@@ -136,7 +134,7 @@ async fn the_open_file_of_a_large_object_is_within_reach() {
 }
 
 #[tokio::test]
-async fn ranges_of_any_size_are_the_bytes_they_name() {
+async fn ranges_of_any_size_return_their_bytes() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     let bytes = pattern(5, 700_001);
@@ -158,7 +156,7 @@ async fn ranges_of_any_size_are_the_bytes_they_name() {
     }
 }
 
-/// Another program that truncates a file in place breaks the reader, who has to learn of it.
+/// The reader must get an error if another program truncates the file.
 #[tokio::test]
 async fn a_file_that_is_truncated_while_it_is_read_is_an_error() {
     let scratch = Scratch::new();
@@ -174,13 +172,13 @@ async fn a_file_that_is_truncated_while_it_is_read_is_an_error() {
         assert!(error.is_retryable(), "{error}");
         streamed.into_stream().try_collect::<Vec<_>>().await.unwrap_err();
         ranged.bytes().await.unwrap_err();
-        // Opened anew, it is what is left of it.
+        // A new open returns the remaining bytes.
         assert_eq!(read(&storage, "k").await.unwrap().len() as u64, left);
     }
 }
 
 #[tokio::test]
-async fn a_file_that_grows_while_it_is_read_yields_what_it_had() {
+async fn a_file_that_grows_while_it_is_read_yields_its_original_bytes() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     let bytes = pattern(7, MIB);
@@ -191,7 +189,7 @@ async fn a_file_that_grows_while_it_is_read_yields_what_it_had() {
     assert!(object.bytes().await.unwrap() == bytes);
 }
 
-/// Conditions hold on the short cut for cached files as they do on the long way.
+/// Conditions apply to cached reads and to reads on the blocking pool.
 #[tokio::test]
 async fn conditions_hold_for_small_and_large_objects() {
     let scratch = Scratch::new();
@@ -210,9 +208,9 @@ async fn conditions_hold_for_small_and_large_objects() {
     }
 }
 
-/// What the kernel has dropped from its memory is found all the same.
+/// A read falls back to the disk.
 #[tokio::test]
-async fn a_file_that_is_not_in_memory_is_read_from_the_disk() {
+async fn a_file_outside_the_page_cache_is_read_from_the_disk() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     let meta = storage.save("d/k", pattern(9, 50_000)).await.unwrap();
@@ -224,7 +222,7 @@ async fn a_file_that_is_not_in_memory_is_read_from_the_disk() {
     assert!(object.bytes().await.unwrap() == pattern(9, 50_000));
 }
 
-/// The times that a file system keeps reach from 1901, or much earlier, to 2446, or much later.
+/// File systems store times from at least 1901 to 2446.
 #[tokio::test]
 async fn a_file_of_1960_or_2400_has_its_own_time_and_can_be_replaced() {
     let scratch = Scratch::new();

@@ -1,5 +1,5 @@
-//! Trees: files that others wrote are objects, what we write are plain files, and a listing is in
-//! byte order of the whole key whatever the tree looks like.
+//! Trees: files of other programs are objects, objects are plain files, and a listing is in byte
+//! order of the whole key.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -34,7 +34,7 @@ async fn a_file_that_another_program_wrote_is_an_object() {
 }
 
 #[tokio::test]
-async fn a_name_that_tells_no_type_is_looked_into() {
+async fn a_name_without_a_type_is_sniffed() {
     let scratch = Scratch::new();
     scratch.put("picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
     scratch.put("words", "nothing but text");
@@ -46,7 +46,7 @@ async fn a_name_that_tells_no_type_is_looked_into() {
 }
 
 #[tokio::test]
-async fn what_we_save_is_a_plain_file_at_the_plain_path() {
+async fn an_object_is_a_plain_file_at_the_path_of_its_key() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     storage.save("css/odd name#1%.css", "a {}").cache_control("no-cache").await.unwrap();
@@ -55,7 +55,7 @@ async fn what_we_save_is_a_plain_file_at_the_plain_path() {
 }
 
 #[tokio::test]
-async fn our_directory_is_gone_when_the_driver_is() {
+async fn dropping_the_driver_removes_an_empty_state_directory() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     storage.save("a", "1").await.unwrap();
@@ -63,11 +63,9 @@ async fn our_directory_is_gone_when_the_driver_is() {
     assert_eq!(scratch.tree(), ["a"]);
 }
 
-/// A lock file that came and went could be locked twice: by its name, and by the name of the one
-/// before.
+/// A lock file that is removed and created again could be locked twice.
 #[tokio::test]
-async fn all_that_stays_beside_the_objects_is_the_lock_files_of_those_that_were_replaced_or_deleted()
- {
+async fn only_lock_files_of_replaced_or_deleted_objects_stay() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     storage.save("a", "1").await.unwrap();
@@ -82,7 +80,7 @@ async fn all_that_stays_beside_the_objects_is_the_lock_files_of_those_that_were_
 }
 
 #[tokio::test]
-async fn a_root_that_is_only_read_stays_as_it_is() {
+async fn reading_does_not_change_the_root() {
     let scratch = Scratch::new();
     scratch.put("a/b", "1");
     let storage = scratch.storage();
@@ -116,7 +114,7 @@ async fn a_listing_is_in_byte_order_of_the_whole_key() {
     }
 }
 
-/// Every place to begin at, and every prefix, against what filtering and rolling up all keys gives.
+/// Compares each start and each prefix with filtering and rolling up all keys.
 #[tokio::test]
 async fn start_after_and_delimiter_agree_with_filtering_all_keys() {
     let scratch = Scratch::new();
@@ -164,7 +162,7 @@ async fn start_after_and_delimiter_agree_with_filtering_all_keys() {
 }
 
 #[tokio::test]
-async fn empty_directories_do_not_show() {
+async fn empty_directories_are_not_listed() {
     let scratch = Scratch::new();
     fs::create_dir_all(scratch.file("empty/emptier/emptiest")).unwrap();
     fs::create_dir_all(scratch.file("full/empty")).unwrap();
@@ -177,7 +175,7 @@ async fn empty_directories_do_not_show() {
 }
 
 #[tokio::test]
-async fn odd_names_are_one_error_each_and_the_listing_goes_on() {
+async fn each_invalid_name_is_one_error_and_the_listing_continues() {
     let scratch = Scratch::new();
     scratch.put("a", "");
     scratch.put("d/fine", "");
@@ -204,9 +202,9 @@ async fn odd_names_are_one_error_each_and_the_listing_goes_on() {
     );
 }
 
-/// A path of more bytes than a key has can be made step by step.
+/// Directories created one in another can have a path longer than any key.
 #[tokio::test]
-async fn a_path_longer_than_a_key_is_one_error_and_the_listing_goes_on() {
+async fn a_path_longer_than_a_key_is_one_error_and_the_listing_continues() {
     let scratch = Scratch::new();
     let segment = "s".repeat(200);
     let mut directory = scratch.root();
@@ -243,7 +241,7 @@ async fn a_name_longer_than_the_file_system_holds_is_refused_on_saving_and_absen
 }
 
 #[tokio::test]
-async fn our_directory_never_shows_and_cannot_be_addressed() {
+async fn the_state_directory_is_not_listed_and_no_key_reaches_it() {
     let scratch = Scratch::new();
     scratch.put("app/.anystorage/meta/planted", "another root's");
     scratch.put("app/file", "");
@@ -287,16 +285,16 @@ fn names_beginning(prefix: &str) -> Vec<&'static str> {
     ["app/.anystorage-not"].into_iter().filter(|name| name.starts_with(prefix)).collect()
 }
 
-/// A storage whose root holds nothing but our own directory is empty.
+/// The state directory is no object.
 #[tokio::test]
-async fn a_directory_that_holds_our_directory_alone_is_empty() {
+async fn a_root_with_only_the_state_directory_is_empty() {
     let scratch = Scratch::new();
     scratch.put("app/.anystorage/meta/planted", "another root's");
     assert!(level(&scratch.storage(), "").await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn deleting_the_last_object_prunes_the_empty_directories_on_its_way() {
+async fn deleting_the_last_object_removes_its_empty_parent_directories() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     for key in ["a/b/c/one", "a/b/c/two", "a/other"] {
@@ -322,7 +320,7 @@ async fn a_directory_that_is_not_empty_stays_whatever_is_in_it() {
 }
 
 #[tokio::test]
-async fn deleting_what_is_no_object_changes_nothing() {
+async fn deleting_a_directory_or_special_file_changes_nothing() {
     let scratch = Scratch::new();
     fs::create_dir_all(scratch.file("empty/inner")).unwrap();
     let storage = scratch.storage();
@@ -351,10 +349,10 @@ async fn a_deep_tree_is_walked_in_order() {
     assert_eq!(read(&storage, &expected[399]).await.unwrap(), b"0");
 }
 
-/// Listings go to the disk in batches; an object at the seam must not be lost, doubled or be taken
-/// for the end.
+/// Listings read the disk in batches. An object at a boundary must not be lost, repeated or end the
+/// listing.
 #[tokio::test]
-async fn a_listing_of_any_length_is_whole() {
+async fn a_listing_of_any_length_is_complete() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     for count in 0..1_100 {
@@ -367,7 +365,7 @@ async fn a_listing_of_any_length_is_whole() {
     }
 }
 
-/// Whoever replaces objects must not make a listing show them twice or not at all.
+/// A replaced object must not be listed twice or not at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_listing_during_overwrites_shows_each_object_once() {
     let scratch = Scratch::new();
@@ -398,8 +396,8 @@ async fn a_listing_during_overwrites_shows_each_object_once() {
     }
 }
 
-/// What lies two levels below may not even be searched: a listing of one level does not notice, one
-/// of all levels does.
+/// Directories two levels below may not be searched. A listing of one level succeeds, and one of
+/// all levels reports them.
 #[test]
 fn a_listing_of_one_level_does_not_walk_the_subtrees() {
     common::as_nobody(one_level_of_a_closed_tree);
@@ -420,7 +418,7 @@ fn one_level_of_a_closed_tree() {
     let runtime = common::poll::single_blocking_thread();
     runtime.block_on(async {
         assert_eq!(level(&storage, "").await.unwrap(), ["a/", "b/"]);
-        // The control: this test would notice.
+        // Control: a listing of all levels fails.
         refused(names(&storage, "").await, ErrorKind::PermissionDenied);
     });
     for directory in ["a/closed", "b/closed"] {
@@ -429,7 +427,7 @@ fn one_level_of_a_closed_tree() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_read_is_one_error_and_its_siblings_follow() {
+fn an_unreadable_directory_is_one_error_and_its_siblings_follow() {
     common::as_nobody(listing_with_closed_directories);
 }
 
@@ -439,7 +437,7 @@ fn listing_with_closed_directories() {
     {
         scratch.put(key, "");
     }
-    // The last one may be read, but not searched.
+    // The last directory may be read, but not searched.
     let closed = [("closed", 0o000), ("closed-too", 0o000), ("d/closed", 0o000), ("names", 0o444)];
     let close = |path: &str, mode| {
         fs::set_permissions(scratch.file(path), PermissionsExt::from_mode(mode)).unwrap()
@@ -461,14 +459,14 @@ fn listing_with_closed_directories() {
         assert_eq!(items(&storage, "").await, all);
         assert_eq!(items(&storage, "cl").await, all[1..3]);
         assert_eq!(items(&storage, "d/").await, all[3..5]);
-        // The listing of what cannot be read itself.
+        // A listing of the unreadable directory itself.
         assert_eq!(items(&storage, "closed/").await, all[2..3]);
         assert_eq!(
             level(&storage, "").await.unwrap(),
             ["a", "closed-too/", "closed/", "d/", "names/", "z"]
         );
         assert_eq!(level(&storage, "d/").await.unwrap(), ["d/closed/", "d/x"]);
-        // By another delimiter than a directory's, what is inside counts.
+        // Another delimiter requires reading all levels.
         let odd = storage.list("").delimiter("o").entries();
         let odd: Vec<_> = futures_util::StreamExt::collect::<Vec<_>>(odd).await;
         let errors = odd
@@ -481,7 +479,7 @@ fn listing_with_closed_directories() {
 }
 
 #[test]
-fn deleting_a_prefix_names_a_directory_that_cannot_be_read_and_deletes_the_rest() {
+fn deleting_a_prefix_reports_an_unreadable_directory_and_deletes_the_rest() {
     common::as_nobody(deletion_with_a_closed_directory);
 }
 
@@ -501,7 +499,7 @@ fn deletion_with_a_closed_directory() {
     assert_eq!(left, ["d/closed/1", "e"]);
 }
 
-/// The names of one directory are in memory at a time, not those of the tree.
+/// Memory contains the names of one directory at each level, not those of the tree.
 #[test]
 fn the_memory_of_a_listing_is_bounded_by_the_widest_directory() {
     let scratch = Scratch::new();
@@ -512,8 +510,8 @@ fn the_memory_of_a_listing_is_bounded_by_the_widest_directory() {
             fs::File::create(directory.join(long_name(file))).unwrap();
         }
     }
-    let told = jobs::finish(jobs::job("list", &scratch.root()));
-    let [listed, growth] = &told[..] else { panic!("{told:?}") };
+    let reports = jobs::finish(jobs::job("list", &scratch.root()));
+    let [listed, growth] = &reports[..] else { panic!("{reports:?}") };
     assert_eq!(listed.parse::<usize>().unwrap(), DIRECTORIES * FILES);
     let growth: usize = growth.parse().unwrap();
     let all_names = DIRECTORIES * FILES * long_name(0).len() / 1024;
@@ -533,7 +531,7 @@ fn long_name(number: usize) -> String {
 fn list_all(root: &Path) {
     let storage = storage_core::Storage::new(storage_fs::Fs::builder(root).build().unwrap());
     common::poll::single_blocking_thread().block_on(async {
-        // Once over a small part, so that what the runtime needs is there.
+        // List a small part first, so that the runtime has allocated its memory.
         names(&storage, "000/").await.unwrap();
         let before = peak_memory();
         let mut entries = storage.list(Prefix::empty()).entries();
@@ -542,12 +540,12 @@ fn list_all(root: &Path) {
             entry.unwrap();
             listed += 1;
         }
-        jobs::tell(&listed.to_string());
-        jobs::tell(&(peak_memory() - before).to_string());
+        jobs::report(&listed.to_string());
+        jobs::report(&(peak_memory() - before).to_string());
     });
 }
 
-/// In KiB.
+/// Returns the peak memory in KiB.
 fn peak_memory() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -561,7 +559,7 @@ fn child() {
 }
 
 #[tokio::test]
-async fn special_files_and_links_do_not_show() {
+async fn special_files_and_symlinks_are_not_listed() {
     let scratch = Scratch::new();
     scratch.put("file", "");
     common::fifo(&scratch.file("fifo"));

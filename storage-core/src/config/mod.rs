@@ -24,6 +24,7 @@
 
 pub mod byte_size;
 mod common;
+mod declare;
 mod expand;
 pub mod local_path;
 mod options;

@@ -1,8 +1,8 @@
-//! Jobs: parts of tests that need a process of their own, because they are killed, limited or
-//! mounted around.
+//! Jobs: parts of tests that need their own process, because they are killed, limited or mount file
+//! systems.
 //!
 //! A test binary with jobs has an ignored test `child`, which runs the job that the environment
-//! names. It answers in lines on standard output that begin with [`MARK`], since the test harness
+//! names. It reports in lines on standard output that begin with [`MARK`], because the test harness
 //! writes there too.
 
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -13,10 +13,11 @@ const JOB: &str = "STORAGE_FS_JOB";
 const ROOT: &str = "STORAGE_FS_JOB_ROOT";
 const MARK: &str = "@ ";
 
-/// A name, and what to do on a root.
+/// A name, and the function to call with a root.
 pub(crate) type Job<'a> = (&'a str, fn(&Path));
 
-/// What the ignored test `child` calls. Does nothing unless it was started by [`job`].
+/// Runs the job that the environment names, for the ignored test `child`. Does nothing unless
+/// [`job`] started the process.
 pub(crate) fn run(jobs: &[Job<'_>]) {
     let Ok(wanted) = std::env::var(JOB) else { return };
     let root = std::env::var_os(ROOT).unwrap();
@@ -25,12 +26,12 @@ pub(crate) fn run(jobs: &[Job<'_>]) {
     job(Path::new(&root));
 }
 
-/// A command that runs a job of this test binary on a root.
+/// Returns a command that runs a job of this test binary on a root.
 pub(crate) fn job(name: &str, root: &Path) -> Command {
     job_under(&[], name, root)
 }
 
-/// The same under another program: `["unshare", "-m"]`.
+/// As [`job`], under another program: `["unshare", "-m"]`.
 pub(crate) fn job_under(wrapper: &[&str], name: &str, root: &Path) -> Command {
     let exe = std::env::current_exe().unwrap();
     let mut command = match wrapper {
@@ -46,7 +47,7 @@ pub(crate) fn job_under(wrapper: &[&str], name: &str, root: &Path) -> Command {
     command
 }
 
-/// Runs a job to its end and answers what it told. Panics with its output if it failed.
+/// Runs a job to its end and returns its reports. Panics with its output if it fails.
 #[track_caller]
 pub(crate) fn finish(mut command: Command) -> Vec<String> {
     let output = command.stdin(Stdio::null()).output().unwrap();
@@ -56,22 +57,22 @@ pub(crate) fn finish(mut command: Command) -> Vec<String> {
     out.lines().filter_map(marked).map(str::to_owned).collect()
 }
 
-/// In a job: answers a line. One system call, so a job that is killed has told a whole line or
+/// In a job: reports a line. It is one system call, so a killed job has reported a whole line or
 /// none.
-pub(crate) fn tell(line: &str) {
+pub(crate) fn report(line: &str) {
     let line = format!("\n{MARK}{line}\n");
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
     std::io::stdout().flush().unwrap();
 }
 
-/// In a job: waits until the test lets it go on.
+/// In a job: waits until the test continues it.
 pub(crate) fn await_go() {
-    tell("ready");
+    report("ready");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
 }
 
-/// A job under way.
+/// A running job.
 pub(crate) struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -84,7 +85,7 @@ impl Running {
         Self { child, lines }
     }
 
-    /// Starts some and lets them go at once, when all are ready.
+    /// Starts several jobs and continues them together when all are ready.
     pub(crate) fn start_together(commands: impl IntoIterator<Item = Command>) -> Vec<Self> {
         let mut all: Vec<_> = commands.into_iter().map(Self::start).collect();
         for running in &mut all {
@@ -98,12 +99,12 @@ impl Running {
         self.child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
     }
 
-    /// The next line it tells; `None` when it has ended.
+    /// Returns the next line that the job reports, or `None` at its end.
     pub(crate) fn next(&mut self) -> Option<String> {
         self.lines.by_ref().map_while(Result::ok).find_map(|line| marked(&line).map(str::to_owned))
     }
 
-    /// Kills it at once (SIGKILL) and answers what it told before.
+    /// Kills the job (SIGKILL) and returns its remaining reports.
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         let rest = std::iter::from_fn(|| self.next()).collect();
@@ -111,7 +112,7 @@ impl Running {
         rest
     }
 
-    /// Waits for its end and answers the rest of what it told.
+    /// Waits for the end of the job and returns its remaining reports.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Vec<String> {
         let rest = std::iter::from_fn(|| self.next()).collect();
@@ -122,7 +123,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// A test that fails leaves no process behind.
+    /// A failed test leaves no process.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,5 +1,5 @@
-//! What the driver's tests share: a scratch directory with a root and a canary beside it, jobs that
-//! run in processes of their own, payloads that wait, and looking at what is really on the disk.
+//! Shared by the tests of the driver: scratch directories, jobs in their own processes, payloads
+//! that wait, and functions that inspect the disk.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 pub(crate) const RESERVED: &str = ".anystorage";
 
-/// A directory of a test's own, with a root for the driver in it and room beside the root.
+/// A temporary directory with a root for the driver and room beside the root.
 pub(crate) struct Scratch {
     dir: TempDir,
 }
@@ -32,12 +32,12 @@ impl Scratch {
         scratch
     }
 
-    /// Without the root.
+    /// Creates the directory without the root.
     pub(crate) fn bare() -> Self {
         Self::below(&scratch_parent())
     }
 
-    /// Where syncing costs nothing, if there is such a place and it keeps attributes.
+    /// Creates the directory on a file system in memory, if there is one with extended attributes.
     pub(crate) fn in_memory() -> Self {
         let memory = Path::new("/dev/shm");
         let scratch = if keeps_attributes(memory) { Self::below(memory) } else { Self::bare() };
@@ -57,12 +57,12 @@ impl Scratch {
         self.dir.path().join("root")
     }
 
-    /// A file below the root, by its key.
+    /// Returns the path of a key.
     pub(crate) fn file(&self, key: &str) -> PathBuf {
         self.root().join(key)
     }
 
-    /// Puts a file into the tree as another program would.
+    /// Writes a file into the tree as another program would.
     pub(crate) fn put(&self, key: &str, bytes: impl AsRef<[u8]>) {
         let file = self.file(key);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -73,41 +73,41 @@ impl Scratch {
         Fs::builder(self.root()).durable(false)
     }
 
-    /// A storage with the defaults, but for syncing.
+    /// Returns a storage with the defaults, except that it does not sync.
     pub(crate) fn storage(&self) -> Storage {
         Storage::new(self.builder().build().unwrap())
     }
 
-    /// What is below the root, our own directory included: paths, those of directories with a slash
-    /// at the end.
+    /// Returns all paths below the root, including the state directory. Paths of directories end in
+    /// a slash.
     pub(crate) fn tree(&self) -> Vec<String> {
         tree(&self.root())
     }
 
-    /// What is below the root but for our own directory, which may be there or not.
+    /// Returns all paths below the root, without the state directory.
     pub(crate) fn plain_tree(&self) -> Vec<String> {
         self.tree().into_iter().filter(|path| !path.starts_with(RESERVED)).collect()
     }
 
-    /// The names in the staging directory.
+    /// Returns the names in the staging directory.
     pub(crate) fn staged(&self) -> Vec<String> {
         names_in(&self.root().join(RESERVED).join("staging"))
     }
 
-    /// The names in the directory of lock files.
+    /// Returns the names in the directory of lock files.
     pub(crate) fn locks(&self) -> Vec<String> {
         names_in(&self.root().join(RESERVED).join("locks"))
     }
 
-    /// The names in the directory of sidecars.
+    /// Returns the names in the directory of sidecars.
     pub(crate) fn sidecars(&self) -> Vec<String> {
         names_in(&self.root().join(RESERVED).join("meta"))
     }
 }
 
 impl Drop for Scratch {
-    /// A driver that ends at the same time tidies up too, and what it takes away makes removing
-    /// fail.
+    /// Tries again if it fails, because a driver that is dropped at the same time removes files
+    /// too.
     fn drop(&mut self) {
         for _ in 0..1_000 {
             match fs::remove_dir_all(self.path()) {
@@ -118,8 +118,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Where scratch directories are made: on a file system that keeps user attributes, if there is
-/// one.
+/// Returns the directory for scratch directories: on a file system with user attributes, if there
+/// is one.
 pub(crate) fn scratch_parent() -> PathBuf {
     let usual = std::env::temp_dir();
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -149,14 +149,13 @@ pub(crate) fn tree(root: &Path) -> Vec<String> {
     found
 }
 
-/// Whether a path of a tree is one of the driver's lock files, which stay when they have been
-/// created.
+/// Returns whether a path of a tree is a lock file of the driver, which stays once it is created.
 pub(crate) fn is_lock_file(path: &str) -> bool {
     path.strip_prefix(".anystorage/locks/").is_some_and(|name| name.len() == 2)
 }
 
-/// Whether a path of a tree is one of the driver's own directories or lock files. Which of them are
-/// there depends on what was done before.
+/// Returns whether a path of a tree is a directory or lock file of the driver. Earlier operations
+/// determine which of them exist.
 pub(crate) fn is_own(path: &str) -> bool {
     (path.starts_with(RESERVED) && path.ends_with('/')) || is_lock_file(path)
 }
@@ -169,19 +168,19 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The names that a listing yields; its first error, odd names included, fails it.
+/// Returns the names of a listing, or its first error.
 pub(crate) async fn names(storage: &Storage, prefix: &str) -> Result<Vec<String>> {
     let entries = storage.list(prefix).entries().collect().await?;
     Ok(entries.iter().map(|entry| entry.name().to_owned()).collect())
 }
 
-/// The names that a listing of one level yields.
+/// Returns the names of a listing of one level.
 pub(crate) async fn level(storage: &Storage, prefix: &str) -> Result<Vec<String>> {
     let entries = storage.list(prefix).delimiter("/").entries().collect().await?;
     Ok(entries.iter().map(|entry| entry.name().to_owned()).collect())
 }
 
-/// All items of a listing, errors by their kind and key.
+/// Returns all items of a listing, errors by their kind and key.
 pub(crate) async fn items(
     storage: &Storage,
     prefix: &str,
@@ -195,12 +194,12 @@ pub(crate) async fn items(
     all
 }
 
-/// The whole body of an object.
+/// Returns the whole body of an object.
 pub(crate) async fn read(storage: &Storage, key: &str) -> Result<Vec<u8>> {
     Ok(storage.open(key).await?.bytes().await?.to_vec())
 }
 
-/// Asserts that a call failed in this way.
+/// Asserts that a call failed with a kind of error.
 #[track_caller]
 pub(crate) fn refused<T>(result: Result<T>, kind: ErrorKind) -> storage_core::Error {
     match result {
@@ -212,44 +211,44 @@ pub(crate) fn refused<T>(result: Result<T>, kind: ErrorKind) -> storage_core::Er
     }
 }
 
-/// Whether a staged file needs no name in the staging directory here.
+/// Returns whether this system has unnamed files, so that a staged file needs no name.
 pub(crate) fn has_unnamed_files(directory: &Path) -> bool {
     use rustix::fs::{AtFlags, CWD, OFlags, linkat, openat};
     let flags = OFlags::TMPFILE | OFlags::RDWR;
     let Ok(file) = openat(CWD, directory, flags, Mode::RUSR) else { return false };
-    // A name that is taken fails only when all else is in order.
+    // Linking to an existing name fails with `EXIST` only if nothing else is wrong.
     linkat(file, "", CWD, directory, AtFlags::EMPTY_PATH) == Err(rustix::io::Errno::EXIST)
 }
 
-/// Whether this process is root, for whom permissions do not hold.
+/// Returns whether this process runs as the superuser, whom permissions do not bind.
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
-/// Tells of a test that proved nothing on this machine: past the capturing of test output, since a
-/// skipped test that nobody sees is a hole in the proof.
+/// Reports a skipped test on the real standard error, so that the capture of test output does not
+/// hide it.
 pub(crate) fn skip(reason: &str) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}");
 }
 
-/// The user that [`as_nobody`] runs as where the tests run as root.
+/// The user of [`as_nobody`] if the tests run as the superuser.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// Runs a test for which permissions hold: root gives its rights away, in a thread and those that
-/// it starts.
+/// Runs a test whom permissions bind: the superuser drops its privileges, in a new thread and the
+/// threads that it starts.
 pub(crate) fn as_nobody(test: impl FnOnce() + Send + 'static) {
     if !is_root() {
         return test();
     }
-    let nobody = std::thread::spawn(move || {
+    let thread = std::thread::spawn(move || {
         use rustix::thread::{Gid, Uid};
         rustix::thread::set_thread_groups(&[]).unwrap();
         rustix::thread::set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
         rustix::thread::set_thread_uid(Uid::from_raw(NOBODY)).unwrap();
         test();
     });
-    nobody.join().unwrap();
+    thread.join().unwrap();
 }
 
 pub(crate) fn fifo(path: &Path) {
@@ -257,7 +256,7 @@ pub(crate) fn fifo(path: &Path) {
         .unwrap();
 }
 
-/// Makes a device like `/dev/null`; `false` where that is not allowed.
+/// Creates a device like `/dev/null`. Returns `false` if the system does not allow it.
 pub(crate) fn device(path: &Path) -> bool {
     let null = rustix::fs::makedev(1, 3);
     rustix::fs::mknodat(

@@ -1,4 +1,4 @@
-//! Driving a future by hand on a runtime with one blocking thread, where the order of things is
+//! Polling a future by hand on a runtime with one blocking thread, so that the order of steps is
 //! known.
 
 use std::pin::pin;
@@ -7,39 +7,38 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime whose blocking work all runs on one thread, which lives as long as the runtime.
+/// Returns a runtime with a single blocking thread, which lives as long as the runtime.
 pub(crate) fn single_blocking_thread() -> Runtime {
     Builder::new_current_thread()
         .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_secs(3600))
-        // Timers, and no more: a driver for sockets would be woken by `write`, which is one of the
-        // calls that are made to fail.
+        // Only timers: the driver for sockets uses `write`, which is one of the calls that fail.
         .enable_time()
         .build()
         .unwrap()
 }
 
-/// The id of that thread.
+/// Returns the id of the blocking thread.
 pub(crate) async fn blocking_thread() -> u32 {
     let id = tokio::task::spawn_blocking(|| rustix::thread::gettid().as_raw_nonzero().get());
     u32::try_from(id.await.unwrap()).unwrap()
 }
 
-/// Waits until all blocking work that has been handed on so far is done.
+/// Waits until all blocking work that was spawned so far is done.
 pub(crate) async fn settled() {
     tokio::task::spawn_blocking(|| ()).await.unwrap();
 }
 
-/// What became of a future that was polled so often.
+/// The state of a future after a number of polls.
 pub(crate) enum Polled<T> {
     Done(T),
-    /// Dropped before it was done.
+    /// It was dropped before it was done.
     Dropped,
 }
 
 /// Polls a future `times` times, with all blocking work done in between, then drops it: before the
-/// work that it has handed on last has begun, or when that is done. To be called within a runtime
-/// of [`single_blocking_thread`].
+/// work that it spawned last has begun, or after that is done. Call it within a runtime of
+/// [`single_blocking_thread`].
 pub(crate) async fn poll_times<F: Future>(
     future: F,
     times: usize,
@@ -65,9 +64,8 @@ pub(crate) async fn poll_times<F: Future>(
     Polled::Dropped
 }
 
-/// How many trips to the blocking pool a future takes: none of its blocking work is done while it
-/// is polled, and all that was handed on before it is polled again, so that every further poll that
-/// is needed is another trip.
+/// Returns how many trips to the blocking pool a future makes. No blocking work runs during a poll,
+/// and all of it between two polls, so each additional poll is one trip.
 pub(crate) async fn trips<F: Future>(future: F) -> (usize, F::Output) {
     let mut future = pin!(future);
     for trips in 0..10_000 {
@@ -82,7 +80,7 @@ pub(crate) async fn trips<F: Future>(future: F) -> (usize, F::Output) {
     panic!("it does not end");
 }
 
-/// Holds the blocking thread up until dropped.
+/// Blocks the blocking thread until it is dropped.
 pub(crate) struct Held(Option<std::sync::mpsc::Sender<()>>);
 
 pub(crate) fn hold_blocking_thread() -> Held {

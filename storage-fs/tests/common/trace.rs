@@ -1,4 +1,4 @@
-//! Watching and disturbing system calls with strace: of one thread, or of a whole job.
+//! Tracing system calls and injecting faults with strace, in one thread or in a whole job.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -12,9 +12,9 @@ use super::poll::blocking_thread;
 /// A thread of this process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Thread {
-    /// The calling one.
+    /// The calling thread.
     This,
-    /// The only one for blocking work, of a runtime that has no more.
+    /// The single blocking thread of the runtime.
     Blocking,
 }
 
@@ -26,7 +26,7 @@ impl Thread {
         }
     }
 
-    /// Has the thread make the call [`SIGN`].
+    /// Makes the thread call [`SIGN`].
     async fn give_a_sign(self) {
         match self {
             Self::This => drop(rustix::process::getppid()),
@@ -35,10 +35,10 @@ impl Thread {
     }
 }
 
-/// A call that nothing else makes.
+/// A system call that no other code makes.
 const SIGN: &str = "getppid";
 
-/// Whether strace is there and may look at this process.
+/// Returns whether strace is installed and may trace this process.
 pub(crate) async fn is_possible() -> bool {
     let trace = Trace::start(Thread::This, "getpid", None).await;
     trace.is_ok_and(|trace| {
@@ -47,19 +47,19 @@ pub(crate) async fn is_possible() -> bool {
     })
 }
 
-/// What runs a job so that it cannot give a name to a file without one: staged files then have
-/// names from the start, as on file systems without `O_TMPFILE`. `None` if strace cannot run a
-/// program here.
+/// Returns a wrapper under which a job cannot link unnamed files, so that staged files are named
+/// from the start, as on file systems without `O_TMPFILE`. Returns `None` if strace cannot run a
+/// program.
 pub(crate) fn without_unnamed_files() -> Option<&'static [&'static str]> {
     runs(&WITHOUT_LINKS).then_some(&WITHOUT_LINKS)
 }
 
-/// What runs a job as if on a kernel without `openat2`.
+/// Returns a wrapper that runs a job as on a kernel without `openat2`.
 pub(crate) fn without_openat2() -> Option<&'static [&'static str]> {
     runs(&WITHOUT_OPENAT2).then_some(&WITHOUT_OPENAT2)
 }
 
-// With -D the job is our child and strace is not, so that it is the job that is killed.
+// With -D, the child of this process is the job and not strace, so a kill hits the job.
 macro_rules! under_strace {
     ($call:literal, $error:literal) => {
         [
@@ -86,7 +86,7 @@ fn runs(wrapper: &[&str]) -> bool {
     run.is_ok_and(|output| output.status.success())
 }
 
-/// strace, attached to a thread of this process.
+/// A strace process that is attached to a thread of this process.
 pub(crate) struct Trace {
     strace: Child,
     output: PathBuf,
@@ -94,7 +94,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Watches these calls of a thread, and injects: `"fsync:error=EIO:when=1"`.
+    /// Traces calls of a thread and injects faults: `"fsync:error=EIO:when=1"`.
     pub(crate) async fn start(
         thread: Thread,
         calls: &str,
@@ -117,7 +117,7 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Waits until strace really sees what the thread does.
+    /// Waits until strace traces the thread.
     async fn attached(&mut self, thread: Thread) -> std::io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
@@ -133,7 +133,7 @@ impl Trace {
         Err(std::io::Error::other("strace did not attach"))
     }
 
-    /// Detaches and answers the lines of the trace.
+    /// Detaches and returns the lines of the trace.
     pub(crate) fn stop(mut self) -> Vec<String> {
         let pid = i32::try_from(self.strace.id()).ok().and_then(Pid::from_raw).unwrap();
         rustix::process::kill_process(pid, Signal::TERM).unwrap();
@@ -149,7 +149,7 @@ impl Drop for Trace {
     }
 }
 
-/// Some systems let a process be traced by its ancestors only, and strace is our child.
+/// Allows any process to trace this one. Some systems allow only ancestors, and strace is a child.
 fn allow_tracing() {
     let _ = rustix::process::set_ptracer(rustix::process::PTracer::Any);
 }

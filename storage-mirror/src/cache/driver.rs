@@ -38,7 +38,6 @@ impl Cache {
     /// assert_eq!(storage.info().location, "/var/cache/app -> memory:");
     /// # Ok::<(), storage_core::Error>(())
     /// ```
-    #[must_use]
     pub fn builder(origin: Storage, cache_dir: impl Into<PathBuf>, max_size: u64) -> CacheBuilder {
         CacheBuilder::new(origin, cache_dir.into(), max_size)
     }

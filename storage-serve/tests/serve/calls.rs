@@ -1,4 +1,4 @@
-//! How often the storage is asked, since every call costs time and money.
+//! How many calls a request makes to the storage. Every call costs time and money.
 
 use http::Method;
 use storage_core::{Operation, UrlMethod};
@@ -8,7 +8,7 @@ use storage_testkit::faults::Faults;
 
 use crate::common::{gzip, link, one_object, put, request, send, signing_key};
 
-/// The calls of `stat`, `open` and others that a request makes.
+/// Returns how many calls of `stat`, `open` and other methods a request makes.
 async fn calls(method: Method, headers: &[(&str, &str)]) -> (usize, usize, usize) {
     let faults = Faults::new();
     let storage = one_object("0123456789").await.layer(|inner| faults.layer(inner));
@@ -55,7 +55,7 @@ async fn a_condition_that_decides_is_one_stat() {
 }
 
 #[tokio::test]
-async fn a_condition_that_lets_through_is_a_stat_and_an_open() {
+async fn a_condition_that_holds_is_a_stat_and_an_open() {
     assert_eq!(calls(Method::GET, &[("if-none-match", "\"other\"")]).await, (1, 1, 0));
     assert_eq!(
         calls(Method::GET, &[("range", "bytes=1-2"), ("if-range", "\"other\"")]).await,
@@ -69,13 +69,13 @@ async fn several_ranges_are_a_stat_and_an_open_each() {
 }
 
 #[tokio::test]
-async fn a_range_that_is_not_there_is_an_open_and_a_stat_at_most() {
+async fn an_unsatisfiable_range_is_at_most_an_open_and_a_stat() {
     assert_eq!(calls(Method::GET, &[("range", "bytes=50-")]).await, (1, 1, 0));
     assert_eq!(calls(Method::GET, &[("range", "bytes=-0")]).await, (1, 0, 0));
 }
 
 #[tokio::test]
-async fn what_is_refused_asks_the_storage_nothing() {
+async fn a_refused_request_calls_no_method_of_the_storage() {
     for (method, path) in
         [(Method::GET, "/a//b"), (Method::POST, "/a.txt"), (Method::OPTIONS, "/a.txt")]
     {
@@ -102,7 +102,7 @@ async fn an_upload_is_one_save() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_one_link() {
+async fn a_redirect_is_one_url_call() {
     let faults = Faults::new();
     let storage = one_object("0123456789").await.layer(|inner| faults.layer(inner));
     send(&Serve::new(storage).redirect(Redirect::Public), request(Method::GET, "/a.txt", &[]))

@@ -7,7 +7,7 @@ use storage_core::ETag;
 use storage_serve::Serve;
 
 use crate::common::scripted::{Version, scripted};
-use crate::common::{Answer, get, head};
+use crate::common::{TestResponse, get, head};
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
@@ -34,7 +34,7 @@ async fn status(headers: &[(&str, &str)]) -> u16 {
 }
 
 #[tokio::test]
-async fn if_none_match_tells_whether_the_client_has_the_version() {
+async fn if_none_match_returns_304_only_for_the_version_of_the_client() {
     for known in ["\"v1\"", "W/\"v1\"", "\"a\", \"v1\"", "*"] {
         assert_eq!(status(&[("if-none-match", known)]).await, 304, "{known}");
     }
@@ -44,15 +44,15 @@ async fn if_none_match_tells_whether_the_client_has_the_version() {
 }
 
 #[tokio::test]
-async fn a_304_has_what_caches_need_and_nothing_else() {
-    let answer = get(&serve(), "/a.txt", &[("if-none-match", "\"v1\"")]).await;
-    let mut names: Vec<_> = answer.headers.keys().map(http::HeaderName::as_str).collect();
+async fn a_304_has_only_the_headers_that_caches_need() {
+    let response = get(&serve(), "/a.txt", &[("if-none-match", "\"v1\"")]).await;
+    let mut names: Vec<_> = response.headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["cache-control", "etag", "last-modified"]);
 }
 
 #[tokio::test]
-async fn if_modified_since_counts_in_seconds_and_only_without_etags() {
+async fn if_modified_since_compares_seconds_and_is_ignored_beside_etags() {
     assert_eq!(status(&[("if-modified-since", DATE)]).await, 304);
     assert_eq!(status(&[("if-modified-since", BEFORE)]).await, 200);
     assert_eq!(status(&[("if-modified-since", "Sunday, 06-Nov-94 08:49:37 GMT")]).await, 304);
@@ -62,7 +62,7 @@ async fn if_modified_since_counts_in_seconds_and_only_without_etags() {
 }
 
 #[tokio::test]
-async fn if_match_wants_a_version_that_is_surely_the_same() {
+async fn if_match_requires_the_same_strong_version() {
     assert_eq!(status(&[("if-match", "\"v1\"")]).await, 200);
     assert_eq!(status(&[("if-match", "\"a\", \"v1\"")]).await, 200);
     assert_eq!(status(&[("if-match", "*")]).await, 200);
@@ -73,14 +73,14 @@ async fn if_match_wants_a_version_that_is_surely_the_same() {
 }
 
 #[tokio::test]
-async fn if_unmodified_since_counts_in_seconds() {
+async fn if_unmodified_since_compares_seconds() {
     assert_eq!(status(&[("if-unmodified-since", DATE)]).await, 200);
     assert_eq!(status(&[("if-unmodified-since", BEFORE)]).await, 412);
     assert_eq!(status(&[("if-unmodified-since", "tomorrow")]).await, 200);
 }
 
 #[tokio::test]
-async fn conditions_come_before_the_range() {
+async fn conditions_are_evaluated_before_the_range() {
     let range = ("range", "bytes=50-");
     assert_eq!(
         get(&serve(), "/a.txt", &[range, ("if-none-match", "\"v1\"")]).await.status,
@@ -90,23 +90,23 @@ async fn conditions_come_before_the_range() {
         get(&serve(), "/a.txt", &[range, ("if-match", "\"v2\"")]).await.status,
         StatusCode::PRECONDITION_FAILED
     );
-    let answer = get(&serve(), "/a.txt", &[range, ("if-match", "\"v1\"")]).await;
-    assert_eq!(answer.status, StatusCode::RANGE_NOT_SATISFIABLE);
-    let answer =
+    let response = get(&serve(), "/a.txt", &[range, ("if-match", "\"v1\"")]).await;
+    assert_eq!(response.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    let response =
         get(&serve(), "/a.txt", &[("range", "bytes=1-2"), ("if-none-match", "\"v2\"")]).await;
-    assert_eq!((answer.status, answer.text()), (StatusCode::PARTIAL_CONTENT, "12"));
+    assert_eq!((response.status, response.text()), (StatusCode::PARTIAL_CONTENT, "12"));
 }
 
-async fn resumed(serve: &Serve, validator: &str) -> Answer {
+async fn resumed(serve: &Serve, validator: &str) -> TestResponse {
     get(serve, "/a.txt", &[("range", "bytes=8-"), ("if-range", validator)]).await
 }
 
 #[tokio::test]
-async fn if_range_with_the_version_that_is_there_goes_on_with_it() {
+async fn if_range_with_the_present_version_sends_the_range() {
     for validator in ["\"v1\"", DATE] {
-        let answer = resumed(&serve(), validator).await;
+        let response = resumed(&serve(), validator).await;
         assert_eq!(
-            (answer.status, answer.text()),
+            (response.status, response.text()),
             (StatusCode::PARTIAL_CONTENT, "89"),
             "{validator}"
         );
@@ -114,10 +114,14 @@ async fn if_range_with_the_version_that_is_there_goes_on_with_it() {
 }
 
 #[tokio::test]
-async fn if_range_with_anything_else_sends_the_whole_object() {
+async fn if_range_with_another_validator_sends_the_whole_object() {
     for validator in ["\"v2\"", "W/\"v1\"", BEFORE, "Sun, 06 Nov 2044 08:49:37 GMT", "nonsense"] {
-        let answer = resumed(&serve(), validator).await;
-        assert_eq!((answer.status, answer.text()), (StatusCode::OK, "0123456789"), "{validator}");
+        let response = resumed(&serve(), validator).await;
+        assert_eq!(
+            (response.status, response.text()),
+            (StatusCode::OK, "0123456789"),
+            "{validator}"
+        );
     }
     let weak = serve_with(Some(ETag::weak("v1").unwrap()));
     for validator in ["\"v1\"", "W/\"v1\""] {
@@ -126,7 +130,7 @@ async fn if_range_with_anything_else_sends_the_whole_object() {
 }
 
 #[tokio::test]
-async fn if_range_with_a_range_that_is_not_there_is_416_only_for_that_version() {
+async fn an_unsatisfiable_range_with_if_range_is_416_only_for_the_present_version() {
     let range = ("range", "bytes=50-");
     let same = get(&serve(), "/a.txt", &[range, ("if-range", "\"v1\"")]).await;
     assert_eq!(same.status, StatusCode::RANGE_NOT_SATISFIABLE);
@@ -137,7 +141,7 @@ async fn if_range_with_a_range_that_is_not_there_is_416_only_for_that_version() 
 }
 
 #[tokio::test]
-async fn a_date_is_no_validator_for_what_was_changed_a_moment_ago() {
+async fn a_date_does_not_validate_an_object_that_changed_within_the_last_second() {
     let now = SystemTime::now();
     let serve =
         Serve::new(scripted([Version::new("0123456789", |meta| meta.last_modified = Some(now))]));

@@ -1,4 +1,4 @@
-//! curl, the client that everybody has.
+//! curl as a client.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use crate::common::server::{Server, listener};
 use crate::common::{bytes, gzip, signing_key, skip};
 
-/// What curl printed and wrote.
+/// The output of curl.
 #[derive(Debug)]
-struct Told {
-    /// The status of the answer; 0 if there was none.
+struct CurlOutput {
+    /// The status of the response; 0 without a response.
     status: u16,
-    /// What curl itself ended with.
+    /// The exit code of curl.
     exit: i32,
     body: Vec<u8>,
 }
@@ -35,10 +35,10 @@ fn is_there() -> bool {
     })
 }
 
-/// Runs curl on a thread of its own, and reads what it wrote to `output`.
-async fn curl(output: &Path, arguments: &[&str]) -> Told {
+/// Runs curl on its own thread, and reads the file `output`.
+async fn curl(output: &Path, arguments: &[&str]) -> CurlOutput {
     let mut command = Command::new("curl");
-    // Nothing of the user's own configuration, and nothing but loopback.
+    // Ignore the user's configuration, and connect only to loopback.
     command.args([
         "-q",
         "--silent",
@@ -51,14 +51,14 @@ async fn curl(output: &Path, arguments: &[&str]) -> Told {
     ]);
     command.arg("--output").arg(output).args(arguments);
     let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    Told {
+    CurlOutput {
         status: String::from_utf8(ran.stdout).unwrap().parse().unwrap(),
         exit: ran.status.code().unwrap(),
         body: std::fs::read(output).unwrap_or_default(),
     }
 }
 
-/// A storage on disk, served: its links lead to the server.
+/// A served storage on disk, whose links lead to the server.
 struct Stage {
     directory: TempDir,
     storage: Storage,
@@ -92,7 +92,7 @@ impl Stage {
         self.directory.path().join(name)
     }
 
-    async fn curl(&self, arguments: &[&str]) -> Told {
+    async fn curl(&self, arguments: &[&str]) -> CurlOutput {
         curl(&self.file("output"), arguments).await
     }
 
@@ -102,7 +102,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn curl_gets_a_file_and_a_range_of_it() {
+async fn curl_downloads_a_file_and_a_range_of_it() {
     let Some(stage) = Stage::public().await else { return };
     let content = bytes(3_000_000);
     stage.storage.save("a b.bin", content.clone()).await.unwrap();
@@ -118,22 +118,22 @@ async fn curl_gets_a_file_and_a_range_of_it() {
 }
 
 #[tokio::test]
-async fn curl_goes_on_with_half_a_download() {
+async fn curl_resumes_a_download() {
     let Some(stage) = Stage::public().await else { return };
     let content = bytes(2_000_000);
     stage.storage.save("a.bin", content.clone()).await.unwrap();
     std::fs::write(stage.file("output"), &content[..700_000]).unwrap();
-    let told = stage.curl(&["-C", "-", &stage.server.url("/a.bin")]).await;
-    assert_eq!((told.status, told.exit), (206, 0));
-    assert!(told.body == content);
-    // There is nothing to go on with.
-    let told = stage.curl(&["-C", "-", &stage.server.url("/a.bin")]).await;
-    assert_eq!(told.status, 416);
-    assert!(told.body == content);
+    let output = stage.curl(&["-C", "-", &stage.server.url("/a.bin")]).await;
+    assert_eq!((output.status, output.exit), (206, 0));
+    assert!(output.body == content);
+    // The file is complete.
+    let output = stage.curl(&["-C", "-", &stage.server.url("/a.bin")]).await;
+    assert_eq!(output.status, 416);
+    assert!(output.body == content);
 }
 
 #[tokio::test]
-async fn curl_gets_what_is_compressed_decoded_with_and_without_its_help() {
+async fn curl_receives_decoded_content_with_and_without_compressed() {
     let Some(stage) = Stage::public().await else { return };
     let content = bytes(500_000);
     stage.storage.save("a.bin", gzip(&content).await).content_encoding("gzip").await.unwrap();
@@ -141,16 +141,16 @@ async fn curl_gets_what_is_compressed_decoded_with_and_without_its_help() {
     for arguments in
         [&["--compressed", &url][..], &[&url], &["--header", "accept-encoding: identity", &url]]
     {
-        let told = stage.curl(arguments).await;
-        assert_eq!((told.status, told.exit), (200, 0), "{arguments:?}");
-        assert!(told.body == content, "{arguments:?}");
+        let output = stage.curl(arguments).await;
+        assert_eq!((output.status, output.exit), (200, 0), "{arguments:?}");
+        assert!(output.body == content, "{arguments:?}");
     }
-    let told = stage.curl(&["--header", "accept-encoding: gzip", &url]).await;
-    assert_eq!(told.body[..2], [0x1f, 0x8b]);
+    let output = stage.curl(&["--header", "accept-encoding: gzip", &url]).await;
+    assert_eq!(output.body[..2], [0x1f, 0x8b]);
 }
 
 #[tokio::test]
-async fn curl_gets_only_what_is_newer() {
+async fn curl_downloads_only_a_newer_file() {
     let Some(stage) = Stage::public().await else { return };
     stage.storage.save("a.txt", "hello").await.unwrap();
     let url = stage.server.url("/a.txt");
@@ -162,7 +162,7 @@ async fn curl_gets_only_what_is_newer() {
 }
 
 #[tokio::test]
-async fn curl_remembers_etags() {
+async fn curl_compares_a_saved_etag() {
     let Some(stage) = Stage::public().await else { return };
     stage.storage.save("a.txt", "hello").await.unwrap();
     let (url, etags) = (stage.server.url("/a.txt"), stage.file("etags"));
@@ -174,12 +174,12 @@ async fn curl_remembers_etags() {
 }
 
 #[tokio::test]
-async fn curl_asks_for_the_head_alone() {
+async fn curl_requests_only_the_head() {
     let Some(stage) = Stage::public().await else { return };
     stage.storage.save("a.bin", bytes(1_000)).await.unwrap();
-    let told = stage.curl(&["--head", &stage.server.url("/a.bin")]).await;
-    assert_eq!((told.status, told.exit), (200, 0));
-    assert!(String::from_utf8(told.body).unwrap().contains("content-length: 1000\r\n"));
+    let output = stage.curl(&["--head", &stage.server.url("/a.bin")]).await;
+    assert_eq!((output.status, output.exit), (200, 0));
+    assert!(String::from_utf8(output.body).unwrap().contains("content-length: 1000\r\n"));
 }
 
 #[tokio::test]
@@ -188,8 +188,8 @@ async fn a_link_of_the_fs_driver_downloads() {
     let key = "a dir/b+c %2F&é?#'*!()[]~.txt";
     stage.storage.save(key, "hello").await.unwrap();
     let link = stage.link(key, UrlMethod::Get).await;
-    let told = stage.curl(&["--globoff", link.as_str()]).await;
-    assert_eq!((told.status, &told.body[..]), (200, &b"hello"[..]));
+    let output = stage.curl(&["--globoff", link.as_str()]).await;
+    assert_eq!((output.status, &output.body[..]), (200, &b"hello"[..]));
     let public = stage.storage.url(key).await.unwrap();
     assert_eq!(stage.curl(&["--globoff", public.as_str()]).await.status, 403);
 }
@@ -202,11 +202,11 @@ async fn a_link_of_the_fs_driver_uploads() {
     std::fs::write(&file, &content).unwrap();
     let file = file.to_str().unwrap();
     let link = stage.link("dir/a.bin", UrlMethod::Put).await;
-    let told = stage.curl(&["-T", file, link.as_str()]).await;
-    assert_eq!((told.status, told.exit), (201, 0));
+    let output = stage.curl(&["-T", file, link.as_str()]).await;
+    assert_eq!((output.status, output.exit), (201, 0));
     assert!(stage.storage.open("dir/a.bin").await.unwrap().bytes().await.unwrap() == content);
 
-    // In chunks of a length that curl does not know.
+    // From standard input, so that curl sends chunks without a length.
     let chunked = ["--header", "transfer-encoding: chunked", "-T", file];
     let link = stage.link("dir/b.bin", UrlMethod::Put).await;
     assert_eq!(stage.curl(&[&chunked[..], &[link.as_str()]].concat()).await.status, 201);
@@ -218,7 +218,7 @@ async fn a_link_of_the_fs_driver_uploads() {
 }
 
 #[tokio::test]
-async fn a_link_of_the_fs_driver_takes_only_what_it_is_bound_to() {
+async fn a_link_of_the_fs_driver_accepts_only_the_upload_that_it_binds() {
     let Some(stage) = Stage::signed().await else { return };
     let (small, large) = (stage.file("small"), stage.file("large"));
     std::fs::write(&small, "hello").unwrap();

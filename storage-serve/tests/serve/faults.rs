@@ -1,4 +1,4 @@
-//! Storages that fail: before there is an answer, and in the middle of it.
+//! Storages that fail before the response, and in the middle of it.
 
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
@@ -25,7 +25,7 @@ const KINDS: [(ErrorKind, u16); 15] = [
     (ErrorKind::Integrity, 500),
     (ErrorKind::Conflict, 500),
     (ErrorKind::TooLarge, 500),
-    // To a question that nobody asked: the client need not have anything.
+    // An error that the request did not cause.
     (ErrorKind::NotModified, 500),
     (ErrorKind::Unexpected, 500),
     (ErrorKind::Unsupported, 501),
@@ -35,7 +35,7 @@ const KINDS: [(ErrorKind, u16); 15] = [
 ];
 
 #[tokio::test]
-async fn a_failure_becomes_a_status_and_says_nothing_of_the_storage() {
+async fn an_error_becomes_a_status_without_details_of_the_storage() {
     let requests: [(Operation, &[(&str, &str)]); 5] = [
         (Operation::Open, &[]),
         (Operation::Open, &[("range", "bytes=1-2")]),
@@ -52,17 +52,17 @@ async fn a_failure_becomes_a_status_and_says_nothing_of_the_storage() {
                     .with_source(source)
                     .with_key("canary")
             });
-            let answer = get(&Serve::new(storage), "/a.txt", headers).await;
-            assert_eq!(answer.status.as_u16(), status, "{kind} {headers:?}");
-            assert!(!format!("{answer:?}").contains("canary"), "{answer:?}");
-            assert_eq!(answer.header("cache-control"), "no-store");
+            let response = get(&Serve::new(storage), "/a.txt", headers).await;
+            assert_eq!(response.status.as_u16(), status, "{kind} {headers:?}");
+            assert!(!format!("{response:?}").contains("canary"), "{response:?}");
+            assert_eq!(response.header("cache-control"), "no-store");
             assert!(fails.fired() > 0);
         }
     }
 }
 
 #[tokio::test]
-async fn a_failure_of_head_has_the_status_of_get_and_no_body() {
+async fn an_error_of_head_has_the_status_of_get_and_no_body() {
     for (kind, status) in KINDS {
         let (faults, storage) = faulty("hello").await;
         let (stat, open) =
@@ -76,15 +76,15 @@ async fn a_failure_of_head_has_the_status_of_get_and_no_body() {
 }
 
 #[tokio::test]
-async fn a_storage_that_asks_for_patience_has_its_wish_passed_on() {
+async fn the_retry_time_of_an_error_is_passed_on() {
     let (faults, storage) = faulty("hello").await;
     let busy = faults.on(Operation::Open).fail_with(|| {
         Error::new(ErrorKind::RateLimited, "slow down")
             .with_retry_after(std::time::Duration::from_secs(7))
     });
-    let answer = get(&Serve::new(storage), "/a.txt", &[]).await;
+    let response = get(&Serve::new(storage), "/a.txt", &[]).await;
     assert_eq!(
-        (answer.status, answer.header("retry-after")),
+        (response.status, response.header("retry-after")),
         (StatusCode::SERVICE_UNAVAILABLE, "7")
     );
     assert_eq!(busy.fired(), 1);
@@ -95,9 +95,10 @@ async fn a_part_that_cannot_be_opened_ends_the_body() {
     let (faults, storage) = faulty("0123456789").await;
     let fails = faults.on(Operation::Open).call(2).fail(ErrorKind::Unexpected);
     let serve = Serve::new(storage);
-    let answer = serve.handle(request(Method::GET, "/a.txt", &[("range", "bytes=0-1,5-6")])).await;
-    assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
-    assert!(answer.into_body().collect().await.is_err());
+    let response =
+        serve.handle(request(Method::GET, "/a.txt", &[("range", "bytes=0-1,5-6")])).await;
+    assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
+    assert!(response.into_body().collect().await.is_err());
     assert_eq!(fails.fired(), 1);
 }
 
@@ -105,10 +106,11 @@ async fn a_part_that_cannot_be_opened_ends_the_body() {
 async fn an_object_that_is_replaced_between_two_parts_ends_the_body() {
     let storage = one_object("0123456789").await;
     let serve = Serve::new(storage.clone());
-    let answer = serve.handle(request(Method::GET, "/a.txt", &[("range", "bytes=0-1,5-6")])).await;
-    assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
+    let response =
+        serve.handle(request(Method::GET, "/a.txt", &[("range", "bytes=0-1,5-6")])).await;
+    assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
     storage.save("a.txt", "ABCDEFGHIJ").await.unwrap();
-    let mut body = answer.into_body();
+    let mut body = response.into_body();
     let mut received = Vec::new();
     let failed = loop {
         match body.frame().await {
@@ -122,8 +124,7 @@ async fn an_object_that_is_replaced_between_two_parts_ends_the_body() {
     assert!(body.frame().await.is_none());
 }
 
-/// More than the server holds back, so that the head of the answer is on its way when the body
-/// fails.
+/// More than the server buffers, so that the head of the response is sent before the body fails.
 const LARGE: usize = 2_000_000;
 
 #[tokio::test]
@@ -131,7 +132,7 @@ async fn a_body_that_fails_in_the_middle_closes_the_connection() {
     let (faults, storage) = faulty(bytes(LARGE)).await;
     let broken = faults.on(Operation::Open).fail_midway(1_000_000, ErrorKind::Unexpected);
     let server = Server::start(Serve::new(storage)).await;
-    // Kept alive as far as the client is concerned.
+    // The client asks for a persistent connection.
     let received = server.talk("GET /a.txt HTTP/1.1\r\nhost: files\r\n\r\n").await;
     assert!(received.starts_with(b"HTTP/1.1 200 OK\r\n"));
     assert!(received.len() < LARGE);
@@ -139,7 +140,7 @@ async fn a_body_that_fails_in_the_middle_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_short_closes_the_connection() {
+async fn a_truncated_body_closes_the_connection() {
     let (faults, storage) = faulty(bytes(LARGE)).await;
     let cut = faults.on(Operation::Open).truncate(1_000_000);
     let server = Server::start(Serve::new(storage)).await;

@@ -1,4 +1,4 @@
-//! Signed links: what they let through, and what they do not.
+//! Signed links: what they allow, and what they do not.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,34 +19,34 @@ fn uploads(options: &mut UrlOptions) {
 }
 
 #[tokio::test]
-async fn without_a_link_nothing_is_told() {
+async fn a_request_without_a_link_reveals_nothing() {
     let (_, serve) = serve().await;
     for path in ["/a.txt", "/missing.txt", "/a.txt?v=1"] {
-        for answer in [
+        for response in [
             get(&serve, path, &[]).await,
             head(&serve, path, &[]).await,
             put(&serve, path, &[], b"x").await,
         ] {
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
-            assert!(!answer.headers.contains_key("etag"));
-            assert_eq!(answer.header("cache-control"), "no-store");
+            assert_eq!(response.status, StatusCode::FORBIDDEN, "{path}");
+            assert!(!response.headers.contains_key("etag"));
+            assert_eq!(response.header("cache-control"), "no-store");
         }
     }
 }
 
 #[tokio::test]
-async fn a_link_for_downloading_downloads() {
+async fn a_download_link_allows_downloads() {
     let (_, serve) = serve().await;
     let link = link("a.txt", |_| {});
-    let answer = get(&serve, &link, &[]).await;
+    let response = get(&serve, &link, &[]).await;
     assert_eq!(
-        (answer.status, answer.text(), answer.header("cache-control")),
+        (response.status, response.text(), response.header("cache-control")),
         (StatusCode::OK, "hello", "private")
     );
-    assert_eq!(head(&serve, &link, &[]).await.headers, answer.headers);
+    assert_eq!(head(&serve, &link, &[]).await.headers, response.headers);
     let part = get(&serve, &link, &[("range", "bytes=1-2")]).await;
     assert_eq!((part.status, part.text()), (StatusCode::PARTIAL_CONTENT, "el"));
-    let etag = answer.header("etag").to_owned();
+    let etag = response.header("etag").to_owned();
     assert_eq!(
         get(&serve, &link, &[("if-none-match", &etag)]).await.status,
         StatusCode::NOT_MODIFIED
@@ -54,7 +54,7 @@ async fn a_link_for_downloading_downloads() {
 }
 
 #[tokio::test]
-async fn a_link_for_head_tells_the_headers_alone() {
+async fn a_link_for_head_returns_only_the_headers() {
     let (_, serve) = serve().await;
     let link = link("a.txt", |options| options.method = UrlMethod::Head);
     assert_eq!(head(&serve, &link, &[]).await.status, StatusCode::OK);
@@ -62,7 +62,7 @@ async fn a_link_for_head_tells_the_headers_alone() {
 }
 
 #[tokio::test]
-async fn a_link_for_downloading_is_no_link_for_uploading_nor_the_other_way_round() {
+async fn a_download_link_allows_no_upload_and_an_upload_link_no_download() {
     let (storage, serve) = serve().await;
     assert_eq!(
         put(&serve, &link("a.txt", |_| {}), &[], b"new").await.status,
@@ -74,7 +74,7 @@ async fn a_link_for_downloading_is_no_link_for_uploading_nor_the_other_way_round
 }
 
 #[tokio::test]
-async fn a_link_is_for_its_key_alone() {
+async fn a_link_allows_only_its_key() {
     let (storage, serve) = serve().await;
     storage.save("b.txt", "secret").await.unwrap();
     let link = link("a.txt", |_| {});
@@ -86,7 +86,7 @@ async fn a_link_is_for_its_key_alone() {
             "{other}"
         );
     }
-    // The same key, written otherwise.
+    // Another encoding of the same key.
     assert_eq!(get(&serve, &format!("/%61.txt?{query}"), &[]).await.status, StatusCode::OK);
 }
 
@@ -108,14 +108,14 @@ async fn an_expired_link_is_refused() {
         "X-Storage-Method=GET&X-Storage-Expires=1000000000&X-Storage-Signature=",
         "bceefb1e8435d8a3162ac931866f282132dabe779066b4aca4d0d49ed795f334"
     );
-    // In its time it was a good one.
+    // It was valid before it expired.
     let (key, then) = (Key::new("a.txt").unwrap(), UNIX_EPOCH + Duration::from_secs(1_000_000_000));
     assert!(signing_key().verify(UrlMethod::Get, &key, query, then).is_ok());
     assert_eq!(get(&serve, &format!("/a.txt?{query}"), &[]).await.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
-async fn whatever_is_changed_about_a_link_breaks_it() {
+async fn any_change_to_a_link_makes_it_invalid() {
     let (_, serve) = serve().await;
     let link = link("a.txt", |options| {
         options.response_content_disposition = Some("attachment; filename=\"b.txt\"".to_owned());
@@ -140,8 +140,8 @@ async fn whatever_is_changed_about_a_link_breaks_it() {
             ("changed", changed),
             ("emptied", emptied),
         ] {
-            let answer = get(&serve, &format!("{path}?{}", query.join("&")), &[]).await;
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}: {name}");
+            let response = get(&serve, &format!("{path}?{}", query.join("&")), &[]).await;
+            assert_eq!(response.status, StatusCode::FORBIDDEN, "{what}: {name}");
         }
     }
     for more in
@@ -156,7 +156,7 @@ async fn whatever_is_changed_about_a_link_breaks_it() {
 }
 
 #[tokio::test]
-async fn the_order_of_the_parameters_and_others_among_them_do_not_matter() {
+async fn a_link_is_valid_with_reordered_and_additional_parameters() {
     let (_, serve) = serve().await;
     let link = link("a.txt", |_| {});
     let (path, query) = link.split_once('?').unwrap();
@@ -168,43 +168,43 @@ async fn the_order_of_the_parameters_and_others_among_them_do_not_matter() {
 }
 
 #[tokio::test]
-async fn a_link_says_which_type_and_disposition_the_answer_has() {
+async fn a_link_sets_the_type_and_disposition_of_the_response() {
     let (_, serve) = serve().await;
     let link = link("a.txt", |options| {
         options.response_content_disposition = Some("attachment; filename=\"b.csv\"".to_owned());
         options.response_content_type = Some("text/csv".to_owned());
     });
-    let answer = get(&serve, &link, &[]).await;
-    assert_eq!(answer.header("content-type"), "text/csv");
-    assert_eq!(answer.header("content-disposition"), "attachment; filename=\"b.csv\"");
+    let response = get(&serve, &link, &[]).await;
+    assert_eq!(response.header("content-type"), "text/csv");
+    assert_eq!(response.header("content-disposition"), "attachment; filename=\"b.csv\"");
 }
 
 #[tokio::test]
-async fn a_type_of_a_link_that_can_act_has_no_rights() {
+async fn active_content_by_the_type_of_a_link_is_sandboxed() {
     let (_, serve) = serve().await;
     let link =
         link("a.txt", |options| options.response_content_type = Some("text/html".to_owned()));
-    let answer = get(&serve, &link, &[]).await;
+    let response = get(&serve, &link, &[]).await;
     assert_eq!(
-        (answer.header("content-type"), answer.header("content-disposition")),
+        (response.header("content-type"), response.header("content-disposition")),
         ("text/html", "attachment")
     );
-    assert_eq!(answer.header("content-security-policy"), "default-src 'none'; sandbox");
+    assert_eq!(response.header("content-security-policy"), "default-src 'none'; sandbox");
 }
 
 #[tokio::test]
 async fn public_reads_need_no_link_but_uploads_do() {
     let storage = one_object("hello").await;
     let serve = Serve::new(storage.clone()).signing_key(signing_key()).public_reads();
-    let answer = get(&serve, "/a.txt", &[]).await;
-    assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, ""));
+    let response = get(&serve, "/a.txt", &[]).await;
+    assert_eq!((response.status, response.header("cache-control")), (StatusCode::OK, ""));
     assert_eq!(head(&serve, "/a.txt", &[]).await.status, StatusCode::OK);
     assert_eq!(put(&serve, "/a.txt", &[], b"new").await.status, StatusCode::FORBIDDEN);
     assert_eq!(put(&serve, &link("a.txt", uploads), &[], b"new").await.status, StatusCode::CREATED);
 }
 
 #[tokio::test]
-async fn a_link_is_verified_where_none_is_needed_too() {
+async fn a_link_is_verified_even_if_reads_are_public() {
     let serve = Serve::new(one_object("hello").await).signing_key(signing_key()).public_reads();
     let link = link("a.txt", |options| {
         options.response_content_disposition = Some("attachment".to_owned())
@@ -229,7 +229,7 @@ async fn a_response_to_a_link_is_private_even_if_the_object_is_stored_as_public(
         get(&serve, &link("b.txt", |_| {}), &[]).await.header("cache-control"),
         "private, max-age=9"
     );
-    // Where reading needs no link, the link is not what permits it.
+    // If reads are public, the response does not depend on the link.
     let open = Serve::new(storage).signing_key(signing_key()).public_reads();
     assert_eq!(
         get(&open, &link("b.txt", |_| {}), &[]).await.header("cache-control"),
@@ -238,19 +238,19 @@ async fn a_response_to_a_link_is_private_even_if_the_object_is_stored_as_public(
 }
 
 #[tokio::test]
-async fn answers_without_a_body_are_private_as_well() {
+async fn a_response_to_a_link_without_a_body_is_private() {
     let storage = one_object("hello").await;
     storage.save("packed", gzip(b"hello").await).content_encoding("gzip").await.unwrap();
     let serve = Serve::new(storage).signing_key(signing_key());
-    let answer = get(&serve, &link("packed", |_| {}), &[("if-none-match", "*")]).await;
+    let response = get(&serve, &link("packed", |_| {}), &[("if-none-match", "*")]).await;
     assert_eq!(
-        (answer.status, answer.header("cache-control")),
+        (response.status, response.header("cache-control")),
         (StatusCode::NOT_MODIFIED, "private")
     );
 }
 
 #[tokio::test]
-async fn a_link_to_what_is_not_there_is_404() {
+async fn a_link_to_a_missing_object_is_404() {
     let (_, serve) = serve().await;
     assert_eq!(get(&serve, &link("missing", |_| {}), &[]).await.status, StatusCode::NOT_FOUND);
 }

@@ -1,4 +1,4 @@
-//! What the server of a storage promises, in the process, on the wire and by curl.
+//! The guarantees of `Serve`, in the process, on the wire and with curl.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 

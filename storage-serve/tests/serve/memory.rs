@@ -1,4 +1,4 @@
-//! How much memory it takes, whatever the size and however slow the other side.
+//! Memory stays bounded for any size and any speed of the client.
 
 use std::fs::File;
 
@@ -17,24 +17,24 @@ use crate::common::{link, signing_key, skip};
 const SIZE: u64 = 300 * 1024 * 1024;
 const BOUND: u64 = 32 * 1024 * 1024;
 
-/// The most memory that this process has had, if the system tells.
+/// Returns the peak memory of this process in bytes, if the system reports it.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// Runs a test and says how much the peak grew meanwhile.
+/// Runs a test and asserts that the peak memory grew by less than the bound.
 fn grown(test: impl Future<Output = ()>) {
     let Some(before) = peak() else {
-        return skip("storage-http/tests/serve/memory.rs", "this system does not tell");
+        return skip("storage-http/tests/serve/memory.rs", "this system does not report the peak");
     };
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
     let grown = peak().unwrap() - before;
     assert!(grown < BOUND, "{grown} bytes more at the peak");
 }
 
-/// A server of a directory with a file of nothing but a hole, which takes no room.
+/// Starts a server of a directory with a sparse file, which takes no space.
 async fn server() -> (TempDir, Server) {
     let root = TempDir::new().unwrap();
     File::create(root.path().join("large")).unwrap().set_len(SIZE).unwrap();
@@ -55,29 +55,34 @@ async fn receive(mut socket: TcpStream) -> u64 {
 }
 
 #[test]
-fn a_large_file_to_a_slow_reader_takes_little() {
-    in_own_process(concat!(module_path!(), "::a_large_file_to_a_slow_reader_takes_little"), || {
-        grown(async {
-            let (_root, server) = server().await;
-            let mut socket = TcpStream::connect(server.address).await.unwrap();
-            let path = link("large", |_| {});
-            let sent = format!("GET {path} HTTP/1.1\r\nhost: files\r\nconnection: close\r\n\r\n");
-            socket.write_all(sent.as_bytes()).await.unwrap();
-            let received = receive(socket).await;
-            assert!((SIZE..SIZE + 1_000).contains(&received), "{received}");
-        });
-    });
+fn a_large_download_by_a_slow_client_takes_bounded_memory() {
+    in_own_process(
+        concat!(module_path!(), "::a_large_download_by_a_slow_client_takes_bounded_memory"),
+        || {
+            grown(async {
+                let (_root, server) = server().await;
+                let mut socket = TcpStream::connect(server.address).await.unwrap();
+                let path = link("large", |_| {});
+                let sent =
+                    format!("GET {path} HTTP/1.1\r\nhost: files\r\nconnection: close\r\n\r\n");
+                socket.write_all(sent.as_bytes()).await.unwrap();
+                let received = receive(socket).await;
+                assert!((SIZE..SIZE + 1_000).contains(&received), "{received}");
+            });
+        },
+    );
 }
 
 #[test]
-fn a_large_upload_takes_little() {
-    in_own_process(concat!(module_path!(), "::a_large_upload_takes_little"), || {
+fn a_large_upload_takes_bounded_memory() {
+    in_own_process(concat!(module_path!(), "::a_large_upload_takes_bounded_memory"), || {
         grown(async {
             let (root, server) = server().await;
             let mut socket = TcpStream::connect(server.address).await.unwrap();
             let path = link("new", |options| options.method = UrlMethod::Put);
             let head = format!(
-                "PUT {path} HTTP/1.1\r\nhost: files\r\ncontent-length: {SIZE}\r\nconnection: close\r\n\r\n"
+                "PUT {path} HTTP/1.1\r\nhost: files\r\ncontent-length: {SIZE}\r\n\
+                 connection: close\r\n\r\n"
             );
             socket.write_all(head.as_bytes()).await.unwrap();
             let chunk = vec![0; 64 * 1024];

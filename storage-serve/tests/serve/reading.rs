@@ -1,4 +1,4 @@
-//! What a GET or HEAD is answered: the object, its headers, its absence.
+//! Responses to GET and HEAD: the object, its headers, its absence.
 
 use http::{Method, StatusCode};
 use storage_core::{ETag, Memory, Metadata};
@@ -18,17 +18,17 @@ async fn an_object_is_sent_with_its_headers_and_its_length() {
         .content_language("de")
         .await
         .unwrap();
-    let answer = get(&Serve::new(storage), "/a%20b/%C3%A9.txt", &[]).await;
-    assert_eq!((answer.status, answer.text()), (StatusCode::OK, "hello"));
-    assert_eq!(answer.header("content-length"), "5");
-    assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
-    assert_eq!(answer.header("cache-control"), "max-age=9");
-    assert_eq!(answer.header("content-language"), "de");
-    assert_eq!(answer.header("accept-ranges"), "bytes");
-    assert_eq!(answer.header("x-content-type-options"), "nosniff");
-    assert_eq!(answer.header("etag"), saved.etag.unwrap().to_string());
+    let response = get(&Serve::new(storage), "/a%20b/%C3%A9.txt", &[]).await;
+    assert_eq!((response.status, response.text()), (StatusCode::OK, "hello"));
+    assert_eq!(response.header("content-length"), "5");
+    assert_eq!(response.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(response.header("cache-control"), "max-age=9");
+    assert_eq!(response.header("content-language"), "de");
+    assert_eq!(response.header("accept-ranges"), "bytes");
+    assert_eq!(response.header("x-content-type-options"), "nosniff");
+    assert_eq!(response.header("etag"), saved.etag.unwrap().to_string());
     assert_eq!(
-        answer.header("last-modified"),
+        response.header("last-modified"),
         httpdate::fmt_http_date(saved.last_modified.unwrap())
     );
 }
@@ -39,24 +39,24 @@ async fn a_file_on_disk_is_sent_whole_however_large() {
     let storage = storage_core::Storage::new(storage_fs::Fs::builder(root.path()).build().unwrap());
     let content = bytes(3 * 1024 * 1024 + 17);
     storage.save("a.bin", content.clone()).await.unwrap();
-    let answer = get(&Serve::new(storage), "/a.bin", &[]).await;
-    assert_eq!(answer.header("content-length"), content.len().to_string());
-    assert!(answer.body == content);
+    let response = get(&Serve::new(storage), "/a.bin", &[]).await;
+    assert_eq!(response.header("content-length"), content.len().to_string());
+    assert!(response.body == content);
 }
 
 #[tokio::test]
-async fn an_empty_object_is_an_answer_of_length_0() {
+async fn an_empty_object_is_a_response_of_length_0() {
     let serve = Serve::new(one_object("").await);
-    let answer = get(&serve, "/a.txt", &[]).await;
+    let response = get(&serve, "/a.txt", &[]).await;
     assert_eq!(
-        (answer.status, answer.header("content-length"), answer.text()),
+        (response.status, response.header("content-length"), response.text()),
         (StatusCode::OK, "0", "")
     );
-    assert_eq!(head(&serve, "/a.txt", &[]).await.headers, answer.headers);
+    assert_eq!(head(&serve, "/a.txt", &[]).await.headers, response.headers);
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_cannot_be_is_not_found() {
+async fn a_missing_object_or_invalid_key_is_404() {
     let serve = Serve::new(one_object("hello").await);
     for path in [
         "/b.txt",
@@ -70,15 +70,15 @@ async fn what_is_not_there_or_cannot_be_is_not_found() {
         "/%zz",
         "/%ff",
     ] {
-        let answer = get(&serve, path, &[]).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
-        assert_eq!(answer.header("cache-control"), "no-store");
-        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        let response = get(&serve, path, &[]).await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(response.header("cache-control"), "no-store");
+        assert_eq!(response.header("x-content-type-options"), "nosniff");
     }
 }
 
 #[tokio::test]
-async fn conditions_do_not_make_an_object() {
+async fn a_missing_object_is_404_whatever_the_conditions() {
     let serve = Serve::new(Memory::storage());
     for condition in [("if-match", "*"), ("if-none-match", "*"), ("if-match", "\"a\"")] {
         assert_eq!(get(&serve, "/a.txt", &[condition]).await.status, StatusCode::NOT_FOUND);
@@ -86,19 +86,19 @@ async fn conditions_do_not_make_an_object() {
 }
 
 #[tokio::test]
-async fn a_query_of_others_changes_nothing() {
+async fn an_unknown_query_is_ignored() {
     let serve = Serve::new(one_object("hello").await);
-    let answer =
+    let response =
         get(&serve, "/a.txt?v=2&X-Storage-Disposition=inline&X-Storage-Type=text/html", &[]).await;
     assert_eq!(
-        (answer.status, answer.header("content-type")),
+        (response.status, response.header("content-type")),
         (StatusCode::OK, "text/plain; charset=utf-8")
     );
-    assert!(!answer.headers.contains_key("content-disposition"));
+    assert!(!response.headers.contains_key("content-disposition"));
 }
 
 #[tokio::test]
-async fn a_name_with_a_question_mark_is_another_object() {
+async fn an_encoded_question_mark_belongs_to_the_key() {
     let storage = Memory::storage();
     storage.save("a.mp3?v=1", "odd").await.unwrap();
     storage.save("a.mp3", "plain").await.unwrap();
@@ -108,7 +108,7 @@ async fn a_name_with_a_question_mark_is_another_object() {
 }
 
 #[tokio::test]
-async fn head_is_get_without_the_body_in_every_case() {
+async fn head_has_the_status_and_headers_of_get_and_no_body() {
     let storage = Memory::storage();
     let saved = storage.save("a.txt", "hello").await.unwrap();
     let page = Metadata::new().content_type("text/html").user("author", "ada");
@@ -164,12 +164,12 @@ async fn head_is_get_without_the_body_in_every_case() {
 }
 
 #[tokio::test]
-async fn head_knows_no_ranges() {
+async fn head_ignores_ranges() {
     let serve = Serve::new(one_object("hello").await);
     for range in ["bytes=1-2", "bytes=9-", "bytes=0-0,2-2"] {
-        let answer = head(&serve, "/a.txt", &[("range", range)]).await;
+        let response = head(&serve, "/a.txt", &[("range", range)]).await;
         assert_eq!(
-            (answer.status, answer.header("content-length")),
+            (response.status, response.header("content-length")),
             (StatusCode::OK, "5"),
             "{range}"
         );
@@ -177,52 +177,52 @@ async fn head_knows_no_ranges() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused_with_those_that_would_do() {
+async fn other_methods_are_405_with_the_allowed_methods() {
     let serve = Serve::new(one_object("hello").await);
     for method in
         [Method::POST, Method::DELETE, Method::PATCH, Method::PUT, Method::TRACE, Method::CONNECT]
     {
-        let answer = send(&serve, request(method.clone(), "/a.txt", &[])).await;
-        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
-        assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
+        let response = send(&serve, request(method.clone(), "/a.txt", &[])).await;
+        assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(response.header("allow"), "GET, HEAD, OPTIONS");
     }
-    let answer = send(&serve, request(Method::OPTIONS, "/a.txt", &[])).await;
+    let response = send(&serve, request(Method::OPTIONS, "/a.txt", &[])).await;
     assert_eq!(
-        (answer.status, answer.header("allow")),
+        (response.status, response.header("allow")),
         (StatusCode::NO_CONTENT, "GET, HEAD, OPTIONS")
     );
 }
 
 #[tokio::test]
-async fn with_a_signing_key_uploads_are_among_the_methods() {
+async fn put_is_an_allowed_method_with_a_signing_key() {
     let serve = Serve::new(one_object("hello").await).signing_key(crate::common::signing_key());
-    let answer = send(&serve, request(Method::DELETE, "/a.txt", &[])).await;
+    let response = send(&serve, request(Method::DELETE, "/a.txt", &[])).await;
     assert_eq!(
-        (answer.status, answer.header("allow")),
+        (response.status, response.header("allow")),
         (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, PUT, OPTIONS")
     );
 }
 
 #[tokio::test]
-async fn without_a_signing_key_nothing_is_uploaded() {
+async fn put_is_refused_without_a_signing_key() {
     let storage = one_object("hello").await;
-    let answer = put(&Serve::new(storage.clone()), "/b.txt", &[], b"new").await;
-    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    let response = put(&Serve::new(storage.clone()), "/b.txt", &[], b"new").await;
+    assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(!storage.exists("b.txt").await.unwrap());
 }
 
 #[tokio::test]
-async fn a_page_that_a_user_uploaded_is_downloaded_and_powerless() {
+async fn an_uploaded_page_is_downloaded_and_sandboxed() {
     let storage = Memory::storage();
     let metadata = Metadata::new()
         .content_type("text/html")
         .content_disposition("inline; filename=\"a.html\"");
     storage.save("a", "<script>").metadata(metadata).await.unwrap();
     for headers in [&[][..], &[("range", "bytes=0-1")], &[("range", "bytes=0-1,4-5")]] {
-        let answer = get(&Serve::new(storage.clone()), "/a", headers).await;
-        assert_eq!(answer.header("content-disposition"), "attachment; filename=\"a.html\"");
-        assert_eq!(answer.header("content-security-policy"), "default-src 'none'; sandbox");
-        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        let response = get(&Serve::new(storage.clone()), "/a", headers).await;
+        assert_eq!(response.header("content-disposition"), "attachment; filename=\"a.html\"");
+        assert_eq!(response.header("content-security-policy"), "default-src 'none'; sandbox");
+        assert_eq!(response.header("x-content-type-options"), "nosniff");
     }
     let trusted = get(&Serve::new(storage).active_content(ActiveContent::Inline), "/a", &[]).await;
     assert_eq!(trusted.header("content-disposition"), "inline; filename=\"a.html\"");
@@ -230,7 +230,7 @@ async fn a_page_that_a_user_uploaded_is_downloaded_and_powerless() {
 }
 
 #[tokio::test]
-async fn headers_that_cannot_be_sent_do_not_keep_an_object_from_being_sent() {
+async fn an_object_with_invalid_metadata_is_sent_without_those_headers() {
     let storage = scripted([Version::new("hello", |meta| {
         meta.metadata.content_type = Some("text/plain\r\nset-cookie: a=b".to_owned());
         meta.metadata.content_disposition = Some("inline\0".to_owned());
@@ -243,20 +243,20 @@ async fn headers_that_cannot_be_sent_do_not_keep_an_object_from_being_sent() {
         meta.etag = Some(ETag::strong("é").unwrap());
     })]);
     let serve = Serve::new(storage).user_metadata(true);
-    let answer = get(&serve, "/a.txt", &[]).await;
-    assert_eq!((answer.status, answer.text()), (StatusCode::OK, "hello"));
-    assert_eq!(answer.header("content-type"), "application/octet-stream");
+    let response = get(&serve, "/a.txt", &[]).await;
+    assert_eq!((response.status, response.text()), (StatusCode::OK, "hello"));
+    assert_eq!(response.header("content-type"), "application/octet-stream");
     for absent in
         ["set-cookie", "content-disposition", "last-modified", "expires", "x-storage-meta-a b"]
     {
-        assert!(!answer.headers.contains_key(absent), "{absent}");
+        assert!(!response.headers.contains_key(absent), "{absent}");
     }
-    assert_eq!(answer.header("x-storage-meta-name"), "c%0D%0Ad");
-    assert_eq!(head(&serve, "/a.txt", &[]).await.headers, answer.headers);
+    assert_eq!(response.header("x-storage-meta-name"), "c%0D%0Ad");
+    assert_eq!(head(&serve, "/a.txt", &[]).await.headers, response.headers);
 }
 
 #[tokio::test]
-async fn a_file_that_is_older_than_http_is_served() {
+async fn a_file_from_before_1970_is_served() {
     let root = TempDir::new().unwrap();
     std::fs::write(root.path().join("a.txt"), "hello").unwrap();
     let file = std::fs::File::options().write(true).open(root.path().join("a.txt")).unwrap();
@@ -267,15 +267,15 @@ async fn a_file_that_is_older_than_http_is_served() {
     let serve = Serve::new(storage_core::Storage::new(
         storage_fs::Fs::builder(root.path()).build().unwrap(),
     ));
-    let answer = get(&serve, "/a.txt", &[]).await;
+    let response = get(&serve, "/a.txt", &[]).await;
     assert_eq!(
-        (answer.status, answer.text(), answer.header("last-modified")),
+        (response.status, response.text(), response.header("last-modified")),
         (StatusCode::OK, "hello", "")
     );
 }
 
 #[tokio::test]
-async fn the_servers_own_cache_control_is_for_objects_that_say_nothing() {
+async fn the_default_cache_control_applies_to_objects_without_one() {
     let storage = one_object("hello").await;
     storage.save("b.txt", "hello").cache_control("no-cache").await.unwrap();
     let serve = Serve::new(storage).cache_control("max-age=60".parse().unwrap());

@@ -1,4 +1,4 @@
-//! Sending clients to the storage.
+//! Redirects to the storage.
 
 use std::time::Duration;
 
@@ -30,16 +30,16 @@ fn signing_storage() -> (TempDir, Storage) {
 }
 
 #[tokio::test]
-async fn a_public_url_is_where_clients_are_sent() {
+async fn clients_are_redirected_to_the_public_url() {
     let storage = one_object("hello").await;
     let storage =
         storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/m/".parse().unwrap()));
     let serve = Serve::new(storage).redirect(Redirect::Public);
-    let answer = get(&serve, "/a%20b.txt", &[]).await;
-    assert_eq!((answer.status, answer.text()), (StatusCode::FOUND, ""));
-    assert_eq!(answer.header("location"), "https://cdn.example.com/m/a%20b.txt");
-    assert_eq!(answer.header("cache-control"), "");
-    assert_eq!(head(&serve, "/a%20b.txt", &[]).await.headers, answer.headers);
+    let response = get(&serve, "/a%20b.txt", &[]).await;
+    assert_eq!((response.status, response.text()), (StatusCode::FOUND, ""));
+    assert_eq!(response.header("location"), "https://cdn.example.com/m/a%20b.txt");
+    assert_eq!(response.header("cache-control"), "");
+    assert_eq!(head(&serve, "/a%20b.txt", &[]).await.headers, response.headers);
 }
 
 #[tokio::test]
@@ -53,18 +53,18 @@ async fn a_relative_public_url_is_a_relative_location() {
 }
 
 #[tokio::test]
-async fn a_signed_link_is_for_the_key_and_the_method_and_not_for_caches() {
+async fn a_redirect_to_a_signed_link_is_for_its_key_and_method_and_is_not_cached() {
     let (_root, storage) = signing_storage();
     let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE));
-    for (answer, method) in [
+    for (response, method) in [
         (get(&serve, "/a.txt", &[]).await, UrlMethod::Get),
         (head(&serve, "/a.txt", &[]).await, UrlMethod::Head),
     ] {
         assert_eq!(
-            (answer.status, answer.header("cache-control")),
+            (response.status, response.header("cache-control")),
             (StatusCode::FOUND, "no-store")
         );
-        let location: Url = answer.header("location").parse().unwrap();
+        let location: Url = response.header("location").parse().unwrap();
         let key = Key::new("a.txt").unwrap();
         let now = std::time::SystemTime::now();
         assert!(elsewhere().verify(method, &key, location.query().unwrap(), now).is_ok());
@@ -73,7 +73,7 @@ async fn a_signed_link_is_for_the_key_and_the_method_and_not_for_caches() {
 }
 
 #[tokio::test]
-async fn what_a_link_to_here_says_of_the_answer_the_link_to_there_says_too() {
+async fn a_signed_redirect_passes_on_the_type_and_disposition_of_the_link() {
     let (_root, storage) = signing_storage();
     let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE)).signing_key(signing_key());
     let link = link("a.txt", |options| {
@@ -89,7 +89,7 @@ async fn what_a_link_to_here_says_of_the_answer_the_link_to_there_says_too() {
 }
 
 #[tokio::test]
-async fn a_link_to_there_works_no_longer_than_the_link_to_here() {
+async fn a_signed_redirect_expires_no_later_than_the_link() {
     let (_root, storage) = signing_storage();
     let serve =
         Serve::new(storage).redirect(Redirect::Signed(MINUTE * 60)).signing_key(signing_key());
@@ -102,7 +102,7 @@ async fn a_link_to_there_works_no_longer_than_the_link_to_here() {
 }
 
 #[tokio::test]
-async fn what_a_public_url_cannot_say_is_answered_from_here() {
+async fn a_link_with_a_type_is_served_directly_if_redirects_are_public() {
     let storage = one_object("hello").await;
     let storage =
         storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap()));
@@ -112,33 +112,36 @@ async fn what_a_public_url_cannot_say_is_answered_from_here() {
     let chosen = link("a.txt", |options| {
         options.response_content_disposition = Some("attachment".to_owned())
     });
-    let answer = get(&serve, &chosen, &[]).await;
+    let response = get(&serve, &chosen, &[]).await;
     assert_eq!(
-        (answer.status, answer.text(), answer.header("content-disposition")),
+        (response.status, response.text(), response.header("content-disposition")),
         (StatusCode::OK, "hello", "attachment")
     );
 }
 
 #[tokio::test]
-async fn a_redirection_that_needs_a_link_is_not_for_caches() {
+async fn a_redirect_that_needs_a_link_is_not_cached() {
     let storage = one_object("hello").await;
     let storage =
         storage.layer(|inner| PublicUrl::new(inner, "https://cdn.example.com/".parse().unwrap()));
     let serve = Serve::new(storage).redirect(Redirect::Public).signing_key(signing_key());
-    let answer = get(&serve, &link("a.txt", |_| {}), &[]).await;
-    assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::FOUND, "no-store"));
+    let response = get(&serve, &link("a.txt", |_| {}), &[]).await;
+    assert_eq!(
+        (response.status, response.header("cache-control")),
+        (StatusCode::FOUND, "no-store")
+    );
 }
 
 #[tokio::test]
-async fn without_a_link_to_here_there_is_none_to_there() {
+async fn a_request_without_a_link_is_not_redirected() {
     let (_root, storage) = signing_storage();
     let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE)).signing_key(signing_key());
-    let answer = get(&serve, "/a.txt", &[]).await;
-    assert_eq!((answer.status, answer.header("location")), (StatusCode::FORBIDDEN, ""));
+    let response = get(&serve, "/a.txt", &[]).await;
+    assert_eq!((response.status, response.header("location")), (StatusCode::FORBIDDEN, ""));
 }
 
 #[tokio::test]
-async fn a_storage_that_makes_no_such_link_says_so() {
+async fn a_redirect_that_the_storage_cannot_create_is_501() {
     for redirect in [Redirect::Public, Redirect::Signed(MINUTE)] {
         let serve = Serve::new(one_object("hello").await).redirect(redirect);
         for method in [Method::GET, Method::HEAD] {
@@ -152,19 +155,19 @@ async fn a_storage_that_makes_no_such_link_says_so() {
 }
 
 #[tokio::test]
-async fn a_lifetime_that_nobody_signs_is_the_servers_mistake() {
+async fn an_invalid_lifetime_of_redirects_is_500() {
     let (_root, storage) = signing_storage();
     let serve = Serve::new(storage).redirect(Redirect::Signed(MINUTE * 60 * 24 * 30));
     assert_eq!(get(&serve, "/a.txt", &[]).await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[tokio::test]
-async fn uploads_come_here() {
+async fn an_upload_is_not_redirected() {
     let (_root, storage) = signing_storage();
     let serve =
         Serve::new(storage.clone()).redirect(Redirect::Signed(MINUTE)).signing_key(signing_key());
-    let answer =
+    let response =
         put(&serve, &link("a.txt", |options| options.method = UrlMethod::Put), &[], b"new").await;
-    assert_eq!(answer.status, StatusCode::CREATED);
+    assert_eq!(response.status, StatusCode::CREATED);
     assert!(storage.exists("a.txt").await.unwrap());
 }

@@ -1,4 +1,4 @@
-//! The servers it is used with: axum, and hyper alone (which the tests on the wire use as well).
+//! The service in axum, and in hyper alone (which the tests on the wire use too).
 
 use axum::Router;
 use http::Method;
@@ -17,7 +17,7 @@ async fn router() -> Router {
 }
 
 #[tokio::test]
-async fn below_a_path_of_axum_it_answers_as_it_does_alone() {
+async fn a_service_nested_in_axum_responds_as_it_does_alone() {
     let alone = Serve::new(one_object("0123456789").await);
     let mut router = router().await;
     for headers in [
@@ -51,7 +51,7 @@ async fn below_a_path_of_axum_it_answers_as_it_does_alone() {
     }
 }
 
-/// A server that ends with the test's runtime.
+/// Starts a server that ends with the runtime of the test.
 async fn axum_server() -> Server {
     let (listener, _) = listener().await;
     let router = router().await;
@@ -61,31 +61,34 @@ async fn axum_server() -> Server {
 }
 
 #[tokio::test]
-async fn axum_adds_no_length_where_there_is_none() {
+async fn axum_adds_no_content_length() {
     let server = axum_server().await;
-    let answers: [Raw; 4] = [
-        server.ask("HEAD", "/media/packed", "").await,
-        server.ask("GET", "/media/a.txt", "if-none-match: *\r\n").await,
-        server.ask("HEAD", "/media/a.txt", "if-none-match: *\r\n").await,
-        server.ask("OPTIONS", "/media/a.txt", "").await,
+    let responses: [Raw; 4] = [
+        server.request("HEAD", "/media/packed", "").await,
+        server.request("GET", "/media/a.txt", "if-none-match: *\r\n").await,
+        server.request("HEAD", "/media/a.txt", "if-none-match: *\r\n").await,
+        server.request("OPTIONS", "/media/a.txt", "").await,
     ];
-    for answer in answers {
-        assert_eq!(answer.header("content-length"), None, "{answer:?}");
+    for response in responses {
+        assert_eq!(response.header("content-length"), None, "{response:?}");
     }
-    assert_eq!(server.ask("HEAD", "/media/a.txt", "").await.header("content-length"), Some("10"));
-    assert_eq!(server.ask("GET", "/media/a.txt", "range: bytes=8-\r\n").await.body, "89");
+    assert_eq!(
+        server.request("HEAD", "/media/a.txt", "").await.header("content-length"),
+        Some("10")
+    );
+    assert_eq!(server.request("GET", "/media/a.txt", "range: bytes=8-\r\n").await.body, "89");
 }
 
 #[tokio::test]
-async fn a_link_works_below_a_path_that_the_router_takes_away() {
+async fn a_link_works_in_a_nested_router_that_strips_the_path() {
     let storage = Memory::storage();
     let mut router = Router::new()
         .nest_service("/media", Serve::new(storage.clone()).signing_key(signing_key()));
     let link = link("a.txt", |options| options.method = storage_core::UrlMethod::Put);
-    let answer = router.call(request(Method::PUT, &format!("/media{link}"), &[])).await.unwrap();
-    assert_eq!(answer.status(), http::StatusCode::CREATED);
+    let response = router.call(request(Method::PUT, &format!("/media{link}"), &[])).await.unwrap();
+    assert_eq!(response.status(), http::StatusCode::CREATED);
     assert!(storage.exists("a.txt").await.unwrap());
-    // As it does without a router.
+    // As without a router.
     assert_eq!(
         put(&Serve::new(storage).signing_key(signing_key()), &link, &[], b"x").await.status,
         201
@@ -93,14 +96,14 @@ async fn a_link_works_below_a_path_that_the_router_takes_away() {
 }
 
 #[tokio::test]
-async fn hyper_alone_needs_nothing_else() {
+async fn the_service_runs_on_hyper_alone() {
     let server = Server::start(Serve::new(one_object("0123456789").await)).await;
-    let answer = server.ask("GET", "/a.txt", "").await;
-    assert_eq!((answer.status.as_str(), answer.body.as_str()), ("200 OK", "0123456789"));
+    let response = server.request("GET", "/a.txt", "").await;
+    assert_eq!((response.status.as_str(), response.body.as_str()), ("200 OK", "0123456789"));
 }
 
 #[test]
-fn it_can_be_shared_and_sent() {
+fn the_service_can_be_shared_and_sent() {
     fn is<T: Send + Sync + Clone + 'static>() {}
     fn is_sent<T: Send + 'static>() {}
     is::<Serve>();

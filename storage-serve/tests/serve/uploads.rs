@@ -1,4 +1,4 @@
-//! PUT by signed link.
+//! Uploads with signed links.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use storage_serve::Serve;
 use storage_testkit::faults::Faults;
 use tempfile::TempDir;
 
-use crate::common::{Answer, get, link, one_object, put, send, signing_key};
+use crate::common::{TestResponse, get, link, one_object, put, send, signing_key};
 
 type Frame = http_body::Frame<Bytes>;
 
@@ -34,12 +34,12 @@ async fn stored(storage: &Storage) -> String {
     storage.open("a.txt").await.unwrap().text().await.unwrap()
 }
 
-/// An upload without `Content-Length`, in chunks.
+/// Uploads in chunks, without `Content-Length`.
 async fn put_chunks(
     serve: &Serve,
     uri: &str,
     chunks: Vec<Result<&'static str, &'static str>>,
-) -> Answer {
+) -> TestResponse {
     let frames = chunks
         .into_iter()
         .map(|chunk| chunk.map(|chunk| Frame::data(Bytes::from_static(chunk.as_bytes()))));
@@ -48,13 +48,13 @@ async fn put_chunks(
 }
 
 #[tokio::test]
-async fn an_upload_is_stored_and_answered_with_its_etag() {
+async fn an_upload_is_stored_and_the_response_has_its_etag() {
     let storage = Memory::storage();
     let serve = Serve::new(storage.clone()).signing_key(signing_key());
-    let answer = put(&serve, &link("dir/a b.txt", uploads), &[], b"hello").await;
-    assert_eq!((answer.status, answer.header("content-length")), (StatusCode::CREATED, "0"));
+    let response = put(&serve, &link("dir/a b.txt", uploads), &[], b"hello").await;
+    assert_eq!((response.status, response.header("content-length")), (StatusCode::CREATED, "0"));
     let meta = storage.stat("dir/a b.txt").await.unwrap();
-    assert_eq!(answer.header("etag"), meta.etag.as_ref().unwrap().to_string());
+    assert_eq!(response.header("etag"), meta.etag.as_ref().unwrap().to_string());
     assert_eq!((meta.size, meta.content_type()), (5, Some("text/plain; charset=utf-8")));
 }
 
@@ -85,15 +85,18 @@ async fn an_upload_by_link_with_a_header_that_the_link_does_not_bind_is_refused(
         (("content-disposition", "inline; filename=a.html"), StatusCode::FORBIDDEN),
         (("content-language", "de"), StatusCode::FORBIDDEN),
     ] {
-        let answer = put(&serve, &upload_link(), &[header], b"new").await;
-        assert_eq!(answer.status, status, "{header:?}");
-        assert_eq!(answer.header("accept-encoding") == "identity", header.0 == "content-encoding");
+        let response = put(&serve, &upload_link(), &[header], b"new").await;
+        assert_eq!(response.status, status, "{header:?}");
+        assert_eq!(
+            response.header("accept-encoding") == "identity",
+            header.0 == "content-encoding"
+        );
     }
     assert_eq!(stored(&storage).await, "old");
 }
 
 #[tokio::test]
-async fn headers_that_cannot_be_kept_are_refused() {
+async fn headers_that_cannot_be_stored_are_refused() {
     let (storage, serve) = serve().await;
     let long = format!("text/{}", "a".repeat(2_000));
     for header in [("content-type", "png"), ("content-type", "text/é"), ("content-type", &long)] {
@@ -119,7 +122,7 @@ async fn an_upload_in_chunks_and_an_empty_one_are_stored() {
 }
 
 #[tokio::test]
-async fn if_none_match_stores_new_objects_alone() {
+async fn if_none_match_stores_only_new_objects() {
     let (storage, serve) = serve().await;
     let new = [("if-none-match", "*")];
     assert_eq!(
@@ -134,12 +137,12 @@ async fn if_none_match_stores_new_objects_alone() {
 }
 
 #[tokio::test]
-async fn if_match_replaces_that_version_alone() {
+async fn if_match_replaces_only_that_version() {
     let (storage, serve) = serve().await;
     let etag = storage.stat("a.txt").await.unwrap().etag.unwrap().to_string();
     for other in ["\"other\"", &format!("W/{etag}")] {
-        let answer = put(&serve, &upload_link(), &[("if-match", other)], b"new").await;
-        assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{other}");
+        let response = put(&serve, &upload_link(), &[("if-match", other)], b"new").await;
+        assert_eq!(response.status, StatusCode::PRECONDITION_FAILED, "{other}");
     }
     assert_eq!(stored(&storage).await, "old");
     assert_eq!(
@@ -150,7 +153,7 @@ async fn if_match_replaces_that_version_alone() {
 }
 
 #[tokio::test]
-async fn a_condition_that_cannot_be_kept_is_refused_not_left_out() {
+async fn an_unsupported_condition_of_an_upload_is_refused() {
     let (storage, serve) = serve().await;
     let etag = storage.stat("a.txt").await.unwrap().etag.unwrap().to_string();
     let cases: [&[(&str, &str)]; 7] = [
@@ -196,7 +199,7 @@ async fn a_link_binds_the_length() {
 }
 
 #[tokio::test]
-async fn a_link_may_bind_the_length_to_nothing() {
+async fn a_link_may_bind_the_length_0() {
     let (storage, serve) = serve().await;
     let empty = link("a.txt", |options| {
         uploads(options);
@@ -232,14 +235,14 @@ async fn a_link_binds_the_type() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_too_large_is_refused_before_or_while_it_comes() {
+async fn an_upload_that_is_too_large_is_refused_early_or_while_it_is_received() {
     let (storage, serve) = serve().await;
     let serve = serve.max_upload_size(5);
     assert_eq!(
         put(&serve, &upload_link(), &[], b"sixsix").await.status,
         StatusCode::PAYLOAD_TOO_LARGE
     );
-    let endless = vec![Ok("six"), Ok("six"), Err("nobody reads on")];
+    let endless = vec![Ok("six"), Ok("six"), Err("not read")];
     assert_eq!(
         put_chunks(&serve, &upload_link(), endless).await.status,
         StatusCode::PAYLOAD_TOO_LARGE
@@ -249,28 +252,28 @@ async fn an_upload_that_is_too_large_is_refused_before_or_while_it_comes() {
 }
 
 #[tokio::test]
-async fn a_limit_of_the_server_around_is_told_as_one() {
+async fn a_body_limit_of_the_outer_server_is_413() {
     let (storage, serve) = serve().await;
     let frames =
         stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"sixsix")))]);
     let body = Limited::new(StreamBody::new(frames), 5);
-    let answer = send(&serve, Request::put(upload_link()).body(body).unwrap()).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let response = send(&serve, Request::put(upload_link()).body(body).unwrap()).await;
+    assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(stored(&storage).await, "old");
 }
 
 #[tokio::test]
-async fn a_length_that_is_not_that_of_the_body_stores_nothing() {
+async fn an_upload_with_a_wrong_length_stores_nothing() {
     let (storage, serve) = serve().await;
     for length in ["2", "4"] {
         let request = Request::put(upload_link()).header("content-length", length);
-        let answer = send(&serve, request.body(http_body_util::Full::from("new")).unwrap()).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{length}");
+        let response = send(&serve, request.body(http_body_util::Full::from("new")).unwrap()).await;
+        assert_eq!(response.status, StatusCode::UNPROCESSABLE_ENTITY, "{length}");
     }
     for length in ["+3", "x", "", "-1", "99999999999999999999999"] {
         let request = Request::put(upload_link()).header("content-length", length);
-        let answer = send(&serve, request.body(http_body_util::Full::from("new")).unwrap()).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{length}");
+        let response = send(&serve, request.body(http_body_util::Full::from("new")).unwrap()).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{length}");
     }
     assert_eq!(stored(&storage).await, "old");
 }
@@ -281,10 +284,10 @@ async fn an_upload_that_breaks_off_leaves_the_old_object_and_no_debris() {
     let storage = Storage::new(Fs::builder(root.path()).build().unwrap());
     storage.save("a.txt", "old").await.unwrap();
     let serve = Serve::new(storage.clone()).signing_key(signing_key());
-    let answer =
+    let response =
         put_chunks(&serve, &upload_link(), vec![Ok("ne"), Err("the canary in the cable")]).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert!(!answer.text().contains("canary"));
+    assert_eq!(response.status, StatusCode::BAD_REQUEST);
+    assert!(!response.text().contains("canary"));
     assert_eq!(stored(&storage).await, "old");
     let left: Vec<_> =
         std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -292,47 +295,47 @@ async fn an_upload_that_breaks_off_leaves_the_old_object_and_no_debris() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_stalls_is_given_up_and_leaves_the_old_object() {
+async fn a_stalled_upload_fails_and_leaves_the_old_object() {
     let (storage, serve) = serve().await;
     let serve = serve.upload_idle_timeout(Duration::from_secs(10));
     let first = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"ne")))]);
     let body = StreamBody::new(first.chain(stream::pending()));
     let begun = tokio::time::Instant::now();
-    let answer = send(&serve, Request::put(upload_link()).body(body).unwrap()).await;
-    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
-    // By the test's own clock, which stands still but for timers.
+    let response = send(&serve, Request::put(upload_link()).body(body).unwrap()).await;
+    assert_eq!(response.status, StatusCode::REQUEST_TIMEOUT);
+    // The clock of the test is paused and advances only to timers.
     assert_eq!(begun.elapsed().as_secs(), 10);
     assert_eq!(stored(&storage).await, "old");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_is_slow_but_moves_is_taken() {
+async fn a_slow_upload_that_makes_progress_is_stored() {
     let (storage, serve) = serve().await;
     let serve = serve.upload_idle_timeout(Duration::from_secs(10));
     let slow = stream::iter(["n", "e", "w"]).then(|chunk| async move {
         tokio::time::sleep(Duration::from_secs(9)).await;
         Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(chunk.as_bytes())))
     });
-    let answer =
+    let response =
         send(&serve, Request::put(upload_link()).body(StreamBody::new(Box::pin(slow))).unwrap())
             .await;
-    assert_eq!(answer.status, StatusCode::CREATED);
+    assert_eq!(response.status, StatusCode::CREATED);
     assert_eq!(stored(&storage).await, "new");
 }
 
 #[tokio::test]
-async fn an_upload_whose_client_leaves_stores_nothing() {
+async fn an_upload_whose_future_is_dropped_stores_nothing() {
     let (storage, serve) = serve().await;
     let first = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"ne")))]);
     let body = StreamBody::new(first.chain(stream::pending()));
-    let answer = serve.handle(Request::put(upload_link()).body(body).unwrap());
-    // Polled once, it waits for more.
-    assert!(futures_util::FutureExt::now_or_never(answer).is_none());
+    let response = serve.handle(Request::put(upload_link()).body(body).unwrap());
+    // After one poll, it waits for more.
+    assert!(futures_util::FutureExt::now_or_never(response).is_none());
     assert_eq!(stored(&storage).await, "old");
 }
 
 #[tokio::test]
-async fn trailers_are_no_part_of_the_object() {
+async fn trailers_do_not_become_part_of_the_object() {
     let (storage, serve) = serve().await;
     let mut trailers = http::HeaderMap::new();
     trailers.insert("x-checksum", "0".parse().unwrap());
@@ -347,7 +350,7 @@ async fn trailers_are_no_part_of_the_object() {
 }
 
 #[tokio::test]
-async fn what_the_storage_says_of_an_upload_becomes_a_status_and_no_text_of_its_own() {
+async fn an_error_of_a_save_becomes_a_status_without_its_message() {
     for (kind, status) in [
         (ErrorKind::AlreadyExists, 412),
         (ErrorKind::PreconditionFailed, 412),
@@ -372,16 +375,16 @@ async fn what_the_storage_says_of_an_upload_becomes_a_status_and_no_text_of_its_
                 .with_key("canary")
         });
         let serve = Serve::new(storage.clone()).signing_key(signing_key());
-        let answer = put(&serve, &upload_link(), &[], b"new").await;
-        assert_eq!(answer.status.as_u16(), status, "{kind}");
-        assert!(!format!("{answer:?}").contains("canary"), "{kind}");
+        let response = put(&serve, &upload_link(), &[], b"new").await;
+        assert_eq!(response.status.as_u16(), status, "{kind}");
+        assert!(!format!("{response:?}").contains("canary"), "{kind}");
         assert_eq!(fails.fired(), 1, "{kind}");
         assert_eq!(get(&serve, &link("a.txt", |_| {}), &[]).await.text(), "old");
     }
 }
 
 #[tokio::test]
-async fn of_many_uploads_of_a_new_object_one_is_stored() {
+async fn one_of_many_concurrent_uploads_of_a_new_object_is_stored() {
     let storage = Memory::storage();
     let serve = Arc::new(Serve::new(storage.clone()).signing_key(signing_key()));
     let uploads = (0..16).map(|_| {
@@ -390,8 +393,8 @@ async fn of_many_uploads_of_a_new_object_one_is_stored() {
             put(&serve, &upload_link(), &[("if-none-match", "*")], b"new").await.status
         })
     });
-    let answers = futures_util::future::join_all(uploads).await;
+    let responses = futures_util::future::join_all(uploads).await;
     let stored =
-        answers.iter().filter(|status| *status.as_ref().unwrap() == StatusCode::CREATED).count();
+        responses.iter().filter(|status| *status.as_ref().unwrap() == StatusCode::CREATED).count();
     assert_eq!(stored, 1);
 }

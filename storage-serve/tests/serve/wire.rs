@@ -1,4 +1,4 @@
-//! The bytes on the wire, by hyper alone.
+//! The bytes on the wire, with hyper alone.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ async fn storage() -> Storage {
 #[tokio::test]
 async fn get_and_head_have_the_same_headers_on_the_wire() {
     let server = Server::start(Serve::new(storage().await)).await;
-    // Whether its length is known before it is sent.
+    // Whether the length is known before the body is sent.
     let cases = [
         ("/a.txt", "", "200 OK", true),
         ("/empty", "", "200 OK", true),
@@ -35,10 +35,12 @@ async fn get_and_head_have_the_same_headers_on_the_wire() {
         ("/a.txt", "if-none-match: *\r\n", "304 Not Modified", false),
     ];
     for (path, headers, status, is_known) in cases {
-        let (get, head) =
-            (server.ask("GET", path, headers).await, server.ask("HEAD", path, headers).await);
-        let without_time = |answer: &crate::common::server::Raw| {
-            let headers = answer
+        let (get, head) = (
+            server.request("GET", path, headers).await,
+            server.request("HEAD", path, headers).await,
+        );
+        let without_time = |response: &crate::common::server::Raw| {
+            let headers = response
                 .headers
                 .iter()
                 .filter(|(name, _)| name != "date" && name != "transfer-encoding");
@@ -54,15 +56,15 @@ async fn get_and_head_have_the_same_headers_on_the_wire() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_leaves_the_connection_usable() {
+async fn a_response_without_a_body_leaves_the_connection_usable() {
     let server = Server::start(Serve::new(storage().await)).await;
-    let asked = "HEAD /a.txt HTTP/1.1\r\nhost: files\r\n\r\n\
+    let requests = "HEAD /a.txt HTTP/1.1\r\nhost: files\r\n\r\n\
                  GET /a.txt HTTP/1.1\r\nhost: files\r\nif-none-match: *\r\n\r\n\
                  OPTIONS /a.txt HTTP/1.1\r\nhost: files\r\n\r\n\
                  HEAD /packed HTTP/1.1\r\nhost: files\r\n\r\n\
                  GET /empty HTTP/1.1\r\nhost: files\r\n\r\n\
                  GET /a.txt HTTP/1.1\r\nhost: files\r\nrange: bytes=2-3\r\nconnection: close\r\n\r\n";
-    let received = String::from_utf8(server.talk(asked).await).unwrap();
+    let received = String::from_utf8(server.talk(requests).await).unwrap();
     let statuses: Vec<_> =
         received.match_indices("HTTP/1.1 ").map(|(at, _)| &received[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "304", "204", "200", "200", "206"]);
@@ -73,34 +75,34 @@ async fn an_answer_without_a_body_leaves_the_connection_usable() {
 async fn a_304_and_a_204_have_no_content_length() {
     let server = Server::start(Serve::new(storage().await)).await;
     let (same, options) = (
-        server.ask("GET", "/a.txt", "if-none-match: *\r\n").await,
-        server.ask("OPTIONS", "/a.txt", "").await,
+        server.request("GET", "/a.txt", "if-none-match: *\r\n").await,
+        server.request("OPTIONS", "/a.txt", "").await,
     );
-    for answer in [same, options] {
+    for response in [same, options] {
         assert_eq!(
-            (answer.header("content-length"), answer.header("transfer-encoding")),
+            (response.header("content-length"), response.header("transfer-encoding")),
             (None, None),
-            "{answer:?}"
+            "{response:?}"
         );
-        assert_eq!(answer.body, "");
+        assert_eq!(response.body, "");
     }
 }
 
 #[tokio::test]
-async fn several_ranges_have_a_length_and_exactly_as_many_bytes() {
+async fn a_multipart_response_has_exactly_its_declared_length() {
     let server = Server::start(Serve::new(storage().await)).await;
-    let answer = server.ask("GET", "/a.txt", "range: bytes=0-1,5-6\r\n").await;
-    assert_eq!(answer.status, "206 Partial Content");
-    assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()));
+    let response = server.request("GET", "/a.txt", "range: bytes=0-1,5-6\r\n").await;
+    assert_eq!(response.status, "206 Partial Content");
+    assert_eq!(response.header("content-length"), Some(response.body.len().to_string().as_str()));
     assert!(
-        answer.body.starts_with("--anystorage-") && answer.body.ends_with("--\r\n"),
+        response.body.starts_with("--anystorage-") && response.body.ends_with("--\r\n"),
         "{}",
-        answer.body
+        response.body
     );
 }
 
 #[tokio::test]
-async fn a_path_is_not_cleaned_up_before_it_is_looked_at() {
+async fn a_path_is_not_normalised() {
     let server = Server::start(Serve::new(storage().await)).await;
     for path in [
         "/../a.txt",
@@ -112,12 +114,12 @@ async fn a_path_is_not_cleaned_up_before_it_is_looked_at() {
         "/a.txt/",
         "/%2Fa.txt",
     ] {
-        assert_eq!(server.ask("GET", path, "").await.status, "404 Not Found", "{path}");
+        assert_eq!(server.request("GET", path, "").await.status, "404 Not Found", "{path}");
     }
 }
 
 #[tokio::test]
-async fn an_upload_waits_for_the_servers_word_and_is_stored() {
+async fn an_upload_that_expects_100_continue_is_stored() {
     let storage = Memory::storage();
     let server = Server::start(Serve::new(storage.clone()).signing_key(signing_key())).await;
     let link = link("a.txt", |options| options.method = UrlMethod::Put);
@@ -130,26 +132,27 @@ async fn an_upload_waits_for_the_servers_word_and_is_stored() {
     socket.read_exact(&mut go_on).await.unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     socket.write_all(b"hello").await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
+    let mut response = String::new();
+    socket.read_to_string(&mut response).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 201 Created\r\n"), "{response}");
     assert_eq!(storage.open("a.txt").await.unwrap().text().await.unwrap(), "hello");
 }
 
 #[tokio::test]
-async fn an_upload_that_is_refused_is_not_asked_for() {
+async fn a_refused_upload_gets_no_100_continue() {
     let server =
         Server::start(Serve::new(Memory::storage()).signing_key(signing_key()).max_upload_size(4))
             .await;
     let link = link("a.txt", |options| options.method = UrlMethod::Put);
     for (link, status) in [(link.as_str(), "413 Payload Too Large"), ("/a.txt", "403 Forbidden")] {
-        let answer = server.ask("PUT", link, "expect: 100-continue\r\ncontent-length: 5\r\n").await;
-        assert_eq!(answer.status, status);
+        let response =
+            server.request("PUT", link, "expect: 100-continue\r\ncontent-length: 5\r\n").await;
+        assert_eq!(response.status, status);
     }
 }
 
 #[tokio::test]
-async fn a_chunked_upload_whose_end_never_comes_stores_nothing() {
+async fn a_chunked_upload_without_an_end_stores_nothing() {
     let storage = one_object("old").await;
     let server = Server::start(Serve::new(storage.clone()).signing_key(signing_key())).await;
     let link = link("a.txt", |options| options.method = UrlMethod::Put);
@@ -166,7 +169,7 @@ async fn a_chunked_upload_whose_end_never_comes_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_stops_the_reading() {
+async fn a_client_that_disconnects_stops_the_reading() {
     let faults = storage_testkit::faults::Faults::new();
     let storage = one_object(bytes(1_000_000)).await.layer(|inner| faults.layer(inner));
     let stalls = faults.on(storage_core::Operation::Open).stall(500_000);
@@ -175,10 +178,10 @@ async fn a_client_that_leaves_stops_the_reading() {
     socket.write_all(b"GET /a.txt HTTP/1.1\r\nhost: files\r\n\r\n").await.unwrap();
     stalls.reached().await;
     drop(socket);
-    // The next client is served as if nothing had been.
+    // The next client is served.
     faults.clear();
-    let answer = server.ask(Method::GET.as_str(), "/a.txt", "range: bytes=0-1\r\n").await;
-    assert_eq!(answer.status, "206 Partial Content");
+    let response = server.request(Method::GET.as_str(), "/a.txt", "range: bytes=0-1\r\n").await;
+    assert_eq!(response.status, "206 Partial Content");
     assert_eq!(stalls.fired(), 1);
 }
 
@@ -199,7 +202,7 @@ async fn a_request_with_two_hosts_or_of_ambiguous_length_is_refused_and_closes_t
 }
 
 #[tokio::test]
-async fn an_upload_in_chunks_ends_the_connection_since_a_length_beside_them_is_not_seen() {
+async fn a_chunked_upload_closes_the_connection() {
     let server = Server::start(Serve::new(storage().await).signing_key(signing_key())).await;
     let path = link("new.txt", |options| options.method = UrlMethod::Put);
     let second = "GET /a.txt HTTP/1.1\r\nhost: a\r\n\r\n";

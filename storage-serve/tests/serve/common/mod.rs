@@ -1,4 +1,4 @@
-//! Requests, and what is done with the answers.
+//! Sending requests and reading responses.
 
 pub(crate) mod multipart;
 pub(crate) mod scripted;
@@ -17,22 +17,22 @@ use storage_core::{Key, Memory, Storage, UrlOptions};
 use storage_serve::Serve;
 use tokio::io::AsyncReadExt;
 
-/// Tells of what was not tried: past the capturing of test output, since a skipped test that nobody
-/// sees is a hole in the proof.
+/// Reports a skipped test on the real standard error, so that the capture of test output does not
+/// hide it.
 pub(crate) fn skip(what: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
 }
 
-/// An answer, read to its end.
+/// A response with its whole body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
-    /// A header's value; empty if there is none.
+impl TestResponse {
+    /// Returns the value of a header, or an empty text.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -42,31 +42,31 @@ impl Answer {
     }
 }
 
-/// Asks, and reads the answer.
+/// Sends a request and reads the response.
 ///
 /// # Panics
-/// If the body fails, or its length is not what `Content-Length` says.
+/// If the body fails, or its length differs from `Content-Length`.
 pub(crate) async fn send<B: storage_serve::RequestBody>(
     serve: &Serve,
     request: Request<B>,
-) -> Answer {
+) -> TestResponse {
     let method = request.method().clone();
     let (head, body) = serve.handle(request).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    let answer = Answer { status: head.status, headers: head.headers, body };
+    let response = TestResponse { status: head.status, headers: head.headers, body };
     let has_none =
-        answer.status == StatusCode::NOT_MODIFIED || answer.status == StatusCode::NO_CONTENT;
-    assert!(!(has_none && answer.headers.contains_key("content-length")), "{answer:?}");
-    assert!(!(has_none || method == Method::HEAD) || answer.body.is_empty(), "{answer:?}");
+        response.status == StatusCode::NOT_MODIFIED || response.status == StatusCode::NO_CONTENT;
+    assert!(!(has_none && response.headers.contains_key("content-length")), "{response:?}");
+    assert!(!(has_none || method == Method::HEAD) || response.body.is_empty(), "{response:?}");
     if method != Method::HEAD
-        && let Some(length) = answer.headers.get("content-length")
+        && let Some(length) = response.headers.get("content-length")
     {
-        assert_eq!(length, &answer.body.len().to_string(), "{answer:?}");
+        assert_eq!(length, &response.body.len().to_string(), "{response:?}");
     }
-    answer
+    response
 }
 
-/// A request without a body.
+/// Returns a request without a body.
 pub(crate) fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
     with(Request::builder().method(method).uri(uri), headers).body(Full::default()).unwrap()
 }
@@ -75,11 +75,11 @@ pub(crate) fn with(request: Builder, headers: &[(&str, &str)]) -> Builder {
     headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
 }
 
-pub(crate) async fn get(serve: &Serve, uri: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get(serve: &Serve, uri: &str, headers: &[(&str, &str)]) -> TestResponse {
     send(serve, request(Method::GET, uri, headers)).await
 }
 
-pub(crate) async fn head(serve: &Serve, uri: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn head(serve: &Serve, uri: &str, headers: &[(&str, &str)]) -> TestResponse {
     send(serve, request(Method::HEAD, uri, headers)).await
 }
 
@@ -89,13 +89,13 @@ pub(crate) async fn put(
     uri: &str,
     headers: &[(&str, &str)],
     bytes: &'static [u8],
-) -> Answer {
+) -> TestResponse {
     let length = bytes.len().to_string();
     let request = with(Request::put(uri), headers).header("content-length", length);
     send(serve, request.body(Full::from(bytes)).unwrap()).await
 }
 
-/// A storage with one object, `a.txt`, of these bytes.
+/// Returns a storage with one object, `a.txt`, of these bytes.
 pub(crate) async fn one_object(bytes: impl Into<storage_core::Payload>) -> Storage {
     let storage = Memory::storage();
     storage.save("a.txt", bytes).await.unwrap();
@@ -106,7 +106,7 @@ pub(crate) fn signing_key() -> SigningKey {
     SigningKey::new("the secret of these tests").unwrap()
 }
 
-/// The path and query of a link that works for a minute.
+/// Returns the path and query of a link that is valid for one minute.
 pub(crate) fn link(key: &str, set: impl FnOnce(&mut UrlOptions)) -> String {
     let mut options = UrlOptions::default();
     options.expires_in = Some(Duration::from_secs(60));
@@ -120,7 +120,7 @@ pub(crate) fn link(key: &str, set: impl FnOnce(&mut UrlOptions)) -> String {
     format!("{}?{}", url.path(), url.query().unwrap())
 }
 
-/// Bytes of which no two pieces are alike.
+/// Returns bytes without repeated pieces.
 pub(crate) fn bytes(len: usize) -> Vec<u8> {
     (0_u64..).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).take(len).collect()
 }

@@ -1,10 +1,10 @@
-//! A reader of `multipart/byteranges` that shares nothing with the writer.
+//! A parser of `multipart/byteranges` that shares no code with the writer.
 
 use std::ops::Range;
 
-use super::Answer;
+use super::TestResponse;
 
-/// A part: where it is in the object, of what size the object is, and its bytes.
+/// A part: its range, the size of the object, and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) range: Range<u64>,
@@ -13,14 +13,14 @@ pub(crate) struct Part {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The parts of an answer.
+/// Returns the parts of a response.
 ///
 /// # Panics
-/// If the document is not exactly what RFC 2046, section 5.1, and RFC 9110, section 14.6, say.
-pub(crate) fn parts(answer: &Answer) -> Vec<Part> {
+/// If the document violates RFC 2046 section 5.1 or RFC 9110 section 14.6.
+pub(crate) fn parts(response: &TestResponse) -> Vec<Part> {
     let boundary =
-        answer.header("content-type").strip_prefix("multipart/byteranges; boundary=").unwrap();
-    let mut rest = strip(&answer.body, format!("--{boundary}").as_bytes());
+        response.header("content-type").strip_prefix("multipart/byteranges; boundary=").unwrap();
+    let mut rest = strip(&response.body, format!("--{boundary}").as_bytes());
     let mut parts = Vec::new();
     loop {
         if rest == b"--\r\n" {
@@ -30,7 +30,7 @@ pub(crate) fn parts(answer: &Answer) -> Vec<Part> {
         let end = find(rest, b"\r\n\r\n");
         let mut part = head(std::str::from_utf8(&rest[..end]).unwrap());
         rest = &rest[end + 4..];
-        // By its length, so that the boundary may be in the bytes.
+        // Split by length, because the bytes may contain the boundary.
         let length = usize::try_from(part.range.end - part.range.start).unwrap();
         part.bytes = rest[..length].to_vec();
         parts.push(part);
@@ -51,7 +51,7 @@ fn head(text: &str) -> Part {
     part
 }
 
-/// The value of `Content-Range`.
+/// Parses the value of `Content-Range`.
 pub(crate) fn content_range(value: &str) -> (Range<u64>, u64) {
     let (range, size) = value.strip_prefix("bytes ").unwrap().split_once('/').unwrap();
     let (first, last) = range.split_once('-').unwrap();

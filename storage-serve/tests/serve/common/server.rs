@@ -1,4 +1,4 @@
-//! The service behind hyper on loopback, and clients that see every byte.
+//! The service in hyper on loopback, and clients that read the raw bytes.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
-/// A server that ends when it is dropped, and its connections with it.
+/// A server that ends with its connections when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -24,7 +24,7 @@ impl Drop for Server {
     }
 }
 
-/// A place to listen at, for those who need to know it before there is a server.
+/// A listener whose address is known before the server starts.
 pub(crate) async fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let base = format!("http://{}/", listener.local_addr().unwrap());
@@ -55,8 +55,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// Sends text on a connection of its own, and answers all that comes back until the server
-    /// closes it.
+    /// Sends text on a new connection, and returns all bytes until the server closes it.
     pub(crate) async fn talk(&self, sent: &str) -> Vec<u8> {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         socket.write_all(sent.as_bytes()).await.unwrap();
@@ -65,8 +64,8 @@ impl Server {
         received
     }
 
-    /// The answer to one request, after which the connection is closed.
-    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> Raw {
+    /// Sends one request with `Connection: close` and returns the response.
+    pub(crate) async fn request(&self, method: &str, path: &str, headers: &str) -> Raw {
         let text = format!(
             "{method} {path} HTTP/1.1\r\nhost: files\r\nconnection: close\r\n{headers}\r\n"
         );
@@ -74,13 +73,13 @@ impl Server {
     }
 }
 
-/// An answer as it came over the wire.
+/// A response as received on the wire.
 #[derive(Debug)]
 pub(crate) struct Raw {
     pub(crate) status: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
-    /// How many bytes the body has; those that are no text show as others.
+    /// The number of bytes of the body. Bytes that are not text are replaced in `body`.
     pub(crate) length: usize,
 }
 
@@ -93,7 +92,7 @@ impl Raw {
         let headers = lines.map(|line| line.split_once(": ").unwrap());
         let headers =
             headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-        // The head is ASCII, so that its length is that of its text.
+        // The head is ASCII, so its length in bytes is that of its text.
         Self { status, headers, body: body.to_owned(), length: received.len() - head.len() - 4 }
     }
 
