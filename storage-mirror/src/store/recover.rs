@@ -127,6 +127,6 @@ fn decode_entry(header: &[u8], file_len: u64, at: (&str, &str), id: u64) -> Resu
     }
     let layout =
         Layout::new(header.len(), meta.object.size).filter(|layout| layout.file_len() == file_len);
-    let layout = layout.ok_or(Broken("the file has another length than its header says"))?;
+    let layout = layout.ok_or(Broken("the file has another length than its header states"))?;
     Ok(Entry::new(key, id, layout))
 }

@@ -40,16 +40,16 @@ async fn a_hundred_concurrent_requests_share_one_fetch() {
     origin.save("a.bin", bytes.clone()).await.unwrap();
     let held = faults.on(Operation::Open).call(1).hold();
     let mirror = Arc::new(Mirror::of(origin, json!({})));
-    let asked = (0..100).map(|_| {
+    let requests = (0..100).map(|_| {
         let mirror = Arc::clone(&mirror);
         tokio::spawn(
             async move { mirror.get("/a.bin").send().await.unwrap().bytes().await.unwrap() },
         )
     });
-    let asked: Vec<_> = asked.collect();
+    let requests: Vec<_> = requests.collect();
     held.reached().await;
     held.release();
-    for body in join_all(asked).await {
+    for body in join_all(requests).await {
         assert!(body.unwrap() == bytes, "the bytes differ");
     }
     assert_eq!(faults.calls(Operation::Open), 1);
@@ -186,11 +186,11 @@ async fn an_object_without_a_length_is_stored_once_it_is_complete() {
         storage(&origin),
         json!({ "max_size": "16MiB", "max_object_size": "8MiB" }),
     ));
-    let asked = (0..10).map(|_| {
+    let requests = (0..10).map(|_| {
         let mirror = Arc::clone(&mirror);
         tokio::spawn(async move { mirror.get("/a").send().await.unwrap().bytes().await.unwrap() })
     });
-    for body in join_all(asked).await {
+    for body in join_all(requests).await {
         assert!(body.unwrap() == pattern(LARGE));
     }
     mirror.until("in_flight", 0).await;

@@ -77,8 +77,8 @@ async fn a_stale_object_is_served_at_once_with_stale_while_revalidate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_origin_forbids_to_store_is_not_stored() {
     let (origin, faults) = faulty();
-    for (key, said) in [("a", "no-store"), ("b", "private, max-age=100")] {
-        origin.save(key, "hello").cache_control(said).await.unwrap();
+    for (key, directives) in [("a", "no-store"), ("b", "private, max-age=100")] {
+        origin.save(key, "hello").cache_control(directives).await.unwrap();
     }
     let mirror = Mirror::of(origin, json!({}));
     for path in ["/a", "/b"] {
@@ -299,7 +299,7 @@ async fn the_age_includes_the_time_to_receive_an_object_without_a_length() {
     let origin =
         Peer::start(move |_| chunked().body("5\r\nhello\r\n").wait(&held).body("0\r\n\r\n"));
     let mirror = Arc::new(Mirror::of(storage(&origin), json!({})));
-    let asked = tokio::spawn({
+    let request = tokio::spawn({
         let mirror = Arc::clone(&mirror);
         async move { mirror.get("/a").send().await.unwrap() }
     });
@@ -309,7 +309,7 @@ async fn the_age_includes_the_time_to_receive_an_object_without_a_length() {
     // The age is in whole seconds of the real clock, so one second must pass.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     gate.open();
-    let arriving = asked.await.unwrap();
+    let arriving = request.await.unwrap();
     assert!(age(&arriving) >= 1, "{:?}", arriving.headers());
     assert_eq!(arriving.text().await.unwrap(), "hello");
     mirror.until("in_flight", 0).await;

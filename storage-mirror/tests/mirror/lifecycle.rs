@@ -118,8 +118,8 @@ fn a_check_sends_origin_a_request_and_leaves_a_running_mirror_undisturbed() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mirror = Mirror::at(cache.path(), origin.clone(), json!({}));
     check(config(cache.path(), json!({})), &origin).unwrap();
-    let asked = faults.calls(Operation::Open);
-    assert_eq!(asked, 1);
+    let calls = faults.calls(Operation::Open);
+    assert_eq!(calls, 1);
     for (kind, passes) in [
         (ErrorKind::InvalidConfig, false),
         (ErrorKind::Unauthenticated, false),

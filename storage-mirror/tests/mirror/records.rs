@@ -306,9 +306,9 @@ async fn clients_behind_a_trusted_proxy_are_counted_separately() {
         origin.save("a", "hello").await.unwrap();
         let mirror = Mirror::of(origin, json!({ "trusted_proxies": trusted }));
         for client in ["192.0.2.1", "192.0.2.2", "192.0.2.1"] {
-            let asked =
+            let request =
                 mirror.get("/a").header("x-forwarded-for", format!("203.0.113.9, {client}"));
-            asked.send().await.unwrap().bytes().await.unwrap();
+            request.send().await.unwrap().bytes().await.unwrap();
         }
         assert_eq!(counted(&mirror, 3).await["a"]["downloads"], json!(downloads));
     }
@@ -446,8 +446,8 @@ async fn the_status_page_escapes_keys() {
     assert_eq!(mirror.client.get(url).send().await.unwrap().text().await.unwrap(), "hello");
     counted(&mirror, 1).await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-    let asked = mirror.get("/status").header("accept", browser);
-    let response = asked.basic_auth("user", Some(TOKEN)).send().await.unwrap();
+    let request = mirror.get("/status").header("accept", browser);
+    let response = request.basic_auth("user", Some(TOKEN)).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
     let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'") && !policy.contains("script"), "{policy}");

@@ -223,9 +223,9 @@ async fn head_of_a_missing_object_is_404_and_sends_origin_no_more_requests_than_
     assert_eq!(head().await, (404, "anystorage; fwd=uri-miss; fwd-status=404".to_owned()));
     assert_eq!(mirror.fetch("/nope").await.0.as_u16(), 404);
     mirror.until("in_flight", 0).await;
-    let asked = faults.calls(Operation::Stat);
+    let calls = faults.calls(Operation::Stat);
     assert_eq!(head().await, (404, "anystorage; hit; detail=missing".to_owned()));
-    assert_eq!(faults.calls(Operation::Stat), asked);
+    assert_eq!(faults.calls(Operation::Stat), calls);
     assert_eq!((mirror.figure("missing_total").await, mirror.figure("failed_total").await), (3, 0));
 }
 

@@ -1,4 +1,4 @@
-//! A purge wins over whatever began before it.
+//! Purges: a purge wins over every fill that began before it.
 
 use super::*;
 
