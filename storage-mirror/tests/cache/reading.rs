@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use storage_core::{ErrorKind, Operation};
+use storage_core::{ErrorKind, Memory, Operation};
+use storage_mirror::cache::Cache;
 
-use super::common::{Fixture, entry_files, pattern, read};
+use super::common::{Fixture, MIB, entry_files, pattern, read};
 
 #[tokio::test]
 async fn the_first_open_creates_the_directory_and_no_earlier_call_does() {
@@ -171,6 +172,25 @@ async fn objects_survive_a_restart() {
     let (cache, storage) = restarted(&mut fixture);
     assert_eq!(read(&storage, "a").await, b"one");
     assert_eq!((fixture.origin_opens(), cache.status().hits), (calls, 1));
+}
+
+#[tokio::test]
+async fn a_cache_of_another_origin_serves_nothing_that_the_directory_holds() {
+    let (directory, memory) = (tempfile::tempdir().unwrap(), Memory::storage());
+    for name in ["x", "y"] {
+        memory.save(format!("{name}/a"), format!("of {name}")).await.unwrap();
+    }
+    for (round, name) in ["x", "y", "x", "x"].into_iter().enumerate() {
+        let origin = memory.prefixed(name).unwrap();
+        let cache = Cache::builder(origin, directory.path().join("cache"), 64 * MIB);
+        let cache = cache.build().unwrap();
+        let storage = storage_core::Storage::new(cache.clone());
+        assert_eq!(read(&storage, "a").await, format!("of {name}").as_bytes());
+        assert_eq!(cache.status().hits, u64::from(round == 3), "round {round}");
+        while cache.status().fetching > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Replaces the cache of a fixture by another one on the same directory.

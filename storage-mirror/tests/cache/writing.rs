@@ -144,7 +144,64 @@ async fn a_failed_write_removes_the_stored_version() {
 }
 
 #[tokio::test]
-async fn a_write_before_the_directory_is_open_removes_what_an_earlier_run_kept() {
+async fn a_dropped_write_before_the_directory_is_open_may_still_happen() {
+    let fixture = Fixture::new();
+    fixture.origin.save("a", "old").await.unwrap();
+    let held = fixture.faults.on(Operation::Save).hold();
+    {
+        let mut save = pin!(fixture.storage.save("a", "new").into_future());
+        until(save.as_mut(), held.reached()).await;
+    }
+    assert!(!fixture.path().exists());
+    assert_eq!(read(&fixture.storage, "a").await, b"old");
+    fixture.origin.save("a", "happened").await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(read(&fixture.storage, "a").await, b"happened");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_write_before_the_directory_is_open_may_still_happen() {
+    let fixture = Fixture::new();
+    fixture.origin.save("a", "old").await.unwrap();
+    let _ = fixture.faults.on(Operation::Save).call(1).fail(ErrorKind::Timeout);
+    fixture.storage.save("a", "new").await.unwrap_err();
+    assert_eq!(read(&fixture.storage, "a").await, b"old");
+    fixture.origin.save("a", "happened").await.unwrap();
+    assert_eq!(read(&fixture.storage, "a").await, b"happened");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_too_many_writes_before_the_directory_is_open_all_keys_bypass_it_for_a_minute() {
+    let fixture = Fixture::new();
+    fixture.origin.save("a", "old").await.unwrap();
+    let keys: Vec<_> =
+        (0..10_001).map(|n| storage_core::Key::new(format!("k/{n}")).unwrap()).collect();
+    fixture.storage.driver().delete_many(&keys).await;
+    assert_eq!(read(&fixture.storage, "a").await, b"old");
+    fixture.origin.save("a", "new").await.unwrap();
+    assert_eq!(read(&fixture.storage, "a").await, b"new");
+    assert!(fixture.cache.status().is_open);
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    fixture.keep("a").await;
+}
+
+#[tokio::test]
+async fn a_process_that_only_writes_removes_what_an_earlier_one_kept() {
+    let mut fixture = Fixture::new();
+    fixture.storage.save("a", "old").await.unwrap();
+    fixture.storage.save("b", "stays").await.unwrap();
+    fixture.keep("a").await;
+    fixture.keep("b").await;
+    (fixture.cache, fixture.storage) = fixture.another();
+    fixture.storage.save("a", "new").await.unwrap();
+    assert_eq!(entry_files(&fixture.path()).len(), 1);
+    (fixture.cache, fixture.storage) = fixture.another();
+    assert_eq!(read(&fixture.storage, "a").await, b"new");
+}
+
+#[tokio::test]
+async fn a_write_before_the_first_open_removes_what_an_earlier_run_kept() {
     let mut fixture = Fixture::new();
     fixture.storage.save("a", "old").await.unwrap();
     fixture.storage.save("b", "stays").await.unwrap();
@@ -153,7 +210,7 @@ async fn a_write_before_the_directory_is_open_removes_what_an_earlier_run_kept()
     let (cache, storage) = fixture.another();
     (fixture.cache, fixture.storage) = (cache, storage);
     fixture.storage.save("a", "new").await.unwrap();
-    assert!(!fixture.cache.status().is_open);
+    assert!(fixture.cache.status().is_open, "a write opens a directory that exists");
     assert_eq!(read(&fixture.storage, "a").await, b"new");
     let calls = fixture.origin_opens();
     assert_eq!(read(&fixture.storage, "b").await, b"stays");
