@@ -292,7 +292,7 @@ fn deny_access() {
     let scratch = Scratch::new();
     let root = scratch.root();
     let close = |path: &str, mode| {
-        fs::set_permissions(root.join(path), PermissionsExt::from_mode(mode)).unwrap()
+        fs::set_permissions(root.join(path), PermissionsExt::from_mode(mode)).unwrap();
     };
     single_blocking_thread().block_on(async {
         for store in STORES {

@@ -440,7 +440,7 @@ fn listing_with_closed_directories() {
     // The last directory may be read, but not searched.
     let closed = [("closed", 0o000), ("closed-too", 0o000), ("d/closed", 0o000), ("names", 0o444)];
     let close = |path: &str, mode| {
-        fs::set_permissions(scratch.file(path), PermissionsExt::from_mode(mode)).unwrap()
+        fs::set_permissions(scratch.file(path), PermissionsExt::from_mode(mode)).unwrap();
     };
     closed.iter().for_each(|(path, mode)| close(path, *mode));
     let storage = scratch.storage();
