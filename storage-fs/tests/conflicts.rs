@@ -332,7 +332,7 @@ fn create_new(root: &Path, store: MetadataStore) {
                         {
                             Ok(_) => jobs::report(&format!("{key} {body}")),
                             Err(error) => {
-                                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}")
+                                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
                             }
                         }
                         // The object exists with its metadata, whichever task created it.

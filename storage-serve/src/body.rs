@@ -135,7 +135,7 @@ impl Stream for ResponseBody {
         };
         match &chunk {
             Some(Ok(chunk)) => {
-                self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64))
+                self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
             }
             // After an error or the end, the body stays empty.
             Some(Err(error)) => {

@@ -109,7 +109,7 @@ impl Walk {
                     Ok(frame) => self.frames.push(frame),
                     Err(errno) if means_absent(errno) => {}
                     Err(errno) => {
-                        batch.push(Err(unreadable(errno, &with_trailing_slash(&directory))))
+                        batch.push(Err(unreadable(errno, &with_trailing_slash(&directory))));
                     }
                 }
             }

@@ -92,7 +92,7 @@ impl Locks {
             match open_or_create(&directory, name) {
                 // Another process removed the directory.
                 Err(Errno::NOENT) => {
-                    *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = None
+                    *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 }
                 opened => return opened.map_err(state_dir_error),
             }

@@ -207,7 +207,7 @@ async fn public_reads_need_no_link_but_uploads_do() {
 async fn a_link_is_verified_even_if_reads_are_public() {
     let serve = Serve::new(one_object("hello").await).signing_key(signing_key()).public_reads();
     let link = link("a.txt", |options| {
-        options.response_content_disposition = Some("attachment".to_owned())
+        options.response_content_disposition = Some("attachment".to_owned());
     });
     assert_eq!(get(&serve, &link, &[]).await.header("content-disposition"), "attachment");
     for forged in [

@@ -110,7 +110,7 @@ async fn a_link_with_a_type_is_served_directly_if_redirects_are_public() {
         Serve::new(storage).redirect(Redirect::Public).signing_key(signing_key()).public_reads();
     assert_eq!(get(&serve, &link("a.txt", |_| {}), &[]).await.status, StatusCode::FOUND);
     let chosen = link("a.txt", |options| {
-        options.response_content_disposition = Some("attachment".to_owned())
+        options.response_content_disposition = Some("attachment".to_owned());
     });
     let response = get(&serve, &chosen, &[]).await;
     assert_eq!(
