@@ -264,7 +264,8 @@ impl Engine {
         (freshness, meta.age_at(self.shared.options.clock.now()))
     }
 
-    fn is_off(&self) -> bool {
+    /// Whether a purge has failed, so that nothing is served any more.
+    pub(crate) fn is_off(&self) -> bool {
         self.shared.is_off.load(Ordering::SeqCst)
     }
 

@@ -76,6 +76,15 @@ impl Engine {
         purge(&self.shared, keys)
     }
 
+    /// As [`purge_keys`](Self::purge_keys), for objects whose state at origin is uncertain. Their
+    /// keys bypass the cache for a minute.
+    ///
+    /// # Errors
+    /// As [`Write::begin`].
+    pub(crate) fn purge_uncertain_keys(&self, keys: &[Key]) -> Result<()> {
+        purge_uncertain(&self.shared, keys)
+    }
+
     /// Removes all objects. Blocks on the disk.
     ///
     /// # Errors
@@ -92,13 +101,17 @@ impl Engine {
 }
 
 fn invalidate(shared: &Shared, keys: &[Key]) {
+    if let Err(error) = purge_uncertain(shared, keys) {
+        tracing::warn!(%error, "the cache could not be purged, and is switched off");
+    }
+}
+
+fn purge_uncertain(shared: &Shared, keys: &[Key]) -> Result<()> {
     for key in keys {
         shared.fetches.remove(key);
         shared.uncached.insert(key, "its state at origin is uncertain");
     }
-    if let Err(error) = purge(shared, keys) {
-        tracing::warn!(%error, "the cache could not be purged, and is switched off");
-    }
+    purge(shared, keys)
 }
 
 fn purge(shared: &Shared, keys: &[Key]) -> Result<()> {
