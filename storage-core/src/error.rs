@@ -555,7 +555,8 @@ mod tests {
 
     #[test]
     fn each_predicate_is_true_for_its_kind_alone() {
-        let predicates: [(ErrorKind, fn(&Error) -> bool); 6] = [
+        type Predicate = fn(&Error) -> bool;
+        let predicates: [(ErrorKind, Predicate); 6] = [
             (ErrorKind::NotFound, Error::is_not_found),
             (ErrorKind::AlreadyExists, Error::is_already_exists),
             (ErrorKind::PreconditionFailed, Error::is_precondition_failed),
@@ -596,9 +597,9 @@ mod tests {
         let plain =
             Error::not_found().with_operation(Operation::Open).with_key("a").with_driver("fs");
         assert_eq!(format!("{plain:?}"), r#"open "a" on fs: NotFound: no such object"#);
-        let error = Error::unexpected("no answer", Cause(Some(Box::new(Cause(None)))));
+        let error = Error::unexpected("no response", Cause(Some(Box::new(Cause(None)))));
         let expected =
-            "Unexpected: no answer\n\nCaused by:\n    no connection\n    refused\\nby the host";
+            "Unexpected: no response\n\nCaused by:\n    no connection\n    refused\\nby the host";
         assert_eq!(format!("{error:?}"), expected);
         let fields = format!("{error:#?}");
         assert!(
