@@ -1,5 +1,7 @@
 //! Tests of the driver `cache`: the conformance suite, its guarantees, and faults of its directory.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 mod config;
 mod conformance;
