@@ -141,14 +141,14 @@ impl Search<'_> {
             }
             search_log.note("environment", "AWS_ACCESS_KEY_ID is not set");
         }
-        if let Some(provided) = self.from_profile(profile, &mut search_log)? {
+        if let Some(provided) = self.in_profile(profile, &mut search_log)? {
             return Ok(provided);
         }
-        self.from_surroundings(search_log)
+        self.in_surroundings(search_log)
     }
 
     /// Returns the credentials of the profile.
-    fn from_profile(
+    fn in_profile(
         &self,
         profile: Option<Profile<'_>>,
         search_log: &mut SearchLog,
@@ -197,7 +197,7 @@ impl Search<'_> {
     }
 
     /// Returns the credentials of a web identity token, a container or an instance.
-    fn from_surroundings(&self, mut search_log: SearchLog) -> Result<Provided> {
+    fn in_surroundings(&self, mut search_log: SearchLog) -> Result<Provided> {
         if let Some(identity) = WebIdentity::from_environment(self.env)? {
             return Ok(cached(self.sts(identity)?, "web identity", &search_log));
         }
